@@ -1,0 +1,57 @@
+# make demo    set up, then run a real sweep to its leaderboard
+# make test    set up, then run the tests
+# make check   format, lint, types
+# make bench   the benchmarks, with their tables
+# Needs Python 3.11 and make; nothing else. Everything is installed into .venv.
+
+PYTHON ?= python3
+# cpu or gpu: which compiled list of requirements is installed.
+DEVICE ?= $(if $(shell command -v nvidia-smi 2>/dev/null),gpu,cpu)
+BIN := .venv/bin
+UV := .venv/uv/bin/uv
+UV_VERSION := 0.13.9
+
+# uv does not read pip's settings; the folder of wheels that pip knows, if any, may hold the CPU build of torch.
+FIND_LINKS := $(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null)
+export UV_FIND_LINKS ?= $(FIND_LINKS)
+# Where there is no such folder, the CPU build comes from PyTorch's own index.
+TORCH := $(if $(FIND_LINKS),,$(if $(filter cpu,$(DEVICE)),--torch-backend cpu,))
+
+.PHONY: demo test check setup requirements wheel bench clean
+
+demo: setup
+	$(BIN)/eibench-ray run experiment=demo
+
+test: setup
+	$(BIN)/pytest
+
+check: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: setup
+	$(BIN)/python bench/driver_rows.py
+
+setup: .venv/installed
+
+.venv/installed: requirements/$(DEVICE).txt pyproject.toml
+	$(PYTHON) -c 'import sys; assert sys.version_info[:2] >= (3, 11), "eibench_ray needs Python 3.11 or newer"'
+	test -x $(UV) || { $(PYTHON) -m venv .venv/uv && .venv/uv/bin/pip install --quiet uv==$(UV_VERSION); }
+	test -x $(BIN)/python || $(UV) venv --quiet --allow-existing --python $(PYTHON) .venv
+	$(UV) pip sync --quiet --python $(BIN)/python --compile-bytecode $(TORCH) requirements/$(DEVICE).txt
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable .
+	touch $@
+
+# Compiled lists; they name versions only. The CPU list leaves out what belongs to CUDA torch.
+requirements: setup
+	UV_CUSTOM_COMPILE_COMMAND="make requirements" $(UV) pip compile --quiet pyproject.toml --extra cpu --extra demo --extra dev \
+	  --override requirements/cpu-overrides.txt --python-version 3.11 --output-file requirements/cpu.txt
+	UV_FIND_LINKS= UV_CUSTOM_COMPILE_COMMAND="make requirements" $(UV) pip compile --quiet pyproject.toml --extra gpu --extra demo --extra dev \
+	  --override requirements/gpu-overrides.txt --python-version 3.11 --python-platform linux --output-file requirements/gpu.txt
+
+wheel: setup
+	$(BIN)/python -m build --wheel --no-isolation
+
+clean:
+	rm -rf .venv build dist

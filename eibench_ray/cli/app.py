@@ -1,0 +1,70 @@
+"""The command `eibench-ray`."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+
+import typer
+
+from eibench_ray import __version__
+from eibench_ray.cli.checkpoint import checkpoint
+from eibench_ray.cli.doctor import doctor
+from eibench_ray.cli.prepare import app as prepare_app
+from eibench_ray.cli.records import export, report, rescore, status
+from eibench_ray.cli.sweeps import plan, run
+from eibench_ray.errors import EibenchError
+
+# Options that these two do not know go on to Hydra.
+TO_HYDRA = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+app = typer.Typer(
+    help="Large inference sweeps for benchmarks: models x settings x datasets x judges, as one plan.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.command(context_settings=TO_HYDRA)(run)
+app.command(context_settings=TO_HYDRA)(plan)
+app.command()(status)
+app.command()(report)
+app.command()(rescore)
+app.command()(export)
+prepare_app.command("checkpoint")(checkpoint)
+app.add_typer(prepare_app, name="prepare")
+app.command()(doctor)
+
+
+@app.callback(invoke_without_command=True)
+def options(
+    version: bool = typer.Option(False, "--version", help="Print the version and exit."),
+    verbose: bool = typer.Option(False, "--verbose", "-v", help="Log every change of state to stderr."),
+) -> None:
+    """Common options."""
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+
+
+def main() -> None:
+    """Runs the command; an error for the user is one paragraph on stderr, without a traceback."""
+    try:
+        app()
+    except EibenchError as error:
+        if os.environ.get("EIBENCH_TRACEBACK") == "1":
+            raise
+        sys.stderr.write(f"eibench-ray: {error}\n")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.stderr.write("eibench-ray: interrupted\n")
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,24 @@
+"""`eibench-ray prepare checkpoint NAME`: builds one of the small checkpoints."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from eibench_ray.checkpoints.build import build_checkpoint
+from eibench_ray.checkpoints.identity import identity
+from eibench_ray.checkpoints.recipes import NAMES
+
+
+def checkpoint(
+    name: Annotated[str, typer.Argument(help=f"One of {', '.join(NAMES)}.")],
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Build a small checkpoint for demos and tests, and print its folder."""
+    folder = build_checkpoint(name)
+    if json_:
+        typer.echo(json.dumps({"name": name, "folder": str(folder), "identity": identity(folder)}))
+    else:
+        typer.echo(folder)

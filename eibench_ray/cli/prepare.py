@@ -1,0 +1,142 @@
+"""`eibench-ray prepare`: datasets from EIBench's clone, from tables, from the Hugging Face hub."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from eibench_ray.data.writer import OnRow, PreparedReport
+
+app = typer.Typer(
+    help="Prepare a dataset: annotations and pictures become one folder of Parquet.", no_args_is_help=True
+)
+
+
+class SubsetName(StrEnum):
+    """Which of EIBench's subsets to prepare."""
+
+    BASIC = "basic"
+    COMPLEX = "complex"
+    BOTH = "both"
+
+
+Out = Annotated[Path, typer.Option("--out", help="Folder to write; a dataset that is already there is replaced.")]
+AllowMissing = Annotated[
+    bool, typer.Option("--allow-missing-images", help="Leave out samples whose picture is not found, and count them.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
+Images = Annotated[
+    list[Path] | None, typer.Option("--images", help="Folder under which pictures are looked up; may be repeated.")
+]
+Mapping = Annotated[
+    list[str] | None,
+    typer.Option("--map", help="FIELD=COLUMN: id, image, question, emotion, reference, triggers, caption or source."),
+]
+
+
+@app.command()
+def eibench(
+    source: Annotated[Path, typer.Option("--source", help="A clone of EIBench.")],
+    images: Annotated[
+        list[Path],
+        typer.Option("--images", help="Folder that holds CAER-S and EmoSet-118k, or one of them; may be repeated."),
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Folder for eibench_basic and eibench_complex.")],
+    subset: Annotated[SubsetName, typer.Option("--subset", help="Which subset to prepare.")] = SubsetName.BOTH,
+    allow_missing_images: AllowMissing = False,
+    as_json: AsJson = False,
+) -> None:
+    """Prepare EIBench from a clone and the pictures of EmoSet-118K and CAER-S."""
+    from eibench_ray.data.eibench import prepare_eibench
+
+    with _progress() as on_row:
+        report = prepare_eibench(source, images, out, subset.value, allow_missing_images, on_row)
+    _print(report, as_json)
+
+
+@app.command()
+def jsonl(
+    file: Annotated[Path, typer.Argument(help="One JSON object per line.")],
+    out: Out,
+    images: Images = None,
+    mapping: Mapping = None,
+    allow_missing_images: AllowMissing = False,
+    as_json: AsJson = False,
+) -> None:
+    """Prepare a dataset from a JSONL file with the pictures' paths."""
+    from eibench_ray.data.tables import read_jsonl
+    from eibench_ray.data.tabular import prepare_table
+
+    with _progress() as on_row:
+        report = prepare_table(read_jsonl(file), mapping or [], images or [], out, allow_missing_images, on_row)
+    _print(report, as_json)
+
+
+@app.command()
+def parquet(
+    file: Annotated[Path, typer.Argument(help="A Parquet file.")],
+    out: Out,
+    images: Images = None,
+    mapping: Mapping = None,
+    allow_missing_images: AllowMissing = False,
+    as_json: AsJson = False,
+) -> None:
+    """Prepare a dataset from a Parquet file with the pictures' paths or bytes."""
+    from eibench_ray.data.tables import read_parquet
+    from eibench_ray.data.tabular import prepare_table
+
+    with _progress() as on_row:
+        report = prepare_table(read_parquet(file), mapping or [], images or [], out, allow_missing_images, on_row)
+    _print(report, as_json)
+
+
+@app.command()
+def hf(
+    name: Annotated[str, typer.Argument(help="A dataset's id on the hub, or a folder that save_to_disk wrote.")],
+    out: Out,
+    split: Annotated[str, typer.Option("--split", help="The split to prepare.")] = "test",
+    images: Images = None,
+    mapping: Mapping = None,
+    allow_missing_images: AllowMissing = False,
+    as_json: AsJson = False,
+) -> None:
+    """Prepare a dataset that the `datasets` package reads (pip install datasets)."""
+    from eibench_ray.data.tables import read_hf
+    from eibench_ray.data.tabular import prepare_table
+
+    with _progress() as on_row:
+        report = prepare_table(read_hf(name, split), mapping or [], images or [], out, allow_missing_images, on_row)
+    _print(report, as_json)
+
+
+@contextmanager
+def _progress() -> Iterator[OnRow]:
+    """A callback that draws a bar on stderr, where that is a terminal."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
+        bar = progress.add_task("Preparing", total=None)
+        yield lambda done, total: progress.update(bar, completed=done, total=total)
+
+
+def _print(report: PreparedReport, as_json: bool) -> None:
+    if as_json:
+        datasets = [{"path": str(path)} | asdict(card) for path, card in report.datasets]
+        typer.echo(json.dumps({"datasets": datasets, "notes": report.notes}, indent=2, ensure_ascii=False))
+        return
+    for path, card in report.datasets:
+        sources = ", ".join(f"{count} from {source or 'no named source'}" for source, count in card.sources.items())
+        left_out = f", {card.left_out} left out (picture not found)" if card.left_out else ""
+        typer.echo(f"{path}: {card.rows} samples ({sources}){left_out}, {card.protocol} wording")
+    for note in report.notes:
+        typer.echo(f"note: {note}")

@@ -1,0 +1,137 @@
+"""Commands over what was run: `status`, `report`, `rescore`, `export`."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from eibench_ray.cli.console import open_console
+from eibench_ray.errors import DataError
+
+Run = Annotated[
+    Path | None, typer.Argument(help="The run's folder; the latest below ./multirun and ./outputs if left out.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+class Protocol(StrEnum):
+    """How a file of judgements is read."""
+
+    OFFICIAL = "official"
+
+
+class Subset(StrEnum):
+    """Which of EIBench's subsets a file belongs to."""
+
+    BASIC = "basic"
+    COMPLEX = "complex"
+
+
+def status(run: Run = None, as_json: AsJson = False) -> None:
+    """Show how far a run is."""
+    from eibench_ray.report.status import read_status, render_status
+
+    facts = read_status(_folder(run))
+    if as_json:
+        typer.echo(json.dumps(facts))
+        return
+    console = open_console()
+    for part in render_status(facts):
+        console.print(part, highlight=False)
+
+
+def report(run: Run = None, as_json: AsJson = False) -> None:
+    """Score a run from its store again, print the leaderboard and write it into the run's folder."""
+    from eibench_ray.report.leaderboard import render_table, to_json_rows, write_leaderboard
+    from eibench_ray.sweep.record import read_run
+    from eibench_ray.sweep.results import score_run
+
+    folder = _folder(run)
+    manifest, _, store = read_run(folder)
+    rows = score_run(manifest, store)
+    paths = write_leaderboard(rows, folder)
+    if as_json:
+        files = [str(path) for path in paths]
+        typer.echo(
+            json.dumps(
+                {"run_dir": str(folder), "store": str(store.paths.root), "rows": to_json_rows(rows), "files": files}
+            )
+        )
+        return
+    console = open_console()
+    console.print(render_table(rows))
+    console.print("\n".join(str(path) for path in paths), highlight=False, soft_wrap=True)
+
+
+def rescore(
+    target: Annotated[
+        Path, typer.Argument(help="A run's folder, or a JSONL file of judgements, {path: reply} per line.")
+    ],
+    protocol: Annotated[Protocol | None, typer.Option("--protocol", help="How a file of judgements is read.")] = None,
+    subset: Annotated[Subset, typer.Option("--subset", help="Which subset a file belongs to.")] = Subset.BASIC,
+    resamples: Annotated[int | None, typer.Option("--resamples", min=1, help="Bootstrap resamples, for a run.")] = None,
+    confidence: Annotated[
+        float | None, typer.Option("--confidence", help="Of the interval, e.g. 0.95, for a run.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Read verdicts again without asking any judge: a run's, or a file's by the published rules."""
+    if target.is_file() and target.suffix == ".jsonl":
+        _rescore_file(target, subset, as_json)
+        return
+    if protocol is not None:
+        raise DataError(
+            f"--protocol {protocol} reads a JSONL file of judgements, and {target} is none: name such a file"
+        )
+    from eibench_ray.report.leaderboard import render_table, to_json_rows
+    from eibench_ray.sweep.record import read_run
+    from eibench_ray.sweep.results import score_run
+
+    manifest, _, store = read_run(target)
+    rows = score_run(manifest, store, resamples=resamples, confidence=confidence)
+    if as_json:
+        typer.echo(json.dumps({"run_dir": str(target), "store": str(store.paths.root), "rows": to_json_rows(rows)}))
+    else:
+        open_console().print(render_table(rows))
+
+
+def export(
+    run: Run = None,
+    out: Annotated[Path, typer.Option("--out", help="Folder to write.")] = Path("export"),
+    as_json: AsJson = False,
+) -> None:
+    """Write a run's joined rows: Hive-partitioned Parquet for polars, and EIBench's own JSONL."""
+    from eibench_ray.store.export import export_run
+
+    folder = _folder(run)
+    exported = export_run(folder, out)
+    if as_json:
+        typer.echo(json.dumps({"run_dir": str(folder), "out": str(out.absolute()), **exported}))
+        return
+    typer.echo(
+        f"{exported['rows']} rows of {exported['cells']} cells: {out / 'rows'} (Parquet), {out / 'eibench'} (JSONL)"
+    )
+
+
+def _folder(run: Path | None) -> Path:
+    from eibench_ray.sweep.record import find_latest_run
+
+    return find_latest_run() if run is None else run
+
+
+def _rescore_file(path: Path, subset: Subset, as_json: bool) -> None:
+    """The published scripts' figures of a file, digit by digit."""
+    from eibench_ray.score.official import read_judgements, score_official
+
+    scores = score_official(read_judgements(path), subset.value)
+    if not as_json:
+        typer.echo(scores.text(), nl=False)
+        return
+    figures: dict[str, Any] = {"average": scores.average}
+    if subset is Subset.BASIC:
+        figures = {"happy": scores.happy, "angry": scores.angry, "sad": scores.sad, "excit": scores.excit} | figures
+    typer.echo(json.dumps({name: round(value, 5) for name, value in figures.items()}))

@@ -1,0 +1,128 @@
+"""`eibench-ray run` and `eibench-ray plan`: both compose the same sweep, one of them runs it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from eibench_ray.cli.console import open_console
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from omegaconf import DictConfig
+
+    from eibench_ray.config.jobs import Job
+    from eibench_ray.sweep.run import SweepResult
+
+AsJson = Annotated[
+    bool, typer.Option("--json", help="End with one JSON line on stdout; everything else goes to stderr.")
+]
+INTERRUPTED = 130
+
+
+def run(context: typer.Context, as_json: AsJson = False) -> None:
+    """Run a sweep: `eibench-ray run experiment=demo`, `eibench-ray run -m model=a,b judge=c dataset=demo`.
+
+    Arguments are Hydra's: overrides, -m, experiment=NAME, --config-dir DIR, --cfg job, --info, --hydra-help.
+    """
+    from eibench_ray.cli.hydra_entry import call_hydra
+
+    task = RunTask(as_json)
+    call_hydra(task, context.args, leaves_traces=True)
+    if task.exit_code:
+        raise typer.Exit(task.exit_code)
+
+
+def plan(context: typer.Context, as_json: AsJson = False) -> None:
+    """Show what a sweep would do, and what the store has of it already. Takes the arguments of `run`."""
+    from eibench_ray.cli.hydra_entry import call_hydra
+
+    call_hydra(PlanTask(as_json), context.args, leaves_traces=False)
+
+
+class PlanTask:
+    """Hydra's task function of `plan`."""
+
+    def __init__(self, as_json: bool) -> None:
+        self._as_json = as_json
+
+    def __call__(self, config: DictConfig) -> None:
+        """Plans one cell."""
+        from eibench_ray.cli.hydra_entry import job_of_call
+
+        job = job_of_call(config)
+        self.run([job], job.folder)
+
+    def run(self, jobs: Sequence[Job], folder: Path) -> None:  # noqa: ARG002 - a plan writes nothing into a folder
+        """Plans all cells and prints the plan."""
+        from eibench_ray.config.load import to_config
+        from eibench_ray.plan.explain import plan_to_json, render_plan
+        from eibench_ray.sweep.planning import plan_sweep
+
+        sweep = plan_sweep([to_config(job.raw) for job in jobs], must_exist=False)
+        if self._as_json:
+            typer.echo(json.dumps(plan_to_json(sweep.plan, sweep.work, str(sweep.store.paths.root))))
+        else:
+            console = open_console()
+            for part in render_plan(sweep.plan, sweep.work, str(sweep.store.paths.root)):
+                console.print(part)
+
+
+class RunTask:
+    """Hydra's task function of `run`."""
+
+    def __init__(self, as_json: bool) -> None:
+        self._as_json = as_json
+        self.exit_code = 0
+
+    def __call__(self, config: DictConfig) -> Any:
+        """Runs one cell; Hydra has written its `.hydra` already."""
+        from eibench_ray.cli.hydra_entry import job_of_call
+
+        job = job_of_call(config)
+        return self._run([job], job.folder)
+
+    def run(self, jobs: Sequence[Job], folder: Path) -> Any:
+        """Runs all cells as one plan, each with its `.hydra` in its folder."""
+        return self._run(jobs, folder, write_jobs=True)
+
+    def _run(self, jobs: Sequence[Job], folder: Path, *, write_jobs: bool = False) -> Any:
+        from eibench_ray.config.load import to_config
+        from eibench_ray.sweep.planning import plan_sweep
+        from eibench_ray.sweep.run import run_sweep
+
+        sweep = plan_sweep([to_config(job.raw) for job in jobs], must_exist=True)
+        if write_jobs:
+            for job in jobs:
+                job.write()
+        result = run_sweep(sweep, folder, Console(stderr=True))
+        self._print(result)
+        self.exit_code = INTERRUPTED if result.was_interrupted else 1 if result.failures else 0
+        return result.summary
+
+    def _print(self, result: SweepResult) -> None:
+        """The leaderboard and where everything is; with --json, the summary as stdout's last line."""
+        from eibench_ray.report.leaderboard import render_table
+
+        console = open_console(stderr=self._as_json)
+        summary = result.summary
+        console.print(render_table(result.rows))
+        for model, reason in result.failures.items():
+            console.print(f"[red]{model} failed:[/red] {reason}", markup=True, highlight=False)
+        if result.was_interrupted:
+            console.print("Interrupted: what was done is committed. The same command goes on from here.")
+        elif not summary["completions_new"] and not summary["loads"]:
+            console.print("Nothing was asked: the store had every answer.")
+        console.print(
+            f"{summary['completions_new']} new completions, {summary['completions_reused']} from the store, "
+            f"{summary['errors']} errors, {summary['loads']} loads, {summary['wall_s']:.1f} s",
+            highlight=False,
+        )
+        console.print(f"Run: {summary['run_dir']}\nStore: {summary['store']}", highlight=False, soft_wrap=True)
+        if self._as_json:
+            typer.echo(json.dumps(summary))

@@ -1,0 +1,105 @@
+"""Asks an engine for one row: slots, attempts, the deadline; one completion comes out, whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, replace
+
+from eibench_ray.engines.base import Engine, RowError
+from eibench_ray.plan.digests import derive_seed
+from eibench_ray.records import AcceptRule, Completion, Reply, Request, RowErrorKind
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a replica has done so far; read by the driver for progress."""
+
+    rows: int = 0
+    tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """One engine and how it is asked.
+
+    Attributes:
+        slots: bounds the requests in flight; a little above the engine's batch, so that it never waits for us.
+        timeout_s: deadline of one row, all attempts together.
+    """
+
+    engine: Engine
+    fingerprint: str
+    slots: asyncio.Semaphore
+    timeout_s: float
+    run_id: str
+    tally: Tally
+
+    async def ask(self, request: Request, image: bytes | None) -> Completion:
+        """The row of one request: an answer, or an error with its kind.
+
+        Raises:
+            EngineDeadError: the engine died; the row has no completion.
+        """
+        async with self.slots:
+            started = time.monotonic()
+            attempts: list[Reply] = []
+            error: RowError | None = None
+            text: str | None = None
+            try:
+                async with asyncio.timeout(self.timeout_s):
+                    text = await self._ask_until_accepted(request, image, attempts)
+            except TimeoutError:
+                error = RowError(RowErrorKind.TIMEOUT, f"no reply within {self.timeout_s:g} s")
+            except RowError as failed:
+                error = failed
+            latency_s = time.monotonic() - started
+        return self._complete(request.sample_id, request.digest, text, error, attempts, latency_s)
+
+    def refuse(self, sample_id: str, kind: RowErrorKind, message: str) -> Completion:
+        """The error row of a sample that cannot be asked."""
+        return self._complete(sample_id, "", None, RowError(kind, message), [], 0.0)
+
+    async def _ask_until_accepted(self, request: Request, image: bytes | None, attempts: list[Reply]) -> str:
+        """The first reply that the request's rule accepts; its fallback where none is."""
+        rule = request.accept
+        for attempt in range(rule.attempts if rule else 1):
+            seed = derive_seed(request.seed, attempt) if attempt else request.seed
+            attempts.append(await self.engine.generate(replace(request, seed=seed), image))
+            if rule is None or _is_accepted(rule, attempts[-1].text):
+                return attempts[-1].text
+        assert rule is not None
+        attempts[-1] = replace(attempts[-1], finish_reason="fallback")
+        return rule.fallback
+
+    def _complete(
+        self,
+        sample_id: str,
+        request_digest: str,
+        text: str | None,
+        error: RowError | None,
+        attempts: list[Reply],
+        latency_s: float,
+    ) -> Completion:
+        self.tally.rows += 1
+        self.tally.tokens += sum(reply.completion_tokens for reply in attempts)
+        return Completion(
+            sample_id=sample_id,
+            request_digest=request_digest,
+            text=text,
+            error_kind=error.kind.value if error else None,
+            error=str(error) if error else None,
+            finish_reason=attempts[-1].finish_reason if attempts and not error else None,
+            prompt_tokens=sum(reply.prompt_tokens for reply in attempts),
+            completion_tokens=sum(reply.completion_tokens for reply in attempts),
+            cached_tokens=sum(reply.cached_tokens for reply in attempts),
+            attempt=len(attempts) + (error is not None and bool(request_digest)),
+            latency_s=latency_s,
+            finished_at=time.time(),
+            engine=self.fingerprint,
+            run_id=self.run_id,
+        )
+
+
+def _is_accepted(rule: AcceptRule, text: str) -> bool:
+    return rule.contains in (text.lower() if rule.ignore_case else text)

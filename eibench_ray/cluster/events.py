@@ -1,0 +1,49 @@
+"""What happens during a run, as it happens: the ledger's lines and the numbers behind the progress display."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Where a run stands.
+
+    Attributes:
+        done: rows done by step id, those that the store had included.
+        replicas: per engine key, how many replicas start and how many are ready.
+        rows_in_flight: finished rows of slices that are not committed yet.
+        tokens: tokens generated in this run.
+    """
+
+    done: Mapping[str, int]
+    replicas: Mapping[str, tuple[int, int]]
+    rows_in_flight: int
+    tokens: int
+
+
+class Listener(Protocol):
+    """Who wants to know where the run stands."""
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Called about once a second, and when the run ends."""
+
+
+class Ledger:
+    """One JSON line per change of state, appended to `ledger.jsonl`."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("a", encoding="utf-8", buffering=1)
+
+    def write(self, event: str, **fields: Any) -> None:
+        """Appends one event with its Unix time, seconds."""
+        self._file.write(json.dumps({"time": round(time.time(), 3), "event": event, **fields}) + "\n")
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()

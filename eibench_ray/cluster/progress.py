@@ -1,0 +1,81 @@
+"""Live progress in the terminal: a bar per step, tokens per second, replicas; quiet when nobody looks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from eibench_ray.cluster.events import Snapshot
+from eibench_ray.plan.graph import Plan
+from eibench_ray.store.resume import StepWork
+
+# More steps than this share one bar per engine: a screen is not a list of 200 bars.
+MAX_STEP_BARS = 12
+
+
+class ProgressDisplay:
+    """A rich progress display on stderr; does nothing where stderr is no terminal."""
+
+    def __init__(self, plan: Plan, work: Mapping[str, StepWork], console: Console) -> None:
+        self._plan = plan
+        self._work = {step: left for step, left in work.items() if left.todo}
+        self._started = time.monotonic()
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        by_engine = len(self._work) > MAX_STEP_BARS
+        self._bars: dict[str, list[str]] = {}
+        for step in self._work:
+            engine = plan.engines[plan.steps[step].engine].name
+            title = engine if by_engine else f"{engine} {plan.steps[step].name} {step[:6]}"
+            self._bars.setdefault(title, []).append(step)
+        self._tasks: dict[str, TaskID] = {}
+        self._total: TaskID | None = None
+
+    def __enter__(self) -> ProgressDisplay:
+        self._progress.start()
+        for title, steps in self._bars.items():
+            self._tasks[title] = self._progress.add_task(title, total=self._rows(steps), note="")
+        self._total = self._progress.add_task("all", total=self._rows(list(self._work)), note="starting")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Moves the bars."""
+        for title, steps in self._bars.items():
+            key = self._plan.steps[steps[0]].engine
+            starting, ready = snapshot.replicas.get(key, (0, 0))
+            note = (
+                "loading" if starting and not ready else f"{ready} replica{'s' if ready != 1 else ''}" if ready else ""
+            )
+            self._progress.update(self._tasks[title], completed=sum(snapshot.done[step] for step in steps), note=note)
+        assert self._total is not None
+        done = sum(snapshot.done[step] for step in self._work) + snapshot.rows_in_flight
+        rate = snapshot.tokens / max(time.monotonic() - self._started, 1e-9)
+        self._progress.update(self._total, completed=done, note=f"{rate:.0f} tokens/s")
+
+    def _rows(self, steps: list[str]) -> int:
+        return sum(self._work[step].num_rows for step in steps)

@@ -1,0 +1,98 @@
+"""A replica: one running copy of an engine, as a Ray actor that owns its GPUs."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from eibench_ray.cluster.ask import Asker, Tally
+from eibench_ray.cluster.task import TaskReport, run_task
+from eibench_ray.data.dataset import Dataset, DatasetIndex, open_dataset
+from eibench_ray.engines.create import create_engine
+from eibench_ray.plan.graph import DatasetSpec, EngineSpec, Step
+from eibench_ray.store.resume import Slice
+from eibench_ray.store.slices import Store
+
+# Requests beyond the engine's batch, so that a finished one is replaced at once.
+QUEUE_FACTOR = 1.1
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaFacts:
+    """What a replica says when it is ready.
+
+    Attributes:
+        capacity: rows that it works on at once.
+        load_s: seconds from its creation to its readiness.
+    """
+
+    fingerprint: str
+    capacity: int
+    load_s: float
+    node: str
+
+
+class Replica:
+    """Loads one engine and runs tasks on it; several at the same time share the engine's batch."""
+
+    def __init__(
+        self,
+        spec: EngineSpec,
+        datasets: Mapping[str, DatasetSpec],
+        store_root: str,
+        run_id: str,
+        row_timeout_s: float,
+    ) -> None:
+        self._engine = create_engine(spec)
+        self._datasets = datasets
+        self._opened: dict[str, tuple[Dataset, DatasetIndex]] = {}
+        self._store = Store(Path(store_root))
+        self._run_id = run_id
+        self._row_timeout_s = row_timeout_s
+        self._interrupted = asyncio.Event()
+        self._tally = Tally()
+        self._asker: Asker | None = None
+
+    async def start(self) -> ReplicaFacts:
+        """Facts, once the engine is loaded.
+
+        Raises:
+            EngineError: the engine cannot start.
+        """
+        from ray.util import get_node_ip_address
+
+        started = time.monotonic()
+        facts = await self._engine.start()
+        capacity = math.ceil(facts.max_num_seqs * QUEUE_FACTOR)
+        slots = asyncio.Semaphore(capacity)
+        self._asker = Asker(self._engine, facts.fingerprint, slots, self._row_timeout_s, self._run_id, self._tally)
+        return ReplicaFacts(facts.fingerprint, capacity, time.monotonic() - started, get_node_ip_address())
+
+    async def run_task(self, step: Step, slice_: Slice) -> TaskReport:
+        """Asks for a slice's rows and commits them; see `cluster.task.run_task`."""
+        assert self._asker is not None
+        if step.dataset not in self._opened:
+            self._opened[step.dataset] = await asyncio.to_thread(self._open, step.dataset)
+        dataset, index = self._opened[step.dataset]
+        return await run_task(step, slice_, dataset, index, self._store, self._asker, self._interrupted)
+
+    def _open(self, name: str) -> tuple[Dataset, DatasetIndex]:
+        spec = self._datasets[name]
+        dataset = open_dataset(spec.path)
+        return dataset, dataset.index(spec.limit)
+
+    async def tally(self) -> tuple[int, int]:
+        """Rows and generated tokens so far."""
+        return self._tally.rows, self._tally.tokens
+
+    async def interrupt(self) -> None:
+        """Gives up the rows in flight; tasks commit what they have and return."""
+        self._interrupted.set()
+
+    async def stop(self) -> None:
+        """Ends the engine."""
+        await self._engine.stop()

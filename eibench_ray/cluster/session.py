@@ -1,0 +1,126 @@
+"""Ray, started or joined, with deadlines and clear words when it is not there."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from eibench_ray.config.schema import ClusterConfig
+from eibench_ray.errors import ClusterError
+from eibench_ray.schedule.state import Resources
+
+log = logging.getLogger(__name__)
+
+CONNECT_TIMEOUT_S = 5.0
+# Importing Ray and asking takes 2 to 5 s on a slow machine.
+HEALTH_TIMEOUT_S = 30.0
+# Pictures and answers travel through the file system, hardly anything through Ray's object store.
+OBJECT_STORE_BYTES = 128 << 20
+
+_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_DEDUP_LOGS": "0",
+}
+
+
+@contextlib.contextmanager
+def ray_session(config: ClusterConfig) -> Iterator[Resources]:
+    """The cluster's resources, while it is joined; a Ray that was started here ends with the block.
+
+    Raises:
+        ClusterError: no cluster answers at the address, or a port is taken.
+    """
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    if config.dashboard_port is not None and config.address == "local":
+        _check_port_free(config.dashboard_port)
+    if config.address != "local":
+        _check_healthy(config.address)
+    import ray
+
+    _init(config)
+    try:
+        total = ray.cluster_resources()
+        yield Resources(cpus=total.get("CPU", 0.0), gpus=total.get("GPU", 0.0))
+    finally:
+        ray.shutdown()
+
+
+def _init(config: ClusterConfig) -> None:
+    """Starts or joins Ray from this very thread: what a thread starts dies with it, not with the process (Linux)."""
+    import ray
+
+    options: dict[str, Any] = {
+        "address": config.address,
+        "namespace": "eibench_ray",
+        "log_to_driver": False,
+        "configure_logging": False,
+        "logging_level": logging.ERROR,
+    }
+    if config.address == "local":
+        options |= {
+            "num_cpus": config.num_cpus,
+            "num_gpus": config.num_gpus,
+            "include_dashboard": config.dashboard_port is not None,
+            "dashboard_port": config.dashboard_port,
+            "dashboard_host": "127.0.0.1",
+            "object_store_memory": OBJECT_STORE_BYTES,
+        }
+    try:
+        ray.init(**options)
+    except (RuntimeError, ConnectionError, ValueError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise ClusterError(
+            f"Ray cannot be used (cluster.address={config.address}): {reason}; start it with `ray start --head`, or "
+            f"set cluster=local"
+        ) from error
+
+
+def _check_healthy(address: str) -> None:
+    """Asks the cluster in a process of its own: where something else than Ray answers, ray.init ends the program."""
+    command = [sys.executable, "-m", "ray.scripts.scripts", "health-check"]
+    if address != "auto":
+        _check_answers(address)
+        command += ["--address", address]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=HEALTH_TIMEOUT_S, check=False)
+        reason = "" if done.returncode == 0 else (done.stderr.strip().splitlines() or ["it is not healthy"])[-1]
+    except subprocess.TimeoutExpired:
+        reason = f"no answer within {HEALTH_TIMEOUT_S:g} s"
+    if reason:
+        raise ClusterError(
+            f"no Ray cluster answers at cluster.address={address} ({reason}): start one with `ray start --head`, "
+            f"correct the address, or set cluster=local"
+        )
+
+
+def _check_port_free(port: int) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise ClusterError(
+                f"cluster.dashboard_port={port} cannot be used ({error.strerror}): free it, choose another, "
+                f"or set it to null"
+            ) from None
+
+
+def _check_answers(address: str) -> None:
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host.removeprefix("ray://"), int(port)), timeout=CONNECT_TIMEOUT_S):
+            return
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ClusterError(
+            f"nothing answers at cluster.address={address} ({reason}): start Ray there with `ray start --head "
+            f"--port={port}`, correct the address, or set cluster=local"
+        ) from None

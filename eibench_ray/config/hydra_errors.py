@@ -1,0 +1,60 @@
+"""Hydra's and OmegaConf's complaints as one paragraph of ours: the full key, and the nearest name that exists."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from difflib import get_close_matches
+
+from hydra.errors import HydraException, OverrideParseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+from eibench_ray.config.load import suggest_key
+from eibench_ray.errors import ConfigError
+
+HYDRA_ERRORS: tuple[type[Exception], ...] = (HydraException, OmegaConfBaseException)
+
+_NO_OPTION = re.compile(
+    r"Could not find '([^']+)/([^'/]+)'.*?Available options in '[^']+':(.*?)(?:Config search path|$)", re.S
+)
+_NO_CHOICE = re.compile(r"You must specify '([^']+)'.*?Available options:(.*)", re.S)
+_NO_KEY = re.compile(r"Could not override '([^']+)'")
+_FULL_KEY = re.compile(r"full_key: (\S+)")
+
+
+def explain(error: Exception) -> ConfigError:
+    """One paragraph for an error of Hydra's or OmegaConf's."""
+    text = "\n".join(dict.fromkeys(str(link) for link in _chain(error)))
+    if match := _NO_OPTION.search(text):
+        group, option, listed = match.groups()
+        return ConfigError(f"{group}={option}: there is no such option{_suggest(option, _options(listed))}")
+    if match := _NO_CHOICE.search(text):
+        group, listed = match.groups()
+        return ConfigError(
+            f"{group} is missing: choose one with {group}=OPTION (there are {', '.join(_options(listed))})"
+        )
+    if isinstance(error, MissingMandatoryValue) and (match := _FULL_KEY.search(text)):
+        return ConfigError(f"{match.group(1)} is missing: set it with {match.group(1)}=VALUE")
+    if match := _NO_KEY.search(text):
+        return ConfigError(f"{match.group(1)}: there is no such key{suggest_key(match.group(1))}")
+    if isinstance(error, OverrideParseException):
+        return ConfigError(
+            f"{error.override!r} is not an override: write key=value, and quote what the shell would split"
+        )
+    return ConfigError(" ".join(text.split()))
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
+def _options(listed: str) -> list[str]:
+    """The options in Hydra's list; those that start with an underscore are parts of others."""
+    return [name for name in listed.split() if not name.startswith("_")]
+
+
+def _suggest(name: str, known: list[str]) -> str:
+    close = get_close_matches(name, known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f" (there are {', '.join(known)})"

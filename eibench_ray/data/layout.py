@@ -1,0 +1,51 @@
+"""What a dataset's folder holds: its files, its Arrow schema, its digests."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+
+import pyarrow as pa
+
+from eibench_ray.records import Sample
+
+SAMPLES_FILE = "samples.parquet"
+CARD_FILE = "dataset.json"
+PROTOCOL_FILE = "protocol.yaml"
+
+# A slice of a step reads only the row groups that it touches, so these are about as long as a slice. 64 pictures of
+# 100 KB are 6 MB in memory.
+ROW_GROUP_ROWS = 64
+
+# `image` has the shape of Hugging Face's Image feature, so that `datasets` shows the pictures without being told.
+SCHEMA = pa.schema(
+    [
+        ("sample_id", pa.string()),
+        ("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
+        ("image_digest", pa.string()),
+        ("question", pa.string()),
+        ("emotion", pa.string()),
+        ("reference", pa.string()),
+        ("triggers", pa.list_(pa.string())),
+        ("caption", pa.string()),
+        ("source", pa.string()),
+        ("row_digest", pa.string()),
+    ]
+)
+
+
+def digest_bytes(content: bytes) -> str:
+    """The digest of a picture, 32 hexadecimal digits."""
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def digest_text(text: str) -> str:
+    """The digest of a text, 32 hexadecimal digits; any text has one, also one that is no valid Unicode."""
+    return digest_bytes(text.encode(errors="surrogatepass"))
+
+
+def digest_sample(sample: Sample) -> str:
+    """The digest of all that a sample says, with its picture's digest for the picture."""
+    canonical = json.dumps(asdict(sample), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return digest_text(canonical)

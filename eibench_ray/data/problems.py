@@ -1,0 +1,96 @@
+"""What is wrong with a source, collected so that the user sees all of it at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import StrEnum
+
+from eibench_ray.errors import DataError
+from eibench_ray.records import Sample
+
+SHOWN_PER_KIND = 20
+
+
+class ProblemKind(StrEnum):
+    """A kind of problem; the value is how the message calls it."""
+
+    MALFORMED = "malformed"
+    DUPLICATE = "named twice"
+    NO_REFERENCE = "question without reference"
+    ESCAPED = "path that leaves the picture folders"
+    MISSING = "picture not found"
+
+
+REMEDIES = {
+    ProblemKind.MALFORMED: "mend the malformed lines",
+    ProblemKind.DUPLICATE: "keep one of each that is named twice",
+    ProblemKind.NO_REFERENCE: "add the references",
+    ProblemKind.ESCAPED: "write paths that stay in an --images folder; a link's target can be one itself",
+    ProblemKind.MISSING: "pass the folders with the pictures as --images, or --allow-missing-images to leave these out",
+}
+
+
+class Problems:
+    """Problems by kind, in the order in which they were met."""
+
+    def __init__(self) -> None:
+        self._found: dict[ProblemKind, list[str]] = {kind: [] for kind in ProblemKind}
+
+    def add(self, kind: ProblemKind, where: str) -> None:
+        """Notes one problem; `where` names the place and the value."""
+        self._found[kind].append(where)
+
+    def count(self, kind: ProblemKind) -> int:
+        """How many problems of a kind were noted."""
+        return len(self._found[kind])
+
+    def raise_any(self, source: object, ignore: Iterable[ProblemKind] = ()) -> None:
+        """Nothing, if there is no problem of a kind that is not ignored.
+
+        Raises:
+            DataError: one paragraph with every kind, its count, and the first 20 of each.
+        """
+        met = [kind for kind in ProblemKind if self._found[kind] and kind not in ignore]
+        if not met:
+            return
+        parts = "; ".join(f"{kind}, {self.count(kind)}: {_enumerate(self._found[kind])}" for kind in met)
+        remedies = ", ".join(REMEDIES[kind] for kind in met)
+        raise DataError(f"nothing was prepared from {source}: {parts}. To do: {remedies}.")
+
+
+class SampleCheck:
+    """Tells which samples of one source can be used, and notes why the others cannot."""
+
+    def __init__(self, problems: Problems) -> None:
+        self._problems = problems
+        self._places: dict[str, str] = {}
+
+    def accept(self, where: str, sample: Sample) -> bool:
+        """Whether a sample is whole and the first with its id; `where` is its place in the source."""
+        seen = self._places.setdefault(sample.sample_id, where)
+        named = f"{where} ({sample.sample_id})"
+        if not sample.question.strip() or not _is_unicode(sample):
+            self._problems.add(ProblemKind.MALFORMED, f"{named}: path, question and reference must be text")
+        elif seen != where:
+            self._problems.add(ProblemKind.DUPLICATE, f"{named}, as in {seen}")
+        elif not sample.triggers:
+            self._problems.add(ProblemKind.NO_REFERENCE, named)
+        else:
+            return True
+        return False
+
+
+def _is_unicode(sample: Sample) -> bool:
+    """Whether every text can be stored: JSON lets half of a surrogate pair through, UTF-8 does not."""
+    texts = (sample.sample_id, sample.question, sample.emotion, sample.reference, sample.image_path, sample.caption)
+    try:
+        "".join(text for text in texts if text).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _enumerate(places: list[str]) -> str:
+    rest = len(places) - SHOWN_PER_KIND
+    shown = ", ".join(places[:SHOWN_PER_KIND])
+    return f"{shown}, and {rest} more" if rest > 0 else shown

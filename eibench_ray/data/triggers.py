@@ -1,0 +1,22 @@
+"""Reference triggers: from a numbered text to a list, and back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+_NUMBER = re.compile(r"^\s*\d+\s*[.)]\s*", re.MULTILINE)
+
+
+def split_triggers(text: str) -> tuple[str, ...]:
+    r"""The triggers of a text such as "1. Rain.\n2. A lost bag."; numbers without text are dropped.
+
+    A text without numbers is one trigger per line.
+    """
+    pieces = _NUMBER.split(text) if _NUMBER.search(text) else text.splitlines()
+    return tuple(" ".join(piece.split()) for piece in pieces if piece.strip())
+
+
+def number_triggers(triggers: Sequence[str]) -> str:
+    """The triggers as EIBench writes them: numbered, one per line."""
+    return "\n".join(f"{number}. {trigger}" for number, trigger in enumerate(triggers, start=1))

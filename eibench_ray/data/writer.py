@@ -1,0 +1,187 @@
+"""The one writer of datasets: rows stream in, a whole folder appears, or nothing does."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from eibench_ray import __version__
+from eibench_ray.data.layout import (
+    CARD_FILE,
+    PROTOCOL_FILE,
+    ROW_GROUP_ROWS,
+    SAMPLES_FILE,
+    SCHEMA,
+    digest_bytes,
+    digest_sample,
+)
+from eibench_ray.data.protocol import Protocol, dump_protocol
+from eibench_ray.errors import DataError
+from eibench_ray.records import Sample
+
+OnRow = Callable[[int, int | None], None]  # rows done, rows in all if known
+
+
+def ignore_rows(done: int, total: int | None) -> None:
+    """Nothing: for a caller that shows no progress."""
+    del done, total
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetCard:
+    """What `dataset.json` says of a dataset.
+
+    Attributes:
+        sources: samples per source.
+        left_out: samples of the source that have no row, because their picture was not found.
+        version: the project's version that prepared it.
+        protocol: "official" where `protocol.yaml` lies beside it, else "own".
+    """
+
+    name: str
+    title: str
+    rows: int
+    with_captions: int
+    without_captions: int
+    sources: dict[str, int]
+    left_out: int
+    version: str
+    protocol: str
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedReport:
+    """What a preparation made: the folders with their cards, and notes for the user."""
+
+    datasets: tuple[tuple[Path, DatasetCard], ...]
+    notes: tuple[str, ...] = ()
+
+
+class DatasetWriter:
+    """Writes a dataset beside its final name and renames it at the end of the `with` block; an error leaves nothing.
+
+    A prepared dataset that is already there is replaced; anything else that is there is an error.
+
+    Attributes:
+        left_out: samples that the caller leaves out, for the dataset's card.
+    """
+
+    def __init__(self, out: Path, title: str, protocol: Protocol | None = None) -> None:
+        self.left_out = 0
+        self._out = out.absolute()
+        self._title = title
+        self._protocol = protocol
+        self._partial = self._out.with_name(f".{self._out.name}.{os.getpid()}.partial")
+        self._ids: set[str] = set()
+        self._sources: Counter[str] = Counter()
+        self._with_captions = 0
+        self._pending: list[dict[str, Any]] = []
+        self._file: pq.ParquetWriter | None = None
+
+    def __enter__(self) -> Self:
+        if self._out.exists() and not _is_replaceable(self._out):
+            raise DataError(f"{self._out} exists and is not a prepared dataset: choose another --out, or move it away")
+        try:
+            shutil.rmtree(self._partial, ignore_errors=True)
+            self._partial.mkdir(parents=True)
+        except OSError as error:
+            raise DataError(f"the dataset cannot be written to {self._out} ({error}): choose another --out") from error
+        self._file = pq.ParquetWriter(self._partial / SAMPLES_FILE, SCHEMA, compression="zstd")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self._finish()
+        finally:
+            self._close()
+            shutil.rmtree(self._partial, ignore_errors=True)
+
+    def add(self, sample: Sample, image: bytes | None) -> None:
+        """Appends a row; the sample's picture digest is computed here.
+
+        Raises:
+            DataError: a row with the same id was added before.
+        """
+        if sample.sample_id in self._ids:
+            raise DataError(f"two samples of {self._title} have the id {sample.sample_id!r}: ids must be unique")
+        self._ids.add(sample.sample_id)
+        self._sources[sample.source] += 1
+        self._with_captions += sample.caption is not None
+        self._pending.append(
+            _to_row(replace(sample, image_digest=digest_bytes(image) if image is not None else None), image)
+        )
+        if len(self._pending) == ROW_GROUP_ROWS:
+            self._flush()
+
+    @property
+    def path(self) -> Path:
+        """The folder that the dataset becomes."""
+        return self._out
+
+    @property
+    def card(self) -> DatasetCard:
+        """What the dataset holds so far."""
+        return DatasetCard(
+            name=self._out.name,
+            title=self._title,
+            rows=len(self._ids),
+            with_captions=self._with_captions,
+            without_captions=len(self._ids) - self._with_captions,
+            sources=dict(sorted(self._sources.items())),
+            left_out=self.left_out,
+            version=__version__,
+            protocol="official" if self._protocol else "own",
+        )
+
+    def _flush(self) -> None:
+        assert self._file is not None, "rows are added inside the `with` block"
+        self._file.write_table(pa.Table.from_pylist(self._pending, schema=SCHEMA), row_group_size=ROW_GROUP_ROWS)
+        self._pending.clear()
+
+    def _close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _finish(self) -> None:
+        if not self._ids:
+            raise DataError(
+                f"no sample of {self._title} is left to write, so {self._out} was not made: check the source"
+            )
+        if self._pending:
+            self._flush()
+        self._close()
+        card = json.dumps(asdict(self.card), indent=2, ensure_ascii=False)
+        (self._partial / CARD_FILE).write_text(card + "\n", encoding="utf-8")
+        if self._protocol:
+            (self._partial / PROTOCOL_FILE).write_text(dump_protocol(self._protocol), encoding="utf-8")
+        retired = self._partial.with_suffix(".retired")
+        if self._out.exists():
+            self._out.rename(retired)
+        self._partial.rename(self._out)
+        shutil.rmtree(retired, ignore_errors=True)
+
+
+def _is_replaceable(folder: Path) -> bool:
+    if not folder.is_dir():
+        return False
+    return (folder / CARD_FILE).exists() or not any(folder.iterdir())
+
+
+def _to_row(sample: Sample, image: bytes | None) -> dict[str, Any]:
+    row = asdict(sample) | {"row_digest": digest_sample(sample)}
+    path = row.pop("image_path")
+    return row | {"image": None if image is None else {"bytes": image, "path": path}}

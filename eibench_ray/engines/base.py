@@ -1,0 +1,60 @@
+"""The protocol that every engine follows: one request in, one reply out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from eibench_ray.errors import EngineError
+from eibench_ray.records import Reply, Request, RowErrorKind
+
+
+class RowError(Exception):
+    """One request failed; the engine lives and the other rows go on."""
+
+    def __init__(self, kind: RowErrorKind, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class EngineDeadError(EngineError):
+    """The engine died: nothing can be asked of it any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineFacts:
+    """What a started engine says of itself.
+
+    Attributes:
+        fingerprint: kind, version, device, source and revision in one line; stored with every row.
+        max_num_seqs: requests that it works on at once.
+    """
+
+    fingerprint: str
+    max_num_seqs: int
+
+
+class Engine(Protocol):
+    """Turns chat requests into replies. `start` comes first, `stop` last; `generate` runs many times at once."""
+
+    async def start(self) -> EngineFacts:
+        """Loads what is needed.
+
+        Raises:
+            EngineError: it cannot start, with what to do.
+        """
+
+    async def generate(self, request: Request, image: bytes | None) -> Reply:
+        """The reply to one request.
+
+        Args:
+            request: what is asked.
+            image: the picture's bytes as stored; None where none is sent.
+
+        Raises:
+            RowError: this request failed.
+            EngineDeadError: the engine died.
+        """
+
+    async def stop(self) -> None:
+        """Ends the engine and what it started."""

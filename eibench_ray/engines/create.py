@@ -1,0 +1,23 @@
+"""Creates the engine behind a spec."""
+
+from __future__ import annotations
+
+from eibench_ray.config.schema import EchoEngine, ReplayEngine
+from eibench_ray.engines.base import Engine
+from eibench_ray.plan.graph import EngineSpec
+
+
+def create_engine(spec: EngineSpec) -> Engine:
+    """An engine that has not started yet; its module, and what it stands on, is imported here."""
+    if isinstance(spec.config, EchoEngine):
+        from eibench_ray.engines.echo import Echo
+
+        return Echo(spec.config)
+    if isinstance(spec.config, ReplayEngine):
+        from eibench_ray.engines.replay import Replay
+
+        assert spec.recording is not None
+        return Replay(spec.config, spec.recording)
+    from eibench_ray.engines.vllm import Vllm
+
+    return Vllm(spec.config, spec.device)

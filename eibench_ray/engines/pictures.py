@@ -1,0 +1,32 @@
+"""Pictures as engines get them: decoded once, alike for every engine."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+from eibench_ray.engines.base import RowError
+from eibench_ray.records import RowErrorKind
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+def decode_picture(content: bytes) -> Image:
+    """The picture in RGB, turned upright, without its transparency (on white).
+
+    Raises:
+        RowError: the bytes are no picture, or one too large to be decoded safely.
+    """
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    try:
+        with Image.open(io.BytesIO(content)) as opened:
+            upright = ImageOps.exif_transpose(opened)
+            if upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info:
+                rgba = upright.convert("RGBA")
+                white = Image.new("RGBA", rgba.size, "white")
+                return Image.alpha_composite(white, rgba).convert("RGB")
+            return upright.convert("RGB")
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise RowError(RowErrorKind.IMAGE, f"the picture ({len(content)} bytes) cannot be decoded: {error}") from None

@@ -1,0 +1,55 @@
+"""The errors that a user may meet, as one tree.
+
+EibenchError                 exit code 1: the run failed
+├── UserError                exit code 2: the user can mend it
+│   ├── ConfigError          a key, a type, an option or a missing value
+│   ├── DataError            a dataset, a picture or an annotation
+│   ├── PlanError            a sweep that cannot be planned as asked
+│   ├── StoreError           a store that cannot be read or written
+│   └── ClusterError         a cluster that does not answer or is too small
+├── EngineError              an engine that did not start, or died
+└── ScoreError               a figure that cannot be computed
+
+Every message is one paragraph: what is wrong, where, which value, and what to do. What happens to a single row is
+no exception: it is an error row with a `RowErrorKind` (records.py).
+"""
+
+
+class EibenchError(Exception):
+    """A run that failed; its message is one paragraph for the user."""
+
+    exit_code = 1
+
+
+class UserError(EibenchError):
+    """Something that the user can mend."""
+
+    exit_code = 2
+
+
+class ConfigError(UserError):
+    """A key, a type, an option or a missing value in the configuration."""
+
+
+class DataError(UserError):
+    """A dataset, a picture or an annotation that cannot be used."""
+
+
+class PlanError(UserError):
+    """A sweep that cannot be planned as asked."""
+
+
+class StoreError(UserError):
+    """A store that cannot be read or written."""
+
+
+class ClusterError(UserError):
+    """A cluster that does not answer, or has too little for the plan."""
+
+
+class EngineError(EibenchError):
+    """An engine that did not start, or died."""
+
+
+class ScoreError(EibenchError):
+    """A figure that cannot be computed from what there is."""

@@ -1,0 +1,188 @@
+"""The planner: cells in, a graph of content-addressed steps out. Pure, but for the facts that it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from eibench_ray.config.schema import CallConfig, DatasetConfig, ModelConfig, ReplayEngine, RunConfig
+from eibench_ray.errors import PlanError
+from eibench_ray.plan.digests import digest
+from eibench_ray.plan.facts import DatasetFacts
+from eibench_ray.plan.graph import Cell, DatasetSpec, EngineSpec, Plan, Prompt, Step
+from eibench_ray.plan.templates import SAMPLE_WORDS, words_in
+from eibench_ray.plan.wording import word_call, word_judge
+from eibench_ray.records import AcceptRule, Sampling
+
+Identify = Callable[[ModelConfig, str | None], Mapping[str, Any]]
+
+
+def build_plan(
+    configs: Sequence[RunConfig],
+    datasets: Mapping[str, DatasetFacts],
+    identify: Identify,
+    device: Literal["cpu", "cuda"],
+) -> Plan:
+    """The plan of all cells.
+
+    Args:
+        configs: one per cell.
+        datasets: facts by dataset name.
+        identify: identity of an engine, from its model and (for replay) its file of predictions.
+        device: where vLLM engines run.
+
+    Raises:
+        PlanError: cells that contradict each other, or a setting that lacks what it needs.
+    """
+    builder = _Builder(datasets, identify, device)
+    for config in configs:
+        builder.add(config)
+    return builder.plan(configs[0].sweep)
+
+
+class _Builder:
+    """Collects engines, steps and cells; equal ones are met again, not added again."""
+
+    def __init__(self, facts: Mapping[str, DatasetFacts], identify: Identify, device: Literal["cpu", "cuda"]) -> None:
+        self._facts = facts
+        self._identify = identify
+        self._device = device
+        self._engines: dict[str, EngineSpec] = {}
+        self._datasets: dict[str, tuple[DatasetConfig, DatasetSpec]] = {}
+        self._steps: dict[str, Step] = {}
+        self._cells: dict[str, Cell] = {}
+
+    def plan(self, sweep: str) -> Plan:
+        datasets = {name: spec for name, (_, spec) in self._datasets.items()}
+        return Plan(sweep, self._engines, datasets, self._steps, tuple(self._cells.values()))
+
+    def add(self, config: RunConfig) -> None:
+        self._add_dataset(config.dataset)
+        inputs: dict[str, str] = {}
+        for call in config.setting.calls:
+            if (step := self._call_step(config, call, inputs)) is not None:
+                inputs[call.name] = step.id
+        answer = inputs[config.setting.calls[-1].name]
+        verdict = self._judge_step(config, answer).id
+        cell = Cell(
+            key="",
+            model=config.model.name,
+            setting=config.setting.name,
+            dataset=config.dataset.name,
+            judge=config.judge.name,
+            judge_kind=config.judge.kind,
+            sees_image=config.model.sees_image,
+            self_judged=self._steps[answer].engine == self._steps[verdict].engine,
+            answer=answer,
+            verdict=verdict,
+            steps=(*inputs.values(), verdict),
+            config=config.model_dump(),
+        )
+        self._add_cell(replace(cell, key=digest([config.sweep, cell.name, cell.steps])))
+
+    def _add_cell(self, cell: Cell) -> None:
+        known = self._cells.setdefault(cell.name, cell)
+        if known.key != cell.key:
+            raise PlanError(
+                f"two cells are both called {cell.name} but ask for different things (keys {known.key[:8]} and "
+                f"{cell.key[:8]}): give one of them another model.name, setting.name, dataset.name or judge.name"
+            )
+
+    def _add_dataset(self, config: DatasetConfig) -> None:
+        facts = self._facts[config.name]
+        spec = DatasetSpec(config.name, config.path, config.limit, facts.num_rows, facts.is_prepared)
+        known, _ = self._datasets.setdefault(config.name, (config, spec))
+        if (known.path, known.limit) != (config.path, config.limit):
+            raise PlanError(
+                f"dataset {config.name!r} appears with two paths or limits ({known.path}, {known.limit} and "
+                f"{config.path}, {config.limit}): give one of them another dataset.name"
+            )
+
+    def _call_step(self, config: RunConfig, call: CallConfig, inputs: Mapping[str, str]) -> Step | None:
+        """The step of a call; None where a dataset column stands in for it."""
+        model = config.model if call.role == "subject" else config.captioner
+        if model is None:
+            facts = self._facts[config.dataset.name]
+            if call.column is None or not facts.has_captions:
+                raise PlanError(
+                    f"setting {config.setting.name!r} needs a {call.role} for its call {call.name!r}, and dataset "
+                    f"{config.dataset.name!r} has no column of captions: choose one with model@captioner=MODEL"
+                )
+            return None
+        if call.image and not model.sees_image and call.role != "subject":
+            raise PlanError(f"{call.role} {model.name!r} sees no picture: choose another with model@{call.role}=MODEL")
+        prompt, sampling = word_call(call, config.setting, model, self._facts[config.dataset.name].protocol)
+        engine = self._engine(model, f"{config.dataset.name}.{config.setting.name}")
+        return self._step(config, call.name, engine, prompt, sampling, self._inputs_read(config, prompt, inputs))
+
+    def _judge_step(self, config: RunConfig, answer: str) -> Step:
+        judge = config.judge
+        facts = self._facts[config.dataset.name]
+        prompt, sampling, accept = word_judge(judge, config.dataset.subset, facts.protocol)
+        engine = self._engine(judge.model, f"{config.dataset.name}.{config.setting.name}.{judge.name}")
+        strict_chars = judge.explanation_chars if judge.kind == "strict" else None
+        inputs = self._inputs_read(config, prompt, {"answer": answer, "record": answer})
+        return self._step(config, "verdict", engine, prompt, sampling, inputs, strict_chars, accept)
+
+    def _inputs_read(self, config: RunConfig, prompt: Prompt, known: Mapping[str, str]) -> Mapping[str, str]:
+        """The steps whose answers a prompt reads: what it does not read is no part of what the step is."""
+        words = words_in(prompt.user)
+        captions = self._facts[config.dataset.name].has_captions
+        unknown = words - SAMPLE_WORDS - known.keys() | ({"caption"} & words if not captions else set()) - known.keys()
+        if unknown:
+            raise PlanError(
+                f"the prompt {prompt.user[:60]!r} of setting {config.setting.name!r} or judge {config.judge.name!r} "
+                f"reads {', '.join(sorted(unknown))}, which neither dataset {config.dataset.name!r} "
+                f"nor an earlier call has"
+            )
+        return {word: step for word, step in known.items() if word in words}
+
+    def _step(
+        self,
+        config: RunConfig,
+        name: str,
+        engine: EngineSpec,
+        prompt: Prompt,
+        sampling: Sampling,
+        inputs: Mapping[str, str],
+        strict_chars: int | None = None,
+        accept: AcceptRule | None = None,
+    ) -> Step:
+        identity = {
+            "engine": engine.key,
+            "system": prompt.system,
+            "user": prompt.user,
+            "image": prompt.image,
+            "sampling": asdict(sampling),
+            "seed": config.seed,
+            "dataset": config.dataset.name,
+            "inputs": dict(inputs),
+            "strict_chars": strict_chars,
+            "accept": asdict(accept) if accept else None,
+        }
+        step_id = digest(identity, size=10)
+        step = Step(
+            step_id,
+            name,
+            engine.key,
+            prompt,
+            sampling,
+            config.seed,
+            config.dataset.name,
+            dict(inputs),
+            strict_chars,
+            accept,
+        )
+        return self._steps.setdefault(step_id, step)
+
+    def _engine(self, model: ModelConfig, recording_name: str) -> EngineSpec:
+        engine = model.engine
+        recording = None
+        if isinstance(engine, ReplayEngine):
+            recording = str(Path(engine.predictions) / f"{recording_name}.jsonl")
+        key = digest(self._identify(model, recording), size=10)
+        num_gpus = engine.num_gpus if self._device == "cuda" else 0
+        spec = EngineSpec(key, model.name, engine, self._device, recording, num_gpus, model.expect)
+        return self._engines.setdefault(key, spec)

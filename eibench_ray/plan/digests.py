@@ -1,0 +1,34 @@
+"""Digests: the names of what is content-addressed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Any
+
+
+def digest(value: Any, size: int = 16) -> str:
+    """Hex digest of a JSON-able value; equal values have equal digests, whatever the order of their keys.
+
+    Args:
+        value: nothing but dict, list, tuple, str, int, float, bool and None.
+        size: bytes of the digest, half of its hex length.
+    """
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=size).hexdigest()
+
+
+def derive_seed(base: int, *parts: str | int) -> int:
+    """A seed in [0, 2**31) that follows from a base and what it is for."""
+    return int(digest([base, *parts], size=4), 16) >> 1
+
+
+def digest_input(row_digest: str, outputs: Sequence[str]) -> str:
+    """Digest of what a row is made from.
+
+    Args:
+        row_digest: of the dataset's row.
+        outputs: output digests of the rows it reads, in the order of the step's inputs.
+    """
+    return digest([row_digest, *outputs], size=8)

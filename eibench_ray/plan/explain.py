@@ -1,0 +1,131 @@
+"""What a plan says before anything runs: for people as tables, for programs as one object."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from eibench_ray.plan.graph import Plan, Step
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from eibench_ray.store.resume import StepWork
+
+
+def plan_to_json(plan: Plan, work: Mapping[str, StepWork], store: str) -> dict[str, Any]:
+    """The plan as plain values; `est_tokens` bounds what is left to generate: rows left x max_tokens."""
+    engines = []
+    for spec in plan.engines.values():
+        steps = [step for step in plan.steps.values() if step.engine == spec.key]
+        rows_left = sum(_left(work[step.id]) for step in steps)
+        engines.append(
+            {
+                "key": spec.key,
+                "name": spec.name,
+                "kind": spec.config.kind,
+                "device": spec.device,
+                "num_gpus": spec.num_gpus,
+                "steps": len(steps),
+                "requests": sum(work[step.id].num_rows for step in steps),
+                "requests_left": rows_left,
+                "loads": int(any(work[step.id].todo for step in steps)),
+                "est_tokens": sum(_tokens(step, work[step.id]) for step in steps),
+            }
+        )
+    return {
+        "sweep": plan.sweep,
+        "store": store,
+        "engines": engines,
+        "steps": [_step_to_json(plan, step, work[step.id]) for step in plan.steps.values()],
+        "cells": [
+            {
+                "model": cell.model,
+                "setting": cell.setting,
+                "dataset": cell.dataset,
+                "judge": cell.judge,
+                "key": cell.key,
+                "steps": list(cell.steps),
+                "requests": sum(work[step].num_rows for step in cell.steps),
+                "requests_done": sum(work[step].num_done for step in cell.steps),
+            }
+            for cell in plan.cells
+        ],
+        "requests": plan.num_requests,
+        "requests_done": sum(left.num_done for left in work.values()),
+        "loads": sum(engine["loads"] for engine in engines),
+        "unprepared_datasets": [name for name, spec in plan.datasets.items() if not spec.is_prepared],
+    }
+
+
+def render_plan(plan: Plan, work: Mapping[str, StepWork], store: str) -> Iterator[RenderableType]:
+    """The plan as tables: engines, steps, cells, and a line of totals."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    facts = plan_to_json(plan, work, store)
+    engines = Table(title="Engines", box=SIMPLE_HEAD, title_justify="left")
+    for name in ("engine", "kind", "device", "GPUs", "loads", "steps", "requests", "left", "tokens at most"):
+        engines.add_column(name, justify="left" if name in ("engine", "kind", "device") else "right")
+    for engine in facts["engines"]:
+        engines.add_row(
+            engine["name"],
+            engine["kind"],
+            engine["device"],
+            *(
+                f"{engine[name]:,}"
+                for name in ("num_gpus", "loads", "steps", "requests", "requests_left", "est_tokens")
+            ),
+        )
+    yield engines
+    steps = Table(title="Steps", box=SIMPLE_HEAD, title_justify="left")
+    for name in ("step", "what", "engine", "dataset", "wording", "reads", "rows", "in the store", "tokens at most"):
+        steps.add_column(name, justify="right" if name in ("rows", "in the store", "tokens at most") else "left")
+    for step in facts["steps"]:
+        steps.add_row(
+            step["id"][:8],
+            step["name"],
+            step["model"],
+            step["dataset"],
+            step["wording"],
+            " ".join(source[:8] for source in step["inputs"].values()),
+            *(f"{step[name]:,}" for name in ("rows", "rows_done", "est_tokens")),
+        )
+    yield steps
+    cells = Table(title="Cells", box=SIMPLE_HEAD, title_justify="left")
+    for name in ("model", "setting", "dataset", "judge", "steps"):
+        cells.add_column(name)
+    for cell in facts["cells"]:
+        used = " ".join(step[:8] for step in cell["steps"])
+        cells.add_row(cell["model"], cell["setting"], cell["dataset"], cell["judge"], used)
+    yield cells
+    for name in facts["unprepared_datasets"]:
+        yield f"{name} is not prepared yet: its rows are what the configuration expects."
+    yield (
+        f"{len(plan.cells)} cells, {len(plan.steps)} steps, {facts['requests']:,} requests, {facts['requests_done']:,} "
+        f"of them in the store, {facts['loads']} loads. Store: {store}"
+    )
+
+
+def _step_to_json(plan: Plan, step: Step, left: StepWork) -> dict[str, Any]:
+    return {
+        "id": step.id,
+        "name": step.name,
+        "engine": step.engine,
+        "model": plan.engines[step.engine].name,
+        "dataset": step.dataset,
+        "wording": "official" if step.prompt.is_official else "own",
+        "image": step.prompt.image,
+        "inputs": dict(step.inputs),
+        "rows": left.num_rows,
+        "rows_done": left.num_done,
+        "est_tokens": _tokens(step, left),
+    }
+
+
+def _left(left: StepWork) -> int:
+    return left.num_rows - left.num_done
+
+
+def _tokens(step: Step, left: StepWork) -> int:
+    return _left(left) * step.sampling.max_tokens

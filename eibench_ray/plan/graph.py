@@ -1,0 +1,142 @@
+"""The plan: a graph of content-addressed steps, and the cells that read from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from eibench_ray.config.schema import EchoEngine, Expectation, ReplayEngine, VllmEngine
+from eibench_ray.records import AcceptRule, Sampling
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSpec:
+    """One engine of the plan: what is loaded once, whoever uses it.
+
+    Attributes:
+        key: digest of the engine's identity (weights and revision, dtype, quantisation, version, chat template).
+        name: the model's name, for people.
+        device: `cpu` or `cuda`.
+        recording: for a replay engine, its file of predictions; None for the others.
+        num_gpus: GPUs that one replica owns on this device.
+    """
+
+    key: str
+    name: str
+    config: VllmEngine | ReplayEngine | EchoEngine
+    device: Literal["cpu", "cuda"]
+    recording: str | None
+    num_gpus: int
+    expect: Expectation
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What a step says to its engine.
+
+    Attributes:
+        user: Jinja2 text over the sample's fields and the inputs' answers.
+        image: whether the picture is sent.
+        is_official: whether the words are the dataset's protocol's.
+    """
+
+    system: str | None
+    user: str
+    image: bool
+    is_official: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """(engine, prompt, sampling) over the rows of a dataset. Equal steps of different cells are one step.
+
+    Attributes:
+        id: digest of what the step is.
+        name: what it is for: `caption`, `answer`, `verdict`, ...
+        engine: key of its engine.
+        inputs: word -> id of the step whose answers the prompt reads under that word.
+        strict_chars: for a strict verdict, the longest explanation; None where the reply is free text.
+        accept: when to ask again; None: the first reply stands.
+    """
+
+    id: str
+    name: str
+    engine: str
+    prompt: Prompt
+    sampling: Sampling
+    seed: int
+    dataset: str
+    inputs: Mapping[str, str]
+    strict_chars: int | None = None
+    accept: AcceptRule | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetSpec:
+    """One dataset of the plan.
+
+    Attributes:
+        num_rows: rows that the sweep asks, after `limit`.
+        is_prepared: False where only the configuration says how many rows there are.
+    """
+
+    name: str
+    path: str
+    limit: int | None
+    num_rows: int
+    is_prepared: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One model x setting x dataset x judge.
+
+    Attributes:
+        key: digest of the cell's names and steps: the same cell in another run has the same key.
+        answer, verdict: ids of the steps whose rows are joined and scored.
+        steps: ids of all steps that the cell needs, inputs first.
+        self_judged: whether the model is its own judge.
+        config: the cell's validated configuration, as plain values.
+    """
+
+    key: str
+    model: str
+    setting: str
+    dataset: str
+    judge: str
+    judge_kind: Literal["strict", "official"]
+    sees_image: bool
+    self_judged: bool
+    answer: str
+    verdict: str
+    steps: tuple[str, ...]
+    config: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The cell in words: model/setting/dataset/judge."""
+        return f"{self.model}/{self.setting}/{self.dataset}/{self.judge}"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A whole sweep: what is loaded, what is asked, and who needs what.
+
+    Attributes:
+        sweep: the sweep's name.
+        engines: by key.
+        datasets: by name.
+        steps: by id, inputs before what reads them.
+    """
+
+    sweep: str
+    engines: Mapping[str, EngineSpec]
+    datasets: Mapping[str, DatasetSpec]
+    steps: Mapping[str, Step]
+    cells: tuple[Cell, ...]
+
+    @property
+    def num_requests(self) -> int:
+        """One per row of each step."""
+        return sum(self.datasets[step.dataset].num_rows for step in self.steps.values())

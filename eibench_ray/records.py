@@ -1,0 +1,193 @@
+"""The rows that travel through a sweep: samples, requests, completions, verdicts."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+
+class RowErrorKind(StrEnum):
+    """Why a row has no answer. Only transient errors are asked again on the next run."""
+
+    IMAGE = "image"  # the picture cannot be read
+    PROMPT = "prompt"  # the engine refused the prompt (too long, unknown token, ...)
+    UPSTREAM = "upstream"  # the answer that this row reads is itself an error
+    RECORD = "record"  # no recorded prediction for this row
+    ENGINE = "engine"  # the engine failed on this row or died under it
+    TIMEOUT = "timeout"  # the row's deadline passed
+
+    @property
+    def is_transient(self) -> bool:
+        """Whether asking again may succeed."""
+        return self in (RowErrorKind.ENGINE, RowErrorKind.TIMEOUT)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One benchmark item, without its picture's bytes.
+
+    Attributes:
+        sample_id: unique in its dataset and stable over re-preparation.
+        image_path: the picture's path as its source names it (EIBench's key); None for a text-only sample.
+        image_digest: digest of the picture's bytes; None where there is none.
+        reference: the reference triggers as one text, as the source writes them.
+        caption: a caption that came with the dataset, if any.
+        source: where the sample is from, e.g. "CAER-S".
+    """
+
+    sample_id: str
+    question: str
+    emotion: str
+    reference: str
+    triggers: tuple[str, ...]
+    image_path: str | None = None
+    image_digest: str | None = None
+    caption: str | None = None
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """Decoding parameters, all resolved: what is sent is what stands here."""
+
+    temperature: float
+    top_p: float
+    max_tokens: int
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptRule:
+    """Ask again, with another seed, until the reply contains `contains`.
+
+    Attributes:
+        contains: text that an acceptable reply has.
+        ignore_case: compare lower-cased.
+        attempts: how often to ask in all.
+        fallback: the reply that stands in when no attempt was acceptable.
+    """
+
+    contains: str
+    ignore_case: bool
+    attempts: int
+    fallback: str
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One chat request: what is sent to an engine for one row.
+
+    Attributes:
+        digest: digest over everything that is sent and who it is sent to.
+        image_digest: the picture that goes before the user's text, or None.
+        json_schema: the schema that the reply must follow, where the engine can constrain it.
+        image_path, question: what the row is about, by which recorded predictions are found.
+    """
+
+    sample_id: str
+    digest: str
+    system: str | None
+    user: str
+    image_digest: str | None
+    sampling: Sampling
+    seed: int
+    json_schema: dict[str, Any] | None = None
+    accept: AcceptRule | None = None
+    image_path: str | None = None
+    question: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What an engine says to one request, before it becomes a row.
+
+    Attributes:
+        finish_reason: "stop", "length", or the engine's own word.
+        prompt_tokens, completion_tokens, cached_tokens: counts; cached is the part of the prompt that was in the
+            prefix cache.
+    """
+
+    text: str
+    finish_reason: str
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """One row of a step: an answer, or an error with its kind. Stored as is, column by column.
+
+    Attributes:
+        attempt: how many times the engine was asked for this row.
+        latency_s: seconds from the first send to the last reply.
+        finished_at: Unix time, seconds.
+        engine: the engine's fingerprint (kind, version, device, source, revision).
+        run_id: the run that asked.
+        input_digest: digest of what the row was made from: its sample and the rows it reads.
+    """
+
+    sample_id: str
+    request_digest: str
+    text: str | None
+    error_kind: str | None
+    error: str | None
+    finish_reason: str | None
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int
+    attempt: int
+    latency_s: float
+    finished_at: float
+    engine: str
+    run_id: str
+    input_digest: str = ""
+
+    @property
+    def output_digest(self) -> str:
+        """Digest of what later steps read from this row."""
+        return hashlib.blake2b(f"{self.error_kind}:{self.text}".encode("utf-8", "replace"), digest_size=8).hexdigest()
+
+    @property
+    def is_transient_error(self) -> bool:
+        """Whether the next run asks for this row again."""
+        return self.error_kind is not None and RowErrorKind(self.error_kind).is_transient
+
+
+class VerdictStatus(StrEnum):
+    """What became of a judge's reply. Only `ok` verdicts enter the headline; the others lower its coverage."""
+
+    OK = "ok"
+    UNPARSED = "unparsed"  # no verdict could be read from the reply
+    OUT_OF_RANGE = "out_of_range"  # correct < 0 or correct > total
+    WRONG_TOTAL = "wrong_total"  # total is not the number of reference triggers
+    NO_ANSWER = "no_answer"  # the subject gave no answer to judge
+    JUDGE_ERROR = "judge_error"  # the judge gave no reply
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A judge's parsed reply for one sample.
+
+    Attributes:
+        correct: triggers that the answer names; None where no verdict could be read.
+        total: triggers that the verdict counts.
+    """
+
+    sample_id: str
+    correct: int | None
+    total: int | None
+    explanation: str | None
+    status: VerdictStatus
+
+    @property
+    def recall(self) -> float | None:
+        """Share of the reference triggers that the answer names; None unless the status is ok.
+
+        In [0, 1] for strict verdicts; official ones are not clamped.
+        """
+        if self.status is not VerdictStatus.OK or self.correct is None or not self.total:
+            return None
+        return self.correct / self.total

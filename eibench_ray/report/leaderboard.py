@@ -1,0 +1,288 @@
+"""The leaderboard: one row per cell, as a terminal table, Markdown, JSON values and a data frame.
+
+The terminal table has a part per dataset and judge, and intervals below their means, so that it fits 100 columns; the
+others are flat. All are sorted by dataset, judge and falling recall. Longer than most modules because every shape of
+the table stands here, beside the others that must say the same.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from eibench_ray.errors import StoreError
+from eibench_ray.score.recall import CellScore, Recall
+
+if TYPE_CHECKING:
+    import polars as pl
+    from rich.table import Table
+    from rich.text import Text
+
+_NO_VALUE = "-"
+_TEXT_ONLY = "(text only)"
+_SELF_JUDGED = "(self-judged)"
+
+
+@dataclass(frozen=True, slots=True)
+class LeaderboardRow:
+    """The scores of one cell, and what a reader must know to compare them.
+
+    Attributes:
+        sees_image: False marks a text-only model.
+        self_judged: the judge is the model under test.
+        errors: rows of this cell that ended as an error.
+    """
+
+    model: str
+    setting: str
+    dataset: str
+    judge: str
+    sees_image: bool
+    self_judged: bool
+    score: CellScore
+    errors: int
+
+
+def render_table(rows: Iterable[LeaderboardRow]) -> Table:
+    """The leaderboard for a terminal of 100 columns or more: a part per dataset and judge, the notes below."""
+    from rich.table import Table
+    from rich.text import Text
+
+    ordered = _sort(rows)
+    page = Table.grid()
+    for (dataset, judge), group in groupby(ordered, key=lambda row: (row.dataset, row.judge)):
+        page.add_row(Text.assemble((dataset, "bold"), " judged by ", (judge, "bold")))
+        page.add_row(_render_part(list(group)))
+    for note in _notes(ordered):
+        page.add_row(Text(note, style="dim"))
+    return page
+
+
+def render_markdown(rows: Iterable[LeaderboardRow]) -> str:
+    """The leaderboard as one GitHub Markdown table with its notes, ending in a newline."""
+    ordered = _sort(rows)
+    emotions = _emotions(ordered)
+    names = ["model", "setting", "dataset", "judge"]
+    figures = ["recall %", f"{_level(ordered)} interval", "coverage %", "bounds %", *(f"{name} %" for name in emotions)]
+    lines = [[*names, *figures, "n", "parse failures", "errors"]]
+    for row in ordered:
+        score = row.score
+        lines.append(
+            [
+                row.model if row.sees_image else f"{row.model} {_TEXT_ONLY}",
+                row.setting,
+                row.dataset,
+                f"{row.judge} {_SELF_JUDGED}" if row.self_judged else row.judge,
+                _percent(score.overall.recall),
+                _interval(score.overall),
+                _coverage(score.overall),
+                _bounds(score.overall) or _NO_VALUE,
+                *(_percent(score.by_emotion[name].recall) if name in score.by_emotion else "" for name in emotions),
+                str(score.overall.n),
+                str(score.num_unreadable),
+                str(row.errors),
+            ]
+        )
+    table = [*_markdown_table(lines, num_names=len(names)), ""] if ordered else []
+    return "\n".join(["# Leaderboard", "", *table, *(f"- {note}" for note in _notes(ordered)), ""])
+
+
+def to_json_rows(rows: Iterable[LeaderboardRow]) -> list[dict[str, Any]]:
+    """The rows as plain JSON values, recall in [0, 1] or null; `ci95` has the confidence that `confidence` says."""
+    return [
+        {
+            "model": row.model,
+            "setting": row.setting,
+            "dataset": row.dataset,
+            "judge": row.judge,
+            **_json_recall(row.score.overall),
+            "confidence": row.score.confidence,
+            "by_emotion": {emotion: _json_recall(recall) for emotion, recall in row.score.by_emotion.items()},
+            "statuses": dict(row.score.statuses),
+            "parse_failures": row.score.num_unreadable,
+            "errors": row.errors,
+            "sees_image": row.sees_image,
+            "self_judged": row.self_judged,
+        }
+        for row in _sort(rows)
+    ]
+
+
+def to_frame(rows: Iterable[LeaderboardRow]) -> pl.DataFrame:
+    """The leaderboard as a data frame, shares in [0, 1]; a column `recall_<emotion>` per emotion of any row."""
+    import polars as pl
+
+    ordered = _sort(rows)
+    emotions = _emotions(ordered)
+    schema: dict[str, type[pl.DataType]] = dict.fromkeys(("model", "setting", "dataset", "judge"), pl.String)
+    schema |= dict.fromkeys(("sees_image", "self_judged"), pl.Boolean)
+    schema |= dict.fromkeys(("recall", "ci_low", "ci_high", "confidence"), pl.Float64)
+    schema |= dict.fromkeys(("coverage", "bound_low", "bound_high"), pl.Float64)
+    schema |= dict.fromkeys(("n", "num_scored", "parse_failures", "errors"), pl.Int64)
+    schema |= {f"recall_{emotion}": pl.Float64 for emotion in emotions}
+    return pl.DataFrame([_flat(row) for row in ordered], schema=schema)
+
+
+def write_leaderboard(rows: Iterable[LeaderboardRow], folder: Path) -> list[Path]:
+    """The files written: leaderboard.md, .csv and .parquet, each under a draft's name first, then renamed.
+
+    Raises:
+        StoreError: the folder cannot be written.
+    """
+    ordered = _sort(rows)
+    markdown, frame = render_markdown(ordered), to_frame(ordered)
+    writers: dict[str, Callable[[Path], object]] = {
+        "leaderboard.md": lambda path: path.write_text(markdown, encoding="utf-8"),
+        "leaderboard.csv": frame.write_csv,
+        "leaderboard.parquet": frame.write_parquet,
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, write in writers.items():
+            draft = folder / f".{name}.{os.getpid()}.tmp"
+            write(draft)
+            draft.replace(folder / name)
+    except OSError as error:
+        raise StoreError(
+            f"{folder}: the leaderboard cannot be written ({error}): name a folder you can write"
+        ) from error
+    return [folder / name for name in writers]
+
+
+def _sort(rows: Iterable[LeaderboardRow]) -> list[LeaderboardRow]:
+    def key(row: LeaderboardRow) -> tuple[str, str, float, str, str]:
+        recall = row.score.overall.recall
+        return row.dataset, row.judge, float("inf") if recall is None else -recall, row.model, row.setting
+
+    return sorted(rows, key=key)
+
+
+def _emotions(rows: Iterable[LeaderboardRow]) -> list[str]:
+    return sorted({emotion for row in rows for emotion in row.score.by_emotion})
+
+
+def _render_part(rows: Sequence[LeaderboardRow]) -> Table:
+    """The rows of one dataset and judge, in percent, two lines each: means above, their intervals below."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    def pair(above: str, below: str, style: str = "") -> Text:
+        return Text.assemble((above, style), "\n", (below, "dim"))
+
+    emotions = _emotions(rows)
+    part = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=0)
+    part.add_column(pair("model", "  setting"), overflow="fold", no_wrap=True)
+    totals = [pair("recall %", f"{_level(rows)} CI"), pair("coverage", "bounds")]
+    for heading in [*totals, Text("n"), Text("parse\nfails"), Text("errors")]:
+        part.add_column(heading, justify="right", overflow="fold", no_wrap=True)
+    for emotion in emotions:  # last, and the only ones that fold: what a narrow terminal cuts off is the breakdown
+        part.add_column(Text(emotion), justify="right", overflow="fold", min_width=len("12-34"))
+    for row in rows:
+        score = row.score
+        groups = [score.by_emotion.get(emotion) for emotion in emotions]
+        part.add_row(
+            Text.assemble(
+                row.model,
+                ("" if row.sees_image else f" {_TEXT_ONLY}", "yellow"),
+                (f"\n  {row.setting}", "dim"),
+                (f"\n  {_SELF_JUDGED}" if row.self_judged else "", "yellow"),
+            ),
+            pair(_percent(score.overall.recall), _interval(score.overall), "bold"),
+            pair(_coverage(score.overall), _bounds(score.overall), "yellow" if score.overall.coverage < 1 else ""),
+            Text(str(score.overall.n)),
+            Text(str(score.num_unreadable), style="yellow" if score.num_unreadable else ""),
+            Text(str(row.errors), style="red" if row.errors else ""),
+            *(pair(_percent(group.recall), _interval(group, digits=0)) if group else Text() for group in groups),
+        )
+    return part
+
+
+def _markdown_table(lines: Sequence[Sequence[str]], num_names: int) -> list[str]:
+    """The lines of a table whose first line is its head; the first columns are names and stand left."""
+    columns = []
+    for i, cells in enumerate(zip(*lines, strict=True)):
+        safe = [cell.replace("|", r"\|") for cell in cells]
+        width = max(2, *map(len, safe))
+        head, *body = [cell.ljust(width) if i < num_names else cell.rjust(width) for cell in safe]
+        columns.append([head, "-" * width if i < num_names else "-" * (width - 1) + ":", *body])
+    return [f"| {' | '.join(line)} |" for line in zip(*columns, strict=True)]
+
+
+def _notes(rows: Sequence[LeaderboardRow]) -> list[str]:
+    """What a reader of these rows must know."""
+    if not rows:
+        return ["no cell has been scored yet"]
+    notes = [f"recall: mean over the samples with a verdict; {_level(rows)} bootstrap interval, clustered by image"]
+    if any(row.score.overall.coverage < 1 for row in rows):
+        notes.append("coverage: share of the samples with a verdict; bounds: were every missing verdict 0, or 1")
+    if not all(row.sees_image for row in rows):
+        notes.append(f"{_TEXT_ONLY}: does not see the picture")
+    if any(row.self_judged for row in rows):
+        notes.append(f"{_SELF_JUDGED}: the model judges its own answers")
+    return notes
+
+
+def _level(rows: Iterable[LeaderboardRow]) -> str:
+    """The confidence of the rows' intervals, e.g. "95%"; several are named side by side."""
+    return "/".join(f"{100 * level:g}%" for level in sorted({row.score.confidence for row in rows}))
+
+
+def _percent(share: float | None, digits: int = 1) -> str:
+    return _NO_VALUE if share is None else f"{100 * share:.{digits}f}"
+
+
+def _interval(recall: Recall, digits: int = 1) -> str:
+    return _range(recall.ci_low, recall.ci_high, digits) if recall.recall is not None else _NO_VALUE
+
+
+def _range(low: float | None, high: float | None, digits: int = 1) -> str:
+    return f"{_percent(low, digits)}-{_percent(high, digits)}"
+
+
+def _coverage(recall: Recall) -> str:
+    """In percent, rounded down: only a full coverage reads 100."""
+    return f"{recall.num_scored * 1000 // recall.n / 10:.1f}"
+
+
+def _bounds(recall: Recall) -> str:
+    return _range(recall.bound_low, recall.bound_high) if recall.coverage < 1 else ""
+
+
+def _json_recall(recall: Recall) -> dict[str, Any]:
+    return {
+        "recall": recall.recall,
+        "ci95": None if recall.recall is None else [recall.ci_low, recall.ci_high],
+        "coverage": recall.coverage,
+        "n": recall.n,
+        "num_scored": recall.num_scored,
+        "bounds": [recall.bound_low, recall.bound_high],
+    }
+
+
+def _flat(row: LeaderboardRow) -> dict[str, Any]:
+    overall = row.score.overall
+    return {
+        "model": row.model,
+        "setting": row.setting,
+        "dataset": row.dataset,
+        "judge": row.judge,
+        "sees_image": row.sees_image,
+        "self_judged": row.self_judged,
+        "recall": overall.recall,
+        "ci_low": overall.ci_low,
+        "ci_high": overall.ci_high,
+        "confidence": row.score.confidence,
+        "coverage": overall.coverage,
+        "bound_low": overall.bound_low,
+        "bound_high": overall.bound_high,
+        "n": overall.n,
+        "num_scored": overall.num_scored,
+        "parse_failures": row.score.num_unreadable,
+        "errors": row.errors,
+        **{f"recall_{emotion}": recall.recall for emotion, recall in row.score.by_emotion.items()},
+    }

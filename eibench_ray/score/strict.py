@@ -1,0 +1,107 @@
+"""The strict protocol: the JSON that a judge is asked for, and how its reply is read.
+
+A reply is one JSON object, bare or in one code fence, with white space around it and nothing else. `correct` and
+`total` are integers in the sense of JSON Schema: 2 and 2.0 are, true and "2" are not. A key that comes twice says two
+things, so it says nothing. Further keys are ignored: an engine that cannot constrain its output may add some.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, NoReturn
+
+from eibench_ray.errors import ScoreError
+from eibench_ray.records import VerdictStatus
+from eibench_ray.score.parsed import MAX_COUNT, UNPARSED, ParsedVerdict
+
+_FENCE = re.compile(r"```(?:json)?(.*)```", re.DOTALL | re.IGNORECASE)
+
+
+def strict_schema(num_triggers: int, explanation_chars: int) -> dict[str, Any]:
+    """JSON schema of the reply to one sample; the explanation comes first, so that it is written before the counts.
+
+    Args:
+        num_triggers: reference triggers of the sample; the only `total` that the schema allows.
+        explanation_chars: longest explanation; 0 leaves it out.
+
+    Raises:
+        ScoreError: the sample has no trigger to find.
+    """
+    if num_triggers < 1:
+        raise ScoreError(
+            f"a strict judge was asked about a sample with {num_triggers} reference triggers; its recall has no "
+            f"meaning: give the sample a trigger, or leave it out of the dataset"
+        )
+    properties: dict[str, Any] = {}
+    if explanation_chars > 0:
+        properties["explanation"] = {"type": "string", "maxLength": explanation_chars}
+    properties["correct"] = {"type": "integer", "minimum": 0, "maximum": num_triggers}
+    properties["total"] = {"const": num_triggers}
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def parse_strict(text: str, num_triggers: int) -> ParsedVerdict:
+    """The verdict that a reply states; never raises, whatever the text.
+
+    Args:
+        text: the judge's reply.
+        num_triggers: reference triggers of the sample, at least 1.
+    """
+    found = _read_object(text)
+    correct, total = _whole(found.get("correct")), _whole(found.get("total"))
+    if correct is None or total is None:
+        return UNPARSED
+    return ParsedVerdict(correct, total, _words(found.get("explanation")), _status(correct, total, num_triggers))
+
+
+def _status(correct: int, total: int, num_triggers: int) -> VerdictStatus:
+    if not 0 <= correct <= total:
+        return VerdictStatus.OUT_OF_RANGE
+    return VerdictStatus.OK if total == num_triggers else VerdictStatus.WRONG_TOTAL
+
+
+def _read_object(text: str) -> dict[str, Any]:
+    """The one JSON object that the text is; empty where it is something else."""
+    text = text.strip()
+    fenced = _FENCE.fullmatch(text)
+    try:
+        found = json.loads(
+            fenced.group(1) if fenced else text,
+            strict=False,  # xgrammar's grammar for a string with maxLength lets a bare tab through
+            object_pairs_hook=_unique_keys,
+            parse_constant=_refuse_constant,
+        )
+    except (ValueError, RecursionError):  # ValueError: not JSON, or a number with thousands of digits
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key comes twice")
+    return found
+
+
+def _refuse_constant(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _whole(value: object) -> int | None:
+    """The value as an integer that can be stored, or None."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or abs(value) > MAX_COUNT:
+        return None
+    return value
+
+
+def _words(value: object) -> str | None:
+    """The value as text that can be stored: JSON may escape half a surrogate pair, UTF-8 cannot hold it."""
+    return value.encode("utf-8", "replace").decode("utf-8") if isinstance(value, str) else None

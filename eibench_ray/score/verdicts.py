@@ -1,0 +1,29 @@
+"""From a judge's row to a verdict: the rows' errors first, then the protocol's parser."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from eibench_ray.records import Completion, Sample, Verdict, VerdictStatus
+from eibench_ray.score.official import official_verdict
+from eibench_ray.score.strict import parse_strict
+
+
+def read_verdict(
+    kind: Literal["strict", "official"], sample: Sample, answer: Completion | None, reply: Completion | None
+) -> Verdict:
+    """The verdict on one sample.
+
+    Args:
+        kind: the judge's protocol. An official verdict is kept as published: its total may differ from the number of
+            reference triggers, and correct may exceed it.
+        sample: what was asked.
+        answer: the subject's row; None where there is none.
+        reply: the judge's row; None where there is none.
+    """
+    if answer is None or answer.error_kind is not None or answer.text is None:
+        return Verdict(sample.sample_id, None, None, None, VerdictStatus.NO_ANSWER)
+    if reply is None or reply.error_kind is not None or reply.text is None:
+        return Verdict(sample.sample_id, None, None, None, VerdictStatus.JUDGE_ERROR)
+    parsed = official_verdict(reply.text) if kind == "official" else parse_strict(reply.text, len(sample.triggers))
+    return Verdict(sample.sample_id, parsed.correct, parsed.total, parsed.explanation, parsed.status)

@@ -1,0 +1,132 @@
+"""Export: the joined view of a run for polars, and EIBench's own JSONL."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from eibench_ray.errors import StoreError
+from eibench_ray.store.files import replacing
+
+if TYPE_CHECKING:
+    from eibench_ray.plan.graph import Cell
+    from eibench_ray.sweep.results import JoinedRow
+
+SCHEMA = pa.schema(
+    [
+        pa.field("sample_id", pa.string(), nullable=False),
+        pa.field("image_path", pa.string()),
+        pa.field("question", pa.string()),
+        pa.field("emotion", pa.string()),
+        pa.field("reference", pa.string()),
+        pa.field("triggers", pa.list_(pa.string())),
+        pa.field("answer", pa.string()),
+        pa.field("answer_error_kind", pa.string()),
+        pa.field("answer_error", pa.string()),
+        pa.field("answer_finish_reason", pa.string()),
+        pa.field("answer_prompt_tokens", pa.int32()),
+        pa.field("answer_completion_tokens", pa.int32()),
+        pa.field("answer_latency_s", pa.float32()),
+        pa.field("answer_engine", pa.string()),
+        pa.field("answer_request_digest", pa.string()),
+        pa.field("reply", pa.string()),
+        pa.field("reply_error_kind", pa.string()),
+        pa.field("reply_error", pa.string()),
+        pa.field("reply_attempt", pa.int16()),
+        pa.field("reply_completion_tokens", pa.int32()),
+        pa.field("reply_engine", pa.string()),
+        pa.field("reply_request_digest", pa.string()),
+        pa.field("status", pa.string()),
+        pa.field("correct", pa.int32()),
+        pa.field("total", pa.int32()),
+        pa.field("recall", pa.float64()),
+        pa.field("explanation", pa.string()),
+    ]
+)
+
+
+def export_run(folder: Path, out: Path) -> dict[str, Any]:
+    """Counts of what was written: rows/model=/.../rows.parquet and eibench/<cell>.{answers,judgements}.jsonl.
+
+    Raises:
+        StoreError: there is no run in the folder, or `out` holds something else.
+    """
+    from eibench_ray.sweep.record import read_run
+    from eibench_ray.sweep.results import Results
+
+    manifest, _, store = read_run(folder)
+    if out.exists() and not out.is_dir():
+        raise StoreError(f"{out} is a file: name a folder with --out")
+    results = Results(manifest.plan, store)
+    num_rows = 0
+    for cell in manifest.plan.cells:
+        rows = results.join(cell)
+        num_rows += len(rows)
+        _write_parquet(cell, rows, out / "rows")
+        _write_jsonl(cell, rows, out / "eibench", is_complex=_has_repeated_pictures(rows))
+    return {"cells": len(manifest.plan.cells), "rows": num_rows}
+
+
+def _write_parquet(cell: Cell, rows: list[JoinedRow], out: Path) -> None:
+    parts = {"model": cell.model, "setting": cell.setting, "dataset": cell.dataset, "judge": cell.judge}
+    folder = out.joinpath(*(f"{name}={_quote(value)}" for name, value in parts.items()))
+    with replacing(folder / "rows.parquet") as temporary:
+        pq.write_table(
+            pa.Table.from_pylist([_flatten(row) for row in rows], schema=SCHEMA), temporary, compression="zstd"
+        )
+
+
+def _flatten(row: JoinedRow) -> dict[str, Any]:
+    sample, verdict = row.sample, row.verdict
+    flat: dict[str, Any] = {
+        "sample_id": sample.sample_id,
+        "image_path": sample.image_path,
+        "question": sample.question,
+        "emotion": sample.emotion,
+        "reference": sample.reference,
+        "triggers": list(sample.triggers),
+        "status": verdict.status.value if verdict else "missing",
+        "correct": verdict.correct if verdict else None,
+        "total": verdict.total if verdict else None,
+        "recall": verdict.recall if verdict else None,
+        "explanation": verdict.explanation if verdict else None,
+    }
+    for prefix, completion in (("answer", row.answer), ("reply", row.reply)):
+        flat[prefix] = completion.text if completion else None
+        for name in SCHEMA.names:
+            if name.startswith(f"{prefix}_"):
+                flat[name] = getattr(completion, name.removeprefix(f"{prefix}_")) if completion else None
+    return flat
+
+
+def _write_jsonl(cell: Cell, rows: list[JoinedRow], out: Path, *, is_complex: bool) -> None:
+    """EIBench's own files: `{path: answer}` and `{path: reply}` per line, in the dataset's order.
+
+    Its scripts for the complex subset pair lines with annotations by position: every row has its line there, an
+    empty one where there is no text. For the basic subset they pair by path: rows without a text are left out.
+    """
+    stem = _quote(cell.name.replace("/", "."))
+    for name in ("answer", "reply"):
+        completions = [(row.sample.image_path or row.sample.sample_id, getattr(row, name)) for row in rows]
+        lines = [
+            json.dumps({path: (completion.text or "") if completion else ""}, ensure_ascii=False)
+            for path, completion in completions
+            if is_complex or (completion is not None and completion.text is not None)
+        ]
+        with replacing(out / f"{stem}.{'answers' if name == 'answer' else 'judgements'}.jsonl") as temporary:
+            temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def _has_repeated_pictures(rows: list[JoinedRow]) -> bool:
+    paths = [row.sample.image_path for row in rows if row.sample.image_path]
+    return len(set(paths)) < len(paths)
+
+
+def _quote(value: str) -> str:
+    """A name that is safe in a path and, percent-encoded as Hive readers expect, the same name again."""
+    return re.sub(r"[^\w.\- ]", lambda match: "".join(f"%{byte:02X}" for byte in match.group().encode()), value)

@@ -1,0 +1,144 @@
+"""Slices: one Parquet file per fixed range of a step's rows, the unit of commit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from eibench_ray.errors import StoreError
+from eibench_ray.records import Completion, RowErrorKind
+from eibench_ray.store.files import read_json, replacing, write_json
+from eibench_ray.store.paths import StorePaths
+
+SCHEMA_VERSION = 1
+
+SCHEMA = pa.schema(
+    [
+        pa.field("sample_id", pa.string(), nullable=False),
+        pa.field("request_digest", pa.string(), nullable=False),
+        pa.field("text", pa.string()),
+        pa.field("error_kind", pa.string()),
+        pa.field("error", pa.string()),
+        pa.field("finish_reason", pa.string()),
+        pa.field("prompt_tokens", pa.int32(), nullable=False),
+        pa.field("completion_tokens", pa.int32(), nullable=False),
+        pa.field("cached_tokens", pa.int32(), nullable=False),
+        pa.field("attempt", pa.int16(), nullable=False),
+        pa.field("latency_s", pa.float32(), nullable=False),
+        pa.field("finished_at", pa.float64(), nullable=False),
+        pa.field("engine", pa.string(), nullable=False),
+        pa.field("run_id", pa.string(), nullable=False),
+        pa.field("input_digest", pa.string(), nullable=False),
+        pa.field("output_digest", pa.string(), nullable=False),
+    ]
+)
+
+_FIELDS = tuple(field.name for field in fields(Completion))
+
+
+@dataclass(frozen=True, slots=True)
+class RowState:
+    """What resuming needs to know of a committed row."""
+
+    input_digest: str
+    output_digest: str
+    error_kind: str | None
+    is_final: bool
+
+
+class Store:
+    """The Parquet root. Reading needs only the files; writing is atomic per slice."""
+
+    def __init__(self, root: Path) -> None:
+        self.paths = StorePaths(root)
+        self._slice_rows: dict[str, int] = {}
+
+    def fix_slice_rows(self, step_id: str, slice_rows: int, description: Mapping[str, Any]) -> int:
+        """The rows per slice of a step, fixed in its manifest when it first runs.
+
+        Args:
+            step_id: the step.
+            slice_rows: for a step that is new to the store.
+            description: what the step is, for people and for later checks.
+        """
+        if (known := self.slice_rows(step_id)) is not None:
+            return known
+        manifest = {"schema_version": SCHEMA_VERSION, "id": step_id, "slice_rows": slice_rows, "step": description}
+        write_json(self.paths.manifest(step_id), manifest)
+        return slice_rows
+
+    def slice_rows(self, step_id: str) -> int | None:
+        """The rows per slice of a step that the store knows; None for one that is new."""
+        if step_id in self._slice_rows:
+            return self._slice_rows[step_id]
+        path = self.paths.manifest(step_id)
+        if not path.exists():
+            return None
+        manifest = read_json(path)
+        if manifest.get("schema_version") != SCHEMA_VERSION:
+            raise StoreError(
+                f"{path} has schema version {manifest.get('schema_version')}, this program reads {SCHEMA_VERSION}: "
+                f"use the version that wrote it, or another store.root"
+            )
+        return self._slice_rows.setdefault(step_id, int(manifest["slice_rows"]))
+
+    def write_slice(self, step_id: str, index: int, rows: Sequence[Completion]) -> None:
+        """Commits a slice; one that is there is replaced.
+
+        Raises:
+            StoreError: two rows of one sample, or the file cannot be written.
+        """
+        if len({row.sample_id for row in rows}) != len(rows):
+            raise StoreError(f"slice {index} of step {step_id} has two rows for one sample: nothing was written")
+        columns: dict[str, list[Any]] = {name: [getattr(row, name) for row in rows] for name in SCHEMA.names}
+        table = pa.Table.from_pydict(columns, schema=SCHEMA)
+        with replacing(self.paths.slice(step_id, index)) as temporary:
+            pq.write_table(table, temporary, compression="zstd")
+
+    def read_slice(self, step_id: str, index: int) -> dict[str, Completion]:
+        """The committed rows of a slice by sample id; empty where none was committed."""
+        table = self._read(step_id, index, list(_FIELDS))
+        rows = table.to_pylist() if table is not None else []
+        return {row["sample_id"]: Completion(**row) for row in rows}
+
+    def read_rows(self, step_id: str, start: int, stop: int) -> dict[str, Completion]:
+        """The committed rows of the slices that a range of dataset rows touches, by sample id."""
+        found: dict[str, Completion] = {}
+        for index in self.slices_of(step_id, start, stop):
+            found |= self.read_slice(step_id, index)
+        return found
+
+    def read_states(self, step_id: str, start: int, stop: int) -> dict[str, RowState]:
+        """What resuming needs of the rows in a range of dataset rows, by sample id; reads four narrow columns."""
+        found: dict[str, RowState] = {}
+        for index in self.slices_of(step_id, start, stop):
+            table = self._read(step_id, index, ["sample_id", "input_digest", "output_digest", "error_kind"])
+            if table is not None:
+                found |= dict(_states(table))
+        return found
+
+    def slices_of(self, step_id: str, start: int, stop: int) -> Iterable[int]:
+        """The slices of a step that a range of dataset rows touches."""
+        size = self.slice_rows(step_id)
+        return () if size is None or stop <= start else range(start // size, (stop - 1) // size + 1)
+
+    def _read(self, step_id: str, index: int, columns: list[str]) -> pa.Table | None:
+        path = self.paths.slice(step_id, index)
+        try:
+            return pq.read_table(path, columns=columns, partitioning=None)
+        except FileNotFoundError:
+            return None
+        except (OSError, pa.ArrowInvalid) as error:
+            raise StoreError(f"{path} cannot be read ({error}): move it away, and its rows are asked again") from None
+
+
+def _states(table: pa.Table) -> Iterable[tuple[str, RowState]]:
+    columns = (table.column(name).to_pylist() for name in ("sample_id", "input_digest", "output_digest", "error_kind"))
+    for sample_id, input_digest, output_digest, error_kind in zip(*columns, strict=True):
+        is_final = error_kind is None or not RowErrorKind(error_kind).is_transient
+        yield sample_id, RowState(input_digest, output_digest, error_kind, is_final)

@@ -1,0 +1,80 @@
+"""From the configurations of all cells to a plan, and to what the store has of it already."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from eibench_ray.config.schema import RunConfig
+from eibench_ray.data.dataset import DatasetIndex, open_dataset
+from eibench_ray.errors import PlanError
+from eibench_ray.plan.build import build_plan
+from eibench_ray.plan.facts import engine_identity, read_dataset_facts, vllm_version
+from eibench_ray.plan.graph import Plan
+from eibench_ray.store.resume import StepWork, find_work
+from eibench_ray.store.slices import Store
+
+# What is the same for every cell of a sweep.
+SHARED_SECTIONS = ("sweep", "cluster", "tracking", "store", "score")
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedSweep:
+    """A sweep that is ready to run.
+
+    Attributes:
+        config: the first cell's configuration, for the sections that all cells share.
+        work: how far each step is in the store.
+    """
+
+    config: RunConfig
+    plan: Plan
+    store: Store
+    work: Mapping[str, StepWork]
+
+    @property
+    def num_done(self) -> int:
+        """Requests that the store has answered already, error rows included."""
+        return sum(left.num_done for left in self.work.values())
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether there is nothing to ask."""
+        return not any(left.todo for left in self.work.values())
+
+    def engines_to_load(self) -> list[str]:
+        """Keys of the engines that still have something to do."""
+        busy = {step.engine for step in self.plan.steps.values() if self.work[step.id].todo}
+        return [key for key in self.plan.engines if key in busy]
+
+
+def plan_sweep(configs: Sequence[RunConfig], *, must_exist: bool) -> PlannedSweep:
+    """The plan of all cells and how far it is.
+
+    Args:
+        configs: one per cell.
+        must_exist: whether datasets must be prepared; a dry run plans from what the configuration expects.
+
+    Raises:
+        PlanError: the cells contradict each other.
+        DataError: a dataset is not there.
+    """
+    config = configs[0]
+    for section in SHARED_SECTIONS:
+        if any(getattr(other, section) != getattr(config, section) for other in configs):
+            raise PlanError(f"{section} differs between the cells of one sweep: set it once, outside of what is swept")
+    chosen = {other.dataset.name: other.dataset for other in configs}
+    facts = {name: read_dataset_facts(dataset, must_exist=must_exist) for name, dataset in chosen.items()}
+    installed = vllm_version()
+    device = config.cluster.device
+    if device == "auto":
+        device = installed[1] if installed else "cuda"
+    plan = build_plan(configs, facts, engine_identity, device)
+    store = Store(Path(config.store.root).absolute())
+    return PlannedSweep(config, plan, store, find_work(plan, open_indexes(plan), store, config.store.slice_rows))
+
+
+def open_indexes(plan: Plan) -> dict[str, DatasetIndex]:
+    """The ids and digests of the plan's datasets, as far as they are prepared."""
+    return {name: open_dataset(spec.path).index(spec.limit) for name, spec in plan.datasets.items() if spec.is_prepared}

@@ -1,0 +1,125 @@
+"""The record of a run: what it planned, in the store; where it stands and what came out, in its folder."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from eibench_ray import __version__
+from eibench_ray.config.schema import ScoreConfig, StoreConfig
+from eibench_ray.errors import StoreError
+from eibench_ray.plan.graph import Plan
+from eibench_ray.store.files import read_json, write_json
+from eibench_ray.store.slices import Store
+
+RUN_FILE = "run.json"
+LEDGER_FILE = "ledger.jsonl"
+
+RunState = Literal["running", "finished", "interrupted", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunManifest:
+    """What a run set out to do; written once, into the store, so that scores need no configuration.
+
+    Attributes:
+        folder: the run's folder.
+        started_at: Unix time, seconds.
+    """
+
+    id: str
+    version: str
+    folder: str
+    started_at: float
+    plan: Plan
+    store: StoreConfig
+    score: ScoreConfig
+
+
+@dataclass(slots=True)
+class RunStatus:
+    """Where a run stands; rewritten as it goes on, in its folder.
+
+    Attributes:
+        pid: the driver's process, on `host`.
+        done: rows done by step id.
+        summary: the run's answer for programs, once it has ended.
+        failures: model -> why its engine was given up.
+    """
+
+    id: str
+    store: str
+    state: RunState
+    host: str
+    pid: int
+    updated_at: float
+    done: dict[str, int] = field(default_factory=dict)
+    tokens: int = 0
+    failures: dict[str, str] = field(default_factory=dict)
+    summary: dict[str, Any] | None = None
+
+    def write(self, folder: Path) -> None:
+        """Writes `run.json` into the run's folder."""
+        self.updated_at = time.time()
+        write_json(folder / RUN_FILE, asdict(self))
+
+
+_MANIFEST = TypeAdapter(RunManifest)
+_STATUS = TypeAdapter(RunStatus)
+
+
+def new_manifest(plan: Plan, folder: Path, store: StoreConfig, score: ScoreConfig) -> RunManifest:
+    """The manifest of a run that begins now."""
+    run_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+    return RunManifest(run_id, __version__, str(folder.absolute()), time.time(), plan, store, score)
+
+
+def write_manifest(manifest: RunManifest, store: Store) -> None:
+    """Writes the manifest of a run into the store."""
+    write_json(store.paths.run(manifest.id), _MANIFEST.dump_python(manifest, mode="json"))
+
+
+def new_status(manifest: RunManifest, store: Store) -> RunStatus:
+    """The status of a run that begins now, in this process."""
+    return RunStatus(manifest.id, str(store.paths.root), "running", os.uname().nodename, os.getpid(), time.time())
+
+
+def read_run(run: Path) -> tuple[RunManifest, RunStatus, Store]:
+    """A run's manifest and status, and its store.
+
+    Args:
+        run: the run's folder, or its run.json.
+
+    Raises:
+        StoreError: there is no run there, or its store is gone.
+    """
+    folder = run if run.is_dir() else run.parent
+    if not (folder / RUN_FILE).is_file():
+        raise StoreError(f"{run} is no run: give the folder that `eibench-ray run` named (it holds {RUN_FILE})")
+    try:
+        status = _STATUS.validate_python(read_json(folder / RUN_FILE))
+        store = Store(Path(status.store))
+        manifest = _MANIFEST.validate_python(read_json(store.paths.run(status.id)))
+    except ValidationError as error:
+        raise StoreError(
+            f"the record of the run in {folder} is of another version ({error.error_count()} problems)"
+        ) from None
+    return manifest, status, store
+
+
+def find_latest_run(working: Path = Path()) -> Path:
+    """The folder of the run that was active last, below Hydra's `multirun` and `outputs`.
+
+    Raises:
+        StoreError: there is none.
+    """
+    found = [path for name in ("multirun", "outputs") for path in (working / name).glob(f"*/*/{RUN_FILE}")]
+    if not found:
+        raise StoreError("there is no run below ./multirun or ./outputs: give the folder of one")
+    return max(found, key=lambda path: path.stat().st_mtime).parent

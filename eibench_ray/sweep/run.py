@@ -1,0 +1,253 @@
+"""Runs a planned sweep: on the cluster what the store lacks, then scores, tables and tracking."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from eibench_ray.cluster.events import Ledger
+from eibench_ray.cluster.progress import ProgressDisplay
+from eibench_ray.errors import EibenchError
+from eibench_ray.plan.digests import digest
+from eibench_ray.plan.graph import Cell
+from eibench_ray.report.leaderboard import LeaderboardRow, to_json_rows, write_leaderboard
+from eibench_ray.report.tracking import SampleRow, Tracker, open_tracker
+from eibench_ray.store.files import check_writable, read_json, write_json
+from eibench_ray.sweep.listeners import Listeners, StatusWriter, TrackingListener, tracked_cell
+from eibench_ray.sweep.planning import PlannedSweep
+from eibench_ray.sweep.record import LEDGER_FILE, RunManifest, RunStatus, new_manifest, new_status, write_manifest
+from eibench_ray.sweep.results import JoinedRow, Results
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class SweepResult:
+    """What came out of a run.
+
+    Attributes:
+        rows: the leaderboard.
+        summary: the answer for programs; its keys are stable.
+        failures: model -> why its engine was given up.
+    """
+
+    rows: tuple[LeaderboardRow, ...]
+    summary: Mapping[str, Any]
+    failures: Mapping[str, str]
+    was_interrupted: bool
+
+
+@dataclass(slots=True)
+class _Done:
+    """What the cluster did in this run."""
+
+    num_new: int = 0
+    num_loads: int = 0
+    was_interrupted: bool = False
+
+
+def run_sweep(sweep: PlannedSweep, folder: Path, console: Console) -> SweepResult:
+    """What came out, once everything that can be asked has been asked and scored.
+
+    Args:
+        sweep: the plan and what the store has of it.
+        folder: the run's folder.
+        console: where progress is shown.
+
+    Raises:
+        StoreError: the store cannot be written.
+        ClusterError: no cluster, or one that is too small.
+    """
+    started = time.monotonic()
+    check_writable(sweep.store.paths.root)
+    folder.mkdir(parents=True, exist_ok=True)
+    manifest = new_manifest(sweep.plan, folder, sweep.config.store, sweep.config.score)
+    write_manifest(manifest, sweep.store)
+    status = new_status(manifest, sweep.store)
+    status.write(folder)
+    tracker = open_tracker(sweep.config.tracking, folder, os.environ)
+    try:
+        with _ending(status, folder):
+            done = _ask(sweep, manifest, status, folder, tracker, console) if not sweep.is_complete else _Done()
+            rows = _score(sweep, done, tracker)
+            write_leaderboard(rows, folder)
+            summary = _summarise(sweep, folder, rows, done, time.monotonic() - started)
+            status.summary = summary
+            status.state = "interrupted" if done.was_interrupted else "failed" if status.failures else "finished"
+    finally:
+        tracker.close()
+    return SweepResult(tuple(rows), summary, dict(status.failures), done.was_interrupted)
+
+
+@contextlib.contextmanager
+def _ending(status: RunStatus, folder: Path) -> Iterator[None]:
+    """Writes the run's last status, whatever ended it."""
+    try:
+        yield
+    except BaseException:
+        status.state = "failed"
+        raise
+    finally:
+        with contextlib.suppress(EibenchError):  # the error that ended the run is the one to show
+            status.write(folder)
+
+
+def _ask(
+    sweep: PlannedSweep, manifest: RunManifest, status: RunStatus, folder: Path, tracker: Tracker, console: Console
+) -> _Done:
+    """Runs the driver on the cluster until nothing is left, or until it is told to stop."""
+    # Ray is imported only where there is something to ask.
+    from eibench_ray.cluster.driver import Driver
+    from eibench_ray.cluster.session import ray_session
+    from eibench_ray.sweep.checkpoints import build_checkpoints
+
+    build_checkpoints(sweep, console)
+    for step_id, left in sweep.work.items():
+        if left.todo:
+            step = sweep.plan.steps[step_id]
+            description = {"name": step.name, "model": sweep.plan.engines[step.engine].name, "dataset": step.dataset}
+            sweep.store.fix_slice_rows(step_id, sweep.config.store.slice_rows, description)
+    ledger = Ledger(folder / LEDGER_FILE)
+    display = ProgressDisplay(sweep.plan, sweep.work, console)
+    listeners = Listeners([display, StatusWriter(status, folder), TrackingListener(sweep.plan, tracker)])
+    with contextlib.closing(ledger), ray_session(sweep.config.cluster) as total:
+        driver = Driver(
+            sweep.plan,
+            sweep.work,
+            sweep.config.cluster,
+            total,
+            str(sweep.store.paths.root),
+            manifest.id,
+            ledger,
+            listeners,
+        )
+        with display:
+            outcome = asyncio.run(_drive(driver))
+    status.failures = {sweep.plan.engines[key].name: reason for key, reason in outcome.failed_engines.items()}
+    return _Done(outcome.num_new, outcome.num_loads, outcome.was_interrupted)
+
+
+async def _drive(driver: Any) -> Any:
+    """Runs the driver; the first Ctrl-C or SIGTERM asks it to stop, a second one ends it at once."""
+    loop = asyncio.get_running_loop()
+    task = asyncio.ensure_future(driver.run())
+    asked = 0
+
+    def stop(name: str) -> None:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            log.warning("%s: committing what is done; once more to stop at once", name)
+            driver.request_stop()
+        else:
+            task.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop, number.name)
+    try:
+        return await task
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+
+def _score(sweep: PlannedSweep, done: _Done, tracker: Tracker) -> list[LeaderboardRow]:
+    """The leaderboard; cells that are whole and whose figures are new are handed to the tracker."""
+    results = Results(sweep.plan, sweep.store)
+    rows = []
+    for cell in sweep.plan.cells:
+        joined = results.join(cell)
+        row = results.score(cell, joined, sweep.config.score)
+        rows.append(row)
+        if not done.was_interrupted and all(line.verdict is not None for line in joined):
+            _track(sweep, cell, row, joined, results, tracker)
+    return rows
+
+
+def _track(
+    sweep: PlannedSweep,
+    cell: Cell,
+    row: LeaderboardRow,
+    joined: Sequence[JoinedRow],
+    results: Results,
+    tracker: Tracker,
+) -> None:
+    """Hands a cell's final scores to the tracker, once: a run that changes nothing tracks nothing."""
+    scores = _flat_scores(row)
+    marker = sweep.store.paths.tracked(cell.key)
+    fingerprint = digest([scores, sweep.config.tracking.model_dump()])
+    if marker.exists() and read_json(marker).get("fingerprint") == fingerprint:
+        return
+    shown = joined[: sweep.config.tracking.num_samples]
+    wanted = [line.sample.sample_id for line in shown]
+    images = results.dataset(cell.dataset).images(0, len(joined), wanted)
+    samples = [
+        SampleRow(
+            sample_id=line.sample.sample_id,
+            question=line.sample.question,
+            emotion=line.sample.emotion,
+            reference=line.sample.reference,
+            answer=line.answer.text if line.answer else None,
+            judge_reply=line.reply.text if line.reply else None,
+            recall=line.verdict.recall if line.verdict else None,
+            image=images.get(line.sample.sample_id),
+        )
+        for line in shown
+    ]
+    tracker.finish(tracked_cell(sweep.plan, cell), scores, samples)
+    write_json(marker, {"fingerprint": fingerprint})
+
+
+def _flat_scores(row: LeaderboardRow) -> dict[str, float | int]:
+    """The figures of a cell under one name each; those that do not exist are left out."""
+    overall = row.score.overall
+    figures: dict[str, float | int | None] = {
+        "recall": overall.recall,
+        "ci_low": overall.ci_low,
+        "ci_high": overall.ci_high,
+        "coverage": overall.coverage,
+        "n": overall.n,
+        "errors": row.errors,
+    }
+    figures |= {f"recall/{emotion}": recall.recall for emotion, recall in row.score.by_emotion.items()}
+    return {name: value for name, value in figures.items() if value is not None}
+
+
+def _summarise(
+    sweep: PlannedSweep, folder: Path, rows: Sequence[LeaderboardRow], done: _Done, wall_s: float
+) -> dict[str, Any]:
+    """The answer for programs."""
+    errors = _count_errors(sweep)
+    return {
+        "run_dir": str(folder.absolute()),
+        "store": str(sweep.store.paths.root),
+        "cells": len(rows),
+        "requests": sweep.plan.num_requests,
+        "completions_new": done.num_new,
+        "completions_reused": sweep.num_done - sum(left.num_errors for left in sweep.work.values()),
+        "errors": errors,
+        "loads": done.num_loads,
+        "wall_s": round(wall_s, 2),
+        "interrupted": done.was_interrupted,
+        "rows": to_json_rows(list(rows)),
+    }
+
+
+def _count_errors(sweep: PlannedSweep) -> int:
+    """Error rows of all steps, as they stand in the store now."""
+    num_errors = 0
+    for step in sweep.plan.steps.values():
+        num_rows = sweep.plan.datasets[step.dataset].num_rows
+        states = sweep.store.read_states(step.id, 0, num_rows)
+        num_errors += sum(state.error_kind is not None for state in states.values())
+    return num_errors

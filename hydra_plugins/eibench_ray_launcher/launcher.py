@@ -1,0 +1,76 @@
+"""The launcher behind `-m`: one plan for all jobs, instead of one run per job."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.utils import JobReturn, JobStatus, setup_globals
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, open_dict
+
+from eibench_ray.config.compose import Composed, compose_jobs
+from eibench_ray.config.jobs import Job, SweepTask
+from eibench_ray.errors import ConfigError
+
+
+@dataclass
+class PlanLauncherConf:
+    """Hydra's structured config of the launcher."""
+
+    _target_: str = "hydra_plugins.eibench_ray_launcher.launcher.PlanLauncher"
+
+
+ConfigStore.instance().store(group="hydra/launcher", name="eibench_ray", node=PlanLauncherConf, provider="eibench_ray")
+
+
+class PlanLauncher(Launcher):
+    """Composes all jobs, then calls the task once with all of them."""
+
+    def __init__(self) -> None:
+        self._config: DictConfig | None = None
+        self._context: HydraContext | None = None
+        self._task: TaskFunction | None = None
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Keeps what `launch` needs; Hydra calls it once per sweep."""
+        self._config, self._context, self._task = config, hydra_context, task_function
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """What became of each job; all of them ran as one plan.
+
+        Raises:
+            ConfigError: the launcher was given to another application.
+        """
+        assert self._config is not None
+        assert self._context is not None
+        if not isinstance(self._task, SweepTask):
+            raise ConfigError("hydra/launcher=eibench_ray runs the sweeps of the command eibench-ray only")
+        setup_globals()
+        config, loader = self._config, self._context.config_loader
+        sweep_dir = Path(str(config.hydra.sweep.dir))
+        composed = compose_jobs(job_overrides, lambda overrides: loader.load_sweep_config(config, list(overrides)))
+        jobs = [
+            _to_job(result, tuple(overrides), initial_job_idx + offset, sweep_dir)
+            for offset, (result, overrides) in enumerate(zip(composed, job_overrides, strict=True))
+        ]
+        outcome = self._task.run(jobs, sweep_dir)
+        return [_to_return(job, outcome) for job in jobs]
+
+
+def _to_job(composed: Composed, overrides: tuple[str, ...], num: int, sweep_dir: Path) -> Job:
+    """The job in its folder: Hydra's `sweep.subdir`, resolved for this job."""
+    hydra = composed.hydra
+    with open_dict(hydra):
+        hydra.job.id, hydra.job.num = str(num), num
+        hydra.job.override_dirname = ",".join(overrides)
+    return Job(composed.raw, hydra, num, overrides, sweep_dir / str(hydra.sweep.subdir))
+
+
+def _to_return(job: Job, outcome: object) -> JobReturn:
+    returned = JobReturn(overrides=list(job.overrides), hydra_cfg=job.hydra, status=JobStatus.COMPLETED)
+    returned.return_value = outcome
+    return returned

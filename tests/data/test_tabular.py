@@ -1,0 +1,155 @@
+import importlib.util
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from eibench_ray.data.dataset import open_dataset
+from eibench_ray.data.tables import read_hf, read_jsonl, read_parquet
+from eibench_ray.data.tabular import parse_mapping, prepare_table
+from eibench_ray.errors import DataError
+
+
+def write_jsonl(tmp_path: Path, *rows: object) -> Path:
+    file = tmp_path / "rows.jsonl"
+    file.write_text("\n".join(row if isinstance(row, str) else json.dumps(row) for row in rows), encoding="utf-8")
+    return file
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for name in ("a.png", "b.png"):
+        (folder / name).write_bytes(name.encode())
+    return folder
+
+
+def test_columns_are_mapped_and_references_built(tmp_path: Path, pictures: Path) -> None:
+    file = write_jsonl(
+        tmp_path,
+        {"text": "Why so glad?", "img_path": "a.png", "labels": ["Sun.", " A gift. "], "emotion": "happy", "id": 7},
+        {"text": "Why so glum?", "img_path": "b.png", "labels": "1. Rain.\n2. Mud."},
+    )
+    mapping = ["question=text", "image=img_path", "triggers=labels"]
+    report = prepare_table(read_jsonl(file), mapping, [pictures], tmp_path / "out")
+    [(path, card)] = report.datasets
+    assert (path, card.rows, card.protocol) == (tmp_path / "out", 2, "own")
+    dataset = open_dataset(str(path))
+    first, second = dataset.samples(0, 2)
+    assert (first.sample_id, first.emotion, first.image_path) == ("7", "happy", "a.png")
+    assert (first.triggers, first.reference) == (("Sun.", "A gift."), "1. Sun.\n2. A gift.")
+    assert (second.triggers, second.reference) == (("Rain.", "Mud."), "1. Rain.\n2. Mud.")
+    assert second.sample_id.startswith("b#")
+    assert second.emotion == "unspecified"
+    assert dataset.images(0, 2, ["7"]) == {"7": b"a.png"}
+
+
+def test_parquet_pictures_may_be_paths_bytes_or_structs(tmp_path: Path, pictures: Path) -> None:
+    common = {"question": ["Why?", "Why then?"], "reference": ["1. Sun.", "1. Rain."], "caption": ["A face.", None]}
+    kinds = {
+        "path": ["a.png", "b.png"],
+        "bytes": [b"a.png", b"b.png"],
+        "struct": [{"bytes": b"a.png", "path": None}, {"bytes": None, "path": str(pictures.resolve() / "b.png")}],
+    }
+    for name, images in kinds.items():
+        pq.write_table(pa.table(common | {"image": images}), tmp_path / f"{name}.parquet")
+        prepare_table(read_parquet(tmp_path / f"{name}.parquet"), [], [pictures], tmp_path / name)
+        dataset = open_dataset(str(tmp_path / name))
+        assert sorted(dataset.images(0, 2, dataset.index().sample_ids).values()) == [b"a.png", b"b.png"]
+        assert [sample.caption for sample in dataset.samples(0, 2)] == ["A face.", None]
+
+
+def test_text_only_rows_need_no_picture(tmp_path: Path) -> None:
+    file = write_jsonl(
+        tmp_path, {"question": "Why?", "triggers": ["Sun."]}, {"question": "How?", "triggers": ["Rain."]}
+    )
+    prepare_table(read_jsonl(file), [], [], tmp_path / "out")
+    dataset = open_dataset(str(tmp_path / "out"))
+    assert [sample.image_digest for sample in dataset.samples(0, 2)] == [None, None]
+    assert dataset.images(0, 2, dataset.index().sample_ids) == {}
+
+
+def test_every_problem_is_said_at_once_and_nothing_is_written(tmp_path: Path, pictures: Path) -> None:
+    row = {"question": "Why?", "image": "a.png", "triggers": ["Sun."]}
+    file = write_jsonl(
+        tmp_path,
+        row,
+        row,
+        "{",
+        '"text"',
+        row | {"image": "c.png"},
+        row | {"image": "../secret.png"},
+        row | {"image": 3},
+        row | {"image": "b.png", "triggers": []},
+        {"image": "b.png", "triggers": ["Sun."]},
+    )
+    with pytest.raises(DataError) as caught:
+        prepare_table(read_jsonl(file), [], [pictures], tmp_path / "out", allow_missing_images=False)
+    message = str(caught.value)
+    for part in (
+        "malformed, 4: rows.jsonl:3 (not JSON",
+        "rows.jsonl:4 (not an object)",
+        "rows.jsonl:7 (a picture is a path, bytes, or both, not int)",
+        "rows.jsonl:9 (b#",
+        "named twice, 1: rows.jsonl:2",
+        "question without reference, 1: rows.jsonl:8",
+        "leaves the picture folders, 1: rows.jsonl:6 (../secret.png)",
+        "picture not found, 1: rows.jsonl:5 (c.png)",
+    ):
+        assert part in message
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["pictures", "rows.jsonl"]
+
+
+def test_missing_pictures_can_be_left_out(tmp_path: Path, pictures: Path) -> None:
+    row = {"question": "Why?", "image": "a.png", "triggers": ["Sun."]}
+    file = write_jsonl(tmp_path, row, row | {"image": "c.png"})
+    report = prepare_table(read_jsonl(file), [], [pictures], tmp_path / "out", allow_missing_images=True)
+    assert [(card.rows, card.left_out) for _, card in report.datasets] == [(1, 1)]
+
+
+def test_a_mapped_column_that_is_not_there_is_named(tmp_path: Path) -> None:
+    file = write_jsonl(tmp_path, {"text": "Why?", "labels": ["Sun."]})
+    with pytest.raises(DataError, match="no column missing; it has text, labels"):
+        prepare_table(read_jsonl(file), ["question=text", "triggers=missing"], [], tmp_path / "out")
+    with pytest.raises(DataError, match="no column question"):
+        prepare_table(read_jsonl(file), [], [], tmp_path / "out")
+
+
+@pytest.mark.parametrize("pair", ["question", "colour=text", "question="])
+def test_a_mapping_must_name_a_field_and_a_column(pair: str) -> None:
+    with pytest.raises(DataError, match="FIELD=COLUMN"):
+        parse_mapping([pair])
+
+
+def test_files_of_another_kind_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="not a file"):
+        read_jsonl(tmp_path / "nothing.jsonl")
+    with pytest.raises(DataError, match="not a Parquet file"):
+        read_parquet(write_jsonl(tmp_path, {"question": "Why?"}))
+
+
+@pytest.mark.skipif(importlib.util.find_spec("datasets") is not None, reason="the package `datasets` is installed")
+def test_without_the_datasets_package_the_user_is_told_what_to_install(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="pip install datasets"):
+        read_hf(str(tmp_path), "test")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("datasets") is None, reason="needs the optional package `datasets`")
+def test_a_saved_hugging_face_dataset_keeps_its_pictures_bytes(tmp_path: Path) -> None:
+    import datasets
+
+    shipped = open_dataset("package:demo")
+    images = shipped.images(0, 2, shipped.index().sample_ids)
+    rows = [
+        {"image": {"bytes": data, "path": None}, "question": name, "labels": ["x"]} for name, data in images.items()
+    ]
+    features = datasets.Features(
+        {"image": datasets.Image(), "question": datasets.Value("string"), "labels": [datasets.Value("string")]}
+    )
+    datasets.Dataset.from_list(rows, features=features).save_to_disk(str(tmp_path / "saved"))
+    prepare_table(read_hf(str(tmp_path / "saved"), "test"), ["triggers=labels"], [], tmp_path / "out")
+    prepared = open_dataset(str(tmp_path / "out"))
+    assert sorted(prepared.images(0, 2, prepared.index().sample_ids).values()) == sorted(images.values())

@@ -1,0 +1,196 @@
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+import pytest
+from rich.console import Console
+
+from eibench_ray.errors import StoreError
+from eibench_ray.report.leaderboard import (
+    LeaderboardRow,
+    render_markdown,
+    render_table,
+    to_frame,
+    to_json_rows,
+    write_leaderboard,
+)
+from eibench_ray.score.recall import CellScore, Recall
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def recall(value: float | None, n: int = 100, num_scored: int | None = None, spread: float = 0.05) -> Recall:
+    scored = n if num_scored is None else num_scored
+    low = 0.0 if value is None else value * scored / n
+    return Recall(
+        n=n,
+        num_scored=scored,
+        recall=value,
+        ci_low=None if value is None else value - spread,
+        ci_high=None if value is None else value + spread,
+        bound_low=low,
+        bound_high=low + (n - scored) / n,
+    )
+
+
+FULL = LeaderboardRow(
+    model="llava_next_7b",
+    setting="user_question_caption",
+    dataset="eibench_basic",
+    judge="llama3_8b",
+    sees_image=True,
+    self_judged=False,
+    score=CellScore(
+        overall=recall(0.4321, 1615, spread=0.0123),
+        by_emotion={"angry": recall(0.411, 342), "excitement": recall(0.45, 720), "happy": recall(0.5, 91)},
+        statuses={"ok": 1615},
+        confidence=0.95,
+    ),
+    errors=0,
+)
+PARTIAL = replace(
+    FULL,
+    model="smollm2_135m",
+    setting="user_question",
+    sees_image=False,
+    score=CellScore(
+        overall=recall(0.1, 1615, 1614),
+        by_emotion={"angry": recall(0.08, 342, 341), "excitement": recall(0.05, 720), "happy": recall(0.06, 91)},
+        statuses={"ok": 1614, "unparsed": 1},
+        confidence=0.95,
+    ),
+    errors=3,
+)
+UNSCORED = replace(
+    FULL,
+    model="qwen_vl_chat",
+    score=CellScore(
+        overall=recall(None, 1615, 0), by_emotion={}, statuses={"unparsed": 15, "no_answer": 1600}, confidence=0.95
+    ),
+    errors=1600,
+)
+COMPLEX = replace(
+    FULL,
+    dataset="eibench_complex",
+    judge="smollm2_135m",
+    score=CellScore(recall(0.5, 50), {"fear": recall(0.5, 4), "happy": recall(0.5, 46)}, {"ok": 50}, 0.95),
+)
+ITSELF = replace(COMPLEX, model="smollm2_135m", setting="user_question", sees_image=False, self_judged=True)
+ROWS = [ITSELF, UNSCORED, PARTIAL, COMPLEX, FULL]
+
+
+def terminal(rows: list[LeaderboardRow], width: int) -> str:
+    console = Console(width=width, color_system=None, legacy_windows=False)
+    with console.capture() as captured:
+        console.print(render_table(rows))
+    return "".join(f"{line.rstrip()}\n" for line in captured.get().splitlines())
+
+
+def test_markdown_is_the_golden_text() -> None:
+    assert render_markdown(ROWS) == (GOLDEN / "leaderboard.md").read_text(encoding="utf-8")
+
+
+def test_terminal_table_of_100_columns_is_the_golden_text() -> None:
+    assert terminal(ROWS, 100) == (GOLDEN / "leaderboard_100.txt").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("width", [100, 120, 140])
+def test_terminal_table_shows_every_figure_whole(width: int) -> None:
+    text = terminal(ROWS, width)
+    assert "…" not in text
+    for figure in ("43.2", "42.0-44.4", "99.9", "10.0-10.1", "0.0-100.0", "1600", "36-46", "smollm2_135m (text only)"):
+        assert figure in text
+
+
+def test_rows_are_sorted_by_dataset_judge_and_falling_recall_with_unscored_last() -> None:
+    order = [(row["dataset"], row["judge"], row["model"]) for row in to_json_rows(reversed(ROWS))]
+    assert order == [
+        ("eibench_basic", "llama3_8b", "llava_next_7b"),
+        ("eibench_basic", "llama3_8b", "smollm2_135m"),
+        ("eibench_basic", "llama3_8b", "qwen_vl_chat"),
+        ("eibench_complex", "smollm2_135m", "llava_next_7b"),
+        ("eibench_complex", "smollm2_135m", "smollm2_135m"),
+    ]
+
+
+def test_notes_appear_only_where_something_needs_them() -> None:
+    text = render_markdown([FULL])
+    assert "(text only)" not in text
+    assert "(self-judged)" not in text
+    assert "coverage:" not in text
+    assert "does not see the picture" in render_markdown([PARTIAL])
+    assert "judges its own answers" in terminal([ITSELF], 100)
+
+
+def test_coverage_never_rounds_up_to_full() -> None:
+    almost = replace(FULL, score=replace(FULL.score, overall=recall(0.5, 1_000_000, 999_999)))
+    assert "99.9" in render_markdown([almost])
+    assert "100.0 " not in render_markdown([almost])
+
+
+@pytest.mark.parametrize(("confidence", "shown"), [(0.95, "95%"), (0.9, "90%"), (0.57, "57%"), (0.999, "99.9%")])
+def test_interval_names_its_confidence(confidence: float, shown: str) -> None:
+    row = replace(FULL, score=replace(FULL.score, confidence=confidence))
+    assert f"| {shown} interval |" in render_markdown([row])
+    assert f"{shown} CI" in terminal([row], 100)
+    assert to_json_rows([row])[0]["confidence"] == confidence
+
+
+def test_names_cannot_break_the_table() -> None:
+    odd = replace(FULL, model="a|b", setting="[red]x[/red]")
+    lines = render_markdown([odd]).splitlines()
+    assert r"| a\|b " in lines[4]
+    assert len({line.replace(r"\|", "").count("|") for line in lines[2:5]}) == 1
+    assert "[red]x[/red]" in terminal([odd], 140)
+
+
+def test_no_rows_are_said_in_words() -> None:
+    assert render_markdown([]) == "# Leaderboard\n\n- no cell has been scored yet\n"
+    assert terminal([], 100) == "no cell has been scored yet\n"
+    assert to_json_rows([]) == []
+    assert to_frame([]).height == 0
+
+
+def test_json_rows_are_plain_json() -> None:
+    rows = to_json_rows(ROWS)
+    assert json.loads(json.dumps(rows, allow_nan=False)) == rows
+    first, unscored = rows[0], rows[2]
+    assert first["recall"] == 0.4321
+    assert first["ci95"] == pytest.approx([0.4198, 0.4444])
+    assert (first["coverage"], first["n"], first["errors"]) == (1.0, 1615, 0)
+    assert first["by_emotion"]["happy"]["n"] == 91
+    assert (unscored["recall"], unscored["ci95"], unscored["bounds"]) == (None, None, [0.0, 1.0])
+    assert unscored["parse_failures"] == 15
+    assert rows[4]["self_judged"] is True
+    assert rows[4]["sees_image"] is False
+
+
+def test_frame_has_typed_columns_and_nulls_where_nothing_was_measured() -> None:
+    frame = to_frame(ROWS)
+    assert frame.schema["recall"] == frame.schema["recall_fear"] == pl.Float64
+    assert frame["recall"].to_list() == [0.4321, 0.1, None, 0.5, 0.5]
+    assert frame["recall_fear"].to_list() == [None, None, None, 0.5, 0.5]
+    assert frame["parse_failures"].to_list() == [0, 1, 15, 0, 0]
+    assert to_frame([UNSCORED]).schema["ci_low"] == pl.Float64
+
+
+def test_written_files_say_the_same_and_leave_no_drafts(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "report"
+    paths = write_leaderboard(ROWS, folder)
+    assert [path.name for path in paths] == ["leaderboard.md", "leaderboard.csv", "leaderboard.parquet"]
+    assert sorted(folder.iterdir()) == sorted(paths)
+    assert paths[0].read_text(encoding="utf-8") == render_markdown(ROWS)
+    frame = to_frame(ROWS)
+    assert pl.read_parquet(paths[2]).equals(frame)
+    assert pl.read_csv(paths[1], schema=frame.schema).equals(frame)
+    write_leaderboard([FULL], folder)
+    assert pl.read_parquet(paths[2]).height == 1
+    assert math.isclose(pl.read_csv(paths[1])["recall"][0], 0.4321)
+
+
+def test_folder_that_cannot_be_written_is_a_store_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(StoreError, match="leaderboard cannot be written"):
+        write_leaderboard(ROWS, tmp_path / "file")
