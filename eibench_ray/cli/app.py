@@ -22,6 +22,7 @@ TO_HYDRA = {"allow_extra_args": True, "ignore_unknown_options": True}
 app = typer.Typer(
     help="Large inference sweeps for benchmarks: models x settings x datasets x judges, as one plan.",
     no_args_is_help=True,
+    context_settings={"help_option_names": ["--help", "-h"]},
     pretty_exceptions_enable=False,
     add_completion=False,
 )

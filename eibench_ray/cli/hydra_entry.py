@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+from argparse import ArgumentError, ArgumentParser, Namespace
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from hydra import version
 from hydra._internal.utils import _run_hydra, get_args_parser
@@ -17,6 +19,10 @@ import eibench_ray
 from eibench_ray.config.compose import to_composed
 from eibench_ray.config.hydra_errors import HYDRA_ERRORS, explain
 from eibench_ray.config.jobs import Job, SweepTask
+from eibench_ray.config.swept import defer_to_jobs
+from eibench_ray.errors import ConfigError, EibenchError
+
+SHOWN_ERRORS: tuple[type[Exception], ...] = (EibenchError, *HYDRA_ERRORS)
 
 
 def config_folder() -> Path:
@@ -30,7 +36,7 @@ def job_of_call(config: DictConfig) -> Job:
     """The job of Hydra's plain run, for which it calls the task function itself."""
     hydra = OmegaConf.create({"hydra": HydraConfig.get()}).hydra
     composed = to_composed(DictConfig({**config, "hydra": hydra}))
-    return Job(composed.raw, hydra, 0, tuple(hydra.overrides.task), Path(hydra.runtime.output_dir))
+    return Job(composed.raw, composed.choices, hydra, 0, tuple(hydra.overrides.task))
 
 
 def call_hydra(task: SweepTask, arguments: Sequence[str], *, leaves_traces: bool) -> None:
@@ -42,19 +48,61 @@ def call_hydra(task: SweepTask, arguments: Sequence[str], *, leaves_traces: bool
         leaves_traces: whether Hydra may write its folders (multirun/, outputs/).
 
     Raises:
-        ConfigError: the configuration cannot be composed.
+        ConfigError: an unknown option, or a configuration that cannot be composed.
     """
     version.setbase("1.3")
     parser = get_args_parser()
-    parser.prog = "eibench-ray run"
+    parsed = _parse(parser, arguments)
+    quiet = _Quiet(task)
     with _full_errors(), tempfile.TemporaryDirectory(prefix="eibench_ray_") as scratch:
-        parsed = parser.parse_args(list(arguments))
         if not leaves_traces and parsed.cfg is None and parsed.info is None:
             parsed.overrides += [f"hydra.run.dir={scratch}", f"hydra.sweep.dir={scratch}", "hydra.output_subdir=null"]
         try:
-            _run_hydra(parsed, parser, task, config_path=str(config_folder()), config_name="config")
+            parsed.overrides = defer_to_jobs(parsed.overrides)
+            _run_hydra(parsed, parser, quiet, config_path=str(config_folder()), config_name="config")
+            if quiet.error:
+                raise quiet.error
         except HYDRA_ERRORS as error:
             raise explain(error) from error
+        except ValueError as error:  # a few of Hydra's own, such as for `model=null`
+            if quiet.has_begun:
+                raise
+            raise ConfigError(f"{error}: correct the command line") from error
+
+
+class _Quiet:
+    """A task whose error for the user waits until Hydra is through: of one that it sees, it prints a line itself."""
+
+    def __init__(self, task: SweepTask) -> None:
+        self._task = task
+        self.has_begun = False
+        self.error: Exception | None = None
+
+    def __call__(self, config: DictConfig) -> Any:
+        self.has_begun = True
+        try:
+            return self._task(config)
+        except SHOWN_ERRORS as error:
+            self.error = error
+            return None
+
+    def run(self, jobs: Sequence[Job], folder: Path) -> Any:
+        self.has_begun = True
+        return self._task.run(jobs, folder)
+
+
+def _parse(parser: ArgumentParser, arguments: Sequence[str]) -> Namespace:
+    """Hydra's command line, read; its options may stand between the overrides."""
+    parser.exit_on_error = False
+    try:
+        parsed, unknown = parser.parse_known_intermixed_args(list(arguments))
+    except ArgumentError as error:
+        raise ConfigError(f"{error}: `eibench-ray run --help` names the options") from None
+    if unknown:
+        raise ConfigError(f"{' '.join(unknown)}: there is no such option; `eibench-ray run --help` names them")
+    if parsed.multirun and (parsed.cfg or parsed.info):
+        raise ConfigError("--cfg and --info print one configuration and run nothing: leave out -m")
+    return parsed
 
 
 @contextlib.contextmanager

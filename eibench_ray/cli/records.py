@@ -80,7 +80,7 @@ def rescore(
     as_json: AsJson = False,
 ) -> None:
     """Read verdicts again without asking any judge: a run's, or a file's by the published rules."""
-    if target.is_file() and target.suffix == ".jsonl":
+    if target.suffix == ".jsonl" and not target.is_dir():
         _rescore_file(target, subset, as_json)
         return
     if protocol is not None:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from eibench_ray.cli.console import open_console
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from omegaconf import DictConfig
 
     from eibench_ray.config.jobs import Job
@@ -42,7 +44,18 @@ def plan(context: typer.Context, as_json: AsJson = False) -> None:
     """Show what a sweep would do, and what the store has of it already. Takes the arguments of `run`."""
     from eibench_ray.cli.hydra_entry import call_hydra
 
-    call_hydra(PlanTask(as_json), context.args, leaves_traces=False)
+    with _collection_paused():
+        call_hydra(PlanTask(as_json), context.args, leaves_traces=False)
+
+
+@contextlib.contextmanager
+def _collection_paused() -> Iterator[None]:
+    """Leaves garbage where it is: a plan lives for two seconds, of which collecting would take a tenth."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 class PlanTask:
@@ -56,7 +69,7 @@ class PlanTask:
         from eibench_ray.cli.hydra_entry import job_of_call
 
         job = job_of_call(config)
-        self.run([job], job.folder)
+        self.run([job], Path(job.hydra.runtime.output_dir))
 
     def run(self, jobs: Sequence[Job], folder: Path) -> None:  # noqa: ARG002 - a plan writes nothing into a folder
         """Plans all cells and prints the plan."""
@@ -70,7 +83,7 @@ class PlanTask:
         else:
             console = open_console()
             for part in render_plan(sweep.plan, sweep.work, str(sweep.store.paths.root)):
-                console.print(part)
+                console.print(part, markup=False)
 
 
 class RunTask:
@@ -85,7 +98,7 @@ class RunTask:
         from eibench_ray.cli.hydra_entry import job_of_call
 
         job = job_of_call(config)
-        return self._run([job], job.folder)
+        return self._run([job], Path(job.hydra.runtime.output_dir))
 
     def run(self, jobs: Sequence[Job], folder: Path) -> Any:
         """Runs all cells as one plan, each with its `.hydra` in its folder."""
@@ -99,7 +112,7 @@ class RunTask:
         sweep = plan_sweep([to_config(job.raw) for job in jobs], must_exist=True)
         if write_jobs:
             for job in jobs:
-                job.write()
+                job.write(folder)
         result = run_sweep(sweep, folder, Console(stderr=True))
         self._print(result)
         self.exit_code = INTERRUPTED if result.was_interrupted else 1 if result.failures else 0
@@ -113,10 +126,10 @@ class RunTask:
         summary = result.summary
         console.print(render_table(result.rows))
         for model, reason in result.failures.items():
-            console.print(f"[red]{model} failed:[/red] {reason}", markup=True, highlight=False)
+            console.print(f"[red]{escape(model)} failed:[/red] {escape(reason)}", highlight=False)
         if result.was_interrupted:
             console.print("Interrupted: what was done is committed. The same command goes on from here.")
-        elif not summary["completions_new"] and not summary["loads"]:
+        elif not (summary["completions_new"] or summary["loads"] or result.failures):
             console.print("Nothing was asked: the store had every answer.")
         console.print(
             f"{summary['completions_new']} new completions, {summary['completions_reused']} from the store, "

@@ -86,9 +86,9 @@ class Asker:
         return Completion(
             sample_id=sample_id,
             request_digest=request_digest,
-            text=text,
+            text=_to_unicode(text) if text is not None else None,
             error_kind=error.kind.value if error else None,
-            error=str(error) if error else None,
+            error=_to_unicode(str(error)) if error else None,
             finish_reason=attempts[-1].finish_reason if attempts and not error else None,
             prompt_tokens=sum(reply.prompt_tokens for reply in attempts),
             completion_tokens=sum(reply.completion_tokens for reply in attempts),
@@ -99,6 +99,11 @@ class Asker:
             engine=self.fingerprint,
             run_id=self.run_id,
         )
+
+
+def _to_unicode(text: str) -> str:
+    """The text with "?" for half characters (lone surrogates), which recorded JSON may hold and Parquet cannot."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _is_accepted(rule: AcceptRule, text: str) -> bool:

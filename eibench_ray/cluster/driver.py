@@ -21,7 +21,7 @@ from eibench_ray.errors import ClusterError, EibenchError, EngineError
 from eibench_ray.plan.graph import EngineSpec, Plan
 from eibench_ray.schedule.backlog import Backlog
 from eibench_ray.schedule.policy import Feed, Start, decide
-from eibench_ray.schedule.state import EngineView, Phase, ReplicaView, Resources, State
+from eibench_ray.schedule.state import NOTHING, EngineView, Phase, ReplicaView, Resources, State
 from eibench_ray.store.resume import Slice, StepWork
 
 log = logging.getLogger(__name__)
@@ -81,6 +81,7 @@ class Driver:
         self._work = work
         self._config = config
         self._free = total
+        self._leaving = NOTHING
         self._store_root = store_root
         self._run_id = run_id
         self._ledger = ledger
@@ -89,6 +90,7 @@ class Driver:
         self._replicas: dict[int, _Replica] = {}
         self._ids = itertools.count(1)
         self._deaths: Counter[str] = Counter()
+        self._max_replicas = dict.fromkeys(plan.engines, config.max_replicas_per_engine)
         self._done = {step: left.num_rows - sum(slice_.num_rows for slice_ in left.todo) for step, left in work.items()}
         self._tokens_of_gone = 0
         self._jobs: set[asyncio.Task[None]] = set()
@@ -134,9 +136,7 @@ class Driver:
                         self._retire(self._replicas[action.replica])
 
     def _state(self) -> State:
-        engines = {
-            key: self._view(spec) for key, spec in self._plan.engines.items() if key not in self.outcome.failed_engines
-        }
+        engines = {key: self._view(spec) for key, spec in self._plan.engines.items()}
         replicas = tuple(
             ReplicaView(
                 replica_id,
@@ -147,7 +147,7 @@ class Driver:
             )
             for replica_id, replica in self._replicas.items()
         )
-        return State(engines, replicas, self._free)
+        return State(engines, replicas, self._free, self._leaving)
 
     def _view(self, spec: EngineSpec) -> EngineView:
         ready, blocked = self._backlog.ready(spec.key), self._backlog.blocked_rows(spec.key)
@@ -155,7 +155,7 @@ class Driver:
         mean_tokens = sum(step.sampling.max_tokens for step in steps) / max(len(steps), 1)
         expected_s = spec.expect.load_s + (sum(ready) + blocked) * mean_tokens / spec.expect.tokens_per_s
         need = engine_need(spec, self._config)
-        return EngineView(spec.key, ready, blocked, need, expected_s, self._config.max_replicas_per_engine)
+        return EngineView(spec.key, ready, blocked, need, spec.expect.load_s, expected_s, self._max_replicas[spec.key])
 
     def _start(self, spec: EngineSpec) -> None:
         replica_id = next(self._ids)
@@ -235,7 +235,10 @@ class Driver:
             self._backlog.give_back(slice_)
 
     def _lose(self, replica: _Replica, error: EibenchError, *, is_final: bool = False) -> None:
-        """Takes a dead replica out; gives its engine up when it cannot start or keeps dying."""
+        """Takes a dead replica out; gives its engine up when it cannot start or keeps dying.
+
+        Where a further copy fails for good, the engine goes on with those that it has.
+        """
         if self._replicas.pop(replica.handle.id, None) is None:
             return
         self._tokens_of_gone += replica.tally[1]
@@ -246,19 +249,24 @@ class Driver:
         self._deaths[engine] += 1
         self._ledger.write("replica_lost", replica=replica.handle.id, engine=engine, model=name, reason=str(error))
         log.warning("replica lost engine=%s reason=%s", name, error)
-        if (is_final or self._deaths[engine] >= MAX_DEATHS) and engine not in self.outcome.failed_engines:
+        others = [other for other in self._replicas.values() if other.handle.engine == engine]
+        if is_final and any(other.facts for other in others):
+            self._max_replicas[engine] = len(others)
+        elif (is_final or self._deaths[engine] >= MAX_DEATHS) and engine not in self.outcome.failed_engines:
             self.outcome.failed_engines[engine] = str(error)
             self.outcome.unfinished_steps |= self._backlog.drop_engine(engine)
             self._ledger.write("engine_failed", engine=engine, model=name, reason=str(error))
 
     def _retire(self, replica: _Replica) -> None:
         del self._replicas[replica.handle.id]
+        self._leaving += replica.need
         self._tokens_of_gone += replica.tally[1]
         self._ledger.write("replica_stopping", replica=replica.handle.id, engine=replica.handle.engine)
         self._spawn(self._stop(replica))
 
     async def _stop(self, replica: _Replica) -> None:
         await replica.handle.stop()
+        self._leaving -= replica.need
         self._free += replica.need
         self._ledger.write("replica_stopped", replica=replica.handle.id, engine=replica.handle.engine)
 
@@ -271,6 +279,10 @@ class Driver:
         """Waits until something has ended; an error of ours that no handler took ends the run."""
         await self._changed.wait()
         self._changed.clear()
+        self._collect()
+
+    def _collect(self) -> None:
+        """Forgets the jobs that have ended; raises the error of one that failed."""
         for job in [job for job in self._jobs if job.done()]:
             self._jobs.discard(job)
             job.result()
@@ -287,20 +299,22 @@ class Driver:
             await asyncio.wait(
                 [job for job in self._jobs if not job.done()], timeout=1.0, return_when=asyncio.FIRST_COMPLETED
             )
+        self._collect()
 
     async def _shut_down(self) -> None:
         """Ends every replica: those that are ready in order, those that still load at once."""
-        loading = [replica for replica in self._replicas.values() if not replica.facts]
-        for replica in loading:
-            replica.handle.kill()
-        stops = [self._stop(replica) for replica in self._replicas.values() if replica.facts]
+        for replica in list(self._replicas.values()):
+            if replica.facts:
+                self._retire(replica)
+            else:
+                replica.handle.kill()
         self._replicas.clear()
-        retiring = [job for job in self._jobs if not job.done()]
-        await asyncio.gather(*stops, return_exceptions=True)
-        if retiring:
-            _, late = await asyncio.wait(retiring, timeout=self._config.stop_timeout_s)
+        if self._jobs:
+            _, late = await asyncio.wait(self._jobs, timeout=self._config.stop_timeout_s)
             for job in late:
                 job.cancel()
+        # Whatever else went wrong meanwhile: the error that ended the run is the one to show.
+        await asyncio.gather(*self._jobs, return_exceptions=True)
 
     async def _report(self) -> None:
         """Tells the listener where the run stands, about once a second."""
@@ -322,7 +336,8 @@ class Driver:
         return Snapshot(dict(self._done), replicas, in_flight, max(tokens, self.outcome.completion_tokens))
 
     def _check_fits(self, total: Resources) -> None:
-        for spec in self._plan.engines.values():
+        busy = {step.engine for step in self._plan.steps.values() if self._work[step.id].todo}
+        for spec in (spec for spec in self._plan.engines.values() if spec.key in busy):
             need = engine_need(spec, self._config)
             if not total.covers(need):
                 raise ClusterError(

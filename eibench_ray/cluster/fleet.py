@@ -88,9 +88,9 @@ class ReplicaHandle:
         return 0, 0
 
     async def interrupt(self) -> None:
-        """Makes the replica's tasks commit what they have and return."""
-        with contextlib.suppress(EibenchError):
-            await _result(self.actor.interrupt.remote())
+        """Makes the replica's tasks commit what they have and return; one that does not answer is not waited for."""
+        with contextlib.suppress(EibenchError, TimeoutError):
+            await asyncio.wait_for(_result(self.actor.interrupt.remote()), STOP_TIMEOUT_S)
 
     async def stop(self) -> None:
         """Ends the engine in order where it can, and the process in any case."""

@@ -43,6 +43,8 @@ def ray_session(config: ClusterConfig) -> Iterator[Resources]:
         _check_port_free(config.dashboard_port)
     if config.address != "local":
         _check_healthy(config.address)
+    # Ray warns, on a handler of its own, of what is its default for a cluster on this machine.
+    logging.getLogger("ray").setLevel(logging.ERROR)
     import ray
 
     _init(config)

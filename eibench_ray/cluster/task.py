@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from eibench_ray.cluster.ask import Asker
 from eibench_ray.cluster.requests import build_request
 from eibench_ray.data.dataset import Dataset, DatasetIndex
-from eibench_ray.engines.base import EngineDeadError
 from eibench_ray.errors import StoreError
 from eibench_ray.plan.digests import digest_input
 from eibench_ray.plan.graph import Step
@@ -24,7 +23,8 @@ class TaskReport:
     """What became of a task.
 
     Attributes:
-        num_new: rows that the engine answered in this run, without error rows.
+        num_new: rows that the engine answered in this run, without error rows; also those that an earlier attempt at
+            this slice committed before its replica died.
         num_kept: rows that were committed before and stand, without error rows.
         num_errors: error rows, new ones and kept ones.
         is_whole: False where the task was interrupted; the rows that were finished are committed.
@@ -60,10 +60,11 @@ async def run_task(
 ) -> TaskReport:
     """Asks for the rows of a slice that the store does not have, and commits the slice.
 
-    When `interrupted` is set, rows in flight are given up and those that are finished are committed.
+    When `interrupted` is set, or a row fails with more than an error of its own, rows in flight are given up and those
+    that are finished are committed.
 
     Raises:
-        EngineDeadError: the engine died; what was finished is committed.
+        EngineDeadError: the engine died.
         StoreError: the slice cannot be read or written.
     """
     started = time.monotonic()
@@ -76,23 +77,25 @@ async def run_task(
         wanted = [row.sample.sample_id for row in missing if row.request]
         images = await asyncio.to_thread(dataset.images, slice_.start, slice_.stop, wanted)
     new: dict[str, Completion] = {}
-    death = await _ask_all(missing, images, asker, interrupted, new)
+    failure = await _ask_all(missing, images, asker, interrupted, new)
     # Rows of the slice that this run did not ask for (another limit) stay as they were.
     merged = committed | kept | new
     order = {sample_id: position for position, sample_id in enumerate(index.sample_ids[slice_.start : slice_.stop])}
     ordered = sorted(merged.values(), key=lambda row: order.get(row.sample_id, len(order)))
     await asyncio.to_thread(store.write_slice, step.id, slice_.index, ordered)
-    if death is not None:
-        raise death
-    answers = [row for row in new.values() if row.error_kind is None]
-    num_kept = sum(row.error_kind is None for row in kept.values())
+    if failure is not None:
+        raise failure
+    rows_now = [*kept.values(), *new.values()]
+    answers = [row for row in rows_now if row.error_kind is None]
+    made = [row for row in rows_now if row.run_id == asker.run_id]
+    num_new = sum(row.error_kind is None for row in made)
     return TaskReport(
         slice=slice_,
-        num_new=len(answers),
-        num_kept=num_kept,
-        num_errors=len(new) + len(kept) - len(answers) - num_kept,
-        prompt_tokens=sum(row.prompt_tokens for row in new.values()),
-        completion_tokens=sum(row.completion_tokens for row in new.values()),
+        num_new=num_new,
+        num_kept=len(answers) - num_new,
+        num_errors=len(rows_now) - len(answers),
+        prompt_tokens=sum(row.prompt_tokens for row in made),
+        completion_tokens=sum(row.completion_tokens for row in made),
         seconds=time.monotonic() - started,
         is_whole=len(new) == len(missing),
     )
@@ -133,28 +136,26 @@ async def _ask_all(
     asker: Asker,
     interrupted: asyncio.Event,
     results: dict[str, Completion],
-) -> EngineDeadError | None:
-    """Puts a completion per row into `results` as they come; the engine's death ends it early, and is returned."""
+) -> BaseException | None:
+    """Puts a completion per row into `results` as they come; a failure that is no row's own ends it; it is returned."""
     pending = {asyncio.create_task(_ask_row(row, images, asker)) for row in rows}
     stop = asyncio.create_task(interrupted.wait())
-    death: EngineDeadError | None = None
+    failure: BaseException | None = None
     try:
-        while pending and not stop.done() and death is None:
+        while pending and not stop.done() and failure is None:
             done, _ = await asyncio.wait({*pending, stop}, return_when=asyncio.FIRST_COMPLETED)
             for task in pending & done:
-                try:
-                    completion = task.result()
-                except EngineDeadError as error:
-                    death = error
+                if (error := task.exception()) is not None:
+                    failure = error
                 else:
-                    results[completion.sample_id] = completion
+                    results[task.result().sample_id] = task.result()
             pending -= done
     finally:
         stop.cancel()
         for task in pending:
             task.cancel()
         await asyncio.gather(*pending, stop, return_exceptions=True)
-    return death
+    return failure
 
 
 async def _ask_row(row: _Row, images: Mapping[str, bytes], asker: Asker) -> Completion:

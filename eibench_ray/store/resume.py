@@ -58,7 +58,9 @@ def find_work(plan: Plan, indexes: Mapping[str, DatasetIndex], store: Store, sli
         slice_rows: rows per slice of steps that are new to the store.
     """
     work: dict[str, StepWork] = {}
-    stale: set[tuple[str, int]] = set()  # rows that an earlier step will make anew, as (step, row)
+    # Which rows a step will not make anew, one byte each; kept for the steps that others read.
+    sources = {source for step in plan.steps.values() for source in step.inputs.values()}
+    is_done = {source: bytearray(plan.datasets[plan.steps[source].dataset].num_rows) for source in sources}
     for step in plan.steps.values():
         num_rows = plan.datasets[step.dataset].num_rows
         size = store.slice_rows(step.id) or slice_rows
@@ -66,14 +68,14 @@ def find_work(plan: Plan, indexes: Mapping[str, DatasetIndex], store: Store, sli
         num_done = num_errors = 0
         todo = []
         for slice_ in cut(step.id, num_rows, size):
-            done = list(_done_rows(step, slice_, index, store, stale)) if index else []
+            done = list(_done_rows(step, slice_, index, store, is_done)) if index else []
             num_done += len(done)
+            if step.id in is_done:
+                for row, _ in done:
+                    is_done[step.id][row] = 1
             num_errors += sum(state.error_kind is not None for _, state in done)
             if len(done) < slice_.num_rows:
                 todo.append(slice_)
-                stale |= {(step.id, row) for row in range(slice_.start, slice_.stop)} - {
-                    (step.id, row) for row, _ in done
-                }
         work[step.id] = StepWork(num_rows, num_done, num_errors, tuple(todo))
     return work
 
@@ -85,7 +87,7 @@ def cut(step_id: str, num_rows: int, slice_rows: int) -> Iterator[Slice]:
 
 
 def _done_rows(
-    step: Step, slice_: Slice, index: DatasetIndex, store: Store, stale: set[tuple[str, int]]
+    step: Step, slice_: Slice, index: DatasetIndex, store: Store, is_done: Mapping[str, bytearray]
 ) -> Iterator[tuple[int, RowState]]:
     """The rows of a slice that are committed for the very input they would have now."""
     states = store.read_states(step.id, slice_.start, slice_.stop)
@@ -96,7 +98,7 @@ def _done_rows(
         sample_id = index.sample_ids[row]
         state = states.get(sample_id)
         sources = [source.get(sample_id) for source in inputs]
-        if state is None or not state.is_final or any((source, row) in stale for source in step.inputs.values()):
+        if state is None or not state.is_final or not all(is_done[source][row] for source in step.inputs.values()):
             continue
         outputs = [source.output_digest for source in sources if source is not None]
         if len(outputs) == len(inputs) and state.input_digest == digest_input(index.row_digests[row], outputs):

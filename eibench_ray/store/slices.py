@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -39,6 +39,7 @@ SCHEMA = pa.schema(
 )
 
 _FIELDS = tuple(field.name for field in fields(Completion))
+_STATE_COLUMNS = ["sample_id", "input_digest", "output_digest", "error_kind", "finished_at"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +50,18 @@ class RowState:
     output_digest: str
     error_kind: str | None
     is_final: bool
+    finished_at: float
+
+
+_Row = TypeVar("_Row", RowState, Completion)
 
 
 class Store:
-    """The Parquet root. Reading needs only the files; writing is atomic per slice."""
+    """The Parquet root. Reading needs only the files; writing is atomic per slice.
+
+    A sample that moved to another slice, because its dataset lost or gained rows before it, leaves its old row behind:
+    where slices are read together, the newest row of a sample counts.
+    """
 
     def __init__(self, root: Path) -> None:
         self.paths = StorePaths(root)
@@ -98,7 +107,8 @@ class Store:
         columns: dict[str, list[Any]] = {name: [getattr(row, name) for row in rows] for name in SCHEMA.names}
         table = pa.Table.from_pydict(columns, schema=SCHEMA)
         with replacing(self.paths.slice(step_id, index)) as temporary:
-            pq.write_table(table, temporary, compression="zstd")
+            # Without checksums a flipped bit in a compressed page comes back as another answer, and nobody notices.
+            pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
 
     def read_slice(self, step_id: str, index: int) -> dict[str, Completion]:
         """The committed rows of a slice by sample id; empty where none was committed."""
@@ -110,16 +120,16 @@ class Store:
         """The committed rows of the slices that a range of dataset rows touches, by sample id."""
         found: dict[str, Completion] = {}
         for index in self.slices_of(step_id, start, stop):
-            found |= self.read_slice(step_id, index)
+            _keep_newest(found, self.read_slice(step_id, index))
         return found
 
     def read_states(self, step_id: str, start: int, stop: int) -> dict[str, RowState]:
-        """What resuming needs of the rows in a range of dataset rows, by sample id; reads four narrow columns."""
+        """What resuming needs of the rows in a range of dataset rows, by sample id; reads the narrow columns only."""
         found: dict[str, RowState] = {}
         for index in self.slices_of(step_id, start, stop):
-            table = self._read(step_id, index, ["sample_id", "input_digest", "output_digest", "error_kind"])
+            table = self._read(step_id, index, _STATE_COLUMNS)
             if table is not None:
-                found |= dict(_states(table))
+                _keep_newest(found, dict(_states(table)))
         return found
 
     def slices_of(self, step_id: str, start: int, stop: int) -> Iterable[int]:
@@ -130,15 +140,22 @@ class Store:
     def _read(self, step_id: str, index: int, columns: list[str]) -> pa.Table | None:
         path = self.paths.slice(step_id, index)
         try:
-            return pq.read_table(path, columns=columns, partitioning=None)
+            return pq.read_table(path, columns=columns, partitioning=None, page_checksum_verification=True)
         except FileNotFoundError:
             return None
-        except (OSError, pa.ArrowInvalid) as error:
-            raise StoreError(f"{path} cannot be read ({error}): move it away, and its rows are asked again") from None
+        except (OSError, pa.ArrowException) as error:
+            reason = " ".join(str(error).split())
+            raise StoreError(f"{path} cannot be read ({reason}): move it away, and its rows are asked again") from None
 
 
 def _states(table: pa.Table) -> Iterable[tuple[str, RowState]]:
-    columns = (table.column(name).to_pylist() for name in ("sample_id", "input_digest", "output_digest", "error_kind"))
-    for sample_id, input_digest, output_digest, error_kind in zip(*columns, strict=True):
+    columns = (table.column(name).to_pylist() for name in _STATE_COLUMNS)
+    for sample_id, input_digest, output_digest, error_kind, finished_at in zip(*columns, strict=True):
         is_final = error_kind is None or not RowErrorKind(error_kind).is_transient
-        yield sample_id, RowState(input_digest, output_digest, error_kind, is_final)
+        yield sample_id, RowState(input_digest, output_digest, error_kind, is_final, finished_at)
+
+
+def _keep_newest(found: dict[str, _Row], more: Mapping[str, _Row]) -> None:
+    for sample_id, row in more.items():
+        if sample_id not in found or row.finished_at >= found[sample_id].finished_at:
+            found[sample_id] = row

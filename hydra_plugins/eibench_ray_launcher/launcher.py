@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn, JobStatus, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig
 
-from eibench_ray.config.compose import Composed, compose_jobs
+from eibench_ray.config.compose import compose_jobs
 from eibench_ray.config.jobs import Job, SweepTask
+from eibench_ray.config.option_files import OptionFiles
 from eibench_ray.errors import ConfigError
 
 
@@ -51,23 +53,15 @@ class PlanLauncher(Launcher):
             raise ConfigError("hydra/launcher=eibench_ray runs the sweeps of the command eibench-ray only")
         setup_globals()
         config, loader = self._config, self._context.config_loader
-        sweep_dir = Path(str(config.hydra.sweep.dir))
+        if isinstance(loader, ConfigLoaderImpl):
+            loader.repository = OptionFiles(loader.config_search_path)
         composed = compose_jobs(job_overrides, lambda overrides: loader.load_sweep_config(config, list(overrides)))
         jobs = [
-            _to_job(result, tuple(overrides), initial_job_idx + offset, sweep_dir)
-            for offset, (result, overrides) in enumerate(zip(composed, job_overrides, strict=True))
+            Job(result.raw, result.choices, result.hydra, num, tuple(overrides))
+            for num, (result, overrides) in enumerate(zip(composed, job_overrides, strict=True), initial_job_idx)
         ]
-        outcome = self._task.run(jobs, sweep_dir)
+        outcome = self._task.run(jobs, Path(str(config.hydra.sweep.dir)))
         return [_to_return(job, outcome) for job in jobs]
-
-
-def _to_job(composed: Composed, overrides: tuple[str, ...], num: int, sweep_dir: Path) -> Job:
-    """The job in its folder: Hydra's `sweep.subdir`, resolved for this job."""
-    hydra = composed.hydra
-    with open_dict(hydra):
-        hydra.job.id, hydra.job.num = str(num), num
-        hydra.job.override_dirname = ",".join(overrides)
-    return Job(composed.raw, hydra, num, overrides, sweep_dir / str(hydra.sweep.subdir))
 
 
 def _to_return(job: Job, outcome: object) -> JobReturn:

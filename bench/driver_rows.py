@@ -1,0 +1,128 @@
+"""Rows per second of a whole run whose engine costs nothing: what planning, dispatch, rendering and Parquet cost.
+
+A dataset of N text-only samples is asked and judged by the echo engine: 2 N rows on one replica, in slices of 1,024.
+Each size runs in a process of its own, so that its peak memory is its own. The figures are in docs/measurements.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+SIZES = (20_000, 100_000)
+SLICE_ROWS = 1024
+EMOTIONS = ("happy", "sadness", "angry", "excitement")
+
+
+def write_dataset(folder: Path, num_samples: int) -> None:
+    """Writes samples about as long as EIBench's: a question of 100 characters, four triggers, a caption."""
+    from eibench_ray.data.triggers import number_triggers
+    from eibench_ray.data.writer import DatasetWriter
+    from eibench_ray.records import Sample
+
+    triggers = ("The train left without him.", "Nobody answers.", "It has begun to rain.", "His bag is open.")
+    with DatasetWriter(folder, "Synthetic: text only") as writer:
+        for number in range(num_samples):
+            sample = Sample(
+                sample_id=f"synthetic/{number:07d}",
+                question=f"Person {number} stands on a platform and looks along the rails. What might be the reason?",
+                emotion=EMOTIONS[number % len(EMOTIONS)],
+                reference=number_triggers(triggers),
+                triggers=triggers,
+                caption=f"Person {number} on an empty platform.",
+                source="synthetic",
+            )
+            writer.add(sample, None)
+
+
+def run_once(num_samples: int, slice_rows: int) -> dict[str, Any]:
+    """The figures of one run, from nothing to its leaderboard, in this process."""
+    from hydra import compose, initialize_config_dir
+    from omegaconf import OmegaConf
+    from rich.console import Console
+
+    from eibench_ray.cli.hydra_entry import config_folder
+    from eibench_ray.config.load import to_config
+    from eibench_ray.sweep.planning import plan_sweep
+    from eibench_ray.sweep.record import LEDGER_FILE
+    from eibench_ray.sweep.run import run_sweep
+
+    with tempfile.TemporaryDirectory(prefix="driver_rows_") as scratch:
+        folder = Path(scratch)
+        write_dataset(folder / "dataset", num_samples)
+        chosen = ["model=echo", "judge=echo", "dataset=prepared", "tracking=none", "dataset.name=synthetic"]
+        chosen += [f"dataset.path={folder / 'dataset'}", f"store.root={folder / 'store'}"]
+        with initialize_config_dir(str(config_folder()), version_base="1.3"):
+            composed = compose("config", [*chosen, f"store.slice_rows={slice_rows}"])
+        before = peak_mb()
+        started = time.monotonic()
+        raw = OmegaConf.to_container(composed, resolve=True)
+        assert isinstance(raw, dict)
+        sweep = plan_sweep([to_config({str(key): value for key, value in raw.items()})], must_exist=True)
+        planned = time.monotonic()
+        result = run_sweep(sweep, folder / "run", Console(stderr=True))
+        ended = time.monotonic()
+        events = [json.loads(line) for line in (folder / "run" / LEDGER_FILE).read_text().splitlines()]
+    rows = int(result.summary["completions_new"])
+    if rows != 2 * num_samples:
+        raise SystemExit(f"{rows} rows were committed, {2 * num_samples} were asked for")
+    ready = next(event["time"] for event in events if event["event"] == "replica_ready")
+    seconds = max(event["time"] for event in events if event["event"] == "slice_committed") - ready
+    return {
+        "samples": num_samples,
+        "rows": rows,
+        "seconds": round(seconds, 2),
+        "rows_per_s": round(rows / seconds),
+        "plan_s": round(planned - started, 2),
+        "run_s": round(ended - planned, 2),
+        "idle_rss_mb": round(before),
+        "peak_rss_mb": round(peak_mb()),
+    }
+
+
+def peak_mb() -> float:
+    """The largest resident set of this process so far, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000  # Linux counts in KB
+
+
+def main() -> None:
+    """Runs every size in a process of its own, then prints one table and one JSON line."""
+    parser = argparse.ArgumentParser(description="Measure what a run costs around its engines.")
+    parser.add_argument("--samples", type=int, nargs="+", default=SIZES, help="sizes of the dataset")
+    parser.add_argument("--slice-rows", type=int, default=SLICE_ROWS, help=f"rows per slice (default: {SLICE_ROWS})")
+    parser.add_argument("--here", action="store_true", help="run the one size in this process, print its JSON only")
+    args = parser.parse_args()
+    if args.here:
+        print(json.dumps(run_once(args.samples[0], args.slice_rows)))
+        return
+    runs = []
+    for size in args.samples:
+        command = [sys.executable, __file__, "--here", "--samples", str(size), "--slice-rows", str(args.slice_rows)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        runs.append(json.loads(done.stdout.splitlines()[-1]))
+    print_table(runs)
+    print(json.dumps({"bench": "driver_rows", "slice_rows": args.slice_rows, "runs": runs}))
+
+
+def print_table(runs: list[dict[str, Any]]) -> None:
+    """Prints one line per run."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title="Driver rows", title_justify="left")
+    for name in runs[0]:
+        table.add_column(name, justify="right")
+    for run in runs:
+        table.add_row(*(f"{value:,}" for value in run.values()))
+    Console(width=110).print(table)
+
+
+if __name__ == "__main__":
+    main()

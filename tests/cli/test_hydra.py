@@ -1,0 +1,126 @@
+"""Hydra's own command line: sweeps, experiments, a user's options, and what is printed or left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+if TYPE_CHECKING:
+    from conftest import Called
+
+    Command = Callable[..., Called]
+
+CELL = ["model=echo", "judge=echo", "dataset=demo", "tracking=none"]
+
+
+def cells(plan: Any) -> list[tuple[str, str, str, str]]:
+    return [(cell["model"], cell["setting"], cell["dataset"], cell["judge"]) for cell in plan["cells"]]
+
+
+def test_a_plain_call_is_a_sweep_of_one_cell(command: Command) -> None:
+    assert cells(command("plan", *CELL, "--json").json) == [("echo", "user_question", "demo", "echo")]
+
+
+def test_a_sweep_is_one_plan_of_all_combinations(command: Command) -> None:
+    plan = command(
+        "plan", "-m", *CELL, "model=echo,tiny_llama", "setting=user_question,user_question_cot", "--json"
+    ).json
+    settings = ("user_question", "user_question_cot")
+    assert cells(plan) == [(model, setting, "demo", "echo") for model in ("echo", "tiny_llama") for setting in settings]
+    assert [engine["name"] for engine in plan["engines"]] == ["echo", "tiny_llama"]
+
+
+def test_a_value_below_a_swept_group_reaches_every_job(command: Command) -> None:
+    plan = command(
+        "plan", "-m", *CELL, "setting=user_question,user_question_cot", "model=echo,tiny_llama", "--json"
+    ).json
+    limited = command(
+        "plan",
+        "-m",
+        "model=echo",
+        "judge=echo",
+        "dataset=demo",
+        "setting=user_question,user_question_cot",
+        "setting.sampling.max_tokens=5",
+        "dataset.limit=5",
+        "tracking=none",
+        "--json",
+    ).json
+    assert plan["requests"] == 4 * 48
+    assert limited["requests"] == 4 * 5
+    assert {step["est_tokens"] for step in limited["steps"] if step["name"] == "answer"} == {25}
+
+
+def test_the_option_may_stand_between_the_overrides(command: Command) -> None:
+    assert len(command("plan", *CELL, "-m", "model=echo,tiny_llama", "--json").json["cells"]) == 2
+
+
+def test_an_experiment_sweeps_without_being_told_to(command: Command) -> None:
+    plan = command("plan", "experiment=demo", "--json").json
+    assert [cell["setting"] for cell in plan["cells"]] == [
+        "user_question",
+        "user_question_caption",
+        "user_question_cot",
+    ]
+    assert {cell["model"] for cell in plan["cells"]} == {"smollm2_135m"}
+    assert plan["sweep"] == "demo"
+
+
+@pytest.mark.parametrize("switch", [[], ["-m"]])
+def test_the_command_line_beats_an_experiments_sweep(command: Command, switch: list[str]) -> None:
+    plan = command("plan", *switch, "experiment=demo", "setting=user_question_cot", "model=echo", "--json").json
+    assert cells(plan) == [("echo", "user_question_cot", "demo", "smollm2_135m")]
+
+
+def test_a_large_sweep_is_planned_with_every_cell(command: Command) -> None:
+    plan = command("plan", "experiment=paper_table", "--json").json
+    assert len(plan["cells"]) == len(set(cells(plan))) == 13 * 3 * 2 * 2
+    # 13 models answer 3 settings on 2 sets once, for both judges; the caption is the datasets' own.
+    assert len(plan["steps"]) == 13 * 3 * 2 * (1 + 2)
+    assert plan["unprepared_datasets"] == ["eibench_basic", "eibench_complex"]
+    assert plan["requests"] == 13 * 3 * (1615 + 50) * (1 + 2)
+
+
+def test_a_users_folder_adds_options(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "mine" / "model").mkdir(parents=True)
+    (tmp_path / "mine" / "model" / "parrot.yaml").write_text("defaults:\n  - echo\n  - _self_\n\nname: parrot\n")
+    plan = command("plan", "--config-dir", "mine", "-m", *CELL, "model=parrot,echo", "--json").json
+    assert [cell["model"] for cell in plan["cells"]] == ["parrot", "echo"]
+
+
+def test_the_configuration_is_printed_and_nothing_else_happens(command: Command, tmp_path: Path) -> None:
+    called = command("run", *CELL, "seed=3", "--cfg", "job")
+    assert called.code == 0
+    printed = yaml.safe_load(called.out)
+    assert (printed["seed"], printed["model"]["name"], printed["judge"]["kind"]) == (3, "echo", "strict")
+    assert "hydra" not in printed
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_part_of_the_configuration_is_printed(command: Command) -> None:
+    called = command("plan", *CELL, "--cfg", "job", "--package", "store")
+    assert yaml.safe_load(called.out) == {"root": "store", "slice_rows": 32}
+
+
+@pytest.mark.parametrize("arguments", [CELL, ["-m", *CELL, "seed=1"], ["experiment=demo"]])
+def test_a_plan_leaves_nothing_behind(command: Command, tmp_path: Path, arguments: list[str]) -> None:
+    called = command("plan", *arguments)
+    assert called.code == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_plan_in_words_names_engines_steps_and_cells(command: Command, tmp_path: Path) -> None:
+    out = command("plan", "-m", *CELL, "model.name='odd[name]'", "setting=user_question,user_question_cot").out
+    for title in ("Engines", "Steps", "Cells"):
+        assert f"{title} " in out
+    assert "odd[name] user_question_cot demo" in " ".join(out.split()), "names are not read as markup"
+    assert "2 cells, 4 steps, 96 requests, 0 of them in the store, 1 loads." in out
+    assert str(tmp_path / "store") in "".join(out.split())
+
+
+def test_a_plan_names_what_is_not_prepared(command: Command) -> None:
+    assert "eibench_basic is not prepared yet" in command("plan", *CELL, "dataset=eibench_basic").out

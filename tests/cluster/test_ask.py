@@ -1,0 +1,129 @@
+"""One row is asked: what comes out is one completion, whatever the engine does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+
+from eibench_ray.cluster.ask import Asker, Tally
+from eibench_ray.engines.base import EngineDeadError, EngineFacts, RowError
+from eibench_ray.plan.digests import derive_seed
+from eibench_ray.records import AcceptRule, Completion, Reply, Request, RowErrorKind, Sampling
+
+if TYPE_CHECKING:
+    from conftest import Scripted
+
+RULE = AcceptRule(contains="{score: ", ignore_case=True, attempts=3, fallback="{score: 0/1}")
+
+
+def request(accept: AcceptRule | None = None) -> Request:
+    return Request("a", "d" * 32, None, "why?", None, Sampling(0.5, 1.0, 8), seed=11, accept=accept)
+
+
+def ask(engine: object, accept: AcceptRule | None = None, timeout_s: float = 30.0) -> Completion:
+    asker = Asker(engine, "print", asyncio.Semaphore(2), timeout_s, "run", Tally())
+    return asyncio.run(asker.ask(request(accept), None))
+
+
+def test_an_answer_becomes_a_row(scripted: type[Scripted]) -> None:
+    row = ask(scripted(lambda _: "two words"))
+    assert (row.sample_id, row.request_digest, row.text, row.finish_reason) == ("a", "d" * 32, "two words", "stop")
+    assert (row.error_kind, row.error, row.attempt) == (None, None, 1)
+    assert (row.prompt_tokens, row.completion_tokens) == (5, 2)
+    assert (row.engine, row.run_id) == ("print", "run")
+
+
+@pytest.mark.parametrize("kind", [RowErrorKind.PROMPT, RowErrorKind.ENGINE, RowErrorKind.IMAGE])
+def test_a_failed_request_becomes_an_error_row(scripted: type[Scripted], kind: RowErrorKind) -> None:
+    def refuse(_: Request) -> str:
+        raise RowError(kind, "no")
+
+    row = ask(scripted(refuse))
+    assert (row.text, row.error_kind, row.error, row.finish_reason, row.attempt) == (None, kind.value, "no", None, 1)
+
+
+class Silent:
+    """An engine that never replies."""
+
+    def __init__(self) -> None:
+        self.was_cancelled = False
+
+    async def start(self) -> EngineFacts:
+        return EngineFacts("silent", 1)
+
+    async def generate(self, request: Request, image: bytes | None) -> Reply:  # noqa: ARG002
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            self.was_cancelled = True
+            raise
+        raise AssertionError
+
+    async def stop(self) -> None:
+        pass
+
+
+def test_a_row_without_a_reply_times_out_and_its_request_is_withdrawn() -> None:
+    engine = Silent()
+    row = ask(engine, timeout_s=0.02)
+    assert (row.error_kind, row.error) == ("timeout", "no reply within 0.02 s")
+    assert row.is_transient_error
+    assert engine.was_cancelled
+
+
+@pytest.mark.parametrize(
+    ("replies", "text", "attempt", "finish_reason"),
+    [
+        (["{score: 1/2}"], "{score: 1/2}", 1, "stop"),
+        (["{SCORE: 1/2}"], "{SCORE: 1/2}", 1, "stop"),
+        (["hm", "{score: 2/2}"], "{score: 2/2}", 2, "stop"),
+        (["hm", "well", "{score: 2/2}"], "{score: 2/2}", 3, "stop"),
+        (["hm", "well", "no", "{score: 2/2}"], "{score: 0/1}", 3, "fallback"),
+    ],
+)
+def test_a_reply_is_asked_for_until_it_is_acceptable(
+    scripted: type[Scripted], replies: list[str], text: str, attempt: int, finish_reason: str
+) -> None:
+    left = iter(replies)
+    engine = scripted(lambda _: next(left))
+    row = ask(engine, RULE)
+    assert (row.text, row.attempt, row.finish_reason) == (text, attempt, finish_reason)
+    assert [asked.seed for asked in engine.requests] == [11, *(derive_seed(11, again) for again in range(1, attempt))]
+    assert row.prompt_tokens == 5 * attempt
+
+
+def test_case_counts_where_the_rule_says_so(scripted: type[Scripted]) -> None:
+    rule = AcceptRule(contains="{score: ", ignore_case=False, attempts=2, fallback="none")
+    assert ask(scripted(lambda _: "{SCORE: 1/2}"), rule).text == "none"
+
+
+def test_an_error_ends_the_attempts_and_counts_what_was_generated(scripted: type[Scripted]) -> None:
+    def fail_second(_: Request) -> str:
+        if len(engine.requests) == 2:
+            raise RowError(RowErrorKind.ENGINE, "broken")
+        return "not acceptable"
+
+    engine = scripted(fail_second)
+    row = ask(engine, RULE)
+    assert (row.error_kind, row.attempt, row.completion_tokens, row.finish_reason) == ("engine", 2, 2, None)
+
+
+@pytest.mark.parametrize("answer", [lambda: "half \ud83d a smile", lambda: _refuse("half \ud83d a smile")])
+def test_text_that_is_no_unicode_can_be_stored(scripted: type[Scripted], answer: Callable[[], str]) -> None:
+    row = ask(scripted(lambda _: answer()))
+    assert (row.text or row.error) == "half ? a smile"
+
+
+def _refuse(message: str) -> str:
+    raise RowError(RowErrorKind.PROMPT, message)
+
+
+def test_the_engines_death_is_no_row(scripted: type[Scripted]) -> None:
+    def die(_: Request) -> str:
+        raise EngineDeadError("gone")
+
+    with pytest.raises(EngineDeadError, match="gone"):
+        ask(scripted(die))

@@ -1,0 +1,193 @@
+"""The command `eibench-ray run` as its user meets it: stopped, killed, and on machines that cannot do what it asks."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pyarrow.parquet as pq
+import pytest
+
+# Two settings over 24 samples, each answer judged: 96 requests, a quarter of a second each, nine at a time.
+SWEEP = [
+    "-m",
+    "model=echo",
+    "model.engine.latency_s=0.25",
+    "model.engine.max_num_seqs=8",
+    "setting=user_question,user_question_cot",
+    "dataset=demo",
+    "judge=echo",
+    "store.slice_rows=4",
+    "tracking=none",
+    "cluster.num_cpus=2",
+    "cluster.stop_timeout_s=10",
+]
+NUM_REQUESTS = 2 * 2 * 24
+CELL = ["model=echo", "dataset=demo", "judge=echo", "tracking=none", "cluster.num_cpus=2"]
+
+
+class Command:
+    """`eibench-ray run --json`, running in a folder and in a process group of its own."""
+
+    def __init__(self, folder: Path, arguments: list[str]) -> None:
+        self.folder = folder
+        command = [sys.executable, "-m", "eibench_ray.cli.app", "run", "--json", *arguments]
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        self.process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=environment,
+            text=True,
+            start_new_session=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        self.family: set[psutil.Process] = set()
+
+    def wait_for_commit(self) -> None:
+        """Waits until a slice has been committed, and notes all processes that belong to the run."""
+        before = set(self.folder.rglob("slice-*.parquet"))
+        wait_until(lambda: set(self.folder.rglob("slice-*.parquet")) > before or self.process.poll() is not None)
+        assert self.process.poll() is None, self.process.communicate()
+        self.family = set(psutil.Process(self.process.pid).children(recursive=True))
+        assert any("raylet" in process.name() for process in self.family)
+
+    def finish(self, timeout_s: float = 60) -> tuple[int, dict[str, Any], str]:
+        """The exit code, the summary (empty where there is none) and what stood on stderr."""
+        out, err = self.process.communicate(timeout=timeout_s)
+        return self.process.returncode, json.loads(out.splitlines()[-1]) if out.strip() else {}, err
+
+    def processes_left(self, timeout_s: float) -> list[psutil.Process]:
+        """What is left of the run after a while."""
+        _, alive = psutil.wait_procs(self.family, timeout=timeout_s)
+        return [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
+
+    def kill(self) -> None:
+        """Ends everything that a failed test left."""
+        for process in (*self.family, self.process):
+            try:
+                process.kill()
+            except psutil.NoSuchProcess:
+                continue
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Command]]:
+    started: list[Command] = []
+
+    def start_command(*arguments: str) -> Command:
+        started.append(Command(tmp_path, list(arguments)))
+        return started[-1]
+
+    yield start_command
+    for command in started:
+        command.kill()
+
+
+def wait_until(is_true: Callable[[], bool], timeout_s: float = 60) -> None:
+    """Looks again and again until something holds that another process brings about."""
+    deadline = time.monotonic() + timeout_s
+    while not is_true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def rows_by_run(folder: Path) -> Counter[str]:
+    """How many rows of the store each run made; every step has one row per sample."""
+    rows: Counter[str] = Counter()
+    for step in (folder / "store" / "steps").iterdir():
+        table = pq.ParquetDataset(sorted(step.glob("slice-*.parquet"))).read(["sample_id", "run_id"])
+        assert len(set(table["sample_id"].to_pylist())) == table.num_rows == 24
+        rows.update(table["run_id"].to_pylist())
+    return rows
+
+
+def paragraph_of(stderr: str) -> str:
+    """The one paragraph that a user's mistake prints; nothing else stands on stderr."""
+    (line,) = stderr.strip().splitlines()
+    assert line.startswith("eibench-ray: ")
+    return line
+
+
+@pytest.mark.slow
+def test_a_run_that_is_interrupted_and_killed_goes_on_and_asks_nothing_twice(
+    start: Callable[..., Command], tmp_path: Path
+) -> None:
+    interrupted = start(*SWEEP)
+    interrupted.wait_for_commit()
+    asked_at = time.monotonic()
+    os.killpg(interrupted.process.pid, signal.SIGINT)  # as a terminal does on Ctrl-C
+    code, first, _ = interrupted.finish(timeout_s=30)
+    assert (code, first["interrupted"]) == (130, True)
+    assert time.monotonic() - asked_at < 30
+    assert interrupted.processes_left(timeout_s=5) == []
+    assert 0 < first["completions_new"] < NUM_REQUESTS
+
+    killed = start(*SWEEP)
+    killed.wait_for_commit()
+    killed.process.kill()
+    # Ray's own two agents try for a minute to report the death to a server that died with them (Ray 2.60).
+    assert [process for process in killed.processes_left(timeout_s=10) if "Agent" not in process.name()] == []
+
+    code, last, _ = start(*SWEEP).finish()
+    assert (code, last["interrupted"]) == (0, False)
+    assert last["completions_reused"] > first["completions_new"]
+    assert last["completions_new"] + last["completions_reused"] == NUM_REQUESTS
+    rows = rows_by_run(tmp_path)
+    assert rows.total() == NUM_REQUESTS
+    assert {first["completions_new"], last["completions_new"]} <= set(rows.values())
+
+
+def test_an_engine_that_cannot_start_is_told_and_the_other_cells_have_scores(start: Callable[..., Command]) -> None:
+    command = start(
+        "-m", "model=echo,qwen_vl_chat", "dataset=demo", "judge=echo", "tracking=none", "cluster.num_cpus=2"
+    )
+    code, summary, err = command.finish()
+    assert code == 1
+    assert "demo.user_question.jsonl cannot be read (No such file or directory)" in " ".join(err.split())
+    scored = {row["model"]: row["num_scored"] for row in summary["rows"]}
+    assert scored["echo"] == 24
+    assert sorted(scored.values()) == [0, 24]
+    assert summary["completions_new"] == 48
+
+
+def test_a_cluster_that_does_not_answer_is_one_paragraph(start: Callable[..., Command]) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    code, _, err = start(*CELL, "cluster=ray", f"cluster.address={address}").finish()
+    assert code == 2
+    assert f"nothing answers at cluster.address={address} (Connection refused)" in paragraph_of(err)
+
+
+def test_a_taken_dashboard_port_is_one_paragraph(start: Callable[..., Command]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code, _, err = start(*CELL, f"cluster.dashboard_port={port}").finish()
+    assert code == 2
+    assert f"cluster.dashboard_port={port} cannot be used (Address already in use)" in paragraph_of(err)
+
+
+def test_a_store_that_cannot_be_written_is_one_paragraph(start: Callable[..., Command], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    code, _, err = start(*CELL, "store.root=file/store").finish()
+    assert code == 2
+    assert re.search(r"file/store/\.writable cannot be written \(Not a directory\)", paragraph_of(err))
+
+
+def test_gpus_that_are_not_there_are_one_paragraph(start: Callable[..., Command]) -> None:
+    cell = [*CELL, "model=tiny_llama", "cluster.device=cuda", "cluster.num_gpus=1", "model.engine.tensor_parallel=4"]
+    code, _, err = start(*cell).finish()
+    assert code == 2
+    assert "engine 'tiny_llama' needs 4 GPUs and 1 cores for one replica; the cluster has 1 GPUs" in paragraph_of(err)

@@ -1,0 +1,238 @@
+"""A task: a slice's rows are asked and committed, each exactly once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from eibench_ray.cluster.ask import Asker, Tally
+from eibench_ray.cluster.task import TaskReport, run_task
+from eibench_ray.config.schema import EchoEngine
+from eibench_ray.data.dataset import open_dataset
+from eibench_ray.engines.base import Engine, EngineDeadError, EngineFacts, RowError
+from eibench_ray.engines.echo import Echo
+from eibench_ray.engines.pictures import decode_picture
+from eibench_ray.errors import StoreError
+from eibench_ray.records import Reply, Request, RowErrorKind
+from eibench_ray.store.resume import Slice
+from eibench_ray.sweep.planning import PlannedSweep
+
+if TYPE_CHECKING:
+    from conftest import Scripted, Sweeps
+
+
+class Gated:
+    """An engine whose replies wait for a gate, and fail as a test says; it counts what is in flight."""
+
+    def __init__(self, fail: Callable[[Request], None] = lambda _: None) -> None:
+        self.gates: dict[str, asyncio.Event] = {}
+        self.in_flight = 0
+        self.most_in_flight = 0
+        self._fail = fail
+
+    async def start(self) -> EngineFacts:
+        return EngineFacts("gated", 4)
+
+    async def generate(self, request: Request, image: bytes | None) -> Reply:  # noqa: ARG002
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        try:
+            await self.gates.setdefault(request.sample_id, asyncio.Event()).wait()
+            self._fail(request)
+        finally:
+            self.in_flight -= 1
+        return Reply("an answer", "stop", 1, 2)
+
+    async def stop(self) -> None:
+        pass
+
+
+class Decoding:
+    """The echo engine, but it looks at its pictures."""
+
+    def __init__(self) -> None:
+        self._echo = Echo(EchoEngine(kind="echo"))
+
+    async def start(self) -> EngineFacts:
+        return await self._echo.start()
+
+    async def generate(self, request: Request, image: bytes | None) -> Reply:
+        assert image is not None
+        decode_picture(image)
+        return await self._echo.generate(request, image)
+
+    async def stop(self) -> None:
+        pass
+
+
+async def run_first(
+    sweep: PlannedSweep, engine: Engine, *, num_slots: int = 8, interrupted: asyncio.Event | None = None
+) -> TaskReport:
+    """Runs the first slice of the first step."""
+    step = next(iter(sweep.plan.steps.values()))
+    spec = sweep.plan.datasets[step.dataset]
+    sweep.store.fix_slice_rows(step.id, sweep.config.store.slice_rows, {})
+    dataset = open_dataset(spec.path)
+    asker = Asker(engine, "print", asyncio.Semaphore(num_slots), 30.0, "this run", Tally())
+    slice_ = Slice(step.id, 0, 0, min(sweep.config.store.slice_rows, spec.num_rows))
+    return await run_task(
+        step, slice_, dataset, dataset.index(spec.limit), sweep.store, asker, interrupted or asyncio.Event()
+    )
+
+
+async def until(is_true: Callable[[], bool]) -> None:
+    """Lets the event loop, and the threads behind it, go on until something holds."""
+    async with asyncio.timeout(10):
+        while not is_true():
+            await asyncio.sleep(0)
+
+
+def test_every_row_has_one_completion_in_the_datasets_order(sweeps: Sweeps) -> None:
+    sweeps.write_dataset()
+    sweep = sweeps.plan(sweeps.config(slice_rows=10))
+    report = asyncio.run(run_first(sweep, Echo(EchoEngine(kind="echo"))))
+    rows = sweeps.rows(sweep, "answer")
+    assert list(rows) == [f"s{number:03d}" for number in range(10)]
+    assert all(row.text and row.input_digest and row.run_id == "this run" for row in rows.values())
+    assert (report.num_new, report.num_kept, report.num_errors, report.is_whole) == (10, 0, 0, True)
+    assert report.completion_tokens == sum(row.completion_tokens for row in rows.values()) > 0
+
+
+def test_a_corrupt_picture_costs_its_row_alone(sweeps: Sweeps) -> None:
+    sweeps.write_dataset(images={1: b"no picture", 3: b""})
+    sweep = sweeps.plan(sweeps.config(slice_rows=10))
+    report = asyncio.run(run_first(sweep, Decoding()))
+    rows = sweeps.rows(sweep, "answer")
+    assert {name: row.error_kind for name, row in rows.items() if row.error_kind} == {"s001": "image", "s003": "image"}
+    assert (report.num_new, report.num_errors, report.is_whole) == (8, 2, True)
+
+
+def test_a_row_behind_an_error_is_answered_without_a_request(sweeps: Sweeps, scripted: type[Scripted]) -> None:
+    def refuse_s002(request: Request) -> str:
+        if request.sample_id == "s002" and request.image_digest:
+            raise RowError(RowErrorKind.PROMPT, "too long")
+        return "fine"
+
+    sweeps.write_dataset()
+    sweep = sweeps.plan(sweeps.config("noted"))
+    engine = scripted(refuse_s002)
+    sweeps.ask(sweep, engine)
+    kinds = [sweeps.rows(sweep, name)["s002"].error_kind for name in ("note", "answer", "verdict")]
+    assert kinds == ["prompt", "upstream", "upstream"]
+    assert sum(request.sample_id == "s002" for request in engine.requests) == 1
+    assert sum(row.error_kind is not None for row in sweeps.rows(sweep, "verdict").values()) == 1
+
+
+def test_prompts_read_the_answers_before_them(sweeps: Sweeps, scripted: type[Scripted]) -> None:
+    sweeps.write_dataset([7])
+    engine = scripted(lambda request: f"<{request.user}>")
+    sweeps.ask(sweeps.plan(sweeps.config("noted")), engine)
+    assert [request.user for request in engine.requests[:2]] == [
+        "Describe: source 7",
+        "<Describe: source 7> So: why is person 7 so?",
+    ]
+
+
+def test_the_slots_bound_what_is_in_flight(sweeps: Sweeps) -> None:
+    sweeps.write_dataset()
+
+    async def run() -> Gated:
+        engine = Gated()
+        task = asyncio.create_task(run_first(sweeps.plan(sweeps.config(slice_rows=10)), engine, num_slots=3))
+        await until(lambda: engine.in_flight == 3)
+        while not task.done():
+            for gate in engine.gates.values():
+                gate.set()
+            await asyncio.sleep(0)
+        assert (await task).num_new == 10
+        return engine
+
+    assert asyncio.run(run()).most_in_flight == 3
+
+
+def test_an_interrupt_commits_what_is_finished(sweeps: Sweeps, scripted: type[Scripted]) -> None:
+    sweeps.write_dataset()
+    sweep = sweeps.plan(sweeps.config(slice_rows=10))
+
+    async def run() -> TaskReport:
+        engine, interrupted = Gated(), asyncio.Event()
+        task = asyncio.create_task(run_first(sweep, engine, interrupted=interrupted))
+        await until(lambda: engine.in_flight == 8)
+        engine.gates["s000"].set()
+        engine.gates["s001"].set()
+        await until(lambda: len(engine.gates) == 10)
+        interrupted.set()
+        report = await task
+        assert engine.in_flight == 0
+        return report
+
+    report = asyncio.run(run())
+    assert (report.num_new, report.is_whole) == (2, False)
+    assert list(sweeps.rows(sweep, "answer")) == ["s000", "s001"]
+    engine = scripted()
+    sweeps.ask(sweeps.plan(sweeps.config(slice_rows=10)), engine)
+    assert sum(request.image_digest is not None for request in engine.requests) == 8
+
+
+@pytest.mark.parametrize("error", [EngineDeadError("gone"), RuntimeError("a bug")])
+def test_a_failure_of_the_engine_commits_what_is_finished_and_is_raised(sweeps: Sweeps, error: Exception) -> None:
+    sweeps.write_dataset()
+    sweep = sweeps.plan(sweeps.config(slice_rows=10))
+
+    def fail(request: Request) -> None:
+        if request.sample_id == "s005":
+            raise error
+
+    async def run() -> None:
+        engine = Gated(fail)
+        task = asyncio.create_task(run_first(sweep, engine))
+        await until(lambda: engine.in_flight == 8)
+        engine.gates["s000"].set()
+        await until(lambda: "s008" in engine.gates)
+        engine.gates["s005"].set()
+        with pytest.raises(type(error), match=str(error)):
+            await task
+        assert engine.in_flight == 0
+
+    asyncio.run(run())
+    assert list(sweeps.rows(sweep, "answer")) == ["s000"]
+
+
+def test_rows_that_a_dead_replica_committed_in_this_run_count_as_new(sweeps: Sweeps) -> None:
+    sweeps.write_dataset()
+    sweep = sweeps.plan(sweeps.config(slice_rows=10))
+    asyncio.run(run_first(sweep, Echo(EchoEngine(kind="echo"))))
+    step = next(iter(sweep.plan.steps))
+    rows = list(sweep.store.read_slice(step, 0).values())
+    sweep.store.write_slice(step, 0, [replace(row, run_id="earlier run") for row in rows[:3]] + rows[3:5])
+    report = asyncio.run(run_first(sweep, Echo(EchoEngine(kind="echo"))))
+    assert (report.num_new, report.num_kept) == (7, 3)
+
+
+def test_rows_in_the_store_are_not_asked_again(sweeps: Sweeps, scripted: type[Scripted]) -> None:
+    sweeps.write_dataset()
+    sweep = sweeps.plan(sweeps.config(slice_rows=10))
+    asyncio.run(run_first(sweep, scripted()))
+    engine = scripted()
+    report = asyncio.run(run_first(sweep, engine))
+    assert engine.requests == []
+    assert report.is_whole
+
+
+def test_an_answer_that_vanished_meanwhile_is_named(sweeps: Sweeps) -> None:
+    sweeps.write_dataset()
+    sweep = sweeps.plan()
+    sweeps.ask(sweep)
+    answers, verdicts = sweep.plan.steps.values()
+    sweep.store.paths.slice(answers.id, 0).unlink()
+    dataset = open_dataset(sweep.plan.datasets["faces"].path)
+    asker = Asker(Echo(EchoEngine(kind="echo")), "print", asyncio.Semaphore(1), 1.0, "run", Tally())
+    task = run_task(
+        verdicts, Slice(verdicts.id, 0, 0, 4), dataset, dataset.index(), sweep.store, asker, asyncio.Event()
+    )
+    with pytest.raises(StoreError, match=r"reads answer of sample 's000', which the store no longer has"):
+        asyncio.run(task)

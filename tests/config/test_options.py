@@ -1,0 +1,112 @@
+"""Every option file composes, its keys are the schema's, and what a person must choose is named when it is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from eibench_ray.cli.hydra_entry import config_folder
+from eibench_ray.config.compose import to_composed
+from eibench_ray.config.hydra_errors import explain
+from eibench_ray.config.load import to_config
+from eibench_ray.config.schema import RunConfig
+from eibench_ray.errors import ConfigError
+
+CONF = config_folder()
+OPTIONS = sorted(f"{path.parent.name}/{path.stem}" for path in CONF.glob("*/*.yaml"))
+EXPERIMENTS = [option for option in OPTIONS if option.startswith("experiment/")]
+CELLS = [option for option in OPTIONS if option not in EXPERIMENTS]
+BASE = {"model": "echo", "judge": "echo", "dataset": "demo", "tracking": "none"}
+
+# What a person must choose, and a choice.
+CHOICES = {
+    "model/_vllm": {
+        "model.name": "mine",
+        "model.sees_image": "true",
+        "model.engine.source": "me/mine",
+        "model.engine.max_model_len": "512",
+    },
+    "model/replay": {"model.name": "mine", "model.engine.predictions": "recorded"},
+    "dataset/prepared": {"dataset.name": "mine", "dataset.path": "data/mine"},
+    "judge/official": {"model@judge.model": "echo"},
+    "judge/strict": {"model@judge.model": "echo"},
+}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _hydra() -> Iterator[None]:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        yield
+
+
+def load(**chosen: str) -> RunConfig:
+    overrides = [f"{group}={option}" for group, option in chosen.items()]
+    try:
+        return to_config(to_composed(compose("config", overrides, return_hydra_config=True)).raw)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise explain(error) from error
+
+
+@pytest.mark.parametrize("option", CELLS)
+def test_every_option_composes_and_validates(option: str) -> None:
+    group, name = option.split("/")
+    config = load(**BASE | {group: name} | CHOICES.get(option, {}))
+    section = getattr(config, group)
+    assert section.name == CHOICES.get(option, {}).get(f"{group}.name", name)
+
+
+@pytest.mark.parametrize(
+    "option", [option for option in CELLS if option.startswith("model/") and option not in CHOICES]
+)
+def test_every_model_can_caption_and_judge(option: str) -> None:
+    name = option.split("/")[1]
+    config = load(**BASE | {"judge": "strict", "model@judge.model": name, "model@captioner": name})
+    assert config.captioner == config.judge.model
+    assert config.judge.model.name == name
+
+
+@pytest.mark.parametrize("option", EXPERIMENTS)
+def test_every_experiment_composes_and_names_options_that_exist(option: str) -> None:
+    name = option.split("/")[1]
+    overlay = yaml.safe_load((CONF / f"{option}.yaml").read_text())
+    assert load(experiment=name).sweep == overlay["sweep"]
+    for group, listed in overlay["hydra"]["sweeper"]["params"].items():
+        for choice in listed.split(","):
+            assert getattr(load(experiment=name, **{group: choice}), group).name == choice
+
+
+@pytest.mark.parametrize(("option", "key"), [(option, key) for option, choices in CHOICES.items() for key in choices])
+def test_what_is_left_to_choose_is_named_when_it_is_missing(option: str, key: str) -> None:
+    group, name = option.split("/")
+    given = {other: value for other, value in CHOICES[option].items() if other != key}
+    with pytest.raises(ConfigError, match=rf"^{key} is missing: "):
+        load(**BASE | {group: name} | given)
+
+
+@pytest.mark.parametrize("group", ["model", "dataset", "judge"])
+def test_a_group_without_a_default_is_named_when_it_is_missing(group: str) -> None:
+    with pytest.raises(
+        ConfigError, match=rf"^{group} is missing: choose one with {group}=OPTION \(there are .*\becho|demo"
+    ):
+        load(**{other: option for other, option in BASE.items() if other != group})
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_only_experiments_write_elsewhere_and_none_interpolates(option: str) -> None:
+    text = (CONF / f"{option}.yaml").read_text()
+    assert ("@package _global_" in text) == (option in EXPERIMENTS)
+    assert "${" not in text
+
+
+@pytest.mark.parametrize("path", sorted(CONF.rglob("*.yaml")), ids=lambda path: path.relative_to(CONF).as_posix())
+def test_no_option_names_a_secret(path: Path) -> None:
+    for line in path.read_text().splitlines():
+        key, _, value = line.partition(":")
+        if "KEY" in value or "TOKEN" in value:
+            assert key.strip() == "api_key_env", "only the name of the key's variable stands in a configuration"

@@ -1,0 +1,175 @@
+"""What the tests share: small datasets, small sweeps on the echo engine, and a way to run them without Ray."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from eibench_ray.cluster.ask import Asker, Tally
+from eibench_ray.cluster.task import TaskReport, run_task
+from eibench_ray.config.schema import EchoEngine, RunConfig
+from eibench_ray.data.dataset import open_dataset
+from eibench_ray.data.writer import DatasetWriter
+from eibench_ray.engines.base import Engine, EngineFacts
+from eibench_ray.engines.echo import Echo
+from eibench_ray.records import Completion, Reply, Request, Sample
+from eibench_ray.sweep.planning import PlannedSweep, plan_sweep
+
+SETTINGS: Mapping[str, list[dict[str, Any]]] = {
+    "plain": [{"name": "answer", "role": "subject", "image": True, "prompt": "Look. {{ question }}"}],
+    "brief": [{"name": "answer", "role": "subject", "image": True, "prompt": "In one word: {{ question }}"}],
+    "noted": [
+        {"name": "note", "role": "subject", "image": True, "prompt": "Describe: {{ source }}"},
+        {"name": "answer", "role": "subject", "image": False, "prompt": "{{ note }} So: {{ question }}"},
+    ],
+}
+
+
+def draw(colour: tuple[int, int, int], size: tuple[int, int] = (32, 24)) -> bytes:
+    """A picture of one colour, as PNG."""
+    buffer = io.BytesIO()
+    Image.new("RGB", size, colour).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@dataclass(frozen=True, slots=True)
+class Sweeps:
+    """Small sweeps in one folder: their datasets, configurations, plans and stores."""
+
+    folder: Path
+
+    def write_dataset(
+        self,
+        ids: range | list[int] = range(10),
+        *,
+        questions: Mapping[int, str] = {},
+        emotions: Mapping[int, str] = {},
+        images: Mapping[int, bytes | None] = {},
+        name: str = "faces",
+    ) -> Path:
+        """A dataset of samples s000, s001, ..., with a picture each; what is not told is made up from the number."""
+        out = self.folder / name
+        with DatasetWriter(out, "faces for a test") as writer:
+            for number in ids:
+                triggers = tuple(f"cause {number}.{part}" for part in range(2 + number % 3))
+                sample = Sample(
+                    sample_id=f"s{number:03d}",
+                    question=questions.get(number, f"why is person {number} so?"),
+                    emotion=emotions.get(number, "happy"),
+                    reference="\n".join(f"{part}. {text}" for part, text in enumerate(triggers, start=1)),
+                    triggers=triggers,
+                    image_path=f"faces/{number}.png",
+                    source=f"source {number}",
+                )
+                writer.add(sample, images.get(number, draw((number % 256, 40, 200))))
+        return out
+
+    def config(
+        self,
+        setting: str = "plain",
+        judge: str = "strict",
+        *,
+        engine: Mapping[str, Any] = {},
+        model: Mapping[str, Any] = {},
+        judge_engine: Mapping[str, Any] = {},
+        dataset: str = "faces",
+        limit: int | None = None,
+        slice_rows: int = 4,
+        **sections: Any,
+    ) -> RunConfig:
+        """One cell. The judge `official` follows the published protocol, any other name is a strict one."""
+        judge_model = {"name": f"{judge}_model", "engine": {"kind": "echo"} | dict(judge_engine), "sees_image": False}
+        subject = {"name": "echo", "engine": {"kind": "echo"} | dict(engine), "sees_image": True} | dict(model)
+        return RunConfig.model_validate(
+            {
+                "sweep": "test",
+                "model": subject,
+                "setting": {"name": setting, "calls": SETTINGS[setting]},
+                "dataset": {"name": dataset, "path": str(self.folder / dataset), "limit": limit},
+                "judge": {
+                    "name": judge,
+                    "kind": "official" if judge == "official" else "strict",
+                    "model": judge_model,
+                    "system": "You count.",
+                    "prompt": f"{judge}: how many of {{{{ reference }}}} has {{{{ answer }}}}",
+                },
+                "cluster": {"name": "local", "num_cpus": 2},
+                "tracking": {"name": "none", "kind": "none"},
+                "store": {"root": str(self.folder / "store"), "slice_rows": slice_rows},
+            }
+            | sections
+        )
+
+    def plan(self, *configs: RunConfig) -> PlannedSweep:
+        """The plan of some cells and how far it is; of one plain cell, where none is named."""
+        return plan_sweep(configs or [self.config()], must_exist=True)
+
+    def ask(self, sweep: PlannedSweep, engine: Engine | None = None, *, run_id: str | None = None) -> list[TaskReport]:
+        """Runs all slices that are to do, one after the other and without Ray."""
+        return asyncio.run(_ask(sweep, engine or Echo(EchoEngine(kind="echo")), run_id or secrets.token_hex(4)))
+
+    def rows(self, sweep: PlannedSweep, step_name: str) -> dict[str, Completion]:
+        """The committed rows of the one step of that name."""
+        (step,) = (step for step in sweep.plan.steps.values() if step.name == step_name)
+        return sweep.store.read_rows(step.id, 0, 100)
+
+
+async def _ask(sweep: PlannedSweep, engine: Engine, run_id: str) -> list[TaskReport]:
+    asker = Asker(engine, "a test's engine", asyncio.Semaphore(8), 30.0, run_id, Tally())
+    reports = []
+    for step in sweep.plan.steps.values():
+        sweep.store.fix_slice_rows(step.id, sweep.config.store.slice_rows, {})
+        spec = sweep.plan.datasets[step.dataset]
+        dataset = open_dataset(spec.path)
+        for slice_ in sweep.work[step.id].todo:
+            index = dataset.index(spec.limit)
+            reports.append(await run_task(step, slice_, dataset, index, sweep.store, asker, asyncio.Event()))
+    return reports
+
+
+class Scripted:
+    """An engine that answers what a test's function says, and remembers what it was asked."""
+
+    def __init__(self, answer: Callable[[Request], str] = lambda request: f"echo {request.digest[:8]}") -> None:
+        self._answer = answer
+        self.requests: list[Request] = []
+
+    async def start(self) -> EngineFacts:
+        """Facts; there is nothing to load."""
+        return EngineFacts("scripted", 8)
+
+    async def generate(self, request: Request, image: bytes | None) -> Reply:  # noqa: ARG002
+        """The function's answer; what it raises is raised."""
+        self.requests.append(request)
+        await asyncio.sleep(0)
+        text = self._answer(request)
+        return Reply(text, "stop", 5, len(text.split()))
+
+    async def stop(self) -> None:
+        """Nothing: nothing was started."""
+
+
+@pytest.fixture
+def sweeps(tmp_path: Path) -> Sweeps:
+    """A workshop for small sweeps."""
+    return Sweeps(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def sweeps_in() -> type[Sweeps]:
+    """The class behind `sweeps`, for fixtures that outlive a test."""
+    return Sweeps
+
+
+@pytest.fixture
+def scripted() -> type[Scripted]:
+    """The class of engines that answer what a function says."""
+    return Scripted

@@ -1,0 +1,242 @@
+"""The graph of steps: what is equal is one step, and a change changes only what reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from eibench_ray.errors import PlanError
+
+if TYPE_CHECKING:
+    from conftest import Planner
+
+    from eibench_ray.plan.graph import Plan
+
+
+def ids(plan: Plan, name: str) -> set[str]:
+    return {step.id for step in plan.steps.values() if step.name == name}
+
+
+def test_a_cell_is_its_answer_and_its_verdict(planner: Planner) -> None:
+    plan = planner.plan(planner.config())
+    [cell] = plan.cells
+    answer, verdict = plan.steps[cell.answer], plan.steps[cell.verdict]
+    assert cell.steps == (answer.id, verdict.id) == tuple(plan.steps)
+    assert (answer.inputs, verdict.inputs) == ({}, {"answer": answer.id})
+    assert [plan.engines[step.engine].name for step in (answer, verdict)] == ["eye", "judge_model"]
+    assert plan.num_requests == 2 * 3
+
+
+def test_the_same_cells_have_the_same_ids(planner: Planner) -> None:
+    first, second = (planner.plan(planner.config(setting="told")) for _ in range(2))
+    assert list(first.steps) == list(second.steps)
+    assert first.cells == second.cells
+
+
+def test_the_order_of_cells_does_not_change_them(planner: Planner) -> None:
+    configs = [planner.config(), planner.config(setting="told")]
+    forth, back = planner.plan(*configs), planner.plan(*reversed(configs))
+    assert set(forth.steps) == set(back.steps)
+    assert {cell.name: cell.key for cell in forth.cells} == {cell.name: cell.key for cell in back.cells}
+
+
+def test_steps_come_after_what_they_read(planner: Planner, echo: dict[str, Any]) -> None:
+    plan = planner.plan(planner.config({"captioner": echo}, setting="told"), planner.config({"captioner": echo}))
+    seen: set[str] = set()
+    for step in plan.steps.values():
+        assert set(step.inputs.values()) <= seen
+        seen.add(step.id)
+
+
+def test_two_judges_share_the_answers(planner: Planner) -> None:
+    plan = planner.plan(planner.config(), planner.config({"judge.name": "other", "judge.prompt": "{{ answer }}?"}))
+    assert [len(ids(plan, name)) for name in ("answer", "verdict")] == [1, 2]
+    assert len(plan.cells) == 2
+
+
+def test_another_judges_prompt_changes_only_verdicts(planner: Planner) -> None:
+    before = planner.plan(planner.config(setting="told"))
+    for changes in (
+        {"judge.prompt": "{{ answer }}?"},
+        {"judge.system": "Weigh."},
+        {"judge.sampling.max_tokens": 9},
+        {"judge.explanation_chars": 0},
+        {"judge.model.engine.dtype": "float16"},
+    ):
+        after = planner.plan(planner.config(changes, setting="told"))
+        assert ids(after, "answer") == ids(before, "answer")
+        assert ids(after, "verdict").isdisjoint(ids(before, "verdict"))
+
+
+def test_captions_are_made_once_for_all_models(planner: Planner, echo: dict[str, Any]) -> None:
+    captioner = {"captioner": echo}
+    plan = planner.plan(
+        planner.config(captioner, setting="told"),
+        planner.config(captioner | {"model.name": "other", "model.engine.source": "me/other"}, setting="told"),
+    )
+    assert [len(ids(plan, name)) for name in ("caption", "answer", "verdict")] == [1, 2, 2]
+    caption = planner.step(plan, "caption")
+    assert plan.engines[caption.engine].name == "echo"
+    assert caption.prompt.image
+    for cell in plan.cells:
+        assert plan.steps[cell.answer].inputs == {"caption": caption.id}
+        assert caption.id in cell.steps
+
+
+def test_without_a_captioner_the_datasets_own_captions_serve(planner: Planner) -> None:
+    plan = planner.plan(planner.config(setting="told"))
+    assert ids(plan, "caption") == set()
+    assert planner.step(plan, "answer").inputs == {}
+
+
+def test_another_captioner_changes_the_answers_that_read_it_and_no_other(
+    planner: Planner, echo: dict[str, Any]
+) -> None:
+    settings = ("look", "told")
+    before = planner.plan(*(planner.config({"captioner": echo}, setting=setting) for setting in settings))
+    other = echo | {"engine": {"kind": "echo", "fails_on": "x"}}
+    after = planner.plan(*(planner.config({"captioner": other}, setting=setting) for setting in settings))
+    shared = set(before.steps) & set(after.steps)
+    assert shared == {step for cell in after.cells if cell.setting == "look" for step in cell.steps}
+
+
+def test_another_model_leaves_the_others_as_they_are(planner: Planner) -> None:
+    more = planner.config({"model.name": "more", "model.engine.source": "me/more"})
+    alone, together = planner.plan(planner.config()), planner.plan(more, planner.config())
+    assert set(alone.steps) < set(together.steps)
+    assert alone.cells[0] == together.cells[1]
+
+
+def test_an_answer_that_no_prompt_reads_is_no_part_of_the_verdict(planner: Planner) -> None:
+    changes = {"judge.prompt": "{{ reference }}"}
+    plan = planner.plan(planner.config(changes), planner.config(changes, setting="told"))
+    assert len(ids(plan, "verdict")) == 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"setting.sampling.temperature": 0.5},
+        {"setting.sampling.top_p": 0.5},
+        {"setting.sampling.max_tokens": 5},
+        {"setting.sampling.stop": ["."]},
+        {"seed": 1},
+        {"model.system": "Be kind."},
+        {"model.engine.dtype": "float16"},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_what_is_sent_is_part_of_a_steps_id(planner: Planner, changes: Mapping[str, Any]) -> None:
+    before, after = planner.plan(planner.config()), planner.plan(planner.config(changes))
+    assert ids(before, "answer").isdisjoint(ids(after, "answer"))
+    assert ids(before, "verdict").isdisjoint(ids(after, "verdict"))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"sweep": "another"},
+        {"setting.name": "another"},
+        {"model.name": "another"},
+        {"judge.name": "another"},
+        {"dataset.limit": 2},
+        {"cluster.num_cpus": 1},
+        {"model.engine.max_num_seqs": 8},
+        {"model.expect.load_s": 5.0},
+        {"store.slice_rows": 8},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_what_is_not_sent_is_no_part_of_a_steps_id(planner: Planner, changes: Mapping[str, Any]) -> None:
+    before, after = planner.plan(planner.config()), planner.plan(planner.config(changes))
+    assert list(before.steps) == list(after.steps)
+
+
+def test_another_dataset_of_the_same_rows_has_its_own_steps(planner: Planner) -> None:
+    planner.write_dataset("others")
+    plan = planner.plan(planner.config(), planner.config(dataset="others"))
+    assert len(plan.steps) == 4
+    assert set(plan.datasets) == {"faces", "others"}
+
+
+def test_a_text_only_model_gets_no_picture(planner: Planner) -> None:
+    blind = planner.plan(planner.config({"model.sees_image": False}))
+    assert not planner.step(blind, "answer").prompt.image
+    assert not blind.cells[0].sees_image
+    seeing = planner.plan(planner.config())
+    assert planner.step(seeing, "answer").prompt.image
+    assert not planner.step(seeing, "verdict").prompt.image
+
+
+def test_a_model_that_judges_itself_is_one_engine(planner: Planner) -> None:
+    same = {"judge.model": {"name": "again", "engine": planner.config().model.engine.model_dump(), "sees_image": True}}
+    plan = planner.plan(planner.config(same))
+    assert len(plan.engines) == 1
+    assert plan.cells[0].self_judged
+    assert not planner.plan(planner.config()).cells[0].self_judged
+
+
+def test_gpus_are_counted_where_there_are_some(planner: Planner) -> None:
+    config = planner.config({"model.engine.tensor_parallel": 2, "model.engine.pipeline_parallel": 3})
+    for device, num_gpus in (("cuda", 6), ("cpu", 0)):
+        plan = planner.plan(config, device=device)
+        assert plan.engines[planner.step(plan, "answer").engine].num_gpus == num_gpus
+
+
+def test_a_limit_counts_only_the_rows_that_are_asked(planner: Planner) -> None:
+    assert planner.plan(planner.config({"dataset.limit": 2})).num_requests == 4
+    assert planner.plan(planner.config({"dataset.limit": 99})).num_requests == 6
+
+
+def test_the_same_cell_twice_is_one(planner: Planner) -> None:
+    assert len(planner.plan(planner.config(), planner.config()).cells) == 1
+
+
+def test_two_cells_of_one_name_that_differ_are_refused(planner: Planner) -> None:
+    with pytest.raises(PlanError, match=r"two cells are both called eye/look/faces/judge but ask for different things"):
+        planner.plan(planner.config(), planner.config({"setting.sampling.max_tokens": 5}))
+
+
+@pytest.mark.parametrize("changes", [{"dataset.limit": 2}, {"dataset.path": "package:demo"}])
+def test_one_name_for_two_datasets_is_refused(planner: Planner, changes: Mapping[str, Any]) -> None:
+    with pytest.raises(PlanError, match=r"dataset 'faces' appears with two paths or limits"):
+        planner.plan(planner.config(), planner.config(changes))
+
+
+def test_a_caption_that_nobody_makes_is_missed(planner: Planner) -> None:
+    planner.write_dataset("bare", captions=False)
+    with pytest.raises(PlanError, match=r"needs a captioner .* choose one with model@captioner=MODEL"):
+        planner.plan(planner.config(setting="told", dataset="bare"))
+
+
+def test_a_caption_is_made_where_the_dataset_has_none(planner: Planner, echo: dict[str, Any]) -> None:
+    planner.write_dataset("bare", captions=False)
+    plan = planner.plan(planner.config({"captioner": echo}, setting="told", dataset="bare"))
+    assert len(ids(plan, "caption")) == 1
+
+
+def test_a_prompt_cannot_read_a_caption_that_the_dataset_lacks(planner: Planner) -> None:
+    planner.write_dataset("bare", captions=False)
+    with pytest.raises(PlanError, match=r"reads caption, which neither dataset 'bare' nor an earlier call has"):
+        planner.plan(planner.config({"judge.prompt": "{{ caption }} {{ answer }}"}, dataset="bare"))
+
+
+def test_a_captioner_must_see(planner: Planner, echo: dict[str, Any]) -> None:
+    with pytest.raises(PlanError, match=r"captioner 'echo' sees no picture: choose another with model@captioner=MODEL"):
+        planner.plan(planner.config({"captioner": echo | {"sees_image": False}}, setting="told"))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "word"),
+    [("{{ questoin }}", "questoin"), ("{{ verdict }}", "verdict"), ("{% for x in xs %}{{ x }}{% endfor %}", "xs")],
+)
+def test_a_word_that_nobody_knows_is_named(planner: Planner, prompt: str, word: str) -> None:
+    with pytest.raises(PlanError, match=rf"reads {word}, which neither dataset 'faces' nor an earlier call has"):
+        planner.plan(planner.config({"judge.prompt": prompt}))
+
+
+def test_a_prompt_that_is_no_template_is_named(planner: Planner) -> None:
+    with pytest.raises(PlanError, match=r"the prompt '\{\{ answer' is not a Jinja2 template"):
+        planner.plan(planner.config({"judge.prompt": "{{ answer"}))

@@ -1,0 +1,63 @@
+"""What a plan says before anything runs."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from eibench_ray.plan.explain import plan_to_json, render_plan
+from eibench_ray.plan.graph import Plan
+from eibench_ray.store.resume import Slice, StepWork
+
+if TYPE_CHECKING:
+    from conftest import Planner
+
+
+def half_done(plan: Plan) -> dict[str, StepWork]:
+    """Answers are done, and one of three verdicts."""
+    left = {"answer": 3, "caption": 3, "verdict": 1}
+    return {
+        step.id: StepWork(3, left[step.name], 0, () if left[step.name] == 3 else (Slice(step.id, 0, 0, 3),))
+        for step in plan.steps.values()
+    }
+
+
+def test_what_is_left_is_counted_by_engine_step_and_cell(planner: Planner) -> None:
+    plan = planner.plan(planner.config({"judge.sampling.max_tokens": 10}))
+    facts = plan_to_json(plan, half_done(plan), "/store")
+    assert facts["store"] == "/store"
+    assert (facts["requests"], facts["requests_done"], facts["loads"]) == (6, 4, 1)
+    assert {engine["name"]: engine["loads"] for engine in facts["engines"]} == {"eye": 0, "judge_model": 1}
+    assert {engine["name"]: engine["requests_left"] for engine in facts["engines"]} == {"eye": 0, "judge_model": 2}
+    assert {step["name"]: (step["rows"], step["rows_done"], step["est_tokens"]) for step in facts["steps"]} == {
+        "answer": (3, 3, 0),
+        "verdict": (3, 1, 2 * 10),
+    }
+    assert [(cell["requests"], cell["requests_done"]) for cell in facts["cells"]] == [(6, 4)]
+
+
+def test_the_json_names_what_reads_what(planner: Planner, echo: dict[str, Any]) -> None:
+    plan = planner.plan(planner.config({"captioner": echo}, setting="told"))
+    steps = {step["name"]: step for step in plan_to_json(plan, half_done(plan), "/store")["steps"]}
+    assert steps["answer"]["inputs"] == {"caption": steps["caption"]["id"]}
+    assert steps["verdict"]["inputs"] == {"answer": steps["answer"]["id"]}
+    assert [steps[name]["image"] for name in ("caption", "answer", "verdict")] == [True, True, False]
+    assert {step["wording"] for step in steps.values()} == {"own"}
+
+
+def test_the_tables_say_the_same_and_fit_a_terminal(official: Planner) -> None:
+    plan = official.plan(official.config(), official.config({"judge.name": "[red]", "judge.prompt": "{{ answer }}?"}))
+    out = io.StringIO()
+    console = Console(file=out, width=100)
+    for part in render_plan(plan, half_done(plan), "/store"):
+        console.print(part, markup=False)
+    lines = out.getvalue().splitlines()
+    assert max(map(len, lines)) <= 100
+    text = "\n".join(lines)
+    assert "official" in text
+    assert "eye look faces [red]" in " ".join(text.split())
+    assert "2 cells, 3 steps, 9 requests, 5 of them in the store, 1 loads. Store: /store" in text
+    for step in plan.steps:
+        assert step[:8] in text

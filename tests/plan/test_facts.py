@@ -1,0 +1,121 @@
+"""What a plan rests on: what makes two engines the same one, and what a dataset says of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from eibench_ray import __version__
+from eibench_ray.config.schema import DatasetConfig, ModelConfig
+from eibench_ray.errors import DataError, PlanError
+from eibench_ray.plan.facts import engine_identity, read_dataset_facts
+
+if TYPE_CHECKING:
+    from conftest import Planner
+
+
+def vllm(**engine: Any) -> ModelConfig:
+    base = {"kind": "vllm", "source": "me/eye", "max_model_len": 512}
+    return ModelConfig.model_validate({"name": "eye", "sees_image": True, "engine": base | engine})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"max_num_seqs": 8},
+        {"tensor_parallel": 2},
+        {"pipeline_parallel": 2},
+        {"kv_cache_gib": 0.5},
+        {"gpu_memory_utilization": 0.5},
+        {"enforce_eager": True},
+        {"env": {"OMP_NUM_THREADS": "1"}},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_how_an_engine_runs_is_no_part_of_what_it_is(change: Mapping[str, Any]) -> None:
+    assert engine_identity(vllm(**change), None) == engine_identity(vllm(), None)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"source": "me/ear"},
+        {"revision": "v2"},
+        {"dtype": "float16"},
+        {"quantization": "awq"},
+        {"max_model_len": 1024},
+        {"args": {"seed": 1}},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_what_an_answer_depends_on_is_part_of_what_an_engine_is(change: Mapping[str, Any]) -> None:
+    assert engine_identity(vllm(**change), None) != engine_identity(vllm(), None)
+
+
+def test_a_models_name_is_no_part_of_its_engine() -> None:
+    renamed = vllm().model_copy(update={"name": "other", "system": "Be kind.", "sees_image": False})
+    assert engine_identity(renamed, None) == engine_identity(vllm(), None)
+
+
+def test_a_chat_template_counts_by_its_content(tmp_path: Path) -> None:
+    here, there = tmp_path / "a.jinja", tmp_path / "b.jinja"
+    here.write_text("{{ messages }}")
+    there.write_text("{{ messages }}")
+    same = [engine_identity(vllm(chat_template=str(path)), None) for path in (here, there)]
+    assert same[0] == same[1] != engine_identity(vllm(), None)
+    there.write_text("{{ messages }}!")
+    assert engine_identity(vllm(chat_template=str(there)), None) != same[0]
+
+
+def test_a_chat_template_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(PlanError, match=r"gone\.jinja cannot be read \(No such file"):
+        engine_identity(vllm(chat_template=str(tmp_path / "gone.jinja")), None)
+
+
+def test_recorded_predictions_count_by_their_content(tmp_path: Path) -> None:
+    model = ModelConfig.model_validate(
+        {"name": "old", "sees_image": True, "engine": {"kind": "replay", "predictions": str(tmp_path)}}
+    )
+    recording = tmp_path / "demo.look.jsonl"
+    before = engine_identity(model, str(recording))
+    recording.write_text('{"a.png": "sun"}\n')
+    written = engine_identity(model, str(recording))
+    recording.write_text('{"a.png": "sea"}\n')
+    assert len({str(before), str(written), str(engine_identity(model, str(recording)))}) == 3
+
+
+def test_an_engine_of_the_projects_own_counts_by_the_projects_version() -> None:
+    model = ModelConfig.model_validate({"name": "echo", "sees_image": True, "engine": {"kind": "echo"}})
+    assert engine_identity(model, None)["version"] == __version__
+
+
+def test_a_prepared_dataset_says_what_it_has(planner: Planner) -> None:
+    facts = read_dataset_facts(planner.config().dataset, must_exist=True)
+    assert (facts.num_rows, facts.has_captions, facts.protocol, facts.is_prepared) == (3, True, None, True)
+    limited = planner.config({"dataset.limit": 2}).dataset
+    assert read_dataset_facts(limited, must_exist=True).num_rows == 2
+
+
+@pytest.mark.parametrize(("limit", "num_rows"), [(None, 50), (7, 7), (70, 50)])
+def test_a_dataset_that_is_not_prepared_is_planned_as_expected(
+    tmp_path: Path, limit: int | None, num_rows: int
+) -> None:
+    config = DatasetConfig(name="far", path=str(tmp_path / "far"), expect_rows=50, limit=limit)
+    facts = read_dataset_facts(config, must_exist=False)
+    assert (facts.num_rows, facts.is_prepared) == (num_rows, False)
+    with pytest.raises(DataError, match="there is no prepared dataset there"):
+        read_dataset_facts(config, must_exist=True)
+
+
+def test_a_dataset_of_unknown_size_must_be_prepared(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="there is no prepared dataset there"):
+        read_dataset_facts(DatasetConfig(name="far", path=str(tmp_path / "far")), must_exist=False)
+
+
+def test_a_broken_dataset_is_not_taken_for_one_that_is_to_come(tmp_path: Path) -> None:
+    (tmp_path / "dataset.json").write_text("{")
+    with pytest.raises(DataError, match="what lies there is not a prepared dataset"):
+        read_dataset_facts(DatasetConfig(name="far", path=str(tmp_path), expect_rows=50), must_exist=False)
