@@ -37,7 +37,7 @@ class Outcome:
 
     Attributes:
         num_new, prompt_tokens, completion_tokens: over rows that engines answered in this run.
-        num_loads: replicas that became ready.
+        num_loads: engines that were loaded: replicas that became ready, but for recorded predictions.
         failed_engines: key -> why the engine was given up.
         unfinished_steps: steps that lack rows, because their engine failed or the run was interrupted.
     """
@@ -177,7 +177,7 @@ class Driver:
             self._lose(replica, error, is_final=True)
         else:
             replica.facts = facts
-            self.outcome.num_loads += 1
+            self.outcome.num_loads += spec.is_load
             self._ledger.write(
                 "replica_ready",
                 replica=replica.handle.id,

@@ -39,7 +39,7 @@ def engine_need(spec: EngineSpec, config: ClusterConfig) -> Resources:
 def _environment(spec: EngineSpec, config: ClusterConfig) -> dict[str, str]:
     environment = dict(_REPLICA_ENVIRONMENT)
     if spec.device == "cpu":
-        # One process less per engine: 12-19 s to the first answer instead of 23-34 (docs/measurements.md).
+        # One process less per engine: it starts in 15-22 s instead of 23-28 (docs/measurements.md).
         environment["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
         environment["OMP_NUM_THREADS"] = str(config.cpus_per_replica)
     if isinstance(spec.config, VllmEngine):

@@ -96,6 +96,11 @@ def _check_healthy(address: str) -> None:
         reason = "" if done.returncode == 0 else (done.stderr.strip().splitlines() or ["it is not healthy"])[-1]
     except subprocess.TimeoutExpired:
         reason = f"no answer within {HEALTH_TIMEOUT_S:g} s"
+    if "token" in reason.lower():
+        raise ClusterError(
+            f"the Ray cluster at cluster.address={address} wants a token: export RAY_AUTH_MODE=token and put its "
+            f"~/.ray/auth_token here, or name that file in RAY_AUTH_TOKEN_PATH"
+        )
     if reason:
         raise ClusterError(
             f"no Ray cluster answers at cluster.address={address} ({reason}): start one with `ray start --head`, "

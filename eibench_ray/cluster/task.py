@@ -74,7 +74,7 @@ async def run_task(
     missing = [row for row in rows if row.sample.sample_id not in kept]
     images: Mapping[str, bytes] = {}
     if step.prompt.image:
-        wanted = [row.sample.sample_id for row in missing if row.request]
+        wanted = [row.sample.sample_id for row in missing if row.request and row.request.image_digest]
         images = await asyncio.to_thread(dataset.images, slice_.start, slice_.stop, wanted)
     new: dict[str, Completion] = {}
     failure = await _ask_all(missing, images, asker, interrupted, new)

@@ -7,6 +7,9 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+# One encoder for all: json.dumps makes a new one per call when it is given options.
+_encode = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+
 
 def digest(value: Any, size: int = 16) -> str:
     """Hex digest of a JSON-able value; equal values have equal digests, whatever the order of their keys.
@@ -15,8 +18,7 @@ def digest(value: Any, size: int = 16) -> str:
         value: nothing but dict, list, tuple, str, int, float, bool and None.
         size: bytes of the digest, half of its hex length.
     """
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=size).hexdigest()
+    return hashlib.blake2b(_encode(value).encode("utf-8", "surrogatepass"), digest_size=size).hexdigest()
 
 
 def derive_seed(base: int, *parts: str | int) -> int:

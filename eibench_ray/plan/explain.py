@@ -33,7 +33,7 @@ def plan_to_json(plan: Plan, work: Mapping[str, StepWork], store: str) -> dict[s
                 "steps": len(steps),
                 "requests": sum(work[step.id].num_rows for step in steps),
                 "requests_left": rows_left,
-                "loads": int(any(work[step.id].todo for step in steps)),
+                "loads": int(spec.is_load and any(work[step.id].todo for step in steps)),
                 "est_tokens": sum(_tokens(step, work[step.id]) for step in steps),
             }
         )

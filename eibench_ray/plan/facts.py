@@ -40,7 +40,7 @@ def read_dataset_facts(config: DatasetConfig, *, must_exist: bool) -> DatasetFac
         if must_exist or config.expect_rows is None or Path(config.path).exists():
             raise
         rows = min(config.expect_rows, config.limit or config.expect_rows)
-        return DatasetFacts(rows, has_captions=True, protocol=None, is_prepared=False)
+        return DatasetFacts(rows, has_captions=False, protocol=None, is_prepared=False)
     rows = min(dataset.num_rows, config.limit or dataset.num_rows)
     return DatasetFacts(rows, dataset.has_captions, dataset.protocol, is_prepared=True)
 

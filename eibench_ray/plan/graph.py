@@ -30,6 +30,11 @@ class EngineSpec:
     num_gpus: int
     expect: Expectation
 
+    @property
+    def is_load(self) -> bool:
+        """Whether starting it counts as a load; a file of recorded predictions is only read."""
+        return self.recording is None
+
 
 @dataclass(frozen=True, slots=True)
 class Prompt:

@@ -38,7 +38,7 @@ def read_status(folder: Path) -> dict[str, Any]:
         "requests": plan.num_requests,
         "requests_done": sum(left.num_done for left in work.values()),
         "errors": sum(left.num_errors for left in work.values()),
-        "loads": sum(event["event"] == "replica_ready" for event in events),
+        "loads": sum(event["event"] == "replica_ready" and plan.engines[event["engine"]].is_load for event in events),
         "tokens": status.tokens,
         "engines": [
             {
