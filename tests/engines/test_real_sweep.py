@@ -1,0 +1,107 @@
+"""One sweep on real engines, from the command line to the leaderboard."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+pytest.importorskip("vllm", reason="the engines need eibench-ray[cpu] or [gpu]")
+pytestmark = pytest.mark.slow
+
+MODELS, SETTINGS, NUM_SAMPLES = ("tiny_llama", "tiny_idefics3"), ("user_question", "user_question_cot"), 8
+SWEEP = [
+    "-m",
+    f"model={','.join(MODELS)}",
+    f"setting={','.join(SETTINGS)}",
+    "dataset=demo",
+    f"dataset.limit={NUM_SAMPLES}",
+    "judge=tiny_llama",
+    "judge.explanation_chars=12",
+    "judge.sampling.max_tokens=96",
+    "setting.sampling.max_tokens=12",
+    "tracking=none",
+    "cluster.num_cpus=2",
+]
+
+
+@dataclass(frozen=True)
+class Swept:
+    """What the command left: its folder, and its summary."""
+
+    folder: Path
+    summary: dict[str, Any]
+
+    @property
+    def run_dir(self) -> Path:
+        return Path(self.summary["run_dir"])
+
+    def rows(self) -> list[dict[str, Any]]:
+        """All rows of all steps, each with its step's name."""
+        rows = []
+        for step in (self.folder / "store" / "steps").iterdir():
+            name = json.loads((step / "manifest.json").read_text())["step"]["name"]
+            for file in step.glob("slice-*.parquet"):
+                rows += [row | {"step": name, "step_id": step.name} for row in pq.read_table(file).to_pylist()]
+        return rows
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Swept:
+    folder = tmp_path_factory.mktemp("sweep")
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    command = [sys.executable, "-m", "eibench_ray.cli.app", "run", "--json", *SWEEP]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return Swept(folder, json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_two_engines_are_loaded_once_each_for_all_cells(swept: Swept) -> None:
+    ledger = [json.loads(line) for line in (swept.run_dir / "ledger.jsonl").read_text().splitlines()]
+    ready = Counter(line["model"] for line in ledger if line["event"] == "replica_ready")
+    assert ready == dict.fromkeys(MODELS, 1)
+    assert swept.summary["loads"] == 2
+
+
+def test_every_job_has_its_hydra_folder(swept: Swept) -> None:
+    chosen = set()
+    for number in range(4):
+        composed = yaml.safe_load((swept.run_dir / str(number) / ".hydra" / "config.yaml").read_text())
+        chosen.add((composed["model"]["name"], composed["setting"]["name"]))
+    assert chosen == {(model, setting) for model in MODELS for setting in SETTINGS}
+
+
+def test_every_answer_and_every_verdict_is_there_once(swept: Swept) -> None:
+    rows = swept.rows()
+    assert Counter(row["step"] for row in rows) == {"answer": 4 * NUM_SAMPLES, "verdict": 4 * NUM_SAMPLES}
+    assert len({(row["step_id"], row["sample_id"]) for row in rows}) == len(rows)
+    assert all(row["text"] for row in rows)
+    assert all(0 < row["completion_tokens"] <= 12 for row in rows if row["step"] == "answer")
+
+
+def test_the_summary_counts_them(swept: Swept) -> None:
+    summary = swept.summary
+    assert (summary["requests"], summary["completions_new"], summary["errors"]) == (64, 64, 0)
+    assert [row["n"] for row in summary["rows"]] == [NUM_SAMPLES] * 4
+
+
+def test_every_verdict_of_a_strict_judge_can_be_read(swept: Swept) -> None:
+    for row in swept.rows():
+        if row["step"] == "verdict":
+            verdict = json.loads(row["text"])
+            assert 0 <= verdict["correct"] <= verdict["total"]
+    assert [row["num_scored"] for row in swept.summary["rows"]] == [NUM_SAMPLES] * 4
+
+
+def test_the_model_that_sees_is_not_the_one_that_does_not(swept: Swept) -> None:
+    sees = {row["model"]: row["sees_image"] for row in swept.summary["rows"]}
+    assert sees == {"tiny_llama": False, "tiny_idefics3": True}
