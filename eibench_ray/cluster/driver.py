@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from eibench_ray.cluster.events import Ledger, Listener, Snapshot
-from eibench_ray.cluster.fleet import ReplicaHandle, create_replica, engine_need
+from eibench_ray.cluster.fleet import ReplicaHandle, check_node_alive, create_replica, engine_need
 from eibench_ray.cluster.replica import ReplicaFacts
 from eibench_ray.cluster.task import TaskReport
 from eibench_ray.config.schema import ClusterConfig
@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 # An engine that dies this often without finishing a slice in between is given up.
 MAX_DEATHS = 3
 SNAPSHOT_EVERY_S = 1.0
+WATCH_EVERY_S = 5.0
 
 
 @dataclass(slots=True)
@@ -110,16 +111,22 @@ class Driver:
         Raises:
             EibenchError: the store or the cluster failed under the run; what was committed is kept.
         """
-        reporter = asyncio.create_task(self._report())
+        followers = [asyncio.create_task(self._report()), asyncio.create_task(self._watch())]
+        for follower in followers:
+            follower.add_done_callback(lambda _: self._changed.set())
         try:
             while not self._backlog.is_empty and not self._stop_requested.is_set():
                 self._act()
                 await self._next_change()
+                for follower in followers:
+                    if follower.done():
+                        follower.result()
             if self._stop_requested.is_set():
                 await self._interrupt()
             return self.outcome
         finally:
-            reporter.cancel()
+            for follower in followers:
+                follower.cancel()
             await self._shut_down()
             self._listener.update(self._snapshot())
 
@@ -324,6 +331,16 @@ class Driver:
             for replica, tally in zip(ready, await asyncio.gather(*(r.handle.tally() for r in ready)), strict=True):
                 replica.tally = max(replica.tally, tally)
             self._listener.update(self._snapshot())
+
+    async def _watch(self) -> None:
+        """Ends the run when Ray is gone under it: replicas could be asked for, and would never come.
+
+        Raises:
+            ClusterError: this machine's part of Ray has died.
+        """
+        while True:
+            await asyncio.sleep(WATCH_EVERY_S)
+            await asyncio.to_thread(check_node_alive)
 
     def _snapshot(self) -> Snapshot:
         replicas: dict[str, tuple[int, int]] = {}

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -15,12 +16,13 @@ from eibench_ray.cluster.replica import Replica, ReplicaFacts
 from eibench_ray.cluster.task import TaskReport
 from eibench_ray.config.schema import ClusterConfig, VllmEngine
 from eibench_ray.engines.base import EngineDeadError
-from eibench_ray.errors import EibenchError, EngineError
+from eibench_ray.errors import ClusterError, EibenchError, EngineError
 from eibench_ray.plan.graph import DatasetSpec, EngineSpec, Step
 from eibench_ray.schedule.state import Resources
 from eibench_ray.store.resume import Slice
 
 STOP_TIMEOUT_S = 10.0
+_GO_ON = "what was committed is kept, and the same command goes on from there"
 
 _REPLICA_ENVIRONMENT = {
     "VLLM_NO_USAGE_STATS": "1",
@@ -122,8 +124,24 @@ def create_replica(
         "max_concurrency": 1000,
         "runtime_env": {"env_vars": _environment(spec, config)},
     }
-    actor = ray.remote(Replica).options(**options).remote(spec, datasets, store_root, run_id, config.row_timeout_s)
+    arguments = (spec, datasets, store_root, run_id, config.row_timeout_s, str(Path.cwd()))
+    actor = ray.remote(Replica).options(**options).remote(*arguments)
     return ReplicaHandle(replica_id, spec.key, actor)
+
+
+def check_node_alive() -> None:
+    """Asks Ray whether this machine is still a part of it.
+
+    Raises:
+        ClusterError: it is not, or nobody answers.
+    """
+    try:
+        own = ray.get_runtime_context().get_node_id()
+        is_alive = any(node["Alive"] and node["NodeID"] == own for node in ray.nodes())
+    except RayError as error:
+        raise ClusterError(f"Ray does not answer any more ({' '.join(str(error).split())[:200]}): {_GO_ON}") from None
+    if not is_alive:
+        raise ClusterError(f"Ray's processes on this machine have died: {_GO_ON}")
 
 
 async def _result(ref: Any) -> Any:

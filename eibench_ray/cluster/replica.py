@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -46,7 +47,11 @@ class Replica:
         store_root: str,
         run_id: str,
         row_timeout_s: float,
+        working_folder: str,
     ) -> None:
+        # A joined cluster was started elsewhere: relative paths mean what they mean where the command was called.
+        if Path(working_folder).is_dir():
+            os.chdir(working_folder)
         self._engine = create_engine(spec)
         self._datasets = datasets
         self._opened: dict[str, tuple[Dataset, DatasetIndex]] = {}

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -18,6 +20,8 @@ from typing import Any
 import psutil
 import pyarrow.parquet as pq
 import pytest
+
+from eibench_ray.data.dataset import open_dataset
 
 # Two settings over 24 samples, each answer judged: 96 requests, a quarter of a second each, nine at a time.
 SWEEP = [
@@ -66,7 +70,8 @@ class Command:
     def finish(self, timeout_s: float = 60) -> tuple[int, dict[str, Any], str]:
         """The exit code, the summary (empty where there is none) and what stood on stderr."""
         out, err = self.process.communicate(timeout=timeout_s)
-        return self.process.returncode, json.loads(out.splitlines()[-1]) if out.strip() else {}, err
+        last = (out.splitlines() or [""])[-1]
+        return self.process.returncode, json.loads(last) if last.startswith("{") else {}, err
 
     def processes_left(self, timeout_s: float) -> list[psutil.Process]:
         """What is left of the run after a while."""
@@ -93,6 +98,12 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Command]]:
     yield start_command
     for command in started:
         command.kill()
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
 
 
 def wait_until(is_true: Callable[[], bool], timeout_s: float = 60) -> None:
@@ -149,6 +160,58 @@ def test_a_run_that_is_interrupted_and_killed_goes_on_and_asks_nothing_twice(
     assert {first["completions_new"], last["completions_new"]} <= set(rows.values())
 
 
+@pytest.mark.slow
+def test_a_run_whose_ray_dies_ends_and_goes_on(start: Callable[..., Command], tmp_path: Path) -> None:
+    slow = [*SWEEP, "model.engine.latency_s=1.5"]
+    command = start(*slow)
+    command.wait_for_commit()
+    (raylet,) = (process for process in command.family if process.name() == "raylet")
+    raylet.kill()
+    code, _, err = command.finish()
+    assert code == 2
+    assert "eibench-ray: Ray's processes on this machine have died: what was committed is kept" in err.splitlines()[-1]
+    code, summary, _ = start(*SWEEP).finish()
+    assert (code, summary["completions_reused"] >= 4) == (0, True)
+    assert rows_by_run(tmp_path).total() == NUM_REQUESTS
+
+
+@pytest.fixture
+def joined() -> Iterator[str]:
+    """The address of a Ray that was started in another folder."""
+    # Ray's sockets lie below this folder, and a socket's path has at most 107 characters.
+    with tempfile.TemporaryDirectory(prefix="r", dir="/tmp") as folder:
+        address = f"127.0.0.1:{free_port()}"
+        options = ["--head", "--block", "--num-cpus=2", "--include-dashboard=false", "--disable-usage-stats"]
+        where = ["--node-ip-address=127.0.0.1", f"--port={address.rpartition(':')[2]}", f"--temp-dir={folder}"]
+        cluster = subprocess.Popen(
+            [sys.executable, "-m", "ray.scripts.scripts", "start", *options, *where],
+            cwd=folder,
+            env=os.environ | {"RAY_AUTH_MODE": "disabled"},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            wait_until(lambda: any("raylet" in child.name() for child in psutil.Process(cluster.pid).children()))
+            yield address
+        finally:
+            family = psutil.Process(cluster.pid).children(recursive=True)
+            cluster.terminate()
+            cluster.wait(timeout=30)
+            psutil.wait_procs(family, timeout=10)
+
+
+@pytest.mark.slow
+def test_a_cluster_that_was_started_elsewhere_finds_relative_paths(
+    joined: str, start: Callable[..., Command], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    shutil.copytree(open_dataset("package:demo").path, tmp_path / "data" / "faces")
+    cell = ["model=echo", "dataset=prepared", "dataset.name=faces", "dataset.path=data/faces", "judge=echo"]
+    code, summary, err = start(*cell, "tracking=none", "cluster=ray", f"cluster.address={joined}").finish()
+    assert code == 0, err
+    assert summary["completions_new"] == 48
+
+
 def test_an_engine_that_cannot_start_is_told_and_the_other_cells_have_scores(start: Callable[..., Command]) -> None:
     command = start(
         "-m", "model=echo,qwen_vl_chat", "dataset=demo", "judge=echo", "tracking=none", "cluster.num_cpus=2"
@@ -163,9 +226,7 @@ def test_an_engine_that_cannot_start_is_told_and_the_other_cells_have_scores(sta
 
 
 def test_a_cluster_that_does_not_answer_is_one_paragraph(start: Callable[..., Command]) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     code, _, err = start(*CELL, "cluster=ray", f"cluster.address={address}").finish()
     assert code == 2
     assert f"nothing answers at cluster.address={address} (Connection refused)" in paragraph_of(err)
