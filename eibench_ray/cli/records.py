@@ -33,7 +33,7 @@ class Subset(StrEnum):
 
 def status(run: Run = None, as_json: AsJson = False) -> None:
     """Show how far a run is."""
-    from eibench_ray.report.status import read_status, render_status
+    from eibench_ray.sweep.status import read_status, render_status
 
     facts = read_status(_folder(run))
     if as_json:
@@ -105,7 +105,7 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Write a run's joined rows: Hive-partitioned Parquet for polars, and EIBench's own JSONL."""
-    from eibench_ray.store.export import export_run
+    from eibench_ray.sweep.export import export_run
 
     folder = _folder(run)
     exported = export_run(folder, out)

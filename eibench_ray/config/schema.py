@@ -1,4 +1,7 @@
-"""The configuration of one cell, validated once and frozen. No DictConfig goes beyond this package."""
+"""The configuration of one cell, validated once and frozen. No DictConfig goes beyond this package.
+
+Over 250 lines, so that every key with its unit and meaning stands on one page.
+"""
 
 from __future__ import annotations
 

@@ -18,15 +18,14 @@ from rich.console import Console
 from eibench_ray.cluster.events import Ledger
 from eibench_ray.cluster.progress import ProgressDisplay
 from eibench_ray.errors import EibenchError
-from eibench_ray.plan.digests import digest
-from eibench_ray.plan.graph import Cell
 from eibench_ray.report.leaderboard import LeaderboardRow, to_json_rows, write_leaderboard
-from eibench_ray.report.tracking import SampleRow, Tracker, open_tracker
-from eibench_ray.store.files import check_writable, read_json, write_json
-from eibench_ray.sweep.listeners import Listeners, StatusWriter, TrackingListener, tracked_cell
+from eibench_ray.report.tracking import Tracker, open_tracker
+from eibench_ray.store.files import check_writable
+from eibench_ray.sweep.listeners import Listeners, StatusWriter, TrackingListener
 from eibench_ray.sweep.planning import PlannedSweep
 from eibench_ray.sweep.record import LEDGER_FILE, RunManifest, RunStatus, new_manifest, new_status, write_manifest
-from eibench_ray.sweep.results import JoinedRow, Results
+from eibench_ray.sweep.results import Results
+from eibench_ray.sweep.tracked import track_cell
 
 log = logging.getLogger(__name__)
 
@@ -170,57 +169,8 @@ def _score(sweep: PlannedSweep, done: _Done, tracker: Tracker) -> list[Leaderboa
         row = results.score(cell, joined, sweep.config.score)
         rows.append(row)
         if not done.was_interrupted and all(line.verdict is not None for line in joined):
-            _track(sweep, cell, row, joined, results, tracker)
+            track_cell(sweep, cell, row, joined, results, tracker)
     return rows
-
-
-def _track(
-    sweep: PlannedSweep,
-    cell: Cell,
-    row: LeaderboardRow,
-    joined: Sequence[JoinedRow],
-    results: Results,
-    tracker: Tracker,
-) -> None:
-    """Hands a cell's final scores to the tracker, once: a run that changes nothing tracks nothing."""
-    scores = _flat_scores(row)
-    marker = sweep.store.paths.tracked(cell.key)
-    fingerprint = digest([scores, sweep.config.tracking.model_dump()])
-    if marker.exists() and read_json(marker).get("fingerprint") == fingerprint:
-        return
-    shown = joined[: sweep.config.tracking.num_samples]
-    wanted = [line.sample.sample_id for line in shown]
-    images = results.dataset(cell.dataset).images(0, len(joined), wanted)
-    samples = [
-        SampleRow(
-            sample_id=line.sample.sample_id,
-            question=line.sample.question,
-            emotion=line.sample.emotion,
-            reference=line.sample.reference,
-            answer=line.answer.text if line.answer else None,
-            judge_reply=line.reply.text if line.reply else None,
-            recall=line.verdict.recall if line.verdict else None,
-            image=images.get(line.sample.sample_id),
-        )
-        for line in shown
-    ]
-    tracker.finish(tracked_cell(sweep.plan, cell), scores, samples)
-    write_json(marker, {"fingerprint": fingerprint})
-
-
-def _flat_scores(row: LeaderboardRow) -> dict[str, float | int]:
-    """The figures of a cell under one name each; those that do not exist are left out."""
-    overall = row.score.overall
-    figures: dict[str, float | int | None] = {
-        "recall": overall.recall,
-        "ci_low": overall.ci_low,
-        "ci_high": overall.ci_high,
-        "coverage": overall.coverage,
-        "n": overall.n,
-        "errors": row.errors,
-    }
-    figures |= {f"recall/{emotion}": recall.recall for emotion, recall in row.score.by_emotion.items()}
-    return {name: value for name, value in figures.items() if value is not None}
 
 
 def _summarise(

@@ -149,6 +149,13 @@ def test_rows_are_ready_or_blocked_until_they_are_taken() -> None:
     assert (backlog.ready("j"), backlog.blocked_rows("j")) == ((4,), 6)
 
 
+def test_a_slice_waits_for_its_own_rows_alone() -> None:
+    backlog = backlog_of(CHAIN, 12)
+    _, second, _ = (backlog.take("a") for _ in range(3))
+    backlog.finish(second)
+    assert backlog.take("j") == Slice("verdict", 1, 4, 8)
+
+
 def test_a_slice_that_is_given_back_comes_first() -> None:
     backlog = backlog_of(CHAIN, 10)
     first, _ = backlog.take("a"), backlog.take("a")

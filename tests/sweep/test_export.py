@@ -12,7 +12,7 @@ from eibench_ray.cluster.requests import build_request
 from eibench_ray.config.schema import ReplayEngine
 from eibench_ray.data.dataset import open_dataset
 from eibench_ray.engines.replay import Replay
-from eibench_ray.store.export import export_run
+from eibench_ray.sweep.export import export_run
 from eibench_ray.sweep.record import new_manifest, new_status, write_manifest
 
 if TYPE_CHECKING:
