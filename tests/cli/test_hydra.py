@@ -80,7 +80,7 @@ def test_a_large_sweep_is_planned_with_every_cell(command: Command) -> None:
     plan = command("plan", "experiment=paper_table", "--json").json
     assert len(plan["cells"]) == len(set(cells(plan))) == 13 * 3 * 2 * 2
     # 13 models answer 3 settings on 2 sets once, for both judges; the caption is the datasets' own.
-    assert len(plan["steps"]) == 13 * 3 * 2 * (1 + 2)
+    assert len(plan["steps"]) == 13 * 3 * 2 * (1 + 2) + 2  # captions: once per set
     assert plan["unprepared_datasets"] == ["eibench_basic", "eibench_complex"]
     assert plan["requests"] == 13 * 3 * (1615 + 50) * (1 + 2)
 
