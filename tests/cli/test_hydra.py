@@ -79,10 +79,10 @@ def test_the_command_line_beats_an_experiments_sweep(command: Command, switch: l
 def test_a_large_sweep_is_planned_with_every_cell(command: Command) -> None:
     plan = command("plan", "experiment=paper_table", "--json").json
     assert len(plan["cells"]) == len(set(cells(plan))) == 13 * 3 * 2 * 2
-    # 13 models answer 3 settings on 2 sets once, for both judges; the caption is the datasets' own.
-    assert len(plan["steps"]) == 13 * 3 * 2 * (1 + 2) + 2  # captions: once per set
+    # 13 models answer 3 settings on 2 sets once, for both judges; a set is captioned once, for all models.
+    assert len(plan["steps"]) == 13 * 3 * 2 * (1 + 2) + 2
     assert plan["unprepared_datasets"] == ["eibench_basic", "eibench_complex"]
-    assert plan["requests"] == 13 * 3 * (1615 + 50) * (1 + 2)
+    assert plan["requests"] == (1615 + 50) * (13 * 3 * (1 + 2) + 1)
 
 
 def test_a_users_folder_adds_options(command: Command, tmp_path: Path) -> None:
