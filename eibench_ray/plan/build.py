@@ -92,7 +92,9 @@ class _Builder:
 
     def _add_dataset(self, config: DatasetConfig) -> None:
         facts = self._facts[config.name]
-        spec = DatasetSpec(config.name, config.path, config.limit, facts.num_rows, facts.is_prepared)
+        # Absolute, so that a run can be read from any folder later.
+        path = config.path if config.path.startswith("package:") else str(Path(config.path).absolute())
+        spec = DatasetSpec(config.name, path, config.limit, facts.num_rows, facts.is_prepared)
         known, _ = self._datasets.setdefault(config.name, (config, spec))
         if (known.path, known.limit) != (config.path, config.limit):
             raise PlanError(

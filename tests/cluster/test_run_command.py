@@ -126,9 +126,10 @@ def rows_by_run(folder: Path) -> Counter[str]:
 
 def paragraph_of(stderr: str) -> str:
     """The one paragraph that a user's mistake prints; nothing else stands on stderr."""
-    (line,) = stderr.strip().splitlines()
-    assert line.startswith("eibench-ray: ")
-    return line
+    lines = stderr.strip().splitlines()
+    assert len(lines) == 1, stderr
+    assert lines[0].startswith("eibench-ray: ")
+    return lines[0]
 
 
 @pytest.mark.slow
