@@ -41,6 +41,7 @@ setup: .venv/installed
 	test -x $(BIN)/python || $(UV) venv --quiet --allow-existing --python $(PYTHON) .venv
 	$(UV) pip sync --quiet --python $(BIN)/python --compile-bytecode $(TORCH) requirements/$(DEVICE).txt
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable .
+	$(BIN)/python -m compileall -q eibench_ray hydra_plugins
 	touch $@
 
 # Compiled lists; they name versions only. The CPU list leaves out what belongs to CUDA torch.
