@@ -1,20 +1,23 @@
 """Composes the jobs of a sweep, section by section where that gives the same and is faster.
 
 An option file writes its own section (model, setting, dataset, judge, ...) and reads no other, so the section `judge`
-of a job follows from the overrides that touch `judge` alone. A sweep of 13 x 3 x 2 x 2 jobs then needs 17 compositions
-of Hydra's, not 156, at some 50 ms each. Where sections do depend on each other (an interpolation, or two compositions
-that disagree), every job is composed by itself.
+of a job follows from the overrides that touch `judge` alone. A sweep of 13 x 3 x 2 x 2 jobs then needs 17
+compositions without Hydra's own node (26 ms each), not 156 with it (71 ms). Where sections do depend on each other
+(an interpolation, or two compositions that disagree), every job is composed by itself.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
+
+from eibench_ray.config.composer import Composer, Overrides
+from eibench_ray.config.hydra_errors import HYDRA_ERRORS
 
 # Small sweeps are composed job by job: nothing is gained by sharing.
 SMALL_SWEEP = 8
@@ -22,7 +25,8 @@ SMALL_SWEEP = 8
 # An option of these groups may write to any section (`# @package _global_`).
 GLOBAL_GROUPS = frozenset({"experiment"})
 
-Overrides = Sequence[str]
+HYDRA = "hydra"  # Hydra's own section
+
 Origin = tuple[str, tuple[str, ...]]  # a section, and the overrides from which it follows
 
 
@@ -50,31 +54,53 @@ def to_composed(config: DictConfig) -> Composed:
         MissingMandatoryValue: a value that a person must choose is missing (OmegaConf's).
         InterpolationResolutionError: an interpolation leads nowhere (OmegaConf's).
     """
-    sections = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    return _to_composed(config, dict(config.hydra.runtime.choices), config.hydra)
+
+
+def _to_composed(config: DictConfig, choices: Mapping[str, str | None], hydra: DictConfig) -> Composed:
+    sections = OmegaConf.masked_copy(config, [str(key) for key in config if key != HYDRA])
     raw = OmegaConf.to_container(sections, resolve=True, throw_on_missing=True)
     assert isinstance(raw, dict)
     has_interpolation = bool(raw != OmegaConf.to_container(sections, resolve=False))
-    choices = dict(config.hydra.runtime.choices)
-    return Composed({str(key): value for key, value in raw.items()}, choices, config.hydra, has_interpolation)
+    return Composed({str(key): value for key, value in raw.items()}, choices, hydra, has_interpolation)
 
 
-def compose_jobs(jobs: Sequence[Overrides], compose: Callable[[Overrides], DictConfig]) -> list[Composed]:
+def compose_jobs(jobs: Sequence[Overrides], composer: Composer) -> list[Composed]:
     """Every job of the sweep, in order.
 
     Args:
         jobs: per job, what the sweep sets, e.g. `["model=a", "setting.sampling.max_tokens=16"]`.
-        compose: Hydra's composition of one job.
+        composer: Hydra's composition of one job.
     """
-    if len(jobs) <= SMALL_SWEEP:
-        return [to_composed(compose(job)) for job in jobs]
-    composed = [(job, to_composed(compose(job))) for job in _cover(jobs)]
-    if any(result.has_interpolation for _, result in composed) or _disagree(composed):
-        return [to_composed(compose(job)) for job in jobs]
-    by_origin: dict[Origin, Composed] = {}
-    for job, result in composed:
-        for section in _sections(result):
-            by_origin.setdefault((section, _own(job, section)), result)
-    return [_assemble(job, composed[0][1], by_origin) for job in jobs]
+    if len(jobs) > SMALL_SWEEP:
+        try:
+            composed = _compose_cover(_cover(jobs), composer)
+        except HYDRA_ERRORS:
+            composed = []  # composed one by one, the job that cannot be fails in Hydra's own words
+        if composed and not any(result.has_interpolation for _, result in composed) and not _disagree(composed):
+            by_origin: dict[Origin, Composed] = {}
+            for job, result in composed:
+                for section in _sections(result):
+                    by_origin.setdefault((section, _own(job, section)), result)
+            return [_assemble(job, composed[0][1], by_origin) for job in jobs]
+    return [to_composed(composer.compose(job)) for job in jobs]
+
+
+def _compose_cover(cover: Sequence[Overrides], composer: Composer) -> list[tuple[Overrides, Composed]]:
+    """The jobs of the cover, with the sweep's own Hydra node where they say nothing else to Hydra."""
+    master = composer.master.hydra
+    choices = dict(master.runtime.choices.items_ex(resolve=False))
+    whole = {_own(list(master.overrides.task), HYDRA): Composed({}, choices, master, has_interpolation=False)}
+    composed = []
+    for job in cover:
+        if (known := whole.get(_own(job, HYDRA))) is None:
+            result = whole[_own(job, HYDRA)] = to_composed(composer.compose(job))
+        else:
+            config, choices = composer.compose_sections(job)
+            hydras = {group: option for group, option in known.choices.items() if _section_of(group) == HYDRA}
+            result = _to_composed(config, choices | hydras, known.hydra)
+        composed.append((job, result))
+    return composed
 
 
 @lru_cache(maxsize=4096)
@@ -133,4 +159,4 @@ def _assemble(job: Overrides, first: Composed, by_origin: Mapping[Origin, Compos
         choices |= {group: option for group, option in result.choices.items() if _section_of(group) == section}
         if section in result.raw:
             raw[section] = result.raw[section]
-    return Composed(raw, choices, first.hydra, has_interpolation=False)
+    return Composed(raw, choices, by_origin[HYDRA, _own(job, HYDRA)].hydra, has_interpolation=False)

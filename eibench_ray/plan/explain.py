@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from eibench_ray.plan.graph import Plan, Step
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from eibench_ray.store.resume import StepWork
 
 _TOKENS = "tokens at most"
+_STEP_COUNTS = ("rows", "rows_done", "est_tokens")
+MAX_STEP_LINES = 60
 
 
 def plan_to_json(plan: Plan, work: Mapping[str, StepWork], store: str) -> dict[str, Any]:
@@ -70,16 +72,7 @@ def render_plan(plan: Plan, work: Mapping[str, StepWork], store: str) -> Iterato
         counts = ("num_gpus", "loads", "steps", "requests", "requests_left", "est_tokens")
         engines.add_row(*_texts(engine, "name", "kind", "device"), *_counts(engine, *counts))
     yield engines
-    steps = _table(
-        "Steps", ["step", "what", "engine", "dataset", "wording", "reads"], ["rows", "in the store", _TOKENS]
-    )
-    for step in facts["steps"]:
-        reads = " ".join(source[:8] for source in step["inputs"].values())
-        words = _texts(
-            step | {"reads": reads, "id": step["id"][:8]}, "id", "name", "model", "dataset", "wording", "reads"
-        )
-        steps.add_row(*words, *_counts(step, "rows", "rows_done", "est_tokens"))
-    yield steps
+    yield _steps_table(facts["steps"])
     cells = _table("Cells", ["model", "setting", "dataset", "judge", "steps"], [])
     for cell in facts["cells"]:
         used = " ".join(step[:8] for step in cell["steps"])
@@ -91,6 +84,29 @@ def render_plan(plan: Plan, work: Mapping[str, StepWork], store: str) -> Iterato
         f"{len(plan.cells)} cells, {len(plan.steps)} steps, {facts['requests']:,} requests, {facts['requests_done']:,} "
         f"of them in the store, {facts['loads']} loads. Store: {store}"
     )
+
+
+def _steps_table(steps: Sequence[Mapping[str, Any]]) -> Table:
+    """A line per step; where they are too many to read, one per engine, call, dataset and wording."""
+    words = ["what", "engine", "dataset", "wording"]
+    counts = ["rows", "in the store", _TOKENS]
+    if len(steps) <= MAX_STEP_LINES:
+        table = _table("Steps", ["step", *words, "reads"], counts)
+        for step in steps:
+            reads = " ".join(source[:8] for source in step["inputs"].values())
+            shown = dict(step) | {"reads": reads, "id": step["id"][:8]}
+            names = _texts(shown, "id", "name", "model", "dataset", "wording", "reads")
+            table.add_row(*names, *_counts(step, *_STEP_COUNTS))
+        return table
+    table = _table(f"Steps ({len(steps)}, alike ones together)", words, ["steps", *counts])
+    alike: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    for step in steps:
+        alike.setdefault(tuple(step[name] for name in ("name", "model", "dataset", "wording")), []).append(step)
+    for group in alike.values():
+        total = {name: sum(step[name] for step in group) for name in _STEP_COUNTS} | {"steps": len(group)}
+        names = _texts(group[0], "name", "model", "dataset", "wording")
+        table.add_row(*names, *_counts(total, "steps", *_STEP_COUNTS))
+    return table
 
 
 def _table(title: str, words: list[str], counts: list[str]) -> Table:

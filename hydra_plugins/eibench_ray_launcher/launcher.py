@@ -14,8 +14,8 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from eibench_ray.config.compose import compose_jobs
+from eibench_ray.config.composer import Composer
 from eibench_ray.config.jobs import Job, SweepTask
-from eibench_ray.config.option_files import OptionFiles
 from eibench_ray.errors import ConfigError
 
 
@@ -53,9 +53,8 @@ class PlanLauncher(Launcher):
             raise ConfigError("hydra/launcher=eibench_ray runs the sweeps of the command eibench-ray only")
         setup_globals()
         config, loader = self._config, self._context.config_loader
-        if isinstance(loader, ConfigLoaderImpl):
-            loader.repository = OptionFiles(loader.config_search_path)
-        composed = compose_jobs(job_overrides, lambda overrides: loader.load_sweep_config(config, list(overrides)))
+        assert isinstance(loader, ConfigLoaderImpl)
+        composed = compose_jobs(job_overrides, Composer(loader, config))
         jobs = [
             Job(result.raw, result.choices, result.hydra, num, tuple(overrides))
             for num, (result, overrides) in enumerate(zip(composed, job_overrides, strict=True), initial_job_idx)

@@ -7,11 +7,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
+from hydra import initialize_config_dir
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from eibench_ray.cli.hydra_entry import config_folder
 from eibench_ray.config.compose import SMALL_SWEEP, Composed, compose_jobs, to_composed
+from eibench_ray.config.composer import Composer
 
 MODELS = ["echo", "tiny_llama", "llava_next_7b"]
 SETTINGS = ["user_question", "user_question_caption"]
@@ -24,16 +28,29 @@ def _hydra() -> Iterator[None]:
         yield
 
 
-class Composer:
+class CountingComposer(Composer):
     """Hydra's composition, counted; reads a folder of a user's own options too, if one is given."""
 
     def __init__(self, own: Path | None = None) -> None:
-        self.num_calls = 0
-        self._always = [f"hydra.searchpath=[file://{own}]"] if own else []
+        self.num_whole = self.num_sections = 0
+        always = [f"hydra.searchpath=[file://{own}]"] if own else []
+        loader = GlobalHydra.instance().config_loader()
+        assert isinstance(loader, ConfigLoaderImpl)
+        super().__init__(
+            loader, loader.load_configuration("config", [*always, "hydra.mode=MULTIRUN"], RunMode.MULTIRUN)
+        )
 
-    def __call__(self, overrides: Sequence[str]) -> DictConfig:
-        self.num_calls += 1
-        return compose("config", [*self._always, *overrides], return_hydra_config=True)
+    @property
+    def num_calls(self) -> int:
+        return self.num_whole + self.num_sections
+
+    def compose(self, overrides: Sequence[str]) -> DictConfig:
+        self.num_whole += 1
+        return super().compose(overrides)
+
+    def compose_sections(self, overrides: Sequence[str]) -> tuple[DictConfig, dict[str, str | None]]:
+        self.num_sections += 1
+        return super().compose_sections(overrides)
 
 
 def product(**choices: Sequence[str]) -> list[list[str]]:
@@ -43,25 +60,26 @@ def product(**choices: Sequence[str]) -> list[list[str]]:
     return [[*fixed, *job] for job in itertools.product(*groups)]
 
 
-def check_equal_to_alone(jobs: list[list[str]], composed: list[Composed], composer: Composer) -> None:
+def check_equal_to_alone(jobs: list[list[str]], composed: list[Composed], composer: CountingComposer) -> None:
     assert len(composed) == len(jobs)
     for job, result in zip(jobs, composed, strict=True):
-        alone = to_composed(composer(job))
+        alone = to_composed(composer.compose(job))
         assert dict(result.raw) == dict(alone.raw)
         assert list(result.raw) == list(alone.raw), "in the same order"
         assert result.choices == alone.choices
 
 
 def test_shared_sections_give_the_same_as_composing_each_job_alone() -> None:
-    composer = Composer()
+    composer = CountingComposer()
     jobs = product(model=MODELS, setting=SETTINGS, judge=JUDGES)
     composed = compose_jobs(jobs, composer)
-    assert composer.num_calls == 1 + sum(len(variants) - 1 for variants in (MODELS, SETTINGS, JUDGES))
+    assert composer.num_whole == 0
+    assert composer.num_sections == 1 + sum(len(variants) - 1 for variants in (MODELS, SETTINGS, JUDGES))
     check_equal_to_alone(jobs, composed, composer)
 
 
 def test_overrides_below_a_section_belong_to_it() -> None:
-    composer = Composer()
+    composer = CountingComposer()
     jobs = [
         ["dataset=demo", "tracking=none", "model=echo", "judge=strict", f"model@judge.model={judge}", *own]
         for judge in MODELS
@@ -73,7 +91,7 @@ def test_overrides_below_a_section_belong_to_it() -> None:
 
 
 def test_a_small_sweep_is_composed_job_by_job() -> None:
-    composer = Composer()
+    composer = CountingComposer()
     jobs = product(model=MODELS, setting=SETTINGS, judge=["echo"])
     assert len(jobs) <= SMALL_SWEEP
     compose_jobs(jobs, composer)
@@ -81,7 +99,7 @@ def test_a_small_sweep_is_composed_job_by_job() -> None:
 
 
 def test_an_interpolation_between_sections_is_composed_job_by_job() -> None:
-    composer = Composer()
+    composer = CountingComposer()
     jobs = [[*job, "setting.name=asked_${model.name}"] for job in product(model=MODELS, setting=SETTINGS, judge=JUDGES)]
     composed = compose_jobs(jobs, composer)
     assert composer.num_calls > len(jobs)
@@ -96,7 +114,7 @@ def test_a_swept_experiment_may_write_to_every_section(tmp_path: Path) -> None:
             f"# @package _global_\nseed: {seed}\nsetting:\n  wording: own\n  sampling:\n    max_tokens: {seed}00\n"
         )
         (tmp_path / "experiment" / f"{name}.yaml").write_text(overlay)
-    composer = Composer(tmp_path)
+    composer = CountingComposer(tmp_path)
     jobs = product(experiment=["a", "b"], model=MODELS, setting=SETTINGS, judge=["echo"])
     composed = compose_jobs(jobs, composer)
     assert composer.num_calls < len(jobs)
@@ -108,7 +126,7 @@ def test_an_option_that_writes_to_another_section_is_composed_job_by_job(tmp_pat
     (tmp_path / "dataset").mkdir()
     text = (config_folder() / "dataset" / "demo.yaml").read_text().replace("\n", "\n  ")
     (tmp_path / "dataset" / "odd.yaml").write_text(f"# @package _global_\ndataset:\n  {text}\nmodel:\n  system: odd\n")
-    composer = Composer(tmp_path)
+    composer = CountingComposer(tmp_path)
     jobs = product(dataset=["demo", "odd"], model=MODELS, setting=SETTINGS, judge=["echo"])
     composed = compose_jobs(jobs, composer)
     assert composer.num_calls > len(jobs)
@@ -117,7 +135,7 @@ def test_an_option_that_writes_to_another_section_is_composed_job_by_job(tmp_pat
 
 
 def test_a_section_that_only_some_jobs_have_is_composed_job_by_job() -> None:
-    composer = Composer()
+    composer = CountingComposer()
     jobs = product(model=MODELS, setting=SETTINGS, judge=JUDGES)
     jobs = [job if "model=echo" in job else [*job, "model@captioner=echo"] for job in jobs]
     composed = compose_jobs(jobs, composer)
