@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from eibench_ray.config.composer import Composer, Overrides
-from eibench_ray.config.hydra_errors import HYDRA_ERRORS
+from eibench_ray.config.composer import HYDRA, Composer, Overrides, Sections, to_sections
 
 # Small sweeps are composed job by job: nothing is gained by sharing.
 SMALL_SWEEP = 8
@@ -25,26 +24,16 @@ SMALL_SWEEP = 8
 # An option of these groups may write to any section (`# @package _global_`).
 GLOBAL_GROUPS = frozenset({"experiment"})
 
-HYDRA = "hydra"  # Hydra's own section
-
 Origin = tuple[str, tuple[str, ...]]  # a section, and the overrides from which it follows
 
 
 @dataclass(frozen=True, slots=True)
 class Composed:
-    """One job as composed.
-
-    Attributes:
-        raw: its sections as plain values.
-        choices: the option that was chosen of each group, as Hydra notes it.
-        hydra: Hydra's own node, shared between jobs that were put together.
-        has_interpolation: whether a value was read from elsewhere.
-    """
+    """One job as composed; Hydra's own node is shared between jobs that were put together."""
 
     raw: Mapping[str, Any]
     choices: Mapping[str, str | None]
     hydra: DictConfig
-    has_interpolation: bool
 
 
 def to_composed(config: DictConfig) -> Composed:
@@ -54,15 +43,8 @@ def to_composed(config: DictConfig) -> Composed:
         MissingMandatoryValue: a value that a person must choose is missing (OmegaConf's).
         InterpolationResolutionError: an interpolation leads nowhere (OmegaConf's).
     """
-    return _to_composed(config, dict(config.hydra.runtime.choices), config.hydra)
-
-
-def _to_composed(config: DictConfig, choices: Mapping[str, str | None], hydra: DictConfig) -> Composed:
-    sections = OmegaConf.masked_copy(config, [str(key) for key in config if key != HYDRA])
-    raw = OmegaConf.to_container(sections, resolve=True, throw_on_missing=True)
-    assert isinstance(raw, dict)
-    has_interpolation = bool(raw != OmegaConf.to_container(sections, resolve=False))
-    return Composed({str(key): value for key, value in raw.items()}, choices, hydra, has_interpolation)
+    sections = to_sections(config, dict(config.hydra.runtime.choices))
+    return Composed(sections.raw, sections.choices, config.hydra)
 
 
 def compose_jobs(jobs: Sequence[Overrides], composer: Composer) -> list[Composed]:
@@ -72,35 +54,18 @@ def compose_jobs(jobs: Sequence[Overrides], composer: Composer) -> list[Composed
         jobs: per job, what the sweep sets, e.g. `["model=a", "setting.sampling.max_tokens=16"]`.
         composer: Hydra's composition of one job.
     """
-    if len(jobs) > SMALL_SWEEP:
-        try:
-            composed = _compose_cover(_cover(jobs), composer)
-        except HYDRA_ERRORS:
-            composed = []  # composed one by one, the job that cannot be fails in Hydra's own words
-        if composed and not any(result.has_interpolation for _, result in composed) and not _disagree(composed):
-            by_origin: dict[Origin, Composed] = {}
-            for job, result in composed:
-                for section in _sections(result):
-                    by_origin.setdefault((section, _own(job, section)), result)
-            return [_assemble(job, composed[0][1], by_origin) for job in jobs]
+    if len(jobs) > SMALL_SWEEP and _say_the_same_to_hydra(jobs, composer.master):
+        cover = _cover(jobs)
+        sections = composer.compose_sections(cover)
+        if sections and not any(result.has_interpolation for result in sections) and not _disagree(cover, sections):
+            return _assemble_all(jobs, cover, sections, composer.master)
+    # One by one, a job that cannot be composed fails in Hydra's own words.
     return [to_composed(composer.compose(job)) for job in jobs]
 
 
-def _compose_cover(cover: Sequence[Overrides], composer: Composer) -> list[tuple[Overrides, Composed]]:
-    """The jobs of the cover, with the sweep's own Hydra node where they say nothing else to Hydra."""
-    master = composer.master.hydra
-    choices = dict(master.runtime.choices.items_ex(resolve=False))
-    whole = {_own(list(master.overrides.task), HYDRA): Composed({}, choices, master, has_interpolation=False)}
-    composed = []
-    for job in cover:
-        if (known := whole.get(_own(job, HYDRA))) is None:
-            result = whole[_own(job, HYDRA)] = to_composed(composer.compose(job))
-        else:
-            config, choices = composer.compose_sections(job)
-            hydras = {group: option for group, option in known.choices.items() if _section_of(group) == HYDRA}
-            result = _to_composed(config, choices | hydras, known.hydra)
-        composed.append((job, result))
-    return composed
+def _say_the_same_to_hydra(jobs: Sequence[Overrides], master: DictConfig) -> bool:
+    """Whether the sweep's own Hydra node is that of each of its jobs."""
+    return {_own(job, HYDRA) for job in jobs} == {_own(list(master.hydra.overrides.task), HYDRA)}
 
 
 @lru_cache(maxsize=4096)
@@ -115,8 +80,8 @@ def _own(job: Overrides, section: str) -> tuple[str, ...]:
     return tuple(item for item in job if _section_of(item) in GLOBAL_GROUPS or _section_of(item) == section)
 
 
-def _sections(result: Composed) -> dict[str, None]:
-    """The sections of a job, and those of its choices that are none (`experiment`, `hydra`); as a set in order."""
+def _sections(result: Sections) -> dict[str, None]:
+    """The sections of a job, and those of its choices that are none (`experiment`); as a set in order."""
     return dict.fromkeys([*result.raw, *map(_section_of, result.choices)])
 
 
@@ -140,23 +105,41 @@ def _cover(jobs: Sequence[Overrides]) -> list[Overrides]:
     return chosen
 
 
-def _disagree(composed: Sequence[tuple[Overrides, Composed]]) -> bool:
+def _disagree(cover: Sequence[Overrides], composed: Sequence[Sections]) -> bool:
     """Whether a section differs between two jobs that should share it."""
     seen: dict[Origin, Any] = {}
-    for job, result in composed:
+    for job, result in zip(cover, composed, strict=True):
         for section, value in result.raw.items():
             if seen.setdefault((section, _own(job, section)), value) != value:
                 return True
-    return len({frozenset(result.raw) for _, result in composed}) > 1
+    return len({frozenset(result.raw) for result in composed}) > 1
 
 
-def _assemble(job: Overrides, first: Composed, by_origin: Mapping[Origin, Composed]) -> Composed:
-    """A job from the sections of others, in the order of the first one's."""
+def _assemble_all(
+    jobs: Sequence[Overrides], cover: Sequence[Overrides], composed: Sequence[Sections], master: DictConfig
+) -> list[Composed]:
+    """Each job from the sections of others, in the order of the first one's."""
+    by_origin: dict[Origin, Sections] = {}
+    for job, result in zip(cover, composed, strict=True):
+        for section in _sections(result):
+            by_origin.setdefault((section, _own(job, section)), result)
+    groups = master.hydra.runtime.choices.items_ex(resolve=False)
+    hydras = {group: option for group, option in groups if _section_of(group) == HYDRA}
+    return [_assemble(job, composed[0], by_origin, hydras, master.hydra) for job in jobs]
+
+
+def _assemble(
+    job: Overrides,
+    first: Sections,
+    by_origin: Mapping[Origin, Sections],
+    hydras: Mapping[str, str | None],
+    hydra: DictConfig,
+) -> Composed:
     raw: dict[str, Any] = {}
-    choices: dict[str, str | None] = {}
+    choices = dict(hydras)
     for section in _sections(first):
         result = by_origin[section, _own(job, section)]
         choices |= {group: option for group, option in result.choices.items() if _section_of(group) == section}
         if section in result.raw:
             raw[section] = result.raw[section]
-    return Composed(raw, choices, by_origin[HYDRA, _own(job, HYDRA)].hydra, has_interpolation=False)
+    return Composed(raw, choices, hydra)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from multiprocessing import get_context
+from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import CachingConfigRepository
@@ -10,9 +15,29 @@ from hydra._internal.defaults_list import create_defaults_list
 from hydra.plugins.config_source import ConfigResult
 from omegaconf import DictConfig, OmegaConf
 
+from eibench_ray.config.hydra_errors import HYDRA_ERRORS
 from eibench_ray.config.option_files import OptionFiles
 
 Overrides = Sequence[str]
+
+
+HYDRA = "hydra"  # Hydra's own section
+NUM_PROCESSES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Sections:
+    """One job without Hydra's node.
+
+    Attributes:
+        raw: its sections as plain values.
+        choices: the option that was chosen of each group, as Hydra notes it.
+        has_interpolation: whether a value was read from elsewhere.
+    """
+
+    raw: Mapping[str, Any]
+    choices: Mapping[str, str | None]
+    has_interpolation: bool
 
 
 class Composer:
@@ -35,14 +60,24 @@ class Composer:
         """
         return self._loader.load_sweep_config(self.master, list(overrides))
 
-    def compose_sections(self, overrides: Overrides) -> tuple[DictConfig, dict[str, str | None]]:
-        """The job without Hydra's node (26 ms instead of 71), and the option that was chosen of each group.
+    def compose_sections(self, jobs: Sequence[Overrides]) -> list[Sections] | None:
+        """The jobs without Hydra's node (26 ms each instead of 71), on two cores; None where one cannot be composed."""
+        if len(jobs) < NUM_PROCESSES or threading.active_count() > 1:  # a fork takes no other thread along
+            composed = [self._try_sections(job) for job in jobs]
+        else:
+            with get_context("fork").Pool(NUM_PROCESSES, _adopt, (self,)) as pool:
+                composed = pool.map(_try_sections, jobs)
+        sections = [result for result in composed if result is not None]
+        return sections if len(sections) == len(jobs) else None
 
-        It goes Hydra's own way (its defaults list, its merge, its overrides; 1.3, pinned), past what is Hydra's.
+    def _try_sections(self, overrides: Overrides) -> Sections | None:
+        # Errors stay here: not all of Hydra's can be sent from one process to another.
+        with contextlib.suppress(*HYDRA_ERRORS):
+            return self._compose_sections(overrides)
+        return None
 
-        Raises:
-            HydraException, OmegaConfBaseException: it cannot be composed.
-        """
+    def _compose_sections(self, overrides: Overrides) -> Sections:
+        """It goes Hydra's own way (its defaults list, its merge, its overrides; 1.3, pinned), past what is Hydra's."""
         hydra = self.master.hydra
         config_name = hydra.job.config_name
         said = [*hydra.overrides.hydra, *overrides]
@@ -58,7 +93,34 @@ class Composer:
         config = self._loader._compose_config_from_defaults_list(defaults.defaults, repository)
         OmegaConf.set_struct(config, True)
         self._loader._apply_overrides_to_config(defaults.config_overrides, config)
-        return config, dict(defaults.overrides.known_choices)
+        return to_sections(config, dict(defaults.overrides.known_choices))
+
+
+def to_sections(config: DictConfig, choices: Mapping[str, str | None]) -> Sections:
+    """The sections of a composition.
+
+    Raises:
+        MissingMandatoryValue: a value that a person must choose is missing (OmegaConf's).
+        InterpolationResolutionError: an interpolation leads nowhere (OmegaConf's).
+    """
+    own = OmegaConf.masked_copy(config, [str(key) for key in config if key != HYDRA])
+    raw = OmegaConf.to_container(own, resolve=True, throw_on_missing=True)
+    assert isinstance(raw, dict)
+    has_interpolation = bool(raw != OmegaConf.to_container(own, resolve=False))
+    return Sections({str(key): value for key, value in raw.items()}, choices, has_interpolation)
+
+
+_adopted: Composer
+
+
+def _adopt(composer: Composer) -> None:
+    """Takes a process's composer, which came with the fork."""
+    global _adopted
+    _adopted = composer
+
+
+def _try_sections(overrides: Overrides) -> Sections | None:
+    return _adopted._try_sections(overrides)
 
 
 class _WithoutHydra(CachingConfigRepository):

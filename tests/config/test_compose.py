@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 
 from eibench_ray.cli.hydra_entry import config_folder
 from eibench_ray.config.compose import SMALL_SWEEP, Composed, compose_jobs, to_composed
-from eibench_ray.config.composer import Composer
+from eibench_ray.config.composer import Composer, Sections
 
 MODELS = ["echo", "tiny_llama", "llava_next_7b"]
 SETTINGS = ["user_question", "user_question_caption"]
@@ -48,9 +48,9 @@ class CountingComposer(Composer):
         self.num_whole += 1
         return super().compose(overrides)
 
-    def compose_sections(self, overrides: Sequence[str]) -> tuple[DictConfig, dict[str, str | None]]:
-        self.num_sections += 1
-        return super().compose_sections(overrides)
+    def compose_sections(self, jobs: Sequence[Sequence[str]]) -> list[Sections] | None:
+        self.num_sections += len(jobs)
+        return super().compose_sections(jobs)
 
 
 def product(**choices: Sequence[str]) -> list[list[str]]:
@@ -117,7 +117,7 @@ def test_a_swept_experiment_may_write_to_every_section(tmp_path: Path) -> None:
     composer = CountingComposer(tmp_path)
     jobs = product(experiment=["a", "b"], model=MODELS, setting=SETTINGS, judge=["echo"])
     composed = compose_jobs(jobs, composer)
-    assert composer.num_calls < len(jobs)
+    assert composer.num_whole == len(jobs), "an experiment may speak to Hydra too"
     assert [result.raw["seed"] for result in composed] == [1] * 6 + [2] * 6
     check_equal_to_alone(jobs, composed, composer)
 
