@@ -13,10 +13,11 @@ from eibench_ray.cli.checkpoint import checkpoint
 from eibench_ray.cli.doctor import doctor
 from eibench_ray.cli.prepare import app as prepare_app
 from eibench_ray.cli.records import export, report, rescore, status
+from eibench_ray.cli.simulate import simulate
 from eibench_ray.cli.sweeps import plan, run
 from eibench_ray.errors import EibenchError
 
-# Options that these two do not know go on to Hydra.
+# Options that these do not know go on to Hydra.
 TO_HYDRA = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 app = typer.Typer(
@@ -28,6 +29,7 @@ app = typer.Typer(
 )
 app.command(context_settings=TO_HYDRA)(run)
 app.command(context_settings=TO_HYDRA)(plan)
+app.command(context_settings=TO_HYDRA)(simulate)
 app.command()(status)
 app.command()(report)
 app.command()(rescore)

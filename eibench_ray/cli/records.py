@@ -44,26 +44,45 @@ def status(run: Run = None, as_json: AsJson = False) -> None:
         console.print(part, highlight=False)
 
 
-def report(run: Run = None, as_json: AsJson = False) -> None:
+def report(
+    run: Run = None,
+    gantt: Annotated[
+        Path | None, typer.Option("--gantt", help="Draw where the GPU time went, into this .html or .svg.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Score a run from its store again, print the leaderboard and write it into the run's folder."""
     from eibench_ray.report.leaderboard import render_table, to_json_rows, write_leaderboard
+    from eibench_ray.sweep.ledger import describe_usage
     from eibench_ray.sweep.record import read_run
     from eibench_ray.sweep.results import score_run
+    from eibench_ray.sweep.status import read_usage, render_usage
 
     folder = _folder(run)
     manifest, _, store = read_run(folder)
+    usage = read_usage(folder, manifest.plan)
+    if gantt is not None:
+        from eibench_ray.report.gantt import write_gantt
+
+        write_gantt(gantt, usage, f"{manifest.plan.sweep} ({manifest.id})")
     rows = score_run(manifest, store)
-    paths = write_leaderboard(rows, folder)
+    paths = [*write_leaderboard(rows, folder), *([gantt] if gantt else [])]
+    gpu_time = describe_usage(usage, manifest.plan)
     if as_json:
-        files = [str(path) for path in paths]
-        typer.echo(
-            json.dumps(
-                {"run_dir": str(folder), "store": str(store.paths.root), "rows": to_json_rows(rows), "files": files}
-            )
-        )
+        answer = {
+            "run_dir": str(folder),
+            "store": str(store.paths.root),
+            "rows": to_json_rows(rows),
+            "files": [str(path) for path in paths],
+            "gpu_time": gpu_time,
+        }
+        typer.echo(json.dumps(answer))
         return
     console = open_console()
     console.print(render_table(rows))
+    cells = zip((cell.name for cell in manifest.plan.cells), gpu_time["cells"], strict=True)
+    for part in render_usage(gpu_time, dict(cells)):
+        console.print(part, highlight=False)
     console.print("\n".join(str(path) for path in paths), highlight=False, soft_wrap=True)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import gc
 import json
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -40,12 +41,25 @@ def run(context: typer.Context, as_json: AsJson = False) -> None:
         raise typer.Exit(task.exit_code)
 
 
-def plan(context: typer.Context, as_json: AsJson = False) -> None:
-    """Show what a sweep would do, and what the store has of it already. Takes the arguments of `run`."""
+def plan(
+    context: typer.Context,
+    nodes: Annotated[
+        int | None, typer.Option("--nodes", min=1, help="Plan for so many nodes with GPUs, and for twice as many.")
+    ] = None,
+    gpus_per_node: Annotated[int | None, typer.Option("--gpus-per-node", min=0, help="GPUs of each node.")] = None,
+    gpu_memory_gb: Annotated[float | None, typer.Option("--gpu-memory-gb", min=1, help="GB of each GPU.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a sweep would do and take, and what the store has of it already. Takes the arguments of `run`.
+
+    The nodes are those of cluster.expect, as far as no option says otherwise; with one, engines are planned for GPUs.
+    """
     from eibench_ray.cli.hydra_entry import call_hydra
 
+    given = {"nodes": nodes, "gpus_per_node": gpus_per_node, "gpu_memory_gb": gpu_memory_gb}
+    expect = {name: value for name, value in given.items() if value is not None}
     with _collection_paused():
-        call_hydra(PlanTask(as_json), context.args, leaves_traces=False)
+        call_hydra(PlanTask(as_json, expect), context.args, leaves_traces=False)
 
 
 @contextlib.contextmanager
@@ -59,10 +73,15 @@ def _collection_paused() -> Iterator[None]:
 
 
 class PlanTask:
-    """Hydra's task function of `plan`."""
+    """Hydra's task function of `plan`.
 
-    def __init__(self, as_json: bool) -> None:
+    Args:
+        expect: what to plan for instead of `cluster.expect`, by its keys; where it says something, it is of GPUs.
+    """
+
+    def __init__(self, as_json: bool, expect: Mapping[str, int | float]) -> None:
         self._as_json = as_json
+        self._expect = expect
 
     def __call__(self, config: DictConfig) -> None:
         """Plans one cell."""
@@ -73,16 +92,20 @@ class PlanTask:
 
     def run(self, jobs: Sequence[Job], folder: Path) -> None:  # noqa: ARG002 - a plan writes nothing into a folder
         """Plans all cells and prints the plan."""
-        from eibench_ray.config.load import to_config
+        from eibench_ray.config.load import to_config, with_expected_cluster
         from eibench_ray.plan.explain import plan_to_json, render_plan
+        from eibench_ray.plan.foresee import foresee
         from eibench_ray.sweep.planning import plan_sweep
 
-        sweep = plan_sweep([to_config(job.raw) for job in jobs], must_exist=False)
+        configs = [with_expected_cluster(to_config(job.raw), self._expect) for job in jobs]
+        sweep = plan_sweep(configs, must_exist=False, device="cuda" if self._expect else None)
+        outlook = foresee(sweep.plan, sweep.work, sweep.config.cluster, os.cpu_count() or 1)
+        store = str(sweep.store.paths.root)
         if self._as_json:
-            typer.echo(json.dumps(plan_to_json(sweep.plan, sweep.work, str(sweep.store.paths.root))))
+            typer.echo(json.dumps(plan_to_json(sweep.plan, sweep.work, store, outlook)))
         else:
             console = open_console()
-            for part in render_plan(sweep.plan, sweep.work, str(sweep.store.paths.root)):
+            for part in render_plan(sweep.plan, sweep.work, store, outlook):
                 console.print(part, markup=False)
 
 

@@ -1,4 +1,4 @@
-"""Asks an engine for one row: slots, attempts, the deadline; one completion comes out, whatever happens."""
+"""Asks an engine for one row: attempts, the deadline; one completion comes out, whatever happens."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ class Asker:
     """One engine and how it is asked.
 
     Attributes:
-        slots: bounds the requests in flight; a little above the engine's batch, so that it never waits for us.
+        slots: bounds the requests in flight, over all tasks of the replica; a little above the engine's batch, so that
+            it never waits for us. Who asks holds one.
         timeout_s: deadline of one row, all attempts together.
     """
 
@@ -35,42 +36,48 @@ class Asker:
     run_id: str
     tally: Tally
 
-    async def ask(self, request: Request, image: bytes | None) -> Completion:
+    async def ask(self, request: Request, image: bytes | None, input_digest: str) -> Completion:
         """The row of one request: an answer, or an error with its kind.
+
+        Args:
+            request: what is asked.
+            image: the picture's bytes; None where none is sent.
+            input_digest: of what the request was made from; the row carries it.
 
         Raises:
             EngineDeadError: the engine died; the row has no completion.
         """
-        async with self.slots:
-            started = time.monotonic()
-            attempts: list[Reply] = []
-            error: RowError | None = None
-            text: str | None = None
-            try:
-                async with asyncio.timeout(self.timeout_s):
-                    text = await self._ask_until_accepted(request, image, attempts)
-            except TimeoutError:
-                error = RowError(RowErrorKind.TIMEOUT, f"no reply within {self.timeout_s:g} s")
-            except RowError as failed:
-                error = failed
-            latency_s = time.monotonic() - started
-        return self._complete(request.sample_id, request.digest, text, error, attempts, latency_s)
+        started = time.monotonic()
+        attempts: list[Reply] = []
+        error: RowError | None = None
+        text: str | None = None
+        try:
+            async with asyncio.timeout(self.timeout_s):
+                text = await self._ask_until_accepted(request, image, attempts)
+        except TimeoutError:
+            error = RowError(RowErrorKind.TIMEOUT, f"no reply within {self.timeout_s:g} s")
+        except RowError as failed:
+            error = failed
+        latency_s = time.monotonic() - started
+        return self._complete(request.sample_id, request.digest, text, error, attempts, latency_s, input_digest)
 
-    def refuse(self, sample_id: str, kind: RowErrorKind, message: str) -> Completion:
+    def refuse(self, sample_id: str, kind: RowErrorKind, message: str, input_digest: str) -> Completion:
         """The error row of a sample that cannot be asked."""
-        return self._complete(sample_id, "", None, RowError(kind, message), [], 0.0)
+        return self._complete(sample_id, "", None, RowError(kind, message), [], 0.0, input_digest)
 
     async def _ask_until_accepted(self, request: Request, image: bytes | None, attempts: list[Reply]) -> str:
         """The first reply that the request's rule accepts; its fallback where none is."""
+        attempts.append(await self.engine.generate(request, image))
         rule = request.accept
-        for attempt in range(rule.attempts if rule else 1):
-            seed = derive_seed(request.seed, attempt) if attempt else request.seed
-            attempts.append(await self.engine.generate(replace(request, seed=seed), image))
-            if rule is None or _is_accepted(rule, attempts[-1].text):
-                return attempts[-1].text
-        assert rule is not None
-        attempts[-1] = replace(attempts[-1], finish_reason="fallback")
-        return rule.fallback
+        if rule is None:
+            return attempts[0].text
+        while not _is_accepted(rule, attempts[-1].text):
+            if len(attempts) >= rule.attempts:
+                attempts[-1] = replace(attempts[-1], finish_reason="fallback")
+                return rule.fallback
+            again = replace(request, seed=derive_seed(request.seed, len(attempts)))
+            attempts.append(await self.engine.generate(again, image))
+        return attempts[-1].text
 
     def _complete(
         self,
@@ -80,9 +87,11 @@ class Asker:
         error: RowError | None,
         attempts: list[Reply],
         latency_s: float,
+        input_digest: str,
     ) -> Completion:
+        completion_tokens = sum([reply.completion_tokens for reply in attempts])
         self.tally.rows += 1
-        self.tally.tokens += sum(reply.completion_tokens for reply in attempts)
+        self.tally.tokens += completion_tokens
         return Completion(
             sample_id=sample_id,
             request_digest=request_digest,
@@ -90,20 +99,21 @@ class Asker:
             error_kind=error.kind.value if error else None,
             error=_to_unicode(str(error)) if error else None,
             finish_reason=attempts[-1].finish_reason if attempts and not error else None,
-            prompt_tokens=sum(reply.prompt_tokens for reply in attempts),
-            completion_tokens=sum(reply.completion_tokens for reply in attempts),
-            cached_tokens=sum(reply.cached_tokens for reply in attempts),
+            prompt_tokens=sum([reply.prompt_tokens for reply in attempts]),
+            completion_tokens=completion_tokens,
+            cached_tokens=sum([reply.cached_tokens for reply in attempts]),
             attempt=len(attempts) + (error is not None and bool(request_digest)),
             latency_s=latency_s,
             finished_at=time.time(),
             engine=self.fingerprint,
             run_id=self.run_id,
+            input_digest=input_digest,
         )
 
 
 def _to_unicode(text: str) -> str:
     """The text with "?" for half characters (lone surrogates), which recorded JSON may hold and Parquet cannot."""
-    return text.encode("utf-8", "replace").decode()
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def _is_accepted(rule: AcceptRule, text: str) -> bool:

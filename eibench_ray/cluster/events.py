@@ -1,4 +1,24 @@
-"""What happens during a run, as it happens: the ledger's lines and the numbers behind the progress display."""
+"""What happens during a run, as it happens: the ledger's lines and the numbers behind the progress display.
+
+Each line of a ledger has `time` (seconds: Unix time, in a simulation its own clock), `event`, and what belongs to it:
+
+    run_started          the driver meets the cluster
+    node_joined          node (its id), name, cpus, gpus
+    node_left            node
+    replica_starting     replica (its number), engine (its key), model, nodes (ids), gpus: it holds so many from now on
+    replica_placed       replica, engine: what it holds is really there
+    replica_ready        replica, engine, model, node (an address), load_s, capacity, fingerprint
+    slice_sent           replica, step, slice, rows
+    slice_committed      replica, step, slice, new, kept, errors, completion_tokens, seconds
+    slice_interrupted    the same: the rest of its rows is given up
+    slice_returned       replica, step, slice: the replica was lost under it
+    replica_lost         replica, engine, model, reason: it died, did not start, or got no place
+    replica_stopping     replica, engine: it is told to end
+    replica_stopped      replica, engine: what it held is free again, after either
+    engine_failed        engine, model, reason: it is never started again
+    interrupted          the run was told to stop
+    run_ended            nothing of it is left on the cluster
+"""
 
 from __future__ import annotations
 

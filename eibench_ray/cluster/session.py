@@ -13,7 +13,6 @@ from typing import Any
 
 from eibench_ray.config.schema import ClusterConfig
 from eibench_ray.errors import ClusterError
-from eibench_ray.schedule.state import Resources
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +30,8 @@ _ENVIRONMENT = {
 
 
 @contextlib.contextmanager
-def ray_session(config: ClusterConfig) -> Iterator[Resources]:
-    """The cluster's resources, while it is joined; a Ray that was started here ends with the block.
+def ray_session(config: ClusterConfig) -> Iterator[None]:
+    """Joins the cluster for the block; a Ray that was started here ends with it.
 
     Raises:
         ClusterError: no cluster answers at the address, or a port is taken.
@@ -49,8 +48,7 @@ def ray_session(config: ClusterConfig) -> Iterator[Resources]:
 
     _init(config)
     try:
-        total = ray.cluster_resources()
-        yield Resources(cpus=total.get("CPU", 0.0), gpus=total.get("GPU", 0.0))
+        yield
     finally:
         ray.shutdown()
 
@@ -69,7 +67,7 @@ def _init(config: ClusterConfig) -> None:
     if config.address == "local":
         options |= {
             "num_cpus": config.num_cpus,
-            "num_gpus": config.num_gpus,
+            **_gpus(config),
             "include_dashboard": config.dashboard_port is not None,
             "dashboard_port": config.dashboard_port,
             "dashboard_host": "127.0.0.1",
@@ -83,6 +81,13 @@ def _init(config: ClusterConfig) -> None:
             f"Ray cannot be used (cluster.address={config.address}): {reason}; start it with `ray start --head`, or "
             f"set cluster=local"
         ) from error
+
+
+def _gpus(config: ClusterConfig) -> dict[str, Any]:
+    """Ray's options for the GPUs of this machine, or for what stands in for them."""
+    if config.gpu_resource == "GPU":
+        return {"num_gpus": config.num_gpus}
+    return {"num_gpus": 0, "resources": {config.gpu_resource: config.num_gpus or 0}}
 
 
 def _check_healthy(address: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from eibench_ray.cluster.ask import Asker
-from eibench_ray.cluster.requests import build_request
+from eibench_ray.cluster.requests import Requests
 from eibench_ray.data.dataset import Dataset, DatasetIndex
 from eibench_ray.errors import StoreError
 from eibench_ray.plan.digests import digest_input
@@ -70,22 +70,21 @@ async def run_task(
     started = time.monotonic()
     rows = await asyncio.to_thread(_read_rows, step, slice_, dataset, index, store)
     committed = await asyncio.to_thread(store.read_slice, step.id, slice_.index)
-    kept = {row.sample.sample_id: known for row in rows if (known := _reuse(row, committed.get(row.sample.sample_id)))}
-    missing = [row for row in rows if row.sample.sample_id not in kept]
+    kept = _reuse(rows, committed)
+    missing = [row for row in rows if row.sample.sample_id not in kept] if kept else rows
     images: Mapping[str, bytes] = {}
     if step.prompt.image:
         wanted = [row.sample.sample_id for row in missing if row.request and row.request.image_digest]
         images = await asyncio.to_thread(dataset.images, slice_.start, slice_.stop, wanted)
-    new: dict[str, Completion] = {}
-    failure = await _ask_all(missing, images, asker, interrupted, new)
+    asking = _Asking(missing, images, asker)
+    failure = await asking.run(interrupted)
     # Rows of the slice that this run did not ask for (another limit) stay as they were.
-    merged = committed | kept | new
-    order = {sample_id: position for position, sample_id in enumerate(index.sample_ids[slice_.start : slice_.stop])}
-    ordered = sorted(merged.values(), key=lambda row: order.get(row.sample_id, len(order)))
-    await asyncio.to_thread(store.write_slice, step.id, slice_.index, ordered)
+    merged = committed | kept | asking.completions
+    ordered = [merged.pop(row.sample.sample_id) for row in rows if row.sample.sample_id in merged]
+    await asyncio.to_thread(store.write_slice, step.id, slice_.index, [*ordered, *merged.values()])
     if failure is not None:
         raise failure
-    rows_now = [*kept.values(), *new.values()]
+    rows_now = [*kept.values(), *asking.completions.values()]
     answers = [row for row in rows_now if row.error_kind is None]
     made = [row for row in rows_now if row.run_id == asker.run_id]
     num_new = sum(row.error_kind is None for row in made)
@@ -97,7 +96,7 @@ async def run_task(
         prompt_tokens=sum(row.prompt_tokens for row in made),
         completion_tokens=sum(row.completion_tokens for row in made),
         seconds=time.monotonic() - started,
-        is_whole=len(new) == len(missing),
+        is_whole=len(asking.completions) == len(missing),
     )
 
 
@@ -105,67 +104,101 @@ def _read_rows(step: Step, slice_: Slice, dataset: Dataset, index: DatasetIndex,
     """The rows of a slice with the answers that they read."""
     samples = dataset.samples(slice_.start, slice_.stop)
     sources = {word: store.read_rows(source, slice_.start, slice_.stop) for word, source in step.inputs.items()}
+    requests = Requests(step)
     rows = []
-    for offset, sample in enumerate(samples):
-        inputs = {word: rows_.get(sample.sample_id) for word, rows_ in sources.items()}
-        if absent := [word for word, row in inputs.items() if row is None]:
-            raise StoreError(
-                f"step {step.id} ({step.name}) reads {', '.join(absent)} of sample {sample.sample_id!r}, which the "
-                f"store no longer has: run the same command again"
-            )
-        found = {word: row for word, row in inputs.items() if row is not None}
-        row_digest = index.row_digests[slice_.start + offset]
-        input_digest = digest_input(row_digest, [row.output_digest for row in found.values()])
-        has_answers = all(row.text is not None for row in found.values())
-        answers = {word: row.text or "" for word, row in found.items()}
-        request = build_request(step, sample, answers) if has_answers else None
-        rows.append(_Row(sample, input_digest, request))
+    for sample, (_, row_digest) in zip(samples, index.rows(slice_.start, slice_.stop), strict=True):
+        outputs: list[str] = []
+        answers: dict[str, str] = {}
+        for word, source in sources.items():
+            if (row := source.get(sample.sample_id)) is None:
+                raise StoreError(
+                    f"step {step.id} ({step.name}) reads {word} of sample {sample.sample_id!r}, which the store no "
+                    f"longer has: run the same command again"
+                )
+            outputs.append(row.output_digest)
+            if row.text is not None:
+                answers[word] = row.text
+        request = requests.build(sample, answers) if len(answers) == len(sources) else None
+        rows.append(_Row(sample, digest_input(row_digest, outputs), request))
     return rows
 
 
-def _reuse(row: _Row, known: Completion | None) -> Completion | None:
-    """A committed row that would be asked in the same words, under the input digest of today."""
-    if known is None or known.is_transient_error or row.request is None or known.request_digest != row.request.digest:
-        return None
-    return replace(known, input_digest=row.input_digest)
+def _reuse(rows: list[_Row], committed: Mapping[str, Completion]) -> dict[str, Completion]:
+    """The committed rows that would be asked in the same words, under the input digests of today."""
+    kept = {}
+    for row in rows if committed else ():
+        known = committed.get(row.sample.sample_id)
+        if known is None or known.is_transient_error or row.request is None:
+            continue
+        if known.request_digest == row.request.digest:
+            kept[known.sample_id] = replace(known, input_digest=row.input_digest)
+    return kept
 
 
-async def _ask_all(
-    rows: list[_Row],
-    images: Mapping[str, bytes],
-    asker: Asker,
-    interrupted: asyncio.Event,
-    results: dict[str, Completion],
-) -> BaseException | None:
-    """Puts a completion per row into `results` as they come; a failure that is no row's own ends it; it is returned."""
-    pending = {asyncio.create_task(_ask_row(row, images, asker)) for row in rows}
-    stop = asyncio.create_task(interrupted.wait())
-    failure: BaseException | None = None
-    try:
-        while pending and not stop.done() and failure is None:
-            done, _ = await asyncio.wait({*pending, stop}, return_when=asyncio.FIRST_COMPLETED)
-            for task in pending & done:
-                if (error := task.exception()) is not None:
-                    failure = error
-                else:
-                    results[task.result().sample_id] = task.result()
-            pending -= done
-    finally:
-        stop.cancel()
-        for task in pending:
-            task.cancel()
-        await asyncio.gather(*pending, stop, return_exceptions=True)
-    return failure
+class _Asking:
+    """The rows of one task on their way through the engine.
 
+    Workers ask row after row, as a coroutine of its own for each row costs more than all else that is done for it. One
+    worker waits for a slot; when it gets it, it starts the next one. So there are as many as the engine keeps busy:
+    one per slot where replies take their time, two where they come at once.
+    """
 
-async def _ask_row(row: _Row, images: Mapping[str, bytes], asker: Asker) -> Completion:
-    """The completion of one row; a row that cannot be asked gets its error without a request."""
-    sample_id = row.sample.sample_id
-    image = images.get(sample_id)
-    if row.request is None:
-        completion = asker.refuse(sample_id, RowErrorKind.UPSTREAM, "an answer that this row reads is an error")
-    elif row.request.image_digest is not None and image is None:
-        completion = asker.refuse(sample_id, RowErrorKind.IMAGE, "the dataset has no bytes for the picture")
-    else:
-        completion = await asker.ask(row.request, image)
-    return replace(completion, input_digest=row.input_digest)
+    def __init__(self, rows: list[_Row], images: Mapping[str, bytes], asker: Asker) -> None:
+        self._rows = iter(rows)
+        self._images = images
+        self._asker = asker
+        self._workers: set[asyncio.Task[None]] = set()
+        self._num_waiting = 0
+        self._ended = asyncio.Event()
+        self._failure: BaseException | None = None
+        self.completions: dict[str, Completion] = {}
+
+    async def run(self, interrupted: asyncio.Event) -> BaseException | None:
+        """Asks all rows, until `interrupted` is set or one fails with more than an error of its own, which is returned.
+
+        The completions so far are in `completions`; rows in flight are given up.
+        """
+        self._start_worker()
+        ends = [asyncio.create_task(event.wait()) for event in (self._ended, interrupted)]
+        try:
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            left = [*ends, *self._workers]
+            for task in left:
+                task.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
+        return self._failure
+
+    def _start_worker(self) -> None:
+        self._num_waiting += 1
+        worker = asyncio.create_task(self._work())
+        self._workers.add(worker)
+        worker.add_done_callback(self._note_end)
+
+    async def _work(self) -> None:
+        for row in self._rows:
+            async with self._asker.slots:
+                self._num_waiting -= 1
+                if not self._num_waiting:
+                    self._start_worker()
+                self.completions[row.sample.sample_id] = await self._ask(row)
+                self._num_waiting += 1
+
+    async def _ask(self, row: _Row) -> Completion:
+        """The completion of one row; a row that cannot be asked gets its error without a request."""
+        sample_id, asker = row.sample.sample_id, self._asker
+        if row.request is None:
+            why = "an answer that this row reads is an error"
+            return asker.refuse(sample_id, RowErrorKind.UPSTREAM, why, row.input_digest)
+        image = self._images.get(sample_id)
+        if row.request.image_digest is not None and image is None:
+            why = "the dataset has no bytes for the picture"
+            return asker.refuse(sample_id, RowErrorKind.IMAGE, why, row.input_digest)
+        return await asker.ask(row.request, image, row.input_digest)
+
+    def _note_end(self, worker: asyncio.Task[None]) -> None:
+        self._workers.discard(worker)
+        if not worker.cancelled() and self._failure is None:
+            self._failure = worker.exception()
+        if self._failure is not None or not self._workers:
+            self._ended.set()

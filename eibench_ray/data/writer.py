@@ -7,7 +7,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -19,6 +19,7 @@ from eibench_ray import __version__
 from eibench_ray.data.layout import (
     CARD_FILE,
     PROTOCOL_FILE,
+    ROW_GROUP_PICTURES,
     ROW_GROUP_ROWS,
     SAMPLES_FILE,
     SCHEMA,
@@ -28,6 +29,8 @@ from eibench_ray.data.layout import (
 from eibench_ray.data.protocol import Protocol, dump_protocol
 from eibench_ray.errors import DataError
 from eibench_ray.records import Sample
+
+_COPIED_FIELDS = tuple(field.name for field in fields(Sample) if field.name != "image_path")
 
 OnRow = Callable[[int, int | None], None]  # rows done, rows in all if known
 
@@ -86,6 +89,7 @@ class DatasetWriter:
         self._sources: Counter[str] = Counter()
         self._with_captions = 0
         self._pending: list[dict[str, Any]] = []
+        self._num_pictures = 0
         self._file: pq.ParquetWriter | None = None
 
     def __enter__(self) -> Self:
@@ -120,10 +124,12 @@ class DatasetWriter:
         self._ids.add(sample.sample_id)
         self._sources[sample.source] += 1
         self._with_captions += sample.caption is not None
-        self._pending.append(
-            _to_row(replace(sample, image_digest=digest_bytes(image) if image is not None else None), image)
-        )
-        if len(self._pending) == ROW_GROUP_ROWS:
+        digest = digest_bytes(image) if image is not None else None
+        if digest != sample.image_digest:
+            sample = replace(sample, image_digest=digest)
+        self._pending.append(_to_row(sample, image))
+        self._num_pictures += image is not None
+        if self._num_pictures == ROW_GROUP_PICTURES or len(self._pending) == ROW_GROUP_ROWS:
             self._flush()
 
     @property
@@ -150,6 +156,7 @@ class DatasetWriter:
         assert self._file is not None, "rows are added inside the `with` block"
         self._file.write_table(pa.Table.from_pylist(self._pending, schema=SCHEMA), row_group_size=ROW_GROUP_ROWS)
         self._pending.clear()
+        self._num_pictures = 0
 
     def _close(self) -> None:
         if self._file is not None:
@@ -182,6 +189,7 @@ def _is_replaceable(folder: Path) -> bool:
 
 
 def _to_row(sample: Sample, image: bytes | None) -> dict[str, Any]:
-    row = asdict(sample) | {"row_digest": digest_sample(sample)}
-    path = row.pop("image_path")
-    return row | {"image": None if image is None else {"bytes": image, "path": path}}
+    row = {name: getattr(sample, name) for name in _COPIED_FIELDS}
+    row["row_digest"] = digest_sample(sample)
+    row["image"] = None if image is None else {"bytes": image, "path": sample.image_path}
+    return row

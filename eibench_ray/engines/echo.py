@@ -18,7 +18,8 @@ class Echo:
         self._config = config
 
     async def start(self) -> EngineFacts:
-        """Facts; there is nothing to load."""
+        """Facts, after the time that the configuration asks for."""
+        await asyncio.sleep(self._config.load_s)
         return EngineFacts(f"echo {__version__}", self._config.max_num_seqs)
 
     async def generate(self, request: Request, image: bytes | None) -> Reply:

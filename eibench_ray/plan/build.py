@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from eibench_ray.config.schema import CallConfig, DatasetConfig, ModelConfig, ReplayEngine, RunConfig
+from eibench_ray.config.schema import CallConfig, DatasetConfig, RunConfig
 from eibench_ray.errors import PlanError
 from eibench_ray.plan.digests import digest
-from eibench_ray.plan.facts import DatasetFacts
+from eibench_ray.plan.engines import Engines, EngineUse, Estimate, Identify, ModelKey
+from eibench_ray.plan.facts import DatasetFacts, engine_memory
 from eibench_ray.plan.graph import Cell, DatasetSpec, EngineSpec, Plan, Prompt, Step
 from eibench_ray.plan.templates import SAMPLE_WORDS, words_in
 from eibench_ray.plan.wording import word_call, word_judge
 from eibench_ray.records import AcceptRule, Sampling
-
-Identify = Callable[[ModelConfig, str | None], Mapping[str, Any]]
 
 
 def build_plan(
@@ -24,6 +23,7 @@ def build_plan(
     datasets: Mapping[str, DatasetFacts],
     identify: Identify,
     device: Literal["cpu", "cuda"],
+    estimate: Estimate = engine_memory,
 ) -> Plan:
     """The plan of all cells.
 
@@ -32,31 +32,30 @@ def build_plan(
         datasets: facts by dataset name.
         identify: identity of an engine, from its model and (for replay) its file of predictions.
         device: where vLLM engines run.
+        estimate: what a model's engine takes of its GPUs' memory.
 
     Raises:
-        PlanError: cells that contradict each other, or a setting that lacks what it needs.
+        PlanError: cells that contradict each other, a setting that lacks what it needs, or a model that fits nowhere.
     """
-    builder = _Builder(datasets, identify, device)
+    builder = _Builder(datasets, Engines(identify, estimate, device, configs[0].cluster))
     for config in configs:
         builder.add(config)
     return builder.plan(configs[0].sweep)
 
 
 class _Builder:
-    """Collects engines, steps and cells; equal ones are met again, not added again."""
+    """Collects steps and cells; equal ones are met again, not added again."""
 
-    def __init__(self, facts: Mapping[str, DatasetFacts], identify: Identify, device: Literal["cpu", "cuda"]) -> None:
+    def __init__(self, facts: Mapping[str, DatasetFacts], engines: Engines) -> None:
         self._facts = facts
-        self._identify = identify
-        self._device = device
-        self._engines: dict[str, EngineSpec] = {}
+        self._engines = engines
         self._datasets: dict[str, tuple[DatasetConfig, DatasetSpec]] = {}
         self._steps: dict[str, Step] = {}
         self._cells: dict[str, Cell] = {}
 
     def plan(self, sweep: str) -> Plan:
         datasets = {name: spec for name, (_, spec) in self._datasets.items()}
-        return Plan(sweep, self._engines, datasets, self._steps, tuple(self._cells.values()))
+        return Plan(sweep, self._engines.specs, datasets, self._steps, tuple(self._cells.values()))
 
     def add(self, config: RunConfig) -> None:
         self._add_dataset(config.dataset)
@@ -104,6 +103,7 @@ class _Builder:
 
     def _call_step(self, config: RunConfig, call: CallConfig, inputs: Mapping[str, str]) -> Step | None:
         """The step of a call; None where a dataset column stands in for it."""
+        key: ModelKey = "model" if call.role == "subject" else "captioner"
         model = config.model if call.role == "subject" else config.captioner
         if model is None:
             facts = self._facts[config.dataset.name]
@@ -116,14 +116,14 @@ class _Builder:
         if call.image and not model.sees_image and call.role != "subject":
             raise PlanError(f"{call.role} {model.name!r} sees no picture: choose another with model@{call.role}=MODEL")
         prompt, sampling = word_call(call, config.setting, model, self._facts[config.dataset.name].protocol)
-        engine = self._engine(model, f"{config.dataset.name}.{config.setting.name}")
+        engine = self._engines.add(EngineUse(model, key, config))
         return self._step(config, call.name, engine, prompt, sampling, self._inputs_read(config, prompt, inputs))
 
     def _judge_step(self, config: RunConfig, answer: str) -> Step:
         judge = config.judge
         facts = self._facts[config.dataset.name]
         prompt, sampling, accept = word_judge(judge, config.dataset.subset, facts.protocol)
-        engine = self._engine(judge.model, f"{config.dataset.name}.{config.setting.name}.{judge.name}")
+        engine = self._engines.add(EngineUse(judge.model, "judge.model", config))
         strict_chars = judge.explanation_chars if judge.kind == "strict" else None
         inputs = self._inputs_read(config, prompt, {"answer": answer, "record": answer})
         return self._step(config, "verdict", engine, prompt, sampling, inputs, strict_chars, accept)
@@ -178,13 +178,3 @@ class _Builder:
             accept,
         )
         return self._steps.setdefault(step_id, step)
-
-    def _engine(self, model: ModelConfig, recording_name: str) -> EngineSpec:
-        engine = model.engine
-        recording = None
-        if isinstance(engine, ReplayEngine):
-            recording = str(Path(engine.predictions) / f"{recording_name}.jsonl")
-        key = digest(self._identify(model, recording), size=10)
-        num_gpus = engine.num_gpus if self._device == "cuda" else 0
-        spec = EngineSpec(key, model.name, engine, self._device, recording, num_gpus, model.expect)
-        return self._engines.setdefault(key, spec)

@@ -33,4 +33,5 @@ def digest_input(row_digest: str, outputs: Sequence[str]) -> str:
         row_digest: of the dataset's row.
         outputs: output digests of the rows it reads, in the order of the step's inputs.
     """
-    return digest([row_digest, *outputs], size=8)
+    # Joined, not as JSON: half the time, on what every row of a run, of a resume and of a score needs.
+    return hashlib.blake2b(":".join((row_digest, *outputs)).encode(), digest_size=8).hexdigest()

@@ -2,43 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from eibench_ray.plan.graph import Plan, Step
+from eibench_ray.plan.expect import expected_tokens
+from eibench_ray.plan.graph import EngineSpec, Plan, Step
+from eibench_ray.plan.outlook import foresight_to_json, render_foresight
+from eibench_ray.plan.tables import counts, empty_table, texts
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
-    from rich.text import Text
 
+    from eibench_ray.plan.foresee import Foresight
     from eibench_ray.store.resume import StepWork
 
-_TOKENS = "tokens at most"
-_STEP_COUNTS = ("rows", "rows_done", "est_tokens")
+_TOKENS = ["tokens", "at most"]
+_STEP_COUNTS = ("rows", "rows_done", "expected_tokens", "est_tokens")
+_ENGINE_COUNTS = ("loads", "steps", "requests", "requests_left", "expected_tokens", "est_tokens")
 MAX_STEP_LINES = 60
 
 
-def plan_to_json(plan: Plan, work: Mapping[str, StepWork], store: str) -> dict[str, Any]:
-    """The plan as plain values; `est_tokens` bounds what is left to generate: rows left x max_tokens."""
-    engines = []
-    for spec in plan.engines.values():
-        steps = [step for step in plan.steps.values() if step.engine == spec.key]
-        rows_left = sum(_left(work[step.id]) for step in steps)
-        engines.append(
-            {
-                "key": spec.key,
-                "name": spec.name,
-                "kind": spec.config.kind,
-                "device": spec.device,
-                "num_gpus": spec.num_gpus,
-                "steps": len(steps),
-                "requests": sum(work[step.id].num_rows for step in steps),
-                "requests_left": rows_left,
-                "loads": int(spec.is_load and any(work[step.id].todo for step in steps)),
-                "est_tokens": sum(_tokens(step, work[step.id]) for step in steps),
-            }
-        )
+def plan_to_json(plan: Plan, work: Mapping[str, StepWork], store: str, outlook: Sequence[Foresight]) -> dict[str, Any]:
+    """The plan as plain values; `est_tokens` bounds what is left to generate: rows left x max_tokens.
+
+    Args:
+        plan: the sweep.
+        work: how far its steps are.
+        store: the store's folder.
+        outlook: what the rest would take, on the cluster that is expected and on others beside it.
+    """
+    engines = [_engine_to_json(plan, spec, work, outlook) for spec in plan.engines.values()]
     return {
         "sweep": plan.sweep,
         "store": store,
@@ -59,81 +54,95 @@ def plan_to_json(plan: Plan, work: Mapping[str, StepWork], store: str) -> dict[s
         ],
         "requests": plan.num_requests,
         "requests_done": sum(left.num_done for left in work.values()),
+        "expected_tokens": sum(engine["expected_tokens"] for engine in engines),
         "loads": sum(engine["loads"] for engine in engines),
+        "foresight": foresight_to_json(plan, outlook),
         "unprepared_datasets": [name for name, spec in plan.datasets.items() if not spec.is_prepared],
     }
 
 
-def render_plan(plan: Plan, work: Mapping[str, StepWork], store: str) -> Iterator[RenderableType]:
-    """The plan as tables: engines, steps, cells, and a line of totals."""
-    facts = plan_to_json(plan, work, store)
-    engines = _table("Engines", ["engine", "kind", "device"], ["GPUs", "loads", "steps", "requests", "left", _TOKENS])
-    for engine in facts["engines"]:
-        counts = ("num_gpus", "loads", "steps", "requests", "requests_left", "est_tokens")
-        engines.add_row(*_texts(engine, "name", "kind", "device"), *_counts(engine, *counts))
-    yield engines
+def render_plan(
+    plan: Plan, work: Mapping[str, StepWork], store: str, outlook: Sequence[Foresight]
+) -> Iterator[RenderableType]:
+    """The plan as tables: engines, steps, cells, what they would take, and a line of totals."""
+    facts = plan_to_json(plan, work, store, outlook)
+    yield _engines_table(facts["engines"])
     yield _steps_table(facts["steps"])
-    cells = _table("Cells", ["model", "setting", "dataset", "judge", "steps"], [])
+    cells = empty_table("Cells", ["model", "setting", "dataset", "judge", "steps"], [])
     for cell in facts["cells"]:
         used = " ".join(step[:8] for step in cell["steps"])
-        cells.add_row(*_texts(cell | {"steps": used}, "model", "setting", "dataset", "judge", "steps"))
+        cells.add_row(*texts(cell | {"steps": used}, "model", "setting", "dataset", "judge", "steps"))
     yield cells
+    yield from render_foresight(plan, outlook)
     for name in facts["unprepared_datasets"]:
         yield f"{name} is not prepared yet: its rows are what the configuration expects."
     yield (
         f"{len(plan.cells)} cells, {len(plan.steps)} steps, {facts['requests']:,} requests, {facts['requests_done']:,} "
-        f"of them in the store, {facts['loads']} loads. Store: {store}"
+        f"of them in the store, {facts['loads']} loads. About {facts['expected_tokens']:,} tokens to come. "
+        f"Store: {store}"
     )
+
+
+def _engines_table(engines: Iterable[Mapping[str, Any]]) -> Table:
+    """A line per engine; the recordings of one model together, with their number."""
+    table = empty_table(
+        "Engines", ["engine", "kind", "device"], ["GPUs", "loads", "steps", "requests", "left", *_TOKENS]
+    )
+    alike: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for engine in engines:
+        same = engine["name"] if engine["kind"] == "replay" else engine["key"]
+        alike.setdefault((engine["kind"], same), []).append(engine)
+    for group in alike.values():
+        total = {name: sum(engine[name] for engine in group) for name in _ENGINE_COUNTS}
+        times = f" x {len(group)}" if len(group) > 1 else ""
+        shown = dict(group[0]) | total | {"name": group[0]["name"] + times}
+        table.add_row(*texts(shown, "name", "kind", "device"), *counts(shown, "num_gpus", *_ENGINE_COUNTS))
+    return table
 
 
 def _steps_table(steps: Sequence[Mapping[str, Any]]) -> Table:
     """A line per step; where they are too many to read, one per engine, call, dataset and wording."""
     words = ["what", "engine", "dataset", "wording"]
-    counts = ["rows", "in the store", _TOKENS]
+    columns = ["rows", "stored", *_TOKENS]
     if len(steps) <= MAX_STEP_LINES:
-        table = _table("Steps", ["step", *words, "reads"], counts)
+        table = empty_table("Steps", ["step", *words, "reads"], columns)
         for step in steps:
             reads = " ".join(source[:8] for source in step["inputs"].values())
             shown = dict(step) | {"reads": reads, "id": step["id"][:8]}
-            names = _texts(shown, "id", "name", "model", "dataset", "wording", "reads")
-            table.add_row(*names, *_counts(step, *_STEP_COUNTS))
+            names = texts(shown, "id", "name", "model", "dataset", "wording", "reads")
+            table.add_row(*names, *counts(step, *_STEP_COUNTS))
         return table
-    table = _table(f"Steps ({len(steps)}, alike ones together)", words, ["steps", *counts])
+    table = empty_table(f"Steps ({len(steps)}, alike ones together)", words, ["steps", *columns])
     alike: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
     for step in steps:
         alike.setdefault(tuple(step[name] for name in ("name", "model", "dataset", "wording")), []).append(step)
     for group in alike.values():
         total = {name: sum(step[name] for step in group) for name in _STEP_COUNTS} | {"steps": len(group)}
-        names = _texts(group[0], "name", "model", "dataset", "wording")
-        table.add_row(*names, *_counts(total, "steps", *_STEP_COUNTS))
+        names = texts(group[0], "name", "model", "dataset", "wording")
+        table.add_row(*names, *counts(total, "steps", *_STEP_COUNTS))
     return table
 
 
-def _table(title: str, words: list[str], counts: list[str]) -> Table:
-    """An empty table with columns of words and of counts."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    # Cells without padding: with it, the tables of 156 cells take twice as long.
-    table = Table(title=title, box=SIMPLE_HEAD, title_justify="left", padding=0)
-    for name in words:
-        table.add_column(f"{name} ")
-    for name in counts:
-        table.add_column(f" {name}", justify="right")
-    return table
-
-
-def _texts(facts: Mapping[str, Any], *names: str) -> Iterator[Text]:
-    """Words as they are: no name is read as markup."""
-    from rich.text import Text
-
-    return (Text(facts[name]) for name in names)
-
-
-def _counts(facts: Mapping[str, Any], *names: str) -> Iterator[Text]:
-    from rich.text import Text
-
-    return (Text(f"{facts[name]:,}") for name in names)
+def _engine_to_json(
+    plan: Plan, spec: EngineSpec, work: Mapping[str, StepWork], outlook: Sequence[Foresight]
+) -> dict[str, Any]:
+    steps = [step for step in plan.steps.values() if step.engine == spec.key]
+    foreseen = outlook[0].engines.get(spec.key) if outlook else None
+    return {
+        "key": spec.key,
+        "name": spec.name,
+        "kind": spec.config.kind,
+        "device": spec.device,
+        "num_gpus": spec.num_gpus,
+        "steps": len(steps),
+        "requests": sum(work[step.id].num_rows for step in steps),
+        "requests_left": sum(_left(work[step.id]) for step in steps),
+        "loads": int(spec.is_load and any(work[step.id].todo for step in steps)),
+        "est_replicas": foreseen.replicas if foreseen else 0,
+        "expected_tokens": sum(_expected_tokens(plan, step, work[step.id]) for step in steps),
+        "est_tokens": sum(_tokens(step, work[step.id]) for step in steps),
+        "memory": asdict(spec.memory) | {"fits": spec.memory.fits} if spec.memory else None,
+    }
 
 
 def _step_to_json(plan: Plan, step: Step, left: StepWork) -> dict[str, Any]:
@@ -148,6 +157,7 @@ def _step_to_json(plan: Plan, step: Step, left: StepWork) -> dict[str, Any]:
         "inputs": dict(step.inputs),
         "rows": left.num_rows,
         "rows_done": left.num_done,
+        "expected_tokens": _expected_tokens(plan, step, left),
         "est_tokens": _tokens(step, left),
     }
 
@@ -158,3 +168,9 @@ def _left(left: StepWork) -> int:
 
 def _tokens(step: Step, left: StepWork) -> int:
     return _left(left) * step.sampling.max_tokens
+
+
+def _expected_tokens(plan: Plan, step: Step, left: StepWork) -> int:
+    """What is left to generate, as far as one can tell; recorded replies are only read."""
+    spec = plan.engines[step.engine]
+    return round(_left(left) * expected_tokens(step, spec.expect)) if spec.is_load else 0

@@ -8,12 +8,16 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from eibench_ray import __version__
 from eibench_ray.config.schema import DatasetConfig, ModelConfig, ReplayEngine, VllmEngine
 from eibench_ray.data.protocol import Protocol
 from eibench_ray.errors import DataError, PlanError
+from eibench_ray.plan.environment import environment_identity
+
+if TYPE_CHECKING:
+    from eibench_ray.checkpoints.memory import MemoryEstimate
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,7 @@ def engine_identity(model: ModelConfig, recording: str | None) -> Mapping[str, A
         return {
             "kind": engine.kind,
             "version": installed[0] if installed else None,
+            **(environment_identity(engine.runtime_env) if engine.runtime_env else {}),
             "weights": source_identity(engine.source, engine.revision),
             "dtype": engine.dtype,
             "quantization": engine.quantization,
@@ -84,7 +89,22 @@ def engine_identity(model: ModelConfig, recording: str | None) -> Mapping[str, A
         assert recording is not None
         path = Path(recording)
         return {"kind": engine.kind, "recording": _file_digest(recording) if path.is_file() else recording}
-    return {"kind": engine.kind, "version": __version__, "fails_on": engine.fails_on}
+    own = {"environment": environment_identity(engine.runtime_env)} if engine.runtime_env else {}
+    return {"kind": engine.kind, "version": __version__, "fails_on": engine.fails_on} | own
+
+
+def engine_memory(model: ModelConfig) -> MemoryEstimate | None:
+    """What an engine takes of its GPUs' memory: from the checkpoint's metadata, else the prior; None: not known."""
+    engine = model.engine
+    if not isinstance(engine, VllmEngine):
+        return None
+    from eibench_ray.checkpoints.memory import MemoryEstimate, estimate_memory
+
+    kv_cache_dtype = str(engine.args.get("kv_cache_dtype", "auto"))
+    known = estimate_memory(engine.source, engine.revision, engine.dtype, engine.quantization, kv_cache_dtype)
+    if known is None and model.expect.memory_gb is not None:
+        return MemoryEstimate(model.expect.memory_gb, "expect")
+    return known
 
 
 def _installed(distribution: str) -> str | None:

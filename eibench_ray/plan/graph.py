@@ -11,15 +11,41 @@ from eibench_ray.records import AcceptRule, Sampling
 
 
 @dataclass(frozen=True, slots=True)
+class MemoryFit:
+    """What a replica takes of its GPUs' memory, against what they have.
+
+    Attributes:
+        weights_gb: GB of weights, all GPUs of a replica together.
+        kv_gb: GB of KV cache that one sequence of max_model_len takes, all GPUs together; None: not known.
+        gpu_memory_gb: GB that each GPU must have for its share of both, activations and CUDA graphs included.
+        available_gb: GB that each GPU has, as far as the plan knows.
+        source: `checkpoint`: from its metadata; `expect`: the weights are the configuration's prior.
+    """
+
+    weights_gb: float
+    kv_gb: float | None
+    gpu_memory_gb: float
+    available_gb: float
+    source: Literal["checkpoint", "expect"]
+
+    @property
+    def fits(self) -> bool:
+        """Whether each GPU has enough for at least one sequence at a time."""
+        return self.gpu_memory_gb <= self.available_gb
+
+
+@dataclass(frozen=True, slots=True)
 class EngineSpec:
     """One engine of the plan: what is loaded once, whoever uses it.
 
     Attributes:
         key: digest of the engine's identity (weights and revision, dtype, quantisation, version, chat template).
         name: the model's name, for people.
+        config: as configured, with `tensor_parallel: auto` resolved.
         device: `cpu` or `cuda`.
         recording: for a replay engine, its file of predictions; None for the others.
-        num_gpus: GPUs that one replica owns on this device.
+        num_gpus: GPUs that one replica owns; 0 for vLLM on a CPU, unless other resources stand in for GPUs.
+        memory: None where it owns no GPU, or where nothing is known of its weights.
     """
 
     key: str
@@ -29,6 +55,7 @@ class EngineSpec:
     recording: str | None
     num_gpus: int
     expect: Expectation
+    memory: MemoryFit | None = None
 
     @property
     def is_load(self) -> bool:

@@ -4,93 +4,166 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import defaultdict, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from eibench_ray.plan.graph import Plan
 from eibench_ray.store.resume import Slice, StepWork
 
 
 class Backlog:
-    """The slices that are left, by engine. Every slice is in one place: blocked, ready, taken, or gone."""
+    """The slices that are left. Every slice is in one place: blocked, ready, taken, or gone."""
 
     def __init__(self, plan: Plan, work: Mapping[str, StepWork]) -> None:
-        self._plan = plan
+        self._engine = {step.id: step.engine for step in plan.steps.values()}
+        self._depth = _depths(plan)
         self._waits_for: dict[Slice, set[Slice]] = {}
         self._wakes: dict[Slice, list[Slice]] = defaultdict(list)
-        self._ready: dict[str, deque[Slice]] = {engine: deque() for engine in plan.engines}
+        self._ready: dict[str, dict[str, deque[Slice]]] = {engine: {} for engine in plan.engines}
+        self._ready_rows: dict[str, dict[str, int]] = {engine: {} for engine in plan.engines}
+        self._num_ready: dict[str, int] = dict.fromkeys(plan.engines, 0)
+        self._num_blocked: dict[str, int] = dict.fromkeys(plan.engines, 0)
         self._blocked_rows: dict[str, int] = dict.fromkeys(plan.engines, 0)
+        self._rows_left: dict[str, dict[str, int]] = {engine: {} for engine in plan.engines}
         self._taken: set[Slice] = set()
+        self.steps: list[tuple[str, str, tuple[str, ...]]] = []
+        self.sources: dict[str, set[str]] = {engine: set() for engine in plan.engines}
         for step in plan.steps.values():
-            for slice_ in work[step.id].todo:
+            if todo := work[step.id].todo:
+                sources = tuple(name for name in step.inputs.values() if work[name].todo)
+                self.steps.append((step.id, step.engine, sources))
+                self.sources[step.engine] |= {self._engine[name] for name in step.inputs.values()}
+                self._rows_left[step.engine][step.id] = sum(slice_.num_rows for slice_ in todo)
+            for slice_ in todo:
                 self._add(slice_, {todo for name in step.inputs.values() for todo in _over(slice_, work[name].todo)})
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing is left, taken slices included."""
-        return not (self._taken or self._waits_for or any(self._ready.values()))
+        return not (self._taken or self._waits_for or any(self._num_ready.values()))
 
-    def ready(self, engine: str) -> tuple[int, ...]:
-        """Rows of each slice that can be asked now, in order."""
-        return tuple(slice_.num_rows for slice_ in self._ready[engine])
+    def num_ready(self, engine: str) -> int:
+        """Slices that can be asked now."""
+        return self._num_ready[engine]
+
+    def num_untaken(self, engine: str) -> int:
+        """Slices that are ready or wait for another step."""
+        return self._num_ready[engine] + self._num_blocked[engine]
 
     def blocked_rows(self, engine: str) -> int:
         """Rows that wait for another step."""
         return self._blocked_rows[engine]
 
-    def take(self, engine: str) -> Slice:
-        """The next ready slice of an engine, now taken."""
-        slice_ = self._ready[engine].popleft()
+    def rows_left(self, engine: str) -> Mapping[str, int]:
+        """Rows of each step that are not finished: ready, blocked or taken."""
+        return self._rows_left[engine]
+
+    def ready_rows(self, engine: str) -> Mapping[str, int]:
+        """Rows of each step that can be asked now."""
+        return self._ready_rows[engine]
+
+    def take(self, engine: str, tokens_per_row: Callable[[str], float]) -> Slice:
+        """The next ready slice of an engine, now taken.
+
+        Of the step on which the longest chain of steps waits; of equals, of the one with the longest replies, so that
+        they are not what a batch ends with.
+
+        Args:
+            engine: its key.
+            tokens_per_row: of a step.
+        """
+        queues = self._ready[engine]
+        step = max(queues, key=lambda step: (self._depth[step], tokens_per_row(step)))
+        slice_ = queues[step].popleft()
+        if not queues[step]:
+            del queues[step]
+        self._num_ready[engine] -= 1
+        _subtract(self._ready_rows[engine], slice_)
         self._taken.add(slice_)
         return slice_
 
     def give_back(self, slice_: Slice) -> None:
         """Makes a taken slice ready again, before all others; one that was dropped meanwhile stays dropped."""
-        if slice_ not in self._taken:
-            return
-        self._taken.remove(slice_)
-        self._ready[self._engine(slice_)].appendleft(slice_)
+        if slice_ in self._taken:
+            self._taken.remove(slice_)
+            self._queue(slice_).appendleft(slice_)
 
     def finish(self, slice_: Slice) -> None:
         """Drops a taken slice and wakes what waited for it alone."""
-        self._taken.discard(slice_)
+        if slice_ not in self._taken:
+            return
+        self._taken.remove(slice_)
+        self._forget_rows(slice_)
         for waiting in self._wakes.pop(slice_, []):
             if waiting in self._waits_for:
                 self._waits_for[waiting].discard(slice_)
                 if not self._waits_for[waiting]:
                     del self._waits_for[waiting]
-                    self._blocked_rows[self._engine(waiting)] -= waiting.num_rows
-                    self._ready[self._engine(waiting)].append(waiting)
+                    self._count_blocked(waiting, -1)
+                    self._queue(waiting).append(waiting)
 
     def drop_engine(self, engine: str) -> set[str]:
         """Gives up an engine's slices and all that waits for them; the ids of the steps that cannot be finished."""
-        lost = set(self._ready[engine])
-        lost |= {slice_ for slice_ in (*self._waits_for, *self._taken) if self._engine(slice_) == engine}
+        lost = {slice_ for queue in self._ready[engine].values() for slice_ in queue}
+        lost |= {slice_ for slice_ in (*self._waits_for, *self._taken) if self._engine[slice_.step] == engine}
         self._ready[engine].clear()
+        self._ready_rows[engine].clear()
+        self._num_ready[engine] = 0
         queue = deque(lost)
         while queue:
             slice_ = queue.popleft()
             self._taken.discard(slice_)
+            self._forget_rows(slice_)
             if self._waits_for.pop(slice_, None) is not None:
-                self._blocked_rows[self._engine(slice_)] -= slice_.num_rows
-            following = [waiting for waiting in self._wakes.pop(slice_, []) if waiting not in lost]
+                self._count_blocked(slice_, -1)
+            woken = [waiting for waiting in self._wakes.pop(slice_, []) if waiting in self._waits_for]
+            following = [waiting for waiting in woken if waiting not in lost]
             lost.update(following)
             queue.extend(following)
         return {slice_.step for slice_ in lost}
 
     def _add(self, slice_: Slice, sources: set[Slice]) -> None:
         if not sources:
-            self._ready[self._engine(slice_)].append(slice_)
+            self._queue(slice_).append(slice_)
             return
         self._waits_for[slice_] = sources
-        self._blocked_rows[self._engine(slice_)] += slice_.num_rows
+        self._count_blocked(slice_, 1)
         for source in sources:
             self._wakes[source].append(slice_)
 
-    def _engine(self, slice_: Slice) -> str:
-        return self._plan.steps[slice_.step].engine
+    def _queue(self, slice_: Slice) -> deque[Slice]:
+        """The queue that a slice which becomes ready goes into."""
+        engine = self._engine[slice_.step]
+        self._num_ready[engine] += 1
+        rows = self._ready_rows[engine]
+        rows[slice_.step] = rows.get(slice_.step, 0) + slice_.num_rows
+        return self._ready[engine].setdefault(slice_.step, deque())
+
+    def _count_blocked(self, slice_: Slice, change: int) -> None:
+        engine = self._engine[slice_.step]
+        self._num_blocked[engine] += change
+        self._blocked_rows[engine] += change * slice_.num_rows
+
+    def _forget_rows(self, slice_: Slice) -> None:
+        _subtract(self._rows_left[self._engine[slice_.step]], slice_)
 
 
-def _over(slice_: Slice, others: Sequence[Slice]) -> Sequence[Slice]:
+def _subtract(rows: dict[str, int], slice_: Slice) -> None:
+    """Takes a slice's rows off its step's count."""
+    rows[slice_.step] -= slice_.num_rows
+    if not rows[slice_.step]:
+        del rows[slice_.step]
+
+
+def _depths(plan: Plan) -> dict[str, int]:
+    """Per step, how many steps at most wait for it one after the other."""
+    depth = dict.fromkeys(plan.steps, 0)
+    for step in reversed(list(plan.steps.values())):  # what reads from a step comes after it
+        for source in step.inputs.values():
+            depth[source] = max(depth[source], depth[step.id] + 1)
+    return depth
+
+
+def _over(slice_: Slice, others: Sequence[Slice]) -> Iterator[Slice]:
     """The slices that share rows with one; `others` are in the order of their rows."""
     first = bisect_right(others, slice_.start, key=lambda other: other.stop)
-    return others[first : bisect_left(others, slice_.stop, key=lambda other: other.start)]
+    return iter(others[first : bisect_left(others, slice_.stop, key=lambda other: other.start)])

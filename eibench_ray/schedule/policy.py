@@ -1,129 +1,153 @@
-"""The policy: which replica to start, feed and stop. Values in, values out; no Ray, no clock, no disk.
+"""The policy's arithmetic: by when everything can be done, and how many replicas of each engine that takes.
 
-- Load once: a replica stays while its engine has rows to come, unless it stands idle in the way of one that has work.
-- Work-conserving: what fits is started as soon as it has something to do.
-- Longest expected first.
-- Enough in flight: a replica holds its capacity and one slice more, so that no slice's end is a barrier.
+A sweep's horizon T is the shortest time in which its work fits into the cluster, loads included:
+
+- an engine with W seconds of work for one replica needs n(T) = ceil(W / (T - h)) replicas, where h is the head: the
+  seconds before a replica can begin (its load, or the first answer that it reads);
+- all of them fit: the sum over engines of gpus x (W + n(T) x load) is at most T x the cluster's GPUs.
+
+Both only get easier as T grows, so bisection finds it. Every schedule keeps to both, so T is also a lower bound of the
+makespan (`schedule/bound.py`), and the replicas that T takes are those worth loading.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from eibench_ray.schedule.state import NOTHING, EngineView, Phase, ReplicaView, State
+_CLOSE = 1e-3
+_FOR_EVER = 1e12  # s
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
-    """Start a replica of an engine."""
+class Demand:
+    """One engine's share of what is left.
 
-    engine: str
-
-
-@dataclass(frozen=True, slots=True)
-class Feed:
-    """Give a replica the next `num_tasks` ready slices of its engine."""
-
-    replica: int
-    num_tasks: int
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """Stop a replica that has nothing in flight."""
-
-    replica: int
-
-
-Action = Start | Feed | Stop
-
-
-def decide(state: State) -> list[Action]:
-    """What to do now, to be asked again once that is done; nothing until something changes."""
-    if feeds := list(_feeds(state)):
-        return list(feeds)  # what is left then says whether more replicas pay
-    stops = list(_stops(state))
-    return [*stops, *_starts(state, {stop.replica for stop in stops})]
-
-
-def _feeds(state: State) -> Iterator[Feed]:
-    """Ready slices to ready replicas, the emptiest first, each up to its capacity and one slice more."""
-    for engine in state.engines.values():
-        queue = list(engine.ready)
-        for replica in sorted(_ready(state, engine.key), key=lambda replica: replica.in_flight):
-            in_flight, num_tasks = replica.in_flight, 0
-            while queue and in_flight < replica.capacity:
-                in_flight += queue.pop(0)
-                num_tasks += 1
-            if num_tasks:
-                yield Feed(replica.id, num_tasks)
-
-
-def _stops(state: State) -> Iterator[Stop]:
-    """Idle replicas whose engine is through, and those that stand in the way of an engine with work.
-
-    Of the latter no more than make room, those with the least to come first, and none where all are too little.
+    Attributes:
+        work: (head, seconds) pairs, the latest head first: from that second on at the earliest, what a full replica
+            takes for the rows that come no earlier. The last pair is all of the work.
+        load_s: seconds that a further replica takes to load.
+        tail_s: seconds that must pass after its last row, for what others make of it.
+        gpus: of one replica.
+        num_ready: replicas that are at work.
+        num_starting: replicas that load.
+        starting_s: seconds that those take yet, on average.
+        most: replicas at the same time; math.inf where nothing limits them.
+        ready_s: seconds of work that can be asked now.
+        worth_s: seconds of work that a further replica must have to be worth its load.
     """
-    coming = state.free + state.leaving
-    waiting: list[ReplicaView] = []
-    for replica in state.replicas:
-        engine = state.engines[replica.engine]
-        if replica.phase is not Phase.READY or replica.in_flight or engine.ready:
-            continue
-        if not engine.blocked_rows:
-            coming += engine.need
-            yield Stop(replica.id)
-        elif engine.need != NOTHING:
-            waiting.append(replica)
-    waiting.sort(key=lambda replica: state.engines[replica.engine].expected_s)
-    for starved in _starved(state):
-        room, count = coming, 0
-        while count < len(waiting) and not room.covers(starved.need):
-            room += state.engines[waiting[count].engine].need
-            count += 1
-        if room.covers(starved.need):
-            yield from (Stop(replica.id) for replica in waiting[:count])
-            waiting, coming = waiting[count:], room - starved.need
+
+    work: tuple[tuple[float, float], ...]
+    load_s: float
+    gpus: float
+    tail_s: float = 0.0
+    num_ready: int = 0
+    num_starting: int = 0
+    starting_s: float = 0.0
+    most: float = math.inf
+    ready_s: float = 0.0
+    worth_s: float = 0.0
+
+    @property
+    def work_s(self) -> float:
+        """Seconds that one full replica takes for all of it."""
+        return self.work[-1][1]
+
+    @property
+    def count(self) -> int:
+        """Replicas that there are."""
+        return self.num_ready + self.num_starting
+
+    def num_new(self, horizon_s: float) -> float:
+        """Replicas that must still be loaded for the work to end by the horizon; inf where no number is enough."""
+        end_s = horizon_s - self.tail_s
+        num_new = 0.0 if self.count else 1.0
+        if horizon_s == math.inf:
+            return num_new
+        for head_s, work_s in self.work:
+            supply_s = self.num_ready * max(0.0, end_s - head_s)
+            supply_s += self.num_starting * max(0.0, end_s - max(head_s, self.starting_s))
+            missing_s = work_s - supply_s
+            if missing_s <= _CLOSE * work_s:
+                continue
+            room_s = end_s - max(head_s, self.load_s)
+            if room_s <= self.worth_s:
+                return math.inf
+            num_new = max(num_new, math.ceil(missing_s / room_s - _CLOSE))
+        return num_new if not num_new or self.count + num_new <= self.most else math.inf
+
+    def num_kept(self, horizon_s: float) -> float:
+        """Replicas at work that are enough for the work to end by the horizon."""
+        kept = 1.0
+        for head_s, work_s in self.work:
+            room_s = horizon_s - self.tail_s - head_s
+            if room_s <= 0:
+                return math.inf
+            kept = max(kept, math.ceil(work_s / room_s))
+        return kept
 
 
-def _starts(state: State, stopping: set[int]) -> Iterator[Start]:
-    """Replicas for engines with work, longest expected first, then second copies where the backlog pays for them.
+def pile_up(parts: Iterable[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
+    """`Demand.work` from parts of the work, each with the second before which it cannot begin."""
+    piled: dict[float, float] = {}
+    total = 0.0
+    for head_s, work_s in sorted(parts, reverse=True):
+        total += work_s
+        piled[head_s] = total
+    return tuple(piled.items())
 
-    What a replica that is being stopped holds is free only once it has gone: it is not counted here.
+
+def find_horizon(demands: Sequence[Demand], num_gpus: float, *, at_once: bool = False) -> float:
+    """The shortest time in which all of it fits into the cluster, in seconds; inf where there is none.
+
+    Args:
+        demands: the engines'.
+        num_gpus: of the cluster.
+        at_once: every replica has its GPUs from now on; else GPUs may serve one after another.
     """
-    free = state.free
-    counts = Counter(replica.engine for replica in state.replicas if replica.id not in stopping)
-    for engine in _starved(state):
-        if free.covers(engine.need):
-            free -= engine.need
-            counts[engine.key] += 1
-            yield Start(engine.key)
-    if any(counts[engine.key] == 0 for engine in _starved(state)):
-        return
-    for engine in sorted(state.engines.values(), key=lambda engine: -engine.expected_s):
-        while _wants_another(state, engine, counts[engine.key]) and free.covers(engine.need):
-            free -= engine.need
-            counts[engine.key] += 1
-            yield Start(engine.key)
+    fits = _fits_at_once if at_once else _fits
+    longest = 1.0
+    while not fits(demands, num_gpus, longest):
+        longest *= 2
+        if longest > _FOR_EVER:
+            return math.inf
+    shortest = longest / 2 if longest > 1.0 else 0.0
+    while longest - shortest > _CLOSE * max(longest, 1.0):
+        middle = (shortest + longest) / 2
+        if fits(demands, num_gpus, middle):
+            longest = middle
+        else:
+            shortest = middle
+    return longest
 
 
-def _starved(state: State) -> list[EngineView]:
-    """Engines with ready slices and no replica, longest expected first."""
-    served = {replica.engine for replica in state.replicas}
-    waiting = [engine for engine in state.engines.values() if engine.ready and engine.key not in served]
-    return sorted(waiting, key=lambda engine: -engine.expected_s)
+def _fits(demands: Sequence[Demand], num_gpus: float, horizon_s: float) -> bool:
+    used_s = 0.0
+    for demand in demands:
+        num_new = demand.num_new(horizon_s)
+        if num_new == math.inf:
+            return False
+        loading_s = num_new * demand.load_s + demand.num_starting * demand.starting_s
+        used_s += demand.gpus * (demand.work_s + loading_s)
+    return used_s <= num_gpus * horizon_s and _fits_late(demands, num_gpus, horizon_s)
 
 
-def _wants_another(state: State, engine: EngineView, count: int) -> bool:
-    """Whether a further copy pays: there is a batch for it, and what is left takes longer than loading it."""
-    known = [replica.capacity for replica in _ready(state, engine.key)]
-    if not known or not engine.ready or count >= engine.max_replicas:
-        return False
-    num_batches = min(len(engine.ready), sum(engine.ready) // max(known))
-    return num_batches > count - len(known) and engine.expected_s - engine.load_s > count * engine.load_s
+def _fits_late(demands: Sequence[Demand], num_gpus: float, horizon_s: float) -> bool:
+    """Whether what cannot begin before some second fits into the time from then on, loads left aside."""
+    late: dict[float, float] = {}
+    for demand in demands:
+        before_s = 0.0
+        for head_s, work_s in demand.work:
+            late[head_s] = late.get(head_s, 0.0) + demand.gpus * (work_s - before_s)
+            before_s = work_s
+    used_s = 0.0
+    for head_s in sorted(late, reverse=True):
+        used_s += late[head_s]
+        if used_s > num_gpus * (horizon_s - head_s):
+            return False
+    return True
 
 
-def _ready(state: State, engine: str) -> list[ReplicaView]:
-    return [replica for replica in state.replicas if replica.engine == engine and replica.phase is Phase.READY]
+def _fits_at_once(demands: Sequence[Demand], num_gpus: float, horizon_s: float) -> bool:
+    return sum(demand.gpus * (demand.count + demand.num_new(horizon_s)) for demand in demands) <= num_gpus

@@ -1,17 +1,10 @@
-"""What the policy sees: engines with their backlog, replicas, and free resources. Values only."""
+"""What the scheduler knows: nodes, what a replica needs, and what an engine is expected to do. Values only."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-
-
-class Phase(StrEnum):
-    """Where a replica is in its life."""
-
-    STARTING = "starting"
-    READY = "ready"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,53 +29,70 @@ NOTHING = Resources(0, 0)
 
 
 @dataclass(frozen=True, slots=True)
-class EngineView:
-    """One engine's backlog.
+class Node:
+    """One machine of the cluster.
 
     Attributes:
-        ready: slices that can be asked now, in the order in which they are handed out; rows of each.
-        blocked_rows: rows that wait for another step.
-        need: what one replica reserves.
-        load_s: seconds that a replica takes to load.
-        expected_s: seconds that the whole backlog would take one replica, its load included.
-        max_replicas: copies that may run at the same time.
+        id: the cluster's own name of it (Ray: the node id in hexadecimal).
+        name: its name for people (host name or address).
+        total: what it has for replicas.
+        gpu_memory_gb: GB of each of its GPUs; 0 where that is not known.
+    """
+
+    id: str
+    name: str
+    total: Resources
+    gpu_memory_gb: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What one replica reserves.
+
+    Attributes:
+        bundles: what it needs at a time on one node: one bundle, or one per pipeline stage. The bundles of a replica
+            may lie on different nodes. None: it computes nothing here and is placed anywhere (endpoints, recordings).
+        gpu_memory_gb: GB that each of its GPUs must have at least; 0 where that is not known.
+    """
+
+    bundles: tuple[Resources, ...] = ()
+    gpu_memory_gb: float = 0.0
+
+    @property
+    def gpus(self) -> float:
+        """GPUs of one replica."""
+        return sum(bundle.gpus for bundle in self.bundles)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineProfile:
+    """What is expected of an engine before it has run; what a run measures replaces the numbers.
+
+    Attributes:
+        key: of the plan's engine.
+        need: of one replica.
+        load_s: seconds from start to the first request.
+        tokens_per_s: generated tokens per second of one full replica.
+        capacity: rows that one replica works on at once.
+        max_replicas: copies at the same time; None: as many as pay.
+        tokens_per_row: step id -> generated tokens of one reply.
+        alone_tokens_per_s: generated tokens per second of a row that is alone; None: not known.
     """
 
     key: str
-    ready: tuple[int, ...]
-    blocked_rows: int
-    need: Resources
+    need: Need
     load_s: float
-    expected_s: float
-    max_replicas: int
-
-
-@dataclass(frozen=True, slots=True)
-class ReplicaView:
-    """One replica.
-
-    Attributes:
-        capacity: rows that it works on at once; 0 until it is ready.
-        in_flight: rows of the tasks that it has.
-    """
-
-    id: int
-    engine: str
-    phase: Phase
+    tokens_per_s: float
     capacity: int
-    in_flight: int
+    max_replicas: int | None
+    tokens_per_row: Mapping[str, float]
+    alone_tokens_per_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class State:
-    """Everything a decision rests on.
+class Phase(StrEnum):
+    """Where a replica is in its life."""
 
-    Attributes:
-        free: what can be reserved now.
-        leaving: what replicas that are being stopped still hold.
-    """
-
-    engines: Mapping[str, EngineView]
-    replicas: tuple[ReplicaView, ...]
-    free: Resources
-    leaving: Resources
+    STARTING = "starting"
+    READY = "ready"
+    DRAINING = "draining"  # finishes what it has, is given no more, and is stopped then
+    LEAVING = "leaving"  # stopped or lost; what it holds is not free yet

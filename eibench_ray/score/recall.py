@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from eibench_ray.errors import ScoreError
 from eibench_ray.records import Sample, Verdict, VerdictStatus
+from eibench_ray.score.interval import bootstrap_interval, look_up
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 MISSING = "missing"  # the status of a sample that no verdict was handed in for
 _STATUSES = (*(status.value for status in VerdictStatus), MISSING)
 _UNREADABLE = (VerdictStatus.UNPARSED, VerdictStatus.OUT_OF_RANGE, VerdictStatus.WRONG_TOTAL)
-_RESAMPLED_AT_ONCE = 4_000_000  # clusters times resamples: 32 MB of indices, however large the dataset is
+_NO_RECALL = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +70,13 @@ class CellScore:
 
 
 def score_cell(
-    samples: Sequence[Sample], verdicts: Mapping[str, Verdict], *, confidence: float, resamples: int, seed: int
+    rows: Iterable[tuple[Sample, Verdict | None]], *, confidence: float, resamples: int, seed: int
 ) -> CellScore:
     """The scores of one cell; equal for equal arguments.
 
     Args:
-        samples: all samples of the cell.
-        verdicts: by sample id; a sample without one counts as missing.
+        rows: all samples of the cell with their verdicts, None where there is none; passed over once, and a sample
+            leaves 12 bytes behind, a picture its digest.
         confidence: of the intervals, e.g. 0.95.
         resamples: bootstrap resamples.
         seed: of the resampling.
@@ -82,83 +84,109 @@ def score_cell(
     Raises:
         ScoreError: there is no sample.
     """
-    if not samples:
+    import numpy as np
+
+    columns = _Columns()
+    for sample, verdict in rows:
+        columns.add(sample, verdict)
+    if not columns.emotions:
         raise ScoreError("a cell without samples has no recall: check the dataset and dataset.limit")
-    by_emotion: dict[str, list[Sample]] = defaultdict(list)
-    for sample in samples:
-        by_emotion[sample.emotion].append(sample)
+    codes, clusters, emotions = (np.frombuffer(column, column.typecode) for column in columns.arrays())
+    values = list(columns.values)
 
-    def score(group: Sequence[Sample]) -> Recall:
-        return _score_group(group, verdicts, confidence, resamples, seed)
+    def score(codes: NDArray[np.int32], clusters: NDArray[np.int32]) -> Recall:
+        return _score_group(codes, clusters, values, confidence, resamples, seed)
 
-    statuses = Counter(
-        verdicts[sample.sample_id].status.value if sample.sample_id in verdicts else MISSING for sample in samples
-    )
+    by_emotion = {
+        emotion: score(codes[emotions == code], clusters[emotions == code])
+        for emotion, code in sorted(columns.emotions.items())
+    }
     return CellScore(
-        overall=score(samples),
-        by_emotion={emotion: score(by_emotion[emotion]) for emotion in sorted(by_emotion)},
-        statuses={status: statuses[status] for status in _STATUSES if statuses[status]},
+        overall=score(codes, clusters),
+        by_emotion=by_emotion,
+        statuses={status: columns.statuses[status] for status in _STATUSES if columns.statuses[status]},
         confidence=confidence,
     )
 
 
+class _Columns:
+    """What scoring keeps of a cell's samples: per sample the codes of its recall, its cluster and its emotion.
+
+    Attributes:
+        values, emotions: recall and emotion -> code, in the order of the codes.
+        statuses: samples per verdict status.
+    """
+
+    def __init__(self) -> None:
+        self.values: dict[float, int] = {}
+        self.emotions: dict[str, int] = {}
+        self.statuses: Counter[str] = Counter()
+        self._clusters: dict[str, int] = {}
+        self._num_clusters = 0
+        self._code_of = array("i")
+        self._cluster_of = array("i")
+        self._emotion_of = array("i")
+
+    def add(self, sample: Sample, verdict: Verdict | None) -> None:
+        self.statuses[MISSING if verdict is None else verdict.status.value] += 1
+        recall = None if verdict is None else verdict.recall
+        self._code_of.append(_NO_RECALL if recall is None else self.values.setdefault(recall, len(self.values)))
+        self._cluster_of.append(self._cluster(sample))
+        self._emotion_of.append(self.emotions.setdefault(sample.emotion, len(self.emotions)))
+
+    def arrays(self) -> tuple[array[int], array[int], array[int]]:
+        """Codes of recall (-1 for none), cluster, emotion."""
+        return self._code_of, self._cluster_of, self._emotion_of
+
+    def _cluster(self, sample: Sample) -> int:
+        """What a sample is resampled with: its picture by content, else by path; a sample without one stands alone."""
+        new = self._num_clusters
+        if sample.image_digest is not None:
+            new = self._clusters.setdefault(f"digest {sample.image_digest}", new)
+        elif sample.image_path is not None:
+            new = self._clusters.setdefault(f"path {sample.image_path}", new)
+        self._num_clusters += new == self._num_clusters
+        return new
+
+
 def _score_group(
-    samples: Sequence[Sample], verdicts: Mapping[str, Verdict], confidence: float, resamples: int, seed: int
+    codes: NDArray[np.int32],
+    clusters: NDArray[np.int32],
+    values: Sequence[float],
+    confidence: float,
+    resamples: int,
+    seed: int,
 ) -> Recall:
-    clusters: dict[tuple[str, str], list[float]] = defaultdict(list)
-    for sample in samples:
-        verdict = verdicts.get(sample.sample_id)
-        if verdict is not None and verdict.recall is not None:
-            clusters[_cluster(sample)].append(verdict.recall)
-    values = [value for cluster in clusters.values() for value in cluster]
-    missing = len(samples) - len(values)
-    mean = sum(values) / len(values) if values else None
+    """Recall over a group of samples, in their order."""
+    num_samples = len(codes)
+    is_scored = codes != _NO_RECALL
+    if not is_scored.all():
+        codes, clusters = codes[is_scored], clusters[is_scored]
+    codes, sizes = _by_cluster(codes, clusters)
+    total = sum(look_up(codes, values))
+    missing = num_samples - len(codes)
+    mean = total / len(codes) if len(codes) else None
     low, high = mean, mean
-    if mean is not None and len(clusters) > 1 and len(set(values)) > 1:
-        low, high = _interval(list(clusters.values()), confidence, resamples, seed)
+    if mean is not None and len(sizes) > 1 and (codes != codes[0]).any():
+        low, high = bootstrap_interval(codes, sizes, values, confidence, resamples, seed)
     return Recall(
-        n=len(samples),
-        num_scored=len(values),
+        n=num_samples,
+        num_scored=len(codes),
         recall=mean,
         ci_low=low,
         ci_high=high,
-        bound_low=sum(values) / len(samples),
-        bound_high=(sum(values) + missing) / len(samples),
+        bound_low=total / num_samples,
+        bound_high=(total + missing) / num_samples,
     )
 
 
-def _cluster(sample: Sample) -> tuple[str, str]:
-    """What a sample is resampled with: its picture by content, else by path; a sample without one stands alone."""
-    if sample.image_digest is not None:
-        return "digest", sample.image_digest
-    if sample.image_path is not None:
-        return "path", sample.image_path
-    return "sample", sample.sample_id
-
-
-def _interval(clusters: Sequence[Sequence[float]], confidence: float, resamples: int, seed: int) -> tuple[float, float]:
-    """Percentile interval of the mean over all values, whole clusters resampled.
-
-    Percentile, not BCa: both cover alike here (the simulation in the tests), and only the percentile interval exists
-    for every input and stays within the values' range.
-    """
+def _by_cluster(codes: NDArray[np.int32], clusters: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """The codes with those of a cluster side by side, and the size of each cluster; clusters in order of appearance."""
     import numpy as np
-    from scipy.stats import bootstrap
 
-    def ratio(sums: NDArray[np.float64], counts: NDArray[np.float64], axis: int = -1) -> Any:
-        return sums.sum(axis=axis) / counts.sum(axis=axis)
-
-    sums = np.array([sum(values) for values in clusters])
-    counts = np.array([float(len(values)) for values in clusters])
-    interval = bootstrap(
-        (sums, counts),
-        ratio,
-        paired=True,
-        vectorized=True,
-        method="percentile",
-        confidence_level=confidence,
-        n_resamples=resamples,
-        batch=max(1, min(resamples, _RESAMPLED_AT_ONCE // len(clusters))),
-        rng=np.random.default_rng(seed),
-    ).confidence_interval
-    return float(interval.low), float(interval.high)
+    if (clusters[1:] > clusters[:-1]).all():  # every sample stands alone
+        return codes, np.broadcast_to(np.int64(1), len(codes))
+    _, first, cluster = np.unique(clusters, return_index=True, return_inverse=True)
+    position = np.empty_like(first)
+    position[first.argsort()] = np.arange(len(first))
+    return codes[position[cluster].argsort(kind="stable")], np.bincount(position[cluster])

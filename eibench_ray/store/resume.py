@@ -94,12 +94,11 @@ def _done_rows(
     if not states:
         return
     inputs = [store.read_states(source, slice_.start, slice_.stop) for source in step.inputs.values()]
-    for row in range(slice_.start, slice_.stop):
-        sample_id = index.sample_ids[row]
+    for row, (sample_id, row_digest) in enumerate(index.rows(slice_.start, slice_.stop), start=slice_.start):
         state = states.get(sample_id)
         sources = [source.get(sample_id) for source in inputs]
         if state is None or not state.is_final or not all(is_done[source][row] for source in step.inputs.values()):
             continue
         outputs = [source.output_digest for source in sources if source is not None]
-        if len(outputs) == len(inputs) and state.input_digest == digest_input(index.row_digests[row], outputs):
+        if len(outputs) == len(inputs) and state.input_digest == digest_input(row_digest, outputs):
             yield row, state

@@ -104,8 +104,8 @@ class Store:
         """
         if len({row.sample_id for row in rows}) != len(rows):
             raise StoreError(f"slice {index} of step {step_id} has two rows for one sample: nothing was written")
-        columns: dict[str, list[Any]] = {name: [getattr(row, name) for row in rows] for name in SCHEMA.names}
-        table = pa.Table.from_pydict(columns, schema=SCHEMA)
+        columns = [pa.array([getattr(row, field.name) for row in rows], field.type) for field in SCHEMA]
+        table = pa.Table.from_arrays(columns, schema=SCHEMA)
         with replacing(self.paths.slice(step_id, index)) as temporary:
             # Without checksums a flipped bit in a compressed page comes back as another answer, and nobody notices.
             pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
@@ -113,14 +113,16 @@ class Store:
     def read_slice(self, step_id: str, index: int) -> dict[str, Completion]:
         """The committed rows of a slice by sample id; empty where none was committed."""
         table = self._read(step_id, index, list(_FIELDS))
-        rows = table.to_pylist() if table is not None else []
-        return {row["sample_id"]: Completion(**row) for row in rows}
+        if table is None:
+            return {}
+        columns = [table[name].to_pylist() for name in _FIELDS]
+        return dict(zip(columns[0], map(Completion, *columns), strict=True))
 
     def read_rows(self, step_id: str, start: int, stop: int) -> dict[str, Completion]:
         """The committed rows of the slices that a range of dataset rows touches, by sample id."""
         found: dict[str, Completion] = {}
         for index in self.slices_of(step_id, start, stop):
-            _keep_newest(found, self.read_slice(step_id, index))
+            found = _newest(found, self.read_slice(step_id, index))
         return found
 
     def read_states(self, step_id: str, start: int, stop: int) -> dict[str, RowState]:
@@ -129,8 +131,13 @@ class Store:
         for index in self.slices_of(step_id, start, stop):
             table = self._read(step_id, index, _STATE_COLUMNS)
             if table is not None:
-                _keep_newest(found, dict(_states(table)))
+                found = _newest(found, dict(_states(table)))
         return found
+
+    def read_failed(self, step_id: str, index: int) -> frozenset[str]:
+        """The samples whose row in a committed slice is an error."""
+        table = self._read(step_id, index, ["sample_id", "error_kind"])
+        return frozenset(table.filter(table["error_kind"].is_valid())["sample_id"].to_pylist() if table else ())
 
     def slices_of(self, step_id: str, start: int, stop: int) -> Iterable[int]:
         """The slices of a step that a range of dataset rows touches."""
@@ -140,7 +147,8 @@ class Store:
     def _read(self, step_id: str, index: int, columns: list[str]) -> pa.Table | None:
         path = self.paths.slice(step_id, index)
         try:
-            return pq.read_table(path, columns=columns, partitioning=None, page_checksum_verification=True)
+            with pq.ParquetFile(path, page_checksum_verification=True) as file:
+                return file.read(columns, use_threads=False)
         except FileNotFoundError:
             return None
         except (OSError, pa.ArrowException) as error:
@@ -155,7 +163,11 @@ def _states(table: pa.Table) -> Iterable[tuple[str, RowState]]:
         yield sample_id, RowState(input_digest, output_digest, error_kind, is_final, finished_at)
 
 
-def _keep_newest(found: dict[str, _Row], more: Mapping[str, _Row]) -> None:
+def _newest(found: dict[str, _Row], more: dict[str, _Row]) -> dict[str, _Row]:
+    """The rows of both, the newer one of a sample that is in both."""
+    if not found:
+        return more
     for sample_id, row in more.items():
         if sample_id not in found or row.finished_at >= found[sample_id].finished_at:
             found[sample_id] = row
+    return found

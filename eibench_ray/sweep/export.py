@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,8 @@ from eibench_ray.store.files import replacing
 if TYPE_CHECKING:
     from eibench_ray.plan.graph import Cell
     from eibench_ray.sweep.results import JoinedRow
+
+GROUP_ROWS = 16_384
 
 SCHEMA = pa.schema(
     [
@@ -65,20 +69,23 @@ def export_run(folder: Path, out: Path) -> dict[str, Any]:
     results = Results(manifest.plan, store)
     num_rows = 0
     for cell in manifest.plan.cells:
-        rows = results.join(cell)
-        num_rows += len(rows)
-        _write_parquet(cell, rows, out / "rows")
-        _write_jsonl(cell, rows, out / "eibench", is_complex=_has_repeated_pictures(rows))
+        num_cell_rows = manifest.plan.datasets[cell.dataset].num_rows
+        num_rows += num_cell_rows
+        _write_parquet(cell, results.join(cell), out / "rows")
+        is_complex = results.dataset(cell.dataset).has_repeated_pictures(num_cell_rows)
+        _write_jsonl(cell, results.join(cell), out / "eibench", is_complex=is_complex)
     return {"cells": len(manifest.plan.cells), "rows": num_rows}
 
 
-def _write_parquet(cell: Cell, rows: list[JoinedRow], out: Path) -> None:
+def _write_parquet(cell: Cell, rows: Iterator[JoinedRow], out: Path) -> None:
     parts = {"model": cell.model, "setting": cell.setting, "dataset": cell.dataset, "judge": cell.judge}
     folder = out.joinpath(*(f"{name}={_quote(value)}" for name, value in parts.items()))
-    with replacing(folder / "rows.parquet") as temporary:
-        pq.write_table(
-            pa.Table.from_pylist([_flatten(row) for row in rows], schema=SCHEMA), temporary, compression="zstd"
-        )
+    with (
+        replacing(folder / "rows.parquet") as temporary,
+        pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer,
+    ):
+        while group := [_flatten(row) for row in islice(rows, GROUP_ROWS)]:
+            writer.write_table(pa.Table.from_pylist(group, schema=SCHEMA))
 
 
 def _flatten(row: JoinedRow) -> dict[str, Any]:
@@ -104,27 +111,25 @@ def _flatten(row: JoinedRow) -> dict[str, Any]:
     return flat
 
 
-def _write_jsonl(cell: Cell, rows: list[JoinedRow], out: Path, *, is_complex: bool) -> None:
+def _write_jsonl(cell: Cell, rows: Iterable[JoinedRow], out: Path, *, is_complex: bool) -> None:
     """EIBench's own files: `{path: answer}` and `{path: reply}` per line, in the dataset's order.
 
     Its scripts for the complex subset pair lines with annotations by position: every row has its line there, an
     empty one where there is no text. For the basic subset they pair by path: rows without a text are left out.
     """
     stem = _quote(cell.name.replace("/", "."))
-    for name in ("answer", "reply"):
-        completions = [(row.sample.image_path or row.sample.sample_id, getattr(row, name)) for row in rows]
-        lines = [
-            json.dumps({path: (completion.text or "") if completion else ""}, ensure_ascii=False)
-            for path, completion in completions
-            if is_complex or (completion is not None and completion.text is not None)
-        ]
-        with replacing(out / f"{stem}.{'answers' if name == 'answer' else 'judgements'}.jsonl") as temporary:
-            temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-
-
-def _has_repeated_pictures(rows: list[JoinedRow]) -> bool:
-    paths = [row.sample.image_path for row in rows if row.sample.image_path]
-    return len(set(paths)) < len(paths)
+    with (
+        replacing(out / f"{stem}.answers.jsonl") as answers_path,
+        replacing(out / f"{stem}.judgements.jsonl") as judgements_path,
+        answers_path.open("w", encoding="utf-8") as answers,
+        judgements_path.open("w", encoding="utf-8") as judgements,
+    ):
+        for row in rows:
+            path = row.sample.image_path or row.sample.sample_id
+            for completion, file in ((row.answer, answers), (row.reply, judgements)):
+                text = completion.text if completion else None
+                if is_complex or text is not None:
+                    file.write(json.dumps({path: text or ""}, ensure_ascii=False) + "\n")
 
 
 def _quote(value: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from eibench_ray.config.schema import RunConfig
 from eibench_ray.data.dataset import DatasetIndex, open_dataset
@@ -49,12 +50,15 @@ class PlannedSweep:
         return [key for key in self.plan.engines if key in busy]
 
 
-def plan_sweep(configs: Sequence[RunConfig], *, must_exist: bool) -> PlannedSweep:
+def plan_sweep(
+    configs: Sequence[RunConfig], *, must_exist: bool, device: Literal["cpu", "cuda"] | None = None
+) -> PlannedSweep:
     """The plan of all cells and how far it is.
 
     Args:
         configs: one per cell.
         must_exist: whether datasets must be prepared; a dry run plans from what the configuration expects.
+        device: where vLLM engines would run; None: where the configuration says, or what is installed here.
 
     Raises:
         PlanError: the cells contradict each other.
@@ -66,13 +70,16 @@ def plan_sweep(configs: Sequence[RunConfig], *, must_exist: bool) -> PlannedSwee
             raise PlanError(f"{section} differs between the cells of one sweep: set it once, outside of what is swept")
     chosen = {other.dataset.name: other.dataset for other in configs}
     facts = {name: read_dataset_facts(dataset, must_exist=must_exist) for name, dataset in chosen.items()}
-    installed = vllm_version()
-    device = config.cluster.device
-    if device == "auto":
-        device = installed[1] if installed else "cuda"
-    plan = build_plan(configs, facts, engine_identity, device)
+    plan = build_plan(configs, facts, engine_identity, device or _device(config))
     store = Store(Path(config.store.root).absolute())
     return PlannedSweep(config, plan, store, find_work(plan, open_indexes(plan), store, config.store.slice_rows))
+
+
+def _device(config: RunConfig) -> Literal["cpu", "cuda"]:
+    if config.cluster.device != "auto":
+        return config.cluster.device
+    installed = vllm_version()
+    return installed[1] if installed else "cuda"
 
 
 def open_indexes(plan: Plan) -> dict[str, DatasetIndex]:

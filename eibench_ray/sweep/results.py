@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from eibench_ray.config.schema import ScoreConfig
-from eibench_ray.data.dataset import Dataset, DatasetIndex, open_dataset
+from eibench_ray.data.dataset import Dataset, open_dataset
 from eibench_ray.plan.digests import digest_input
 from eibench_ray.plan.graph import Cell, Plan
 from eibench_ray.records import Completion, Sample, Verdict
@@ -15,6 +15,8 @@ from eibench_ray.score.recall import score_cell
 from eibench_ray.score.verdicts import read_verdict
 from eibench_ray.store.slices import Store
 from eibench_ray.sweep.record import RunManifest
+
+RANGE_ROWS = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,31 +30,41 @@ class JoinedRow:
 
 
 class Results:
-    """Reads cells from a store; the samples of a dataset are read once."""
+    """Reads cells from a store, a range of rows after the other: a cell of any size takes the memory of one range."""
 
     def __init__(self, plan: Plan, store: Store) -> None:
         self._plan = plan
         self._store = store
-        self._opened: dict[str, tuple[Dataset, DatasetIndex, list[Sample]]] = {}
+        self._datasets: dict[str, Dataset] = {}
 
     def dataset(self, name: str) -> Dataset:
         """A dataset of the plan."""
-        return self._open(name)[0]
+        if name not in self._datasets:
+            self._datasets[name] = open_dataset(self._plan.datasets[name].path)
+        return self._datasets[name]
 
-    def join(self, cell: Cell) -> list[JoinedRow]:
+    def join(self, cell: Cell) -> Iterator[JoinedRow]:
         """The cell's rows in the dataset's order."""
-        samples = self._open(cell.dataset)[2]
-        return list(_join(cell, samples, self._current_rows(cell.answer), self._current_rows(cell.verdict)))
+        dataset, spec = self.dataset(cell.dataset), self._plan.datasets[cell.dataset]
+        # As long as the longest slice: a shorter range would read that slice again and again.
+        size = max(RANGE_ROWS, *(self._store.slice_rows(step) or 0 for step in cell.steps))
+        for start in range(0, spec.num_rows, size):
+            stop = min(start + size, spec.num_rows)
+            samples, current = dataset.samples(start, stop), self._current_rows(cell, start, stop)
+            yield from _join(cell, samples, current[cell.answer], current[cell.verdict])
 
-    def score(self, cell: Cell, rows: list[JoinedRow], config: ScoreConfig) -> LeaderboardRow:
+    def score(self, cell: Cell, config: ScoreConfig) -> LeaderboardRow:
         """The cell's line in the leaderboard."""
-        verdicts = {row.sample.sample_id: row.verdict for row in rows if row.verdict is not None}
-        score = score_cell(
-            [row.sample for row in rows], verdicts, confidence=config.confidence, resamples=config.resamples, seed=0
-        )
-        errors = sum(
-            done is not None and done.error_kind is not None for row in rows for done in (row.answer, row.reply)
-        )
+        num_errors = 0
+
+        def judged() -> Iterator[tuple[Sample, Verdict | None]]:
+            nonlocal num_errors
+            for row in self.join(cell):
+                num_errors += row.answer is not None and row.answer.error_kind is not None
+                num_errors += row.reply is not None and row.reply.error_kind is not None
+                yield row.sample, row.verdict
+
+        score = score_cell(judged(), confidence=config.confidence, resamples=config.resamples, seed=0)
         return LeaderboardRow(
             model=cell.model,
             setting=cell.setting,
@@ -61,34 +73,29 @@ class Results:
             sees_image=cell.sees_image,
             self_judged=cell.self_judged,
             score=score,
-            errors=errors,
+            errors=num_errors,
         )
 
-    def _current_rows(self, step_id: str) -> dict[str, Completion]:
-        """The committed rows of a step that were made from what the dataset and the earlier steps say now."""
-        step = self._plan.steps[step_id]
-        _, index, samples = self._open(step.dataset)
-        sources = [self._current_rows(source) for source in step.inputs.values()]
-        committed = self._store.read_rows(step_id, 0, len(samples))
-        current = {}
-        for sample_id, row_digest in zip(index.sample_ids, index.row_digests, strict=True):
-            row = committed.get(sample_id)
-            if row is None or any(sample_id not in source for source in sources):
-                continue
-            if row.input_digest == digest_input(row_digest, [source[sample_id].output_digest for source in sources]):
-                current[sample_id] = row
+    def _current_rows(self, cell: Cell, start: int, stop: int) -> dict[str, dict[str, Completion]]:
+        """By step and sample id, the rows made from what the dataset and the earlier steps say now."""
+        index = list(self.dataset(cell.dataset).index().rows(start, stop))
+        current: dict[str, dict[str, Completion]] = {}
+        for step_id in cell.steps:  # inputs come first
+            sources = [current[source] for source in self._plan.steps[step_id].inputs.values()]
+            committed = self._store.read_rows(step_id, start, stop)
+            rows = current[step_id] = {}
+            for sample_id, row_digest in index:
+                row = committed.get(sample_id)
+                if row is None or any(sample_id not in source for source in sources):
+                    continue
+                outputs = [source[sample_id].output_digest for source in sources]
+                if row.input_digest == digest_input(row_digest, outputs):
+                    rows[sample_id] = row
         return current
-
-    def _open(self, name: str) -> tuple[Dataset, DatasetIndex, list[Sample]]:
-        if name not in self._opened:
-            spec = self._plan.datasets[name]
-            dataset = open_dataset(spec.path)
-            self._opened[name] = (dataset, dataset.index(spec.limit), dataset.samples(0, spec.num_rows))
-        return self._opened[name]
 
 
 def _join(
-    cell: Cell, samples: list[Sample], answers: dict[str, Completion], replies: dict[str, Completion]
+    cell: Cell, samples: list[Sample], answers: Mapping[str, Completion], replies: Mapping[str, Completion]
 ) -> Iterator[JoinedRow]:
     for sample in samples:
         answer, reply = answers.get(sample.sample_id), replies.get(sample.sample_id)
@@ -106,4 +113,4 @@ def score_run(
         **manifest.score.model_dump() | {name: value for name, value in chosen.items() if value is not None}
     )
     results = Results(manifest.plan, store)
-    return [results.score(cell, results.join(cell), config) for cell in manifest.plan.cells]
+    return [results.score(cell, config) for cell in manifest.plan.cells]

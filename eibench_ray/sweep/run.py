@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -20,12 +20,18 @@ from eibench_ray.cluster.progress import ProgressDisplay
 from eibench_ray.errors import EibenchError
 from eibench_ray.report.leaderboard import LeaderboardRow, to_json_rows, write_leaderboard
 from eibench_ray.report.tracking import Tracker, open_tracker
+from eibench_ray.score.recall import MISSING
 from eibench_ray.store.files import check_writable
+from eibench_ray.store.resume import cut
 from eibench_ray.sweep.listeners import Listeners, StatusWriter, TrackingListener
-from eibench_ray.sweep.planning import PlannedSweep
+from eibench_ray.sweep.planning import PlannedSweep, open_indexes
 from eibench_ray.sweep.record import LEDGER_FILE, RunManifest, RunStatus, new_manifest, new_status, write_manifest
 from eibench_ray.sweep.results import Results
 from eibench_ray.sweep.tracked import track_cell
+
+if TYPE_CHECKING:
+    from eibench_ray.cluster.driver import Driver
+    from eibench_ray.cluster.outcome import Outcome
 
 log = logging.getLogger(__name__)
 
@@ -119,12 +125,11 @@ def _ask(
     ledger = Ledger(folder / LEDGER_FILE)
     display = ProgressDisplay(sweep.plan, sweep.work, console)
     listeners = Listeners([display, StatusWriter(status, folder), TrackingListener(sweep.plan, tracker)])
-    with contextlib.closing(ledger), ray_session(sweep.config.cluster) as total:
+    with contextlib.closing(ledger), _as_interrupt(), ray_session(sweep.config.cluster):
         driver = Driver(
             sweep.plan,
             sweep.work,
             sweep.config.cluster,
-            total,
             str(sweep.store.paths.root),
             manifest.id,
             ledger,
@@ -136,8 +141,17 @@ def _ask(
     return _Done(outcome.num_new, outcome.num_loads, outcome.was_interrupted)
 
 
-async def _drive(driver: Any) -> Any:
-    """Runs the driver; the first Ctrl-C or SIGTERM asks it to stop, a second one ends it at once."""
+@contextlib.contextmanager
+def _as_interrupt() -> Iterator[None]:
+    """Ends like Ctrl-C where the driver was told twice to stop."""
+    try:
+        yield
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
+
+
+async def _drive(driver: Driver) -> Outcome:
+    """Runs the driver; the first Ctrl-C or SIGTERM asks it to stop, a second one kills what runs."""
     loop = asyncio.get_running_loop()
     task = asyncio.ensure_future(driver.run())
     asked = 0
@@ -165,11 +179,10 @@ def _score(sweep: PlannedSweep, done: _Done, tracker: Tracker) -> list[Leaderboa
     results = Results(sweep.plan, sweep.store)
     rows = []
     for cell in sweep.plan.cells:
-        joined = results.join(cell)
-        row = results.score(cell, joined, sweep.config.score)
+        row = results.score(cell, sweep.config.score)
         rows.append(row)
-        if not done.was_interrupted and all(line.verdict is not None for line in joined):
-            track_cell(sweep, cell, row, joined, results, tracker)
+        if not done.was_interrupted and MISSING not in row.score.statuses:
+            track_cell(sweep, cell, row, results, tracker)
     return rows
 
 
@@ -195,9 +208,12 @@ def _summarise(
 
 def _count_errors(sweep: PlannedSweep) -> int:
     """Error rows of all steps, as they stand in the store now."""
+    indexes = open_indexes(sweep.plan)
     num_errors = 0
     for step in sweep.plan.steps.values():
         num_rows = sweep.plan.datasets[step.dataset].num_rows
-        states = sweep.store.read_states(step.id, 0, num_rows)
-        num_errors += sum(state.error_kind is not None for state in states.values())
+        for slice_ in cut(step.id, num_rows, sweep.store.slice_rows(step.id) or num_rows):
+            if failed := sweep.store.read_failed(step.id, slice_.index):
+                rows = indexes[step.dataset].rows(slice_.start, slice_.stop)
+                num_errors += sum(sample_id in failed for sample_id, _ in rows)
     return num_errors

@@ -1,16 +1,21 @@
-"""How far a run is: its record, the store's count of rows, and what its ledger says of loads."""
+"""How far a run is: its record, the store's count of rows, and what its ledger says of loads and of GPU time."""
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from eibench_ray.plan.graph import Plan
+from eibench_ray.schedule.accounting import account
+from eibench_ray.schedule.meter import UNHELD, Kind
+from eibench_ray.schedule.usage import Usage, step_roles
 from eibench_ray.store.resume import find_work
+from eibench_ray.sweep.ledger import describe_usage, read_ledger
 from eibench_ray.sweep.planning import open_indexes
 from eibench_ray.sweep.record import LEDGER_FILE, RunStatus, read_run
 
@@ -27,18 +32,21 @@ def read_status(folder: Path) -> dict[str, Any]:
     manifest, status, store = read_run(folder)
     plan = manifest.plan
     work = find_work(plan, open_indexes(plan), store, manifest.store.slice_rows)
-    events = list(_read_ledger(folder / LEDGER_FILE))
+    state = _state(status, os.uname().nodename)
+    loads: list[Mapping[str, Any]] = []
+    events = _note_loads(read_ledger(folder / LEDGER_FILE), loads)
+    usage = account(events, step_roles(plan), until=time.time() if state == "running" else None)
     return {
         "run_dir": str(folder.absolute()),
         "store": status.store,
         "id": status.id,
         "sweep": plan.sweep,
-        "state": _state(status, os.uname().nodename),
+        "state": state,
         "failures": status.failures,
         "requests": plan.num_requests,
         "requests_done": sum(left.num_done for left in work.values()),
         "errors": sum(left.num_errors for left in work.values()),
-        "loads": sum(event["event"] == "replica_ready" and plan.engines[event["engine"]].is_load for event in events),
+        "loads": sum(plan.engines[event["engine"]].is_load for event in loads),
         "tokens": status.tokens,
         "engines": [
             {
@@ -47,8 +55,7 @@ def read_status(folder: Path) -> dict[str, Any]:
                 "node": event["node"],
                 "fingerprint": event["fingerprint"],
             }
-            for event in events
-            if event["event"] == "replica_ready"
+            for event in loads
         ],
         "steps": [
             {
@@ -73,7 +80,13 @@ def read_status(folder: Path) -> dict[str, Any]:
             }
             for cell in plan.cells
         ],
+        "gpu_time": describe_usage(usage, plan),
     }
+
+
+def read_usage(folder: Path, plan: Plan) -> Usage:
+    """Where the GPU time of a run went, as its ledger tells it so far."""
+    return account(read_ledger(folder / LEDGER_FILE), step_roles(plan))
 
 
 def render_status(facts: Mapping[str, Any]) -> Iterator[RenderableType]:
@@ -93,6 +106,7 @@ def render_status(facts: Mapping[str, Any]) -> Iterator[RenderableType]:
         names = (step["id"][:8], step["name"], step["model"], step["dataset"])
         table.add_row(*names, *(f"{step[name]:,}" for name in ("rows_done", "rows", "errors")))
     yield table
+    yield from render_usage(facts["gpu_time"], {engine["name"]: engine for engine in facts["gpu_time"]["engines"]})
     for engine in facts["engines"]:
         yield f"loaded {engine['name']} in {engine['load_s']:.1f} s on {engine['node']} ({engine['fingerprint']})"
     for model, reason in facts["failures"].items():
@@ -100,19 +114,46 @@ def render_status(facts: Mapping[str, Any]) -> Iterator[RenderableType]:
     yield f"Run: {facts['run_dir']}\nStore: {facts['store']}"
 
 
+def render_usage(gpu_time: Mapping[str, Any], parts: Mapping[str, Mapping[str, Any]]) -> Iterator[RenderableType]:
+    """Where the GPU time went: a row for all, one per named part, and why GPUs were free; nothing where none passed.
+
+    Args:
+        gpu_time: as `describe_usage` gives it.
+        parts: some of its engines or cells, by the name of their row.
+    """
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    if not (total := gpu_time["seconds"]):
+        return
+    kinds = [kind for kind in Kind if kind in gpu_time["kinds"] and kind not in UNHELD]
+    unit, unit_s = ("h", 3600) if total >= 3600 else ("s", 1)
+    table = Table(box=SIMPLE_HEAD)
+    table.add_column("where the time went", overflow="fold")
+    for name in (f"{gpu_time['unit']} {unit}", "share", *(kind.label for kind in kinds)):
+        table.add_column(name, justify="right")
+    everything = {kind: part["seconds"] for kind, part in gpu_time["kinds"].items()}
+    for name, part in ({"all": {"seconds": total, "kinds": everything}} | dict(parts)).items():
+        shares = [part["seconds"], *(part["kinds"].get(kind, 0.0) for kind in kinds)]
+        figures = [f"{part['seconds'] / unit_s:,.1f}", *(f"{share / total:.1%}" for share in shares)]
+        table.add_row(name, *figures)
+    yield table
+    if free := [
+        f"{part['share']:.1%} {Kind(kind).label}" for kind, part in gpu_time["kinds"].items() if kind in UNHELD
+    ]:
+        yield f"GPUs that no replica held: {', '.join(free)}"
+
+
+def _note_loads(events: Iterable[dict[str, Any]], loads: list[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The events; those of replicas that became ready are kept in `loads`."""
+    for event in events:
+        if event["event"] == "replica_ready":
+            loads.append(event)
+        yield event
+
+
 def _state(status: RunStatus, host: str) -> str:
     """The run's state; a run whose process is gone without a word was killed."""
     if status.state == "running" and status.host == host and not psutil.pid_exists(status.pid):
         return "killed"
     return status.state
-
-
-def _read_ledger(path: Path) -> Iterator[dict[str, Any]]:
-    """The ledger's events; a last line that a kill cut short is passed over."""
-    if not path.exists():
-        return
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            yield json.loads(line)
-        except json.JSONDecodeError:
-            continue

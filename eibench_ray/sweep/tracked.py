@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from itertools import islice
 
 from eibench_ray.plan.digests import digest
 from eibench_ray.plan.graph import Cell
@@ -11,14 +11,13 @@ from eibench_ray.report.tracking import SampleRow, Tracker
 from eibench_ray.store.files import read_json, write_json
 from eibench_ray.sweep.listeners import tracked_cell
 from eibench_ray.sweep.planning import PlannedSweep
-from eibench_ray.sweep.results import JoinedRow, Results
+from eibench_ray.sweep.results import Results
 
 
 def track_cell(
     sweep: PlannedSweep,
     cell: Cell,
     row: LeaderboardRow,
-    joined: Sequence[JoinedRow],
     results: Results,
     tracker: Tracker,
 ) -> None:
@@ -28,9 +27,9 @@ def track_cell(
     fingerprint = digest([scores, sweep.config.tracking.model_dump()])
     if marker.exists() and read_json(marker).get("fingerprint") == fingerprint:
         return
-    shown = joined[: sweep.config.tracking.num_samples]
+    shown = list(islice(results.join(cell), sweep.config.tracking.num_samples))
     wanted = [line.sample.sample_id for line in shown]
-    images = results.dataset(cell.dataset).images(0, len(joined), wanted)
+    images = results.dataset(cell.dataset).images(0, len(shown), wanted)
     samples = [
         SampleRow(
             sample_id=line.sample.sample_id,

@@ -25,7 +25,7 @@ def request(accept: AcceptRule | None = None) -> Request:
 
 def ask(engine: object, accept: AcceptRule | None = None, timeout_s: float = 30.0) -> Completion:
     asker = Asker(engine, "print", asyncio.Semaphore(2), timeout_s, "run", Tally())
-    return asyncio.run(asker.ask(request(accept), None))
+    return asyncio.run(asker.ask(request(accept), None, "i" * 16))
 
 
 def test_an_answer_becomes_a_row(scripted: type[Scripted]) -> None:
@@ -33,7 +33,7 @@ def test_an_answer_becomes_a_row(scripted: type[Scripted]) -> None:
     assert (row.sample_id, row.request_digest, row.text, row.finish_reason) == ("a", "d" * 32, "two words", "stop")
     assert (row.error_kind, row.error, row.attempt) == (None, None, 1)
     assert (row.prompt_tokens, row.completion_tokens) == (5, 2)
-    assert (row.engine, row.run_id) == ("print", "run")
+    assert (row.engine, row.run_id, row.input_digest) == ("print", "run", "i" * 16)
 
 
 @pytest.mark.parametrize("kind", [RowErrorKind.PROMPT, RowErrorKind.ENGINE, RowErrorKind.IMAGE])

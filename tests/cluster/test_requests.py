@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from eibench_ray.cluster.requests import build_request
+from eibench_ray.cluster.requests import Requests
 from eibench_ray.plan.graph import Prompt, Step
 from eibench_ray.records import AcceptRule, Sample, Sampling
 
@@ -26,7 +26,7 @@ RULE = AcceptRule("x", True, 2, "y")
 
 
 def test_a_prompt_reads_the_sample_and_the_answers_before_it() -> None:
-    request = build_request(STEP, SAMPLE, {"note": "A beach."})
+    request = Requests(STEP).build(SAMPLE, {"note": "A beach."})
     assert request.user == "A beach. why? 2"
     assert (request.system, request.image_digest, request.json_schema) == ("Be brief.", "i1", None)
     assert (request.image_path, request.question) == ("faces/a.png", "why?")
@@ -47,33 +47,33 @@ def test_a_prompt_reads_the_sample_and_the_answers_before_it() -> None:
     ],
 )
 def test_the_digest_changes_with_all_that_is_sent(other: dict[str, Any]) -> None:
-    digests = {build_request(step, SAMPLE, {"note": "n"}).digest for step in (STEP, replace(STEP, **other))}
+    digests = {Requests(step).build(SAMPLE, {"note": "n"}).digest for step in (STEP, replace(STEP, **other))}
     assert len(digests) == 2
 
 
 @pytest.mark.parametrize("other", [{"emotion": "sad"}, {"reference": "?"}, {"image_path": "b.png"}, {"source": "y"}])
 def test_the_digest_stays_where_nothing_else_is_sent(other: dict[str, Any]) -> None:
-    digests = {build_request(STEP, sample, {"note": "n"}).digest for sample in (SAMPLE, replace(SAMPLE, **other))}
+    digests = {Requests(STEP).build(sample, {"note": "n"}).digest for sample in (SAMPLE, replace(SAMPLE, **other))}
     assert len(digests) == 1
 
 
 def test_samples_have_seeds_of_their_own_that_follow_from_the_runs_seed() -> None:
     seeds = [
-        build_request(replace(STEP, seed=seed), replace(SAMPLE, sample_id=name), {"note": "n"}).seed
+        Requests(replace(STEP, seed=seed)).build(replace(SAMPLE, sample_id=name), {"note": "n"}).seed
         for seed in (0, 1)
         for name in ("a", "b")
     ]
     assert len(set(seeds)) == 4
     assert all(0 <= seed < 2**31 for seed in seeds)
-    assert seeds[0] == build_request(STEP, SAMPLE, {"note": "other"}).seed
+    assert seeds[0] == Requests(STEP).build(SAMPLE, {"note": "other"}).seed
 
 
 def test_a_strict_verdict_is_bound_by_the_samples_triggers() -> None:
-    schema = build_request(replace(STEP, strict_chars=80), SAMPLE, {"note": "n"}).json_schema
+    schema = Requests(replace(STEP, strict_chars=80)).build(SAMPLE, {"note": "n"}).json_schema
     assert schema is not None
     assert schema["properties"]["correct"]["maximum"] == 2
 
 
 def test_a_sample_without_a_picture_sends_none() -> None:
-    request = build_request(STEP, replace(SAMPLE, image_path=None, image_digest=None), {"note": "n"})
+    request = Requests(STEP).build(replace(SAMPLE, image_path=None, image_digest=None), {"note": "n"})
     assert request.image_digest is None

@@ -37,6 +37,10 @@ class Gated:
     async def start(self) -> EngineFacts:
         return EngineFacts("gated", 4)
 
+    def closed(self) -> list[asyncio.Event]:
+        """The gates that somebody waits for, in the order of their coming."""
+        return [gate for gate in self.gates.values() if not gate.is_set()]
+
     async def generate(self, request: Request, image: bytes | None) -> Reply:  # noqa: ARG002
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
@@ -236,3 +240,44 @@ def test_an_answer_that_vanished_meanwhile_is_named(sweeps: Sweeps) -> None:
     )
     with pytest.raises(StoreError, match=r"reads answer of sample 's000', which the store no longer has"):
         asyncio.run(task)
+
+
+@pytest.mark.parametrize(("num_slots", "most"), [(1, 1), (3, 3), (20, 10)])
+def test_rows_wait_for_slots_and_not_for_one_another(sweeps: Sweeps, num_slots: int, most: int) -> None:
+    sweeps.write_dataset()
+
+    async def run() -> Gated:
+        engine = Gated()
+        task = asyncio.create_task(run_first(sweeps.plan(sweeps.config(slice_rows=10)), engine, num_slots=num_slots))
+        for num_left in range(10, 0, -1):  # the row that came last is answered first
+            await until(lambda: len(engine.closed()) == min(most, num_left))  # noqa: B023
+            engine.closed()[-1].set()
+        assert (await task).num_new == 10
+        return engine
+
+    assert asyncio.run(run()).most_in_flight == most
+
+
+def test_tasks_share_the_slots_of_their_replica(sweeps: Sweeps) -> None:
+    sweeps.write_dataset(range(12))
+    sweep = sweeps.plan(sweeps.config(slice_rows=4))
+    step = next(iter(sweep.plan.steps.values()))
+    sweep.store.fix_slice_rows(step.id, 4, {})
+    dataset = open_dataset(sweep.plan.datasets["faces"].path)
+
+    async def run() -> Gated:
+        engine = Gated()
+        asker = Asker(engine, "print", asyncio.Semaphore(5), 30.0, "run", Tally())
+        tasks = [
+            asyncio.create_task(run_task(step, slice_, dataset, dataset.index(), sweep.store, asker, asyncio.Event()))
+            for slice_ in sweep.work[step.id].todo
+        ]
+        await until(lambda: engine.in_flight == 5)
+        while not all(task.done() for task in tasks):
+            for gate in engine.gates.values():
+                gate.set()
+            await asyncio.sleep(0)
+        assert [task.result().num_new for task in tasks] == [4, 4, 4]
+        return engine
+
+    assert asyncio.run(run()).most_in_flight == 5

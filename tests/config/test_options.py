@@ -71,6 +71,12 @@ def test_every_model_can_caption_and_judge(option: str) -> None:
     assert config.judge.model.name == name
 
 
+@pytest.mark.parametrize("option", [option for option in CELLS if option.startswith("model/")])
+def test_every_model_with_weights_says_what_they_take(option: str) -> None:
+    model = load(**BASE | {"model": option.split("/")[1]} | CHOICES.get(option, {})).model
+    assert (model.expect.memory_gb is not None) == (model.engine.kind == "vllm" and option not in CHOICES)
+
+
 @pytest.mark.parametrize("option", EXPERIMENTS)
 def test_every_experiment_composes_and_names_options_that_exist(option: str) -> None:
     name = option.split("/")[1]

@@ -5,13 +5,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from eibench_ray.data.dataset import open_dataset
-from eibench_ray.data.layout import ROW_GROUP_ROWS
+from eibench_ray.data.layout import ROW_GROUP_PICTURES, ROW_GROUP_ROWS
 from eibench_ray.data.protocol import Protocol, Wording
 from eibench_ray.data.writer import DatasetWriter
 from eibench_ray.errors import DataError
 from eibench_ray.records import Sample
 
-NUM_ROWS = 2 * ROW_GROUP_ROWS + 22
+NUM_ROWS = 2 * ROW_GROUP_PICTURES + 22
 
 
 def make_sample(number: int) -> Sample:
@@ -49,6 +49,28 @@ def test_rows_come_back_as_they_were_written(tmp_path: Path) -> None:
     assert samples[4].image_digest != samples[5].image_digest
 
 
+@pytest.mark.parametrize(("start", "stop"), [(0, 0), (3, 70), (64, 65), (149, 150), (140, 400)])
+def test_the_index_of_a_range_is_that_part_of_the_whole(tmp_path: Path, start: int, stop: int) -> None:
+    write(tmp_path / "d")
+    index = open_dataset(str(tmp_path / "d")).index()
+    whole = list(zip(index.sample_ids, index.row_digests, strict=True))
+    assert list(index.rows(start, stop)) == whole[start:stop]
+
+
+def test_the_index_ends_at_its_limit(tmp_path: Path) -> None:
+    write(tmp_path / "d")
+    index = open_dataset(str(tmp_path / "d")).index(limit=70)
+    assert (index.num_rows, len(index.sample_ids), len(list(index.rows(60, 200)))) == (70, 70, 10)
+
+
+def test_an_open_dataset_stays_what_it_was_when_it_is_prepared_again(tmp_path: Path) -> None:
+    write(tmp_path / "d", rows=5)
+    before = open_dataset(str(tmp_path / "d"))
+    write(tmp_path / "d", rows=3)
+    assert len(before.samples(0, 10)) == len(before.index().sample_ids) == 5
+    assert len(open_dataset(str(tmp_path / "d")).samples(0, 10)) == 3
+
+
 @pytest.mark.parametrize(("start", "stop", "num_rows"), [(0, 1, 1), (63, 65, 2), (149, 400, 1), (5, 5, 0)])
 def test_any_range_can_be_read(tmp_path: Path, start: int, stop: int, num_rows: int) -> None:
     write(tmp_path / "d")
@@ -71,7 +93,15 @@ def test_a_text_only_sample_has_no_picture(tmp_path: Path) -> None:
 def test_row_groups_are_short_enough_for_slices(tmp_path: Path) -> None:
     write(tmp_path / "d")
     metadata = pq.read_metadata(tmp_path / "d" / "samples.parquet")
-    assert [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)] == [64, 64, 22]
+    assert [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)] == [65, 64, 21]
+
+
+def test_rows_without_a_picture_share_longer_row_groups(tmp_path: Path) -> None:
+    with DatasetWriter(tmp_path / "d", "A test") as writer:
+        for number in range(ROW_GROUP_ROWS + 3):
+            writer.add(make_sample(number), None)
+    metadata = pq.read_metadata(tmp_path / "d" / "samples.parquet")
+    assert [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)] == [ROW_GROUP_ROWS, 3]
 
 
 def test_a_changed_picture_or_text_changes_only_its_row_digest(tmp_path: Path) -> None:

@@ -14,8 +14,9 @@ import psutil
 import pytest
 from PIL import Image
 
-from eibench_ray.cluster.driver import Driver, Outcome
+from eibench_ray.cluster.driver import Driver
 from eibench_ray.cluster.events import Ledger, Snapshot
+from eibench_ray.cluster.outcome import Outcome
 from eibench_ray.cluster.session import ray_session
 from eibench_ray.config.schema import RunConfig
 from eibench_ray.records import Completion
@@ -117,10 +118,8 @@ def sweep(tmp_path_factory: pytest.TempPathFactory, sweeps_in: type[Sweeps]) -> 
         planned.store.fix_slice_rows(step, 4, {})
     ledger = KillingLedger(folder / "ledger.jsonl")
     cluster = planned.config.cluster
-    with ray_session(cluster) as total:
-        driver = Driver(
-            planned.plan, planned.work, cluster, total, str(planned.store.paths.root), "run", ledger, Silence()
-        )
+    with ray_session(cluster):
+        driver = Driver(planned.plan, planned.work, cluster, str(planned.store.paths.root), "run", ledger, Silence())
         outcome = asyncio.run(driver.run())
     rows = {}
     for cell in planned.plan.cells:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
+from pydantic import TypeAdapter
 
+from eibench_ray.config.schema import VllmEngine
 from eibench_ray.errors import PlanError
+from eibench_ray.plan.graph import EngineSpec
 
 if TYPE_CHECKING:
     from conftest import Planner
@@ -183,6 +187,110 @@ def test_gpus_are_counted_where_there_are_some(planner: Planner) -> None:
     for device, num_gpus in (("cuda", 6), ("cpu", 0)):
         plan = planner.plan(config, device=device)
         assert plan.engines[planner.step(plan, "answer").engine].num_gpus == num_gpus
+
+
+def test_other_resources_can_stand_in_for_gpus(planner: Planner) -> None:
+    changes = {"cluster.gpu_resource": "slot", "model.engine.tensor_parallel": 2}
+    plan = planner.plan(planner.config(changes), device="cpu")
+    assert [spec.num_gpus for spec in plan.engines.values()] == [2, 1]
+
+
+def test_an_echo_owns_the_gpus_that_it_is_given(planner: Planner, echo: dict[str, Any]) -> None:
+    plan = planner.plan(planner.config({"model": echo | {"engine": {"kind": "echo", "num_gpus": 2}}}), device="cpu")
+    assert [(spec.num_gpus, spec.memory) for spec in plan.engines.values()] == [(2, None), (0, None)]
+
+
+def auto(**changes: Any) -> dict[str, Any]:
+    return {"model.engine.tensor_parallel": "auto", "model.expect.memory_gb": 60.0} | changes
+
+
+def test_auto_is_the_fewest_gpus_that_suffice(planner: Planner) -> None:
+    for gpu_memory_gb, gpus in ((80.0, 1), (40.0, 2)):
+        plan = planner.plan(planner.config(auto() | {"cluster.gpu_memory_gb": gpu_memory_gb}), device="cuda")
+        spec = plan.engines[planner.step(plan, "answer").engine]
+        assert isinstance(spec.config, VllmEngine)
+        assert (spec.config.tensor_parallel, spec.num_gpus) == (gpus, gpus)
+        assert spec.memory is not None
+        assert (spec.memory.fits, spec.memory.source, spec.memory.available_gb) == (True, "expect", gpu_memory_gb)
+        assert plan.cells[0].config["model"]["engine"]["tensor_parallel"] == "auto"
+
+
+@pytest.mark.parametrize(
+    ("changes", "device"),
+    [(auto(), "cpu"), (auto() | {"model.expect.memory_gb": None}, "cuda")],
+    ids=["no GPU", "not known"],
+)
+def test_auto_is_one_where_there_is_nothing_to_reckon_with(
+    planner: Planner, changes: dict[str, Any], device: Literal["cpu", "cuda"]
+) -> None:
+    plan = planner.plan(planner.config(changes), device=device)
+    spec = plan.engines[planner.step(plan, "answer").engine]
+    assert isinstance(spec.config, VllmEngine)
+    assert (spec.config.tensor_parallel, spec.memory) == (1, None)
+
+
+def test_auto_that_fits_nowhere_is_refused_and_a_number_is_not(planner: Planner) -> None:
+    small = {"cluster.gpu_memory_gb": 4.0}
+    with pytest.raises(PlanError, match=r"model 'eye' with tensor_parallel=auto fits on no number of GPUs"):
+        planner.plan(planner.config(auto() | small), device="cuda")
+    plan = planner.plan(planner.config(auto() | small | {"model.engine.tensor_parallel": 2}), device="cuda")
+    memory = plan.engines[planner.step(plan, "answer").engine].memory
+    assert memory is not None
+    assert not memory.fits
+
+
+def test_an_engine_survives_being_written_and_read(planner: Planner) -> None:
+    plan = planner.plan(planner.config(auto()), device="cuda")
+    engines = TypeAdapter(dict[str, EngineSpec])
+    assert engines.validate_json(engines.dump_json(plan.engines)) == plan.engines
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "shown"),
+    [
+        ("engine.tensor_parallel", "auto", r"1 .* 'auto'"),
+        ("engine.pipeline_parallel", 2, "1 .* 2"),
+        ("engine.max_num_seqs", 8, "256 .* 8"),
+        ("engine.gpu_memory_utilization", 0.5, r"0\.9 .* 0\.5"),
+        ("engine.kv_cache_gib", 1.5, r"None .* 1\.5"),
+        ("engine.enforce_eager", True, "False .* True"),
+        ("engine.env", {"OMP_NUM_THREADS": "1"}, r"\{\} .* \{'OMP_NUM_THREADS': '1'\}"),
+        ("engine.trust_remote_code", True, "False .* True"),
+        ("expect.load_s", 5.0, r"120\.0 .* 5\.0"),
+    ],
+)
+def test_one_engine_cannot_run_in_two_ways(planner: Planner, key: str, value: Any, shown: str) -> None:
+    first, again = planner.config(), planner.config({f"model.{key}": value, "setting.name": "again"})
+    before, now = shown.split(" .* ")
+    with pytest.raises(
+        PlanError,
+        match=rf"^model 'eye' is loaded once for all cells, but model\.{key} is {before} in cell eye/look/faces/judge "
+        rf"and model\.{key} is {now} in cell eye/again/faces/judge: give both the same value$",
+    ):
+        planner.plan(first, again)
+
+
+def test_a_model_that_judges_itself_runs_as_its_judge_does(planner: Planner) -> None:
+    engine = planner.config().model.engine.model_dump() | {"max_num_seqs": 8}
+    same = {"judge.model": {"name": "again", "engine": engine, "sees_image": True}}
+    with pytest.raises(
+        PlanError, match=r"but model\.engine\.max_num_seqs is 256 .* judge\.model\.engine\.max_num_seqs is 8"
+    ):
+        planner.plan(planner.config(same))
+
+
+def test_what_costs_nothing_to_load_may_be_configured_twice(planner: Planner, echo: dict[str, Any]) -> None:
+    slow = echo | {"engine": {"kind": "echo", "latency_s": 1.0}}
+    plan = planner.plan(planner.config({"model": slow, "judge.model": echo}))
+    assert len(plan.engines) == 1
+
+
+def test_two_words_for_the_same_weights_are_one_engine(planner: Planner, tmp_path: Path) -> None:
+    (tmp_path / "eye").mkdir()
+    (tmp_path / "eye" / "config.json").write_text("{}")
+    sources = [str(tmp_path / "eye"), f"{tmp_path}/faces/../eye"]
+    configs = [planner.config({"model.engine.source": source, "setting.name": source}) for source in sources]
+    assert len(planner.plan(*configs).engines) == 2
 
 
 def test_a_limit_counts_only_the_rows_that_are_asked(planner: Planner) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from eibench_ray import __version__
-from eibench_ray.config.schema import DatasetConfig, ModelConfig
+from eibench_ray.checkpoints.memory import MemoryEstimate
+from eibench_ray.config.schema import DatasetConfig, Expectation, ModelConfig
 from eibench_ray.errors import DataError, PlanError
-from eibench_ray.plan.facts import engine_identity, read_dataset_facts
+from eibench_ray.plan.facts import engine_identity, engine_memory, read_dataset_facts
 
 if TYPE_CHECKING:
     from conftest import Planner
@@ -53,6 +55,24 @@ def test_how_an_engine_runs_is_no_part_of_what_it_is(change: Mapping[str, Any]) 
 )
 def test_what_an_answer_depends_on_is_part_of_what_an_engine_is(change: Mapping[str, Any]) -> None:
     assert engine_identity(vllm(**change), None) != engine_identity(vllm(), None)
+
+
+def test_memory_is_the_checkpoints_before_it_is_the_prior(tmp_path: Path) -> None:
+    prior = {"expect": Expectation(memory_gb=7.0)}
+    assert engine_memory(vllm()) is None
+    assert engine_memory(vllm().model_copy(update=prior)) == MemoryEstimate(7.0, "expect")
+    shape = {"num_hidden_layers": 1, "num_attention_heads": 1, "hidden_size": 1}
+    (tmp_path / "config.json").write_text(json.dumps(shape))
+    (tmp_path / "model.safetensors.index.json").write_text('{"metadata": {"total_size": 5}, "weight_map": {"a": "b"}}')
+    for args, bytes_per_token in (({}, 4), ({"kv_cache_dtype": "fp8"}, 2)):
+        model = vllm(source=str(tmp_path), dtype="bfloat16", quantization="awq", args=args)
+        known = engine_memory(model.model_copy(update=prior))
+        assert known == MemoryEstimate(5e-9, "checkpoint", bytes_per_token / 1e9, 1, 1)
+
+
+def test_an_engine_without_weights_takes_no_memory() -> None:
+    model = ModelConfig.model_validate({"name": "echo", "sees_image": True, "engine": {"kind": "echo"}})
+    assert engine_memory(model) is None
 
 
 def test_a_models_name_is_no_part_of_its_engine() -> None:

@@ -52,6 +52,14 @@ def test_a_prompt_is_rendered(template: str, text: str) -> None:
     assert render(template, SAMPLE, {}) == text
 
 
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [("index", "12"), ("index0", "01"), ("revindex", "21"), ("first", "TrueFalse"), ("last", "FalseTrue")],
+)
+def test_a_loop_knows_its_numbers(number: str, text: str) -> None:
+    assert render(f"{{% for trigger in triggers %}}{{{{ loop.{number} }}}}{{% endfor %}}", SAMPLE, {}) == text
+
+
 def test_an_answer_stands_before_a_field_of_the_same_name() -> None:
     assert render("{{ caption }}", SAMPLE, {"caption": "made"}) == "made"
 
@@ -67,8 +75,12 @@ def test_a_word_that_is_not_there_is_no_empty_text() -> None:
 
 
 def test_a_prompt_cannot_reach_into_python() -> None:
-    with pytest.raises(SecurityError):
-        render("{{ question.__class__.__mro__ }}", SAMPLE, {})
+    for prompt in (
+        "{{ question.__class__.__mro__ }}",
+        "{% for trigger in triggers %}{{ loop.__class__.__mro__ }}{% endfor %}",
+    ):
+        with pytest.raises(SecurityError):
+            render(prompt, SAMPLE, {})
 
 
 @given(st.text())

@@ -27,7 +27,8 @@ def score(
     samples: Sequence[Sample], *verdicts: Verdict, confidence: float = 0.95, resamples: int = 500, seed: int = 0
 ) -> CellScore:
     by_id = {verdict.sample_id: verdict for verdict in verdicts}
-    return score_cell(samples, by_id, confidence=confidence, resamples=resamples, seed=seed)
+    rows = [(sample, by_id.get(sample.sample_id)) for sample in samples]
+    return score_cell(rows, confidence=confidence, resamples=resamples, seed=seed)
 
 
 def test_recall_is_the_mean_over_samples_not_over_triggers() -> None:
@@ -162,3 +163,50 @@ def covers(cell: CellScore, truth: float) -> bool:
     assert cell.overall.ci_low is not None
     assert cell.overall.ci_high is not None
     return cell.overall.ci_low <= truth <= cell.overall.ci_high
+
+
+def test_many_clusters_have_the_interval_that_few_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond some number, clusters are drawn by kind: another way to the same distribution."""
+    chooser = np.random.default_rng(3)
+    pictures = chooser.integers(0, 700, 1000)
+    samples = [sample(str(number), digest=f"{picture}") for number, picture in enumerate(pictures)]
+    verdicts = [verdict(str(number), int(chooser.integers(0, 5))) for number in range(1000)]
+    one_by_one = score(samples, *verdicts, resamples=4000).overall
+    monkeypatch.setattr("eibench_ray.score.interval._FEW_CLUSTERS", 10)
+    by_kind = score(samples, *verdicts, resamples=4000).overall
+    assert by_kind.recall == one_by_one.recall
+    assert by_kind.ci_low == pytest.approx(one_by_one.ci_low, abs=0.002)
+    assert by_kind.ci_high == pytest.approx(one_by_one.ci_high, abs=0.002)
+
+
+def test_samples_that_stand_alone_are_drawn_by_their_recall(monkeypatch: pytest.MonkeyPatch) -> None:
+    samples = [sample(str(number)) for number in range(3000)]
+    verdicts = [verdict(str(number), number % 5) for number in range(2900)]
+    one_by_one = score(samples, *verdicts, resamples=4000).overall
+    monkeypatch.setattr("eibench_ray.score.interval._FEW_CLUSTERS", 10)
+    by_kind = score(samples, *verdicts, resamples=4000).overall
+    assert (by_kind.n, by_kind.num_scored, by_kind.recall) == (3000, 2900, one_by_one.recall)
+    assert by_kind.ci_low == pytest.approx(one_by_one.ci_low, abs=0.002)
+    assert by_kind.ci_high == pytest.approx(one_by_one.ci_high, abs=0.002)
+    assert (by_kind.bound_low, by_kind.bound_high) == (one_by_one.bound_low, one_by_one.bound_high)
+
+
+def test_the_figures_stay_as_they_are_to_the_digit() -> None:
+    """Interleaved pictures, three emotions, verdicts that do not count: the figures of a reference run."""
+    samples, verdicts = [], []
+    for number in range(60):
+        name, picture = f"s{number}", None if number % 7 == 0 else f"picture {number * 5 % 23}"
+        samples.append(sample(name, digest=picture, emotion=("happy", "angry", "sadness")[number % 3]))
+        if number % 11:
+            verdicts.append(verdict(name, number * 7 % 4, 3))
+    cell = score(samples, *verdicts, resamples=300)
+    found = [figure for r in (cell.overall, *cell.by_emotion.values()) for figure in (r.recall, r.ci_low, r.ci_high)]
+    assert found == pytest.approx(
+        [
+            *(0.5123456790123457, 0.43929205851619646, 0.6038254310344827),
+            *(0.5, 0.31481481481481477, 0.6851851851851851),
+            *(0.5, 0.3333333333333333, 0.6481481481481481),
+            *(0.537037037037037, 0.37037037037037035, 0.694907407407407),
+        ],
+        rel=1e-14,
+    )

@@ -80,6 +80,12 @@ def test_a_slice_that_was_never_written_is_empty(store: Store) -> None:
     assert store.read_states("unknown", 0, 100) == {}
 
 
+def test_the_samples_that_failed_are_told(store: Store) -> None:
+    store.write_slice("step", 0, [ANSWER, ERROR])
+    assert store.read_failed("step", 0) == {"b"}
+    assert store.read_failed("step", 1) == frozenset()
+
+
 def test_a_second_write_replaces_the_first(store: Store) -> None:
     store.write_slice("step", 0, [ANSWER, ERROR])
     store.write_slice("step", 0, [replace(ANSWER, text="new")])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from eibench_ray.cluster.requests import build_request
+from eibench_ray.cluster.requests import Requests
 from eibench_ray.config.schema import ReplayEngine
 from eibench_ray.data.dataset import open_dataset
 from eibench_ray.engines.replay import Replay
@@ -52,7 +52,8 @@ def test_exported_answers_replay_as_they_were(sweeps: Sweeps, scripted: type[Scr
     (answers,) = (tmp_path / "out" / "eibench").glob("*.answers.jsonl")
     replay = Replay(ReplayEngine(kind="replay", predictions=str(answers.parent)), str(answers))
     step = next(iter(sweep.plan.steps.values()))
-    requests = [build_request(step, sample, {}) for sample in open_dataset(str(sweeps.folder / "faces")).samples(0, 10)]
+    samples = open_dataset(str(sweeps.folder / "faces")).samples(0, 10)
+    requests = [Requests(step).build(sample, {}) for sample in samples]
 
     async def replay_all() -> list[str]:
         await replay.start()

@@ -1,0 +1,226 @@
+"""The paper's sweep in the simulator: makespan over lower bound, and the two baselines on the same input.
+
+    python bench/simulate_paper.py [--gpus 8,64,512] [--failing 0,0.05] [--seeds 5] [--speeds roofline|batched]
+    python bench/simulate_paper.py --scale
+
+The sweep is the paper's in size: 13 models x 3 settings x 2 judges over 1,665 samples, as if all 13 ran on the cluster;
+the four large open ones do, and in the place of models behind an API or without a working checkpoint stand engines of
+7B, 13B and 34B. Nodes have 8 GPUs of 80 GB. `--scale` simulates 10 million requests on 4,096 GPUs.
+
+Writes a table to stderr and one JSON line to stdout.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from eibench_ray.config.schema import EchoEngine, Expectation
+from eibench_ray.plan.graph import Cell, DatasetSpec, EngineSpec, Plan, Prompt, Step
+from eibench_ray.records import Sampling
+from eibench_ray.schedule.baselines import reload_per_cell, two_phase
+from eibench_ray.schedule.simulate import Case, Outcome, Simulation, World, uniform_nodes
+from eibench_ray.schedule.state import EngineProfile, Need, Node, Resources
+from eibench_ray.store.resume import StepWork, cut
+
+NUM_SAMPLES = 1665
+SLICE_ROWS = 32
+GPUS_PER_NODE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """What an engine of some size takes and does."""
+
+    gpus: int
+    load_s: float
+    tokens_per_s: float
+    capacity: int
+
+
+class Speeds(StrEnum):
+    """Which speeds are taken for true."""
+
+    ROOFLINE = "roofline"
+    BATCHED = "batched"
+
+
+SPEEDS: Mapping[Speeds, Mapping[str, Size]] = {
+    # The priors of the option files (conf/model): rooflines of an A100 with a large picture before every short reply.
+    # 13b stands between llava_next_13b (190 tokens/s) and llava_1_5_13b (700), whose pictures are smaller. Capacity is
+    # what the cache holds at once of such prompts, where that is less than max_num_seqs.
+    Speeds.ROOFLINE: {
+        "7b": Size(1, 90, 370, 32),
+        "8b": Size(1, 90, 2300, 128),
+        "13b": Size(1, 120, 300, 24),
+        "34b": Size(2, 240, 220, 32),
+    },
+    # Large batches of small pictures: loads weigh more against replies.
+    Speeds.BATCHED: {
+        "7b": Size(1, 90, 2500, 128),
+        "8b": Size(1, 90, 5000, 256),
+        "13b": Size(1, 120, 1600, 128),
+        "34b": Size(2, 240, 900, 64),
+    },
+}
+MODELS = {
+    "qwen_vl_chat": "7b",
+    "video_llava": "7b",
+    "minigpt_v2": "7b",
+    "otter": "7b",
+    "llava_1_5_13b": "13b",
+    "llava_next_7b": "7b",
+    "llava_next_13b": "13b",
+    "llava_next_34b": "34b",
+    "qwen_vl_plus": "34b",
+    "chatgpt_4v": "34b",
+    "chatgpt_4o": "34b",
+    "claude_3_haiku": "13b",
+    "claude_3_sonnet": "13b",
+}
+CAPTIONER, JUDGE = "llava_next_34b", "llama3_8b"
+SIZES = {**MODELS, JUDGE: "8b"}
+SETTINGS = ("user_question", "user_question_caption", "user_question_cot")
+JUDGES = ("llama3_8b", "llama3_8b_strict")
+# Tokens of a reply: the mean, and the most that is allowed.
+TOKENS = {
+    "caption": (150, 512),
+    "user_question": (150, 512),
+    "user_question_caption": (150, 512),
+    "user_question_cot": (300, 512),
+    "llama3_8b": (80, 384),
+    "llama3_8b_strict": (60, 256),
+}
+
+
+def paper_plan(num_samples: int) -> Plan:
+    """13 models x 3 settings x 2 judges; the captions are asked once."""
+    steps: dict[str, Step] = {}
+    cells = []
+
+    def add(step: str, name: str, kind: str, engine: str, **inputs: str) -> str:
+        prompt = Prompt(None, "", image=name != "verdict", is_official=False)
+        steps[step] = Step(step, name, engine, prompt, Sampling(0.0, 1.0, TOKENS[kind][1]), 0, "eibench", inputs)
+        return step
+
+    caption = add("caption", "caption", "caption", CAPTIONER)
+    for model in MODELS:
+        for setting in SETTINGS:
+            inputs = {"caption": caption} if setting == "user_question_caption" else {}
+            answer = add(f"{model}/{setting}", "answer", setting, model, **inputs)
+            for judge in JUDGES:
+                verdict = add(f"{answer}/{judge}", "verdict", judge, JUDGE, answer=answer)
+                needed = (*inputs.values(), answer, verdict)
+                names = (model, setting, "eibench", judge)
+                cells.append(Cell(verdict, *names, "strict", True, False, answer, verdict, needed, {}))
+    engines = {key: EngineSpec(key, key, EchoEngine(kind="echo"), "cuda", None, 0, Expectation()) for key in SIZES}
+    dataset = DatasetSpec("eibench", "eibench", None, num_samples, is_prepared=False)
+    return Plan("paper", engines, {"eibench": dataset}, steps, tuple(cells))
+
+
+def profiles_of(plan: Plan, speeds: Speeds) -> dict[str, EngineProfile]:
+    """What each engine does, with the mean lengths of its replies."""
+    profiles = {}
+    for key in plan.engines:
+        size = SPEEDS[speeds][SIZES[key]]
+        tokens = {
+            step.id: float(TOKENS[step.id.rpartition("/")[2]][0]) for step in plan.steps.values() if step.engine == key
+        }
+        need = Need((Resources(1, size.gpus),))
+        profiles[key] = EngineProfile(key, need, size.load_s, size.tokens_per_s, size.capacity, None, tokens)
+    return profiles
+
+
+def draw_case(num_gpus: int, num_samples: int, slice_rows: int, speeds: Speeds, failing: float, seed: int) -> Case:
+    """The sweep with all of it to do, on nodes of 8 GPUs; the priors are right on average."""
+    plan = paper_plan(num_samples)
+    work = {step: StepWork(num_samples, 0, 0, tuple(cut(step, num_samples, slice_rows))) for step in plan.steps}
+    nodes = tuple(uniform_nodes(num_gpus // GPUS_PER_NODE, Node("", "", Resources(64, GPUS_PER_NODE), 80.0)))
+    return Case.draw(plan, work, World(nodes, profiles_of(plan, speeds), failing=failing, seed=seed))
+
+
+POLICIES: Mapping[str, Callable[[Case], Outcome]] = {
+    "shipped": lambda case: Simulation(case, case.world.engines).run(),
+    "two_phase": lambda case: two_phase(case, case.world.engines),
+    "reload_per_cell": reload_per_cell,
+}
+
+
+def compare(num_gpus: int, speeds: Speeds, failing: float, seeds: int) -> dict[str, Any]:
+    """One line of the table: the policies on the same cases, one per seed."""
+    cases = [draw_case(num_gpus, NUM_SAMPLES, SLICE_ROWS, speeds, failing, seed) for seed in range(seeds)]
+    outcomes = {name: [play(case) for case in cases] for name, play in POLICIES.items()}
+    shipped = outcomes["shipped"]
+    makespan_s = statistics.mean(outcome.makespan_s for outcome in shipped)
+    ratios = [outcome.ratio for outcome in shipped]
+    return {
+        "gpus": num_gpus,
+        "failing": failing,
+        "makespan_s": makespan_s,
+        "lower_bound_s": statistics.mean(case.lower_bound_s for case in cases),
+        "ratio": statistics.mean(ratios),
+        "ratio_max": max(ratios),
+        "loads": statistics.mean(outcome.loads for outcome in shipped),
+        "deaths": statistics.mean(outcome.deaths for outcome in shipped),
+        **{
+            f"{name}_to_shipped": statistics.mean(outcome.makespan_s for outcome in outcomes[name]) / makespan_s
+            for name in POLICIES
+            if name != "shipped"
+        },
+        "decision_us_median": statistics.median(us for outcome in shipped for us in outcome.decision_us),
+    }
+
+
+def scale_up(num_gpus: int, num_requests: int, slice_rows: int, speeds: Speeds) -> dict[str, Any]:
+    """The same sweep over more samples, on a large cluster."""
+    started = time.monotonic()
+    num_samples = round(num_requests / len(paper_plan(1).steps))
+    case = draw_case(num_gpus, num_samples, slice_rows, speeds, 0.0, 0)
+    outcome = POLICIES["shipped"](case)
+    return {
+        "gpus": num_gpus,
+        "requests": outcome.rows,
+        "slice_rows": slice_rows,
+        "seconds": time.monotonic() - started,
+        "makespan_s": outcome.makespan_s,
+        "lower_bound_s": outcome.lower_bound_s,
+        "ratio": outcome.ratio,
+        "loads": outcome.loads,
+        "decisions": len(outcome.decision_us),
+        "decision_us_median": outcome.decision_us_median,
+        "decision_us_mean": statistics.mean(outcome.decision_us),
+    }
+
+
+def main(
+    gpus: str = "8,64,512",
+    failing: str = "0,0.05",
+    seeds: Annotated[int, typer.Option(min=1)] = 5,
+    speeds: Speeds = Speeds.ROOFLINE,
+    scale: Annotated[bool, typer.Option(help="Simulate 10 million requests on 4,096 GPUs instead.")] = False,
+    slice_rows: Annotated[int, typer.Option(min=1, help="Rows per slice, with --scale.")] = 256,
+) -> None:
+    """Runs the benchmark."""
+    if scale:
+        lines = [scale_up(4096, 10_000_000, slice_rows, speeds)]
+    else:
+        clusters, shares = map(int, gpus.split(",")), [float(share) for share in failing.split(",")]
+        lines = [compare(num_gpus, speeds, share, seeds) for num_gpus in clusters for share in shares]
+    table = Table(*lines[0], title=f"speeds: {speeds}")
+    for line in lines:
+        table.add_row(*(f"{value:,.3f}" if isinstance(value, float) else f"{value:,}" for value in line.values()))
+    Console(stderr=True, width=180).print(table)
+    print(json.dumps({"speeds": speeds, "lines": lines}))
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,270 @@
+"""`eibench-ray simulate`: how long a sweep would take on a cluster, without the cluster."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from eibench_ray.cli.console import open_console
+from eibench_ray.errors import ClusterError, ConfigError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+    from rich.table import Table
+
+    from eibench_ray.config.jobs import Job
+    from eibench_ray.config.schema import ClusterConfig
+    from eibench_ray.schedule.simulate import Case, Outcome
+    from eibench_ray.schedule.state import EngineProfile, Node
+    from eibench_ray.schedule.usage import Usage
+    from eibench_ray.sweep.planning import PlannedSweep
+
+LOWER_BOUND = (
+    "The lower bound is the larger of two times that no schedule beats on these GPUs: the slowest row's way through "
+    "its steps, each engine loaded before it; and the time into which all replies, in full batches, and the loads of "
+    "as many replicas as that takes fit on all GPUs. Whether any schedule reaches it is not known."
+)
+
+
+class Policy(StrEnum):
+    """Who decides."""
+
+    SHIPPED = "shipped"
+    RELOAD_PER_CELL = "reload_per_cell"
+    TWO_PHASE = "two_phase"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """The command's options.
+
+    Attributes:
+        expect: what stands in the place of the configuration's `cluster.expect`.
+        late: so many of the nodes join so many seconds later.
+        slice_rows: rows per slice of steps that are new to the store; None: the configuration's.
+    """
+
+    expect: Mapping[str, float]
+    policy: Policy
+    failing: float
+    late: tuple[int, float]
+    spread: float
+    seed: int
+    from_store: bool
+    slice_rows: int | None
+    gantt: Path | None
+    as_json: bool
+
+
+def simulate(
+    context: typer.Context,
+    nodes: Annotated[int | None, typer.Option(min=1, help="Nodes. Default: cluster.expect, as for the next.")] = None,
+    gpus_per_node: Annotated[int | None, typer.Option(min=0, help="GPUs of each.")] = None,
+    cpus_per_node: Annotated[int | None, typer.Option(min=1, help="Cores of each.")] = None,
+    gpu_memory_gb: Annotated[float | None, typer.Option(min=1, help="GB of each GPU.")] = None,
+    policy: Annotated[Policy, typer.Option(help="Who decides; the other two are what to compare with.")] = (
+        Policy.SHIPPED
+    ),
+    failing: Annotated[float, typer.Option(min=0, max=0.9, help="Share of the replicas that die.")] = 0.0,
+    late_nodes: Annotated[int, typer.Option(min=0, help="Nodes that join later.")] = 0,
+    late_s: Annotated[float, typer.Option(min=0, help="Seconds until they do.")] = 600.0,
+    spread: Annotated[float, typer.Option(min=0, max=3, help="Sigma of a reply's length, which is log-normal.")] = 0.5,
+    seed: Annotated[int, typer.Option(min=0, help="Of lengths and deaths.")] = 0,
+    from_store: Annotated[
+        bool, typer.Option("--from-store/--from-scratch", help="Whether what the store has counts as done.")
+    ] = True,
+    slice_rows: Annotated[int | None, typer.Option(min=1, help="Rows per slice. Default: store.slice_rows.")] = None,
+    gantt: Annotated[Path | None, typer.Option(help="Draw who held which GPU: FILE.html or FILE.svg.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line.")] = False,
+) -> None:
+    """Reckon how a sweep would go: `eibench-ray simulate experiment=paper_table --nodes 8 --gpus-per-node 8`.
+
+    Takes the arguments of `run` besides its own options. The scheduler is the one of a real run; speeds, load times
+    and lengths of replies are those that the configuration expects (model.expect).
+    """
+    from eibench_ray.cli.hydra_entry import call_hydra
+
+    if gantt is not None:
+        from eibench_ray.report.gantt import check_suffix
+
+        check_suffix(gantt)
+    given = {
+        "nodes": nodes,
+        "gpus_per_node": gpus_per_node,
+        "cpus_per_node": cpus_per_node,
+        "gpu_memory_gb": gpu_memory_gb,
+    }
+    expect = {name: value for name, value in given.items() if value is not None}
+    late = (late_nodes, late_s)
+    question = Question(expect, policy, failing, late, spread, seed, from_store, slice_rows, gantt, as_json)
+    call_hydra(SimulateTask(question), context.args, leaves_traces=False)
+
+
+class SimulateTask:
+    """Hydra's task function of `simulate`."""
+
+    def __init__(self, question: Question) -> None:
+        self._question = question
+
+    def __call__(self, config: DictConfig) -> None:
+        """Simulates one cell."""
+        from eibench_ray.cli.hydra_entry import job_of_call
+
+        job = job_of_call(config)
+        self.run([job], Path(job.hydra.runtime.output_dir))
+
+    def run(self, jobs: Sequence[Job], folder: Path) -> None:  # noqa: ARG002 - nothing is written into a folder
+        """Simulates all cells as one sweep and prints what came of it."""
+        from eibench_ray.config.load import to_config, with_expected_cluster
+        from eibench_ray.report.gantt import write_gantt
+        from eibench_ray.schedule.accounting import account
+        from eibench_ray.schedule.usage import step_roles
+        from eibench_ray.sweep.planning import plan_sweep
+
+        question = self._question
+        configs = [with_expected_cluster(to_config(job.raw), question.expect) for job in jobs]
+        sweep = plan_sweep(configs, must_exist=False, device="cuda")
+        events: list[dict[str, Any]] = []
+        case, expected = _draw_case(sweep, question)
+        outcome = _play(question.policy, case, expected, events)
+        usage = account(events, step_roles(sweep.plan))
+        if question.gantt is not None:
+            write_gantt(question.gantt, usage, f"{sweep.plan.sweep}, simulated, policy {question.policy}")
+        summary = _summarise(question.policy, case, outcome, usage)
+        if question.as_json:
+            typer.echo(json.dumps(summary))
+            return
+        console = open_console()
+        if not case.lengths:
+            console.print("Nothing is left to do: the store has every answer. --from-scratch leaves it aside.")
+            return
+        console.print(_render(summary))
+        console.print(LOWER_BOUND, highlight=False)
+        if question.gantt is not None:
+            console.print(f"Picture: {question.gantt}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _expected_nodes(config: ClusterConfig) -> Iterator[Node]:
+    from eibench_ray.schedule.simulate import uniform_nodes
+    from eibench_ray.schedule.state import Node, Resources
+
+    expect = config.expect
+    total = Resources(expect.cpus_per_node, expect.gpus_per_node)
+    for _, node in uniform_nodes(expect.nodes, Node("", "", total, config.gpu_memory_gb or expect.gpu_memory_gb)):
+        yield node
+
+
+def _draw_case(sweep: PlannedSweep, question: Question) -> tuple[Case, Mapping[str, EngineProfile]]:
+    """What is simulated, and what the scheduler is told of the engines.
+
+    Raises:
+        ClusterError: an engine fits on no node.
+        ConfigError: more nodes are late than there are.
+    """
+    from eibench_ray.schedule.profiles import describe_misfit, engine_profiles, fits
+    from eibench_ray.schedule.simulate import Case, World
+    from eibench_ray.store.resume import StepWork, cut
+
+    config = sweep.config
+    nodes = list(_expected_nodes(config.cluster))
+    num_late, late_s = question.late
+    if num_late > len(nodes):
+        raise ConfigError(f"--late-nodes {num_late} is more than all {len(nodes)} nodes: lower it, or raise --nodes")
+    joining = [(0.0 if number < len(nodes) - num_late else late_s, node) for number, node in enumerate(nodes)]
+    work = dict(sweep.work)
+    for step, left in sweep.work.items():
+        if not question.from_store:
+            todo = tuple(cut(step, left.num_rows, question.slice_rows or config.store.slice_rows))
+            work[step] = StepWork(left.num_rows, 0, 0, todo)
+        elif question.slice_rows is not None and not left.num_done:
+            work[step] = replace(left, todo=tuple(cut(step, left.num_rows, question.slice_rows)))
+    profiles = engine_profiles(sweep.plan, config.cluster, nodes)
+    case = Case.draw(sweep.plan, work, World(joining, profiles, question.spread, question.failing, question.seed))
+    for key in case.engines:
+        if not fits(profiles[key].need, nodes):
+            misfit = describe_misfit(sweep.plan.engines[key].name, profiles[key].need, nodes)
+            raise ClusterError(
+                f"{misfit}: simulate larger nodes (--gpus-per-node, --cpus-per-node, --gpu-memory-gb), or give the "
+                f"model fewer GPUs (tensor_parallel and pipeline_parallel in its option file)"
+            )
+    return case, profiles
+
+
+def _play(policy: Policy, case: Case, expected: Mapping[str, EngineProfile], events: list[dict[str, Any]]) -> Outcome:
+    from eibench_ray.schedule.baselines import reload_per_cell, two_phase
+    from eibench_ray.schedule.simulate import Simulation
+
+    match policy:
+        case Policy.SHIPPED:
+            return Simulation(case, expected, events.append).run()
+        case Policy.RELOAD_PER_CELL:
+            return reload_per_cell(case, events.append)
+        case Policy.TWO_PHASE:
+            return two_phase(case, expected, events.append)
+
+
+def _summarise(policy: Policy, case: Case, outcome: Outcome, usage: Usage) -> dict[str, Any]:
+    from eibench_ray.schedule.meter import UNHELD, Kind
+
+    seconds = usage.seconds()
+    total = sum(seconds.values())
+    shares = {kind: taken / total for kind, taken in seconds.items()}
+    idle = {kind: share for kind, share in shares.items() if kind is Kind.IDLE or kind in UNHELD}
+    return {
+        "policy": policy,
+        "nodes": len(case.world.nodes),
+        "gpus": case.world.num_gpus,
+        "requests": outcome.rows,
+        "makespan_s": outcome.makespan_s,
+        "lower_bound_s": outcome.lower_bound_s,
+        "ratio": outcome.ratio,
+        "loads": outcome.loads,
+        "loads_at_least": outcome.loads_at_least,
+        "deaths": outcome.deaths,
+        "idle_share": sum(idle.values()),
+        "idle": idle,
+        "shares": shares,
+        "decisions": len(outcome.decision_us),
+        "decision_us_median": outcome.decision_us_median,
+    }
+
+
+def _render(summary: Mapping[str, Any]) -> Table:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    for name in ("policy", "nodes", "gpus", "requests"):
+        table.add_row(name if name != "gpus" else "GPUs", _count(summary[name]))
+    table.add_section()
+    table.add_row("makespan", _duration(summary["makespan_s"]))
+    table.add_row("lower bound", _duration(summary["lower_bound_s"]))
+    table.add_row("ratio", f"{summary['ratio']:.3f}")
+    table.add_row("loads", f"{summary['loads']:,} (at least {summary['loads_at_least']:,})")
+    if summary["deaths"]:
+        table.add_row("replicas that died", _count(summary["deaths"]))
+    table.add_section()
+    for kind, share in summary["shares"].items():
+        table.add_row(f"GPU time: {kind.label}", f"{share:.1%}")
+    table.add_row("GPU time: idle in all", f"{summary['idle_share']:.1%}")
+    if summary["decisions"]:
+        table.add_section()
+        table.add_row("decisions", f"{summary['decisions']:,} of {summary['decision_us_median']:.0f} µs (median)")
+    return table
+
+
+def _count(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:,g}" if isinstance(value, float) else str(value)
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return f"{seconds:,.0f} s" if minutes < 2 else f"{seconds:,.0f} s ({minutes // 60} h {minutes % 60:02} min)"

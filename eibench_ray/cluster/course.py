@@ -1,0 +1,50 @@
+"""What the parts of a driver share while a run is on its course."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from eibench_ray.cluster.events import Ledger
+from eibench_ray.cluster.jobs import Jobs
+from eibench_ray.cluster.nodes import NodeWatch
+from eibench_ray.cluster.outcome import Counts
+from eibench_ray.cluster.patience import Patience
+from eibench_ray.config.schema import ClusterConfig
+from eibench_ray.plan.graph import Plan
+from eibench_ray.schedule.scheduler import Scheduler
+from eibench_ray.schedule.state import EngineProfile
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """One run on its course: what was planned, what is known, who is told."""
+
+    plan: Plan
+    config: ClusterConfig
+    profiles: Mapping[str, EngineProfile]
+    scheduler: Scheduler
+    counts: Counts
+    patience: Patience
+    watch: NodeWatch
+    jobs: Jobs
+    ledger: Ledger
+
+    def name(self, engine: str) -> str:
+        """An engine's name for people."""
+        return self.plan.engines[engine].name
+
+    def is_given_up(self, engine: str) -> bool:
+        """Whether an engine is never started again."""
+        return engine in self.counts.outcome.failed_engines
+
+    def give_up(self, engine: str, reason: str) -> None:
+        """Never starts an engine again."""
+        self.counts.outcome.failed_engines[engine] = reason
+        self.counts.outcome.unfinished_steps |= self.scheduler.give_up(engine)
+        self.ledger.write("engine_failed", engine=engine, model=self.name(engine), reason=reason)
+        log.warning("engine given up engine=%s reason=%s", self.name(engine), reason)
+        self.jobs.wake()

@@ -1,0 +1,287 @@
+"""The replicas of a run from their start to their end: brought up, fed, lost, replaced, stopped.
+
+Over 250 lines: each step of a replica's life changes the same members; what may be awaited where stands together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from dataclasses import dataclass, field
+
+from eibench_ray.cluster.course import Course
+from eibench_ray.cluster.fleet import STOP_TIMEOUT_S, Fleet, NodeLostError, ReplicaHandle
+from eibench_ray.cluster.outcome import Standing
+from eibench_ray.cluster.placement import NotPlacedError
+from eibench_ray.cluster.task import TaskReport
+from eibench_ray.engines.base import EngineDeadError
+from eibench_ray.errors import EibenchError, EngineError
+from eibench_ray.schedule.actions import Feed, Start, Stop
+from eibench_ray.store.resume import Slice
+
+log = logging.getLogger(__name__)
+
+# What a replica may take beyond the deadline of the end: for its processes to be killed, and to be seen to be gone.
+KILL_TIMEOUT_S = 8.0
+
+
+@dataclass(slots=True)
+class Member:
+    """A replica and what it is doing.
+
+    Attributes:
+        ended: set once it is lost or told to stop; the rest is to give back what it holds.
+        pause_s: how long its place is left alone after that, because somebody else is on it.
+        tally: rows and tokens that it had finished when it was last asked.
+    """
+
+    handle: ReplicaHandle
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    is_ready: bool = False
+    is_lost: bool = False
+    pause_s: float = 0.0
+    slices: dict[Slice, None] = field(default_factory=dict)
+    rows_reported: int = 0
+    tally: tuple[int, int] = (0, 0)
+
+    @property
+    def engine(self) -> str:
+        """Key of its engine."""
+        return self.handle.spec.key
+
+    @property
+    def standing(self) -> Standing:
+        """What it adds to the display."""
+        return Standing(self.engine, self.is_ready, *self.tally, self.rows_reported)
+
+
+class Crew:
+    """The replicas that start or are ready, and how each comes and goes.
+
+    Attributes:
+        members: those replicas, by number.
+        must_look: nodes may have left. Before the scheduler is asked again, somebody is to look, and to call
+            `settle_doubts`: an engine that has died too often may have done so because nodes left under it.
+    """
+
+    def __init__(self, course: Course, fleet: Fleet) -> None:
+        self._course = course
+        self._fleet = fleet
+        self._stop_timeout_s = STOP_TIMEOUT_S
+        self._is_closing = asyncio.Event()
+        self.members: dict[int, Member] = {}
+        self.must_look = False
+        self._doubtful: dict[str, str] = {}
+
+    @property
+    def ready(self) -> list[Member]:
+        """Those that can be asked."""
+        return [member for member in self.members.values() if member.is_ready]
+
+    # What the scheduler decides.
+
+    def start(self, start: Start) -> None:
+        """Begins to bring a replica up."""
+        spec, need = self._course.plan.engines[start.engine], self._course.profiles[start.engine].need
+        member = Member(self._fleet.reserve(start.replica, spec, need, start.nodes))
+        self.members[start.replica] = member
+        self._tell("replica_starting", member, model=spec.name, nodes=list(start.nodes), gpus=need.gpus)
+        log.info("replica starting engine=%s replica=%d", spec.name, start.replica)
+        self._course.jobs.spawn(self._live(member))
+
+    def feed(self, feed: Feed) -> None:
+        """Gives a replica slices to work on."""
+        member = self.members[feed.replica]
+        for slice_ in feed.slices:
+            member.slices[slice_] = None
+            self._tell_slice("slice_sent", member, slice_, rows=slice_.num_rows)
+            self._course.jobs.spawn(self._run_slice(member, slice_))
+
+    def stop(self, stop: Stop) -> None:
+        """Ends a replica in order, in its own time."""
+        self._retire(self.members[stop.replica])
+
+    # A replica's life.
+
+    async def _live(self, member: Member) -> None:
+        """Brings a replica up, waits until it has to go, and gives back what it holds, whatever happens."""
+        handle = member.handle
+        starting = self._course.jobs.spawn(self._bring_up(member))
+        try:
+            await member.ended.wait()
+            starting.cancel()
+            await asyncio.wait({starting})
+            if member.is_ready and not member.is_lost:
+                await handle.stop(self._stop_timeout_s)
+            else:
+                await handle.reap()
+        finally:
+            handle.release()
+            self._tell("replica_stopped", member)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._is_closing.wait(), member.pause_s)
+        self._course.scheduler.replica_gone(handle.id)
+
+    async def _bring_up(self, member: Member) -> None:
+        course, handle = self._course, member.handle
+        patience_s = course.patience.waits_for_place(member.engine, time.monotonic())
+        try:
+            await handle.place(patience_s, list(course.watch.nodes.values()))
+            course.patience.got_place(member.engine)
+            self._tell("replica_placed", member)
+            facts = await handle.start(course.config.start_timeout_s)
+        except NotPlacedError as error:
+            self._miss_place(member, error)
+        except EngineDeadError as error:
+            self._lose(member, error)
+        except EibenchError as error:
+            self._lose(member, error, is_final=True)
+        else:
+            member.is_ready = True
+            course.scheduler.replica_ready(handle.id, facts.capacity, time.monotonic())
+            course.counts.outcome.num_loads += handle.spec.is_load
+            self._tell(
+                "replica_ready",
+                member,
+                model=handle.spec.name,
+                node=facts.node,
+                load_s=round(facts.load_s, 2),
+                capacity=facts.capacity,
+                fingerprint=facts.fingerprint,
+            )
+            log.info("replica ready engine=%s load_s=%.1f capacity=%d", handle.spec.name, facts.load_s, facts.capacity)
+
+    async def _run_slice(self, member: Member, slice_: Slice) -> None:
+        try:
+            report = await member.handle.run_task(self._course.plan.steps[slice_.step], slice_)
+        except EngineDeadError as error:
+            self._lose(member, error)
+        except EngineError as error:
+            self._lose(member, error, is_final=True)
+        else:
+            self._finish(member, report)
+        finally:
+            member.slices.pop(slice_, None)
+
+    def _finish(self, member: Member, report: TaskReport) -> None:
+        if member.is_lost:
+            return  # its slice is ready again; whoever asks it next finds these rows and reports them
+        course, slice_, now = self._course, report.slice, time.monotonic()
+        member.rows_reported += slice_.num_rows
+        course.counts.add(report)
+        course.patience.finished_slice(member.engine)
+        self._tell_slice(
+            "slice_committed" if report.is_whole else "slice_interrupted",
+            member,
+            slice_,
+            new=report.num_new,
+            kept=report.num_kept,
+            errors=report.num_errors,
+            completion_tokens=report.completion_tokens,
+            seconds=round(report.seconds, 3),
+        )
+        if report.is_whole:
+            course.scheduler.slice_finished(member.handle.id, slice_, report.completion_tokens, now)
+        else:
+            course.scheduler.slice_returned(member.handle.id, slice_, now)
+
+    # Failures. What is to be done about one is done before anything is awaited: the scheduler starts what has rows.
+
+    def take_out(self, replica: int, reason: str) -> bool:
+        """Takes a dead replica out, once: its slices are ready again; what it holds is given back in its own time."""
+        if (member := self.members.pop(replica, None)) is None:
+            return False
+        self._course.scheduler.replica_lost(replica, time.monotonic())
+        self._course.counts.add_gone(member.tally[1])
+        for slice_ in member.slices:
+            self._tell_slice("slice_returned", member, slice_)
+        self._tell("replica_lost", member, model=member.handle.spec.name, reason=reason)
+        log.warning("replica lost engine=%s reason=%s", member.handle.spec.name, reason)
+        member.is_lost = True
+        member.ended.set()
+        return True
+
+    def give_up(self, engine: str, reason: str) -> None:
+        """Never starts an engine again; its replicas that still load are ended, the others finish what they have."""
+        if self._course.is_given_up(engine):
+            return
+        self._course.give_up(engine, reason)
+        for replica, member in list(self.members.items()):
+            if member.engine == engine and not member.is_ready:
+                self.take_out(replica, "its engine was given up")
+
+    def _lose(self, member: Member, error: EibenchError, *, is_final: bool = False) -> None:
+        """Takes a dead replica out; gives its engine up when it cannot start or keeps dying.
+
+        Where a further copy fails for good, the engine goes on with those that it has. A node that leaves takes its
+        replicas along: that is no fault of theirs.
+        """
+        if not self.take_out(member.handle.id, str(error)):
+            return
+        engine, nodes = member.engine, member.handle.nodes
+        if isinstance(error, NodeLostError):
+            self.must_look = True
+            return
+        if any(node not in self._course.watch.nodes for node in nodes):
+            return
+        others = [other for other in self.members.values() if other.engine == engine]
+        if is_final and any(other.is_ready for other in others):
+            self._course.scheduler.limit_replicas(engine, len(others))
+        elif is_final:
+            self.give_up(engine, str(error))
+        elif self._course.patience.died(engine, nodes):
+            self._doubtful[engine] = str(error)
+            self.must_look = True
+
+    def settle_doubts(self) -> None:
+        """Gives up the engines that have died too often, now that it is known which nodes have left."""
+        for engine, reason in self._doubtful.items():
+            if self._course.patience.is_over(engine):
+                self.give_up(engine, reason)
+        self._doubtful.clear()
+        self.must_look = False
+
+    def _miss_place(self, member: Member, error: NotPlacedError) -> None:
+        """Takes out a replica whose resources are somebody else's; they are left alone for a while."""
+        engine, patience = member.engine, self._course.patience
+        is_enough = patience.got_no_place(engine, time.monotonic())
+        member.pause_s = patience.pause_s(engine)
+        self.take_out(member.handle.id, str(error))
+        if is_enough and not any(other.engine == engine for other in self.members.values()):
+            self.give_up(engine, f"engine {member.handle.spec.name!r} found {error}")
+
+    # The end.
+
+    async def interrupt(self) -> None:
+        """Makes all tasks commit what they have and return."""
+        await asyncio.gather(*(member.handle.interrupt() for member in self.ready))
+
+    async def close(self, timeout_s: float) -> None:
+        """Ends every replica: those that are ready in order, those that still load and those that are late at once."""
+        self._is_closing.set()
+        self._stop_timeout_s = min(STOP_TIMEOUT_S, timeout_s)
+        for member in list(self.members.values()):
+            self._retire(member)
+        await self._course.jobs.finish(timeout_s + KILL_TIMEOUT_S)
+
+    def _retire(self, member: Member) -> None:
+        del self.members[member.handle.id]
+        self._course.counts.add_gone(member.tally[1])
+        self._tell("replica_stopping", member)
+        member.ended.set()
+
+    # What others are told.
+
+    async def ask_tallies(self) -> None:
+        """Asks the replicas how far they are."""
+        ready = self.ready
+        for member, tally in zip(ready, await asyncio.gather(*(m.handle.tally() for m in ready)), strict=True):
+            member.tally = max(member.tally, tally)
+
+    def _tell(self, event: str, member: Member, **fields: object) -> None:
+        self._course.ledger.write(event, replica=member.handle.id, engine=member.engine, **fields)
+
+    def _tell_slice(self, event: str, member: Member, slice_: Slice, **fields: object) -> None:
+        self._course.ledger.write(event, replica=member.handle.id, step=slice_.step, slice=slice_.index, **fields)

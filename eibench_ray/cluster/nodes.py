@@ -1,0 +1,180 @@
+"""The cluster's nodes: who is there, what each has, and what has become of a replica's processes on it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import psutil
+import ray
+from ray.exceptions import RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from eibench_ray.config.schema import ClusterConfig
+from eibench_ray.errors import ClusterError
+from eibench_ray.schedule.state import Node, Resources
+
+log = logging.getLogger(__name__)
+
+# A task on a node starts within a second, on a slow machine or a network drive within some.
+ASK_TIMEOUT_S = 30.0
+# How long what a replica has started may outlive it before it is killed.
+GRACE_S = 3.0
+# How long its processes and its GPUs' memory may take to go.
+GONE_TIMEOUT_S = 30.0
+GLANCE_EVERY_S = 0.1
+# Below this share a GPU counts as empty: its driver keeps some hundred MB.
+EMPTY_SHARE = 0.05
+# The environment variable that every process of a replica inherits.
+MARK = "EIBENCH_REPLICA"
+
+_GO_ON = "what was committed is kept, and the same command goes on from there"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeChanges:
+    """What has changed since the last look."""
+
+    joined: tuple[Node, ...]
+    left: tuple[str, ...]
+
+
+class NodeWatch:
+    """The cluster's nodes as they come and go."""
+
+    def __init__(self, config: ClusterConfig) -> None:
+        self._config = config
+        self._nodes: dict[str, Node] = {}
+        self._look = asyncio.Lock()
+
+    @property
+    def nodes(self) -> Mapping[str, Node]:
+        """The nodes of the last look, by id."""
+        return self._nodes
+
+    async def look(self) -> NodeChanges:
+        """What has changed since the last look.
+
+        Raises:
+            ClusterError: this machine is no part of the cluster any more, or nobody answers.
+        """
+        async with self._look:
+            found = await asyncio.to_thread(read_nodes, self._config.gpu_resource)
+            left = tuple(name for name in self._nodes if name not in found)
+            new = [node for name, node in found.items() if name not in self._nodes]
+            joined = tuple(await asyncio.gather(*(self._measure(node) for node in new)))
+            for name in left:
+                del self._nodes[name]
+            self._nodes |= {node.id: node for node in joined}
+            return NodeChanges(joined, left)
+
+    async def _measure(self, node: Node) -> Node:
+        """The node with the memory of its GPUs: as configured, else as the node itself says."""
+        if not node.total.gpus:
+            return node
+        if self._config.gpu_memory_gb is not None or self._config.gpu_resource != "GPU":
+            return replace(node, gpu_memory_gb=self._config.gpu_memory_gb or 0.0)
+        memory_gb = await ask_node(node.id, smallest_gpu_memory_gb)
+        return replace(node, gpu_memory_gb=memory_gb or 0.0)
+
+
+def read_nodes(gpu_resource: str) -> dict[str, Node]:
+    """The nodes that are alive, by id.
+
+    Raises:
+        ClusterError: this machine's part of Ray has died, or nobody answers.
+    """
+    try:
+        own = ray.get_runtime_context().get_node_id()
+        alive = [node for node in ray.nodes() if node["Alive"]]
+    except RayError as error:
+        raise ClusterError(f"Ray does not answer any more ({' '.join(str(error).split())[:200]}): {_GO_ON}") from None
+    if all(node["NodeID"] != own for node in alive):
+        raise ClusterError(f"Ray's processes on this machine have died: {_GO_ON}")
+    return {node["NodeID"]: _node(node, gpu_resource) for node in alive}
+
+
+def _node(node: Mapping[str, Any], gpu_resource: str) -> Node:
+    has = node["Resources"]
+    name = node["NodeManagerHostname"] or node["NodeManagerAddress"]
+    return Node(node["NodeID"], name, Resources(has.get("CPU", 0.0), has.get(gpu_resource, 0.0)))
+
+
+async def wait_until_gone(node: str, mark: str, gpus: Sequence[str]) -> None:
+    """Waits until a replica has no process on a node and its GPUs are empty; not for ever, and not on a dead node.
+
+    Ray ends a replica's process and its children. Those that outlive that are killed: also a process that Ray was only
+    about to start for it, which would stay as an idle worker.
+    """
+    began = time.monotonic()
+    while True:
+        waited_s = time.monotonic() - began
+        left = await ask_node(node, find_remains, mark, tuple(gpus), waited_s > GRACE_S)
+        if not left:
+            return
+        if waited_s > GONE_TIMEOUT_S:
+            log.warning("replica %s left something on node %s: %s", mark, node, left)
+            return
+        await asyncio.sleep(GLANCE_EVERY_S)
+
+
+async def ask_node(node: str, function: Any, *arguments: Any, timeout_s: float = ASK_TIMEOUT_S) -> Any:
+    """What a function says on a node, where it takes no resources; None where the node does not answer."""
+    with contextlib.suppress(RayError, TimeoutError):
+        if node == ray.get_runtime_context().get_node_id():
+            return await asyncio.wait_for(asyncio.to_thread(function, *arguments), timeout_s)
+        there = NodeAffinitySchedulingStrategy(node, soft=False)
+        task = ray.remote(function).options(num_cpus=0, max_retries=0, scheduling_strategy=there)
+        return await asyncio.wait_for(task.remote(*arguments), timeout_s)
+    return None
+
+
+def smallest_gpu_memory_gb() -> float:
+    """GB of this machine's smallest GPU; 0 where its driver does not say."""
+    return min((total_mb * (1 << 20) / 1e9 for _, total_mb in gpu_memory_mb().values()), default=0.0)
+
+
+def find_remains(mark: str, gpus: Sequence[str], must_kill: bool) -> str:
+    """What is left of a replica on this machine, in words: its processes, else its GPUs whose memory is not empty.
+
+    Args:
+        mark: of the replica.
+        gpus: that it had, by index or UUID.
+        must_kill: whether its processes are killed.
+    """
+    if processes := [process for process in psutil.process_iter() if _has_mark(process, mark)]:
+        for process in processes if must_kill else ():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        return f"processes {', '.join(str(process.pid) for process in processes)}"
+    full = _full_gpus(gpus) if gpus else []
+    return f"memory of GPUs {', '.join(full)}" if full else ""
+
+
+def gpu_memory_mb() -> dict[str, tuple[float, float]]:
+    """MiB in use and in all of this machine's GPUs, by index and by UUID; empty where there is no NVIDIA driver."""
+    command = ["nvidia-smi", "--query-gpu=index,uuid,memory.used,memory.total", "--format=csv,noheader,nounits"]
+    try:
+        lines = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout.splitlines()
+        rows = [[field.strip() for field in line.split(",")] for line in lines]
+        return {name: (float(row[2]), float(row[3])) for row in rows for name in row[:2]}
+    except (OSError, subprocess.SubprocessError, ValueError, IndexError):
+        return {}
+
+
+def _full_gpus(gpus: Sequence[str]) -> list[str]:
+    memory = gpu_memory_mb()
+    return [gpu for gpu in gpus if gpu in memory and memory[gpu][0] > EMPTY_SHARE * memory[gpu][1]]
+
+
+def _has_mark(process: psutil.Process, mark: str) -> bool:
+    try:
+        return process.environ().get(MARK) == mark and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False

@@ -1,0 +1,72 @@
+"""How long an engine is borne with: its deaths, the places it does not get, the nodes it fits on none of. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+
+from eibench_ray.config.schema import ClusterConfig
+
+# An engine that dies this often without finishing a slice in between is given up.
+MAX_DEATHS = 3
+# After a place that was somebody else's, it is left alone for this long, twice as long after each further one.
+FIRST_PAUSE_S = 5.0
+LONGEST_PAUSE_S = 60.0
+
+
+class Patience:
+    """What has gone wrong with each engine, and whether that is enough to give it up."""
+
+    def __init__(self, config: ClusterConfig) -> None:
+        self._config = config
+        self._deaths: defaultdict[str, list[tuple[str, ...]]] = defaultdict(list)
+        self._refusals: Counter[str] = Counter()
+        self._waits_since: dict[str, float] = {}
+        self._homeless_since: dict[str, float] = {}
+
+    def finished_slice(self, engine: str) -> None:
+        """The engine works: earlier deaths are forgiven."""
+        self._deaths[engine].clear()
+
+    def died(self, engine: str, nodes: Sequence[str]) -> bool:
+        """Whether this death of a replica on these nodes was one too many."""
+        self._deaths[engine].append(tuple(nodes))
+        return self.is_over(engine)
+
+    def node_left(self, node: str) -> None:
+        """Deaths on a node that has left are no fault of the engines."""
+        for deaths in self._deaths.values():
+            deaths[:] = [nodes for nodes in deaths if node not in nodes]
+
+    def is_over(self, engine: str) -> bool:
+        """Whether the engine has died too often."""
+        return len(self._deaths[engine]) >= MAX_DEATHS
+
+    def waits_for_place(self, engine: str, now: float) -> float:
+        """Seconds that a replica which is started now may wait for its resources."""
+        since = self._waits_since.setdefault(engine, now)
+        return min(self._config.placement_timeout_s, max(since + self._config.start_timeout_s - now, 1.0))
+
+    def got_place(self, engine: str) -> None:
+        """A replica of the engine has its resources."""
+        self._waits_since.pop(engine, None)
+        self._refusals[engine] = 0
+
+    def got_no_place(self, engine: str, now: float) -> bool:
+        """Whether the engine has waited for resources as long as it may."""
+        self._refusals[engine] += 1
+        return now - self._waits_since.get(engine, now) >= self._config.start_timeout_s
+
+    def pause_s(self, engine: str) -> float:
+        """Seconds for which the place that the engine did not get is left alone."""
+        return float(min(FIRST_PAUSE_S * 2 ** max(self._refusals[engine] - 1, 0), LONGEST_PAUSE_S))
+
+    def fits(self, engine: str) -> None:
+        """A node can hold the engine."""
+        self._homeless_since.pop(engine, None)
+
+    def fits_nowhere(self, engine: str, now: float) -> tuple[bool, bool]:
+        """Whether that is news, and whether a node has been awaited as long as it may."""
+        is_new = engine not in self._homeless_since
+        since = self._homeless_since.setdefault(engine, now)
+        return is_new, now - since >= self._config.start_timeout_s

@@ -1,0 +1,128 @@
+"""The resources of a replica as a Ray placement group: asked for with a deadline, and always given back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray._private.state import available_resources_per_node
+from ray.exceptions import RayError
+from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from eibench_ray.errors import EngineError
+from eibench_ray.schedule.state import Need, Node, Resources
+
+# The label that Ray gives each node: a bundle that selects it lies there and nowhere else.
+NODE_LABEL = "ray.io/node-id"
+
+
+class NotPlacedError(EngineError):
+    """The resources that a replica was promised are somebody else's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """What one replica holds.
+
+    Attributes:
+        group: None where it reserves nothing.
+        actor: what its own process holds of the first bundle. The workers of pipeline stages hold the rest.
+    """
+
+    need: Need
+    nodes: tuple[str, ...]
+    gpu_resource: str
+    group: PlacementGroup | None
+    actor: Resources
+
+    async def wait(self, timeout_s: float, known: Sequence[Node]) -> None:
+        """Returns once everything is reserved.
+
+        Raises:
+            NotPlacedError: it was not within the time, with the node where something is missing.
+        """
+        if self.group is None:
+            return
+        try:
+            await asyncio.wait_for(_ready(self.group), timeout_s)
+        except TimeoutError:
+            free = await asyncio.to_thread(_free, self.gpu_resource)
+            raise NotPlacedError(self._describe(timeout_s, free, known)) from None
+        except RayError as error:
+            raise NotPlacedError(f"Ray reserved nothing: {' '.join(str(error).split())[:200]}") from None
+
+    def options(self) -> dict[str, Any]:
+        """Ray's options for the replica's actor."""
+        options: dict[str, Any] = {"num_cpus": self.actor.cpus, "num_gpus": 0}
+        if self.gpu_resource == "GPU":
+            options["num_gpus"] = self.actor.gpus
+        elif self.actor.gpus:
+            options["resources"] = {self.gpu_resource: self.actor.gpus}
+        if self.group is not None:
+            options["scheduling_strategy"] = PlacementGroupSchedulingStrategy(self.group, 0)
+        return options
+
+    def remove(self) -> None:
+        """Gives everything back; whoever is still on it is ended by Ray."""
+        if self.group is not None and ray.is_initialized():
+            remove_placement_group(self.group)
+
+    def _describe(self, timeout_s: float, free: dict[str, Resources], known: Sequence[Node]) -> str:
+        names = {node.id: node.name for node in known}
+        lacking = []
+        for node in dict.fromkeys(self.nodes):
+            parts = [bundle for bundle, where in zip(self.need.bundles, self.nodes, strict=True) if where == node]
+            wanted = sum(parts, Resources(0, 0))
+            has = free.get(node)
+            if has is None:
+                lacking.append(f"node {names.get(node, node)} has left")
+            elif not has.covers(wanted):
+                lacking.append(
+                    f"it needs {wanted.gpus:g} GPUs and {wanted.cpus:g} cores on node {names.get(node, node)}, where "
+                    f"{has.gpus:g} GPUs and {has.cpus:g} cores are free now"
+                )
+        reason = "; ".join(lacking) or "Ray did not answer in time"
+        return f"no place for a replica within {timeout_s:.3g} s: {reason}; another job on the cluster holds the rest"
+
+
+def reserve(need: Need, nodes: tuple[str, ...], gpu_resource: str, name: str) -> Placement:
+    """A placement on these nodes, one per bundle; it is asked for, and there once its `wait` returns.
+
+    Pipeline stages get a bundle per GPU: vLLM puts a worker into each (vllm/v1/executor/ray_executor_v2.py).
+    """
+    if not need.bundles:
+        return Placement(need, nodes, gpu_resource, None, Resources(0, 0))
+    if len(need.bundles) == 1:
+        bundles, where, actor = list(need.bundles), list(nodes), need.bundles[0]
+    else:
+        bundles, where = [], []
+        for stage, node in zip(need.bundles, nodes, strict=True):
+            cpus = [stage.cpus] + [0.0] * (int(stage.gpus) - 1)
+            bundles += [Resources(share, 1) for share in cpus]
+            where += [node] * len(cpus)
+        actor = Resources(bundles[0].cpus, 0)
+    group = placement_group(
+        [_bundle(bundle, gpu_resource) for bundle in bundles],
+        strategy="PACK",
+        name=name,
+        bundle_label_selector=[{NODE_LABEL: node} for node in where],
+    )
+    return Placement(need, nodes, gpu_resource, group, actor)
+
+
+def _bundle(resources: Resources, gpu_resource: str) -> dict[str, float]:
+    amounts = {"CPU": resources.cpus, gpu_resource: resources.gpus}
+    return {name: amount for name, amount in amounts.items() if amount}
+
+
+async def _ready(group: PlacementGroup) -> None:
+    await group.ready()
+
+
+def _free(gpu_resource: str) -> dict[str, Resources]:
+    found = available_resources_per_node()
+    return {node: Resources(has.get("CPU", 0.0), has.get(gpu_resource, 0.0)) for node, has in found.items()}

@@ -1,0 +1,125 @@
+"""The engines of a plan: each is one, whoever uses it, with its GPUs and how it fits into them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from eibench_ray.checkpoints.memory import MemoryEstimate
+from eibench_ray.config.schema import ClusterConfig, EchoEngine, ModelConfig, ReplayEngine, RunConfig, VllmEngine
+from eibench_ray.errors import PlanError
+from eibench_ray.plan.digests import digest
+from eibench_ray.plan.fit import choose_tensor_parallel, fit_memory
+from eibench_ray.plan.graph import EngineSpec
+
+Identify = Callable[[ModelConfig, str | None], Mapping[str, Any]]
+Estimate = Callable[[ModelConfig], MemoryEstimate | None]
+ModelKey = Literal["model", "captioner", "judge.model"]
+
+# Keys of which two values may mean the same; what they stand for is part of the engine's identity.
+_ALIASES = frozenset({"source", "revision", "chat_template"})
+
+
+@dataclass(frozen=True, slots=True)
+class EngineUse:
+    """Where a cell names an engine.
+
+    Attributes:
+        key: where the model stands in the cell's configuration.
+        config: the cell's.
+    """
+
+    model: ModelConfig
+    key: ModelKey
+    config: RunConfig
+
+    @property
+    def cell(self) -> str:
+        """The cell in words."""
+        config = self.config
+        return f"{config.model.name}/{config.setting.name}/{config.dataset.name}/{config.judge.name}"
+
+    @property
+    def recording(self) -> str | None:
+        """For a replay engine, its file of predictions; None for the others."""
+        if not isinstance(self.model.engine, ReplayEngine):
+            return None
+        parts = [self.config.dataset.name, self.config.setting.name]
+        if self.key == "judge.model":
+            parts.append(self.config.judge.name)
+        return str(Path(self.model.engine.predictions) / f"{'.'.join(parts)}.jsonl")
+
+
+class Engines:
+    """Collects engines; one that is met again must be configured as it was before.
+
+    Attributes:
+        specs: what was collected, by key.
+    """
+
+    def __init__(
+        self, identify: Identify, estimate: Estimate, device: Literal["cpu", "cuda"], cluster: ClusterConfig
+    ) -> None:
+        self.specs: dict[str, EngineSpec] = {}
+        self._first_uses: dict[str, EngineUse] = {}
+        self._identify = identify
+        self._estimate = estimate
+        self._device = device
+        self._cluster = cluster
+
+    def add(self, use: EngineUse) -> EngineSpec:
+        """The spec of the engine that a cell names.
+
+        Raises:
+            PlanError: it was configured otherwise before, or no node has enough memory for it.
+        """
+        model = use.model
+        recording = use.recording
+        key = digest(self._identify(model, recording), size=10)
+        if key in self.specs:
+            _check_equal(self._first_uses[key], use)
+            return self.specs[key]
+        spec = EngineSpec(key, model.name, model.engine, self._device, recording, 0, model.expect)
+        self._first_uses[key] = use
+        self.specs[key] = self._placed(spec, model)
+        return self.specs[key]
+
+    def _placed(self, spec: EngineSpec, model: ModelConfig) -> EngineSpec:
+        """A spec with its GPUs, with `tensor_parallel: auto` resolved, and how it fits."""
+        engine = model.engine
+        if isinstance(engine, EchoEngine):
+            return replace(spec, num_gpus=engine.num_gpus)
+        if not isinstance(engine, VllmEngine):
+            return spec
+        owns_gpus = self._device == "cuda" or self._cluster.gpu_resource != "GPU"
+        memory = self._estimate(model) if owns_gpus else None
+        if engine.tensor_parallel == "auto":
+            chosen = choose_tensor_parallel(model.name, engine, memory, self._cluster)
+            engine = engine.model_copy(update={"tensor_parallel": chosen})
+        return replace(
+            spec,
+            config=engine,
+            num_gpus=engine.num_gpus if owns_gpus else 0,
+            memory=fit_memory(engine, memory, self._cluster) if memory else None,
+        )
+
+
+def _check_equal(first: EngineUse, again: EngineUse) -> None:
+    """Refuses two configurations of one vLLM engine: it is loaded once, in one way. The others cost nothing to load."""
+    if not isinstance(first.model.engine, VllmEngine) or first.model == again.model:
+        return
+    before, now = dict(_running(first.model)), dict(_running(again.model))
+    for key, value in before.items():
+        if now[key] != value:
+            raise PlanError(
+                f"model {first.model.name!r} is loaded once for all cells, but {first.key}.{key} is {value!r} in cell "
+                f"{first.cell} and {again.key}.{key} is {now[key]!r} in cell {again.cell}: give both the same value"
+            )
+
+
+def _running(model: ModelConfig) -> Iterator[tuple[str, Any]]:
+    """How an engine runs, beside what it is: dotted keys and values."""
+    yield from ((f"engine.{name}", value) for name, value in model.engine if name not in _ALIASES)
+    yield from ((f"expect.{name}", value) for name, value in model.expect)

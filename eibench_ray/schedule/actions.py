@@ -1,0 +1,39 @@
+"""What the scheduler tells its caller to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from eibench_ray.store.resume import Slice
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Start a replica.
+
+    Attributes:
+        replica: its number, unique in the run.
+        nodes: ids of the nodes of its bundles, one each; empty where it reserves nothing.
+    """
+
+    replica: int
+    engine: str
+    nodes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """Give slices to a ready replica, in this order."""
+
+    replica: int
+    slices: tuple[Slice, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Stop a replica that has nothing in flight."""
+
+    replica: int
+
+
+Action = Start | Feed | Stop

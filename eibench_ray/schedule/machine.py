@@ -1,0 +1,126 @@
+"""A replica that only reckons: rows in a batch that slows down as it fills, as continuous batching does.
+
+A decoding step of a batch of b rows takes alpha + beta x b seconds and gives each row a token. In a virtual time that
+counts steps, every row runs for as many ticks as it has tokens, in one of `capacity` lanes; how long a tick takes
+follows from how many lanes are taken. So a row costs one heap operation, and time is only worked out slice by slice.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from eibench_ray.schedule.state import EngineProfile
+from eibench_ray.store.resume import Slice
+
+# A row alone runs so many times as fast as one in a full batch, if nobody knows better. Source: decoding is bound by
+# reading the weights until the batch is large; a 7B model on one GPU does 80-100 tokens/s alone and 2,500 with 128.
+ALONE_SPEEDUP = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """How fast an engine decodes.
+
+    Attributes:
+        tokens_per_s: of a full batch.
+        capacity: rows of a full batch.
+        alone_tokens_per_s: of a row that is alone; None: `ALONE_SPEEDUP` times its share of a full batch.
+    """
+
+    tokens_per_s: float
+    capacity: int
+    alone_tokens_per_s: float | None = None
+
+    @classmethod
+    def of(cls, profile: EngineProfile) -> Speed:
+        """An engine's speed."""
+        return cls(profile.tokens_per_s, profile.capacity, profile.alone_tokens_per_s)
+
+    @property
+    def full_tick_s(self) -> float:
+        """Seconds per token of a row in a full batch."""
+        return self.capacity / self.tokens_per_s
+
+    @property
+    def alone_tick_s(self) -> float:
+        """Seconds per token of a row alone: no less than in a full batch each row's share, no more than all of it."""
+        known = self.alone_tokens_per_s
+        speedup = ALONE_SPEEDUP if known is None else known * self.full_tick_s
+        return self.full_tick_s / max(1.0, min(speedup, self.capacity))
+
+    @property
+    def beta(self) -> float:
+        """Seconds that a further row adds to a decoding step."""
+        return (self.full_tick_s - self.alone_tick_s) / max(1, self.capacity - 1)
+
+    @property
+    def alpha(self) -> float:
+        """Seconds of a decoding step, rows left aside."""
+        return self.alone_tick_s - self.beta
+
+
+class Machine:
+    """One replica's batch."""
+
+    def __init__(self, speed: Speed, now: float) -> None:
+        self._capacity = speed.capacity
+        self._alpha, self._beta = speed.alpha, speed.beta
+        self._lanes = [0.0] * speed.capacity  # ticks at which each lane is free, a heap
+        self._slices: list[tuple[float, int, Slice]] = []  # ticks at which each slice ends, a heap
+        self._order = itertools.count()
+        self._tick = 0.0
+        self._now = now
+
+    @property
+    def slices(self) -> list[Slice]:
+        """What it holds, in no order."""
+        return [slice_ for _, _, slice_ in self._slices]
+
+    def add(self, slice_: Slice, tokens: Iterable[float], now: float) -> None:
+        """A slice joins the queue; its rows have so many tokens."""
+        self._advance(now)
+        tick, lanes, last = self._tick, self._lanes, 0.0
+        for length in tokens:
+            end = max(lanes[0], tick) + length
+            heapq.heapreplace(lanes, end)
+            last = max(last, end)
+        heapq.heappush(self._slices, (last, next(self._order), slice_))
+
+    def next_end(self) -> float | None:
+        """When the next slice ends if nothing else joins; None where there is none."""
+        return self._now + self._seconds_until(self._slices[0][0]) if self._slices else None
+
+    def pop(self, now: float) -> Slice:
+        """The slice that ends now."""
+        end, _, slice_ = heapq.heappop(self._slices)
+        self._tick, self._now = max(end, self._tick), now
+        return slice_
+
+    def _seconds_until(self, tick: float) -> float:
+        ticks = tick - self._tick
+        if ticks <= 0:
+            return 0.0
+        if tick <= self._lanes[0]:
+            return ticks * (self._alpha + self._beta * self._capacity)
+        taken = sum(min(lane, tick) - self._tick for lane in self._lanes if lane > self._tick)
+        return self._alpha * ticks + self._beta * taken
+
+    def _advance(self, now: float) -> None:
+        left, self._now = now - self._now, now
+        if not self._slices or left <= 0:
+            return
+        full_s = self._alpha + self._beta * self._capacity
+        if self._tick + left / full_s <= self._lanes[0]:
+            self._tick += left / full_s
+            return
+        ends = sorted(lane for lane in self._lanes if lane > self._tick)
+        for index, end in enumerate(ends):
+            tick_s = self._alpha + self._beta * (len(ends) - index)
+            if (end - self._tick) * tick_s > left:
+                self._tick += left / tick_s
+                return
+            left -= (end - self._tick) * tick_s
+            self._tick = end

@@ -1,0 +1,209 @@
+"""The replicas of a run: which there are, what they hold, where they lie. The one place where that changes."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from eibench_ray.schedule.actions import Start, Stop
+from eibench_ray.schedule.backlog import Backlog
+from eibench_ray.schedule.estimates import Estimate
+from eibench_ray.schedule.places import Places
+from eibench_ray.schedule.state import EngineProfile, Phase
+from eibench_ray.store.resume import Slice
+
+# A slice counts whole until its last row is done, most of its rows are done long before: so many times its capacity
+# must a replica hold, beyond its oldest slice, for its batch to stay full (simulated: 1.0 leaves a sixth of it empty).
+DEPTH = 2.5
+
+
+@dataclass(slots=True)
+class Replica:
+    """One replica.
+
+    Attributes:
+        nodes: of its bundles.
+        began_at: when its start was decided.
+        capacity: rows that it works on at once; 0 until it is ready.
+        slices: what it holds, oldest first.
+        rows: of those slices.
+        measured_at: the last time at which it finished a slice and had others; None: it was idle since.
+    """
+
+    id: int
+    engine: str
+    nodes: tuple[str, ...]
+    began_at: float
+    phase: Phase = Phase.STARTING
+    capacity: int = 0
+    slices: dict[Slice, None] = field(default_factory=dict)
+    rows: int = 0
+    measured_at: float | None = None
+
+    @property
+    def has_room(self) -> bool:
+        """Whether it should hold another slice: those behind the oldest do not fill it."""
+        if self.phase is not Phase.READY:
+            return False
+        oldest = next(iter(self.slices), None)
+        return oldest is None or self.rows - oldest.num_rows < DEPTH * self.capacity
+
+
+@dataclass(slots=True)
+class Engine:
+    """One engine.
+
+    Attributes:
+        most: copies at the same time; math.inf where nothing limits them.
+        starting, ready: its replicas, by number; those that drain or leave are in neither.
+        idle: numbers of the ready ones that hold nothing.
+        hungry: (rows, replica) of those that have room, the emptiest first; entries may be out of date.
+        waited_in_vain: whether a replica was started for rows to come, and had to make room before they came.
+    """
+
+    profile: EngineProfile
+    estimate: Estimate
+    most: float
+    starting: dict[int, Replica] = field(default_factory=dict)
+    ready: dict[int, Replica] = field(default_factory=dict)
+    idle: set[int] = field(default_factory=set)
+    hungry: list[tuple[int, int]] = field(default_factory=list)
+    waited_in_vain: bool = False
+    is_given_up: bool = False
+
+    @property
+    def count(self) -> int:
+        """Replicas that start or are ready."""
+        return len(self.starting) + len(self.ready)
+
+
+class Roster:
+    """All engines and replicas, the backlog that they work off, and the nodes that they lie on.
+
+    Attributes:
+        replicas: by number; until what they reserved is free.
+        leaving: those of them that drain, are stopped or were lost.
+    """
+
+    def __init__(self, backlog: Backlog, profiles: Mapping[str, EngineProfile]) -> None:
+        self.backlog = backlog
+        self.places = Places()
+        self.engines = {key: Engine(profile, Estimate(profile), _most(profile)) for key, profile in profiles.items()}
+        self.replicas: dict[int, Replica] = {}
+        self.leaving: dict[int, Replica] = {}
+        self._ids = itertools.count(1)
+
+    def is_through(self, key: str) -> bool:
+        """Whether nothing is left that could come to an engine's replicas, what they hold left aside."""
+        return not self.backlog.num_untaken(key)
+
+    def gpus(self, replica: Replica) -> float:
+        """GPUs that a replica holds."""
+        return self.engines[replica.engine].profile.need.gpus
+
+    def can_use(self, key: str) -> bool:
+        """Whether one more replica of an engine is allowed, and would find a slice."""
+        engine = self.engines[key]
+        is_allowed = engine.most == math.inf or engine.count + self._num_draining(key) < engine.most
+        return is_allowed and len(engine.starting) < self.backlog.num_untaken(key)
+
+    def _num_draining(self, key: str) -> int:
+        leaving = (replica for replica in self.leaving.values() if replica.engine == key)
+        return sum(replica.phase is Phase.DRAINING for replica in leaving)
+
+    def start(self, key: str, now: float, held: set[str]) -> Start | None:
+        """A new replica where there is room, on none of the `held` nodes; None where there is none."""
+        engine = self.engines[key]
+        if not self.can_use(key):
+            return None
+        nodes = self.places.find(engine.profile.need, held)
+        if nodes is None:
+            return None
+        self.places.reserve(engine.profile.need, nodes)
+        replica = Replica(next(self._ids), key, nodes, now)
+        self.replicas[replica.id] = engine.starting[replica.id] = replica
+        return Start(replica.id, key, nodes)
+
+    def ready(self, replica: Replica, capacity: int, now: float) -> None:
+        """A replica has loaded."""
+        engine = self.engines[replica.engine]
+        replica.phase, replica.capacity = Phase.READY, capacity
+        del engine.starting[replica.id]
+        engine.ready[replica.id] = replica
+        engine.idle.add(replica.id)
+        engine.estimate.loaded(now - replica.began_at)
+        heapq.heappush(engine.hungry, (0, replica.id))
+
+    def give(self, replica: Replica) -> Slice:
+        """The next ready slice of its engine, now the replica's."""
+        engine = self.engines[replica.engine]
+        slice_ = self.backlog.take(replica.engine, engine.estimate.tokens_per_row)
+        replica.slices[slice_] = None
+        engine.idle.discard(replica.id)
+        replica.rows += slice_.num_rows
+        return slice_
+
+    def take_off(self, replica: Replica, slice_: Slice) -> bool:
+        """Takes a slice off a replica; False where it is not the replica's."""
+        if slice_ not in replica.slices:
+            return False
+        del replica.slices[slice_]
+        replica.rows -= slice_.num_rows
+        engine = self.engines[replica.engine]
+        if replica.has_room:
+            heapq.heappush(engine.hungry, (replica.rows, replica.id))
+            if not replica.slices:
+                engine.idle.add(replica.id)
+        return True
+
+    def drain(self, replica: Replica) -> None:
+        """A replica is given no more, and is stopped once it has finished what it has."""
+        replica.phase = Phase.DRAINING
+        self._strike(replica)
+
+    def stop(self, replica: Replica) -> Stop:
+        """A replica is stopped."""
+        replica.phase = Phase.LEAVING
+        self._strike(replica)
+        return Stop(replica.id)
+
+    def lose(self, replica: Replica) -> None:
+        """A replica has died: its slices are ready again, in their order."""
+        replica.phase = Phase.LEAVING
+        self._strike(replica)
+        for slice_ in reversed(replica.slices):
+            self.backlog.give_back(slice_)
+        replica.slices.clear()
+        replica.rows = 0
+
+    def remove(self, replica: Replica) -> None:
+        """What a replica reserved is free again."""
+        del self.replicas[replica.id]
+        self._strike(replica)
+        del self.leaving[replica.id]
+        self.places.release(self.engines[replica.engine].profile.need, replica.nodes)
+
+    def would_fit(self, key: str, without: Sequence[Replica]) -> bool:
+        """Whether an engine's replica had room if these were gone."""
+        for replica in without:
+            self.places.release(self.engines[replica.engine].profile.need, replica.nodes)
+        found = self.places.find(self.engines[key].profile.need)
+        for replica in without:
+            self.places.reserve(self.engines[replica.engine].profile.need, replica.nodes)
+        return found is not None
+
+    def _strike(self, replica: Replica) -> None:
+        engine = self.engines[replica.engine]
+        engine.starting.pop(replica.id, None)
+        engine.ready.pop(replica.id, None)
+        engine.idle.discard(replica.id)
+        self.leaving[replica.id] = replica
+
+
+def _most(profile: EngineProfile) -> float:
+    if profile.max_replicas is not None:
+        return profile.max_replicas
+    return math.inf if profile.need.bundles else 1

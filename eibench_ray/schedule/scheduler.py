@@ -1,0 +1,168 @@
+"""The scheduler: told what happened, it says which replicas to start, feed and stop. No Ray, no clock, no disk.
+
+- **Load once.** A replica stays while its engine has rows left, unless the others of its engine are enough, or it is
+  idle in the way of an engine that has none.
+- **Work-conserving.** What has rows that can be asked, and fits, is started at once.
+- **Longest expected first**, and as many replicas of an engine as the horizon takes (`schedule/policy.py`).
+- **Enough in flight.** A replica holds more than its batch, so that no slice's end is a barrier.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Iterable, Iterator, Mapping
+
+from eibench_ray.schedule.actions import Action, Feed
+from eibench_ray.schedule.backlog import Backlog
+from eibench_ray.schedule.forecast import forecast
+from eibench_ray.schedule.places import Places
+from eibench_ray.schedule.roster import Engine, Roster
+from eibench_ray.schedule.staffing import review
+from eibench_ray.schedule.state import EngineProfile, Node, Phase
+from eibench_ray.store.resume import Slice
+
+# The caller asks again after so many seconds in which nothing happened.
+REVIEW_S = 2.0
+# Replicas are thought over so often within the horizon while nothing but slices come and go; and, where there are many,
+# at most so often whatever happens: a review looks at all of them.
+REVIEWS_PER_HORIZON = 200
+MAX_REVIEWS_PER_HORIZON = 1000
+MANY_REPLICAS = 64
+_LONG_S = 1000.0
+
+
+class Scheduler:
+    """The state of a run and the decisions on it.
+
+    What it is told of a replica that it does not know any more, it passes over.
+
+    Args:
+        backlog: what is to be asked.
+        engines: what is expected of each, by key.
+        nodes: those that are there from the beginning.
+    """
+
+    def __init__(self, backlog: Backlog, engines: Mapping[str, EngineProfile], nodes: Iterable[Node] = ()) -> None:
+        self._roster = Roster(backlog, engines)
+        self._review_at = self._not_before = -math.inf
+        for node in nodes:
+            self.add_node(node)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing is left to ask."""
+        return self._roster.backlog.is_empty
+
+    @property
+    def places(self) -> Places:
+        """The cluster's nodes and what is free on them."""
+        return self._roster.places
+
+    # What happened.
+
+    def add_node(self, node: Node) -> None:
+        """A node has joined."""
+        self._roster.places.add(node)
+        self._review_soon()
+
+    def remove_node(self, node: str) -> list[int]:
+        """A node has left: the replicas that were on it, even in part, are lost.
+
+        Those that lie on other nodes too hold their part of them until `replica_gone`; the others are gone at once.
+        """
+        lost = [replica for replica in self._roster.replicas.values() if node in replica.nodes]
+        self._roster.places.remove(node)
+        for replica in lost:
+            self._roster.lose(replica)
+            if not any(other in self._roster.places.nodes for other in replica.nodes):
+                self._roster.remove(replica)
+        self._review_soon()
+        return [replica.id for replica in lost]
+
+    def replica_ready(self, replica: int, capacity: int, now: float) -> None:
+        """A replica has loaded its engine, which works on so many rows at once."""
+        if (found := self._roster.replicas.get(replica)) is not None and found.phase is Phase.STARTING:
+            self._roster.ready(found, capacity, now)
+            self._review_soon()
+
+    def replica_lost(self, replica: int, now: float) -> None:  # noqa: ARG002 - each event has its time
+        """A replica died, or did not start: its slices are ready again; what it reserves is not free yet."""
+        if (found := self._roster.replicas.get(replica)) is not None:
+            self._roster.lose(found)
+            self._review_soon()
+
+    def replica_gone(self, replica: int) -> None:
+        """A replica that was stopped or lost has left nothing behind: what it reserved is free."""
+        if (found := self._roster.replicas.get(replica)) is not None:
+            self._roster.lose(found)
+            self._roster.remove(found)
+            self._review_soon()
+
+    def slice_finished(self, replica: int, slice_: Slice, tokens: int, now: float) -> None:
+        """A slice is committed; the replica generated so many tokens for it."""
+        found = self._roster.replicas.get(replica)
+        if found is None or not self._roster.take_off(found, slice_):
+            return
+        estimate = self._roster.engines[found.engine].estimate
+        if tokens:  # else its rows were there already, and nothing is learnt from them
+            estimate.replied(slice_.step, slice_.num_rows, tokens)
+        if found.measured_at is not None:
+            estimate.generated(tokens, now - found.measured_at)
+        found.measured_at = now if found.slices else None
+        self._roster.backlog.finish(slice_)
+        if not found.slices and (found.phase is Phase.DRAINING or self._roster.is_through(found.engine)):
+            self._review_soon()
+
+    def slice_returned(self, replica: int, slice_: Slice, now: float) -> None:  # noqa: ARG002 - as above
+        """A slice was not finished: it is ready again."""
+        if (found := self._roster.replicas.get(replica)) is not None and self._roster.take_off(found, slice_):
+            found.measured_at = None
+            self._roster.backlog.give_back(slice_)
+            self._review_soon()
+
+    def give_up(self, engine: str) -> set[str]:
+        """An engine is never started again; the ids of the steps that cannot be finished."""
+        self._roster.engines[engine].is_given_up = True
+        self._review_soon()
+        return self._roster.backlog.drop_engine(engine)
+
+    def limit_replicas(self, engine: str, most: int) -> None:
+        """An engine gets no more copies than this."""
+        self._roster.engines[engine].most = min(self._roster.engines[engine].most, most)
+
+    # What to do.
+
+    def decide(self, now: float) -> list[Action]:
+        """What to do now; every action counts as done.
+
+        To be asked again when something has happened, and every `REVIEW_S` while nothing does.
+        """
+        actions: list[Action] = []
+        for engine in self._roster.engines.values():
+            if engine.hungry:
+                actions += self._feed(engine)
+        if now >= self._review_at:
+            found = forecast(self._roster, now)
+            actions += review(self._roster, found, now)
+            horizon_s = min(found.horizon_s, _LONG_S)
+            is_large = len(self._roster.replicas) > MANY_REPLICAS
+            self._not_before = now + horizon_s / MAX_REVIEWS_PER_HORIZON if is_large else -math.inf
+            self._review_at = now + max(REVIEW_S, horizon_s / REVIEWS_PER_HORIZON)
+        return actions
+
+    def _review_soon(self) -> None:
+        self._review_at = self._not_before
+
+    def _feed(self, engine: Engine) -> Iterator[Feed]:
+        """Ready slices to replicas with room, one at a time to the emptiest."""
+        fed: dict[int, list[Slice]] = {}
+        while engine.hungry and self._roster.backlog.num_ready(engine.profile.key):
+            rows, number = heapq.heappop(engine.hungry)
+            replica = engine.ready.get(number)
+            if replica is None or replica.rows != rows or not replica.has_room:
+                continue  # out of date
+            fed.setdefault(number, []).append(self._roster.give(replica))
+            if replica.has_room:
+                heapq.heappush(engine.hungry, (replica.rows, number))
+        return (Feed(number, tuple(slices)) for number, slices in fed.items())

@@ -1,0 +1,318 @@
+"""The scheduler on a cluster that only reckons: the very code of a real run under a clock of its own."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import statistics
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from eibench_ray.errors import PlanError
+from eibench_ray.plan.graph import Plan
+from eibench_ray.schedule.actions import Action, Feed, Start
+from eibench_ray.schedule.backlog import Backlog
+from eibench_ray.schedule.bound import Lengths, lower_bound_s
+from eibench_ray.schedule.machine import Machine, Speed
+from eibench_ray.schedule.scheduler import REVIEW_S, Scheduler
+from eibench_ray.schedule.state import EngineProfile, Node
+from eibench_ray.store.resume import Slice, StepWork
+
+STOP_S = 2.0  # from the decision to stop a replica until its GPUs are free
+REAP_S = 10.0  # likewise for one that died
+STUCK_S = 10_000.0  # without an event: longer than the scheduler leaves between two reviews
+
+Record = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What is true of the cluster and the engines, whatever the scheduler expects.
+
+    Attributes:
+        nodes: with the second at which each joins.
+        engines: by key; `tokens_per_row` are true means.
+        spread: sigma of a reply's length, log-normal around its mean.
+        failing: share of the replicas that die; each at a time within what the whole sweep would take at best.
+        seed: of lengths and deaths.
+    """
+
+    nodes: Sequence[tuple[float, Node]]
+    engines: Mapping[str, EngineProfile]
+    spread: float = 0.5
+    failing: float = 0.0
+    seed: int = 0
+
+    @property
+    def num_gpus(self) -> float:
+        """GPUs of all nodes, late ones included."""
+        return sum(node.total.gpus for _, node in self.nodes)
+
+
+@dataclass(frozen=True)  # without slots, for the cached property
+class Case:
+    """What is simulated, the same under every policy.
+
+    Attributes:
+        plan, work: the sweep and what is left of it.
+        lengths: per step with something to do, the tokens of each row of its dataset; 0 where a row is done.
+    """
+
+    plan: Plan
+    work: Mapping[str, StepWork]
+    world: World
+    lengths: Mapping[str, Lengths]
+
+    @classmethod
+    def draw(cls, plan: Plan, work: Mapping[str, StepWork], world: World) -> Case:
+        """A case whose replies are as long as the world's seed has it."""
+        chance = np.random.default_rng(world.seed)
+        lengths = {step: _draw_lengths(plan, step, left, world, chance) for step, left in work.items() if left.todo}
+        return cls(plan, work, world, lengths)
+
+    @cached_property
+    def lower_bound_s(self) -> float:
+        """Seconds that no policy goes below: see `schedule/bound.py`."""
+        if not self.lengths:
+            return 0.0
+        return lower_bound_s(self.plan, self.world.engines, self.lengths, self.world.num_gpus)
+
+    @property
+    def engines(self) -> list[str]:
+        """Keys of the engines with something to do, in the plan's order."""
+        busy = {self.plan.steps[step].engine for step in self.lengths}
+        return [key for key in self.plan.engines if key in busy]
+
+    def new_outcome(self) -> Outcome:
+        """An outcome to be filled in."""
+        return Outcome(
+            lower_bound_s=self.lower_bound_s,
+            loads_at_least=sum(self.plan.engines[key].is_load for key in self.engines),
+            rows=sum(slice_.num_rows for left in self.work.values() for slice_ in left.todo),
+        )
+
+    def only(self, steps: Collection[str], after_s: float) -> Case:
+        """Some of the steps, as if the others were done, on the same cluster after so many seconds."""
+        work = {step: left if step in steps else replace(left, todo=()) for step, left in self.work.items()}
+        nodes = [(max(0.0, at - after_s), node) for at, node in self.world.nodes]
+        lengths = {step: rows for step, rows in self.lengths.items() if step in steps}
+        return Case(self.plan, work, replace(self.world, nodes=nodes), lengths)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a simulated run came to.
+
+    Attributes:
+        lower_bound_s: see `schedule/bound.py`.
+        loads: replicas that became ready; files of recorded answers are not counted.
+        loads_at_least: likewise, engines with something to do: fewer loads are not possible.
+        deaths: replicas that died.
+        rows: requests.
+        decision_us: microseconds of each decision, as measured on this machine.
+    """
+
+    makespan_s: float = 0.0
+    lower_bound_s: float = 0.0
+    loads: int = 0
+    loads_at_least: int = 0
+    deaths: int = 0
+    rows: int = 0
+    decision_us: list[float] = field(default_factory=list)
+
+    @property
+    def ratio(self) -> float:
+        """Makespan over lower bound."""
+        return self.makespan_s / self.lower_bound_s if self.lower_bound_s else 1.0
+
+    @property
+    def decision_us_median(self) -> float:
+        """Median of what a decision costs."""
+        return statistics.median(self.decision_us) if self.decision_us else 0.0
+
+
+class Simulation:
+    """One simulated run under the shipped policy.
+
+    Args:
+        case: what is true.
+        expected: what the scheduler is told of the engines.
+        record: is given every event of the ledger, in order; None: nobody is.
+    """
+
+    def __init__(self, case: Case, expected: Mapping[str, EngineProfile], record: Record | None = None) -> None:
+        self._plan = case.plan
+        self._world = case.world
+        self._lengths = case.lengths
+        self._record = record
+        self._chance = chance_of_deaths(case.world)
+        self._scheduler = Scheduler(Backlog(case.plan, case.work), expected)
+        self._machines: dict[int, Machine] = {}
+        self._engine_of: dict[int, str] = {}
+        self._versions: dict[int, int] = {}
+        self._sent_at: dict[Slice, float] = {}
+        self._events: list[tuple[float, int, str, Any]] = []
+        self._order = itertools.count()
+        self.now = 0.0
+        self.outcome = case.new_outcome()
+        for at, node in case.world.nodes:
+            self._push(at, "join", node)
+
+    def run(self) -> Outcome:
+        """What it came to.
+
+        Raises:
+            PlanError: something is left that fits on no node.
+        """
+        self._tell("run_started")
+        last_event = 0.0
+        while not self._scheduler.is_done:
+            if not self._events and self.now > last_event + STUCK_S:
+                raise PlanError("something is left to do, and no node has room for it: simulate larger nodes")
+            review = self.now + REVIEW_S
+            self.now = max(self.now, min(self._events[0][0], review) if self._events else review)
+            while self._events and self._events[0][0] <= self.now:
+                _, _, kind, subject = heapq.heappop(self._events)
+                self._happen(kind, subject)
+                last_event = self.now
+            self._decide()
+        self.outcome.makespan_s = self.now
+        self._tell("run_ended")
+        return self.outcome
+
+    def _decide(self) -> None:
+        started = time.perf_counter_ns()
+        actions = self._scheduler.decide(self.now)
+        self.outcome.decision_us.append((time.perf_counter_ns() - started) / 1000)
+        for action in actions:
+            self._carry_out(action)
+
+    def _carry_out(self, action: Action) -> None:
+        match action:
+            case Start(replica, engine, nodes):
+                self._start(replica, engine, nodes)
+            case Feed(replica, slices):
+                for slice_ in slices:
+                    self._tell(
+                        "slice_sent", replica=replica, step=slice_.step, slice=slice_.index, rows=slice_.num_rows
+                    )
+                    self._sent_at[slice_] = self.now
+                    self._machines[replica].add(slice_, self._tokens(slice_).tolist(), self.now)
+                self._expect_end(replica)
+            case _:
+                self._tell("replica_stopping", replica=action.replica, engine=self._engine_of[action.replica])
+                self._machines.pop(action.replica, None)
+                self._push(self.now + STOP_S, "gone", action.replica)
+
+    def _start(self, replica: int, engine: str, nodes: tuple[str, ...]) -> None:
+        profile = self._world.engines[engine]
+        self._engine_of[replica] = engine
+        self._tell("replica_starting", **self._facts(replica), nodes=list(nodes), gpus=profile.need.gpus)
+        self._tell("replica_placed", replica=replica)
+        self._push(self.now + profile.load_s, "ready", replica)
+        if self._chance.random() < self._world.failing:
+            self._push(self.now + self._chance.random() * self.outcome.lower_bound_s, "die", replica)
+
+    def _happen(self, kind: str, subject: Any) -> None:
+        match kind:
+            case "join":
+                self._scheduler.add_node(subject)
+                total = subject.total
+                self._tell("node_joined", node=subject.id, name=subject.name, cpus=total.cpus, gpus=total.gpus)
+            case "ready" if subject in self._engine_of:
+                self._ready(subject)
+            case "end":
+                self._end(*subject)
+            case "die" if subject in self._engine_of:
+                self._die(subject)
+            case "gone":
+                self._tell("replica_stopped", replica=subject, engine=self._engine_of.pop(subject))
+                self._scheduler.replica_gone(subject)
+
+    def _ready(self, replica: int) -> None:
+        engine = self._engine_of[replica]
+        if replica in self._versions:
+            return  # it died while it loaded
+        profile = self._world.engines[engine]
+        self._versions[replica] = 0
+        self._machines[replica] = Machine(Speed.of(profile), self.now)
+        self.outcome.loads += self._plan.engines[engine].is_load
+        self._tell("replica_ready", **self._facts(replica), capacity=profile.capacity, load_s=profile.load_s)
+        self._scheduler.replica_ready(replica, profile.capacity, self.now)
+
+    def _end(self, replica: int, version: int) -> None:
+        if self._versions.get(replica) != version or replica not in self._machines:
+            return
+        slice_ = self._machines[replica].pop(self.now)
+        tokens = int(self._tokens(slice_).sum())
+        self._tell(
+            "slice_committed",
+            replica=replica,
+            step=slice_.step,
+            slice=slice_.index,
+            new=slice_.num_rows,
+            kept=0,
+            errors=0,
+            completion_tokens=tokens,
+            seconds=self.now - self._sent_at.pop(slice_),
+        )
+        self._scheduler.slice_finished(replica, slice_, tokens, self.now)
+        self._expect_end(replica)
+
+    def _die(self, replica: int) -> None:
+        if self._versions.get(replica) is not None and replica not in self._machines:
+            return  # it was stopped before
+        self._versions[replica] = -1
+        if (machine := self._machines.pop(replica, None)) is not None:
+            for slice_ in machine.slices:
+                self._tell("slice_returned", replica=replica, step=slice_.step, slice=slice_.index)
+        self.outcome.deaths += 1
+        self._tell("replica_lost", **self._facts(replica), reason="simulated")
+        self._scheduler.replica_lost(replica, self.now)
+        self._push(self.now + REAP_S, "gone", replica)
+
+    def _expect_end(self, replica: int) -> None:
+        self._versions[replica] += 1
+        end = self._machines[replica].next_end()
+        if end is not None:
+            self._push(end, "end", (replica, self._versions[replica]))
+
+    def _push(self, at: float, kind: str, subject: Any) -> None:
+        heapq.heappush(self._events, (at, next(self._order), kind, subject))
+
+    def _tell(self, event: str, **facts: Any) -> None:
+        if self._record is not None:
+            self._record({"time": self.now, "event": event, **facts})
+
+    def _facts(self, replica: int) -> dict[str, Any]:
+        engine = self._engine_of[replica]
+        return {"replica": replica, "engine": engine, "model": self._plan.engines[engine].name}
+
+    def _tokens(self, slice_: Slice) -> Lengths:
+        return self._lengths[slice_.step][slice_.start : slice_.stop]
+
+
+def chance_of_deaths(world: World) -> np.random.Generator:
+    """What decides which replicas die, and when: apart from the lengths, which are the same under every policy."""
+    return np.random.default_rng((world.seed, 1))
+
+
+def _draw_lengths(plan: Plan, step_id: str, left: StepWork, world: World, chance: np.random.Generator) -> Lengths:
+    step = plan.steps[step_id]
+    mean = world.engines[step.engine].tokens_per_row[step_id]
+    drawn = chance.lognormal(np.log(mean) - world.spread**2 / 2, world.spread, left.num_rows)
+    is_left = np.zeros(left.num_rows)
+    for slice_ in left.todo:
+        is_left[slice_.start : slice_.stop] = 1.0
+    return np.clip(drawn, 1, max(1, step.sampling.max_tokens)) * is_left
+
+
+def uniform_nodes(num_nodes: int, node: Node) -> Iterator[tuple[float, Node]]:
+    """So many equal nodes that are there from the beginning."""
+    for number in range(num_nodes):
+        yield 0.0, Node(f"node{number:04d}", f"node{number:04d}", node.total, node.gpu_memory_gb)

@@ -1,0 +1,167 @@
+"""Which replicas to start, drain and stop, for the horizon that the forecast sees."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from eibench_ray.schedule.actions import Action, Start, Stop
+from eibench_ray.schedule.backlog import Backlog
+from eibench_ray.schedule.forecast import Forecast
+from eibench_ray.schedule.roster import Replica, Roster
+from eibench_ray.schedule.state import Phase
+
+# An engine spares a replica where the others are through by this share of the horizon.
+SPARE = 0.97
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Share:
+    """What one further replica would do; the one to start first is the largest.
+
+    What can be asked now comes before what waits for others, an engine's only replica before copies, then the longest.
+
+    Attributes:
+        is_there: whether some of it can be asked now; else it waits for others.
+        is_first: whether the engine has no other.
+        length_s: seconds, load included.
+    """
+
+    is_there: bool
+    is_first: bool
+    length_s: float
+    engine: str
+
+
+def review(roster: Roster, found: Forecast, now: float) -> Iterator[Action]:
+    """What to stop and start now; every action counts as done."""
+    yield from _stop_finished(roster)
+    held: set[str] = set()
+    unmet: list[tuple[Share, str]] = []
+    for share in sorted(_shares(found), reverse=True):
+        if not (share.is_there or _waits_with_reason(roster, share.engine)):
+            continue
+        if (start := roster.start(share.engine, now, held)) is not None:
+            yield start
+        elif share.is_there and roster.can_use(share.engine):
+            node = roster.places.find_nearly(roster.engines[share.engine].profile.need)
+            if node is not None:
+                unmet.append((share, node))
+                held.add(node)  # else smaller replicas would take each GPU of it as it becomes free
+    _drain(roster, found, unmet)
+    yield from _start_copies(roster, found, now, held)
+    yield from _make_room(roster, found)
+
+
+def _shares(found: Forecast) -> Iterator[Share]:
+    """What each replica that is still to be loaded would do."""
+    for key, demand in found.demands.items():
+        num_new = demand.num_new(found.horizon_s)
+        if num_new == math.inf:
+            num_new = 0 if demand.count else 1
+        share_s = demand.work_s / max(1, demand.count + num_new)
+        there_s = demand.ready_s
+        for number in range(int(num_new)):
+            length_s = demand.load_s + (min(share_s, there_s) if there_s > 0 else share_s)
+            yield Share(there_s > 0, demand.count + number == 0, length_s, key)
+            there_s -= share_s
+
+
+def _waits_with_reason(roster: Roster, key: str) -> bool:
+    """Whether what an engine waits for is being made, and none of its replicas waits for it, or waited in vain."""
+    engine = roster.engines[key]
+    is_made = any(roster.engines[source].count for source in roster.backlog.sources[key])
+    return is_made and not engine.idle and not engine.waited_in_vain
+
+
+def _drain(roster: Roster, found: Forecast, unmet: list[tuple[Share, str]]) -> None:
+    """Drains replicas that their engine can spare by the horizon, for what has no place, the most wanted first."""
+    spare = {
+        key: demand.num_ready - demand.num_kept(found.horizon_s * SPARE)
+        for key, demand in found.demands.items()
+        if demand.gpus and demand.num_ready > 1 and not demand.num_starting and not roster.backlog.blocked_rows(key)
+    }
+    coming = sum(roster.gpus(replica) for replica in roster.leaving.values())
+    for share, node in unmet:
+        need = roster.engines[share.engine].profile.need.gpus
+        coming, missing = max(0.0, coming - need), max(0.0, need - coming)
+        for key in spare:
+            for replica in list(roster.engines[key].ready.values()) if key != share.engine else ():
+                if missing <= 0 or spare[key] <= 0:
+                    break
+                if need <= 1 or node in replica.nodes:
+                    spare[key] -= 1
+                    missing -= roster.gpus(replica)
+                    roster.drain(replica)
+        if missing > 0:
+            return
+
+
+def _start_copies(roster: Roster, found: Forecast, now: float, held: set[str]) -> Iterator[Start]:
+    """Further replicas on what would stand idle, where they end an engine's work sooner than those it has."""
+
+    def each_s(key: str) -> float:
+        return found.demands[key].ready_s / max(1, roster.engines[key].count)
+
+    for key in sorted(found.demands, key=each_s, reverse=True):
+        # Before the copy has loaded, the others would be through.
+        while roster.backlog.num_ready(key) and each_s(key) > found.demands[key].load_s:
+            if (start := roster.start(key, now, held)) is None:
+                break
+            yield start
+
+
+def _make_room(roster: Roster, found: Forecast) -> Iterator[Stop]:
+    """Stops idle replicas for an engine that has rows to ask and no replica; those with the least to come first.
+
+    Only where nothing is leaving anyway, and where nothing is being made that they wait for.
+    """
+    order = sorted(found.demands, key=lambda key: found.demands[key].work_s, reverse=True)
+    starved = [key for key in order if not roster.engines[key].count and roster.backlog.num_ready(key)]
+    if not starved or roster.leaving:
+        return
+    idle = _in_the_way(roster)
+    idle.sort(key=lambda replica: roster.backlog.blocked_rows(replica.engine))
+    for key in starved:
+        for count in range(1, len(idle) + 1) if roster.would_fit(key, idle) else ():
+            if roster.would_fit(key, idle[:count]):
+                for replica in idle[:count]:
+                    roster.engines[replica.engine].waited_in_vain = True
+                    yield roster.stop(replica)
+                return
+
+
+def _in_the_way(roster: Roster) -> list[Replica]:
+    """Replicas that hold room and wait for what nobody makes; that others wait as they do makes nothing."""
+    waiting = {key for key, engine in roster.engines.items() if engine.idle and not roster.backlog.num_ready(key)}
+    at_work = {
+        key
+        for key, engine in roster.engines.items()
+        if engine.count and (key not in waiting or engine.count > len(engine.idle))
+    }
+    return [
+        replica
+        for key in waiting
+        if at_work.isdisjoint(_all_sources(roster.backlog, key))
+        for number, replica in roster.engines[key].ready.items()
+        if number in roster.engines[key].idle and replica.nodes
+    ]
+
+
+def _all_sources(backlog: Backlog, key: str) -> set[str]:
+    """The engines that one waits for, directly or through others."""
+    found: set[str] = set()
+    new = {key}
+    while new := {source for one in new for source in backlog.sources[one]} - found:
+        found |= new
+    return found
+
+
+def _stop_finished(roster: Roster) -> Iterator[Stop]:
+    """Stops replicas that are drained, and idle ones to which nothing can come any more."""
+    for key, engine in roster.engines.items():
+        if engine.idle and roster.is_through(key):
+            yield from (roster.stop(engine.ready[number]) for number in sorted(engine.idle))
+    drained = [replica for replica in roster.leaving.values() if replica.phase is Phase.DRAINING and not replica.slices]
+    yield from map(roster.stop, drained)

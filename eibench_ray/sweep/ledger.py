@@ -1,0 +1,85 @@
+"""A run's ledger, read line by line, and the account of GPU time that it holds, as plain values."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from eibench_ray.plan.graph import Plan
+from eibench_ray.schedule.meter import Kind
+from eibench_ray.schedule.usage import Usage, share_cells
+
+
+def read_ledger(path: Path) -> Iterator[dict[str, Any]]:
+    """The ledger's events; a line that a kill cut short is passed over."""
+    if not path.exists():
+        return
+    with path.open(encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            try:
+                yield json.loads(line)
+            except json.JSONDecodeError:
+                continue
+
+
+def describe_usage(usage: Usage, plan: Plan) -> dict[str, Any]:
+    """An account as JSON values. All seconds are in its unit, but for `start_s` and `end_s`: those are on the clock.
+
+    A kind that did not occur is left out of `kinds`, and shares are of the sum of all kinds.
+    """
+    sums = usage.seconds()
+    total = sum(sums.values())
+    engines: dict[str, dict[Kind, float]] = defaultdict(lambda: defaultdict(float))
+    for replica in usage.replicas:
+        for kind, seconds in replica.seconds.items():
+            engines[replica.model][kind] += seconds * usage.weight(replica)
+    return {
+        "unit": usage.unit,
+        "gpus": usage.num_gpus,
+        "duration_s": _round(usage.duration_s),
+        "seconds": _round(total),
+        "kinds": {
+            kind.value: {"seconds": _round(seconds), "share": round(seconds / total, 4)}
+            for kind, seconds in sums.items()
+        },
+        "engines": [{"name": name, **_part(seconds, total)} for name, seconds in engines.items()],
+        "replicas": [
+            {
+                "replica": replica.replica,
+                "name": replica.model,
+                "nodes": [usage.nodes.get(node, node) for node in replica.nodes],
+                "gpus": len(replica.gpus),
+                "start_s": _round(replica.start - usage.start),
+                "end_s": _round(replica.end - usage.start),
+                **_part({kind: value * usage.weight(replica) for kind, value in replica.seconds.items()}, total),
+            }
+            for replica in usage.replicas
+        ],
+        "cells": [
+            {
+                "model": part.cell.model,
+                "setting": part.cell.setting,
+                "dataset": part.cell.dataset,
+                "judge": part.cell.judge,
+                **_part(part.seconds, total),
+            }
+            for part in share_cells(usage, plan)
+        ],
+    }
+
+
+def _part(seconds: Mapping[Kind, float], total: float) -> dict[str, Any]:
+    """A part of the whole, and its kinds."""
+    part = sum(seconds.values())
+    return {
+        "seconds": _round(part),
+        "share": round(part / total, 4) if total else 0.0,
+        "kinds": {kind.value: _round(seconds[kind]) for kind in Kind if seconds.get(kind)},
+    }
+
+
+def _round(seconds: float) -> float:
+    return round(seconds, 3)

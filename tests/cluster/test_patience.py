@@ -1,0 +1,62 @@
+"""When an engine is given up: too many deaths, no place, no node; and what is forgiven."""
+
+from __future__ import annotations
+
+from eibench_ray.cluster.patience import LONGEST_PAUSE_S, MAX_DEATHS, Patience
+from eibench_ray.config.schema import ClusterConfig
+
+CONFIG = ClusterConfig(name="local", placement_timeout_s=120, start_timeout_s=300)
+
+
+def test_a_finished_slice_forgives_deaths() -> None:
+    patience = Patience(CONFIG)
+    assert [patience.died("a", ["n"]) for _ in range(MAX_DEATHS - 1)] == [False] * (MAX_DEATHS - 1)
+    patience.finished_slice("a")
+    assert [patience.died("a", ["n"]) for _ in range(MAX_DEATHS)] == [False] * (MAX_DEATHS - 1) + [True]
+    assert not patience.died("b", ["n"])
+
+
+def test_a_node_that_leaves_excuses_those_who_died_on_it() -> None:
+    patience = Patience(CONFIG)
+    for number in range(MAX_DEATHS):
+        patience.died("a", ["n", "spot"] if number else ["n"])
+    assert patience.is_over("a")
+    patience.node_left("spot")
+    assert not patience.is_over("a")
+    assert [patience.died("a", ["n"]) for _ in range(MAX_DEATHS - 1)] == [False] * (MAX_DEATHS - 2) + [True]
+
+
+def test_a_place_is_awaited_for_as_long_as_a_start_may_take() -> None:
+    patience = Patience(CONFIG)
+    waits = []
+    for now in (0.0, 125.0, 255.0):
+        waits.append(patience.waits_for_place("a", now))
+        assert not patience.got_no_place("a", now)
+    assert waits == [120, 120, 45]
+    assert patience.got_no_place("a", 300.0)
+
+
+def test_a_place_that_was_got_starts_the_clock_anew() -> None:
+    patience = Patience(CONFIG)
+    patience.waits_for_place("a", 0.0)
+    patience.got_place("a")
+    assert patience.waits_for_place("a", 1000.0) == 120
+    assert not patience.got_no_place("a", 1120.0)
+
+
+def test_pauses_grow_to_a_minute() -> None:
+    patience = Patience(CONFIG)
+    pauses = []
+    for _ in range(6):
+        patience.got_no_place("a", 0.0)
+        pauses.append(patience.pause_s("a"))
+    assert pauses == [5, 10, 20, 40, LONGEST_PAUSE_S, LONGEST_PAUSE_S]
+
+
+def test_an_engine_without_a_node_is_told_once_and_then_given_up() -> None:
+    patience = Patience(CONFIG)
+    assert patience.fits_nowhere("a", 0.0) == (True, False)
+    assert patience.fits_nowhere("a", 299.0) == (False, False)
+    assert patience.fits_nowhere("a", 300.0) == (False, True)
+    patience.fits("a")
+    assert patience.fits_nowhere("a", 301.0) == (True, False)

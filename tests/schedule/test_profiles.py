@@ -1,0 +1,61 @@
+"""What engines need of a cluster, and the words for what does not fit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from eibench_ray.config.schema import ClusterConfig, EchoEngine, Expectation, ReplayEngine, VllmEngine
+from eibench_ray.plan.graph import EngineSpec, MemoryFit
+from eibench_ray.schedule.profiles import describe_misfit, engine_need, fits
+from eibench_ray.schedule.state import Need, Node, Resources
+
+CONFIG = ClusterConfig(name="local", cpus_per_replica=2)
+MEMORY = MemoryFit(weights_gb=140, kv_gb=4, gpu_memory_gb=30, available_gb=80, source="checkpoint")
+
+
+def vllm(tensor_parallel: int, pipeline_parallel: int) -> EngineSpec:
+    sizes: dict[str, Any] = {"tensor_parallel": tensor_parallel, "pipeline_parallel": pipeline_parallel}
+    engine = VllmEngine(kind="vllm", source="a/model", max_model_len=64, **sizes)
+    return EngineSpec("key", "large", engine, "cuda", None, engine.num_gpus, Expectation(), MEMORY)
+
+
+def node(gpus: float, memory_gb: float = 80) -> Node:
+    return Node(f"id{gpus:g}", f"box{gpus:g}", Resources(64, gpus), memory_gb)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "gpus", "bundles"),
+    [
+        ((4, 1), [8], [(2, 4)]),
+        ((4, 1), [2], [(2, 4)]),
+        ((4, 2), [8], [(2, 8)]),
+        ((4, 2), [4, 4], [(2, 4), (2, 4)]),
+        ((1, 3), [1], [(2, 1)] * 3),
+    ],
+)
+def test_stages_are_apart_only_where_no_node_holds_them_all(
+    sizes: tuple[int, int], gpus: list[float], bundles: list[tuple[float, float]]
+) -> None:
+    need = engine_need(vllm(*sizes), CONFIG, [node(count) for count in gpus])
+    assert need == Need(tuple(Resources(*bundle) for bundle in bundles), 30)
+
+
+def test_what_computes_nothing_needs_nothing() -> None:
+    replay = EngineSpec("r", "r", ReplayEngine(kind="replay", predictions="."), "cuda", "file", 0, Expectation())
+    echo = EngineSpec("e", "e", EchoEngine(kind="echo"), "cuda", None, 0, Expectation())
+    slots = EngineSpec("s", "s", EchoEngine(kind="echo", num_gpus=1), "cpu", None, 1, Expectation())
+    assert [engine_need(spec, CONFIG, []).bundles for spec in (replay, echo, slots)] == [(), (), (Resources(2, 1),)]
+
+
+def test_what_does_not_fit_is_named_with_the_largest_node() -> None:
+    need = engine_need(vllm(4, 1), CONFIG, [])
+    nodes = [node(2), node(4, 24)]
+    assert not fits(need, nodes)
+    assert fits(need, [node(8)])
+    assert describe_misfit("large", need, nodes) == (
+        "engine 'large' needs 4 GPUs of 30 GB and 2 cores for one replica; the cluster has 4 GPUs of 24 GB and 64 "
+        "cores on its largest node (box4), of 2"
+    )
+    assert describe_misfit("large", need, []).endswith("the cluster has no node")

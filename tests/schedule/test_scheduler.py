@@ -1,0 +1,418 @@
+"""The scheduler: what must be true of every run, on random sweeps and clusters; then each sentence of its policy."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from graphs import Graph, engines_of, graphs, plan_of, work_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from trial import Case, Trial, Troubles
+
+from eibench_ray.schedule.actions import Action, Feed, Start, Stop
+from eibench_ray.schedule.backlog import Backlog
+from eibench_ray.schedule.scheduler import REVIEW_S, Scheduler
+from eibench_ray.schedule.state import EngineProfile, Need, Node, Resources
+from eibench_ray.store.resume import Slice
+
+NO_TROUBLES = st.just(Troubles())
+MEMORY_GB = st.sampled_from([0.0, 24.0, 80.0])
+
+
+@st.composite
+def nodes(draw: st.DrawFn, name: str, most: int) -> tuple[Node, ...]:
+    return tuple(
+        Node(
+            f"{name}{number}",
+            f"{name}{number}",
+            Resources(draw(st.integers(1, 16)), draw(st.integers(0, 4))),
+            draw(MEMORY_GB),
+        )
+        for number in range(draw(st.integers(0 if name == "late" else 1, most)))
+    )
+
+
+NEEDS = st.one_of(
+    st.builds(
+        lambda bundles, memory_gb: Need(tuple(Resources(1, gpus) for gpus in bundles), memory_gb),
+        st.one_of(st.lists(st.integers(0, 4), min_size=1, max_size=1), st.lists(st.just(1), min_size=2, max_size=3)),
+        MEMORY_GB,
+    ),
+    st.just(Need()),
+)
+
+
+@st.composite
+def cases(draw: st.DrawFn, troubles: st.SearchStrategy[Troubles] = NO_TROUBLES) -> Case:
+    graph = draw(graphs())
+    profiles = {
+        key: EngineProfile(
+            key,
+            draw(NEEDS),
+            load_s=draw(st.sampled_from([1.0, 10.0, 60.0])),
+            tokens_per_s=draw(st.sampled_from([1.0, 20.0, 400.0])),
+            capacity=draw(st.integers(1, 8)),
+            max_replicas=draw(st.sampled_from([None, 1, 2])),
+            tokens_per_row={step: float(draw(st.integers(1, 90))) for step in graph if graph[step][0] == key},
+        )
+        for key in engines_of(graph)
+    }
+    return Case(
+        graph, draw(st.integers(1, 13)), profiles, draw(nodes("node", 3)), draw(st.integers(0, 999)), draw(troubles)
+    )
+
+
+TROUBLES = st.builds(
+    Troubles,
+    deaths=st.integers(0, 6),
+    returned=st.integers(0, 3),
+    given_up=st.integers(0, 1),
+    joining=nodes("late", 2),
+    leaving=st.integers(0, 2),
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(cases())
+def test_a_run_ends_with_every_slice_finished_once(case: Case) -> None:
+    Trial(case).run()
+
+
+@settings(deadline=None, max_examples=60)
+@given(cases(TROUBLES))
+def test_a_run_ends_whatever_happens_to_it(case: Case) -> None:
+    Trial(case).run()
+
+
+@settings(deadline=None, max_examples=60)
+@given(cases())
+def test_a_load_is_for_a_slice(case: Case) -> None:
+    """An engine is not started more often than it has slices, but for once in vain."""
+    trial = Trial(case).run()
+    slices = Counter(trial.engine_of(slice_) for slice_ in case.slices)
+    assert trial.starts <= slices + Counter(case.profiles.keys())
+
+
+@settings(deadline=None, max_examples=60)
+@given(cases(TROUBLES))
+def test_what_is_lost_is_loaded_again_once(case: Case) -> None:
+    trial = Trial(case).run()
+    slices = Counter(trial.engine_of(slice_) for slice_ in case.slices)
+    assert trial.starts <= slices + trial.losses + trial.returns + Counter(case.profiles.keys())
+
+
+@settings(deadline=None, max_examples=60)
+@given(cases())
+def test_single_copies_are_loaded_once_where_all_of_them_have_room(case: Case) -> None:
+    case = alone(case)
+    boxes = tuple(
+        Node(f"{key}{number}", key, bundle, gpu_memory_gb=80.0)
+        for key, profile in case.profiles.items()
+        for number, bundle in enumerate(profile.need.bundles)
+    )
+    trial = Trial(replace(case, nodes=boxes)).run()
+    assert trial.starts == dict.fromkeys(case.profiles, 1)
+
+
+@settings(deadline=None, max_examples=60)
+@given(cases())
+def test_a_single_copy_is_loaded_again_only_after_what_it_reads(case: Case) -> None:
+    """Once, and once more for each load of the engines whose answers it reads; so what reads nothing, once."""
+    case = alone(case)
+    trial = Trial(case).run()
+    for key in case.profiles:
+        sources = readings(case.graph, key) - {key}
+        assert trial.starts[key] <= 1 + sum(trial.starts[source] for source in sources)
+
+
+def alone(case: Case) -> Case:
+    """The case with one copy of each engine at a time."""
+    return replace(case, profiles={key: replace(one, max_replicas=1) for key, one in case.profiles.items()})
+
+
+def readings(graph: Graph, engine: str) -> set[str]:
+    """The engines that one reads from, directly or through others."""
+    found: set[str] = set()
+    new = {engine}
+    while new:
+        inputs = {source for key, sources, _ in graph.values() if key in new for source in sources}
+        new = {graph[source][0] for source in inputs} - found
+        found |= new
+    return found
+
+
+# The policy's sentences, one by one. 10 rows of 10 tokens at 10 tokens/s are 10 seconds.
+
+ANSWERS: Graph = {"answer a": ("a", (), 2), "answer b": ("b", (), 2)}
+JUDGED: Graph = {"answer": ("a", (), 2), "verdict": ("j", ("answer",), 2)}
+
+
+def engine(key: str, graph: Graph, need: int | Need = 1, **known: Any) -> EngineProfile:
+    need = Need((Resources(1, need),)) if isinstance(need, int) else need
+    tokens = {step: 10.0 for step, (of, _, _) in graph.items() if of == key}
+    facts = {"load_s": 5.0, "tokens_per_s": 10.0, "capacity": 4, "max_replicas": 1, "tokens_per_row": tokens}
+    return EngineProfile(key, need, **(facts | known))
+
+
+def node(name: str, gpus: int, memory_gb: float = 0.0) -> Node:
+    return Node(name, name, Resources(16, gpus), memory_gb)
+
+
+def scheduler_of(graph: Graph, num_rows: int, engines: Sequence[EngineProfile], *nodes: Node) -> Scheduler:
+    backlog = Backlog(plan_of(graph, num_rows), work_of(graph, num_rows))
+    return Scheduler(backlog, {one.key: one for one in engines}, nodes)
+
+
+def told(scheduler: Scheduler, now: float) -> list[Action]:
+    """All that it says now."""
+    said: list[Action] = []
+    while more := scheduler.decide(now):
+        said += more
+    return said
+
+
+def started(said: Sequence[Action]) -> list[str]:
+    return [action.engine for action in said if isinstance(action, Start)]
+
+
+def fed(said: Sequence[Action]) -> list[tuple[int, Slice]]:
+    return [(action.replica, slice_) for action in said if isinstance(action, Feed) for slice_ in action.slices]
+
+
+def stopped(said: Sequence[Action]) -> list[int]:
+    return [action.replica for action in said if isinstance(action, Stop)]
+
+
+def bring_up(scheduler: Scheduler, now: float) -> list[tuple[int, Slice]]:
+    """Starts what it wants started; all of it is ready five seconds later; what is fed then."""
+    for action in told(scheduler, now):
+        if isinstance(action, Start):
+            scheduler.replica_ready(action.replica, 4, now + 5)
+    return fed(told(scheduler, now + 5))
+
+
+def finish(scheduler: Scheduler, slices: Sequence[tuple[int, Slice]], now: float) -> None:
+    for replica, slice_ in slices:
+        scheduler.slice_finished(replica, slice_, 10 * slice_.num_rows, now)
+
+
+def test_the_longest_is_started_first() -> None:
+    graph: Graph = {"answer a": ("a", (), 2), "answer b": ("b", (), 2), "again b": ("b", (), 2)}
+    scheduler = scheduler_of(graph, 10, [engine("a", graph), engine("b", graph)], node("box", 1))
+    assert started(told(scheduler, 0)) == ["b"]
+
+
+def test_what_has_room_is_started_at_once() -> None:
+    scheduler = scheduler_of(ANSWERS, 10, [engine("a", ANSWERS), engine("b", ANSWERS)], node("box", 2))
+    assert sorted(started(told(scheduler, 0))) == ["a", "b"]
+
+
+@pytest.mark.parametrize(("tokens_per_s", "copies"), [(1e5, 1), (10.0, 4)])
+def test_an_engine_has_as_many_copies_as_pay_for_their_load(tokens_per_s: float, copies: int) -> None:
+    graph: Graph = {"answer": ("a", (), 2)}
+    scheduler = scheduler_of(
+        graph, 400, [engine("a", graph, max_replicas=None, tokens_per_s=tokens_per_s)], node("box", 4)
+    )
+    assert started(told(scheduler, 0)) == ["a"] * copies
+
+
+def test_a_slice_cannot_be_shared_by_copies() -> None:
+    graph: Graph = {"answer": ("a", (), 200)}
+    scheduler = scheduler_of(graph, 400, [engine("a", graph, max_replicas=None)], node("box", 4))
+    assert started(told(scheduler, 0)) == ["a"] * 2
+
+
+def test_copies_are_limited_by_the_configuration_and_by_what_the_run_learns() -> None:
+    graph: Graph = {"answer": ("a", (), 2)}
+    scheduler = scheduler_of(graph, 400, [engine("a", graph, max_replicas=3)], node("box", 8))
+    assert started(told(scheduler, 0)) == ["a"] * 3
+    scheduler.limit_replicas("a", 2)
+    scheduler.replica_lost(1, 1)
+    scheduler.replica_lost(2, 1)
+    assert started(told(scheduler, 1)) == ["a"]
+
+
+def test_a_replica_holds_its_capacity_beyond_its_oldest_slice() -> None:
+    graph: Graph = {"answer": ("a", (), 2)}
+    scheduler = scheduler_of(graph, 100, [engine("a", graph)], node("box", 1))
+    held = bring_up(scheduler, 0)
+    assert sum(slice_.num_rows for _, slice_ in held[1:]) >= 4
+    finish(scheduler, held[:1], 6)
+    assert fed(told(scheduler, 6)), "the end of a slice was a barrier"
+
+
+def test_a_judge_starts_on_the_first_answers() -> None:
+    scheduler = scheduler_of(JUDGED, 100, [engine("a", JUDGED), engine("j", JUDGED)], node("box", 2))
+    held = bring_up(scheduler, 0)
+    finish(scheduler, held[:1], 6)
+    said = told(scheduler, 6 + REVIEW_S)
+    judge = [action.replica for action in said if isinstance(action, Start)]
+    for replica in judge:
+        scheduler.replica_ready(replica, 4, 12)
+    verdicts = [slice_ for _, slice_ in fed([*said, *told(scheduler, 12)]) if slice_.step == "verdict"]
+    assert verdicts == [Slice("verdict", held[0][1].index, held[0][1].start, held[0][1].stop)]
+
+
+def test_a_replica_stays_while_rows_may_still_come_to_it() -> None:
+    scheduler = scheduler_of(JUDGED, 8, [engine("a", JUDGED), engine("j", JUDGED)], node("box", 2))
+    held = bring_up(scheduler, 0)
+    for number, one in enumerate(held):
+        finish(scheduler, [one], 6 + 10 * number)
+        said = told(scheduler, 6 + 10 * number)
+        for action in said:
+            if isinstance(action, Start):
+                scheduler.replica_ready(action.replica, 4, 7 + 10 * number)
+        finish(scheduler, fed([*said, *told(scheduler, 8 + 10 * number)]), 9 + 10 * number)
+        if number < len(held) - 1:
+            assert stopped(said) == []
+    assert scheduler.is_done
+
+
+def test_a_replica_whose_engine_is_through_is_stopped() -> None:
+    graph: Graph = {"answer": ("a", (), 2)}
+    scheduler = scheduler_of(graph, 4, [engine("a", graph)], node("box", 1))
+    held = bring_up(scheduler, 0)
+    finish(scheduler, held[:-1], 6)
+    assert stopped(told(scheduler, 6)) == []
+    finish(scheduler, held[-1:], 7)
+    assert stopped(told(scheduler, 7)) == [1]
+
+
+# A captioner that also answers; it is in the way of the model whose answers it is to judge.
+CROSSED: Graph = {
+    "caption": ("a", (), 2),
+    "more": ("a", (), 2),
+    "answer": ("b", (), 2),
+    "verdict": ("a", ("answer",), 2),
+    "summary": ("a", ("verdict",), 2),
+}
+
+
+def test_an_idle_replica_leaves_for_an_engine_that_has_rows_and_no_replica() -> None:
+    scheduler = scheduler_of(CROSSED, 2, [engine("a", CROSSED), engine("b", CROSSED)], node("box", 1))
+    held = bring_up(scheduler, 0)
+    assert {slice_.step for _, slice_ in held} == {"caption", "more"}
+    finish(scheduler, held, 6)
+    assert stopped(told(scheduler, 6 + REVIEW_S)) == [1]
+    scheduler.replica_gone(1)
+    assert started(told(scheduler, 10)) == ["b"]
+
+
+def test_two_idle_replicas_that_wait_for_each_other_leave_too() -> None:
+    graph: Graph = {
+        "first a": ("a", (), 2),
+        "first b": ("b", (), 2),
+        "caption": ("c", (), 2),
+        "answer": ("a", ("caption",), 2),
+        "verdict": ("b", ("answer",), 2),
+        "summary": ("a", ("verdict",), 2),
+    }
+    engines = [engine("a", graph), engine("b", graph), engine("c", graph, load_s=0.1)]
+    scheduler = scheduler_of(graph, 2, engines, node("box", 2))
+    held = bring_up(scheduler, 0)
+    assert {slice_.step for _, slice_ in held} == {"first a", "first b"}
+    finish(scheduler, held, 6)
+    gone = stopped(told(scheduler, 6 + REVIEW_S))
+    assert len(gone) == 1
+    scheduler.replica_gone(gone[0])
+    assert "c" in started(told(scheduler, 10))
+
+
+def test_a_starved_engine_without_a_home_does_not_stop_another() -> None:
+    """Room is made for the one that can have it, though the other has more to do."""
+    graph: Graph = CROSSED | {"huge": ("h", (), 1)}
+    engines = [engine("a", graph), engine("b", graph), engine("h", graph, 8)]
+    scheduler = scheduler_of(graph, 2, engines, node("box", 1))
+    finish(scheduler, bring_up(scheduler, 0), 6)
+    assert stopped(told(scheduler, 6 + REVIEW_S)) == [1]
+
+
+def test_memory_decides_on_which_node_a_replica_lies() -> None:
+    need = Need((Resources(1, 1),), gpu_memory_gb=40)
+    graph: Graph = {"answer": ("a", (), 2)}
+    scheduler = scheduler_of(graph, 4, [engine("a", graph, need)], node("small", 1, 24), node("large", 4, 80))
+    assert told(scheduler, 0) == [Start(1, "a", ("large",))]
+    alone = scheduler_of(graph, 4, [engine("a", graph, need)], node("small", 1, 24))
+    assert told(alone, 0) == []
+
+
+def test_stages_lie_on_several_nodes_and_are_lost_with_any_of_them() -> None:
+    graph: Graph = {"answer": ("a", (), 2)}
+    need = Need((Resources(1, 2),) * 2)
+    scheduler = scheduler_of(graph, 4, [engine("a", graph, need)], node("one", 2), node("two", 2))
+    (start,) = told(scheduler, 0)
+    assert isinstance(start, Start)
+    assert sorted(start.nodes) == ["one", "two"]
+    assert scheduler.remove_node("one") == [1]
+    scheduler.add_node(node("three", 2))
+    assert started(told(scheduler, 1)) == [], "its other half is not free yet"
+    scheduler.replica_gone(1)
+    assert started(told(scheduler, 2)) == ["a"]
+
+
+def test_what_needs_nothing_waits_for_nothing() -> None:
+    graph: Graph = {"answer": ("a", (), 2), "verdict": ("r", (), 2)}
+    scheduler = scheduler_of(graph, 4, [engine("a", graph), engine("r", graph, Need())])
+    assert told(scheduler, 0) == [Start(1, "r", ())]
+
+
+def test_a_node_that_joins_is_used() -> None:
+    graph: Graph = {"answer": ("a", (), 2)}
+    scheduler = scheduler_of(graph, 4, [engine("a", graph)])
+    assert told(scheduler, 0) == []
+    scheduler.add_node(node("late", 1))
+    assert told(scheduler, 1) == [Start(1, "a", ("late",))]
+
+
+def test_what_a_lost_replica_held_goes_to_another_first() -> None:
+    graph: Graph = {"answer": ("a", (), 2)}
+    scheduler = scheduler_of(graph, 100, [engine("a", graph)], node("box", 1))
+    held = bring_up(scheduler, 0)
+    scheduler.replica_lost(1, 6)
+    assert started(told(scheduler, 6)) == [], "what the dead one holds is not free yet"
+    scheduler.replica_gone(1)
+    again = bring_up(scheduler, 8)
+    assert [slice_ for _, slice_ in again[: len(held)]] == [slice_ for _, slice_ in held]
+
+
+def test_a_large_replica_is_not_kept_waiting_by_small_ones() -> None:
+    """It has most to do and needs both GPUs: no small one takes one of them first."""
+    graph: Graph = {"first": ("a", (), 2), "large": ("b", (), 2), "small": ("c", (), 2)}
+    engines = [engine("a", graph), engine("b", graph, 2, load_s=50.0), engine("c", graph)]
+    scheduler = scheduler_of(graph, 10, engines, node("box", 2))
+    assert started(told(scheduler, 0)) == ["b"]
+
+
+def test_late_news_of_a_replica_that_is_gone_changes_nothing() -> None:
+    graph: Graph = {"answer": ("a", (), 2)}
+    scheduler = scheduler_of(graph, 4, [engine("a", graph)], node("box", 1))
+    held = bring_up(scheduler, 0)
+    scheduler.replica_lost(1, 6)
+    scheduler.replica_lost(1, 6)
+    scheduler.replica_gone(1)
+    finish(scheduler, held, 7)
+    scheduler.slice_returned(1, held[0][1], 7)
+    scheduler.replica_ready(1, 4, 7)
+    scheduler.replica_gone(1)
+    assert scheduler.places.free("box") == Resources(16, 1)
+    assert len(bring_up(scheduler, 8)) == len(held)
+
+
+def test_an_engine_that_is_given_up_takes_its_dependants_and_frees_its_room() -> None:
+    graph: Graph = JUDGED | {"other": ("b", (), 2)}
+    scheduler = scheduler_of(graph, 4, [engine("a", graph), engine("b", graph), engine("j", graph)], node("box", 1))
+    said = told(scheduler, 0)
+    (key,) = started(said)
+    assert scheduler.give_up("a") == {"answer", "verdict"}
+    assert not scheduler.is_done
+    if key == "a":
+        scheduler.replica_lost(1, 1)
+        scheduler.replica_gone(1)
+        assert started(told(scheduler, 2)) == ["b"]
+    assert scheduler.give_up("j") == set()
+    assert scheduler.give_up("b") == {"other"}
+    assert scheduler.is_done

@@ -1,0 +1,172 @@
+"""Where a run's GPU time went, as `status` and `report` tell it from the run's ledger, whatever the ledger holds."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from rich.console import Console
+
+from eibench_ray.cli.records import report
+from eibench_ray.errors import DataError
+from eibench_ray.schedule.meter import Kind
+from eibench_ray.schedule.usage import step_roles
+from eibench_ray.sweep.record import LEDGER_FILE, RunState, new_manifest, new_status, write_manifest
+from eibench_ray.sweep.status import read_status, render_status
+
+if TYPE_CHECKING:
+    from conftest import Sweeps
+
+    from eibench_ray.sweep.planning import PlannedSweep
+
+
+@pytest.fixture
+def sweep(sweeps: Sweeps) -> PlannedSweep:
+    sweeps.write_dataset()
+    return sweeps.plan(sweeps.config("plain"), sweeps.config("noted"))
+
+
+def record(
+    sweep: PlannedSweep, folder: Path, events: Iterable[dict[str, Any]] | None, state: RunState = "finished"
+) -> Path:
+    """The folder of a run with this ledger; without any, where there are no events."""
+    folder.mkdir(parents=True)
+    manifest = new_manifest(sweep.plan, folder, sweep.config.store, sweep.config.score)
+    write_manifest(manifest, sweep.store)
+    status = new_status(manifest, sweep.store)
+    status.state = state
+    status.write(folder)
+    if events is not None:
+        (folder / LEDGER_FILE).write_text("".join(f"{json.dumps(event)}\n" for event in events), encoding="utf-8")
+    return folder
+
+
+def events_of(sweep: PlannedSweep, start: float = 1e9, gpus: int = 2) -> list[dict[str, Any]]:
+    """A run of 20 s with one replica of one GPU that answers one slice in 10 s."""
+    plan = sweep.plan
+    step = plan.steps[next(step for step, role in step_roles(plan).items() if role is Kind.GENERATING)]
+    whose = {"replica": 1, "engine": step.engine, "model": plan.engines[step.engine].name}
+    slice_ = {"replica": 1, "step": step.id, "slice": 0}
+    told: list[tuple[float, str, dict[str, Any]]] = [
+        (0, "run_started", {}),
+        (0, "node_joined", {"node": "ab12", "name": "host", "cpus": 8, "gpus": gpus}),
+        (0, "replica_starting", whose | {"nodes": ["ab12"], "gpus": min(gpus, 1)}),
+        (1, "replica_placed", {"replica": 1}),
+        (6, "replica_ready", whose | {"node": "host", "load_s": 5.0, "capacity": 8, "fingerprint": "echo 1"}),
+        (6, "slice_sent", slice_ | {"rows": 4}),
+        (16, "slice_committed", slice_ | {"new": 4, "kept": 0, "errors": 0, "completion_tokens": 9, "seconds": 10.0}),
+        (18, "replica_stopping", {"replica": 1, "engine": step.engine}),
+        (20, "replica_stopped", {"replica": 1, "engine": step.engine}),
+        (20, "run_ended", {}),
+    ]
+    return [{"time": start + time, "event": event, **facts} for time, event, facts in told]
+
+
+HELD = {"waiting": 1.0, "loading": 5.0, "generating": 10.0, "idle": 2.0, "leaving": 2.0}
+
+
+def kinds(gpu_time: dict[str, Any]) -> dict[str, float]:
+    return {kind: part["seconds"] for kind, part in gpu_time["kinds"].items()}
+
+
+def test_gpu_time_is_told_by_kind_replica_engine_and_cell(sweep: PlannedSweep, tmp_path: Path) -> None:
+    facts = read_status(record(sweep, tmp_path / "run", events_of(sweep)))
+    assert json.loads(json.dumps(facts, allow_nan=False)) == facts
+    gpu_time = facts["gpu_time"]
+    assert {name: gpu_time[name] for name in ("unit", "gpus", "duration_s", "seconds")} == {
+        "unit": "GPU",
+        "gpus": 2,
+        "duration_s": 20.0,
+        "seconds": 40.0,
+    }
+    assert kinds(gpu_time) == HELD | {"no_work": 20.0}
+    assert gpu_time["kinds"]["generating"]["share"] == 0.25
+    (replica,) = gpu_time["replicas"]
+    assert (replica["nodes"], replica["gpus"], replica["start_s"], replica["end_s"]) == (["host"], 1, 0.0, 20.0)
+    assert replica["kinds"] == gpu_time["engines"][0]["kinds"] == HELD
+    assert len(gpu_time["cells"]) == len(sweep.plan.cells)
+    assert sum(cell["seconds"] for cell in gpu_time["cells"]) == pytest.approx(20.0)
+    assert facts["loads"] == 1
+    assert [engine["load_s"] for engine in facts["engines"]] == [5.0]
+
+
+def test_without_gpus_the_replicas_time_is_told(sweep: PlannedSweep, tmp_path: Path) -> None:
+    gpu_time = read_status(record(sweep, tmp_path / "run", events_of(sweep, gpus=0)))["gpu_time"]
+    assert (gpu_time["unit"], gpu_time["gpus"]) == ("replica", 0)
+    assert kinds(gpu_time) == HELD
+
+
+def test_a_ledger_of_an_older_version_gives_what_it_has(sweep: PlannedSweep, tmp_path: Path) -> None:
+    new = {"run_started", "run_ended", "node_joined", "replica_placed", "slice_sent"}
+    old = [event for event in events_of(sweep) if event["event"] not in new]
+    for event in old:
+        event.pop("nodes", None)
+        event.pop("gpus", None)
+    facts = read_status(record(sweep, tmp_path / "run", old))
+    assert kinds(facts["gpu_time"]) == {"loading": 6.0, "generating": 10.0, "idle": 2.0, "leaving": 2.0}
+    assert facts["loads"] == 1
+
+
+def test_a_line_that_a_kill_cut_short_is_passed_over(sweep: PlannedSweep, tmp_path: Path) -> None:
+    folder = record(sweep, tmp_path / "run", events_of(sweep)[:-2])
+    with (folder / LEDGER_FILE).open("a", encoding="utf-8") as file:
+        file.write('{"time": 10000000')
+    held = {kind: seconds for kind, seconds in HELD.items() if kind != "leaving"}
+    assert kinds(read_status(folder)["gpu_time"]) == held | {"unassigned": 18.0}
+
+
+@pytest.mark.parametrize("events", [None, []], ids=["no ledger", "an empty one"])
+def test_a_run_that_asked_nothing_has_no_gpu_time(
+    sweep: PlannedSweep, tmp_path: Path, events: list[dict[str, Any]] | None
+) -> None:
+    facts = read_status(record(sweep, tmp_path / "run", events))
+    assert (facts["gpu_time"]["seconds"], facts["gpu_time"]["kinds"], facts["loads"]) == (0.0, {}, 0)
+    assert "where the time went" not in shown(facts)
+
+
+def test_a_run_that_goes_on_is_counted_up_to_now(sweep: PlannedSweep, tmp_path: Path) -> None:
+    begun = events_of(sweep, start=time.time() - 100)[:6]
+    gpu_time = read_status(record(sweep, tmp_path / "run", begun, state="running"))["gpu_time"]
+    assert gpu_time["duration_s"] == pytest.approx(100, abs=20)
+    assert kinds(gpu_time)["generating"] == pytest.approx(94, abs=20)
+    assert kinds(gpu_time)["unassigned"] == gpu_time["duration_s"]
+
+
+def test_people_read_a_row_per_engine_and_why_gpus_were_free(sweep: PlannedSweep, tmp_path: Path) -> None:
+    text = shown(read_status(record(sweep, tmp_path / "run", events_of(sweep))))
+    lines = [line.split() for line in text.splitlines()]
+    assert ["all", "40.0", "100.0%", "2.5%", "12.5%", "25.0%", "5.0%", "5.0%"] in lines
+    assert ["echo", "20.0", "50.0%", "2.5%", "12.5%", "25.0%", "5.0%", "5.0%"] in lines
+    assert "GPUs that no replica held: 50.0% no work" in text
+
+
+def test_report_shows_the_cells_and_draws_the_run(
+    sweep: PlannedSweep, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = record(sweep, tmp_path / "run", events_of(sweep))
+    report(folder, tmp_path / "run.svg")
+    told = capsys.readouterr().out
+    assert "where the time went" in told
+    assert str(tmp_path / "run.svg") in told
+    assert "GPU 1" in (tmp_path / "run.svg").read_text(encoding="utf-8")
+    report(folder, as_json=True)
+    answer = json.loads(capsys.readouterr().out)
+    assert kinds(answer["gpu_time"])["no_work"] == 20.0
+    assert all(".svg" not in name for name in answer["files"])
+
+
+def test_report_refuses_a_picture_of_another_kind(sweep: PlannedSweep, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"written as \.html or \.svg"):
+        report(record(sweep, tmp_path / "run", events_of(sweep)), tmp_path / "run.pdf")
+
+
+def shown(facts: dict[str, Any]) -> str:
+    console = Console(width=120, color_system=None)
+    with console.capture() as captured:
+        for part in render_status(facts):
+            console.print(part, highlight=False)
+    return captured.get()
