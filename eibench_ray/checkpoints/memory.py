@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from eibench_ray.checkpoints.source import resolve_source
+from eibench_ray.checkpoints.source import hub_folder, resolve_source
 from eibench_ray.errors import ConfigError
 
 GB = 10**9
@@ -127,9 +127,7 @@ def _snapshot(resolved: str, revision: str | None, environ: Mapping[str, str]) -
     """The folder behind a resolved source: itself, or the hub id's revision in the local Hugging Face cache."""
     if Path(resolved).is_absolute():
         return Path(resolved)
-    home = environ.get("HF_HOME") or Path(environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
-    hub = Path(environ.get("HF_HUB_CACHE") or Path(home) / "hub").expanduser()
-    cached = hub / f"models--{resolved.replace('/', '--')}"
+    cached = hub_folder(resolved, environ)
     reference = cached / "refs" / (revision or "main")
     commit = reference.read_text().strip() if reference.is_file() else revision
     return cached / "snapshots" / commit if commit else None

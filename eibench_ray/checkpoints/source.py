@@ -41,6 +41,13 @@ def source_identity(source: str, revision: str | None, environ: Mapping[str, str
     return f"hub:{source}@{revision or _cached_main(source, environ)}"
 
 
+def hub_folder(hub_id: str, environ: Mapping[str, str] = os.environ) -> Path:
+    """Where the Hugging Face cache keeps a hub id, there or not."""
+    home = environ.get("HF_HOME") or Path(environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
+    hub = Path(environ.get("HF_HUB_CACHE") or Path(home) / "hub").expanduser()
+    return hub / f"models--{hub_id.replace('/', '--')}"
+
+
 def _local_folder(source: str) -> Path | None:
     """The absolute folder that a source names, there or not; None for a hub id, which is `name` or `owner/name`."""
     path = Path(source).expanduser()
@@ -51,7 +58,5 @@ def _local_folder(source: str) -> Path | None:
 
 def _cached_main(hub_id: str, environ: Mapping[str, str]) -> str:
     """The commit behind `main` in the Hugging Face cache, or "main" where it was never downloaded."""
-    home = environ.get("HF_HOME") or Path(environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
-    hub = Path(environ.get("HF_HUB_CACHE") or Path(home) / "hub").expanduser()
-    reference = hub / f"models--{hub_id.replace('/', '--')}" / "refs" / "main"
+    reference = hub_folder(hub_id, environ) / "refs" / "main"
     return reference.read_text().strip() if reference.is_file() else "main"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -19,9 +19,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from eibench_ray.config.jobs import Job
-    from eibench_ray.config.schema import ClusterConfig
     from eibench_ray.schedule.simulate import Case, Outcome
-    from eibench_ray.schedule.state import EngineProfile, Node
+    from eibench_ray.schedule.state import EngineProfile
     from eibench_ray.schedule.usage import Usage
     from eibench_ray.sweep.planning import PlannedSweep
 
@@ -150,16 +149,6 @@ class SimulateTask:
             console.print(f"Picture: {question.gantt}", highlight=False, markup=False, soft_wrap=True)
 
 
-def _expected_nodes(config: ClusterConfig) -> Iterator[Node]:
-    from eibench_ray.schedule.simulate import uniform_nodes
-    from eibench_ray.schedule.state import Node, Resources
-
-    expect = config.expect
-    total = Resources(expect.cpus_per_node, expect.gpus_per_node)
-    for _, node in uniform_nodes(expect.nodes, Node("", "", total, config.gpu_memory_gb or expect.gpu_memory_gb)):
-        yield node
-
-
 def _draw_case(sweep: PlannedSweep, question: Question) -> tuple[Case, Mapping[str, EngineProfile]]:
     """What is simulated, and what the scheduler is told of the engines.
 
@@ -167,12 +156,12 @@ def _draw_case(sweep: PlannedSweep, question: Question) -> tuple[Case, Mapping[s
         ClusterError: an engine fits on no node.
         ConfigError: more nodes are late than there are.
     """
-    from eibench_ray.schedule.profiles import describe_misfit, engine_profiles, fits
-    from eibench_ray.schedule.simulate import Case, World
+    from eibench_ray.schedule.profiles import describe_misfit, engine_profiles, expected_node, fits
+    from eibench_ray.schedule.simulate import Case, World, uniform_nodes
     from eibench_ray.store.resume import StepWork, cut
 
     config = sweep.config
-    nodes = list(_expected_nodes(config.cluster))
+    nodes = [node for _, node in uniform_nodes(config.cluster.expect.nodes, expected_node(config.cluster))]
     num_late, late_s = question.late
     if num_late > len(nodes):
         raise ConfigError(f"--late-nodes {num_late} is more than all {len(nodes)} nodes: lower it, or raise --nodes")

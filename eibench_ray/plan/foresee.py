@@ -17,7 +17,7 @@ from eibench_ray.plan.graph import Plan, Step
 from eibench_ray.plan.paths import Leg, Ways
 from eibench_ray.schedule.forecast import AT_ONCE, WORTH_LOAD
 from eibench_ray.schedule.policy import Demand, find_horizon, pile_up
-from eibench_ray.schedule.profiles import describe_misfit, engine_profiles, fits
+from eibench_ray.schedule.profiles import describe_misfit, engine_profiles, expected_node, fits
 from eibench_ray.schedule.state import EngineProfile, Need, Node, Resources
 from eibench_ray.store.resume import StepWork
 
@@ -128,12 +128,10 @@ def foresee(plan: Plan, work: Mapping[str, StepWork], cluster: ClusterConfig, co
         cores: of this machine.
     """
     if any(spec.device == "cuda" or spec.num_gpus for spec in plan.engines.values()):
-        expect = cluster.expect
-        total = Resources(expect.cpus_per_node, expect.gpus_per_node)
-        memory_gb = cluster.gpu_memory_gb or expect.gpu_memory_gb
-        names = [f"node{number}" for number in range(2 * expect.nodes)]
-        nodes = tuple(Node(name, name, total, memory_gb) for name in names)
-        once = foresee_on(plan, work, cluster, nodes[: expect.nodes], "gpu")
+        num_nodes = cluster.expect.nodes
+        names = [f"node{number}" for number in range(2 * num_nodes)]
+        nodes = tuple(replace(expected_node(cluster), id=name, name=name) for name in names)
+        once = foresee_on(plan, work, cluster, nodes[:num_nodes], "gpu")
         return once, foresee_on(plan, work, cluster, nodes, "gpu")
     here = Node("here", "this machine", Resources(cluster.num_cpus or cores, 0))
     return (foresee_on(plan, work, cluster, (here,), "core"),)

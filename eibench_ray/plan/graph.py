@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -167,6 +167,11 @@ class Plan:
     datasets: Mapping[str, DatasetSpec]
     steps: Mapping[str, Step]
     cells: tuple[Cell, ...]
+
+    def engines_of(self, steps: Iterable[str]) -> list[str]:
+        """Keys of the engines that some steps ask, in the plan's order."""
+        asked = {self.steps[step].engine for step in steps}
+        return [key for key in self.engines if key in asked]
 
     @property
     def num_requests(self) -> int:

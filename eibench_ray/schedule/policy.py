@@ -6,8 +6,8 @@ A sweep's horizon T is the shortest time in which its work fits into the cluster
   seconds before a replica can begin (its load, or the first answer that it reads);
 - all of them fit: the sum over engines of gpus x (W + n(T) x load) is at most T x the cluster's GPUs.
 
-Both only get easier as T grows, so bisection finds it. Every schedule keeps to both, so T is also a lower bound of the
-makespan (`schedule/bound.py`), and the replicas that T takes are those worth loading.
+Both only get easier as T grows, so bisection finds it; the replicas that T takes are those worth loading. The lower
+bound of a simulation (`schedule/bound.py`) goes the same way with the true length of every row.
 """
 
 from __future__ import annotations

@@ -30,6 +30,13 @@ def engine_need(spec: EngineSpec, config: ClusterConfig, nodes: Sequence[Node]) 
     return Need((Resources(config.cpus_per_replica, spec.num_gpus // stages),) * stages, memory_gb)
 
 
+def expected_node(config: ClusterConfig) -> Node:
+    """A node as the configuration expects them; without a name, for the caller to give."""
+    expect = config.expect
+    total = Resources(expect.cpus_per_node, expect.gpus_per_node)
+    return Node("", "", total, config.gpu_memory_gb or expect.gpu_memory_gb)
+
+
 def fits(need: Need, nodes: Iterable[Node]) -> bool:
     """Whether a replica would have room if the nodes were empty."""
     places = Places()

@@ -85,8 +85,7 @@ class Case:
     @property
     def engines(self) -> list[str]:
         """Keys of the engines with something to do, in the plan's order."""
-        busy = {self.plan.steps[step].engine for step in self.lengths}
-        return [key for key in self.plan.engines if key in busy]
+        return self.plan.engines_of(self.lengths)
 
     def new_outcome(self) -> Outcome:
         """An outcome to be filled in."""

@@ -46,8 +46,7 @@ class PlannedSweep:
 
     def engines_to_load(self) -> list[str]:
         """Keys of the engines that still have something to do."""
-        busy = {step.engine for step in self.plan.steps.values() if self.work[step.id].todo}
-        return [key for key in self.plan.engines if key in busy]
+        return self.plan.engines_of(step for step, left in self.work.items() if left.todo)
 
 
 def plan_sweep(
