@@ -24,8 +24,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from eibench_ray.config.schema import EchoEngine, Expectation
+from eibench_ray.config.schema import ClusterConfig, ClusterExpectation, EchoEngine, Expectation
 from eibench_ray.plan.graph import Cell, DatasetSpec, EngineSpec, Plan, Prompt, Step
+from eibench_ray.plan.slicing import choose_slice_rows
 from eibench_ray.records import Sampling
 from eibench_ray.schedule.baselines import reload_per_cell, two_phase
 from eibench_ray.schedule.simulate import Case, Outcome, Simulation, World, uniform_nodes
@@ -33,7 +34,6 @@ from eibench_ray.schedule.state import EngineProfile, Need, Node, Resources
 from eibench_ray.store.resume import StepWork, cut
 
 NUM_SAMPLES = 1665
-SLICE_ROWS = 32
 GPUS_PER_NODE = 8
 
 
@@ -102,7 +102,7 @@ TOKENS = {
 }
 
 
-def paper_plan(num_samples: int) -> Plan:
+def paper_plan(num_samples: int, speeds: Speeds) -> Plan:
     """13 models x 3 settings x 2 judges; the captions are asked once."""
     steps: dict[str, Step] = {}
     cells = []
@@ -122,7 +122,11 @@ def paper_plan(num_samples: int) -> Plan:
                 needed = (*inputs.values(), answer, verdict)
                 names = (model, setting, "eibench", judge)
                 cells.append(Cell(verdict, *names, "strict", True, False, answer, verdict, needed, {}))
-    engines = {key: EngineSpec(key, key, EchoEngine(kind="echo"), "cuda", None, 0, Expectation()) for key in SIZES}
+    engines = {}
+    for key, name in SIZES.items():
+        size = SPEEDS[speeds][name]
+        expect = Expectation(load_s=size.load_s, tokens_per_s=size.tokens_per_s, batch=size.capacity)
+        engines[key] = EngineSpec(key, key, EchoEngine(kind="echo"), "cuda", None, size.gpus, expect)
     dataset = DatasetSpec("eibench", "eibench", None, num_samples, is_prepared=False)
     return Plan("paper", engines, {"eibench": dataset}, steps, tuple(cells))
 
@@ -140,10 +144,14 @@ def profiles_of(plan: Plan, speeds: Speeds) -> dict[str, EngineProfile]:
     return profiles
 
 
-def draw_case(num_gpus: int, num_samples: int, slice_rows: int, speeds: Speeds, failing: float, seed: int) -> Case:
+def draw_case(
+    num_gpus: int, num_samples: int, slice_rows: int | None, speeds: Speeds, failing: float, seed: int
+) -> Case:
     """The sweep with all of it to do, on nodes of 8 GPUs; the priors are right on average."""
-    plan = paper_plan(num_samples)
-    work = {step: StepWork(num_samples, 0, 0, tuple(cut(step, num_samples, slice_rows))) for step in plan.steps}
+    plan = paper_plan(num_samples, speeds)
+    expect = ClusterExpectation(nodes=num_gpus // GPUS_PER_NODE, gpus_per_node=GPUS_PER_NODE)
+    rows = choose_slice_rows(plan, slice_rows or "auto", ClusterConfig(name="simulated", expect=expect))
+    work = {step: StepWork(num_samples, 0, 0, tuple(cut(step, num_samples, rows[step]))) for step in plan.steps}
     nodes = tuple(uniform_nodes(num_gpus // GPUS_PER_NODE, Node("", "", Resources(64, GPUS_PER_NODE), 80.0)))
     return Case.draw(plan, work, World(nodes, profiles_of(plan, speeds), failing=failing, seed=seed))
 
@@ -155,9 +163,9 @@ POLICIES: Mapping[str, Callable[[Case], Outcome]] = {
 }
 
 
-def compare(num_gpus: int, speeds: Speeds, failing: float, seeds: int) -> dict[str, Any]:
+def compare(num_gpus: int, slice_rows: int | None, speeds: Speeds, failing: float, seeds: int) -> dict[str, Any]:
     """One line of the table: the policies on the same cases, one per seed."""
-    cases = [draw_case(num_gpus, NUM_SAMPLES, SLICE_ROWS, speeds, failing, seed) for seed in range(seeds)]
+    cases = [draw_case(num_gpus, NUM_SAMPLES, slice_rows, speeds, failing, seed) for seed in range(seeds)]
     outcomes = {name: [play(case) for case in cases] for name, play in POLICIES.items()}
     shipped = outcomes["shipped"]
     makespan_s = statistics.mean(outcome.makespan_s for outcome in shipped)
@@ -180,16 +188,15 @@ def compare(num_gpus: int, speeds: Speeds, failing: float, seeds: int) -> dict[s
     }
 
 
-def scale_up(num_gpus: int, num_requests: int, slice_rows: int, speeds: Speeds) -> dict[str, Any]:
+def scale_up(num_gpus: int, num_requests: int, slice_rows: int | None, speeds: Speeds) -> dict[str, Any]:
     """The same sweep over more samples, on a large cluster."""
     started = time.monotonic()
-    num_samples = round(num_requests / len(paper_plan(1).steps))
+    num_samples = round(num_requests / len(paper_plan(1, speeds).steps))
     case = draw_case(num_gpus, num_samples, slice_rows, speeds, 0.0, 0)
     outcome = POLICIES["shipped"](case)
     return {
         "gpus": num_gpus,
         "requests": outcome.rows,
-        "slice_rows": slice_rows,
         "seconds": time.monotonic() - started,
         "makespan_s": outcome.makespan_s,
         "lower_bound_s": outcome.lower_bound_s,
@@ -207,14 +214,14 @@ def main(
     seeds: Annotated[int, typer.Option(min=1)] = 5,
     speeds: Speeds = Speeds.ROOFLINE,
     scale: Annotated[bool, typer.Option(help="Simulate 10 million requests on 4,096 GPUs instead.")] = False,
-    slice_rows: Annotated[int, typer.Option(min=1, help="Rows per slice, with --scale.")] = 256,
+    slice_rows: Annotated[int | None, typer.Option(min=1, help="Rows per slice. Default: auto.")] = None,
 ) -> None:
     """Runs the benchmark."""
     if scale:
         lines = [scale_up(4096, 10_000_000, slice_rows, speeds)]
     else:
         clusters, shares = map(int, gpus.split(",")), [float(share) for share in failing.split(",")]
-        lines = [compare(num_gpus, speeds, share, seeds) for num_gpus in clusters for share in shares]
+        lines = [compare(num_gpus, slice_rows, speeds, share, seeds) for num_gpus in clusters for share in shares]
     table = Table(*lines[0], title=f"speeds: {speeds}")
     for line in lines:
         table.add_row(*(f"{value:,.3f}" if isinstance(value, float) else f"{value:,}" for value in line.values()))

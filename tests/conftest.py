@@ -126,7 +126,7 @@ async def _ask(sweep: PlannedSweep, engine: Engine, run_id: str) -> list[TaskRep
     asker = Asker(engine, "a test's engine", asyncio.Semaphore(8), 30.0, run_id, Tally())
     reports = []
     for step in sweep.plan.steps.values():
-        sweep.store.fix_slice_rows(step.id, sweep.config.store.slice_rows, {})
+        sweep.store.fix_slice_rows(step.id, sweep.slice_rows[step.id], {})
         spec = sweep.plan.datasets[step.dataset]
         dataset = open_dataset(spec.path)
         for slice_ in sweep.work[step.id].todo:

@@ -169,7 +169,7 @@ def _draw_case(sweep: PlannedSweep, question: Question) -> tuple[Case, Mapping[s
     work = dict(sweep.work)
     for step, left in sweep.work.items():
         if not question.from_store:
-            todo = tuple(cut(step, left.num_rows, question.slice_rows or config.store.slice_rows))
+            todo = tuple(cut(step, left.num_rows, question.slice_rows or sweep.slice_rows[step]))
             work[step] = StepWork(left.num_rows, 0, 0, todo)
         elif question.slice_rows is not None and not left.num_done:
             work[step] = replace(left, todo=tuple(cut(step, left.num_rows, question.slice_rows)))

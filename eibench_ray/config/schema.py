@@ -20,6 +20,13 @@ class Frozen(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
 
 
+def number_or_auto(value: object, what: str) -> object:
+    """The value, if it is a number of something or `auto`."""
+    if value != "auto" and (type(value) is not int or value < 1):
+        raise ValueError(f"should be a number of {what}, or 'auto'")
+    return value
+
+
 class SamplingConfig(Frozen):
     """Decoding parameters. None: the dataset's protocol decides where it is used, else the project's default."""
 
@@ -101,9 +108,7 @@ class VllmEngine(Frozen):
     @classmethod
     def _is_a_number_or_auto(cls, value: object) -> object:
         """One message instead of one per member of the union."""
-        if value != "auto" and (type(value) is not int or value < 1):
-            raise ValueError("should be a number of GPUs, or 'auto'")
-        return value
+        return number_or_auto(value, "GPUs")
 
     @model_validator(mode="after")
     def _env_has_no_secret(self) -> VllmEngine:
@@ -349,11 +354,18 @@ class StoreConfig(Frozen):
 
     Attributes:
         root: a folder that every node sees; steps of all sweeps live in it, content-addressed.
-        slice_rows: rows per slice for steps that are new to the store; a known step keeps its own.
+        slice_rows: rows per slice for steps that are new to the store; a known step keeps its own. `auto`: by the rows
+            of the step and the replicas that are expected to share them.
     """
 
     root: str
-    slice_rows: PositiveInt = 32
+    slice_rows: PositiveInt | Literal["auto"] = "auto"
+
+    @field_validator("slice_rows", mode="before")
+    @classmethod
+    def _is_a_number_or_auto(cls, value: object) -> object:
+        """One message instead of one per member of the union."""
+        return number_or_auto(value, "rows")
 
 
 class ScoreConfig(Frozen):

@@ -15,8 +15,8 @@ from typing import Literal
 from eibench_ray.config.schema import ClusterConfig
 from eibench_ray.plan.graph import Plan, Step
 from eibench_ray.plan.paths import Leg, Ways
-from eibench_ray.schedule.forecast import AT_ONCE, WORTH_LOAD
-from eibench_ray.schedule.policy import Demand, find_horizon, pile_up
+from eibench_ray.schedule.forecast import WORTH_LOAD
+from eibench_ray.schedule.policy import Demand, choose_horizon, pile_up
 from eibench_ray.schedule.profiles import describe_misfit, engine_profiles, expected_node, fits
 from eibench_ray.schedule.state import EngineProfile, Need, Node, Resources
 from eibench_ray.store.resume import StepWork
@@ -195,7 +195,8 @@ class _Reckoning:
             )
             for key, own in steps_of.items()
         }
-        self.horizon_s = max(_find_horizon(list(demands.values()), num_units), ways.longest_s) if demands else 0.0
+        shortest_s = choose_horizon(list(demands.values()), num_units, stretch=1.0)
+        self.horizon_s = max(shortest_s, ways.longest_s) if demands else 0.0
         self.engines = {
             key: EngineOutlook(int(demand.num_new(self.horizon_s)), demand.load_s, demand.work_s)
             for key, demand in demands.items()
@@ -210,13 +211,6 @@ class _Reckoning:
     def critical_path(self) -> tuple[Leg, ...]:
         """The chain that takes longest."""
         return self._ways.critical_path({key: engine.replicas for key, engine in self.engines.items()})
-
-
-def _find_horizon(demands: Sequence[Demand], num_units: float) -> float:
-    """What the scheduler aims at: the shortest time, or the one in which nothing waits for a place if that is close."""
-    shortest_s = find_horizon(demands, num_units)
-    at_once_s = find_horizon(demands, num_units, at_once=True)
-    return at_once_s if at_once_s <= AT_ONCE * shortest_s else shortest_s
 
 
 def _as_guessed(profile: EngineProfile, guess: Guess) -> EngineProfile:

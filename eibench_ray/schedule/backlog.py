@@ -61,18 +61,23 @@ class Backlog:
         """Rows of each step that can be asked now."""
         return self._ready_rows[engine]
 
-    def take(self, engine: str, tokens_per_row: Callable[[str], float]) -> Slice:
-        """The next ready slice of an engine, now taken.
+    def rank(self, step: str, tokens_per_row: float) -> tuple[int, float]:
+        """What decides which of an engine's steps goes first: the one with the largest rank.
 
-        Of the step on which the longest chain of steps waits; of equals, of the one with the longest replies, so that
-        they are not what a batch ends with.
+        The one on which the longest chain of steps waits; of equals, the one with the longest replies, so that they are
+        not what a batch ends with.
+        """
+        return self._depth[step], tokens_per_row
+
+    def take(self, engine: str, tokens_per_row: Callable[[str], float]) -> Slice:
+        """The next ready slice of an engine, of the step that goes first; it is taken now.
 
         Args:
             engine: its key.
             tokens_per_row: of a step.
         """
         queues = self._ready[engine]
-        step = max(queues, key=lambda step: (self._depth[step], tokens_per_row(step)))
+        step = max(queues, key=lambda step: self.rank(step, tokens_per_row(step)))
         slice_ = queues[step].popleft()
         if not queues[step]:
             del queues[step]

@@ -58,6 +58,6 @@ class Estimate:
         self._replies[step] = (known_rows + rows, known_tokens + tokens)
 
     def generated(self, tokens: int, seconds: float) -> None:
-        """A replica that was busy all the while generated so many tokens."""
+        """A replica whose batch was full all the while generated so many tokens."""
         self._tokens += tokens
         self._seconds += seconds

@@ -18,6 +18,9 @@ from eibench_ray.store.resume import Slice
 # A slice counts whole until its last row is done, most of its rows are done long before: so many times its capacity
 # must a replica hold, beyond its oldest slice, for its batch to stay full (simulated: 1.0 leaves a sixth of it empty).
 DEPTH = 2.5
+# So much of what a replica with a full batch holds is done already: rows that wait for the others of their slices, and
+# the begun part of those in the batch. In batches, and in slices; and no more than a share of what it holds.
+DONE_BATCHES, DONE_SLICES, DONE_AT_MOST = 1.8, 0.5, 0.6
 
 
 @dataclass(slots=True)
@@ -30,7 +33,8 @@ class Replica:
         capacity: rows that it works on at once; 0 until it is ready.
         slices: what it holds, oldest first.
         rows: of those slices.
-        measured_at: the last time at which it finished a slice and had others; None: it was idle since.
+        ready_at: when it had loaded.
+        measured_at: the last time at which it finished a slice with a full batch; None: the batch was not full since.
     """
 
     id: int
@@ -41,7 +45,26 @@ class Replica:
     capacity: int = 0
     slices: dict[Slice, None] = field(default_factory=dict)
     rows: int = 0
+    ready_at: float = 0.0
     measured_at: float | None = None
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the slices behind the oldest alone fill its batch."""
+        oldest = next(iter(self.slices), None)
+        return oldest is not None and self.rows - oldest.num_rows >= self.capacity
+
+    def rows_begun(self, row_s: float, now: float) -> float:
+        """Rows' worth of what it holds that is done already, by experience.
+
+        Args:
+            row_s: seconds of a full replica's time that one of its rows takes.
+            now: the time.
+        """
+        if not self.slices:
+            return 0.0
+        by_size = DONE_BATCHES * self.capacity + DONE_SLICES * next(iter(self.slices)).num_rows
+        return min(by_size, DONE_AT_MOST * self.rows, (now - self.ready_at) / row_s)
 
     @property
     def has_room(self) -> bool:
@@ -130,7 +153,7 @@ class Roster:
     def ready(self, replica: Replica, capacity: int, now: float) -> None:
         """A replica has loaded."""
         engine = self.engines[replica.engine]
-        replica.phase, replica.capacity = Phase.READY, capacity
+        replica.phase, replica.capacity, replica.ready_at = Phase.READY, capacity, now
         del engine.starting[replica.id]
         engine.ready[replica.id] = replica
         engine.idle.add(replica.id)

@@ -102,14 +102,15 @@ class Scheduler:
     def slice_finished(self, replica: int, slice_: Slice, tokens: int, now: float) -> None:
         """A slice is committed; the replica generated so many tokens for it."""
         found = self._roster.replicas.get(replica)
+        was_full = found is not None and found.is_full
         if found is None or not self._roster.take_off(found, slice_):
             return
         estimate = self._roster.engines[found.engine].estimate
         if tokens:  # else its rows were there already, and nothing is learnt from them
             estimate.replied(slice_.step, slice_.num_rows, tokens)
-        if found.measured_at is not None:
+        if found.measured_at is not None and was_full:
             estimate.generated(tokens, now - found.measured_at)
-        found.measured_at = now if found.slices else None
+        found.measured_at = now if was_full else None
         self._roster.backlog.finish(slice_)
         if not found.slices and (found.phase is Phase.DRAINING or self._roster.is_through(found.engine)):
             self._review_soon()

@@ -12,23 +12,28 @@ from eibench_ray.schedule.forecast import Forecast
 from eibench_ray.schedule.roster import Replica, Roster
 from eibench_ray.schedule.state import Phase
 
-# An engine spares a replica where the others are through by this share of the horizon.
-SPARE = 0.97
+# Latest starts that differ by less than this share of the horizon are equal.
+SOON = 0.02
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Share:
     """What one further replica would do; the one to start first is the largest.
 
-    What can be asked now comes before what waits for others, an engine's only replica before copies, then the longest.
+    What must begin now to end by the horizon comes first, then what can be asked now, then what must begin sooner; of
+    equals an engine's only replica, then the longest.
 
     Attributes:
-        is_there: whether some of it can be asked now; else it waits for others.
+        is_due: whether its latest start is now.
+        is_there: whether its engine has rows that can be asked now; else it waits for others.
+        leisure: the time until its latest start, negative, in steps that make about the same times equal.
         is_first: whether the engine has no other.
         length_s: seconds, load included.
     """
 
+    is_due: bool
     is_there: bool
+    leisure: int
     is_first: bool
     length_s: float
     engine: str
@@ -44,7 +49,7 @@ def review(roster: Roster, found: Forecast, now: float) -> Iterator[Action]:
             continue
         if (start := roster.start(share.engine, now, held)) is not None:
             yield start
-        elif share.is_there and roster.can_use(share.engine):
+        elif (share.is_there or share.is_due) and roster.can_use(share.engine):
             node = roster.places.find_nearly(roster.engines[share.engine].profile.need)
             if node is not None:
                 unmet.append((share, node))
@@ -62,9 +67,10 @@ def _shares(found: Forecast) -> Iterator[Share]:
             num_new = 0 if demand.count else 1
         share_s = demand.work_s / max(1, demand.count + num_new)
         there_s = demand.ready_s
-        for number in range(int(num_new)):
+        for number, start_s in enumerate(demand.latest_starts(found.horizon_s, int(num_new))):
             length_s = demand.load_s + (min(share_s, there_s) if there_s > 0 else share_s)
-            yield Share(there_s > 0, demand.count + number == 0, length_s, key)
+            leisure = 0 if found.horizon_s == math.inf else -round(start_s / (SOON * found.horizon_s))
+            yield Share(leisure == 0, demand.ready_s > 0, leisure, demand.count + number == 0, length_s, key)
             there_s -= share_s
 
 
@@ -78,7 +84,7 @@ def _waits_with_reason(roster: Roster, key: str) -> bool:
 def _drain(roster: Roster, found: Forecast, unmet: list[tuple[Share, str]]) -> None:
     """Drains replicas that their engine can spare by the horizon, for what has no place, the most wanted first."""
     spare = {
-        key: demand.num_ready - demand.num_kept(found.horizon_s * SPARE)
+        key: demand.num_ready - demand.num_kept(found.horizon_s)
         for key, demand in found.demands.items()
         if demand.gpus and demand.num_ready > 1 and not demand.num_starting and not roster.backlog.blocked_rows(key)
     }
@@ -99,16 +105,23 @@ def _drain(roster: Roster, found: Forecast, unmet: list[tuple[Share, str]]) -> N
 
 
 def _start_copies(roster: Roster, found: Forecast, now: float, held: set[str]) -> Iterator[Start]:
-    """Further replicas on what would stand idle, where they end an engine's work sooner than those it has."""
+    """Further replicas on what would stand idle, each for the engine that takes longest for what can be asked now."""
+    wanting = {key: demand for key, demand in found.demands.items() if roster.backlog.num_ready(key)}
 
-    def each_s(key: str) -> float:
-        return found.demands[key].ready_s / max(1, roster.engines[key].count)
+    def left_s(key: str) -> float:
+        """Seconds until the replicas that the engine has are through; the copies of this review load as long as one."""
+        demand, count = wanting[key], max(1, roster.engines[key].count)
+        loading_s = demand.num_starting * demand.starting_s + (count - demand.count) * demand.load_s
+        return (demand.ready_s + loading_s) / count
 
-    for key in sorted(found.demands, key=each_s, reverse=True):
-        # Before the copy has loaded, the others would be through.
-        while roster.backlog.num_ready(key) and each_s(key) > found.demands[key].load_s:
-            if (start := roster.start(key, now, held)) is None:
-                break
+    while wanting:
+        key = max(wanting, key=left_s)
+        # Else the others would be through before a copy has loaded, or soon after.
+        pays = left_s(key) > wanting[key].load_s + wanting[key].worth_s
+        start = roster.start(key, now, held) if pays else None
+        if start is None:
+            del wanting[key]
+        else:
             yield start
 
 

@@ -47,7 +47,9 @@ class StepWork:
     todo: tuple[Slice, ...]
 
 
-def find_work(plan: Plan, indexes: Mapping[str, DatasetIndex], store: Store, slice_rows: int) -> dict[str, StepWork]:
+def find_work(
+    plan: Plan, indexes: Mapping[str, DatasetIndex], store: Store, slice_rows: Mapping[str, int]
+) -> dict[str, StepWork]:
     """How far every step of the plan is, by step id.
 
     Args:
@@ -55,7 +57,7 @@ def find_work(plan: Plan, indexes: Mapping[str, DatasetIndex], store: Store, sli
         indexes: dataset name -> sample ids and row digests, cut at the run's limit. A dataset that is missing here is
             not prepared: all of its rows are to do.
         store: the store.
-        slice_rows: rows per slice of steps that are new to the store.
+        slice_rows: step id -> rows per slice, for steps that are new to the store.
     """
     work: dict[str, StepWork] = {}
     # Which rows a step will not make anew, one byte each; kept for the steps that others read.
@@ -63,7 +65,7 @@ def find_work(plan: Plan, indexes: Mapping[str, DatasetIndex], store: Store, sli
     is_done = {source: bytearray(plan.datasets[plan.steps[source].dataset].num_rows) for source in sources}
     for step in plan.steps.values():
         num_rows = plan.datasets[step.dataset].num_rows
-        size = store.slice_rows(step.id) or slice_rows
+        size = store.slice_rows(step.id) or slice_rows[step.id]
         index = indexes.get(step.dataset)
         num_done = num_errors = 0
         todo = []

@@ -13,6 +13,7 @@ from eibench_ray.errors import PlanError
 from eibench_ray.plan.build import build_plan
 from eibench_ray.plan.facts import engine_identity, read_dataset_facts, vllm_version
 from eibench_ray.plan.graph import Plan
+from eibench_ray.plan.slicing import choose_slice_rows
 from eibench_ray.store.resume import StepWork, find_work
 from eibench_ray.store.slices import Store
 
@@ -27,12 +28,14 @@ class PlannedSweep:
     Attributes:
         config: the first cell's configuration, for the sections that all cells share.
         work: how far each step is in the store.
+        slice_rows: rows per slice of the steps that are new to the store.
     """
 
     config: RunConfig
     plan: Plan
     store: Store
     work: Mapping[str, StepWork]
+    slice_rows: Mapping[str, int]
 
     @property
     def num_done(self) -> int:
@@ -71,7 +74,8 @@ def plan_sweep(
     facts = {name: read_dataset_facts(dataset, must_exist=must_exist) for name, dataset in chosen.items()}
     plan = build_plan(configs, facts, engine_identity, device or _device(config))
     store = Store(Path(config.store.root).absolute())
-    return PlannedSweep(config, plan, store, find_work(plan, open_indexes(plan), store, config.store.slice_rows))
+    slice_rows = choose_slice_rows(plan, config.store.slice_rows, config.cluster)
+    return PlannedSweep(config, plan, store, find_work(plan, open_indexes(plan), store, slice_rows), slice_rows)
 
 
 def _device(config: RunConfig) -> Literal["cpu", "cuda"]:

@@ -121,7 +121,7 @@ def _ask(
         if left.todo:
             step = sweep.plan.steps[step_id]
             description = {"name": step.name, "model": sweep.plan.engines[step.engine].name, "dataset": step.dataset}
-            sweep.store.fix_slice_rows(step_id, sweep.config.store.slice_rows, description)
+            sweep.store.fix_slice_rows(step_id, sweep.slice_rows[step_id], description)
     ledger = Ledger(folder / LEDGER_FILE)
     display = ProgressDisplay(sweep.plan, sweep.work, console)
     listeners = Listeners([display, StatusWriter(status, folder), TrackingListener(sweep.plan, tracker)])

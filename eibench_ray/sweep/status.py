@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from eibench_ray.plan.graph import Plan
+from eibench_ray.plan.slicing import MOST
 from eibench_ray.schedule.accounting import account
 from eibench_ray.schedule.meter import UNHELD, Kind
 from eibench_ray.schedule.usage import Usage, step_roles
@@ -31,7 +32,8 @@ def read_status(folder: Path) -> dict[str, Any]:
     """
     manifest, status, store = read_run(folder)
     plan = manifest.plan
-    work = find_work(plan, open_indexes(plan), store, manifest.store.slice_rows)
+    # Before it asked anything, the run fixed the slices of all steps that it asks: nothing here is new to the store.
+    work = find_work(plan, open_indexes(plan), store, dict.fromkeys(plan.steps, MOST))
     state = _state(status, os.uname().nodename)
     loads: list[Mapping[str, Any]] = []
     events = _note_loads(read_ledger(folder / LEDGER_FILE), loads)

@@ -103,7 +103,7 @@ def test_the_configuration_is_printed_and_nothing_else_happens(command: Command,
 
 def test_a_part_of_the_configuration_is_printed(command: Command) -> None:
     called = command("plan", *CELL, "--cfg", "job", "--package", "store")
-    assert yaml.safe_load(called.out) == {"root": "store", "slice_rows": 32}
+    assert yaml.safe_load(called.out) == {"root": "store", "slice_rows": "auto"}
 
 
 @pytest.mark.parametrize("arguments", [CELL, ["-m", *CELL, "seed=1"], ["experiment=demo"]])

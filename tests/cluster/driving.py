@@ -48,7 +48,7 @@ class Run:
     def __init__(self, sweep: PlannedSweep, hook: Callable[[str, dict[str, Any]], None] | None = None) -> None:
         for step, left in sweep.work.items():
             if left.todo:
-                sweep.store.fix_slice_rows(step, sweep.config.store.slice_rows, {})
+                sweep.store.fix_slice_rows(step, sweep.slice_rows[step], {})
         self.path = sweep.store.paths.root / f"ledger-{len(list(sweep.store.paths.root.glob('ledger-*')))}.jsonl"
         self.ledger = HookedLedger(self.path, hook or (lambda *_: None))
         self.listener = Recorder()

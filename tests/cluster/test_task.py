@@ -79,10 +79,10 @@ async def run_first(
     """Runs the first slice of the first step."""
     step = next(iter(sweep.plan.steps.values()))
     spec = sweep.plan.datasets[step.dataset]
-    sweep.store.fix_slice_rows(step.id, sweep.config.store.slice_rows, {})
+    sweep.store.fix_slice_rows(step.id, sweep.slice_rows[step.id], {})
     dataset = open_dataset(spec.path)
     asker = Asker(engine, "print", asyncio.Semaphore(num_slots), 30.0, "this run", Tally())
-    slice_ = Slice(step.id, 0, 0, min(sweep.config.store.slice_rows, spec.num_rows))
+    slice_ = Slice(step.id, 0, 0, min(sweep.slice_rows[step.id], spec.num_rows))
     return await run_task(
         step, slice_, dataset, dataset.index(spec.limit), sweep.store, asker, interrupted or asyncio.Event()
     )

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eibench_ray.schedule.policy import Demand, find_horizon, pile_up
+from eibench_ray.schedule.policy import AT_ONCE, STRETCH, Demand, choose_horizon, find_horizon, pile_up
 
 DEMANDS = st.builds(
     Demand,
@@ -84,3 +84,48 @@ def test_the_horizon_holds_the_work_of_all_and_the_way_of_each(demands: list[Dem
     horizon_s = find_horizon(demands, num_gpus) * 1.01
     assert horizon_s * num_gpus >= sum(one.gpus * (one.work_s + one.load_s) for one in demands)
     assert all(horizon_s >= max(head_s, one.load_s) for one in demands for head_s, _ in one.work)
+
+
+@pytest.mark.parametrize(
+    ("one", "horizon_s", "starts"),
+    [
+        (demand(90), 100, [0]),  # all of the time is needed
+        (demand(45), 100, [45]),  # 10 to load, 45 to work: it may begin at 45
+        (demand(225), 100, [0, 0, 45]),  # two and a half replicas
+        (demand(135, num_ready=1), 100, [55]),
+        (demand(90, tail_s=10), 100, [0, 70]),
+        (demand(900), 50, [0] * 22 + [20]),
+    ],
+)
+def test_the_last_of_the_replicas_has_time(one: Demand, horizon_s: float, starts: list[float]) -> None:
+    found = one.latest_starts(horizon_s, int(one.num_new(horizon_s)))
+    assert found == pytest.approx(starts, abs=0.1)
+
+
+def test_work_that_comes_late_is_not_due_before_it_comes() -> None:
+    late = replace(demand(90), work=((50.0, 90.0),))
+    assert late.latest_starts(100, 2) == pytest.approx([40, 50])
+
+
+@pytest.mark.parametrize(
+    ("one", "horizon_s", "kept"),
+    [
+        (demand(90, num_ready=3), 100, 1),
+        (demand(150, num_ready=3), 100, 2),
+        (demand(150, num_ready=3, held_s=10), 100, 2),
+        (demand(110, num_ready=3, held_s=10), 100, 1),  # the two that go do 20 of them
+    ],
+)
+def test_a_replica_that_goes_does_what_it_holds(one: Demand, horizon_s: float, kept: int) -> None:
+    assert one.num_kept(horizon_s) == kept
+
+
+def test_nothing_passes_from_engine_to_engine_where_all_end_soon_at_once() -> None:
+    few = [demand(90), demand(88)]
+    assert choose_horizon(few, 2) == pytest.approx(100, rel=0.01)
+    assert find_horizon(few, 2) * AT_ONCE > 100
+
+
+def test_what_passes_on_gets_a_little_more_time() -> None:
+    many = [demand(90), demand(90), demand(90)]
+    assert choose_horizon(many, 2) == pytest.approx(STRETCH * find_horizon(many, 2))

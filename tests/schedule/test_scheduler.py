@@ -293,7 +293,8 @@ CROSSED: Graph = {
 
 
 def test_an_idle_replica_leaves_for_an_engine_that_has_rows_and_no_replica() -> None:
-    scheduler = scheduler_of(CROSSED, 2, [engine("a", CROSSED), engine("b", CROSSED)], node("box", 1))
+    engines = [engine("a", CROSSED, load_s=50.0), engine("b", CROSSED)]
+    scheduler = scheduler_of(CROSSED, 2, engines, node("box", 1))
     held = bring_up(scheduler, 0)
     assert {slice_.step for _, slice_ in held} == {"caption", "more"}
     finish(scheduler, held, 6)
@@ -311,7 +312,7 @@ def test_two_idle_replicas_that_wait_for_each_other_leave_too() -> None:
         "verdict": ("b", ("answer",), 2),
         "summary": ("a", ("verdict",), 2),
     }
-    engines = [engine("a", graph), engine("b", graph), engine("c", graph, load_s=0.1)]
+    engines = [engine("a", graph, load_s=50.0), engine("b", graph, load_s=50.0), engine("c", graph, load_s=0.1)]
     scheduler = scheduler_of(graph, 2, engines, node("box", 2))
     held = bring_up(scheduler, 0)
     assert {slice_.step for _, slice_ in held} == {"first a", "first b"}
