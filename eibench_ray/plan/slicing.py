@@ -16,6 +16,8 @@ from eibench_ray.plan.graph import Plan
 # A replica gets so many slices of each step (simulated, 64 GPUs: with 16 rows instead of 32 the paper's sweep ends 1%
 # sooner).
 SLICES_PER_REPLICA = 16
+# And a step has no more files than this, as far as slices do not become larger than is worth losing.
+FILES_PER_STEP = 1024
 FEWEST, MOST = 8, 256
 
 
@@ -40,13 +42,11 @@ def choose_slice_rows(plan: Plan, chosen: int | Literal["auto"], cluster: Cluste
         key: max(1.0, num_gpus * gpu_s[key] / total_s / spec.num_gpus) if gpu_s[key] else 1.0
         for key, spec in plan.engines.items()
     }
-    rows = {step.id: plan.datasets[step.dataset].num_rows / replicas[step.engine] for step in plan.steps.values()}
-    return {step: _round(num_rows / SLICES_PER_REPLICA) for step, num_rows in rows.items()}
+    return {step.id: _size(plan.datasets[step.dataset].num_rows, replicas[step.engine]) for step in plan.steps.values()}
 
 
-def _round(num_rows: float) -> int:
-    """The largest power of two that is not above, within the limits."""
+def _size(num_rows: int, replicas: float) -> int:
     size = FEWEST
-    while size * 2 <= min(num_rows, MOST):
+    while size < MOST and (2 * size <= num_rows / replicas / SLICES_PER_REPLICA or size * FILES_PER_STEP < num_rows):
         size *= 2
     return size

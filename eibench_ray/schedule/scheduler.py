@@ -46,6 +46,7 @@ class Scheduler:
     def __init__(self, backlog: Backlog, engines: Mapping[str, EngineProfile], nodes: Iterable[Node] = ()) -> None:
         self._roster = Roster(backlog, engines)
         self._review_at = self._not_before = -math.inf
+        self._aim_at = math.inf
         for node in nodes:
             self.add_node(node)
 
@@ -144,7 +145,9 @@ class Scheduler:
             if engine.hungry:
                 actions += self._feed(engine)
         if now >= self._review_at:
-            found = forecast(self._roster, now)
+            # What was aimed at last is a good guess of what is to be aimed at now.
+            found = forecast(self._roster, now, max(self._aim_at - now, 1.0) if self._aim_at < math.inf else None)
+            self._aim_at = now + found.horizon_s
             actions += review(self._roster, found, now)
             horizon_s = min(found.horizon_s, _LONG_S)
             is_large = len(self._roster.replicas) > MANY_REPLICAS

@@ -44,16 +44,20 @@ def review(roster: Roster, found: Forecast, now: float) -> Iterator[Action]:
     yield from _stop_finished(roster)
     held: set[str] = set()
     unmet: list[tuple[Share, str]] = []
+    nearly: dict[str, str | None] = {}  # engine without a place -> the node that lacks least for one of its replicas
     for share in sorted(_shares(found), reverse=True):
-        if not (share.is_there or _waits_with_reason(roster, share.engine)):
+        key = share.engine
+        if not (share.is_there or _waits_with_reason(roster, key)):
             continue
-        if (start := roster.start(share.engine, now, held)) is not None:
-            yield start
-        elif (share.is_there or share.is_due) and roster.can_use(share.engine):
-            node = roster.places.find_nearly(roster.engines[share.engine].profile.need)
-            if node is not None:
-                unmet.append((share, node))
-                held.add(node)  # else smaller replicas would take each GPU of it as it becomes free
+        if key not in nearly:
+            if (start := roster.start(key, now, held)) is not None:
+                yield start
+                continue
+            nearly[key] = roster.places.find_nearly(roster.engines[key].profile.need)
+        node = nearly[key]
+        if node is not None and (share.is_there or share.is_due) and roster.can_use(key):
+            unmet.append((share, node))
+            held.add(node)  # else smaller replicas would take each GPU of it as it becomes free
     _drain(roster, found, unmet)
     yield from _start_copies(roster, found, now, held)
     yield from _make_room(roster, found)

@@ -31,7 +31,8 @@ def cluster(nodes: int, gpus_per_node: int) -> ClusterConfig:
         (1665, 2, 1, 1, 16),  # 4 replicas
         (1665, 1, 8, 1, 64),  # 1 replica each
         (1665, 1, 16, 1, 64),
-        (10**7, 1, 1, 512, 128),
+        (10**7, 1, 1, 512, 256),  # nor more files than one likes to open
+        (12_000, 1, 1, 512, 16),
         (10**7, 1, 1, 1, 256),  # never more than is worth losing
         (1665, 0, 1, 1, 64),  # without GPUs one replica
     ],
