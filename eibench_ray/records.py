@@ -107,6 +107,8 @@ class Reply:
         finish_reason: "stop", "length", or the engine's own word.
         prompt_tokens, completion_tokens, cached_tokens: counts; cached is the part of the prompt that was in the
             prefix cache.
+        cost_usd: what it cost; None where it has no price.
+        mean_logprob: mean log probability (natural) of the reply's tokens; None where it was not asked for or given.
     """
 
     text: str
@@ -114,6 +116,8 @@ class Reply:
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int = 0
+    cost_usd: float | None = None
+    mean_logprob: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +131,8 @@ class Completion:
         engine: the engine's fingerprint (kind, version, device, source, revision).
         run_id: the run that asked.
         input_digest: digest of what the row was made from: its sample and the rows it reads.
+        cost_usd: what all attempts cost; None where the engine has no price.
+        mean_logprob: of the reply that stands; None where it is not known.
     """
 
     sample_id: str
@@ -144,6 +150,8 @@ class Completion:
     engine: str
     run_id: str
     input_digest: str = ""
+    cost_usd: float | None = None
+    mean_logprob: float | None = None
 
     @property
     def output_digest(self) -> str:

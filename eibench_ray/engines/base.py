@@ -21,6 +21,10 @@ class EngineDeadError(EngineError):
     """The engine died: nothing can be asked of it any more."""
 
 
+class BudgetSpentError(EngineError):
+    """The sweep's budget does not allow another request; the row has no completion, and nothing was sent for it."""
+
+
 @dataclass(frozen=True, slots=True)
 class EngineFacts:
     """What a started engine says of itself.
@@ -28,10 +32,14 @@ class EngineFacts:
     Attributes:
         fingerprint: kind, version, device, source and revision in one line; stored with every row.
         max_num_seqs: requests that it works on at once.
+        costs_money: whether its rows are paid for, so that each is committed as it comes.
+        row_timeout_s: deadline of one row where the engine's own way of working needs another than the cluster's.
     """
 
     fingerprint: str
     max_num_seqs: int
+    costs_money: bool = False
+    row_timeout_s: float | None = None
 
 
 class Engine(Protocol):

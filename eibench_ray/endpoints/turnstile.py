@@ -1,0 +1,66 @@
+"""Who lets requests through to the endpoints of a run: rates that engines share, and one budget."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Toll:
+    """What a request is expected to take at most.
+
+    Attributes:
+        pool: the word under which engines share limits.
+        tokens: of prompt and reply.
+        cost_usd: 0.0 where it has no price.
+    """
+
+    pool: str
+    tokens: int
+    cost_usd: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """What the turnstile says to a request.
+
+    Attributes:
+        number: of the request that may be sent now; None: it may not.
+        wait_s: seconds after which to ask again, where it may not be sent now.
+        is_spent: whether the budget does not allow it, nor will.
+    """
+
+    number: int | None
+    wait_s: float = 0.0
+    is_spent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """What became of a request that was let through.
+
+    Attributes:
+        tokens: of prompt and reply, as the endpoint counted them; 0 where it did not answer.
+        cost_usd: what it cost.
+        was_limited: whether the endpoint refused it because of a limit (429).
+        retry_after_s: seconds for which the endpoint wants to be left alone; None: it did not say.
+        allowed_per_min, allowed_tokens_per_min: the limits that the endpoint's headers named; None: they did not.
+    """
+
+    tokens: int = 0
+    cost_usd: float = 0.0
+    was_limited: bool = False
+    retry_after_s: float | None = None
+    allowed_per_min: float | None = None
+    allowed_tokens_per_min: float | None = None
+
+
+class Turnstile(Protocol):
+    """Lets requests through. Neither call waits: who may not pass is told when to ask again."""
+
+    async def enter(self, toll: Toll) -> Pass:
+        """Whether a request may be sent now."""
+
+    async def leave(self, number: int, passage: Passage) -> None:
+        """A request that was let through has ended."""
