@@ -131,7 +131,8 @@ class Completion:
         engine: the engine's fingerprint (kind, version, device, source, revision).
         run_id: the run that asked.
         input_digest: digest of what the row was made from: its sample and the rows it reads.
-        cost_usd: what all attempts cost; None where the engine has no price.
+        cost_usd: what all attempts cost, those of earlier runs included whose row this one replaced; None where the
+            engine has no price.
         mean_logprob: of the reply that stands; None where it is not known.
     """
 
