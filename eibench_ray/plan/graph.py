@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from eibench_ray.config.schema import EchoEngine, Expectation, ReplayEngine, VllmEngine
+from eibench_ray.config.schema import EchoEngine, Expectation, OpenaiEngine, Price, ReplayEngine, VllmEngine
 from eibench_ray.records import AcceptRule, Sampling
 
 
@@ -50,7 +50,7 @@ class EngineSpec:
 
     key: str
     name: str
-    config: VllmEngine | ReplayEngine | EchoEngine
+    config: VllmEngine | OpenaiEngine | ReplayEngine | EchoEngine
     device: Literal["cpu", "cuda"]
     recording: str | None
     num_gpus: int
@@ -61,6 +61,11 @@ class EngineSpec:
     def is_load(self) -> bool:
         """Whether starting it counts as a load; a file of recorded predictions is only read."""
         return self.recording is None
+
+    @property
+    def price(self) -> Price | None:
+        """What its tokens cost; None where that is nothing, or not known."""
+        return self.config.price if isinstance(self.config, OpenaiEngine | EchoEngine) else None
 
 
 @dataclass(frozen=True, slots=True)
