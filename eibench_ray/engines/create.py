@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eibench_ray.config.schema import EchoEngine, ReplayEngine
+from eibench_ray.config.schema import EchoEngine, ReplayEngine, VllmEngine
 from eibench_ray.engines.base import Engine
 from eibench_ray.plan.graph import EngineSpec
 
@@ -18,6 +18,7 @@ def create_engine(spec: EngineSpec) -> Engine:
 
         assert spec.recording is not None
         return Replay(spec.config, spec.recording)
+    assert isinstance(spec.config, VllmEngine)
     from eibench_ray.engines.vllm import Vllm
 
     return Vllm(spec.config, spec.device)
