@@ -3,27 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 from eibench_ray.config.schema import Price
 
 _PER_TOKEN = 1e-6  # prices are per million tokens
-
-
-@dataclass(frozen=True, slots=True)
-class Funds:
-    """What a sweep may cost, and what it has cost, over all of its runs; in US dollars.
-
-    Attributes:
-        budget_usd: None: no limit.
-    """
-
-    budget_usd: float | None = None
-    spent_usd: float = 0.0
-
-    def __str__(self) -> str:
-        of_budget = "" if self.budget_usd is None else f" of ${format_usd(self.budget_usd)}"
-        return f"${format_usd(self.spent_usd)}{of_budget}"
 
 
 def cost_usd(

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from eibench_ray.config.schema import EchoEngine, ReplayEngine, VllmEngine
+from eibench_ray.endpoints.turnstile import Turnstile
 from eibench_ray.engines.base import Engine
 from eibench_ray.plan.graph import EngineSpec
 
 
-def create_engine(spec: EngineSpec) -> Engine:
-    """An engine that has not started yet; its module, and what it stands on, is imported here."""
+def create_engine(spec: EngineSpec, turnstile: Turnstile) -> Engine:
+    """An engine that has not started yet; its module, and what it stands on, is imported here.
+
+    Args:
+        spec: which one.
+        turnstile: lets its requests through, where it is an endpoint.
+    """
     if isinstance(spec.config, EchoEngine):
         from eibench_ray.engines.echo import Echo
 
-        return Echo(spec.config)
+        return Echo(spec.config, turnstile)
     if isinstance(spec.config, ReplayEngine):
         from eibench_ray.engines.replay import Replay
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from eibench_ray.endpoints.prices import Funds, format_usd
+from eibench_ray.endpoints.funds import Funds
+from eibench_ray.endpoints.prices import format_usd
 from eibench_ray.endpoints.tokens import CHARS_PER_TOKEN, PICTURE_TOKENS
 from eibench_ray.plan.costs import CostEstimate, add_up, estimate_costs
 from eibench_ray.plan.expect import expected_tokens, most_tokens
@@ -130,9 +131,9 @@ def _costs(facts: Mapping[str, Any], funds: Funds) -> Iterator[RenderableType]:
         f"Prompts of {CHARS_PER_TOKEN} characters a token and {PICTURE_TOKENS:,} tokens a picture; at most: every "
         f"reply at its limit. Spent so far: {funds}."
     )
-    if funds.budget_usd is not None and total["expected"] > (left := funds.budget_usd - funds.spent_usd):
+    if funds.left_usd is not None and total["expected"] > funds.left_usd:
         yield (
-            f"budget_usd leaves ${format_usd(max(left, 0.0))}: the run will stop before its end, and go on when it is "
+            f"budget_usd leaves ${format_usd(funds.left_usd)}: the run will stop before its end, and go on when it is "
             f"started again with a higher one."
         )
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from eibench_ray.config.schema import RunConfig
+from eibench_ray.config.schema import EndpointLimits, OpenaiEngine, RunConfig
 from eibench_ray.data.dataset import DatasetIndex, open_dataset
-from eibench_ray.endpoints.prices import Funds
+from eibench_ray.endpoints.funds import Funds
+from eibench_ray.endpoints.pools import pools_of
 from eibench_ray.errors import PlanError
 from eibench_ray.plan.build import build_plan
 from eibench_ray.plan.facts import engine_identity, read_dataset_facts, vllm_version
@@ -29,6 +30,7 @@ class PlannedSweep:
         config: the first cell's configuration, for the sections that all cells share.
         work: how far each step is in the store.
         funds: what it may cost, and what the rows in the store have cost.
+        pools: the limits that endpoints share.
     """
 
     config: RunConfig
@@ -36,6 +38,7 @@ class PlannedSweep:
     store: Store
     work: Mapping[str, StepWork]
     funds: Funds
+    pools: Mapping[str, EndpointLimits]
 
     @property
     def num_done(self) -> int:
@@ -46,6 +49,20 @@ class PlannedSweep:
     def is_complete(self) -> bool:
         """Whether there is nothing to ask."""
         return not any(left.todo for left in self.work.values())
+
+    @property
+    def is_paid(self) -> bool:
+        """Whether some engine has a price."""
+        return any(spec.price is not None for spec in self.plan.engines.values())
+
+    def read_funds(self) -> Funds:
+        """What it may cost, and what it has cost by now."""
+        return Funds(self.config.budget_usd, sum(read_costs(self.plan, self.store).values()))
+
+    def count_left(self) -> int:
+        """Requests that the store has not answered by now."""
+        work = find_work(self.plan, open_indexes(self.plan), self.store, self.config.store.slice_rows)
+        return sum(left.num_rows - left.num_done for left in work.values())
 
     def engines_to_load(self) -> list[str]:
         """Keys of the engines that still have something to do."""
@@ -63,7 +80,7 @@ def plan_sweep(
         device: where vLLM engines would run; None: where the configuration says, or what is installed here.
 
     Raises:
-        PlanError: the cells contradict each other.
+        PlanError: the cells contradict each other, or engines of one pool do.
         DataError: a dataset is not there.
     """
     config = configs[0]
@@ -74,8 +91,14 @@ def plan_sweep(
     facts = {name: read_dataset_facts(dataset, must_exist=must_exist) for name, dataset in chosen.items()}
     plan = build_plan(configs, facts, engine_identity, device or _device(config))
     store = Store(Path(config.store.root).absolute())
-    work = find_work(plan, open_indexes(plan), store, config.store.slice_rows)
-    return PlannedSweep(config, plan, store, work, Funds(config.budget_usd, sum(read_costs(plan, store).values())))
+    return PlannedSweep(
+        config=config,
+        plan=plan,
+        store=store,
+        work=find_work(plan, open_indexes(plan), store, config.store.slice_rows),
+        funds=Funds(config.budget_usd, sum(read_costs(plan, store).values())),
+        pools=pools_of(spec.config for spec in plan.engines.values() if isinstance(spec.config, OpenaiEngine)),
+    )
 
 
 def read_costs(plan: Plan, store: Store) -> dict[str, float]:

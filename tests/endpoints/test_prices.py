@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from eibench_ray.config.schema import Price
-from eibench_ray.endpoints.prices import Funds, cost_usd, format_usd
+from eibench_ray.endpoints.prices import cost_usd, format_usd
 
 # Dollars per million tokens: a prompt token costs 2e-6, a cached one 0.5e-6, one of a reply 8e-6.
 PRICE: dict[str, Any] = {"input": 2.0, "output": 8.0}
@@ -52,8 +52,3 @@ def test_prices_are_per_million_tokens(
 )
 def test_small_amounts_keep_two_digits_that_count(amount: float, text: str) -> None:
     assert format_usd(amount) == text
-
-
-def test_funds_are_said_with_their_budget_if_there_is_one() -> None:
-    assert str(Funds(None, 0.25)) == "$0.25"
-    assert str(Funds(10.0, 0.25)) == "$0.25 of $10.00"

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from eibench_ray.config.schema import ClusterConfig
-from eibench_ray.endpoints.prices import Funds
+from eibench_ray.endpoints.funds import Funds
 from eibench_ray.plan.costs import add_up, estimate_costs
 from eibench_ray.plan.expect import SHARE_OF_MAX_TOKENS, expected_prompt_tokens
 from eibench_ray.plan.explain import plan_to_json, render_plan
