@@ -32,12 +32,13 @@ class Bucket:
         """What may pass per second; None: no limit."""
         return self._rate
 
-    def allow(self, rate: float | None, now: float) -> None:
-        """Sets the rate; a bucket that had one keeps its level."""
+    def allow(self, rate: float | None, now: float, most: float | None = None) -> None:
+        """Sets the rate, and what may pass at once at most; a bucket that had a rate keeps its level."""
         self._fill(now)
         had_none, self._rate, self._at = self._rate is None, rate, now
         if rate is not None:
-            self._burst = max(rate * BURST_S, self._smallest)
+            burst = rate * BURST_S if most is None else min(rate * BURST_S, most)
+            self._burst = max(burst, self._smallest)
             self._level = self._burst if had_none else min(self._level, self._burst)
 
     def wait_s(self, now: float) -> float:
@@ -51,10 +52,14 @@ class Bucket:
         """The amount has passed; a negative one comes back."""
         self._level = min(self._level - amount, self._burst)
 
-    def empty(self, now: float) -> None:
-        """Nothing is left to pass at once."""
+    def calm(self, now: float) -> None:
+        """Nothing passes at once any more, and the next not before half of its time."""
         self._fill(now)
-        self._level = min(self._level, 0.0)
+        self._level = min(self._level, self._smallest / 2)
+
+    def hold(self, until: float) -> None:
+        """Nothing is saved up before a time."""
+        self._at = max(self._at, until)
 
     def _fill(self, now: float) -> None:
         if self._rate is not None and now > self._at:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-FIRST = 4
+FIRST = 8
 # The pool's pace already answers a 429, so here it is hardly more than a courtesy.
 AFTER_REFUSAL = 0.9
 AFTER_FAILURE = 0.5

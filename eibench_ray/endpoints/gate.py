@@ -62,7 +62,10 @@ class _Pool:
             self.pace.refuse(was.entered, passage.retry_after_s, now)
         self._allow(now)
         if passage.was_limited:
-            self.requests.empty(now)
+            self.requests.take(-1.0)
+            self.requests.calm(now)
+            if passage.retry_after_s is None:
+                self.requests.hold(self.pace.paused_until)
         if passage.was_limited or passage.tokens:
             self.tokens.take(passage.tokens - was.toll.tokens)
 
@@ -70,7 +73,7 @@ class _Pool:
         """Sets the buckets to the lower of what was told and what was learnt."""
         told = None if self._told_per_min is None else rate_under(self._told_per_min, 1.0)
         learnt = self.pace.rate
-        self.requests.allow(min(told, learnt) if told and learnt else told or learnt, now)
+        self.requests.allow(min(told, learnt) if told and learnt else told or learnt, now, self.pace.burst)
         if self._told_tokens_per_min is not None:
             self.tokens.allow(rate_under(self._told_tokens_per_min, 1.0), now)
 
