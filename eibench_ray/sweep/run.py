@@ -243,8 +243,8 @@ def _summarise(
 def _bill(sweep: PlannedSweep, status: RunStatus, funds: Funds) -> dict[str, Any]:
     """What it cost, for programs; nulls where nothing has a price."""
     return {
-        "cost_usd": funds.spent_usd if sweep.is_paid else None,
-        "run_cost_usd": status.cost_usd if sweep.is_paid else None,
+        "cost_usd": round(funds.spent_usd, 8) if sweep.is_paid else None,
+        "run_cost_usd": round(status.cost_usd, 8) if sweep.is_paid else None,
         "budget_usd": funds.budget_usd,
         "shortage": status.shortage,
     }

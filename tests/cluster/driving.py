@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,8 @@ class Run:
             sweep.work,
             sweep.config.cluster,
             str(sweep.store.paths.root),
-            self.path.stem,
+            # Of its own: what is left of a replica is found on the whole machine by the run's id, and killed.
+            secrets.token_hex(4),
             self.ledger,
             self.listener,
             turnstile,
