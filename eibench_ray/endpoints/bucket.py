@@ -1,52 +1,47 @@
-"""A token bucket: so much per second, a little at once."""
+"""A token bucket: so much per second, a little at once. Pure."""
 
 from __future__ import annotations
 
-# What may pass at once, in seconds' worth: it makes up for a client that was late, and stays under what endpoints that
-# enforce a minute's limit by the second let pass at once.
+# What may pass at once, in seconds' worth: it makes up for a client that was late, and is less than what endpoints let
+# pass at once that enforce a minute's limit by the second.
 BURST_S = 0.5
-# Requests are not at the endpoint in the same rhythm in which they were let through.
+# Requests reach the endpoint in another rhythm than the one in which they were let through.
 CAUTION = 0.99
 
 
 class Bucket:
-    """Lets amounts through at a rate. An amount may be larger than the bucket: what follows waits the longer.
+    """Lets amounts through at a rate, as long as it holds one or more. What is larger makes the next one wait longer.
 
-    Within any time of s seconds no more passes than `rate * s + burst`, and one amount more.
+    Within any s seconds no more passes than `rate * s + burst`, and one amount more. Without a rate everything passes.
     """
 
-    def __init__(self, smallest: float) -> None:
-        """An empty limit: everything passes until a rate is set.
-
-        Args:
-            smallest: what the bucket holds at least.
-        """
-        self._smallest = smallest
+    def __init__(self) -> None:
         self._rate: float | None = None
-        self._burst = smallest
-        self._level = smallest
+        self._burst = 1.0
+        self._level = 1.0
         self._at = 0.0
 
-    @property
-    def rate(self) -> float | None:
-        """What may pass per second; None: no limit."""
-        return self._rate
-
     def allow(self, rate: float | None, now: float, most: float | None = None) -> None:
-        """Sets the rate, and what may pass at once at most; a bucket that had a rate keeps its level."""
+        """Sets the rate.
+
+        Args:
+            rate: what may pass per second; None: no limit.
+            now: seconds.
+            most: what may pass at once; None: what is usual.
+        """
         self._fill(now)
-        had_none, self._rate, self._at = self._rate is None, rate, now
+        was_free, self._rate, self._at = self._rate is None, rate, max(now, self._at)
         if rate is not None:
             burst = rate * BURST_S if most is None else min(rate * BURST_S, most)
-            self._burst = max(burst, self._smallest)
-            self._level = self._burst if had_none else min(self._level, self._burst)
+            self._burst = max(burst, 1.0)
+            self._level = self._burst if was_free else min(self._level, self._burst)
 
     def wait_s(self, now: float) -> float:
         """Seconds until something may pass; 0.0: now."""
         if self._rate is None:
             return 0.0
         self._fill(now)
-        return max(self._smallest - self._level, 0.0) / self._rate
+        return max(1.0 - self._level, 0.0) / self._rate
 
     def take(self, amount: float) -> None:
         """The amount has passed; a negative one comes back."""
@@ -55,7 +50,7 @@ class Bucket:
     def calm(self, now: float) -> None:
         """Nothing passes at once any more, and the next not before half of its time."""
         self._fill(now)
-        self._level = min(self._level, self._smallest / 2)
+        self._level = min(self._level, 0.5)
 
     def hold(self, until: float) -> None:
         """Nothing is saved up before a time."""
@@ -67,7 +62,7 @@ class Bucket:
             self._at = now
 
 
-def rate_under(per_min: float, smallest: float) -> float:
+def rate_under(per_min: float) -> float:
     """The rate per second at which a bucket overruns no minute's limit, wherever the minute begins."""
-    burst = max(per_min / 60 * BURST_S, smallest)
-    return CAUTION * (per_min - (burst - smallest)) / 60
+    burst = max(per_min / 60 * BURST_S, 1.0)
+    return CAUTION * (per_min - (burst - 1.0)) / 60

@@ -28,9 +28,9 @@ class Concurrency:
     a failure shrinks it, once for all requests that were in flight at the same time.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, first: int = FIRST) -> None:
         self._most = most
-        self._limit = float(min(FIRST, most))
+        self._limit = float(min(first, most))
         # Up to here it has borne: grown back quickly.
         self._borne = float(most)
         self._in_flight = 0

@@ -1,4 +1,4 @@
-"""The turnstile's decisions: who may pass now, who must wait for how long, for whom the budget is spent. Pure."""
+"""The turnstile's decisions: who may pass now, who waits for how long, for whom the budget is spent. Pure."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from eibench_ray.config.schema import EndpointLimits
-from eibench_ray.endpoints.bucket import Bucket, rate_under
-from eibench_ray.endpoints.pace import Pace
+from eibench_ray.endpoints.pool import Pool
 from eibench_ray.endpoints.purse import Fit, Purse
 from eibench_ray.endpoints.turnstile import Pass, Passage, Toll
 
@@ -15,67 +14,16 @@ from eibench_ray.endpoints.turnstile import Pass, Passage, Toll
 LONGEST_WAIT_S = 5.0
 SHORTEST_WAIT_S = 0.001
 BUDGET_WAIT_S = 0.25
+# Longer than any attempt. Who has not left by then may have died, and what it had reserved counts as spent.
+LIFETIME_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class _Open:
-    """A request that was let through and has not left."""
+class _Visit:
+    """A request that was let through."""
 
     toll: Toll
     entered: float
-
-
-class _Pool:
-    """What the engines of one pool share."""
-
-    def __init__(self, limits: EndpointLimits, now: float) -> None:
-        self.requests = Bucket(1.0)
-        self.tokens = Bucket(1.0)
-        self.pace = Pace()
-        self._limits = limits
-        self._told_per_min = limits.requests_per_min
-        self._told_tokens_per_min = limits.tokens_per_min
-        self._allow(now)
-
-    def wait_s(self, now: float) -> float:
-        """Seconds until the next request may pass; 0.0: now."""
-        if now < self.pace.paused_until:
-            return self.pace.paused_until - now
-        wait_s = self.requests.wait_s(now)
-        if wait_s > 0:
-            self.pace.press(now)
-            self._allow(now)
-            wait_s = self.requests.wait_s(now)
-        return max(wait_s, self.tokens.wait_s(now))
-
-    def take(self, toll: Toll, now: float) -> None:
-        self.requests.take(1.0)
-        self.tokens.take(toll.tokens)
-        self.pace.enter(now)
-
-    def end(self, was: _Open, passage: Passage, now: float) -> None:
-        if self._limits.requests_per_min is None:
-            self._told_per_min = passage.allowed_per_min or self._told_per_min
-        if self._limits.tokens_per_min is None:
-            self._told_tokens_per_min = passage.allowed_tokens_per_min or self._told_tokens_per_min
-        if passage.was_limited:
-            self.pace.refuse(was.entered, passage.retry_after_s, now)
-        self._allow(now)
-        if passage.was_limited:
-            self.requests.take(-1.0)
-            self.requests.calm(now)
-            if passage.retry_after_s is None:
-                self.requests.hold(self.pace.paused_until)
-        if passage.was_limited or passage.tokens:
-            self.tokens.take(passage.tokens - was.toll.tokens)
-
-    def _allow(self, now: float) -> None:
-        """Sets the buckets to the lower of what was told and what was learnt."""
-        told = None if self._told_per_min is None else rate_under(self._told_per_min, 1.0)
-        learnt = self.pace.rate
-        self.requests.allow(min(told, learnt) if told and learnt else told or learnt, now, self.pace.burst)
-        if self._told_tokens_per_min is not None:
-            self.tokens.allow(rate_under(self._told_tokens_per_min, 1.0), now)
 
 
 class Gate:
@@ -98,12 +46,15 @@ class Gate:
         """
         self.purse = Purse(budget_usd, spent_usd)
         self._limits = limits
-        self._pools: dict[str, _Pool] = {}
-        self._open: dict[int, _Open] = {}
-        self._next_number = first_number
+        self._pools: dict[str, Pool] = {}
+        # Both in the order of entry.
+        self._inside: dict[int, _Visit] = {}
+        self._overdue: dict[int, _Visit] = {}
+        self._first_number = self._next_number = first_number
 
     def enter(self, toll: Toll, now: float) -> Pass:
         """Whether a request may be sent now."""
+        self._expire(now)
         fit = self.purse.fits(toll.cost_usd)
         if fit is Fit.NEVER:
             return Pass(None, is_spent=True)
@@ -113,20 +64,35 @@ class Gate:
         wait_s = pool.wait_s(now)
         if wait_s > 0:
             return Pass(None, min(max(wait_s, SHORTEST_WAIT_S), LONGEST_WAIT_S))
-        pool.take(toll, now)
+        pool.enter(toll, now)
         self.purse.reserve(toll.cost_usd)
         number, self._next_number = self._next_number, self._next_number + 1
-        self._open[number] = _Open(toll, now)
+        self._inside[number] = _Visit(toll, now)
         return Pass(number)
 
     def leave(self, number: int, passage: Passage, now: float) -> None:
-        """A request that was let through has ended. What an unknown one cost is spent all the same."""
-        was = self._open.pop(number, None)
-        self.purse.settle(was.toll.cost_usd if was else 0.0, passage.cost_usd)
-        if was is not None:
-            self._pool(was.toll.pool, now).end(was, passage, now)
+        """A request has ended.
 
-    def _pool(self, name: str, now: float) -> _Pool:
+        One that this gate has not let through was let through by the one before it, which was lost: what it cost is
+        spent. To leave twice is to leave once.
+        """
+        if visit := self._inside.pop(number, None):
+            self.purse.settle(visit.toll.cost_usd, passage.cost_usd)
+            self._pool(visit.toll.pool, now).leave(visit.toll, visit.entered, passage, now)
+        elif visit := self._overdue.pop(number, None):
+            self.purse.spent_usd += passage.cost_usd - visit.toll.cost_usd
+        elif not self._first_number <= number < self._next_number:
+            self.purse.spent_usd += passage.cost_usd
+
+    def _expire(self, now: float) -> None:
+        """Counts as spent what was reserved by those who do not come back."""
+        while self._inside and (first := next(iter(self._inside.items())))[1].entered < now - LIFETIME_S:
+            number, visit = first
+            del self._inside[number]
+            self._overdue[number] = visit
+            self.purse.settle(visit.toll.cost_usd, visit.toll.cost_usd)
+
+    def _pool(self, name: str, now: float) -> Pool:
         if name not in self._pools:
-            self._pools[name] = _Pool(self._limits.get(name, EndpointLimits()), now)
+            self._pools[name] = Pool(self._limits.get(name, EndpointLimits()), now)
         return self._pools[name]

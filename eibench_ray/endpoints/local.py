@@ -19,6 +19,7 @@ class LocalTurnstile:
         budget_usd: float | None = None,
         spent_usd: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
+        first_number: int = 0,
     ) -> None:
         """A turnstile through which nobody has passed yet.
 
@@ -27,8 +28,9 @@ class LocalTurnstile:
             budget_usd: None: no limit.
             spent_usd: what was spent of it before.
             clock: seconds; never goes back.
+            first_number: of the requests that will be let through.
         """
-        self.gate = Gate(limits or {}, budget_usd, spent_usd)
+        self.gate = Gate(limits or {}, budget_usd, spent_usd, first_number)
         self._clock = clock
 
     async def enter(self, toll: Toll) -> Pass:

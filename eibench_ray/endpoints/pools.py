@@ -9,13 +9,15 @@ from eibench_ray.errors import PlanError
 
 
 def pools_of(engines: Iterable[OpenaiEngine]) -> dict[str, EndpointLimits]:
-    """The limits of each pool.
+    """The limits of each pool; those of batches have none.
 
     Raises:
         PlanError: two engines share a pool and disagree on its limits.
     """
     pools: dict[str, EndpointLimits] = {}
     for engine in engines:
+        if engine.mode == "batch":
+            continue
         known = pools.setdefault(engine.pool, engine.limits)
         for key in ("requests_per_min", "tokens_per_min"):
             one, other = getattr(known, key), getattr(engine.limits, key)

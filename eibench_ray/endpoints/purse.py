@@ -17,8 +17,10 @@ class Fit(Enum):
 
 
 class Purse:
-    """Never promises more than there is: reserved + spent stays within the budget while no request costs more than it
-    reserved. One that does is paid for, and what it took is missing to later ones.
+    """Never promises more than there is.
+
+    reserved + spent stays within the budget as long as no request costs more than it had reserved. One that does is
+    paid for all the same, and later ones have to do without.
     """
 
     def __init__(self, budget_usd: float | None, spent_usd: float = 0.0) -> None:
@@ -33,7 +35,7 @@ class Purse:
         self.reserved_usd = 0.0
 
     def fits(self, cost_usd: float) -> Fit:
-        """Whether a request that costs so much at most may be sent. One that costs nothing always may."""
+        """Whether a request may be sent that costs so much at most. One that costs nothing always may."""
         if self._budget_usd is None or cost_usd == 0.0:
             return Fit.NOW
         left = self._budget_usd + TINY_USD - self.spent_usd - cost_usd
