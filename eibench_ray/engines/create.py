@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eibench_ray.config.schema import EchoEngine, ReplayEngine, VllmEngine
+from eibench_ray.config.schema import EchoEngine, OpenaiEngine, ReplayEngine
 from eibench_ray.endpoints.turnstile import Turnstile
 from eibench_ray.engines.base import Engine
 from eibench_ray.plan.graph import EngineSpec
@@ -24,7 +24,10 @@ def create_engine(spec: EngineSpec, turnstile: Turnstile) -> Engine:
 
         assert spec.recording is not None
         return Replay(spec.config, spec.recording)
-    assert isinstance(spec.config, VllmEngine)
+    if isinstance(spec.config, OpenaiEngine):
+        from eibench_ray.engines.openai.engine import Openai
+
+        return Openai(spec.config, turnstile)
     from eibench_ray.engines.vllm import Vllm
 
     return Vllm(spec.config, spec.device)

@@ -57,7 +57,7 @@ class PlannedSweep:
 
     def read_funds(self) -> Funds:
         """What it may cost, and what it has cost by now."""
-        return Funds(self.config.budget_usd, sum(read_costs(self.plan, self.store).values()))
+        return Funds(self.config.budget_usd, read_spent(self.plan, self.store))
 
     def count_left(self) -> int:
         """Requests that the store has not answered by now."""
@@ -96,9 +96,14 @@ def plan_sweep(
         plan=plan,
         store=store,
         work=find_work(plan, open_indexes(plan), store, config.store.slice_rows),
-        funds=Funds(config.budget_usd, sum(read_costs(plan, store).values())),
+        funds=Funds(config.budget_usd, read_spent(plan, store)),
         pools=pools_of(spec.config for spec in plan.engines.values() if isinstance(spec.config, OpenaiEngine)),
     )
+
+
+def read_spent(plan: Plan, store: Store) -> float:
+    """What the committed rows of all steps have cost, in US dollars."""
+    return sum(read_costs(plan, store).values())
 
 
 def read_costs(plan: Plan, store: Store) -> dict[str, float]:

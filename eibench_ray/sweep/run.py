@@ -10,6 +10,7 @@ import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ from eibench_ray.score.recall import MISSING
 from eibench_ray.store.files import check_writable
 from eibench_ray.store.resume import cut
 from eibench_ray.sweep.listeners import Listeners, StatusWriter, TrackingListener
-from eibench_ray.sweep.planning import PlannedSweep, open_indexes
+from eibench_ray.sweep.planning import PlannedSweep, open_indexes, read_spent
 from eibench_ray.sweep.record import (
     LEDGER_FILE,
     RunManifest,
@@ -172,7 +173,8 @@ def _open_turnstile(sweep: PlannedSweep) -> Turnstile | None:
         return None
     from eibench_ray.cluster.turnstile import RayTurnstile
 
-    return RayTurnstile(sweep.pools, sweep.funds.budget_usd, sweep.funds.spent_usd)
+    # Told what to read, not what was read: after a restart it reads what was spent until then.
+    return RayTurnstile(sweep.pools, sweep.funds.budget_usd, partial(read_spent, sweep.plan, sweep.store))
 
 
 @contextlib.contextmanager

@@ -15,8 +15,11 @@ from eibench_ray.cli.hydra_entry import config_folder
 from eibench_ray.config.compose import to_composed
 from eibench_ray.config.hydra_errors import explain
 from eibench_ray.config.load import to_config
-from eibench_ray.config.schema import RunConfig
+from eibench_ray.config.schema import OpenaiEngine, RunConfig
+from eibench_ray.engines.openai.body import build_body
 from eibench_ray.errors import ConfigError
+from eibench_ray.records import Request, Sampling
+from eibench_ray.score.strict import strict_schema
 
 CONF = config_folder()
 OPTIONS = sorted(f"{path.parent.name}/{path.stem}" for path in CONF.glob("*/*.yaml"))
@@ -31,6 +34,19 @@ CHOICES = {
         "model.sees_image": "true",
         "model.engine.source": "me/mine",
         "model.engine.max_model_len": "512",
+    },
+    "model/_openai": {
+        "model.name": "mine",
+        "model.sees_image": "true",
+        "model.engine.endpoint": "mine",
+        "model.engine.base_url": "http://127.0.0.1:8000/v1",
+        "model.engine.model": "mine",
+    },
+    "model/endpoint": {
+        "model.name": "mine",
+        "model.sees_image": "true",
+        "model.engine.base_url": "http://127.0.0.1:8000/v1",
+        "model.engine.model": "mine",
     },
     "model/replay": {"model.name": "mine", "model.engine.predictions": "recorded"},
     "dataset/prepared": {"dataset.name": "mine", "dataset.path": "data/mine"},
@@ -75,6 +91,23 @@ def test_every_model_can_caption_and_judge(option: str) -> None:
 def test_every_model_with_weights_says_what_they_take(option: str) -> None:
     model = load(**BASE | {"model": option.split("/")[1]} | CHOICES.get(option, {})).model
     assert (model.expect.memory_gb is not None) == (model.engine.kind == "vllm" and option not in CHOICES)
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("gpt_4o", {"max_completion_tokens", "temperature", "top_p", "seed", "response_format"}),
+        ("gpt_6_luna", {"max_completion_tokens", "reasoning_effort", "response_format"}),
+        ("claude_haiku_4_5", {"max_tokens", "temperature"}),
+        ("qwen3_vl_plus", {"max_tokens", "temperature", "top_p", "seed", "response_format", "enable_thinking"}),
+    ],
+)
+def test_an_endpoint_is_sent_what_it_takes(name: str, fields: set[str]) -> None:
+    engine = load(**BASE | {"model": name}).model.engine
+    assert isinstance(engine, OpenaiEngine)
+    sampling = Sampling(0.2, 0.9, 64)
+    request = Request("s0", "d0", None, "Reply in JSON.", None, sampling, 7, strict_schema(2, 100))
+    assert build_body(request, None, engine).keys() == fields | {"model", "messages"}
 
 
 @pytest.mark.parametrize("option", EXPERIMENTS)

@@ -270,6 +270,27 @@ def test_one_engine_cannot_run_in_two_ways(planner: Planner, key: str, value: An
         planner.plan(first, again)
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "shown"),
+    [
+        ("price", {"input": 1.0, "output": 2.0}, r"None .* \{'input': 1\.0, .*\}"),
+        ("base_url", "https://there/v1", "'https://here/v1' .* 'https://there/v1'"),
+        ("attempts", 1, "8 .* 1"),
+    ],
+)
+def test_one_endpoint_cannot_be_asked_in_two_ways(planner: Planner, key: str, value: Any, shown: str) -> None:
+    endpoint = {"kind": "openai", "endpoint": "openai", "base_url": "https://here/v1", "model": "gpt"}
+    first = planner.config({"model.engine": endpoint})
+    again = planner.config({"model.engine": endpoint | {key: value}, "setting.name": "again"})
+    before, now = shown.split(" .* ")
+    with pytest.raises(
+        PlanError,
+        match=rf"^model 'eye' is asked in one way for all cells, but model\.engine\.{key} is {before} in cell .* and "
+        rf"model\.engine\.{key} is {now} in cell eye/again/faces/judge: give both the same value$",
+    ):
+        planner.plan(first, again)
+
+
 def test_a_model_that_judges_itself_runs_as_its_judge_does(planner: Planner) -> None:
     engine = planner.config().model.engine.model_dump() | {"max_num_seqs": 8}
     same = {"judge.model": {"name": "again", "engine": engine, "sees_image": True}}

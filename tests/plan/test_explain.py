@@ -86,6 +86,17 @@ def test_the_recordings_of_one_model_share_a_line(planner: Planner) -> None:
     assert [engine["name"] for engine in plan_to_json(plan, work, "/store", [])["engines"]].count("eye") == 2
 
 
+def test_an_endpoint_is_no_load_and_generates(planner: Planner) -> None:
+    endpoint = {"kind": "openai", "endpoint": "openai", "base_url": "https://here/v1", "model": "gpt"}
+    plan = planner.plan(planner.config({"judge.model.engine": endpoint, "judge.sampling.max_tokens": 10}))
+    work = half_done(plan)
+    facts = plan_to_json(plan, work, "/store", foresee(plan, work, CLUSTER, 2))
+    assert (facts["loads"], facts["expected_tokens"]) == (0, 2 * 10 * SHARE_OF_MAX_TOKENS)
+    [foresight] = facts["foresight"]
+    assert (foresight["loads"], [engine["replicas"] for engine in foresight["engines"].values()]) == (0, [1])
+    assert not foresight["misfits"]
+
+
 def test_the_memory_of_an_engine_is_null_where_it_is_not_known(planner: Planner) -> None:
     plan = planner.plan(planner.config({"model.expect": {"memory_gb": 14.0}}), device="cuda")
     memory = {engine["name"]: engine["memory"] for engine in plan_to_json(plan, half_done(plan), "", [])["engines"]}

@@ -57,6 +57,52 @@ def test_what_an_answer_depends_on_is_part_of_what_an_engine_is(change: Mapping[
     assert engine_identity(vllm(**change), None) != engine_identity(vllm(), None)
 
 
+def endpoint(**engine: Any) -> ModelConfig:
+    base = {"kind": "openai", "endpoint": "openai", "base_url": "https://here/v1", "model": "gpt"}
+    return ModelConfig.model_validate({"name": "gpt", "sees_image": True, "engine": base | engine})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"base_url": "https://there/v1"},
+        {"api_key_env": "OTHER_API_KEY"},
+        {"mode": "batch"},
+        {"logprobs": True},
+        {"price": {"input": 1.0, "output": 2.0}},
+        {"limits": {"requests_per_min": 5.0}},
+        {"request_timeout_s": 5.0},
+        {"attempts": 1},
+        {"outage_timeout_s": 5.0},
+        {"batch": {"poll_s": 5.0}},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_how_an_endpoint_is_asked_is_no_part_of_what_it_is(change: Mapping[str, Any]) -> None:
+    assert engine_identity(endpoint(**change), None) == engine_identity(endpoint(), None)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"endpoint": "azure"},
+        {"model": "gpt-2"},
+        {"revision": "may"},
+        {"json_output": "none"},
+        {"max_tokens_key": "max_completion_tokens"},
+        {"sends_sampling": False},
+        {"sends_seed": False},
+        {"reasoning_effort": "low"},
+        {"reasoning_tokens": 100},
+        {"picture": {"max_side_px": 512}},
+        {"args": {"top_k": 1}},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_what_an_endpoint_is_told_is_part_of_what_it_is(change: Mapping[str, Any]) -> None:
+    assert engine_identity(endpoint(**change), None) != engine_identity(endpoint(), None)
+
+
 def test_memory_is_the_checkpoints_before_it_is_the_prior(tmp_path: Path) -> None:
     prior = {"expect": Expectation(memory_gb=7.0)}
     assert engine_memory(vllm()) is None

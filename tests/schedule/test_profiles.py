@@ -47,7 +47,10 @@ def test_what_computes_nothing_needs_nothing() -> None:
     replay = EngineSpec("r", "r", ReplayEngine(kind="replay", predictions="."), "cuda", "file", 0, Expectation())
     echo = EngineSpec("e", "e", EchoEngine(kind="echo"), "cuda", None, 0, Expectation())
     slots = EngineSpec("s", "s", EchoEngine(kind="echo", num_gpus=1), "cpu", None, 1, Expectation())
-    assert [engine_need(spec, CONFIG, []).bundles for spec in (replay, echo, slots)] == [(), (), (Resources(2, 1),)]
+    config = OpenaiEngine(kind="openai", endpoint="local", base_url="http://127.0.0.1:9/v1", model="m")
+    endpoint = EngineSpec("o", "o", config, "cuda", None, 0, Expectation())
+    needs = [engine_need(spec, CONFIG, []).bundles for spec in (replay, echo, endpoint, slots)]
+    assert needs == [(), (), (), (Resources(2, 1),)]
 
 
 def test_what_does_not_fit_is_named_with_the_largest_node() -> None:

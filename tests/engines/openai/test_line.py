@@ -1,0 +1,144 @@
+"""The line before the turnstile: its order, and that what was granted is given back, whenever a row is given up."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+import pytest
+
+from eibench_ray.endpoints.concurrency import Ending
+from eibench_ray.endpoints.turnstile import Pass, Passage, Toll
+from eibench_ray.engines.base import BudgetSpentError
+from eibench_ray.engines.openai.line import Line
+
+TOLL = Toll("pool", 100, 0.5)
+
+
+@dataclass
+class Slow:
+    """A turnstile that answers what it is told to, each call after a turn of `pause`."""
+
+    answers: list[Pass]
+    pause: asyncio.Event = field(default_factory=asyncio.Event)
+    left: list[tuple[int, Passage]] = field(default_factory=list)
+    num_asking: int = 0
+    most_asking: int = 0
+
+    async def enter(self, toll: Toll) -> Pass:
+        assert toll is TOLL
+        self.num_asking += 1
+        self.most_asking = max(self.most_asking, self.num_asking)
+        await self.pause.wait()
+        self.num_asking -= 1
+        return self.answers.pop(0)
+
+    async def leave(self, number: int, passage: Passage) -> None:
+        await asyncio.sleep(0)
+        self.left.append((number, passage))
+
+
+async def turn() -> None:
+    """Lets everything run that can."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def ride(line: Line, name: str, log: list[str], passage: Passage | None = None) -> None:
+    async with line.trip(TOLL) as trip:
+        log.append(name)
+        trip.ending = Ending.REPLIED
+        if passage is not None:
+            trip.passage = passage
+
+
+def test_requests_go_in_the_order_in_which_they_came_and_one_asks_at_a_time() -> None:
+    async def run() -> None:
+        turnstile = Slow([Pass(None, 0.001), *map(Pass, range(6))])
+        line, log = Line(turnstile, 4), []
+        rides = [asyncio.create_task(ride(line, str(number), log)) for number in range(6)]
+        await turn()
+        turnstile.pause.set()
+        await asyncio.gather(*rides)
+        assert log == [str(number) for number in range(6)]
+        assert turnstile.most_asking == 1
+        assert turnstile.left == [(number, Passage(100, 0.5)) for number in range(6)]
+
+    asyncio.run(run())
+
+
+def test_no_more_are_under_way_than_may() -> None:
+    async def run() -> None:
+        turnstile = Slow(list(map(Pass, range(5))))
+        turnstile.pause.set()
+        line, end = Line(turnstile, 2), asyncio.Event()
+        under_way: list[int] = []
+
+        async def stay(number: int) -> None:
+            async with line.trip(TOLL) as trip:
+                trip.ending = Ending.REPLIED
+                under_way.append(number)
+                await end.wait()
+
+        rides = [asyncio.create_task(stay(number)) for number in range(5)]
+        await turn()
+        assert under_way == [0, 1]
+        end.set()
+        await asyncio.gather(*rides)
+        assert under_way == [0, 1, 2, 3, 4]
+
+    asyncio.run(run())
+
+
+def test_what_was_granted_to_a_row_that_is_gone_is_given_back() -> None:
+    async def run() -> None:
+        turnstile = Slow([Pass(7), Pass(8)])
+        line, log = Line(turnstile, 4), []
+        gone = asyncio.create_task(ride(line, "gone", log))
+        other = asyncio.create_task(ride(line, "other", log, Passage(3)))
+        await turn()
+        gone.cancel()
+        await turn()
+        turnstile.pause.set()
+        await other
+        await turn()
+        assert gone.cancelled()
+        assert log == ["other"]
+        assert sorted(turnstile.left, key=lambda left: left[0]) == [(7, Passage()), (8, Passage(3))]
+
+    asyncio.run(run())
+
+
+def test_a_row_that_is_given_up_twice_while_it_leaves_has_left() -> None:
+    async def run() -> None:
+        turnstile = Slow([Pass(1)])
+        turnstile.pause.set()
+        line = Line(turnstile, 4)
+
+        async def stay() -> None:
+            async with line.trip(TOLL):
+                await asyncio.Event().wait()
+
+        row = asyncio.create_task(stay())
+        await turn()
+        row.cancel()
+        await asyncio.sleep(0)
+        row.cancel()
+        await turn()
+        assert row.cancelled()
+        assert turnstile.left == [(1, Passage(100, 0.5))]
+
+    asyncio.run(run())
+
+
+def test_a_spent_budget_is_said_to_everybody() -> None:
+    async def run() -> None:
+        turnstile = Slow([Pass(None, is_spent=True)] * 2)
+        turnstile.pause.set()
+        line, log = Line(turnstile, 4), []
+        for _ in range(2):
+            with pytest.raises(BudgetSpentError, match=r"of up to 0\.5000 USD: raise it"):
+                await ride(line, "x", log)
+        assert (log, turnstile.left) == ([], [])
+
+    asyncio.run(run())
