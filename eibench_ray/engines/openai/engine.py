@@ -115,6 +115,7 @@ class Openai:
 
     async def stop(self) -> None:
         """Closes the connections."""
+        await self._line.close()
         if self._client is not None:
             await self._client.close()
             self._client = None

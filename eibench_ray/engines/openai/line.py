@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
@@ -13,7 +14,10 @@ from eibench_ray.endpoints.concurrency import Concurrency, Ending
 from eibench_ray.endpoints.turnstile import Pass, Passage, Toll, Turnstile
 from eibench_ray.engines.base import BudgetSpentError
 
+log = logging.getLogger(__name__)
+
 Answer = TypeVar("Answer")
+_CLOSE_TIMEOUT_S = 5.0
 
 
 @dataclass(slots=True)
@@ -54,7 +58,13 @@ class Line:
         finally:
             self._concurrency.end(trip.ending, began, time.monotonic())
             self._has_ended.set()
-            await asyncio.shield(self._call(self._turnstile.leave(number, trip.passage)))
+            # Nobody waits for it: a turnstile that is lost must not cost an answer that was paid for.
+            self._call(self._turnstile.leave(number, trip.passage))
+
+    async def close(self) -> None:
+        """Returns once the turnstile knows of every trip that has ended, or does not answer."""
+        if self._calls:
+            await asyncio.wait(self._calls, timeout=_CLOSE_TIMEOUT_S)
 
     async def _wait(self, toll: Toll) -> int:
         async with self._first:
@@ -82,9 +92,14 @@ class Line:
         if not asked.cancelled() and asked.exception() is None and (number := asked.result().number) is not None:
             self._call(self._turnstile.leave(number, Passage()))
 
+    def _end_call(self, task: asyncio.Task[Any]) -> None:
+        self._calls.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.warning("turnstile call failed reason=%s", error)
+
     def _call(self, call: Coroutine[Any, Any, Answer]) -> asyncio.Task[Answer]:
         """A call that outlives whoever waits for it."""
         task = asyncio.ensure_future(call)
         self._calls.add(task)
-        task.add_done_callback(self._calls.discard)
+        task.add_done_callback(self._end_call)
         return task

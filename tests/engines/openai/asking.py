@@ -1,8 +1,11 @@
-"""Requests and configurations that the tests of the endpoint engine share."""
+"""Requests, pictures and configurations that the tests of the endpoint engine share."""
 
 from __future__ import annotations
 
+import io
 from typing import Any
+
+from PIL import Image
 
 from eibench_ray.config.schema import OpenaiEngine
 from eibench_ray.records import Request, Sampling
@@ -36,3 +39,10 @@ def ask(user: str = "why?", **fields: Any) -> Request:
         "seed": 7,
     }
     return Request(user=user, **base | fields)
+
+
+def encode(picture: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+    """A picture as a file."""
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **options)
+    return buffer.getvalue()

@@ -9,7 +9,7 @@ import pytest
 
 from eibench_ray.endpoints.concurrency import Ending
 from eibench_ray.endpoints.turnstile import Pass, Passage, Toll
-from eibench_ray.engines.base import BudgetSpentError
+from eibench_ray.engines.base import BudgetSpentError, EngineDeadError
 from eibench_ray.engines.openai.line import Line
 
 TOLL = Toll("pool", 100, 0.5)
@@ -60,6 +60,7 @@ def test_requests_go_in_the_order_in_which_they_came_and_one_asks_at_a_time() ->
         await turn()
         turnstile.pause.set()
         await asyncio.gather(*rides)
+        await line.close()
         assert log == [str(number) for number in range(6)]
         assert turnstile.most_asking == 1
         assert turnstile.left == [(number, Passage(100, 0.5)) for number in range(6)]
@@ -129,6 +130,23 @@ def test_a_row_that_is_given_up_twice_while_it_leaves_has_left() -> None:
         assert turnstile.left == [(1, Passage(100, 0.5))]
 
     asyncio.run(run())
+
+
+def test_a_turnstile_that_is_lost_costs_no_answer(caplog: pytest.LogCaptureFixture) -> None:
+    class Lost(Slow):
+        async def leave(self, number: int, passage: Passage) -> None:  # noqa: ARG002
+            raise EngineDeadError("the turnstile is lost")
+
+    async def run() -> None:
+        turnstile = Lost([Pass(1)])
+        turnstile.pause.set()
+        line, log = Line(turnstile, 4), []
+        await ride(line, "answered", log)
+        await line.close()
+        assert log == ["answered"]
+
+    asyncio.run(run())
+    assert "turnstile call failed reason=the turnstile is lost" in caplog.text
 
 
 def test_a_spent_budget_is_said_to_everybody() -> None:

@@ -9,6 +9,7 @@ import zlib
 from typing import Any
 
 import pytest
+from asking import encode
 from PIL import Image
 
 from eibench_ray.config.schema import PictureLimits
@@ -18,12 +19,6 @@ from eibench_ray.engines.pictures import decode_picture
 from eibench_ray.records import RowErrorKind
 
 RED, BLUE = (250, 10, 10), (10, 10, 250)
-
-
-def encode(picture: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    picture.save(buffer, kind, **options)
-    return buffer.getvalue()
 
 
 def halves(size: tuple[int, int] = (64, 48)) -> Image.Image:
