@@ -164,7 +164,7 @@ def test_a_run_that_is_interrupted_and_killed_goes_on_and_asks_nothing_twice(
 # A dollar per word of a prompt; all answers are one slice.
 PAID = [
     *CELL,
-    "+model.engine.price={input:1000000.0,output:0.0}",
+    "model.engine.price={input:1000000.0,output:0.0}",
     "model.engine.fails_on=never",
     "model.engine.latency_s=1.0",
     "model.engine.max_num_seqs=4",
