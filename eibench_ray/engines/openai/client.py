@@ -12,6 +12,8 @@ from eibench_ray.config.schema import OpenaiEngine
 from eibench_ray.engines.openai.secret import Secret
 from eibench_ray.errors import EngineError
 
+_CONNECT_TIMEOUT_S = 15.0
+
 
 @dataclass(frozen=True, slots=True)
 class Response:
@@ -47,6 +49,7 @@ class Client:
         Raises:
             EngineError: its variable is not set, or what it holds is no key.
         """
+        import httpx2
         from openai import AsyncOpenAI, Omit
 
         key = _read_key(config.api_key_env) if config.api_key_env else None
@@ -61,7 +64,8 @@ class Client:
             admin_api_key="",
             base_url=config.base_url,
             max_retries=0,
-            timeout=config.request_timeout_s,
+            # The attempt as a whole has its deadline; who cannot be reached is told apart from who does not answer.
+            timeout=httpx2.Timeout(None, connect=min(_CONNECT_TIMEOUT_S, config.request_timeout_s / 2)),
         )
 
     async def post(self, path: str, body: bytes) -> Response | Lost:

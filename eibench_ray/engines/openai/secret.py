@@ -13,6 +13,7 @@ _LIKE_A_KEY = re.compile(r"[\w.\-]*\*{2,}[\w.\-*]*|\bsk-[\w.\-]{6,}")
 # Shorter pieces of a key are words like others ("sk-proj"), and shorter keys are no secrets ("EMPTY").
 _PIECE_CHARS = 8
 _MAX_CHARS = 400
+_READ_CHARS = 4000  # an error page may be long
 
 
 class Secret:
@@ -28,11 +29,11 @@ class Secret:
 
     def hide(self, text: str) -> str:
         """A text without the key; for answers, which may hold anything else."""
-        return text.replace(self._value, HIDDEN) if self._value else text
+        return text.replace(self._value, HIDDEN) if self._pieces else text
 
     def scrub(self, message: str) -> str:
         """What a server says, in one bounded line, without the key, pieces of it, and what looks like one."""
-        line = _BEARER.sub(rf"\1{HIDDEN}", self._hide_pieces(self.hide(" ".join(message.split()))))
+        line = _BEARER.sub(rf"\1{HIDDEN}", self._hide_pieces(" ".join(message[:_READ_CHARS].split())))
         line = _LIKE_A_KEY.sub(HIDDEN, line)
         return line if len(line) <= _MAX_CHARS else f"{line[:_MAX_CHARS]}..."
 
