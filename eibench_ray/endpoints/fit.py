@@ -11,12 +11,15 @@ import numpy as np
 # Rates around the mean of what was let through, in steps of 0.5%, and seconds' worth that may be saved up.
 _RATES = np.geomspace(0.7, 1.6, 166)
 _SAVED_S = np.array([0.0, 0.25, 0.5, 1.0, 2.0, 5.0, 20.0, 60.0])
-# What is that near to being let through, or to being refused, in requests, tells nothing.
-_TINY = 0.05
+# Few save up less. That one does is believed only where it explains each refusal so much better, in requests.
+_USUAL_S, _DOUBT = 0.5, 0.1
+# What is that near to being let through, or to being refused, in requests, tells nothing. And a limit that explains
+# hardly less than the best one may be the right one.
+_TINY, _HARDLY = 0.05, 1.05
 # Ways to the endpoint differ by so much.
 JITTER_S = 0.02
-# Of so many the mean says enough: one request more or less is half a percent.
-_PLENTY = 200
+# Of so many the mean says enough: one request more or less is less than a percent.
+_PLENTY = 150
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,8 @@ def fit_limit(entered: Sequence[float], refused: Sequence[float]) -> Fit:
             level = np.minimum(level, most) - 1.0
             wrong += np.maximum(-level - _TINY, 0.0)
             level = np.maximum(level, 0.0)
-    is_good = wrong <= wrong.min() + _TINY
+    wrong[:, _SAVED_S < _USUAL_S] += _DOUBT * len(refused)
+    is_good = wrong <= _HARDLY * wrong.min() + _TINY
     likely, saved = np.broadcast_to(rate, most.shape)[is_good], most[is_good]
     # An endpoint that saves nothing up refuses what comes early, so the next one has to come later.
     late_s = max(JITTER_S - float(np.max((saved - 1.0) / likely)), 0.0)
