@@ -64,13 +64,11 @@ class Pace:
 
     Attributes:
         rate: requests per second; None: nothing was learnt, so nothing binds.
-        burst: requests that the endpoint lets through at once; None: not known.
         paused_until: nothing may pass before.
     """
 
     def __init__(self) -> None:
         self.rate: float | None = None
-        self.burst: float | None = None
         self.paused_until = float("-inf")
         self._phase = _Phase.FREE
         self._history = History()
@@ -164,12 +162,12 @@ class Pace:
         seen = (self._history.granted(entered - look_s, entered) + 1) / look_s
         self.rate = max(seen, EXPLORE_CUT * self.rate if self.rate < NEAR * seen else 0.0, SLOWEST)
         if span_s >= min(max(EXPLORE_S, EXPLORE_REQUESTS / self.rate), LONGEST_EXPLORE_S):
-            fit = fit_limit(
+            allowed = fit_limit(
                 [self._since, *self._history.entered(self._since, entered)],
                 [self._since, *self._history.refused(self._since, entered)],
             )
-            self._patience_s, self._num_lone, self.burst = FIRST_PATIENCE_S, 0, fit.burst
-            self._settle(max(SETTLED_SHARE * fit.rate, SLOWEST), now)
+            self._patience_s, self._num_lone = FIRST_PATIENCE_S, 0
+            self._settle(max(SETTLED_SHARE * allowed, SLOWEST), now)
             self.paused_until = max(self.paused_until, now + REST_S)
 
     def _settle(self, rate: float, now: float) -> None:
