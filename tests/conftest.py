@@ -115,9 +115,17 @@ class Sweeps:
         """The plan of some cells and how far it is; of one plain cell, where none is named."""
         return plan_sweep(configs or [self.config()], must_exist=True)
 
-    def ask(self, sweep: PlannedSweep, engine: Engine | None = None, *, run_id: str | None = None) -> list[TaskReport]:
+    def ask(
+        self,
+        sweep: PlannedSweep,
+        engine: Engine | None = None,
+        *,
+        run_id: str | None = None,
+        costs_money: bool = False,
+    ) -> list[TaskReport]:
         """Runs all slices that are to do, one after the other and without Ray."""
-        return asyncio.run(_ask(sweep, engine or Echo(EchoEngine(kind="echo")), run_id or secrets.token_hex(4)))
+        chosen = engine or Echo(EchoEngine(kind="echo"))
+        return asyncio.run(_ask(sweep, chosen, run_id or secrets.token_hex(4), costs_money=costs_money))
 
     def rows(self, sweep: PlannedSweep, step_name: str) -> dict[str, Completion]:
         """The committed rows of the one step of that name."""
@@ -125,8 +133,8 @@ class Sweeps:
         return sweep.store.read_rows(step.id, 0, 100)
 
 
-async def _ask(sweep: PlannedSweep, engine: Engine, run_id: str) -> list[TaskReport]:
-    asker = Asker(engine, "a test's engine", asyncio.Semaphore(8), 30.0, run_id, Tally())
+async def _ask(sweep: PlannedSweep, engine: Engine, run_id: str, *, costs_money: bool) -> list[TaskReport]:
+    asker = Asker(engine, "a test's engine", asyncio.Semaphore(8), 30.0, run_id, Tally(), costs_money=costs_money)
     reports = []
     for step in sweep.plan.steps.values():
         sweep.store.fix_slice_rows(step.id, sweep.slice_rows[step.id], {})

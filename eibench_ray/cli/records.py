@@ -52,8 +52,10 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """Score a run from its store again, print the leaderboard and write it into the run's folder."""
+    from eibench_ray.endpoints.prices import format_usd
     from eibench_ray.report.leaderboard import render_table, to_json_rows, write_leaderboard
     from eibench_ray.sweep.ledger import describe_usage
+    from eibench_ray.sweep.planning import read_costs
     from eibench_ray.sweep.record import read_run
     from eibench_ray.sweep.results import score_run
     from eibench_ray.sweep.status import read_usage, render_usage
@@ -68,11 +70,13 @@ def report(
     rows = score_run(manifest, store)
     paths = [*write_leaderboard(rows, folder), *([gantt] if gantt else [])]
     gpu_time = describe_usage(usage, manifest.plan)
+    costs = read_costs(manifest.plan, store)
     if as_json:
         answer = {
             "run_dir": str(folder),
             "store": str(store.paths.root),
             "rows": to_json_rows(rows),
+            "cost_usd": sum(costs.values()) if costs else None,
             "files": [str(path) for path in paths],
             "gpu_time": gpu_time,
         }
@@ -80,6 +84,8 @@ def report(
         return
     console = open_console()
     console.print(render_table(rows))
+    if costs:
+        console.print(f"All requests together cost ${format_usd(sum(costs.values()))}.", highlight=False)
     cells = zip((cell.name for cell in manifest.plan.cells), gpu_time["cells"], strict=True)
     for part in render_usage(gpu_time, dict(cells)):
         console.print(part, highlight=False)

@@ -102,10 +102,10 @@ class PlanTask:
         outlook = foresee(sweep.plan, sweep.work, sweep.config.cluster, os.cpu_count() or 1)
         store = str(sweep.store.paths.root)
         if self._as_json:
-            typer.echo(json.dumps(plan_to_json(sweep.plan, sweep.work, store, outlook)))
+            typer.echo(json.dumps(plan_to_json(sweep.plan, sweep.work, store, outlook, sweep.funds)))
         else:
             console = open_console()
-            for part in render_plan(sweep.plan, sweep.work, store, outlook):
+            for part in render_plan(sweep.plan, sweep.work, store, outlook, sweep.funds):
                 console.print(part, markup=False)
 
 
@@ -138,7 +138,7 @@ class RunTask:
                 job.write(folder)
         result = run_sweep(sweep, folder, Console(stderr=True))
         self._print(result)
-        self.exit_code = INTERRUPTED if result.was_interrupted else 1 if result.failures else 0
+        self.exit_code = INTERRUPTED if result.was_interrupted else 1 if result.failures or result.shortage else 0
         return result.summary
 
     def _print(self, result: SweepResult) -> None:
@@ -150,15 +150,24 @@ class RunTask:
         console.print(render_table(result.rows))
         for model, reason in result.failures.items():
             console.print(f"[red]{escape(model)} failed:[/red] {escape(reason)}", highlight=False)
+        if result.shortage:
+            console.print(f"[yellow]Stopped:[/yellow] {escape(result.shortage)}", highlight=False)
         if result.was_interrupted:
             console.print("Interrupted: what was done is committed. The same command goes on from here.")
-        elif not (summary["completions_new"] or summary["loads"] or result.failures):
+        elif not (summary["completions_new"] or summary["loads"] or result.failures or result.shortage):
             console.print("Nothing was asked: the store had every answer.")
         console.print(
             f"{summary['completions_new']} new completions, {summary['completions_reused']} from the store, "
-            f"{summary['errors']} errors, {summary['loads']} loads, {summary['wall_s']:.1f} s",
+            f"{summary['errors']} errors, {summary['loads']} loads, {_cost(summary)}{summary['wall_s']:.1f} s",
             highlight=False,
         )
         console.print(f"Run: {summary['run_dir']}\nStore: {summary['store']}", highlight=False, soft_wrap=True)
         if self._as_json:
             typer.echo(json.dumps(summary))
+
+
+def _cost(summary: Mapping[str, Any]) -> str:
+    """What the run cost, in the summary's line; nothing where nothing has a price."""
+    from eibench_ray.endpoints.prices import format_usd
+
+    return "" if summary["run_cost_usd"] is None else f"${format_usd(summary['run_cost_usd'])}, "

@@ -41,6 +41,20 @@ class Course:
         """Whether an engine is never started again."""
         return engine in self.counts.outcome.failed_engines
 
+    def spend_no_more(self, shortage: str) -> None:
+        """Asks no further slice of the engines that cost money; the others go on with what can be asked.
+
+        What was given back since the last call is taken out, too.
+        """
+        is_new = self.counts.outcome.shortage is None
+        self.counts.outcome.shortage = shortage
+        for key, spec in self.plan.engines.items():
+            if spec.price is not None:
+                self.counts.outcome.unfinished_steps |= self.scheduler.ask_no_more(key)
+        if is_new:
+            self.ledger.write("budget_spent", reason=shortage)
+            log.warning("budget spent: %s", shortage)
+
     def give_up(self, engine: str, reason: str) -> None:
         """Never starts an engine again."""
         self.counts.outcome.failed_engines[engine] = reason

@@ -11,6 +11,7 @@ import logging
 import time
 from dataclasses import dataclass, field
 
+from eibench_ray.cluster.ask import Tally
 from eibench_ray.cluster.course import Course
 from eibench_ray.cluster.fleet import STOP_TIMEOUT_S, Fleet, NodeLostError, ReplicaHandle
 from eibench_ray.cluster.outcome import Standing
@@ -34,7 +35,7 @@ class Member:
     Attributes:
         ended: set once it is lost or told to stop; the rest is to give back what it holds.
         pause_s: how long its place is left alone after that, because somebody else is on it.
-        tally: rows and tokens that it had finished when it was last asked.
+        tally: what it had finished when it was last asked.
     """
 
     handle: ReplicaHandle
@@ -44,7 +45,7 @@ class Member:
     pause_s: float = 0.0
     slices: dict[Slice, None] = field(default_factory=dict)
     rows_reported: int = 0
-    tally: tuple[int, int] = (0, 0)
+    tally: Tally = field(default_factory=Tally)
 
     @property
     def engine(self) -> str:
@@ -54,7 +55,7 @@ class Member:
     @property
     def standing(self) -> Standing:
         """What it adds to the display."""
-        return Standing(self.engine, self.is_ready, *self.tally, self.rows_reported)
+        return Standing(self.engine, self.is_ready, self.tally, self.rows_reported)
 
 
 class Crew:
@@ -180,12 +181,15 @@ class Crew:
             kept=report.num_kept,
             errors=report.num_errors,
             completion_tokens=report.completion_tokens,
+            cost_usd=round(report.cost_usd, 8),
             seconds=round(report.seconds, 3),
         )
         if report.is_whole:
             course.scheduler.slice_finished(member.handle.id, slice_, report.completion_tokens, now)
         else:
             course.scheduler.slice_returned(member.handle.id, slice_, now)
+        if report.shortage is not None:
+            course.spend_no_more(report.shortage)
 
     # Failures. What is to be done about one is done before anything is awaited: the scheduler starts what has rows.
 
@@ -194,7 +198,7 @@ class Crew:
         if (member := self.members.pop(replica, None)) is None:
             return False
         self._course.scheduler.replica_lost(replica, time.monotonic())
-        self._course.counts.add_gone(member.tally[1])
+        self._course.counts.add_gone(member.tally)
         for slice_ in member.slices:
             self._tell_slice("slice_returned", member, slice_)
         self._tell("replica_lost", member, model=member.handle.spec.name, reason=reason)
@@ -268,7 +272,7 @@ class Crew:
 
     def _retire(self, member: Member) -> None:
         del self.members[member.handle.id]
-        self._course.counts.add_gone(member.tally[1])
+        self._course.counts.add_gone(member.tally)
         self._tell("replica_stopping", member)
         member.ended.set()
 
@@ -278,7 +282,7 @@ class Crew:
         """Asks the replicas how far they are."""
         ready = self.ready
         for member, tally in zip(ready, await asyncio.gather(*(m.handle.tally() for m in ready)), strict=True):
-            member.tally = max(member.tally, tally)
+            member.tally = max(member.tally, tally, key=lambda known: known.rows)
 
     def _tell(self, event: str, member: Member, **fields: object) -> None:
         self._course.ledger.write(event, replica=member.handle.id, engine=member.engine, **fields)

@@ -17,6 +17,7 @@ from eibench_ray.cluster.nodes import NodeChanges, NodeWatch
 from eibench_ray.cluster.outcome import Counts, Outcome
 from eibench_ray.cluster.patience import Patience
 from eibench_ray.config.schema import ClusterConfig
+from eibench_ray.endpoints.turnstile import Turnstile
 from eibench_ray.errors import ClusterError
 from eibench_ray.plan.graph import Plan
 from eibench_ray.schedule.actions import Feed, Start
@@ -46,13 +47,14 @@ class Driver:
         run_id: str,
         ledger: Ledger,
         listener: Listener,
+        turnstile: Turnstile | None = None,
     ) -> None:
         self._plan = plan
         self._work = work
         self._config = config
         self._ledger = ledger
         self._listener = listener
-        self._fleet = Fleet(config, plan.datasets, store_root, run_id)
+        self._fleet = Fleet(config, plan.datasets, store_root, run_id, turnstile)
         self._watch = NodeWatch(config)
         self._counts = Counts(plan, work)
         self._jobs = Jobs()
@@ -64,7 +66,7 @@ class Driver:
         self._jobs.wake()
 
     async def run(self) -> Outcome:
-        """What was done, once the backlog is empty, every engine that is needed has failed, or a stop was requested.
+        """What was done, once the backlog is empty, nothing left can be asked or paid for, or a stop was requested.
 
         Cancelled, it kills what runs and ends.
 

@@ -9,13 +9,14 @@ Each line of a ledger has `time` (seconds: Unix time, in a simulation its own cl
     replica_placed       replica, engine: what it holds is really there
     replica_ready        replica, engine, model, node (an address), load_s, capacity, fingerprint
     slice_sent           replica, step, slice, rows
-    slice_committed      replica, step, slice, new, kept, errors, completion_tokens, seconds
+    slice_committed      replica, step, slice, new, kept, errors, completion_tokens, cost_usd, seconds
     slice_interrupted    the same: the rest of its rows is given up
     slice_returned       replica, step, slice: the replica was lost under it
     replica_lost         replica, engine, model, reason: it died, did not start, or got no place
     replica_stopping     replica, engine: it is told to end
     replica_stopped      replica, engine: what it held is free again, after either
     engine_failed        engine, model, reason: it is never started again
+    budget_spent         reason: engines that cost money are given no further slice
     interrupted          the run was told to stop
     run_ended            nothing of it is left on the cluster
 """
@@ -39,12 +40,14 @@ class Snapshot:
         replicas: per engine key, how many replicas start and how many are ready.
         rows_in_flight: finished rows of slices that are not committed yet.
         tokens: tokens generated in this run.
+        cost_usd: what this run's requests have cost so far.
     """
 
     done: Mapping[str, int]
     replicas: Mapping[str, tuple[int, int]]
     rows_in_flight: int
     tokens: int
+    cost_usd: float
 
 
 class Listener(Protocol):

@@ -12,12 +12,14 @@ from typing import Any
 import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError, RuntimeEnvSetupError
 
+from eibench_ray.cluster.ask import Tally
 from eibench_ray.cluster.environment import check_python, replica_runtime_env, setup_failure
 from eibench_ray.cluster.nodes import MARK, wait_until_gone
 from eibench_ray.cluster.placement import Placement, reserve
 from eibench_ray.cluster.replica import Replica, ReplicaFacts
 from eibench_ray.cluster.task import TaskReport
 from eibench_ray.config.schema import ClusterConfig, VllmEngine
+from eibench_ray.endpoints.turnstile import Turnstile
 from eibench_ray.engines.base import EngineDeadError
 from eibench_ray.errors import EibenchError, EngineError
 from eibench_ray.plan.graph import DatasetSpec, EngineSpec, Step
@@ -35,12 +37,17 @@ class NodeLostError(EngineDeadError):
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """What all replicas of a run have in common."""
+    """What all replicas of a run have in common.
+
+    Attributes:
+        turnstile: lets the requests to endpoints through; None where the run has none.
+    """
 
     config: ClusterConfig
     datasets: Mapping[str, DatasetSpec]
     store_root: str
     run_id: str
+    turnstile: Turnstile | None = None
 
     def reserve(self, replica_id: int, spec: EngineSpec, need: Need, nodes: tuple[str, ...]) -> ReplicaHandle:
         """A replica whose resources have been asked for; `place` waits for them."""
@@ -97,8 +104,15 @@ class ReplicaHandle:
             "runtime_env": runtime_env,
         }
         spec = _with_executor(self.spec, len(self.placement.need.bundles))
-        arguments = (spec, fleet.datasets, fleet.store_root, fleet.run_id, fleet.config.row_timeout_s, str(Path.cwd()))
-        self.actor = _Actor.options(**options, **self.placement.options()).remote(*arguments)
+        self.actor = _Actor.options(**options, **self.placement.options()).remote(
+            spec,
+            fleet.datasets,
+            fleet.store_root,
+            fleet.run_id,
+            fleet.config.row_timeout_s,
+            str(Path.cwd()),
+            fleet.turnstile,
+        )
         try:
             self.facts = await asyncio.wait_for(_result(self.actor.start.remote()), timeout_s)
         except TimeoutError:
@@ -119,12 +133,12 @@ class ReplicaHandle:
         report: TaskReport = await _result(self.actor.run_task.remote(step, slice_))
         return report
 
-    async def tally(self) -> tuple[int, int]:
-        """Rows and generated tokens so far; zeros where the replica does not answer at once."""
+    async def tally(self) -> Tally:
+        """What it has done so far; nothing where the replica does not answer at once."""
         with contextlib.suppress(EibenchError, TimeoutError):
-            rows, tokens = await asyncio.wait_for(_result(self.actor.tally.remote()), 1.0)
-            return int(rows), int(tokens)
-        return 0, 0
+            tally: Tally = await asyncio.wait_for(_result(self.actor.tally.remote()), 1.0)
+            return tally
+        return Tally()
 
     async def interrupt(self) -> None:
         """Makes the replica's tasks commit what they have and return; one that does not answer is not waited for."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from eibench_ray.cluster.ask import Tally
 from eibench_ray.cluster.events import Snapshot
 from eibench_ray.cluster.task import TaskReport
 from eibench_ray.plan.graph import Plan
@@ -16,19 +17,23 @@ class Outcome:
     """What a run did.
 
     Attributes:
-        num_new, prompt_tokens, completion_tokens: over rows that engines answered in this run.
+        num_new, prompt_tokens, completion_tokens, cost_usd: over rows that engines answered in this run.
         num_loads: engines that were loaded: replicas that became ready, but for recorded predictions.
         failed_engines: key -> why the engine was given up.
-        unfinished_steps: steps that lack rows, because their engine failed or the run was interrupted.
+        unfinished_steps: steps that lack rows, because their engine failed, the run was interrupted, or the budget was
+            spent.
+        shortage: why the budget allowed no further row; None where it was not spent.
     """
 
     num_new: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    cost_usd: float = 0.0
     num_loads: int = 0
     failed_engines: dict[str, str] = field(default_factory=dict)
     unfinished_steps: set[str] = field(default_factory=set)
     was_interrupted: bool = False
+    shortage: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +41,13 @@ class Standing:
     """What one replica adds to the display, before its slices are committed.
 
     Attributes:
-        rows, tokens: that it has finished.
-        rows_reported: those of them whose slices are committed.
+        tally: what it has finished.
+        rows_reported: those of its rows whose slices are committed.
     """
 
     engine: str
     is_ready: bool
-    rows: int
-    tokens: int
+    tally: Tally
     rows_reported: int
 
 
@@ -54,7 +58,7 @@ class Counts:
         self._plan = plan
         self._total = {step: left.num_rows for step, left in work.items()}
         self._done = {step: left.num_rows - sum(slice_.num_rows for slice_ in left.todo) for step, left in work.items()}
-        self._tokens_of_gone = 0
+        self._gone = Tally()
         self.outcome = Outcome()
 
     def add(self, report: TaskReport) -> None:
@@ -62,12 +66,14 @@ class Counts:
         self.outcome.num_new += report.num_new
         self.outcome.prompt_tokens += report.prompt_tokens
         self.outcome.completion_tokens += report.completion_tokens
+        self.outcome.cost_usd += report.cost_usd
         if report.is_whole:
             self._done[report.slice.step] += report.slice.num_rows
 
-    def add_gone(self, tokens: int) -> None:
-        """A replica that generated these tokens is not asked about them any more."""
-        self._tokens_of_gone += tokens
+    def add_gone(self, tally: Tally) -> None:
+        """A replica that has done this is not asked about it any more."""
+        self._gone.tokens += tally.tokens
+        self._gone.cost_usd += tally.cost_usd
 
     def has_work(self, engine: str) -> bool:
         """Whether rows of an engine are left."""
@@ -82,11 +88,13 @@ class Counts:
     def snapshot(self, replicas: Iterable[Standing]) -> Snapshot:
         """Where the run stands."""
         by_engine: dict[str, tuple[int, int]] = {}
-        in_flight, tokens = 0, self._tokens_of_gone
+        in_flight, tokens, cost_usd = 0, self._gone.tokens, self._gone.cost_usd
         for replica in replicas:
             starting, ready = by_engine.get(replica.engine, (0, 0))
             by_engine[replica.engine] = (starting + (not replica.is_ready), ready + replica.is_ready)
-            in_flight += max(0, replica.rows - replica.rows_reported)
-            tokens += replica.tokens
+            in_flight += max(0, replica.tally.rows - replica.rows_reported)
+            tokens += replica.tally.tokens
+            cost_usd += replica.tally.cost_usd
         # A tally is asked for once a second: what was committed since counts already.
-        return Snapshot(dict(self._done), by_engine, in_flight, max(tokens, self.outcome.completion_tokens))
+        tokens, cost_usd = max(tokens, self.outcome.completion_tokens), max(cost_usd, self.outcome.cost_usd)
+        return Snapshot(dict(self._done), by_engine, in_flight, tokens, cost_usd)

@@ -18,6 +18,7 @@ from rich.progress import (
 )
 
 from eibench_ray.cluster.events import Snapshot
+from eibench_ray.endpoints.funds import Funds
 from eibench_ray.plan.graph import Plan
 from eibench_ray.store.resume import StepWork
 
@@ -26,10 +27,18 @@ MAX_STEP_BARS = 12
 
 
 class ProgressDisplay:
-    """A rich progress display on stderr; does nothing where stderr is no terminal."""
+    """A rich progress display on stderr; does nothing where stderr is no terminal.
 
-    def __init__(self, plan: Plan, work: Mapping[str, StepWork], console: Console) -> None:
+    Args:
+        plan: what is run.
+        work: how far its steps are.
+        console: where it is shown.
+        funds: what the sweep may cost and has cost before.
+    """
+
+    def __init__(self, plan: Plan, work: Mapping[str, StepWork], console: Console, funds: Funds | None = None) -> None:
         self._plan = plan
+        self._funds = funds if any(spec.price for spec in plan.engines.values()) else None
         self._work = {step: left for step, left in work.items() if left.todo}
         self._started = time.monotonic()
         self._progress = Progress(
@@ -75,7 +84,8 @@ class ProgressDisplay:
         assert self._total is not None
         done = sum(snapshot.done[step] for step in self._work) + snapshot.rows_in_flight
         rate = snapshot.tokens / max(time.monotonic() - self._started, 1e-9)
-        self._progress.update(self._total, completed=done, note=f"{rate:.0f} tokens/s")
+        paid = f", {self._funds.spend(snapshot.cost_usd)}" if self._funds else ""
+        self._progress.update(self._total, completed=done, note=f"{rate:.0f} tokens/s{paid}")
 
     def _rows(self, steps: list[str]) -> int:
         return sum(self._work[step].num_rows for step in steps)

@@ -15,6 +15,7 @@ from eibench_ray.cluster.ask import Asker, Tally
 from eibench_ray.cluster.task import TaskReport, run_task
 from eibench_ray.data.dataset import Dataset, DatasetIndex, open_dataset
 from eibench_ray.endpoints.local import LocalTurnstile
+from eibench_ray.endpoints.turnstile import Turnstile
 from eibench_ray.engines.create import create_engine
 from eibench_ray.plan.graph import DatasetSpec, EngineSpec, Step
 from eibench_ray.store.resume import Slice
@@ -55,11 +56,12 @@ class Replica:
         run_id: str,
         row_timeout_s: float,
         working_folder: str,
+        turnstile: Turnstile | None,
     ) -> None:
         # A joined cluster was started elsewhere: relative paths mean what they mean where the command was called.
         if Path(working_folder).is_dir():
             os.chdir(working_folder)
-        self._engine = create_engine(spec, LocalTurnstile())
+        self._engine = create_engine(spec, turnstile or LocalTurnstile())
         self._datasets = datasets
         self._opened: dict[str, tuple[Dataset, DatasetIndex]] = {}
         self._store = Store(Path(store_root))
@@ -82,7 +84,15 @@ class Replica:
         facts = await self._engine.start()
         capacity = math.ceil(facts.max_num_seqs * QUEUE_FACTOR)
         slots = asyncio.Semaphore(capacity)
-        self._asker = Asker(self._engine, facts.fingerprint, slots, self._row_timeout_s, self._run_id, self._tally)
+        self._asker = Asker(
+            self._engine,
+            facts.fingerprint,
+            slots,
+            facts.row_timeout_s or self._row_timeout_s,
+            self._run_id,
+            self._tally,
+            facts.costs_money,
+        )
         where = ray.get_runtime_context()
         # What is loaded stays: without it in each collection of garbage a row costs 3-14 us less.
         gc.freeze()
@@ -109,9 +119,9 @@ class Replica:
         dataset = open_dataset(spec.path)
         return dataset, dataset.index(spec.limit)
 
-    async def tally(self) -> tuple[int, int]:
-        """Rows and generated tokens so far."""
-        return self._tally.rows, self._tally.tokens
+    async def tally(self) -> Tally:
+        """What it has done so far."""
+        return self._tally
 
     async def interrupt(self) -> None:
         """Gives up the rows in flight; tasks commit what they have and return."""

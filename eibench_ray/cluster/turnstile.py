@@ -22,7 +22,7 @@ from eibench_ray.engines.base import EngineDeadError
 
 log = logging.getLogger(__name__)
 
-# A killed actor answered again after 1 to 3 s; a store with a million rows takes some seconds to add up.
+# A killed actor answered again within 3 s; a store with a million rows takes some seconds to add up.
 TIMEOUT_S = 120.0
 
 

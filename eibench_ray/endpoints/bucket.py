@@ -21,19 +21,12 @@ class Bucket:
         self._level = 1.0
         self._at = 0.0
 
-    def allow(self, rate: float | None, now: float, most: float | None = None) -> None:
-        """Sets the rate.
-
-        Args:
-            rate: what may pass per second; None: no limit.
-            now: seconds.
-            most: what may pass at once; None: what is usual.
-        """
+    def allow(self, rate: float | None, now: float) -> None:
+        """Sets what may pass per second; None: no limit. A bucket that had a limit keeps what it holds."""
         self._fill(now)
         was_free, self._rate, self._at = self._rate is None, rate, max(now, self._at)
         if rate is not None:
-            burst = rate * BURST_S if most is None else min(rate * BURST_S, most)
-            self._burst = max(burst, 1.0)
+            self._burst = max(rate * BURST_S, 1.0)
             self._level = self._burst if was_free else min(self._level, self._burst)
 
     def wait_s(self, now: float) -> float:

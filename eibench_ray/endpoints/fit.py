@@ -4,36 +4,24 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
-# Rates around the mean of what was let through, in steps of 0.5%, and seconds' worth that may be saved up.
+# Rates around the mean of what was let through, in steps of 0.5%, and seconds' worth that an endpoint may save up.
 _RATES = np.geomspace(0.7, 1.6, 166)
-_SAVED_S = np.array([0.0, 0.25, 0.5, 1.0, 2.0, 5.0, 20.0, 60.0])
-# What is that near to being let through, or to being refused, in requests, tells nothing.
-_TINY = 0.05
-# Ways to the endpoint differ by so much.
-JITTER_S = 0.02
-# Of so many the mean says enough: one request more or less is half a percent.
-_PLENTY = 200
+_SAVED_S = np.array([0.5, 1.0, 2.0, 5.0, 20.0, 60.0])
+# What is that near to being let through, or to being refused, in requests, tells nothing. And a limit that explains
+# hardly less than the best one may be the right one.
+_TINY, _HARDLY = 0.05, 1.05
+# Of so many the mean says enough: one request more or less is less than a percent.
+_PLENTY = 150
 
 
-@dataclass(frozen=True, slots=True)
-class Fit:
-    """A limit.
+def fit_limit(entered: Sequence[float], refused: Sequence[float]) -> float:
+    """The rate per second of the token bucket that would have refused the same requests.
 
-    Attributes:
-        rate: requests per second at which the endpoint refuses none.
-        burst: requests that it lets through at once.
-    """
-
-    rate: float
-    burst: float
-
-
-def fit_limit(entered: Sequence[float], refused: Sequence[float]) -> Fit:
-    """The token bucket that would have refused the same requests; where several would have, the one in the middle.
+    The mean alone would not do: what an endpoint could have let through while it was asked for nothing, for instance
+    after a Retry-After, is lost to it. Where several buckets would have refused the same, the rate is one between.
 
     Args:
         entered: when each request came, in seconds and in order; the first and the last one were refused, some between
@@ -43,7 +31,7 @@ def fit_limit(entered: Sequence[float], refused: Sequence[float]) -> Fit:
     granted = len(entered) - len(refused)
     mean = granted / (entered[-1] - entered[0])
     if granted >= _PLENTY:
-        return Fit(mean, float("inf"))
+        return mean
     rate = (mean * _RATES)[:, None]
     most = np.maximum(rate * _SAVED_S, 1.0)
     level = np.full(most.shape, 0.5)
@@ -61,8 +49,5 @@ def fit_limit(entered: Sequence[float], refused: Sequence[float]) -> Fit:
             level = np.minimum(level, most) - 1.0
             wrong += np.maximum(-level - _TINY, 0.0)
             level = np.maximum(level, 0.0)
-    is_good = wrong <= wrong.min() + _TINY
-    likely, saved = np.broadcast_to(rate, most.shape)[is_good], most[is_good]
-    # An endpoint that saves nothing up refuses what comes early, so the next one has to come later.
-    late_s = max(JITTER_S - float(np.max((saved - 1.0) / likely)), 0.0)
-    return Fit(1.0 / (1.0 / float(np.median(likely)) + late_s), float(np.max(saved)))
+    is_likely = wrong <= _HARDLY * wrong.min() + _TINY
+    return float(np.median(np.broadcast_to(rate, most.shape)[is_likely]))

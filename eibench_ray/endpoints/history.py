@@ -32,12 +32,12 @@ class History:
         return self._refused[-1] if self._refused else float("-inf")
 
     def entered(self, begin: float, end: float) -> list[float]:
-        """When requests entered, both ends included."""
-        return self._entered[bisect_left(self._entered, begin) : bisect_right(self._entered, end)]
+        """When requests entered, after `begin` and up to `end`."""
+        return self._entered[bisect_right(self._entered, begin) : bisect_right(self._entered, end)]
 
     def refused(self, begin: float, end: float) -> list[float]:
-        """When those entered that were refused, both ends included."""
-        return self._refused[bisect_left(self._refused, begin) : bisect_right(self._refused, end)]
+        """When those entered that were refused, after `begin` and up to `end`."""
+        return self._refused[bisect_right(self._refused, begin) : bisect_right(self._refused, end)]
 
     def granted(self, begin: float, end: float) -> int:
         """Requests that entered after `begin` and up to `end`, and were let through."""

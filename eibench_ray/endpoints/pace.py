@@ -64,17 +64,16 @@ class Pace:
 
     Attributes:
         rate: requests per second; None: nothing was learnt, so nothing binds.
-        burst: requests that the endpoint lets through at once; None: not known.
         paused_until: nothing may pass before.
     """
 
     def __init__(self) -> None:
         self.rate: float | None = None
-        self.burst: float | None = None
         self.paused_until = float("-inf")
         self._phase = _Phase.FREE
         self._history = History()
-        self._since = 0.0  # when the request entered whose refusal began the exploration
+        # The exploration: when it began, and when the last one entered of those whose refusal began it.
+        self._explored_at = self._since = float("-inf")
         self._changed_at = float("-inf")
         self._pressed_at = 0.0
         self._settled_rate = 0.0
@@ -110,8 +109,10 @@ class Pace:
         self._history.refuse(entered)
         if retry_after_s is not None:
             self.paused_until = max(self.paused_until, now + retry_after_s)
-        if entered <= self._changed_at:
-            return  # it was under way when the last one taught us
+        if entered <= self._changed_at:  # it was under way when the last one taught us
+            if self._changed_at == self._explored_at:
+                self._since = max(self._since, entered)
+            return
         if self._phase is _Phase.TOLERANT and self._is_tolerable(entered, now):
             return
         if self._phase is not _Phase.FREE and self._history.granted(self._changed_at, entered) <= 0:
@@ -138,29 +139,35 @@ class Pace:
         elif self._phase is _Phase.PROBING and self.rate < RAISED * self._settled_rate:
             self._patience_s = min(2 * self._patience_s, LONGEST_PATIENCE_S)
             self._settle(self._settled_rate, now)
-        elif self._phase in (_Phase.PROBING, _Phase.TOLERANT) or is_lone:
-            self._since, self._phase = entered, _Phase.EXPLORING
+        elif self._phase is not _Phase.EXPLORING or is_lone:
+            self._begin(entered, now)
         elif entered > self._since:
             self._explore(entered, now)
 
     def _seek(self, entered: float) -> None:
         """Begins with the rate of the last seconds, of which a burst may be a part."""
-        begin = self._history.entered(entered - FIRST_LOOK_S, entered)[0]
-        self.rate = max(self._history.granted(begin, entered) / max(entered - begin, SHORTEST_LOOK_S), FIRST_RATE)
-        self._since, self._phase = entered, _Phase.SEEKING
+        begin = entered - FIRST_LOOK_S
+        looked_s = max(entered - self._history.entered(begin, entered)[0], SHORTEST_LOOK_S)
+        self.rate = max(self._history.granted(begin, entered) / looked_s, FIRST_RATE)
+        self._phase = _Phase.SEEKING
+
+    def _begin(self, entered: float, now: float) -> None:
+        self._since, self._explored_at, self._phase = entered, now, _Phase.EXPLORING
 
     def _explore(self, entered: float, now: float) -> None:
         """Stays at the limit, and settles once enough is known of it."""
         assert self.rate is not None
-        self._phase = _Phase.EXPLORING
         span_s = entered - self._since
         look_s = min(span_s, max(LOOK_S, LOOK_REQUESTS / self.rate))
         seen = (self._history.granted(entered - look_s, entered) + 1) / look_s
         self.rate = max(seen, EXPLORE_CUT * self.rate if self.rate < NEAR * seen else 0.0, SLOWEST)
         if span_s >= min(max(EXPLORE_S, EXPLORE_REQUESTS / self.rate), LONGEST_EXPLORE_S):
-            fit = fit_limit(self._history.entered(self._since, entered), self._history.refused(self._since, entered))
-            self._patience_s, self._num_lone, self.burst = FIRST_PATIENCE_S, 0, fit.burst
-            self._settle(max(SETTLED_SHARE * fit.rate, SLOWEST), now)
+            allowed = fit_limit(
+                [self._since, *self._history.entered(self._since, entered)],
+                [self._since, *self._history.refused(self._since, entered)],
+            )
+            self._patience_s, self._num_lone = FIRST_PATIENCE_S, 0
+            self._settle(max(SETTLED_SHARE * allowed, SLOWEST), now)
             self.paused_until = max(self.paused_until, now + REST_S)
 
     def _settle(self, rate: float, now: float) -> None:
@@ -183,7 +190,7 @@ class Pace:
         else:
             if self._num_futile == 0:
                 self._rate_before = self.rate
-            self._since, self._phase = entered, _Phase.EXPLORING
+            self._begin(entered, now)
 
     def _is_tolerable(self, entered: float, now: float) -> bool:
         """Whether nothing is to be learnt from a refusal."""

@@ -59,6 +59,6 @@ class Pool:
     def _set_rates(self, now: float) -> None:
         told = [] if self._requests_per_min is None else [rate_under(self._requests_per_min)]
         learnt = [] if self._pace.rate is None else [self._pace.rate]
-        self._requests.allow(min(told + learnt, default=None), now, self._pace.burst)
+        self._requests.allow(min(told + learnt, default=None), now)
         if self._tokens_per_min is not None:
             self._tokens.allow(rate_under(self._tokens_per_min), now)

@@ -1,6 +1,8 @@
-"""What requests cost. Pure."""
+"""What requests cost, and how an amount is written. Pure."""
 
 from __future__ import annotations
+
+import math
 
 from eibench_ray.config.schema import Price
 
@@ -23,3 +25,9 @@ def cost_usd(
     of_cached = price.input if price.cached_input is None else price.cached_input
     cost = (prompt_tokens - cached) * price.input + cached * of_cached + completion_tokens * price.output
     return cost * _PER_TOKEN * (price.batch_factor if is_batch else 1.0)
+
+
+def format_usd(amount: float) -> str:
+    """Dollars without their sign: to the cent, and below one to two digits that count."""
+    digits = 2 if amount <= 0 else max(2, 1 - math.floor(math.log10(amount)))
+    return f"{amount:,.{digits}f}"

@@ -18,7 +18,7 @@ def create_engine(spec: EngineSpec, turnstile: Turnstile) -> Engine:
     if isinstance(spec.config, EchoEngine):
         from eibench_ray.engines.echo import Echo
 
-        return Echo(spec.config)
+        return Echo(spec.config, turnstile)
     if isinstance(spec.config, ReplayEngine):
         from eibench_ray.engines.replay import Replay
 

@@ -1,38 +1,82 @@
-"""An engine that costs nothing: for tests and for measuring what the driver costs."""
+"""An engine that costs nothing, or only in play: for tests, and for measuring what the driver costs."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 
 from eibench_ray import __version__
 from eibench_ray.config.schema import EchoEngine
-from eibench_ray.engines.base import EngineFacts, RowError
+from eibench_ray.endpoints.prices import cost_usd, format_usd
+from eibench_ray.endpoints.turnstile import Passage, Toll, Turnstile
+from eibench_ray.engines.base import BudgetSpentError, EngineFacts, RowError
 from eibench_ray.records import Reply, Request, RowErrorKind
 
 
 class Echo:
-    """Answers from the request's digest; a request with a schema gets JSON that follows it."""
+    """Answers from the request's digest; a request with a schema gets JSON that follows it.
 
-    def __init__(self, config: EchoEngine) -> None:
+    Args:
+        config: its latency, and what it fails on.
+        turnstile: lets its requests through where the configuration gives them a price; None: all of them pass.
+    """
+
+    def __init__(self, config: EchoEngine, turnstile: Turnstile | None = None) -> None:
         self._config = config
+        self._turnstile = turnstile
+        self._line = asyncio.Lock()
 
     async def start(self) -> EngineFacts:
         """Facts, after the time that the configuration asks for."""
         await asyncio.sleep(self._config.load_s)
-        return EngineFacts(f"echo {__version__}", self._config.max_num_seqs)
+        return EngineFacts(f"echo {__version__}", self._config.max_num_seqs, costs_money=self._config.price is not None)
 
     async def generate(self, request: Request, image: bytes | None) -> Reply:
-        """A reply that depends on the whole request and on nothing else."""
+        """A reply that depends on the whole request and on nothing else; a word of either is a token.
+
+        Raises:
+            RowError: it is to fail on this request.
+            BudgetSpentError: the budget does not allow what the reply may cost.
+        """
+        if self._config.price is None:
+            return await self._reply(request, image)
+        number, cost = await self._enter(request), 0.0
+        try:
+            reply = await self._reply(request, image)
+            cost = self._cost_usd(reply.prompt_tokens, reply.completion_tokens)
+            return replace(reply, cost_usd=cost)
+        finally:
+            if self._turnstile:
+                await self._turnstile.leave(number, Passage(cost_usd=cost))
+
+    async def stop(self) -> None:
+        """Nothing: nothing was started."""
+
+    async def _enter(self, request: Request) -> int:
+        """The number of a request that may be sent, once it may."""
+        most = self._cost_usd(len(request.user.split()), request.sampling.max_tokens)
+        async with self._line:
+            while self._turnstile:
+                answer = await self._turnstile.enter(Toll("echo", 0, most))
+                if answer.is_spent:
+                    raise BudgetSpentError(f"budget_usd does not allow another request of up to ${format_usd(most)}")
+                if answer.number is not None:
+                    return answer.number
+                await asyncio.sleep(answer.wait_s)
+        return 0
+
+    def _cost_usd(self, prompt_tokens: int, completion_tokens: int) -> float:
+        assert self._config.price is not None
+        return cost_usd(self._config.price, prompt_tokens, 0, completion_tokens, is_batch=False)
+
+    async def _reply(self, request: Request, image: bytes | None) -> Reply:
         if self._config.latency_s:
             await asyncio.sleep(self._config.latency_s)
         if self._config.fails_on and self._config.fails_on in request.user:
             raise RowError(RowErrorKind.PROMPT, f"the prompt contains {self._config.fails_on!r}")
         text = self._verdict(request) if request.json_schema else self._answer(request, image)
         return Reply(text, "stop", len(request.user.split()), len(text.split()))
-
-    async def stop(self) -> None:
-        """Nothing: nothing was started."""
 
     def _answer(self, request: Request, image: bytes | None) -> str:
         picture = f"a picture of {len(image)} bytes" if image else "no picture"

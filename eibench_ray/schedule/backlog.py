@@ -106,10 +106,16 @@ class Backlog:
                     self._count_blocked(waiting, -1)
                     self._queue(waiting).append(waiting)
 
-    def drop_engine(self, engine: str) -> set[str]:
-        """Gives up an engine's slices and all that waits for them; the ids of the steps that cannot be finished."""
+    def drop_engine(self, engine: str, *, drops_taken: bool = True) -> set[str]:
+        """Gives up an engine's slices and all that waits for them; the ids of the steps that cannot be finished.
+
+        Args:
+            engine: its key.
+            drops_taken: whether those that are taken go, too.
+        """
         lost = {slice_ for queue in self._ready[engine].values() for slice_ in queue}
-        lost |= {slice_ for slice_ in (*self._waits_for, *self._taken) if self._engine[slice_.step] == engine}
+        held = (*self._waits_for, *self._taken) if drops_taken else tuple(self._waits_for)
+        lost |= {slice_ for slice_ in held if self._engine[slice_.step] == engine}
         self._ready[engine].clear()
         self._ready_rows[engine].clear()
         self._num_ready[engine] = 0

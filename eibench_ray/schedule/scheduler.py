@@ -129,6 +129,11 @@ class Scheduler:
         self._review_soon()
         return self._roster.backlog.drop_engine(engine)
 
+    def ask_no_more(self, engine: str) -> set[str]:
+        """An engine is given no further slice, what it has it may finish; the steps that cannot be finished."""
+        self._review_soon()
+        return self._roster.backlog.drop_engine(engine, drops_taken=False)
+
     def limit_replicas(self, engine: str, most: int) -> None:
         """An engine gets no more copies than this."""
         self._roster.engines[engine].most = min(self._roster.engines[engine].most, most)

@@ -32,6 +32,7 @@ class StatusWriter:
         """Writes the status, at most every STATUS_EVERY_S."""
         self._status.done = dict(snapshot.done)
         self._status.tokens = snapshot.tokens
+        self._status.cost_usd = snapshot.cost_usd
         if time.time() - self._status.updated_at >= STATUS_EVERY_S:
             self._status.write(self._folder)
 

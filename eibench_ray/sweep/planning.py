@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from eibench_ray.config.schema import RunConfig
+from eibench_ray.config.schema import EndpointLimits, OpenaiEngine, RunConfig
 from eibench_ray.data.dataset import DatasetIndex, open_dataset
+from eibench_ray.endpoints.funds import Funds
+from eibench_ray.endpoints.pools import pools_of
 from eibench_ray.errors import PlanError
 from eibench_ray.plan.build import build_plan
 from eibench_ray.plan.facts import engine_identity, read_dataset_facts, vllm_version
@@ -18,7 +20,7 @@ from eibench_ray.store.resume import StepWork, find_work
 from eibench_ray.store.slices import Store
 
 # What is the same for every cell of a sweep.
-SHARED_SECTIONS = ("sweep", "cluster", "tracking", "store", "score")
+SHARED_SECTIONS = ("sweep", "cluster", "tracking", "store", "score", "budget_usd")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,8 @@ class PlannedSweep:
         config: the first cell's configuration, for the sections that all cells share.
         work: how far each step is in the store.
         slice_rows: rows per slice of the steps that are new to the store.
+        funds: what it may cost, and what the rows in the store have cost.
+        pools: the limits that endpoints share.
     """
 
     config: RunConfig
@@ -36,6 +40,8 @@ class PlannedSweep:
     store: Store
     work: Mapping[str, StepWork]
     slice_rows: Mapping[str, int]
+    funds: Funds
+    pools: Mapping[str, EndpointLimits]
 
     @property
     def num_done(self) -> int:
@@ -46,6 +52,20 @@ class PlannedSweep:
     def is_complete(self) -> bool:
         """Whether there is nothing to ask."""
         return not any(left.todo for left in self.work.values())
+
+    @property
+    def is_paid(self) -> bool:
+        """Whether some engine has a price."""
+        return any(spec.price is not None for spec in self.plan.engines.values())
+
+    def read_funds(self) -> Funds:
+        """What it may cost, and what it has cost by now."""
+        return Funds(self.config.budget_usd, read_spent(self.plan, self.store))
+
+    def count_left(self) -> int:
+        """Requests that the store has not answered by now."""
+        work = find_work(self.plan, open_indexes(self.plan), self.store, self.config.store.slice_rows)
+        return sum(left.num_rows - left.num_done for left in work.values())
 
     def engines_to_load(self) -> list[str]:
         """Keys of the engines that still have something to do."""
@@ -63,7 +83,7 @@ def plan_sweep(
         device: where vLLM engines would run; None: where the configuration says, or what is installed here.
 
     Raises:
-        PlanError: the cells contradict each other.
+        PlanError: the cells contradict each other, or engines of one pool do.
         DataError: a dataset is not there.
     """
     config = configs[0]
@@ -75,7 +95,26 @@ def plan_sweep(
     plan = build_plan(configs, facts, engine_identity, device or _device(config))
     store = Store(Path(config.store.root).absolute())
     slice_rows = choose_slice_rows(plan, config.store.slice_rows, config.cluster)
-    return PlannedSweep(config, plan, store, find_work(plan, open_indexes(plan), store, slice_rows), slice_rows)
+    return PlannedSweep(
+        config=config,
+        plan=plan,
+        store=store,
+        work=find_work(plan, open_indexes(plan), store, slice_rows),
+        slice_rows=slice_rows,
+        funds=Funds(config.budget_usd, read_spent(plan, store)),
+        pools=pools_of(spec.config for spec in plan.engines.values() if isinstance(spec.config, OpenaiEngine)),
+    )
+
+
+def read_spent(plan: Plan, store: Store) -> float:
+    """What the committed rows of all steps have cost, in US dollars."""
+    return sum(read_costs(plan, store).values())
+
+
+def read_costs(plan: Plan, store: Store) -> dict[str, float]:
+    """What the committed rows of each step have cost, by its id; only of steps whose engine has a price."""
+    steps = (step for step in plan.steps.values() if plan.engines[step.engine].price is not None)
+    return {step.id: store.read_cost(step.id) for step in steps}
 
 
 def _device(config: RunConfig) -> Literal["cpu", "cuda"]:

@@ -21,7 +21,7 @@ from eibench_ray.store.slices import Store
 RUN_FILE = "run.json"
 LEDGER_FILE = "ledger.jsonl"
 
-RunState = Literal["running", "finished", "interrupted", "failed"]
+RunState = Literal["running", "finished", "interrupted", "failed", "budget_spent"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,8 @@ class RunStatus:
         done: rows done by step id.
         summary: the run's answer for programs, once it has ended.
         failures: model -> why its engine was given up.
+        cost_usd: what this run's requests have cost.
+        shortage: where the budget ended the run, how it stands and what to do.
     """
 
     id: str
@@ -62,6 +64,9 @@ class RunStatus:
     done: dict[str, int] = field(default_factory=dict)
     tokens: int = 0
     failures: dict[str, str] = field(default_factory=dict)
+    budget_usd: float | None = None
+    cost_usd: float = 0.0
+    shortage: str | None = None
     summary: dict[str, Any] | None = None
 
     def write(self, folder: Path) -> None:

@@ -10,6 +10,7 @@ import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ from rich.console import Console
 
 from eibench_ray.cluster.events import Ledger
 from eibench_ray.cluster.progress import ProgressDisplay
+from eibench_ray.endpoints.funds import Funds
+from eibench_ray.endpoints.turnstile import Turnstile
 from eibench_ray.errors import EibenchError
 from eibench_ray.report.leaderboard import LeaderboardRow, to_json_rows, write_leaderboard
 from eibench_ray.report.tracking import Tracker, open_tracker
@@ -24,8 +27,16 @@ from eibench_ray.score.recall import MISSING
 from eibench_ray.store.files import check_writable
 from eibench_ray.store.resume import cut
 from eibench_ray.sweep.listeners import Listeners, StatusWriter, TrackingListener
-from eibench_ray.sweep.planning import PlannedSweep, open_indexes
-from eibench_ray.sweep.record import LEDGER_FILE, RunManifest, RunStatus, new_manifest, new_status, write_manifest
+from eibench_ray.sweep.planning import PlannedSweep, open_indexes, read_spent
+from eibench_ray.sweep.record import (
+    LEDGER_FILE,
+    RunManifest,
+    RunState,
+    RunStatus,
+    new_manifest,
+    new_status,
+    write_manifest,
+)
 from eibench_ray.sweep.results import Results
 from eibench_ray.sweep.tracked import track_cell
 
@@ -44,12 +55,14 @@ class SweepResult:
         rows: the leaderboard.
         summary: the answer for programs; its keys are stable.
         failures: model -> why its engine was given up.
+        shortage: where the budget ended the run, how it stands and what to do.
     """
 
     rows: tuple[LeaderboardRow, ...]
     summary: Mapping[str, Any]
     failures: Mapping[str, str]
     was_interrupted: bool
+    shortage: str | None
 
 
 @dataclass(slots=True)
@@ -59,6 +72,7 @@ class _Done:
     num_new: int = 0
     num_loads: int = 0
     was_interrupted: bool = False
+    has_shortage: bool = False
 
 
 def run_sweep(sweep: PlannedSweep, folder: Path, console: Console) -> SweepResult:
@@ -79,6 +93,7 @@ def run_sweep(sweep: PlannedSweep, folder: Path, console: Console) -> SweepResul
     manifest = new_manifest(sweep.plan, folder, sweep.config.store, sweep.config.score)
     write_manifest(manifest, sweep.store)
     status = new_status(manifest, sweep.store)
+    status.budget_usd = sweep.funds.budget_usd
     status.write(folder)
     tracker = open_tracker(sweep.config.tracking, folder, os.environ)
     try:
@@ -86,12 +101,22 @@ def run_sweep(sweep: PlannedSweep, folder: Path, console: Console) -> SweepResul
             done = _ask(sweep, manifest, status, folder, tracker, console) if not sweep.is_complete else _Done()
             rows = _score(sweep, done, tracker)
             write_leaderboard(rows, folder)
+            funds = sweep.read_funds()
+            status.cost_usd = funds.spent_usd - sweep.funds.spent_usd
+            status.shortage = funds.describe_shortage(sweep.count_left()) if done.has_shortage else None
+            status.state = _end_state(done, status)
             summary = _summarise(sweep, folder, rows, done, time.monotonic() - started)
+            summary |= _bill(sweep, status, funds)
             status.summary = summary
-            status.state = "interrupted" if done.was_interrupted else "failed" if status.failures else "finished"
     finally:
         tracker.close()
-    return SweepResult(tuple(rows), summary, dict(status.failures), done.was_interrupted)
+    return SweepResult(tuple(rows), summary, dict(status.failures), done.was_interrupted, status.shortage)
+
+
+def _end_state(done: _Done, status: RunStatus) -> RunState:
+    if done.was_interrupted:
+        return "interrupted"
+    return "failed" if status.failures else "budget_spent" if status.shortage else "finished"
 
 
 @contextlib.contextmanager
@@ -123,7 +148,7 @@ def _ask(
             description = {"name": step.name, "model": sweep.plan.engines[step.engine].name, "dataset": step.dataset}
             sweep.store.fix_slice_rows(step_id, sweep.slice_rows[step_id], description)
     ledger = Ledger(folder / LEDGER_FILE)
-    display = ProgressDisplay(sweep.plan, sweep.work, console)
+    display = ProgressDisplay(sweep.plan, sweep.work, console, sweep.funds)
     listeners = Listeners([display, StatusWriter(status, folder), TrackingListener(sweep.plan, tracker)])
     with contextlib.closing(ledger), _as_interrupt(), ray_session(sweep.config.cluster):
         driver = Driver(
@@ -134,11 +159,22 @@ def _ask(
             manifest.id,
             ledger,
             listeners,
+            _open_turnstile(sweep),
         )
         with display:
             outcome = asyncio.run(_drive(driver))
     status.failures = {sweep.plan.engines[key].name: reason for key, reason in outcome.failed_engines.items()}
-    return _Done(outcome.num_new, outcome.num_loads, outcome.was_interrupted)
+    return _Done(outcome.num_new, outcome.num_loads, outcome.was_interrupted, outcome.shortage is not None)
+
+
+def _open_turnstile(sweep: PlannedSweep) -> Turnstile | None:
+    """What all requests of the run to endpoints pass through; None where it sends none."""
+    if not (sweep.pools or sweep.is_paid):
+        return None
+    from eibench_ray.cluster.turnstile import RayTurnstile
+
+    # Told what to read, not what was read: after a restart it reads what was spent until then.
+    return RayTurnstile(sweep.pools, sweep.funds.budget_usd, partial(read_spent, sweep.plan, sweep.store))
 
 
 @contextlib.contextmanager
@@ -203,6 +239,16 @@ def _summarise(
         "wall_s": round(wall_s, 2),
         "interrupted": done.was_interrupted,
         "rows": to_json_rows(list(rows)),
+    }
+
+
+def _bill(sweep: PlannedSweep, status: RunStatus, funds: Funds) -> dict[str, Any]:
+    """What it cost, for programs; nulls where nothing has a price."""
+    return {
+        "cost_usd": round(funds.spent_usd, 8) if sweep.is_paid else None,
+        "run_cost_usd": round(status.cost_usd, 8) if sweep.is_paid else None,
+        "budget_usd": funds.budget_usd,
+        "shortage": status.shortage,
     }
 
 

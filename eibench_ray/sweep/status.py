@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from eibench_ray.endpoints.funds import Funds
+from eibench_ray.endpoints.prices import format_usd
 from eibench_ray.plan.graph import Plan
 from eibench_ray.plan.slicing import MOST
 from eibench_ray.schedule.accounting import account
@@ -17,7 +19,7 @@ from eibench_ray.schedule.meter import UNHELD, Kind
 from eibench_ray.schedule.usage import Usage, step_roles
 from eibench_ray.store.resume import find_work
 from eibench_ray.sweep.ledger import describe_usage, read_ledger
-from eibench_ray.sweep.planning import open_indexes
+from eibench_ray.sweep.planning import open_indexes, read_costs
 from eibench_ray.sweep.record import LEDGER_FILE, RunStatus, read_run
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ def read_status(folder: Path) -> dict[str, Any]:
     plan = manifest.plan
     # Before it asked anything, the run fixed the slices of all steps that it asks: nothing here is new to the store.
     work = find_work(plan, open_indexes(plan), store, dict.fromkeys(plan.steps, MOST))
+    costs = read_costs(plan, store)
     state = _state(status, os.uname().nodename)
     loads: list[Mapping[str, Any]] = []
     events = _note_loads(read_ledger(folder / LEDGER_FILE), loads)
@@ -50,6 +53,10 @@ def read_status(folder: Path) -> dict[str, Any]:
         "errors": sum(left.num_errors for left in work.values()),
         "loads": sum(plan.engines[event["engine"]].is_load for event in loads),
         "tokens": status.tokens,
+        "cost_usd": _sum_costs(costs, plan.steps),
+        "run_cost_usd": status.cost_usd if costs else None,
+        "budget_usd": status.budget_usd,
+        "shortage": status.shortage,
         "engines": [
             {
                 "name": event["model"],
@@ -68,6 +75,7 @@ def read_status(folder: Path) -> dict[str, Any]:
                 "rows": work[step.id].num_rows,
                 "rows_done": work[step.id].num_done,
                 "errors": work[step.id].num_errors,
+                "cost_usd": costs.get(step.id),
             }
             for step in plan.steps.values()
         ],
@@ -79,6 +87,7 @@ def read_status(folder: Path) -> dict[str, Any]:
                 "judge": cell.judge,
                 "requests": sum(work[step].num_rows for step in cell.steps),
                 "requests_done": sum(work[step].num_done for step in cell.steps),
+                "cost_usd": _sum_costs(costs, cell.steps),
             }
             for cell in plan.cells
         ],
@@ -96,23 +105,31 @@ def render_status(facts: Mapping[str, Any]) -> Iterator[RenderableType]:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
+    cost = facts["cost_usd"]
+    paid = "" if cost is None else f", {Funds(facts['budget_usd'], cost)}"
     yield (
-        f"{facts['sweep']} ({facts['id']}): {facts['state']}. "
+        f"{facts['sweep']} ({facts['id']}): {facts['state'].replace('_', ' ')}. "
         f"{facts['requests_done']:,} of {facts['requests']:,} requests done, "
-        f"{facts['errors']} errors, {facts['loads']} loads, {facts['tokens']:,} tokens."
+        f"{facts['errors']} errors, {facts['loads']} loads, {facts['tokens']:,} tokens{paid}."
     )
     table = Table(box=SIMPLE_HEAD)
-    for name in ("step", "what", "model", "dataset", "done", "rows", "errors"):
-        table.add_column(name, justify="right" if name in ("done", "rows", "errors") else "left")
+    for name in ("step", "what", "model", "dataset"):
+        table.add_column(name)
+    for name in ("done", "rows", "errors", *(["cost $"] if paid else [])):
+        table.add_column(name, justify="right")
     for step in facts["steps"]:
         names = (step["id"][:8], step["name"], step["model"], step["dataset"])
-        table.add_row(*names, *(f"{step[name]:,}" for name in ("rows_done", "rows", "errors")))
+        amount = "-" if step["cost_usd"] is None else format_usd(step["cost_usd"])
+        counts = (f"{step[name]:,}" for name in ("rows_done", "rows", "errors"))
+        table.add_row(*names, *counts, *([amount] if paid else []))
     yield table
     yield from render_usage(facts["gpu_time"], {engine["name"]: engine for engine in facts["gpu_time"]["engines"]})
     for engine in facts["engines"]:
         yield f"loaded {engine['name']} in {engine['load_s']:.1f} s on {engine['node']} ({engine['fingerprint']})"
     for model, reason in facts["failures"].items():
         yield f"{model} failed: {reason}"
+    if facts["shortage"]:
+        yield facts["shortage"]
     yield f"Run: {facts['run_dir']}\nStore: {facts['store']}"
 
 
@@ -152,6 +169,12 @@ def _note_loads(events: Iterable[dict[str, Any]], loads: list[Mapping[str, Any]]
         if event["event"] == "replica_ready":
             loads.append(event)
         yield event
+
+
+def _sum_costs(costs: Mapping[str, float], steps: Iterable[str]) -> float | None:
+    """What some steps have cost together; None where none of them has a price."""
+    known = [costs[step] for step in steps if step in costs]
+    return sum(known) if known else None
 
 
 def _state(status: RunStatus, host: str) -> str:

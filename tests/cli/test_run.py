@@ -39,6 +39,10 @@ RUN_KEYS = {
     "loads",
     "wall_s",
     "interrupted",
+    "cost_usd",
+    "run_cost_usd",
+    "budget_usd",
+    "shortage",
     "rows",
 }
 ROW_KEYS = {"model", "setting", "dataset", "judge", "recall", "ci95", "coverage", "n"}

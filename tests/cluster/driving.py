@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,19 +16,22 @@ import pyarrow.parquet as pq
 from eibench_ray.cluster.driver import Driver
 from eibench_ray.cluster.events import Ledger, Snapshot
 from eibench_ray.cluster.outcome import Outcome
+from eibench_ray.endpoints.turnstile import Turnstile
 from eibench_ray.sweep.planning import PlannedSweep
 
 SLOW: dict[str, Any] = {"latency_s": 0.1, "max_num_seqs": 4}  # some 5 rows at once: a slice takes 0.1 s
 
 
 class Recorder:
-    """A listener that keeps what it was told."""
+    """A listener that keeps what it was told, and lets a test act on it."""
 
     def __init__(self) -> None:
         self.snapshots: list[Snapshot] = []
+        self.hook: Callable[[Snapshot], None] = lambda _: None
 
     def update(self, snapshot: Snapshot) -> None:
         self.snapshots.append(snapshot)
+        self.hook(snapshot)
 
 
 class HookedLedger(Ledger):
@@ -45,7 +49,12 @@ class HookedLedger(Ledger):
 class Run:
     """One run of a driver, and what it left in its ledger."""
 
-    def __init__(self, sweep: PlannedSweep, hook: Callable[[str, dict[str, Any]], None] | None = None) -> None:
+    def __init__(
+        self,
+        sweep: PlannedSweep,
+        hook: Callable[[str, dict[str, Any]], None] | None = None,
+        turnstile: Turnstile | None = None,
+    ) -> None:
         for step, left in sweep.work.items():
             if left.todo:
                 sweep.store.fix_slice_rows(step, sweep.slice_rows[step], {})
@@ -57,9 +66,11 @@ class Run:
             sweep.work,
             sweep.config.cluster,
             str(sweep.store.paths.root),
-            self.path.stem,
+            # Of its own: what is left of a replica is found on the whole machine by the run's id, and killed.
+            secrets.token_hex(4),
             self.ledger,
             self.listener,
+            turnstile,
         )
 
     def finish(self) -> Outcome:

@@ -11,9 +11,11 @@ import pytest
 from driving import SLOW, Run, check_whole, cluster_of, replica_processes
 
 from eibench_ray.cluster.crew import KILL_TIMEOUT_S
+from eibench_ray.cluster.events import Snapshot
 from eibench_ray.cluster.patience import MAX_DEATHS
 from eibench_ray.cluster.session import ray_session
 from eibench_ray.config.schema import ClusterConfig
+from eibench_ray.endpoints.local import LocalTurnstile
 from eibench_ray.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -104,6 +106,69 @@ def test_an_engine_that_cannot_start_fails_its_cells_alone(sweeps: Sweeps) -> No
     assert "/nowhere/faces.plain.jsonl cannot be read (No such file or directory)" in reason
     assert outcome.num_new == 20
     assert sweeps.plan(sound).is_complete
+
+
+# A dollar per word of a prompt: each answer costs "Look. why is person 7 so?", six dollars, and a reply nothing.
+PAID: dict[str, Any] = {"price": {"input": 1e6, "output": 0.0}, "fails_on": "never"}
+
+
+def test_a_spent_budget_ends_what_is_paid_for_and_nothing_else(sweeps: Sweeps) -> None:
+    sweeps.write_dataset()
+    paid = sweeps.config(model={"name": "paid"}, engine=PAID)
+    free = sweeps.config("brief", model={"name": "free"})
+    sweep = sweeps.plan(paid, free)
+    run = Run(sweep, turnstile=LocalTurnstile(budget_usd=25.0))
+    outcome = run.finish()
+    assert outcome.shortage == "budget_usd does not allow another request of up to $6.00"
+    assert (outcome.cost_usd, outcome.failed_engines) == (24.0, {})
+    assert outcome.unfinished_steps == set(sweep.plan.cells[0].steps)
+    assert run.listener.snapshots[-1].cost_usd == 24.0
+    assert len(run.events("budget_spent")) == 1
+    assert run.events("replica_lost") == []
+    assert (
+        sum(event["cost_usd"] for event in (*run.events("slice_committed"), *run.events("slice_interrupted"))) == 24.0
+    )
+    assert sweeps.plan(free).is_complete
+    again = sweeps.plan(paid, free)
+    answer = sweep.plan.cells[0].answer
+    assert (again.work[answer].num_done, again.funds.spent_usd) == (4, 24.0)
+
+    outcome = Run(again, turnstile=LocalTurnstile(budget_usd=60.0, spent_usd=again.funds.spent_usd)).finish()
+    assert (outcome.shortage, outcome.cost_usd) == (None, 36.0)
+    check_whole(sweep, sweeps.plan(paid, free))
+
+
+def test_what_was_answered_is_judged_when_the_budget_is_spent(sweeps: Sweeps) -> None:
+    sweeps.write_dataset()
+    config = sweeps.config(engine=PAID | {"max_num_seqs": 1}, slice_rows=1)
+    sweep = sweeps.plan(config)
+    outcome = Run(sweep, turnstile=LocalTurnstile(budget_usd=25.0)).finish()
+    assert outcome.shortage
+    again = sweeps.plan(config)
+    assert [again.work[step].num_done for step in (sweep.plan.cells[0].answer, sweep.plan.cells[0].verdict)] == [4, 4]
+
+
+def test_a_replica_that_is_killed_has_committed_what_was_paid_for(sweeps: Sweeps) -> None:
+    sweeps.write_dataset(range(40))
+    config = sweeps.config(engine=PAID | SLOW, slice_rows=40, cluster=cluster_of())
+    sweep = sweeps.plan(config)
+    answer = sweep.plan.cells[0].answer
+    run = Run(sweep)
+    rows_then: list[int] = []
+
+    def kill_once(_: Snapshot) -> None:
+        if not rows_then and (rows := sweep.store.read_slice(answer, 0)):
+            rows_then.append(len(rows))
+            (paid,) = (member for member in run.driver.crew.members.values() if member.handle.spec.price)
+            run.process(paid.handle.id).kill()
+
+    run.listener.hook = kill_once
+    outcome = run.finish()
+    assert 0 < rows_then[0] < 40
+    assert len(run.events("replica_lost")) == 1
+    assert outcome.num_new == 80
+    assert sweep.store.read_cost(answer) == 40 * 6.0  # a row that was asked again would have cost its earlier six, too
+    check_whole(sweep, sweeps.plan(config))
 
 
 def test_an_interrupted_run_goes_on_and_asks_nothing_twice(sweeps: Sweeps) -> None:

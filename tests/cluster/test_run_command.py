@@ -161,6 +161,51 @@ def test_a_run_that_is_interrupted_and_killed_goes_on_and_asks_nothing_twice(
     assert {first["completions_new"], last["completions_new"]} <= set(rows.values())
 
 
+# A dollar per word of a prompt; all answers are one slice.
+PAID = [
+    *CELL,
+    "model.engine.price={input:1000000.0,output:0.0}",
+    "model.engine.fails_on=never",
+    "model.engine.latency_s=1.0",
+    "model.engine.max_num_seqs=4",
+    "store.slice_rows=24",
+]
+
+
+@pytest.mark.slow
+def test_nothing_is_paid_for_twice_after_a_kill_and_a_spent_budget(
+    start: Callable[..., Command], tmp_path: Path
+) -> None:
+    killed = start(*PAID)
+    killed.wait_for_commit()
+    killed.process.kill()
+    killed.processes_left(timeout_s=10)
+    paid = sum(costs(tmp_path))
+    assert 0 < len(costs(tmp_path)) < 20
+
+    code, spent, err = start(*PAID, f"budget_usd={paid + 2 * max(costs(tmp_path))}").finish()
+    assert code == 1
+    assert paid < spent["cost_usd"] <= spent["budget_usd"]
+    assert spent["run_cost_usd"] == pytest.approx(spent["cost_usd"] - paid)
+    assert spent["completions_reused"] > 0
+    left = 2 * 24 - spent["completions_new"] - spent["completions_reused"]
+    assert f"{left} requests are left; the same command with a higher budget_usd goes on" in " ".join(err.split())
+    assert json.loads((Path(spent["run_dir"]) / "run.json").read_text())["state"] == "budget_spent"
+
+    code, last, _ = start(*PAID, "budget_usd=10000").finish()
+    assert (code, last["shortage"]) == (0, None)
+    assert last["completions_new"] == left
+    assert rows_by_run(tmp_path).total() == 2 * 24
+    # A row that was asked again would have cost what its earlier one did, too.
+    assert sum(costs(tmp_path)) == sum(costs(tmp_path, "prompt_tokens")) == last["cost_usd"]
+
+
+def costs(folder: Path, column: str = "cost_usd") -> list[float]:
+    """What the rows of the store that have a price cost, or another of their columns."""
+    tables = [pq.read_table(path) for path in (folder / "store").rglob("slice-*.parquet")]
+    return [row[column] for table in tables for row in table.to_pylist() if row["cost_usd"] is not None]
+
+
 @pytest.mark.slow
 def test_a_run_whose_ray_dies_ends_and_goes_on(start: Callable[..., Command], tmp_path: Path) -> None:
     slow = [*SWEEP, "model.engine.latency_s=1.5"]

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from eibench_ray.config.schema import EchoEngine, Expectation, OpenaiEngine, ReplayEngine, VllmEngine
+from eibench_ray.config.schema import EchoEngine, Expectation, OpenaiEngine, Price, ReplayEngine, VllmEngine
 from eibench_ray.endpoints.local import LocalTurnstile
-from eibench_ray.engines.base import RowError
+from eibench_ray.engines.base import BudgetSpentError, EngineFacts, RowError
 from eibench_ray.engines.create import create_engine
 from eibench_ray.engines.echo import Echo
 from eibench_ray.engines.openai.engine import Openai
@@ -66,3 +66,42 @@ def test_a_request_that_it_shall_fail_on_is_an_error_of_its_row() -> None:
 def test_a_spec_names_its_engine(config: Any, kind: type, tmp_path: Path) -> None:
     spec = EngineSpec("k", "name", config, "cpu", str(tmp_path / "p.jsonl"), 0, Expectation())
     assert isinstance(create_engine(spec, LocalTurnstile()), kind)
+
+
+PRICE = Price(input=1e6, output=1e6)  # a dollar per word
+
+
+def test_with_a_price_a_reply_costs_its_words_and_the_prompts() -> None:
+    reply = asyncio.run(Echo(EchoEngine(kind="echo", price=PRICE)).generate(REQUEST, None))
+    assert reply.cost_usd == pytest.approx(len(f"{REQUEST.user} {reply.text}".split()))
+    assert asyncio.run(Echo(EchoEngine(kind="echo")).generate(REQUEST, None)).cost_usd is None
+
+
+def test_it_says_that_it_costs_money() -> None:
+    async def facts(**options: Any) -> EngineFacts:
+        return await Echo(EchoEngine(kind="echo", **options)).start()
+
+    assert asyncio.run(facts(price=PRICE)).costs_money
+    assert not asyncio.run(facts()).costs_money
+
+
+def test_a_paid_reply_needs_room_in_the_budget_for_the_longest_one() -> None:
+    async def run() -> None:
+        turnstile = LocalTurnstile(budget_usd=30.0)
+        engine = Echo(EchoEngine(kind="echo", price=PRICE), turnstile)
+        assert REQUEST.sampling.max_tokens + len(REQUEST.user.split()) == 12  # dollars at most
+        spent = 0.0
+        while spent <= 18.0:
+            spent += (await engine.generate(REQUEST, None)).cost_usd or 0.0
+        with pytest.raises(BudgetSpentError, match=r"up to \$12\.00"):
+            await engine.generate(REQUEST, None)
+        assert (turnstile.gate.purse.spent_usd, turnstile.gate.purse.reserved_usd) == (spent, 0.0)
+
+    asyncio.run(run())
+
+
+def test_a_paid_row_that_fails_gives_back_what_was_reserved_for_it() -> None:
+    turnstile = LocalTurnstile(budget_usd=30.0)
+    with pytest.raises(RowError):
+        asyncio.run(Echo(EchoEngine(kind="echo", price=PRICE, fails_on="happy"), turnstile).generate(REQUEST, None))
+    assert (turnstile.gate.purse.spent_usd, turnstile.gate.purse.reserved_usd) == (0.0, 0.0)

@@ -124,6 +124,30 @@ def test_notes_appear_only_where_something_needs_them() -> None:
     assert "judges its own answers" in terminal([ITSELF], 100)
 
 
+def test_costs_and_refusals_are_columns_only_where_there_are_some() -> None:
+    paid = replace(FULL, model="gpt", refused=12, cost_usd=3.456)
+    for text in (render_markdown([FULL, PARTIAL]), terminal([FULL, PARTIAL], 100)):
+        assert "cost" not in text
+        assert "refused" not in text
+    for text in (render_markdown([paid, PARTIAL]), terminal([paid, PARTIAL], 100)):
+        assert "cost $" in text
+        assert "3.46" in text
+        assert "12" in text
+        assert "refused: answers that" in text
+        assert "cost: of all requests" in text
+    head, _, *lines = [line.split("|") for line in render_markdown([paid, PARTIAL]).splitlines()[2:6]]
+    shown = [{name.strip(): cell.strip() for name, cell in zip(head, line, strict=True)} for line in lines]
+    assert [(row["refused"], row["cost $"]) for row in shown] == [("12", "3.46"), ("0", "-")]
+    assert "cost" not in render_markdown([replace(FULL, refused=1)])
+
+
+def test_programs_always_find_costs_and_refusals() -> None:
+    rows = [replace(FULL, refused=2, cost_usd=0.5), PARTIAL]
+    assert [(row["refused"], row["cost_usd"]) for row in to_json_rows(rows)] == [(2, 0.5), (0, None)]
+    assert to_frame(rows)["cost_usd"].to_list() == [0.5, None]
+    assert to_frame(rows)["refused"].to_list() == [2, 0]
+
+
 def test_coverage_never_rounds_up_to_full() -> None:
     almost = replace(FULL, score=replace(FULL.score, overall=recall(0.5, 1_000_000, 999_999)))
     assert "99.9" in render_markdown([almost])

@@ -75,6 +75,30 @@ def test_a_dropped_engine_takes_exactly_what_depends_on_it(
         assert not backlog.ready_rows(engine)
 
 
+@given(graphs(), st.integers(1, 13), st.integers(0, 20), st.randoms(use_true_random=False))
+def test_what_is_taken_may_be_finished_where_no_more_is_to_be_asked(
+    graph: Graph, num_rows: int, until: int, chooser: random.Random
+) -> None:
+    backlog = backlog_of(graph, num_rows)
+    finished = set(run(backlog, graph, chooser, until))
+    left = set(slices_of(graph, num_rows)) - finished
+    engine = chooser.choice(sorted(engines_of(graph)))
+    taken = {take(backlog, engine) for _ in range(chooser.randint(0, backlog.num_ready(engine)))}
+    lost = dependants(graph, left, {slice_ for slice_ in left - taken if graph[slice_.step][0] == engine})
+    assert backlog.drop_engine(engine, drops_taken=False) == {slice_.step for slice_ in lost}
+    assert backlog.num_untaken(engine) == 0
+    returned = {slice_ for slice_ in taken if chooser.random() < 0.5}
+    for slice_ in taken:  # one that comes back is dropped as the others were
+        if slice_ in returned:
+            backlog.give_back(slice_)
+            backlog.drop_engine(engine, drops_taken=False)
+        else:
+            backlog.finish(slice_)
+    lost |= dependants(graph, left - lost, returned)
+    assert set(run(backlog, graph, chooser)) == left - lost - (taken - returned)
+    assert backlog.is_empty
+
+
 @given(graphs(), st.integers(0, 13), st.data())
 def test_only_what_is_to_do_is_waited_for(graph: Graph, num_rows: int, data: st.DataObject) -> None:
     everything = slices_of(graph, num_rows)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import polars as pl
 
 from eibench_ray.cluster.requests import Requests
-from eibench_ray.config.schema import ReplayEngine
+from eibench_ray.config.schema import EchoEngine, Price, ReplayEngine
 from eibench_ray.data.dataset import open_dataset
+from eibench_ray.engines.echo import Echo
 from eibench_ray.engines.replay import Replay
 from eibench_ray.sweep.export import export_run
 from eibench_ray.sweep.record import new_manifest, new_status, write_manifest
@@ -68,3 +70,21 @@ def test_a_row_that_was_not_asked_yet_is_exported_as_missing(sweeps: Sweeps, tmp
     export_run(record(sweeps.plan(), tmp_path / "run"), tmp_path / "out")
     rows = pl.read_parquet(next((tmp_path / "out" / "rows").rglob("rows.parquet")))
     assert rows["status"].to_list() == ["ok"] * 4 + ["missing"] * 6
+
+
+def test_rows_are_exported_with_what_they_cost(sweeps: Sweeps, tmp_path: Path) -> None:
+    sweeps.write_dataset()
+    priced = {"price": {"input": 1e6, "output": 0.0}}  # a dollar per word of a prompt
+    sweep = sweeps.plan(sweeps.config(engine=priced, judge_engine={"fails_on": "never"}))
+    answer, verdict = sweep.plan.steps
+    sweeps.ask(sweep, Echo(EchoEngine(kind="echo", price=Price(input=1e6, output=0.0))), costs_money=True)
+    rows = sweep.store.read_slice(verdict, 0)
+    free = [replace(row, cost_usd=None, mean_logprob=-0.5) for row in rows.values()]
+    sweep.store.write_slice(verdict, 0, free)
+    export_run(record(sweep, tmp_path / "run"), tmp_path / "out")
+    table = pl.read_parquet(next((tmp_path / "out" / "rows").rglob("rows.parquet")))
+    assert table["answer_cost_usd"].to_list() == [6.0] * 10
+    assert table["reply_cost_usd"].null_count() == 4
+    assert table["cost_usd"].to_list()[:4] == [6.0] * 4
+    assert table["cost_usd"].sum() == sweep.store.read_cost(answer) + sweep.store.read_cost(verdict)
+    assert table["reply_mean_logprob"].to_list()[:5] == [-0.5] * 4 + [None]

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from eibench_ray.config.schema import EchoEngine, RunConfig
+from eibench_ray.engines.echo import Echo
 from eibench_ray.errors import DataError, PlanError
 from eibench_ray.sweep.planning import open_indexes, plan_sweep
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
         ("store", {"root": "elsewhere"}),
         ("score", {"resamples": 5}),
         ("sweep", "another"),
+        ("budget_usd", 5.0),
     ],
 )
 def test_what_a_sweep_shares_cannot_differ_between_its_cells(sweeps: Sweeps, section: str, change: Any) -> None:
@@ -81,3 +84,34 @@ def test_the_stores_root_is_absolute(sweeps: Sweeps, monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(sweeps.folder)
     sweep = sweeps.plan(sweeps.config(store={"root": "here"}))
     assert sweep.store.paths.root == Path(sweeps.folder) / "here"
+
+
+PAID: dict[str, Any] = {"price": {"input": 1e6, "output": 0.0}, "fails_on": "never"}  # six dollars for each answer
+
+
+def test_what_was_spent_is_what_the_plans_rows_cost_whoever_asked_for_them(sweeps: Sweeps) -> None:
+    sweeps.write_dataset()
+    engine = Echo(EchoEngine.model_validate({"kind": "echo"} | PAID))
+    sweeps.ask(sweeps.plan(sweeps.config(engine=PAID, limit=3)), engine, costs_money=True)
+    sweeps.ask(sweeps.plan(sweeps.config("brief", engine=PAID, limit=3)), engine, costs_money=True)
+    sweep = sweeps.plan(sweeps.config(engine=PAID, budget_usd=20.0))
+    assert sweep.is_paid
+    assert (sweep.funds.budget_usd, sweep.funds.spent_usd, sweep.count_left()) == (20.0, 18.0, 14)
+    free = sweeps.plan(sweeps.config())
+    assert not free.is_paid
+    assert free.funds.spent_usd == 0.0
+
+
+ENDPOINT: dict[str, Any] = {"kind": "openai", "endpoint": "here", "base_url": "http://127.0.0.1:1/v1", "model": "eye"}
+
+
+def test_endpoints_of_one_pool_must_agree_on_its_limits(sweeps: Sweeps) -> None:
+    def config(requests_per_min: float) -> RunConfig:
+        judge = ENDPOINT | {"model": "judge", "limits": {"pool": "account", "requests_per_min": requests_per_min}}
+        subject = ENDPOINT | {"limits": {"pool": "account", "requests_per_min": 60.0}}
+        return sweeps.config(model={"engine": subject}, judge_engine=judge)
+
+    sweeps.write_dataset()
+    assert list(sweeps.plan(config(60.0)).pools) == ["account"]
+    with pytest.raises(PlanError, match=r"the pool 'account' has two values of engine\.limits\.requests_per_min"):
+        sweeps.plan(config(30.0))

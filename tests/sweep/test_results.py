@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from eibench_ray.engines.base import RowError
-from eibench_ray.records import Request, RowErrorKind
+from eibench_ray.engines.base import EngineFacts, RowError
+from eibench_ray.records import Reply, Request, RowErrorKind
 from eibench_ray.sweep.results import Results
 
 if TYPE_CHECKING:
@@ -72,3 +72,43 @@ def test_errors_of_answers_and_of_replies_are_counted(sweeps: Sweeps, scripted: 
     assert row.score.statuses["no_answer"] == 2
     assert row.score.statuses["judge_error"] == 1
     assert row.score.overall.n == 10
+
+
+def test_a_cell_costs_what_all_of_its_rows_cost_and_counts_its_refusals(sweeps: Sweeps) -> None:
+    sweeps.write_dataset()
+    sweep = sweeps.plan(sweeps.config("noted"))
+    refusing = Refusing(num_refused=3)
+    sweeps.ask(sweep, refusing, costs_money=True)
+    (row,) = (Results(sweep.plan, sweep.store).score(cell, sweep.config.score) for cell in sweep.plan.cells)
+    assert row.refused == 3  # of the answers; the judge's own are no answers
+    assert row.cost_usd == pytest.approx(0.5 * refusing.num_asked)
+    assert row.errors == 0
+    joined = list(Results(sweep.plan, sweep.store).join(sweep.plan.cells[0]))
+    assert [line.cost_usd for line in joined] == [1.5] * 10  # a note, an answer, a verdict
+
+
+def test_what_has_no_price_has_no_cost(sweeps: Sweeps) -> None:
+    sweeps.write_dataset()
+    sweep = sweeps.plan()
+    sweeps.ask(sweep)
+    (row,) = (Results(sweep.plan, sweep.store).score(cell, sweep.config.score) for cell in sweep.plan.cells)
+    assert (row.cost_usd, row.refused) == (None, 0)
+
+
+class Refusing:
+    """An engine whose replies cost half a dollar each; it refuses the last samples, whatever they are asked."""
+
+    def __init__(self, num_refused: int) -> None:
+        self._first = f"s{10 - num_refused:03d}"
+        self.num_asked = 0
+
+    async def start(self) -> EngineFacts:
+        return EngineFacts("refusing", 8, costs_money=True)
+
+    async def generate(self, request: Request, image: bytes | None) -> Reply:  # noqa: ARG002
+        self.num_asked += 1
+        reason = "content_filter" if request.sample_id >= self._first else "stop"
+        return Reply("an answer", reason, 5, 2, cost_usd=0.5)
+
+    async def stop(self) -> None:
+        pass

@@ -12,10 +12,12 @@ import pytest
 from rich.console import Console
 
 from eibench_ray.cli.records import report
+from eibench_ray.config.schema import EchoEngine
+from eibench_ray.engines.echo import Echo
 from eibench_ray.errors import DataError
 from eibench_ray.schedule.meter import Kind
 from eibench_ray.schedule.usage import step_roles
-from eibench_ray.sweep.record import LEDGER_FILE, RunState, new_manifest, new_status, write_manifest
+from eibench_ray.sweep.record import LEDGER_FILE, RunState, new_manifest, new_status, read_run, write_manifest
 from eibench_ray.sweep.status import read_status, render_status
 
 if TYPE_CHECKING:
@@ -170,3 +172,42 @@ def shown(facts: dict[str, Any]) -> str:
         for part in render_status(facts):
             console.print(part, highlight=False)
     return captured.get()
+
+
+PAID = {"price": {"input": 1e6, "output": 0.0}, "fails_on": "never"}  # a dollar per word: six for each answer
+
+
+def test_people_and_programs_read_what_it_cost(sweeps: Sweeps, tmp_path: Path) -> None:
+    sweeps.write_dataset()
+    sweep = sweeps.plan(sweeps.config(engine=PAID))
+    sweeps.ask(sweep, Echo(EchoEngine.model_validate({"kind": "echo"} | PAID)), costs_money=True)
+    folder = record(sweep, tmp_path / "run", None, "budget_spent")
+    status = read_run(folder)[1]
+    status.budget_usd, status.cost_usd, status.shortage = 100.0, 12.0, "No more money."
+    status.write(folder)
+    facts = read_status(folder)
+    assert (facts["cost_usd"], facts["run_cost_usd"], facts["budget_usd"]) == (60.0, 12.0, 100.0)
+    assert [step["cost_usd"] for step in facts["steps"]] == [60.0, None]
+    assert [cell["cost_usd"] for cell in facts["cells"]] == [60.0]
+    text = shown(facts)
+    assert "budget spent. 20 of 20 requests done" in text
+    assert "$60.00 of $100.00." in text
+    assert "cost $" in text
+    assert "No more money." in text
+
+
+def test_without_prices_nobody_reads_of_costs(sweep: PlannedSweep, tmp_path: Path) -> None:
+    facts = read_status(record(sweep, tmp_path / "run", None))
+    assert facts["cost_usd"] is facts["run_cost_usd"] is facts["shortage"] is None
+    assert "$" not in shown(facts)
+
+
+def test_report_says_what_all_requests_cost(sweeps: Sweeps, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sweeps.write_dataset()
+    sweep = sweeps.plan(sweeps.config(engine=PAID))
+    sweeps.ask(sweep, Echo(EchoEngine.model_validate({"kind": "echo"} | PAID)), costs_money=True)
+    folder = record(sweep, tmp_path / "run", None)
+    report(folder)
+    assert "All requests together cost $60.00." in capsys.readouterr().out
+    report(folder, as_json=True)
+    assert json.loads(capsys.readouterr().out)["cost_usd"] == 60.0

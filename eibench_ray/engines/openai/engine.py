@@ -13,7 +13,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 
 from eibench_ray.config.schema import OpenaiEngine
 from eibench_ray.endpoints.turnstile import Passage, Turnstile
-from eibench_ray.engines.base import EngineDeadError, EngineFacts, RowError
+from eibench_ray.engines.base import BudgetSpentError, EngineDeadError, EngineFacts, RowError
 from eibench_ray.engines.openai.body import build_body
 from eibench_ray.engines.openai.client import Client, Lost, Response
 from eibench_ray.engines.openai.failures import Failure, Fate
@@ -111,7 +111,15 @@ class Openai:
             return await attempts(self._attempt, errand)
         except _AgainError as error:
             last = error.failure
-        raise RowError(last.row_kind, f"{last.message} (the last of {errand.num_sent} attempts)")
+            failed = RowError(last.row_kind, f"{last.message} (the last of {errand.num_sent} attempts)")
+        except RowError as error:
+            failed = error
+        except BudgetSpentError as error:
+            if not errand.paid_usd:
+                raise
+            failed = RowError(RowErrorKind.ENGINE, f"after {errand.num_sent} attempts in vain: {error}")
+        failed.cost_usd = errand.paid_usd if self._config.price else None
+        raise failed
 
     async def stop(self) -> None:
         """Closes the connections."""

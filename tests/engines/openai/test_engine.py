@@ -254,6 +254,16 @@ def test_a_spent_budget_lets_nothing_through(server: FaultServer) -> None:
     assert len(server.events) == before
 
 
+@pytest.mark.parametrize("budget_usd", [None, 0.001])  # enough for two attempts, and for one
+def test_attempts_in_vain_are_paid_for_by_their_row(server: FaultServer, budget_usd: float | None) -> None:
+    server.behave(Behaviour(faults={Fault.HANG: 1.0}))
+    turnstile = LocalTurnstile(budget_usd=budget_usd)
+    (error,) = answers(engine_at(server, turnstile, attempts=2, request_timeout_s=0.1), [f"in vain {budget_usd}"])
+    assert (type(error), error.kind) == (RowError, RowErrorKind.ENGINE)
+    assert error.cost_usd == turnstile.gate.purse.spent_usd > 0
+    assert ("budget_usd does not allow" in str(error)) == (budget_usd is not None)
+
+
 def test_what_the_headers_allow_reaches_the_turnstile(server: FaultServer) -> None:
     server.behave(Behaviour(limit=Limit(requests_per_min=6000, tokens_per_min=9e9, tells_limit=True)))
     turnstile = Witness()
