@@ -92,10 +92,12 @@ class OpenaiBatch:
             paid_usd, num_sent = paid_usd + cost_usd, num_sent + 1
             if result.fate is Fate.ENGINE:
                 raise EngineError(result.message)
-            if result.fate is Fate.ROW:
-                raise RowError(result.row_kind, result.message)
-            if num_sent >= self._config.attempts:
-                raise RowError(result.row_kind, f"{result.message} (the last of {num_sent} attempts)")
+            message = result.message
+            if result.fate is Fate.AGAIN:
+                if num_sent < self._config.attempts:
+                    continue
+                message = f"{message} (the last of {num_sent} attempts)"
+            raise RowError(result.row_kind, message, paid_usd if self._config.price else None)
 
     async def stop(self) -> None:
         """Lets go of the batches; those that were sent go on at the provider, and the next run attaches to them."""

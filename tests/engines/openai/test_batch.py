@@ -360,6 +360,14 @@ def test_what_an_attempt_without_a_reply_has_cost_is_the_rows(server: BatchServe
     assert replies[0].cost_usd > replies[1].cost_usd
 
 
+def test_an_error_row_has_cost_what_its_attempts_have(server: BatchServer, tmp_path: Path) -> None:
+    server.decide = only(WORDS[:1], lambda _: (200, {"choices": []}))
+    turnstile = LocalTurnstile()
+    failed, reply = ask(at(server, price={"input": 1e6, "output": 1e6}), tmp_path, WORDS[:2], turnstile=turnstile)
+    assert isinstance(failed, RowError)
+    assert turnstile.gate.purse.spent_usd == pytest.approx(failed.cost_usd + reply.cost_usd)
+
+
 # The whole of it fails.
 
 
