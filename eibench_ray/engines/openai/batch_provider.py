@@ -157,7 +157,7 @@ class BatchProvider:
             return NoPlaceError(reason)
         return NotBegunError(
             f"{self._config.base_url} refuses our file (batch {batch.id}): {reason}: check whether its batch endpoint "
-            f"takes model {self._config.model!r} and these options, or set engine.mode to online"
+            f"takes model {self._config.model!r} and these options, or set model.engine.mode to online"
         )
 
     async def _retrieve(self, batch_id: str) -> Batch:

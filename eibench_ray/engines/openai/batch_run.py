@@ -170,7 +170,7 @@ class BatchRun:
                     limited_at = time.monotonic()
                 elif time.monotonic() - limited_at > self._config.window_s:
                     self._folder.remove(record)
-                    why = f"no place for a batch within its window ({error}): lower engine.batch.max_requests"
+                    why = f"no place for a batch within its window ({error}): lower model.engine.batch.max_requests"
                     return End(None, Failure(Fate.ROW, why))
             except NotBegunError:
                 self._folder.remove(record)
