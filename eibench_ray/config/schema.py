@@ -211,14 +211,19 @@ class BatchConfig(Frozen):
         max_requests, max_bytes: of one file.
         linger_s: seconds without a new request after which a file is sent.
         poll_s: seconds between two looks at a batch.
-        window: what the provider is told of how long it may take.
+        window: what the provider is told of how long it may take, in hours or days.
     """
 
     max_requests: PositiveInt = 50_000
     max_bytes: PositiveInt = 190_000_000
     linger_s: PositiveFloat = 5.0
     poll_s: PositiveFloat = 30.0
-    window: str = "24h"
+    window: Annotated[str, Field(pattern=r"^[1-9][0-9]*[hd]$")] = "24h"
+
+    @property
+    def window_s(self) -> float:
+        """The window in seconds."""
+        return int(self.window[:-1]) * (3600.0 if self.window.endswith("h") else 86400.0)
 
 
 class OpenaiEngine(Frozen):
@@ -289,8 +294,9 @@ class OpenaiEngine(Frozen):
 
     @property
     def pool(self) -> str:
-        """The word under which its limits are kept."""
-        return self.limits.pool or f"{self.endpoint}/{self.model}"
+        """The word under which its limits are kept; batches are under others, which the provider keeps itself."""
+        pool = self.limits.pool or f"{self.endpoint}/{self.model}"
+        return f"{pool}/batch" if self.mode == "batch" else pool
 
 
 EngineConfig = Annotated[VllmEngine | OpenaiEngine | ReplayEngine | EchoEngine, Field(discriminator="kind")]

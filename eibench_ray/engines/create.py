@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from eibench_ray.config.schema import EchoEngine, OpenaiEngine, ReplayEngine
 from eibench_ray.endpoints.turnstile import Turnstile
 from eibench_ray.engines.base import Engine
 from eibench_ray.plan.graph import EngineSpec
 
 
-def create_engine(spec: EngineSpec, turnstile: Turnstile) -> Engine:
+def create_engine(spec: EngineSpec, turnstile: Turnstile, batches: Path) -> Engine:
     """An engine that has not started yet; its module, and what it stands on, is imported here.
 
     Args:
         spec: which one.
         turnstile: lets its requests through, where it is an endpoint.
+        batches: the folder of what it has sent to a batch endpoint.
     """
     if isinstance(spec.config, EchoEngine):
         from eibench_ray.engines.echo import Echo
@@ -24,6 +27,10 @@ def create_engine(spec: EngineSpec, turnstile: Turnstile) -> Engine:
 
         assert spec.recording is not None
         return Replay(spec.config, spec.recording)
+    if isinstance(spec.config, OpenaiEngine) and spec.config.mode == "batch":
+        from eibench_ray.engines.openai.batch import OpenaiBatch
+
+        return OpenaiBatch(spec.config, turnstile, batches)
     if isinstance(spec.config, OpenaiEngine):
         from eibench_ray.engines.openai.engine import Openai
 

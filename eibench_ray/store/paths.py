@@ -4,6 +4,7 @@
 <root>/steps/<step id>/slice-000123.parquet
 <root>/runs/<run id>.json
 <root>/tracked/<cell key>.json
+<root>/batches/<engine key>/<batch>.json
 """
 
 from __future__ import annotations
@@ -41,3 +42,7 @@ class StorePaths:
     def tracked(self, cell_key: str) -> Path:
         """Which figures of a cell its tracker has."""
         return self.root / "tracked" / f"{cell_key}.json"
+
+    def batches(self, engine_key: str) -> Path:
+        """The folder of what an engine has sent to a batch endpoint."""
+        return self.root / "batches" / engine_key

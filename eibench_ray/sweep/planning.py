@@ -64,7 +64,7 @@ class PlannedSweep:
 
     def count_left(self) -> int:
         """Requests that the store has not answered by now."""
-        work = find_work(self.plan, open_indexes(self.plan), self.store, self.config.store.slice_rows)
+        work = find_work(self.plan, open_indexes(self.plan), self.store, self.slice_rows)
         return sum(left.num_rows - left.num_done for left in work.values())
 
     def engines_to_load(self) -> list[str]:

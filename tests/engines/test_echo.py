@@ -15,6 +15,7 @@ from eibench_ray.endpoints.local import LocalTurnstile
 from eibench_ray.engines.base import BudgetSpentError, EngineFacts, RowError
 from eibench_ray.engines.create import create_engine
 from eibench_ray.engines.echo import Echo
+from eibench_ray.engines.openai.batch import OpenaiBatch
 from eibench_ray.engines.openai.engine import Openai
 from eibench_ray.engines.replay import Replay
 from eibench_ray.engines.vllm import Vllm
@@ -61,11 +62,12 @@ def test_a_request_that_it_shall_fail_on_is_an_error_of_its_row() -> None:
         (ReplayEngine(kind="replay", predictions="p"), Replay),
         (VllmEngine(kind="vllm", source="a/b", max_model_len=64), Vllm),
         (OpenaiEngine(kind="openai", endpoint="local", base_url="http://127.0.0.1:9/v1", model="tiny"), Openai),
+        (OpenaiEngine(kind="openai", endpoint="local", base_url="http://a", model="tiny", mode="batch"), OpenaiBatch),
     ],
 )
 def test_a_spec_names_its_engine(config: Any, kind: type, tmp_path: Path) -> None:
     spec = EngineSpec("k", "name", config, "cpu", str(tmp_path / "p.jsonl"), 0, Expectation())
-    assert isinstance(create_engine(spec, LocalTurnstile()), kind)
+    assert isinstance(create_engine(spec, LocalTurnstile(), tmp_path), kind)
 
 
 PRICE = Price(input=1e6, output=1e6)  # a dollar per word

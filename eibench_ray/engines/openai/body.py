@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from eibench_ray.config.schema import OpenaiEngine
+from eibench_ray.engines.base import RowError
 from eibench_ray.engines.openai.response_format import response_format
-from eibench_ray.records import Request
+from eibench_ray.records import Request, RowErrorKind
 
 
 def build_body(request: Request, picture_uri: str | None, config: OpenaiEngine) -> dict[str, Any]:
@@ -39,6 +41,14 @@ def build_body(request: Request, picture_uri: str | None, config: OpenaiEngine) 
     if request.json_schema is not None:
         body["response_format"] = response_format(request.json_schema, config.json_output)
     return {key: value for key, value in (body | config.args).items() if value is not None}
+
+
+def encode_body(body: dict[str, Any]) -> bytes:
+    """The body as JSON, once for all attempts: a picture makes it megabytes long."""
+    try:
+        return json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    except ValueError as error:  # half a character (a lone surrogate), which no JSON in UTF-8 can hold
+        raise RowError(RowErrorKind.PROMPT, f"the request cannot be written as JSON: {error}") from None
 
 
 def reply_limit(request: Request, config: OpenaiEngine) -> int:

@@ -1,4 +1,4 @@
-"""One exchange with an endpoint over HTTP, whatever happens to it. The one module that imports openai."""
+"""One exchange with an endpoint over HTTP, whatever happens to it. Beside this, only batch_provider imports openai."""
 
 from __future__ import annotations
 
@@ -41,7 +41,11 @@ class Lost:
 
 
 class Client:
-    """A connection to one endpoint with its key, which is read here and goes nowhere else."""
+    """A connection to one endpoint with its key, which is read here and goes nowhere else.
+
+    Attributes:
+        openai: for files and batches; it retries nothing.
+    """
 
     def __init__(self, config: OpenaiEngine) -> None:
         """Reads the key.
@@ -59,7 +63,7 @@ class Client:
         self._headers: dict[str, Any] = {"Content-Type": "application/json"} | (
             {} if key else {"Authorization": Omit()}
         )
-        self._openai = AsyncOpenAI(
+        self.openai = AsyncOpenAI(
             api_key=key or "none",
             admin_api_key="",
             base_url=config.base_url,
@@ -78,7 +82,7 @@ class Client:
 
         try:
             async with asyncio.timeout(self._timeout_s):
-                reply = await self._openai.post(
+                reply = await self.openai.post(
                     path, cast_to=httpx2.Response, content=body, options={"headers": self._headers}
                 )
         except APIStatusError as error:
@@ -95,7 +99,7 @@ class Client:
 
     async def close(self) -> None:
         """Closes the connections."""
-        await self._openai.close()
+        await self.openai.close()
 
 
 def _read_key(variable: str) -> str:

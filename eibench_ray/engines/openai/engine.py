@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 from eibench_ray.config.schema import OpenaiEngine
 from eibench_ray.endpoints.turnstile import Passage, Turnstile
 from eibench_ray.engines.base import BudgetSpentError, EngineDeadError, EngineFacts, RowError
-from eibench_ray.engines.openai.body import build_body
+from eibench_ray.engines.openai.body import build_body, encode_body
 from eibench_ray.engines.openai.client import Client, Lost, Response
 from eibench_ray.engines.openai.failures import Failure, Fate
 from eibench_ray.engines.openai.line import Line
@@ -22,7 +21,7 @@ from eibench_ray.engines.openai.outcome import judge, toll_of
 from eibench_ray.engines.openai.picture import to_data_uri
 from eibench_ray.engines.openai.silence import Silence
 from eibench_ray.errors import EngineError
-from eibench_ray.records import Reply, Request, RowErrorKind
+from eibench_ray.records import Reply, Request
 
 PATH = "/chat/completions"
 # Seconds before the second attempt: between 0 and 1, then 2, 4, ... at most 30.
@@ -100,7 +99,7 @@ class Openai:
             BudgetSpentError: the budget does not allow it.
         """
         picture = await asyncio.to_thread(to_data_uri, image, self._config.picture) if image is not None else None
-        errand = _Errand(request, _encode(build_body(request, picture, self._config)))
+        errand = _Errand(request, encode_body(build_body(request, picture, self._config)))
         attempts = AsyncRetrying(
             retry=retry_if_exception_type(_AgainError),
             wait=self._wait_s,
@@ -173,11 +172,3 @@ class Openai:
         if failure.fate is Fate.ROW:
             raise RowError(failure.row_kind, failure.message)
         raise _AgainError(failure)
-
-
-def _encode(body: dict[str, Any]) -> bytes:
-    """The body as JSON, once for all attempts: a picture makes it megabytes long."""
-    try:
-        return json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
-    except ValueError as error:  # half a character (a lone surrogate), which no JSON in UTF-8 can hold
-        raise RowError(RowErrorKind.PROMPT, f"the request cannot be written as JSON: {error}") from None

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from eibench_ray.endpoints.concurrency import Concurrency, Ending
+from eibench_ray.endpoints.concurrency import FIRST, Concurrency, Ending
 from eibench_ray.endpoints.turnstile import Pass, Passage, Toll, Turnstile
 from eibench_ray.engines.base import BudgetSpentError
 
@@ -35,9 +35,9 @@ class Line:
     the middle of a call to it.
     """
 
-    def __init__(self, turnstile: Turnstile, max_concurrency: int) -> None:
+    def __init__(self, turnstile: Turnstile, max_concurrency: int, first: int = FIRST) -> None:
         self._turnstile = turnstile
-        self._concurrency = Concurrency(max_concurrency)
+        self._concurrency = Concurrency(max_concurrency, first)
         self._has_ended = asyncio.Event()
         self._first = asyncio.Lock()
         self._calls: set[asyncio.Task[Any]] = set()

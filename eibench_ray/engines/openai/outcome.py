@@ -65,7 +65,7 @@ def judge(said: Response | Lost, request: Request, config: OpenaiEngine, secret:
         ending = Ending.FAILED if failure.fate is Fate.AGAIN else Ending.REPLIED
         return Outcome(failure, told, Ending.REFUSED if failure.was_limited else ending)
     try:
-        reply = read_reply(parse_body(said.text), request, config)
+        reply = read_reply(parse_body(said.text), request, config, is_batch=config.mode == "batch")
     except MalformedReplyError as error:
         limit = min(estimate_tokens(said.text), reply_limit(request, config))
         spent = _toll(request, config, limit)
@@ -79,5 +79,5 @@ def judge(said: Response | Lost, request: Request, config: OpenaiEngine, secret:
 def _toll(request: Request, config: OpenaiEngine, completion_tokens: int) -> Toll:
     prompt_tokens = estimate_prompt_tokens(request.user, request.system, request.image_digest is not None)
     price = config.price
-    cost = cost_usd(price, prompt_tokens, 0, completion_tokens, is_batch=False) if price else 0.0
+    cost = cost_usd(price, prompt_tokens, 0, completion_tokens, is_batch=config.mode == "batch") if price else 0.0
     return Toll(config.pool, prompt_tokens + completion_tokens, cost)

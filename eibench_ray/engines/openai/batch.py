@@ -1,0 +1,153 @@
+"""An endpoint's batch mode behind the engines' protocol: half the price, for answers within hours.
+
+Each request joins a file and awaits its own line of what comes back. What was sent is never sent again while it may
+still be answered: not after a crash (batch_record.py), not after a stop, which leaves the batches running.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from eibench_ray.config.schema import OpenaiEngine
+from eibench_ray.endpoints.turnstile import Passage, Toll, Turnstile
+from eibench_ray.engines.base import BudgetSpentError, EngineFacts, RowError
+from eibench_ray.engines.openai.batch_files import to_line
+from eibench_ray.engines.openai.batch_provider import MARGIN_S, BatchProvider
+from eibench_ray.engines.openai.batch_record import BatchFolder
+from eibench_ray.engines.openai.batches import Batches
+from eibench_ray.engines.openai.body import build_body, encode_body
+from eibench_ray.engines.openai.client import Client
+from eibench_ray.engines.openai.failures import Failure, Fate
+from eibench_ray.engines.openai.line import Line
+from eibench_ray.engines.openai.outcome import judge, toll_of
+from eibench_ray.engines.openai.picture import to_data_uri
+from eibench_ray.errors import EngineError
+from eibench_ray.plan.digests import digest
+from eibench_ray.records import Reply, Request, RowErrorKind
+
+
+class OpenaiBatch:
+    """Asks an OpenAI-compatible endpoint through its batches."""
+
+    def __init__(self, config: OpenaiEngine, turnstile: Turnstile, folder: Path) -> None:
+        """An engine that has not started.
+
+        Args:
+            config: the endpoint.
+            turnstile: keeps the budget. Requests enter it before they join a file, and leave it with their replies.
+            folder: where the records of what was sent lie.
+        """
+        self._config = config
+        self._folder = BatchFolder(folder)
+        # As many at once as a file holds: what an endpoint bears is its own affair here.
+        most = config.batch.max_requests
+        self._line = Line(turnstile, most, first=most)
+        self._client: Client | None = None
+        self._batches: Batches | None = None
+
+    async def start(self) -> EngineFacts:
+        """Reads the key, and what earlier runs have sent; asks for nothing.
+
+        Raises:
+            EngineError: there is no key where the configuration says that one is.
+            StoreError: a record cannot be read.
+        """
+        config = self._config
+        self._client = await asyncio.to_thread(Client, config)  # to import openai takes a second
+        self._batches = Batches(config.batch, self._folder, BatchProvider(self._client, config))
+        await self._batches.start()
+        revision = f"@{config.revision}" if config.revision else ""
+        return EngineFacts(
+            f"openai batch {config.endpoint} {config.model}{revision}",
+            config.max_num_seqs,
+            costs_money=config.price is not None,
+            # Each attempt is a batch, which ends by itself within its window or is given up.
+            row_timeout_s=config.attempts * (config.batch.window_s + 2 * MARGIN_S),
+        )
+
+    async def generate(self, request: Request, image: bytes | None) -> Reply:
+        """The reply to one request, after as many batches as it takes and the configuration allows.
+
+        Raises:
+            RowError: the picture or the prompt cannot be used, or no attempt is left.
+            EngineDeadError: the endpoint has been silent for `outage_timeout_s`.
+            EngineError: no request can succeed: the endpoint refuses our files, the key, the model or the account.
+            BudgetSpentError: the budget does not allow it, and it was not sent before.
+        """
+        assert self._batches is not None
+        # The seed tells a judge's further attempts apart, which share a digest. Not a digest of the body: it would take
+        # the picture to find out that a request was sent before.
+        line_id = digest([request.digest, request.seed])
+        paid_usd, num_sent = 0.0, 0
+        while True:
+            result, cost_usd = await self._attempt(line_id, request, image)
+            if isinstance(result, Reply):
+                return result if result.cost_usd is None else replace(result, cost_usd=result.cost_usd + paid_usd)
+            self._batches.forget(line_id)
+            if result is None:
+                continue
+            paid_usd, num_sent = paid_usd + cost_usd, num_sent + 1
+            if result.fate is Fate.ENGINE:
+                raise EngineError(result.message)
+            message = result.message
+            if result.fate is Fate.AGAIN:
+                if num_sent < self._config.attempts:
+                    continue
+                message = f"{message} (the last of {num_sent} attempts)"
+            raise RowError(result.row_kind, message, paid_usd if self._config.price else None)
+
+    async def stop(self) -> None:
+        """Lets go of the batches; those that were sent go on at the provider, and the next run attaches to them."""
+        if self._batches is not None:
+            await self._batches.stop()
+        if self._client is not None:
+            await self._client.close()
+            self._client = None
+
+    async def _attempt(
+        self, line_id: str, request: Request, image: bytes | None
+    ) -> tuple[Reply | Failure | None, float]:
+        """What came of one batch for a request, and what it cost; None: an earlier run's batch has no answer to it."""
+        assert self._batches is not None
+        toll = toll_of(request, self._config)
+        try:
+            return await self._ask(line_id, request, image, toll)
+        except BudgetSpentError:
+            if not self._batches.was_sent(line_id):
+                raise
+        # It is spent already: nothing is saved by not fetching the answer.
+        return await self._ask(line_id, request, image, replace(toll, cost_usd=0.0))
+
+    async def _ask(
+        self, line_id: str, request: Request, image: bytes | None, toll: Toll
+    ) -> tuple[Reply | Failure | None, float]:
+        batches, client, config = self._batches, self._client, self._config
+        assert batches is not None
+        assert client is not None
+
+        async with self._line.trip(toll) as trip:
+            try:
+                said = await batches.ask(line_id, lambda: self._compose(line_id, request, image))
+            except RowError:
+                trip.passage = Passage()
+                raise
+            if said is None or isinstance(said, Failure):
+                trip.passage = Passage()
+                return said, 0.0
+            outcome = judge(said, request, config, client.secret, time.time())
+            # Without what it says of limits: batches are under others.
+            trip.passage = Passage(outcome.passage.tokens, outcome.passage.cost_usd)
+            return outcome.result, outcome.passage.cost_usd
+
+    async def _compose(self, line_id: str, request: Request, image: bytes | None) -> bytes:
+        """The request's line."""
+        config = self._config
+        picture = await asyncio.to_thread(to_data_uri, image, config.picture) if image is not None else None
+        line = to_line(line_id, encode_body(build_body(request, picture, config)))
+        if len(line) > config.batch.max_bytes:
+            most = config.batch.max_bytes
+            raise RowError(RowErrorKind.PROMPT, f"the request has {len(line)} bytes, batch.max_bytes allows {most}")
+        return line

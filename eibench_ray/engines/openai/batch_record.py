@@ -1,0 +1,88 @@
+"""What was sent to a batch endpoint, one file per batch in the store, so that nothing of it is sent again.
+
+A record is written before anything is sent (an intent), again when the provider has the file, and again when it has
+made the batch. That is all that must outlive a crash: the replies themselves stay with the provider, from where a later
+run takes them again. So nothing needs to be known of which rows were committed, and a record goes when the provider
+has deleted its files too. Whoever wants other replies to the same requests sooner removes the folder.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from eibench_ray.errors import StoreError
+from eibench_ray.store.files import read_json, write_json
+
+# How long OpenAI keeps the files of a batch.
+KEPT_S = 30 * 86400.0
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRecord:
+    """One file of requests and its batch.
+
+    Attributes:
+        name: ours; the batch carries it as metadata, and the uploaded file is called by it.
+        line_ids: the `custom_id` of each of its lines.
+        created_at: Unix time, seconds.
+        file_id: the provider's name of the uploaded file. None: nothing that costs was sent.
+        batch_id: the provider's name of the batch. None beside a file: it may have been made or not.
+    """
+
+    name: str
+    line_ids: tuple[str, ...]
+    created_at: float
+    file_id: str | None = None
+    batch_id: str | None = None
+
+
+class BatchFolder:
+    """The records of one engine."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def load(self, now: float) -> list[BatchRecord]:
+        """The records of what may have been sent, oldest first; intents, and what the provider has forgotten, go.
+
+        Raises:
+            StoreError: a record cannot be read.
+        """
+        records = []
+        for path in sorted(self._folder.glob("*.json")):
+            record = _read(path)
+            if record.file_id is None or now - record.created_at > KEPT_S:
+                path.unlink(missing_ok=True)
+            else:
+                records.append(record)
+        return sorted(records, key=lambda record: record.created_at)
+
+    def new(self, line_ids: tuple[str, ...]) -> BatchRecord:
+        """The record of a file that is about to be sent."""
+        now = time.time()
+        name = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}-{secrets.token_hex(4)}"
+        record = BatchRecord(name, line_ids, now)
+        self.write(record)
+        return record
+
+    def write(self, record: BatchRecord) -> None:
+        """Commits a record; the older one of its name is replaced."""
+        write_json(self._path(record), asdict(record))
+
+    def remove(self, record: BatchRecord) -> None:
+        """Forgets a batch of which nothing was executed."""
+        self._path(record).unlink(missing_ok=True)
+
+    def _path(self, record: BatchRecord) -> Path:
+        return self._folder / f"{record.name}.json"
+
+
+def _read(path: Path) -> BatchRecord:
+    value = read_json(path)
+    try:
+        return BatchRecord(**value | {"line_ids": tuple(value["line_ids"])})
+    except (TypeError, KeyError) as error:
+        raise StoreError(f"{path} is no record of a batch ({error}): use the version that wrote it") from None

@@ -1,0 +1,44 @@
+"""Asks an endpoint's batch mode, here or in a process of its own that a test may kill.
+
+python batch_asking.py CONFIG FOLDER WORD...
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from asking import ask
+
+from eibench_ray.config.schema import OpenaiEngine
+from eibench_ray.endpoints.local import LocalTurnstile
+from eibench_ray.endpoints.turnstile import Turnstile
+from eibench_ray.engines.openai.batch import OpenaiBatch
+from eibench_ray.records import Reply, Request
+
+
+def request(word: str, **fields: Any) -> Request:
+    """A request of its own for each word."""
+    return ask(word, digest=hashlib.sha256(word.encode()).hexdigest(), **fields)
+
+
+async def ask_all(
+    config: OpenaiEngine, folder: Path, words: Sequence[str], turnstile: Turnstile | None = None
+) -> list[Reply | BaseException]:
+    """What a new engine over a folder says to each word."""
+    engine = OpenaiBatch(config, turnstile or LocalTurnstile(), folder)
+    await engine.start()
+    try:
+        return await asyncio.gather(*(engine.generate(request(word), None) for word in words), return_exceptions=True)
+    finally:
+        await engine.stop()
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(ask_all(OpenaiEngine.model_validate_json(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]))
