@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from eibench_ray.config.schema import RunConfig
+from eibench_ray.config.schema import ClusterConfig, RunConfig
 from eibench_ray.data.dataset import DatasetIndex, open_dataset
 from eibench_ray.errors import PlanError
 from eibench_ray.plan.build import build_plan
@@ -69,14 +69,15 @@ def plan_sweep(
             raise PlanError(f"{section} differs between the cells of one sweep: set it once, outside of what is swept")
     chosen = {other.dataset.name: other.dataset for other in configs}
     facts = {name: read_dataset_facts(dataset, must_exist=must_exist) for name, dataset in chosen.items()}
-    plan = build_plan(configs, facts, engine_identity, device or _device(config))
+    plan = build_plan(configs, facts, engine_identity, device or engine_device(config.cluster))
     store = Store(Path(config.store.root).absolute())
     return PlannedSweep(config, plan, store, find_work(plan, open_indexes(plan), store, config.store.slice_rows))
 
 
-def _device(config: RunConfig) -> Literal["cpu", "cuda"]:
-    if config.cluster.device != "auto":
-        return config.cluster.device
+def engine_device(cluster: ClusterConfig) -> Literal["cpu", "cuda"]:
+    """Where vLLM engines run: as configured, else what the installed vLLM is made for."""
+    if cluster.device != "auto":
+        return cluster.device
     installed = vllm_version()
     return installed[1] if installed else "cuda"
 
