@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import io
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from PIL import Image
@@ -22,6 +22,9 @@ from eibench_ray.engines.base import Engine, EngineFacts
 from eibench_ray.engines.echo import Echo
 from eibench_ray.records import Completion, Reply, Request, Sample
 from eibench_ray.sweep.planning import PlannedSweep, plan_sweep
+
+if TYPE_CHECKING:
+    from fault_server import FaultServer
 
 SETTINGS: Mapping[str, list[dict[str, Any]]] = {
     "plain": [{"name": "answer", "role": "subject", "image": True, "prompt": "Look. {{ question }}"}],
@@ -173,3 +176,12 @@ def sweeps_in() -> type[Sweeps]:
 def scripted() -> type[Scripted]:
     """The class of engines that answer what a function says."""
     return Scripted
+
+
+@pytest.fixture
+def fault_server() -> Iterator[FaultServer]:
+    """An endpoint on loopback that behaves well until it is told otherwise."""
+    from fault_server import FaultServer
+
+    with FaultServer() as server:
+        yield server

@@ -1,0 +1,108 @@
+"""What can go wrong at the fault server, how it is told to, and what it remembers of each request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from fault_limits import Limit
+from pydantic import BaseModel, ConfigDict
+
+
+class Fault(StrEnum):
+    """What goes wrong with one request."""
+
+    STORM = "storm"  # 429, without a word on when to come back
+    STORM_WAIT = "storm_wait"  # 429 with Retry-After: 1
+    QUOTA = "quota"  # 429 that no waiting mends (insufficient_quota)
+    SERVER_ERROR = "server_error"  # 500
+    OVERLOADED = "overloaded"  # 503
+    UNAUTHORIZED = "unauthorized"  # 401 that repeats the Authorization header
+    ECHO_KEY = "echo_key"  # 400 that repeats the Authorization header
+    HANG = "hang"  # never answers
+    RESET = "reset"  # the connection is reset in the middle of the body
+    DRIP = "drip"  # white space trickles for ever
+    TRUNCATED = "truncated"  # the JSON is cut; its length is right
+    MALFORMED = "malformed"  # 200 with an HTML page
+    NO_CHOICES = "no_choices"  # 200 with a completion that holds none
+    NO_USAGE = "no_usage"
+    WRONG_USAGE = "wrong_usage"
+    REFUSAL = "refusal"
+    CONTENT_FILTER = "content_filter"  # finish_reason
+    CONTENT_FILTER_ERROR = "content_filter_error"  # 400
+
+
+# A request that met one of these has its answer: it must not be asked again.
+ANSWERS = {
+    Fault.NO_USAGE,
+    Fault.WRONG_USAGE,
+    Fault.REFUSAL,
+    Fault.CONTENT_FILTER,
+    Fault.CONTENT_FILTER_ERROR,
+}
+# What a run can get over; the others end a row or an engine.
+PASSING = {
+    Fault.STORM,
+    Fault.STORM_WAIT,
+    Fault.SERVER_ERROR,
+    Fault.OVERLOADED,
+    Fault.HANG,
+    Fault.RESET,
+    Fault.DRIP,
+    Fault.TRUNCATED,
+    Fault.MALFORMED,
+    Fault.NO_CHOICES,
+}
+
+
+def all_mixed(share: float) -> dict[Fault, float]:
+    """All faults that are answers or pass, `share` of the requests together."""
+    mixed = sorted(ANSWERS | PASSING)
+    return dict.fromkeys(mixed, share / len(mixed))
+
+
+class Behaviour(BaseModel):
+    """How the server treats requests.
+
+    Attributes:
+        faults: the share of requests that meets each, by its name.
+        latency_s: seconds before a reply, right or wrong; a refusal because of a limit comes at once.
+        reply_chars: length of an answer's text that no schema decides; None: short.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    faults: dict[Fault, float] = {}
+    seed: int = 0
+    limit: Limit = Limit()
+    latency_s: float = 0.0
+    reply_chars: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What became of one request.
+
+    Attributes:
+        at: seconds, on the server's monotonic clock, when it came.
+        digest: of the request's body.
+        text: the words of its messages.
+        outcome: `answered`, `limited`, `gone` (the client left before the answer), or the fault's name.
+        is_answered: whether an answer was sent, which a provider would bill.
+    """
+
+    at: float
+    digest: str
+    text: str
+    outcome: str
+    is_answered: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """How often one request was asked, refused because of a limit, and answered (paid for)."""
+
+    text: str
+    asked: int
+    limited: int
+    answered: int
