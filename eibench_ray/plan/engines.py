@@ -115,7 +115,7 @@ class Engines:
 
 
 def _check_equal(first: EngineUse, again: EngineUse) -> None:
-    """Refuses two configurations of one engine: it is started once, in one way. Replay and echo cost nothing to start."""
+    """Refuses two configurations of one engine that is loaded, or asked, in one way; replay and echo cost nothing."""
     if not isinstance(first.model.engine, VllmEngine | OpenaiEngine) or first.model == again.model:
         return
     once = "loaded once" if isinstance(first.model.engine, VllmEngine) else "asked in one way"
