@@ -12,7 +12,7 @@ import ray
 from ray.exceptions import RuntimeEnvSetupError
 
 from eibench_ray.cluster.nodes import ask_node
-from eibench_ray.config.schema import ClusterConfig, EngineEnvironment, ReplayEngine, VllmEngine
+from eibench_ray.config.schema import ClusterConfig, EngineEnvironment, OpenaiEngine, ReplayEngine, VllmEngine
 from eibench_ray.errors import EngineError
 from eibench_ray.plan.digests import digest
 from eibench_ray.plan.environment import examine_python
@@ -64,7 +64,7 @@ def setup_failure(error: RuntimeEnvSetupError) -> EngineError:
 
 
 def _environment(spec: EngineSpec) -> EngineEnvironment | None:
-    return None if isinstance(spec.config, ReplayEngine) else spec.config.runtime_env
+    return None if isinstance(spec.config, ReplayEngine | OpenaiEngine) else spec.config.runtime_env
 
 
 def _own_python(environment: EngineEnvironment | None, config: ClusterConfig) -> dict[str, Any]:

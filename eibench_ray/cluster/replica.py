@@ -14,6 +14,7 @@ from pathlib import Path
 from eibench_ray.cluster.ask import Asker, Tally
 from eibench_ray.cluster.task import TaskReport, run_task
 from eibench_ray.data.dataset import Dataset, DatasetIndex, open_dataset
+from eibench_ray.endpoints.local import LocalTurnstile
 from eibench_ray.engines.create import create_engine
 from eibench_ray.plan.graph import DatasetSpec, EngineSpec, Step
 from eibench_ray.store.resume import Slice
@@ -58,7 +59,7 @@ class Replica:
         # A joined cluster was started elsewhere: relative paths mean what they mean where the command was called.
         if Path(working_folder).is_dir():
             os.chdir(working_folder)
-        self._engine = create_engine(spec)
+        self._engine = create_engine(spec, LocalTurnstile())
         self._datasets = datasets
         self._opened: dict[str, tuple[Dataset, DatasetIndex]] = {}
         self._store = Store(Path(store_root))

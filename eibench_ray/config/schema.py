@@ -225,14 +225,15 @@ class OpenaiEngine(Frozen):
         model: the name under which the endpoint knows the model.
         revision: a word of your choice that tells two models of one name apart; part of the identity.
         mode: `batch` sends files to the batch endpoint, at its price and in its time.
-        json_output: `schema`: the endpoint constrains a reply to a JSON schema; `object`: to some JSON object; `none`.
+        json_output: `schema`: the endpoint constrains a reply to a JSON schema; `strict`: to one in the subset of JSON
+            Schema that OpenAI takes; `object`: to some JSON object; `none`.
         max_tokens_key: what the endpoint calls the limit of a reply.
         sends_sampling: whether temperature and top_p are sent; reasoning models refuse them.
         sends_seed: whether a seed is sent.
         reasoning_effort: for reasoning models; None sends none.
         reasoning_tokens: what a reasoning model may think beyond the reply's own limit, in tokens.
         logprobs: whether the log probability of the reply's tokens is asked for and stored as a mean.
-        args: further fields of the request's body, part of the identity.
+        args: further fields of the request's body, part of the identity; null takes a field out.
         request_timeout_s: deadline of one attempt, the whole reply included.
         attempts: how often a request is sent at most, where another attempt may succeed.
         outage_timeout_s: seconds without any answer after which the endpoint counts as dead.
@@ -245,7 +246,7 @@ class OpenaiEngine(Frozen):
     model: str
     revision: str | None = None
     mode: Literal["online", "batch"] = "online"
-    json_output: Literal["schema", "object", "none"] = "schema"
+    json_output: Literal["strict", "schema", "object", "none"] = "schema"
     max_tokens_key: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     sends_sampling: bool = True
     sends_seed: bool = True

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from eibench_ray.config.schema import EchoEngine, ReplayEngine
+from eibench_ray.config.schema import EchoEngine, OpenaiEngine, ReplayEngine
+from eibench_ray.endpoints.turnstile import Turnstile
 from eibench_ray.engines.base import Engine
 from eibench_ray.plan.graph import EngineSpec
 
 
-def create_engine(spec: EngineSpec) -> Engine:
-    """An engine that has not started yet; its module, and what it stands on, is imported here."""
+def create_engine(spec: EngineSpec, turnstile: Turnstile) -> Engine:
+    """An engine that has not started yet; its module, and what it stands on, is imported here.
+
+    Args:
+        spec: which one.
+        turnstile: lets its requests through, where it is an endpoint.
+    """
     if isinstance(spec.config, EchoEngine):
         from eibench_ray.engines.echo import Echo
 
@@ -18,6 +24,10 @@ def create_engine(spec: EngineSpec) -> Engine:
 
         assert spec.recording is not None
         return Replay(spec.config, spec.recording)
+    if isinstance(spec.config, OpenaiEngine):
+        from eibench_ray.engines.openai.engine import Openai
+
+        return Openai(spec.config, turnstile)
     from eibench_ray.engines.vllm import Vllm
 
     return Vllm(spec.config, spec.device)

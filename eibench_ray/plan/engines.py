@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from eibench_ray.checkpoints.memory import MemoryEstimate
-from eibench_ray.config.schema import ClusterConfig, EchoEngine, ModelConfig, ReplayEngine, RunConfig, VllmEngine
+from eibench_ray.config.schema import (
+    ClusterConfig,
+    EchoEngine,
+    ModelConfig,
+    OpenaiEngine,
+    ReplayEngine,
+    RunConfig,
+    VllmEngine,
+)
 from eibench_ray.errors import PlanError
 from eibench_ray.plan.digests import digest
 from eibench_ray.plan.fit import choose_tensor_parallel, fit_memory
@@ -112,19 +120,21 @@ def with_gpus(spec: EngineSpec, model: ModelConfig, estimate: Estimate, cluster:
 
 
 def _check_equal(first: EngineUse, again: EngineUse) -> None:
-    """Refuses two configurations of one vLLM engine: it is loaded once, in one way. The others cost nothing to load."""
-    if not isinstance(first.model.engine, VllmEngine) or first.model == again.model:
+    """Refuses two configurations of one engine that is loaded, or asked, in one way; replay and echo cost nothing."""
+    if not isinstance(first.model.engine, VllmEngine | OpenaiEngine) or first.model == again.model:
         return
+    once = "loaded once" if isinstance(first.model.engine, VllmEngine) else "asked in one way"
     before, now = dict(_running(first.model)), dict(_running(again.model))
     for key, value in before.items():
         if now[key] != value:
             raise PlanError(
-                f"model {first.model.name!r} is loaded once for all cells, but {first.key}.{key} is {value!r} in cell "
+                f"model {first.model.name!r} is {once} for all cells, but {first.key}.{key} is {value!r} in cell "
                 f"{first.cell} and {again.key}.{key} is {now[key]!r} in cell {again.cell}: give both the same value"
             )
 
 
 def _running(model: ModelConfig) -> Iterator[tuple[str, Any]]:
     """How an engine runs, beside what it is: dotted keys and values."""
-    yield from ((f"engine.{name}", value) for name, value in model.engine if name not in _ALIASES)
+    engine = model.engine.model_dump()
+    yield from ((f"engine.{name}", value) for name, value in engine.items() if name not in _ALIASES)
     yield from ((f"expect.{name}", value) for name, value in model.expect)

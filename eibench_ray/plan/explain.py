@@ -173,4 +173,4 @@ def _tokens(step: Step, left: StepWork) -> int:
 def _expected_tokens(plan: Plan, step: Step, left: StepWork) -> int:
     """What is left to generate, as far as one can tell; recorded replies are only read."""
     spec = plan.engines[step.engine]
-    return round(_left(left) * expected_tokens(step, spec.expect)) if spec.is_load else 0
+    return round(_left(left) * expected_tokens(step, spec.expect)) if spec.recording is None else 0

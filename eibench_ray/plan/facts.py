@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from eibench_ray import __version__
-from eibench_ray.config.schema import DatasetConfig, ModelConfig, ReplayEngine, VllmEngine
+from eibench_ray.config.schema import DatasetConfig, ModelConfig, OpenaiEngine, ReplayEngine, VllmEngine
 from eibench_ray.data.protocol import Protocol
 from eibench_ray.errors import DataError, PlanError
 from eibench_ray.plan.environment import environment_identity
@@ -83,6 +83,22 @@ def engine_identity(model: ModelConfig, recording: str | None) -> Mapping[str, A
             "quantization": engine.quantization,
             "chat_template": _file_digest(engine.chat_template) if engine.chat_template else None,
             "max_model_len": engine.max_model_len,
+            "args": engine.args,
+        }
+    if isinstance(engine, OpenaiEngine):
+        # Not where it is, what it costs, or how fast and how patiently it is asked.
+        return {
+            "kind": engine.kind,
+            "endpoint": engine.endpoint,
+            "model": engine.model,
+            "revision": engine.revision,
+            "json_output": engine.json_output,
+            "max_tokens_key": engine.max_tokens_key,
+            "sends_sampling": engine.sends_sampling,
+            "sends_seed": engine.sends_seed,
+            "reasoning_effort": engine.reasoning_effort,
+            "reasoning_tokens": engine.reasoning_tokens,
+            "picture": engine.picture.model_dump(),
             "args": engine.args,
         }
     if isinstance(engine, ReplayEngine):

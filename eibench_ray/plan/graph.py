@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from eibench_ray.config.schema import EchoEngine, Expectation, ReplayEngine, VllmEngine
+from eibench_ray.config.schema import EngineConfig, Expectation, OpenaiEngine
 from eibench_ray.records import AcceptRule, Sampling
 
 
@@ -39,7 +39,8 @@ class EngineSpec:
     """One engine of the plan: what is loaded once, whoever uses it.
 
     Attributes:
-        key: digest of the engine's identity (weights and revision, dtype, quantisation, version, chat template).
+        key: digest of the engine's identity (weights and revision, dtype, quantisation, version, chat template; of an
+            endpoint: who answers, under which name, and what else of a request the configuration decides).
         name: the model's name, for people.
         config: as configured, with `tensor_parallel: auto` resolved.
         device: `cpu` or `cuda`.
@@ -50,7 +51,7 @@ class EngineSpec:
 
     key: str
     name: str
-    config: VllmEngine | ReplayEngine | EchoEngine
+    config: EngineConfig
     device: Literal["cpu", "cuda"]
     recording: str | None
     num_gpus: int
@@ -59,8 +60,8 @@ class EngineSpec:
 
     @property
     def is_load(self) -> bool:
-        """Whether starting it counts as a load; a file of recorded predictions is only read."""
-        return self.recording is None
+        """Whether starting it counts as a load; a file of recorded predictions is only read, an endpoint only asked."""
+        return self.recording is None and not isinstance(self.config, OpenaiEngine)
 
 
 @dataclass(frozen=True, slots=True)

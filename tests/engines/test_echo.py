@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
-from eibench_ray.config.schema import EchoEngine, Expectation, ReplayEngine, VllmEngine
+from eibench_ray.config.schema import EchoEngine, Expectation, OpenaiEngine, ReplayEngine, VllmEngine
+from eibench_ray.endpoints.local import LocalTurnstile
 from eibench_ray.engines.base import RowError
 from eibench_ray.engines.create import create_engine
 from eibench_ray.engines.echo import Echo
+from eibench_ray.engines.openai.engine import Openai
 from eibench_ray.engines.replay import Replay
 from eibench_ray.engines.vllm import Vllm
 from eibench_ray.plan.graph import EngineSpec
@@ -58,8 +60,9 @@ def test_a_request_that_it_shall_fail_on_is_an_error_of_its_row() -> None:
         (EchoEngine(kind="echo"), Echo),
         (ReplayEngine(kind="replay", predictions="p"), Replay),
         (VllmEngine(kind="vllm", source="a/b", max_model_len=64), Vllm),
+        (OpenaiEngine(kind="openai", endpoint="local", base_url="http://127.0.0.1:9/v1", model="tiny"), Openai),
     ],
 )
 def test_a_spec_names_its_engine(config: Any, kind: type, tmp_path: Path) -> None:
     spec = EngineSpec("k", "name", config, "cpu", str(tmp_path / "p.jsonl"), 0, Expectation())
-    assert isinstance(create_engine(spec), kind)
+    assert isinstance(create_engine(spec, LocalTurnstile()), kind)

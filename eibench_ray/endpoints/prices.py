@@ -1,0 +1,25 @@
+"""What requests cost. Pure."""
+
+from __future__ import annotations
+
+from eibench_ray.config.schema import Price
+
+_PER_TOKEN = 1e-6  # prices are per million tokens
+
+
+def cost_usd(
+    price: Price, prompt_tokens: float, cached_tokens: float, completion_tokens: float, *, is_batch: bool
+) -> float:
+    """What requests with so many tokens in all cost, in US dollars.
+
+    Args:
+        price: per million tokens.
+        prompt_tokens: of the prompts, the cached ones included.
+        cached_tokens: those of them that the provider had cached.
+        completion_tokens: of the replies.
+        is_batch: whether they go through the batch endpoint.
+    """
+    cached = min(cached_tokens, prompt_tokens)
+    of_cached = price.input if price.cached_input is None else price.cached_input
+    cost = (prompt_tokens - cached) * price.input + cached * of_cached + completion_tokens * price.output
+    return cost * _PER_TOKEN * (price.batch_factor if is_batch else 1.0)

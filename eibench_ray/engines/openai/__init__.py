@@ -1,0 +1,1 @@
+"""OpenAI-compatible endpoints: chat completions over HTTP. The one package that imports openai."""

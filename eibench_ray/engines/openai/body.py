@@ -1,0 +1,57 @@
+"""The body of a chat completion, for one request and for a line of a batch. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from eibench_ray.config.schema import OpenaiEngine
+from eibench_ray.engines.openai.response_format import response_format
+from eibench_ray.records import Request
+
+
+def build_body(request: Request, picture_uri: str | None, config: OpenaiEngine) -> dict[str, Any]:
+    """What is sent to `chat/completions`, as plain values.
+
+    Args:
+        request: what is asked.
+        picture_uri: its picture as a data URI (`picture.to_data_uri`); None where none is sent.
+        config: what the endpoint takes. Its `args` have the last word; one that is null takes the field out.
+    """
+    messages: list[dict[str, Any]] = []
+    if request.system:
+        messages.append({"role": "system", "content": request.system})
+    messages.append({"role": "user", "content": _user_content(request, picture_uri)})
+    body: dict[str, Any] = {
+        "model": config.model,
+        "messages": messages,
+        config.max_tokens_key: request.sampling.max_tokens + config.reasoning_tokens,
+    }
+    if config.sends_sampling:
+        body |= {"temperature": request.sampling.temperature, "top_p": request.sampling.top_p}
+    if request.sampling.stop:
+        body["stop"] = list(request.sampling.stop)
+    if config.sends_seed:
+        body["seed"] = request.seed
+    if config.reasoning_effort is not None:
+        body["reasoning_effort"] = config.reasoning_effort
+    if config.logprobs:
+        body["logprobs"] = True
+    if request.json_schema is not None:
+        body["response_format"] = response_format(request.json_schema, config.json_output)
+    return {key: value for key, value in (body | config.args).items() if value is not None}
+
+
+def reply_limit(request: Request, config: OpenaiEngine) -> int:
+    """Tokens that the reply to a request may have at most, what a reasoning model thinks included."""
+    limit = config.args.get(config.max_tokens_key)
+    return limit if isinstance(limit, int) else request.sampling.max_tokens + config.reasoning_tokens
+
+
+def _user_content(request: Request, picture_uri: str | None) -> str | list[dict[str, Any]]:
+    """The picture comes before the text, as for every engine."""
+    if picture_uri is None:
+        return request.user
+    return [
+        {"type": "image_url", "image_url": {"url": picture_uri}},
+        {"type": "text", "text": request.user},
+    ]

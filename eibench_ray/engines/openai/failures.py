@@ -1,0 +1,136 @@
+"""What an endpoint's refusal means: ask again, a row's own error, an answer, or the end of the engine. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from eibench_ray.config.schema import OpenaiEngine
+from eibench_ray.engines.openai.headers import retry_after_s
+from eibench_ray.engines.openai.secret import Secret
+from eibench_ray.records import RowErrorKind
+
+
+class Fate(StrEnum):
+    """What follows from a failure."""
+
+    AGAIN = "again"  # another attempt may succeed
+    ROW = "row"  # this request fails, however often it is sent
+    ANSWER = "answer"  # a content filter refused the prompt: that is the endpoint's answer
+    ENGINE = "engine"  # no request can succeed
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What became of a request that got no reply.
+
+    Attributes:
+        message: what happened and, where a person has to mend it, what to do; without the key.
+        row_kind: the row's error where it ends here; for `AGAIN`, where no attempt is left.
+        was_limited: whether a limit is the reason.
+        retry_after_s: seconds for which the endpoint wants to be left alone; None: it did not say.
+    """
+
+    fate: Fate
+    message: str
+    row_kind: RowErrorKind = RowErrorKind.ENGINE
+    was_limited: bool = False
+    retry_after_s: float | None = None
+
+
+# Codes and types of OpenAI, Azure, Anthropic and DashScope, in lower case and without "_".
+_FILTERED = frozenset({"contentfilter", "contentpolicyviolation", "invalidprompt", "datainspectionfailed"})
+_UNPAID = frozenset({"insufficientquota", "billinghardlimitreached", "billingnotactive", "billingerror", "arrearage"})
+_UNKNOWN_MODEL = frozenset({"modelnotfound"})
+_MISCONFIGURED = frozenset({"unsupportedparameter", "unsupportedvalue", "unknownparameter", "invalidjsonschema"})
+# What Anthropic says without a code of its own, and OpenAI of a schema.
+_UNPAID_WORDS = ("credit balance is too low",)
+_MISCONFIGURED_WORDS = ("cannot both be specified", "invalid schema for response_format")
+
+
+def judge_status(
+    status: int, headers: Mapping[str, str], body: str, config: OpenaiEngine, secret: Secret, now: float
+) -> Failure:
+    """What a response means that is no success.
+
+    Args:
+        status: its HTTP status.
+        headers: names in lower case.
+        body: its text.
+        config: whom it is from.
+        secret: the key that was sent.
+        now: Unix time.
+    """
+    error = _Error.read(body)
+    said = secret.scrub(f"{config.endpoint} answered {status}: {error.message}")
+    if error.codes & _FILTERED:
+        return Failure(Fate.ANSWER, said)
+    if remedy := _remedy(status, error, config):
+        return Failure(Fate.ENGINE, f"{said.rstrip('.')}; {remedy}")
+    if status in (408, 409, 425, 429) or status >= 500:
+        return Failure(Fate.AGAIN, said, was_limited=status == 429, retry_after_s=retry_after_s(headers, now))
+    is_picture = any("image" in code for code in error.codes)
+    return Failure(Fate.ROW, said, RowErrorKind.IMAGE if is_picture else RowErrorKind.PROMPT)
+
+
+def judge_silence(reason: str, config: OpenaiEngine, secret: Secret) -> Failure:
+    """What it means that no usable response came: a deadline, a lost connection, a body that cannot be read."""
+    return Failure(Fate.AGAIN, secret.scrub(f"{config.endpoint} at {config.base_url}: {reason}"))
+
+
+def _remedy(status: int, error: _Error, config: OpenaiEngine) -> str | None:
+    """What a person has to do before any request can succeed; None where it is not so."""
+    if status == 402 or error.says(_UNPAID, _UNPAID_WORDS):
+        # DashScope gives a limit per minute the name of OpenAI's empty account.
+        if status == 429 and "aliyuncs.com" in config.base_url:
+            return None
+        return f"the account has no credit: add some at {config.endpoint}, or choose another model"
+    if error.says(_MISCONFIGURED, _MISCONFIGURED_WORDS):
+        return (
+            "it takes no such request: change model.engine (sends_sampling, sends_seed, max_tokens_key, json_output, "
+            "logprobs, reasoning_effort, or args, where null takes a field out)"
+        )
+    if status in (401, 403):
+        if config.api_key_env is None:
+            return "it wants a key: put the name of the variable that holds it into model.engine.api_key_env"
+        return (
+            f"correct the key in the variable {config.api_key_env} where the cluster is started, or what it may do "
+            f"(model {config.model!r})"
+        )
+    if status in (404, 405) or error.says(_UNKNOWN_MODEL):
+        return f"correct model.engine.model ({config.model}) or model.engine.base_url ({config.base_url})"
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Error:
+    """What an error's body says, in whichever of the known forms.
+
+    Attributes:
+        codes: its code and type, also those of an inner error, in lower case and without "_".
+    """
+
+    message: str
+    codes: frozenset[str]
+
+    @classmethod
+    def read(cls, body: str) -> _Error:
+        try:
+            found: Any = json.loads(body)
+        except (ValueError, RecursionError):
+            return cls(body, frozenset())
+        found = found.get("error", found) if isinstance(found, dict) else found
+        if not isinstance(found, dict):
+            return cls(str(found), frozenset())
+        inner = found.get("innererror")
+        codes = [found.get("code"), found.get("type"), inner.get("code") if isinstance(inner, dict) else None]
+        known = frozenset(code.lower().replace("_", "") for code in codes if isinstance(code, str))
+        message = found.get("message") or found.get("detail") or json.dumps(found)
+        return cls(str(message), known)
+
+    def says(self, codes: frozenset[str], words: tuple[str, ...] = ()) -> bool:
+        """Whether it has one of the codes, or one of the words in its message."""
+        return bool(self.codes & codes) or any(word in self.message.lower() for word in words)

@@ -1,0 +1,83 @@
+"""What one exchange with an endpoint came to: for the row, for the turnstile, and for the concurrency. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from eibench_ray.config.schema import OpenaiEngine
+from eibench_ray.endpoints.concurrency import Ending
+from eibench_ray.endpoints.prices import cost_usd
+from eibench_ray.endpoints.tokens import estimate_prompt_tokens, estimate_tokens
+from eibench_ray.endpoints.turnstile import Passage, Toll
+from eibench_ray.engines.openai.body import reply_limit
+from eibench_ray.engines.openai.client import Lost, Response
+from eibench_ray.engines.openai.failures import Failure, Fate, judge_silence, judge_status
+from eibench_ray.engines.openai.headers import allowance
+from eibench_ray.engines.openai.reply import MalformedReplyError, filtered_reply, parse_body, read_reply
+from eibench_ray.engines.openai.secret import Secret
+from eibench_ray.records import Reply, Request
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What an exchange came to.
+
+    Attributes:
+        result: the reply, or why there is none.
+        passage: what the turnstile is told.
+        ending: what it says of the endpoint's strength.
+    """
+
+    result: Reply | Failure
+    passage: Passage
+    ending: Ending
+
+
+def toll_of(request: Request, config: OpenaiEngine) -> Toll:
+    """What one attempt at a request takes at most, as far as can be told."""
+    return _toll(request, config, reply_limit(request, config))
+
+
+def judge(said: Response | Lost, request: Request, config: OpenaiEngine, secret: Secret, now: float) -> Outcome:
+    """What an exchange came to.
+
+    What may have been paid for counts as paid: all that it could have cost, where the request may have been worked on
+    and nothing came back; what came back, where that cannot be read.
+
+    Args:
+        said: what came back.
+        request: what was asked.
+        config: of whom.
+        secret: the key that was sent.
+        now: Unix time.
+    """
+    if isinstance(said, Lost):
+        most = toll_of(request, config)
+        passage = Passage(most.tokens, most.cost_usd) if said.was_sent else Passage()
+        return Outcome(judge_silence(said.reason, config, secret), passage, Ending.FAILED)
+    allowed = allowance(said.headers)
+    told = Passage(allowed_per_min=allowed.requests_per_min, allowed_tokens_per_min=allowed.tokens_per_min)
+    if said.status >= 300:
+        failure = judge_status(said.status, said.headers, said.text, config, secret, now)
+        told = replace(told, was_limited=failure.was_limited, retry_after_s=failure.retry_after_s)
+        if failure.fate is Fate.ANSWER:
+            return Outcome(filtered_reply(request, config), told, Ending.REPLIED)
+        ending = Ending.FAILED if failure.fate is Fate.AGAIN else Ending.REPLIED
+        return Outcome(failure, told, Ending.REFUSED if failure.was_limited else ending)
+    try:
+        reply = read_reply(parse_body(said.text), request, config)
+    except MalformedReplyError as error:
+        limit = min(estimate_tokens(said.text), reply_limit(request, config))
+        spent = _toll(request, config, limit)
+        passage = replace(told, tokens=spent.tokens, cost_usd=spent.cost_usd)
+        return Outcome(judge_silence(str(error), config, secret), passage, Ending.FAILED)
+    tokens = reply.prompt_tokens + reply.completion_tokens
+    passage = replace(told, tokens=tokens, cost_usd=reply.cost_usd or 0.0)
+    return Outcome(replace(reply, text=secret.hide(reply.text)), passage, Ending.REPLIED)
+
+
+def _toll(request: Request, config: OpenaiEngine, completion_tokens: int) -> Toll:
+    prompt_tokens = estimate_prompt_tokens(request.user, request.system, request.image_digest is not None)
+    price = config.price
+    cost = cost_usd(price, prompt_tokens, 0, completion_tokens, is_batch=False) if price else 0.0
+    return Toll(config.pool, prompt_tokens + completion_tokens, cost)

@@ -1,0 +1,78 @@
+"""Pictures as an endpoint takes them: as they are stored where that is possible, re-encoded where not."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from eibench_ray.config.schema import PictureLimits
+from eibench_ray.engines.base import RowError
+from eibench_ray.engines.pictures import decode_picture
+from eibench_ray.records import RowErrorKind
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_ORIENTATION = 0x0112  # EXIF
+_PNG_BIT_DEPTH = 24  # where it stands in the file
+_QUALITIES = (95, 85, 70, 50)
+_SHRINK = 0.75
+_MIN_SIDE_PX = 16
+
+
+def to_data_uri(content: bytes, limits: PictureLimits) -> str:
+    """The picture as a data URI within an endpoint's limits; takes a processor's time.
+
+    What is turned, transparent, moving, of another depth or format is decoded as for every engine and encoded anew.
+
+    Raises:
+        RowError: the bytes are no picture, or one that no size makes small enough.
+    """
+    picture = decode_picture(content)  # also finds what is broken further down in the file
+    kind = _kind_if_it_fits(content, limits)
+    if kind is None:
+        kind, content = limits.formats[0], _encode(picture, limits)
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def _kind_if_it_fits(content: bytes, limits: PictureLimits) -> str | None:
+    """The format of a picture that may be sent as it is; None for another."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(content)) as opened:
+        kind = (opened.format or "").lower()
+        is_plain = (
+            opened.mode in ("RGB", "L")
+            and "transparency" not in opened.info
+            and opened.getexif().get(_ORIENTATION, 1) == 1
+            and getattr(opened, "n_frames", 1) == 1
+            and (kind != "png" or content[_PNG_BIT_DEPTH] == 8)
+        )
+        is_small = len(content) <= limits.max_bytes and max(opened.size) <= (limits.max_side_px or max(opened.size))
+    return kind if kind in limits.formats and is_plain and is_small else None
+
+
+def _encode(picture: Image, limits: PictureLimits) -> bytes:
+    kind = limits.formats[0]
+    for sized in _sizes(picture, limits.max_side_px):
+        for quality in _QUALITIES if kind in ("jpeg", "webp") else (None,):
+            buffer = io.BytesIO()
+            sized.save(buffer, kind, **({"quality": quality} if quality else {}))
+            if buffer.tell() <= limits.max_bytes:
+                return buffer.getvalue()
+    raise RowError(
+        RowErrorKind.IMAGE, f"the picture cannot be made small enough for max_bytes={limits.max_bytes} as {kind}"
+    )
+
+
+def _sizes(picture: Image, max_side_px: int | None) -> Iterator[Image]:
+    """The picture, then smaller and smaller ones of the same shape."""
+    longer = max(picture.size)
+    side = min(longer, max_side_px or longer)
+    while side >= min(longer, _MIN_SIDE_PX):
+        factor = side / longer
+        size = (max(1, round(picture.width * factor)), max(1, round(picture.height * factor)))
+        yield picture if size == picture.size else picture.resize(size)
+        side = int(side * _SHRINK)

@@ -1,0 +1,182 @@
+"""What an endpoint's refusals mean, and that no key is ever in what is said of them."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+from asking import endpoint
+
+from eibench_ray.engines.openai.failures import Fate, judge_silence, judge_status
+from eibench_ray.engines.openai.headers import Allowance, allowance, retry_after_s
+from eibench_ray.engines.openai.secret import Secret
+from eibench_ray.records import RowErrorKind
+
+KEY = "sk-proj-7Qm3vX9tLw2ZpR8sKd4N"
+NOW = 1_700_000_000.0
+
+
+def error(message: str = "no", code: object = None, type_: str = "invalid_request_error", **more: Any) -> str:
+    return json.dumps({"error": {"message": message, "type": type_, "code": code} | more})
+
+
+def judged(status: int, body: str, headers: dict[str, str] | None = None, **options: Any) -> Any:
+    return judge_status(status, headers or {}, body, endpoint(**options), Secret(KEY), NOW)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "fate"),
+    [
+        (400, error("maximum context length is 8192", "context_length_exceeded"), Fate.ROW),
+        (400, error("content management policy", "content_filter"), Fate.ANSWER),
+        (400, error("x", "invalid_prompt"), Fate.ANSWER),
+        (400, error("x", innererror={"code": "content_filter"}), Fate.ANSWER),
+        (400, error("Input data may contain inappropriate content.", "data_inspection_failed"), Fate.ANSWER),
+        (400, json.dumps({"code": "DataInspectionFailed", "message": "x"}), Fate.ANSWER),
+        (400, error("Unsupported value: 'temperature'", "unsupported_value"), Fate.ENGINE),
+        (400, error("`temperature` and `top_p` cannot both be specified for this model."), Fate.ENGINE),
+        (400, error("Invalid schema for response_format 'reply'"), Fate.ENGINE),
+        (400, error("Your credit balance is too low"), Fate.ENGINE),
+        (400, error("overdue", "Arrearage"), Fate.ENGINE),
+        (401, error("Incorrect API key", "invalid_api_key"), Fate.ENGINE),
+        (402, "pay", Fate.ENGINE),
+        (403, error("Country not supported"), Fate.ENGINE),
+        (404, error("no such model", "model_not_found"), Fate.ENGINE),
+        (404, "<html>", Fate.ENGINE),
+        (408, "", Fate.AGAIN),
+        (409, "", Fate.AGAIN),
+        (413, "too large", Fate.ROW),
+        (422, json.dumps({"detail": [{"msg": "field required"}]}), Fate.ROW),
+        (429, error("Rate limit reached", "rate_limit_exceeded", "requests"), Fate.AGAIN),
+        (429, error("You exceeded your current quota", "insufficient_quota", "insufficient_quota"), Fate.ENGINE),
+        (500, "oops", Fate.AGAIN),
+        (503, error("overloaded"), Fate.AGAIN),
+        (529, error("Overloaded", None, "overloaded_error"), Fate.AGAIN),
+    ],
+)
+def test_a_refusal_has_its_fate(status: int, body: str, fate: Fate) -> None:
+    failure = judged(status, body)
+    assert failure.fate is fate
+    assert failure.was_limited == (status == 429 and fate is Fate.AGAIN)
+
+
+def test_dashscope_calls_a_limit_per_minute_what_openai_calls_an_empty_account() -> None:
+    body = error("You exceeded your current quota", "insufficient_quota")
+    failure = judged(429, body, base_url="https://dashscope-intl.aliyuncs.com/compatible-mode/v1")
+    assert (failure.fate, failure.was_limited) == (Fate.AGAIN, True)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind"),
+    [
+        (400, "invalid_image_format", RowErrorKind.IMAGE),
+        (400, "image_parse_error", RowErrorKind.IMAGE),
+        (400, "context_length_exceeded", RowErrorKind.PROMPT),
+        (413, None, RowErrorKind.PROMPT),
+        (422, None, RowErrorKind.PROMPT),
+        (500, None, RowErrorKind.ENGINE),
+    ],
+)
+def test_a_rows_error_has_its_kind(status: int, code: str | None, kind: RowErrorKind) -> None:
+    assert judged(status, error("x", code)).row_kind is kind
+
+
+@pytest.mark.parametrize(
+    ("status", "options", "remedy"),
+    [
+        (401, {"api_key_env": "MY_API_KEY"}, "correct the key in the variable MY_API_KEY"),
+        (403, {"api_key_env": "MY_API_KEY"}, r"what it may do \(model 'tiny'\)"),
+        (401, {}, "name of the variable that holds it into model.engine.api_key_env"),
+        (404, {}, r"correct model.engine.model \(tiny\) or model.engine.base_url \(http://127.0.0.1:9/v1\)"),
+        (402, {}, "the account has no credit: add some at local"),
+    ],
+)
+def test_what_ends_the_engine_says_what_to_do(status: int, options: dict[str, Any], remedy: str) -> None:
+    failure = judged(status, error("It is so."), **options)
+    assert failure.message.startswith(f"local answered {status}: It is so; ")
+    assert re.search(remedy, failure.message)
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"retry-after": "7"}, 7.0),
+        ({"retry-after": "0.25"}, 0.25),
+        ({"retry-after": "Tue, 14 Nov 2023 22:13:50 GMT"}, 30.0),
+        ({"retry-after": "Tue, 14 Nov 2023 22:13:10 GMT"}, 0.0),
+        ({"retry-after-ms": "1500", "retry-after": "9"}, 1.5),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": "-3"}, None),
+        ({"retry-after": "inf"}, None),
+        ({"retry-after": "nan"}, None),
+        ({"retry-after-ms": "x", "retry-after": "2"}, 2.0),
+    ],
+)
+def test_the_endpoint_says_when_to_come_back(headers: dict[str, str], seconds: float | None) -> None:
+    assert retry_after_s(headers, NOW) == seconds
+    assert judged(429, "", headers).retry_after_s == seconds
+    assert judged(503, "", headers).retry_after_s == seconds
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({}, Allowance()),
+        ({"x-ratelimit-limit-requests": "500", "x-ratelimit-limit-tokens": "30000"}, Allowance(500, 30000)),
+        (
+            {"anthropic-ratelimit-requests-limit": "50", "anthropic-ratelimit-tokens-limit": "40000"},
+            Allowance(50, 40000),
+        ),
+        ({"x-ratelimit-limit-requests": "0", "x-ratelimit-limit-tokens": "-1"}, Allowance()),
+        ({"x-ratelimit-limit-requests": "many"}, Allowance()),
+    ],
+)
+def test_headers_name_what_the_account_may(headers: dict[str, str], expected: Allowance) -> None:
+    assert allowance(headers) == expected
+
+
+ECHOES = [
+    f"Incorrect API key provided: {KEY}.",
+    f"Authorization: Bearer {KEY}",
+    f"headers: {{'authorization': 'Bearer {KEY}'}}",
+    f"the key {KEY[:14]} is not known",
+    f"... ending in {KEY[-9:]}",
+    "\n".join(["line", KEY, "line"]),
+]
+
+
+@pytest.mark.parametrize("echo", ECHOES)
+@pytest.mark.parametrize("status", [400, 401, 429, 500])
+def test_what_a_server_echoes_is_scrubbed(status: int, echo: str) -> None:
+    for said in (judged(status, error(echo)).message, judged(status, echo).message):
+        assert not any(KEY[start : start + 8] in said for start in range(len(KEY) - 7))
+        assert "[key]" in said
+    assert KEY not in judge_silence(echo, endpoint(), Secret(KEY)).message
+
+
+@pytest.mark.parametrize("masked", ["sk-ab***********yz", "ab****yz", "sk-abcdefghij", "Bearer something.else"])
+def test_what_looks_like_a_key_is_scrubbed_whosever_it_is(masked: str) -> None:
+    said = Secret(None).scrub(f"the key {masked} is wrong")
+    assert said in ("the key [key] is wrong", "the key Bearer [key] is wrong")
+
+
+@pytest.mark.parametrize("key", ["EMPTY", "x1", "", None])
+def test_a_short_key_is_hidden_too(key: str | None) -> None:
+    said = Secret(key).scrub(f"the word {key} is wrong")
+    assert not key or key not in said
+    assert Secret(key).hide("nothing else") == "nothing else"
+    assert str(key or "?") not in repr(Secret(key))
+
+
+def test_an_answer_keeps_all_but_the_key() -> None:
+    answer = f"**bold** Bearer of news, sk-abcdefghij, {KEY}"
+    assert Secret(KEY).hide(answer) == "**bold** Bearer of news, sk-abcdefghij, [key]"
+
+
+def test_a_message_is_one_bounded_line() -> None:
+    said = judged(500, "word\n" * 5000).message
+    assert "\n" not in said
+    assert len(said) < 500
