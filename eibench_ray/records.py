@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+# Why a reply ended where the model refused to answer, or a filter took the answer away: a row all the same.
+REFUSALS = ("refusal", "content_filter")
+
 
 class RowErrorKind(StrEnum):
     """Why a row has no answer. Only transient errors are asked again on the next run."""
@@ -131,7 +134,8 @@ class Completion:
         engine: the engine's fingerprint (kind, version, device, source, revision).
         run_id: the run that asked.
         input_digest: digest of what the row was made from: its sample and the rows it reads.
-        cost_usd: what all attempts cost; None where the engine has no price.
+        cost_usd: what all attempts cost, those of earlier runs included whose row this one replaced; None where the
+            engine has no price.
         mean_logprob: of the reply that stands; None where it is not known.
     """
 
@@ -157,6 +161,11 @@ class Completion:
     def output_digest(self) -> str:
         """Digest of what later steps read from this row."""
         return hashlib.blake2b(f"{self.error_kind}:{self.text}".encode("utf-8", "replace"), digest_size=8).hexdigest()
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the endpoint refused or filtered the answer."""
+        return self.finish_reason in REFUSALS
 
     @property
     def is_transient_error(self) -> bool:

@@ -102,10 +102,10 @@ class PlanTask:
         outlook = foresee(sweep.plan, sweep.work, sweep.config.cluster, os.cpu_count() or 1)
         store = str(sweep.store.paths.root)
         if self._as_json:
-            typer.echo(json.dumps(plan_to_json(sweep.plan, sweep.work, store, outlook)))
+            typer.echo(json.dumps(plan_to_json(sweep.plan, sweep.work, store, outlook, sweep.funds)))
         else:
             console = open_console()
-            for part in render_plan(sweep.plan, sweep.work, store, outlook):
+            for part in render_plan(sweep.plan, sweep.work, store, outlook, sweep.funds):
                 console.print(part, markup=False)
 
 

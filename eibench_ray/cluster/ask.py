@@ -6,7 +6,7 @@ import asyncio
 import time
 from dataclasses import dataclass, replace
 
-from eibench_ray.engines.base import Engine, RowError
+from eibench_ray.engines.base import BudgetSpentError, Engine, RowError
 from eibench_ray.plan.digests import derive_seed
 from eibench_ray.records import AcceptRule, Completion, Reply, Request, RowErrorKind
 
@@ -17,6 +17,7 @@ class Tally:
 
     rows: int = 0
     tokens: int = 0
+    cost_usd: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class Asker:
         slots: bounds the requests in flight, over all tasks of the replica; a little above the engine's batch, so that
             it never waits for us. Who asks holds one.
         timeout_s: deadline of one row, all attempts together.
+        costs_money: whether rows are paid for.
     """
 
     engine: Engine
@@ -35,6 +37,7 @@ class Asker:
     timeout_s: float
     run_id: str
     tally: Tally
+    costs_money: bool = False
 
     async def ask(self, request: Request, image: bytes | None, input_digest: str) -> Completion:
         """The row of one request: an answer, or an error with its kind.
@@ -46,6 +49,7 @@ class Asker:
 
         Raises:
             EngineDeadError: the engine died; the row has no completion.
+            BudgetSpentError: nothing was sent; the row has no completion.
         """
         started = time.monotonic()
         attempts: list[Reply] = []
@@ -58,6 +62,11 @@ class Asker:
             error = RowError(RowErrorKind.TIMEOUT, f"no reply within {self.timeout_s:g} s")
         except RowError as failed:
             error = failed
+        except BudgetSpentError:
+            if not attempts:
+                raise
+            # What they cost would be forgotten with the row.
+            error = RowError(RowErrorKind.ENGINE, "the budget was spent before a reply was acceptable")
         latency_s = time.monotonic() - started
         return self._complete(request.sample_id, request.digest, text, error, attempts, latency_s, input_digest)
 
@@ -73,7 +82,7 @@ class Asker:
             return attempts[0].text
         while not _is_accepted(rule, attempts[-1].text):
             if len(attempts) >= rule.attempts:
-                attempts[-1] = replace(attempts[-1], finish_reason="fallback")
+                attempts[-1] = replace(attempts[-1], finish_reason="fallback", mean_logprob=None)
                 return rule.fallback
             again = replace(request, seed=derive_seed(request.seed, len(attempts)))
             attempts.append(await self.engine.generate(again, image))
@@ -90,15 +99,18 @@ class Asker:
         input_digest: str,
     ) -> Completion:
         completion_tokens = sum([reply.completion_tokens for reply in attempts])
+        cost_usd = _cost_usd(attempts, error) if self.costs_money else None
+        stands = attempts[-1] if attempts and not error else None
         self.tally.rows += 1
         self.tally.tokens += completion_tokens
+        self.tally.cost_usd += cost_usd or 0.0
         return Completion(
             sample_id=sample_id,
             request_digest=request_digest,
             text=_to_unicode(text) if text is not None else None,
             error_kind=error.kind.value if error else None,
             error=_to_unicode(str(error)) if error else None,
-            finish_reason=attempts[-1].finish_reason if attempts and not error else None,
+            finish_reason=stands.finish_reason if stands else None,
             prompt_tokens=sum([reply.prompt_tokens for reply in attempts]),
             completion_tokens=completion_tokens,
             cached_tokens=sum([reply.cached_tokens for reply in attempts]),
@@ -108,7 +120,16 @@ class Asker:
             engine=self.fingerprint,
             run_id=self.run_id,
             input_digest=input_digest,
+            cost_usd=cost_usd,
+            mean_logprob=stands.mean_logprob if stands else None,
         )
+
+
+def _cost_usd(attempts: list[Reply], error: RowError | None) -> float | None:
+    """What all attempts cost; None where none of them has a price."""
+    costs = [reply.cost_usd for reply in attempts] + [error.cost_usd if error else None]
+    known = [cost for cost in costs if cost is not None]
+    return sum(known) if known else None
 
 
 def _to_unicode(text: str) -> str:

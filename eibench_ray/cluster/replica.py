@@ -82,7 +82,15 @@ class Replica:
         facts = await self._engine.start()
         capacity = math.ceil(facts.max_num_seqs * QUEUE_FACTOR)
         slots = asyncio.Semaphore(capacity)
-        self._asker = Asker(self._engine, facts.fingerprint, slots, self._row_timeout_s, self._run_id, self._tally)
+        self._asker = Asker(
+            self._engine,
+            facts.fingerprint,
+            slots,
+            facts.row_timeout_s or self._row_timeout_s,
+            self._run_id,
+            self._tally,
+            facts.costs_money,
+        )
         where = ray.get_runtime_context()
         # What is loaded stays: without it in each collection of garbage a row costs 3-14 us less.
         gc.freeze()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 
 from eibench_ray.cluster.ask import Asker
+from eibench_ray.cluster.commits import Commits
 from eibench_ray.cluster.requests import Requests
 from eibench_ray.data.dataset import Dataset, DatasetIndex
+from eibench_ray.engines.base import BudgetSpentError
 from eibench_ray.errors import StoreError
 from eibench_ray.plan.digests import digest_input
 from eibench_ray.plan.graph import Step
@@ -27,7 +29,9 @@ class TaskReport:
             this slice committed before its replica died.
         num_kept: rows that were committed before and stand, without error rows.
         num_errors: error rows, new ones and kept ones.
+        cost_usd: what this run's requests for the rows cost.
         is_whole: False where the task was interrupted; the rows that were finished are committed.
+        shortage: how the budget stood when it allowed no further row; None where it was not spent.
     """
 
     slice: Slice
@@ -38,6 +42,8 @@ class TaskReport:
     completion_tokens: int
     seconds: float
     is_whole: bool
+    cost_usd: float = 0.0
+    shortage: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +67,8 @@ async def run_task(
     """Asks for the rows of a slice that the store does not have, and commits the slice.
 
     When `interrupted` is set, or a row fails with more than an error of its own, rows in flight are given up and those
-    that are finished are committed.
+    that are finished are committed. Where the budget is spent, rows in flight are paid for already and awaited. Rows
+    that cost money are committed as they come, too: a slice that is not whole is a file like any other.
 
     Raises:
         EngineDeadError: the engine died.
@@ -76,12 +83,16 @@ async def run_task(
     if step.prompt.image:
         wanted = [row.sample.sample_id for row in missing if row.request and row.request.image_digest]
         images = await asyncio.to_thread(dataset.images, slice_.start, slice_.stop, wanted)
-    asking = _Asking(missing, images, asker)
+
+    async def commit(completions: dict[str, Completion]) -> None:
+        # Rows of the slice that this run did not ask for (another limit) stay as they were.
+        merged = committed | kept | completions
+        ordered = [merged.pop(row.sample.sample_id) for row in rows if row.sample.sample_id in merged]
+        await asyncio.to_thread(store.write_slice, step.id, slice_.index, [*ordered, *merged.values()])
+
+    asking = _Asking(missing, images, asker, committed, commit)
     failure = await asking.run(interrupted)
-    # Rows of the slice that this run did not ask for (another limit) stay as they were.
-    merged = committed | kept | asking.completions
-    ordered = [merged.pop(row.sample.sample_id) for row in rows if row.sample.sample_id in merged]
-    await asyncio.to_thread(store.write_slice, step.id, slice_.index, [*ordered, *merged.values()])
+    await commit(asking.completions)
     if failure is not None:
         raise failure
     rows_now = [*kept.values(), *asking.completions.values()]
@@ -97,6 +108,8 @@ async def run_task(
         completion_tokens=sum(row.completion_tokens for row in made),
         seconds=time.monotonic() - started,
         is_whole=len(asking.completions) == len(missing),
+        cost_usd=asking.cost_usd + sum(row.cost_usd or 0.0 for row in kept.values() if row.run_id == asker.run_id),
+        shortage=asking.shortage,
     )
 
 
@@ -143,20 +156,32 @@ class _Asking:
     one per slot where replies take their time, two where they come at once.
     """
 
-    def __init__(self, rows: list[_Row], images: Mapping[str, bytes], asker: Asker) -> None:
+    def __init__(
+        self,
+        rows: list[_Row],
+        images: Mapping[str, bytes],
+        asker: Asker,
+        committed: Mapping[str, Completion],
+        commit: Callable[[dict[str, Completion]], Coroutine[None, None, None]],
+    ) -> None:
         self._rows = iter(rows)
         self._images = images
         self._asker = asker
+        self._committed = committed
+        self._commits = Commits(lambda: commit(self.completions), self._fail) if asker.costs_money else None
         self._workers: set[asyncio.Task[None]] = set()
         self._num_waiting = 0
         self._ended = asyncio.Event()
         self._failure: BaseException | None = None
         self.completions: dict[str, Completion] = {}
+        self.cost_usd = 0.0
+        self.shortage: str | None = None
 
     async def run(self, interrupted: asyncio.Event) -> BaseException | None:
         """Asks all rows, until `interrupted` is set or one fails with more than an error of its own, which is returned.
 
-        The completions so far are in `completions`; rows in flight are given up.
+        The completions so far are in `completions`; rows in flight are given up. Where the budget does not allow a
+        row, `shortage` says so; rows in flight are awaited then, and no further one is asked.
         """
         self._start_worker()
         ends = [asyncio.create_task(event.wait()) for event in (self._ended, interrupted)]
@@ -167,6 +192,8 @@ class _Asking:
             for task in left:
                 task.cancel()
             await asyncio.gather(*left, return_exceptions=True)
+            if self._commits:
+                await self._commits.settle()
         return self._failure
 
     def _start_worker(self) -> None:
@@ -179,10 +206,27 @@ class _Asking:
         for row in self._rows:
             async with self._asker.slots:
                 self._num_waiting -= 1
+                if self.shortage is not None:
+                    return
                 if not self._num_waiting:
                     self._start_worker()
-                self.completions[row.sample.sample_id] = await self._ask(row)
+                try:
+                    self._take(await self._ask(row))
+                except BudgetSpentError as error:
+                    self.shortage = str(error)
+                    return
                 self._num_waiting += 1
+
+    def _take(self, row: Completion) -> None:
+        """Keeps a row; what an earlier row of its sample cost, which it replaces, stays with it."""
+        if row.cost_usd is not None:
+            self.cost_usd += row.cost_usd
+        earlier = self._committed.get(row.sample_id)
+        if earlier is not None and earlier.cost_usd is not None:
+            row = replace(row, cost_usd=earlier.cost_usd + (row.cost_usd or 0.0))
+        self.completions[row.sample_id] = row
+        if self._commits:
+            self._commits.note()
 
     async def _ask(self, row: _Row) -> Completion:
         """The completion of one row; a row that cannot be asked gets its error without a request."""
@@ -198,7 +242,12 @@ class _Asking:
 
     def _note_end(self, worker: asyncio.Task[None]) -> None:
         self._workers.discard(worker)
-        if not worker.cancelled() and self._failure is None:
-            self._failure = worker.exception()
-        if self._failure is not None or not self._workers:
+        if not worker.cancelled() and (error := worker.exception()) is not None:
+            self._fail(error)
+        if not self._workers:
             self._ended.set()
+
+    def _fail(self, error: BaseException) -> None:
+        if self._failure is None:
+            self._failure = error
+        self._ended.set()

@@ -134,6 +134,20 @@ class ReplayEngine(Frozen):
         return 0
 
 
+class Price(Frozen):
+    """US dollars per million tokens.
+
+    Attributes:
+        cached_input: of prompt tokens that the provider had cached; None: as `input`.
+        batch_factor: what a request through the batch endpoint costs, as a share of these prices.
+    """
+
+    input: Annotated[float, Field(ge=0)]
+    output: Annotated[float, Field(ge=0)]
+    cached_input: Annotated[float, Field(ge=0)] | None = None
+    batch_factor: Annotated[float, Field(gt=0, le=1)] = 0.5
+
+
 class EchoEngine(Frozen):
     """An engine that costs nothing: it answers from the request's digest. For tests and for measuring the driver.
 
@@ -143,6 +157,7 @@ class EchoEngine(Frozen):
         load_s: seconds that it takes to start.
         num_gpus: GPUs that one replica owns without using them, for tests of placement.
         runtime_env: a Python environment of its own.
+        price: makes believe that its words are tokens which cost so much, to rehearse what a paid endpoint does.
     """
 
     kind: Literal["echo"]
@@ -152,6 +167,7 @@ class EchoEngine(Frozen):
     load_s: Annotated[float, Field(ge=0)] = 0.0
     num_gpus: Annotated[int, Field(ge=0)] = 0
     runtime_env: EngineEnvironment | None = None
+    price: Price | None = None
 
 
 class PictureLimits(Frozen):
@@ -181,20 +197,6 @@ class EndpointLimits(Frozen):
     requests_per_min: PositiveFloat | None = None
     tokens_per_min: PositiveFloat | None = None
     max_concurrency: PositiveInt = 64
-
-
-class Price(Frozen):
-    """US dollars per million tokens.
-
-    Attributes:
-        cached_input: of prompt tokens that the provider had cached; None: as `input`.
-        batch_factor: what a request through the batch endpoint costs, as a share of these prices.
-    """
-
-    input: Annotated[float, Field(ge=0)]
-    output: Annotated[float, Field(ge=0)]
-    cached_input: Annotated[float, Field(ge=0)] | None = None
-    batch_factor: Annotated[float, Field(gt=0, le=1)] = 0.5
 
 
 class BatchConfig(Frozen):

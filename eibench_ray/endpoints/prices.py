@@ -1,10 +1,29 @@
-"""What requests cost. Pure."""
+"""What requests cost, and how an amount is written. Pure."""
 
 from __future__ import annotations
+
+import math
+from dataclasses import dataclass
 
 from eibench_ray.config.schema import Price
 
 _PER_TOKEN = 1e-6  # prices are per million tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Funds:
+    """What a sweep may cost, and what it has cost, over all of its runs; in US dollars.
+
+    Attributes:
+        budget_usd: None: no limit.
+    """
+
+    budget_usd: float | None = None
+    spent_usd: float = 0.0
+
+    def __str__(self) -> str:
+        of_budget = "" if self.budget_usd is None else f" of ${format_usd(self.budget_usd)}"
+        return f"${format_usd(self.spent_usd)}{of_budget}"
 
 
 def cost_usd(
@@ -23,3 +42,9 @@ def cost_usd(
     of_cached = price.input if price.cached_input is None else price.cached_input
     cost = (prompt_tokens - cached) * price.input + cached * of_cached + completion_tokens * price.output
     return cost * _PER_TOKEN * (price.batch_factor if is_batch else 1.0)
+
+
+def format_usd(amount: float) -> str:
+    """Dollars without their sign: to the cent, and below one to two digits that count."""
+    digits = 2 if amount <= 0 else max(2, 1 - math.floor(math.log10(amount)))
+    return f"{amount:,.{digits}f}"

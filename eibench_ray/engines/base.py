@@ -10,11 +10,16 @@ from eibench_ray.records import Reply, Request, RowErrorKind
 
 
 class RowError(Exception):
-    """One request failed; the engine lives and the other rows go on."""
+    """One request failed; the engine lives and the other rows go on.
 
-    def __init__(self, kind: RowErrorKind, message: str) -> None:
+    Attributes:
+        cost_usd: what it cost all the same; None where it has no price.
+    """
+
+    def __init__(self, kind: RowErrorKind, message: str, cost_usd: float | None = None) -> None:
         super().__init__(message)
         self.kind = kind
+        self.cost_usd = cost_usd
 
 
 class EngineDeadError(EngineError):
@@ -62,6 +67,7 @@ class Engine(Protocol):
         Raises:
             RowError: this request failed.
             EngineDeadError: the engine died.
+            BudgetSpentError: the request may not be sent.
         """
 
     async def stop(self) -> None:

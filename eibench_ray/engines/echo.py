@@ -7,6 +7,7 @@ import json
 
 from eibench_ray import __version__
 from eibench_ray.config.schema import EchoEngine
+from eibench_ray.endpoints.prices import cost_usd
 from eibench_ray.engines.base import EngineFacts, RowError
 from eibench_ray.records import Reply, Request, RowErrorKind
 
@@ -20,7 +21,7 @@ class Echo:
     async def start(self) -> EngineFacts:
         """Facts, after the time that the configuration asks for."""
         await asyncio.sleep(self._config.load_s)
-        return EngineFacts(f"echo {__version__}", self._config.max_num_seqs)
+        return EngineFacts(f"echo {__version__}", self._config.max_num_seqs, costs_money=self._config.price is not None)
 
     async def generate(self, request: Request, image: bytes | None) -> Reply:
         """A reply that depends on the whole request and on nothing else."""
@@ -29,7 +30,10 @@ class Echo:
         if self._config.fails_on and self._config.fails_on in request.user:
             raise RowError(RowErrorKind.PROMPT, f"the prompt contains {self._config.fails_on!r}")
         text = self._verdict(request) if request.json_schema else self._answer(request, image)
-        return Reply(text, "stop", len(request.user.split()), len(text.split()))
+        prompt_tokens, completion_tokens = len(request.user.split()), len(text.split())
+        price = self._config.price
+        cost = None if price is None else cost_usd(price, prompt_tokens, 0, completion_tokens, is_batch=False)
+        return Reply(text, "stop", prompt_tokens, completion_tokens, cost_usd=cost)
 
     async def stop(self) -> None:
         """Nothing: nothing was started."""

@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
-from eibench_ray.config.schema import Expectation
-from eibench_ray.plan.graph import Step
+from collections.abc import Callable
+
+from eibench_ray.config.schema import OpenaiEngine
+from eibench_ray.endpoints.tokens import estimate_prompt_tokens
+from eibench_ray.plan.graph import EngineSpec, Plan, Step
+from eibench_ray.plan.templates import words_in
 
 # A guess, not a measurement: replies end before their limit. What a run measures replaces it.
 SHARE_OF_MAX_TOKENS = 0.4
+# About what EIBench's samples have: questions of 35 to 203 characters, four to five triggers of a sentence each.
+_SAMPLE_TOKENS = {"question": 25, "emotion": 2, "reference": 70, "triggers": 70, "caption": 60, "source": 3}
 
 
-def expected_tokens(step: Step, expect: Expectation) -> float:
+def expected_tokens(step: Step, spec: EngineSpec) -> float:
     """Generated tokens of one reply: what the configuration expects, else a share of what the step allows."""
-    return expect.tokens_per_row or SHARE_OF_MAX_TOKENS * step.sampling.max_tokens
+    return spec.expect.tokens_per_row or SHARE_OF_MAX_TOKENS * most_tokens(step, spec)
+
+
+def most_tokens(step: Step, spec: EngineSpec) -> int:
+    """Generated tokens of one reply at most, what a reasoning model thinks included."""
+    thought = spec.config.reasoning_tokens if isinstance(spec.config, OpenaiEngine) else 0
+    return step.sampling.max_tokens + thought
+
+
+def expected_prompt_tokens(
+    plan: Plan, step: Step, reply_tokens: Callable[[Step, EngineSpec], float] = expected_tokens
+) -> float:
+    """Tokens of one prompt; `reply_tokens` says how long the answers are that it reads."""
+    template = estimate_prompt_tokens(step.prompt.user, step.prompt.system, step.prompt.image)
+    sources = {word: plan.steps[source] for word, source in step.inputs.items()}
+    read = {word: reply_tokens(source, plan.engines[source.engine]) for word, source in sources.items()}
+    return template + sum(read.get(word, _SAMPLE_TOKENS.get(word, 0)) for word in words_in(step.prompt.user))

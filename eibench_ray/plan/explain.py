@@ -6,7 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from eibench_ray.plan.expect import expected_tokens
+from eibench_ray.endpoints.prices import Funds, format_usd
+from eibench_ray.endpoints.tokens import CHARS_PER_TOKEN, PICTURE_TOKENS
+from eibench_ray.plan.costs import CostEstimate, add_up, estimate_costs
+from eibench_ray.plan.expect import expected_tokens, most_tokens
 from eibench_ray.plan.graph import EngineSpec, Plan, Step
 from eibench_ray.plan.outlook import foresight_to_json, render_foresight
 from eibench_ray.plan.tables import counts, empty_table, texts
@@ -22,9 +25,12 @@ _TOKENS = ["tokens", "at most"]
 _STEP_COUNTS = ("rows", "rows_done", "expected_tokens", "est_tokens")
 _ENGINE_COUNTS = ("loads", "steps", "requests", "requests_left", "expected_tokens", "est_tokens")
 MAX_STEP_LINES = 60
+_NO_FUNDS = Funds()
 
 
-def plan_to_json(plan: Plan, work: Mapping[str, StepWork], store: str, outlook: Sequence[Foresight]) -> dict[str, Any]:
+def plan_to_json(
+    plan: Plan, work: Mapping[str, StepWork], store: str, outlook: Sequence[Foresight], funds: Funds = _NO_FUNDS
+) -> dict[str, Any]:
     """The plan as plain values; `est_tokens` bounds what is left to generate: rows left x max_tokens.
 
     Args:
@@ -32,13 +38,15 @@ def plan_to_json(plan: Plan, work: Mapping[str, StepWork], store: str, outlook: 
         work: how far its steps are.
         store: the store's folder.
         outlook: what the rest would take, on the cluster that is expected and on others beside it.
+        funds: what it may cost and has cost.
     """
-    engines = [_engine_to_json(plan, spec, work, outlook) for spec in plan.engines.values()]
+    costs = estimate_costs(plan, work)
+    engines = [_engine_to_json(plan, spec, work, outlook, costs) for spec in plan.engines.values()]
     return {
         "sweep": plan.sweep,
         "store": store,
         "engines": engines,
-        "steps": [_step_to_json(plan, step, work[step.id]) for step in plan.steps.values()],
+        "steps": [_step_to_json(plan, step, work[step.id], costs) for step in plan.steps.values()],
         "cells": [
             {
                 "model": cell.model,
@@ -49,6 +57,7 @@ def plan_to_json(plan: Plan, work: Mapping[str, StepWork], store: str, outlook: 
                 "steps": list(cell.steps),
                 "requests": sum(work[step].num_rows for step in cell.steps),
                 "requests_done": sum(work[step].num_done for step in cell.steps),
+                "est_cost_usd": _cost_to_json(costs, cell.steps),
             }
             for cell in plan.cells
         ],
@@ -56,16 +65,19 @@ def plan_to_json(plan: Plan, work: Mapping[str, StepWork], store: str, outlook: 
         "requests_done": sum(left.num_done for left in work.values()),
         "expected_tokens": sum(engine["expected_tokens"] for engine in engines),
         "loads": sum(engine["loads"] for engine in engines),
+        "est_cost_usd": _cost_to_json(costs, plan.steps),
+        "cost_usd": funds.spent_usd if costs else None,
+        "budget_usd": funds.budget_usd,
         "foresight": foresight_to_json(plan, outlook),
         "unprepared_datasets": [name for name, spec in plan.datasets.items() if not spec.is_prepared],
     }
 
 
 def render_plan(
-    plan: Plan, work: Mapping[str, StepWork], store: str, outlook: Sequence[Foresight]
+    plan: Plan, work: Mapping[str, StepWork], store: str, outlook: Sequence[Foresight], funds: Funds = _NO_FUNDS
 ) -> Iterator[RenderableType]:
-    """The plan as tables: engines, steps, cells, what they would take, and a line of totals."""
-    facts = plan_to_json(plan, work, store, outlook)
+    """The plan as tables: engines, steps, cells, what they would take and cost, and a line of totals."""
+    facts = plan_to_json(plan, work, store, outlook, funds)
     yield _engines_table(facts["engines"])
     yield _steps_table(facts["steps"])
     cells = empty_table("Cells", ["model", "setting", "dataset", "judge", "steps"], [])
@@ -74,6 +86,7 @@ def render_plan(
         cells.add_row(*texts(cell | {"steps": used}, "model", "setting", "dataset", "judge", "steps"))
     yield cells
     yield from render_foresight(plan, outlook)
+    yield from _costs(facts, funds)
     for name in facts["unprepared_datasets"]:
         yield f"{name} is not prepared yet: its rows are what the configuration expects."
     yield (
@@ -100,6 +113,34 @@ def _engines_table(engines: Iterable[Mapping[str, Any]]) -> Table:
     return table
 
 
+def _costs(facts: Mapping[str, Any], funds: Funds) -> Iterator[RenderableType]:
+    """What the requests that are left cost, by engine where several have a price, and what there is for them."""
+    from rich.text import Text
+
+    if (total := facts["est_cost_usd"]) is None:
+        return
+    table = empty_table("Cost of requests ($)", ["engine"], ["requests left", "expected", "at most"])
+    priced = [engine for engine in facts["engines"] if engine["est_cost_usd"]]
+    for engine in priced:
+        table.add_row(Text(engine["name"]), *counts(engine, "requests_left"), *_amounts(engine["est_cost_usd"]))
+    if len(priced) > 1:
+        table.add_row("all", f"{sum(engine['requests_left'] for engine in priced):,}", *_amounts(total))
+    yield table
+    yield (
+        f"Prompts of {CHARS_PER_TOKEN} characters a token and {PICTURE_TOKENS:,} tokens a picture; at most: every "
+        f"reply at its limit. Spent so far: {funds}."
+    )
+    if funds.budget_usd is not None and total["expected"] > (left := funds.budget_usd - funds.spent_usd):
+        yield (
+            f"budget_usd leaves ${format_usd(max(left, 0.0))}: the run will stop before its end, and go on when it is "
+            f"started again with a higher one."
+        )
+
+
+def _amounts(cost: Mapping[str, float]) -> Iterator[str]:
+    return (format_usd(cost[name]) for name in ("expected", "most"))
+
+
 def _steps_table(steps: Sequence[Mapping[str, Any]]) -> Table:
     """A line per step; where they are too many to read, one per engine, call, dataset and wording."""
     words = ["what", "engine", "dataset", "wording"]
@@ -124,7 +165,11 @@ def _steps_table(steps: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def _engine_to_json(
-    plan: Plan, spec: EngineSpec, work: Mapping[str, StepWork], outlook: Sequence[Foresight]
+    plan: Plan,
+    spec: EngineSpec,
+    work: Mapping[str, StepWork],
+    outlook: Sequence[Foresight],
+    costs: Mapping[str, CostEstimate],
 ) -> dict[str, Any]:
     steps = [step for step in plan.steps.values() if step.engine == spec.key]
     foreseen = outlook[0].engines.get(spec.key) if outlook else None
@@ -140,12 +185,13 @@ def _engine_to_json(
         "loads": int(spec.is_load and any(work[step.id].todo for step in steps)),
         "est_replicas": foreseen.replicas if foreseen else 0,
         "expected_tokens": sum(_expected_tokens(plan, step, work[step.id]) for step in steps),
-        "est_tokens": sum(_tokens(step, work[step.id]) for step in steps),
+        "est_tokens": sum(_tokens(plan, step, work[step.id]) for step in steps),
+        "est_cost_usd": _cost_to_json(costs, (step.id for step in steps)),
         "memory": asdict(spec.memory) | {"fits": spec.memory.fits} if spec.memory else None,
     }
 
 
-def _step_to_json(plan: Plan, step: Step, left: StepWork) -> dict[str, Any]:
+def _step_to_json(plan: Plan, step: Step, left: StepWork, costs: Mapping[str, CostEstimate]) -> dict[str, Any]:
     return {
         "id": step.id,
         "name": step.name,
@@ -158,19 +204,25 @@ def _step_to_json(plan: Plan, step: Step, left: StepWork) -> dict[str, Any]:
         "rows": left.num_rows,
         "rows_done": left.num_done,
         "expected_tokens": _expected_tokens(plan, step, left),
-        "est_tokens": _tokens(step, left),
+        "est_tokens": _tokens(plan, step, left),
+        "est_cost_usd": _cost_to_json(costs, (step.id,)),
     }
+
+
+def _cost_to_json(costs: Mapping[str, CostEstimate], steps: Iterable[str]) -> dict[str, float] | None:
+    cost = add_up(costs, steps)
+    return asdict(cost) if cost else None
 
 
 def _left(left: StepWork) -> int:
     return left.num_rows - left.num_done
 
 
-def _tokens(step: Step, left: StepWork) -> int:
-    return _left(left) * step.sampling.max_tokens
+def _tokens(plan: Plan, step: Step, left: StepWork) -> int:
+    return _left(left) * most_tokens(step, plan.engines[step.engine])
 
 
 def _expected_tokens(plan: Plan, step: Step, left: StepWork) -> int:
     """What is left to generate, as far as one can tell; recorded replies are only read."""
     spec = plan.engines[step.engine]
-    return round(_left(left) * expected_tokens(step, spec.expect)) if spec.recording is None else 0
+    return round(_left(left) * expected_tokens(step, spec)) if spec.recording is None else 0

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from eibench_ray.config.schema import EngineConfig, Expectation, OpenaiEngine
+from eibench_ray.config.schema import EchoEngine, EngineConfig, Expectation, OpenaiEngine, Price
 from eibench_ray.records import AcceptRule, Sampling
 
 
@@ -62,6 +62,11 @@ class EngineSpec:
     def is_load(self) -> bool:
         """Whether starting it counts as a load; a file of recorded predictions is only read, an endpoint only asked."""
         return self.recording is None and not isinstance(self.config, OpenaiEngine)
+
+    @property
+    def price(self) -> Price | None:
+        """What its tokens cost; None where that is nothing, or not known."""
+        return self.config.price if isinstance(self.config, OpenaiEngine | EchoEngine) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,7 +59,8 @@ def render_foresight(plan: Plan, outlook: Sequence[Foresight]) -> Iterator[Rende
     if not (outlook and (outlook[0].engines or outlook[0].misfits)):
         return
     expected = outlook[0]
-    yield _engines_table(plan, outlook)
+    if loaded := _loaded(plan, outlook):
+        yield _engines_table(loaded, outlook)
     for misfit in expected.misfits.values():
         yield f"It does not fit: {misfit}. What follows leaves it out, and what reads from it."
     if not expected.engines:
@@ -71,12 +72,16 @@ def render_foresight(plan: Plan, outlook: Sequence[Foresight]) -> Iterator[Rende
         yield _ON_CORES
 
 
-def _engines_table(plan: Plan, outlook: Sequence[Foresight]) -> Table:
+def _loaded(plan: Plan, outlook: Sequence[Foresight]) -> list[EngineSpec]:
+    """The engines that are to be loaded."""
+    todo = outlook[0].engines.keys() | outlook[0].misfits.keys()
+    return [spec for key, spec in plan.engines.items() if spec.is_load and key in todo]
+
+
+def _engines_table(shown: Sequence[EngineSpec], outlook: Sequence[Foresight]) -> Table:
     """A line per engine that is to be loaded: its replicas and its memory."""
     from rich.text import Text
 
-    todo = outlook[0].engines.keys() | outlook[0].misfits.keys()
-    shown = [spec for key, spec in plan.engines.items() if spec.is_load and key in todo]
     replicas = ["replicas", *("2x nodes" for _ in outlook[1:])]
     owns_gpus = any(spec.num_gpus for spec in shown)
     memory = ["weights", "KV", "needs", "GPU has", "fits"] if owns_gpus else []

@@ -14,6 +14,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from eibench_ray.endpoints.prices import format_usd
 from eibench_ray.errors import StoreError
 from eibench_ray.score.recall import CellScore, Recall
 
@@ -35,6 +36,8 @@ class LeaderboardRow:
         sees_image: False marks a text-only model.
         self_judged: the judge is the model under test.
         errors: rows of this cell that ended as an error.
+        refused: answers that the endpoint refused or filtered.
+        cost_usd: of all rows that the cell rests on; None where none has a price.
     """
 
     model: str
@@ -45,6 +48,8 @@ class LeaderboardRow:
     self_judged: bool
     score: CellScore
     errors: int
+    refused: int = 0
+    cost_usd: float | None = None
 
 
 def render_table(rows: Iterable[LeaderboardRow]) -> Table:
@@ -68,7 +73,8 @@ def render_markdown(rows: Iterable[LeaderboardRow]) -> str:
     emotions = _emotions(ordered)
     names = ["model", "setting", "dataset", "judge"]
     figures = ["recall %", f"{_level(ordered)} interval", "coverage %", "bounds %", *(f"{name} %" for name in emotions)]
-    lines = [[*names, *figures, "n", "parse failures", "errors"]]
+    bills = _bills(ordered)
+    lines = [[*names, *figures, "n", "parse failures", "errors", *bills]]
     for row in ordered:
         score = row.score
         lines.append(
@@ -85,6 +91,7 @@ def render_markdown(rows: Iterable[LeaderboardRow]) -> str:
                 str(score.overall.n),
                 str(score.num_unreadable),
                 str(row.errors),
+                *(bill(row) for bill in bills.values()),
             ]
         )
     table = [*_markdown_table(lines, num_names=len(names)), ""] if ordered else []
@@ -105,6 +112,8 @@ def to_json_rows(rows: Iterable[LeaderboardRow]) -> list[dict[str, Any]]:
             "statuses": dict(row.score.statuses),
             "parse_failures": row.score.num_unreadable,
             "errors": row.errors,
+            "refused": row.refused,
+            "cost_usd": row.cost_usd,
             "sees_image": row.sees_image,
             "self_judged": row.self_judged,
         }
@@ -122,7 +131,8 @@ def to_frame(rows: Iterable[LeaderboardRow]) -> pl.DataFrame:
     schema |= dict.fromkeys(("sees_image", "self_judged"), pl.Boolean)
     schema |= dict.fromkeys(("recall", "ci_low", "ci_high", "confidence"), pl.Float64)
     schema |= dict.fromkeys(("coverage", "bound_low", "bound_high"), pl.Float64)
-    schema |= dict.fromkeys(("n", "num_scored", "parse_failures", "errors"), pl.Int64)
+    schema |= dict.fromkeys(("n", "num_scored", "parse_failures", "errors", "refused"), pl.Int64)
+    schema |= {"cost_usd": pl.Float64}
     schema |= {f"recall_{emotion}": pl.Float64 for emotion in emotions}
     return pl.DataFrame([_flat(row) for row in ordered], schema=schema)
 
@@ -178,7 +188,8 @@ def _render_part(rows: Sequence[LeaderboardRow]) -> Table:
     part = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=0)
     part.add_column(pair("model", "  setting"), overflow="fold", no_wrap=True)
     totals = [pair("recall %", f"{_level(rows)} CI"), pair("coverage", "bounds")]
-    for heading in [*totals, Text("n"), Text("parse\nfails"), Text("errors")]:
+    bills = _bills(rows)
+    for heading in [*totals, Text("n"), Text("parse\nfails"), Text("errors"), *map(Text, bills)]:
         part.add_column(heading, justify="right", overflow="fold", no_wrap=True)
     for emotion in emotions:  # last, and the only ones that fold: what a narrow terminal cuts off is the breakdown
         part.add_column(Text(emotion), justify="right", overflow="fold", min_width=len("12-34"))
@@ -197,9 +208,20 @@ def _render_part(rows: Sequence[LeaderboardRow]) -> Table:
             Text(str(score.overall.n)),
             Text(str(score.num_unreadable), style="yellow" if score.num_unreadable else ""),
             Text(str(row.errors), style="red" if row.errors else ""),
+            *(Text(bill(row)) for bill in bills.values()),
             *(pair(_percent(group.recall), _interval(group, digits=0)) if group else Text() for group in groups),
         )
     return part
+
+
+def _bills(rows: Sequence[LeaderboardRow]) -> dict[str, Callable[[LeaderboardRow], str]]:
+    """The columns that only endpoints fill, by their headings; none where there was none."""
+    bills: dict[str, Callable[[LeaderboardRow], str]] = {}
+    if any(row.refused for row in rows):
+        bills["refused"] = lambda row: str(row.refused)
+    if any(row.cost_usd is not None for row in rows):
+        bills["cost $"] = lambda row: _NO_VALUE if row.cost_usd is None else format_usd(row.cost_usd)
+    return bills
 
 
 def _markdown_table(lines: Sequence[Sequence[str]], num_names: int) -> list[str]:
@@ -224,6 +246,10 @@ def _notes(rows: Sequence[LeaderboardRow]) -> list[str]:
         notes.append(f"{_TEXT_ONLY}: does not see the picture")
     if any(row.self_judged for row in rows):
         notes.append(f"{_SELF_JUDGED}: the model judges its own answers")
+    if any(row.refused for row in rows):
+        notes.append("refused: answers that the endpoint refused or filtered; they are judged as they are")
+    if any(row.cost_usd is not None for row in rows):
+        notes.append("cost: of all requests that a cell rests on; those that cells share count in each of them")
     return notes
 
 
@@ -284,5 +310,7 @@ def _flat(row: LeaderboardRow) -> dict[str, Any]:
         "num_scored": overall.num_scored,
         "parse_failures": row.score.num_unreadable,
         "errors": row.errors,
+        "refused": row.refused,
+        "cost_usd": row.cost_usd,
         **{f"recall_{emotion}": recall.recall for emotion, recall in row.score.by_emotion.items()},
     }

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from eibench_ray.config.schema import ClusterConfig, VllmEngine
-from eibench_ray.plan.expect import expected_tokens
-from eibench_ray.plan.graph import EngineSpec, Plan
+from eibench_ray.config.schema import ClusterConfig, OpenaiEngine, VllmEngine
+from eibench_ray.plan.expect import expected_prompt_tokens, expected_tokens
+from eibench_ray.plan.graph import EngineSpec, Plan, Step
 from eibench_ray.schedule.places import Places
 from eibench_ray.schedule.state import EngineProfile, Need, Node, Resources
 
@@ -66,17 +67,33 @@ def _words(resources: Resources, memory_gb: float) -> str:
 
 def _profile(plan: Plan, spec: EngineSpec, config: ClusterConfig, nodes: Sequence[Node]) -> EngineProfile:
     steps = [step for step in plan.steps.values() if step.engine == spec.key]
-    tokens: Mapping[str, float] = {step.id: expected_tokens(step, spec.expect) for step in steps}
+    tokens: Mapping[str, float] = {step.id: expected_tokens(step, spec) for step in steps}
+    capacity = min(spec.config.max_num_seqs, spec.expect.batch or spec.config.max_num_seqs)
+    speed = spec.expect.tokens_per_s
+    share = min(1.0, _allowed_tokens_per_s(plan, spec, steps) / speed)
     return EngineProfile(
         key=spec.key,
         need=engine_need(spec, config, nodes),
         load_s=spec.expect.load_s,
-        tokens_per_s=spec.expect.tokens_per_s,
-        capacity=min(spec.config.max_num_seqs, spec.expect.batch or spec.config.max_num_seqs),
+        tokens_per_s=speed * share,
+        # A limit lets fewer requests in; it makes none of them slower.
+        capacity=max(1, round(capacity * share)),
         max_replicas=_max_replicas(spec, config),
         tokens_per_row=tokens,
         alone_tokens_per_s=spec.expect.alone_tokens_per_s,
     )
+
+
+def _allowed_tokens_per_s(plan: Plan, spec: EngineSpec, steps: Sequence[Step]) -> float:
+    """Generated tokens per second that an endpoint's configured limits allow; math.inf where there are none."""
+    if not isinstance(spec.config, OpenaiEngine) or spec.config.mode == "batch":
+        return math.inf
+    limits = spec.config.limits
+    rows = {step.id: plan.datasets[step.dataset].num_rows for step in steps}
+    replies = sum(rows[step.id] * expected_tokens(step, spec) for step in steps) / sum(rows.values())
+    prompts = sum(rows[step.id] * expected_prompt_tokens(plan, step) for step in steps) / sum(rows.values())
+    per_min = min(limits.requests_per_min or math.inf, (limits.tokens_per_min or math.inf) / (prompts + replies))
+    return per_min / 60 * replies
 
 
 def _max_replicas(spec: EngineSpec, config: ClusterConfig) -> int | None:

@@ -30,6 +30,10 @@ class StorePaths:
         """The Parquet file of a slice."""
         return self.step(step_id) / f"slice-{index:06d}.parquet"
 
+    def slices(self, step_id: str) -> list[Path]:
+        """The Parquet files of a step that are there, in the order of their slices."""
+        return sorted(self.step(step_id).glob("slice-*.parquet"))
+
     def run(self, run_id: str) -> Path:
         """The manifest of a run."""
         return self.root / "runs" / f"{run_id}.json"

@@ -15,6 +15,7 @@ from eibench_ray.records import Completion, RowErrorKind
 from eibench_ray.store.files import read_json, replacing, write_json
 from eibench_ray.store.paths import StorePaths
 
+# Columns that join at the end and may be null need no other version: a slice without them is read as having nulls.
 SCHEMA_VERSION = 1
 
 SCHEMA = pa.schema(
@@ -35,6 +36,8 @@ SCHEMA = pa.schema(
         pa.field("run_id", pa.string(), nullable=False),
         pa.field("input_digest", pa.string(), nullable=False),
         pa.field("output_digest", pa.string(), nullable=False),
+        pa.field("cost_usd", pa.float64()),
+        pa.field("mean_logprob", pa.float32()),
     ]
 )
 
@@ -112,7 +115,7 @@ class Store:
 
     def read_slice(self, step_id: str, index: int) -> dict[str, Completion]:
         """The committed rows of a slice by sample id; empty where none was committed."""
-        table = self._read(step_id, index, list(_FIELDS))
+        table = _read(self.paths.slice(step_id, index), list(_FIELDS))
         if table is None:
             return {}
         columns = [table[name].to_pylist() for name in _FIELDS]
@@ -129,31 +132,46 @@ class Store:
         """What resuming needs of the rows in a range of dataset rows, by sample id; reads the narrow columns only."""
         found: dict[str, RowState] = {}
         for index in self.slices_of(step_id, start, stop):
-            table = self._read(step_id, index, _STATE_COLUMNS)
+            table = _read(self.paths.slice(step_id, index), _STATE_COLUMNS)
             if table is not None:
                 found = _newest(found, dict(_states(table)))
         return found
 
     def read_failed(self, step_id: str, index: int) -> frozenset[str]:
         """The samples whose row in a committed slice is an error."""
-        table = self._read(step_id, index, ["sample_id", "error_kind"])
+        table = _read(self.paths.slice(step_id, index), ["sample_id", "error_kind"])
         return frozenset(table.filter(table["error_kind"].is_valid())["sample_id"].to_pylist() if table else ())
+
+    def read_cost(self, step_id: str) -> float:
+        """What all committed rows of a step cost, in US dollars, those that no run asks any more included."""
+        tables = (_read(path, ["cost_usd"]) for path in self.paths.slices(step_id))
+        costs: list[float | None] = [cost for table in tables if table for cost in table["cost_usd"].to_pylist()]
+        return sum(cost for cost in costs if cost)
 
     def slices_of(self, step_id: str, start: int, stop: int) -> Iterable[int]:
         """The slices of a step that a range of dataset rows touches."""
         size = self.slice_rows(step_id)
         return () if size is None or stop <= start else range(start // size, (stop - 1) // size + 1)
 
-    def _read(self, step_id: str, index: int, columns: list[str]) -> pa.Table | None:
-        path = self.paths.slice(step_id, index)
-        try:
-            with pq.ParquetFile(path, page_checksum_verification=True) as file:
-                return file.read(columns, use_threads=False)
-        except FileNotFoundError:
-            return None
-        except (OSError, pa.ArrowException) as error:
-            reason = " ".join(str(error).split())
-            raise StoreError(f"{path} cannot be read ({reason}): move it away, and its rows are asked again") from None
+
+def _read(path: Path, columns: list[str]) -> pa.Table | None:
+    """Columns of a slice's file; None where there is no file."""
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            return _with_nulls(file.read(columns, use_threads=False), columns)
+    except FileNotFoundError:
+        return None
+    except (OSError, pa.ArrowException) as error:
+        reason = " ".join(str(error).split())
+        raise StoreError(f"{path} cannot be read ({reason}): move it away, and its rows are asked again") from None
+
+
+def _with_nulls(table: pa.Table, columns: Iterable[str]) -> pa.Table:
+    """The table with all of the columns; what its file does not have yet is null."""
+    for name in columns:
+        if name not in table.column_names:
+            table = table.append_column(SCHEMA.field(name), pa.nulls(len(table), SCHEMA.field(name).type))
+    return table
 
 
 def _states(table: pa.Table) -> Iterable[tuple[str, RowState]]:

@@ -36,13 +36,18 @@ SCHEMA = pa.schema(
         pa.field("answer_prompt_tokens", pa.int32()),
         pa.field("answer_completion_tokens", pa.int32()),
         pa.field("answer_latency_s", pa.float32()),
+        pa.field("answer_cost_usd", pa.float64()),
+        pa.field("answer_mean_logprob", pa.float32()),
         pa.field("answer_engine", pa.string()),
         pa.field("answer_request_digest", pa.string()),
         pa.field("reply", pa.string()),
         pa.field("reply_error_kind", pa.string()),
         pa.field("reply_error", pa.string()),
         pa.field("reply_attempt", pa.int16()),
+        pa.field("reply_finish_reason", pa.string()),
         pa.field("reply_completion_tokens", pa.int32()),
+        pa.field("reply_cost_usd", pa.float64()),
+        pa.field("reply_mean_logprob", pa.float32()),
         pa.field("reply_engine", pa.string()),
         pa.field("reply_request_digest", pa.string()),
         pa.field("status", pa.string()),
@@ -50,6 +55,7 @@ SCHEMA = pa.schema(
         pa.field("total", pa.int32()),
         pa.field("recall", pa.float64()),
         pa.field("explanation", pa.string()),
+        pa.field("cost_usd", pa.float64()),
     ]
 )
 
@@ -102,6 +108,7 @@ def _flatten(row: JoinedRow) -> dict[str, Any]:
         "total": verdict.total if verdict else None,
         "recall": verdict.recall if verdict else None,
         "explanation": verdict.explanation if verdict else None,
+        "cost_usd": row.cost_usd,
     }
     for prefix, completion in (("answer", row.answer), ("reply", row.reply)):
         flat[prefix] = completion.text if completion else None

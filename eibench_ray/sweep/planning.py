@@ -9,6 +9,7 @@ from typing import Literal
 
 from eibench_ray.config.schema import ClusterConfig, RunConfig
 from eibench_ray.data.dataset import DatasetIndex, open_dataset
+from eibench_ray.endpoints.prices import Funds
 from eibench_ray.errors import PlanError
 from eibench_ray.plan.build import build_plan
 from eibench_ray.plan.facts import engine_identity, read_dataset_facts, vllm_version
@@ -17,7 +18,7 @@ from eibench_ray.store.resume import StepWork, find_work
 from eibench_ray.store.slices import Store
 
 # What is the same for every cell of a sweep.
-SHARED_SECTIONS = ("sweep", "cluster", "tracking", "store", "score")
+SHARED_SECTIONS = ("sweep", "cluster", "tracking", "store", "score", "budget_usd")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +28,14 @@ class PlannedSweep:
     Attributes:
         config: the first cell's configuration, for the sections that all cells share.
         work: how far each step is in the store.
+        funds: what it may cost, and what the rows in the store have cost.
     """
 
     config: RunConfig
     plan: Plan
     store: Store
     work: Mapping[str, StepWork]
+    funds: Funds
 
     @property
     def num_done(self) -> int:
@@ -71,7 +74,14 @@ def plan_sweep(
     facts = {name: read_dataset_facts(dataset, must_exist=must_exist) for name, dataset in chosen.items()}
     plan = build_plan(configs, facts, engine_identity, device or engine_device(config.cluster))
     store = Store(Path(config.store.root).absolute())
-    return PlannedSweep(config, plan, store, find_work(plan, open_indexes(plan), store, config.store.slice_rows))
+    work = find_work(plan, open_indexes(plan), store, config.store.slice_rows)
+    return PlannedSweep(config, plan, store, work, Funds(config.budget_usd, sum(read_costs(plan, store).values())))
+
+
+def read_costs(plan: Plan, store: Store) -> dict[str, float]:
+    """What the committed rows of each step have cost, by its id; only of steps whose engine has a price."""
+    steps = (step for step in plan.steps.values() if plan.engines[step.engine].price is not None)
+    return {step.id: store.read_cost(step.id) for step in steps}
 
 
 def engine_device(cluster: ClusterConfig) -> Literal["cpu", "cuda"]:

@@ -21,12 +21,17 @@ RANGE_ROWS = 1024
 
 @dataclass(frozen=True, slots=True)
 class JoinedRow:
-    """One sample of a cell with all that was said about it; None where the run has not come to it."""
+    """One sample of a cell with all that was said about it; None where the run has not come to it.
+
+    Attributes:
+        cost_usd: of all rows of the sample that the cell rests on; None where none has a price.
+    """
 
     sample: Sample
     answer: Completion | None
     reply: Completion | None
     verdict: Verdict | None
+    cost_usd: float | None
 
 
 class Results:
@@ -51,17 +56,21 @@ class Results:
         for start in range(0, spec.num_rows, size):
             stop = min(start + size, spec.num_rows)
             samples, current = dataset.samples(start, stop), self._current_rows(cell, start, stop)
-            yield from _join(cell, samples, current[cell.answer], current[cell.verdict])
+            yield from _join(cell, samples, current)
 
     def score(self, cell: Cell, config: ScoreConfig) -> LeaderboardRow:
         """The cell's line in the leaderboard."""
-        num_errors = 0
+        num_errors = num_refused = 0
+        cost_usd: float | None = None
 
         def judged() -> Iterator[tuple[Sample, Verdict | None]]:
-            nonlocal num_errors
+            nonlocal num_errors, num_refused, cost_usd
             for row in self.join(cell):
                 num_errors += row.answer is not None and row.answer.error_kind is not None
                 num_errors += row.reply is not None and row.reply.error_kind is not None
+                num_refused += row.answer is not None and row.answer.is_refused
+                if row.cost_usd is not None:
+                    cost_usd = (cost_usd or 0.0) + row.cost_usd
                 yield row.sample, row.verdict
 
         score = score_cell(judged(), confidence=config.confidence, resamples=config.resamples, seed=0)
@@ -74,6 +83,8 @@ class Results:
             self_judged=cell.self_judged,
             score=score,
             errors=num_errors,
+            refused=num_refused,
+            cost_usd=cost_usd,
         )
 
     def _current_rows(self, cell: Cell, start: int, stop: int) -> dict[str, dict[str, Completion]]:
@@ -94,14 +105,15 @@ class Results:
         return current
 
 
-def _join(
-    cell: Cell, samples: list[Sample], answers: Mapping[str, Completion], replies: Mapping[str, Completion]
-) -> Iterator[JoinedRow]:
+def _join(cell: Cell, samples: list[Sample], current: Mapping[str, Mapping[str, Completion]]) -> Iterator[JoinedRow]:
+    steps = [current[step] for step in cell.steps]
     for sample in samples:
-        answer, reply = answers.get(sample.sample_id), replies.get(sample.sample_id)
+        answer, reply = current[cell.answer].get(sample.sample_id), current[cell.verdict].get(sample.sample_id)
+        made = [row for rows in steps if (row := rows.get(sample.sample_id)) is not None]
+        costs = [row.cost_usd for row in made if row.cost_usd is not None]
         is_judged = reply is not None or (answer is not None and answer.error_kind is not None)
         verdict = read_verdict(cell.judge_kind, sample, answer, reply) if is_judged else None
-        yield JoinedRow(sample, answer, reply, verdict)
+        yield JoinedRow(sample, answer, reply, verdict, sum(costs) if costs else None)
 
 
 def score_run(

@@ -57,6 +57,8 @@ def _flat_scores(row: LeaderboardRow) -> dict[str, float | int]:
         "coverage": overall.coverage,
         "n": overall.n,
         "errors": row.errors,
+        "refused": row.refused or None,
+        "cost_usd": row.cost_usd,
     }
     figures |= {f"recall/{emotion}": recall.recall for emotion, recall in row.score.by_emotion.items()}
     return {name: value for name, value in figures.items() if value is not None}

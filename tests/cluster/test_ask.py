@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from eibench_ray.cluster.ask import Asker, Tally
-from eibench_ray.engines.base import EngineDeadError, EngineFacts, RowError
+from eibench_ray.engines.base import BudgetSpentError, EngineDeadError, EngineFacts, RowError
 from eibench_ray.plan.digests import derive_seed
 from eibench_ray.records import AcceptRule, Completion, Reply, Request, RowErrorKind, Sampling
 
@@ -23,8 +23,10 @@ def request(accept: AcceptRule | None = None) -> Request:
     return Request("a", "d" * 32, None, "why?", None, Sampling(0.5, 1.0, 8), seed=11, accept=accept)
 
 
-def ask(engine: object, accept: AcceptRule | None = None, timeout_s: float = 30.0) -> Completion:
-    asker = Asker(engine, "print", asyncio.Semaphore(2), timeout_s, "run", Tally())
+def ask(
+    engine: object, accept: AcceptRule | None = None, timeout_s: float = 30.0, tally: Tally | None = None
+) -> Completion:
+    asker = Asker(engine, "print", asyncio.Semaphore(2), timeout_s, "run", tally or Tally(), costs_money=True)
     return asyncio.run(asker.ask(request(accept), None, "i" * 16))
 
 
@@ -127,3 +129,62 @@ def test_the_engines_death_is_no_row(scripted: type[Scripted]) -> None:
 
     with pytest.raises(EngineDeadError, match="gone"):
         ask(scripted(die))
+
+
+class Paid:
+    """An engine with these replies, one after the other; an error among them is raised."""
+
+    def __init__(self, *replies: Reply | Exception) -> None:
+        self._replies = iter(replies)
+
+    async def start(self) -> EngineFacts:
+        return EngineFacts("paid", 1, costs_money=True)
+
+    async def generate(self, request: Request, image: bytes | None) -> Reply:  # noqa: ARG002
+        reply = next(self._replies)
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
+
+    async def stop(self) -> None:
+        pass
+
+
+def reply(text: str, cost_usd: float | None = 0.5, mean_logprob: float | None = -0.1) -> Reply:
+    return Reply(text, "stop", 5, 2, cost_usd=cost_usd, mean_logprob=mean_logprob)
+
+
+GOOD = "{score: 1/2}"
+
+
+@pytest.mark.parametrize(
+    ("replies", "cost_usd", "mean_logprob"),
+    [
+        ([reply(GOOD)], 0.5, -0.1),
+        ([reply(GOOD, cost_usd=None, mean_logprob=None)], None, None),
+        ([reply(GOOD, cost_usd=0.0)], 0.0, -0.1),
+        ([reply("hm"), reply(GOOD, 0.25, -0.7)], 0.75, -0.7),
+        ([reply("hm"), reply("hm"), reply("hm")], 1.5, None),  # the fallback stands, and nobody said it
+        ([reply("hm"), RowError(RowErrorKind.ENGINE, "broken")], 0.5, None),
+        ([reply("hm"), RowError(RowErrorKind.ENGINE, "cut off", 0.125)], 0.625, None),
+        ([RowError(RowErrorKind.PROMPT, "too long")], None, None),
+    ],
+)
+def test_a_row_costs_what_all_its_attempts_cost(
+    replies: list[Reply | Exception], cost_usd: float | None, mean_logprob: float | None
+) -> None:
+    tally = Tally()
+    row = ask(Paid(*replies), RULE, tally=tally)
+    assert (row.cost_usd, row.mean_logprob) == (cost_usd, mean_logprob)
+    assert tally.cost_usd == (cost_usd or 0.0)
+
+
+def test_a_spent_budget_is_no_row() -> None:
+    with pytest.raises(BudgetSpentError, match="nothing left"):
+        ask(Paid(BudgetSpentError("nothing left")), RULE)
+
+
+def test_what_was_paid_before_the_budget_was_spent_stays_with_the_row() -> None:
+    row = ask(Paid(reply("hm"), BudgetSpentError("nothing left")), RULE)
+    assert (row.error_kind, row.cost_usd, row.is_transient_error) == ("engine", 0.5, True)
+    assert row.error == "the budget was spent before a reply was acceptable"

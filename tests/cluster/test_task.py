@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,14 +15,15 @@ import pytest
 
 from eibench_ray.cluster.ask import Asker, Tally
 from eibench_ray.cluster.task import TaskReport, run_task
-from eibench_ray.config.schema import EchoEngine
+from eibench_ray.config.schema import EchoEngine, Price
 from eibench_ray.data.dataset import open_dataset
-from eibench_ray.engines.base import Engine, EngineDeadError, EngineFacts, RowError
+from eibench_ray.engines.base import BudgetSpentError, Engine, EngineDeadError, EngineFacts, RowError
 from eibench_ray.engines.echo import Echo
 from eibench_ray.engines.pictures import decode_picture
 from eibench_ray.errors import StoreError
-from eibench_ray.records import Reply, Request, RowErrorKind
+from eibench_ray.records import Completion, Reply, Request, RowErrorKind
 from eibench_ray.store.resume import Slice
+from eibench_ray.store.slices import Store
 from eibench_ray.sweep.planning import PlannedSweep
 
 if TYPE_CHECKING:
@@ -74,18 +79,24 @@ class Decoding:
 
 
 async def run_first(
-    sweep: PlannedSweep, engine: Engine, *, num_slots: int = 8, interrupted: asyncio.Event | None = None
+    sweep: PlannedSweep,
+    engine: Engine,
+    *,
+    num_slots: int = 8,
+    interrupted: asyncio.Event | None = None,
+    costs_money: bool = False,
+    store: Store | None = None,
 ) -> TaskReport:
     """Runs the first slice of the first step."""
     step = next(iter(sweep.plan.steps.values()))
     spec = sweep.plan.datasets[step.dataset]
     sweep.store.fix_slice_rows(step.id, sweep.config.store.slice_rows, {})
     dataset = open_dataset(spec.path)
-    asker = Asker(engine, "print", asyncio.Semaphore(num_slots), 30.0, "this run", Tally())
+    slots = asyncio.Semaphore(num_slots)
+    asker = Asker(engine, "print", slots, 30.0, "this run", Tally(), costs_money=costs_money)
     slice_ = Slice(step.id, 0, 0, min(sweep.config.store.slice_rows, spec.num_rows))
-    return await run_task(
-        step, slice_, dataset, dataset.index(spec.limit), sweep.store, asker, interrupted or asyncio.Event()
-    )
+    index, interrupted = dataset.index(spec.limit), interrupted or asyncio.Event()
+    return await run_task(step, slice_, dataset, index, store or sweep.store, asker, interrupted)
 
 
 async def until(is_true: Callable[[], bool]) -> None:
@@ -281,3 +292,158 @@ def test_tasks_share_the_slots_of_their_replica(sweeps: Sweeps) -> None:
         return engine
 
     assert asyncio.run(run()).most_in_flight == 5
+
+
+class GatedStore(Store):
+    """A store whose writes wait for a gate; it counts them."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store.paths.root)
+        self.gate = threading.Event()
+        self.is_full = False
+        self.sizes: list[int] = []
+        self.num_writing = 0
+
+    def write_slice(self, step_id: str, index: int, rows: Sequence[Completion]) -> None:
+        self.num_writing += 1
+        assert self.num_writing == 1
+        self.sizes.append(len(rows))
+        assert self.gate.wait(10)
+        self.num_writing -= 1
+        if self.is_full:
+            raise StoreError("the disk is full")
+        super().write_slice(step_id, index, rows)
+
+
+def test_rows_that_cost_money_are_committed_as_they_come_one_write_at_a_time(sweeps: Sweeps) -> None:
+    sweeps.write_dataset()
+    sweep = sweeps.plan(sweeps.config(slice_rows=10))
+    store = GatedStore(sweep.store)
+
+    async def run() -> None:
+        engine = Gated()
+        task = asyncio.create_task(run_first(sweep, engine, costs_money=True, store=store))
+        await until(lambda: engine.in_flight == 8)
+        engine.gates["s000"].set()
+        await until(lambda: store.sizes == [1])
+        for name in ("s001", "s002", "s003"):  # they come while the first one is written
+            engine.gates[name].set()
+        await until(lambda: len(engine.gates) == 10)
+        store.gate.set()
+        await until(lambda: len(sweeps.rows(sweep, "answer")) == 4)
+        assert store.sizes == [1, 4]
+        await until(lambda: store.num_writing == 0)
+        assert not task.done()
+        for gate in engine.gates.values():
+            gate.set()
+        assert (await task).is_whole
+
+    asyncio.run(run())
+    assert list(sweeps.rows(sweep, "answer")) == [f"s{number:03d}" for number in range(10)]
+
+
+def test_rows_that_cost_nothing_are_committed_once(sweeps: Sweeps) -> None:
+    sweeps.write_dataset()
+    sweep = sweeps.plan(sweeps.config(slice_rows=10))
+    store = GatedStore(sweep.store)
+    store.gate.set()
+    asyncio.run(run_first(sweep, Echo(EchoEngine(kind="echo")), store=store))
+    assert store.sizes == [10]
+
+
+def test_nothing_more_is_paid_for_once_rows_cannot_be_committed(sweeps: Sweeps) -> None:
+    sweeps.write_dataset()
+    sweep = sweeps.plan(sweeps.config(slice_rows=10))
+    store = GatedStore(sweep.store)
+    store.gate.set()
+    store.is_full = True
+
+    async def run() -> None:
+        engine = Gated()
+        task = asyncio.create_task(run_first(sweep, engine, num_slots=1, costs_money=True, store=store))
+        await until(lambda: engine.in_flight == 1)
+        engine.gates["s000"].set()
+        with pytest.raises(StoreError, match="the disk is full"):
+            await task
+        assert list(engine.gates) == ["s000", "s001"]
+
+    asyncio.run(run())
+
+
+PRICE = Price(input=1e6, output=1e6)  # a dollar per token
+
+
+def ask_until_killed(sweep: PlannedSweep, last: str) -> None:
+    """Asks for rows at a dollar per word, and dies when `last` is committed and the one after it is asked."""
+    step = next(iter(sweep.plan.steps))
+
+    class Deadly(Echo):
+        async def generate(self, request: Request, image: bytes | None) -> Reply:
+            if request.sample_id > last:
+                await until(lambda: last in sweep.store.read_slice(step, 0))
+                os.kill(os.getpid(), signal.SIGKILL)
+            return await super().generate(request, image)
+
+    asyncio.run(run_first(sweep, Deadly(EchoEngine(kind="echo", price=PRICE)), num_slots=1, costs_money=True))
+
+
+def test_a_kill_loses_no_row_that_was_paid_for(sweeps: Sweeps, scripted: type[Scripted]) -> None:
+    sweeps.write_dataset()
+    sweep = sweeps.plan(sweeps.config(slice_rows=10))
+    process = multiprocessing.get_context("spawn").Process(target=ask_until_killed, args=(sweep, "s005"))
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    paid = sweeps.rows(sweep, "answer")
+    assert list(paid) == [f"s{number:03d}" for number in range(6)]
+    assert all(row.cost_usd for row in paid.values())
+    engine = scripted()
+    report = asyncio.run(run_first(sweep, engine))
+    assert [request.sample_id for request in engine.requests] == ["s006", "s007", "s008", "s009"]
+    assert report.is_whole
+    assert sweep.store.read_cost(next(iter(sweep.plan.steps))) == sum(row.cost_usd or 0 for row in paid.values())
+
+
+def test_a_spent_budget_lets_what_is_in_flight_finish_and_asks_no_more(sweeps: Sweeps) -> None:
+    sweeps.write_dataset()
+    sweep = sweeps.plan(sweeps.config(slice_rows=10))
+
+    def refuse(request: Request) -> None:
+        if request.sample_id in ("s001", "s004"):
+            raise BudgetSpentError("$1 of $1 are spent")
+
+    async def run() -> TaskReport:
+        engine = Gated(refuse)
+        task = asyncio.create_task(run_first(sweep, engine, num_slots=4, costs_money=True))
+        await until(lambda: engine.in_flight == 4)
+        engine.gates["s001"].set()
+        await until(lambda: engine.in_flight == 3)
+        assert list(engine.gates) == ["s000", "s001", "s002", "s003"]
+        for gate in engine.gates.values():
+            gate.set()
+        report = await task
+        assert list(engine.gates) == ["s000", "s001", "s002", "s003"]
+        return report
+
+    report = asyncio.run(run())
+    assert (report.num_new, report.is_whole, report.shortage) == (3, False, "$1 of $1 are spent")
+    assert list(sweeps.rows(sweep, "answer")) == ["s000", "s002", "s003"]
+
+
+def test_what_a_replaced_row_cost_stays_with_the_row_that_replaces_it(sweeps: Sweeps) -> None:
+    sweeps.write_dataset()
+    sweep = sweeps.plan(sweeps.config(slice_rows=10))
+    engine = Echo(EchoEngine(kind="echo", price=PRICE))
+    first = asyncio.run(run_first(sweep, engine, costs_money=True))
+    step = next(iter(sweep.plan.steps))
+    paid = sweep.store.read_slice(step, 0)
+    assert first.cost_usd == sweep.store.read_cost(step) == sum(row.cost_usd or 0 for row in paid.values()) > 0
+    failed = replace(paid["s003"], error_kind="timeout", text=None, cost_usd=100.0, run_id="an earlier one")
+    sweep.store.write_slice(
+        step, 0, list((paid | {"s003": failed, "s004": replace(failed, sample_id="s004")}).values())
+    )
+    again = asyncio.run(run_first(sweep, engine, costs_money=True))
+    rows = sweep.store.read_slice(step, 0)
+    assert rows["s003"].cost_usd == 100.0 + (paid["s003"].cost_usd or 0)
+    assert again.cost_usd == first.cost_usd  # of this run, of which the rest was, too
+    assert sweep.store.read_cost(step) == first.cost_usd + 200.0

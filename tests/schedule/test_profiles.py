@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from eibench_ray.config.schema import ClusterConfig, EchoEngine, Expectation, ReplayEngine, VllmEngine
-from eibench_ray.plan.graph import EngineSpec, MemoryFit
-from eibench_ray.schedule.profiles import describe_misfit, engine_need, fits
+from eibench_ray.config.schema import ClusterConfig, EchoEngine, Expectation, OpenaiEngine, ReplayEngine, VllmEngine
+from eibench_ray.plan.graph import DatasetSpec, EngineSpec, MemoryFit, Plan, Prompt, Step
+from eibench_ray.records import Sampling
+from eibench_ray.schedule.profiles import describe_misfit, engine_need, engine_profiles, fits
 from eibench_ray.schedule.state import Need, Node, Resources
 
 CONFIG = ClusterConfig(name="local", cpus_per_replica=2)
@@ -59,3 +60,28 @@ def test_what_does_not_fit_is_named_with_the_largest_node() -> None:
         "cores on its largest node (box4), of 2"
     )
     assert describe_misfit("large", need, []).endswith("the cluster has no node")
+
+
+@pytest.mark.parametrize(
+    ("limits", "mode", "tokens_per_s", "capacity"),
+    [
+        ({}, "online", 1000.0, 64),
+        ({"requests_per_min": 30.0}, "online", 50.0, 3),  # a reply of 100 tokens every two seconds
+        ({"requests_per_min": 6.0}, "online", 10.0, 1),
+        ({"requests_per_min": 6e6}, "online", 1000.0, 64),
+        ({"tokens_per_min": 6000.0}, "online", 50.0, 3),  # prompts of 100 tokens are within it, too
+        ({"tokens_per_min": 6000.0, "requests_per_min": 6.0}, "online", 10.0, 1),
+        ({"requests_per_min": 6.0}, "batch", 1000.0, 50_000),
+    ],
+)
+def test_an_endpoint_is_no_faster_than_its_limits(
+    limits: dict[str, Any], mode: Any, tokens_per_s: float, capacity: int
+) -> None:
+    engine = OpenaiEngine(kind="openai", endpoint="e", base_url="http://e", model="m", mode=mode, limits=limits)
+    spec = EngineSpec("key", "m", engine, "cpu", None, 0, Expectation(tokens_per_row=100.0))
+    prompt = Prompt(None, 4 * 92 * "x", image=False, is_official=False)
+    step = Step("step", "answer", "key", prompt, Sampling(0.0, 1.0, 200), 0, "faces", {})
+    dataset = DatasetSpec("faces", "faces", None, 10, is_prepared=True)
+    plan = Plan("sweep", {"key": spec}, {"faces": dataset}, {"step": step}, ())
+    profile = engine_profiles(plan, CONFIG, [])["key"]
+    assert (profile.tokens_per_s, profile.capacity) == (pytest.approx(tokens_per_s), capacity)

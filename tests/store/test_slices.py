@@ -31,9 +31,19 @@ ANSWER = Completion(
     engine="echo 0.1.0",
     run_id="r1",
     input_digest="i1",
+    cost_usd=0.001,
+    mean_logprob=-0.25,
 )
 ERROR = replace(
-    ANSWER, sample_id="b", text=None, error_kind="timeout", error="no reply", finish_reason=None, finished_at=2.0
+    ANSWER,
+    sample_id="b",
+    text=None,
+    error_kind="timeout",
+    error="no reply",
+    finish_reason=None,
+    finished_at=2.0,
+    cost_usd=None,
+    mean_logprob=None,
 )
 
 
@@ -49,6 +59,22 @@ def test_rows_come_back_as_they_were(store: Store) -> None:
     assert store.read_slice("step", 0) == {"a": ANSWER, "b": ERROR}
     assert list(store.read_slice("step", 0)) == ["a", "b"]
     assert pq.read_schema(store.paths.slice("step", 0)).equals(SCHEMA)
+
+
+def test_a_slice_from_before_costs_were_stored_is_read_with_nulls(store: Store) -> None:
+    store.write_slice("step", 0, [ANSWER, ERROR])
+    file = store.paths.slice("step", 0)
+    pq.write_table(pq.read_table(file).drop_columns(["cost_usd", "mean_logprob"]), file)
+    assert store.read_slice("step", 0) == {"a": replace(ANSWER, cost_usd=None, mean_logprob=None), "b": ERROR}
+    assert store.read_cost("step") == 0.0
+    assert list(store.read_states("step", 0, 2)) == ["a", "b"]
+
+
+def test_the_cost_of_a_step_is_that_of_all_its_rows(store: Store) -> None:
+    assert store.read_cost("step") == store.read_cost("unknown") == 0.0
+    store.write_slice("step", 0, [ANSWER, ERROR])
+    store.write_slice("step", 3, [replace(ERROR, cost_usd=0.25)])
+    assert store.read_cost("step") == pytest.approx(0.251)
 
 
 def test_what_resuming_reads_is_what_was_written(store: Store) -> None:
