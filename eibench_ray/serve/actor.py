@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eibench_ray.config.schema import VllmEngine
+from eibench_ray.engines.openai.secret import Secret
 from eibench_ray.engines.vllm_arguments import engine_arguments
 from eibench_ray.errors import EngineError
 from eibench_ray.plan.graph import EngineSpec
@@ -76,7 +77,7 @@ class Server:
         environment = {name: value for name, value in os.environ.items() if name != VLLM_KEY}
         if key is not None:
             environment[VLLM_KEY] = key
-        self._process = await ServerProcess.start(("-m", MODULE, *arguments), environment, key)
+        self._process = await ServerProcess.start(("-m", MODULE, *arguments), environment, Secret(key))
         while not await is_healthy(self._listening, self._port):
             if reason := await self._process.ended(LOOK_EVERY_S):
                 raise EngineError(f"vLLM's server does not start with {engine.source}: {reason}")

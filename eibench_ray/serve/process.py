@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from eibench_ray.engines.openai.secret import Secret
 from eibench_ray.errors import EngineError
 from eibench_ray.serve.failure import describe_end
 from eibench_ray.serve.listening import Listening
@@ -34,7 +35,7 @@ class ServerProcess:
     _ending: asyncio.Task[str]
 
     @classmethod
-    async def start(cls, arguments: Sequence[str], environment: Mapping[str, str], secret: str | None) -> ServerProcess:
+    async def start(cls, arguments: Sequence[str], environment: Mapping[str, str], secret: Secret) -> ServerProcess:
         """A server that has just begun to load.
 
         Args:
@@ -96,18 +97,16 @@ def _ask_health(host: str, port: int) -> bool:
     return False
 
 
-async def _follow(output: asyncio.StreamReader, secret: str | None) -> str:
+async def _follow(output: asyncio.StreamReader, secret: Secret) -> str:
     """The last lines of what a server prints, once it has ended; all of it goes to Ray's log of this process."""
     tail: deque[str] = deque(maxlen=TAIL_LINES)
     while True:
         try:
-            line = (await output.readline()).decode(errors="replace")
+            line = secret.hide((await output.readline()).decode(errors="replace"))
         except ValueError:  # a line beyond all limits
             continue
         if not line:
             return "".join(tail)
-        if secret:
-            line = line.replace(secret, "(the key)")
         tail.append(line)
         sys.stderr.write(line)
 
