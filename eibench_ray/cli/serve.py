@@ -15,6 +15,7 @@ import typer
 
 from eibench_ray.cli.console import open_console
 from eibench_ray.errors import ConfigError
+from eibench_ray.serve.listening import VLLM_KEY, Listening
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
     from eibench_ray.config.jobs import Job
     from eibench_ray.config.schema import ModelConfig
     from eibench_ray.serve.actor import ServerFacts
-    from eibench_ray.serve.listening import Listening
-
-DEFAULT_KEY = "VLLM_API_KEY"
 
 # Hydra reads all of these as a text without quotes.
 _PLAIN = re.compile(r"(?!(?:null|true|false|nan|inf)$)[a-z_][\w./:@+-]*", re.IGNORECASE)
@@ -51,10 +49,12 @@ def serve(
         typer.Option(
             metavar="NAME",
             help=f"The environment variable that holds the endpoint's key, here and on the nodes. Default: "
-            f"{DEFAULT_KEY} where it is set, else no key.",
+            f"{VLLM_KEY} where it is set, else no key.",
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="When ready, print one JSON line on stdout.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Whenever it is ready, print one JSON line on stdout.")
+    ] = False,
 ) -> None:
     """Serve a model to sweeps: `eibench-ray serve model=qwen3_8b --port 8000`, until Ctrl-C or SIGTERM.
 
@@ -78,8 +78,7 @@ class ServeTask:
         """Serves the model."""
         from eibench_ray.cli.hydra_entry import job_of_call
 
-        job = job_of_call(config)
-        self.run([job], Path(job.hydra.runtime.output_dir))
+        self.run([job_of_call(config)], Path())
 
     def run(self, jobs: Sequence[Job], folder: Path) -> None:  # noqa: ARG002 - nothing is written into a folder
         """Serves the one model that was composed.
@@ -89,14 +88,13 @@ class ServeTask:
         """
         from eibench_ray.config.load import validate
         from eibench_ray.config.schema import ServeConfig
-        from eibench_ray.serve.listening import Listening
         from eibench_ray.serve.run import serve_model
 
         if len(jobs) > 1:
             raise ConfigError(f"serve was given {len(jobs)} configurations and starts one server: leave out -m")
         config = validate(jobs[0].raw, ServeConfig)
         options = self._options
-        key = options.api_key_env or (DEFAULT_KEY if os.environ.get(DEFAULT_KEY) else None)
+        key = options.api_key_env or (VLLM_KEY if os.environ.get(VLLM_KEY) else None)
         listening = Listening(options.host, options.port, options.served_name or config.model.name, key)
 
         def announce(facts: ServerFacts) -> None:

@@ -13,11 +13,9 @@ from eibench_ray.engines.vllm_arguments import engine_arguments
 from eibench_ray.errors import EngineError
 from eibench_ray.plan.graph import EngineSpec
 from eibench_ray.serve.command import MODULE, server_arguments
-from eibench_ray.serve.listening import Listening, find_port
+from eibench_ray.serve.listening import VLLM_KEY, Listening, find_port
 from eibench_ray.serve.process import ServerProcess, is_healthy
 
-# The variable in which vLLM looks for its key (vllm/envs.py).
-VLLM_KEY = "VLLM_API_KEY"
 # While it loads, and while it serves.
 LOOK_EVERY_S = 0.5
 HEALTH_EVERY_S = 5.0

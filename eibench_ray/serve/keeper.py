@@ -29,6 +29,8 @@ from eibench_ray.serve.restarts import Restarts
 log = logging.getLogger(__name__)
 
 _Actor = ray.remote(Server)
+# A replica's number names the folder of its compiled graphs. A sweep's replicas count from 0, ports begin at 1024.
+_FREE_PORT_ID = 1 << 16
 
 
 @dataclass(slots=True)
@@ -73,6 +75,7 @@ class Keeper:
         self._config = config
         self._announce = announce
         self._complain = complain
+        self._watch = NodeWatch(config)
         self._ready_at: float | None = None
 
     async def run(self) -> None:
@@ -82,7 +85,7 @@ class Keeper:
             ClusterError: the server fits on no node, or its port is taken.
             EngineError: it does not start, or dies again and again.
         """
-        nodes = list((await NodeWatch(self._config).look()).joined)
+        nodes = (await self._watch.look()).joined
         handle = await self._reserve(nodes)
         try:
             await handle.place(self._config.placement_timeout_s, nodes)
@@ -107,10 +110,16 @@ class Keeper:
         node = choose_node(self._spec.name, need, nodes, free, home)
         mark = f"serve.{secrets.token_hex(6)}"
         placement = reserve(need, (node,), self._config.gpu_resource, f"eibench_ray {mark}")
-        return ServerHandle(0, self._spec, self._config, placement, mark, self._listening)
+        number = self._listening.port or _FREE_PORT_ID
+        return ServerHandle(number, self._spec, self._config, placement, mark, self._listening)
 
     async def _keep_up(self, handle: ServerHandle) -> None:
-        """Starts the server, and again where it dies; returns never."""
+        """Starts the server, and again where it dies; returns never.
+
+        Raises:
+            ClusterError: Ray is gone.
+            EngineError: it does not start, dies again and again, or died with its node.
+        """
         restarts = Restarts()
         while True:
             reason = await self._serve(handle)
@@ -120,6 +129,9 @@ class Keeper:
             what = f"the server of {self._spec.name} died ({reason})"
             if pause_s is None:
                 raise EngineError(f"{what}, for the {restarts.num_deaths}th time in a row: it is given up")
+            await self._watch.look()
+            if any(node not in self._watch.nodes for node in handle.nodes):
+                raise EngineError(f"{what}: its node has left the cluster")
             self._complain(f"{what}: it is started again")
             await handle.reap()
             await asyncio.sleep(pause_s)

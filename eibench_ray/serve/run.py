@@ -49,7 +49,7 @@ def serve_model(
     with as_interrupt(), ray_session(config.cluster):
         from eibench_ray.serve.keeper import Keeper
 
-        console.print(f"Loading {spec.name}", highlight=False)
+        console.print(f"Loading {spec.name}", markup=False, highlight=False)
         keeper = Keeper(
             spec, listening, config.cluster, announce, lambda what: console.print(what, markup=False, soft_wrap=True)
         )

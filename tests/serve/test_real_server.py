@@ -110,7 +110,22 @@ def ask(told: dict[str, Any], key: str = "none") -> str:
     return reply.choices[0].message.content or ""
 
 
-def test_it_answers_who_has_the_key_and_ends_in_order(serve: Callable[..., Command]) -> None:
+def sweep(folder: Path, overrides: list[str], **variables: str) -> dict[str, Any]:
+    """The summary of a small sweep that asks a served model."""
+    option = {"name": "???", "sees_image": "???", "engine": {"kind": "openai", "endpoint": "local", "base_url": "???"}}
+    option["engine"] |= {"model": "???", "api_key_env": None}
+    (folder / "conf" / "model").mkdir(parents=True)
+    (folder / "conf" / "model" / "served.yaml").write_text(json.dumps(option))
+    arguments = ["--config-dir=conf", "model=served", "dataset=demo", "dataset.limit=6", "judge=echo", "tracking=none"]
+    command = [sys.executable, "-m", "eibench_ray.cli.app", "run", "--json", *arguments, *overrides]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"} | variables
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    summary: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return summary
+
+
+def test_it_answers_who_has_the_key_and_ends_in_order(serve: Callable[..., Command], tmp_path: Path) -> None:
     from openai import AuthenticationError
 
     command = serve("model=tiny_llama", "--served-name", "shared/tiny", "--api-key-env", "OUR_KEY", OUR_KEY=KEY)
@@ -122,6 +137,9 @@ def test_it_answers_who_has_the_key_and_ends_in_order(serve: Callable[..., Comma
     assert isinstance(json.loads(ask(told, KEY))["yes"], bool)
     with pytest.raises(AuthenticationError):
         ask(told, "another")
+    overrides = [*told["overrides"][1:], "setting.sampling.max_tokens=12", "cluster.num_cpus=1"]
+    summary = sweep(tmp_path, overrides, OUR_KEY=KEY)
+    assert (summary["completions_new"], summary["errors"]) == (12, 0)
     assert len(command.server()) >= 4
     assert not any(KEY in " ".join(process.cmdline()) for process in command.server())
 
