@@ -13,6 +13,7 @@ from eibench_ray.cli.checkpoint import checkpoint
 from eibench_ray.cli.doctor import doctor
 from eibench_ray.cli.prepare import app as prepare_app
 from eibench_ray.cli.records import export, report, rescore, status
+from eibench_ray.cli.serve import serve
 from eibench_ray.cli.simulate import simulate
 from eibench_ray.cli.sweeps import plan, run
 from eibench_ray.errors import EibenchError
@@ -30,6 +31,7 @@ app = typer.Typer(
 app.command(context_settings=TO_HYDRA)(run)
 app.command(context_settings=TO_HYDRA)(plan)
 app.command(context_settings=TO_HYDRA)(simulate)
+app.command(context_settings=TO_HYDRA)(serve)
 app.command()(status)
 app.command()(report)
 app.command()(rescore)

@@ -1,4 +1,4 @@
-"""Hydra, called with the arguments of `run` and `plan`: its whole command line, our errors."""
+"""Hydra, called with the arguments of `run`, `plan` and the like: its whole command line, our errors."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ import eibench_ray
 from eibench_ray.config.compose import to_composed
 from eibench_ray.config.hydra_errors import HYDRA_ERRORS, explain
 from eibench_ray.config.jobs import Job, SweepTask
+from eibench_ray.config.schema import Frozen, RunConfig
 from eibench_ray.config.swept import defer_to_jobs
 from eibench_ray.errors import ConfigError, EibenchError
 
@@ -39,13 +40,22 @@ def job_of_call(config: DictConfig) -> Job:
     return Job(composed.raw, composed.choices, hydra, 0, tuple(hydra.overrides.task))
 
 
-def call_hydra(task: SweepTask, arguments: Sequence[str], *, leaves_traces: bool) -> None:
+def call_hydra(
+    task: SweepTask,
+    arguments: Sequence[str],
+    *,
+    leaves_traces: bool,
+    config_name: str = "config",
+    schema: type[Frozen] = RunConfig,
+) -> None:
     """Composes what the arguments say and calls the task with it; `--cfg` and `--info` print and call nothing.
 
     Args:
         task: called once, with one job or with all of them.
         arguments: Hydra's command line: overrides, -m, --config-dir, --cfg, ...
         leaves_traces: whether Hydra may write its folders (multirun/, outputs/).
+        config_name: the main option file.
+        schema: the keys that it and its groups have.
 
     Raises:
         ConfigError: an unknown option, or a configuration that cannot be composed.
@@ -59,11 +69,11 @@ def call_hydra(task: SweepTask, arguments: Sequence[str], *, leaves_traces: bool
             parsed.overrides += [f"hydra.run.dir={scratch}", f"hydra.sweep.dir={scratch}", "hydra.output_subdir=null"]
         try:
             parsed.overrides = defer_to_jobs(parsed.overrides)
-            _run_hydra(parsed, parser, quiet, config_path=str(config_folder()), config_name="config")
+            _run_hydra(parsed, parser, quiet, config_path=str(config_folder()), config_name=config_name)
             if quiet.error:
                 raise quiet.error
         except HYDRA_ERRORS as error:
-            raise explain(error) from error
+            raise explain(error, schema) from error
         except ValueError as error:  # a few of Hydra's own, such as for `model=null`
             if quiet.has_begun:
                 raise

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 
 from eibench_ray.cluster.ask import Tally
 from eibench_ray.cluster.course import Course
-from eibench_ray.cluster.fleet import STOP_TIMEOUT_S, Fleet, NodeLostError, ReplicaHandle
+from eibench_ray.cluster.fleet import STOP_TIMEOUT_S, Fleet, ReplicaHandle
+from eibench_ray.cluster.handle import NodeLostError
 from eibench_ray.cluster.outcome import Standing
 from eibench_ray.cluster.placement import NotPlacedError
 from eibench_ray.cluster.task import TaskReport

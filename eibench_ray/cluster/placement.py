@@ -50,7 +50,7 @@ class Placement:
         try:
             await asyncio.wait_for(_ready(self.group), timeout_s)
         except TimeoutError:
-            free = await asyncio.to_thread(_free, self.gpu_resource)
+            free = await asyncio.to_thread(free_resources, self.gpu_resource)
             raise NotPlacedError(self._describe(timeout_s, free, known)) from None
         except RayError as error:
             raise NotPlacedError(f"Ray reserved nothing: {' '.join(str(error).split())[:200]}") from None
@@ -123,6 +123,7 @@ async def _ready(group: PlacementGroup) -> None:
     await group.ready()
 
 
-def _free(gpu_resource: str) -> dict[str, Resources]:
+def free_resources(gpu_resource: str) -> dict[str, Resources]:
+    """What nobody has reserved, by node."""
     found = available_resources_per_node()
     return {node: Resources(has.get("CPU", 0.0), has.get(gpu_resource, 0.0)) for node, has in found.items()}

@@ -10,6 +10,7 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
 
 from eibench_ray.config.load import suggest_key
+from eibench_ray.config.schema import Frozen, RunConfig
 from eibench_ray.errors import ConfigError
 
 HYDRA_ERRORS: tuple[type[Exception], ...] = (HydraException, OmegaConfBaseException)
@@ -23,8 +24,8 @@ _SEVERAL = re.compile(r"(?:Ambiguous value for argument|Sweep parameters) '([^']
 _FULL_KEY = re.compile(r"full_key: (\S+)")
 
 
-def explain(error: Exception) -> ConfigError:
-    """One paragraph for an error of Hydra's or OmegaConf's."""
+def explain(error: Exception, schema: type[Frozen] = RunConfig) -> ConfigError:
+    """One paragraph for an error of Hydra's or OmegaConf's; `schema` has the keys that can be meant."""
     text = "\n".join(dict.fromkeys(str(link) for link in _chain(error)))
     if match := _NO_OPTION.search(text):
         group, option, listed = match.groups()
@@ -37,7 +38,7 @@ def explain(error: Exception) -> ConfigError:
     if isinstance(error, MissingMandatoryValue) and (match := _FULL_KEY.search(text)):
         return ConfigError(f"{match.group(1)} is missing: set it with {match.group(1)}=VALUE")
     if match := _NO_KEY.search(text):
-        return ConfigError(f"{match.group(1)}: there is no such key{suggest_key(match.group(1))}")
+        return ConfigError(f"{match.group(1)}: there is no such key{suggest_key(match.group(1), schema)}")
     if match := _SEVERAL.search(text):
         return ConfigError(f"{match.group(1)} has several values: add -m to sweep over them, or write a list as [a,b]")
     if isinstance(error, InterpolationResolutionError) and (match := _FULL_KEY.search(text)):

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from eibench_ray.config.schema import RunConfig
+from eibench_ray.config.schema import Frozen, RunConfig
 from eibench_ray.errors import ConfigError
 
 # Pydantic names the member of a discriminated union in the path of an error; no such key exists.
 _UNION_TAGS = frozenset({"vllm", "replay", "echo"})
+
+Schema = TypeVar("Schema", bound=Frozen)
 
 
 def to_config(raw: Mapping[str, Any]) -> RunConfig:
@@ -22,16 +24,25 @@ def to_config(raw: Mapping[str, Any]) -> RunConfig:
     Raises:
         ConfigError: an unknown key, a wrong type or a value out of range; every problem with its full key.
     """
+    return validate(raw, RunConfig)
+
+
+def validate(raw: Mapping[str, Any], schema: type[Schema]) -> Schema:
+    """The validated configuration behind one of the main option files.
+
+    Raises:
+        ConfigError: an unknown key, a wrong type or a value out of range; every problem with its full key.
+    """
     try:
-        return RunConfig.model_validate(raw)
+        return schema.model_validate(raw)
     except ValidationError as error:
-        problems = [_describe(detail) for detail in error.errors()]
+        problems = [_describe(detail, schema) for detail in error.errors()]
         raise ConfigError("the configuration is not valid: " + "; ".join(problems)) from None
 
 
-def suggest_key(key: str) -> str:
+def suggest_key(key: str, schema: type[Frozen] = RunConfig) -> str:
     """A hint at the known key that a dotted, misspelt one may mean; empty where there is none."""
-    known = [name for name in dict.fromkeys(_dotted(RunConfig, "")) if not key.startswith(f"{name}.")]
+    known = [name for name in dict.fromkeys(_dotted(schema, "")) if not key.startswith(f"{name}.")]
     if key in known:
         return f" in this option file; add it with +{key}=VALUE"
     leaf = key.rsplit(".", 1)[-1]
@@ -40,10 +51,10 @@ def suggest_key(key: str) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
-def _describe(detail: ErrorDetails) -> str:
+def _describe(detail: ErrorDetails, schema: type[Frozen]) -> str:
     key = ".".join(str(part) for part in detail["loc"] if part not in _UNION_TAGS)
     if detail["type"] == "extra_forbidden":
-        return f"{key}: there is no such key{suggest_key(key)}"
+        return f"{key}: there is no such key{suggest_key(key, schema)}"
     if detail["type"] == "missing":
         return f"{key} is missing: set it, e.g. {key}=VALUE"
     message = detail["msg"].removeprefix("Value error, ")

@@ -542,3 +542,10 @@ class RunConfig(Frozen):
     score: ScoreConfig = ScoreConfig()
     budget_usd: PositiveFloat | None = None
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+
+
+class ServeConfig(Frozen):
+    """A model behind an endpoint, and where it runs."""
+
+    model: ModelConfig
+    cluster: ClusterConfig

@@ -8,16 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from eibench_ray.checkpoints.source import resolve_source
 from eibench_ray.config.schema import VllmEngine
 from eibench_ray.engines.base import EngineDeadError, EngineFacts, RowError
 from eibench_ray.engines.pictures import decode_picture
+from eibench_ray.engines.vllm_arguments import engine_arguments
 from eibench_ray.errors import EngineError
 from eibench_ray.plan.facts import vllm_version
 from eibench_ray.records import Reply, Request, RowErrorKind, Sampling
-
-GIB = 1 << 30
-CPU_BATCH_TOKENS = 16_384
 
 
 class Vllm:
@@ -62,34 +59,7 @@ class Vllm:
         config = self._config
         if config.chat_template:
             self._template = Path(config.chat_template).read_text(encoding="utf-8")
-        chosen: dict[str, Any] = {
-            "model": resolve_source(config.source),
-            "revision": config.revision,
-            "dtype": config.dtype,
-            "quantization": config.quantization,
-            "trust_remote_code": config.trust_remote_code,
-            "max_model_len": config.max_model_len,
-            "max_num_seqs": config.max_num_seqs,
-            "tensor_parallel_size": config.tensor_parallel if self._device == "cuda" else 1,
-            "pipeline_parallel_size": config.pipeline_parallel if self._device == "cuda" else 1,
-            "gpu_memory_utilization": config.gpu_memory_utilization,
-            "kv_cache_memory_bytes": int(config.kv_cache_gib * GIB) if config.kv_cache_gib else None,
-            "enforce_eager": config.enforce_eager,
-            "enable_prefix_caching": True,
-            "seed": 0,
-            # A model that knows no better fills a JSON reply with blanks up to its limit; the request's own option of
-            # the same name is not read (vLLM 0.32), and the engine's is refused with the backend "auto".
-            "structured_outputs_config": {"backend": "xgrammar", "disable_any_whitespace": True},
-            "disable_log_stats": True,
-        }
-        if self._device == "cpu":
-            # vLLM 0.32 dies on a CPU when a seeded request's prompt is computed in chunks ("CPU Generator does not use
-            # offset"): prompts are computed whole there.
-            chosen |= {
-                "enable_chunked_prefill": False,
-                "max_num_batched_tokens": max(config.max_model_len, CPU_BATCH_TOKENS),
-            }
-        return AsyncLLM.from_engine_args(AsyncEngineArgs(**(chosen | config.args)))
+        return AsyncLLM.from_engine_args(AsyncEngineArgs(**engine_arguments(config, self._device)))
 
     async def generate(self, request: Request, image: bytes | None) -> Reply:
         """The reply to one request; many run at once.

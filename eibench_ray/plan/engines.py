@@ -91,27 +91,32 @@ class Engines:
             return self.specs[key]
         spec = EngineSpec(key, model.name, model.engine, self._device, recording, 0, model.expect)
         self._first_uses[key] = use
-        self.specs[key] = self._placed(spec, model)
+        self.specs[key] = with_gpus(spec, model, self._estimate, self._cluster)
         return self.specs[key]
 
-    def _placed(self, spec: EngineSpec, model: ModelConfig) -> EngineSpec:
-        """A spec with its GPUs, with `tensor_parallel: auto` resolved, and how it fits."""
-        engine = model.engine
-        if isinstance(engine, EchoEngine):
-            return replace(spec, num_gpus=engine.num_gpus)
-        if not isinstance(engine, VllmEngine):
-            return spec
-        owns_gpus = self._device == "cuda" or self._cluster.gpu_resource != "GPU"
-        memory = self._estimate(model) if owns_gpus else None
-        if engine.tensor_parallel == "auto":
-            chosen = choose_tensor_parallel(model.name, engine, memory, self._cluster)
-            engine = engine.model_copy(update={"tensor_parallel": chosen})
-        return replace(
-            spec,
-            config=engine,
-            num_gpus=engine.num_gpus if owns_gpus else 0,
-            memory=fit_memory(engine, memory, self._cluster) if memory else None,
-        )
+
+def with_gpus(spec: EngineSpec, model: ModelConfig, estimate: Estimate, cluster: ClusterConfig) -> EngineSpec:
+    """A model's spec with its GPUs, with `tensor_parallel: auto` resolved, and how it fits.
+
+    Raises:
+        PlanError: no node has enough memory for it.
+    """
+    engine = model.engine
+    if isinstance(engine, EchoEngine):
+        return replace(spec, num_gpus=engine.num_gpus)
+    if not isinstance(engine, VllmEngine):
+        return spec
+    owns_gpus = spec.device == "cuda" or cluster.gpu_resource != "GPU"
+    memory = estimate(model) if owns_gpus else None
+    if engine.tensor_parallel == "auto":
+        chosen = choose_tensor_parallel(model.name, engine, memory, cluster)
+        engine = engine.model_copy(update={"tensor_parallel": chosen})
+    return replace(
+        spec,
+        config=engine,
+        num_gpus=engine.num_gpus if owns_gpus else 0,
+        memory=fit_memory(engine, memory, cluster) if memory else None,
+    )
 
 
 def _check_equal(first: EngineUse, again: EngineUse) -> None:

@@ -35,7 +35,7 @@ def choose_slice_rows(plan: Plan, chosen: int | Literal["auto"], cluster: Cluste
     gpu_s = dict.fromkeys(plan.engines, 0.0)
     for step in plan.steps.values():
         spec = plan.engines[step.engine]
-        num_tokens = plan.datasets[step.dataset].num_rows * expected_tokens(step, spec.expect)
+        num_tokens = plan.datasets[step.dataset].num_rows * expected_tokens(step, spec)
         gpu_s[spec.key] += spec.num_gpus * num_tokens / spec.expect.tokens_per_s
     total_s = sum(gpu_s.values())
     replicas = {

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from eibench_ray.config.schema import EndpointLimits, OpenaiEngine, RunConfig
+from eibench_ray.config.schema import ClusterConfig, EndpointLimits, OpenaiEngine, RunConfig
 from eibench_ray.data.dataset import DatasetIndex, open_dataset
 from eibench_ray.endpoints.funds import Funds
 from eibench_ray.endpoints.pools import pools_of
@@ -92,7 +92,7 @@ def plan_sweep(
             raise PlanError(f"{section} differs between the cells of one sweep: set it once, outside of what is swept")
     chosen = {other.dataset.name: other.dataset for other in configs}
     facts = {name: read_dataset_facts(dataset, must_exist=must_exist) for name, dataset in chosen.items()}
-    plan = build_plan(configs, facts, engine_identity, device or _device(config))
+    plan = build_plan(configs, facts, engine_identity, device or engine_device(config.cluster))
     store = Store(Path(config.store.root).absolute())
     slice_rows = choose_slice_rows(plan, config.store.slice_rows, config.cluster)
     return PlannedSweep(
@@ -117,9 +117,10 @@ def read_costs(plan: Plan, store: Store) -> dict[str, float]:
     return {step.id: store.read_cost(step.id) for step in steps}
 
 
-def _device(config: RunConfig) -> Literal["cpu", "cuda"]:
-    if config.cluster.device != "auto":
-        return config.cluster.device
+def engine_device(cluster: ClusterConfig) -> Literal["cpu", "cuda"]:
+    """Where vLLM engines run: as configured, else what the installed vLLM is made for."""
+    if cluster.device != "auto":
+        return cluster.device
     installed = vllm_version()
     return installed[1] if installed else "cuda"
 

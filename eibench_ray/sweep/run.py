@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
-import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 
@@ -39,12 +37,6 @@ from eibench_ray.sweep.record import (
 )
 from eibench_ray.sweep.results import Results
 from eibench_ray.sweep.tracked import track_cell
-
-if TYPE_CHECKING:
-    from eibench_ray.cluster.driver import Driver
-    from eibench_ray.cluster.outcome import Outcome
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,9 +131,10 @@ def _ask(
     # Ray is imported only where there is something to ask.
     from eibench_ray.cluster.driver import Driver
     from eibench_ray.cluster.session import ray_session
+    from eibench_ray.cluster.signals import as_interrupt, run_until_told
     from eibench_ray.sweep.checkpoints import build_checkpoints
 
-    build_checkpoints(sweep, console)
+    build_checkpoints([sweep.plan.engines[key] for key in sweep.engines_to_load()], console)
     for step_id, left in sweep.work.items():
         if left.todo:
             step = sweep.plan.steps[step_id]
@@ -150,7 +143,7 @@ def _ask(
     ledger = Ledger(folder / LEDGER_FILE)
     display = ProgressDisplay(sweep.plan, sweep.work, console, sweep.funds)
     listeners = Listeners([display, StatusWriter(status, folder), TrackingListener(sweep.plan, tracker)])
-    with contextlib.closing(ledger), _as_interrupt(), ray_session(sweep.config.cluster):
+    with contextlib.closing(ledger), as_interrupt(), ray_session(sweep.config.cluster):
         driver = Driver(
             sweep.plan,
             sweep.work,
@@ -162,7 +155,9 @@ def _ask(
             _open_turnstile(sweep),
         )
         with display:
-            outcome = asyncio.run(_drive(driver))
+            outcome = asyncio.run(
+                run_until_told(driver.run(), lambda _: driver.request_stop(), "committing what is done")
+            )
     status.failures = {sweep.plan.engines[key].name: reason for key, reason in outcome.failed_engines.items()}
     return _Done(outcome.num_new, outcome.num_loads, outcome.was_interrupted, outcome.shortage is not None)
 
@@ -175,39 +170,6 @@ def _open_turnstile(sweep: PlannedSweep) -> Turnstile | None:
 
     # Told what to read, not what was read: after a restart it reads what was spent until then.
     return RayTurnstile(sweep.pools, sweep.funds.budget_usd, partial(read_spent, sweep.plan, sweep.store))
-
-
-@contextlib.contextmanager
-def _as_interrupt() -> Iterator[None]:
-    """Ends like Ctrl-C where the driver was told twice to stop."""
-    try:
-        yield
-    except asyncio.CancelledError:
-        raise KeyboardInterrupt from None
-
-
-async def _drive(driver: Driver) -> Outcome:
-    """Runs the driver; the first Ctrl-C or SIGTERM asks it to stop, a second one kills what runs."""
-    loop = asyncio.get_running_loop()
-    task = asyncio.ensure_future(driver.run())
-    asked = 0
-
-    def stop(name: str) -> None:
-        nonlocal asked
-        asked += 1
-        if asked == 1:
-            log.warning("%s: committing what is done; once more to stop at once", name)
-            driver.request_stop()
-        else:
-            task.cancel()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop, number.name)
-    try:
-        return await task
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)
 
 
 def _score(sweep: PlannedSweep, done: _Done, tracker: Tracker) -> list[LeaderboardRow]:

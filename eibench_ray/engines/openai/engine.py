@@ -21,7 +21,7 @@ from eibench_ray.engines.openai.outcome import judge, toll_of
 from eibench_ray.engines.openai.picture import to_data_uri
 from eibench_ray.engines.openai.silence import Silence
 from eibench_ray.errors import EngineError
-from eibench_ray.records import Reply, Request
+from eibench_ray.records import Reply, Request, RowErrorKind
 
 PATH = "/chat/completions"
 # Seconds before the second attempt: between 0 and 1, then 2, 4, ... at most 30.

@@ -1,0 +1,144 @@
+"""`eibench-ray serve`: one model as an OpenAI-compatible endpoint, for several sweeps to share."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from eibench_ray.cli.console import open_console
+from eibench_ray.errors import ConfigError
+from eibench_ray.serve.listening import VLLM_KEY, Listening
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from eibench_ray.config.jobs import Job
+    from eibench_ray.config.schema import ModelConfig
+    from eibench_ray.serve.actor import ServerFacts
+
+# Hydra reads all of these as a text without quotes.
+_PLAIN = re.compile(r"(?!(?:null|true|false|nan|inf)$)[a-z_][\w./:@+-]*", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class ServeOptions:
+    """The command's options."""
+
+    host: str
+    port: int
+    served_name: str | None
+    api_key_env: str | None
+    as_json: bool
+
+
+def serve(
+    context: typer.Context,
+    host: Annotated[str, typer.Option(help="Where to listen; 0.0.0.0: on all addresses, of any node.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free one.")] = 8000,
+    served_name: Annotated[str | None, typer.Option(help="What requests call the model. Default: model.name.")] = None,
+    api_key_env: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help=f"The environment variable that holds the endpoint's key, here and on the nodes. Default: "
+            f"{VLLM_KEY} where it is set, else no key.",
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Whenever it is ready, print one JSON line on stdout.")
+    ] = False,
+) -> None:
+    """Serve a model to sweeps: `eibench-ray serve model=qwen3_8b --port 8000`, until Ctrl-C or SIGTERM.
+
+    vLLM's own server, with the options of conf/model, on the cluster of conf/cluster. Takes Hydra's arguments for
+    these two groups: model=OPTION, model.engine.KEY=VALUE, cluster=ray, --config-dir DIR, --cfg job.
+    """
+    from eibench_ray.cli.hydra_entry import call_hydra
+    from eibench_ray.config.schema import ServeConfig
+
+    task = ServeTask(ServeOptions(host, port, served_name, api_key_env, as_json))
+    call_hydra(task, context.args, leaves_traces=False, config_name="serve", schema=ServeConfig)
+
+
+class ServeTask:
+    """Hydra's task function of `serve`."""
+
+    def __init__(self, options: ServeOptions) -> None:
+        self._options = options
+
+    def __call__(self, config: DictConfig) -> None:
+        """Serves the model."""
+        from eibench_ray.cli.hydra_entry import job_of_call
+
+        self.run([job_of_call(config)], Path())
+
+    def run(self, jobs: Sequence[Job], folder: Path) -> None:  # noqa: ARG002 - nothing is written into a folder
+        """Serves the one model that was composed.
+
+        Raises:
+            ConfigError: there are several.
+        """
+        from eibench_ray.config.load import validate
+        from eibench_ray.config.schema import ServeConfig
+        from eibench_ray.serve.run import serve_model
+
+        if len(jobs) > 1:
+            raise ConfigError(f"serve was given {len(jobs)} configurations and starts one server: leave out -m")
+        config = validate(jobs[0].raw, ServeConfig)
+        options = self._options
+        key = options.api_key_env or (VLLM_KEY if os.environ.get(VLLM_KEY) else None)
+        listening = Listening(options.host, options.port, options.served_name or config.model.name, key)
+
+        def announce(facts: ServerFacts) -> None:
+            self._announce(config.model, replace(listening, port=facts.port), facts)
+
+        serve_model(config, listening, announce, open_console(stderr=True))
+
+    def _announce(self, model: ModelConfig, listening: Listening, facts: ServerFacts) -> None:
+        """Tells where the server is, and how a sweep asks it."""
+        base_url = listening.base_url(facts.node)
+        overrides = endpoint_overrides(model, listening, base_url)
+        if self._options.as_json:
+            ready = {
+                "base_url": base_url,
+                "model": listening.served_name,
+                "pid": facts.pid,
+                "load_s": round(facts.load_s, 1),
+                "overrides": overrides,
+            }
+            typer.echo(json.dumps(ready))
+            return
+        typer.echo(
+            f"{base_url} serves {listening.served_name} (loaded in {facts.load_s:.0f} s). A sweep asks it with\n"
+            f"  {shlex.join(overrides)}\n"
+            f"or, as its judge or captioner, with model@judge.model=endpoint or model@captioner=endpoint and the same "
+            f"keys below judge.model or captioner. Ctrl-C ends the server."
+        )
+
+
+def endpoint_overrides(model: ModelConfig, listening: Listening, base_url: str) -> list[str]:
+    """What makes a sweep ask a served model, as overrides of `run`."""
+    told = {
+        "name": model.name,
+        "system": model.system,
+        "engine.base_url": base_url,
+        "engine.model": listening.served_name,
+        "engine.api_key_env": listening.api_key_env,
+    }
+    texts = [f"model.{key}={_quoted(value)}" for key, value in told.items() if value is not None]
+    return ["model=endpoint", f"model.sees_image={str(model.sees_image).lower()}", *texts]
+
+
+def _quoted(text: str) -> str:
+    """A text as a value in Hydra's grammar; quotes are left out where Hydra reads a text without them."""
+    from hydra.core.override_parser.types import Quote, QuotedString
+
+    return text if _PLAIN.fullmatch(text) else QuotedString(text, Quote.single).with_quotes()

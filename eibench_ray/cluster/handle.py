@@ -1,0 +1,167 @@
+"""An actor that owns an engine, from the driver's side: placed, started, stopped, reaped. What Ray raises ends here."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Generic, Protocol, TypeVar
+
+import ray
+from ray.exceptions import RayActorError, RayError, RayTaskError, RuntimeEnvSetupError
+
+from eibench_ray.cluster.environment import check_python, replica_runtime_env, setup_failure
+from eibench_ray.cluster.nodes import MARK, wait_until_gone
+from eibench_ray.cluster.placement import Placement
+from eibench_ray.config.schema import ClusterConfig, VllmEngine
+from eibench_ray.engines.base import EngineDeadError
+from eibench_ray.errors import EibenchError, EngineError
+from eibench_ray.plan.graph import EngineSpec
+from eibench_ray.schedule.state import Node
+
+
+class NodeLostError(EngineDeadError):
+    """An actor died because its node did."""
+
+
+class Facts(Protocol):
+    """What an actor says once its engine is loaded: at least where it lies."""
+
+    @property
+    def node_id(self) -> str:
+        """Ray's name of the node of its own process."""
+
+    @property
+    def gpus(self) -> tuple[str, ...]:
+        """The GPUs that this process owns, by index or UUID."""
+
+
+F = TypeVar("F", bound=Facts)
+
+
+@dataclass(slots=True)
+class ActorHandle(ABC, Generic[F]):
+    """One actor: `place`, `start`, then what it is for; at the end `stop` or `reap`, then `release`.
+
+    Attributes:
+        mark: what each of its processes has in its environment.
+        actor: None until it is started.
+    """
+
+    id: int
+    spec: EngineSpec
+    config: ClusterConfig
+    placement: Placement
+    mark: str
+    actor: Any = field(default=None, init=False)
+    facts: F | None = field(default=None, init=False)
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """The nodes that it lies on, as far as they are known."""
+        return self.placement.nodes or ((self.facts.node_id,) if self.facts else ())
+
+    @abstractmethod
+    def create(self, spec: EngineSpec, options: dict[str, Any]) -> Any:
+        """The actor, which has the methods `start` and `stop`.
+
+        Args:
+            spec: with how vLLM is to spread over its GPUs.
+            options: Ray's.
+        """
+
+    async def place(self, timeout_s: float, known: Sequence[Node]) -> None:
+        """Returns once its resources are reserved.
+
+        Raises:
+            NotPlacedError: they are somebody else's.
+        """
+        await self.placement.wait(timeout_s, known)
+
+    async def start(self, timeout_s: float) -> F:
+        """Facts, once the engine is loaded.
+
+        Raises:
+            EngineError: it did not load, died while it loaded, or took too long.
+        """
+        await check_python(self.spec, self.placement.nodes)
+        runtime_env = replica_runtime_env(self.spec, self.config, self.id)
+        runtime_env["env_vars"] |= {MARK: self.mark}
+        options = {
+            "max_restarts": 0,
+            "max_task_retries": 0,
+            # Tasks, tallies and the interrupt run at the same time on the actor's event loop.
+            "max_concurrency": 1000,
+            "runtime_env": runtime_env,
+        }
+        spec = _with_executor(self.spec, len(self.placement.need.bundles))
+        self.actor = self.create(spec, options | self.placement.options())
+        try:
+            self.facts = await asyncio.wait_for(result(self.actor.start.remote()), timeout_s)
+        except TimeoutError:
+            raise EngineError(
+                f"the engine did not load within {timeout_s:g} s: raise cluster.start_timeout_s, or "
+                f"choose a smaller model"
+            ) from None
+        assert self.facts is not None
+        return self.facts
+
+    async def stop(self, timeout_s: float) -> None:
+        """Ends the engine in order where it can within the time, and then the rest."""
+        with contextlib.suppress(EibenchError, TimeoutError):
+            await asyncio.wait_for(result(self.actor.stop.remote()), timeout_s)
+        await self.reap()
+
+    async def reap(self) -> None:
+        """Ends the process, and returns once nothing of it is left on its nodes; not for ever."""
+        self.kill()
+        gpus = self.facts.gpus if self.facts else ()
+        await asyncio.gather(*(wait_until_gone(node, self.mark, gpus) for node in dict.fromkeys(self.nodes)))
+
+    def kill(self) -> None:
+        """Ends the process, if there is one; Ray reaps what it has started."""
+        if self.actor is not None and ray.is_initialized():
+            ray.kill(self.actor, no_restart=True)
+
+    def release(self) -> None:
+        """Gives its resources back; whatever is still on them is ended by Ray. Waits for nothing."""
+        self.kill()
+        self.placement.remove()
+
+
+def _with_executor(spec: EngineSpec, num_bundles: int) -> EngineSpec:
+    """The spec, with how vLLM is to spread over several GPUs.
+
+    Left alone, vLLM 0.32 takes Ray's executor wherever it finds itself in a placement group (config/parallel.py), and
+    that wants bundles of one GPU. Within a node its own processes are as good and need nothing else.
+    """
+    if not isinstance(spec.config, VllmEngine) or spec.device != "cuda" or spec.num_gpus < 2:
+        return spec
+    args = {"distributed_executor_backend": "ray" if num_bundles > 1 else "mp"} | spec.config.args
+    return replace(spec, config=spec.config.model_copy(update={"args": args}))
+
+
+async def result(ref: Any) -> Any:
+    """The value behind a Ray reference; Ray's errors as ours.
+
+    Raises:
+        EngineDeadError: the actor's process died.
+        EibenchError: what it raised.
+    """
+    try:
+        return await ref
+    except RayTaskError as error:
+        cause = error.cause
+        if isinstance(cause, EibenchError):
+            raise cause from None
+        raise EngineError(f"a replica failed: {type(cause).__name__}: {cause}") from error
+    except RayActorError as error:
+        if "its node has died" in str(error):
+            raise NodeLostError("the replica's node has died") from None
+        raise EngineDeadError(f"the replica's process died: {' '.join(str(error).split())[:400]}") from None
+    except RuntimeEnvSetupError as error:
+        raise setup_failure(error) from None
+    except RayError as error:
+        raise EngineDeadError(f"Ray lost the replica: {' '.join(str(error).split())[:400]}") from None

