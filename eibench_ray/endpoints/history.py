@@ -26,6 +26,10 @@ class History:
         """The request that entered at some time was refused."""
         insort(self._refused, entered)
 
+    def remembers(self, entered: float) -> bool:
+        """Whether the request that entered at some time is not forgotten."""
+        return bool(self._entered) and self._entered[0] <= entered
+
     @property
     def last_refused(self) -> float:
         """When the latest of the refused requests had entered; minus infinity: there was none."""
@@ -43,7 +47,3 @@ class History:
         """Requests that entered after `begin` and up to `end`, and were let through."""
         entered = bisect_right(self._entered, end) - bisect_right(self._entered, begin)
         return entered - (bisect_right(self._refused, end) - bisect_right(self._refused, begin))
-
-    def last_entered(self, count: int) -> list[float]:
-        """When the latest requests entered, at most so many."""
-        return self._entered[-count:]

@@ -105,10 +105,12 @@ class Pace:
 
     def refuse(self, entered: float, retry_after_s: float | None, now: float) -> None:
         """The endpoint has refused (429) a request that entered at some time."""
-        gap_s = entered - self._history.last_refused
-        self._history.refuse(entered)
         if retry_after_s is not None:
             self.paused_until = max(self.paused_until, now + retry_after_s)
+        if not self._history.remembers(entered):
+            return
+        gap_s = entered - self._history.last_refused
+        self._history.refuse(entered)
         if entered <= self._changed_at:  # it was under way when the last one taught us
             if self._changed_at == self._explored_at:
                 self._since = max(self._since, entered)
@@ -194,6 +196,6 @@ class Pace:
 
     def _is_tolerable(self, entered: float, now: float) -> bool:
         """Whether nothing is to be learnt from a refusal."""
-        recent = self._history.last_entered(TOLERANCE_REQUESTS)
-        share = 1 - self._history.granted(recent[0], entered) / len(recent)
+        recent = self._history.entered(float("-inf"), entered)[-TOLERANCE_REQUESTS:]
+        share = len(self._history.refused(recent[0], entered)) / len(recent)
         return now < self._tolerant_until and (len(recent) < TOLERANCE_REQUESTS or share < TOLERATED)

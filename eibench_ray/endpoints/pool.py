@@ -40,10 +40,11 @@ class Pool:
 
     def leave(self, toll: Toll, entered: float, passage: Passage, now: float) -> None:
         """A request that entered at some time has ended."""
-        if self._limits.requests_per_min is None:
-            self._requests_per_min = passage.allowed_per_min or self._requests_per_min
-        if self._limits.tokens_per_min is None:
-            self._tokens_per_min = passage.allowed_tokens_per_min or self._tokens_per_min
+        # Some servers say 0 or -1 where they have no limit.
+        if self._limits.requests_per_min is None and (passage.allowed_per_min or 0.0) > 0:
+            self._requests_per_min = passage.allowed_per_min
+        if self._limits.tokens_per_min is None and (passage.allowed_tokens_per_min or 0.0) > 0:
+            self._tokens_per_min = passage.allowed_tokens_per_min
         if passage.was_limited:
             self._pace.refuse(entered, passage.retry_after_s, now)
         self._set_rates(now)

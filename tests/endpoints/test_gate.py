@@ -72,6 +72,32 @@ def test_every_request_passes_or_is_told_that_it_never_will(
         assert now <= most_tokens / 1000 * 1.1 + sum(line[4] + 2.0 for line in plan) + 10.0
 
 
+endings = st.lists(
+    # seconds until it ends, whether it was refused, and for how long the endpoint wants to be left alone
+    st.tuples(st.floats(0.0, 5.0) | st.floats(0.0, 400.0), st.booleans(), st.none() | st.floats(0.0, 30.0)),
+    min_size=1,
+    max_size=80,
+)
+
+
+@settings(deadline=None)
+@given(endings)
+def test_whatever_an_endpoint_answers_somebody_passes_again(plan: list[tuple[float, bool, float | None]]) -> None:
+    gate, now = Gate({}), 0.0
+    inside: list[tuple[float, int, Passage]] = []
+    for lasts_s, was_limited, retry_after_s in plan:
+        while (answer := gate.enter(FREE, now)).number is None:
+            now += answer.wait_s
+            assert now < 200.0 * len(plan)
+        passage = Passage(was_limited=True, retry_after_s=retry_after_s) if was_limited else Passage(tokens=100)
+        inside.append((now + lasts_s, answer.number, passage))
+        for end in sorted(inside, key=lambda end: end[:2]):
+            if end[0] <= now or len(inside) > 8:
+                now = max(now, end[0])
+                gate.leave(end[1], end[2], now)
+                inside.remove(end)
+
+
 def test_engines_of_one_pool_share_its_limit_and_others_do_not() -> None:
     gate = Gate({name: EndpointLimits(requests_per_min=600.0) for name in "ab"})
     assert len(drain(gate, 0.0, Toll("a", 0, 0.0))) == 4
@@ -117,6 +143,9 @@ def test_headers_name_a_limit_where_none_is_configured() -> None:
     gate = Gate({"pool": EndpointLimits(requests_per_min=6000.0)})
     gate.leave(enter(gate, 0.0), told, 0.0)
     assert len(drain(gate, 1.0)) == 49
+    gate = Gate({})
+    gate.leave(enter(gate, 0.0), Passage(tokens=100, allowed_per_min=-1.0, allowed_tokens_per_min=0.0), 0.0)
+    assert all(gate.enter(FREE, 0.0).number is not None for _ in range(100))
 
 
 def test_a_budget_counts_what_was_spent_before() -> None:
