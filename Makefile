@@ -34,6 +34,7 @@ bench: setup
 	$(BIN)/python bench/driver_rows.py
 	$(BIN)/python bench/simulate_paper.py
 	$(BIN)/python bench/endpoint_limits.py
+	$(BIN)/python bench/endpoint_memory.py
 
 setup: .venv/installed
 
