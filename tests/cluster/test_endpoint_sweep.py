@@ -1,4 +1,4 @@
-"""A sweep over an endpoint at which everything goes wrong, killed and resumed: no row is lost, none is paid for twice."""
+"""A sweep at an endpoint where everything goes wrong, killed and resumed: no row is lost, none is paid for twice."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from eibench_ray.sweep.planning import PlannedSweep
 
-NUM_SAMPLES = 40
+NUM_SAMPLES = 24
 LONGEST_S = 90.0  # it takes 10 to 20 s
 
 
