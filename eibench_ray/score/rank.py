@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,15 +60,17 @@ def correlate_ranks(
     if whole.rho is None or len(names) < 2:
         return whole
     rng = np.random.default_rng(resampling.seed)
-    first_codes = np.unique(first[has_both], return_inverse=True)[1]
-    second_codes = np.unique(second[has_both], return_inverse=True)[1]
-    batch = max(1, min(resampling.resamples, _WEIGHED_AT_ONCE // len(members)))
+    x = np.unique(first[has_both], return_inverse=True)[1]
+    y = np.unique(second[has_both], return_inverse=True)[1]
+    if len(names) == len(members):
+        x, y, number = _kinds(x, y)
+        weigh = partial(_draw_kinds, number, rng)
+    else:
+        weigh = partial(_draw_clusters, members, rng)
+    batch = max(1, min(resampling.resamples, _WEIGHED_AT_ONCE // len(x)))
     found = []
     for start in range(0, resampling.resamples, batch):
-        count = min(batch, resampling.resamples - start)
-        drawn = rng.integers(len(names), size=(count, len(names))) + len(names) * np.arange(count)[:, None]
-        times = np.bincount(drawn.ravel(), minlength=count * len(names)).reshape(count, len(names))
-        found.append(weighted_rho(first_codes, second_codes, times[:, members].astype(np.float64)))
+        found.append(weighted_rho(x, y, weigh(min(batch, resampling.resamples - start))))
     rhos = np.concatenate(found)
     rhos = rhos[~np.isnan(rhos)]
     if not len(rhos):
@@ -86,7 +89,7 @@ def weighted_rho(
     Args:
         first: (samples,), one figure as its rank among those that occur, from 0 and without gaps.
         second: (samples,), the other, likewise.
-        weights: (resamples, samples), how often each sample is in a resample.
+        weights: (resamples, samples), how often each sample, or each kind of equal ones, is in a resample.
     """
     middle = (weights.sum(axis=1, keepdims=True) + 1) / 2
     x, y = _mean_ranks(first, weights) - middle, _mean_ranks(second, weights) - middle
@@ -94,6 +97,35 @@ def weighted_rho(
     apart = np.sqrt((weights * x * x).sum(axis=1) * (weights * y * y).sum(axis=1))
     rhos: NDArray[np.float64] = np.divide(together, apart, out=np.full(len(weights), np.nan), where=apart > 0)
     return rhos
+
+
+def _kinds(
+    first: NDArray[np.int64], second: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """The pairs of figures that occur, and how often each does: samples that stand alone need no more."""
+    width = int(second.max()) + 1
+    kinds, number = np.unique(first * width + second, return_counts=True)
+    return kinds // width, kinds % width, number
+
+
+def _draw_kinds(number: NDArray[np.int64], rng: np.random.Generator, resamples: int) -> NDArray[np.float64]:
+    """(Resamples, kinds): how often each is drawn, where every sample is a cluster."""
+    total = number.sum()
+    return rng.multinomial(total, number / total, size=resamples).astype(np.float64)
+
+
+def _draw_clusters(members: NDArray[np.int64], rng: np.random.Generator, resamples: int) -> NDArray[np.float64]:
+    """(Resamples, samples): how often each is drawn with its cluster.
+
+    Args:
+        members: (samples,), the cluster of each, from 0 and without gaps.
+        rng: draws.
+        resamples: how many.
+    """
+    total = int(members.max()) + 1
+    drawn = rng.integers(total, size=(resamples, total)) + total * np.arange(resamples)[:, None]
+    times = np.bincount(drawn.ravel(), minlength=resamples * total).reshape(resamples, total)
+    return np.take(times, members, axis=1).astype(np.float64)
 
 
 def _mean_ranks(codes: NDArray[np.int64], weights: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -16,6 +16,8 @@ Permutation P-values Should Never Be Zero (2010).
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binom
@@ -60,4 +62,5 @@ def _exact_tail(amounts: NDArray[np.float64], number: NDArray[np.int64], least: 
         both = (chances[:, None] * binom.pmf(turned, count, 0.5)).ravel()
         totals, which = np.unique(added, return_inverse=True)
         chances = np.bincount(which, weights=both).astype(np.float64)
-    return min(1.0, float(chances[np.abs(totals) >= least].sum()))
+    tail = float(chances[np.abs(totals) >= least].sum())
+    return min(1.0, max(tail, sys.float_info.min))  # 0 would be 2 / 2**n, rounded

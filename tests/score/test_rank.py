@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
@@ -40,6 +40,7 @@ def test_one_picture_has_a_rho_but_no_interval() -> None:
     assert found == RankCorrelation(3, pytest.approx(1.0))
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_a_weighted_rho_is_that_of_the_repeated_samples(data: st.DataObject) -> None:
     n = data.draw(st.integers(2, 12))
@@ -70,6 +71,16 @@ def test_the_interval_holds_rho_is_repeatable_and_wider_by_picture() -> None:
     assert found.ci_low is not None
     assert found.ci_high is not None
     assert -1 <= found.ci_low < found.rho < found.ci_high <= 1
+
+
+def test_equal_samples_drawn_as_one_kind_give_the_same_interval() -> None:
+    rng = np.random.default_rng(8)
+    score, length = rng.integers(0, 5, 300) / 4, rng.integers(3, 9, 300).astype(np.float64)
+    length += 4 * score
+    alone = correlate_ranks(score, length, np.arange(300, dtype=np.int32), MANY)
+    doubled = correlate_ranks(score.repeat(2), length.repeat(2), np.arange(300, dtype=np.int32).repeat(2), MANY)
+    assert (alone.rho, width(alone)) == (pytest.approx(doubled.rho), pytest.approx(width(doubled), rel=0.15))
+    assert alone.ci_low == pytest.approx(doubled.ci_low, abs=0.02)
 
 
 def test_resampling_in_parts_is_a_resampling(monkeypatch: pytest.MonkeyPatch) -> None:
