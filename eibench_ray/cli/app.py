@@ -10,6 +10,7 @@ import typer
 
 from eibench_ray import __version__
 from eibench_ray.cli.checkpoint import checkpoint
+from eibench_ray.cli.compare import compare
 from eibench_ray.cli.doctor import doctor
 from eibench_ray.cli.prepare import app as prepare_app
 from eibench_ray.cli.records import export, report, rescore, status
@@ -34,6 +35,7 @@ app.command(context_settings=TO_HYDRA)(simulate)
 app.command(context_settings=TO_HYDRA)(serve)
 app.command()(status)
 app.command()(report)
+app.command()(compare)
 app.command()(rescore)
 app.command()(export)
 prepare_app.command("checkpoint")(checkpoint)
