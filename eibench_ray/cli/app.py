@@ -17,6 +17,7 @@ from eibench_ray.cli.records import export, report, rescore, status
 from eibench_ray.cli.serve import serve
 from eibench_ray.cli.simulate import simulate
 from eibench_ray.cli.sweeps import plan, run
+from eibench_ray.cli.verify import verify
 from eibench_ray.errors import EibenchError
 
 # Options that these do not know go on to Hydra.
@@ -36,6 +37,7 @@ app.command(context_settings=TO_HYDRA)(serve)
 app.command()(status)
 app.command()(report)
 app.command()(compare)
+app.command()(verify)
 app.command()(rescore)
 app.command()(export)
 prepare_app.command("checkpoint")(checkpoint)
