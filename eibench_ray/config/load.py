@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from eibench_ray.config.schema import Frozen, RunConfig
+from eibench_ray.config.schema import RunConfig
+from eibench_ray.config.section import Frozen
 from eibench_ray.errors import ConfigError
 
 # Pydantic names the member of a discriminated union in the path of an error; no such key exists.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from eibench_ray.config.schema import EndpointLimits
+from eibench_ray.config.endpoints import EndpointLimits
 from eibench_ray.endpoints.pool import Pool
 from eibench_ray.endpoints.purse import Fit, Purse
 from eibench_ray.endpoints.turnstile import Pass, Passage, Toll

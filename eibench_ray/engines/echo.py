@@ -7,7 +7,7 @@ import json
 from dataclasses import replace
 
 from eibench_ray import __version__
-from eibench_ray.config.schema import EchoEngine
+from eibench_ray.config.engines import EchoEngine
 from eibench_ray.endpoints.prices import cost_usd, format_usd
 from eibench_ray.endpoints.turnstile import Passage, Toll, Turnstile
 from eibench_ray.engines.base import BudgetSpentError, EngineFacts, RowError

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from eibench_ray.config.schema import OpenaiEngine
+from eibench_ray.config.endpoints import OpenaiEngine
 from eibench_ray.endpoints.prices import cost_usd
 from eibench_ray.plan.expect import expected_prompt_tokens, expected_tokens, most_tokens
 from eibench_ray.plan.graph import Plan, Step

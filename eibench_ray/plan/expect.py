@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from eibench_ray.config.schema import OpenaiEngine
+from eibench_ray.config.endpoints import OpenaiEngine
 from eibench_ray.endpoints.tokens import estimate_prompt_tokens
 from eibench_ray.plan.graph import EngineSpec, Plan, Step
 from eibench_ray.plan.templates import words_in

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from eibench_ray.config.schema import VllmEngine
+from eibench_ray.config.engines import VllmEngine
 from eibench_ray.engines.openai.secret import Secret
 from eibench_ray.engines.vllm_arguments import engine_arguments
 from eibench_ray.errors import EngineError

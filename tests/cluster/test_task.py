@@ -15,7 +15,8 @@ import pytest
 
 from eibench_ray.cluster.ask import Asker, Tally
 from eibench_ray.cluster.task import TaskReport, run_task
-from eibench_ray.config.schema import EchoEngine, Price
+from eibench_ray.config.endpoints import Price
+from eibench_ray.config.engines import EchoEngine
 from eibench_ray.data.dataset import open_dataset
 from eibench_ray.engines.base import BudgetSpentError, Engine, EngineDeadError, EngineFacts, RowError
 from eibench_ray.engines.echo import Echo

@@ -13,9 +13,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from eibench_ray.cli.hydra_entry import config_folder
 from eibench_ray.config.compose import to_composed
+from eibench_ray.config.endpoints import OpenaiEngine
 from eibench_ray.config.hydra_errors import explain
 from eibench_ray.config.load import to_config
-from eibench_ray.config.schema import OpenaiEngine, RunConfig
+from eibench_ray.config.schema import RunConfig
 from eibench_ray.engines.openai.body import build_body
 from eibench_ray.errors import ConfigError
 from eibench_ray.records import Request, Sampling

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from eibench_ray.config.schema import EchoEngine, Expectation, OpenaiEngine, Price, ReplayEngine, VllmEngine
+from eibench_ray.config.endpoints import OpenaiEngine, Price
+from eibench_ray.config.engines import EchoEngine, ReplayEngine, VllmEngine
+from eibench_ray.config.schema import Expectation
 from eibench_ray.endpoints.local import LocalTurnstile
 from eibench_ray.engines.base import BudgetSpentError, EngineFacts, RowError
 from eibench_ray.engines.create import create_engine

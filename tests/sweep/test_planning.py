@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from eibench_ray.config.schema import EchoEngine, RunConfig
+from eibench_ray.config.engines import EchoEngine
+from eibench_ray.config.schema import RunConfig
 from eibench_ray.engines.echo import Echo
 from eibench_ray.errors import DataError, PlanError
 from eibench_ray.sweep.planning import open_indexes, plan_sweep

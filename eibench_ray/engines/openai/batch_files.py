@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Mapping
 from typing import Any, Final
 
-from eibench_ray.config.schema import BatchConfig
+from eibench_ray.config.endpoints import BatchConfig
 from eibench_ray.engines.openai.client import Lost, Response
 
 CHAT_URL: Final = "/v1/chat/completions"

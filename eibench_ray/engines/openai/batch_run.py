@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from eibench_ray.config.schema import BatchConfig
+from eibench_ray.config.endpoints import BatchConfig
 from eibench_ray.engines.openai.batch_files import Inbox, Outbox
 from eibench_ray.engines.openai.batch_provider import BatchProvider, NoPlaceError, NotBegunError
 from eibench_ray.engines.openai.batch_record import BatchFolder, BatchRecord

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
-from eibench_ray.config.schema import BatchConfig
+from eibench_ray.config.endpoints import BatchConfig
 from eibench_ray.engines.openai.batch_provider import BatchProvider
 from eibench_ray.engines.openai.batch_record import BatchFolder, BatchRecord
 from eibench_ray.engines.openai.batch_run import BatchRun, Outcome, Places

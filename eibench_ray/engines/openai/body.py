@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from eibench_ray.config.schema import OpenaiEngine
+from eibench_ray.config.endpoints import OpenaiEngine
 from eibench_ray.engines.base import RowError
 from eibench_ray.engines.openai.response_format import response_format
 from eibench_ray.records import Request, RowErrorKind

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
-from eibench_ray.config.schema import OpenaiEngine
+from eibench_ray.config.endpoints import OpenaiEngine
 from eibench_ray.endpoints.turnstile import Passage, Turnstile
 from eibench_ray.engines.base import BudgetSpentError, EngineDeadError, EngineFacts, RowError
 from eibench_ray.engines.openai.body import build_body, encode_body

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from eibench_ray.config.schema import OpenaiEngine
+from eibench_ray.config.endpoints import OpenaiEngine
 from eibench_ray.engines.openai.headers import retry_after_s
 from eibench_ray.engines.openai.secret import Secret
 from eibench_ray.records import RowErrorKind

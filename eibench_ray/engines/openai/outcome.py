@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from eibench_ray.config.schema import OpenaiEngine
+from eibench_ray.config.endpoints import OpenaiEngine
 from eibench_ray.endpoints.concurrency import Ending
 from eibench_ray.endpoints.prices import cost_usd
 from eibench_ray.endpoints.tokens import estimate_prompt_tokens, estimate_tokens

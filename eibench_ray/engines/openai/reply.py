@@ -6,7 +6,7 @@ import json
 import math
 from typing import Any
 
-from eibench_ray.config.schema import OpenaiEngine
+from eibench_ray.config.endpoints import OpenaiEngine
 from eibench_ray.endpoints.prices import cost_usd
 from eibench_ray.endpoints.tokens import estimate_prompt_tokens, estimate_tokens
 from eibench_ray.engines.openai.body import reply_limit

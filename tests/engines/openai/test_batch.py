@@ -20,7 +20,7 @@ from batch_server import BatchServer, Fate, Json, answer
 from fastapi import HTTPException
 from fault_replies import completion, error, text_of
 
-from eibench_ray.config.schema import OpenaiEngine
+from eibench_ray.config.endpoints import OpenaiEngine
 from eibench_ray.endpoints.local import LocalTurnstile
 from eibench_ray.endpoints.pools import pools_of
 from eibench_ray.engines.base import BudgetSpentError, EngineDeadError, RowError

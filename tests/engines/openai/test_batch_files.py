@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from eibench_ray.config.schema import BatchConfig
+from eibench_ray.config.endpoints import BatchConfig
 from eibench_ray.engines.openai.batch_files import Inbox, Outbox, to_line
 from eibench_ray.engines.openai.client import Lost, Response
 
