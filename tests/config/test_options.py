@@ -14,9 +14,11 @@ from omegaconf.errors import OmegaConfBaseException
 from eibench_ray.cli.hydra_entry import config_folder
 from eibench_ray.config.compose import to_composed
 from eibench_ray.config.endpoints import OpenaiEngine
+from eibench_ray.config.engines import EchoEngine, ReplayEngine, VllmEngine
 from eibench_ray.config.hydra_errors import explain
 from eibench_ray.config.load import to_config
 from eibench_ray.config.schema import RunConfig
+from eibench_ray.config.section import Frozen
 from eibench_ray.engines.openai.body import build_body
 from eibench_ray.errors import ConfigError
 from eibench_ray.records import Request, Sampling
@@ -76,6 +78,23 @@ def test_every_option_composes_and_validates(option: str) -> None:
     config = load(**BASE | {group: name} | CHOICES.get(option, {}))
     section = getattr(config, group)
     assert section.name == CHOICES.get(option, {}).get(f"{group}.name", name)
+
+
+@pytest.mark.parametrize(
+    ("option", "section"),
+    [
+        ("model/_vllm", VllmEngine),
+        ("model/_openai", OpenaiEngine),
+        ("model/replay", ReplayEngine),
+        ("model/echo", EchoEngine),
+    ],
+)
+def test_every_key_of_an_engine_can_be_overridden(option: str, section: type[Frozen]) -> None:
+    engine = yaml.safe_load((CONF / f"{option}.yaml").read_text())["engine"]
+    assert engine.keys() == section.model_fields.keys()
+    for name, field in section.model_fields.items():
+        if isinstance(field.default, Frozen):
+            assert engine[name].keys() == type(field.default).model_fields.keys()
 
 
 @pytest.mark.parametrize(
