@@ -75,7 +75,7 @@ class OpenaiBatch:
             RowError: the picture or the prompt cannot be used, or no attempt is left.
             EngineDeadError: the endpoint has been silent for `outage_timeout_s`.
             EngineError: no request can succeed: the endpoint refuses our files, the key, the model or the account.
-            BudgetSpentError: the budget does not allow it, and it was not sent before.
+            BudgetSpentError: the budget does not allow it, and nothing was sent for it before.
         """
         assert self._batches is not None
         # The seed tells a judge's further attempts apart, which share a digest. Not a digest of the body: it would take
@@ -83,7 +83,13 @@ class OpenaiBatch:
         line_id = digest([request.digest, request.seed])
         paid_usd, num_sent = 0.0, 0
         while True:
-            result, cost_usd = await self._attempt(line_id, request, image)
+            try:
+                result, cost_usd = await self._attempt(line_id, request, image)
+            except BudgetSpentError as error:
+                if not paid_usd:
+                    raise
+                message = f"after {num_sent} attempts in vain: {error}"
+                raise RowError(RowErrorKind.ENGINE, message, paid_usd) from None
             if isinstance(result, Reply):
                 return result if result.cost_usd is None else replace(result, cost_usd=result.cost_usd + paid_usd)
             self._batches.forget(line_id)
@@ -103,6 +109,7 @@ class OpenaiBatch:
         """Lets go of the batches; those that were sent go on at the provider, and the next run attaches to them."""
         if self._batches is not None:
             await self._batches.stop()
+        await self._line.close()
         if self._client is not None:
             await self._client.close()
             self._client = None
