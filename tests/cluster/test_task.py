@@ -434,8 +434,8 @@ def test_a_spent_budget_lets_what_is_in_flight_finish_and_asks_no_more(sweeps: S
 def test_what_a_replaced_row_cost_stays_with_the_row_that_replaces_it(sweeps: Sweeps) -> None:
     sweeps.write_dataset()
     sweep = sweeps.plan(sweeps.config(slice_rows=10))
-    engine = Echo(EchoEngine(kind="echo", price=PRICE))
-    first = asyncio.run(run_first(sweep, engine, costs_money=True))
+    config = EchoEngine(kind="echo", price=PRICE)
+    first = asyncio.run(run_first(sweep, Echo(config), costs_money=True))
     step = next(iter(sweep.plan.steps))
     paid = sweep.store.read_slice(step, 0)
     assert first.cost_usd == sweep.store.read_cost(step) == sum(row.cost_usd or 0 for row in paid.values()) > 0
@@ -443,7 +443,7 @@ def test_what_a_replaced_row_cost_stays_with_the_row_that_replaces_it(sweeps: Sw
     sweep.store.write_slice(
         step, 0, list((paid | {"s003": failed, "s004": replace(failed, sample_id="s004")}).values())
     )
-    again = asyncio.run(run_first(sweep, engine, costs_money=True))
+    again = asyncio.run(run_first(sweep, Echo(config), costs_money=True))
     rows = sweep.store.read_slice(step, 0)
     assert rows["s003"].cost_usd == 100.0 + (paid["s003"].cost_usd or 0)
     assert again.cost_usd == first.cost_usd  # of this run, of which the rest was, too

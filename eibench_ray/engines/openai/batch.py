@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from eibench_ray.config.endpoints import OpenaiEngine
+from eibench_ray.endpoints.line import Line
 from eibench_ray.endpoints.turnstile import Passage, Toll, Turnstile
 from eibench_ray.engines.base import BudgetSpentError, EngineFacts, RowError
 from eibench_ray.engines.openai.batch_files import to_line
@@ -21,7 +22,6 @@ from eibench_ray.engines.openai.batches import Batches
 from eibench_ray.engines.openai.body import build_body, encode_body
 from eibench_ray.engines.openai.client import Client
 from eibench_ray.engines.openai.failures import Failure, Fate
-from eibench_ray.engines.openai.line import Line
 from eibench_ray.engines.openai.outcome import judge, toll_of
 from eibench_ray.engines.openai.picture import to_data_uri
 from eibench_ray.errors import EngineError

@@ -11,12 +11,12 @@ from typing import NoReturn
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 from eibench_ray.config.endpoints import OpenaiEngine
+from eibench_ray.endpoints.line import Line
 from eibench_ray.endpoints.turnstile import Passage, Turnstile
 from eibench_ray.engines.base import BudgetSpentError, EngineDeadError, EngineFacts, RowError
 from eibench_ray.engines.openai.body import build_body, encode_body
 from eibench_ray.engines.openai.client import Client, Lost, Response
 from eibench_ray.engines.openai.failures import Failure, Fate
-from eibench_ray.engines.openai.line import Line
 from eibench_ray.engines.openai.outcome import judge, toll_of
 from eibench_ray.engines.openai.picture import to_data_uri
 from eibench_ray.engines.openai.silence import Silence
