@@ -136,6 +136,15 @@ class OpenaiEngine(Frozen):
             )
         return value
 
+    def most_tokens(self, max_tokens: int) -> int:
+        """Tokens that a reply may have at most, what a reasoning model thinks included.
+
+        Args:
+            max_tokens: what the request allows.
+        """
+        said = self.args.get(self.max_tokens_key)
+        return said if isinstance(said, int) else max_tokens + self.reasoning_tokens
+
     @property
     def max_num_seqs(self) -> int:
         """Requests that are worked on at once."""

@@ -22,8 +22,8 @@ def expected_tokens(step: Step, spec: EngineSpec) -> float:
 
 def most_tokens(step: Step, spec: EngineSpec) -> int:
     """Generated tokens of one reply at most, what a reasoning model thinks included."""
-    thought = spec.config.reasoning_tokens if isinstance(spec.config, OpenaiEngine) else 0
-    return step.sampling.max_tokens + thought
+    most = step.sampling.max_tokens
+    return spec.config.most_tokens(most) if isinstance(spec.config, OpenaiEngine) else most
 
 
 def expected_prompt_tokens(

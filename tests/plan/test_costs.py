@@ -76,6 +76,13 @@ def test_thinking_is_paid_for(planner: Planner) -> None:
     assert more.expected - less.expected == pytest.approx(3 * 10 * SHARE_OF_MAX_TOKENS * 1000 / 1000)
 
 
+def test_a_limit_among_the_args_is_the_limit(planner: Planner) -> None:
+    short = PAID | {"model.engine": PAID["model.engine"] | {"args": {"max_tokens": 40}}}
+    long, limited = (planner.plan(planner.config(changes)) for changes in (PAID, short))
+    (more,), (less,) = (estimate_costs(plan, rows_left(plan)).values() for plan in (long, limited))
+    assert more.most - less.most == pytest.approx(3 * 10 * (100 - 40) / 1000)
+
+
 def test_the_batch_endpoint_costs_its_share(planner: Planner) -> None:
     batch = PAID | {"model.engine": PAID["model.engine"] | {"mode": "batch"}}
     online, half = (planner.plan(planner.config(changes)) for changes in (PAID, batch))

@@ -51,12 +51,6 @@ def encode_body(body: dict[str, Any]) -> bytes:
         raise RowError(RowErrorKind.PROMPT, f"the request cannot be written as JSON: {error}") from None
 
 
-def reply_limit(request: Request, config: OpenaiEngine) -> int:
-    """Tokens that the reply to a request may have at most, what a reasoning model thinks included."""
-    limit = config.args.get(config.max_tokens_key)
-    return limit if isinstance(limit, int) else request.sampling.max_tokens + config.reasoning_tokens
-
-
 def _user_content(request: Request, picture_uri: str | None) -> str | list[dict[str, Any]]:
     """The picture comes before the text, as for every engine."""
     if picture_uri is None:

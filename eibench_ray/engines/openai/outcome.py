@@ -9,7 +9,6 @@ from eibench_ray.endpoints.concurrency import Ending
 from eibench_ray.endpoints.prices import cost_usd
 from eibench_ray.endpoints.tokens import estimate_prompt_tokens, estimate_tokens
 from eibench_ray.endpoints.turnstile import Passage, Toll
-from eibench_ray.engines.openai.body import reply_limit
 from eibench_ray.engines.openai.client import Lost, Response
 from eibench_ray.engines.openai.failures import Failure, Fate, judge_silence, judge_status
 from eibench_ray.engines.openai.headers import allowance
@@ -35,7 +34,7 @@ class Outcome:
 
 def toll_of(request: Request, config: OpenaiEngine) -> Toll:
     """What one attempt at a request takes at most, as far as can be told."""
-    return _toll(request, config, reply_limit(request, config))
+    return _toll(request, config, config.most_tokens(request.sampling.max_tokens))
 
 
 def judge(said: Response | Lost, request: Request, config: OpenaiEngine, secret: Secret, now: float) -> Outcome:
@@ -67,7 +66,7 @@ def judge(said: Response | Lost, request: Request, config: OpenaiEngine, secret:
     try:
         reply = read_reply(parse_body(said.text), request, config, is_batch=config.mode == "batch")
     except MalformedReplyError as error:
-        limit = min(estimate_tokens(said.text), reply_limit(request, config))
+        limit = min(estimate_tokens(said.text), config.most_tokens(request.sampling.max_tokens))
         spent = _toll(request, config, limit)
         passage = replace(told, tokens=spent.tokens, cost_usd=spent.cost_usd)
         return Outcome(judge_silence(str(error), config, secret), passage, Ending.FAILED)

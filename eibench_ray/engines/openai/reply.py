@@ -9,7 +9,6 @@ from typing import Any
 from eibench_ray.config.endpoints import OpenaiEngine
 from eibench_ray.endpoints.prices import cost_usd
 from eibench_ray.endpoints.tokens import estimate_prompt_tokens, estimate_tokens
-from eibench_ray.engines.openai.body import reply_limit
 from eibench_ray.records import Reply, Request
 
 REFUSAL = "refusal"
@@ -65,7 +64,7 @@ def read_reply(body: object, request: Request, config: OpenaiEngine, *, is_batch
     prompt_tokens = _count(usage.get("prompt_tokens"), 1, _MAX_PROMPT_TOKENS)
     if prompt_tokens is None:
         prompt_tokens = estimate_prompt_tokens(request.user, request.system, request.image_digest is not None)
-    limit = reply_limit(request, config)
+    limit = config.most_tokens(request.sampling.max_tokens)
     completion_tokens = _count(usage.get("completion_tokens"), 0, limit)
     if completion_tokens is None:
         completion_tokens = min(estimate_tokens(text), limit)
