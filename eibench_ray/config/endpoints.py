@@ -95,6 +95,7 @@ class OpenaiEngine(Frozen):
         reasoning_tokens: what a reasoning model may think beyond the reply's own limit, in tokens.
         logprobs: whether the log probability of the reply's tokens is asked for and stored as a mean.
         args: further fields of the request's body, part of the identity; null takes a field out.
+        picture_tokens: what the endpoint reckons for a picture: by it, plans and budgets know what a request may cost.
         request_timeout_s: deadline of one attempt, the whole reply included.
         attempts: how often a request is sent at most, where another attempt may succeed.
         outage_timeout_s: seconds without any answer after which the endpoint counts as dead.
@@ -116,6 +117,7 @@ class OpenaiEngine(Frozen):
     logprobs: bool = False
     args: dict[str, Any] = {}
     picture: PictureLimits = PictureLimits()
+    picture_tokens: PositiveInt = 1000
     limits: EndpointLimits = EndpointLimits()
     price: Price | None = None
     batch: BatchConfig = BatchConfig()

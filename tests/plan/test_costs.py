@@ -76,6 +76,13 @@ def test_thinking_is_paid_for(planner: Planner) -> None:
     assert more.expected - less.expected == pytest.approx(3 * 10 * SHARE_OF_MAX_TOKENS * 1000 / 1000)
 
 
+def test_a_picture_costs_what_its_endpoint_reckons_for_it(planner: Planner) -> None:
+    dear = PAID | {"model.engine": PAID["model.engine"] | {"picture_tokens": 36_000}}
+    plans = [planner.plan(planner.config(changes)) for changes in (PAID, dear)]
+    (less,), (more,) = (estimate_costs(plan, rows_left(plan)).values() for plan in plans)
+    assert more.expected - less.expected == pytest.approx(3 * (36_000 - 1000) / 1000)
+
+
 def test_a_limit_among_the_args_is_the_limit(planner: Planner) -> None:
     short = PAID | {"model.engine": PAID["model.engine"] | {"args": {"max_tokens": 40}}}
     long, limited = (planner.plan(planner.config(changes)) for changes in (PAID, short))

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from eibench_ray.config.endpoints import OpenaiEngine
+from eibench_ray.endpoints.tokens import estimate_prompt_tokens
 from eibench_ray.engines.base import RowError
 from eibench_ray.engines.openai.response_format import response_format
 from eibench_ray.records import Request, RowErrorKind
@@ -49,6 +50,12 @@ def encode_body(body: dict[str, Any]) -> bytes:
         return json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
     except ValueError as error:  # half a character (a lone surrogate), which no JSON in UTF-8 can hold
         raise RowError(RowErrorKind.PROMPT, f"the request cannot be written as JSON: {error}") from None
+
+
+def prompt_estimate(request: Request, config: OpenaiEngine) -> int:
+    """About how many tokens the endpoint will count in a request."""
+    picture_tokens = config.picture_tokens if request.image_digest is not None else 0
+    return estimate_prompt_tokens(request.user, request.system, picture_tokens)
 
 
 def _user_content(request: Request, picture_uri: str | None) -> str | list[dict[str, Any]]:

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from eibench_ray.config.endpoints import OpenaiEngine
 from eibench_ray.endpoints.concurrency import Ending
 from eibench_ray.endpoints.prices import cost_usd
-from eibench_ray.endpoints.tokens import estimate_prompt_tokens, estimate_tokens
+from eibench_ray.endpoints.tokens import estimate_tokens
 from eibench_ray.endpoints.turnstile import Passage, Toll
+from eibench_ray.engines.openai.body import prompt_estimate
 from eibench_ray.engines.openai.client import Lost, Response
 from eibench_ray.engines.openai.failures import Failure, Fate, judge_silence, judge_status
 from eibench_ray.engines.openai.headers import allowance
@@ -76,7 +77,7 @@ def judge(said: Response | Lost, request: Request, config: OpenaiEngine, secret:
 
 
 def _toll(request: Request, config: OpenaiEngine, completion_tokens: int) -> Toll:
-    prompt_tokens = estimate_prompt_tokens(request.user, request.system, request.image_digest is not None)
+    prompt_tokens = prompt_estimate(request, config)
     price = config.price
     cost = cost_usd(price, prompt_tokens, 0, completion_tokens, is_batch=config.mode == "batch") if price else 0.0
     return Toll(config.pool, prompt_tokens + completion_tokens, cost)

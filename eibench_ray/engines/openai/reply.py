@@ -8,7 +8,8 @@ from typing import Any
 
 from eibench_ray.config.endpoints import OpenaiEngine
 from eibench_ray.endpoints.prices import cost_usd
-from eibench_ray.endpoints.tokens import estimate_prompt_tokens, estimate_tokens
+from eibench_ray.endpoints.tokens import estimate_tokens
+from eibench_ray.engines.openai.body import prompt_estimate
 from eibench_ray.records import Reply, Request
 
 REFUSAL = "refusal"
@@ -63,7 +64,7 @@ def read_reply(body: object, request: Request, config: OpenaiEngine, *, is_batch
     usage = usage if isinstance(usage, dict) else {}
     prompt_tokens = _count(usage.get("prompt_tokens"), 1, _MAX_PROMPT_TOKENS)
     if prompt_tokens is None:
-        prompt_tokens = estimate_prompt_tokens(request.user, request.system, request.image_digest is not None)
+        prompt_tokens = prompt_estimate(request, config)
     limit = config.most_tokens(request.sampling.max_tokens)
     completion_tokens = _count(usage.get("completion_tokens"), 0, limit)
     if completion_tokens is None:
@@ -85,7 +86,7 @@ def read_reply(body: object, request: Request, config: OpenaiEngine, *, is_batch
 
 def filtered_reply(request: Request, config: OpenaiEngine) -> Reply:
     """The answer to a request that the endpoint's content filter refused before anything was generated or paid for."""
-    prompt_tokens = estimate_prompt_tokens(request.user, request.system, request.image_digest is not None)
+    prompt_tokens = prompt_estimate(request, config)
     return Reply("", CONTENT_FILTER, prompt_tokens, 0, cost_usd=0.0 if config.price else None)
 
 

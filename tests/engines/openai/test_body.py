@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from asking import SCHEMA, ask, endpoint
 
-from eibench_ray.engines.openai.body import build_body
+from eibench_ray.engines.openai.body import build_body, prompt_estimate
 from eibench_ray.engines.openai.response_format import to_strict_schema
 from eibench_ray.records import Sampling
 
@@ -122,3 +122,8 @@ def test_strictness_reaches_every_object() -> None:
         "$defs": {"c": tight},
     }
     assert "required" not in loose
+
+
+def test_a_prompts_estimate_has_the_endpoints_tokens_for_a_picture() -> None:
+    config = endpoint(picture_tokens=36_000)
+    assert prompt_estimate(ask(image_digest="p"), config) == prompt_estimate(ask(), config) + 36_000
