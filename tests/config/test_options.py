@@ -113,6 +113,13 @@ def test_every_model_with_weights_says_what_they_take(option: str) -> None:
     assert (model.expect.memory_gb is not None) == (model.engine.kind == "vllm" and option not in CHOICES)
 
 
+@pytest.mark.parametrize("option", [option for option in CELLS if option.startswith("model/")])
+def test_one_request_without_a_reply_does_not_end_an_endpoint(option: str) -> None:
+    engine = load(**BASE | {"model": option.split("/")[1]} | CHOICES.get(option, {})).model.engine
+    if isinstance(engine, OpenaiEngine):
+        assert engine.outage_timeout_s >= 2 * engine.request_timeout_s
+
+
 @pytest.mark.parametrize(
     ("name", "fields"),
     [
