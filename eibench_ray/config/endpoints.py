@@ -98,7 +98,8 @@ class OpenaiEngine(Frozen):
         picture_tokens: what the endpoint reckons for a picture: by it, plans and budgets know what a request may cost.
         request_timeout_s: deadline of one attempt, the whole reply included.
         attempts: how often a request is sent at most, where another attempt may succeed.
-        outage_timeout_s: seconds without any answer after which the endpoint counts as dead.
+        outage_timeout_s: seconds without any answer after which the endpoint counts as dead; nor is one waited for
+            that asks to be left alone for longer.
     """
 
     kind: Literal["openai"]
