@@ -12,7 +12,7 @@ from eibench_ray.endpoints.line import Line
 from eibench_ray.endpoints.local import LocalTurnstile
 from eibench_ray.endpoints.prices import cost_usd
 from eibench_ray.endpoints.turnstile import Passage, Toll, Turnstile
-from eibench_ray.engines.base import EngineFacts, RowError
+from eibench_ray.engines.base import PAID_GRACE_S, EngineFacts, RowError
 from eibench_ray.records import Reply, Request, RowErrorKind
 
 
@@ -32,7 +32,8 @@ class Echo:
     async def start(self) -> EngineFacts:
         """Facts, after the time that the configuration asks for."""
         await asyncio.sleep(self._config.load_s)
-        return EngineFacts(f"echo {__version__}", self._config.max_num_seqs, costs_money=self._config.price is not None)
+        is_paid = self._config.price is not None
+        return EngineFacts(f"echo {__version__}", self._config.max_num_seqs, is_paid, PAID_GRACE_S if is_paid else 0.0)
 
     async def generate(self, request: Request, image: bytes | None) -> Reply:
         """A reply that depends on the whole request and on nothing else; a word of either is a token.
