@@ -44,6 +44,17 @@ def add_up(costs: Mapping[str, CostEstimate], steps: Iterable[str]) -> CostEstim
     return CostEstimate(sum(cost.expected for cost in known), sum(cost.most for cost in known)) if known else None
 
 
+def describe_uncounted(plan: Plan, budget_usd: float | None) -> str | None:
+    """A warning of endpoints that a budget cannot bound, since they have no price; None where there are none."""
+    unpriced = [spec.name for spec in plan.engines.values() if isinstance(spec.config, OpenaiEngine) and not spec.price]
+    if budget_usd is None or not unpriced:
+        return None
+    return (
+        f"budget_usd does not count what {', '.join(dict.fromkeys(unpriced))} costs, which has no price: set its "
+        f"engine.price, to {{input: 0, output: 0}} where it costs nothing."
+    )
+
+
 def _estimate(plan: Plan, step: Step, rows: int) -> CostEstimate:
     spec = plan.engines[step.engine]
     assert spec.price is not None
