@@ -65,7 +65,7 @@ class OpenaiBatch:
             config.max_num_seqs,
             costs_money=config.price is not None,
             # Each attempt is a batch, which ends by itself within its window or is given up.
-            row_timeout_s=config.attempts * (config.batch.window_s + 2 * MARGIN_S),
+            row_timeout_s=config.attempts * self._attempt_s,
         )
 
     async def generate(self, request: Request, image: bytes | None) -> Reply:
@@ -114,12 +114,17 @@ class OpenaiBatch:
             await self._client.close()
             self._client = None
 
+    @property
+    def _attempt_s(self) -> float:
+        """Seconds that one batch takes at most."""
+        return self._config.batch.window_s + 2 * MARGIN_S
+
     async def _attempt(
         self, line_id: str, request: Request, image: bytes | None
     ) -> tuple[Reply | Failure | None, float]:
         """What came of one batch for a request, and what it cost; None: an earlier run's batch has no answer to it."""
         assert self._batches is not None
-        toll = toll_of(request, self._config)
+        toll = replace(toll_of(request, self._config), lifetime_s=self._attempt_s)
         try:
             return await self._ask(line_id, request, image, toll)
         except BudgetSpentError:
