@@ -114,7 +114,7 @@ class Inbox:
 def _line_id(line: bytes) -> str | None:
     try:
         line_id = json.loads(line)["custom_id"]
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         return None
     return line_id if isinstance(line_id, str) else None
 

@@ -78,6 +78,7 @@ def test_a_file_has_room_for_so_many_requests_and_bytes(options: dict[str, int],
         (line(7, {"status_code": 200, "body": {}}), None),
         (b'{"custom_id": "a", "resp', None),
         (b'["custom_id"]', None),
+        (b"[" * 100_000, None),
         (b"", None),
     ],
 )
