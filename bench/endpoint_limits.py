@@ -32,7 +32,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from eibench_ray.config.schema import EndpointLimits, OpenaiEngine
+from eibench_ray.config.endpoints import EndpointLimits, OpenaiEngine
 from eibench_ray.endpoints.local import LocalTurnstile
 from eibench_ray.engines.base import Engine, RowError
 from eibench_ray.records import Request, Sampling

@@ -8,7 +8,9 @@ from enum import StrEnum
 from typing import Any
 
 # Why a reply ended where the model refused to answer, or a filter took the answer away: a row all the same.
-REFUSALS = ("refusal", "content_filter")
+REFUSAL = "refusal"
+CONTENT_FILTER = "content_filter"
+REFUSALS = (REFUSAL, CONTENT_FILTER)
 
 
 class RowErrorKind(StrEnum):

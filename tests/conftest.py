@@ -15,7 +15,8 @@ from PIL import Image
 
 from eibench_ray.cluster.ask import Asker, Tally
 from eibench_ray.cluster.task import TaskReport, run_task
-from eibench_ray.config.schema import EchoEngine, RunConfig
+from eibench_ray.config.engines import EchoEngine
+from eibench_ray.config.schema import RunConfig
 from eibench_ray.data.dataset import open_dataset
 from eibench_ray.data.writer import DatasetWriter
 from eibench_ray.engines.base import Engine, EngineFacts

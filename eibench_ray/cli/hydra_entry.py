@@ -19,7 +19,8 @@ import eibench_ray
 from eibench_ray.config.compose import to_composed
 from eibench_ray.config.hydra_errors import HYDRA_ERRORS, explain
 from eibench_ray.config.jobs import Job, SweepTask
-from eibench_ray.config.schema import Frozen, RunConfig
+from eibench_ray.config.schema import RunConfig
+from eibench_ray.config.section import Frozen
 from eibench_ray.config.swept import defer_to_jobs
 from eibench_ray.errors import ConfigError, EibenchError
 

@@ -12,7 +12,9 @@ import ray
 from ray.exceptions import RuntimeEnvSetupError
 
 from eibench_ray.cluster.nodes import ask_node
-from eibench_ray.config.schema import ClusterConfig, EngineEnvironment, OpenaiEngine, ReplayEngine, VllmEngine
+from eibench_ray.config.endpoints import OpenaiEngine
+from eibench_ray.config.engines import EngineEnvironment, ReplayEngine, VllmEngine
+from eibench_ray.config.schema import ClusterConfig
 from eibench_ray.errors import EngineError
 from eibench_ray.plan.digests import digest
 from eibench_ray.plan.environment import examine_python

@@ -15,7 +15,8 @@ from ray.exceptions import RayActorError, RayError, RayTaskError, RuntimeEnvSetu
 from eibench_ray.cluster.environment import check_python, replica_runtime_env, setup_failure
 from eibench_ray.cluster.nodes import MARK, wait_until_gone
 from eibench_ray.cluster.placement import Placement
-from eibench_ray.config.schema import ClusterConfig, VllmEngine
+from eibench_ray.config.engines import VllmEngine
+from eibench_ray.config.schema import ClusterConfig
 from eibench_ray.engines.base import EngineDeadError
 from eibench_ray.errors import EibenchError, EngineError
 from eibench_ray.plan.graph import EngineSpec

@@ -67,8 +67,9 @@ async def run_task(
     """Asks for the rows of a slice that the store does not have, and commits the slice.
 
     When `interrupted` is set, or a row fails with more than an error of its own, rows in flight are given up and those
-    that are finished are committed. Where the budget is spent, rows in flight are paid for already and awaited. Rows
-    that cost money are committed as they come, too: a slice that is not whole is a file like any other.
+    that are finished are committed; after an interrupt, rows that are paid for are first awaited for the engine's
+    `grace_s`. Where the budget is spent, rows in flight are paid for already and awaited. Rows that cost money are
+    committed as they come, too: a slice that is not whole is a file like any other.
 
     Raises:
         EngineDeadError: the engine died.
@@ -172,6 +173,7 @@ class _Asking:
         self._workers: set[asyncio.Task[None]] = set()
         self._num_waiting = 0
         self._ended = asyncio.Event()
+        self._is_closing = False
         self._failure: BaseException | None = None
         self.completions: dict[str, Completion] = {}
         self.cost_usd = 0.0
@@ -180,13 +182,17 @@ class _Asking:
     async def run(self, interrupted: asyncio.Event) -> BaseException | None:
         """Asks all rows, until `interrupted` is set or one fails with more than an error of its own, which is returned.
 
-        The completions so far are in `completions`; rows in flight are given up. Where the budget does not allow a
-        row, `shortage` says so; rows in flight are awaited then, and no further one is asked.
+        The completions so far are in `completions`; rows in flight are given up, after an interrupt once `grace_s` is
+        over. Where the budget does not allow a row, `shortage` says so; rows in flight are awaited then, and no further
+        one is asked.
         """
         self._start_worker()
         ends = [asyncio.create_task(event.wait()) for event in (self._ended, interrupted)]
         try:
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            if interrupted.is_set() and self._asker.grace_s:
+                self._is_closing = True
+                await asyncio.wait(ends[:1], timeout=self._asker.grace_s)
         finally:
             left = [*ends, *self._workers]
             for task in left:
@@ -206,7 +212,7 @@ class _Asking:
         for row in self._rows:
             async with self._asker.slots:
                 self._num_waiting -= 1
-                if self.shortage is not None:
+                if self.shortage is not None or self._is_closing:
                     return
                 if not self._num_waiting:
                     self._start_worker()

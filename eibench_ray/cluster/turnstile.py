@@ -15,7 +15,7 @@ from ray.exceptions import RayActorError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential
 
-from eibench_ray.config.schema import EndpointLimits
+from eibench_ray.config.endpoints import EndpointLimits
 from eibench_ray.endpoints.local import LocalTurnstile
 from eibench_ray.endpoints.turnstile import Pass, Passage, Toll
 from eibench_ray.engines.base import EngineDeadError

@@ -10,7 +10,8 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
 
 from eibench_ray.config.load import suggest_key
-from eibench_ray.config.schema import Frozen, RunConfig
+from eibench_ray.config.schema import RunConfig
+from eibench_ray.config.section import Frozen
 from eibench_ray.errors import ConfigError
 
 HYDRA_ERRORS: tuple[type[Exception], ...] = (HydraException, OmegaConfBaseException)

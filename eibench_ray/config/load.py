@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from eibench_ray.config.schema import Frozen, RunConfig
+from eibench_ray.config.engines import EngineConfig
+from eibench_ray.config.schema import RunConfig
+from eibench_ray.config.section import Frozen
 from eibench_ray.errors import ConfigError
 
 # Pydantic names the member of a discriminated union in the path of an error; no such key exists.
-_UNION_TAGS = frozenset({"vllm", "replay", "echo"})
+_UNION_TAGS = frozenset(
+    tag for section in get_args(get_args(EngineConfig)[0]) for tag in get_args(section.model_fields["kind"].annotation)
+)
 
 Schema = TypeVar("Schema", bound=Frozen)
 

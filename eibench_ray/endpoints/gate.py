@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from eibench_ray.config.schema import EndpointLimits
+from eibench_ray.config.endpoints import EndpointLimits
 from eibench_ray.endpoints.pool import Pool
 from eibench_ray.endpoints.purse import Fit, Purse
 from eibench_ray.endpoints.turnstile import Pass, Passage, Toll
@@ -14,8 +14,6 @@ from eibench_ray.endpoints.turnstile import Pass, Passage, Toll
 LONGEST_WAIT_S = 5.0
 SHORTEST_WAIT_S = 0.001
 BUDGET_WAIT_S = 0.25
-# Longer than any attempt. Who has not left by then may have died, and what it had reserved counts as spent.
-LIFETIME_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +45,15 @@ class Gate:
         self.purse = Purse(budget_usd, spent_usd)
         self._limits = limits
         self._pools: dict[str, Pool] = {}
-        # Both in the order of entry.
         self._inside: dict[int, _Visit] = {}
         self._overdue: dict[int, _Visit] = {}
         self._first_number = self._next_number = first_number
 
     def enter(self, toll: Toll, now: float) -> Pass:
         """Whether a request may be sent now."""
-        self._expire(now)
-        fit = self.purse.fits(toll.cost_usd)
+        if (fit := self.purse.fits(toll.cost_usd)) is Fit.LATER:
+            self._expire(now)
+            fit = self.purse.fits(toll.cost_usd)
         if fit is Fit.NEVER:
             return Pass(None, is_spent=True)
         if fit is Fit.LATER:
@@ -86,10 +84,9 @@ class Gate:
 
     def _expire(self, now: float) -> None:
         """Counts as spent what was reserved by those who do not come back."""
-        while self._inside and (first := next(iter(self._inside.items())))[1].entered < now - LIFETIME_S:
-            number, visit = first
-            del self._inside[number]
-            self._overdue[number] = visit
+        late = [number for number, visit in self._inside.items() if visit.entered < now - visit.toll.lifetime_s]
+        for number in late:
+            visit = self._overdue[number] = self._inside.pop(number)
             self.purse.settle(visit.toll.cost_usd, visit.toll.cost_usd)
 
     def _pool(self, name: str, now: float) -> Pool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
-from eibench_ray.config.schema import EndpointLimits
+from eibench_ray.config.endpoints import EndpointLimits
 from eibench_ray.endpoints.gate import Gate
 from eibench_ray.endpoints.turnstile import Pass, Passage, Toll
 

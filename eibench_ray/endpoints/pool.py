@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eibench_ray.config.schema import EndpointLimits
+from eibench_ray.config.endpoints import EndpointLimits
 from eibench_ray.endpoints.bucket import Bucket, rate_under
 from eibench_ray.endpoints.pace import Pace
 from eibench_ray.endpoints.turnstile import Passage, Toll

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from eibench_ray.config.schema import EndpointLimits, OpenaiEngine
+from eibench_ray.config.endpoints import EndpointLimits, OpenaiEngine
 from eibench_ray.errors import PlanError
 
 

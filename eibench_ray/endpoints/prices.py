@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from eibench_ray.config.schema import Price
+from eibench_ray.config.endpoints import Price
 
 _PER_TOKEN = 1e-6  # prices are per million tokens
 

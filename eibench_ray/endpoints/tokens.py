@@ -6,8 +6,6 @@ import math
 
 # English text in the vocabularies of 2024 and later; other languages take more.
 CHARS_PER_TOKEN = 4
-# Between what the endpoints reckon for a picture of 1000 x 750 pixels: 765 (OpenAI), 965 (DashScope), 1000 (Anthropic).
-PICTURE_TOKENS = 1000
 # The words around the messages: roles, separators.
 _FRAME_TOKENS = 8
 
@@ -17,6 +15,6 @@ def estimate_tokens(text: str) -> int:
     return math.ceil(len(text) / CHARS_PER_TOKEN)
 
 
-def estimate_prompt_tokens(user: str, system: str | None, has_picture: bool) -> int:
-    """About how many tokens a chat prompt has."""
-    return _FRAME_TOKENS + estimate_tokens((system or "") + user) + PICTURE_TOKENS * has_picture
+def estimate_prompt_tokens(user: str, system: str | None, picture_tokens: int) -> int:
+    """About how many tokens a chat prompt has, with those of its picture."""
+    return _FRAME_TOKENS + estimate_tokens((system or "") + user) + picture_tokens

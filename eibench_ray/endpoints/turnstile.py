@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+# Longer than any online attempt.
+LIFETIME_S = 3600.0
+
 
 @dataclass(frozen=True, slots=True)
 class Toll:
@@ -14,11 +17,13 @@ class Toll:
         pool: the word under which engines share limits.
         tokens: of prompt and reply.
         cost_usd: 0.0 where it has no price.
+        lifetime_s: who has not left after so long may have died, and what it had reserved counts as spent.
     """
 
     pool: str
     tokens: int
     cost_usd: float
+    lifetime_s: float = LIFETIME_S
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,9 @@ from typing import Protocol
 from eibench_ray.errors import EngineError
 from eibench_ray.records import Reply, Request, RowErrorKind
 
+# Most replies come within it, and it leaves time to end in order (cluster.stop_timeout_s).
+PAID_GRACE_S = 10.0
+
 
 class RowError(Exception):
     """One request failed; the engine lives and the other rows go on.
@@ -38,12 +41,14 @@ class EngineFacts:
         fingerprint: kind, version, device, source and revision in one line; stored with every row.
         max_num_seqs: requests that it works on at once.
         costs_money: whether its rows are paid for, so that each is committed as it comes.
+        grace_s: how long rows in flight are awaited when a run is told to stop: they are paid for already.
         row_timeout_s: deadline of one row where the engine's own way of working needs another than the cluster's.
     """
 
     fingerprint: str
     max_num_seqs: int
     costs_money: bool = False
+    grace_s: float = 0.0
     row_timeout_s: float | None = None
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from eibench_ray.config.schema import EchoEngine, OpenaiEngine, ReplayEngine
+from eibench_ray.config.endpoints import OpenaiEngine
+from eibench_ray.config.engines import EchoEngine, ReplayEngine
 from eibench_ray.endpoints.turnstile import Turnstile
 from eibench_ray.engines.base import Engine
 from eibench_ray.plan.graph import EngineSpec

@@ -7,10 +7,12 @@ import json
 from dataclasses import replace
 
 from eibench_ray import __version__
-from eibench_ray.config.schema import EchoEngine
-from eibench_ray.endpoints.prices import cost_usd, format_usd
+from eibench_ray.config.engines import EchoEngine
+from eibench_ray.endpoints.line import Line
+from eibench_ray.endpoints.local import LocalTurnstile
+from eibench_ray.endpoints.prices import cost_usd
 from eibench_ray.endpoints.turnstile import Passage, Toll, Turnstile
-from eibench_ray.engines.base import BudgetSpentError, EngineFacts, RowError
+from eibench_ray.engines.base import PAID_GRACE_S, EngineFacts, RowError
 from eibench_ray.records import Reply, Request, RowErrorKind
 
 
@@ -24,13 +26,14 @@ class Echo:
 
     def __init__(self, config: EchoEngine, turnstile: Turnstile | None = None) -> None:
         self._config = config
-        self._turnstile = turnstile
-        self._line = asyncio.Lock()
+        most = config.max_num_seqs
+        self._line = Line(turnstile or LocalTurnstile(), most, first=most)
 
     async def start(self) -> EngineFacts:
         """Facts, after the time that the configuration asks for."""
         await asyncio.sleep(self._config.load_s)
-        return EngineFacts(f"echo {__version__}", self._config.max_num_seqs, costs_money=self._config.price is not None)
+        is_paid = self._config.price is not None
+        return EngineFacts(f"echo {__version__}", self._config.max_num_seqs, is_paid, PAID_GRACE_S if is_paid else 0.0)
 
     async def generate(self, request: Request, image: bytes | None) -> Reply:
         """A reply that depends on the whole request and on nothing else; a word of either is a token.
@@ -41,30 +44,17 @@ class Echo:
         """
         if self._config.price is None:
             return await self._reply(request, image)
-        number, cost = await self._enter(request), 0.0
-        try:
+        most = self._cost_usd(len(request.user.split()), request.sampling.max_tokens)
+        async with self._line.trip(Toll("echo", 0, most)) as trip:
+            trip.passage = Passage()
             reply = await self._reply(request, image)
             cost = self._cost_usd(reply.prompt_tokens, reply.completion_tokens)
+            trip.passage = Passage(cost_usd=cost)
             return replace(reply, cost_usd=cost)
-        finally:
-            if self._turnstile:
-                await self._turnstile.leave(number, Passage(cost_usd=cost))
 
     async def stop(self) -> None:
-        """Nothing: nothing was started."""
-
-    async def _enter(self, request: Request) -> int:
-        """The number of a request that may be sent, once it may."""
-        most = self._cost_usd(len(request.user.split()), request.sampling.max_tokens)
-        async with self._line:
-            while self._turnstile:
-                answer = await self._turnstile.enter(Toll("echo", 0, most))
-                if answer.is_spent:
-                    raise BudgetSpentError(f"budget_usd does not allow another request of up to ${format_usd(most)}")
-                if answer.number is not None:
-                    return answer.number
-                await asyncio.sleep(answer.wait_s)
-        return 0
+        """Returns once the turnstile knows of all that was asked."""
+        await self._line.close()
 
     def _cost_usd(self, prompt_tokens: int, completion_tokens: int) -> float:
         assert self._config.price is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from eibench_ray.config.schema import ReplayEngine
+from eibench_ray.config.engines import ReplayEngine
 from eibench_ray.engines.base import EngineFacts, RowError
 from eibench_ray.errors import EngineError
 from eibench_ray.records import Reply, Request, RowErrorKind

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from eibench_ray.config.schema import VllmEngine
+from eibench_ray.config.engines import VllmEngine
 from eibench_ray.engines.base import EngineDeadError, EngineFacts, RowError
 from eibench_ray.engines.pictures import decode_picture
 from eibench_ray.engines.vllm_arguments import engine_arguments

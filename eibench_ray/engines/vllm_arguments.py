@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from eibench_ray.checkpoints.source import resolve_source
-from eibench_ray.config.schema import VllmEngine
+from eibench_ray.config.engines import VllmEngine
 
 GIB = 1 << 30
 CPU_BATCH_TOKENS = 16_384

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from eibench_ray.config.schema import OpenaiEngine
+from eibench_ray.config.endpoints import OpenaiEngine
 from eibench_ray.endpoints.prices import cost_usd
 from eibench_ray.plan.expect import expected_prompt_tokens, expected_tokens, most_tokens
 from eibench_ray.plan.graph import Plan, Step
@@ -42,6 +42,17 @@ def add_up(costs: Mapping[str, CostEstimate], steps: Iterable[str]) -> CostEstim
     """What some steps cost together; None where none of them has a price."""
     known = [costs[step] for step in steps if step in costs]
     return CostEstimate(sum(cost.expected for cost in known), sum(cost.most for cost in known)) if known else None
+
+
+def describe_uncounted(plan: Plan, budget_usd: float | None) -> str | None:
+    """A warning of endpoints that a budget cannot bound, since they have no price; None where there are none."""
+    unpriced = [spec.name for spec in plan.engines.values() if isinstance(spec.config, OpenaiEngine) and not spec.price]
+    if budget_usd is None or not unpriced:
+        return None
+    return (
+        f"budget_usd does not count what {', '.join(dict.fromkeys(unpriced))} costs, which has no price: set its "
+        f"engine.price, to {{input: 0, output: 0}} where it costs nothing."
+    )
 
 
 def _estimate(plan: Plan, step: Step, rows: int) -> CostEstimate:

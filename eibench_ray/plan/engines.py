@@ -8,15 +8,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from eibench_ray.checkpoints.memory import MemoryEstimate
-from eibench_ray.config.schema import (
-    ClusterConfig,
-    EchoEngine,
-    ModelConfig,
-    OpenaiEngine,
-    ReplayEngine,
-    RunConfig,
-    VllmEngine,
-)
+from eibench_ray.config.endpoints import OpenaiEngine
+from eibench_ray.config.engines import EchoEngine, ReplayEngine, VllmEngine
+from eibench_ray.config.schema import ClusterConfig, ModelConfig, RunConfig
 from eibench_ray.errors import PlanError
 from eibench_ray.plan.digests import digest
 from eibench_ray.plan.fit import choose_tensor_parallel, fit_memory

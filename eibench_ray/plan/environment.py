@@ -14,7 +14,7 @@ from typing import Any
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from eibench_ray.config.schema import EngineEnvironment
+from eibench_ray.config.engines import EngineEnvironment
 from eibench_ray.errors import PlanError
 
 # The distributions that provide the module `vllm`.

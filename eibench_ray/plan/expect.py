@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from eibench_ray.config.schema import OpenaiEngine
+from eibench_ray.config.endpoints import OpenaiEngine
 from eibench_ray.endpoints.tokens import estimate_prompt_tokens
 from eibench_ray.plan.graph import EngineSpec, Plan, Step
 from eibench_ray.plan.templates import words_in
 
 # A guess, not a measurement: replies end before their limit. What a run measures replaces it.
 SHARE_OF_MAX_TOKENS = 0.4
+# Of engines that are no endpoints. What these reckon for 1000 x 750 pixels: 765 (gpt-4o), 965 (DashScope), 1000
+# (Anthropic).
+_PICTURE_TOKENS = 1000
 # About what EIBench's samples have: questions of 35 to 203 characters, four to five triggers of a sentence each.
 _SAMPLE_TOKENS = {"question": 25, "emotion": 2, "reference": 70, "triggers": 70, "caption": 60, "source": 3}
 
@@ -22,15 +25,17 @@ def expected_tokens(step: Step, spec: EngineSpec) -> float:
 
 def most_tokens(step: Step, spec: EngineSpec) -> int:
     """Generated tokens of one reply at most, what a reasoning model thinks included."""
-    thought = spec.config.reasoning_tokens if isinstance(spec.config, OpenaiEngine) else 0
-    return step.sampling.max_tokens + thought
+    most = step.sampling.max_tokens
+    return spec.config.most_tokens(most) if isinstance(spec.config, OpenaiEngine) else most
 
 
 def expected_prompt_tokens(
     plan: Plan, step: Step, reply_tokens: Callable[[Step, EngineSpec], float] = expected_tokens
 ) -> float:
     """Tokens of one prompt; `reply_tokens` says how long the answers are that it reads."""
-    template = estimate_prompt_tokens(step.prompt.user, step.prompt.system, step.prompt.image)
+    asked = plan.engines[step.engine].config
+    picture_tokens = asked.picture_tokens if isinstance(asked, OpenaiEngine) else _PICTURE_TOKENS
+    template = estimate_prompt_tokens(step.prompt.user, step.prompt.system, picture_tokens * step.prompt.image)
     sources = {word: plan.steps[source] for word, source in step.inputs.items()}
     read = {word: reply_tokens(source, plan.engines[source.engine]) for word, source in sources.items()}
     return template + sum(read.get(word, _SAMPLE_TOKENS.get(word, 0)) for word in words_in(step.prompt.user))

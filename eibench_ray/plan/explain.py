@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from eibench_ray.endpoints.funds import Funds
 from eibench_ray.endpoints.prices import format_usd
-from eibench_ray.endpoints.tokens import CHARS_PER_TOKEN, PICTURE_TOKENS
-from eibench_ray.plan.costs import CostEstimate, add_up, estimate_costs
+from eibench_ray.endpoints.tokens import CHARS_PER_TOKEN
+from eibench_ray.plan.costs import CostEstimate, add_up, describe_uncounted, estimate_costs
 from eibench_ray.plan.expect import expected_tokens, most_tokens
 from eibench_ray.plan.graph import EngineSpec, Plan, Step
 from eibench_ray.plan.outlook import foresight_to_json, render_foresight
@@ -88,6 +88,8 @@ def render_plan(
     yield cells
     yield from render_foresight(plan, outlook)
     yield from _costs(facts, funds)
+    if uncounted := describe_uncounted(plan, funds.budget_usd):
+        yield uncounted
     for name in facts["unprepared_datasets"]:
         yield f"{name} is not prepared yet: its rows are what the configuration expects."
     yield (
@@ -128,8 +130,8 @@ def _costs(facts: Mapping[str, Any], funds: Funds) -> Iterator[RenderableType]:
         table.add_row("all", f"{sum(engine['requests_left'] for engine in priced):,}", *_amounts(total))
     yield table
     yield (
-        f"Prompts of {CHARS_PER_TOKEN} characters a token and {PICTURE_TOKENS:,} tokens a picture; at most: every "
-        f"reply at its limit. Spent so far: {funds}."
+        f"Prompts of {CHARS_PER_TOKEN} characters a token, and engine.picture_tokens a picture; at most: every reply "
+        f"at its limit. Spent so far: {funds}."
     )
     if funds.left_usd is not None and total["expected"] > funds.left_usd:
         yield (

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from eibench_ray import __version__
-from eibench_ray.config.schema import DatasetConfig, ModelConfig, OpenaiEngine, ReplayEngine, VllmEngine
+from eibench_ray.config.endpoints import OpenaiEngine
+from eibench_ray.config.engines import ReplayEngine, VllmEngine
+from eibench_ray.config.schema import DatasetConfig, ModelConfig
 from eibench_ray.data.protocol import Protocol
 from eibench_ray.errors import DataError, PlanError
 from eibench_ray.plan.environment import environment_identity

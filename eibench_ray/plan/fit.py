@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from eibench_ray.checkpoints.memory import GB, MemoryEstimate
-from eibench_ray.config.schema import ClusterConfig, VllmEngine
+from eibench_ray.config.engines import VllmEngine
+from eibench_ray.config.schema import ClusterConfig
 from eibench_ray.errors import PlanError
 from eibench_ray.plan.graph import MemoryFit
 

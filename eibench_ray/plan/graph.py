@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from eibench_ray.config.schema import EchoEngine, EngineConfig, Expectation, OpenaiEngine, Price
+from eibench_ray.config.endpoints import OpenaiEngine, Price
+from eibench_ray.config.engines import EchoEngine, EngineConfig
+from eibench_ray.config.schema import Expectation
 from eibench_ray.records import AcceptRule, Sampling
 
 

@@ -7,8 +7,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from eibench_ray.config.schema import VllmEngine
-from eibench_ray.engines.openai.secret import Secret
+from eibench_ray.config.engines import VllmEngine
+from eibench_ray.engines.openai.secret import Secret, read_key
 from eibench_ray.engines.vllm_arguments import engine_arguments
 from eibench_ray.errors import EngineError
 from eibench_ray.plan.graph import EngineSpec
@@ -60,7 +60,7 @@ class Server:
 
         Raises:
             ClusterError: its port is taken.
-            EngineError: it ended before.
+            EngineError: it ended before, or there is no key where one is named.
         """
         import ray
         from ray.util import get_node_ip_address
@@ -71,7 +71,9 @@ class Server:
         arguments = server_arguments(
             engine_arguments(engine, self._spec.device), engine.chat_template, self._listening, self._port
         )
-        key = self._read_key()
+        # From this process's environment: an argument of Ray's would be kept in its tables.
+        name = self._listening.api_key_env
+        key = read_key(name, "--api-key-env") if name else None
         environment = {name: value for name, value in os.environ.items() if name != VLLM_KEY}
         if key is not None:
             environment[VLLM_KEY] = key
@@ -104,12 +106,3 @@ class Server:
         """Ends it in order."""
         if self._process is not None:
             await self._process.stop()
-
-    def _read_key(self) -> str | None:
-        """The key, from this process's environment: an argument of Ray's would be kept in its tables."""
-        name = self._listening.api_key_env
-        if name is None:
-            return None
-        if not (key := os.environ.get(name)):
-            raise EngineError(f"--api-key-env {name} is not set on the node: export it where the cluster is started")
-        return key

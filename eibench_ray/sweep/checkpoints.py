@@ -9,7 +9,7 @@ from rich.console import Console
 from eibench_ray.checkpoints.build import build_checkpoint
 from eibench_ray.checkpoints.recipes import is_built
 from eibench_ray.checkpoints.source import PREFIX
-from eibench_ray.config.schema import VllmEngine
+from eibench_ray.config.engines import VllmEngine
 from eibench_ray.plan.graph import EngineSpec
 
 

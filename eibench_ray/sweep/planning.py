@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from eibench_ray.config.schema import ClusterConfig, EndpointLimits, OpenaiEngine, RunConfig
+from eibench_ray.config.endpoints import EndpointLimits, OpenaiEngine
+from eibench_ray.config.schema import ClusterConfig, RunConfig
 from eibench_ray.data.dataset import DatasetIndex, open_dataset
 from eibench_ray.endpoints.funds import Funds
 from eibench_ray.endpoints.pools import pools_of

@@ -19,6 +19,7 @@ from eibench_ray.cluster.progress import ProgressDisplay
 from eibench_ray.endpoints.funds import Funds
 from eibench_ray.endpoints.turnstile import Turnstile
 from eibench_ray.errors import EibenchError
+from eibench_ray.plan.costs import describe_uncounted
 from eibench_ray.report.leaderboard import LeaderboardRow, to_json_rows, write_leaderboard
 from eibench_ray.report.tracking import Tracker, open_tracker
 from eibench_ray.score.recall import MISSING
@@ -134,6 +135,8 @@ def _ask(
     from eibench_ray.cluster.signals import as_interrupt, run_until_told
     from eibench_ray.sweep.checkpoints import build_checkpoints
 
+    if uncounted := describe_uncounted(sweep.plan, sweep.funds.budget_usd):
+        console.print(f"Warning: {uncounted}", markup=False, soft_wrap=True)
     build_checkpoints([sweep.plan.engines[key] for key in sweep.engines_to_load()], console)
     for step_id, left in sweep.work.items():
         if left.todo:

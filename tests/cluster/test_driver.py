@@ -119,7 +119,9 @@ def test_a_spent_budget_ends_what_is_paid_for_and_nothing_else(sweeps: Sweeps) -
     sweep = sweeps.plan(paid, free)
     run = Run(sweep, turnstile=LocalTurnstile(budget_usd=25.0))
     outcome = run.finish()
-    assert outcome.shortage == "budget_usd does not allow another request of up to $6.00"
+    assert outcome.shortage == (
+        "budget_usd does not allow another request of up to $6.00: raise it and run the same command again to go on"
+    )
     assert (outcome.cost_usd, outcome.failed_engines) == (24.0, {})
     assert outcome.unfinished_steps == set(sweep.plan.cells[0].steps)
     assert run.listener.snapshots[-1].cost_usd == 24.0

@@ -15,7 +15,8 @@ import pytest
 
 from eibench_ray.cluster.ask import Asker, Tally
 from eibench_ray.cluster.task import TaskReport, run_task
-from eibench_ray.config.schema import EchoEngine, Price
+from eibench_ray.config.endpoints import Price
+from eibench_ray.config.engines import EchoEngine
 from eibench_ray.data.dataset import open_dataset
 from eibench_ray.engines.base import BudgetSpentError, Engine, EngineDeadError, EngineFacts, RowError
 from eibench_ray.engines.echo import Echo
@@ -85,6 +86,7 @@ async def run_first(
     num_slots: int = 8,
     interrupted: asyncio.Event | None = None,
     costs_money: bool = False,
+    grace_s: float = 0.0,
     store: Store | None = None,
 ) -> TaskReport:
     """Runs the first slice of the first step."""
@@ -93,7 +95,7 @@ async def run_first(
     sweep.store.fix_slice_rows(step.id, sweep.slice_rows[step.id], {})
     dataset = open_dataset(spec.path)
     slots = asyncio.Semaphore(num_slots)
-    asker = Asker(engine, "print", slots, 30.0, "this run", Tally(), costs_money=costs_money)
+    asker = Asker(engine, "print", slots, 30.0, "this run", Tally(), costs_money, grace_s)
     slice_ = Slice(step.id, 0, 0, min(sweep.slice_rows[step.id], spec.num_rows))
     index, interrupted = dataset.index(spec.limit), interrupted or asyncio.Event()
     return await run_task(step, slice_, dataset, index, store or sweep.store, asker, interrupted)
@@ -430,11 +432,38 @@ def test_a_spent_budget_lets_what_is_in_flight_finish_and_asks_no_more(sweeps: S
     assert list(sweeps.rows(sweep, "answer")) == ["s000", "s002", "s003"]
 
 
+@pytest.mark.parametrize(("grace_s", "answered"), [(5.0, ["s000", "s001"]), (0.1, ["s000"]), (0.0, [])])
+def test_an_interrupt_awaits_rows_in_flight_that_are_paid_for_in_the_time_of_grace(
+    sweeps: Sweeps, grace_s: float, answered: list[str]
+) -> None:
+    sweeps.write_dataset()
+    sweep = sweeps.plan(sweeps.config(slice_rows=10))
+
+    async def run() -> TaskReport:
+        engine, interrupted = Gated(), asyncio.Event()
+        running = run_first(sweep, engine, num_slots=2, interrupted=interrupted, costs_money=True, grace_s=grace_s)
+        task = asyncio.create_task(running)
+        await until(lambda: engine.in_flight == 2)
+        interrupted.set()
+        for _ in range(10):
+            await asyncio.sleep(0)
+        engine.gates["s000"].set()
+        if grace_s > 1:
+            engine.gates["s001"].set()
+        report = await task
+        assert list(engine.gates) == ["s000", "s001"]  # and nothing else was asked
+        return report
+
+    report = asyncio.run(run())
+    assert (report.num_new, report.is_whole) == (len(answered), False)
+    assert list(sweeps.rows(sweep, "answer")) == answered
+
+
 def test_what_a_replaced_row_cost_stays_with_the_row_that_replaces_it(sweeps: Sweeps) -> None:
     sweeps.write_dataset()
     sweep = sweeps.plan(sweeps.config(slice_rows=10))
-    engine = Echo(EchoEngine(kind="echo", price=PRICE))
-    first = asyncio.run(run_first(sweep, engine, costs_money=True))
+    config = EchoEngine(kind="echo", price=PRICE)
+    first = asyncio.run(run_first(sweep, Echo(config), costs_money=True))
     step = next(iter(sweep.plan.steps))
     paid = sweep.store.read_slice(step, 0)
     assert first.cost_usd == sweep.store.read_cost(step) == sum(row.cost_usd or 0 for row in paid.values()) > 0
@@ -442,7 +471,7 @@ def test_what_a_replaced_row_cost_stays_with_the_row_that_replaces_it(sweeps: Sw
     sweep.store.write_slice(
         step, 0, list((paid | {"s003": failed, "s004": replace(failed, sample_id="s004")}).values())
     )
-    again = asyncio.run(run_first(sweep, engine, costs_money=True))
+    again = asyncio.run(run_first(sweep, Echo(config), costs_money=True))
     rows = sweep.store.read_slice(step, 0)
     assert rows["s003"].cost_usd == 100.0 + (paid["s003"].cost_usd or 0)
     assert again.cost_usd == first.cost_usd  # of this run, of which the rest was, too

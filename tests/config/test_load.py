@@ -74,6 +74,20 @@ def test_a_wrong_value_is_named_by_its_full_key(key: str, value: Any, message: s
     assert "\n" not in str(caught.value)
 
 
+ENGINES: dict[str, dict[str, Any]] = {
+    "vllm": VLLM,
+    "openai": {"kind": "openai", "endpoint": "mine", "base_url": "http://127.0.0.1:8000/v1", "model": "mine"},
+    "replay": {"kind": "replay", "predictions": "recorded"},
+    "echo": {"kind": "echo"},
+}
+
+
+@pytest.mark.parametrize("kind", ENGINES)
+def test_the_kind_of_an_engine_is_no_part_of_a_key(kind: str) -> None:
+    with pytest.raises(ConfigError, match=r"not valid: model\.engine\.patience: there is no such key"):
+        to_config(changed("model.engine", ENGINES[kind] | {"patience": 1}))
+
+
 def test_every_problem_is_named_at_once() -> None:
     raw = changed("seed", -1)
     raw["judge"]["kind"] = "lenient"

@@ -13,9 +13,12 @@ from omegaconf.errors import OmegaConfBaseException
 
 from eibench_ray.cli.hydra_entry import config_folder
 from eibench_ray.config.compose import to_composed
+from eibench_ray.config.endpoints import OpenaiEngine
+from eibench_ray.config.engines import EchoEngine, ReplayEngine, VllmEngine
 from eibench_ray.config.hydra_errors import explain
 from eibench_ray.config.load import to_config
-from eibench_ray.config.schema import OpenaiEngine, RunConfig
+from eibench_ray.config.schema import RunConfig
+from eibench_ray.config.section import Frozen
 from eibench_ray.engines.openai.body import build_body
 from eibench_ray.errors import ConfigError
 from eibench_ray.records import Request, Sampling
@@ -78,6 +81,23 @@ def test_every_option_composes_and_validates(option: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("option", "section"),
+    [
+        ("model/_vllm", VllmEngine),
+        ("model/_openai", OpenaiEngine),
+        ("model/replay", ReplayEngine),
+        ("model/echo", EchoEngine),
+    ],
+)
+def test_every_key_of_an_engine_can_be_overridden(option: str, section: type[Frozen]) -> None:
+    engine = yaml.safe_load((CONF / f"{option}.yaml").read_text())["engine"]
+    assert engine.keys() == section.model_fields.keys()
+    for name, field in section.model_fields.items():
+        if isinstance(field.default, Frozen):
+            assert engine[name].keys() == type(field.default).model_fields.keys()
+
+
+@pytest.mark.parametrize(
     "option", [option for option in CELLS if option.startswith("model/") and option not in CHOICES]
 )
 def test_every_model_can_caption_and_judge(option: str) -> None:
@@ -91,6 +111,13 @@ def test_every_model_can_caption_and_judge(option: str) -> None:
 def test_every_model_with_weights_says_what_they_take(option: str) -> None:
     model = load(**BASE | {"model": option.split("/")[1]} | CHOICES.get(option, {})).model
     assert (model.expect.memory_gb is not None) == (model.engine.kind == "vllm" and option not in CHOICES)
+
+
+@pytest.mark.parametrize("option", [option for option in CELLS if option.startswith("model/")])
+def test_one_request_without_a_reply_does_not_end_an_endpoint(option: str) -> None:
+    engine = load(**BASE | {"model": option.split("/")[1]} | CHOICES.get(option, {})).model.engine
+    if isinstance(engine, OpenaiEngine):
+        assert engine.outage_timeout_s >= 2 * engine.request_timeout_s
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eibench_ray.config.schema import EndpointLimits
-from eibench_ray.endpoints.gate import LIFETIME_S, LONGEST_WAIT_S, Gate
+from eibench_ray.config.endpoints import EndpointLimits
+from eibench_ray.endpoints.gate import LONGEST_WAIT_S, Gate
 from eibench_ray.endpoints.local import LocalTurnstile
-from eibench_ray.endpoints.turnstile import Pass, Passage, Toll
+from eibench_ray.endpoints.turnstile import LIFETIME_S, Pass, Passage, Toll
 
 FREE = Toll("pool", 100, 0.0)
 
@@ -180,6 +180,16 @@ def test_who_does_not_come_back_holds_nothing_up_for_ever() -> None:
     assert (gate.purse.spent_usd, gate.purse.reserved_usd) == (2.0, 0.0)
     gate.leave(lost, Passage(cost_usd=0.5), LIFETIME_S + 2)
     assert gate.purse.spent_usd == 0.5
+
+
+def test_who_takes_a_day_holds_its_reservation_for_as_long() -> None:
+    gate = Gate({}, budget_usd=3.0)
+    batch = Toll("pool/batch", 0, 2.0, lifetime_s=90_000.0)
+    under_way, lost = enter(gate, 0.0, batch), enter(gate, 1.0, Toll("pool", 0, 0.5))
+    assert gate.enter(Toll("pool", 0, 1.0), 80_000.0).is_spent is False
+    assert (gate.purse.spent_usd, gate.purse.reserved_usd) == (0.5, 2.0)  # who came later is given up sooner
+    gate.leave(under_way, Passage(cost_usd=0.5), 80_001.0)
+    assert gate.enter(Toll("pool", 0, 2.0), 80_002.0).number not in (None, lost)
 
 
 def test_a_local_turnstile_goes_by_its_clock() -> None:

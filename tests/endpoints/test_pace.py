@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from simulated import Trace, World
 
-from eibench_ray.config.schema import EndpointLimits
+from eibench_ray.config.endpoints import EndpointLimits
 from eibench_ray.endpoints.gate import Gate
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from eibench_ray.config.schema import EndpointLimits, OpenaiEngine
+from eibench_ray.config.endpoints import EndpointLimits, OpenaiEngine
 from eibench_ray.endpoints.pools import pools_of
 from eibench_ray.errors import PlanError
 

@@ -10,8 +10,11 @@ from typing import Any
 
 import pytest
 
-from eibench_ray.config.schema import EchoEngine, Expectation, OpenaiEngine, Price, ReplayEngine, VllmEngine
+from eibench_ray.config.endpoints import OpenaiEngine, Price
+from eibench_ray.config.engines import EchoEngine, ReplayEngine, VllmEngine
+from eibench_ray.config.schema import Expectation
 from eibench_ray.endpoints.local import LocalTurnstile
+from eibench_ray.endpoints.turnstile import Pass, Toll
 from eibench_ray.engines.base import BudgetSpentError, EngineFacts, RowError
 from eibench_ray.engines.create import create_engine
 from eibench_ray.engines.echo import Echo
@@ -104,6 +107,32 @@ def test_a_paid_reply_needs_room_in_the_budget_for_the_longest_one() -> None:
 
 def test_a_paid_row_that_fails_gives_back_what_was_reserved_for_it() -> None:
     turnstile = LocalTurnstile(budget_usd=30.0)
-    with pytest.raises(RowError):
-        asyncio.run(Echo(EchoEngine(kind="echo", price=PRICE, fails_on="happy"), turnstile).generate(REQUEST, None))
+
+    async def run() -> None:
+        engine = Echo(EchoEngine(kind="echo", price=PRICE, fails_on="happy"), turnstile)
+        with pytest.raises(RowError):
+            await engine.generate(REQUEST, None)
+        await engine.stop()
+
+    asyncio.run(run())
+    assert (turnstile.gate.purse.spent_usd, turnstile.gate.purse.reserved_usd) == (0.0, 0.0)
+
+
+def test_a_paid_row_that_is_given_up_while_it_asks_holds_nothing() -> None:
+    class Slow(LocalTurnstile):
+        async def enter(self, toll: Toll) -> Pass:
+            granted = await super().enter(toll)
+            await asyncio.sleep(0.02)  # as an actor's answer takes its time
+            return granted
+
+    turnstile = Slow(budget_usd=30.0)
+
+    async def run() -> None:
+        engine = Echo(EchoEngine(kind="echo", price=PRICE), turnstile)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(engine.generate(REQUEST, None), 0.01)
+        await asyncio.sleep(0.05)
+        await engine.stop()
+
+    asyncio.run(run())
     assert (turnstile.gate.purse.spent_usd, turnstile.gate.purse.reserved_usd) == (0.0, 0.0)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from eibench_ray.config.schema import ReplayEngine
+from eibench_ray.config.engines import ReplayEngine
 from eibench_ray.engines.base import EngineFacts, RowError
 from eibench_ray.engines.replay import Replay
 from eibench_ray.errors import EngineError

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from eibench_ray.config.schema import VllmEngine
+from eibench_ray.config.engines import VllmEngine
 from eibench_ray.engines.vllm_arguments import engine_arguments
 
 

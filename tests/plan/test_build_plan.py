@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pytest
 from pydantic import TypeAdapter
 
-from eibench_ray.config.schema import VllmEngine
+from eibench_ray.config.engines import VllmEngine
 from eibench_ray.errors import PlanError
 from eibench_ray.plan.graph import EngineSpec
 

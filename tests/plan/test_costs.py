@@ -10,7 +10,7 @@ from rich.console import Console
 
 from eibench_ray.config.schema import ClusterConfig
 from eibench_ray.endpoints.funds import Funds
-from eibench_ray.plan.costs import add_up, estimate_costs
+from eibench_ray.plan.costs import add_up, describe_uncounted, estimate_costs
 from eibench_ray.plan.expect import SHARE_OF_MAX_TOKENS, expected_prompt_tokens
 from eibench_ray.plan.explain import plan_to_json, render_plan
 from eibench_ray.plan.foresee import foresee
@@ -74,6 +74,37 @@ def test_thinking_is_paid_for(planner: Planner) -> None:
     (less,), (more,) = (estimate_costs(plan, rows_left(plan)).values() for plan in (plain, deep))
     assert more.most - less.most == pytest.approx(3 * 10 * 1000 / 1000)
     assert more.expected - less.expected == pytest.approx(3 * 10 * SHARE_OF_MAX_TOKENS * 1000 / 1000)
+
+
+def test_an_endpoint_without_a_price_is_told_where_there_is_a_budget(planner: Planner) -> None:
+    free = PAID | {"model.engine": ENDPOINT | {"price": {"input": 0.0, "output": 0.0}}}
+    unpriced, priced, freed = (
+        planner.plan(planner.config(changes)) for changes in ({"model.engine": ENDPOINT}, PAID, free)
+    )
+    assert describe_uncounted(unpriced, None) is None
+    assert describe_uncounted(priced, 5.0) is None
+    assert describe_uncounted(freed, 5.0) is None
+    told = describe_uncounted(unpriced, 5.0)
+    assert told is not None
+    assert told.startswith(
+        f"budget_usd does not count what {unpriced.engines[planner.step(unpriced, 'answer').engine].name} "
+    )
+    shown = "".join(map(str, render_plan(unpriced, rows_left(unpriced), "store", [], Funds(5.0))))
+    assert told in shown
+
+
+def test_a_picture_costs_what_its_endpoint_reckons_for_it(planner: Planner) -> None:
+    dear = PAID | {"model.engine": PAID["model.engine"] | {"picture_tokens": 36_000}}
+    plans = [planner.plan(planner.config(changes)) for changes in (PAID, dear)]
+    (less,), (more,) = (estimate_costs(plan, rows_left(plan)).values() for plan in plans)
+    assert more.expected - less.expected == pytest.approx(3 * (36_000 - 1000) / 1000)
+
+
+def test_a_limit_among_the_args_is_the_limit(planner: Planner) -> None:
+    short = PAID | {"model.engine": PAID["model.engine"] | {"args": {"max_tokens": 40}}}
+    long, limited = (planner.plan(planner.config(changes)) for changes in (PAID, short))
+    (more,), (less,) = (estimate_costs(plan, rows_left(plan)).values() for plan in (long, limited))
+    assert more.most - less.most == pytest.approx(3 * 10 * (100 - 40) / 1000)
 
 
 def test_the_batch_endpoint_costs_its_share(planner: Planner) -> None:

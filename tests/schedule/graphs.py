@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from hypothesis import strategies as st
 
-from eibench_ray.config.schema import EchoEngine, Expectation
+from eibench_ray.config.engines import EchoEngine
+from eibench_ray.config.schema import Expectation
 from eibench_ray.plan.graph import DatasetSpec, EngineSpec, Plan, Prompt, Step
 from eibench_ray.records import Sampling
 from eibench_ray.store.resume import Slice, StepWork, cut

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from eibench_ray.config.schema import VllmEngine
+from eibench_ray.config.engines import VllmEngine
 from eibench_ray.engines.vllm_arguments import engine_arguments
 from eibench_ray.serve.command import server_arguments
 from eibench_ray.serve.listening import Listening

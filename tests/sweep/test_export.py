@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from eibench_ray.cluster.requests import Requests
-from eibench_ray.config.schema import EchoEngine, Price, ReplayEngine
+from eibench_ray.config.endpoints import Price
+from eibench_ray.config.engines import EchoEngine, ReplayEngine
 from eibench_ray.data.dataset import open_dataset
 from eibench_ray.engines.echo import Echo
 from eibench_ray.engines.replay import Replay

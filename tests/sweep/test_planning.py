@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from eibench_ray.config.schema import EchoEngine, RunConfig
+from eibench_ray.config.engines import EchoEngine
+from eibench_ray.config.schema import RunConfig
 from eibench_ray.engines.echo import Echo
 from eibench_ray.errors import DataError, PlanError
 from eibench_ray.sweep.planning import open_indexes, plan_sweep
@@ -91,9 +92,9 @@ PAID: dict[str, Any] = {"price": {"input": 1e6, "output": 0.0}, "fails_on": "nev
 
 def test_what_was_spent_is_what_the_plans_rows_cost_whoever_asked_for_them(sweeps: Sweeps) -> None:
     sweeps.write_dataset()
-    engine = Echo(EchoEngine.model_validate({"kind": "echo"} | PAID))
-    sweeps.ask(sweeps.plan(sweeps.config(engine=PAID, limit=3)), engine, costs_money=True)
-    sweeps.ask(sweeps.plan(sweeps.config("brief", engine=PAID, limit=3)), engine, costs_money=True)
+    engine = EchoEngine.model_validate({"kind": "echo"} | PAID)
+    sweeps.ask(sweeps.plan(sweeps.config(engine=PAID, limit=3)), Echo(engine), costs_money=True)
+    sweeps.ask(sweeps.plan(sweeps.config("brief", engine=PAID, limit=3)), Echo(engine), costs_money=True)
     sweep = sweeps.plan(sweeps.config(engine=PAID, budget_usd=20.0))
     assert sweep.is_paid
     assert (sweep.funds.budget_usd, sweep.funds.spent_usd, sweep.count_left()) == (20.0, 18.0, 14)

@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from eibench_ray.cli.records import report
-from eibench_ray.config.schema import EchoEngine
+from eibench_ray.config.engines import EchoEngine
 from eibench_ray.engines.echo import Echo
 from eibench_ray.errors import DataError
 from eibench_ray.schedule.meter import Kind

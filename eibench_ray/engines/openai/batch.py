@@ -11,7 +11,8 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from eibench_ray.config.schema import OpenaiEngine
+from eibench_ray.config.endpoints import OpenaiEngine
+from eibench_ray.endpoints.line import Line
 from eibench_ray.endpoints.turnstile import Passage, Toll, Turnstile
 from eibench_ray.engines.base import BudgetSpentError, EngineFacts, RowError
 from eibench_ray.engines.openai.batch_files import to_line
@@ -21,7 +22,6 @@ from eibench_ray.engines.openai.batches import Batches
 from eibench_ray.engines.openai.body import build_body, encode_body
 from eibench_ray.engines.openai.client import Client
 from eibench_ray.engines.openai.failures import Failure, Fate
-from eibench_ray.engines.openai.line import Line
 from eibench_ray.engines.openai.outcome import judge, toll_of
 from eibench_ray.engines.openai.picture import to_data_uri
 from eibench_ray.errors import EngineError
@@ -65,7 +65,7 @@ class OpenaiBatch:
             config.max_num_seqs,
             costs_money=config.price is not None,
             # Each attempt is a batch, which ends by itself within its window or is given up.
-            row_timeout_s=config.attempts * (config.batch.window_s + 2 * MARGIN_S),
+            row_timeout_s=config.attempts * self._attempt_s,
         )
 
     async def generate(self, request: Request, image: bytes | None) -> Reply:
@@ -75,7 +75,7 @@ class OpenaiBatch:
             RowError: the picture or the prompt cannot be used, or no attempt is left.
             EngineDeadError: the endpoint has been silent for `outage_timeout_s`.
             EngineError: no request can succeed: the endpoint refuses our files, the key, the model or the account.
-            BudgetSpentError: the budget does not allow it, and it was not sent before.
+            BudgetSpentError: the budget does not allow it, and nothing was sent for it before.
         """
         assert self._batches is not None
         # The seed tells a judge's further attempts apart, which share a digest. Not a digest of the body: it would take
@@ -83,7 +83,13 @@ class OpenaiBatch:
         line_id = digest([request.digest, request.seed])
         paid_usd, num_sent = 0.0, 0
         while True:
-            result, cost_usd = await self._attempt(line_id, request, image)
+            try:
+                result, cost_usd = await self._attempt(line_id, request, image)
+            except BudgetSpentError as error:
+                if not paid_usd:
+                    raise
+                message = f"after {num_sent} attempts in vain: {error}"
+                raise RowError(RowErrorKind.ENGINE, message, paid_usd) from None
             if isinstance(result, Reply):
                 return result if result.cost_usd is None else replace(result, cost_usd=result.cost_usd + paid_usd)
             self._batches.forget(line_id)
@@ -103,16 +109,22 @@ class OpenaiBatch:
         """Lets go of the batches; those that were sent go on at the provider, and the next run attaches to them."""
         if self._batches is not None:
             await self._batches.stop()
+        await self._line.close()
         if self._client is not None:
             await self._client.close()
             self._client = None
+
+    @property
+    def _attempt_s(self) -> float:
+        """Seconds that one batch takes at most."""
+        return self._config.batch.window_s + 2 * MARGIN_S
 
     async def _attempt(
         self, line_id: str, request: Request, image: bytes | None
     ) -> tuple[Reply | Failure | None, float]:
         """What came of one batch for a request, and what it cost; None: an earlier run's batch has no answer to it."""
         assert self._batches is not None
-        toll = toll_of(request, self._config)
+        toll = replace(toll_of(request, self._config), lifetime_s=self._attempt_s)
         try:
             return await self._ask(line_id, request, image, toll)
         except BudgetSpentError:

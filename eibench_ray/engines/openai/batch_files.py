@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Mapping
 from typing import Any, Final
 
-from eibench_ray.config.schema import BatchConfig
+from eibench_ray.config.endpoints import BatchConfig
 from eibench_ray.engines.openai.client import Lost, Response
 
 CHAT_URL: Final = "/v1/chat/completions"
@@ -114,7 +114,7 @@ class Inbox:
 def _line_id(line: bytes) -> str | None:
     try:
         line_id = json.loads(line)["custom_id"]
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         return None
     return line_id if isinstance(line_id, str) else None
 

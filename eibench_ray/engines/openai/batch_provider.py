@@ -18,7 +18,7 @@ import httpx2
 import openai
 from openai.types import Batch, FileObject
 
-from eibench_ray.config.schema import OpenaiEngine
+from eibench_ray.config.endpoints import OpenaiEngine
 from eibench_ray.engines.base import EngineDeadError
 from eibench_ray.engines.openai.batch_files import CHAT_URL, Inbox
 from eibench_ray.engines.openai.batch_record import BatchRecord

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from eibench_ray.config.schema import BatchConfig
+from eibench_ray.config.endpoints import BatchConfig
 from eibench_ray.engines.openai.batch_files import Inbox, Outbox
 from eibench_ray.engines.openai.batch_provider import BatchProvider, NoPlaceError, NotBegunError
 from eibench_ray.engines.openai.batch_record import BatchFolder, BatchRecord
@@ -22,7 +22,7 @@ from eibench_ray.engines.openai.failures import Failure, Fate
 from eibench_ray.records import RowErrorKind
 
 # What became of a line: what the provider says of it, or what we say of the whole batch.
-Outcome = Response | Lost | Failure
+Said = Response | Lost | Failure
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ class End:
     """
 
     inbox: Inbox | None
-    missing: Outcome | None = None
+    missing: Said | None = None
 
 
 class BatchRun:
@@ -114,7 +114,7 @@ class BatchRun:
             self._closed.set()
         return has_room
 
-    async def outcome(self, line_id: str) -> Outcome | None:
+    async def outcome(self, line_id: str) -> Said | None:
         """What became of a line, once the batch has ended; None: it was not sent, or an earlier run had no luck.
 
         Raises:

@@ -6,10 +6,10 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
-from eibench_ray.config.schema import BatchConfig
+from eibench_ray.config.endpoints import BatchConfig
 from eibench_ray.engines.openai.batch_provider import BatchProvider
 from eibench_ray.engines.openai.batch_record import BatchFolder, BatchRecord
-from eibench_ray.engines.openai.batch_run import BatchRun, Outcome, Places
+from eibench_ray.engines.openai.batch_run import BatchRun, Places, Said
 
 # Pictures are encoded in threads; more at once would only fill the memory.
 NUM_COMPOSERS = 4
@@ -37,7 +37,7 @@ class Batches:
         """Whether a request stands in a batch that has been sent, as far as is known."""
         return line_id in self._newest
 
-    async def ask(self, line_id: str, compose: Callable[[], Awaitable[bytes]]) -> Outcome | None:
+    async def ask(self, line_id: str, compose: Callable[[], Awaitable[bytes]]) -> Said | None:
         """What became of a request, which is sent unless it was sent before; None: it was, and is to be sent again.
 
         Args:

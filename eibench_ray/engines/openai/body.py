@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from eibench_ray.config.schema import OpenaiEngine
+from eibench_ray.config.endpoints import OpenaiEngine
+from eibench_ray.endpoints.tokens import estimate_prompt_tokens
 from eibench_ray.engines.base import RowError
 from eibench_ray.engines.openai.response_format import response_format
 from eibench_ray.records import Request, RowErrorKind
@@ -51,10 +52,10 @@ def encode_body(body: dict[str, Any]) -> bytes:
         raise RowError(RowErrorKind.PROMPT, f"the request cannot be written as JSON: {error}") from None
 
 
-def reply_limit(request: Request, config: OpenaiEngine) -> int:
-    """Tokens that the reply to a request may have at most, what a reasoning model thinks included."""
-    limit = config.args.get(config.max_tokens_key)
-    return limit if isinstance(limit, int) else request.sampling.max_tokens + config.reasoning_tokens
+def prompt_estimate(request: Request, config: OpenaiEngine) -> int:
+    """About how many tokens the endpoint will count in a request."""
+    picture_tokens = config.picture_tokens if request.image_digest is not None else 0
+    return estimate_prompt_tokens(request.user, request.system, picture_tokens)
 
 
 def _user_content(request: Request, picture_uri: str | None) -> str | list[dict[str, Any]]:

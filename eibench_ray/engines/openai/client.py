@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from eibench_ray.config.schema import OpenaiEngine
-from eibench_ray.engines.openai.secret import Secret
-from eibench_ray.errors import EngineError
+from eibench_ray.config.endpoints import OpenaiEngine
+from eibench_ray.engines.openai.secret import Secret, read_key
 
 _CONNECT_TIMEOUT_S = 15.0
 
@@ -56,7 +54,7 @@ class Client:
         import httpx2
         from openai import AsyncOpenAI, Omit
 
-        key = _read_key(config.api_key_env) if config.api_key_env else None
+        key = read_key(config.api_key_env, "model.engine.api_key_env") if config.api_key_env else None
         self.secret = Secret(key)
         self._timeout_s = config.request_timeout_s
         # Without a key of ours openai would take OPENAI_API_KEY and send it to whatever base_url names.
@@ -100,15 +98,3 @@ class Client:
     async def close(self) -> None:
         """Closes the connections."""
         await self.openai.close()
-
-
-def _read_key(variable: str) -> str:
-    key = os.environ.get(variable, "").strip()
-    if not key:
-        raise EngineError(
-            f"the variable {variable} holds no key (model.engine.api_key_env names it): export it where the cluster is "
-            f"started, so that every node has it"
-        )
-    if not (key.isascii() and key.isprintable() and " " not in key):
-        raise EngineError(f"what the variable {variable} holds is no key: it has blanks or characters beyond ASCII")
-    return key

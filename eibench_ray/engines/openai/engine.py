@@ -10,13 +10,13 @@ from typing import NoReturn
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
-from eibench_ray.config.schema import OpenaiEngine
+from eibench_ray.config.endpoints import OpenaiEngine
+from eibench_ray.endpoints.line import Line
 from eibench_ray.endpoints.turnstile import Passage, Turnstile
-from eibench_ray.engines.base import BudgetSpentError, EngineDeadError, EngineFacts, RowError
+from eibench_ray.engines.base import PAID_GRACE_S, BudgetSpentError, EngineDeadError, EngineFacts, RowError
 from eibench_ray.engines.openai.body import build_body, encode_body
 from eibench_ray.engines.openai.client import Client, Lost, Response
 from eibench_ray.engines.openai.failures import Failure, Fate
-from eibench_ray.engines.openai.line import Line
 from eibench_ray.engines.openai.outcome import judge, toll_of
 from eibench_ray.engines.openai.picture import to_data_uri
 from eibench_ray.engines.openai.silence import Silence
@@ -85,7 +85,8 @@ class Openai:
         self._client = await asyncio.to_thread(Client, config)  # to import openai takes a second
         revision = f"@{config.revision}" if config.revision else ""
         fingerprint = f"openai {config.endpoint} {config.model}{revision}"
-        return EngineFacts(fingerprint, config.max_num_seqs, costs_money=config.price is not None)
+        is_paid = config.price is not None
+        return EngineFacts(fingerprint, config.max_num_seqs, is_paid, PAID_GRACE_S if is_paid else 0.0)
 
     async def generate(self, request: Request, image: bytes | None) -> Reply:
         """The reply to one request, after as many attempts as it takes and the configuration allows.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from eibench_ray.config.schema import OpenaiEngine
+from eibench_ray.config.endpoints import OpenaiEngine
 from eibench_ray.engines.openai.headers import retry_after_s
 from eibench_ray.engines.openai.secret import Secret
 from eibench_ray.records import RowErrorKind
@@ -71,7 +71,11 @@ def judge_status(
     if remedy := _remedy(status, error, config):
         return Failure(Fate.ENGINE, f"{said.rstrip('.')}; {remedy}")
     if status in (408, 409, 425, 429) or status >= 500:
-        return Failure(Fate.AGAIN, said, was_limited=status == 429, retry_after_s=retry_after_s(headers, now))
+        wait_s = retry_after_s(headers, now)
+        if wait_s is not None and wait_s > config.outage_timeout_s:
+            remedy = f"run the same command again in {wait_s:,.0f} s, which is more than outage_timeout_s waits for"
+            return Failure(Fate.ENGINE, f"{said.rstrip('.')}; {remedy}")
+        return Failure(Fate.AGAIN, said, was_limited=status == 429, retry_after_s=wait_s)
     is_picture = any("image" in code for code in error.codes)
     return Failure(Fate.ROW, said, RowErrorKind.IMAGE if is_picture else RowErrorKind.PROMPT)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from eibench_ray.config.schema import OpenaiEngine
+from eibench_ray.config.endpoints import OpenaiEngine
 from eibench_ray.endpoints.concurrency import Ending
 from eibench_ray.endpoints.prices import cost_usd
-from eibench_ray.endpoints.tokens import estimate_prompt_tokens, estimate_tokens
+from eibench_ray.endpoints.tokens import estimate_tokens
 from eibench_ray.endpoints.turnstile import Passage, Toll
-from eibench_ray.engines.openai.body import reply_limit
+from eibench_ray.engines.openai.body import prompt_estimate
 from eibench_ray.engines.openai.client import Lost, Response
 from eibench_ray.engines.openai.failures import Failure, Fate, judge_silence, judge_status
 from eibench_ray.engines.openai.headers import allowance
@@ -35,7 +35,7 @@ class Outcome:
 
 def toll_of(request: Request, config: OpenaiEngine) -> Toll:
     """What one attempt at a request takes at most, as far as can be told."""
-    return _toll(request, config, reply_limit(request, config))
+    return _toll(request, config, config.most_tokens(request.sampling.max_tokens))
 
 
 def judge(said: Response | Lost, request: Request, config: OpenaiEngine, secret: Secret, now: float) -> Outcome:
@@ -67,7 +67,7 @@ def judge(said: Response | Lost, request: Request, config: OpenaiEngine, secret:
     try:
         reply = read_reply(parse_body(said.text), request, config, is_batch=config.mode == "batch")
     except MalformedReplyError as error:
-        limit = min(estimate_tokens(said.text), reply_limit(request, config))
+        limit = min(estimate_tokens(said.text), config.most_tokens(request.sampling.max_tokens))
         spent = _toll(request, config, limit)
         passage = replace(told, tokens=spent.tokens, cost_usd=spent.cost_usd)
         return Outcome(judge_silence(str(error), config, secret), passage, Ending.FAILED)
@@ -77,7 +77,7 @@ def judge(said: Response | Lost, request: Request, config: OpenaiEngine, secret:
 
 
 def _toll(request: Request, config: OpenaiEngine, completion_tokens: int) -> Toll:
-    prompt_tokens = estimate_prompt_tokens(request.user, request.system, request.image_digest is not None)
+    prompt_tokens = prompt_estimate(request, config)
     price = config.price
     cost = cost_usd(price, prompt_tokens, 0, completion_tokens, is_batch=config.mode == "batch") if price else 0.0
     return Toll(config.pool, prompt_tokens + completion_tokens, cost)

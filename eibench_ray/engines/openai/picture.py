@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from eibench_ray.config.schema import PictureLimits
+from eibench_ray.config.endpoints import PictureLimits
 from eibench_ray.engines.base import RowError
 from eibench_ray.engines.pictures import decode_picture
 from eibench_ray.records import RowErrorKind

@@ -6,14 +6,11 @@ import json
 import math
 from typing import Any
 
-from eibench_ray.config.schema import OpenaiEngine
+from eibench_ray.config.endpoints import OpenaiEngine
 from eibench_ray.endpoints.prices import cost_usd
-from eibench_ray.endpoints.tokens import estimate_prompt_tokens, estimate_tokens
-from eibench_ray.engines.openai.body import reply_limit
-from eibench_ray.records import Reply, Request
-
-REFUSAL = "refusal"
-CONTENT_FILTER = "content_filter"
+from eibench_ray.endpoints.tokens import estimate_tokens
+from eibench_ray.engines.openai.body import prompt_estimate
+from eibench_ray.records import CONTENT_FILTER, REFUSAL, Reply, Request
 
 # No model reads more; a larger count is the endpoint's mistake.
 _MAX_PROMPT_TOKENS = 100_000_000
@@ -64,8 +61,8 @@ def read_reply(body: object, request: Request, config: OpenaiEngine, *, is_batch
     usage = usage if isinstance(usage, dict) else {}
     prompt_tokens = _count(usage.get("prompt_tokens"), 1, _MAX_PROMPT_TOKENS)
     if prompt_tokens is None:
-        prompt_tokens = estimate_prompt_tokens(request.user, request.system, request.image_digest is not None)
-    limit = reply_limit(request, config)
+        prompt_tokens = prompt_estimate(request, config)
+    limit = config.most_tokens(request.sampling.max_tokens)
     completion_tokens = _count(usage.get("completion_tokens"), 0, limit)
     if completion_tokens is None:
         completion_tokens = min(estimate_tokens(text), limit)
@@ -86,7 +83,7 @@ def read_reply(body: object, request: Request, config: OpenaiEngine, *, is_batch
 
 def filtered_reply(request: Request, config: OpenaiEngine) -> Reply:
     """The answer to a request that the endpoint's content filter refused before anything was generated or paid for."""
-    prompt_tokens = estimate_prompt_tokens(request.user, request.system, request.image_digest is not None)
+    prompt_tokens = prompt_estimate(request, config)
     return Reply("", CONTENT_FILTER, prompt_tokens, 0, cost_usd=0.0 if config.price else None)
 
 

@@ -1,9 +1,12 @@
-"""Keeps a key out of everything that is said. Pure."""
+"""Reads a key, and keeps it out of everything that is said."""
 
 from __future__ import annotations
 
+import os
 import re
 from itertools import groupby
+
+from eibench_ray.errors import EngineError
 
 HIDDEN = "[key]"
 
@@ -14,6 +17,27 @@ _LIKE_A_KEY = re.compile(r"[\w.\-]*\*{2,}[\w.\-*]*|\bsk-[\w.\-]{6,}")
 _PIECE_CHARS = 8
 _MAX_CHARS = 400
 _READ_CHARS = 4000  # an error page may be long
+
+
+def read_key(variable: str, option: str) -> str:
+    """The key in an environment variable, without blanks around it.
+
+    Args:
+        variable: its name.
+        option: where a person has named it, for errors.
+
+    Raises:
+        EngineError: it is not set, or what it holds is no key.
+    """
+    key = os.environ.get(variable, "").strip()
+    if not key:
+        raise EngineError(
+            f"the variable {variable} holds no key ({option} names it): export it where the cluster is started, so "
+            f"that every node has it"
+        )
+    if not (key.isascii() and key.isprintable() and " " not in key):
+        raise EngineError(f"what the variable {variable} holds is no key: it has blanks or characters beyond ASCII")
+    return key
 
 
 class Secret:

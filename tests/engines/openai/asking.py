@@ -7,7 +7,7 @@ from typing import Any
 
 from PIL import Image
 
-from eibench_ray.config.schema import OpenaiEngine
+from eibench_ray.config.endpoints import OpenaiEngine
 from eibench_ray.records import Request, Sampling
 
 SCHEMA: dict[str, Any] = {

@@ -15,7 +15,7 @@ from typing import Any
 
 from asking import ask
 
-from eibench_ray.config.schema import OpenaiEngine
+from eibench_ray.config.endpoints import OpenaiEngine
 from eibench_ray.endpoints.local import LocalTurnstile
 from eibench_ray.endpoints.turnstile import Turnstile
 from eibench_ray.engines.openai.batch import OpenaiBatch

@@ -20,9 +20,10 @@ from batch_server import BatchServer, Fate, Json, answer
 from fastapi import HTTPException
 from fault_replies import completion, error, text_of
 
-from eibench_ray.config.schema import OpenaiEngine
+from eibench_ray.config.endpoints import OpenaiEngine
 from eibench_ray.endpoints.local import LocalTurnstile
 from eibench_ray.endpoints.pools import pools_of
+from eibench_ray.endpoints.turnstile import Passage
 from eibench_ray.engines.base import BudgetSpentError, EngineDeadError, RowError
 from eibench_ray.engines.openai.batch import OpenaiBatch
 from eibench_ray.errors import EngineError
@@ -366,6 +367,28 @@ def test_an_error_row_has_cost_what_its_attempts_have(server: BatchServer, tmp_p
     failed, reply = ask(at(server, price={"input": 1e6, "output": 1e6}), tmp_path, WORDS[:2], turnstile=turnstile)
     assert isinstance(failed, RowError)
     assert turnstile.gate.purse.spent_usd == pytest.approx(failed.cost_usd + reply.cost_usd)
+
+
+def test_attempts_in_vain_are_paid_for_by_their_row_when_the_budget_ends(server: BatchServer, tmp_path: Path) -> None:
+    server.decide = only(WORDS[:1], lambda _: (200, {"choices": []}))
+    turnstile = LocalTurnstile(budget_usd=40.0)  # an attempt may take 74 tokens, at half a dollar each
+    config = at(server, price={"input": 1e6, "output": 1e6})
+    (failed,) = ask(config, tmp_path, WORDS[:1], turnstile=turnstile)
+    assert isinstance(failed, RowError)
+    assert "budget_usd does not allow" in str(failed)
+    assert failed.cost_usd == pytest.approx(turnstile.gate.purse.spent_usd)
+    assert failed.cost_usd > 0
+
+
+def test_what_a_stopped_engine_holds_is_given_back_before_its_process_ends(server: BatchServer, tmp_path: Path) -> None:
+    class Slow(LocalTurnstile):
+        async def leave(self, number: int, passage: Passage) -> None:
+            await asyncio.sleep(0.05)
+            await super().leave(number, passage)
+
+    turnstile = Slow(budget_usd=1e6)
+    ask(at(server, price={"input": 1e6, "output": 1e6}), tmp_path, WORDS[:2], turnstile=turnstile)
+    assert turnstile.gate.purse.reserved_usd == pytest.approx(0.0)
 
 
 # The whole of it fails.

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from eibench_ray.config.schema import BatchConfig
+from eibench_ray.config.endpoints import BatchConfig
 from eibench_ray.engines.openai.batch_files import Inbox, Outbox, to_line
 from eibench_ray.engines.openai.client import Lost, Response
 
@@ -78,6 +78,7 @@ def test_a_file_has_room_for_so_many_requests_and_bytes(options: dict[str, int],
         (line(7, {"status_code": 200, "body": {}}), None),
         (b'{"custom_id": "a", "resp', None),
         (b'["custom_id"]', None),
+        (b"[" * 100_000, None),
         (b"", None),
     ],
 )

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from asking import SCHEMA, ask, endpoint
 
-from eibench_ray.engines.openai.body import build_body, reply_limit
+from eibench_ray.engines.openai.body import build_body, prompt_estimate
 from eibench_ray.engines.openai.response_format import to_strict_schema
 from eibench_ray.records import Sampling
 
@@ -39,7 +39,7 @@ def test_a_reasoning_model_gets_its_own_words() -> None:
         "max_completion_tokens": 1064,
         "reasoning_effort": "low",
     }
-    assert reply_limit(ask(), endpoint(**REASONING)) == 1064
+    assert endpoint(**REASONING).most_tokens(64) == 1064
 
 
 def test_the_picture_stands_before_the_text_and_the_system_before_both() -> None:
@@ -67,7 +67,7 @@ def test_args_have_the_last_word_and_null_takes_a_field_out() -> None:
     body = build_body(ask(), None, config)
     assert "top_p" not in body
     assert (body["max_tokens"], body["enable_thinking"]) == (5, False)
-    assert reply_limit(ask(), config) == 5
+    assert config.most_tokens(64) == 5
 
 
 @pytest.mark.parametrize(
@@ -122,3 +122,8 @@ def test_strictness_reaches_every_object() -> None:
         "$defs": {"c": tight},
     }
     assert "required" not in loose
+
+
+def test_a_prompts_estimate_has_the_endpoints_tokens_for_a_picture() -> None:
+    config = endpoint(picture_tokens=36_000)
+    assert prompt_estimate(ask(image_digest="p"), config) == prompt_estimate(ask(), config) + 36_000

@@ -20,6 +20,7 @@ from eibench_ray.endpoints.local import LocalTurnstile
 from eibench_ray.endpoints.turnstile import Pass, Passage, Toll
 from eibench_ray.engines.base import BudgetSpentError, EngineDeadError, RowError
 from eibench_ray.engines.openai.engine import Openai
+from eibench_ray.engines.openai.secret import read_key
 from eibench_ray.errors import EngineError
 from eibench_ray.records import Reply, RowErrorKind
 
@@ -329,6 +330,11 @@ def test_a_key_that_is_not_there_is_named(
         monkeypatch.setenv("MY_API_KEY", value)
     with pytest.raises(EngineError, match=words):
         asyncio.run(engine_at(server, api_key_env="MY_API_KEY").start())
+
+
+def test_blanks_around_a_key_are_no_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_API_KEY", " sk-mine\n")
+    assert read_key("MY_API_KEY", "model.engine.api_key_env") == "sk-mine"
 
 
 def test_a_key_of_another_endpoint_is_never_sent(server: FaultServer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -182,3 +182,13 @@ def test_a_message_is_one_bounded_line() -> None:
     said = judged(500, "word\n" * 5000).message
     assert "\n" not in said
     assert len(said) < 500
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_an_endpoint_that_wants_to_be_left_alone_for_a_day_is_not_waited_for(status: int) -> None:
+    assert judged(status, error("Daily limit."), {"retry-after": "300"}, outage_timeout_s=300.0).fate is Fate.AGAIN
+    failure = judged(status, error("Daily limit."), {"retry-after": "86400"}, outage_timeout_s=300.0)
+    assert (failure.fate, failure.retry_after_s) == (Fate.ENGINE, None)
+    assert failure.message.endswith(
+        "Daily limit; run the same command again in 86,400 s, which is more than outage_timeout_s waits for"
+    )

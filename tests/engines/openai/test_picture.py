@@ -12,7 +12,7 @@ import pytest
 from asking import encode
 from PIL import Image
 
-from eibench_ray.config.schema import PictureLimits
+from eibench_ray.config.endpoints import PictureLimits
 from eibench_ray.engines.base import RowError
 from eibench_ray.engines.openai.picture import to_data_uri
 from eibench_ray.engines.pictures import decode_picture

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import pytest
 
 from eibench_ray.endpoints.concurrency import Ending
+from eibench_ray.endpoints.line import Line
 from eibench_ray.endpoints.turnstile import Pass, Passage, Toll
 from eibench_ray.engines.base import BudgetSpentError, EngineDeadError
-from eibench_ray.engines.openai.line import Line
 
 TOLL = Toll("pool", 100, 0.5)
 
@@ -155,7 +155,7 @@ def test_a_spent_budget_is_said_to_everybody() -> None:
         turnstile.pause.set()
         line, log = Line(turnstile, 4), []
         for _ in range(2):
-            with pytest.raises(BudgetSpentError, match=r"of up to 0\.5000 USD: raise it"):
+            with pytest.raises(BudgetSpentError, match=r"of up to \$0\.50: raise it"):
                 await ride(line, "x", log)
         assert (log, turnstile.left) == ([], [])
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from eibench_ray.endpoints.concurrency import FIRST, Concurrency, Ending
+from eibench_ray.endpoints.prices import format_usd
 from eibench_ray.endpoints.turnstile import Pass, Passage, Toll, Turnstile
 from eibench_ray.engines.base import BudgetSpentError
 
@@ -80,8 +81,8 @@ class Line:
                     raise
                 if answer.is_spent:
                     raise BudgetSpentError(
-                        f"budget_usd does not allow another request of up to {toll.cost_usd:.4f} USD: raise it and run "
-                        f"the same command again to go on"
+                        f"budget_usd does not allow another request of up to ${format_usd(toll.cost_usd)}: raise it "
+                        f"and run the same command again to go on"
                     )
                 if answer.number is not None:
                     return answer.number

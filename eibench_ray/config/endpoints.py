@@ -1,0 +1,160 @@
+"""The sections of an engine that asks an endpoint."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator
+
+from eibench_ray.config.section import Frozen, has_login
+
+
+class Price(Frozen):
+    """US dollars per million tokens.
+
+    Attributes:
+        cached_input: of prompt tokens that the provider had cached; None: as `input`.
+        batch_factor: what a request through the batch endpoint costs, as a share of these prices.
+    """
+
+    input: Annotated[float, Field(ge=0)]
+    output: Annotated[float, Field(ge=0)]
+    cached_input: Annotated[float, Field(ge=0)] | None = None
+    batch_factor: Annotated[float, Field(gt=0, le=1)] = 0.5
+
+
+class PictureLimits(Frozen):
+    """What an endpoint takes as a picture; another one is re-encoded until it fits.
+
+    Attributes:
+        formats: what may be sent as it is stored, if it is upright and opaque; the first is what others become.
+        max_bytes: bytes of the encoded file, before base64.
+        max_side_px: pixels of the longer side; None: no limit.
+    """
+
+    formats: Annotated[list[Literal["jpeg", "png", "webp", "gif"]], Field(min_length=1)] = ["jpeg", "png"]
+    max_bytes: PositiveInt = 5_000_000
+    max_side_px: PositiveInt | None = None
+
+
+class EndpointLimits(Frozen):
+    """What an endpoint allows; None: it is learnt from what the endpoint answers.
+
+    Attributes:
+        pool: the word under which engines of a run share these limits; None: the endpoint and model, alone.
+        requests_per_min, tokens_per_min: what the account allows; prompt and reply together.
+        max_concurrency: requests in flight at most; how many really are follows from what the endpoint bears.
+    """
+
+    pool: str | None = None
+    requests_per_min: PositiveFloat | None = None
+    tokens_per_min: PositiveFloat | None = None
+    max_concurrency: PositiveInt = 64
+
+
+class BatchConfig(Frozen):
+    """How requests are gathered into the files of a batch endpoint.
+
+    Attributes:
+        max_requests, max_bytes: of one file.
+        linger_s: seconds without a new request after which a file is sent.
+        poll_s: seconds between two looks at a batch.
+        window: what the provider is told of how long it may take, in hours or days.
+    """
+
+    max_requests: PositiveInt = 50_000
+    max_bytes: PositiveInt = 190_000_000
+    linger_s: PositiveFloat = 5.0
+    poll_s: PositiveFloat = 30.0
+    window: Annotated[str, Field(pattern=r"^[1-9][0-9]*[hd]$")] = "24h"
+
+    @property
+    def window_s(self) -> float:
+        """The window in seconds."""
+        return int(self.window[:-1]) * (3600.0 if self.window.endswith("h") else 86400.0)
+
+
+class OpenaiEngine(Frozen):
+    """An OpenAI-compatible endpoint: chat completions over HTTP.
+
+    Attributes:
+        endpoint: who answers, in a word (`openai`, `anthropic`, `dashscope`, `local`): part of the engine's identity,
+            as `base_url` is not; a server that moved keeps its rows.
+        api_key_env: name of the environment variable that holds the key, on the nodes; None: no key is sent. The key
+            itself is never in a config.
+        model: the name under which the endpoint knows the model.
+        revision: a word of your choice that tells two models of one name apart; part of the identity.
+        mode: `batch` sends files to the batch endpoint, at its price and in its time.
+        json_output: `schema`: the endpoint constrains a reply to a JSON schema; `strict`: to one in the subset of JSON
+            Schema that OpenAI takes; `object`: to some JSON object; `none`.
+        max_tokens_key: what the endpoint calls the limit of a reply.
+        sends_sampling: whether temperature and top_p are sent; reasoning models refuse them.
+        sends_seed: whether a seed is sent.
+        reasoning_effort: for reasoning models; None sends none.
+        reasoning_tokens: what a reasoning model may think beyond the reply's own limit, in tokens.
+        logprobs: whether the log probability of the reply's tokens is asked for and stored as a mean.
+        args: further fields of the request's body, part of the identity; null takes a field out.
+        picture_tokens: what the endpoint reckons for a picture: by it, plans and budgets know what a request may cost.
+        request_timeout_s: deadline of one attempt, the whole reply included.
+        attempts: how often a request is sent at most, where another attempt may succeed.
+        outage_timeout_s: seconds without any answer after which the endpoint counts as dead; nor is one waited for
+            that asks to be left alone for longer.
+    """
+
+    kind: Literal["openai"]
+    endpoint: str
+    base_url: str
+    api_key_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
+    model: str
+    revision: str | None = None
+    mode: Literal["online", "batch"] = "online"
+    json_output: Literal["strict", "schema", "object", "none"] = "schema"
+    max_tokens_key: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    sends_sampling: bool = True
+    sends_seed: bool = True
+    reasoning_effort: str | None = None
+    reasoning_tokens: Annotated[int, Field(ge=0)] = 0
+    logprobs: bool = False
+    args: dict[str, Any] = {}
+    picture: PictureLimits = PictureLimits()
+    picture_tokens: PositiveInt = 1000
+    limits: EndpointLimits = EndpointLimits()
+    price: Price | None = None
+    batch: BatchConfig = BatchConfig()
+    request_timeout_s: PositiveFloat = 120.0
+    attempts: PositiveInt = 8
+    outage_timeout_s: PositiveFloat = 300.0
+
+    @field_validator("base_url")
+    @classmethod
+    def _has_no_secret(cls, value: str) -> str:
+        """A URL with a name and a password in it is a secret in a config."""
+        if not re.match(r"https?://", value):
+            raise ValueError("should begin with http:// or https://")
+        if has_login(value) or "?" in value:
+            raise ValueError(
+                "carries a name, a password or a query: put the key into an environment variable, and its name into "
+                "api_key_env; a config is written to disk"
+            )
+        return value
+
+    def most_tokens(self, max_tokens: int) -> int:
+        """Tokens that a reply may have at most, what a reasoning model thinks included.
+
+        Args:
+            max_tokens: what the request allows.
+        """
+        said = self.args.get(self.max_tokens_key)
+        return said if isinstance(said, int) else max_tokens + self.reasoning_tokens
+
+    @property
+    def max_num_seqs(self) -> int:
+        """Requests that are worked on at once."""
+        return self.batch.max_requests if self.mode == "batch" else self.limits.max_concurrency
+
+    @property
+    def pool(self) -> str:
+        """The word under which its limits are kept; batches are under others, which the provider keeps itself."""
+        pool = self.limits.pool or f"{self.endpoint}/{self.model}"
+        return f"{pool}/batch" if self.mode == "batch" else pool

@@ -1,0 +1,141 @@
+"""The sections of the engines: each kind, and what it needs to run."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
+
+from eibench_ray.config.endpoints import OpenaiEngine, Price
+from eibench_ray.config.section import Frozen, has_login, number_or_auto
+
+_SECRET_NAME = re.compile(r"TOKEN|KEY|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
+
+
+class EngineEnvironment(Frozen):
+    """A Python environment of an engine's own, so that engines which need different packages run side by side.
+
+    Exactly one of `uv`, `pip` and `py_executable` is set. The first two make Ray copy the environment that it runs in,
+    on each node where the engine starts, and install over the copy; for `uv` Ray needs the packages uv and virtualenv.
+
+    Attributes:
+        uv, pip: packages that uv or pip installs, e.g. `vllm==0.31.0`.
+        options: what else is said to `uv pip install` or `pip install`.
+        py_executable: the Python of an environment that is there on every node, with this eibench-ray and this Ray.
+    """
+
+    uv: Annotated[list[str], Field(min_length=1)] | None = None
+    pip: Annotated[list[str], Field(min_length=1)] | None = None
+    options: list[str] = []
+    py_executable: Annotated[str, Field(pattern=r"^/")] | None = None
+
+    @property
+    def packages(self) -> list[str]:
+        """What is installed, by uv or by pip."""
+        return self.uv or self.pip or []
+
+    @model_validator(mode="after")
+    def _is_one_of_three_without_secrets(self) -> EngineEnvironment:
+        if sum(way is not None for way in (self.uv, self.pip, self.py_executable)) != 1:
+            raise ValueError("set one of uv, pip and py_executable")
+        if self.py_executable and self.options:
+            raise ValueError("options are for uv and pip: nothing is installed beside py_executable")
+        if any(has_login(text) for text in (*self.packages, *self.options)):
+            raise ValueError(
+                "an address with a name or password looks like a secret: export UV_INDEX_URL or PIP_INDEX_URL where "
+                "the cluster is started; a config is written to disk"
+            )
+        return self
+
+
+class VllmEngine(Frozen):
+    """A vLLM engine in a Ray actor.
+
+    Attributes:
+        source: a Hugging Face id, a folder, or `checkpoint:NAME` for one that `eibench-ray prepare checkpoint` builds.
+        revision: the hub's commit or tag; None for a folder.
+        chat_template: a Jinja file that replaces the checkpoint's own; None keeps it.
+        kv_cache_gib: GiB for the KV cache; None lets vLLM take its share of the GPU's memory.
+        args: further vLLM engine arguments (AsyncEngineArgs), part of the engine's identity.
+        tensor_parallel: GPUs of one node that share each layer; `auto`: the fewest whose memory suffices.
+        env: environment variables of the replica's process; never part of the identity.
+        runtime_env: a Python environment of its own; None: that of the sweep. Its vLLM is part of the identity.
+    """
+
+    kind: Literal["vllm"]
+    source: str
+    revision: str | None = None
+    dtype: str = "auto"
+    quantization: str | None = None
+    chat_template: str | None = None
+    max_model_len: PositiveInt
+    trust_remote_code: bool = False
+    args: dict[str, Any] = {}
+    max_num_seqs: PositiveInt = 256
+    tensor_parallel: PositiveInt | Literal["auto"] = 1
+    pipeline_parallel: PositiveInt = 1
+    gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)] = 0.9
+    kv_cache_gib: PositiveFloat | None = None
+    enforce_eager: bool = False
+    env: dict[str, str] = {}
+    runtime_env: EngineEnvironment | None = None
+
+    @field_validator("tensor_parallel", mode="before")
+    @classmethod
+    def _is_a_number_or_auto(cls, value: object) -> object:
+        """One message instead of one per member of the union."""
+        return number_or_auto(value, "GPUs")
+
+    @model_validator(mode="after")
+    def _env_has_no_secret(self) -> VllmEngine:
+        if names := [name for name in self.env if _SECRET_NAME.search(name)]:
+            raise ValueError(
+                f"{', '.join(names)} looks like a secret: export it where the cluster is started; "
+                f"a config is written to disk"
+            )
+        return self
+
+    @property
+    def num_gpus(self) -> int:
+        """GPUs that one replica owns; of an engine whose `auto` the plan has resolved."""
+        assert self.tensor_parallel != "auto"
+        return self.tensor_parallel * self.pipeline_parallel
+
+
+class ReplayEngine(Frozen):
+    """Predictions recorded elsewhere, as EIBench's JSONL: `{path: text}` or `{path: {question: text}}` per line."""
+
+    kind: Literal["replay"]
+    predictions: str
+    max_num_seqs: PositiveInt = 1024
+
+    @property
+    def num_gpus(self) -> int:
+        """GPUs that one replica owns."""
+        return 0
+
+
+class EchoEngine(Frozen):
+    """An engine that costs nothing: it answers from the request's digest. For tests and for measuring the driver.
+
+    Attributes:
+        latency_s: seconds that each reply takes.
+        fails_on: a text; a request that contains it gets an error row.
+        load_s: seconds that it takes to start.
+        num_gpus: GPUs that one replica owns without using them, for tests of placement.
+        runtime_env: a Python environment of its own.
+        price: makes believe that its words are tokens which cost so much, to rehearse what a paid endpoint does.
+    """
+
+    kind: Literal["echo"]
+    latency_s: Annotated[float, Field(ge=0)] = 0.0
+    fails_on: str | None = None
+    max_num_seqs: PositiveInt = 256
+    load_s: Annotated[float, Field(ge=0)] = 0.0
+    num_gpus: Annotated[int, Field(ge=0)] = 0
+    runtime_env: EngineEnvironment | None = None
+    price: Price | None = None
+
+
+EngineConfig = Annotated[VllmEngine | OpenaiEngine | ReplayEngine | EchoEngine, Field(discriminator="kind")]
