@@ -13,16 +13,12 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import sys
 import tempfile
-import threading
-import time
 from pathlib import Path
 from typing import Annotated, Any
 
-import psutil
 import typer
-from driver_rows import peak_mb, write_dataset
+from driver_rows import Watch, peak_mb, write_dataset
 from endpoint_limits import events_of, serving
 from rich.console import Console
 
@@ -56,20 +52,6 @@ def most_at_once(begins: list[float], latency_s: float) -> int:
         under_way += change
         most = max(most, under_way)
     return most
-
-
-class Watch:
-    """The largest resident set of this process, in MB, until scoring begins: until SciPy's statistics are there."""
-
-    def __init__(self) -> None:
-        self.most_mb = 0.0
-        threading.Thread(target=self._look, daemon=True).start()
-
-    def _look(self) -> None:
-        process = psutil.Process()
-        while "scipy.stats" not in sys.modules:
-            self.most_mb = max(self.most_mb, process.memory_info().rss / 1e6)
-            time.sleep(0.1)
 
 
 def main(

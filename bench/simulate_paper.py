@@ -30,7 +30,8 @@ from eibench_ray.plan.graph import Cell, DatasetSpec, EngineSpec, Plan, Prompt, 
 from eibench_ray.plan.slicing import choose_slice_rows
 from eibench_ray.records import Sampling
 from eibench_ray.schedule.baselines import reload_per_cell, two_phase
-from eibench_ray.schedule.simulate import Case, Outcome, Simulation, World, uniform_nodes
+from eibench_ray.schedule.case import Case, Outcome, World, uniform_nodes
+from eibench_ray.schedule.simulate import Simulation
 from eibench_ray.schedule.state import EngineProfile, Need, Node, Resources
 from eibench_ray.store.resume import StepWork, cut
 

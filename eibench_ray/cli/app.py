@@ -10,12 +10,14 @@ import typer
 
 from eibench_ray import __version__
 from eibench_ray.cli.checkpoint import checkpoint
+from eibench_ray.cli.compare import compare
 from eibench_ray.cli.doctor import doctor
 from eibench_ray.cli.prepare import app as prepare_app
 from eibench_ray.cli.records import export, report, rescore, status
 from eibench_ray.cli.serve import serve
 from eibench_ray.cli.simulate import simulate
 from eibench_ray.cli.sweeps import plan, run
+from eibench_ray.cli.verify import verify
 from eibench_ray.errors import EibenchError
 
 # Options that these do not know go on to Hydra.
@@ -34,6 +36,8 @@ app.command(context_settings=TO_HYDRA)(simulate)
 app.command(context_settings=TO_HYDRA)(serve)
 app.command()(status)
 app.command()(report)
+app.command()(compare)
+app.command()(verify)
 app.command()(rescore)
 app.command()(export)
 prepare_app.command("checkpoint")(checkpoint)

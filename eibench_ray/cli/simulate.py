@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from eibench_ray.config.jobs import Job
-    from eibench_ray.schedule.simulate import Case, Outcome
+    from eibench_ray.schedule.case import Case, Outcome
     from eibench_ray.schedule.state import EngineProfile
     from eibench_ray.schedule.usage import Usage
     from eibench_ray.sweep.planning import PlannedSweep
@@ -156,8 +156,8 @@ def _draw_case(sweep: PlannedSweep, question: Question) -> tuple[Case, Mapping[s
         ClusterError: an engine fits on no node.
         ConfigError: more nodes are late than there are.
     """
+    from eibench_ray.schedule.case import Case, World, uniform_nodes
     from eibench_ray.schedule.profiles import describe_misfit, engine_profiles, expected_node, fits
-    from eibench_ray.schedule.simulate import Case, World, uniform_nodes
     from eibench_ray.store.resume import StepWork, cut
 
     config = sweep.config

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from eibench_ray.endpoints.prices import format_usd
 from eibench_ray.errors import StoreError
+from eibench_ray.report.markdown import format_table
 from eibench_ray.score.recall import CellScore, Recall
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def render_markdown(rows: Iterable[LeaderboardRow]) -> str:
                 *(bill(row) for bill in bills.values()),
             ]
         )
-    table = [*_markdown_table(lines, num_names=len(names)), ""] if ordered else []
+    table = [*format_table(lines, num_names=len(names)), ""] if ordered else []
     return "\n".join(["# Leaderboard", "", *table, *(f"- {note}" for note in _notes(ordered)), ""])
 
 
@@ -222,17 +223,6 @@ def _bills(rows: Sequence[LeaderboardRow]) -> dict[str, Callable[[LeaderboardRow
     if any(row.cost_usd is not None for row in rows):
         bills["cost $"] = lambda row: _NO_VALUE if row.cost_usd is None else format_usd(row.cost_usd)
     return bills
-
-
-def _markdown_table(lines: Sequence[Sequence[str]], num_names: int) -> list[str]:
-    """The lines of a table whose first line is its head; the first columns are names and stand left."""
-    columns = []
-    for i, cells in enumerate(zip(*lines, strict=True)):
-        safe = [cell.replace("|", r"\|") for cell in cells]
-        width = max(2, *map(len, safe))
-        head, *body = [cell.ljust(width) if i < num_names else cell.rjust(width) for cell in safe]
-        columns.append([head, "-" * width if i < num_names else "-" * (width - 1) + ":", *body])
-    return [f"| {' | '.join(line)} |" for line in zip(*columns, strict=True)]
 
 
 def _notes(rows: Sequence[LeaderboardRow]) -> list[str]:

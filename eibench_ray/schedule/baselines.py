@@ -15,10 +15,11 @@ from typing import Any
 
 from eibench_ray.errors import PlanError
 from eibench_ray.plan.graph import Cell
+from eibench_ray.schedule.case import Case, Outcome, chance_of_deaths
 from eibench_ray.schedule.machine import Machine, Speed
 from eibench_ray.schedule.meter import Kind
 from eibench_ray.schedule.places import Places
-from eibench_ray.schedule.simulate import REAP_S, STOP_S, Case, Outcome, Record, Simulation, chance_of_deaths
+from eibench_ray.schedule.simulate import REAP_S, STOP_S, Record, Simulation
 from eibench_ray.schedule.state import EngineProfile, Need, Node
 from eibench_ray.schedule.usage import step_roles
 from eibench_ray.store.resume import Slice

@@ -6,6 +6,7 @@ Values come as codes into a short list of those that occur, those of a cluster s
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,20 @@ if TYPE_CHECKING:
 _FEW_CLUSTERS = 100_000  # beyond, drawing them one by one takes minutes, and 200 bytes for each
 _RESAMPLED_AT_ONCE = 500_000  # clusters times resamples: 4 MB of indices (13 MB in all), however large the dataset is
 _LOOKED_UP_AT_ONCE = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Resampling:
+    """How intervals are made: equal for equal seeds.
+
+    Attributes:
+        confidence: e.g. 0.95.
+        resamples: bootstrap resamples.
+    """
+
+    confidence: float
+    resamples: int
+    seed: int = 0
 
 
 def look_up(codes: NDArray[np.int32], values: Sequence[float]) -> Iterator[float]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from eibench_ray.errors import ScoreError
 from eibench_ray.records import Sample, Verdict, VerdictStatus
+from eibench_ray.score.clusters import ImageClusters
 from eibench_ray.score.interval import bootstrap_interval, look_up
 
 if TYPE_CHECKING:
@@ -121,8 +122,7 @@ class _Columns:
         self.values: dict[float, int] = {}
         self.emotions: dict[str, int] = {}
         self.statuses: Counter[str] = Counter()
-        self._clusters: dict[str, int] = {}
-        self._num_clusters = 0
+        self._clusters = ImageClusters()
         self._code_of = array("i")
         self._cluster_of = array("i")
         self._emotion_of = array("i")
@@ -131,22 +131,12 @@ class _Columns:
         self.statuses[MISSING if verdict is None else verdict.status.value] += 1
         recall = None if verdict is None else verdict.recall
         self._code_of.append(_NO_RECALL if recall is None else self.values.setdefault(recall, len(self.values)))
-        self._cluster_of.append(self._cluster(sample))
+        self._cluster_of.append(self._clusters.code(sample))
         self._emotion_of.append(self.emotions.setdefault(sample.emotion, len(self.emotions)))
 
     def arrays(self) -> tuple[array[int], array[int], array[int]]:
         """Codes of recall (-1 for none), cluster, emotion."""
         return self._code_of, self._cluster_of, self._emotion_of
-
-    def _cluster(self, sample: Sample) -> int:
-        """What a sample is resampled with: its picture by content, else by path; a sample without one stands alone."""
-        new = self._num_clusters
-        if sample.image_digest is not None:
-            new = self._clusters.setdefault(f"digest {sample.image_digest}", new)
-        elif sample.image_path is not None:
-            new = self._clusters.setdefault(f"path {sample.image_path}", new)
-        self._num_clusters += new == self._num_clusters
-        return new
 
 
 def _score_group(

@@ -33,7 +33,16 @@ def loaded_by(code: str, *arguments: str, folder: Path) -> set[str]:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["-h"], ["run", "--help"], ["plan", "-h"], ["serve", "--help"], ["prepare", "--help"], ["--version"]],
+    [
+        ["--help"],
+        ["-h"],
+        ["run", "--help"],
+        ["plan", "-h"],
+        ["serve", "--help"],
+        ["compare", "-h"],
+        ["prepare", "--help"],
+        ["--version"],
+    ],
     ids=" ".join,
 )
 def test_help_loads_neither_engines_nor_tables_nor_hydra(tmp_path: Path, arguments: list[str]) -> None:

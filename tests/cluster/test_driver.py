@@ -152,7 +152,8 @@ def test_what_was_answered_is_judged_when_the_budget_is_spent(sweeps: Sweeps) ->
 
 def test_a_replica_that_is_killed_has_committed_what_was_paid_for(sweeps: Sweeps) -> None:
     sweeps.write_dataset(range(40))
-    config = sweeps.config(engine=PAID | SLOW, slice_rows=40, cluster=cluster_of())
+    # It answers for some four seconds, and is looked at every second.
+    config = sweeps.config(engine=PAID | SLOW | {"latency_s": 0.4}, slice_rows=40, cluster=cluster_of())
     sweep = sweeps.plan(config)
     answer = sweep.plan.cells[0].answer
     run = Run(sweep)

@@ -10,7 +10,7 @@ from eibench_ray.config.engines import EchoEngine
 from eibench_ray.config.schema import Expectation
 from eibench_ray.plan.graph import Cell, DatasetSpec, EngineSpec, Plan, Prompt, Step
 from eibench_ray.records import Sampling
-from eibench_ray.schedule.simulate import Case, World
+from eibench_ray.schedule.case import Case, World
 from eibench_ray.schedule.state import EngineProfile, Need, Node, Resources
 from eibench_ray.store.resume import StepWork, cut
 

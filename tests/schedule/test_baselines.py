@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from eibench_ray.errors import PlanError
 from eibench_ray.schedule.accounting import account
 from eibench_ray.schedule.baselines import reload_per_cell, two_phase
+from eibench_ray.schedule.case import Case, Outcome
 from eibench_ray.schedule.machine import Machine, Speed
-from eibench_ray.schedule.simulate import STOP_S, Case, Outcome, Record, Simulation
+from eibench_ray.schedule.simulate import STOP_S, Record, Simulation
 from eibench_ray.schedule.usage import step_roles
 from eibench_ray.store.resume import Slice
 

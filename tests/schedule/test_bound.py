@@ -7,7 +7,8 @@ from cases import CHAIN, Graph, case_of, cases
 from hypothesis import HealthCheck, given, settings
 
 from eibench_ray.schedule.baselines import reload_per_cell, two_phase
-from eibench_ray.schedule.simulate import Case, Simulation
+from eibench_ray.schedule.case import Case
+from eibench_ray.schedule.simulate import Simulation
 
 ONE: Graph = {"answer": ("a", ())}
 

@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 
 from eibench_ray.errors import PlanError
 from eibench_ray.schedule.accounting import account
-from eibench_ray.schedule.simulate import Case, Outcome, Simulation
+from eibench_ray.schedule.case import Case, Outcome
+from eibench_ray.schedule.simulate import Simulation
 from eibench_ray.schedule.usage import step_roles
 
 

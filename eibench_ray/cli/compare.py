@@ -1,0 +1,43 @@
+"""The command `compare`: models, settings and judges of a run against each other."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from eibench_ray.cli.console import open_console
+from eibench_ray.cli.records import AsJson, Run
+
+
+class By(StrEnum):
+    """What is compared pairwise."""
+
+    MODEL = "model"
+    SETTING = "setting"
+
+
+def compare(
+    run: Run = None,
+    by: Annotated[By | None, typer.Option("--by", help="Compare only models, or only settings, pairwise.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare a run's models, settings and judges on the same samples, and write the result into the run's folder."""
+    from eibench_ray.report.comparison import render_comparison, write_comparison
+    from eibench_ray.report.comparison_values import to_json
+    from eibench_ray.sweep.comparing import compare_run
+    from eibench_ray.sweep.record import find_latest_run, read_run
+
+    folder = find_latest_run() if run is None else run
+    manifest, _, store = read_run(folder)
+    comparison = compare_run(manifest, store, [one.value for one in ([by] if by else By)])
+    paths = write_comparison(comparison, folder if folder.is_dir() else folder.parent)
+    if as_json:
+        where = {"run_dir": str(folder), "store": str(store.paths.root), "files": [str(path) for path in paths]}
+        typer.echo(json.dumps(where | to_json(comparison)))
+        return
+    console = open_console()
+    console.print(render_comparison(comparison))
+    console.print("\n".join(str(path) for path in paths), highlight=False, soft_wrap=True)

@@ -1,0 +1,76 @@
+"""The comparisons of a run as plain values, for programs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from eibench_ray.score.agreement import JudgePair
+    from eibench_ray.score.comparison import ComparedPair, Comparison, LengthBias
+
+
+def to_json(comparison: Comparison) -> dict[str, Any]:
+    """The comparisons as plain JSON values, recalls and differences in [-1, 1], null for what cannot be said."""
+    return {
+        "confidence": comparison.confidence,
+        "pairs": [_json_pair(pair) for pair in comparison.pairs],
+        "judges": [_json_judges(pair) for pair in comparison.judges],
+        "panels": [
+            {"dataset": panel.dataset, "judges": list(panel.judges), "n": panel.n, "alpha": panel.alpha}
+            for panel in comparison.panels
+        ],
+        "lengths": [_json_length(length) for length in comparison.lengths],
+    }
+
+
+def _json_pair(pair: ComparedPair) -> dict[str, Any]:
+    paired = pair.paired
+    return {
+        "by": pair.side,
+        "dataset": pair.dataset,
+        "judge": pair.judge,
+        "within": pair.within,
+        "first": pair.first,
+        "second": pair.second,
+        "first_self_judged": pair.first_self_judged,
+        "second_self_judged": pair.second_self_judged,
+        "n": paired.n,
+        "pictures": paired.num_clusters,
+        "first_recall": paired.first,
+        "second_recall": paired.second,
+        "difference": paired.difference,
+        "interval": _json_interval(paired.ci_low, paired.ci_high),
+        "p": paired.p_value,
+        "p_holm": pair.p_holm,
+    }
+
+
+def _json_judges(pair: JudgePair) -> dict[str, Any]:
+    return {
+        "dataset": pair.dataset,
+        "first": pair.first,
+        "second": pair.second,
+        "cells": pair.num_cells,
+        "n": pair.over_samples.n,
+        "alpha": pair.alpha,
+        "rho_samples": pair.over_samples.rho,
+        "rho_cells": pair.over_cells.rho,
+        "bias": pair.bias.difference,
+        "bias_interval": _json_interval(pair.bias.ci_low, pair.bias.ci_high),
+    }
+
+
+def _json_length(length: LengthBias) -> dict[str, Any]:
+    return {
+        "model": length.model,
+        "setting": length.setting,
+        "dataset": length.dataset,
+        "judge": length.judge,
+        "n": length.correlation.n,
+        "rho": length.correlation.rho,
+        "interval": _json_interval(length.correlation.ci_low, length.correlation.ci_high),
+    }
+
+
+def _json_interval(low: float | None, high: float | None) -> list[float] | None:
+    return None if low is None or high is None else [low, high]

@@ -1,0 +1,126 @@
+"""The comparisons of a run: models and settings pairwise on the same samples, judges, and length."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import Literal
+
+from eibench_ray.score.agreement import JudgePair, JudgePanel, compare_judges, panel_of
+from eibench_ray.score.graded import GradedCell
+from eibench_ray.score.interval import Resampling
+from eibench_ray.score.multiplicity import adjust_holm
+from eibench_ray.score.paired import PairedDifference, compare_paired
+from eibench_ray.score.rank import RankCorrelation, correlate_ranks
+
+Side = Literal["model", "setting"]
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedPair:
+    """Two cells that differ in the model or in the setting only.
+
+    Attributes:
+        within: what they share: the setting, where models are compared, or the model.
+        first_self_judged, second_self_judged: the judge is the model under test.
+        p_holm: adjusted over all pairs of the same side, dataset and judge; None where there is no p-value.
+    """
+
+    side: Side
+    dataset: str
+    judge: str
+    within: str
+    first: str
+    second: str
+    first_self_judged: bool
+    second_self_judged: bool
+    paired: PairedDifference
+    p_holm: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class LengthBias:
+    """Whether a cell's longer answers are the better ones.
+
+    Attributes:
+        correlation: Spearman's rho of recall and the answer's words.
+    """
+
+    model: str
+    setting: str
+    dataset: str
+    judge: str
+    correlation: RankCorrelation
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """All comparisons; each part may be empty.
+
+    Attributes:
+        confidence: of every interval here.
+    """
+
+    pairs: tuple[ComparedPair, ...]
+    judges: tuple[JudgePair, ...]
+    panels: tuple[JudgePanel, ...]
+    lengths: tuple[LengthBias, ...]
+    confidence: float
+
+
+def compare_cells(cells: Sequence[GradedCell], sides: Sequence[Side], resampling: Resampling) -> Comparison:
+    """What can be compared among cells of one dataset.
+
+    Args:
+        cells: of one dataset.
+        sides: what is compared pairwise.
+        resampling: of all intervals.
+    """
+    judges = list(dict.fromkeys(cell.judge for cell in cells))
+    panel = panel_of(cells)
+    return Comparison(
+        pairs=tuple(
+            pair
+            for side in sides
+            for judge in judges
+            for pair in _compare_pairs([cell for cell in cells if cell.judge == judge], side, resampling)
+        ),
+        judges=tuple(compare_judges(cells, resampling)),
+        panels=(panel,) if panel else (),
+        lengths=tuple(_relate_length(cell, resampling) for cell in cells),
+        confidence=resampling.confidence,
+    )
+
+
+def _compare_pairs(cells: Sequence[GradedCell], side: Side, resampling: Resampling) -> list[ComparedPair]:
+    """All pairs of one judge, as one family of tests."""
+    pairs = [
+        _compare(first, second, side, resampling)
+        for first, second in combinations(cells, 2)
+        if (first.setting == second.setting if side == "model" else first.model == second.model)
+    ]
+    adjusted = adjust_holm([pair.paired.p_value for pair in pairs])
+    return [replace(pair, p_holm=p_holm) for pair, p_holm in zip(pairs, adjusted, strict=True)]
+
+
+def _compare(first: GradedCell, second: GradedCell, side: Side, resampling: Resampling) -> ComparedPair:
+    is_model = side == "model"
+    return ComparedPair(
+        side=side,
+        dataset=first.dataset,
+        judge=first.judge,
+        within=first.setting if is_model else first.model,
+        first=first.model if is_model else first.setting,
+        second=second.model if is_model else second.setting,
+        first_self_judged=first.self_judged,
+        second_self_judged=second.self_judged,
+        paired=compare_paired(first.recall, second.recall, first.clusters, resampling),
+        p_holm=None,
+    )
+
+
+def _relate_length(cell: GradedCell, resampling: Resampling) -> LengthBias:
+    """Words, not tokens: what the judge reads, in the same unit for every model, recorded answers included."""
+    correlation = correlate_ranks(cell.recall, cell.words, cell.clusters, resampling)
+    return LengthBias(cell.model, cell.setting, cell.dataset, cell.judge, correlation)

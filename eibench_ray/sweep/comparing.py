@@ -1,0 +1,77 @@
+"""A run compared: the store's rows become columns, a dataset at a time, and those become comparisons."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from math import nan
+
+import numpy as np
+
+from eibench_ray.plan.graph import Cell
+from eibench_ray.score.clusters import ImageClusters
+from eibench_ray.score.comparison import Comparison, Side, compare_cells
+from eibench_ray.score.graded import GradedCell
+from eibench_ray.score.interval import Resampling
+from eibench_ray.store.slices import Store
+from eibench_ray.sweep.record import RunManifest
+from eibench_ray.sweep.results import Results
+
+
+def compare_run(manifest: RunManifest, store: Store, sides: Sequence[Side]) -> Comparison:
+    """All comparisons of a run, from its store alone; equal for equal stores.
+
+    While a dataset is compared, each of its cells keeps 16 bytes per sample.
+
+    Args:
+        manifest: of the run.
+        store: the run's.
+        sides: what is compared pairwise.
+    """
+    results = Results(manifest.plan, store)
+    resampling = Resampling(manifest.score.confidence, manifest.score.resamples)
+    parts = [
+        compare_cells(list(_read_cells(results, cells)), sides, resampling)
+        for cells in _by_dataset(manifest.plan.cells)
+    ]
+    return Comparison(
+        pairs=tuple(chain.from_iterable(part.pairs for part in parts)),
+        judges=tuple(chain.from_iterable(part.judges for part in parts)),
+        panels=tuple(chain.from_iterable(part.panels for part in parts)),
+        lengths=tuple(chain.from_iterable(part.lengths for part in parts)),
+        confidence=resampling.confidence,
+    )
+
+
+def _by_dataset(cells: Sequence[Cell]) -> list[list[Cell]]:
+    found: dict[str, list[Cell]] = {}
+    for cell in cells:
+        found.setdefault(cell.dataset, []).append(cell)
+    return list(found.values())
+
+
+def _read_cells(results: Results, cells: Sequence[Cell]) -> Iterator[GradedCell]:
+    """The cells of one dataset. Their samples are the same, so the first one's clusters are those of all."""
+    clusters = array("i")
+    numbering = ImageClusters()
+    for index, cell in enumerate(cells):
+        recall, words = array("d"), array("d")
+        for row in results.join(cell):
+            value = None if row.verdict is None else row.verdict.recall
+            text = None if row.answer is None else row.answer.text
+            recall.append(nan if value is None else value)
+            words.append(nan if text is None else len(text.split()))
+            if index == 0:
+                clusters.append(numbering.code(row.sample))
+        yield GradedCell(
+            model=cell.model,
+            setting=cell.setting,
+            dataset=cell.dataset,
+            judge=cell.judge,
+            self_judged=cell.self_judged,
+            answers=cell.answer,
+            recall=np.array(recall, np.float64),
+            words=np.array(words, np.float64),
+            clusters=np.array(clusters, np.int32),
+        )

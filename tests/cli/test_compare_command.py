@@ -1,0 +1,118 @@
+"""The command `compare` over an echo sweep of two models, two settings and two judges."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from eibench_ray.sweep.record import new_manifest, new_status, write_manifest
+
+if TYPE_CHECKING:
+    from conftest import Called, Sweeps
+
+    Command = Callable[..., Called]
+
+
+def record(sweeps: Sweeps, *cells: tuple[str, str, str], is_asked: bool = True) -> Path:
+    """The folder of a run of some cells (model, setting, judge), as the latest below ./multirun."""
+    sweeps.write_dataset(range(10))
+    sweep = sweeps.plan(
+        *(
+            sweeps.config(setting, judge, model={"name": model, "system": f"You are {model}."})
+            for model, setting, judge in cells
+        )
+    )
+    if is_asked:
+        sweeps.ask(sweep)
+    folder = sweeps.folder / "multirun" / "2026-01-01" / "00-00-00"
+    folder.mkdir(parents=True)
+    manifest = new_manifest(sweep.plan, folder, sweep.config.store, sweep.config.score)
+    write_manifest(manifest, sweep.store)
+    new_status(manifest, sweep.store).write(folder)
+    return folder
+
+
+@pytest.fixture
+def folder(sweeps: Sweeps) -> Path:
+    cells = [(model, setting, judge) for model in "ab" for setting in ("plain", "brief") for judge in ("x", "official")]
+    return record(sweeps, *cells)
+
+
+def numbers_in(value: Any) -> list[float]:
+    if isinstance(value, dict):
+        return numbers_in(list(value.values()))
+    if isinstance(value, list):
+        return [number for part in value for number in numbers_in(part)]
+    return [value] if isinstance(value, float) else []
+
+
+def test_the_latest_run_is_compared_and_its_files_stand_beside_the_leaderboard(command: Command, folder: Path) -> None:
+    found = command("compare", "--json").json
+    assert found["files"] == [
+        str(Path("multirun/2026-01-01/00-00-00") / name) for name in ("compare.md", "compare.json")
+    ]
+    values = json.loads((folder / "compare.json").read_text())
+    assert values == {key: found[key] for key in ("confidence", "pairs", "judges", "panels", "lengths")}
+    assert [(pair["by"], pair["judge"]) for pair in values["pairs"]] == [
+        (by, judge) for by in ("model", "setting") for judge in ("x", "official") for _ in range(2)
+    ]
+    assert {pair["n"] for pair in values["pairs"]} == {10}
+    assert all(math.isfinite(number) for number in numbers_in(values))
+    (judges,) = values["judges"]
+    assert (judges["first"], judges["second"], judges["cells"], judges["n"]) == ("x", "official", 4, 40)
+    assert len(values["lengths"]) == 8
+
+
+def test_the_same_run_gives_the_same_comparison(command: Command, folder: Path) -> None:
+    first, again = command("compare", folder, "--json").out, command("compare", folder / "run.json", "--json").out
+    assert json.loads(first)["pairs"] == json.loads(again)["pairs"]
+
+
+def test_tables_and_notes_are_printed_and_are_those_of_the_file(command: Command, folder: Path) -> None:
+    called = command("compare", folder)
+    text = (folder / "compare.md").read_text()
+    for title in (
+        "Models: faces judged by x",
+        "Models: faces judged by official",
+        "Settings: faces judged by x",
+        "Judges: faces",
+        "Length of answer and score: faces judged by official",
+    ):
+        assert title in called.out
+        assert f"## {title}\n" in text
+    for heading in ("diff.", "alpha", "bias", "95% interval"):
+        assert heading in called.out
+        assert heading in text
+    assert str(folder / "compare.md") in called.out
+    assert "nan" not in called.out + text
+
+
+@pytest.mark.parametrize("by", ["model", "setting"])
+def test_one_side_only(command: Command, folder: Path, by: str) -> None:
+    assert {pair["by"] for pair in command("compare", folder, "--by", by, "--json").json["pairs"]} == {by}
+
+
+def test_an_unknown_side_is_refused(command: Command, folder: Path) -> None:
+    called = command("compare", folder, "--by", "judge")
+    assert called.code == 2
+    assert "'judge' is not one of" in called.err
+
+
+@pytest.mark.parametrize("is_asked", [True, False])
+def test_a_single_cell_says_that_there_is_nothing_to_compare(command: Command, sweeps: Sweeps, is_asked: bool) -> None:
+    folder = record(sweeps, ("a", "plain", "x"), is_asked=is_asked)
+    called = command("compare", folder)
+    assert called.code == 0
+    assert "no pair is compared" in called.out
+    assert "agreement is not known" in called.out
+
+
+def test_a_folder_without_a_run_is_named(command: Command, tmp_path: Path) -> None:
+    called = command("compare", tmp_path)
+    assert called.code == 2
+    assert "is no run" in called.err

@@ -1,0 +1,153 @@
+"""The comparisons' tables, whole: what stands out, what is a dash, and which notes belong below."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from eibench_ray.errors import StoreError
+from eibench_ray.report.comparison import render_comparison, render_comparison_markdown, write_comparison
+from eibench_ray.report.comparison_values import to_json
+from eibench_ray.score.agreement import JudgePair, JudgePanel
+from eibench_ray.score.comparison import ComparedPair, Comparison, LengthBias
+from eibench_ray.score.paired import PairedDifference
+from eibench_ray.score.rank import RankCorrelation
+
+GOLDEN = Path(__file__).parent / "golden"
+
+CLEAR = ComparedPair(
+    side="model",
+    dataset="eibench_basic",
+    judge="llama3_8b_strict",
+    within="user_question_caption",
+    first="llava_next_34b",
+    second="llama3_8b",
+    first_self_judged=False,
+    second_self_judged=True,
+    paired=PairedDifference(1615, 1615, 0.5123, 0.4321, 0.0802, 0.0611, 0.0993, 2e-17),
+    p_holm=6e-17,
+)
+NOTHING = PairedDifference(0, 0, None, None, None, None, None, None)
+PAIRS = (
+    CLEAR,
+    replace(
+        CLEAR,
+        within="user_question",
+        paired=PairedDifference(1600, 1600, 0.43, 0.45, -0.02, -0.041, 0.001, 0.0613),
+        p_holm=0.0613,
+    ),
+    replace(CLEAR, second="a|b", second_self_judged=False, paired=NOTHING, p_holm=None),
+    replace(
+        CLEAR,
+        side="setting",
+        within="llama3_8b",
+        first="user_question",
+        second="user_question_caption",
+        first_self_judged=True,
+        paired=PairedDifference(1, 1, 0.5, 0.5, 0.0, None, None, 1.0),
+        p_holm=1.0,
+    ),
+)
+JUDGES = JudgePair(
+    dataset="eibench_basic",
+    first="llama3_8b_strict",
+    second="gpt_4o_mini_strict",
+    num_cells=6,
+    alpha=0.7123,
+    over_samples=RankCorrelation(9690, 0.734),
+    over_cells=RankCorrelation(6, 0.943),
+    bias=PairedDifference(9690, 1615, 0.48, 0.45, 0.03, 0.021, 0.039, 1e-5),
+)
+WHOLE = Comparison(
+    pairs=PAIRS,
+    judges=(
+        JUDGES,
+        replace(
+            JUDGES,
+            second="echo",
+            num_cells=1,
+            alpha=None,
+            over_samples=RankCorrelation(2, None),
+            over_cells=RankCorrelation(1, None),
+            bias=NOTHING,
+        ),
+    ),
+    panels=(JudgePanel("eibench_basic", ("llama3_8b_strict", "gpt_4o_mini_strict", "echo"), 9690, -0.02),),
+    lengths=tuple(
+        LengthBias(model, "user_question", "eibench_basic", judge, correlation)
+        for model, correlation in (
+            ("llava_next_34b", RankCorrelation(1615, 0.314, 0.266, 0.361)),
+            ("llama3_8b", RankCorrelation(12, None)),
+        )
+        for judge in ("llama3_8b_strict", "echo")
+    ),
+    confidence=0.95,
+)
+EMPTY = Comparison((), (), (), (), 0.9)
+
+
+def printed(comparison: Comparison) -> str:
+    console = Console(width=110, file=io.StringIO(), color_system=None)
+    with console.capture() as captured:
+        console.print(render_comparison(comparison))
+    return "".join(f"{line.rstrip()}\n" for line in captured.get().splitlines())
+
+
+def test_the_markdown_is_the_golden_one() -> None:
+    assert render_comparison_markdown(WHOLE) == (GOLDEN / "compare.md").read_text(encoding="utf-8")
+
+
+def test_the_terminal_shows_the_golden_table_in_110_columns() -> None:
+    assert printed(WHOLE) == (GOLDEN / "compare_110.txt").read_text(encoding="utf-8")
+
+
+def test_only_lines_below_the_adjusted_level_stand_out() -> None:
+    console = Console(width=200, force_terminal=True, color_system="standard", legacy_windows=False)
+    with console.capture() as captured:
+        console.print(render_comparison(WHOLE))
+    lines = captured.get().splitlines()
+    strong = [line for line in lines if "\x1b[1m" in line and "to" in line]
+    assert ["+8.0" in line for line in strong] == [True]
+
+
+def test_nothing_to_compare_is_said() -> None:
+    text = render_comparison_markdown(EMPTY)
+    assert "no pair is compared" in text
+    assert "agreement is not known" in text
+    assert "|" not in text
+    assert "no pair is compared" in printed(EMPTY)
+
+
+def test_values_are_plain_and_null_where_nothing_can_be_said() -> None:
+    values = json.loads(json.dumps(to_json(WHOLE), allow_nan=False))
+    assert list(values) == ["confidence", "pairs", "judges", "panels", "lengths"]
+    assert values["pairs"][0]["interval"] == [0.0611, 0.0993]
+    assert (values["pairs"][2]["n"], values["pairs"][2]["interval"], values["pairs"][2]["p"]) == (0, None, None)
+    assert (values["judges"][0]["alpha"], values["judges"][1]["alpha"]) == (0.7123, None)
+    assert values["lengths"][2] == {
+        "model": "llama3_8b",
+        "setting": "user_question",
+        "dataset": "eibench_basic",
+        "judge": "llama3_8b_strict",
+        "n": 12,
+        "rho": None,
+        "interval": None,
+    }
+
+
+def test_files_are_written_together(tmp_path: Path) -> None:
+    markdown, values = write_comparison(WHOLE, tmp_path / "run")
+    assert markdown.read_text(encoding="utf-8") == render_comparison_markdown(WHOLE)
+    assert json.loads(values.read_text()) == to_json(WHOLE)
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["compare.json", "compare.md"]
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("a file")
+    with pytest.raises(StoreError, match=r"compare\.md cannot be written"):
+        write_comparison(WHOLE, tmp_path / "run")
