@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from eibench_ray.config.schema import EchoEngine, ScoreConfig
+from eibench_ray.config.engines import EchoEngine
+from eibench_ray.config.schema import ScoreConfig
 from eibench_ray.plan.graph import Cell, Plan
 from eibench_ray.report.verification import Verification
 from eibench_ray.score.claims import (
