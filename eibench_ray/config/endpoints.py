@@ -139,6 +139,11 @@ class OpenaiEngine(Frozen):
             )
         return value
 
+    @property
+    def is_paid(self) -> bool:
+        """Whether somebody may have to pay for its replies: it has a price, or asks for a key."""
+        return self.price is not None or self.api_key_env is not None
+
     def most_tokens(self, max_tokens: int) -> int:
         """Tokens that a reply may have at most, what a reasoning model thinks included.
 

@@ -63,7 +63,7 @@ class OpenaiBatch:
         return EngineFacts(
             f"openai batch {config.endpoint} {config.model}{revision}",
             config.max_num_seqs,
-            costs_money=config.price is not None,
+            costs_money=config.is_paid,
             # Each attempt is a batch, which ends by itself within its window or is given up.
             row_timeout_s=config.attempts * self._attempt_s,
         )

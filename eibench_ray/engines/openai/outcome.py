@@ -38,6 +38,10 @@ def toll_of(request: Request, config: OpenaiEngine) -> Toll:
     return _toll(request, config, config.most_tokens(request.sampling.max_tokens))
 
 
+# How long after the deadline of an attempt the turnstile may hear of its end.
+LATE_S = 60.0
+
+
 def judge(said: Response | Lost, request: Request, config: OpenaiEngine, secret: Secret, now: float) -> Outcome:
     """What an exchange came to.
 
@@ -80,4 +84,4 @@ def _toll(request: Request, config: OpenaiEngine, completion_tokens: int) -> Tol
     prompt_tokens = prompt_estimate(request, config)
     price = config.price
     cost = cost_usd(price, prompt_tokens, 0, completion_tokens, is_batch=config.mode == "batch") if price else 0.0
-    return Toll(config.pool, prompt_tokens + completion_tokens, cost)
+    return Toll(config.pool, prompt_tokens + completion_tokens, cost, config.request_timeout_s + LATE_S)

@@ -18,7 +18,7 @@ from faults import PASSING, Behaviour, Fault, all_mixed
 
 from eibench_ray.endpoints.local import LocalTurnstile
 from eibench_ray.endpoints.turnstile import Pass, Passage, Toll
-from eibench_ray.engines.base import BudgetSpentError, EngineDeadError, RowError
+from eibench_ray.engines.base import BudgetSpentError, EngineDeadError, EngineFacts, RowError
 from eibench_ray.engines.openai.engine import Openai
 from eibench_ray.engines.openai.secret import read_key
 from eibench_ray.errors import EngineError
@@ -352,3 +352,15 @@ def test_facts_name_the_endpoint_and_whether_it_costs() -> None:
     plain = facts(revision="2024-08-06", limits={"max_concurrency": 9})
     assert (plain.fingerprint, plain.max_num_seqs, plain.costs_money) == ("openai local tiny@2024-08-06", 9, False)
     assert facts(price=PRICE).costs_money
+
+
+def test_replies_behind_a_key_count_as_paid_for_although_no_price_is_known(server: FaultServer) -> None:
+    async def facts(**options: Any) -> EngineFacts:
+        engine = engine_at(server, price=None, **options)
+        try:
+            return await engine.start()
+        finally:
+            await engine.stop()
+
+    assert asyncio.run(facts()).costs_money
+    assert not asyncio.run(facts(api_key_env=None)).costs_money
