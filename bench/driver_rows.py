@@ -79,7 +79,7 @@ def run_once(num_samples: int, slice_rows: int, num_replicas: int) -> dict[str, 
         with initialize_config_dir(str(config_folder()), version_base="1.3"):
             composed = compose("config", chosen)
         before = peak_mb()
-        watch = Watch()
+        watch = Watch(folder / "run" / LEDGER_FILE)
         started = time.monotonic()
         raw = OmegaConf.to_container(composed, resolve=True)
         assert isinstance(raw, dict)
@@ -115,22 +115,31 @@ def run_once(num_samples: int, slice_rows: int, num_replicas: int) -> dict[str, 
 
 
 class Watch:
-    """The largest resident set of this process, in MB, until scoring begins: until SciPy's statistics are there."""
+    """The largest resident set of this process, in MB, until its run has asked everything: its ledger says when."""
 
-    def __init__(self) -> None:
+    def __init__(self, ledger: Path) -> None:
         self.most_mb = 0.0
+        self._ledger = ledger
         threading.Thread(target=self._look, daemon=True).start()
 
     def _look(self) -> None:
         process = psutil.Process()
-        while "scipy.stats" not in sys.modules:
+        while not self._has_ended():
             self.most_mb = max(self.most_mb, process.memory_info().rss / 1e6)
             time.sleep(0.1)
+
+    def _has_ended(self) -> bool:
+        try:
+            with self._ledger.open("rb") as file:
+                file.seek(max(0, self._ledger.stat().st_size - 200))
+                return b"run_ended" in file.read()
+        except FileNotFoundError:
+            return False
 
 
 def peak_mb() -> float:
     """The largest resident set of this process so far, in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000  # Linux counts in KB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6  # Linux counts in KiB
 
 
 def main() -> None:

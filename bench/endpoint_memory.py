@@ -22,6 +22,8 @@ from driver_rows import Watch, peak_mb, write_dataset
 from endpoint_limits import events_of, serving
 from rich.console import Console
 
+from eibench_ray.sweep.record import LEDGER_FILE
+
 
 def run_sweep_against(address: str, folder: Path, concurrency: int) -> Any:
     """The result of a run whose model is behind the address."""
@@ -66,7 +68,7 @@ def main(
         writer = multiprocessing.get_context("spawn").Process(target=write_dataset, args=(folder / "dataset", rows))
         writer.start()
         writer.join()
-        watch = Watch()
+        watch = Watch(folder / "run" / LEDGER_FILE)
         with serving({"latency_s": latency}) as address:
             result = run_sweep_against(address, folder, concurrency)
             begins = [event["at"] for event in events_of(address)]
