@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from eibench_ray.cli.console import open_console
-from eibench_ray.cli.records import AsJson, Run
+from eibench_ray.cli.records import AsJson, Run, run_folder
 
 
 class By(StrEnum):
@@ -28,9 +28,9 @@ def compare(
     from eibench_ray.report.comparison import render_comparison, write_comparison
     from eibench_ray.report.comparison_values import to_json
     from eibench_ray.sweep.comparing import compare_run
-    from eibench_ray.sweep.record import find_latest_run, read_run
+    from eibench_ray.sweep.record import read_run
 
-    folder = find_latest_run() if run is None else run
+    folder = run_folder(run)
     manifest, _, store = read_run(folder)
     comparison = compare_run(manifest, store, [one.value for one in ([by] if by else By)])
     paths = write_comparison(comparison, folder if folder.is_dir() else folder.parent)

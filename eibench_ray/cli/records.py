@@ -35,7 +35,7 @@ def status(run: Run = None, as_json: AsJson = False) -> None:
     """Show how far a run is."""
     from eibench_ray.sweep.status import read_status, render_status
 
-    facts = read_status(_folder(run))
+    facts = read_status(run_folder(run))
     if as_json:
         typer.echo(json.dumps(facts))
         return
@@ -60,7 +60,7 @@ def report(
     from eibench_ray.sweep.results import score_run
     from eibench_ray.sweep.status import read_usage, render_usage
 
-    folder = _folder(run)
+    folder = run_folder(run)
     manifest, _, store = read_run(folder)
     usage = read_usage(folder, manifest.plan)
     if gantt is not None:
@@ -132,7 +132,7 @@ def export(
     """Write a run's joined rows: Hive-partitioned Parquet for polars, and EIBench's own JSONL."""
     from eibench_ray.sweep.export import export_run
 
-    folder = _folder(run)
+    folder = run_folder(run)
     exported = export_run(folder, out)
     if as_json:
         typer.echo(json.dumps({"run_dir": str(folder), "out": str(out.absolute()), **exported}))
@@ -142,7 +142,8 @@ def export(
     )
 
 
-def _folder(run: Path | None) -> Path:
+def run_folder(run: Path | None) -> Path:
+    """The run that a command is about: the latest one where none is named."""
     from eibench_ray.sweep.record import find_latest_run
 
     return find_latest_run() if run is None else run

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from eibench_ray.cli.console import open_console
-from eibench_ray.cli.records import AsJson, Run
+from eibench_ray.cli.records import AsJson, Run, run_folder
 
 
 def verify(
@@ -25,10 +25,10 @@ def verify(
     from eibench_ray.report.verification import to_json
     from eibench_ray.report.verification_page import render_verification, write_verification
     from eibench_ray.sweep.claims import verify_run
-    from eibench_ray.sweep.record import find_latest_run, read_run
+    from eibench_ray.sweep.record import read_run
 
     published = read_claims(claims or PAPER_CLAIMS)
-    folder = find_latest_run() if run is None else run
+    folder = run_folder(run)
     manifest, status, store = read_run(folder)
     verification = verify_run(manifest, status.failures, store, published)
     paths = write_verification(verification, folder if folder.is_dir() else folder.parent)

@@ -140,6 +140,12 @@ class OpenaiEngine(Frozen):
         return value
 
     @property
+    def who(self) -> str:
+        """Who answers, with the model's name and revision: in a row's fingerprint."""
+        revision = f"@{self.revision}" if self.revision else ""
+        return f"{self.endpoint} {self.model}{revision}"
+
+    @property
     def is_paid(self) -> bool:
         """Whether somebody may have to pay for its replies: it has a price, or asks for a key."""
         return self.price is not None or self.api_key_env is not None

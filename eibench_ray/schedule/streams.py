@@ -59,7 +59,7 @@ class Streams:
     def __init__(self, roster: Roster, now: float, horizon_s: float) -> None:
         self._roster = roster
         tails_s = self._find_tails()
-        waits_s = {key: wait_s(engine, now) for key, engine in roster.engines.items()}
+        waits_s = {key: _wait_s(engine, now) for key, engine in roster.engines.items()}
         shares = dict(self._shares())
         engine_of = {step: key for step, key, _ in roster.backlog.steps}
         made: dict[str, tuple[float, float]] = {}
@@ -103,7 +103,7 @@ class Streams:
                 yield step, (begin_s / total_s, done_s / total_s)
 
 
-def wait_s(engine: Engine, now: float) -> float:
+def _wait_s(engine: Engine, now: float) -> float:
     """Seconds until an engine's first replica is ready, if one is started now where there is none."""
     if engine.ready:
         return 0.0

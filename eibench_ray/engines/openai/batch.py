@@ -59,9 +59,8 @@ class OpenaiBatch:
         self._client = await asyncio.to_thread(Client, config)  # to import openai takes a second
         self._batches = Batches(config.batch, self._folder, BatchProvider(self._client, config))
         await self._batches.start()
-        revision = f"@{config.revision}" if config.revision else ""
         return EngineFacts(
-            f"openai batch {config.endpoint} {config.model}{revision}",
+            f"openai batch {config.who}",
             config.max_num_seqs,
             costs_money=config.is_paid,
             # Each attempt is a batch, which ends by itself within its window or is given up.
