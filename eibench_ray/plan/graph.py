@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from eibench_ray.config.embedding import EmbeddingEngine
 from eibench_ray.config.endpoints import OpenaiEngine, Price
 from eibench_ray.config.engines import EchoEngine, EngineConfig
 from eibench_ray.config.schema import Expectation
@@ -53,7 +54,7 @@ class EngineSpec:
 
     key: str
     name: str
-    config: EngineConfig
+    config: EngineConfig | EmbeddingEngine
     device: Literal["cpu", "cuda"]
     recording: str | None
     num_gpus: int
@@ -93,7 +94,7 @@ class Step:
 
     Attributes:
         id: digest of what the step is.
-        name: what it is for: `caption`, `answer`, `verdict`, ...
+        name: what it is for: `caption`, `answer`, `verdict`, `coherence`, ...
         engine: key of its engine.
         inputs: word -> id of the step whose answers the prompt reads under that word.
         strict_chars: for a strict verdict, the longest explanation; None where the reply is free text.
@@ -135,6 +136,7 @@ class Cell:
     Attributes:
         key: digest of the cell's names and steps: the same cell in another run has the same key.
         answer, verdict: ids of the steps whose rows are joined and scored.
+        coherence: id of the step that measures the answers' coherence; None: it is not measured.
         steps: ids of all steps that the cell needs, inputs first.
         self_judged: whether the model is its own judge.
         config: the cell's validated configuration, as plain values.
@@ -152,6 +154,7 @@ class Cell:
     verdict: str
     steps: tuple[str, ...]
     config: Mapping[str, Any]
+    coherence: str | None = None
 
     @property
     def name(self) -> str:

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from eibench_ray.endpoints.prices import format_usd
 from eibench_ray.errors import StoreError
+from eibench_ray.report.coherence import coherence_to_json, describe_coherence, format_coherence
 from eibench_ray.report.markdown import format_table
+from eibench_ray.score.coherence import FIGURES, CellCoherence
 from eibench_ray.score.recall import CellScore, Recall
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ class LeaderboardRow:
         errors: rows of this cell that ended as an error.
         refused: answers that the endpoint refused or filtered.
         cost_usd: of all rows that the cell rests on; None where none has a price.
+        coherence: of the answers; None where it was not measured.
     """
 
     model: str
@@ -51,6 +54,7 @@ class LeaderboardRow:
     errors: int
     refused: int = 0
     cost_usd: float | None = None
+    coherence: CellCoherence | None = None
 
 
 def render_table(rows: Iterable[LeaderboardRow]) -> Table:
@@ -74,7 +78,7 @@ def render_markdown(rows: Iterable[LeaderboardRow]) -> str:
     emotions = _emotions(ordered)
     names = ["model", "setting", "dataset", "judge"]
     figures = ["recall %", f"{_level(ordered)} interval", "coverage %", "bounds %", *(f"{name} %" for name in emotions)]
-    bills = _bills(ordered)
+    bills = _bills(ordered) | _coherence(ordered, " ")
     lines = [[*names, *figures, "n", "parse failures", "errors", *bills]]
     for row in ordered:
         score = row.score
@@ -115,6 +119,7 @@ def to_json_rows(rows: Iterable[LeaderboardRow]) -> list[dict[str, Any]]:
             "errors": row.errors,
             "refused": row.refused,
             "cost_usd": row.cost_usd,
+            "coherence": coherence_to_json(row.coherence),
             "sees_image": row.sees_image,
             "self_judged": row.self_judged,
         }
@@ -133,7 +138,7 @@ def to_frame(rows: Iterable[LeaderboardRow]) -> pl.DataFrame:
     schema |= dict.fromkeys(("recall", "ci_low", "ci_high", "confidence"), pl.Float64)
     schema |= dict.fromkeys(("coverage", "bound_low", "bound_high"), pl.Float64)
     schema |= dict.fromkeys(("n", "num_scored", "parse_failures", "errors", "refused"), pl.Int64)
-    schema |= {"cost_usd": pl.Float64}
+    schema |= dict.fromkeys(("cost_usd", *FIGURES), pl.Float64)
     schema |= {f"recall_{emotion}": pl.Float64 for emotion in emotions}
     return pl.DataFrame([_flat(row) for row in ordered], schema=schema)
 
@@ -189,7 +194,7 @@ def _render_part(rows: Sequence[LeaderboardRow]) -> Table:
     part = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=0)
     part.add_column(pair("model", "  setting"), overflow="fold", no_wrap=True)
     totals = [pair("recall %", f"{_level(rows)} CI"), pair("coverage", "bounds")]
-    bills = _bills(rows)
+    bills = _bills(rows) | _coherence(rows, "\n")
     for heading in [*totals, Text("n"), Text("parse\nfails"), Text("errors"), *map(Text, bills)]:
         part.add_column(heading, justify="right", overflow="fold", no_wrap=True)
     for emotion in emotions:  # last, and the only ones that fold: what a narrow terminal cuts off is the breakdown
@@ -225,6 +230,16 @@ def _bills(rows: Sequence[LeaderboardRow]) -> dict[str, Callable[[LeaderboardRow
     return bills
 
 
+def _coherence(rows: Sequence[LeaderboardRow], gap: str) -> dict[str, Callable[[LeaderboardRow], str]]:
+    """The columns of the answers' coherence, the interval after the gap; none where it was not measured."""
+    if not any(row.coherence for row in rows):
+        return {}
+    return {
+        f"coherence{gap}{_level(rows)} CI": lambda row: format_coherence(row.coherence, gap),
+        "measured": lambda row: str(row.coherence.num_measured) if row.coherence else _NO_VALUE,
+    }
+
+
 def _notes(rows: Sequence[LeaderboardRow]) -> list[str]:
     """What a reader of these rows must know."""
     if not rows:
@@ -240,6 +255,8 @@ def _notes(rows: Sequence[LeaderboardRow]) -> list[str]:
         notes.append("refused: answers that the endpoint refused or filtered; they are judged as they are")
     if any(row.cost_usd is not None for row in rows):
         notes.append("cost: of all requests that a cell rests on; those that cells share count in each of them")
+    if measures := sorted({row.coherence.measure for row in rows if row.coherence}):
+        notes.append(describe_coherence(measures))
     return notes
 
 
@@ -302,5 +319,6 @@ def _flat(row: LeaderboardRow) -> dict[str, Any]:
         "errors": row.errors,
         "refused": row.refused,
         "cost_usd": row.cost_usd,
+        **(row.coherence.figures if row.coherence else {}),
         **{f"recall_{emotion}": recall.recall for emotion, recall in row.score.by_emotion.items()},
     }

@@ -106,8 +106,9 @@ class CellUse:
 
 
 def step_roles(plan: Plan) -> dict[str, Kind]:
-    """Step id -> whether its time is generating or judging."""
-    return {step.id: Kind.JUDGING if step.name == "verdict" else Kind.GENERATING for step in plan.steps.values()}
+    """Step id -> whether its time is generating or judging, which measuring an answer is, too."""
+    judging = {step for cell in plan.cells for step in (cell.verdict, cell.coherence)}
+    return {step: Kind.JUDGING if step in judging else Kind.GENERATING for step in plan.steps}
 
 
 def share_cells(usage: Usage, plan: Plan) -> list[CellUse]:

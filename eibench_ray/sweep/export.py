@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eibench_ray.errors import StoreError
+from eibench_ray.score.coherence import read_coherence
 from eibench_ray.store.files import replacing
 
 if TYPE_CHECKING:
@@ -55,6 +56,11 @@ SCHEMA = pa.schema(
         pa.field("total", pa.int32()),
         pa.field("recall", pa.float64()),
         pa.field("explanation", pa.string()),
+        pa.field("coherence", pa.float64()),
+        pa.field("sentences", pa.int32()),
+        pa.field("coherence_error_kind", pa.string()),
+        pa.field("coherence_error", pa.string()),
+        pa.field("coherence_engine", pa.string()),
         pa.field("cost_usd", pa.float64()),
     ]
 )
@@ -110,11 +116,16 @@ def _flatten(row: JoinedRow) -> dict[str, Any]:
         "explanation": verdict.explanation if verdict else None,
         "cost_usd": row.cost_usd,
     }
-    for prefix, completion in (("answer", row.answer), ("reply", row.reply)):
+    for prefix, completion in (("answer", row.answer), ("reply", row.reply), ("coherence", row.coherence)):
         flat[prefix] = completion.text if completion else None
         for name in SCHEMA.names:
             if name.startswith(f"{prefix}_"):
                 flat[name] = getattr(completion, name.removeprefix(f"{prefix}_")) if completion else None
+    measured = read_coherence(flat["coherence"])
+    flat |= {
+        "coherence": measured.coherence if measured else None,
+        "sentences": measured.sentences if measured else None,
+    }
     return flat
 
 

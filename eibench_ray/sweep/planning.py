@@ -21,7 +21,7 @@ from eibench_ray.store.resume import StepWork, find_work
 from eibench_ray.store.slices import Store
 
 # What is the same for every cell of a sweep.
-SHARED_SECTIONS = ("sweep", "cluster", "tracking", "store", "score", "budget_usd")
+SHARED_SECTIONS = ("sweep", "coherence", "cluster", "tracking", "store", "score", "budget_usd")
 
 
 @dataclass(frozen=True, slots=True)

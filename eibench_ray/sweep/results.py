@@ -11,6 +11,8 @@ from eibench_ray.plan.digests import digest_input
 from eibench_ray.plan.graph import Cell, Plan
 from eibench_ray.records import Completion, Sample, Verdict
 from eibench_ray.report.leaderboard import LeaderboardRow
+from eibench_ray.score.coherence import CoherenceColumns, read_coherence
+from eibench_ray.score.interval import Resampling
 from eibench_ray.score.recall import score_cell
 from eibench_ray.score.verdicts import read_verdict
 from eibench_ray.store.slices import Store
@@ -24,6 +26,7 @@ class JoinedRow:
     """One sample of a cell with all that was said about it; None where the run has not come to it.
 
     Attributes:
+        coherence: the row that measures the answer; None also where that is not asked for.
         cost_usd: of all rows of the sample that the cell rests on; None where none has a price.
     """
 
@@ -31,6 +34,7 @@ class JoinedRow:
     answer: Completion | None
     reply: Completion | None
     verdict: Verdict | None
+    coherence: Completion | None
     cost_usd: float | None
 
 
@@ -62,17 +66,22 @@ class Results:
         """The cell's line in the leaderboard."""
         num_errors = num_refused = 0
         cost_usd: float | None = None
+        measured = CoherenceColumns()
 
         def judged() -> Iterator[tuple[Sample, Verdict | None]]:
             nonlocal num_errors, num_refused, cost_usd
             for row in self.join(cell):
                 num_errors += row.answer is not None and row.answer.error_kind is not None
                 num_errors += row.reply is not None and row.reply.error_kind is not None
+                num_errors += row.coherence is not None and row.coherence.error_kind is not None
+                if cell.coherence:
+                    measured.add(row.sample, read_coherence(row.coherence.text) if row.coherence else None)
                 num_refused += row.answer is not None and row.answer.is_refused
                 if row.cost_usd is not None:
                     cost_usd = (cost_usd or 0.0) + row.cost_usd
                 yield row.sample, row.verdict
 
+        resampling = Resampling(config.confidence, config.resamples)
         score = score_cell(judged(), confidence=config.confidence, resamples=config.resamples, seed=0)
         return LeaderboardRow(
             model=cell.model,
@@ -85,7 +94,12 @@ class Results:
             errors=num_errors,
             refused=num_refused,
             cost_usd=cost_usd,
+            coherence=measured.score(self._measure(cell.coherence), resampling) if cell.coherence else None,
         )
+
+    def _measure(self, step_id: str) -> str:
+        """The name of the option that measures in a step."""
+        return self._plan.engines[self._plan.steps[step_id].engine].name
 
     def _current_rows(self, cell: Cell, start: int, stop: int) -> dict[str, dict[str, Completion]]:
         """By step and sample id, the rows made from what the dataset and the earlier steps say now."""
@@ -109,11 +123,12 @@ def _join(cell: Cell, samples: list[Sample], current: Mapping[str, Mapping[str, 
     steps = [current[step] for step in cell.steps]
     for sample in samples:
         answer, reply = current[cell.answer].get(sample.sample_id), current[cell.verdict].get(sample.sample_id)
+        coherence = current[cell.coherence].get(sample.sample_id) if cell.coherence else None
         made = [row for rows in steps if (row := rows.get(sample.sample_id)) is not None]
         costs = [row.cost_usd for row in made if row.cost_usd is not None]
         is_judged = reply is not None or (answer is not None and answer.error_kind is not None)
         verdict = read_verdict(cell.judge_kind, sample, answer, reply) if is_judged else None
-        yield JoinedRow(sample, answer, reply, verdict, sum(costs) if costs else None)
+        yield JoinedRow(sample, answer, reply, verdict, coherence, sum(costs) if costs else None)
 
 
 def score_run(

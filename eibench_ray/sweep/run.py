@@ -18,6 +18,7 @@ from eibench_ray.cluster.events import Ledger
 from eibench_ray.cluster.progress import ProgressDisplay
 from eibench_ray.endpoints.funds import Funds
 from eibench_ray.endpoints.turnstile import Turnstile
+from eibench_ray.engines.create import check_installed
 from eibench_ray.errors import EibenchError
 from eibench_ray.plan.costs import describe_uncounted
 from eibench_ray.report.leaderboard import LeaderboardRow, to_json_rows, write_leaderboard
@@ -137,7 +138,10 @@ def _ask(
 
     if uncounted := describe_uncounted(sweep.plan, sweep.funds.budget_usd):
         console.print(f"Warning: {uncounted}", markup=False, soft_wrap=True)
-    build_checkpoints([sweep.plan.engines[key] for key in sweep.engines_to_load()], console)
+    engines = [sweep.plan.engines[key] for key in sweep.engines_to_load()]
+    for spec in engines:
+        check_installed(spec)
+    build_checkpoints(engines, console)
     for step_id, left in sweep.work.items():
         if left.todo:
             step = sweep.plan.steps[step_id]

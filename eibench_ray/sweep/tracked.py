@@ -60,5 +60,7 @@ def _flat_scores(row: LeaderboardRow) -> dict[str, float | int]:
         "refused": row.refused or None,
         "cost_usd": row.cost_usd,
     }
+    if row.coherence:
+        figures |= row.coherence.figures
     figures |= {f"recall/{emotion}": recall.recall for emotion, recall in row.score.by_emotion.items()}
     return {name: value for name, value in figures.items() if value is not None}

@@ -1,0 +1,37 @@
+"""The section of the engine that embeds the sentences of answers."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveInt
+
+from eibench_ray.config.section import Frozen
+
+# The splitter that needs no pipeline: spaCy's rule over punctuation.
+SENTENCIZER = "sentencizer"
+
+
+class EmbeddingEngine(Frozen):
+    """A text encoder that says how alike adjacent sentences of an answer are; its reply is a small JSON text.
+
+    A sentence that is longer than the encoder's window is cut to it.
+
+    Attributes:
+        source: a Hugging Face id, a folder, or `checkpoint:NAME`.
+        revision: the hub's commit or tag; None for a folder.
+        pooling: a sentence's embedding: `cls` takes the first token's last hidden state, `mean` the mean over all.
+        splitter: what cuts an answer into sentences: an installed spaCy pipeline by its name, e.g. `en_core_web_sm`, or
+            `sentencizer`.
+        max_num_seqs: answers that are embedded together.
+        num_gpus: GPUs that one replica owns where engines run on GPUs; 0 leaves them to others and computes on cores.
+    """
+
+    kind: Literal["embedding"]
+    source: str
+    revision: str | None = None
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    pooling: Literal["cls", "mean"]
+    splitter: Annotated[str, Field(pattern=r"^[A-Za-z]\w*$")]
+    max_num_seqs: PositiveInt = 64
+    num_gpus: Annotated[int, Field(ge=0, le=1)] = 1
