@@ -13,10 +13,10 @@ from eibench_ray.plan.graph import EngineSpec
 
 
 def check_installed(spec: EngineSpec) -> None:
-    """Returns where the packages are here that an engine needs beside vLLM, which some other machine may have.
+    """Returns if this machine, whose packages are those of every node, has what an optional engine imports.
 
     Raises:
-        ConfigError: one is missing, with what to install.
+        ConfigError: a package is missing, with what to install.
     """
     if isinstance(spec.config, EmbeddingEngine):
         from eibench_ray.engines.sentences import check_packages
