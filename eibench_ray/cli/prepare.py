@@ -33,6 +33,9 @@ Out = Annotated[Path, typer.Option("--out", help="Folder to write; a dataset tha
 AllowMissing = Annotated[
     bool, typer.Option("--allow-missing-images", help="Leave out samples whose picture is not found, and count them.")
 ]
+Unlabelled = Annotated[
+    bool, typer.Option("--unlabelled", help="Samples need no reference: `export --as ground-truth` will write one.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
 Images = Annotated[
     list[Path] | None, typer.Option("--images", help="Folder under which pictures are looked up; may be repeated.")
@@ -70,6 +73,7 @@ def jsonl(
     images: Images = None,
     mapping: Mapping = None,
     allow_missing_images: AllowMissing = False,
+    unlabelled: Unlabelled = False,
     as_json: AsJson = False,
 ) -> None:
     """Prepare a dataset from a JSONL file with the pictures' paths."""
@@ -77,7 +81,10 @@ def jsonl(
     from eibench_ray.data.tabular import prepare_table
 
     with _progress() as on_row:
-        report = prepare_table(read_jsonl(file), mapping or [], images or [], out, allow_missing_images, on_row)
+        table, pictures = read_jsonl(file), images or []
+        report = prepare_table(
+            table, mapping or [], pictures, out, allow_missing_images, on_row, is_labelled=not unlabelled
+        )
     _print(report, as_json)
 
 
@@ -88,6 +95,7 @@ def parquet(
     images: Images = None,
     mapping: Mapping = None,
     allow_missing_images: AllowMissing = False,
+    unlabelled: Unlabelled = False,
     as_json: AsJson = False,
 ) -> None:
     """Prepare a dataset from a Parquet file with the pictures' paths or bytes."""
@@ -95,7 +103,10 @@ def parquet(
     from eibench_ray.data.tabular import prepare_table
 
     with _progress() as on_row:
-        report = prepare_table(read_parquet(file), mapping or [], images or [], out, allow_missing_images, on_row)
+        table, pictures = read_parquet(file), images or []
+        report = prepare_table(
+            table, mapping or [], pictures, out, allow_missing_images, on_row, is_labelled=not unlabelled
+        )
     _print(report, as_json)
 
 
@@ -107,6 +118,7 @@ def hf(
     images: Images = None,
     mapping: Mapping = None,
     allow_missing_images: AllowMissing = False,
+    unlabelled: Unlabelled = False,
     as_json: AsJson = False,
 ) -> None:
     """Prepare a dataset that the `datasets` package reads (pip install datasets)."""
@@ -114,7 +126,10 @@ def hf(
     from eibench_ray.data.tabular import prepare_table
 
     with _progress() as on_row:
-        report = prepare_table(read_hf(name, split), mapping or [], images or [], out, allow_missing_images, on_row)
+        table, pictures = read_hf(name, split), images or []
+        report = prepare_table(
+            table, mapping or [], pictures, out, allow_missing_images, on_row, is_labelled=not unlabelled
+        )
     _print(report, as_json)
 
 

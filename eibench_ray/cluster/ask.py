@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from eibench_ray.engines.base import BudgetSpentError, Engine, RowError
 from eibench_ray.plan.digests import derive_seed
-from eibench_ray.records import AcceptRule, Completion, Reply, Request, RowErrorKind
+from eibench_ray.records import ABSENT, AcceptRule, Completion, Reply, Request, RowErrorKind
 
 
 @dataclass(slots=True)
@@ -75,6 +75,12 @@ class Asker:
     def refuse(self, sample_id: str, kind: RowErrorKind, message: str, input_digest: str) -> Completion:
         """The error row of a sample that cannot be asked."""
         return self._complete(sample_id, "", None, RowError(kind, message), [], 0.0, input_digest)
+
+    def skip(self, sample_id: str, input_digest: str) -> Completion:
+        """The row of a sample about which there is nothing to ask."""
+        row = self._complete(sample_id, "", None, None, [], 0.0, input_digest)
+        self.tally.rows -= 1
+        return replace(row, finish_reason=ABSENT)
 
     async def _ask_until_accepted(self, request: Request, image: bytes | None, attempts: list[Reply]) -> str:
         """The first reply that the request's rule accepts; its fallback where none is."""

@@ -18,7 +18,7 @@ from eibench_ray.plan.graph import EngineSpec
 
 Identify = Callable[[ModelConfig, str | None], Mapping[str, Any]]
 Estimate = Callable[[ModelConfig], MemoryEstimate | None]
-ModelKey = Literal["model", "captioner", "judge.model"]
+ModelKey = Literal["model", "captioner", "asker", "judge.model"]
 
 # Keys of which two values may mean the same; what they stand for is part of the engine's identity.
 _ALIASES = frozenset({"source", "revision", "chat_template"})
