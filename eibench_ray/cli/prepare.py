@@ -81,9 +81,8 @@ def jsonl(
     from eibench_ray.data.tabular import prepare_table
 
     with _progress() as on_row:
-        table, pictures = read_jsonl(file), images or []
         report = prepare_table(
-            table, mapping or [], pictures, out, allow_missing_images, on_row, is_labelled=not unlabelled
+            read_jsonl(file), mapping or [], images or [], out, allow_missing_images, unlabelled, on_row
         )
     _print(report, as_json)
 
@@ -103,9 +102,8 @@ def parquet(
     from eibench_ray.data.tabular import prepare_table
 
     with _progress() as on_row:
-        table, pictures = read_parquet(file), images or []
         report = prepare_table(
-            table, mapping or [], pictures, out, allow_missing_images, on_row, is_labelled=not unlabelled
+            read_parquet(file), mapping or [], images or [], out, allow_missing_images, unlabelled, on_row
         )
     _print(report, as_json)
 
@@ -126,9 +124,8 @@ def hf(
     from eibench_ray.data.tabular import prepare_table
 
     with _progress() as on_row:
-        table, pictures = read_hf(name, split), images or []
         report = prepare_table(
-            table, mapping or [], pictures, out, allow_missing_images, on_row, is_labelled=not unlabelled
+            read_hf(name, split), mapping or [], images or [], out, allow_missing_images, unlabelled, on_row
         )
     _print(report, as_json)
 

@@ -78,9 +78,7 @@ class Asker:
 
     def skip(self, sample_id: str, input_digest: str) -> Completion:
         """The row of a sample about which there is nothing to ask."""
-        row = self._complete(sample_id, "", None, None, [], 0.0, input_digest)
-        self.tally.rows -= 1
-        return replace(row, finish_reason=ABSENT)
+        return self._complete(sample_id, "", None, None, [], 0.0, input_digest)
 
     async def _ask_until_accepted(self, request: Request, image: bytes | None, attempts: list[Reply]) -> str:
         """The first reply that the request's rule accepts; its fallback where none is."""
@@ -109,7 +107,8 @@ class Asker:
         completion_tokens = sum([reply.completion_tokens for reply in attempts])
         cost_usd = _cost_usd(attempts, error) if self.costs_money else None
         stands = attempts[-1] if attempts and not error else None
-        self.tally.rows += 1
+        is_absent = text is None and error is None
+        self.tally.rows += not is_absent
         self.tally.tokens += completion_tokens
         self.tally.cost_usd += cost_usd or 0.0
         return Completion(
@@ -118,7 +117,7 @@ class Asker:
             text=_to_unicode(text) if text is not None else None,
             error_kind=error.kind.value if error else None,
             error=_to_unicode(str(error)) if error else None,
-            finish_reason=stands.finish_reason if stands else None,
+            finish_reason=ABSENT if is_absent else stands.finish_reason if stands else None,
             prompt_tokens=sum([reply.prompt_tokens for reply in attempts]),
             completion_tokens=completion_tokens,
             cached_tokens=sum([reply.cached_tokens for reply in attempts]),

@@ -20,8 +20,8 @@ class Requests:
 
     def __init__(self, step: Step) -> None:
         self._step = step
-        parts = {part_word(word, number + 1) for word, items in step.lists.items() for number in range(len(items))}
-        self._needs = step.inputs.keys() - parts  # a list may lack elements
+        elements = {part_word(word, number + 1) for word, items in step.lists.items() for number in range(len(items))}
+        self._needs = step.inputs.keys() - elements  # a list may lack some
         self._reads_reference = not words_in(step.prompt.user).isdisjoint(REFERENCE_WORDS)
         # Number of triggers -> the schema of the reply, and the digest of all that rows with that many share.
         self._shared: dict[int, tuple[dict[str, Any] | None, str]] = {}
@@ -45,7 +45,7 @@ class Requests:
         schema, shared = self._shared[num_triggers]
         seed = derive_seed(step.seed, sample.sample_id)
         parts = {word: read_parts(word, items, answers) for word, items in step.lists.items()}
-        user = render(step.prompt.user, sample, {**answers, ITEM: item, **parts})
+        user = render(step.prompt.user, sample, {**answers, ITEM: item, **parts} if step.item or parts else answers)
         image_digest = sample.image_digest if step.prompt.image else None
         # Only the last part can hold a colon, so that different requests never read the same.
         sent = f"{shared}:{seed}:{image_digest}:{user}".encode("utf-8", "surrogatepass")

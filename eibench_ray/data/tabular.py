@@ -35,21 +35,20 @@ def prepare_table(
     images: Sequence[Path],
     out: Path,
     allow_missing_images: bool = False,
+    unlabelled: bool = False,
     on_row: OnRow = ignore_rows,
-    *,
-    is_labelled: bool = True,
 ) -> PreparedReport:
     """What was written to OUT; rows stream through, and nothing is left there when any of them cannot be used.
 
     `mapping` holds FIELD=COLUMN pairs. Pictures that are paths are looked up under `images`; bytes need no folder. With
-    `allow_missing_images`, samples without their picture are left out and counted. Where the table is not labelled,
-    samples need no reference.
+    `allow_missing_images`, samples without their picture are left out and counted; if `unlabelled`, they need no
+    reference.
 
     Raises:
         DataError: a mapped column is not there, or rows cannot be used: all of them in one message.
     """
     problems = Problems()
-    check = SampleCheck(problems, needs_reference=is_labelled)
+    check = SampleCheck(problems, needs_reference=not unlabelled)
     reader = _RowReader(parse_mapping(mapping), PictureFolders(images), problems, check)
     with DatasetWriter(out, table.name) as writer:
         for done, (where, row) in enumerate(table.rows, start=1):

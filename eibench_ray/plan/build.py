@@ -67,9 +67,9 @@ class _Builder:
             if (model := self._model_of(config, call)) is None:
                 continue
             steps = self._call_steps(config, call, model, inputs, lists)
-            inputs |= {step.name: step.id for step in steps}
+            inputs |= {word: step.id for word, step in steps.items()}
             if call.each is not None:
-                lists[call.name] = tuple(step.item for step in steps if step.item is not None)
+                lists[call.name] = tuple(step.item for step in steps.values() if step.item is not None)
         answer = inputs[config.setting.calls[-1].name]
         verdict = self._judge_step(config, answer).id
         cell = Cell(
@@ -130,8 +130,8 @@ class _Builder:
         model: ModelConfig,
         known: Mapping[str, str],
         lists: Mapping[str, tuple[Item, ...]],
-    ) -> list[Step]:
-        """The step of a call, or one per item that it goes over."""
+    ) -> dict[str, Step]:
+        """The step of a call, or one per item that it goes over, by the words for them."""
         key: ModelKey = "model" if call.role == "subject" else call.role
         prompt, sampling = word_call(call, config.setting, model, self._facts[config.dataset.name].protocol)
         if call.each is not None and ITEM not in words_in(prompt.user):
@@ -140,11 +140,11 @@ class _Builder:
                 f"read {{{{ {ITEM} }}}}"
             )
         engine = self._engines.add(EngineUse(model, key, config))
-        steps = []
+        read = {name: items for name, items in lists.items() if name in words_in(prompt.user)}
+        steps = {}
         for word, item in expand(call):
             inputs = self._inputs_read(config, prompt, known, lists, item)
-            read = {name: items for name, items in lists.items() if name in words_in(prompt.user)}
-            steps.append(self._step(config, word, engine, prompt, sampling, inputs, item=item, lists=read))
+            steps[word] = self._step(config, word, engine, prompt, sampling, inputs, item=item, lists=read)
         return steps
 
     def _judge_step(self, config: RunConfig, answer: str) -> Step:
@@ -167,15 +167,14 @@ class _Builder:
         """The steps whose answers a prompt reads: what it does not read is no part of what the step is."""
         words = words_in(prompt.user)
         fields = SAMPLE_WORDS if self._facts[config.dataset.name].has_captions else SAMPLE_WORDS - {"caption"}
-        read = set(words & known.keys()).union(*(words_of(word, lists[word]) for word in words & lists.keys()))
-        if item is not None and item.source is not None:
-            read.add(item.source)
-        if item is not None and item.source is not None and item.source not in known:
+        source = {item.source} if item is not None and item.source is not None else set()
+        if source - known.keys():
             raise PlanError(
-                f"setting {config.setting.name!r} goes over the lines of {item.source!r}, for which a column of "
-                f"dataset {config.dataset.name!r} stands in: choose one with model@captioner=MODEL"
+                f"setting {config.setting.name!r} goes over the lines of {', '.join(source)}, for which a column of "
+                f"dataset {config.dataset.name!r} stands in: choose who makes it with model@captioner=MODEL"
             )
-        unknown = (words | read) - fields - known.keys() - lists.keys() - ({ITEM} if item is not None else set())
+        read = (words & known.keys()).union(source, *(words_of(word, lists[word]) for word in words & lists.keys()))
+        unknown = words - fields - known.keys() - lists.keys() - ({ITEM} if item is not None else set())
         if unknown:
             raise PlanError(
                 f"the prompt {prompt.user[:60]!r} of setting {config.setting.name!r} or judge {config.judge.name!r} "

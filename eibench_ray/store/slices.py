@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from eibench_ray.errors import StoreError
@@ -144,10 +143,8 @@ class Store:
         table = _read(self.paths.slice(step_id, index), ["sample_id", "error_kind", "output_digest"])
         if table is None:
             return {}
-        is_absent = pc.equal(table["output_digest"], ABSENT_OUTPUT)
-        table = table.filter(pc.or_(table["error_kind"].is_valid(), is_absent))
-        kinds = (kind or ABSENT for kind in table["error_kind"].to_pylist())
-        return dict(zip(table["sample_id"].to_pylist(), kinds, strict=True))
+        rows = zip(*(column.to_pylist() for column in table.columns), strict=True)
+        return {sample_id: kind or ABSENT for sample_id, kind, said in rows if kind or said == ABSENT_OUTPUT}
 
     def read_cost(self, step_id: str) -> float:
         """What all committed rows of a step cost, in US dollars, those that no run asks any more included."""

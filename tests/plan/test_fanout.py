@@ -71,11 +71,17 @@ def test_what_a_prompt_does_not_read_is_no_input(planner: Planner) -> None:
 
 
 def test_a_text_is_shared_with_settings_that_ask_about_it_too(planner: Planner) -> None:
-    other = SIDES | {"each": ["above", "right"]}
+    other = SIDES | {"each": ["right", "above"]}  # in another place there
     plan = plan_of(planner, [SIDES, SUM | {"prompt": "{{ sides }}"}], [other, SUM | {"prompt": "{{ sides }}"}])
     assert sum(name.startswith("sides") for name in names(plan)) == 3
     right = next(step for step in plan.steps.values() if step.item == Item("right"))
     assert [right.id in cell.steps for cell in plan.cells] == [True, True]
+    answers = [plan.steps[cell.answer] for cell in plan.cells]
+    assert [answer.inputs["sides[2]"] == right.id for answer in answers] == [True, False]
+    assert [answer.lists["sides"] for answer in answers] == [
+        (Item("left"), Item("right")),
+        (Item("right"), Item("above")),
+    ]
 
 
 def test_more_lines_leave_the_steps_of_the_first_ones_as_they_were(planner: Planner) -> None:
@@ -128,7 +134,9 @@ def test_an_asker_that_nobody_chose_is_missed(planner: Planner) -> None:
 def test_lines_of_a_caption_that_a_column_stands_in_for_are_told(planner: Planner) -> None:
     caption = {"name": "caption", "role": "captioner", "image": True, "column": "caption", "prompt": "Describe."}
     over = MORE | {"each": {"call": "caption", "lines": 2}}
-    with pytest.raises(PlanError, match=r"goes over the lines of 'caption', .* choose one with model@captioner=MODEL"):
+    with pytest.raises(
+        PlanError, match=r"goes over the lines of caption, .* choose who makes it with model@captioner=MODEL"
+    ):
         plan_of(planner, [caption, over, SUM | {"prompt": "."}])
 
 

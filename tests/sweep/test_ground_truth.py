@@ -54,7 +54,7 @@ def label(sweeps: Sweeps, scripted: type[Scripted], rows: list[tuple[str, str, s
         file.write_bytes(path.encode())
     table = sweeps.folder / "new.jsonl"
     table.write_text("".join(json.dumps({"image": path, "question": asked}) + "\n" for path, asked, _ in rows))
-    prepare_table(read_jsonl(table), [], [sweeps.folder / "pictures"], sweeps.folder / "new", is_labelled=False)
+    prepare_table(read_jsonl(table), [], [sweeps.folder / "pictures"], sweeps.folder / "new", unlabelled=True)
     replies = {question: text for _, question, text in rows}
 
     def reply(request: Request) -> str:
@@ -133,7 +133,7 @@ def holds_text(path: Path) -> bool:
 def test_answers_without_a_picture_label_nothing(sweeps: Sweeps, scripted: type[Scripted]) -> None:
     table = sweeps.folder / "new.jsonl"
     table.write_text('{"question": "Why?"}\n')
-    prepare_table(read_jsonl(table), [], [], sweeps.folder / "new", is_labelled=False)
+    prepare_table(read_jsonl(table), [], [], sweeps.folder / "new", unlabelled=True)
     sweep = sweeps.plan(sweeps.config(dataset="new"))
     sweeps.ask(sweep, scripted(lambda _: "1. So."))
     with pytest.raises(DataError, match=r"\(1 without a picture\)"):
