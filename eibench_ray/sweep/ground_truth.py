@@ -14,6 +14,7 @@ from eibench_ray.store.files import replacing
 
 if TYPE_CHECKING:
     from eibench_ray.plan.graph import Cell
+    from eibench_ray.records import Completion
     from eibench_ray.sweep.results import JoinedRow
 
 # Path of a picture, question, numbered triggers.
@@ -80,12 +81,18 @@ def _read_labels(rows: Iterable[JoinedRow], left_out: Counter[str]) -> Iterable[
             left_out["not asked yet"] += 1
         elif answer.text is None:
             left_out["without an answer"] += 1
-        elif not (triggers := find_numbered(answer.text)):
+        elif not (triggers := _find_triggers(answer)):
             left_out["without numbered triggers"] += 1
         elif sample.image_path is None:  # EIBench knows a sample by its picture
             left_out["without a picture"] += 1
         else:
             yield sample.image_path, sample.question, number_triggers(triggers)
+
+
+def _find_triggers(answer: Completion) -> tuple[str, ...]:
+    """The numbered triggers of an answer, but for the last one where its limit cut it off."""
+    triggers = find_numbered(answer.text or "")
+    return triggers[:-1] if answer.finish_reason == "length" else triggers
 
 
 def _write_lines(path: Path, objects: Iterable[Mapping[str, Any]]) -> None:

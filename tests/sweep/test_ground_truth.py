@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -128,6 +129,17 @@ def holds_text(path: Path) -> bool:
     import pyarrow.parquet as pq
 
     return bool(pq.read_table(path)["text"].is_valid()[0].as_py())
+
+
+def test_a_trigger_that_the_limit_cut_off_is_left_out(sweeps: Sweeps, scripted: type[Scripted]) -> None:
+    run = label(sweeps, scripted, [PARTY, RAIN])
+    sweep = sweeps.plan(sweeps.config(dataset="new"))
+    answers = sweep.plan.cells[0].answer
+    rows = sweep.store.read_slice(answers, 0).values()
+    sweep.store.write_slice(answers, 0, [replace(row, finish_reason="length") for row in rows])
+    export_ground_truth(run, sweeps.folder / "labels", ANY)
+    written = json.loads((sweeps.folder / "labels" / "basic_ground_truth.json").read_text())
+    assert written == {PARTY[0]: "1. A cake.", RAIN[0]: "1. Rain"}
 
 
 def test_answers_without_a_picture_label_nothing(sweeps: Sweeps, scripted: type[Scripted]) -> None:
