@@ -11,6 +11,9 @@ from typing import Any
 REFUSAL = "refusal"
 CONTENT_FILTER = "content_filter"
 REFUSALS = (REFUSAL, CONTENT_FILTER)
+# Why a row was never asked: it is about a line that an earlier answer does not have, or about a reference that its
+# sample does not have. It is no error, and no completion.
+ABSENT = "absent"
 
 
 class RowErrorKind(StrEnum):
@@ -127,9 +130,10 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """One row of a step: an answer, or an error with its kind. Stored as is, column by column.
+    """One row of a step: an answer, an error with its kind, or neither. Stored as is, column by column.
 
     Attributes:
+        finish_reason: the reply's; `absent` where there was nothing to ask.
         attempt: how many times the engine was asked for this row.
         latency_s: seconds from the first send to the last reply.
         finished_at: Unix time, seconds.
@@ -162,7 +166,12 @@ class Completion:
     @property
     def output_digest(self) -> str:
         """Digest of what later steps read from this row."""
-        return hashlib.blake2b(f"{self.error_kind}:{self.text}".encode("utf-8", "replace"), digest_size=8).hexdigest()
+        return ABSENT_OUTPUT if self.is_absent else _digest_output(f"{self.error_kind}:{self.text}")
+
+    @property
+    def is_absent(self) -> bool:
+        """Whether there was nothing to ask."""
+        return self.text is None and self.error_kind is None
 
     @property
     def is_refused(self) -> bool:
@@ -175,6 +184,14 @@ class Completion:
         return self.error_kind is not None and RowErrorKind(self.error_kind).is_transient
 
 
+def _digest_output(said: str) -> str:
+    return hashlib.blake2b(said.encode("utf-8", "replace"), digest_size=8).hexdigest()
+
+
+# No answer and no error reads like this: they have a colon.
+ABSENT_OUTPUT = _digest_output(ABSENT)
+
+
 class VerdictStatus(StrEnum):
     """What became of a judge's reply. Only `ok` verdicts enter the headline; the others lower its coverage."""
 
@@ -184,6 +201,7 @@ class VerdictStatus(StrEnum):
     WRONG_TOTAL = "wrong_total"  # total is not the number of reference triggers
     NO_ANSWER = "no_answer"  # the subject gave no answer to judge
     JUDGE_ERROR = "judge_error"  # the judge gave no reply
+    NO_REFERENCE = "no_reference"  # the sample has no triggers to compare with: the judge was not asked
 
 
 @dataclass(frozen=True, slots=True)

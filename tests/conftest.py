@@ -34,7 +34,36 @@ SETTINGS: Mapping[str, list[dict[str, Any]]] = {
         {"name": "note", "role": "subject", "image": True, "prompt": "Describe: {{ source }}"},
         {"name": "answer", "role": "subject", "image": False, "prompt": "{{ note }} So: {{ question }}"},
     ],
+    "asking": [
+        {
+            "name": "sides",
+            "role": "subject",
+            "image": True,
+            "each": ["left", "right"],
+            "prompt": "{{ item }} of {{ source }}",
+        },
+        {
+            "name": "questions",
+            "role": "asker",
+            "image": False,
+            "prompt": "{% for part in sides %}{{ part.item }}: {{ part.answer }}. {% endfor %}What else?",
+        },
+        {
+            "name": "replies",
+            "role": "subject",
+            "image": True,
+            "each": {"call": "questions", "lines": 2},
+            "prompt": "Look: {{ item }}",
+        },
+        {
+            "name": "answer",
+            "role": "subject",
+            "image": False,
+            "prompt": "{% for part in replies %}{{ part.item }} {{ part.answer }}; {% endfor %}So: {{ question }}",
+        },
+    ],
 }
+ASKER = {"name": "asker", "engine": {"kind": "echo", "fails_on": "an asker is another engine"}, "sees_image": False}
 
 
 def draw(colour: tuple[int, int, int], size: tuple[int, int] = (32, 24)) -> bytes:
@@ -57,19 +86,21 @@ class Sweeps:
         questions: Mapping[int, str] = {},
         emotions: Mapping[int, str] = {},
         images: Mapping[int, bytes | None] = {},
+        triggers: tuple[str, ...] | None = None,
         name: str = "faces",
     ) -> Path:
         """A dataset of samples s000, s001, ..., with a picture each; what is not told is made up from the number."""
         out = self.folder / name
         with DatasetWriter(out, "faces for a test") as writer:
             for number in ids:
-                triggers = tuple(f"cause {number}.{part}" for part in range(2 + number % 3))
+                causes = tuple(f"cause {number}.{part}" for part in range(2 + number % 3))
+                listed = causes if triggers is None else triggers
                 sample = Sample(
                     sample_id=f"s{number:03d}",
                     question=questions.get(number, f"why is person {number} so?"),
                     emotion=emotions.get(number, "happy"),
-                    reference="\n".join(f"{part}. {text}" for part, text in enumerate(triggers, start=1)),
-                    triggers=triggers,
+                    reference="\n".join(f"{part}. {text}" for part, text in enumerate(listed, start=1)),
+                    triggers=listed,
                     image_path=f"faces/{number}.png",
                     source=f"source {number}",
                 )
@@ -96,6 +127,7 @@ class Sweeps:
             {
                 "sweep": "test",
                 "model": subject,
+                "asker": ASKER,
                 "setting": {"name": setting, "calls": SETTINGS[setting]},
                 "dataset": {"name": dataset, "path": str(self.folder / dataset), "limit": limit},
                 "judge": {

@@ -33,6 +33,9 @@ Out = Annotated[Path, typer.Option("--out", help="Folder to write; a dataset tha
 AllowMissing = Annotated[
     bool, typer.Option("--allow-missing-images", help="Leave out samples whose picture is not found, and count them.")
 ]
+Unlabelled = Annotated[
+    bool, typer.Option("--unlabelled", help="Samples need no reference: `export --as ground-truth` will write one.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
 Images = Annotated[
     list[Path] | None, typer.Option("--images", help="Folder under which pictures are looked up; may be repeated.")
@@ -70,6 +73,7 @@ def jsonl(
     images: Images = None,
     mapping: Mapping = None,
     allow_missing_images: AllowMissing = False,
+    unlabelled: Unlabelled = False,
     as_json: AsJson = False,
 ) -> None:
     """Prepare a dataset from a JSONL file with the pictures' paths."""
@@ -77,7 +81,9 @@ def jsonl(
     from eibench_ray.data.tabular import prepare_table
 
     with _progress() as on_row:
-        report = prepare_table(read_jsonl(file), mapping or [], images or [], out, allow_missing_images, on_row)
+        report = prepare_table(
+            read_jsonl(file), mapping or [], images or [], out, allow_missing_images, unlabelled, on_row
+        )
     _print(report, as_json)
 
 
@@ -88,6 +94,7 @@ def parquet(
     images: Images = None,
     mapping: Mapping = None,
     allow_missing_images: AllowMissing = False,
+    unlabelled: Unlabelled = False,
     as_json: AsJson = False,
 ) -> None:
     """Prepare a dataset from a Parquet file with the pictures' paths or bytes."""
@@ -95,7 +102,9 @@ def parquet(
     from eibench_ray.data.tabular import prepare_table
 
     with _progress() as on_row:
-        report = prepare_table(read_parquet(file), mapping or [], images or [], out, allow_missing_images, on_row)
+        report = prepare_table(
+            read_parquet(file), mapping or [], images or [], out, allow_missing_images, unlabelled, on_row
+        )
     _print(report, as_json)
 
 
@@ -107,6 +116,7 @@ def hf(
     images: Images = None,
     mapping: Mapping = None,
     allow_missing_images: AllowMissing = False,
+    unlabelled: Unlabelled = False,
     as_json: AsJson = False,
 ) -> None:
     """Prepare a dataset that the `datasets` package reads (pip install datasets)."""
@@ -114,7 +124,9 @@ def hf(
     from eibench_ray.data.tabular import prepare_table
 
     with _progress() as on_row:
-        report = prepare_table(read_hf(name, split), mapping or [], images or [], out, allow_missing_images, on_row)
+        report = prepare_table(
+            read_hf(name, split), mapping or [], images or [], out, allow_missing_images, unlabelled, on_row
+        )
     _print(report, as_json)
 
 

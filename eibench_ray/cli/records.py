@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from eibench_ray.cli.console import open_console
-from eibench_ray.errors import DataError
+from eibench_ray.errors import ConfigError, DataError
 
 Run = Annotated[
     Path | None, typer.Argument(help="The run's folder; the latest below ./multirun and ./outputs if left out.")
@@ -22,6 +23,13 @@ class Protocol(StrEnum):
     """How a file of judgements is read."""
 
     OFFICIAL = "official"
+
+
+class ExportAs(StrEnum):
+    """What a run is written as."""
+
+    ROWS = "rows"
+    GROUND_TRUTH = "ground-truth"
 
 
 class Subset(StrEnum):
@@ -127,18 +135,43 @@ def rescore(
 def export(
     run: Run = None,
     out: Annotated[Path, typer.Option("--out", help="Folder to write.")] = Path("export"),
+    as_: Annotated[
+        ExportAs, typer.Option("--as", help="Joined rows, or the answers' numbered triggers as EIBench's annotations.")
+    ] = ExportAs.ROWS,
+    model: Annotated[str | None, typer.Option("--model", help="Whose answers are the ground truth.")] = None,
+    setting: Annotated[str | None, typer.Option("--setting", help="In which setting.")] = None,
+    dataset: Annotated[str | None, typer.Option("--dataset", help="On which dataset.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write a run's joined rows: Hive-partitioned Parquet for polars, and EIBench's own JSONL."""
+    """Write a run's joined rows (Hive-partitioned Parquet, EIBench's own JSONL), or its answers as ground truth."""
     from eibench_ray.sweep.export import export_run
 
     folder = run_folder(run)
+    chosen = {"model": model, "setting": setting, "dataset": dataset}
+    if as_ is ExportAs.GROUND_TRUTH:
+        _export_ground_truth(folder, out, chosen, as_json)
+        return
+    if given := [f"--{name}" for name, value in chosen.items() if value is not None]:
+        raise ConfigError(f"{', '.join(given)} chooses a ground truth: add --as ground-truth; rows are written of all")
     exported = export_run(folder, out)
     if as_json:
         typer.echo(json.dumps({"run_dir": str(folder), "out": str(out.absolute()), **exported}))
         return
     typer.echo(
         f"{exported['rows']} rows of {exported['cells']} cells: {out / 'rows'} (Parquet), {out / 'eibench'} (JSONL)"
+    )
+
+
+def _export_ground_truth(folder: Path, out: Path, chosen: Mapping[str, str | None], as_json: bool) -> None:
+    from eibench_ray.sweep.ground_truth import export_ground_truth
+
+    counts = export_ground_truth(folder, out, chosen)
+    if as_json:
+        typer.echo(json.dumps({"run_dir": str(folder), "out": str(out.absolute()), **counts}))
+        return
+    left_out = "".join(f", {count} {reason}" for reason, count in counts["left_out"].items())
+    typer.echo(
+        f"{counts['labelled']} samples labelled{left_out}. `eibench-ray prepare eibench --source {out}` reads them."
     )
 
 

@@ -119,8 +119,8 @@ class ServeTask:
         typer.echo(
             f"{base_url} serves {listening.served_name} (loaded in {facts.load_s:.0f} s). A sweep asks it with\n"
             f"  {shlex.join(overrides)}\n"
-            f"or, as its judge or captioner, with model@judge.model=endpoint or model@captioner=endpoint and the same "
-            f"keys below judge.model or captioner. Ctrl-C ends the server."
+            f"or, as its judge, captioner or asker, with model@judge.model=endpoint, model@captioner=endpoint or "
+            f"model@asker=endpoint and the same keys below judge.model, captioner or asker. Ctrl-C ends the server."
         )
 
 

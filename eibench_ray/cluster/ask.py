@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from eibench_ray.engines.base import BudgetSpentError, Engine, RowError
 from eibench_ray.plan.digests import derive_seed
-from eibench_ray.records import AcceptRule, Completion, Reply, Request, RowErrorKind
+from eibench_ray.records import ABSENT, AcceptRule, Completion, Reply, Request, RowErrorKind
 
 
 @dataclass(slots=True)
@@ -76,6 +76,10 @@ class Asker:
         """The error row of a sample that cannot be asked."""
         return self._complete(sample_id, "", None, RowError(kind, message), [], 0.0, input_digest)
 
+    def skip(self, sample_id: str, input_digest: str) -> Completion:
+        """The row of a sample about which there is nothing to ask."""
+        return self._complete(sample_id, "", None, None, [], 0.0, input_digest)
+
     async def _ask_until_accepted(self, request: Request, image: bytes | None, attempts: list[Reply]) -> str:
         """The first reply that the request's rule accepts; its fallback where none is."""
         attempts.append(await self.engine.generate(request, image))
@@ -103,7 +107,8 @@ class Asker:
         completion_tokens = sum([reply.completion_tokens for reply in attempts])
         cost_usd = _cost_usd(attempts, error) if self.costs_money else None
         stands = attempts[-1] if attempts and not error else None
-        self.tally.rows += 1
+        is_absent = text is None and error is None
+        self.tally.rows += not is_absent
         self.tally.tokens += completion_tokens
         self.tally.cost_usd += cost_usd or 0.0
         return Completion(
@@ -112,7 +117,7 @@ class Asker:
             text=_to_unicode(text) if text is not None else None,
             error_kind=error.kind.value if error else None,
             error=_to_unicode(str(error)) if error else None,
-            finish_reason=stands.finish_reason if stands else None,
+            finish_reason=ABSENT if is_absent else stands.finish_reason if stands else None,
             prompt_tokens=sum([reply.prompt_tokens for reply in attempts]),
             completion_tokens=completion_tokens,
             cached_tokens=sum([reply.cached_tokens for reply in attempts]),

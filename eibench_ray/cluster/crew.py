@@ -171,7 +171,7 @@ class Crew:
         if member.is_lost:
             return  # its slice is ready again; whoever asks it next finds these rows and reports them
         course, slice_, now = self._course, report.slice, time.monotonic()
-        member.rows_reported += slice_.num_rows
+        member.rows_reported += slice_.num_rows - report.num_absent
         course.counts.add(report)
         course.patience.finished_slice(member.engine)
         self._tell_slice(
@@ -181,6 +181,7 @@ class Crew:
             new=report.num_new,
             kept=report.num_kept,
             errors=report.num_errors,
+            absent=report.num_absent,
             completion_tokens=report.completion_tokens,
             cost_usd=round(report.cost_usd, 8),
             seconds=round(report.seconds, 3),

@@ -9,7 +9,7 @@ Each line of a ledger has `time` (seconds: Unix time, in a simulation its own cl
     replica_placed       replica, engine: what it holds is really there
     replica_ready        replica, engine, model, node (an address), load_s, capacity, fingerprint
     slice_sent           replica, step, slice, rows
-    slice_committed      replica, step, slice, new, kept, errors, completion_tokens, cost_usd, seconds
+    slice_committed      replica, step, slice, new, kept, errors, absent, completion_tokens, cost_usd, seconds
     slice_interrupted    the same: the rest of its rows is given up
     slice_returned       replica, step, slice: the replica was lost under it
     replica_lost         replica, engine, model, reason: it died, did not start, or got no place
@@ -37,6 +37,7 @@ class Snapshot:
 
     Attributes:
         done: rows done by step id, those that the store had included.
+        absent: those of them about which there was nothing to ask.
         replicas: per engine key, how many replicas start and how many are ready.
         rows_in_flight: finished rows of slices that are not committed yet.
         tokens: tokens generated in this run.
@@ -44,6 +45,7 @@ class Snapshot:
     """
 
     done: Mapping[str, int]
+    absent: Mapping[str, int]
     replicas: Mapping[str, tuple[int, int]]
     rows_in_flight: int
     tokens: int

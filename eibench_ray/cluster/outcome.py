@@ -58,6 +58,7 @@ class Counts:
         self._plan = plan
         self._total = {step: left.num_rows for step, left in work.items()}
         self._done = {step: left.num_rows - sum(slice_.num_rows for slice_ in left.todo) for step, left in work.items()}
+        self._absent = {step: left.num_absent for step, left in work.items()}
         self._gone = Tally()
         self.outcome = Outcome()
 
@@ -69,6 +70,7 @@ class Counts:
         self.outcome.cost_usd += report.cost_usd
         if report.is_whole:
             self._done[report.slice.step] += report.slice.num_rows
+            self._absent[report.slice.step] += report.num_absent
 
     def add_gone(self, tally: Tally) -> None:
         """A replica that has done this is not asked about it any more."""
@@ -97,4 +99,4 @@ class Counts:
             cost_usd += replica.tally.cost_usd
         # A tally is asked for once a second: what was committed since counts already.
         tokens, cost_usd = max(tokens, self.outcome.completion_tokens), max(cost_usd, self.outcome.cost_usd)
-        return Snapshot(dict(self._done), by_engine, in_flight, tokens, cost_usd)
+        return Snapshot(dict(self._done), dict(self._absent), by_engine, in_flight, tokens, cost_usd)

@@ -80,12 +80,20 @@ class ProgressDisplay:
             note = (
                 "loading" if starting and not ready else f"{ready} replica{'s' if ready != 1 else ''}" if ready else ""
             )
-            self._progress.update(self._tasks[title], completed=sum(snapshot.done[step] for step in steps), note=note)
+            done, total = self._count(steps, snapshot)
+            self._progress.update(self._tasks[title], completed=done, total=total, note=note)
         assert self._total is not None
-        done = sum(snapshot.done[step] for step in self._work) + snapshot.rows_in_flight
+        done, total = self._count(list(self._work), snapshot)
         rate = snapshot.tokens / max(time.monotonic() - self._started, 1e-9)
         paid = f", {self._funds.spend(snapshot.cost_usd)}" if self._funds else ""
-        self._progress.update(self._total, completed=done, note=f"{rate:.0f} tokens/s{paid}")
+        self._progress.update(
+            self._total, completed=done + snapshot.rows_in_flight, total=total, note=f"{rate:.0f} tokens/s{paid}"
+        )
 
     def _rows(self, steps: list[str]) -> int:
         return sum(self._work[step].num_rows for step in steps)
+
+    def _count(self, steps: list[str], snapshot: Snapshot) -> tuple[int, int]:
+        """Rows that are done, and all: without those about which there was nothing to ask."""
+        num_absent = sum(snapshot.absent[step] for step in steps)
+        return sum(snapshot.done[step] for step in steps) - num_absent, self._rows(steps) - num_absent

@@ -8,8 +8,9 @@ from dataclasses import asdict
 from typing import Any
 
 from eibench_ray.plan.digests import derive_seed, digest
+from eibench_ray.plan.fanout import ITEM, part_word, read_parts
 from eibench_ray.plan.graph import Step
-from eibench_ray.plan.templates import render
+from eibench_ray.plan.templates import REFERENCE_WORDS, render, words_in
 from eibench_ray.records import Request, Sample
 from eibench_ray.score.strict import strict_schema
 
@@ -19,23 +20,32 @@ class Requests:
 
     def __init__(self, step: Step) -> None:
         self._step = step
+        elements = {part_word(word, number + 1) for word, items in step.lists.items() for number in range(len(items))}
+        self._needs = step.inputs.keys() - elements  # a list may lack some
+        self._reads_reference = not words_in(step.prompt.user).isdisjoint(REFERENCE_WORDS)
         # Number of triggers -> the schema of the reply, and the digest of all that rows with that many share.
         self._shared: dict[int, tuple[dict[str, Any] | None, str]] = {}
 
-    def build(self, sample: Sample, answers: Mapping[str, str]) -> Request:
-        """What the step sends for one sample.
+    def build(self, sample: Sample, answers: Mapping[str, str]) -> Request | None:
+        """What the step sends for one sample; None where there is nothing to ask, and the row is absent.
 
         Args:
             sample: the row of the dataset.
-            answers: word -> the answer that the prompt reads under it.
+            answers: word -> the answer that stands behind it; rows that are absent have none.
         """
         step = self._step
+        if not self._needs <= answers.keys() or (self._reads_reference and not sample.triggers):
+            return None
+        item = step.item.read(answers) if step.item else ""
+        if item is None:
+            return None
         num_triggers = 0 if step.strict_chars is None else len(sample.triggers)
         if num_triggers not in self._shared:
             self._shared[num_triggers] = self._share(num_triggers)
         schema, shared = self._shared[num_triggers]
         seed = derive_seed(step.seed, sample.sample_id)
-        user = render(step.prompt.user, sample, answers)
+        parts = {word: read_parts(word, items, answers) for word, items in step.lists.items()}
+        user = render(step.prompt.user, sample, {**answers, ITEM: item, **parts} if step.item or parts else answers)
         image_digest = sample.image_digest if step.prompt.image else None
         # Only the last part can hold a colon, so that different requests never read the same.
         sent = f"{shared}:{seed}:{image_digest}:{user}".encode("utf-8", "surrogatepass")

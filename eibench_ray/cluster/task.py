@@ -29,6 +29,7 @@ class TaskReport:
             this slice committed before its replica died.
         num_kept: rows that were committed before and stand, without error rows.
         num_errors: error rows, new ones and kept ones.
+        num_absent: rows of this run about which there was nothing to ask.
         cost_usd: what this run's requests for the rows cost.
         is_whole: False where the task was interrupted; the rows that were finished are committed.
         shortage: how the budget stood when it allowed no further row; None where it was not spent.
@@ -44,15 +45,22 @@ class TaskReport:
     is_whole: bool
     cost_usd: float = 0.0
     shortage: str | None = None
+    num_absent: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """One row of a task: what is to be sent, or why nothing is."""
+    """One row of a task: what is to be sent, or why nothing is.
+
+    Attributes:
+        request: None where there is nothing to ask, or where what it reads is an error.
+        is_absent: the former.
+    """
 
     sample: Sample
     input_digest: str
     request: Request | None
+    is_absent: bool
 
 
 async def run_task(
@@ -97,20 +105,21 @@ async def run_task(
     if failure is not None:
         raise failure
     rows_now = [*kept.values(), *asking.completions.values()]
-    answers = [row for row in rows_now if row.error_kind is None]
+    answers = [row for row in rows_now if row.text is not None]
     made = [row for row in rows_now if row.run_id == asker.run_id]
-    num_new = sum(row.error_kind is None for row in made)
+    num_new = sum(row.text is not None for row in made)
     return TaskReport(
         slice=slice_,
         num_new=num_new,
         num_kept=len(answers) - num_new,
-        num_errors=len(rows_now) - len(answers),
+        num_errors=sum(row.error_kind is not None for row in rows_now),
         prompt_tokens=sum(row.prompt_tokens for row in made),
         completion_tokens=sum(row.completion_tokens for row in made),
         seconds=time.monotonic() - started,
         is_whole=len(asking.completions) == len(missing),
         cost_usd=asking.cost_usd + sum(row.cost_usd or 0.0 for row in kept.values() if row.run_id == asker.run_id),
         shortage=asking.shortage,
+        num_absent=sum(row.is_absent for row in made),
     )
 
 
@@ -123,6 +132,7 @@ def _read_rows(step: Step, slice_: Slice, dataset: Dataset, index: DatasetIndex,
     for sample, (_, row_digest) in zip(samples, index.rows(slice_.start, slice_.stop), strict=True):
         outputs: list[str] = []
         answers: dict[str, str] = {}
+        has_error = False
         for word, source in sources.items():
             if (row := source.get(sample.sample_id)) is None:
                 raise StoreError(
@@ -130,10 +140,11 @@ def _read_rows(step: Step, slice_: Slice, dataset: Dataset, index: DatasetIndex,
                     f"longer has: run the same command again"
                 )
             outputs.append(row.output_digest)
+            has_error = has_error or row.error_kind is not None
             if row.text is not None:
                 answers[word] = row.text
-        request = requests.build(sample, answers) if len(answers) == len(sources) else None
-        rows.append(_Row(sample, digest_input(row_digest, outputs), request))
+        request = None if has_error else requests.build(sample, answers)
+        rows.append(_Row(sample, digest_input(row_digest, outputs), request, request is None and not has_error))
     return rows
 
 
@@ -142,6 +153,8 @@ def _reuse(rows: list[_Row], committed: Mapping[str, Completion]) -> dict[str, C
     kept = {}
     for row in rows if committed else ():
         known = committed.get(row.sample.sample_id)
+        if known is not None and known.is_absent and row.is_absent and known.input_digest == row.input_digest:
+            kept[known.sample_id] = known
         if known is None or known.is_transient_error or row.request is None:
             continue
         if known.request_digest == row.request.digest:
@@ -237,6 +250,8 @@ class _Asking:
     async def _ask(self, row: _Row) -> Completion:
         """The completion of one row; a row that cannot be asked gets its error without a request."""
         sample_id, asker = row.sample.sample_id, self._asker
+        if row.is_absent:
+            return asker.skip(sample_id, row.input_digest)
         if row.request is None:
             why = "an answer that this row reads is an error"
             return asker.refuse(sample_id, RowErrorKind.UPSTREAM, why, row.input_digest)

@@ -17,7 +17,7 @@ from eibench_ray.errors import ConfigError
 # Pydantic names the member of a discriminated union in the path of an error; no such key exists.
 _UNION_TAGS = frozenset(
     tag for section in get_args(get_args(EngineConfig)[0]) for tag in get_args(section.model_fields["kind"].annotation)
-)
+) | {"texts", "lines of"}
 
 Schema = TypeVar("Schema", bound=Frozen)
 

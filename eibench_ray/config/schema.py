@@ -1,26 +1,18 @@
 """The configuration of one cell, validated once and frozen. No DictConfig goes beyond this package.
 
-Over 250 lines, so that every key with its unit and meaning stands on one page, but for those of the engines.
+Every key with its unit and meaning, but for those of engines (engines.py) and settings (settings.py).
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
 from eibench_ray.config.embedding import EmbeddingEngine
 from eibench_ray.config.engines import EngineConfig
 from eibench_ray.config.section import Frozen, number_or_auto
-
-
-class SamplingConfig(Frozen):
-    """Decoding parameters. None: the dataset's protocol decides where it is used, else the project's default."""
-
-    temperature: Annotated[float, Field(ge=0)] | None = None
-    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
-    max_tokens: PositiveInt | None = None
-    stop: list[str] = []
+from eibench_ray.config.settings import Role, SamplingConfig, SettingConfig
 
 
 class Expectation(Frozen):
@@ -44,7 +36,7 @@ class Expectation(Frozen):
 
 
 class ModelConfig(Frozen):
-    """A model under test, a captioner, or the model behind a judge.
+    """A model under test, a captioner, an asker, or the model behind a judge.
 
     Attributes:
         sees_image: False marks a text-only model: it is never sent a picture, and every table says so.
@@ -70,50 +62,6 @@ class CoherenceConfig(Frozen):
     engine: EmbeddingEngine
     licence: str | None = None
     expect: Expectation = Expectation(load_s=20.0, tokens_per_s=20.0, tokens_per_row=1.0)
-
-
-class CallConfig(Frozen):
-    """One call of a setting.
-
-    Attributes:
-        name: the word by which later calls read this one's answer, e.g. `{{ caption }}`.
-        role: who answers: the model under test, or the sweep's captioner.
-        image: whether the picture is sent.
-        prompt: Jinja2 text over the sample's fields and earlier calls' answers; the project's own wording.
-        protocol: where the dataset's protocol has the official wording, e.g. `subject.user_question`; None: nowhere.
-        column: a dataset column that stands in for this call when the sweep has no engine for its role.
-    """
-
-    name: str
-    role: Literal["subject", "captioner"]
-    image: bool
-    prompt: str
-    system: str | None = None
-    protocol: str | None = None
-    column: Literal["caption"] | None = None
-    sampling: SamplingConfig | None = None
-
-
-class SettingConfig(Frozen):
-    """How a model is asked: a list of calls; the last one is the answer that is judged.
-
-    Attributes:
-        wording: `auto` takes the dataset's official wording where it has one; `official` insists; `own` never does.
-    """
-
-    name: str
-    wording: Literal["auto", "official", "own"] = "auto"
-    sampling: SamplingConfig = SamplingConfig()
-    calls: Annotated[list[CallConfig], Field(min_length=1)]
-
-    @model_validator(mode="after")
-    def _calls_are_named_once(self) -> SettingConfig:
-        names = [call.name for call in self.calls]
-        if len(set(names)) != len(names):
-            raise ValueError(f"two calls have the same name: {', '.join(names)}")
-        if self.calls[-1].role != "subject":
-            raise ValueError("the last call is the answer that is judged: its role must be 'subject'")
-        return self
 
 
 class JudgeConfig(Frozen):
@@ -261,6 +209,7 @@ class RunConfig(Frozen):
         sweep: the sweep's name: the group under which its runs are tracked.
         budget_usd: what the requests of this sweep may cost in all, over all of its runs; None: no limit.
         captioner: the model that answers `captioner` calls; None: the dataset's own captions.
+        asker: the model that answers `asker` calls; None: no setting of the sweep has any.
         coherence: what measures the answers' coherence; None: it is not measured.
         seed: base of every request's seed.
     """
@@ -271,6 +220,7 @@ class RunConfig(Frozen):
     dataset: DatasetConfig
     judge: JudgeConfig
     captioner: ModelConfig | None = None
+    asker: ModelConfig | None = None
     coherence: CoherenceConfig | None = None
     cluster: ClusterConfig
     tracking: TrackingConfig
@@ -278,6 +228,11 @@ class RunConfig(Frozen):
     score: ScoreConfig = ScoreConfig()
     budget_usd: PositiveFloat | None = None
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+
+    def model_of(self, role: Role) -> ModelConfig | None:
+        """Who answers the calls of a role; None where nobody was chosen."""
+        models = {"subject": self.model, "captioner": self.captioner, "asker": self.asker}
+        return models[role]
 
 
 class ServeConfig(Frozen):

@@ -24,7 +24,7 @@ class ProblemKind(StrEnum):
 REMEDIES = {
     ProblemKind.MALFORMED: "mend the malformed lines",
     ProblemKind.DUPLICATE: "keep one of each that is named twice",
-    ProblemKind.NO_REFERENCE: "add the references",
+    ProblemKind.NO_REFERENCE: "add the references (jsonl, parquet and hf do without them: --unlabelled)",
     ProblemKind.ESCAPED: "write paths that stay in an --images folder; a link's target can be one itself",
     ProblemKind.MISSING: "pass the folders with the pictures as --images, or --allow-missing-images to leave these out",
 }
@@ -59,10 +59,16 @@ class Problems:
 
 
 class SampleCheck:
-    """Tells which samples of one source can be used, and notes why the others cannot."""
+    """Tells which samples of one source can be used, and notes why the others cannot.
 
-    def __init__(self, problems: Problems) -> None:
+    Args:
+        problems: where it is noted.
+        needs_reference: False where samples are still to be labelled.
+    """
+
+    def __init__(self, problems: Problems, *, needs_reference: bool = True) -> None:
         self._problems = problems
+        self._needs_reference = needs_reference
         self._places: dict[str, str] = {}
 
     def accept(self, where: str, sample: Sample) -> bool:
@@ -73,7 +79,7 @@ class SampleCheck:
             self._problems.add(ProblemKind.MALFORMED, f"{named}: path, question and reference must be text")
         elif seen != where:
             self._problems.add(ProblemKind.DUPLICATE, f"{named}, as in {seen}")
-        elif not sample.triggers:
+        elif self._needs_reference and not sample.triggers:
             self._problems.add(ProblemKind.NO_REFERENCE, named)
         else:
             return True

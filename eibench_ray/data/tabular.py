@@ -35,18 +35,21 @@ def prepare_table(
     images: Sequence[Path],
     out: Path,
     allow_missing_images: bool = False,
+    unlabelled: bool = False,
     on_row: OnRow = ignore_rows,
 ) -> PreparedReport:
     """What was written to OUT; rows stream through, and nothing is left there when any of them cannot be used.
 
     `mapping` holds FIELD=COLUMN pairs. Pictures that are paths are looked up under `images`; bytes need no folder. With
-    `allow_missing_images`, samples without their picture are left out and counted.
+    `allow_missing_images`, samples without their picture are left out and counted; if `unlabelled`, they need no
+    reference.
 
     Raises:
         DataError: a mapped column is not there, or rows cannot be used: all of them in one message.
     """
     problems = Problems()
-    reader = _RowReader(parse_mapping(mapping), PictureFolders(images), problems)
+    check = SampleCheck(problems, needs_reference=not unlabelled)
+    reader = _RowReader(parse_mapping(mapping), PictureFolders(images), problems, check)
     with DatasetWriter(out, table.name) as writer:
         for done, (where, row) in enumerate(table.rows, start=1):
             if row is None:
@@ -62,11 +65,13 @@ def prepare_table(
 class _RowReader:
     """Reads rows of one table; what cannot be used is noted."""
 
-    def __init__(self, columns: Mapping[str, str], folders: PictureFolders, problems: Problems) -> None:
+    def __init__(
+        self, columns: Mapping[str, str], folders: PictureFolders, problems: Problems, check: SampleCheck
+    ) -> None:
         self._columns = columns
         self._folders = folders
         self._problems = problems
-        self._check = SampleCheck(problems)
+        self._check = check
         self._is_first = True
 
     def read_into(self, writer: DatasetWriter, where: str, row: Row) -> None:

@@ -7,11 +7,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Literal
 
-from eibench_ray.config.schema import CallConfig, DatasetConfig, RunConfig
+from eibench_ray.config.schema import DatasetConfig, ModelConfig, RunConfig
+from eibench_ray.config.settings import CallConfig
 from eibench_ray.errors import PlanError
 from eibench_ray.plan.digests import digest
 from eibench_ray.plan.engines import Engines, EngineUse, Estimate, Identify, ModelKey
 from eibench_ray.plan.facts import DatasetFacts, engine_memory
+from eibench_ray.plan.fanout import ITEM, Item, expand, words_of
 from eibench_ray.plan.graph import Cell, DatasetSpec, EngineSpec, Plan, Prompt, Step
 from eibench_ray.plan.templates import SAMPLE_WORDS, words_in
 from eibench_ray.plan.wording import word_call, word_judge
@@ -60,9 +62,14 @@ class _Builder:
     def add(self, config: RunConfig) -> None:
         self._add_dataset(config.dataset)
         inputs: dict[str, str] = {}
+        lists: dict[str, tuple[Item, ...]] = {}
         for call in config.setting.calls:
-            if (step := self._call_step(config, call, inputs)) is not None:
-                inputs[call.name] = step.id
+            if (model := self._model_of(config, call)) is None:
+                continue
+            steps = self._call_steps(config, call, model, inputs, lists)
+            inputs |= {word: step.id for word, step in steps.items()}
+            if call.each is not None:
+                lists[call.name] = tuple(step.item for step in steps.values() if step.item is not None)
         answer = inputs[config.setting.calls[-1].name]
         verdict = self._judge_step(config, answer).id
         coherence = self._coherence_step(config, answer).id if config.coherence else None
@@ -103,23 +110,44 @@ class _Builder:
                 f"{config.path}, {config.limit}): give one of them another dataset.name"
             )
 
-    def _call_step(self, config: RunConfig, call: CallConfig, inputs: Mapping[str, str]) -> Step | None:
-        """The step of a call; None where a dataset column stands in for it."""
-        key: ModelKey = "model" if call.role == "subject" else "captioner"
-        model = config.model if call.role == "subject" else config.captioner
+    def _model_of(self, config: RunConfig, call: CallConfig) -> ModelConfig | None:
+        """Who answers a call; None where a dataset column stands in for it."""
+        role, model = call.role, config.model_of(call.role)
         if model is None:
-            facts = self._facts[config.dataset.name]
-            if call.column is None or not facts.has_captions:
-                raise PlanError(
-                    f"setting {config.setting.name!r} needs a {call.role} for its call {call.name!r}, and dataset "
-                    f"{config.dataset.name!r} has no column of captions: choose one with model@captioner=MODEL"
-                )
-            return None
-        if call.image and not model.sees_image and call.role != "subject":
-            raise PlanError(f"{call.role} {model.name!r} sees no picture: choose another with model@{call.role}=MODEL")
+            if call.column is not None and self._facts[config.dataset.name].has_captions:
+                return None
+            column = f", and dataset {config.dataset.name!r} has no column of captions" if call.column else ""
+            raise PlanError(
+                f"call {call.name!r} of setting {config.setting.name!r} needs the sweep's {role}{column}: choose one "
+                f"with model@{role}=MODEL"
+            )
+        if call.image and not model.sees_image and role != "subject":
+            raise PlanError(f"{role} {model.name!r} sees no picture: choose another with model@{role}=MODEL")
+        return model
+
+    def _call_steps(
+        self,
+        config: RunConfig,
+        call: CallConfig,
+        model: ModelConfig,
+        known: Mapping[str, str],
+        lists: Mapping[str, tuple[Item, ...]],
+    ) -> dict[str, Step]:
+        """The step of a call, or one per item that it goes over, by the words for them."""
+        key: ModelKey = "model" if call.role == "subject" else call.role
         prompt, sampling = word_call(call, config.setting, model, self._facts[config.dataset.name].protocol)
+        if call.each is not None and ITEM not in words_in(prompt.user):
+            raise PlanError(
+                f"call {call.name!r} of setting {config.setting.name!r} asks the same for each item: let its prompt "
+                f"read {{{{ {ITEM} }}}}"
+            )
         engine = self._engines.add(EngineUse(model, key, config))
-        return self._step(config, call.name, engine, prompt, sampling, self._inputs_read(config, prompt, inputs))
+        read = {name: items for name, items in lists.items() if name in words_in(prompt.user)}
+        steps = {}
+        for word, item in expand(call):
+            inputs = self._inputs_read(config, prompt, known, lists, item)
+            steps[word] = self._step(config, word, engine, prompt, sampling, inputs, item=item, lists=read)
+        return steps
 
     def _judge_step(self, config: RunConfig, answer: str) -> Step:
         judge = config.judge
@@ -138,18 +166,32 @@ class _Builder:
         sampling = Sampling(temperature=0.0, top_p=1.0, max_tokens=1)
         return self._step(config, "coherence", engine, prompt, sampling, {"answer": answer})
 
-    def _inputs_read(self, config: RunConfig, prompt: Prompt, known: Mapping[str, str]) -> Mapping[str, str]:
+    def _inputs_read(
+        self,
+        config: RunConfig,
+        prompt: Prompt,
+        known: Mapping[str, str],
+        lists: Mapping[str, tuple[Item, ...]] = {},
+        item: Item | None = None,
+    ) -> Mapping[str, str]:
         """The steps whose answers a prompt reads: what it does not read is no part of what the step is."""
         words = words_in(prompt.user)
-        captions = self._facts[config.dataset.name].has_captions
-        unknown = words - SAMPLE_WORDS - known.keys() | ({"caption"} & words if not captions else set()) - known.keys()
+        fields = SAMPLE_WORDS if self._facts[config.dataset.name].has_captions else SAMPLE_WORDS - {"caption"}
+        source = {item.source} if item is not None and item.source is not None else set()
+        if source - known.keys():
+            raise PlanError(
+                f"setting {config.setting.name!r} goes over the lines of {', '.join(source)}, for which a column of "
+                f"dataset {config.dataset.name!r} stands in: choose who makes it with model@captioner=MODEL"
+            )
+        read = (words & known.keys()).union(source, *(words_of(word, lists[word]) for word in words & lists.keys()))
+        unknown = words - fields - known.keys() - lists.keys() - ({ITEM} if item is not None else set())
         if unknown:
             raise PlanError(
                 f"the prompt {prompt.user[:60]!r} of setting {config.setting.name!r} or judge {config.judge.name!r} "
                 f"reads {', '.join(sorted(unknown))}, which neither dataset {config.dataset.name!r} "
                 f"nor an earlier call has"
             )
-        return {word: step for word, step in known.items() if word in words}
+        return {word: step for word, step in known.items() if word in read}
 
     def _step(
         self,
@@ -161,6 +203,8 @@ class _Builder:
         inputs: Mapping[str, str],
         strict_chars: int | None = None,
         accept: AcceptRule | None = None,
+        item: Item | None = None,
+        lists: Mapping[str, tuple[Item, ...]] = {},
     ) -> Step:
         identity = {
             "engine": engine.key,
@@ -173,7 +217,7 @@ class _Builder:
             "inputs": dict(inputs),
             "strict_chars": strict_chars,
             "accept": asdict(accept) if accept else None,
-        }
+        } | ({"item": asdict(item)} if item else {})
         step_id = digest(identity, size=10)
         step = Step(
             step_id,
@@ -186,5 +230,7 @@ class _Builder:
             dict(inputs),
             strict_chars,
             accept,
+            item,
+            dict(lists),
         )
         return self._steps.setdefault(step_id, step)

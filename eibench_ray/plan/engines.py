@@ -20,7 +20,7 @@ from eibench_ray.plan.graph import EngineSpec
 EngineOwner = ModelConfig | CoherenceConfig
 Identify = Callable[[EngineOwner, str | None], Mapping[str, Any]]
 Estimate = Callable[[EngineOwner], MemoryEstimate | None]
-ModelKey = Literal["model", "captioner", "judge.model", "coherence"]
+ModelKey = Literal["model", "captioner", "asker", "judge.model", "coherence"]
 
 # Keys of which two values may mean the same; what they stand for is part of the engine's identity.
 _ALIASES = frozenset({"source", "revision", "chat_template"})

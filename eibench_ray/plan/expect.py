@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from eibench_ray.config.endpoints import OpenaiEngine
-from eibench_ray.endpoints.tokens import estimate_prompt_tokens
+from eibench_ray.endpoints.tokens import estimate_prompt_tokens, estimate_tokens
+from eibench_ray.plan.fanout import ITEM, Item, part_word
 from eibench_ray.plan.graph import EngineSpec, Plan, Step
 from eibench_ray.plan.templates import words_in
 
@@ -38,4 +39,15 @@ def expected_prompt_tokens(
     template = estimate_prompt_tokens(step.prompt.user, step.prompt.system, picture_tokens * step.prompt.image)
     sources = {word: plan.steps[source] for word, source in step.inputs.items()}
     read = {word: reply_tokens(source, plan.engines[source.engine]) for word, source in sources.items()}
+    if step.item is not None:
+        read[ITEM] = _tokens_of((step.item,), read)
+    for word, items in step.lists.items():
+        answers = (read[part_word(word, number)] for number in range(1, len(items) + 1))
+        read[word] = sum(answers) + _tokens_of(items, read)
     return template + sum(read.get(word, _SAMPLE_TOKENS.get(word, 0)) for word in words_in(step.prompt.user))
+
+
+def _tokens_of(items: Sequence[Item], read: Mapping[str, float]) -> float:
+    """Tokens of texts; lines of one answer have together no more than it has."""
+    texts = sum(estimate_tokens(item.text) for item in items if item.text is not None)
+    return texts + sum(read[source] for source in {item.source for item in items if item.source is not None})

@@ -18,12 +18,14 @@ from eibench_ray.plan.tables import counts, empty_table, texts
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
+    from rich.text import Text
 
     from eibench_ray.plan.foresee import Foresight
     from eibench_ray.store.resume import StepWork
 
 _TOKENS = ["tokens", "at most"]
 _STEP_COUNTS = ("rows", "rows_done", "expected_tokens", "est_tokens")
+_AT_MOST = "≤"  # before rows of which lines of earlier answers decide
 _ENGINE_COUNTS = ("loads", "steps", "requests", "requests_left", "expected_tokens", "est_tokens")
 MAX_STEP_LINES = 60
 _NO_FUNDS = Funds()
@@ -34,6 +36,8 @@ def plan_to_json(
 ) -> dict[str, Any]:
     """The plan as plain values; `est_tokens` bounds what is left to generate: rows left x max_tokens.
 
+    Where lines of earlier answers decide what is asked (`is_bounded`), `requests` and `rows` say how many at most.
+
     Args:
         plan: the sweep.
         work: how far its steps are.
@@ -42,6 +46,7 @@ def plan_to_json(
         funds: what it may cost and has cost.
     """
     costs = estimate_costs(plan, work)
+    num_requests = sum(left.num_requests for left in work.values())
     engines = [_engine_to_json(plan, spec, work, outlook, costs) for spec in plan.engines.values()]
     return {
         "sweep": plan.sweep,
@@ -56,14 +61,16 @@ def plan_to_json(
                 "judge": cell.judge,
                 "key": cell.key,
                 "steps": list(cell.steps),
-                "requests": sum(work[step].num_rows for step in cell.steps),
-                "requests_done": sum(work[step].num_done for step in cell.steps),
+                "requests": sum(work[step].num_requests for step in cell.steps),
+                "requests_done": sum(work[step].num_replied for step in cell.steps),
                 "est_cost_usd": _cost_to_json(costs, cell.steps),
             }
             for cell in plan.cells
         ],
-        "requests": plan.num_requests,
-        "requests_done": sum(left.num_done for left in work.values()),
+        "requests": num_requests,
+        "requests_at_least": num_requests
+        - sum(_left(work[step.id]) for step in plan.steps.values() if step.is_bounded),
+        "requests_done": sum(left.num_replied for left in work.values()),
         "expected_tokens": sum(engine["expected_tokens"] for engine in engines),
         "loads": sum(engine["loads"] for engine in engines),
         "est_cost_usd": _cost_to_json(costs, plan.steps),
@@ -92,8 +99,11 @@ def render_plan(
         yield uncounted
     for name in facts["unprepared_datasets"]:
         yield f"{name} is not prepared yet: its rows are what the configuration expects."
+    requests = f"{facts['requests']:,} requests"
+    if facts["requests_at_least"] < facts["requests"]:
+        requests = f"at most {requests} (lines of answers decide; at least {facts['requests_at_least']:,})"
     yield (
-        f"{len(plan.cells)} cells, {len(plan.steps)} steps, {facts['requests']:,} requests, {facts['requests_done']:,} "
+        f"{len(plan.cells)} cells, {len(plan.steps)} steps, {requests}, {facts['requests_done']:,} "
         f"of them in the store, {facts['loads']} loads. About {facts['expected_tokens']:,} tokens to come. "
         f"Store: {store}"
     )
@@ -154,17 +164,26 @@ def _steps_table(steps: Sequence[Mapping[str, Any]]) -> Table:
             reads = " ".join(source[:8] for source in step["inputs"].values())
             shown = dict(step) | {"reads": reads, "id": step["id"][:8]}
             names = texts(shown, "id", "name", "model", "dataset", "wording", "reads")
-            table.add_row(*names, *counts(step, *_STEP_COUNTS))
+            table.add_row(*names, *_counts(step))
         return table
     table = empty_table(f"Steps ({len(steps)}, alike ones together)", words, ["steps", *columns])
     alike: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
     for step in steps:
         alike.setdefault(tuple(step[name] for name in ("name", "model", "dataset", "wording")), []).append(step)
     for group in alike.values():
-        total = {name: sum(step[name] for step in group) for name in _STEP_COUNTS} | {"steps": len(group)}
+        total = {name: sum(step[name] for step in group) for name in (*_STEP_COUNTS, "is_bounded")}
         names = texts(group[0], "name", "model", "dataset", "wording")
-        table.add_row(*names, *counts(total, "steps", *_STEP_COUNTS))
+        table.add_row(*names, f"{len(group):,}", *_counts(total))
     return table
+
+
+def _counts(step: Mapping[str, Any]) -> Iterator[Text]:
+    """A step's numbers; its rows with a mark where they are known only at most."""
+    from rich.text import Text
+
+    rows, *others = counts(step, *_STEP_COUNTS)
+    yield Text(_AT_MOST) + rows if step["is_bounded"] else rows
+    yield from others
 
 
 def _engine_to_json(
@@ -183,7 +202,7 @@ def _engine_to_json(
         "device": spec.device,
         "num_gpus": spec.num_gpus,
         "steps": len(steps),
-        "requests": sum(work[step.id].num_rows for step in steps),
+        "requests": sum(work[step.id].num_requests for step in steps),
         "requests_left": sum(_left(work[step.id]) for step in steps),
         "loads": int(spec.is_load and any(work[step.id].todo for step in steps)),
         "est_replicas": foreseen.replicas if foreseen else 0,
@@ -204,8 +223,9 @@ def _step_to_json(plan: Plan, step: Step, left: StepWork, costs: Mapping[str, Co
         "wording": "official" if step.prompt.is_official else "own",
         "image": step.prompt.image,
         "inputs": dict(step.inputs),
-        "rows": left.num_rows,
-        "rows_done": left.num_done,
+        "rows": left.num_requests,
+        "rows_done": left.num_replied,
+        "is_bounded": step.is_bounded and _left(left) > 0,
         "expected_tokens": _expected_tokens(plan, step, left),
         "est_tokens": _tokens(plan, step, left),
         "est_cost_usd": _cost_to_json(costs, (step.id,)),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from eibench_ray.config.embedding import EmbeddingEngine
 from eibench_ray.config.endpoints import OpenaiEngine, Price
 from eibench_ray.config.engines import EchoEngine, EngineConfig
 from eibench_ray.config.schema import Expectation
+from eibench_ray.plan.fanout import Item
 from eibench_ray.records import AcceptRule, Sampling
 
 
@@ -97,6 +98,8 @@ class Step:
         name: what it is for: `caption`, `answer`, `verdict`, `coherence`, ...
         engine: key of its engine.
         inputs: word -> id of the step whose answers the prompt reads under that word.
+        item: for a step of a fan-out, what it is about.
+        lists: word -> the items of a fan-out that the prompt reads as a list; the answers about them are inputs.
         strict_chars: for a strict verdict, the longest explanation; None where the reply is free text.
         accept: when to ask again; None: the first reply stands.
     """
@@ -111,6 +114,13 @@ class Step:
     inputs: Mapping[str, str]
     strict_chars: int | None = None
     accept: AcceptRule | None = None
+    item: Item | None = None
+    lists: Mapping[str, tuple[Item, ...]] = field(default_factory=dict)
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether lines of earlier answers decide which rows are asked: their number is known only at most."""
+        return self.item is not None and self.item.source is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,5 +196,5 @@ class Plan:
 
     @property
     def num_requests(self) -> int:
-        """One per row of each step."""
+        """One per row of each step; fewer are sent where rows are absent."""
         return sum(self.datasets[step.dataset].num_rows for step in self.steps.values())

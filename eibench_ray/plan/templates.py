@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -11,10 +11,13 @@ from jinja2.runtime import LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from eibench_ray.errors import PlanError
+from eibench_ray.plan.fanout import Part
 from eibench_ray.records import Sample
 
 # What every prompt may read: the sample's own fields.
 SAMPLE_WORDS = frozenset({"question", "emotion", "reference", "triggers", "caption", "source"})
+# Those of them that a sample without a reference does not have.
+REFERENCE_WORDS = frozenset({"reference", "triggers"})
 _LOOP_NUMBERS = frozenset({"index", "index0", "revindex", "revindex0", "first", "last", "length"})
 
 
@@ -48,13 +51,13 @@ def words_in(template: str) -> frozenset[str]:
         raise PlanError(f"the prompt {template[:80]!r} is not a Jinja2 template: {error}") from None
 
 
-def render(template: str, sample: Sample, answers: Mapping[str, str]) -> str:
+def render(template: str, sample: Sample, answers: Mapping[str, str | Sequence[Part]]) -> str:
     """The prompt for one sample.
 
     Args:
         template: Jinja2 text.
         sample: the sample whose fields it reads.
-        answers: word -> the answer of the step that the word stands for.
+        answers: word -> the answer of the step that the word stands for, or the list of a fan-out.
     """
     compiled, words = _compile(template)
     return compiled.render({word: getattr(sample, word) for word in words} | dict(answers))

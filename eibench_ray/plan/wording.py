@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from eibench_ray.config.schema import CallConfig, JudgeConfig, ModelConfig, SamplingConfig, SettingConfig
+from eibench_ray.config.schema import JudgeConfig, ModelConfig
+from eibench_ray.config.settings import CallConfig, SamplingConfig, SettingConfig
 from eibench_ray.data.protocol import Protocol, Wording, to_jinja
 from eibench_ray.errors import PlanError
 from eibench_ray.plan.graph import Prompt

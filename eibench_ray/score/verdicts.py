@@ -21,6 +21,8 @@ def read_verdict(
         answer: the subject's row; None where there is none.
         reply: the judge's row; None where there is none.
     """
+    if not sample.triggers:
+        return Verdict(sample.sample_id, None, None, None, VerdictStatus.NO_REFERENCE)
     if answer is None or answer.error_kind is not None or answer.text is None:
         return Verdict(sample.sample_id, None, None, None, VerdictStatus.NO_ANSWER)
     if reply is None or reply.error_kind is not None or reply.text is None:

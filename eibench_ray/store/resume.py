@@ -39,12 +39,24 @@ class StepWork:
         num_done: rows that need not be asked again, errors included.
         num_errors: those of them that are error rows.
         todo: slices with a row to ask.
+        num_absent: those of the done rows about which there was nothing to ask.
     """
 
     num_rows: int
     num_done: int
     num_errors: int
     todo: tuple[Slice, ...]
+    num_absent: int = 0
+
+    @property
+    def num_requests(self) -> int:
+        """Rows that were asked or are to be, as far as one knows."""
+        return self.num_rows - self.num_absent
+
+    @property
+    def num_replied(self) -> int:
+        """Rows that were asked and need not be again, errors included."""
+        return self.num_done - self.num_absent
 
 
 def find_work(
@@ -67,7 +79,7 @@ def find_work(
         num_rows = plan.datasets[step.dataset].num_rows
         size = store.slice_rows(step.id) or slice_rows[step.id]
         index = indexes.get(step.dataset)
-        num_done = num_errors = 0
+        num_done = num_errors = num_absent = 0
         todo = []
         for slice_ in cut(step.id, num_rows, size):
             done = list(_done_rows(step, slice_, index, store, is_done)) if index else []
@@ -76,9 +88,10 @@ def find_work(
                 for row, _ in done:
                     is_done[step.id][row] = 1
             num_errors += sum(state.error_kind is not None for _, state in done)
+            num_absent += sum(state.is_absent for _, state in done)
             if len(done) < slice_.num_rows:
                 todo.append(slice_)
-        work[step.id] = StepWork(num_rows, num_done, num_errors, tuple(todo))
+        work[step.id] = StepWork(num_rows, num_done, num_errors, tuple(todo), num_absent)
     return work
 
 

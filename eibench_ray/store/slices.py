@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eibench_ray.errors import StoreError
-from eibench_ray.records import Completion, RowErrorKind
+from eibench_ray.records import ABSENT, ABSENT_OUTPUT, Completion, RowErrorKind
 from eibench_ray.store.files import read_json, replacing, write_json
 from eibench_ray.store.paths import StorePaths
 
@@ -52,6 +52,7 @@ class RowState:
     input_digest: str
     output_digest: str
     error_kind: str | None
+    is_absent: bool
     is_final: bool
     finished_at: float
 
@@ -137,10 +138,13 @@ class Store:
                 found = _newest(found, dict(_states(table)))
         return found
 
-    def read_failed(self, step_id: str, index: int) -> frozenset[str]:
-        """The samples whose row in a committed slice is an error."""
-        table = _read(self.paths.slice(step_id, index), ["sample_id", "error_kind"])
-        return frozenset(table.filter(table["error_kind"].is_valid())["sample_id"].to_pylist() if table else ())
+    def read_unanswered(self, step_id: str, index: int) -> dict[str, str]:
+        """The samples without an answer in a committed slice, with the kind of the error, or `absent`."""
+        table = _read(self.paths.slice(step_id, index), ["sample_id", "error_kind", "output_digest"])
+        if table is None:
+            return {}
+        rows = zip(*(column.to_pylist() for column in table.columns), strict=True)
+        return {sample_id: kind or ABSENT for sample_id, kind, said in rows if kind or said == ABSENT_OUTPUT}
 
     def read_cost(self, step_id: str) -> float:
         """What all committed rows of a step cost, in US dollars, those that no run asks any more included."""
@@ -178,7 +182,8 @@ def _states(table: pa.Table) -> Iterable[tuple[str, RowState]]:
     columns = (table.column(name).to_pylist() for name in _STATE_COLUMNS)
     for sample_id, input_digest, output_digest, error_kind, finished_at in zip(*columns, strict=True):
         is_final = error_kind is None or not RowErrorKind(error_kind).is_transient
-        yield sample_id, RowState(input_digest, output_digest, error_kind, is_final, finished_at)
+        is_absent = output_digest == ABSENT_OUTPUT
+        yield sample_id, RowState(input_digest, output_digest, error_kind, is_absent, is_final, finished_at)
 
 
 def _newest(found: dict[str, _Row], more: dict[str, _Row]) -> dict[str, _Row]:

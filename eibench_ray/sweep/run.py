@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +22,7 @@ from eibench_ray.endpoints.turnstile import Turnstile
 from eibench_ray.engines.create import check_installed
 from eibench_ray.errors import EibenchError
 from eibench_ray.plan.costs import describe_uncounted
+from eibench_ray.records import ABSENT
 from eibench_ray.report.leaderboard import LeaderboardRow, to_json_rows, write_leaderboard
 from eibench_ray.report.tracking import Tracker, open_tracker
 from eibench_ray.score.recall import MISSING
@@ -195,15 +197,16 @@ def _summarise(
     sweep: PlannedSweep, folder: Path, rows: Sequence[LeaderboardRow], done: _Done, wall_s: float
 ) -> dict[str, Any]:
     """The answer for programs."""
-    errors = _count_errors(sweep)
+    unanswered = _count_unanswered(sweep)
+    num_absent = unanswered.pop(ABSENT, 0)
     return {
         "run_dir": str(folder.absolute()),
         "store": str(sweep.store.paths.root),
         "cells": len(rows),
-        "requests": sweep.plan.num_requests,
+        "requests": sweep.plan.num_requests - num_absent,
         "completions_new": done.num_new,
-        "completions_reused": sweep.num_done - sum(left.num_errors for left in sweep.work.values()),
-        "errors": errors,
+        "completions_reused": sum(left.num_replied - left.num_errors for left in sweep.work.values()),
+        "errors": unanswered.total(),
         "loads": done.num_loads,
         "wall_s": round(wall_s, 2),
         "interrupted": done.was_interrupted,
@@ -221,14 +224,14 @@ def _bill(sweep: PlannedSweep, status: RunStatus, funds: Funds) -> dict[str, Any
     }
 
 
-def _count_errors(sweep: PlannedSweep) -> int:
-    """Error rows of all steps, as they stand in the store now."""
+def _count_unanswered(sweep: PlannedSweep) -> Counter[str]:
+    """Rows of all steps without an answer as they stand in the store now: per kind of error, and those absent."""
     indexes = open_indexes(sweep.plan)
-    num_errors = 0
+    counts: Counter[str] = Counter()
     for step in sweep.plan.steps.values():
         num_rows = sweep.plan.datasets[step.dataset].num_rows
         for slice_ in cut(step.id, num_rows, sweep.store.slice_rows(step.id) or num_rows):
-            if failed := sweep.store.read_failed(step.id, slice_.index):
+            if found := sweep.store.read_unanswered(step.id, slice_.index):
                 rows = indexes[step.dataset].rows(slice_.start, slice_.stop)
-                num_errors += sum(sample_id in failed for sample_id, _ in rows)
-    return num_errors
+                counts.update(found[sample_id] for sample_id, _ in rows if sample_id in found)
+    return counts

@@ -48,8 +48,8 @@ def read_status(folder: Path) -> dict[str, Any]:
         "sweep": plan.sweep,
         "state": state,
         "failures": status.failures,
-        "requests": plan.num_requests,
-        "requests_done": sum(left.num_done for left in work.values()),
+        "requests": sum(left.num_requests for left in work.values()),
+        "requests_done": sum(left.num_replied for left in work.values()),
         "errors": sum(left.num_errors for left in work.values()),
         "loads": sum(plan.engines[event["engine"]].is_load for event in loads),
         "tokens": status.tokens,
@@ -72,8 +72,8 @@ def read_status(folder: Path) -> dict[str, Any]:
                 "name": step.name,
                 "model": plan.engines[step.engine].name,
                 "dataset": step.dataset,
-                "rows": work[step.id].num_rows,
-                "rows_done": work[step.id].num_done,
+                "rows": work[step.id].num_requests,
+                "rows_done": work[step.id].num_replied,
                 "errors": work[step.id].num_errors,
                 "cost_usd": costs.get(step.id),
             }
@@ -85,8 +85,8 @@ def read_status(folder: Path) -> dict[str, Any]:
                 "setting": cell.setting,
                 "dataset": cell.dataset,
                 "judge": cell.judge,
-                "requests": sum(work[step].num_rows for step in cell.steps),
-                "requests_done": sum(work[step].num_done for step in cell.steps),
+                "requests": sum(work[step].num_requests for step in cell.steps),
+                "requests_done": sum(work[step].num_replied for step in cell.steps),
                 "cost_usd": _sum_costs(costs, cell.steps),
             }
             for cell in plan.cells

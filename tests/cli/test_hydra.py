@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from eibench_ray.report.claims_file import read_claims
+
 if TYPE_CHECKING:
     from conftest import Called
 
@@ -78,11 +80,105 @@ def test_the_command_line_beats_an_experiments_sweep(command: Command, switch: l
 
 def test_a_large_sweep_is_planned_with_every_cell(command: Command) -> None:
     plan = command("plan", "experiment=paper_table", "--json").json
-    assert len(plan["cells"]) == len(set(cells(plan))) == 13 * 3 * 2 * 2
-    # 13 models answer 3 settings on 2 sets once, for both judges; a set is captioned once, for all models.
-    assert len(plan["steps"]) == 13 * 3 * 2 * (1 + 2) + 2
+    # 13 models are asked plainly on both sets; 8 of them with a caption and step by step, on the basic set alone, like
+    # the text model that gets the caption, and the one that asks itself.
+    answered = 13 * (1615 + 50) + (8 + 8 + 1 + 1) * 1615
+    # One caption per picture, for the 8 models and the text model. The one that asks itself needs, before its answer, a
+    # parsed question, a scene, four general answers, further questions, and up to three answers to these.
+    captions, asked_itself, most_lines = 1615, (1 + 1 + 4 + 1) * 1615, 3 * 1615
+    num_judges = 3
+    exact = answered * (1 + num_judges) + captions + asked_itself
+    assert (plan["requests_at_least"], plan["requests"]) == (exact, exact + most_lines) == (215_780, 220_625)
+    assert len(plan["cells"]) == len(set(cells(plan))) == (13 * 2 + 8 + 8 + 1 + 1) * num_judges
+    assert sum(step["name"] == "caption" for step in plan["steps"]) == 1
     assert plan["unprepared_datasets"] == ["eibench_basic", "eibench_complex"]
-    assert plan["requests"] == (1615 + 50) * (13 * 3 * (1 + 2) + 1)
+
+
+def test_every_published_figure_has_its_cell(command: Command) -> None:
+    planned = set(cells(command("plan", "experiment=paper_table", "--json").json))
+    claimed = {(claim.model, claim.setting, claim.dataset, claim.judge) for claim in read_claims()}
+    assert claimed <= planned
+    # What was not published is the strict judge, once for each answer that was.
+    rest = {cell[:3] for cell in planned - claimed}
+    assert {judge for *_, judge in planned - claimed} == {"llama3_8b_strict"}
+    assert rest == {cell[:3] for cell in claimed}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "num_cells"),
+    [
+        (["model=llava_next_7b"], 4 * 3),
+        (["model=llama3_8b", "judge=chatgpt_3_5"], 1),
+        (["setting=cfsa"], 3),
+        (["dataset=eibench_complex", "judge=echo"], 13),
+        (["model=echo", "judge=echo", "dataset=demo"], 5),
+        (["~hydra.sweeper.blocks.self_ask"], 43 * 3),
+        (["hydra.sweeper.blocks.self_ask.model='llava_next_7b,llava_next_34b'"], 45 * 3),
+    ],
+)
+def test_a_union_is_narrowed_and_changed_on_the_command_line(
+    command: Command, overrides: list[str], num_cells: int
+) -> None:
+    plan = command("plan", "experiment=paper_table", *overrides, "--json").json
+    assert len(plan["cells"]) == num_cells
+
+
+def test_what_no_block_of_a_union_has_is_told(command: Command) -> None:
+    called = command("plan", "experiment=paper_table", "setting=cfsa", "model=llava_next_7b")
+    assert called.code == 2
+    assert "has setting=cfsa model=llava_next_7b together" in " ".join(called.err.split())
+
+
+def test_a_user_sweeps_a_union_of_their_own(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "mine" / "experiment").mkdir(parents=True)
+    text = (
+        "# @package _global_\ndefaults:\n  - override /model: echo\n  - override /dataset: demo\n"
+        "  - override /judge: echo\nhydra:\n  mode: MULTIRUN\n  sweeper:\n    blocks:\n"
+        "      one: {model: 'echo,tiny_llama', seed: '1,2'}\n"
+        "      two: {setting: 'user_question_caption,user_question_cot', model@captioner: echo}\n"
+    )
+    (tmp_path / "mine" / "experiment" / "two_parts.yaml").write_text(text)
+    plan = command("plan", "--config-dir", "mine", "experiment=two_parts", "seed=2", "--json").json
+    assert cells(plan) == [
+        (model, setting, "demo", "echo")
+        for model, setting in [
+            ("echo", "user_question"),
+            ("tiny_llama", "user_question"),
+            ("echo", "user_question_caption"),
+            ("echo", "user_question_cot"),
+        ]
+    ]
+
+
+def test_a_caption_is_one_for_all_that_read_it(command: Command) -> None:
+    settings = "setting=user_question_caption,user_question_caption_text_only"
+    plan = command("plan", "-m", *CELL, "model=echo,tiny_llama", settings, "model@captioner=echo", "--json").json
+    [caption] = [step for step in plan["steps"] if step["name"] == "caption"]
+    answers = [step for step in plan["steps"] if step["name"] == "answer"]
+    assert [step["inputs"] for step in answers] == [{"caption": caption["id"]}] * 4
+    assert sorted(step["image"] for step in answers) == [False, False, False, True]
+    assert plan["requests"] == 24 * (1 + 4 + 4)
+
+
+def test_a_setting_that_asks_itself_counts_to_the_unit(command: Command) -> None:
+    plan = command("plan", *CELL, "setting=cfsa", "model@asker=tiny_llama", "--json").json
+    assert (plan["requests_at_least"], plan["requests"]) == (
+        24 * (1 + 1 + 4 + 1 + 1 + 1),
+        24 * (1 + 1 + 4 + 1 + 3 + 1 + 1),
+    )
+    engines = {engine["name"]: engine["requests"] for engine in plan["engines"]}
+    assert engines == {"tiny_llama": 24 * 2, "echo": 24 * (1 + 4 + 3 + 1 + 1)}
+    assert {step["name"] for step in plan["steps"] if step["image"]} == {
+        "scene",
+        *(f"general[{number}]" for number in range(1, 5)),
+        *(f"specific[{number}]" for number in range(1, 4)),
+    }
+
+
+def test_an_asker_that_nobody_chose_is_named(command: Command) -> None:
+    called = command("plan", *CELL, "setting=cfsa")
+    assert called.code == 2
+    assert "needs the sweep's asker: choose one with model@asker=MODEL" in " ".join(called.err.split())
 
 
 def test_a_users_folder_adds_options(command: Command, tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ from eibench_ray.checkpoints.build import build_checkpoint
 from eibench_ray.cluster.patience import MAX_DEATHS
 from eibench_ray.cluster.placement import NotPlacedError, reserve
 from eibench_ray.cluster.session import ray_session
-from eibench_ray.config.schema import ClusterConfig, RunConfig, SamplingConfig
+from eibench_ray.config.schema import ClusterConfig, RunConfig
+from eibench_ray.config.settings import SamplingConfig
 from eibench_ray.errors import ClusterError
 from eibench_ray.schedule.state import Need, Node, Resources
 

@@ -98,6 +98,16 @@ def test_a_small_sweep_is_composed_job_by_job() -> None:
     assert composer.num_calls == len(jobs)
 
 
+def test_jobs_of_a_union_may_speak_of_different_sections() -> None:
+    composer = CountingComposer()
+    jobs = product(model=MODELS, setting=SETTINGS, judge=JUDGES)
+    jobs = [[*job, "seed=3"] if "model=echo" in job else job for job in jobs]
+    composed = compose_jobs(jobs, composer)
+    assert composer.num_whole == 0
+    assert [result.raw["seed"] for result in composed] == [3] * 4 + [0] * 8
+    check_equal_to_alone(jobs, composed, composer)
+
+
 def test_an_interpolation_between_sections_is_composed_job_by_job() -> None:
     composer = CountingComposer()
     jobs = [[*job, "setting.name=asked_${model.name}"] for job in product(model=MODELS, setting=SETTINGS, judge=JUDGES)]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import re
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -121,6 +123,44 @@ def test_the_answer_that_is_judged_is_the_subjects() -> None:
     call = RAW["setting"]["calls"][0] | {"role": "captioner"}
     with pytest.raises(ConfigError, match="its role must be 'subject'"):
         to_config(changed("setting.calls", [call]))
+
+
+FOCUS: dict[str, Any] = {"name": "focus", "role": "asker", "image": False, "prompt": "Whom?"}
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (
+            {"each": "twice"},
+            "setting.calls.1.each is 'twice': should be a list of texts, or {call: NAME, lines: COUNT}",
+        ),
+        ({"each": []}, "setting.calls.1.each: List should have at least 1 item"),
+        ({"each": ["a", "  "]}, "setting.calls.1.each.1 is '  ': string should have at least 1 character"),
+        ({"each": ["a", "b", "a"]}, "setting: call 'more' goes over the same text twice"),
+        ({"each": {"call": "focus", "lines": 0}}, "setting.calls.1.each.lines is 0: input should be greater than 0"),
+        ({"each": {"call": "focus"}}, "setting.calls.1.each.lines is missing"),
+        ({"each": {"call": "more", "lines": 2}}, "call 'more' goes over the lines of 'more', which is no earlier call"),
+        ({"each": ["a"], "column": "caption"}, "call 'more' goes over several texts: no column can stand in for it"),
+        ({"name": "item"}, "no call can be named 'item'"),
+        ({"role": "critic"}, "setting.calls.1.role is 'critic': input should be 'subject', 'captioner' or 'asker'"),
+    ],
+)
+def test_a_call_that_goes_over_nothing_is_refused(call: Mapping[str, Any], said: str) -> None:
+    calls = [FOCUS, FOCUS | {"name": "more"} | call, RAW["setting"]["calls"][0]]
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        to_config(changed("setting.calls", calls))
+
+
+def test_the_answer_that_is_judged_is_one() -> None:
+    with pytest.raises(ConfigError, match="its role must be 'subject', without 'each'"):
+        to_config(changed("setting.calls", [RAW["setting"]["calls"][0] | {"each": ["a"]}]))
+
+
+def test_lines_of_several_answers_are_none() -> None:
+    several, lines = FOCUS | {"each": ["a", "b"]}, FOCUS | {"name": "more", "each": {"call": "focus", "lines": 2}}
+    with pytest.raises(ConfigError, match="goes over the lines of 'focus', which is no earlier call with one answer"):
+        to_config(changed("setting.calls", [several, lines, RAW["setting"]["calls"][0]]))
 
 
 @pytest.mark.parametrize(

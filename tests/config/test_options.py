@@ -100,10 +100,11 @@ def test_every_key_of_an_engine_can_be_overridden(option: str, section: type[Fro
 @pytest.mark.parametrize(
     "option", [option for option in CELLS if option.startswith("model/") and option not in CHOICES]
 )
-def test_every_model_can_caption_and_judge(option: str) -> None:
+def test_every_model_can_caption_ask_and_judge(option: str) -> None:
     name = option.split("/")[1]
-    config = load(**BASE | {"judge": "strict", "model@judge.model": name, "model@captioner": name})
-    assert config.captioner == config.judge.model
+    roles = {"model@captioner": name, "model@asker": name}
+    config = load(**BASE | {"judge": "strict", "model@judge.model": name} | roles)
+    assert config.captioner == config.asker == config.judge.model
     assert config.judge.model.name == name
 
 
@@ -142,9 +143,15 @@ def test_every_experiment_composes_and_names_options_that_exist(option: str) -> 
     name = option.split("/")[1]
     overlay = yaml.safe_load((CONF / f"{option}.yaml").read_text())
     assert load(experiment=name).sweep == overlay["sweep"]
-    for group, listed in overlay["hydra"]["sweeper"]["params"].items():
-        for choice in listed.split(","):
-            assert getattr(load(experiment=name, **{group: choice}), group).name == choice
+    sweeper = overlay["hydra"]["sweeper"]
+    listed = {
+        (group, choice)
+        for choices in (sweeper["params"], *sweeper.get("blocks", {}).values())
+        for group, names in choices.items()
+        for choice in names.split(",")
+    }
+    for group, choice in listed:
+        assert getattr(load(experiment=name, **{group: choice}), group).name == choice
 
 
 @pytest.mark.parametrize(("option", "key"), [(option, key) for option, choices in CHOICES.items() for key in choices])

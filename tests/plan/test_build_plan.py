@@ -336,7 +336,7 @@ def test_one_name_for_two_datasets_is_refused(planner: Planner, changes: Mapping
 
 def test_a_caption_that_nobody_makes_is_missed(planner: Planner) -> None:
     planner.write_dataset("bare", captions=False)
-    with pytest.raises(PlanError, match=r"needs a captioner .* choose one with model@captioner=MODEL"):
+    with pytest.raises(PlanError, match=r"needs the sweep's captioner, .* choose one with model@captioner=MODEL"):
         planner.plan(planner.config(setting="told", dataset="bare"))
 
 

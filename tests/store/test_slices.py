@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from eibench_ray.errors import StoreError
-from eibench_ray.records import Completion, RowErrorKind
+from eibench_ray.records import ABSENT, Completion, RowErrorKind
 from eibench_ray.store.files import read_json, write_json
 from eibench_ray.store.slices import SCHEMA, SCHEMA_VERSION, Store
 
@@ -95,7 +95,8 @@ def test_only_engine_and_timeout_rows_are_asked_again(store: Store, kind: RowErr
 
 
 def test_output_digest_tells_answers_and_errors_apart() -> None:
-    rows = [ANSWER, ERROR, replace(ANSWER, text=""), replace(ANSWER, text=None), replace(ERROR, error_kind="image")]
+    said = [replace(ANSWER, text=text) for text in ("", None, "None", "absent")]
+    rows = [ANSWER, ERROR, *said, replace(ERROR, error_kind="image")]
     assert len({row.output_digest for row in rows}) == len(rows)
     assert replace(ANSWER, latency_s=9.0, attempt=2).output_digest == ANSWER.output_digest
 
@@ -106,10 +107,12 @@ def test_a_slice_that_was_never_written_is_empty(store: Store) -> None:
     assert store.read_states("unknown", 0, 100) == {}
 
 
-def test_the_samples_that_failed_are_told(store: Store) -> None:
-    store.write_slice("step", 0, [ANSWER, ERROR])
-    assert store.read_failed("step", 0) == {"b"}
-    assert store.read_failed("step", 1) == frozenset()
+def test_the_samples_without_an_answer_are_told(store: Store) -> None:
+    absent = replace(ANSWER, sample_id="c", text=None, finish_reason=ABSENT)
+    store.write_slice("step", 0, [ANSWER, ERROR, absent, replace(ANSWER, sample_id="d", text="")])
+    assert store.read_unanswered("step", 0) == {"b": ERROR.error_kind, "c": ABSENT}
+    assert store.read_unanswered("step", 1) == {}
+    assert [state.is_absent for state in store.read_states("step", 0, 4).values()] == [False, False, True, False]
 
 
 def test_a_second_write_replaces_the_first(store: Store) -> None:

@@ -1,0 +1,115 @@
+"""How a model is asked: the calls of a setting, who answers them, and what they go over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import Discriminator, Field, PositiveInt, StringConstraints, Tag, model_validator
+
+from eibench_ray.config.section import Frozen
+
+# Who answers a call of a setting: the model under test, who describes pictures, who asks further.
+Role = Literal["subject", "captioner", "asker"]
+
+
+class SamplingConfig(Frozen):
+    """Decoding parameters. None: the dataset's protocol decides where it is used, else the project's default."""
+
+    temperature: Annotated[float, Field(ge=0)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    max_tokens: PositiveInt | None = None
+    stop: list[str] = []
+
+
+class LinesConfig(Frozen):
+    """The lines of an earlier call's answer, as `plan/lines.py` tells them apart.
+
+    Attributes:
+        call: the earlier call.
+        lines: how many at most.
+    """
+
+    call: str
+    lines: PositiveInt
+
+
+def _each_kind(value: object) -> str | None:
+    return "lines of" if isinstance(value, Mapping | LinesConfig) else "texts" if isinstance(value, list) else None
+
+
+_Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+_Each = Annotated[
+    Annotated[list[_Text], Field(min_length=1), Tag("texts")] | Annotated[LinesConfig, Tag("lines of")],
+    Discriminator(
+        _each_kind,
+        custom_error_type="each",
+        custom_error_message="should be a list of texts, or {call: NAME, lines: COUNT}",
+    ),
+]
+
+
+class CallConfig(Frozen):
+    """One call of a setting.
+
+    Attributes:
+        name: the word by which later calls read this one's answer, e.g. `{{ caption }}`.
+        role: who answers.
+        image: whether the picture is sent.
+        each: asks once per text, or per line of an earlier answer, which the prompt reads as `{{ item }}`. Later calls
+            read a list of pairs: `{% for part in NAME %}{{ part.item }} {{ part.answer }}{% endfor %}`.
+        prompt: Jinja2 text over the sample's fields and earlier calls' answers; the project's own wording.
+        protocol: where the dataset's protocol has the official wording, e.g. `subject.user_question`; None: nowhere.
+        column: a dataset column that stands in for this call when the sweep has no engine for its role.
+    """
+
+    name: str
+    role: Role
+    image: bool
+    each: _Each | None = None
+    prompt: str
+    system: str | None = None
+    protocol: str | None = None
+    column: Literal["caption"] | None = None
+    sampling: SamplingConfig | None = None
+
+
+class SettingConfig(Frozen):
+    """How a model is asked: a list of calls; the last one is the answer that is judged.
+
+    Attributes:
+        wording: `auto` takes the dataset's official wording where it has one; `official` insists; `own` never does.
+    """
+
+    name: str
+    wording: Literal["auto", "official", "own"] = "auto"
+    sampling: SamplingConfig = SamplingConfig()
+    calls: Annotated[list[CallConfig], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _calls_are_named_once(self) -> SettingConfig:
+        names = [call.name for call in self.calls]
+        if len(set(names)) != len(names):
+            raise ValueError(f"two calls have the same name: {', '.join(names)}")
+        if self.calls[-1].role != "subject" or self.calls[-1].each is not None:
+            raise ValueError("the last call is the answer that is judged: its role must be 'subject', without 'each'")
+        return self
+
+    @model_validator(mode="after")
+    def _each_has_what_it_goes_over(self) -> SettingConfig:
+        earlier: set[str] = set()
+        for call in self.calls:
+            if isinstance(call.each, LinesConfig) and call.each.call not in earlier:
+                raise ValueError(
+                    f"call {call.name!r} goes over the lines of {call.each.call!r}, which is no earlier call with one "
+                    f"answer"
+                )
+            if isinstance(call.each, list) and len(set(call.each)) != len(call.each):
+                raise ValueError(f"call {call.name!r} goes over the same text twice")
+            if call.each is not None and call.column is not None:
+                raise ValueError(f"call {call.name!r} goes over several texts: no column can stand in for it")
+            if call.name == "item":
+                raise ValueError("no call can be named 'item': prompts read what they go over under that word")
+            if call.each is None:
+                earlier.add(call.name)
+        return self

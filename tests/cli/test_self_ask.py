@@ -1,0 +1,53 @@
+"""The setting that asks itself, from the command line to its counts and labels, on the engine that costs nothing."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from conftest import Called
+
+    Command = Callable[..., Called]
+
+CELL = ["model=echo", "model@asker=echo", "setting=cfsa", "judge=echo", "dataset=demo", "tracking=none"]
+NUM_SAMPLES = 24
+# Echo answers with one line: of three questions that may be asked, each picture gets one.
+NUM_ASKED = NUM_SAMPLES * (1 + 1 + 4 + 1 + 1 + 1 + 1)
+NUM_AT_MOST = NUM_ASKED + 2 * NUM_SAMPLES
+
+
+def test_a_run_counts_what_was_asked_and_goes_on_where_it_was(command: Command, tmp_path: Path) -> None:
+    planned = command("plan", *CELL, "--json").json
+    assert planned["requests"] == NUM_AT_MOST
+    done = subprocess.run(
+        [sys.executable, "-m", "eibench_ray.cli.app", "run", "--json", *CELL],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout)
+    assert (summary["requests"], summary["completions_new"], summary["errors"]) == (NUM_ASKED, NUM_ASKED, 0)
+    status = command("status", "--json").json
+    assert (status["requests"], status["requests_done"], status["errors"]) == (NUM_ASKED, NUM_ASKED, 0)
+    assert {step["name"]: step["rows"] for step in status["steps"] if not step["rows_done"]} == {
+        "specific[2]": 0,
+        "specific[3]": 0,
+    }
+    planned = command("plan", *CELL, "--json").json
+    assert (planned["requests"], planned["requests_at_least"], planned["requests_done"]) == (NUM_ASKED,) * 3
+    again = command("run", "--json", *CELL).json
+    assert (again["requests"], again["completions_new"], again["completions_reused"]) == (NUM_ASKED, 0, NUM_ASKED)
+    # Echo writes no numbered list, so nothing of it is a label.
+    called = command("export", "--as", "ground-truth", "--out", "labels")
+    assert called.code == 2
+    assert "(24 without numbered triggers)" in " ".join(called.err.split())
+    assert not (tmp_path / "labels").exists()
+    called = command("export", "--model", "echo")
+    assert called.code == 2
+    assert "--model chooses a ground truth: add --as ground-truth" in " ".join(called.err.split())
