@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from eibench_ray.config.schema import CallConfig, DatasetConfig, RunConfig
 from eibench_ray.errors import PlanError
-from eibench_ray.plan.digests import digest
+from eibench_ray.plan.digests import derive_seed, digest
 from eibench_ray.plan.engines import Engines, EngineUse, Estimate, Identify, ModelKey
 from eibench_ray.plan.facts import DatasetFacts, engine_memory
 from eibench_ray.plan.graph import Cell, DatasetSpec, EngineSpec, Plan, Prompt, Step
@@ -64,7 +65,7 @@ class _Builder:
             if (step := self._call_step(config, call, inputs)) is not None:
                 inputs[call.name] = step.id
         answer = inputs[config.setting.calls[-1].name]
-        verdict = self._judge_step(config, answer).id
+        verdict, *repeats = [step.id for step in self._judge_steps(config, answer)]
         cell = Cell(
             key="",
             model=config.model.name,
@@ -76,8 +77,11 @@ class _Builder:
             self_judged=self._steps[answer].engine == self._steps[verdict].engine,
             answer=answer,
             verdict=verdict,
-            steps=(*inputs.values(), verdict),
+            steps=(*inputs.values(), verdict, *repeats),
             config=config.model_dump(),
+            repeats=tuple(repeats),
+            family=config.model.family,
+            judge_family=config.judge.model.family,
         )
         self._add_cell(replace(cell, key=digest([config.sweep, cell.name, cell.steps])))
 
@@ -119,14 +123,17 @@ class _Builder:
         engine = self._engines.add(EngineUse(model, key, config))
         return self._step(config, call.name, engine, prompt, sampling, self._inputs_read(config, prompt, inputs))
 
-    def _judge_step(self, config: RunConfig, answer: str) -> Step:
+    def _judge_steps(self, config: RunConfig, answer: str) -> list[Step]:
+        """One per repeat. The first has the sweep's seed, so that further ones leave it as it is."""
         judge = config.judge
         facts = self._facts[config.dataset.name]
         prompt, sampling, accept = word_judge(judge, config.dataset.subset, facts.protocol)
         engine = self._engines.add(EngineUse(judge.model, "judge.model", config))
         strict_chars = judge.explanation_chars if judge.kind == "strict" else None
         inputs = self._inputs_read(config, prompt, {"answer": answer, "record": answer})
-        return self._step(config, "verdict", engine, prompt, sampling, inputs, strict_chars, accept)
+        seeds = [config.seed, *(derive_seed(config.seed, "repeat", number) for number in range(1, judge.repeats))]
+        ask = partial(self._step, config, "verdict", engine, prompt, sampling, inputs, strict_chars, accept)
+        return [ask(seed=seed, per_trigger=judge.verdict == "triggers") for seed in seeds]
 
     def _inputs_read(self, config: RunConfig, prompt: Prompt, known: Mapping[str, str]) -> Mapping[str, str]:
         """The steps whose answers a prompt reads: what it does not read is no part of what the step is."""
@@ -151,19 +158,23 @@ class _Builder:
         inputs: Mapping[str, str],
         strict_chars: int | None = None,
         accept: AcceptRule | None = None,
+        *,
+        seed: int | None = None,
+        per_trigger: bool = False,
     ) -> Step:
+        seed = config.seed if seed is None else seed
         identity = {
             "engine": engine.key,
             "system": prompt.system,
             "user": prompt.user,
             "image": prompt.image,
             "sampling": asdict(sampling),
-            "seed": config.seed,
+            "seed": seed,
             "dataset": config.dataset.name,
             "inputs": dict(inputs),
             "strict_chars": strict_chars,
             "accept": asdict(accept) if accept else None,
-        }
+        } | ({"per_trigger": True} if per_trigger else {})
         step_id = digest(identity, size=10)
         step = Step(
             step_id,
@@ -171,10 +182,11 @@ class _Builder:
             engine.key,
             prompt,
             sampling,
-            config.seed,
+            seed,
             config.dataset.name,
             dict(inputs),
             strict_chars,
             accept,
+            per_trigger,
         )
         return self._steps.setdefault(step_id, step)

@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from eibench_ray.score.agreement import JudgePair, JudgePanel
-    from eibench_ray.score.comparison import ComparedPair, Comparison, LengthBias
+    from eibench_ray.score.comparison import ComparedPair, Comparison, JudgeNoise, LengthBias
+    from eibench_ray.score.preference import Preference
 
 _NO_VALUE = "-"
+_MUTUAL = "+"
 _SELF_JUDGED = "*"  # after a name: "(self-judged)" beside two names leaves no room for the figures
 
 
@@ -100,6 +102,10 @@ def _sections(comparison: Comparison) -> Iterator[_Section]:
     panels = {panel.dataset: panel for panel in comparison.panels}
     for dataset, judges in groupby(comparison.judges, key=lambda pair: pair.dataset):
         yield _section_of_judges(dataset, list(judges), panels.get(dataset), level)
+    for dataset, preferences in groupby(comparison.preferences, key=lambda one: one.dataset):
+        yield _section_of_preferences(dataset, list(preferences), level)
+    for (dataset, judge), noises in groupby(comparison.noises, key=lambda one: (one.dataset, one.judge)):
+        yield _section_of_noises(f"Repeats: {dataset} judged by {judge}", list(noises))
     by_judge: dict[tuple[str, str], list[LengthBias]] = {}
     for one in comparison.lengths:
         by_judge.setdefault((one.dataset, one.judge), []).append(one)
@@ -162,6 +168,44 @@ def _section_of_judges(dataset: str, pairs: Sequence[JudgePair], panel: JudgePan
     return _Section(f"Judges: {dataset}", head, 2, tuple(lines))
 
 
+def _section_of_preferences(dataset: str, preferences: Sequence[Preference], level: str) -> _Section:
+    lines = tuple(
+        (
+            one.judge,
+            one.against,
+            one.family or _NO_VALUE,
+            str(len(one.own)),
+            f"{len(one.others)}{_MUTUAL * one.is_mutual}",
+            _points(one.bias.first),
+            _points(one.bias.second),
+            _points(one.bias.difference),
+            _span(one.bias.ci_low, one.bias.ci_high, _points),
+            _chance(one.bias.p_value),
+            str(one.bias.n),
+        )
+        for one in preferences
+    )
+    models, biases = ("own\nmodels", "other\nmodels"), ("bias\nown", "bias\nother")
+    head = ("judge", "against", "family", *models, *biases, "diff.", f"{level} interval", "p", "n")
+    return _Section(f"Judges and their own family: {dataset}", head, 3, lines)
+
+
+def _section_of_noises(title: str, noises: Sequence[JudgeNoise]) -> _Section:
+    lines = tuple(
+        (
+            one.model,
+            one.setting,
+            str(one.noise.repeats),
+            _NO_VALUE if one.noise.sd is None else f"{100 * one.noise.sd:.2f}",
+            _percent(one.noise.differ),
+            _percent(one.noise.variance_share),
+            str(one.noise.n),
+        )
+        for one in noises
+    )
+    return _Section(title, ("model", "setting", "repeats", "sd", "differ\n%", "noise\n%", "n"), 2, lines)
+
+
 def _section_of_lengths(title: str, lengths: Sequence[LengthBias], level: str) -> _Section:
     lines = tuple(
         (
@@ -203,6 +247,19 @@ def _notes(comparison: Comparison) -> list[str]:
         ]
     else:
         notes.append("no two judges graded the same answers: agreement is not known")
+    if comparison.preferences:
+        notes.append(
+            "own family: bias against the other judge on the answers of the judge's own family, or of itself, minus "
+            "that on others' answers; positive where it favours its own; p: sign-flip test, not adjusted"
+        )
+    if any(one.is_mutual for one in comparison.preferences):
+        notes.append(f"{_MUTUAL}: the others are the other judge's own family, whose preference is in the figure, too")
+    if comparison.noises:
+        notes.append(
+            "repeats: the same judge again, with other seeds; sd: standard deviation of the mean recall between "
+            "repeats, in points; differ: share of the samples whose verdicts do; noise: share of the variance of "
+            "single verdicts that lies within samples (1 - ICC)"
+        )
     return [
         *notes,
         "length: Spearman's rho of recall and the answer's number of words, clustered by image; an answer that names "
