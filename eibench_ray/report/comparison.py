@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from eibench_ray.report.comparison_values import to_json
 from eibench_ray.report.markdown import format_table
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from eibench_ray.score.agreement import JudgePair, JudgePanel
     from eibench_ray.score.comparison import ComparedPair, Comparison, JudgeNoise, LengthBias
     from eibench_ray.score.preference import Preference
+
+    _OfCell = TypeVar("_OfCell", JudgeNoise, LengthBias)
 
 _NO_VALUE = "-"
 _MUTUAL = "+"
@@ -104,13 +106,18 @@ def _sections(comparison: Comparison) -> Iterator[_Section]:
         yield _section_of_judges(dataset, list(judges), panels.get(dataset), level)
     for dataset, preferences in groupby(comparison.preferences, key=lambda one: one.dataset):
         yield _section_of_preferences(dataset, list(preferences), level)
-    for (dataset, judge), noises in groupby(comparison.noises, key=lambda one: (one.dataset, one.judge)):
-        yield _section_of_noises(f"Repeats: {dataset} judged by {judge}", list(noises))
-    by_judge: dict[tuple[str, str], list[LengthBias]] = {}
-    for one in comparison.lengths:
-        by_judge.setdefault((one.dataset, one.judge), []).append(one)
-    for (dataset, judge), lengths in by_judge.items():
+    for (dataset, judge), noises in _by_judge(comparison.noises).items():
+        yield _section_of_noises(f"Repeats: {dataset} judged by {judge}", noises)
+    for (dataset, judge), lengths in _by_judge(comparison.lengths).items():
         yield _section_of_lengths(f"Length of answer and score: {dataset} judged by {judge}", lengths, level)
+
+
+def _by_judge(of_cells: Sequence[_OfCell]) -> dict[tuple[str, str], list[_OfCell]]:
+    """What is said of single cells, by dataset and judge, each in order of appearance."""
+    found: dict[tuple[str, str], list[_OfCell]] = {}
+    for one in of_cells:
+        found.setdefault((one.dataset, one.judge), []).append(one)
+    return found
 
 
 def _section_of_pairs(pairs: Sequence[ComparedPair], level: str, alpha: float) -> _Section:

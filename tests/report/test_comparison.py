@@ -139,11 +139,12 @@ RELATED = replace(
     EMPTY,
     preferences=(PARTIAL, replace(PARTIAL, family=None, is_mutual=True, bias=NOTHING)),
     noises=tuple(
-        JudgeNoise(model, "user_question", "eibench_basic", "llama3_8b_strict", noise)
+        JudgeNoise(model, "user_question", "eibench_basic", judge, noise)
         for model, noise in (
             ("llava_next_34b", RepeatNoise(3, 1600, 0.00712, 0.234, 0.087)),
             ("llama3_8b", RepeatNoise(3, 0, None, None, None)),
         )
+        for judge in ("llama3_8b_strict", "echo")
     ),
 )
 
@@ -164,6 +165,10 @@ def test_what_judges_favour_is_a_table_of_its_own() -> None:
 
 def test_a_judges_noise_is_a_table_of_its_own() -> None:
     text = printed(RELATED)
+    assert [text.count(f"Repeats: eibench_basic judged by {judge}\n") for judge in ("llama3_8b_strict", "echo")] == [
+        1,
+        1,
+    ]
     for figure in ("Repeats: eibench_basic judged by llama3_8b_strict", "0.71", "23.4", "8.7", "1600"):
         assert figure in text
         assert figure in render_comparison_markdown(RELATED)
