@@ -35,6 +35,7 @@ def test_openais_strict_mode_takes_the_schema_as_it_is_but_for_the_length() -> N
     assert "maxLength" not in sent["properties"]["explanation"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_triggers", [1, 3, 10])
 def test_xgrammar_lets_through_just_the_right_number(num_triggers: int) -> None:
     xgrammar = pytest.importorskip("xgrammar", reason="comes with vLLM")
@@ -102,14 +103,12 @@ def test_what_does_not_say_it_of_numbered_triggers_is_unparsed(text: str) -> Non
     assert parse_named(text, 3) == UNPARSED
 
 
-ANYTHING = st.recursive(
-    st.booleans() | st.none() | st.integers(0, 12) | st.text(max_size=3),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("123456") | st.text(max_size=2), inner),
-)
+VALUES = st.booleans() | st.sampled_from([None, 0, 1, "true", [True]])
+ANYTHING = st.dictionaries(st.sampled_from(["1", "2", "3", "4", "0", "01", "a"]), st.booleans() | VALUES) | VALUES
 
 
-@settings(deadline=None, max_examples=300)
-@given(named=ANYTHING, num_triggers=st.integers(1, 6))
+@settings(deadline=None, max_examples=100)
+@given(named=ANYTHING, num_triggers=st.integers(1, 4))
 def test_whatever_is_named_the_verdict_is_sound(named: object, num_triggers: int) -> None:
     verdict = parse_named(reply(named), num_triggers)
     is_whole = isinstance(named, dict) and {key: type(value) for key, value in named.items()} == {
