@@ -104,7 +104,7 @@ def test_every_verdict_has_one_boolean_per_trigger(swept: Swept) -> None:
     assert len(set(num_triggers.values())) > 1
     for row in swept.rows():
         if row["step"] == "verdict":
-            named = json.loads(row["text"])["named"]
+            named = json.loads(row["text"], strict=False)["named"]  # xgrammar lets bare control characters through
             assert list(named) == [str(number) for number in range(1, num_triggers[row["sample_id"]] + 1)]
             assert all(isinstance(value, bool) for value in named.values())
     assert [row["statuses"] for row in swept.summary["rows"]] == [{"ok": 2 * NUM_SAMPLES}] * 4
