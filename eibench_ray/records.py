@@ -211,6 +211,7 @@ class Verdict:
     Attributes:
         correct: triggers that the answer names; None where no verdict could be read.
         total: triggers that the verdict counts.
+        hits: per reference trigger, whether the answer names it; None where the judge did not say which.
     """
 
     sample_id: str
@@ -218,6 +219,7 @@ class Verdict:
     total: int | None
     explanation: str | None
     status: VerdictStatus
+    hits: tuple[bool, ...] | None = None
 
     @property
     def recall(self) -> float | None:

@@ -21,7 +21,7 @@ from eibench_ray.config.hydra_errors import HYDRA_ERRORS, explain
 from eibench_ray.config.jobs import Job, SweepTask
 from eibench_ray.config.schema import RunConfig
 from eibench_ray.config.section import Frozen
-from eibench_ray.config.swept import defer_to_jobs
+from eibench_ray.config.swept import defer_to_jobs, spread_lists
 from eibench_ray.errors import ConfigError, EibenchError
 
 SHOWN_ERRORS: tuple[type[Exception], ...] = (EibenchError, *HYDRA_ERRORS)
@@ -69,6 +69,10 @@ def call_hydra(
         if not leaves_traces and parsed.cfg is None and parsed.info is None:
             parsed.overrides += [f"hydra.run.dir={scratch}", f"hydra.sweep.dir={scratch}", "hydra.output_subdir=null"]
         try:
+            parsed.overrides, has_lists = spread_lists(parsed.overrides)
+            parsed.multirun |= has_lists
+            if parsed.multirun and (parsed.cfg or parsed.info):
+                raise ConfigError("--cfg and --info print one configuration and run nothing: leave out -m, and lists")
             parsed.overrides = defer_to_jobs(parsed.overrides)
             _run_hydra(parsed, parser, quiet, config_path=str(config_folder()), config_name=config_name)
             if quiet.error:
@@ -111,8 +115,6 @@ def _parse(parser: ArgumentParser, arguments: Sequence[str]) -> Namespace:
         raise ConfigError(f"{error}: `eibench-ray run --help` names the options") from None
     if unknown:
         raise ConfigError(f"{' '.join(unknown)}: there is no such option; `eibench-ray run --help` names them")
-    if parsed.multirun and (parsed.cfg or parsed.info):
-        raise ConfigError("--cfg and --info print one configuration and run nothing: leave out -m")
     return parsed
 
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -35,6 +35,7 @@ class ExportAs(StrEnum):
 class Subset(StrEnum):
     """Which of EIBench's subsets a file belongs to."""
 
+    AUTO = "auto"
     BASIC = "basic"
     COMPLEX = "complex"
 
@@ -105,7 +106,9 @@ def rescore(
         Path, typer.Argument(help="A run's folder, or a JSONL file of judgements, {path: reply} per line.")
     ],
     protocol: Annotated[Protocol | None, typer.Option("--protocol", help="How a file of judgements is read.")] = None,
-    subset: Annotated[Subset, typer.Option("--subset", help="Which subset a file belongs to.")] = Subset.BASIC,
+    subset: Annotated[
+        Subset, typer.Option("--subset", help="Which subset a file belongs to; auto: as its pictures' paths say.")
+    ] = Subset.AUTO,
     resamples: Annotated[int | None, typer.Option("--resamples", min=1, help="Bootstrap resamples, for a run.")] = None,
     confidence: Annotated[
         float | None, typer.Option("--confidence", help="Of the interval, e.g. 0.95, for a run.")
@@ -113,13 +116,13 @@ def rescore(
     as_json: AsJson = False,
 ) -> None:
     """Read verdicts again without asking any judge: a run's, or a file's by the published rules."""
-    if target.suffix == ".jsonl" and not target.is_dir():
+    if protocol is not None and target.is_dir():
+        raise DataError(
+            f"--protocol {protocol} reads a JSONL file of judgements, and {target} is a folder: name such a file"
+        )
+    if protocol is not None or (target.suffix == ".jsonl" and not target.is_dir()):
         _rescore_file(target, subset, as_json)
         return
-    if protocol is not None:
-        raise DataError(
-            f"--protocol {protocol} reads a JSONL file of judgements, and {target} is none: name such a file"
-        )
     from eibench_ray.report.leaderboard import render_table, to_json_rows
     from eibench_ray.sweep.record import read_run
     from eibench_ray.sweep.results import score_run
@@ -184,13 +187,17 @@ def run_folder(run: Path | None) -> Path:
 
 def _rescore_file(path: Path, subset: Subset, as_json: bool) -> None:
     """The published scripts' figures of a file, digit by digit."""
-    from eibench_ray.score.official import read_judgements, score_official
+    from eibench_ray.score.official import find_subset, read_judgements, score_official
 
-    scores = score_official(read_judgements(path), subset.value)
+    judgements = list(read_judgements(path))
+    chosen: Literal["basic", "complex"] = "complex" if subset is Subset.COMPLEX else "basic"
+    if subset is Subset.AUTO:
+        chosen = find_subset(judgement.path for judgement in judgements)
+    scores = score_official(judgements, chosen)
     if not as_json:
         typer.echo(scores.text(), nl=False)
         return
     figures: dict[str, Any] = {"average": scores.average}
-    if subset is Subset.BASIC:
+    if chosen == "basic":
         figures = {"happy": scores.happy, "angry": scores.angry, "sad": scores.sad, "excit": scores.excit} | figures
     typer.echo(json.dumps({name: round(value, 5) for name, value in figures.items()}))

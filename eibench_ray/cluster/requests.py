@@ -65,7 +65,9 @@ class Requests:
 
     def _share(self, num_triggers: int) -> tuple[dict[str, Any] | None, str]:
         step = self._step
-        schema = None if step.strict_chars is None else strict_schema(num_triggers, step.strict_chars)
+        schema = None
+        if step.strict_chars is not None:
+            schema = strict_schema(num_triggers, step.strict_chars, per_trigger=step.per_trigger)
         sent = {
             "engine": step.engine,
             "system": step.prompt.system,

@@ -17,6 +17,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from eibench_ray.config.hydra_errors import HYDRA_ERRORS
 from eibench_ray.config.option_files import OptionFiles
+from eibench_ray.config.swept import CELL_GROUPS
+from eibench_ray.errors import ConfigError
 
 Overrides = Sequence[str]
 
@@ -100,9 +102,15 @@ def to_sections(config: DictConfig, choices: Mapping[str, str | None]) -> Sectio
     """The sections of a composition.
 
     Raises:
+        ConfigError: an option file chooses several options of one of a cell's groups.
         MissingMandatoryValue: a value that a person must choose is missing (OmegaConf's).
         InterpolationResolutionError: an interpolation leads nowhere (OmegaConf's).
     """
+    for group in sorted(CELL_GROUPS & {str(key) for key in config} - choices.keys()):  # Hydra notes no list as a choice
+        raise ConfigError(
+            f"{group}: a list of defaults names several options, which Hydra would make into one: sweep over them with "
+            f"hydra.sweeper.params.{group} in that file, or with {group}=[a,b] on the command line"
+        )
     own = OmegaConf.masked_copy(config, [str(key) for key in config if key != HYDRA])
     raw = OmegaConf.to_container(own, resolve=True, throw_on_missing=True)
     assert isinstance(raw, dict)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from eibench_ray.config.embedding import EmbeddingEngine
 from eibench_ray.config.engines import EngineConfig
@@ -41,11 +41,13 @@ class ModelConfig(Frozen):
     Attributes:
         sees_image: False marks a text-only model: it is never sent a picture, and every table says so.
         system: a system prompt that this model always gets; None sends none.
+        family: whose kin it is, e.g. `llama`: a judge of the same family is flagged; None: not known.
     """
 
     name: str
     engine: EngineConfig
     sees_image: bool
+    family: str | None = None
     system: str | None = None
     licence: str | None = None
     expect: Expectation = Expectation()
@@ -71,7 +73,9 @@ class JudgeConfig(Frozen):
         kind: `strict` asks for constrained JSON and checks it; `official` follows EIBench's published scripts.
         variant: which of the protocol's judges `official` uses.
         wording: as in a setting.
+        verdict: what `strict` asks for: true or false for each of the `triggers`, or their `count`.
         explanation_chars: longest explanation that the strict schema allows; 0 asks for none.
+        repeats: verdicts per answer, each with its own seed; they show the judge's own noise.
     """
 
     name: str
@@ -82,7 +86,15 @@ class JudgeConfig(Frozen):
     system: str
     prompt: str
     sampling: SamplingConfig = SamplingConfig()
+    verdict: Literal["triggers", "count"] = "count"
     explanation_chars: Annotated[int, Field(ge=0)] = 200
+    repeats: PositiveInt = 1
+
+    @model_validator(mode="after")
+    def _published_verdicts_are_counts(self) -> JudgeConfig:
+        if self.kind == "official" and self.verdict == "triggers":
+            raise ValueError("the published protocol counts triggers: set judge.verdict=count, or judge.kind=strict")
+        return self
 
 
 class DatasetConfig(Frozen):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import replace
+from typing import Any
 
 from eibench_ray import __version__
 from eibench_ray.config.engines import EchoEngine
@@ -74,6 +75,13 @@ class Echo:
 
     def _verdict(self, request: Request) -> str:
         assert request.json_schema is not None
-        total = int(request.json_schema["properties"]["correct"]["maximum"])
-        correct = int(request.digest[:4], 16) % (total + 1)
-        return json.dumps({"explanation": f"echo {request.digest[:8]}", "correct": correct, "total": total})
+        properties, number = request.json_schema["properties"], int(request.digest[:4], 16)
+        reply: dict[str, Any] = {"explanation": f"echo {request.digest[:8]}"}
+        if "named" in properties:
+            reply["named"] = {
+                key: bool(number >> place & 1) for place, key in enumerate(properties["named"]["required"])
+            }
+        else:
+            total = int(properties["correct"]["maximum"])
+            reply |= {"correct": number % (total + 1), "total": total}
+        return json.dumps(reply)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from eibench_ray.config.schema import DatasetConfig, ModelConfig, RunConfig
 from eibench_ray.config.settings import CallConfig
 from eibench_ray.errors import PlanError
-from eibench_ray.plan.digests import digest
+from eibench_ray.plan.digests import derive_seed, digest
 from eibench_ray.plan.engines import Engines, EngineUse, Estimate, Identify, ModelKey
 from eibench_ray.plan.facts import DatasetFacts, engine_memory
 from eibench_ray.plan.fanout import ITEM, Item, expand, words_of
@@ -71,7 +72,7 @@ class _Builder:
             if call.each is not None:
                 lists[call.name] = tuple(step.item for step in steps.values() if step.item is not None)
         answer = inputs[config.setting.calls[-1].name]
-        verdict = self._judge_step(config, answer).id
+        verdict, *repeats = [step.id for step in self._judge_steps(config, answer)]
         coherence = self._coherence_step(config, answer).id if config.coherence else None
         cell = Cell(
             key="",
@@ -84,9 +85,12 @@ class _Builder:
             self_judged=self._steps[answer].engine == self._steps[verdict].engine,
             answer=answer,
             verdict=verdict,
-            steps=(*inputs.values(), verdict, *([coherence] if coherence else [])),
+            steps=(*inputs.values(), verdict, *repeats, *([coherence] if coherence else [])),
             config=config.model_dump(),
+            repeats=tuple(repeats),
             coherence=coherence,
+            family=config.model.family,
+            judge_family=config.judge.model.family,
         )
         self._add_cell(replace(cell, key=digest([config.sweep, cell.name, cell.steps])))
 
@@ -149,14 +153,17 @@ class _Builder:
             steps[word] = self._step(config, word, engine, prompt, sampling, inputs, item=item, lists=read)
         return steps
 
-    def _judge_step(self, config: RunConfig, answer: str) -> Step:
+    def _judge_steps(self, config: RunConfig, answer: str) -> list[Step]:
+        """One per repeat. The first has the sweep's seed, so that further ones leave it as it is."""
         judge = config.judge
         facts = self._facts[config.dataset.name]
         prompt, sampling, accept = word_judge(judge, config.dataset.subset, facts.protocol)
         engine = self._engines.add(EngineUse(judge.model, "judge.model", config))
         strict_chars = judge.explanation_chars if judge.kind == "strict" else None
         inputs = self._inputs_read(config, prompt, {"answer": answer, "record": answer})
-        return self._step(config, "verdict", engine, prompt, sampling, inputs, strict_chars, accept)
+        seeds = [config.seed, *(derive_seed(config.seed, "repeat", number) for number in range(1, judge.repeats))]
+        ask = partial(self._step, config, "verdict", engine, prompt, sampling, inputs, strict_chars, accept)
+        return [ask(seed=seed, per_trigger=judge.verdict == "triggers") for seed in seeds]
 
     def _coherence_step(self, config: RunConfig, answer: str) -> Step:
         """The step that measures the answers' coherence; an encoder draws nothing, and says one thing."""
@@ -203,34 +210,43 @@ class _Builder:
         inputs: Mapping[str, str],
         strict_chars: int | None = None,
         accept: AcceptRule | None = None,
+        *,
         item: Item | None = None,
         lists: Mapping[str, tuple[Item, ...]] = {},
+        seed: int | None = None,
+        per_trigger: bool = False,
     ) -> Step:
-        identity = {
-            "engine": engine.key,
-            "system": prompt.system,
-            "user": prompt.user,
-            "image": prompt.image,
-            "sampling": asdict(sampling),
-            "seed": config.seed,
-            "dataset": config.dataset.name,
-            "inputs": dict(inputs),
-            "strict_chars": strict_chars,
-            "accept": asdict(accept) if accept else None,
-        } | ({"item": asdict(item)} if item else {})
+        seed = config.seed if seed is None else seed
+        identity = (
+            {
+                "engine": engine.key,
+                "system": prompt.system,
+                "user": prompt.user,
+                "image": prompt.image,
+                "sampling": asdict(sampling),
+                "seed": seed,
+                "dataset": config.dataset.name,
+                "inputs": dict(inputs),
+                "strict_chars": strict_chars,
+                "accept": asdict(accept) if accept else None,
+            }
+            | ({"item": asdict(item)} if item else {})
+            | ({"per_trigger": True} if per_trigger else {})
+        )
         step_id = digest(identity, size=10)
         step = Step(
-            step_id,
-            name,
-            engine.key,
-            prompt,
-            sampling,
-            config.seed,
-            config.dataset.name,
-            dict(inputs),
-            strict_chars,
-            accept,
-            item,
-            dict(lists),
+            id=step_id,
+            name=name,
+            engine=engine.key,
+            prompt=prompt,
+            sampling=sampling,
+            seed=seed,
+            dataset=config.dataset.name,
+            inputs=dict(inputs),
+            strict_chars=strict_chars,
+            accept=accept,
+            item=item,
+            lists=dict(lists),
+            per_trigger=per_trigger,
         )
         return self._steps.setdefault(step_id, step)

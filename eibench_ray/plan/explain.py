@@ -77,6 +77,7 @@ def plan_to_json(
         "cost_usd": funds.spent_usd if costs else None,
         "budget_usd": funds.budget_usd,
         "foresight": foresight_to_json(plan, outlook),
+        "greedy_repeats": _greedy_repeats(plan),
         "unprepared_datasets": [name for name, spec in plan.datasets.items() if not spec.is_prepared],
     }
 
@@ -97,6 +98,11 @@ def render_plan(
     yield from _costs(facts, funds)
     if uncounted := describe_uncounted(plan, funds.budget_usd):
         yield uncounted
+    if judges := facts["greedy_repeats"]:
+        yield (
+            f"Repeats of {', '.join(judges)} are asked at temperature 0: greedy replies do not depend on the seed, so "
+            f"they show no noise but the engine's own. Set judge.sampling.temperature to measure the judge's."
+        )
     for name in facts["unprepared_datasets"]:
         yield f"{name} is not prepared yet: its rows are what the configuration expects."
     requests = f"{facts['requests']:,} requests"
@@ -107,6 +113,12 @@ def render_plan(
         f"of them in the store, {facts['loads']} loads. About {facts['expected_tokens']:,} tokens to come. "
         f"Store: {store}"
     )
+
+
+def _greedy_repeats(plan: Plan) -> list[str]:
+    """Judges that are asked more than once, but greedily."""
+    greedy = (cell.judge for cell in plan.cells if cell.repeats and not plan.steps[cell.verdict].sampling.temperature)
+    return list(dict.fromkeys(greedy))
 
 
 def _engines_table(engines: Iterable[Mapping[str, Any]]) -> Table:

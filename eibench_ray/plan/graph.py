@@ -102,6 +102,7 @@ class Step:
         lists: word -> the items of a fan-out that the prompt reads as a list; the answers about them are inputs.
         strict_chars: for a strict verdict, the longest explanation; None where the reply is free text.
         accept: when to ask again; None: the first reply stands.
+        per_trigger: whether a strict verdict says of each trigger if it is named, or how many are.
     """
 
     id: str
@@ -116,6 +117,7 @@ class Step:
     accept: AcceptRule | None = None
     item: Item | None = None
     lists: Mapping[str, tuple[Item, ...]] = field(default_factory=dict)
+    per_trigger: bool = False
 
     @property
     def is_bounded(self) -> bool:
@@ -150,6 +152,8 @@ class Cell:
         steps: ids of all steps that the cell needs, inputs first.
         self_judged: whether the model is its own judge.
         config: the cell's validated configuration, as plain values.
+        repeats: ids of the further verdicts on the same answers, where the judge is asked more than once.
+        family, judge_family: whose kin the model and its judge are; None: not known.
     """
 
     key: str
@@ -164,7 +168,20 @@ class Cell:
     verdict: str
     steps: tuple[str, ...]
     config: Mapping[str, Any]
+    repeats: tuple[str, ...] = ()
     coherence: str | None = None
+    family: str | None = None
+    judge_family: str | None = None
+
+    @property
+    def verdicts(self) -> tuple[str, ...]:
+        """Ids of the verdicts of all repeats."""
+        return (self.verdict, *self.repeats)
+
+    @property
+    def same_family(self) -> bool:
+        """Whether the judge is another model of the family of the model under test."""
+        return not self.self_judged and self.family is not None and self.family == self.judge_family
 
     @property
     def name(self) -> str:

@@ -11,7 +11,11 @@ from eibench_ray.records import AcceptRule, Sampling
 
 # What is sent where neither the configuration nor a protocol says otherwise.
 GREEDY = Sampling(temperature=0.0, top_p=1.0, max_tokens=512)
-OFFICIAL_JUDGE = Sampling(temperature=0.1, top_p=0.9, max_tokens=512)
+# The published GPT scripts leave top_p to the API, where it is 1.
+OFFICIAL_JUDGES = {
+    "llama3": Sampling(temperature=0.1, top_p=0.9, max_tokens=512),
+    "gpt": Sampling(temperature=0.1, top_p=1.0, max_tokens=512),
+}
 
 # The published LLaMA-3 script's rule; it holds for the project's own words too, which ask for the same reply.
 OFFICIAL_ACCEPT = AcceptRule(contains="{score: ", ignore_case=True, attempts=5, fallback="{score: 0/1}")
@@ -66,7 +70,7 @@ def word_judge(
         image=False,
         is_official=official is not None,
     )
-    default = OFFICIAL_JUDGE if judge.kind == "official" else GREEDY
+    default = OFFICIAL_JUDGES[judge.variant] if judge.kind == "official" else GREEDY
     sampling = _sampling((judge.sampling,), official, default)
     if judge.kind == "strict":
         return prompt, sampling, None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from eibench_ray.score.agreement import JudgePair
-    from eibench_ray.score.comparison import ComparedPair, Comparison, LengthBias
+    from eibench_ray.score.comparison import ComparedPair, Comparison, JudgeNoise, LengthBias
+    from eibench_ray.score.preference import Preference
 
 
 def to_json(comparison: Comparison) -> dict[str, Any]:
@@ -19,6 +21,8 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
             {"dataset": panel.dataset, "judges": list(panel.judges), "n": panel.n, "alpha": panel.alpha}
             for panel in comparison.panels
         ],
+        "preferences": [_json_preference(one) for one in comparison.preferences],
+        "noises": [_json_noise(one) for one in comparison.noises],
         "lengths": [_json_length(length) for length in comparison.lengths],
     }
 
@@ -57,6 +61,35 @@ def _json_judges(pair: JudgePair) -> dict[str, Any]:
         "rho_cells": pair.over_cells.rho,
         "bias": pair.bias.difference,
         "bias_interval": _json_interval(pair.bias.ci_low, pair.bias.ci_high),
+    }
+
+
+def _json_preference(one: Preference) -> dict[str, Any]:
+    bias = one.bias
+    return {
+        "dataset": one.dataset,
+        "judge": one.judge,
+        "against": one.against,
+        "family": one.family,
+        "own": list(one.own),
+        "others": list(one.others),
+        "is_mutual": one.is_mutual,
+        "n": bias.n,
+        "own_bias": bias.first,
+        "other_bias": bias.second,
+        "difference": bias.difference,
+        "interval": _json_interval(bias.ci_low, bias.ci_high),
+        "p": bias.p_value,
+    }
+
+
+def _json_noise(one: JudgeNoise) -> dict[str, Any]:
+    return {
+        "model": one.model,
+        "setting": one.setting,
+        "dataset": one.dataset,
+        "judge": one.judge,
+        **asdict(one.noise),
     }
 
 

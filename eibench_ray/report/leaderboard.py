@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _NO_VALUE = "-"
 _TEXT_ONLY = "(text only)"
 _SELF_JUDGED = "(self-judged)"
+_SAME_FAMILY = "(same family)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ class LeaderboardRow:
     Attributes:
         sees_image: False marks a text-only model.
         self_judged: the judge is the model under test.
+        same_family: the judge is another model of its family.
         errors: rows of this cell that ended as an error.
         refused: answers that the endpoint refused or filtered.
         cost_usd: of all rows that the cell rests on; None where none has a price.
@@ -55,6 +57,12 @@ class LeaderboardRow:
     refused: int = 0
     cost_usd: float | None = None
     coherence: CellCoherence | None = None
+    same_family: bool = False
+
+    @property
+    def kinship(self) -> str:
+        """How near the judge is to the model under test, in words; empty where they are strangers."""
+        return _SELF_JUDGED if self.self_judged else _SAME_FAMILY if self.same_family else ""
 
 
 def render_table(rows: Iterable[LeaderboardRow]) -> Table:
@@ -78,8 +86,8 @@ def render_markdown(rows: Iterable[LeaderboardRow]) -> str:
     emotions = _emotions(ordered)
     names = ["model", "setting", "dataset", "judge"]
     figures = ["recall %", f"{_level(ordered)} interval", "coverage %", "bounds %", *(f"{name} %" for name in emotions)]
-    bills = _bills(ordered) | _coherence(ordered, " ")
-    lines = [[*names, *figures, "n", "parse failures", "errors", *bills]]
+    noises, bills = _noises(ordered), _bills(ordered) | _coherence(ordered, " ")
+    lines = [[*names, *figures, "n", "parse failures", "errors", *noises, *bills]]
     for row in ordered:
         score = row.score
         lines.append(
@@ -87,7 +95,7 @@ def render_markdown(rows: Iterable[LeaderboardRow]) -> str:
                 row.model if row.sees_image else f"{row.model} {_TEXT_ONLY}",
                 row.setting,
                 row.dataset,
-                f"{row.judge} {_SELF_JUDGED}" if row.self_judged else row.judge,
+                f"{row.judge} {row.kinship}".rstrip(),
                 _percent(score.overall.recall),
                 _interval(score.overall),
                 _coverage(score.overall),
@@ -96,6 +104,7 @@ def render_markdown(rows: Iterable[LeaderboardRow]) -> str:
                 str(score.overall.n),
                 str(score.num_unreadable),
                 str(row.errors),
+                *(noise(row) for noise in noises.values()),
                 *(bill(row) for bill in bills.values()),
             ]
         )
@@ -122,6 +131,8 @@ def to_json_rows(rows: Iterable[LeaderboardRow]) -> list[dict[str, Any]]:
             "coherence": coherence_to_json(row.coherence),
             "sees_image": row.sees_image,
             "self_judged": row.self_judged,
+            "same_family": row.same_family,
+            "repeat_noise": asdict(row.score.noise) if row.score.noise else None,
         }
         for row in _sort(rows)
     ]
@@ -134,11 +145,12 @@ def to_frame(rows: Iterable[LeaderboardRow]) -> pl.DataFrame:
     ordered = _sort(rows)
     emotions = _emotions(ordered)
     schema: dict[str, type[pl.DataType]] = dict.fromkeys(("model", "setting", "dataset", "judge"), pl.String)
-    schema |= dict.fromkeys(("sees_image", "self_judged"), pl.Boolean)
+    schema |= dict.fromkeys(("sees_image", "self_judged", "same_family"), pl.Boolean)
     schema |= dict.fromkeys(("recall", "ci_low", "ci_high", "confidence"), pl.Float64)
     schema |= dict.fromkeys(("coverage", "bound_low", "bound_high"), pl.Float64)
     schema |= dict.fromkeys(("n", "num_scored", "parse_failures", "errors", "refused"), pl.Int64)
-    schema |= dict.fromkeys(("cost_usd", *FIGURES), pl.Float64)
+    schema |= {"cost_usd": pl.Float64, "repeats": pl.Int64}
+    schema |= dict.fromkeys(("repeat_sd", "repeat_differ", "repeat_variance_share", *FIGURES), pl.Float64)
     schema |= {f"recall_{emotion}": pl.Float64 for emotion in emotions}
     return pl.DataFrame([_flat(row) for row in ordered], schema=schema)
 
@@ -194,8 +206,9 @@ def _render_part(rows: Sequence[LeaderboardRow]) -> Table:
     part = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=0)
     part.add_column(pair("model", "  setting"), overflow="fold", no_wrap=True)
     totals = [pair("recall %", f"{_level(rows)} CI"), pair("coverage", "bounds")]
-    bills = _bills(rows) | _coherence(rows, "\n")
-    for heading in [*totals, Text("n"), Text("parse\nfails"), Text("errors"), *map(Text, bills)]:
+    noises, bills = _noises(rows), _bills(rows) | _coherence(rows, "\n")
+    narrow = [Text(heading.replace(" ", "\n", 1)) for heading in noises]
+    for heading in [*totals, Text("n"), Text("parse\nfails"), Text("errors"), *narrow, *map(Text, bills)]:
         part.add_column(heading, justify="right", overflow="fold", no_wrap=True)
     for emotion in emotions:  # last, and the only ones that fold: what a narrow terminal cuts off is the breakdown
         part.add_column(Text(emotion), justify="right", overflow="fold", min_width=len("12-34"))
@@ -207,17 +220,28 @@ def _render_part(rows: Sequence[LeaderboardRow]) -> Table:
                 row.model,
                 ("" if row.sees_image else f" {_TEXT_ONLY}", "yellow"),
                 (f"\n  {row.setting}", "dim"),
-                (f"\n  {_SELF_JUDGED}" if row.self_judged else "", "yellow"),
+                (f"\n  {row.kinship}" if row.kinship else "", "yellow"),
             ),
             pair(_percent(score.overall.recall), _interval(score.overall), "bold"),
             pair(_coverage(score.overall), _bounds(score.overall), "yellow" if score.overall.coverage < 1 else ""),
             Text(str(score.overall.n)),
             Text(str(score.num_unreadable), style="yellow" if score.num_unreadable else ""),
             Text(str(row.errors), style="red" if row.errors else ""),
+            *(Text(noise(row)) for noise in noises.values()),
             *(Text(bill(row)) for bill in bills.values()),
             *(pair(_percent(group.recall), _interval(group, digits=0)) if group else Text() for group in groups),
         )
     return part
+
+
+def _noises(rows: Sequence[LeaderboardRow]) -> dict[str, Callable[[LeaderboardRow], str]]:
+    """The columns that only repeats of a judge fill, by their headings; none where there were none."""
+    if all(row.score.noise is None for row in rows):
+        return {}
+    return {
+        "repeat sd": lambda row: _percent(row.score.noise.sd, 2) if row.score.noise else _NO_VALUE,
+        "differ %": lambda row: _percent(row.score.noise.differ) if row.score.noise else _NO_VALUE,
+    }
 
 
 def _bills(rows: Sequence[LeaderboardRow]) -> dict[str, Callable[[LeaderboardRow], str]]:
@@ -245,12 +269,22 @@ def _notes(rows: Sequence[LeaderboardRow]) -> list[str]:
     if not rows:
         return ["no cell has been scored yet"]
     notes = [f"recall: mean over the samples with a verdict; {_level(rows)} bootstrap interval, clustered by image"]
-    if any(row.score.overall.coverage < 1 for row in rows):
+    if any(row.score.overall.is_open for row in rows):
         notes.append("coverage: share of the samples with a verdict; bounds: were every missing verdict 0, or 1")
+        if any(row.score.noise for row in rows):
+            notes[-1] += "; single repeats that are missing lower no coverage, but open the bounds"
+    if noises := [row.score.noise for row in rows if row.score.noise]:
+        times = "/".join(str(number) for number in sorted({noise.repeats for noise in noises}))
+        notes.append(
+            f"repeats: the judge was asked {times} times; recall: mean over the repeats; repeat sd: standard deviation "
+            f"of the mean recall between repeats, in points; differ: share of the samples whose verdicts do"
+        )
     if not all(row.sees_image for row in rows):
         notes.append(f"{_TEXT_ONLY}: does not see the picture")
     if any(row.self_judged for row in rows):
         notes.append(f"{_SELF_JUDGED}: the model judges its own answers")
+    if any(row.kinship == _SAME_FAMILY for row in rows):
+        notes.append(f"{_SAME_FAMILY}: the judge is another model of its family; `compare` shows what it favours")
     if any(row.refused for row in rows):
         notes.append("refused: answers that the endpoint refused or filtered; they are judged as they are")
     if any(row.cost_usd is not None for row in rows):
@@ -283,7 +317,7 @@ def _coverage(recall: Recall) -> str:
 
 
 def _bounds(recall: Recall) -> str:
-    return _range(recall.bound_low, recall.bound_high) if recall.coverage < 1 else ""
+    return _range(recall.bound_low, recall.bound_high) if recall.is_open else ""
 
 
 def _json_recall(recall: Recall) -> dict[str, Any]:
@@ -298,7 +332,7 @@ def _json_recall(recall: Recall) -> dict[str, Any]:
 
 
 def _flat(row: LeaderboardRow) -> dict[str, Any]:
-    overall = row.score.overall
+    overall, noise = row.score.overall, row.score.noise
     return {
         "model": row.model,
         "setting": row.setting,
@@ -306,6 +340,7 @@ def _flat(row: LeaderboardRow) -> dict[str, Any]:
         "judge": row.judge,
         "sees_image": row.sees_image,
         "self_judged": row.self_judged,
+        "same_family": row.same_family,
         "recall": overall.recall,
         "ci_low": overall.ci_low,
         "ci_high": overall.ci_high,
@@ -319,6 +354,10 @@ def _flat(row: LeaderboardRow) -> dict[str, Any]:
         "errors": row.errors,
         "refused": row.refused,
         "cost_usd": row.cost_usd,
+        "repeats": noise.repeats if noise else 1,
+        "repeat_sd": noise.sd if noise else None,
+        "repeat_differ": noise.differ if noise else None,
+        "repeat_variance_share": noise.variance_share if noise else None,
         **(row.coherence.figures if row.coherence else {}),
         **{f"recall_{emotion}": recall.recall for emotion, recall in row.score.by_emotion.items()},
     }

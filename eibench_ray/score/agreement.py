@@ -61,12 +61,21 @@ def compare_judges(cells: Sequence[GradedCell], resampling: Resampling) -> list[
         resampling: of the biases' intervals.
     """
     pairs = []
-    for first, second in combinations(_judges(cells), 2):
-        theirs = {_answers(cell): cell for cell in cells if cell.judge == second}
-        both = [(cell, theirs[_answers(cell)]) for cell in cells if cell.judge == first and _answers(cell) in theirs]
-        if both:
+    for first, second in combinations(judges_of(cells), 2):
+        if both := pair_cells(cells, first, second):
             pairs.append(_compare(both, resampling))
     return pairs
+
+
+def pair_cells(cells: Sequence[GradedCell], first: str, second: str) -> list[tuple[GradedCell, GradedCell]]:
+    """The cells of two judges that graded the very same answers, side by side."""
+    theirs = {_answers(cell): cell for cell in cells if cell.judge == second}
+    return [(cell, theirs[_answers(cell)]) for cell in cells if cell.judge == first and _answers(cell) in theirs]
+
+
+def judges_of(cells: Sequence[GradedCell]) -> list[str]:
+    """The judges in order of appearance."""
+    return list(dict.fromkeys(cell.judge for cell in cells))
 
 
 def panel_of(cells: Sequence[GradedCell]) -> JudgePanel | None:
@@ -75,7 +84,7 @@ def panel_of(cells: Sequence[GradedCell]) -> JudgePanel | None:
     Args:
         cells: of one dataset.
     """
-    judges = _judges(cells)
+    judges = judges_of(cells)
     if len(judges) < 3:
         return None
     by_answers: dict[tuple[str, str, str], dict[str, GradedCell]] = {}
@@ -121,7 +130,3 @@ def _stack(graded: dict[str, GradedCell], judges: Sequence[str]) -> NDArray[np.f
 def _answers(cell: GradedCell) -> tuple[str, str, str]:
     """What was graded: the same cell's answers, and the very same."""
     return cell.model, cell.setting, cell.answers
-
-
-def _judges(cells: Sequence[GradedCell]) -> list[str]:
-    return list(dict.fromkeys(cell.judge for cell in cells))

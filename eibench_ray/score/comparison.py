@@ -12,7 +12,9 @@ from eibench_ray.score.graded import GradedCell
 from eibench_ray.score.interval import Resampling
 from eibench_ray.score.multiplicity import adjust_holm
 from eibench_ray.score.paired import PairedDifference, compare_paired
+from eibench_ray.score.preference import Preference, find_preferences
 from eibench_ray.score.rank import RankCorrelation, correlate_ranks
+from eibench_ray.score.repeats import RepeatNoise
 
 Side = Literal["model", "setting"]
 
@@ -55,6 +57,17 @@ class LengthBias:
 
 
 @dataclass(frozen=True, slots=True)
+class JudgeNoise:
+    """How far a judge differs from itself on a cell's answers."""
+
+    model: str
+    setting: str
+    dataset: str
+    judge: str
+    noise: RepeatNoise
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """All comparisons; each part may be empty.
 
@@ -67,6 +80,8 @@ class Comparison:
     panels: tuple[JudgePanel, ...]
     lengths: tuple[LengthBias, ...]
     confidence: float
+    preferences: tuple[Preference, ...] = ()
+    noises: tuple[JudgeNoise, ...] = ()
 
 
 def compare_cells(cells: Sequence[GradedCell], sides: Sequence[Side], resampling: Resampling) -> Comparison:
@@ -90,6 +105,12 @@ def compare_cells(cells: Sequence[GradedCell], sides: Sequence[Side], resampling
         panels=(panel,) if panel else (),
         lengths=tuple(_relate_length(cell, resampling) for cell in cells),
         confidence=resampling.confidence,
+        preferences=tuple(find_preferences(cells, resampling)),
+        noises=tuple(
+            JudgeNoise(cell.model, cell.setting, cell.dataset, cell.judge, cell.noise)
+            for cell in cells
+            if cell.noise is not None
+        ),
     )
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from eibench_ray.score.repeats import RepeatNoise
+
 
 @dataclass(frozen=True, slots=True)
 class GradedCell:
@@ -15,9 +17,11 @@ class GradedCell:
     Attributes:
         self_judged: the judge is the model under test.
         answers: id of the step whose answers were graded.
-        recall: (samples,), NaN where there is no verdict that counts.
+        recall: (samples,), mean over the repeats of the judge; NaN where there is no verdict that counts.
         words: (samples,) of the answer, NaN where there is none.
         clusters: (samples,), the code of each sample's picture; one array for all cells of a dataset.
+        family, judge_family: whose kin the model and its judge are; None: not known.
+        noise: of the judge's repeats; None where it was asked once.
     """
 
     model: str
@@ -29,3 +33,11 @@ class GradedCell:
     recall: NDArray[np.float64]
     words: NDArray[np.float64]
     clusters: NDArray[np.int32]
+    family: str | None = None
+    judge_family: str | None = None
+    noise: RepeatNoise | None = None
+
+    @property
+    def is_of_judges_family(self) -> bool:
+        """Whether the model is its judge, or is known to be of its family."""
+        return self.self_judged or (self.family is not None and self.family == self.judge_family)

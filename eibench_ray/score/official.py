@@ -25,6 +25,8 @@ from eibench_ray.records import VerdictStatus
 from eibench_ray.score.parsed import MAX_COUNT, UNPARSED, ParsedVerdict
 
 _SCORE = re.compile(r"\{score: (\d+)/(\d+)\}")
+# Folders of EmoSet's emotions that only the complex subset draws from.
+_COMPLEX_ONLY = re.compile(r"EmoSet-118k/image/(?!sadness/|excitement/)[^/]+/")
 _EMOTION_BY_PATH = {"Happy": "happy", "sad": "sad", "Angry": "angry", "excit": "excit"}  # the first that matches
 
 
@@ -107,14 +109,23 @@ def score_official(
     return OfficialScores(**emotions, average=_mean(scores), unmatched=tuple(unmatched))
 
 
+def find_subset(paths: Iterable[str]) -> Literal["basic", "complex"]:
+    """Which subset a file is about: complex where all pictures are EmoSet's, some of an emotion that basic lacks."""
+    found = list(paths)
+    is_complex = all("EmoSet-118k/" in path for path in found) and any(map(_COMPLEX_ONLY.search, found))
+    return "complex" if is_complex else "basic"
+
+
 def read_judgements(path: Path) -> Iterator[Judgement]:
-    """The judgements of a JSONL file in order, one or more `{path: reply}` per line; blank lines are passed over.
+    """The judgements of a JSONL file in order, one or more `{path: reply}` per line.
+
+    Blank lines and a byte order mark, at which the published scripts stop, are passed over.
 
     Raises:
         DataError: the file cannot be read, or a line is not an object of texts.
     """
     try:
-        with path.open(encoding="utf-8") as lines:
+        with path.open(encoding="utf-8-sig") as lines:
             for number, line in enumerate(lines, start=1):
                 if line.strip():
                     yield from _read_line(line, f"{path}:{number}")

@@ -6,12 +6,14 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import mul
 from typing import TYPE_CHECKING
 
 from eibench_ray.errors import ScoreError
 from eibench_ray.records import Sample, Verdict, VerdictStatus
 from eibench_ray.score.clusters import ImageClusters
 from eibench_ray.score.interval import bootstrap_interval, look_up
+from eibench_ray.score.repeats import NoiseMeter, RepeatNoise
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,9 +32,10 @@ class Recall:
     Attributes:
         n: samples.
         num_scored: samples with a verdict that counts.
-        recall: mean over those; None where there are none.
+        recall: mean over those, of each the mean over its verdicts that count; None where there are none.
         ci_low, ci_high: bootstrap interval of `recall`, clustered by image.
-        bound_low, bound_high: the mean over all samples if every missing verdict were 0, or 1.
+        bound_low, bound_high: the mean over all samples if every missing verdict were 0, or 1, single repeats of a
+            judge included.
     """
 
     n: int
@@ -45,8 +48,13 @@ class Recall:
 
     @property
     def coverage(self) -> float:
-        """Share of the samples that have a verdict that counts."""
+        """Share of the samples that have a verdict that counts, of whichever repeat."""
         return self.num_scored / self.n
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a verdict is missing, so that the bounds lie apart."""
+        return self.bound_low < self.bound_high
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +63,16 @@ class CellScore:
 
     Attributes:
         by_emotion: in alphabetical order.
-        statuses: samples per verdict status, only those that occur; sums to `overall.n`.
+        statuses: verdicts per status, only those that occur; sums to `overall.n` times the judge's repeats.
         confidence: of every interval here.
+        noise: of the judge's repeats; None where it was asked once.
     """
 
     overall: Recall
     by_emotion: Mapping[str, Recall]
     statuses: Mapping[str, int]
     confidence: float
+    noise: RepeatNoise | None = None
 
     @property
     def num_unreadable(self) -> int:
@@ -70,14 +80,20 @@ class CellScore:
         return sum(self.statuses.get(status, 0) for status in _UNREADABLE)
 
 
+def mean_recall(verdicts: Sequence[Verdict | None]) -> float | None:
+    """The recall of one answer: the mean over its verdicts that count; None where none does."""
+    recalls = [verdict.recall for verdict in verdicts if verdict is not None and verdict.recall is not None]
+    return sum(recalls) / len(recalls) if recalls else None
+
+
 def score_cell(
-    rows: Iterable[tuple[Sample, Verdict | None]], *, confidence: float, resamples: int, seed: int
+    rows: Iterable[tuple[Sample, Sequence[Verdict | None]]], *, confidence: float, resamples: int, seed: int
 ) -> CellScore:
     """The scores of one cell; equal for equal arguments.
 
     Args:
-        rows: all samples of the cell with their verdicts, None where there is none; passed over once, and a sample
-            leaves 12 bytes behind, a picture its digest.
+        rows: all samples of the cell with their verdicts, one per repeat of the judge, None where there is none; passed
+            over once, and a sample leaves 14 bytes behind, a picture its digest.
         confidence: of the intervals, e.g. 0.95.
         resamples: bootstrap resamples.
         seed: of the resampling.
@@ -88,25 +104,24 @@ def score_cell(
     import numpy as np
 
     columns = _Columns()
-    for sample, verdict in rows:
-        columns.add(sample, verdict)
+    for sample, verdicts in rows:
+        columns.add(sample, verdicts)
     if not columns.emotions:
         raise ScoreError("a cell without samples has no recall: check the dataset and dataset.limit")
-    codes, clusters, emotions = (np.frombuffer(column, column.typecode) for column in columns.arrays())
+    codes, missing, clusters, emotions = (np.frombuffer(column, column.typecode) for column in columns.arrays())
     values = list(columns.values)
 
-    def score(codes: NDArray[np.int32], clusters: NDArray[np.int32]) -> Recall:
-        return _score_group(codes, clusters, values, confidence, resamples, seed)
+    def score(of_group: NDArray[np.bool_] | slice) -> Recall:
+        group = _Group(codes[of_group], missing[of_group], clusters[of_group], values, columns.repeats)
+        return _score_group(group, confidence, resamples, seed)
 
-    by_emotion = {
-        emotion: score(codes[emotions == code], clusters[emotions == code])
-        for emotion, code in sorted(columns.emotions.items())
-    }
+    by_emotion = {emotion: score(emotions == code) for emotion, code in sorted(columns.emotions.items())}
     return CellScore(
-        overall=score(codes, clusters),
+        overall=score(slice(None)),
         by_emotion=by_emotion,
         statuses={status: columns.statuses[status] for status in _STATUSES if columns.statuses[status]},
         confidence=confidence,
+        noise=columns.noise.read(),
     )
 
 
@@ -115,46 +130,63 @@ class _Columns:
 
     Attributes:
         values, emotions: recall and emotion -> code, in the order of the codes.
-        statuses: samples per verdict status.
+        statuses: verdicts per status.
+        repeats: verdicts per sample.
     """
 
     def __init__(self) -> None:
         self.values: dict[float, int] = {}
         self.emotions: dict[str, int] = {}
         self.statuses: Counter[str] = Counter()
+        self.noise = NoiseMeter()
+        self.repeats = 1
         self._clusters = ImageClusters()
         self._code_of = array("i")
+        self._missing_of = array("H")
         self._cluster_of = array("i")
         self._emotion_of = array("i")
 
-    def add(self, sample: Sample, verdict: Verdict | None) -> None:
-        self.statuses[MISSING if verdict is None else verdict.status.value] += 1
-        recall = None if verdict is None else verdict.recall
+    def add(self, sample: Sample, verdicts: Sequence[Verdict | None]) -> None:
+        self.repeats = len(verdicts)
+        for verdict in verdicts:
+            self.statuses[MISSING if verdict is None else verdict.status.value] += 1
+        if self.repeats > 1:
+            self.noise.add(verdicts)
+        recall = mean_recall(verdicts)
+        self._missing_of.append(sum(verdict is None or verdict.recall is None for verdict in verdicts))
         self._code_of.append(_NO_RECALL if recall is None else self.values.setdefault(recall, len(self.values)))
         self._cluster_of.append(self._clusters.code(sample))
         self._emotion_of.append(self.emotions.setdefault(sample.emotion, len(self.emotions)))
 
-    def arrays(self) -> tuple[array[int], array[int], array[int]]:
-        """Codes of recall (-1 for none), cluster, emotion."""
-        return self._code_of, self._cluster_of, self._emotion_of
+    def arrays(self) -> tuple[array[int], array[int], array[int], array[int]]:
+        """Codes of recall (-1 for none), verdicts that do not count, cluster, emotion."""
+        return self._code_of, self._missing_of, self._cluster_of, self._emotion_of
 
 
-def _score_group(
-    codes: NDArray[np.int32],
-    clusters: NDArray[np.int32],
-    values: Sequence[float],
-    confidence: float,
-    resamples: int,
-    seed: int,
-) -> Recall:
-    """Recall over a group of samples, in their order."""
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Columns of some samples, in their order; `values` are what the codes stand for."""
+
+    codes: NDArray[np.int32]
+    missing: NDArray[np.uint16]
+    clusters: NDArray[np.int32]
+    values: Sequence[float]
+    repeats: int
+
+
+def _score_group(group: _Group, confidence: float, resamples: int, seed: int) -> Recall:
+    """Recall over a group of samples."""
+    codes, clusters, values = group.codes, group.clusters, group.values
     num_samples = len(codes)
     is_scored = codes != _NO_RECALL
+    lost = 0.0  # recall that rests on repeats which do not count
     if not is_scored.all():
         codes, clusters = codes[is_scored], clusters[is_scored]
+    if group.repeats > 1:
+        lost = sum(map(mul, look_up(codes, values), group.missing[is_scored].tolist())) / group.repeats
     codes, sizes = _by_cluster(codes, clusters)
     total = sum(look_up(codes, values))
-    missing = num_samples - len(codes)
+    missing = int(group.missing.sum()) / group.repeats
     mean = total / len(codes) if len(codes) else None
     low, high = mean, mean
     if mean is not None and len(sizes) > 1 and (codes != codes[0]).any():
@@ -165,8 +197,8 @@ def _score_group(
         recall=mean,
         ci_low=low,
         ci_high=high,
-        bound_low=total / num_samples,
-        bound_high=(total + missing) / num_samples,
+        bound_low=(total - lost) / num_samples,
+        bound_high=(total - lost + missing) / num_samples,
     )
 
 

@@ -1,8 +1,13 @@
 """The strict protocol: the JSON that a judge is asked for, and how its reply is read.
 
-A reply is one JSON object, bare or in one code fence, with white space around it and nothing else. `correct` and
-`total` are integers in the sense of JSON Schema: 2 and 2.0 are, true and "2" are not. A key that comes twice says two
-things, so it says nothing. Further keys are ignored: an engine that cannot constrain its output may add some.
+A reply is one JSON object, bare or in one code fence, with white space around it and nothing else. It has one of two
+forms: `named`, an object with true or false under the number of each reference trigger, or the counts `correct` and
+`total`, which are integers in the sense of JSON Schema: 2 and 2.0 are, true and "2" are not. A key that comes twice
+says two things, so it says nothing. Further keys beside these are ignored: an engine that cannot constrain its output
+may add some.
+
+Numbers as keys, not an array: each answer stands beside the number that the prompt gives its trigger, so that a judge
+cannot lose count; and every endpoint that constrains objects enforces required keys, but not all take minItems.
 """
 
 from __future__ import annotations
@@ -18,12 +23,13 @@ from eibench_ray.score.parsed import MAX_COUNT, UNPARSED, ParsedVerdict
 _FENCE = re.compile(r"```(?:json)?(.*)```", re.DOTALL | re.IGNORECASE)
 
 
-def strict_schema(num_triggers: int, explanation_chars: int) -> dict[str, Any]:
-    """JSON schema of the reply to one sample; the explanation comes first, so that it is written before the counts.
+def strict_schema(num_triggers: int, explanation_chars: int, *, per_trigger: bool = False) -> dict[str, Any]:
+    """JSON schema of the reply to one sample; the explanation comes first, so that it is written before the verdict.
 
     Args:
-        num_triggers: reference triggers of the sample; the only `total` that the schema allows.
+        num_triggers: reference triggers of the sample; the only number of them that the schema allows.
         explanation_chars: longest explanation; 0 leaves it out.
+        per_trigger: whether the reply says of each trigger if it is named, or how many are.
 
     Raises:
         ScoreError: the sample has no trigger to find.
@@ -36,18 +42,36 @@ def strict_schema(num_triggers: int, explanation_chars: int) -> dict[str, Any]:
     properties: dict[str, Any] = {}
     if explanation_chars > 0:
         properties["explanation"] = {"type": "string", "maxLength": explanation_chars}
-    properties["correct"] = {"type": "integer", "minimum": 0, "maximum": num_triggers}
-    properties["total"] = {"const": num_triggers}
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": list(properties),
-        "additionalProperties": False,
-    }
+    if per_trigger:
+        properties["named"] = _object({number: {"type": "boolean"} for number in _numbers(num_triggers)})
+    else:
+        properties["correct"] = {"type": "integer", "minimum": 0, "maximum": num_triggers}
+        properties["total"] = {"const": num_triggers}
+    return _object(properties)
 
 
-def parse_strict(text: str, num_triggers: int) -> ParsedVerdict:
-    """The verdict that a reply states; never raises, whatever the text.
+def parse_named(text: str, num_triggers: int) -> ParsedVerdict:
+    """The verdict of a reply that says of each trigger if it is named; never raises, whatever the text.
+
+    Args:
+        text: the judge's reply.
+        num_triggers: reference triggers of the sample, at least 1.
+    """
+    found = _read_object(text)
+    named = found.get("named")
+    if not isinstance(named, dict) or not named or not all(isinstance(value, bool) for value in named.values()):
+        return UNPARSED
+    numbers = _numbers(len(named))
+    if named.keys() != set(numbers):
+        return UNPARSED
+    hits = tuple(named[number] for number in numbers)
+    is_whole = len(hits) == num_triggers
+    status = VerdictStatus.OK if is_whole else VerdictStatus.WRONG_TOTAL
+    return ParsedVerdict(sum(hits), len(hits), _words(found.get("explanation")), status, hits if is_whole else None)
+
+
+def parse_counts(text: str, num_triggers: int) -> ParsedVerdict:
+    """The verdict of a reply that counts the named triggers; never raises, whatever the text.
 
     Args:
         text: the judge's reply.
@@ -58,6 +82,16 @@ def parse_strict(text: str, num_triggers: int) -> ParsedVerdict:
     if correct is None or total is None:
         return UNPARSED
     return ParsedVerdict(correct, total, _words(found.get("explanation")), _status(correct, total, num_triggers))
+
+
+def _numbers(num_triggers: int) -> list[str]:
+    """The triggers' numbers in the prompt, as keys."""
+    return [str(number) for number in range(1, num_triggers + 1)]
+
+
+def _object(properties: dict[str, Any]) -> dict[str, Any]:
+    """The schema of an object with just these properties."""
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
 
 
 def _status(correct: int, total: int, num_triggers: int) -> VerdictStatus:

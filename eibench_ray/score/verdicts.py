@@ -6,11 +6,16 @@ from typing import Literal
 
 from eibench_ray.records import Completion, Sample, Verdict, VerdictStatus
 from eibench_ray.score.official import official_verdict
-from eibench_ray.score.strict import parse_strict
+from eibench_ray.score.strict import parse_counts, parse_named
 
 
 def read_verdict(
-    kind: Literal["strict", "official"], sample: Sample, answer: Completion | None, reply: Completion | None
+    kind: Literal["strict", "official"],
+    sample: Sample,
+    answer: Completion | None,
+    reply: Completion | None,
+    *,
+    per_trigger: bool = False,
 ) -> Verdict:
     """The verdict on one sample.
 
@@ -20,6 +25,7 @@ def read_verdict(
         sample: what was asked.
         answer: the subject's row; None where there is none.
         reply: the judge's row; None where there is none.
+        per_trigger: whether a strict judge was asked about each trigger.
     """
     if not sample.triggers:
         return Verdict(sample.sample_id, None, None, None, VerdictStatus.NO_REFERENCE)
@@ -27,5 +33,8 @@ def read_verdict(
         return Verdict(sample.sample_id, None, None, None, VerdictStatus.NO_ANSWER)
     if reply is None or reply.error_kind is not None or reply.text is None:
         return Verdict(sample.sample_id, None, None, None, VerdictStatus.JUDGE_ERROR)
-    parsed = official_verdict(reply.text) if kind == "official" else parse_strict(reply.text, len(sample.triggers))
-    return Verdict(sample.sample_id, parsed.correct, parsed.total, parsed.explanation, parsed.status)
+    if kind == "official":
+        parsed = official_verdict(reply.text)
+    else:
+        parsed = (parse_named if per_trigger else parse_counts)(reply.text, len(sample.triggers))
+    return Verdict(sample.sample_id, parsed.correct, parsed.total, parsed.explanation, parsed.status, parsed.hits)

@@ -14,6 +14,7 @@ from eibench_ray.score.clusters import ImageClusters
 from eibench_ray.score.comparison import Comparison, Side, compare_cells
 from eibench_ray.score.graded import GradedCell
 from eibench_ray.score.interval import Resampling
+from eibench_ray.score.repeats import NoiseMeter
 from eibench_ray.store.slices import Store
 from eibench_ray.sweep.record import RunManifest
 from eibench_ray.sweep.results import Results
@@ -41,6 +42,8 @@ def compare_run(manifest: RunManifest, store: Store, sides: Sequence[Side]) -> C
         panels=tuple(chain.from_iterable(part.panels for part in parts)),
         lengths=tuple(chain.from_iterable(part.lengths for part in parts)),
         confidence=resampling.confidence,
+        preferences=tuple(chain.from_iterable(part.preferences for part in parts)),
+        noises=tuple(chain.from_iterable(part.noises for part in parts)),
     )
 
 
@@ -56,11 +59,11 @@ def _read_cells(results: Results, cells: Sequence[Cell]) -> Iterator[GradedCell]
     clusters = array("i")
     numbering = ImageClusters()
     for index, cell in enumerate(cells):
-        recall, words = array("d"), array("d")
+        recall, words, noise = array("d"), array("d"), NoiseMeter()
         for row in results.join(cell):
-            value = None if row.verdict is None else row.verdict.recall
+            noise.add(row.verdicts)
             text = None if row.answer is None else row.answer.text
-            recall.append(nan if value is None else value)
+            recall.append(nan if (value := row.recall) is None else value)
             words.append(nan if text is None else len(text.split()))
             if index == 0:
                 clusters.append(numbering.code(row.sample))
@@ -74,4 +77,7 @@ def _read_cells(results: Results, cells: Sequence[Cell]) -> Iterator[GradedCell]
             recall=np.array(recall, np.float64),
             words=np.array(words, np.float64),
             clusters=np.array(clusters, np.int32),
+            family=cell.family,
+            judge_family=cell.judge_family,
+            noise=noise.read(),
         )

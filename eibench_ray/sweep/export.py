@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +16,11 @@ import pyarrow.parquet as pq
 from eibench_ray.errors import StoreError
 from eibench_ray.score.coherence import read_coherence
 from eibench_ray.store.files import replacing
+from eibench_ray.sweep.trigger_tally import TriggerTally
 
 if TYPE_CHECKING:
     from eibench_ray.plan.graph import Cell
+    from eibench_ray.records import Completion, Verdict
     from eibench_ray.sweep.results import JoinedRow
 
 GROUP_ROWS = 16_384
@@ -41,6 +44,7 @@ SCHEMA = pa.schema(
         pa.field("answer_mean_logprob", pa.float32()),
         pa.field("answer_engine", pa.string()),
         pa.field("answer_request_digest", pa.string()),
+        pa.field("repeat", pa.int16(), nullable=False),
         pa.field("reply", pa.string()),
         pa.field("reply_error_kind", pa.string()),
         pa.field("reply_error", pa.string()),
@@ -54,6 +58,7 @@ SCHEMA = pa.schema(
         pa.field("status", pa.string()),
         pa.field("correct", pa.int32()),
         pa.field("total", pa.int32()),
+        pa.field("hits", pa.list_(pa.bool_())),
         pa.field("recall", pa.float64()),
         pa.field("explanation", pa.string()),
         pa.field("coherence", pa.float64()),
@@ -67,7 +72,10 @@ SCHEMA = pa.schema(
 
 
 def export_run(folder: Path, out: Path) -> dict[str, Any]:
-    """Counts of what was written: rows/model=/.../rows.parquet and eibench/<cell>.{answers,judgements}.jsonl.
+    """Counts of what was written.
+
+    That is rows/model=/.../rows.parquet, triggers/dataset=/judge=/triggers.parquet where judges say which triggers are
+    named, and eibench/<cell>.{answers,judgements}.jsonl.
 
     Raises:
         StoreError: there is no run in the folder, or `out` holds something else.
@@ -78,15 +86,22 @@ def export_run(folder: Path, out: Path) -> dict[str, Any]:
     manifest, _, store = read_run(folder)
     if out.exists() and not out.is_dir():
         raise StoreError(f"{out} is a file: name a folder with --out")
-    results = Results(manifest.plan, store)
+    plan, results = manifest.plan, Results(manifest.plan, store)
     num_rows = 0
-    for cell in manifest.plan.cells:
-        num_cell_rows = manifest.plan.datasets[cell.dataset].num_rows
-        num_rows += num_cell_rows
-        _write_parquet(cell, results.join(cell), out / "rows")
+    tallies: dict[tuple[str, str], TriggerTally] = {}
+    for cell in plan.cells:
+        num_cell_rows = plan.datasets[cell.dataset].num_rows
+        num_rows += num_cell_rows * len(cell.verdicts)
+        rows = results.join(cell)
+        if plan.steps[cell.verdict].per_trigger:
+            rows = tallies.setdefault((cell.dataset, cell.judge), TriggerTally()).watch(rows)
+        _write_parquet(cell, rows, out / "rows")
         is_complex = results.dataset(cell.dataset).has_repeated_pictures(num_cell_rows)
         _write_jsonl(cell, results.join(cell), out / "eibench", is_complex=is_complex)
-    return {"cells": len(manifest.plan.cells), "rows": num_rows}
+    for (dataset, judge), tally in tallies.items():
+        folder = out / "triggers" / f"dataset={_quote(dataset)}" / f"judge={_quote(judge)}"
+        tally.write(results.samples(dataset), folder / "triggers.parquet")
+    return {"cells": len(plan.cells), "rows": num_rows}
 
 
 def _write_parquet(cell: Cell, rows: Iterator[JoinedRow], out: Path) -> None:
@@ -96,12 +111,19 @@ def _write_parquet(cell: Cell, rows: Iterator[JoinedRow], out: Path) -> None:
         replacing(folder / "rows.parquet") as temporary,
         pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer,
     ):
-        while group := [_flatten(row) for row in islice(rows, GROUP_ROWS)]:
+        flat = (line for row in rows for line in _flatten(row))
+        while group := list(islice(flat, GROUP_ROWS)):
             writer.write_table(pa.Table.from_pylist(group, schema=SCHEMA))
 
 
-def _flatten(row: JoinedRow) -> dict[str, Any]:
-    sample, verdict = row.sample, row.verdict
+def _flatten(row: JoinedRow) -> Iterator[dict[str, Any]]:
+    """One line per repeat of the judge; what the sample cost in all stands in the first."""
+    for repeat, (reply, verdict) in enumerate(zip(row.replies, row.verdicts, strict=True)):
+        yield _flatten_verdict(row, repeat, reply, verdict)
+
+
+def _flatten_verdict(row: JoinedRow, repeat: int, reply: Completion | None, verdict: Verdict | None) -> dict[str, Any]:
+    sample = row.sample
     flat: dict[str, Any] = {
         "sample_id": sample.sample_id,
         "image_path": sample.image_path,
@@ -109,14 +131,16 @@ def _flatten(row: JoinedRow) -> dict[str, Any]:
         "emotion": sample.emotion,
         "reference": sample.reference,
         "triggers": list(sample.triggers),
+        "repeat": repeat + 1,
         "status": verdict.status.value if verdict else "missing",
         "correct": verdict.correct if verdict else None,
         "total": verdict.total if verdict else None,
+        "hits": list(verdict.hits) if verdict and verdict.hits else None,
         "recall": verdict.recall if verdict else None,
         "explanation": verdict.explanation if verdict else None,
-        "cost_usd": row.cost_usd,
+        "cost_usd": None if repeat else row.cost_usd,
     }
-    for prefix, completion in (("answer", row.answer), ("reply", row.reply), ("coherence", row.coherence)):
+    for prefix, completion in (("answer", row.answer), ("reply", reply), ("coherence", row.coherence)):
         flat[prefix] = completion.text if completion else None
         for name in SCHEMA.names:
             if name.startswith(f"{prefix}_"):
@@ -132,19 +156,21 @@ def _flatten(row: JoinedRow) -> dict[str, Any]:
 def _write_jsonl(cell: Cell, rows: Iterable[JoinedRow], out: Path, *, is_complex: bool) -> None:
     """EIBench's own files: `{path: answer}` and `{path: reply}` per line, in the dataset's order.
 
+    A judge's further repeats have files of their own: judgements.2.jsonl and so on.
+
     Its scripts for the complex subset pair lines with annotations by position: every row has its line there, an
     empty one where there is no text. For the basic subset they pair by path: rows without a text are left out.
     """
     stem = _quote(cell.name.replace("/", "."))
-    with (
-        replacing(out / f"{stem}.answers.jsonl") as answers_path,
-        replacing(out / f"{stem}.judgements.jsonl") as judgements_path,
-        answers_path.open("w", encoding="utf-8") as answers,
-        judgements_path.open("w", encoding="utf-8") as judgements,
-    ):
+    further = [f"judgements.{repeat + 1}" for repeat in range(1, len(cell.verdicts))]
+    with ExitStack() as stack:
+        files = []
+        for kind in ("answers", "judgements", *further):
+            draft = stack.enter_context(replacing(out / f"{stem}.{kind}.jsonl"))
+            files.append(stack.enter_context(draft.open("w", encoding="utf-8")))
         for row in rows:
             path = row.sample.image_path or row.sample.sample_id
-            for completion, file in ((row.answer, answers), (row.reply, judgements)):
+            for completion, file in zip((row.answer, *row.replies), files, strict=True):
                 text = completion.text if completion else None
                 if is_complex or text is not None:
                     file.write(json.dumps({path: text or ""}, ensure_ascii=False) + "\n")

@@ -13,7 +13,7 @@ from eibench_ray.records import Completion, Sample, Verdict
 from eibench_ray.report.leaderboard import LeaderboardRow
 from eibench_ray.score.coherence import CoherenceColumns, read_coherence
 from eibench_ray.score.interval import Resampling
-from eibench_ray.score.recall import score_cell
+from eibench_ray.score.recall import mean_recall, score_cell
 from eibench_ray.score.verdicts import read_verdict
 from eibench_ray.store.slices import Store
 from eibench_ray.sweep.record import RunManifest
@@ -26,16 +26,22 @@ class JoinedRow:
     """One sample of a cell with all that was said about it; None where the run has not come to it.
 
     Attributes:
+        replies, verdicts: one per repeat of the judge.
         coherence: the row that measures the answer; None also where that is not asked for.
         cost_usd: of all rows of the sample that the cell rests on; None where none has a price.
     """
 
     sample: Sample
     answer: Completion | None
-    reply: Completion | None
-    verdict: Verdict | None
+    replies: tuple[Completion | None, ...]
+    verdicts: tuple[Verdict | None, ...]
     coherence: Completion | None
     cost_usd: float | None
+
+    @property
+    def recall(self) -> float | None:
+        """Mean over the verdicts that count; None where none does."""
+        return mean_recall(self.verdicts)
 
 
 class Results:
@@ -52,6 +58,12 @@ class Results:
             self._datasets[name] = open_dataset(self._plan.datasets[name].path)
         return self._datasets[name]
 
+    def samples(self, dataset: str) -> Iterator[Sample]:
+        """The samples of the plan's part of a dataset, in order."""
+        num_rows = self._plan.datasets[dataset].num_rows
+        for start in range(0, num_rows, RANGE_ROWS):
+            yield from self.dataset(dataset).samples(start, min(start + RANGE_ROWS, num_rows))
+
     def join(self, cell: Cell) -> Iterator[JoinedRow]:
         """The cell's rows in the dataset's order."""
         dataset, spec = self.dataset(cell.dataset), self._plan.datasets[cell.dataset]
@@ -60,7 +72,7 @@ class Results:
         for start in range(0, spec.num_rows, size):
             stop = min(start + size, spec.num_rows)
             samples, current = dataset.samples(start, stop), self._current_rows(cell, start, stop)
-            yield from _join(cell, samples, current)
+            yield from self._join(cell, samples, current)
 
     def score(self, cell: Cell, config: ScoreConfig) -> LeaderboardRow:
         """The cell's line in the leaderboard."""
@@ -68,18 +80,18 @@ class Results:
         cost_usd: float | None = None
         measured = CoherenceColumns()
 
-        def judged() -> Iterator[tuple[Sample, Verdict | None]]:
+        def judged() -> Iterator[tuple[Sample, tuple[Verdict | None, ...]]]:
             nonlocal num_errors, num_refused, cost_usd
             for row in self.join(cell):
                 num_errors += row.answer is not None and row.answer.error_kind is not None
-                num_errors += row.reply is not None and row.reply.error_kind is not None
+                num_errors += sum(reply is not None and reply.error_kind is not None for reply in row.replies)
                 num_errors += row.coherence is not None and row.coherence.error_kind is not None
                 if cell.coherence:
                     measured.add(row.sample, read_coherence(row.coherence.text) if row.coherence else None)
                 num_refused += row.answer is not None and row.answer.is_refused
                 if row.cost_usd is not None:
                     cost_usd = (cost_usd or 0.0) + row.cost_usd
-                yield row.sample, row.verdict
+                yield row.sample, row.verdicts
 
         resampling = Resampling(config.confidence, config.resamples)
         score = score_cell(judged(), confidence=config.confidence, resamples=config.resamples, seed=0)
@@ -90,6 +102,7 @@ class Results:
             judge=cell.judge,
             sees_image=cell.sees_image,
             self_judged=cell.self_judged,
+            same_family=cell.same_family,
             score=score,
             errors=num_errors,
             refused=num_refused,
@@ -118,17 +131,24 @@ class Results:
                     rows[sample_id] = row
         return current
 
-
-def _join(cell: Cell, samples: list[Sample], current: Mapping[str, Mapping[str, Completion]]) -> Iterator[JoinedRow]:
-    steps = [current[step] for step in cell.steps]
-    for sample in samples:
-        answer, reply = current[cell.answer].get(sample.sample_id), current[cell.verdict].get(sample.sample_id)
-        coherence = current[cell.coherence].get(sample.sample_id) if cell.coherence else None
-        made = [row for rows in steps if (row := rows.get(sample.sample_id)) is not None]
-        costs = [row.cost_usd for row in made if row.cost_usd is not None]
-        is_judged = reply is not None or (answer is not None and answer.error_kind is not None)
-        verdict = read_verdict(cell.judge_kind, sample, answer, reply) if is_judged else None
-        yield JoinedRow(sample, answer, reply, verdict, coherence, sum(costs) if costs else None)
+    def _join(
+        self, cell: Cell, samples: list[Sample], current: Mapping[str, Mapping[str, Completion]]
+    ) -> Iterator[JoinedRow]:
+        per_trigger = self._plan.steps[cell.verdict].per_trigger
+        for sample in samples:
+            answer = current[cell.answer].get(sample.sample_id)
+            replies = tuple(current[step].get(sample.sample_id) for step in cell.verdicts)
+            coherence = current[cell.coherence].get(sample.sample_id) if cell.coherence else None
+            made = [row for step in cell.steps if (row := current[step].get(sample.sample_id)) is not None]
+            costs = [row.cost_usd for row in made if row.cost_usd is not None]
+            is_lost = answer is not None and answer.error_kind is not None
+            verdicts = tuple(
+                read_verdict(cell.judge_kind, sample, answer, reply, per_trigger=per_trigger)
+                if reply is not None or is_lost
+                else None
+                for reply in replies
+            )
+            yield JoinedRow(sample, answer, replies, verdicts, coherence, sum(costs) if costs else None)
 
 
 def score_run(

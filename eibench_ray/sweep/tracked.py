@@ -37,8 +37,8 @@ def track_cell(
             emotion=line.sample.emotion,
             reference=line.sample.reference,
             answer=line.answer.text if line.answer else None,
-            judge_reply=line.reply.text if line.reply else None,
-            recall=line.verdict.recall if line.verdict else None,
+            judge_reply=line.replies[0].text if line.replies[0] else None,
+            recall=line.recall,
             image=images.get(line.sample.sample_id),
         )
         for line in shown
@@ -59,6 +59,7 @@ def _flat_scores(row: LeaderboardRow) -> dict[str, float | int]:
         "errors": row.errors,
         "refused": row.refused or None,
         "cost_usd": row.cost_usd,
+        "repeat_sd": row.score.noise.sd if row.score.noise else None,
     }
     if row.coherence:
         figures |= row.coherence.figures

@@ -57,7 +57,8 @@ def test_the_latest_run_is_compared_and_its_files_stand_beside_the_leaderboard(c
         str(Path("multirun/2026-01-01/00-00-00") / name) for name in ("compare.md", "compare.json")
     ]
     values = json.loads((folder / "compare.json").read_text())
-    assert values == {key: found[key] for key in ("confidence", "pairs", "judges", "panels", "lengths")}
+    assert list(values) == ["confidence", "pairs", "judges", "panels", "preferences", "noises", "lengths"]
+    assert values == {key: found[key] for key in values}
     assert [(pair["by"], pair["judge"]) for pair in values["pairs"]] == [
         (by, judge) for by in ("model", "setting") for judge in ("x", "official") for _ in range(2)
     ]

@@ -106,6 +106,22 @@ MISTAKES = [
         "plan -m CELL setting.sampling.max_tokens=3,4",
         "two cells are both called echo/user_question/demo/echo but ask for different things",
     ),
+    (
+        "an unknown judge among several",
+        "plan model=echo dataset=demo tracking=none judge=[echo,tiny_lama]",
+        "judge=tiny_lama: there is no such option; did you mean 'tiny_llama'?",
+    ),
+    (
+        "no judge among none",
+        "plan model=echo dataset=demo judge=[]",
+        "judge=[]: write the names of one or more options",
+    ),
+    ("a printed list", "plan model=echo dataset=demo judge=[echo,strict] --cfg job", "leave out -m, and lists"),
+    (
+        "published verdicts by trigger",
+        "plan CELL judge=official model@judge.model=echo +judge.verdict=triggers",
+        "the published protocol counts triggers",
+    ),
     ("swept cluster", "plan -m CELL cluster.num_cpus=1,2", "cluster differs between the cells of one sweep"),
     ("swept tracking", "plan -m CELL tracking=none,wandb", "tracking differs between the cells of one sweep"),
     (

@@ -57,6 +57,31 @@ def test_a_value_below_a_swept_group_reaches_every_job(command: Command) -> None
     assert {step["est_tokens"] for step in limited["steps"] if step["name"] == "answer"} == {25}
 
 
+@pytest.mark.parametrize("switch", [[], ["-m"]])
+def test_a_list_of_judges_is_a_cell_for_each(command: Command, switch: list[str]) -> None:
+    listed = ["judge=[echo,tiny_llama]", "judge.repeats=2"]
+    plan = command("plan", *switch, "model=echo", "dataset=demo", "tracking=none", *listed, "--json").json
+    assert [cell["judge"] for cell in plan["cells"]] == ["echo", "tiny_llama"]
+    assert [step["name"] for step in plan["steps"]] == ["answer", *["verdict"] * 4]
+    assert plan["greedy_repeats"] == ["echo", "tiny_llama"]
+
+
+def test_a_list_of_judges_multiplies_an_experiments_sweep(command: Command) -> None:
+    plan = command("plan", "experiment=demo", "judge=[smollm2_135m,tiny_llama]", "--json").json
+    assert len(plan["cells"]) == 6
+    assert {cell["judge"] for cell in plan["cells"]} == {"smollm2_135m", "tiny_llama"}
+
+
+def test_several_judges_of_an_option_file_are_not_made_into_one(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "mine" / "experiment").mkdir(parents=True)
+    chosen = ["override /model: echo", "override /dataset: demo", "override /judge: [echo, tiny_llama]"]
+    lines = ["# @package _global_", "defaults:", *(f"  - {line}" for line in chosen)]
+    (tmp_path / "mine" / "experiment" / "two.yaml").write_text("\n".join(lines))
+    called = command("plan", "--config-dir", "mine", "experiment=two")
+    assert called.code == 2
+    assert "judge: a list of defaults names several options" in called.err
+
+
 def test_the_option_may_stand_between_the_overrides(command: Command) -> None:
     assert len(command("plan", *CELL, "-m", "model=echo,tiny_llama", "--json").json["cells"]) == 2
 

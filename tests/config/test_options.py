@@ -19,12 +19,15 @@ from eibench_ray.config.hydra_errors import explain
 from eibench_ray.config.load import to_config
 from eibench_ray.config.schema import RunConfig
 from eibench_ray.config.section import Frozen
+from eibench_ray.data.protocol import load_protocol
 from eibench_ray.engines.openai.body import build_body
 from eibench_ray.errors import ConfigError
-from eibench_ray.records import Request, Sampling
+from eibench_ray.plan.wording import word_judge
+from eibench_ray.records import AcceptRule, Request, Sampling
 from eibench_ray.score.strict import strict_schema
 
 CONF = config_folder()
+PUBLISHED = Path(__file__).parents[3] / "shared" / "eibench" / "protocol.yaml"
 OPTIONS = sorted(f"{path.parent.name}/{path.stem}" for path in CONF.glob("*/*.yaml"))
 EXPERIMENTS = [option for option in OPTIONS if option.startswith("experiment/")]
 CELLS = [option for option in OPTIONS if option not in EXPERIMENTS]
@@ -55,6 +58,7 @@ CHOICES = {
     "dataset/prepared": {"dataset.name": "mine", "dataset.path": "data/mine"},
     "judge/official": {"model@judge.model": "echo"},
     "judge/strict": {"model@judge.model": "echo"},
+    "judge/strict_count": {"model@judge.model": "echo"},
 }
 
 
@@ -136,6 +140,27 @@ def test_an_endpoint_is_sent_what_it_takes(name: str, fields: set[str]) -> None:
     sampling = Sampling(0.2, 0.9, 64)
     request = Request("s0", "d0", None, "Reply in JSON.", None, sampling, 7, strict_schema(2, 100))
     assert build_body(request, None, engine).keys() == fields | {"model", "messages"}
+
+
+@pytest.mark.skipif(not PUBLISHED.exists(), reason="needs the published protocol in ../shared/eibench")
+@pytest.mark.parametrize("subset", ["basic", "complex"])
+@pytest.mark.parametrize(
+    ("option", "sampling", "rule"),
+    [
+        ("llama3_8b", Sampling(0.1, 0.9, 512), AcceptRule("{score: ", True, 5, "{score: 0/1}")),
+        ("chatgpt_3_5", Sampling(0.1, 1.0, 512), AcceptRule("{score", False, 20, "")),
+    ],
+)
+def test_the_published_judges_are_asked_as_published_over_both_sets(
+    option: str, subset: str, sampling: Sampling, rule: AcceptRule
+) -> None:
+    judge = load(**BASE | {"judge": option}).judge
+    prompt, sent, accept = word_judge(judge, subset, load_protocol(PUBLISHED))
+    assert prompt.is_official
+    assert (sent, accept) == (sampling, rule)
+    # The two sets' texts of LLaMA-3 differ in two letters; GPT's is one for both.
+    assert ("comprehending an emotion" in prompt.user) == ((option, subset) == ("llama3_8b", "complex"))
+    assert judge.model.engine.kind == ("vllm" if option == "llama3_8b" else "openai")
 
 
 @pytest.mark.parametrize("option", EXPERIMENTS)

@@ -24,7 +24,7 @@ from eibench_ray.engines.replay import Replay
 from eibench_ray.engines.vllm import Vllm
 from eibench_ray.plan.graph import EngineSpec
 from eibench_ray.records import Request, RowErrorKind, Sampling
-from eibench_ray.score.strict import strict_schema
+from eibench_ray.score.strict import parse_named, strict_schema
 
 REQUEST = Request("a", "0a1b2c3d" * 4, None, "why is she happy?", "i", Sampling(0, 1, 8), 0)
 
@@ -49,6 +49,14 @@ def test_a_request_with_a_schema_gets_json_that_follows_it(num_triggers: int) ->
     ]
     assert {verdict["total"] for verdict in verdicts} == {num_triggers}
     assert {verdict["correct"] for verdict in verdicts} == set(range(num_triggers + 1))
+
+
+def test_a_schema_by_trigger_gets_a_boolean_for_each() -> None:
+    schema = strict_schema(3, 80, per_trigger=True)
+    verdicts = [
+        parse_named(echo(replace(REQUEST, digest=f"{number:04x}" * 8, json_schema=schema)), 3) for number in range(8)
+    ]
+    assert len({verdict.hits for verdict in verdicts}) == 8
 
 
 def test_a_request_that_it_shall_fail_on_is_an_error_of_its_row() -> None:

@@ -15,6 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from eibench_ray.data.dataset import open_dataset
+
 pytest.importorskip("vllm", reason="the engines need eibench-ray[cpu] or [gpu]")
 pytestmark = pytest.mark.slow
 
@@ -27,7 +29,9 @@ SWEEP = [
     f"dataset.limit={NUM_SAMPLES}",
     "judge=tiny_llama",
     "judge.explanation_chars=12",
-    "judge.sampling.max_tokens=96",
+    "judge.sampling.max_tokens=192",
+    "judge.sampling.temperature=1",
+    "judge.repeats=2",
     "setting.sampling.max_tokens=12",
     "tracking=none",
     "cluster.num_cpus=2",
@@ -82,7 +86,7 @@ def test_every_job_has_its_hydra_folder(swept: Swept) -> None:
 
 def test_every_answer_and_every_verdict_is_there_once(swept: Swept) -> None:
     rows = swept.rows()
-    assert Counter(row["step"] for row in rows) == {"answer": 4 * NUM_SAMPLES, "verdict": 4 * NUM_SAMPLES}
+    assert Counter(row["step"] for row in rows) == {"answer": 4 * NUM_SAMPLES, "verdict": 2 * 4 * NUM_SAMPLES}
     assert len({(row["step_id"], row["sample_id"]) for row in rows}) == len(rows)
     assert all(row["text"] for row in rows)
     assert all(0 < row["completion_tokens"] <= 12 for row in rows if row["step"] == "answer")
@@ -90,16 +94,26 @@ def test_every_answer_and_every_verdict_is_there_once(swept: Swept) -> None:
 
 def test_the_summary_counts_them(swept: Swept) -> None:
     summary = swept.summary
-    assert (summary["requests"], summary["completions_new"], summary["errors"]) == (64, 64, 0)
+    assert (summary["requests"], summary["completions_new"], summary["errors"]) == (96, 96, 0)
     assert [row["n"] for row in summary["rows"]] == [NUM_SAMPLES] * 4
 
 
-def test_every_verdict_of_a_strict_judge_can_be_read(swept: Swept) -> None:
+def test_every_verdict_has_one_boolean_per_trigger(swept: Swept) -> None:
+    dataset = open_dataset("package:demo")
+    num_triggers = {sample.sample_id: len(sample.triggers) for sample in dataset.samples(0, NUM_SAMPLES)}
+    assert len(set(num_triggers.values())) > 1
     for row in swept.rows():
         if row["step"] == "verdict":
-            verdict = json.loads(row["text"])
-            assert 0 <= verdict["correct"] <= verdict["total"]
-    assert [row["num_scored"] for row in swept.summary["rows"]] == [NUM_SAMPLES] * 4
+            named = json.loads(row["text"], strict=False)["named"]  # xgrammar lets bare control characters through
+            assert list(named) == [str(number) for number in range(1, num_triggers[row["sample_id"]] + 1)]
+            assert all(isinstance(value, bool) for value in named.values())
+    assert [row["statuses"] for row in swept.summary["rows"]] == [{"ok": 2 * NUM_SAMPLES}] * 4
+
+
+def test_a_judge_that_draws_differs_from_itself(swept: Swept) -> None:
+    noises = [row["repeat_noise"] for row in swept.summary["rows"]]
+    assert [(noise["repeats"], noise["n"]) for noise in noises] == [(2, NUM_SAMPLES)] * 4
+    assert max(noise["differ"] for noise in noises) > 0
 
 
 def test_the_model_that_sees_is_not_the_one_that_does_not(swept: Swept) -> None:

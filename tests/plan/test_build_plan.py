@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 from pydantic import TypeAdapter
 
+from eibench_ray import __version__
 from eibench_ray.config.engines import VllmEngine
 from eibench_ray.errors import PlanError
+from eibench_ray.plan.digests import digest
 from eibench_ray.plan.graph import EngineSpec
 
 if TYPE_CHECKING:
@@ -179,7 +182,58 @@ def test_a_model_that_judges_itself_is_one_engine(planner: Planner) -> None:
     plan = planner.plan(planner.config(same))
     assert len(plan.engines) == 1
     assert plan.cells[0].self_judged
+    assert not plan.cells[0].same_family
     assert not planner.plan(planner.config()).cells[0].self_judged
+
+
+def test_a_further_repeat_leaves_the_earlier_ones_as_they_are(planner: Planner) -> None:
+    [once], [twice], [thrice] = (planner.plan(planner.config({"judge.repeats": number})).cells for number in (1, 2, 3))
+    assert (once.repeats, once.verdicts) == ((), (once.verdict,))
+    assert twice.verdicts == (once.verdict, *twice.repeats)
+    assert thrice.verdicts[:2] == twice.verdicts
+    assert len(set(thrice.verdicts)) == 3
+    assert thrice.steps == (thrice.answer, *thrice.verdicts)
+
+
+def test_repeats_differ_in_nothing_but_the_seed(planner: Planner) -> None:
+    plan = planner.plan(planner.config({"judge.repeats": 4, "seed": 9}))
+    verdicts = [plan.steps[step] for step in plan.cells[0].verdicts]
+    assert verdicts[0].seed == 9
+    assert len({step.seed for step in verdicts}) == 4
+    assert all(replace(step, id="", seed=0) == replace(verdicts[0], id="", seed=0) for step in verdicts)
+
+
+def test_asking_by_trigger_is_another_verdict_on_the_same_answers(planner: Planner) -> None:
+    plan = planner.plan(planner.config(), planner.config({"judge.name": "other", "judge.verdict": "triggers"}))
+    count, triggers = (plan.steps[cell.verdict] for cell in plan.cells)
+    assert (count.per_trigger, triggers.per_trigger) == (False, True)
+    assert count.id != triggers.id
+    assert len(ids(plan, "answer")) == 1
+
+
+def test_ids_of_steps_stay_what_they_were(planner: Planner, echo: dict[str, Any]) -> None:
+    """A store that was filled before must go on being used: these ids may change with the version of echo only."""
+    changes = {"model": echo, "judge.model": echo, "model.family": "parrots", "judge.model.family": "parrots"}
+    [cell] = planner.plan(planner.config(changes)).cells
+    identity = digest({"kind": "echo", "version": __version__, "fails_on": None}, size=10)
+    shared = {"engine": identity, "seed": 0, "dataset": "faces", "accept": None}
+    sampling = {"temperature": 0.0, "top_p": 1.0, "max_tokens": 512, "stop": ()}
+    answer = {"system": None, "user": "See. {{ question }}", "image": True, "inputs": {}, "strict_chars": None}
+    assert cell.answer == digest(shared | answer | {"sampling": sampling}, size=10)
+    verdict = {"system": "Count.", "user": "{{ answer }} of {{ reference }}", "image": False, "strict_chars": 200}
+    assert cell.verdict == digest(shared | verdict | {"inputs": {"answer": cell.answer}, "sampling": sampling}, size=10)
+
+
+@pytest.mark.parametrize(
+    ("families", "is_same"),
+    [(("llama", "llama"), True), (("llama", "gpt"), False), ((None, None), False), (("llama", None), False)],
+)
+def test_a_judge_of_the_same_family_is_known(
+    planner: Planner, families: tuple[str | None, str | None], is_same: bool
+) -> None:
+    [cell] = planner.plan(planner.config({"model.family": families[0], "judge.model.family": families[1]})).cells
+    assert (cell.family, cell.judge_family) == families
+    assert cell.same_family == is_same
 
 
 def test_gpus_are_counted_where_there_are_some(planner: Planner) -> None:

@@ -48,6 +48,15 @@ def test_what_is_left_is_counted_by_engine_step_and_cell(planner: Planner) -> No
     assert [(cell["requests"], cell["requests_done"]) for cell in facts["cells"]] == [(6, 4)]
 
 
+def test_repeats_that_cannot_differ_are_told(planner: Planner) -> None:
+    warm = {"judge.name": "warm", "judge.repeats": 2, "judge.sampling.temperature": 0.7}
+    for changes, told in (({"judge.repeats": 2}, ["judge"]), ({}, []), (warm, [])):
+        plan = planner.plan(planner.config(changes))
+        assert plan_to_json(plan, half_done(plan), "/store", [])["greedy_repeats"] == told
+        said = " ".join(part for part in render_plan(plan, half_done(plan), "/store", []) if isinstance(part, str))
+        assert ("Repeats of judge are asked at temperature 0" in said) == bool(told)
+
+
 def test_the_json_names_what_reads_what(planner: Planner, echo: dict[str, Any]) -> None:
     plan = planner.plan(planner.config({"captioner": echo}, setting="told"))
     steps = {step["name"]: step for step in plan_to_json(plan, half_done(plan), "/store", [])["steps"]}

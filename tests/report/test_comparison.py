@@ -14,9 +14,11 @@ from eibench_ray.errors import StoreError
 from eibench_ray.report.comparison import render_comparison, render_comparison_markdown, write_comparison
 from eibench_ray.report.comparison_values import to_json
 from eibench_ray.score.agreement import JudgePair, JudgePanel
-from eibench_ray.score.comparison import ComparedPair, Comparison, LengthBias
+from eibench_ray.score.comparison import ComparedPair, Comparison, JudgeNoise, LengthBias
 from eibench_ray.score.paired import PairedDifference
+from eibench_ray.score.preference import Preference
 from eibench_ray.score.rank import RankCorrelation
+from eibench_ray.score.repeats import RepeatNoise
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -123,9 +125,62 @@ def test_nothing_to_compare_is_said() -> None:
     assert "no pair is compared" in printed(EMPTY)
 
 
+PARTIAL = Preference(
+    dataset="eibench_basic",
+    judge="llama3_8b_strict",
+    against="gpt_4o_mini_strict",
+    family="llama",
+    own=("llava_next_34b", "llava_next_7b"),
+    others=("qwen2_5_vl_7b",),
+    is_mutual=False,
+    bias=PairedDifference(1610, 1610, 0.081, 0.032, 0.049, 0.031, 0.067, 4e-6),
+)
+RELATED = replace(
+    EMPTY,
+    preferences=(PARTIAL, replace(PARTIAL, family=None, is_mutual=True, bias=NOTHING)),
+    noises=tuple(
+        JudgeNoise(model, "user_question", "eibench_basic", judge, noise)
+        for model, noise in (
+            ("llava_next_34b", RepeatNoise(3, 1600, 0.00712, 0.234, 0.087)),
+            ("llama3_8b", RepeatNoise(3, 0, None, None, None)),
+        )
+        for judge in ("llama3_8b_strict", "echo")
+    ),
+)
+
+
+def test_what_judges_favour_is_a_table_of_its_own() -> None:
+    text = printed(RELATED)
+    for figure in ("Judges and their own family: eibench_basic", "+8.1", "+3.2", "+4.9", "+3.1 to +6.7", "<0.0001"):
+        assert figure in text
+        assert figure in render_comparison_markdown(RELATED)
+    assert "1+" in text
+    assert "+: the others are the other judge's own family" in text
+    assert "+: the others" not in printed(replace(RELATED, preferences=(PARTIAL,)))
+    first, second = to_json(RELATED)["preferences"]
+    assert first["own"] == ["llava_next_34b", "llava_next_7b"]
+    assert (first["difference"], first["interval"]) == (0.049, [0.031, 0.067])
+    assert (second["is_mutual"], second["difference"], second["interval"]) == (True, None, None)
+
+
+def test_a_judges_noise_is_a_table_of_its_own() -> None:
+    text = printed(RELATED)
+    assert [text.count(f"Repeats: eibench_basic judged by {judge}\n") for judge in ("llama3_8b_strict", "echo")] == [
+        1,
+        1,
+    ]
+    for figure in ("Repeats: eibench_basic judged by llama3_8b_strict", "0.71", "23.4", "8.7", "1600"):
+        assert figure in text
+        assert figure in render_comparison_markdown(RELATED)
+    assert "(1 - ICC)" in text
+    assert "Repeats" not in printed(WHOLE)
+    assert to_json(RELATED)["noises"][0]["variance_share"] == 0.087
+    assert max(map(len, text.splitlines())) <= 110
+
+
 def test_values_are_plain_and_null_where_nothing_can_be_said() -> None:
     values = json.loads(json.dumps(to_json(WHOLE), allow_nan=False))
-    assert list(values) == ["confidence", "pairs", "judges", "panels", "lengths"]
+    assert list(values) == ["confidence", "pairs", "judges", "panels", "preferences", "noises", "lengths"]
     assert values["pairs"][0]["interval"] == [0.0611, 0.0993]
     assert (values["pairs"][2]["n"], values["pairs"][2]["interval"], values["pairs"][2]["p"]) == (0, None, None)
     assert (values["judges"][0]["alpha"], values["judges"][1]["alpha"]) == (0.7123, None)

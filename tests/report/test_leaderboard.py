@@ -17,6 +17,7 @@ from eibench_ray.report.leaderboard import (
     write_leaderboard,
 )
 from eibench_ray.score.recall import CellScore, Recall
+from eibench_ray.score.repeats import RepeatNoise
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -122,6 +123,44 @@ def test_notes_appear_only_where_something_needs_them() -> None:
     assert "coverage:" not in text
     assert "does not see the picture" in render_markdown([PARTIAL])
     assert "judges its own answers" in terminal([ITSELF], 100)
+
+
+KIN = replace(FULL, model="llama3_70b", same_family=True)
+REPEATED = replace(
+    FULL, score=replace(FULL.score, statuses={"ok": 4845}, noise=RepeatNoise(3, 1615, 0.00712, 0.234, 0.087))
+)
+
+
+def test_a_judge_of_the_same_family_is_flagged_and_not_hidden() -> None:
+    for text in (render_markdown([KIN, FULL]), terminal([KIN, FULL], 100)):
+        assert text.count("(same family)") == 2  # the row, and the note
+        assert "another model of its family" in text
+        assert "(self-judged)" not in text
+    assert "(same family)" not in render_markdown([replace(KIN, self_judged=True)])
+    assert [row["same_family"] for row in to_json_rows([KIN])] == [True]
+    assert to_frame([KIN, FULL])["same_family"].to_list() == [True, False]
+
+
+def test_noise_of_repeats_is_shown_where_there_were_some() -> None:
+    for text in (render_markdown([FULL]), terminal([FULL], 100)):
+        assert "repeat" not in text
+    for text in (render_markdown([REPEATED, PARTIAL]), terminal([REPEATED, PARTIAL], 120)):
+        for figure in ("0.71", "23.4", "the judge was asked 3 times"):
+            assert figure in text
+    assert "0.71" in terminal([REPEATED, PARTIAL], 100)
+    first, second = to_json_rows([REPEATED, PARTIAL])
+    noise = {"repeats": 3, "n": 1615, "sd": 0.00712, "differ": 0.234, "variance_share": 0.087}
+    assert (first["repeat_noise"], second["repeat_noise"]) == (noise, None)
+    frame = to_frame([REPEATED, PARTIAL])
+    assert frame["repeats"].to_list() == [3, 1]
+    assert frame["repeat_sd"].to_list() == [0.00712, None]
+
+
+def test_bounds_are_shown_where_only_repeats_are_missing() -> None:
+    lost = replace(REPEATED.score.overall, bound_low=0.43, bound_high=0.45)
+    text = render_markdown([replace(REPEATED, score=replace(REPEATED.score, overall=lost))])
+    assert "43.0-45.0" in text
+    assert "single repeats" in text
 
 
 def test_costs_and_refusals_are_columns_only_where_there_are_some() -> None:

@@ -88,7 +88,7 @@ def check_repetition(published: np.ndarray, repeated: np.ndarray) -> ClaimStatus
     rows = (
         (
             Sample(f"s{i}", "why?", "happy", "", triggers, image_digest=f"picture {i}"),
-            Verdict(f"s{i}", int(correct), 5, None, VerdictStatus.OK),
+            [Verdict(f"s{i}", int(correct), 5, None, VerdictStatus.OK)],
         )
         for i, correct in enumerate(repeated)
     )

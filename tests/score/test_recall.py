@@ -27,7 +27,7 @@ def score(
     samples: Sequence[Sample], *verdicts: Verdict, confidence: float = 0.95, resamples: int = 500, seed: int = 0
 ) -> CellScore:
     by_id = {verdict.sample_id: verdict for verdict in verdicts}
-    rows = [(sample, by_id.get(sample.sample_id)) for sample in samples]
+    rows = [(sample, [by_id.get(sample.sample_id)]) for sample in samples]
     return score_cell(rows, confidence=confidence, resamples=resamples, seed=seed)
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from eibench_ray.errors import ScoreError
 from eibench_ray.records import VerdictStatus as Status
-from eibench_ray.score.strict import parse_strict, strict_schema
+from eibench_ray.score.strict import parse_counts, strict_schema
 
 
 def test_schema_asks_for_the_explanation_before_the_counts() -> None:
@@ -48,7 +48,7 @@ def test_schema_refuses_a_sample_without_triggers() -> None:
     ],
 )
 def test_one_object_bare_or_fenced_is_read(text: str, correct: int) -> None:
-    verdict = parse_strict(text, 4)
+    verdict = parse_counts(text, 4)
     assert (verdict.correct, verdict.total, verdict.status) == (correct, 4, Status.OK)
     assert type(verdict.correct) is int
     assert type(verdict.total) is int
@@ -96,7 +96,7 @@ def test_one_object_bare_or_fenced_is_read(text: str, correct: int) -> None:
     ],
 )
 def test_anything_else_is_unparsed_and_names_no_counts(text: str) -> None:
-    verdict = parse_strict(text, 4)
+    verdict = parse_counts(text, 4)
     assert verdict.status is Status.UNPARSED
     assert verdict.correct is verdict.total is verdict.explanation is None
 
@@ -114,7 +114,7 @@ def test_anything_else_is_unparsed_and_names_no_counts(text: str) -> None:
     ],
 )
 def test_counts_that_cannot_be_scored_are_kept_with_their_fault(correct: int, total: int, status: Status) -> None:
-    verdict = parse_strict(json.dumps({"correct": correct, "total": total, "explanation": "so"}), 4)
+    verdict = parse_counts(json.dumps({"correct": correct, "total": total, "explanation": "so"}), 4)
     assert (verdict.correct, verdict.total, verdict.explanation, verdict.status) == (correct, total, "so", status)
 
 
@@ -131,7 +131,7 @@ def test_counts_that_cannot_be_scored_are_kept_with_their_fault(correct: int, to
     ],
 )
 def test_explanation_is_text_that_can_be_stored_or_none(written: str, read: str | None) -> None:
-    verdict = parse_strict(f'{{"explanation": {written}, "correct": 1, "total": 4}}', 4)
+    verdict = parse_counts(f'{{"explanation": {written}, "correct": 1, "total": 4}}', 4)
     assert (verdict.explanation, verdict.status) == (read, Status.OK)
 
 
@@ -147,7 +147,7 @@ TEXTS = (
 @settings(deadline=None, max_examples=300)
 @given(text=TEXTS, num_triggers=st.integers(1, 10))
 def test_any_text_gives_a_verdict_that_is_sound_and_can_be_stored(text: str, num_triggers: int) -> None:
-    verdict = parse_strict(text, num_triggers)
+    verdict = parse_counts(text, num_triggers)
     (verdict.explanation or "").encode("utf-8")
     if verdict.status is Status.UNPARSED:
         assert verdict.correct is verdict.total is None
@@ -162,5 +162,5 @@ def test_any_text_gives_a_verdict_that_is_sound_and_can_be_stored(text: str, num
 @given(num_triggers=st.integers(1, 10), share=st.floats(0, 1), words=ANY_TEXT)
 def test_every_reply_that_the_schema_allows_is_ok(num_triggers: int, share: float, words: str) -> None:
     correct = round(share * num_triggers)
-    verdict = parse_strict(json.dumps({"explanation": words, "correct": correct, "total": num_triggers}), num_triggers)
+    verdict = parse_counts(json.dumps({"explanation": words, "correct": correct, "total": num_triggers}), num_triggers)
     assert (verdict.correct, verdict.total, verdict.status) == (correct, num_triggers, Status.OK)

@@ -31,6 +31,15 @@ ANSWER, FAILED = completion("cake"), completion(None, "image")
 STRICT, OFFICIAL = completion('{"correct": 1, "total": 2}'), completion("{score: 1/2}")
 
 
+def test_hits_are_read_where_the_judge_was_asked_for_them() -> None:
+    reply = completion('{"named": {"1": false, "2": true}}')
+    verdict = read_verdict("strict", SAMPLE, ANSWER, reply, per_trigger=True)
+    assert (verdict.hits, verdict.recall) == ((False, True), 0.5)
+    assert read_verdict("strict", SAMPLE, ANSWER, reply).status is VerdictStatus.UNPARSED
+    assert read_verdict("strict", SAMPLE, ANSWER, STRICT, per_trigger=True).status is VerdictStatus.UNPARSED
+    assert read_verdict("strict", SAMPLE, ANSWER, STRICT).hits is None
+
+
 @pytest.mark.parametrize("kind", ["strict", "official"])
 @pytest.mark.parametrize(
     ("answer", "reply", "status"),

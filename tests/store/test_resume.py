@@ -178,7 +178,7 @@ def test_a_dataset_that_lost_rows_and_then_changed_is_scored_from_its_newest_row
     assert sweep.is_complete
     joined = list(Results(sweep.plan, sweep.store).join(sweep.plan.cells[0]))
     assert [row.sample.sample_id for row in joined] == [f"s{row:03d}" for row in range(1, 7)]
-    assert all(row.answer is not None and row.reply is not None for row in joined)
+    assert all(row.answer is not None and row.replies != (None,) for row in joined)
     assert [row.answer.text for row in joined if row.sample.sample_id == "s004" and row.answer] == ["new s004"]
 
 
@@ -247,7 +247,7 @@ def test_rows_made_from_an_older_answer_do_not_count(sweeps: Sweeps) -> None:
     again = sweeps.plan()
     assert todo(again) == {("verdict", 0)}
     joined = list(Results(again.plan, again.store).join(again.plan.cells[0]))
-    assert [row.reply is None for row in joined] == [True] + [False] * 9
+    assert [row.replies == (None,) for row in joined] == [True] + [False] * 9
 
 
 def test_a_dataset_that_is_not_prepared_is_all_to_do(sweeps: Sweeps) -> None:

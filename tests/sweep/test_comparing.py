@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from eibench_ray.config.schema import RunConfig
 from eibench_ray.engines.base import RowError
 from eibench_ray.records import Request, RowErrorKind
 from eibench_ray.sweep.comparing import compare_run
@@ -138,6 +139,53 @@ def test_means_are_the_leaderboards_where_nothing_is_missing(sweeps: Sweeps) -> 
     for pair in compare_run(manifest_of(sweep), sweep.store, ["model"]).pairs:
         assert pair.paired.first == pytest.approx(board[pair.first, pair.within, pair.judge].recall)
         assert pair.paired.second == pytest.approx(board[pair.second, pair.within, pair.judge].recall)
+
+
+def test_a_judge_that_favours_its_kin_shows(sweeps: Sweeps, scripted: type[Scripted]) -> None:
+    """The mild judge is of able's family and grants all there; the stern one, a stranger, grants one cause to each."""
+
+    def grade(request: Request) -> str:
+        if request.json_schema is None:
+            return "all the causes" if "able" in (request.system or "") else "none"
+        total = request.json_schema["properties"]["correct"]["maximum"]
+        is_kin = request.user.startswith("mild") and "all the causes" in request.user
+        return json.dumps({"correct": total if is_kin else 1, "total": total})
+
+    def related(config: RunConfig) -> RunConfig:
+        kin = config.judge.model.model_copy(update={"family": "llama" if config.judge.name == "mild" else "gpt"})
+        return config.model_copy(update={"judge": config.judge.model_copy(update={"model": kin})})
+
+    sweeps.write_dataset(range(NUM_SAMPLES))
+    families = {"able": "llama", "dull": "qwen"}
+    models = [{"name": name, "family": family, "system": f"You are {name}."} for name, family in families.items()]
+    other = {"fails_on": "never"}  # an engine of its own
+    cells = [
+        related(sweeps.config("plain", judge, model=model, judge_engine=other)) for model in models for judge in JUDGES
+    ]
+    sweep = sweeps.plan(*cells)
+    sweeps.ask(sweep, scripted(grade))
+    (found,) = compare_run(manifest_of(sweep), sweep.store, ["model"]).preferences
+    assert (found.judge, found.against, found.own, found.others) == ("mild", "stern", ("able",), ("dull",))
+    assert found.bias.first is not None
+    assert found.bias.first > 0.4
+    assert found.bias.second == 0
+    board = {(row.model, row.judge): row.kinship for row in score_run(manifest_of(sweep), sweep.store)}
+    assert {cell for cell, kinship in board.items() if kinship == "(same family)"} == {("able", "mild")}
+
+
+def test_a_judges_noise_is_measured_where_it_repeats(sweeps: Sweeps) -> None:
+    sweeps.write_dataset(range(NUM_SAMPLES))
+    config = sweeps.config()
+    sweep = sweeps.plan(config.model_copy(update={"judge": config.judge.model_copy(update={"repeats": 3})}))
+    sweeps.ask(sweep)
+    (one,) = compare_run(manifest_of(sweep), sweep.store, ["model"]).noises
+    (row,) = score_run(manifest_of(sweep), sweep.store)
+    assert one.noise == row.score.noise
+    assert (one.noise.repeats, one.noise.n) == (3, NUM_SAMPLES)
+    assert one.noise.differ is not None
+    assert one.noise.differ > 0.5  # echo's verdicts follow from the seed
+    assert dict(row.score.statuses) == {"ok": 3 * NUM_SAMPLES}
+    assert row.score.overall.n == NUM_SAMPLES
 
 
 def test_a_run_that_has_not_begun_has_dashes_for_all(sweeps: Sweeps) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import polars as pl
+import pytest
 
 from eibench_ray.cluster.requests import Requests
 from eibench_ray.config.endpoints import Price
@@ -15,6 +17,8 @@ from eibench_ray.config.engines import EchoEngine, ReplayEngine
 from eibench_ray.data.dataset import open_dataset
 from eibench_ray.engines.echo import Echo
 from eibench_ray.engines.replay import Replay
+from eibench_ray.records import Request
+from eibench_ray.score.official import read_judgements, score_official
 from eibench_ray.sweep.export import export_run
 from eibench_ray.sweep.record import new_manifest, new_status, write_manifest
 
@@ -63,6 +67,80 @@ def test_exported_answers_replay_as_they_were(sweeps: Sweeps, scripted: type[Scr
         return [(await replay.generate(request, None)).text for request in requests]
 
     assert asyncio.run(replay_all()) == [f"{ODD} {request.sample_id}" for request in requests]
+
+
+def test_hits_stand_beside_their_triggers_and_are_tallied(
+    sweeps: Sweeps, scripted: type[Scripted], tmp_path: Path
+) -> None:
+    """The first trigger is always named, the second by one of two models, others never; s003's verdict is lost."""
+
+    def say(request: Request) -> str:
+        if request.json_schema is None:
+            return "much" if request.system else "little"
+        if request.sample_id == "s003":
+            return "no verdict"
+        numbers = request.json_schema["properties"]["named"]["required"]
+        return json.dumps({"named": {n: n == "1" or (n == "2" and "much" in request.user) for n in numbers}})
+
+    sweeps.write_dataset()
+    judge = sweeps.config().judge.model_copy(update={"verdict": "triggers"})
+    models: list[dict[str, str]] = [{"name": "able", "system": "Be able."}, {"name": "dull"}]
+    sweep = sweeps.plan(
+        *(sweeps.config(model=model, judge_engine={}).model_copy(update={"judge": judge}) for model in models)
+    )
+    sweeps.ask(sweep, scripted(say))
+    export_run(record(sweep, tmp_path / "run"), tmp_path / "out")
+    rows = pl.read_parquet(tmp_path / "out" / "rows", hive_partitioning=True).filter(pl.col("model") == "able")
+    assert rows["hits"].to_list()[:4] == [[True, True], [True, True, False], [True, True, False, False], None]
+    assert rows["status"].to_list()[3] == "unparsed"
+    assert rows["recall"].to_list()[:3] == [1, 2 / 3, 0.5]
+    triggers = pl.read_parquet(tmp_path / "out" / "triggers", hive_partitioning=True)
+    assert triggers.height == rows["triggers"].list.len().sum()
+    assert triggers["trigger"].to_list() == rows["triggers"].explode().to_list()
+    of_first = triggers.filter(pl.col("sample_id") == "s002").select("number", "trigger", "judged", "named").rows()
+    assert of_first == [(1, "cause 2.0", 2, 2), (2, "cause 2.1", 2, 1), (3, "cause 2.2", 2, 0), (4, "cause 2.3", 2, 0)]
+    assert triggers.filter(pl.col("sample_id") == "s003")["judged"].to_list() == [0, 0]
+    assert {*triggers["dataset"], *triggers["judge"]} == {"faces", "strict"}
+
+
+def test_no_triggers_are_tallied_where_judges_count(sweeps: Sweeps, tmp_path: Path) -> None:
+    sweeps.write_dataset()
+    sweep = sweeps.plan()
+    sweeps.ask(sweep)
+    export_run(record(sweep, tmp_path / "run"), tmp_path / "out")
+    assert not (tmp_path / "out" / "triggers").exists()
+    assert pl.read_parquet(tmp_path / "out" / "rows")["hits"].null_count() == 10
+
+
+def test_each_repeat_has_its_row_and_its_own_file(sweeps: Sweeps, tmp_path: Path) -> None:
+    sweeps.write_dataset()
+    config = sweeps.config(judge="official")
+    sweep = sweeps.plan(config.model_copy(update={"judge": config.judge.model_copy(update={"repeats": 3})}))
+    sweeps.ask(sweep)
+    counts = export_run(record(sweep, tmp_path / "run"), tmp_path / "out")
+    rows = pl.read_parquet(tmp_path / "out" / "rows")
+    assert counts["rows"] == rows.height == 30
+    assert rows["repeat"].to_list() == [1, 2, 3] * 10
+    files = sorted(path.name for path in (tmp_path / "out" / "eibench").iterdir())
+    stem = "echo.plain.faces.official"
+    assert files == [f"{stem}.{kind}.jsonl" for kind in ("answers", "judgements.2", "judgements.3", "judgements")]
+    for number, name in enumerate(("judgements", "judgements.2", "judgements.3"), start=1):
+        lines = (tmp_path / "out" / "eibench" / f"{stem}.{name}.jsonl").read_text(encoding="utf-8").splitlines()
+        replies = [reply for line in lines for reply in json.loads(line).values()]
+        assert replies == rows.filter(pl.col("repeat") == number)["reply"].to_list()
+        scores = score_official(read_judgements(tmp_path / "out" / "eibench" / f"{stem}.{name}.jsonl"))
+        mean = rows.filter(pl.col("repeat") == number)["recall"].mean()
+        assert scores.average == pytest.approx(mean)
+
+
+def test_what_a_sample_cost_counts_once_though_its_judge_repeats(sweeps: Sweeps, tmp_path: Path) -> None:
+    sweeps.write_dataset()
+    config = sweeps.config(engine={"price": {"input": 1e6, "output": 0.0}})
+    sweep = sweeps.plan(config.model_copy(update={"judge": config.judge.model_copy(update={"repeats": 2})}))
+    sweeps.ask(sweep, Echo(EchoEngine(kind="echo", price=Price(input=1e6, output=0.0))), costs_money=True)
+    export_run(record(sweep, tmp_path / "run"), tmp_path / "out")
+    rows = pl.read_parquet(tmp_path / "out" / "rows")
+    assert rows["cost_usd"].sum() == pytest.approx(sum(sweep.store.read_cost(step) for step in sweep.plan.steps))
 
 
 def test_a_row_that_was_not_asked_yet_is_exported_as_missing(sweeps: Sweeps, tmp_path: Path) -> None:
