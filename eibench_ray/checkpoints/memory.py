@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from eibench_ray.checkpoints.source import hub_folder, resolve_source
+from eibench_ray.checkpoints.hub import hub_folder
+from eibench_ray.checkpoints.source import resolve_source
 from eibench_ray.errors import ConfigError
 
 GB = 10**9

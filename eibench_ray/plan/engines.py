@@ -83,7 +83,9 @@ class Engines:
         if key in self.specs:
             _check_equal(self._first_uses[key], use)
             return self.specs[key]
-        spec = EngineSpec(key, model.name, model.engine, self._device, recording, 0, model.expect)
+        spec = EngineSpec(
+            key, model.name, model.engine, self._device, recording, 0, model.expect, availability=model.availability
+        )
         self._first_uses[key] = use
         self.specs[key] = with_gpus(spec, model, self._estimate, self._cluster)
         return self.specs[key]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from eibench_ray.endpoints.funds import Funds
 from eibench_ray.endpoints.prices import format_usd
 from eibench_ray.endpoints.tokens import CHARS_PER_TOKEN
+from eibench_ray.plan.blocked import describe_blocked, without_blocked
 from eibench_ray.plan.costs import CostEstimate, add_up, describe_uncounted, estimate_costs
 from eibench_ray.plan.expect import expected_tokens, most_tokens
 from eibench_ray.plan.graph import EngineSpec, Plan, Step
@@ -40,9 +41,14 @@ def plan_to_json(
         store: the store's folder.
         outlook: what the rest would take, on the cluster that is expected and on others beside it.
         funds: what it may cost and has cost.
+
+    Blocked cells count in all figures; `blocked` says how many there are, and how many requests wait for them.
     """
     costs = estimate_costs(plan, work)
     engines = [_engine_to_json(plan, spec, work, outlook, costs) for spec in plan.engines.values()]
+    blocked = [cell for cell in plan.cells if cell.obstacles]
+    runnable = without_blocked(plan).steps
+    num_requests_blocked = sum(_left(left) for step, left in work.items() if step not in runnable)
     return {
         "sweep": plan.sweep,
         "store": store,
@@ -55,6 +61,7 @@ def plan_to_json(
                 "dataset": cell.dataset,
                 "judge": cell.judge,
                 "key": cell.key,
+                "blocked": cell.blocked,
                 "steps": list(cell.steps),
                 "requests": sum(work[step].num_rows for step in cell.steps),
                 "requests_done": sum(work[step].num_done for step in cell.steps),
@@ -64,6 +71,7 @@ def plan_to_json(
         ],
         "requests": plan.num_requests,
         "requests_done": sum(left.num_done for left in work.values()),
+        "blocked": {"cells": len(blocked), "requests": num_requests_blocked, "why": list(describe_blocked(blocked))},
         "expected_tokens": sum(engine["expected_tokens"] for engine in engines),
         "loads": sum(engine["loads"] for engine in engines),
         "est_cost_usd": _cost_to_json(costs, plan.steps),
@@ -78,6 +86,8 @@ def render_plan(
     plan: Plan, work: Mapping[str, StepWork], store: str, outlook: Sequence[Foresight], funds: Funds = _NO_FUNDS
 ) -> Iterator[RenderableType]:
     """The plan as tables: engines, steps, cells, what they would take and cost, and a line of totals."""
+    from rich.text import Text
+
     facts = plan_to_json(plan, work, store, outlook, funds)
     yield _engines_table(facts["engines"])
     yield _steps_table(facts["steps"])
@@ -90,6 +100,12 @@ def render_plan(
     yield from _costs(facts, funds)
     if uncounted := describe_uncounted(plan, funds.budget_usd):
         yield uncounted
+    if (blocked := facts["blocked"])["cells"]:
+        yield from map(Text, blocked["why"])
+        yield (
+            f"A run leaves the blocked cells out, {blocked['requests']:,} requests in all, until what they lack is "
+            f"there; the figures above count them."
+        )
     for name in facts["unprepared_datasets"]:
         yield f"{name} is not prepared yet: its rows are what the configuration expects."
     yield (

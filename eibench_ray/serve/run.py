@@ -89,5 +89,6 @@ def served_engine(config: ServeConfig) -> EngineSpec:
             f"served; choose one with model=OPTION"
         )
     key = digest(engine_identity(model, None), size=10)
-    spec = EngineSpec(key, model.name, model.engine, engine_device(config.cluster), None, 0, model.expect)
+    device = engine_device(config.cluster)
+    spec = EngineSpec(key, model.name, model.engine, device, None, 0, model.expect, availability=model.availability)
     return with_gpus(spec, model, engine_memory, config.cluster)

@@ -63,7 +63,9 @@ def _check(claim: Claim, score: CellScore, cell: Cell, plan: Plan, failures: Map
     rehearsal = _find_rehearsal(cell, plan)
     if checked.status is not ClaimStatus.UNVERIFIED and not rehearsal:
         return checked
-    reasons = (checked.reason, rehearsal, _find_failure(cell, plan, failures))
+    obstacle = f"blocked: {cell.blocked}" if cell.blocked else ""
+    shortfall = checked.reason if score.overall.num_scored or not obstacle else ""
+    reasons = (shortfall, rehearsal, obstacle, _find_failure(cell, plan, failures))
     return CheckedClaim(claim, ClaimStatus.UNVERIFIED, "; ".join(filter(None, reasons)), checked.measured)
 
 

@@ -78,9 +78,12 @@ def export_run(folder: Path, out: Path) -> dict[str, Any]:
         num_cell_rows = manifest.plan.datasets[cell.dataset].num_rows
         num_rows += num_cell_rows
         _write_parquet(cell, results.join(cell), out / "rows")
+        if cell.blocked and not any(row.answer for row in results.join(cell)):
+            continue  # to the published scripts, a file without texts would be a model without answers
         is_complex = results.dataset(cell.dataset).has_repeated_pictures(num_cell_rows)
         _write_jsonl(cell, results.join(cell), out / "eibench", is_complex=is_complex)
-    return {"cells": len(manifest.plan.cells), "rows": num_rows}
+    num_blocked = sum(cell.blocked is not None for cell in manifest.plan.cells)
+    return {"cells": len(manifest.plan.cells), "cells_blocked": num_blocked, "rows": num_rows}
 
 
 def _write_parquet(cell: Cell, rows: Iterator[JoinedRow], out: Path) -> None:
@@ -90,11 +93,11 @@ def _write_parquet(cell: Cell, rows: Iterator[JoinedRow], out: Path) -> None:
         replacing(folder / "rows.parquet") as temporary,
         pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer,
     ):
-        while group := [_flatten(row) for row in islice(rows, GROUP_ROWS)]:
+        while group := [_flatten(row, cell.blocked) for row in islice(rows, GROUP_ROWS)]:
             writer.write_table(pa.Table.from_pylist(group, schema=SCHEMA))
 
 
-def _flatten(row: JoinedRow) -> dict[str, Any]:
+def _flatten(row: JoinedRow, blocked: str | None) -> dict[str, Any]:
     sample, verdict = row.sample, row.verdict
     flat: dict[str, Any] = {
         "sample_id": sample.sample_id,
@@ -103,7 +106,7 @@ def _flatten(row: JoinedRow) -> dict[str, Any]:
         "emotion": sample.emotion,
         "reference": sample.reference,
         "triggers": list(sample.triggers),
-        "status": verdict.status.value if verdict else "missing",
+        "status": verdict.status.value if verdict else "blocked" if blocked else "missing",
         "correct": verdict.correct if verdict else None,
         "total": verdict.total if verdict else None,
         "recall": verdict.recall if verdict else None,

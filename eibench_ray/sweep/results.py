@@ -11,7 +11,7 @@ from eibench_ray.plan.digests import digest_input
 from eibench_ray.plan.graph import Cell, Plan
 from eibench_ray.records import Completion, Sample, Verdict
 from eibench_ray.report.leaderboard import LeaderboardRow
-from eibench_ray.score.recall import score_cell
+from eibench_ray.score.recall import MISSING, score_cell
 from eibench_ray.score.verdicts import read_verdict
 from eibench_ray.store.slices import Store
 from eibench_ray.sweep.record import RunManifest
@@ -85,6 +85,7 @@ class Results:
             errors=num_errors,
             refused=num_refused,
             cost_usd=cost_usd,
+            blocked=cell.blocked if MISSING in score.statuses else None,
         )
 
     def _current_rows(self, cell: Cell, start: int, stop: int) -> dict[str, dict[str, Completion]]:

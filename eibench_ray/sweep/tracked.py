@@ -7,7 +7,7 @@ from itertools import islice
 from eibench_ray.plan.digests import digest
 from eibench_ray.plan.graph import Cell
 from eibench_ray.report.leaderboard import LeaderboardRow
-from eibench_ray.report.tracking import SampleRow, Tracker
+from eibench_ray.report.tracking import SampleRow, TrackedCell, Tracker
 from eibench_ray.store.files import read_json, write_json
 from eibench_ray.sweep.listeners import tracked_cell
 from eibench_ray.sweep.planning import PlannedSweep
@@ -45,6 +45,17 @@ def track_cell(
     ]
     tracker.finish(tracked_cell(sweep.plan, cell), scores, samples)
     write_json(marker, {"fingerprint": fingerprint})
+
+
+def track_blocked(sweep: PlannedSweep, tracker: Tracker) -> None:
+    """Hands over which cells are blocked, and why: one tracked run of the sweep says it for all of them."""
+    blocked = {cell.name: cell.blocked for cell in sweep.plan.cells if cell.blocked}
+    key = digest([sweep.plan.sweep, "blocked", blocked])
+    marker = sweep.store.paths.tracked(key)
+    if blocked and not marker.exists():
+        cell = TrackedCell(key, sweep.plan.sweep, "blocked", {"blocked": blocked}, 0)
+        tracker.finish(cell, {"cells_blocked": len(blocked)}, [])
+        write_json(marker, {"fingerprint": key})
 
 
 def _flat_scores(row: LeaderboardRow) -> dict[str, float | int]:

@@ -32,6 +32,7 @@ RUN_KEYS = {
     "run_dir",
     "store",
     "cells",
+    "cells_blocked",
     "requests",
     "completions_new",
     "completions_reused",
