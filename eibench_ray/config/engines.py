@@ -55,7 +55,8 @@ class VllmEngine(Frozen):
     Attributes:
         source: a Hugging Face id, a folder, or `checkpoint:NAME` for one that `eibench-ray prepare checkpoint` builds.
         revision: the hub's commit or tag; None for a folder.
-        chat_template: a Jinja file that replaces the checkpoint's own; None keeps it.
+        chat_template: a Jinja file that replaces the checkpoint's own, or `package:NAME` for one that comes with
+            this package; None keeps it.
         kv_cache_gib: GiB for the KV cache; None lets vLLM take its share of the GPU's memory.
         args: further vLLM engine arguments (AsyncEngineArgs), part of the engine's identity.
         tensor_parallel: GPUs of one node that share each layer; `auto`: the fewest whose memory suffices.

@@ -63,17 +63,17 @@ class ModelConfig(Frozen):
     Attributes:
         sees_image: False marks a text-only model: it is never sent a picture, and every table says so.
         system: a system prompt that this model always gets; None sends none.
+        family: whose kin it is, e.g. `llama`: a judge of the same family is flagged; None: not known.
         licence: of its weights: an SPDX identifier, or the name that the hub has for it; `proprietary` for a service.
-        family: whose model it is, in a word: `llama`, `gpt`, ...; None: not known.
         availability: where it is to be had; None: nothing is known.
     """
 
     name: str
     engine: EngineConfig
     sees_image: bool
+    family: str | None = None
     system: str | None = None
     licence: str | None = None
-    family: str | None = None
     availability: Availability | None = None
     expect: Expectation = Expectation()
 

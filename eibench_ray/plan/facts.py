@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from eibench_ray import __version__
+from eibench_ray.chat_templates import template_file
 from eibench_ray.config.endpoints import OpenaiEngine
 from eibench_ray.config.engines import ReplayEngine, VllmEngine
 from eibench_ray.config.schema import DatasetConfig, ModelConfig
@@ -83,7 +84,7 @@ def engine_identity(model: ModelConfig, recording: str | None) -> Mapping[str, A
             "weights": source_identity(engine.source, engine.revision),
             "dtype": engine.dtype,
             "quantization": engine.quantization,
-            "chat_template": _file_digest(engine.chat_template) if engine.chat_template else None,
+            "chat_template": _file_digest(template_file(engine.chat_template)) if engine.chat_template else None,
             "max_model_len": engine.max_model_len,
             "args": engine.args,
         }
@@ -106,7 +107,7 @@ def engine_identity(model: ModelConfig, recording: str | None) -> Mapping[str, A
     if isinstance(engine, ReplayEngine):
         assert recording is not None
         path = Path(recording)
-        return {"kind": engine.kind, "recording": _file_digest(recording) if path.is_file() else recording}
+        return {"kind": engine.kind, "recording": _file_digest(path) if path.is_file() else recording}
     own = {"environment": environment_identity(engine.runtime_env)} if engine.runtime_env else {}
     return {"kind": engine.kind, "version": __version__, "fails_on": engine.fails_on} | own
 
@@ -132,8 +133,8 @@ def _installed(distribution: str) -> str | None:
         return None
 
 
-def _file_digest(path: str) -> str:
+def _file_digest(path: Path) -> str:
     try:
-        return hashlib.blake2b(Path(path).read_bytes(), digest_size=16).hexdigest()
+        return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
     except OSError as error:
         raise PlanError(f"{path} cannot be read ({error.strerror}): correct the path, or put the file there") from None
