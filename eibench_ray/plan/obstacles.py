@@ -74,19 +74,12 @@ def _lost_weights(
     if folder := local_folder(source):
         if folder.exists():
             return None
-        return Obstacle(
-            spec.name, "no weights", f"{folder} is not there", "put the checkpoint there, or correct its engine.source"
-        )
+        return Obstacle(spec.name, "no weights", str(folder), "put the checkpoint there, or correct its engine.source")
     if not is_local or "download_dir" in engine.args or is_cached(source, revision, environ):
         return None
     if is_offline(environ):
-        detail = f"{source}@{revision or 'main'} is not in the cache, and HF_HUB_OFFLINE is set"
-        return Obstacle(
-            spec.name,
-            "no weights",
-            detail,
-            "unset that variable, or fetch them where there is a network (`hf download ID`)",
-        )
+        remedy = "unset HF_HUB_OFFLINE, or fill the cache where there is a network (`hf download ID`)"
+        return Obstacle(spec.name, "weights not cached, and offline", f"{source}@{revision or 'main'}", remedy)
     is_gated = spec.availability is not None and spec.availability.status == "gated"
     if is_gated and "HF_ENDPOINT" not in environ and not has_token(environ):
         remedy = "accept their licence on the hub and export HF_TOKEN, or set its engine.source to a folder"

@@ -121,9 +121,13 @@ MISTAKES = [
     (
         "no weights",
         "run CELL model=tiny_llama model.engine.source=/not/there",
-        "1 cell blocked: no weights: /not/there is not there (tiny_llama): put the checkpoint there",
+        "1 cell blocked: no weights: /not/there (tiny_llama): put the checkpoint there",
     ),
-    ("no weights to serve", "serve model=tiny_llama model.engine.source=/not/there", "no weights: /not/there is not"),
+    (
+        "no weights to serve",
+        "serve model=tiny_llama model.engine.source=/not/there",
+        "tiny_llama: no weights: /not/there: put the",
+    ),
     (
         "a retired judge",
         "run CELL judge=chatgpt_3_5",
