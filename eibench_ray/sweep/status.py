@@ -12,7 +12,7 @@ import psutil
 
 from eibench_ray.endpoints.funds import Funds
 from eibench_ray.endpoints.prices import format_usd
-from eibench_ray.plan.blocked import describe_blocked
+from eibench_ray.plan.blocked import describe_blocked, without_blocked
 from eibench_ray.plan.graph import Plan
 from eibench_ray.plan.slicing import MOST
 from eibench_ray.schedule.accounting import account
@@ -42,7 +42,8 @@ def read_status(folder: Path) -> dict[str, Any]:
     state = _state(status, os.uname().nodename)
     loads: list[Mapping[str, Any]] = []
     events = _note_loads(read_ledger(folder / LEDGER_FILE), loads)
-    usage = account(events, step_roles(plan), until=time.time() if state == "running" else None)
+    asked = without_blocked(plan)
+    usage = account(events, step_roles(asked), until=time.time() if state == "running" else None)
     return {
         "run_dir": str(folder.absolute()),
         "store": status.store,
@@ -95,7 +96,7 @@ def read_status(folder: Path) -> dict[str, Any]:
             for cell in plan.cells
         ],
         "blocked": list(describe_blocked(unfinished)),
-        "gpu_time": describe_usage(usage, plan),
+        "gpu_time": describe_usage(usage, asked),
     }
 
 

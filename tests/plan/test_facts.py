@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from eibench_ray import __version__
+from eibench_ray.chat_templates import template_file
 from eibench_ray.checkpoints.memory import MemoryEstimate
 from eibench_ray.config.schema import DatasetConfig, Expectation, ModelConfig
 from eibench_ray.errors import DataError, PlanError
@@ -134,11 +135,16 @@ def test_a_chat_template_counts_by_its_content(tmp_path: Path) -> None:
     assert same[0] == same[1] != engine_identity(vllm(), None)
     there.write_text("{{ messages }}!")
     assert engine_identity(vllm(chat_template=str(there)), None) != same[0]
+    there.write_text(template_file("package:qwen_vl_chat.jinja").read_text())
+    again = engine_identity(vllm(chat_template="package:qwen_vl_chat.jinja"), None)
+    assert engine_identity(vllm(chat_template=str(there)), None) == again
 
 
 def test_a_chat_template_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(PlanError, match=r"gone\.jinja cannot be read \(No such file"):
         engine_identity(vllm(chat_template=str(tmp_path / "gone.jinja")), None)
+    with pytest.raises(PlanError, match=r"chat_templates/gone\.jinja cannot be read"):
+        engine_identity(vllm(chat_template="package:gone.jinja"), None)
 
 
 def test_recorded_predictions_count_by_their_content(tmp_path: Path) -> None:

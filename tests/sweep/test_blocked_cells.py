@@ -20,8 +20,9 @@ from eibench_ray.report.leaderboard import render_markdown, render_table, to_fra
 from eibench_ray.report.tracking import NoTracker, TrackedCell
 from eibench_ray.score.claims import Claim, ClaimStatus
 from eibench_ray.sweep.claims import verify_run
+from eibench_ray.sweep.comparing import compare_run
 from eibench_ray.sweep.export import export_run
-from eibench_ray.sweep.record import new_manifest, new_status, write_manifest
+from eibench_ray.sweep.record import new_manifest, new_status, read_run, write_manifest
 from eibench_ray.sweep.results import score_run
 from eibench_ray.sweep.status import read_status, render_status
 from eibench_ray.sweep.tracked import track_blocked
@@ -261,6 +262,13 @@ def test_an_export_marks_their_rows_and_writes_no_answers_for_them(sweeps: Sweep
         "echo.plain.faces.strict.answers.jsonl",
         "echo.plain.faces.strict.judgements.jsonl",
     ]
+
+
+def test_they_are_compared_with_nothing_and_take_no_time(sweeps: Sweeps, half: PlannedSweep) -> None:
+    folder = record_run(half, sweeps.folder / "run")
+    assert len(read_status(folder)["gpu_time"]["cells"]) == 1
+    manifest, _, store = read_run(folder)
+    assert compare_run(manifest, store, ["model"]).pairs == ()
 
 
 def test_the_tracker_is_told_once(half: PlannedSweep, sweeps: Sweeps) -> None:
