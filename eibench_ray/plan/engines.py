@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from eibench_ray.checkpoints.memory import MemoryEstimate
 from eibench_ray.config.endpoints import OpenaiEngine
-from eibench_ray.config.engines import EchoEngine, ReplayEngine, VllmEngine
+from eibench_ray.config.engines import EchoEngine, LoadedEngine, ReplayEngine, TransformersEngine, VllmEngine
 from eibench_ray.config.schema import ClusterConfig, ModelConfig, RunConfig
 from eibench_ray.errors import PlanError
 from eibench_ray.plan.digests import digest
@@ -100,11 +100,11 @@ def with_gpus(spec: EngineSpec, model: ModelConfig, estimate: Estimate, cluster:
     engine = model.engine
     if isinstance(engine, EchoEngine):
         return replace(spec, num_gpus=engine.num_gpus)
-    if not isinstance(engine, VllmEngine):
+    if not isinstance(engine, VllmEngine | TransformersEngine):
         return spec
     owns_gpus = spec.device == "cuda" or cluster.gpu_resource != "GPU"
     memory = estimate(model) if owns_gpus else None
-    if engine.tensor_parallel == "auto":
+    if isinstance(engine, VllmEngine) and engine.tensor_parallel == "auto":
         chosen = choose_tensor_parallel(model.name, engine, memory, cluster)
         engine = engine.model_copy(update={"tensor_parallel": chosen})
     return replace(
@@ -117,9 +117,9 @@ def with_gpus(spec: EngineSpec, model: ModelConfig, estimate: Estimate, cluster:
 
 def _check_equal(first: EngineUse, again: EngineUse) -> None:
     """Refuses two configurations of one engine that is loaded, or asked, in one way; replay and echo cost nothing."""
-    if not isinstance(first.model.engine, VllmEngine | OpenaiEngine) or first.model == again.model:
+    if not isinstance(first.model.engine, LoadedEngine | OpenaiEngine) or first.model == again.model:
         return
-    once = "loaded once" if isinstance(first.model.engine, VllmEngine) else "asked in one way"
+    once = "loaded once" if isinstance(first.model.engine, LoadedEngine) else "asked in one way"
     before, now = dict(_running(first.model)), dict(_running(again.model))
     for key, value in before.items():
         if now[key] != value:

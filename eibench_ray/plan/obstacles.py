@@ -12,7 +12,7 @@ from pathlib import Path
 from eibench_ray.checkpoints.hub import has_token, is_cached, is_offline
 from eibench_ray.checkpoints.source import PREFIX, local_folder
 from eibench_ray.config.endpoints import OpenaiEngine
-from eibench_ray.config.engines import ReplayEngine, VllmEngine
+from eibench_ray.config.engines import LoadedEngine, ReplayEngine, VllmEngine
 from eibench_ray.plan.graph import EngineSpec, Obstacle
 
 
@@ -31,7 +31,7 @@ def find_obstacle(spec: EngineSpec, environ: Mapping[str, str], today: date, *, 
             return _lost_recording(spec)
         case OpenaiEngine() as engine:
             return _retirement(spec, engine, today) or (_lost_key(spec, engine, environ) if is_local else None)
-        case VllmEngine() as engine:
+        case LoadedEngine() as engine:
             return _lost_weights(spec, engine, {**environ, **engine.env}, is_local=is_local)
         case _:
             return None
@@ -66,7 +66,7 @@ def _lost_key(spec: EngineSpec, engine: OpenaiEngine, environ: Mapping[str, str]
 
 
 def _lost_weights(
-    spec: EngineSpec, engine: VllmEngine, environ: Mapping[str, str], *, is_local: bool
+    spec: EngineSpec, engine: LoadedEngine, environ: Mapping[str, str], *, is_local: bool
 ) -> Obstacle | None:
     source, revision = engine.source, engine.revision
     if source.startswith(PREFIX):  # built when it is needed
@@ -75,7 +75,7 @@ def _lost_weights(
         if folder.exists():
             return None
         return Obstacle(spec.name, "no weights", str(folder), "put the checkpoint there, or correct its engine.source")
-    if not is_local or "download_dir" in engine.args or is_cached(source, revision, environ):
+    if not is_local or _has_own_cache(engine) or is_cached(source, revision, environ):
         return None
     if is_offline(environ):
         remedy = "unset HF_HUB_OFFLINE, or fill the cache where there is a network (`hf download ID`)"
@@ -85,3 +85,7 @@ def _lost_weights(
         remedy = "accept their licence on the hub and export HF_TOKEN, or set its engine.source to a folder"
         return Obstacle(spec.name, "no access to gated weights", source, remedy)
     return None
+
+
+def _has_own_cache(engine: LoadedEngine) -> bool:
+    return isinstance(engine, VllmEngine) and "download_dir" in engine.args

@@ -9,7 +9,7 @@ from rich.console import Console
 from eibench_ray.checkpoints.build import build_checkpoint
 from eibench_ray.checkpoints.recipes import is_built
 from eibench_ray.checkpoints.source import PREFIX
-from eibench_ray.config.engines import VllmEngine
+from eibench_ray.config.engines import LoadedEngine
 from eibench_ray.plan.graph import EngineSpec
 
 
@@ -18,7 +18,7 @@ def build_checkpoints(engines: Iterable[EngineSpec], console: Console) -> None:
     names = {
         spec.config.source.removeprefix(PREFIX)
         for spec in engines
-        if isinstance(spec.config, VllmEngine) and spec.config.source.startswith(PREFIX)
+        if isinstance(spec.config, LoadedEngine) and spec.config.source.startswith(PREFIX)
     }
     for name in sorted(names):
         if not is_built(name):

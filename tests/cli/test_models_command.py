@@ -43,4 +43,4 @@ def test_every_model_is_planned_in_every_setting(command: Command, monkeypatch: 
     assert problems["otter"] == problems["chatgpt_4v"] == "no recorded predictions"
     assert problems["gpt_4o"] == problems["claude_sonnet_5_5"] == problems["qwen3_vl_plus"] == "no key"
     assert problems["gpt_3_5_turbo"] == "retired"
-    assert problems["llava_next_34b"] == problems["qwen_vl_chat"] == "weights not cached, and offline"
+    assert problems["llava_next_34b"] == problems["video_llava"] == "weights not cached, and offline"

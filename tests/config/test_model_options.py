@@ -15,7 +15,7 @@ from eibench_ray.chat_templates import template_file
 from eibench_ray.cli.hydra_entry import config_folder
 from eibench_ray.cli.models import render_markdown
 from eibench_ray.config.endpoints import OpenaiEngine
-from eibench_ray.config.engines import EchoEngine, ReplayEngine, VllmEngine
+from eibench_ray.config.engines import EchoEngine, LoadedEngine, ReplayEngine, TransformersEngine, VllmEngine
 from eibench_ray.config.models import read_models
 from eibench_ray.config.schema import ModelConfig
 
@@ -40,13 +40,22 @@ ARCHITECTURES = {
     "smolvlm_2b": "Idefics3ForConditionalGeneration",
     "tiny_idefics3": "Idefics3ForConditionalGeneration",
     "tiny_llama": "LlamaForCausalLM",
+    "tiny_llava": "LlavaForConditionalGeneration",
+    "tiny_llava_next": "LlavaNextForConditionalGeneration",
+    "tiny_qwen2_vl": "Qwen2VLForConditionalGeneration",
 }
 # Those that the sweep's own vLLM does not have, with the last vLLM that had it.
 OLDER = {"qwen_vl_chat": "vllm==0.22.1"}
 
 # Which tests run each kind of engine: against real tiny checkpoints, recorded answers, or an endpoint that fails.
 PROVED_BY = {
-    VllmEngine: ("engines/test_vllm.py", "engines/test_real_sweep.py", "engines/test_other_vllm.py"),
+    VllmEngine: (
+        "engines/test_vllm.py",
+        "engines/test_architectures.py",
+        "engines/test_real_sweep.py",
+        "engines/test_other_vllm.py",
+    ),
+    TransformersEngine: ("engines/test_transformers.py",),
     ReplayEngine: ("engines/test_replay.py", "cluster/test_driver.py"),
     OpenaiEngine: ("engines/openai/test_engine.py", "cluster/test_endpoint_sweep.py"),
     EchoEngine: ("engines/test_echo.py", "cli/test_run.py"),
@@ -88,7 +97,7 @@ def test_every_model_says_whose_it_is_and_where_it_is_to_be_had(models: dict[str
         assert model.availability is not None, name
         assert model.family, name
         assert model.licence, name
-        kinds = {"endpoint": OpenaiEngine, "recorded": ReplayEngine, "open": VllmEngine, "gated": VllmEngine}
+        kinds = {"endpoint": OpenaiEngine, "recorded": ReplayEngine, "open": LoadedEngine, "gated": LoadedEngine}
         if model.availability.status == "retired":
             assert model.availability.ends, name
         else:
@@ -97,7 +106,7 @@ def test_every_model_says_whose_it_is_and_where_it_is_to_be_had(models: dict[str
 
 def test_what_is_loaded_from_the_hub_names_its_revision_and_dtype(models: dict[str, ModelConfig]) -> None:
     for name, model in models.items():
-        if isinstance(model.engine, VllmEngine) and not model.engine.source.startswith("checkpoint:"):
+        if isinstance(model.engine, LoadedEngine) and not model.engine.source.startswith("checkpoint:"):
             assert (model.engine.revision, model.engine.dtype != "auto") == ("main", True), name
 
 

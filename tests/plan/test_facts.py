@@ -58,6 +58,39 @@ def test_what_an_answer_depends_on_is_part_of_what_an_engine_is(change: Mapping[
     assert engine_identity(vllm(**change), None) != engine_identity(vllm(), None)
 
 
+def in_transformers(**engine: Any) -> ModelConfig:
+    base = {"kind": "transformers", "source": "me/eye"}
+    return ModelConfig.model_validate({"name": "eye", "sees_image": True, "engine": base | engine})
+
+
+@pytest.mark.parametrize(
+    ("change", "is_same"),
+    [
+        ({"max_num_seqs": 1}, True),
+        ({"num_gpus": 2}, True),
+        ({"env": {"OMP_NUM_THREADS": "1"}}, True),
+        ({"source": "me/ear"}, False),
+        ({"revision": "v2"}, False),
+        ({"dtype": "float16"}, False),
+        ({"max_model_len": 1024}, False),
+        ({"runtime_env": {"uv": ["transformers==5.0"]}}, False),
+    ],
+    ids=lambda change: next(iter(change)) if isinstance(change, dict) else "",
+)
+def test_a_model_in_transformers_is_what_its_answers_depend_on(change: Mapping[str, Any], is_same: bool) -> None:
+    assert (engine_identity(in_transformers(**change), None) == engine_identity(in_transformers(), None)) is is_same
+
+
+def test_one_model_in_two_engines_is_two() -> None:
+    assert engine_identity(in_transformers(), None) != engine_identity(vllm(), None)
+
+
+def test_a_chat_template_of_its_own_makes_another_model_in_transformers(tmp_path: Path) -> None:
+    (tmp_path / "chat.jinja").write_text("{{ messages }}")
+    named = in_transformers(chat_template=str(tmp_path / "chat.jinja"))
+    assert engine_identity(named, None) != engine_identity(in_transformers(), None)
+
+
 def endpoint(**engine: Any) -> ModelConfig:
     base = {"kind": "openai", "endpoint": "openai", "base_url": "https://here/v1", "model": "gpt"}
     return ModelConfig.model_validate({"name": "gpt", "sees_image": True, "engine": base | engine})

@@ -102,6 +102,12 @@ def test_a_folder_of_weights_must_be_there(tmp_path: Path) -> None:
     assert find(vllm(str(tmp_path))) is None
 
 
+def test_transformers_needs_the_same_weights(tmp_path: Path) -> None:
+    engine = {"kind": "transformers", "source": HUB_ID}
+    assert "not cached" in str(find(engine, {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}))
+    assert "no weights" in str(find(engine | {"source": str(tmp_path / "gone")}))
+
+
 def test_a_checkpoint_that_is_built_needs_nothing() -> None:
     assert find(vllm("checkpoint:tiny_llama"), {"HF_HUB_OFFLINE": "1"}) is None
 
