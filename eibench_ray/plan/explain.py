@@ -35,14 +35,14 @@ def plan_to_json(
 ) -> dict[str, Any]:
     """The plan as plain values; `est_tokens` bounds what is left to generate: rows left x max_tokens.
 
+    Blocked cells count in all figures; `blocked` says how many there are, and how many requests only they make.
+
     Args:
         plan: the sweep.
         work: how far its steps are.
         store: the store's folder.
         outlook: what the rest would take, on the cluster that is expected and on others beside it.
         funds: what it may cost and has cost.
-
-    Blocked cells count in all figures; `blocked` says how many there are, and how many requests wait for them.
     """
     costs = estimate_costs(plan, work)
     engines = [_engine_to_json(plan, spec, work, outlook, costs) for spec in plan.engines.values()]
