@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from eibench_ray.checkpoints.source import hub_folder, resolve_source
+from eibench_ray.checkpoints.hub import hub_folder
+from eibench_ray.checkpoints.source import resolve_source
 from eibench_ray.errors import ConfigError
 
 GB = 10**9
@@ -69,12 +70,15 @@ def estimate_memory(
     quantization: str | None,
     kv_cache_dtype: str = "auto",
     environ: Mapping[str, str] = os.environ,
+    *,
+    keeps_float32: bool = False,
 ) -> MemoryEstimate | None:
     """What a checkpoint takes once it is loaded; None where its metadata is not on this machine.
 
     The arguments are an engine's, as vLLM takes them. Weights count in the dtype that they are loaded in, `auto` as two
-    bytes per value, since vLLM then loads float32 in half precision; those of a quantised checkpoint count as they are
-    stored. Sliding windows count as full attention, which is at least what is needed.
+    bytes per value, since vLLM then loads float32 in half precision, unless the engine `keeps_float32`; those of a
+    quantised checkpoint count as they are stored. Sliding windows count as full attention, which is at least what is
+    needed.
 
     Raises:
         ConfigError: a file of the checkpoint cannot be read.
@@ -84,6 +88,8 @@ def estimate_memory(
         return None
     try:
         config = json.loads((folder / "config.json").read_bytes())
+        if keeps_float32 and dtype == "auto":
+            dtype = _stored_dtype(config)
         value_bytes = None if quantization or _is_quantized(config) else _dtype_bytes(dtype)
         weights = _weights_bytes(folder, config, value_bytes)
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -147,7 +153,7 @@ def _weights_bytes(folder: Path, config: Mapping[str, Any], value_bytes: int | N
     total = index.get("metadata", {}).get("total_size")
     if total is None:
         return None
-    return int(total) * value_bytes // _stored_bytes(config) if value_bytes else int(total)
+    return int(total) * value_bytes // _dtype_bytes(_stored_dtype(config)) if value_bytes else int(total)
 
 
 def _tensor_bytes(path: Path, value_bytes: int | None) -> int:
@@ -179,11 +185,11 @@ def _is_quantized(config: Mapping[str, Any]) -> bool:
     return any(part.get(key) for part in sections for key in ("quantization_config", "compression_config"))
 
 
-def _stored_bytes(config: Mapping[str, Any]) -> int:
-    """Bytes per value of the files that an index lists; float32 is what transformers takes where nothing is said."""
+def _stored_dtype(config: Mapping[str, Any]) -> str:
+    """The dtype of the checkpoint's files; float32 is what transformers takes where nothing is said."""
     sections = (config, _text_section(config))
     named = (part.get(key) for part in sections for key in ("dtype", "torch_dtype"))
-    return _dtype_bytes(next(filter(None, named), "float32"))
+    return str(next(filter(None, named), "float32"))
 
 
 def _dtype_bytes(dtype: str) -> int:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from eibench_ray.checkpoints.hub import cached_commit
 from eibench_ray.checkpoints.identity import identity
 from eibench_ray.checkpoints.recipes import checkpoint_folder, find_recipe
 from eibench_ray.errors import ConfigError
@@ -17,46 +18,34 @@ def resolve_source(source: str, environ: Mapping[str, str] = os.environ) -> str:
     """What an engine loads: an absolute folder, or the hub id unchanged. Builds and downloads nothing."""
     if source.startswith(PREFIX):
         return str(checkpoint_folder(source.removeprefix(PREFIX), environ))
-    folder = _local_folder(source)
+    folder = local_folder(source)
     return source if folder is None else str(folder)
 
 
 def source_identity(source: str, revision: str | None, environ: Mapping[str, str] = os.environ) -> str:
     """What the weights are, for step ids; cheap enough to ask for every plan.
 
-    A `checkpoint:NAME` is its recipe and version, built or not; a folder is its content; a hub id is its revision. A
-    hub id without one is the commit that the local cache holds for `main`, and plain "main" before the first download.
+    A `checkpoint:NAME` is its recipe and version, built or not; a folder is its content, or its path as long as it is
+    not there; a hub id is its revision. A hub id without one is the commit that the local cache holds for `main`, and
+    plain "main" before the first download.
 
     Raises:
         ConfigError: the checkpoint is unknown, the folder is none, or a revision is given where there can be none.
     """
-    folder = None if source.startswith(PREFIX) else _local_folder(source)
+    folder = None if source.startswith(PREFIX) else local_folder(source)
     if revision is not None and (folder is not None or source.startswith(PREFIX)):
         raise ConfigError(f"source {source!r} has no revisions, but revision is {revision!r}: set revision to null")
     if folder is not None:
-        return f"folder:{identity(folder)}"
+        return f"folder:{identity(folder)}" if folder.exists() else f"absent:{folder}"
     if source.startswith(PREFIX):
         recipe = find_recipe(source.removeprefix(PREFIX))
         return f"{PREFIX}{recipe.name}@{recipe.version}"
-    return f"hub:{source}@{revision or _cached_main(source, environ)}"
+    return f"hub:{source}@{revision or cached_commit(source, 'main', environ) or 'main'}"
 
 
-def hub_folder(hub_id: str, environ: Mapping[str, str] = os.environ) -> Path:
-    """Where the Hugging Face cache keeps a hub id, there or not."""
-    home = environ.get("HF_HOME") or Path(environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
-    hub = Path(environ.get("HF_HUB_CACHE") or Path(home) / "hub").expanduser()
-    return hub / f"models--{hub_id.replace('/', '--')}"
-
-
-def _local_folder(source: str) -> Path | None:
+def local_folder(source: str) -> Path | None:
     """The absolute folder that a source names, there or not; None for a hub id, which is `name` or `owner/name`."""
     path = Path(source).expanduser()
     if source.startswith(("/", ".", "~")) or source.count("/") > 1 or path.is_dir():
         return Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute keeps "..", resolve follows links
     return None
-
-
-def _cached_main(hub_id: str, environ: Mapping[str, str]) -> str:
-    """The commit behind `main` in the Hugging Face cache, or "main" where it was never downloaded."""
-    reference = hub_folder(hub_id, environ) / "refs" / "main"
-    return reference.read_text().strip() if reference.is_file() else "main"

@@ -43,6 +43,7 @@ def build(name: str, folder: Path) -> None:
         "tiny_llava": _llava,
         "tiny_llava_next": _llava_next,
         "tiny_qwen2_vl": _qwen2_vl,
+        "tiny_video_llava": _video_llava,
     }[name]()
     save_model(randomize(parts.model, parts.tokenizer), parts.tokenizer, folder)
     for processor in parts.processors:
@@ -121,6 +122,23 @@ def _llava_config(tokenizer: hf.PreTrainedTokenizerFast) -> dict[str, object]:
         "image_seq_length": (_PIXELS // _PATCH) ** 2,
         "tie_word_embeddings": True,
     }
+
+
+def _video_llava() -> _Parts:
+    tokenizer = build_tokenizer(["<image>", "<video>"])
+    processor = hf.VideoLlavaProcessor(
+        image_processor=hf.VideoLlavaImageProcessor(**_llava_pixels()),
+        video_processor=hf.VideoLlavaVideoProcessor(**_llava_pixels()),
+        tokenizer=tokenizer,
+        video_token="<video>",
+        **_LLAVA_TEXT,
+    )
+    config = hf.VideoLlavaConfig(
+        video_token_index=tokenizer.convert_tokens_to_ids("<video>"),
+        video_seq_length=8 * ((_PIXELS // _PATCH) ** 2 + 1),
+        **_llava_config(tokenizer),
+    )
+    return _Parts(hf.VideoLlavaForConditionalGeneration(config), tokenizer, (processor,))
 
 
 def _nest_vision_tower(weights: Path) -> None:

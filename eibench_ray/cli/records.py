@@ -62,6 +62,7 @@ def report(
 ) -> None:
     """Score a run from its store again, print the leaderboard and write it into the run's folder."""
     from eibench_ray.endpoints.prices import format_usd
+    from eibench_ray.plan.blocked import describe_blocked, without_blocked
     from eibench_ray.report.leaderboard import render_table, to_json_rows, write_leaderboard
     from eibench_ray.sweep.ledger import describe_usage
     from eibench_ray.sweep.planning import read_costs
@@ -71,14 +72,16 @@ def report(
 
     folder = run_folder(run)
     manifest, _, store = read_run(folder)
-    usage = read_usage(folder, manifest.plan)
+    asked = without_blocked(manifest.plan)
+    usage = read_usage(folder, asked)
     if gantt is not None:
         from eibench_ray.report.gantt import write_gantt
 
         write_gantt(gantt, usage, f"{manifest.plan.sweep} ({manifest.id})")
     rows = score_run(manifest, store)
     paths = [*write_leaderboard(rows, folder), *([gantt] if gantt else [])]
-    gpu_time = describe_usage(usage, manifest.plan)
+    blocked = {row.cell for row in rows if row.blocked}
+    gpu_time = describe_usage(usage, asked)
     costs = read_costs(manifest.plan, store)
     if as_json:
         answer = {
@@ -93,9 +96,11 @@ def report(
         return
     console = open_console()
     console.print(render_table(rows))
+    for line in describe_blocked(cell for cell in manifest.plan.cells if cell.name in blocked):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     if costs:
         console.print(f"All requests together cost ${format_usd(sum(costs.values()))}.", highlight=False)
-    cells = zip((cell.name for cell in manifest.plan.cells), gpu_time["cells"], strict=True)
+    cells = zip((cell.name for cell in asked.cells), gpu_time["cells"], strict=True)
     for part in render_usage(gpu_time, dict(cells)):
         console.print(part, highlight=False)
     console.print("\n".join(str(path) for path in paths), highlight=False, soft_wrap=True)
@@ -160,8 +165,10 @@ def export(
     if as_json:
         typer.echo(json.dumps({"run_dir": str(folder), "out": str(out.absolute()), **exported}))
         return
+    blocked = f", {exported['cells_blocked']} of them blocked" if exported["cells_blocked"] else ""
     typer.echo(
-        f"{exported['rows']} rows of {exported['cells']} cells: {out / 'rows'} (Parquet), {out / 'eibench'} (JSONL)"
+        f"{exported['rows']} rows of {exported['cells']} cells{blocked}: "
+        f"{out / 'rows'} (Parquet), {out / 'eibench'} (JSONL)"
     )
 
 

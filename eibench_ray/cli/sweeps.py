@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from eibench_ray.config.jobs import Job
+    from eibench_ray.plan.graph import Cell
     from eibench_ray.sweep.run import SweepResult
 
 AsJson = Annotated[
@@ -133,21 +134,25 @@ class RunTask:
         from eibench_ray.sweep.run import run_sweep
 
         sweep = plan_sweep([to_config(job.raw) for job in jobs], must_exist=True)
+        sweep.check_runnable()
         if write_jobs:
             for job in jobs:
                 job.write(folder)
         result = run_sweep(sweep, folder, Console(stderr=True))
-        self._print(result)
+        self._print(result, sweep.plan.cells)
         self.exit_code = INTERRUPTED if result.was_interrupted else 1 if result.failures or result.shortage else 0
         return result.summary
 
-    def _print(self, result: SweepResult) -> None:
+    def _print(self, result: SweepResult, cells: Sequence[Cell]) -> None:
         """The leaderboard and where everything is; with --json, the summary as stdout's last line."""
+        from eibench_ray.plan.blocked import describe_blocked
         from eibench_ray.report.leaderboard import render_table
 
         console = open_console(stderr=self._as_json)
         summary = result.summary
         console.print(render_table(result.rows))
+        for line in describe_blocked(cells):
+            console.print(f"[yellow]{escape(line)}[/yellow]", highlight=False, soft_wrap=True)
         for model, reason in result.failures.items():
             console.print(f"[red]{escape(model)} failed:[/red] {escape(reason)}", highlight=False)
         if result.shortage:

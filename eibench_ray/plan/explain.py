@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from eibench_ray.endpoints.funds import Funds
 from eibench_ray.endpoints.prices import format_usd
 from eibench_ray.endpoints.tokens import CHARS_PER_TOKEN
+from eibench_ray.plan.blocked import describe_blocked, without_blocked
 from eibench_ray.plan.costs import CostEstimate, add_up, describe_uncounted, estimate_costs
 from eibench_ray.plan.expect import expected_tokens, most_tokens
 from eibench_ray.plan.graph import EngineSpec, Plan, Step
@@ -37,6 +38,7 @@ def plan_to_json(
     """The plan as plain values; `est_tokens` bounds what is left to generate: rows left x max_tokens.
 
     Where lines of earlier answers decide what is asked (`is_bounded`), `requests` and `rows` say how many at most.
+    Blocked cells count in all figures; `blocked` says how many there are, and how many requests only they make.
 
     Args:
         plan: the sweep.
@@ -48,6 +50,9 @@ def plan_to_json(
     costs = estimate_costs(plan, work)
     num_requests = sum(left.num_requests for left in work.values())
     engines = [_engine_to_json(plan, spec, work, outlook, costs) for spec in plan.engines.values()]
+    blocked = [cell for cell in plan.cells if cell.obstacles]
+    runnable = without_blocked(plan).steps
+    num_requests_blocked = sum(_left(left) for step, left in work.items() if step not in runnable)
     return {
         "sweep": plan.sweep,
         "store": store,
@@ -60,6 +65,7 @@ def plan_to_json(
                 "dataset": cell.dataset,
                 "judge": cell.judge,
                 "key": cell.key,
+                "blocked": cell.blocked,
                 "steps": list(cell.steps),
                 "requests": sum(work[step].num_requests for step in cell.steps),
                 "requests_done": sum(work[step].num_replied for step in cell.steps),
@@ -71,6 +77,7 @@ def plan_to_json(
         "requests_at_least": num_requests
         - sum(_left(work[step.id]) for step in plan.steps.values() if step.is_bounded),
         "requests_done": sum(left.num_replied for left in work.values()),
+        "blocked": {"cells": len(blocked), "requests": num_requests_blocked, "why": list(describe_blocked(blocked))},
         "expected_tokens": sum(engine["expected_tokens"] for engine in engines),
         "loads": sum(engine["loads"] for engine in engines),
         "est_cost_usd": _cost_to_json(costs, plan.steps),
@@ -86,6 +93,8 @@ def render_plan(
     plan: Plan, work: Mapping[str, StepWork], store: str, outlook: Sequence[Foresight], funds: Funds = _NO_FUNDS
 ) -> Iterator[RenderableType]:
     """The plan as tables: engines, steps, cells, what they would take and cost, and a line of totals."""
+    from rich.text import Text
+
     facts = plan_to_json(plan, work, store, outlook, funds)
     yield _engines_table(facts["engines"])
     yield _steps_table(facts["steps"])
@@ -102,6 +111,12 @@ def render_plan(
         yield (
             f"Repeats of {', '.join(judges)} are asked at temperature 0: greedy replies do not depend on the seed, so "
             f"they show no noise but the engine's own. Set judge.sampling.temperature to measure the judge's."
+        )
+    if (blocked := facts["blocked"])["cells"]:
+        yield from map(Text, blocked["why"])
+        yield (
+            f"A run leaves the blocked cells out, {blocked['requests']:,} requests in all, until what they lack is "
+            f"there; the figures above count them."
         )
     for name in facts["unprepared_datasets"]:
         yield f"{name} is not prepared yet: its rows are what the configuration expects."

@@ -11,13 +11,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from eibench_ray import __version__
+from eibench_ray.chat_templates import template_file
 from eibench_ray.config.embedding import SENTENCIZER, EmbeddingEngine
 from eibench_ray.config.endpoints import OpenaiEngine
-from eibench_ray.config.engines import ReplayEngine, VllmEngine
+from eibench_ray.config.engines import LoadedEngine, ReplayEngine, TransformersEngine, VllmEngine
 from eibench_ray.config.schema import CoherenceConfig, DatasetConfig, ModelConfig
 from eibench_ray.data.protocol import Protocol
 from eibench_ray.errors import DataError, PlanError
-from eibench_ray.plan.environment import environment_identity
+from eibench_ray.plan.environment import (
+    TRANSFORMERS_DISTRIBUTIONS,
+    environment_identity,
+    transformers_environment,
+)
 
 if TYPE_CHECKING:
     from eibench_ray.checkpoints.memory import MemoryEstimate
@@ -62,6 +67,12 @@ def vllm_version() -> tuple[str, Literal["cpu", "cuda"]] | None:
     return None
 
 
+@cache
+def transformers_versions() -> Mapping[str, str | None]:
+    """What the transformers engine stands on, by distribution; None where one is not installed."""
+    return {name: _installed(name) for name in TRANSFORMERS_DISTRIBUTIONS}
+
+
 def engine_identity(model: ModelConfig | CoherenceConfig, recording: str | None) -> Mapping[str, Any]:
     """What makes two engines the same one: everything that an answer can depend on.
 
@@ -84,9 +95,21 @@ def engine_identity(model: ModelConfig | CoherenceConfig, recording: str | None)
             "weights": source_identity(engine.source, engine.revision),
             "dtype": engine.dtype,
             "quantization": engine.quantization,
-            "chat_template": _file_digest(engine.chat_template) if engine.chat_template else None,
+            "chat_template": _file_digest(template_file(engine.chat_template)) if engine.chat_template else None,
             "max_model_len": engine.max_model_len,
             "args": engine.args,
+        }
+    if isinstance(engine, TransformersEngine):
+        from eibench_ray.checkpoints.source import source_identity
+
+        return {
+            "kind": engine.kind,
+            "version": transformers_versions(),
+            **(transformers_environment(engine.runtime_env) if engine.runtime_env else {}),
+            "weights": source_identity(engine.source, engine.revision),
+            "dtype": engine.dtype,
+            "chat_template": _file_digest(template_file(engine.chat_template)) if engine.chat_template else None,
+            "max_model_len": engine.max_model_len,
         }
     if isinstance(engine, OpenaiEngine):
         # Not where it is, what it costs, or how fast and how patiently it is asked.
@@ -119,7 +142,7 @@ def engine_identity(model: ModelConfig | CoherenceConfig, recording: str | None)
     if isinstance(engine, ReplayEngine):
         assert recording is not None
         path = Path(recording)
-        return {"kind": engine.kind, "recording": _file_digest(recording) if path.is_file() else recording}
+        return {"kind": engine.kind, "recording": _file_digest(path) if path.is_file() else recording}
     own = {"environment": environment_identity(engine.runtime_env)} if engine.runtime_env else {}
     return {"kind": engine.kind, "version": __version__, "fails_on": engine.fails_on} | own
 
@@ -127,12 +150,15 @@ def engine_identity(model: ModelConfig | CoherenceConfig, recording: str | None)
 def engine_memory(model: ModelConfig | CoherenceConfig) -> MemoryEstimate | None:
     """What an engine takes of its GPUs' memory: from the checkpoint's metadata, else the prior; None: not known."""
     engine = model.engine
-    if not isinstance(engine, VllmEngine):
+    if not isinstance(engine, LoadedEngine):
         return None
     from eibench_ray.checkpoints.memory import MemoryEstimate, estimate_memory
 
-    kv_cache_dtype = str(engine.args.get("kv_cache_dtype", "auto"))
-    known = estimate_memory(engine.source, engine.revision, engine.dtype, engine.quantization, kv_cache_dtype)
+    if isinstance(engine, VllmEngine):
+        kv_cache_dtype = str(engine.args.get("kv_cache_dtype", "auto"))
+        known = estimate_memory(engine.source, engine.revision, engine.dtype, engine.quantization, kv_cache_dtype)
+    else:
+        known = estimate_memory(engine.source, engine.revision, engine.dtype, None, keeps_float32=True)
     if known is None and model.expect.memory_gb is not None:
         return MemoryEstimate(model.expect.memory_gb, "expect")
     return known
@@ -145,8 +171,8 @@ def _installed(distribution: str) -> str | None:
         return None
 
 
-def _file_digest(path: str) -> str:
+def _file_digest(path: Path) -> str:
     try:
-        return hashlib.blake2b(Path(path).read_bytes(), digest_size=16).hexdigest()
+        return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
     except OSError as error:
         raise PlanError(f"{path} cannot be read ({error.strerror}): correct the path, or put the file there") from None

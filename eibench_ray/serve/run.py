@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
+from datetime import date
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -16,6 +17,7 @@ from eibench_ray.plan.digests import digest
 from eibench_ray.plan.engines import with_gpus
 from eibench_ray.plan.facts import engine_identity, engine_memory
 from eibench_ray.plan.graph import EngineSpec
+from eibench_ray.plan.obstacles import find_obstacle
 from eibench_ray.serve.listening import Listening, find_port
 from eibench_ray.sweep.checkpoints import build_checkpoints
 from eibench_ray.sweep.planning import engine_device
@@ -36,11 +38,14 @@ def serve_model(
         console: where progress is told.
 
     Raises:
-        ConfigError: the model's engine is none that is served, or the key's variable is not set.
+        ConfigError: the model's engine is none that is served, its weights are not there, or the key's variable is not
+            set.
         ClusterError: the port is taken, or the cluster does not answer or has no room.
         EngineError: the server does not start, or dies again and again.
     """
     spec = served_engine(config)
+    if obstacle := find_obstacle(spec, os.environ, date.today(), is_local=config.cluster.address == "local"):
+        raise ConfigError(f"{obstacle}: {obstacle.remedy}")
     _check(listening, config.cluster, console)
     build_checkpoints([spec], console)
     # Ray is imported only where there is something to serve.
@@ -89,5 +94,6 @@ def served_engine(config: ServeConfig) -> EngineSpec:
             f"served; choose one with model=OPTION"
         )
     key = digest(engine_identity(model, None), size=10)
-    spec = EngineSpec(key, model.name, model.engine, engine_device(config.cluster), None, 0, model.expect)
+    device = engine_device(config.cluster)
+    spec = EngineSpec(key, model.name, model.engine, device, None, 0, model.expect, availability=model.availability)
     return with_gpus(spec, model, engine_memory, config.cluster)

@@ -10,7 +10,7 @@ from eibench_ray.checkpoints.build import build_checkpoint
 from eibench_ray.checkpoints.recipes import is_built
 from eibench_ray.checkpoints.source import PREFIX
 from eibench_ray.config.embedding import EmbeddingEngine
-from eibench_ray.config.engines import VllmEngine
+from eibench_ray.config.engines import LoadedEngine
 from eibench_ray.plan.graph import EngineSpec
 
 
@@ -19,7 +19,7 @@ def build_checkpoints(engines: Iterable[EngineSpec], console: Console) -> None:
     names = {
         spec.config.source.removeprefix(PREFIX)
         for spec in engines
-        if isinstance(spec.config, VllmEngine | EmbeddingEngine) and spec.config.source.startswith(PREFIX)
+        if isinstance(spec.config, LoadedEngine | EmbeddingEngine) and spec.config.source.startswith(PREFIX)
     }
     for name in sorted(names):
         if not is_built(name):

@@ -17,7 +17,7 @@ from eibench_ray.score.claims import (
     check_claim,
     find_contradictions,
 )
-from eibench_ray.score.recall import CellScore
+from eibench_ray.score.recall import MISSING, CellScore
 from eibench_ray.store.slices import Store
 from eibench_ray.sweep.record import RunManifest
 from eibench_ray.sweep.results import Results
@@ -63,7 +63,9 @@ def _check(claim: Claim, score: CellScore, cell: Cell, plan: Plan, failures: Map
     rehearsal = _find_rehearsal(cell, plan)
     if checked.status is not ClaimStatus.UNVERIFIED and not rehearsal:
         return checked
-    reasons = (checked.reason, rehearsal, _find_failure(cell, plan, failures))
+    obstacle = f"blocked: {cell.blocked}" if cell.blocked and MISSING in score.statuses else ""
+    shortfall = checked.reason if score.overall.num_scored or not obstacle else ""
+    reasons = (obstacle, shortfall, rehearsal, _find_failure(cell, plan, failures))
     return CheckedClaim(claim, ClaimStatus.UNVERIFIED, "; ".join(filter(None, reasons)), checked.measured)
 
 

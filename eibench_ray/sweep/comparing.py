@@ -9,6 +9,7 @@ from math import nan
 
 import numpy as np
 
+from eibench_ray.plan.blocked import without_blocked
 from eibench_ray.plan.graph import Cell
 from eibench_ray.score.clusters import ImageClusters
 from eibench_ray.score.comparison import Comparison, Side, compare_cells
@@ -21,7 +22,7 @@ from eibench_ray.sweep.results import Results
 
 
 def compare_run(manifest: RunManifest, store: Store, sides: Sequence[Side]) -> Comparison:
-    """All comparisons of a run, from its store alone; equal for equal stores.
+    """All comparisons of a run, from its store alone; equal for equal stores. Cells that were blocked are left out.
 
     While a dataset is compared, each of its cells keeps 16 bytes per sample.
 
@@ -34,7 +35,7 @@ def compare_run(manifest: RunManifest, store: Store, sides: Sequence[Side]) -> C
     resampling = Resampling(manifest.score.confidence, manifest.score.resamples)
     parts = [
         compare_cells(list(_read_cells(results, cells)), sides, resampling)
-        for cells in _by_dataset(manifest.plan.cells)
+        for cells in _by_dataset(without_blocked(manifest.plan).cells)
     ]
     return Comparison(
         pairs=tuple(chain.from_iterable(part.pairs for part in parts)),

@@ -96,12 +96,15 @@ def export_run(folder: Path, out: Path) -> dict[str, Any]:
         if plan.steps[cell.verdict].per_trigger:
             rows = tallies.setdefault((cell.dataset, cell.judge), TriggerTally()).watch(rows)
         _write_parquet(cell, rows, out / "rows")
+        if cell.blocked and not any(row.answer for row in results.join(cell)):
+            continue  # to the published scripts, a file without texts would be a model without answers
         is_complex = results.dataset(cell.dataset).has_repeated_pictures(num_cell_rows)
         _write_jsonl(cell, results.join(cell), out / "eibench", is_complex=is_complex)
     for (dataset, judge), tally in tallies.items():
         folder = out / "triggers" / f"dataset={_quote(dataset)}" / f"judge={_quote(judge)}"
         tally.write(results.samples(dataset), folder / "triggers.parquet")
-    return {"cells": len(plan.cells), "rows": num_rows}
+    num_blocked = sum(cell.blocked is not None for cell in plan.cells)
+    return {"cells": len(plan.cells), "cells_blocked": num_blocked, "rows": num_rows}
 
 
 def _write_parquet(cell: Cell, rows: Iterator[JoinedRow], out: Path) -> None:
@@ -111,15 +114,21 @@ def _write_parquet(cell: Cell, rows: Iterator[JoinedRow], out: Path) -> None:
         replacing(folder / "rows.parquet") as temporary,
         pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer,
     ):
-        flat = (line for row in rows for line in _flatten(row))
+        unjudged = "blocked" if cell.blocked else "missing"
+        flat = (line for row in rows for line in _flatten(row, unjudged))
         while group := list(islice(flat, GROUP_ROWS)):
             writer.write_table(pa.Table.from_pylist(group, schema=SCHEMA))
 
 
-def _flatten(row: JoinedRow) -> Iterator[dict[str, Any]]:
-    """One line per repeat of the judge; what the sample cost in all stands in the first."""
+def _flatten(row: JoinedRow, unjudged: str) -> Iterator[dict[str, Any]]:
+    """One line per repeat of the judge; what the sample cost in all stands in the first.
+
+    Args:
+        row: the sample.
+        unjudged: the status where there is no verdict.
+    """
     for repeat, (reply, verdict) in enumerate(zip(row.replies, row.verdicts, strict=True)):
-        yield _flatten_verdict(row, repeat, reply, verdict)
+        yield _flatten_verdict(row, repeat, reply, verdict) | ({} if verdict else {"status": unjudged})
 
 
 def _flatten_verdict(row: JoinedRow, repeat: int, reply: Completion | None, verdict: Verdict | None) -> dict[str, Any]:
@@ -132,7 +141,7 @@ def _flatten_verdict(row: JoinedRow, repeat: int, reply: Completion | None, verd
         "reference": sample.reference,
         "triggers": list(sample.triggers),
         "repeat": repeat + 1,
-        "status": verdict.status.value if verdict else "missing",
+        "status": verdict.status.value if verdict else None,
         "correct": verdict.correct if verdict else None,
         "total": verdict.total if verdict else None,
         "hits": list(verdict.hits) if verdict and verdict.hits else None,

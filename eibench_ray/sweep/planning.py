@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import date
 from pathlib import Path
 from typing import Literal
 
@@ -13,9 +15,11 @@ from eibench_ray.data.dataset import DatasetIndex, open_dataset
 from eibench_ray.endpoints.funds import Funds
 from eibench_ray.endpoints.pools import pools_of
 from eibench_ray.errors import PlanError
+from eibench_ray.plan.blocked import block_cells, describe_blocked, without_blocked
 from eibench_ray.plan.build import build_plan
 from eibench_ray.plan.facts import engine_identity, read_dataset_facts, vllm_version
-from eibench_ray.plan.graph import Plan
+from eibench_ray.plan.graph import Obstacle, Plan
+from eibench_ray.plan.obstacles import find_obstacle
 from eibench_ray.plan.slicing import choose_slice_rows
 from eibench_ray.store.resume import StepWork, find_work
 from eibench_ray.store.slices import Store
@@ -30,6 +34,7 @@ class PlannedSweep:
 
     Attributes:
         config: the first cell's configuration, for the sections that all cells share.
+        plan: of all cells, those that are blocked included.
         work: how far each step is in the store.
         slice_rows: rows per slice of the steps that are new to the store.
         funds: what it may cost, and what the rows in the store have cost.
@@ -59,13 +64,28 @@ class PlannedSweep:
         """Whether some engine has a price."""
         return any(spec.price is not None for spec in self.plan.engines.values())
 
+    def runnable(self) -> PlannedSweep:
+        """The part of it that can run: without the cells that are blocked, and what only they need."""
+        plan = without_blocked(self.plan)
+        return replace(self, plan=plan, work={step: self.work[step] for step in plan.steps})
+
+    def check_runnable(self) -> None:
+        """Makes sure that there is something to run.
+
+        Raises:
+            PlanError: every cell is blocked.
+        """
+        if all(cell.obstacles for cell in self.plan.cells):
+            raise PlanError(f"nothing of this sweep can run. {'. '.join(describe_blocked(self.plan.cells))}")
+
     def read_funds(self) -> Funds:
         """What it may cost, and what it has cost by now."""
         return Funds(self.config.budget_usd, read_spent(self.plan, self.store))
 
     def count_left(self) -> int:
-        """Requests that the store has not answered by now."""
-        work = find_work(self.plan, open_indexes(self.plan), self.store, self.slice_rows)
+        """Requests that can be asked and that the store has not answered by now."""
+        plan = without_blocked(self.plan)
+        work = find_work(plan, open_indexes(plan), self.store, self.slice_rows)
         return sum(left.num_rows - left.num_done for left in work.values())
 
     def engines_to_load(self) -> list[str]:
@@ -76,7 +96,7 @@ class PlannedSweep:
 def plan_sweep(
     configs: Sequence[RunConfig], *, must_exist: bool, device: Literal["cpu", "cuda"] | None = None
 ) -> PlannedSweep:
-    """The plan of all cells and how far it is.
+    """The plan of all cells, how far it is, and which of them cannot run here.
 
     Args:
         configs: one per cell.
@@ -96,15 +116,24 @@ def plan_sweep(
     plan = build_plan(configs, facts, engine_identity, device or engine_device(config.cluster))
     store = Store(Path(config.store.root).absolute())
     slice_rows = choose_slice_rows(plan, config.store.slice_rows, config.cluster)
+    work = find_work(plan, open_indexes(plan), store, slice_rows)
+    plan = block_cells(plan, work, _find_obstacles(plan, config.cluster))
     return PlannedSweep(
         config=config,
         plan=plan,
         store=store,
-        work=find_work(plan, open_indexes(plan), store, slice_rows),
+        work=work,
         slice_rows=slice_rows,
         funds=Funds(config.budget_usd, read_spent(plan, store)),
         pools=pools_of(spec.config for spec in plan.engines.values() if isinstance(spec.config, OpenaiEngine)),
     )
+
+
+def _find_obstacles(plan: Plan, cluster: ClusterConfig) -> dict[str, Obstacle]:
+    """Why engines cannot run here, by their key."""
+    today, is_local = date.today(), cluster.address == "local"
+    found = ((key, find_obstacle(spec, os.environ, today, is_local=is_local)) for key, spec in plan.engines.items())
+    return {key: obstacle for key, obstacle in found if obstacle}
 
 
 def read_spent(plan: Plan, store: Store) -> float:

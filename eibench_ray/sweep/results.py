@@ -13,7 +13,7 @@ from eibench_ray.records import Completion, Sample, Verdict
 from eibench_ray.report.leaderboard import LeaderboardRow
 from eibench_ray.score.coherence import CoherenceColumns, read_coherence
 from eibench_ray.score.interval import Resampling
-from eibench_ray.score.recall import mean_recall, score_cell
+from eibench_ray.score.recall import MISSING, mean_recall, score_cell
 from eibench_ray.score.verdicts import read_verdict
 from eibench_ray.store.slices import Store
 from eibench_ray.sweep.record import RunManifest
@@ -108,6 +108,7 @@ class Results:
             refused=num_refused,
             cost_usd=cost_usd,
             coherence=measured.score(self._measure(cell.coherence), resampling) if cell.coherence else None,
+            blocked=cell.blocked if MISSING in score.statuses else None,
         )
 
     def _measure(self, step_id: str) -> str:

@@ -40,7 +40,7 @@ from eibench_ray.sweep.record import (
     write_manifest,
 )
 from eibench_ray.sweep.results import Results
-from eibench_ray.sweep.tracked import track_cell
+from eibench_ray.sweep.tracked import track_blocked, track_cell
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +94,10 @@ def run_sweep(sweep: PlannedSweep, folder: Path, console: Console) -> SweepResul
     tracker = open_tracker(sweep.config.tracking, folder, os.environ)
     try:
         with _ending(status, folder):
-            done = _ask(sweep, manifest, status, folder, tracker, console) if not sweep.is_complete else _Done()
+            is_complete = sweep.runnable().is_complete
+            done = _ask(sweep, manifest, status, folder, tracker, console) if not is_complete else _Done()
             rows = _score(sweep, done, tracker)
+            track_blocked(sweep, tracker)
             write_leaderboard(rows, folder)
             funds = sweep.read_funds()
             status.cost_usd = funds.spent_usd - sweep.funds.spent_usd
@@ -138,24 +140,26 @@ def _ask(
     from eibench_ray.cluster.signals import as_interrupt, run_until_told
     from eibench_ray.sweep.checkpoints import build_checkpoints
 
-    if uncounted := describe_uncounted(sweep.plan, sweep.funds.budget_usd):
+    asked = sweep.runnable()
+    plan, work = asked.plan, asked.work
+    if uncounted := describe_uncounted(plan, sweep.funds.budget_usd):
         console.print(f"Warning: {uncounted}", markup=False, soft_wrap=True)
-    engines = [sweep.plan.engines[key] for key in sweep.engines_to_load()]
+    engines = [plan.engines[key] for key in asked.engines_to_load()]
     for spec in engines:
         check_installed(spec)
     build_checkpoints(engines, console)
-    for step_id, left in sweep.work.items():
+    for step_id, left in work.items():
         if left.todo:
-            step = sweep.plan.steps[step_id]
-            description = {"name": step.name, "model": sweep.plan.engines[step.engine].name, "dataset": step.dataset}
+            step = plan.steps[step_id]
+            description = {"name": step.name, "model": plan.engines[step.engine].name, "dataset": step.dataset}
             sweep.store.fix_slice_rows(step_id, sweep.slice_rows[step_id], description)
     ledger = Ledger(folder / LEDGER_FILE)
-    display = ProgressDisplay(sweep.plan, sweep.work, console, sweep.funds)
-    listeners = Listeners([display, StatusWriter(status, folder), TrackingListener(sweep.plan, tracker)])
+    display = ProgressDisplay(plan, work, console, sweep.funds)
+    listeners = Listeners([display, StatusWriter(status, folder), TrackingListener(plan, tracker)])
     with contextlib.closing(ledger), as_interrupt(), ray_session(sweep.config.cluster):
         driver = Driver(
-            sweep.plan,
-            sweep.work,
+            plan,
+            work,
             sweep.config.cluster,
             str(sweep.store.paths.root),
             manifest.id,
@@ -167,7 +171,7 @@ def _ask(
             outcome = asyncio.run(
                 run_until_told(driver.run(), lambda _: driver.request_stop(), "committing what is done")
             )
-    status.failures = {sweep.plan.engines[key].name: reason for key, reason in outcome.failed_engines.items()}
+    status.failures = {plan.engines[key].name: reason for key, reason in outcome.failed_engines.items()}
     return _Done(outcome.num_new, outcome.num_loads, outcome.was_interrupted, outcome.shortage is not None)
 
 
@@ -203,6 +207,7 @@ def _summarise(
         "run_dir": str(folder.absolute()),
         "store": str(sweep.store.paths.root),
         "cells": len(rows),
+        "cells_blocked": sum(bool(row.blocked) for row in rows),
         "requests": sweep.plan.num_requests - num_absent,
         "completions_new": done.num_new,
         "completions_reused": sum(left.num_replied - left.num_errors for left in sweep.work.values()),

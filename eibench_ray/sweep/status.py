@@ -12,6 +12,7 @@ import psutil
 
 from eibench_ray.endpoints.funds import Funds
 from eibench_ray.endpoints.prices import format_usd
+from eibench_ray.plan.blocked import describe_blocked, without_blocked
 from eibench_ray.plan.graph import Plan
 from eibench_ray.plan.slicing import MOST
 from eibench_ray.schedule.accounting import account
@@ -36,11 +37,13 @@ def read_status(folder: Path) -> dict[str, Any]:
     plan = manifest.plan
     # Before it asked anything, the run fixed the slices of all steps that it asks: nothing here is new to the store.
     work = find_work(plan, open_indexes(plan), store, dict.fromkeys(plan.steps, MOST))
+    unfinished = [cell for cell in plan.cells if any(work[step].todo for step in cell.steps)]
     costs = read_costs(plan, store)
     state = _state(status, os.uname().nodename)
     loads: list[Mapping[str, Any]] = []
     events = _note_loads(read_ledger(folder / LEDGER_FILE), loads)
-    usage = account(events, step_roles(plan), until=time.time() if state == "running" else None)
+    asked = without_blocked(plan)
+    usage = account(events, step_roles(asked), until=time.time() if state == "running" else None)
     return {
         "run_dir": str(folder.absolute()),
         "store": status.store,
@@ -88,10 +91,12 @@ def read_status(folder: Path) -> dict[str, Any]:
                 "requests": sum(work[step].num_requests for step in cell.steps),
                 "requests_done": sum(work[step].num_replied for step in cell.steps),
                 "cost_usd": _sum_costs(costs, cell.steps),
+                "blocked": cell.blocked if cell in unfinished else None,
             }
             for cell in plan.cells
         ],
-        "gpu_time": describe_usage(usage, plan),
+        "blocked": list(describe_blocked(unfinished)),
+        "gpu_time": describe_usage(usage, asked),
     }
 
 
@@ -104,6 +109,7 @@ def render_status(facts: Mapping[str, Any]) -> Iterator[RenderableType]:
     """The status as a heading, a table of steps, and what failed."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
+    from rich.text import Text
 
     cost = facts["cost_usd"]
     paid = "" if cost is None else f", {Funds(facts['budget_usd'], cost)}"
@@ -126,6 +132,7 @@ def render_status(facts: Mapping[str, Any]) -> Iterator[RenderableType]:
     yield from render_usage(facts["gpu_time"], {engine["name"]: engine for engine in facts["gpu_time"]["engines"]})
     for engine in facts["engines"]:
         yield f"loaded {engine['name']} in {engine['load_s']:.1f} s on {engine['node']} ({engine['fingerprint']})"
+    yield from map(Text, facts["blocked"])
     for model, reason in facts["failures"].items():
         yield f"{model} failed: {reason}"
     if facts["shortage"]:

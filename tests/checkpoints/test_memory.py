@@ -180,6 +180,13 @@ def test_half_precision_is_what_auto_makes_of_float32(folder: Path) -> None:
     assert [estimate(folder, dtype).weights_gb for dtype in ("auto", "float32")] == [4, 8]
 
 
+def test_an_engine_that_keeps_float32_needs_all_of_it(folder: Path) -> None:
+    write_tensors(folder / "model.safetensors", {"a": ("F32", 8 * 10**9)})
+    (folder / "config.json").write_text(json.dumps(LLAMA_3_8B | {"dtype": "float32"}))
+    known = [estimate(folder, dtype, keeps_float32=True).weights_gb for dtype in ("auto", "bfloat16")]
+    assert known == [8, 4]
+
+
 @pytest.mark.parametrize("key", ["quantization_config", "compression_config"])
 def test_a_quantised_checkpoint_counts_as_it_is_stored(folder: Path, key: str) -> None:
     (folder / "config.json").write_text(json.dumps(LLAMA_3_8B | {key: {"quant_method": "awq"}}))

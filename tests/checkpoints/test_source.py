@@ -57,6 +57,10 @@ def test_checkpoint_has_the_same_identity_before_and_after_building(tmp_path: Pa
     assert source_identity("checkpoint:tiny_llava", None, environ) != before
 
 
+def test_a_folder_that_is_not_there_is_known_by_its_path() -> None:
+    assert source_identity("/not/there", None) == "absent:/not/there"
+
+
 def test_folder_is_identified_by_its_content(model: Path) -> None:
     assert source_identity(str(model), None) == source_identity("org/model", None) == f"folder:{identity(model)}"
 
@@ -78,7 +82,7 @@ def test_hub_id_without_revision_is_the_cached_commit_of_main(tmp_path: Path, va
     ("source", "revision", "message"),
     [
         ("checkpoint:tiny_lama", None, "did you mean 'tiny_llama'"),
-        ("/not/there", None, r"/not/there is no checkpoint"),
+        ("org", None, r"/org is no checkpoint: it has no config\.json"),
         ("checkpoint:tiny_llama", "main", "has no revisions"),
         ("org/model", "main", "has no revisions"),
     ],

@@ -75,6 +75,7 @@ def test_tokenizer_gives_every_text_back() -> None:
         ("tiny_llava", "<image>\n"),
         ("tiny_llava_next", "<image>\n"),
         ("tiny_qwen2_vl", "<|vision_start|><|image_pad|><|vision_end|>"),
+        ("tiny_video_llava", "<image>\n"),
     ],
 )
 def test_chat_template_puts_the_picture_where_the_message_has_it(name: str, picture: str) -> None:

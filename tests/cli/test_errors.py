@@ -129,6 +129,27 @@ MISTAKES = [
         "plan CELL model=tiny_llama +model.engine.env.HF_TOKEN=hunter2",
         "model.engine: HF_TOKEN looks like a secret: export it",
     ),
+    (
+        "no recorded predictions",
+        "run CELL model=otter",
+        "nothing of this sweep can run. 1 cell blocked: no recorded predictions: predictions/otter/demo.user_question",
+    ),
+    (
+        "no weights",
+        "run CELL model=tiny_llama model.engine.source=/not/there",
+        "1 cell blocked: no weights: /not/there (tiny_llama): put the checkpoint there",
+    ),
+    (
+        "no weights to serve",
+        "serve model=tiny_llama model.engine.source=/not/there",
+        "tiny_llama: no weights: /not/there: put the",
+    ),
+    (
+        "a retired judge",
+        "run CELL judge=chatgpt_3_5",
+        "1 cell blocked: retired: openai has no gpt-3.5-turbo-0125 since 2026-10-23 (gpt_3_5_turbo): replay its",
+    ),
+    ("no folder of models", "models --config-dir mine", "--config-dir mine is no folder"),
     ("no official wording", "plan CELL setting.wording=official", "asks for the official wording of 'user_question'"),
     (
         "no such file of a template",

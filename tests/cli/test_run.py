@@ -32,6 +32,7 @@ RUN_KEYS = {
     "run_dir",
     "store",
     "cells",
+    "cells_blocked",
     "requests",
     "completions_new",
     "completions_reused",
@@ -104,6 +105,24 @@ def test_every_cell_has_its_row(ran: Run) -> None:
         assert 0 <= low <= row["recall"] <= high <= 1
         assert row["coverage"] == 1
         assert row["self_judged"] is True
+
+
+def test_a_cell_that_cannot_run_stops_nothing_and_is_no_failure(ran: Run, command: Command) -> None:
+    arguments = [argument.replace("model=echo", "model=echo,otter", 1) for argument in ran.again]
+    called = command("run", *arguments)
+    assert called.code == 0
+    assert "Nothing was asked: the store had every answer." in called.out
+    text = " ".join(called.out.split())
+    assert (
+        "2 cells blocked: no recorded predictions: predictions/otter/demo.user_question.jsonl, "
+        "predictions/otter/demo.user_question_caption.jsonl (otter): put EIBench's JSONL"
+    ) in text
+    summary = command("run", "--json", *arguments).json
+    assert (summary["cells"], summary["cells_blocked"]) == (4, 2)
+    assert {row["model"] for row in summary["rows"] if row["blocked"]} == {"otter"}
+    told = command("report", summary["run_dir"]).out
+    assert "2 cells blocked: no recorded predictions" in " ".join(told.split())
+    assert "2 cells blocked" in " ".join(command("status", summary["run_dir"]).out.split())
 
 
 def test_people_read_the_leaderboard_and_where_everything_is(ran: Run) -> None:

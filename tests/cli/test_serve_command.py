@@ -50,6 +50,12 @@ def test_gpus_are_planned_as_a_sweep_plans_them() -> None:
     assert served_engine(config({"device": "cpu"}, tensor_parallel="auto")).num_gpus == 0
 
 
+def test_what_vllm_does_not_load_is_not_served(command: Callable[..., Called]) -> None:
+    called = command("serve", "model=tiny_video_llava")
+    assert called.code == 2
+    assert "has an engine of kind 'transformers': only models of kind 'vllm' can be served" in called.err
+
+
 @pytest.mark.parametrize(
     ("name", "system", "host", "key"),
     [

@@ -28,7 +28,7 @@ CLUSTER = ClusterConfig(name="local", num_cpus=2, num_gpus=0, start_timeout_s=90
 
 
 def spec(engine: Mapping[str, Any] = {}, device: Literal["cpu", "cuda"] = "cuda") -> EngineSpec:
-    raw = dict(engine) if engine.get("kind") == "echo" else VLLM | dict(engine)
+    raw = dict(engine) if "kind" in engine else VLLM | dict(engine)
     config: EngineConfig = TypeAdapter(EngineConfig).validate_python(raw)
     return EngineSpec("key", "eye", config, device, None, 0, Expectation())
 
@@ -55,6 +55,12 @@ def test_environments_do_not_share_what_their_vllm_keeps() -> None:
 def test_the_configured_variables_win() -> None:
     chosen = {"VLLM_CACHE_ROOT": "/mine", "VLLM_LOGGING_LEVEL": "DEBUG"}
     assert variables(1, {"env": chosen}).items() >= chosen.items()
+
+
+def test_a_model_in_transformers_gets_its_variables() -> None:
+    given = variables(1, {"kind": "transformers", "source": "me/eye", "env": {"HF_HUB_OFFLINE": "1"}})
+    assert given["HF_HUB_OFFLINE"] == "1"
+    assert "VLLM_CACHE_ROOT" not in given
 
 
 def test_on_a_cpu_the_threads_are_the_reserved_cores() -> None:

@@ -98,7 +98,7 @@ def test_every_problem_is_named_at_once() -> None:
 
 
 def test_an_unknown_kind_of_engine_is_named_with_those_there_are() -> None:
-    with pytest.raises(ConfigError, match=r"model\.engine: .*'vlm'.*'vllm', 'openai', 'replay', 'echo'"):
+    with pytest.raises(ConfigError, match=r"model\.engine: .*'vlm'.*'vllm', 'transformers', 'openai'"):
         to_config(changed("model.engine", VLLM | {"kind": "vlm"}))
 
 

@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from eibench_ray.cli.hydra_entry import config_folder
 from eibench_ray.config.compose import to_composed
 from eibench_ray.config.endpoints import OpenaiEngine
-from eibench_ray.config.engines import EchoEngine, ReplayEngine, VllmEngine
+from eibench_ray.config.engines import EchoEngine, LoadedEngine, ReplayEngine, TransformersEngine, VllmEngine
 from eibench_ray.config.hydra_errors import explain
 from eibench_ray.config.load import to_config
 from eibench_ray.config.schema import RunConfig
@@ -40,6 +40,11 @@ CHOICES = {
         "model.sees_image": "true",
         "model.engine.source": "me/mine",
         "model.engine.max_model_len": "512",
+    },
+    "model/_transformers": {
+        "model.name": "mine",
+        "model.sees_image": "true",
+        "model.engine.source": "me/mine",
     },
     "model/_openai": {
         "model.name": "mine",
@@ -88,6 +93,7 @@ def test_every_option_composes_and_validates(option: str) -> None:
     ("option", "section"),
     [
         ("model/_vllm", VllmEngine),
+        ("model/_transformers", TransformersEngine),
         ("model/_openai", OpenaiEngine),
         ("model/replay", ReplayEngine),
         ("model/echo", EchoEngine),
@@ -115,7 +121,7 @@ def test_every_model_can_caption_ask_and_judge(option: str) -> None:
 @pytest.mark.parametrize("option", [option for option in CELLS if option.startswith("model/")])
 def test_every_model_with_weights_says_what_they_take(option: str) -> None:
     model = load(**BASE | {"model": option.split("/")[1]} | CHOICES.get(option, {})).model
-    assert (model.expect.memory_gb is not None) == (model.engine.kind == "vllm" and option not in CHOICES)
+    assert (model.expect.memory_gb is not None) == (isinstance(model.engine, LoadedEngine) and option not in CHOICES)
 
 
 @pytest.mark.parametrize("option", [option for option in CELLS if option.startswith("model/")])

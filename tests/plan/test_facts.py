@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from eibench_ray import __version__
+from eibench_ray.chat_templates import template_file
 from eibench_ray.checkpoints.memory import MemoryEstimate
 from eibench_ray.config.schema import DatasetConfig, Expectation, ModelConfig
 from eibench_ray.errors import DataError, PlanError
@@ -55,6 +56,39 @@ def test_how_an_engine_runs_is_no_part_of_what_it_is(change: Mapping[str, Any]) 
 )
 def test_what_an_answer_depends_on_is_part_of_what_an_engine_is(change: Mapping[str, Any]) -> None:
     assert engine_identity(vllm(**change), None) != engine_identity(vllm(), None)
+
+
+def in_transformers(**engine: Any) -> ModelConfig:
+    base = {"kind": "transformers", "source": "me/eye"}
+    return ModelConfig.model_validate({"name": "eye", "sees_image": True, "engine": base | engine})
+
+
+@pytest.mark.parametrize(
+    ("change", "is_same"),
+    [
+        ({"max_num_seqs": 1}, True),
+        ({"num_gpus": 2}, True),
+        ({"env": {"OMP_NUM_THREADS": "1"}}, True),
+        ({"source": "me/ear"}, False),
+        ({"revision": "v2"}, False),
+        ({"dtype": "float16"}, False),
+        ({"max_model_len": 1024}, False),
+        ({"runtime_env": {"uv": ["transformers==5.0"]}}, False),
+    ],
+    ids=lambda change: next(iter(change)) if isinstance(change, dict) else "",
+)
+def test_a_model_in_transformers_is_what_its_answers_depend_on(change: Mapping[str, Any], is_same: bool) -> None:
+    assert (engine_identity(in_transformers(**change), None) == engine_identity(in_transformers(), None)) is is_same
+
+
+def test_one_model_in_two_engines_is_two() -> None:
+    assert engine_identity(in_transformers(), None) != engine_identity(vllm(), None)
+
+
+def test_a_chat_template_of_its_own_makes_another_model_in_transformers(tmp_path: Path) -> None:
+    (tmp_path / "chat.jinja").write_text("{{ messages }}")
+    named = in_transformers(chat_template=str(tmp_path / "chat.jinja"))
+    assert engine_identity(named, None) != engine_identity(in_transformers(), None)
 
 
 def endpoint(**engine: Any) -> ModelConfig:
@@ -134,11 +168,16 @@ def test_a_chat_template_counts_by_its_content(tmp_path: Path) -> None:
     assert same[0] == same[1] != engine_identity(vllm(), None)
     there.write_text("{{ messages }}!")
     assert engine_identity(vllm(chat_template=str(there)), None) != same[0]
+    there.write_text(template_file("package:qwen_vl_chat.jinja").read_text())
+    again = engine_identity(vllm(chat_template="package:qwen_vl_chat.jinja"), None)
+    assert engine_identity(vllm(chat_template=str(there)), None) == again
 
 
 def test_a_chat_template_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(PlanError, match=r"gone\.jinja cannot be read \(No such file"):
         engine_identity(vllm(chat_template=str(tmp_path / "gone.jinja")), None)
+    with pytest.raises(PlanError, match=r"chat_templates/gone\.jinja cannot be read"):
+        engine_identity(vllm(chat_template="package:gone.jinja"), None)
 
 
 def test_recorded_predictions_count_by_their_content(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from eibench_ray.checkpoints.memory import MemoryEstimate
-from eibench_ray.config.engines import VllmEngine
+from eibench_ray.config.engines import TransformersEngine, VllmEngine
 from eibench_ray.config.schema import ClusterConfig
 from eibench_ray.errors import PlanError
 from eibench_ray.plan.fit import OVERHEAD_GB, choose_tensor_parallel, fit_memory
@@ -55,6 +55,15 @@ def test_only_the_share_that_vllm_may_use_counts() -> None:
     fit = fit_memory(engine(gpu_memory_utilization=0.5), LARGE, cluster(80))
     assert fit.gpu_memory_gb == 2 * (60 + 10 + OVERHEAD_GB)
     assert not fit.fits
+
+
+@pytest.mark.parametrize(
+    ("options", "needed_gb"),
+    [({}, 60), ({"max_model_len": 1000}, 60 + 10), ({"max_model_len": 1000, "num_gpus": 4}, 15 + 2.5)],
+)
+def test_transformers_spreads_layers_with_their_cache(options: dict[str, Any], needed_gb: float) -> None:
+    spread = TransformersEngine.model_validate({"kind": "transformers", "source": "me/eye"} | options)
+    assert fit_memory(spread, LARGE, cluster(80)).gpu_memory_gb == pytest.approx(needed_gb + OVERHEAD_GB)
 
 
 def test_what_the_cluster_expects_counts_where_its_gpus_are_not_given() -> None:

@@ -14,7 +14,7 @@ import pytest
 from eibench_ray.config.schema import ModelConfig
 from eibench_ray.errors import PlanError
 from eibench_ray.plan.environment import examine_python, read_python
-from eibench_ray.plan.facts import engine_identity, vllm_version
+from eibench_ray.plan.facts import engine_identity, transformers_versions, vllm_version
 
 
 def identity(environment: Mapping[str, Any] | None, kind: str = "vllm") -> Mapping[str, Any]:
@@ -56,6 +56,22 @@ def test_the_vllm_of_its_environment_is_part_of_what_an_engine_is(
 def test_an_environment_of_its_own_makes_another_engine_that_costs_nothing() -> None:
     assert "environment" not in identity(None, "echo")
     assert identity({"uv": ["a==1"]}, "echo") != identity({"uv": ["a==2"]}, "echo")
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({"uv": ["transformers==4.50", "accelerate"]}, {"packages": ["accelerate", "transformers==4.50"]}),
+        ({"py_executable": "/gone/python"}, {"version": None, "python": "/gone/python"}),
+        ({"py_executable": sys.executable}, {"version": dict(transformers_versions())}),
+    ],
+)
+def test_what_transformers_stands_on_there_is_part_of_it(
+    environment: Mapping[str, Any], expected: Mapping[str, Any]
+) -> None:
+    engine = {"kind": "transformers", "source": "me/eye", "runtime_env": environment}
+    model = ModelConfig.model_validate({"name": "eye", "sees_image": True, "engine": engine})
+    assert engine_identity(model, None).items() >= expected.items()
 
 
 def test_this_python_can_run_replicas() -> None:

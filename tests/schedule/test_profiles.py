@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from eibench_ray.config.endpoints import OpenaiEngine
-from eibench_ray.config.engines import EchoEngine, ReplayEngine, VllmEngine
+from eibench_ray.config.engines import EchoEngine, ReplayEngine, TransformersEngine, VllmEngine
 from eibench_ray.config.schema import ClusterConfig, Expectation
 from eibench_ray.plan.graph import DatasetSpec, EngineSpec, MemoryFit, Plan, Prompt, Step
 from eibench_ray.records import Sampling
@@ -53,6 +53,13 @@ def test_what_computes_nothing_needs_nothing() -> None:
     endpoint = EngineSpec("o", "o", config, "cuda", None, 0, Expectation())
     needs = [engine_need(spec, CONFIG, []).bundles for spec in (replay, echo, endpoint, slots)]
     assert needs == [(), (), (), (Resources(2, 1),)]
+
+
+def test_a_model_in_transformers_reserves_cores_and_its_gpus() -> None:
+    config = TransformersEngine(kind="transformers", source="a/model", num_gpus=2)
+    specs = [EngineSpec("t", "t", config, "cuda", None, num_gpus, Expectation()) for num_gpus in (2, 0)]
+    needs = [engine_need(spec, CONFIG, []).bundles for spec in specs]
+    assert needs == [(Resources(2, 2),), (Resources(2, 0),)]
 
 
 def test_what_does_not_fit_is_named_with_the_largest_node() -> None:

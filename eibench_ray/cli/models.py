@@ -1,0 +1,146 @@
+"""The command `models`: which models there are, how each runs, and where it is to be had."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from eibench_ray.cli.console import open_console
+from eibench_ray.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from eibench_ray.config.schema import Availability, ModelConfig
+
+NAMES = ("model", "runs by", "weights or endpoint", "sees", "licence", "availability")
+DETAILS = ("revision", "dtype", "GB", "prompt format", "family", "note")
+_INTRODUCTION = """# Models
+
+The options of the group `model`, as `eibench-ray models --markdown` writes them: each is a file in `conf/model/`, and
+any other model is a file of your own (README, "Your own model"), `model=endpoint`, or `model=replay`.
+
+- **runs by**: `vLLM`; `vLLM 0.22.1 of its own`, in an environment beside the others; `transformers`; an `endpoint`
+  with OpenAI's API, whose key the named variable holds; `recorded` answers, as EIBench's JSONL.
+- **availability**: `open` weights; `gated` ones (accept the licence on the hub, export HF_TOKEN); `endpoint`;
+  `recorded`: no engine here runs it; `retired`: its provider has ended it. A cell that cannot run, for want of a key,
+  of weights or of recorded answers, is blocked: planned, left out of the run, and named with its reason.
+- **revision** `main` moves: pin a commit for figures that are to be published.
+- **GB**: GPU memory of the weights."""
+
+
+def models(
+    config_dir: Annotated[
+        Path | None, typer.Option("--config-dir", help="A folder of your own options, listed with the package's.")
+    ] = None,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print docs/models.md.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array.")] = False,
+) -> None:
+    """List the models: how each runs, its weights or endpoint, licence and availability, and what it sees."""
+    from eibench_ray.cli.hydra_entry import config_folder
+    from eibench_ray.config.hydra_errors import HYDRA_ERRORS, explain
+    from eibench_ray.config.models import read_models
+
+    if config_dir is not None and not config_dir.is_dir():
+        raise ConfigError(f"--config-dir {config_dir} is no folder: name one that holds model/*.yaml")
+    try:
+        found = read_models(config_folder(), config_dir)
+    except HYDRA_ERRORS as error:
+        raise explain(error) from error
+    if as_json:
+        typer.echo(json.dumps([model.model_dump() for model in found]))
+    elif as_markdown:
+        typer.echo(render_markdown(found), nl=False)
+    else:
+        console = open_console()
+        console.print(_render_table([describe(model) for model in found]))
+        console.print("Any other: a file of your own, model=endpoint or model=replay. --json says all of each.")
+
+
+def render_markdown(found: Sequence[ModelConfig]) -> str:
+    """The models as docs/models.md, ending in a newline."""
+    from eibench_ray.report.markdown import format_table
+
+    facts = [describe(model) for model in found]
+    tables = (
+        "\n".join(format_table([names, *([one[name] for name in names] for one in facts)], len(names)))
+        for names in (NAMES, ("model", *DETAILS))
+    )
+    return "\n\n".join([_INTRODUCTION, *tables]) + "\n"
+
+
+def describe(model: ModelConfig) -> Mapping[str, str]:
+    """What the tables say of a model, by the names of their columns."""
+    engine = model.engine.model_dump()
+    memory = model.expect.memory_gb
+    return {
+        "model": model.name,
+        "runs by": _how_it_runs(engine),
+        "weights or endpoint": _where_it_is(engine),
+        "sees": "pictures" if model.sees_image else "text only",
+        "licence": model.licence or "-",
+        "availability": _say(model.availability) if model.availability else "-",
+        "note": (model.availability.note if model.availability else None) or "-",
+        "revision": engine.get("revision") or "-",
+        "dtype": engine.get("dtype", "-"),
+        "GB": "-" if memory is None else f"{memory:g}",
+        "prompt format": _prompt_format(engine),
+        "family": model.family or "-",
+    }
+
+
+def _how_it_runs(engine: Mapping[str, Any]) -> str:
+    match engine["kind"]:
+        case "vllm" if engine["runtime_env"]:
+            packages = engine["runtime_env"]["uv"] or engine["runtime_env"]["pip"] or ["another Python"]
+            return f"{packages[0].replace('vllm==', 'vLLM ')} of its own"
+        case "vllm":
+            return "vLLM"
+        case "openai":
+            return f"endpoint ({engine['api_key_env'] or 'no key'})"
+        case "replay":
+            return "recorded"
+        case kind:
+            return str(kind)
+
+
+def _where_it_is(engine: Mapping[str, Any]) -> str:
+    match engine["kind"]:
+        case "openai":
+            return f"{engine['endpoint']}: {engine['model']}"
+        case "replay":
+            return f"{engine['predictions']}/"
+        case _:
+            return str(engine.get("source", "-"))
+
+
+def _prompt_format(engine: Mapping[str, Any]) -> str:
+    match engine["kind"]:
+        case "openai":
+            return "the endpoint's"
+        case "replay" | "echo":
+            return "-"
+        case _:
+            return engine["chat_template"] or "the checkpoint's template"
+
+
+def _say(available: Availability) -> str:
+    joint = " " if available.status == "retired" else " until "
+    return f"{available.status}{joint}{available.ends}" if available.ends else available.status
+
+
+def _render_table(facts: Sequence[Mapping[str, str]]) -> Table:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for name in NAMES:
+        table.add_column(name, overflow="fold", no_wrap=name == "model")
+    for one in facts:
+        table.add_row(*(Text(one[name]) for name in NAMES))
+    return table

@@ -1,0 +1,41 @@
+"""The options of models that need no further choice, read from their files as Hydra composes them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from eibench_ray.config.load import validate
+from eibench_ray.config.schema import ModelConfig
+from eibench_ray.config.section import Frozen
+
+
+class _Composed(Frozen):
+    """What a file of the group `model` composes to."""
+
+    model: ModelConfig
+
+
+def read_models(folder: Path, own: Path | None = None) -> list[ModelConfig]:
+    """All models, by name; options that leave a value to be chosen (`replay`, `endpoint`) are none.
+
+    Args:
+        folder: of the package's option files.
+        own: a folder of a user's own, as `--config-dir` names it.
+
+    Raises:
+        ConfigError: an option has a key or a value that cannot be.
+        HydraException, OmegaConfBaseException: an option cannot be composed (Hydra's and OmegaConf's).
+    """
+    files = [path for root in (folder, own) if root for path in (root / "model").glob("[!_]*.yaml")]
+    search = [f"hydra.searchpath=[file://{own.absolute()}]"] if own else []
+    models = []
+    with initialize_config_dir(str(folder), version_base="1.3"):
+        for name in sorted({path.stem for path in files}):
+            config = compose("serve", [f"model={name}", *search])
+            if not OmegaConf.missing_keys(config.model):
+                raw = OmegaConf.to_container(config.model, resolve=True)
+                models.append(validate({"model": raw}, _Composed).model)
+    return sorted(models, key=lambda model: model.name)

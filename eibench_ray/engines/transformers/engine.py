@@ -1,0 +1,86 @@
+"""transformers as an engine: rows prepared beside what is generated, and answered in batches of those that wait."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Literal
+
+from eibench_ray.config.engines import TransformersEngine
+from eibench_ray.engines.base import EngineFacts
+from eibench_ray.engines.pictures import decode_picture
+from eibench_ray.engines.transformers.batches import Batches
+from eibench_ray.errors import EngineError
+from eibench_ray.plan.facts import transformers_versions
+from eibench_ray.records import Reply, Request
+
+if TYPE_CHECKING:
+    from eibench_ray.engines.transformers.model import Model, Prompt
+
+
+class Transformers:
+    """A model in this process, on the CPU or on the GPUs that the process owns."""
+
+    def __init__(self, config: TransformersEngine, device: Literal["cpu", "cuda"]) -> None:
+        self._config = config
+        self._device = device
+        self._model: Model | None = None
+        self._batches: Batches[Prompt] | None = None
+        self._preparing = ThreadPoolExecutor(1, "prepare")
+
+    async def start(self) -> EngineFacts:
+        """Loads the weights; minutes for a large model.
+
+        Raises:
+            EngineError: the model does not load, with the reason.
+        """
+        config = self._config
+        if find_spec("transformers") is None or find_spec("torch") is None:
+            raise EngineError(
+                "transformers is not installed: pip install 'eibench-ray[gpu]', or [cpu] on a machine without GPU"
+            )
+        try:
+            self._model = await asyncio.to_thread(self._load)
+        except EngineError:
+            raise
+        except Exception as error:
+            raise EngineError(f"transformers cannot load {config.source}: {' '.join(str(error).split())}") from error
+        self._batches = Batches(self._model.answer, config.max_num_seqs)
+        revision = f"@{config.revision}" if config.revision else ""
+        version = f"transformers {transformers_versions()['transformers']}"
+        return EngineFacts(f"{version} {self._device} {config.source}{revision} {config.dtype}", config.max_num_seqs)
+
+    def _load(self) -> Model:
+        import torch
+
+        from eibench_ray.engines.transformers.model import Model
+
+        if self._device == "cuda" and not torch.cuda.is_available():
+            raise EngineError("torch finds no GPU: mend the driver, or set cluster.device=cpu")
+        if self._device == "cuda" and self._config.num_gpus > 1 and find_spec("accelerate") is None:
+            raise EngineError("a model is spread over several GPUs with accelerate: pip install accelerate")
+        return Model(self._config, self._device)
+
+    async def generate(self, request: Request, image: bytes | None) -> Reply:
+        """The reply to one request; many run at once.
+
+        Raises:
+            RowError: the picture or the prompt cannot be used, or the model failed on this request alone.
+            EngineDeadError: the device failed.
+        """
+        assert self._batches is not None
+        return await self._batches.ask(self._prepare(request, image))
+
+    async def _prepare(self, request: Request, image: bytes | None) -> Prompt:
+        assert self._model is not None
+        picture = await asyncio.to_thread(decode_picture, image) if image is not None else None
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._preparing, self._model.prepare, request, picture)
+
+    async def stop(self) -> None:
+        """Gives up what is under way, which ends with its next token, and lets go of the weights."""
+        if self._batches is not None:
+            await self._batches.close()
+        await asyncio.to_thread(self._preparing.shutdown)
+        self._model = self._batches = None

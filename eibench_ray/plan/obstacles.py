@@ -1,0 +1,91 @@
+"""What stands in an engine's way here: recordings, keys and weights that are not there, retired endpoints.
+
+It is looked up where a run would look for it; nothing is tried, no endpoint is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+
+from eibench_ray.checkpoints.hub import has_token, is_cached, is_offline
+from eibench_ray.checkpoints.source import PREFIX, local_folder
+from eibench_ray.config.endpoints import OpenaiEngine
+from eibench_ray.config.engines import LoadedEngine, ReplayEngine, VllmEngine
+from eibench_ray.plan.graph import EngineSpec, Obstacle
+
+
+def find_obstacle(spec: EngineSpec, environ: Mapping[str, str], today: date, *, is_local: bool) -> Obstacle | None:
+    """Why an engine cannot run; None where nothing speaks against it.
+
+    Args:
+        spec: the engine.
+        environ: of this process.
+        today: when it would run.
+        is_local: whether it would run on this machine. What the nodes of a joined cluster have in their environments
+            and caches is not known here: an engine that lacks it there fails there.
+    """
+    match spec.config:
+        case ReplayEngine():
+            return _lost_recording(spec)
+        case OpenaiEngine() as engine:
+            return _retirement(spec, engine, today) or (_lost_key(spec, engine, environ) if is_local else None)
+        case LoadedEngine() as engine:
+            return _lost_weights(spec, engine, {**environ, **engine.env}, is_local=is_local)
+        case _:
+            return None
+
+
+def _lost_recording(spec: EngineSpec) -> Obstacle | None:
+    assert spec.recording is not None
+    if Path(spec.recording).exists():
+        return None
+    remedy = "put EIBench's JSONL ({path: text} per line) there, or set its engine.predictions to another folder"
+    return Obstacle(spec.name, "no recorded predictions", spec.recording, remedy)
+
+
+def _retirement(spec: EngineSpec, engine: OpenaiEngine, today: date) -> Obstacle | None:
+    available = spec.availability
+    if available is None:
+        return None
+    if available.status != "retired" and (available.ends is None or available.ends > today.isoformat()):
+        return None
+    since = f" since {available.ends}" if available.ends else ""
+    remedy = (
+        "replay its recorded answers (model=replay), or name another host of it in its engine.base_url and set its "
+        "availability to null"
+    )
+    return Obstacle(spec.name, "retired", f"{engine.endpoint} has no {engine.model}{since}", remedy)
+
+
+def _lost_key(spec: EngineSpec, engine: OpenaiEngine, environ: Mapping[str, str]) -> Obstacle | None:
+    if engine.api_key_env is None or environ.get(engine.api_key_env, "").strip():
+        return None
+    return Obstacle(spec.name, "no key", engine.api_key_env, "export the key under that name")
+
+
+def _lost_weights(
+    spec: EngineSpec, engine: LoadedEngine, environ: Mapping[str, str], *, is_local: bool
+) -> Obstacle | None:
+    source, revision = engine.source, engine.revision
+    if source.startswith(PREFIX):  # built when it is needed
+        return None
+    if folder := local_folder(source):
+        if folder.exists():
+            return None
+        return Obstacle(spec.name, "no weights", str(folder), "put the checkpoint there, or correct its engine.source")
+    if not is_local or _has_own_cache(engine) or is_cached(source, revision, environ):
+        return None
+    if is_offline(environ):
+        remedy = "unset HF_HUB_OFFLINE, or fill the cache where there is a network (`hf download ID`)"
+        return Obstacle(spec.name, "weights not cached, and offline", f"{source}@{revision or 'main'}", remedy)
+    is_gated = spec.availability is not None and spec.availability.status == "gated"
+    if is_gated and "HF_ENDPOINT" not in environ and not has_token(environ):
+        remedy = "accept their licence on the hub and export HF_TOKEN, or set its engine.source to a folder"
+        return Obstacle(spec.name, "no access to gated weights", source, remedy)
+    return None
+
+
+def _has_own_cache(engine: LoadedEngine) -> bool:
+    return isinstance(engine, VllmEngine) and "download_dir" in engine.args

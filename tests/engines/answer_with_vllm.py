@@ -1,0 +1,42 @@
+"""Asks vLLM for the answers of some tiny checkpoints, one after the other, and prints them as JSON.
+
+A process of its own: so the engines are forked from one that has imported vLLM, instead of importing it anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from typing import Any
+
+from asking_models import PICTURES, TURNED, request
+
+from eibench_ray.config.engines import VllmEngine
+from eibench_ray.engines.base import RowError
+from eibench_ray.engines.vllm import Vllm
+
+ENGINE = {"kind": "vllm", "dtype": "float32", "max_model_len": 1024, "max_num_seqs": 8, "enforce_eager": True}
+
+
+async def answer(names: list[str]) -> dict[str, Any]:
+    """Each checkpoint's greedy texts to all pictures, the turned one last, and why it refuses a picture's token."""
+    engines, answers = [], {}
+    for name in names:
+        keys = ENGINE | {"source": f"checkpoint:{name}", "kv_cache_gib": 1 / 64}
+        engine = Vllm(VllmEngine.model_validate(keys), "cpu")
+        await engine.start()
+        engines.append(engine)
+        replies = await asyncio.gather(*(engine.generate(request(), picture) for picture in (*PICTURES, TURNED)))
+        try:
+            await engine.generate(request("<image><|image_pad|>"), PICTURES[1])
+            refused = None
+        except RowError as error:
+            refused = str(error)
+        answers[name] = {"texts": [reply.text for reply in replies], "refused": refused}
+    await asyncio.gather(*(engine.stop() for engine in engines))
+    return answers
+
+
+if __name__ == "__main__":
+    print(json.dumps(asyncio.run(answer(sys.argv[1:]))))

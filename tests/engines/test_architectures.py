@@ -1,0 +1,70 @@
+"""vLLM on the architectures of the benchmark's models: it answers pictures, and as transformers does."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from asking_models import PICTURES, request
+
+from eibench_ray.checkpoints.build import build_checkpoint
+from eibench_ray.config.engines import TransformersEngine
+from eibench_ray.engines.transformers.engine import Transformers
+
+pytest.importorskip("vllm", reason="the engine needs eibench-ray[cpu] or [gpu]")
+pytestmark = pytest.mark.slow
+
+NAMES = ("tiny_llava", "tiny_llava_next", "tiny_qwen2_vl")  # Idefics3: test_vllm.py
+
+
+@pytest.fixture(scope="module")
+def answers() -> Mapping[str, Any]:
+    """What vLLM says, by checkpoint."""
+    for name in NAMES:
+        build_checkpoint(name)
+    variables = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_WORKER_MULTIPROC_METHOD": "fork", "OMP_NUM_THREADS": "1"}
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    done = subprocess.run(
+        [sys.executable, Path(__file__).with_name("answer_with_vllm.py"), *NAMES],
+        env=environment | variables | {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_NO_USAGE_STATS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_answer_depends_on_the_picture(answers: Mapping[str, Any], name: str) -> None:
+    *texts, of_turned = answers[name]["texts"]
+    assert len(set(texts)) == len(PICTURES)
+    assert of_turned == texts[-1]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_text_with_the_pictures_token_is_refused(answers: Mapping[str, Any], name: str) -> None:
+    assert answers[name]["refused"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_transformers_says_the_same(answers: Mapping[str, Any], name: str) -> None:
+    config = TransformersEngine.model_validate(
+        {"kind": "transformers", "source": f"checkpoint:{name}", "dtype": "float32"}
+    )
+
+    async def ask() -> list[str]:
+        engine = Transformers(config, "cpu")
+        await engine.start()
+        replies = await asyncio.gather(*(engine.generate(request(), picture) for picture in PICTURES))
+        await engine.stop()
+        return [reply.text for reply in replies]
+
+    assert asyncio.run(ask()) == answers[name]["texts"][: len(PICTURES)]

@@ -1,0 +1,232 @@
+"""transformers for real: tiny models of each architecture answer in batches as they answer alone."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from asking_models import PICTURES, TURNED, request
+
+from eibench_ray.checkpoints.build import build_checkpoint
+from eibench_ray.config.engines import TransformersEngine
+from eibench_ray.engines.base import EngineDeadError, EngineFacts, RowError
+from eibench_ray.engines.transformers.engine import Transformers
+from eibench_ray.errors import EngineError
+from eibench_ray.records import Reply, Request
+from eibench_ray.score.strict import strict_schema
+
+torch = pytest.importorskip("torch", reason="the engine needs eibench-ray[cpu] or [gpu]")
+pytest.importorskip("transformers", reason="the engine needs eibench-ray[cpu] or [gpu]")
+
+SEEING = ("tiny_idefics3", "tiny_llava", "tiny_llava_next", "tiny_qwen2_vl", "tiny_video_llava")
+RED = PICTURES[1]
+Asked = tuple[Request, bytes | None]
+
+
+def engine(name: str, **keys: Any) -> TransformersEngine:
+    given = {"source": f"checkpoint:{name}", "dtype": "float32", "max_model_len": 1024, "max_num_seqs": 8}
+    return TransformersEngine.model_validate({"kind": "transformers"} | given | keys)
+
+
+@dataclass
+class Loaded:
+    """A started engine and the event loop that it lives on."""
+
+    runner: asyncio.Runner
+    engine: Transformers
+    facts: EngineFacts
+
+    def ask(self, asked: Sequence[Asked]) -> list[Any]:
+        """What becomes of requests that are asked at once: replies or errors."""
+
+        async def ask() -> list[Any]:
+            return await asyncio.gather(*(self.engine.generate(*each) for each in asked), return_exceptions=True)
+
+        return self.runner.run(ask())
+
+    def ask_one(self, asked: Request, image: bytes | None = RED) -> Reply:
+        (reply,) = self.ask([(asked, image)])
+        assert isinstance(reply, Reply), reply
+        return reply
+
+
+@pytest.fixture(scope="module")
+def loaded() -> Iterator[dict[str, Loaded]]:
+    """The engines that were asked for so far, by checkpoint."""
+    engines: dict[str, Loaded] = {}
+    yield engines
+    for each in engines.values():
+        each.runner.run(each.engine.stop())
+        each.runner.close()
+
+
+@pytest.fixture
+def model(request: pytest.FixtureRequest, loaded: dict[str, Loaded]) -> Loaded:
+    name = getattr(request, "param", "tiny_video_llava")
+    if name not in loaded:
+        build_checkpoint(name)
+        runner, started = asyncio.Runner(), Transformers(engine(name), "cpu")
+        loaded[name] = Loaded(runner, started, runner.run(started.start()))
+    return loaded[name]
+
+
+each_that_sees = pytest.mark.parametrize("model", SEEING, indirect=True)
+
+
+@each_that_sees
+def test_the_answer_depends_on_the_picture(model: Loaded) -> None:
+    *replies, of_turned = model.ask([(request(), picture) for picture in (*PICTURES, TURNED)])
+    assert of_turned == replies[-1]
+    assert len({reply.text for reply in replies}) == len(PICTURES)
+    assert replies[0].prompt_tokens < replies[1].prompt_tokens
+
+
+@each_that_sees
+def test_a_row_says_in_a_batch_what_it_says_alone(model: Loaded) -> None:
+    greedy = [(request(system="Be brief." if picture else None), picture) for picture in PICTURES]
+    sampled = [(request(temperature=1.0, top_p=0.9, seed=seed), PICTURES[seed]) for seed in range(4)]
+    asked = [*greedy, *sampled]
+    assert model.ask(asked) == [model.ask_one(*each) for each in asked]
+
+
+@pytest.mark.parametrize("model", ["tiny_llama"], indirect=True)
+def test_a_model_without_eyes_answers_text_and_refuses_pictures(model: Loaded) -> None:
+    assert model.ask_one(request(), None).text != model.ask_one(request("Why not?"), None).text
+    (refused,) = model.ask([(request(), RED)])
+    assert isinstance(refused, RowError)
+    assert (refused.kind, "sees_image" in str(refused)) == ("prompt", True)
+
+
+def test_the_seed_chooses_what_is_sampled(model: Loaded) -> None:
+    texts = [model.ask_one(request(temperature=1.0, seed=seed)).text for seed in (1, 2, 1)]
+    assert texts[0] == texts[2] != texts[1]
+
+
+def test_a_narrow_choice_is_the_likeliest_one(model: Loaded) -> None:
+    assert model.ask_one(request(temperature=1.0, top_p=1e-6, seed=5)).text == model.ask_one(request()).text
+
+
+def test_a_reply_ends_at_its_limit_or_at_its_stop_text(model: Loaded) -> None:
+    whole = model.ask_one(request())
+    assert (whole.completion_tokens, whole.finish_reason) == (12, "length")
+    stop = whole.text[3:6]
+    cut = model.ask_one(request(stop=("never", stop)))
+    assert (cut.text, cut.finish_reason) == (whole.text[: whole.text.index(stop)], "stop")
+    assert cut.completion_tokens < whole.completion_tokens
+    assert model.ask_one(request(max_tokens=3)).text == whole.text[:3]
+
+
+def test_rows_of_one_batch_keep_their_own_limits(model: Loaded) -> None:
+    replies = model.ask([(request(max_tokens=most), RED) for most in (2, 9, 5)])
+    assert [reply.completion_tokens for reply in replies] == [2, 9, 5]
+
+
+def test_a_schema_is_kept_beside_free_text(model: Loaded) -> None:
+    schema = strict_schema(3, 12)
+    *verdicts, free = model.ask(
+        [
+            (request(max_tokens=96, json_schema=schema), RED),
+            (request(max_tokens=96, json_schema=schema, temperature=1.0, seed=4), None),
+            (request(), RED),
+        ]
+    )
+    for verdict in verdicts:
+        parsed = json.loads(verdict.text)
+        assert 0 <= parsed["correct"] <= parsed["total"] == 3
+        assert verdict.finish_reason == "stop"
+    assert free == model.ask_one(request())
+
+
+@pytest.mark.parametrize(
+    ("asked", "kind", "words"),
+    [
+        ((request(), b"no picture"), "image", "cannot be decoded"),
+        ((request("so " * 2000), RED), "prompt", "the model takes 1024 with the reply"),
+        ((request("what is <image> here?"), RED), "prompt", "the token that stands for a picture"),
+        ((request("what is <video> here?"), None), "prompt", "the token that stands for a picture"),
+    ],
+    ids=["picture", "long", "token", "video"],
+)
+def test_a_bad_row_costs_itself_alone(model: Loaded, asked: Asked, kind: str, words: str) -> None:
+    good, bad = model.ask([(request(), RED), asked])
+    assert isinstance(bad, RowError)
+    assert (bad.kind, words in str(bad)) == (kind, True), bad
+    assert good == model.ask_one(request())
+
+
+def test_a_reply_ends_where_the_models_length_does(model: Loaded) -> None:
+    num_tokens = model.ask_one(request("")).prompt_tokens
+    reply = model.ask_one(request("x" * (1024 - num_tokens - 5)))
+    assert (reply.completion_tokens, reply.finish_reason) == (5, "length")
+
+
+def test_too_little_memory_makes_smaller_batches(model: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = [(request(), picture) for picture in PICTURES]
+    expected, sizes = model.ask(asked), []
+    generate = type(model.engine._model._model).generate
+
+    def fit_two(self: Any, input_ids: Any, **options: Any) -> Any:
+        sizes.append(len(input_ids))
+        if len(input_ids) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return generate(self, input_ids=input_ids, **options)
+
+    monkeypatch.setattr(type(model.engine._model._model), "generate", fit_two)
+    monkeypatch.setattr(model.engine._batches, "_most", 4)
+    assert model.ask(asked) == expected
+    assert sizes == [4, 2, 2]
+
+
+def test_a_device_that_fails_is_the_engines_death() -> None:
+    async def ask() -> list[Any]:
+        started = Transformers(engine("tiny_llama"), "cpu")
+        await started.start()
+
+        def fail(**_: Any) -> None:
+            raise RuntimeError("CUDA error: device-side assert triggered")
+
+        started._model._model.generate = fail
+        asked = [started.generate(request(), None) for _ in range(2)]
+        replies = await asyncio.gather(*asked, return_exceptions=True)
+        await started.stop()
+        return replies
+
+    build_checkpoint("tiny_llama")
+    for error in asyncio.run(ask()):
+        assert isinstance(error, EngineDeadError)
+        assert "device-side assert" in str(error)
+
+
+def test_the_fingerprint_says_what_answered(model: Loaded) -> None:
+    import transformers
+
+    assert model.facts.fingerprint == f"transformers {transformers.__version__} cpu checkpoint:tiny_video_llava float32"
+    assert model.facts.max_num_seqs == 8
+
+
+@pytest.mark.parametrize(
+    ("keys", "device", "words"),
+    [
+        ({"source": "/not/there"}, "cpu", "transformers cannot load /not/there: "),
+        ({}, "cuda", "cluster.device=cpu"),
+    ],
+)
+def test_what_cannot_start_says_why(keys: dict[str, Any], device: Any, words: str) -> None:
+    if device == "cuda" and torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(EngineError, match=words):
+        asyncio.run(Transformers(engine("tiny_llama", **keys), device).start())
+
+
+def test_a_checkpoint_without_a_chat_template_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "bare"
+    shutil.copytree(build_checkpoint("tiny_llama"), folder)
+    (folder / "chat_template.jinja").unlink()
+    with pytest.raises(EngineError, match=r"bare has no chat template: name a Jinja file in model\.engine\.chat_temp"):
+        asyncio.run(Transformers(engine("", source=str(folder)), "cpu").start())
