@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import torch
 import transformers as hf
+from jinja2 import TemplateError
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
 from eibench_ray.checkpoints.source import resolve_source
@@ -94,7 +95,7 @@ class Model:
         """
         try:
             return self._prepare(request, picture)
-        except (ValueError, TypeError, KeyError, IndexError, RuntimeError) as error:
+        except (ValueError, TypeError, KeyError, IndexError, RuntimeError, TemplateError) as error:
             raise RowError(RowErrorKind.PROMPT, " ".join(str(error).split()) or type(error).__name__) from error
 
     def _prepare(self, request: Request, picture: Any) -> Prompt:
