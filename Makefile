@@ -35,6 +35,7 @@ bench: setup
 	$(BIN)/python bench/simulate_paper.py
 	$(BIN)/python bench/endpoint_limits.py
 	$(BIN)/python bench/endpoint_memory.py
+	$(BIN)/python bench/engines.py
 
 setup: .venv/installed
 

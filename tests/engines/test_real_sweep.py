@@ -20,7 +20,9 @@ from eibench_ray.data.dataset import open_dataset
 pytest.importorskip("vllm", reason="the engines need eibench-ray[cpu] or [gpu]")
 pytestmark = pytest.mark.slow
 
-MODELS, SETTINGS, NUM_SAMPLES = ("tiny_llama", "tiny_idefics3"), ("user_question", "user_question_cot"), 8
+MODELS = ("tiny_llama", "tiny_idefics3", "tiny_video_llava")  # the last in transformers
+SETTINGS, NUM_SAMPLES = ("user_question", "user_question_cot"), 8
+NUM_CELLS = len(MODELS) * len(SETTINGS)
 SWEEP = [
     "-m",
     f"model={','.join(MODELS)}",
@@ -69,16 +71,16 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Swept:
     return Swept(folder, json.loads(done.stdout.splitlines()[-1]))
 
 
-def test_two_engines_are_loaded_once_each_for_all_cells(swept: Swept) -> None:
+def test_engines_are_loaded_once_each_for_all_cells(swept: Swept) -> None:
     ledger = [json.loads(line) for line in (swept.run_dir / "ledger.jsonl").read_text().splitlines()]
     ready = Counter(line["model"] for line in ledger if line["event"] == "replica_ready")
     assert ready == dict.fromkeys(MODELS, 1)
-    assert swept.summary["loads"] == 2
+    assert swept.summary["loads"] == len(MODELS)
 
 
 def test_every_job_has_its_hydra_folder(swept: Swept) -> None:
     chosen = set()
-    for number in range(4):
+    for number in range(NUM_CELLS):
         composed = yaml.safe_load((swept.run_dir / str(number) / ".hydra" / "config.yaml").read_text())
         chosen.add((composed["model"]["name"], composed["setting"]["name"]))
     assert chosen == {(model, setting) for model in MODELS for setting in SETTINGS}
@@ -86,7 +88,10 @@ def test_every_job_has_its_hydra_folder(swept: Swept) -> None:
 
 def test_every_answer_and_every_verdict_is_there_once(swept: Swept) -> None:
     rows = swept.rows()
-    assert Counter(row["step"] for row in rows) == {"answer": 4 * NUM_SAMPLES, "verdict": 2 * 4 * NUM_SAMPLES}
+    assert Counter(row["step"] for row in rows) == {
+        "answer": NUM_CELLS * NUM_SAMPLES,
+        "verdict": 2 * NUM_CELLS * NUM_SAMPLES,
+    }
     assert len({(row["step_id"], row["sample_id"]) for row in rows}) == len(rows)
     assert all(row["text"] for row in rows)
     assert all(0 < row["completion_tokens"] <= 12 for row in rows if row["step"] == "answer")
@@ -94,8 +99,9 @@ def test_every_answer_and_every_verdict_is_there_once(swept: Swept) -> None:
 
 def test_the_summary_counts_them(swept: Swept) -> None:
     summary = swept.summary
-    assert (summary["requests"], summary["completions_new"], summary["errors"]) == (96, 96, 0)
-    assert [row["n"] for row in summary["rows"]] == [NUM_SAMPLES] * 4
+    num_requests = 3 * NUM_CELLS * NUM_SAMPLES
+    assert (summary["requests"], summary["completions_new"], summary["errors"]) == (num_requests, num_requests, 0)
+    assert [row["n"] for row in summary["rows"]] == [NUM_SAMPLES] * NUM_CELLS
 
 
 def test_every_verdict_has_one_boolean_per_trigger(swept: Swept) -> None:
@@ -107,15 +113,15 @@ def test_every_verdict_has_one_boolean_per_trigger(swept: Swept) -> None:
             named = json.loads(row["text"], strict=False)["named"]  # xgrammar lets bare control characters through
             assert list(named) == [str(number) for number in range(1, num_triggers[row["sample_id"]] + 1)]
             assert all(isinstance(value, bool) for value in named.values())
-    assert [row["statuses"] for row in swept.summary["rows"]] == [{"ok": 2 * NUM_SAMPLES}] * 4
+    assert [row["statuses"] for row in swept.summary["rows"]] == [{"ok": 2 * NUM_SAMPLES}] * NUM_CELLS
 
 
 def test_a_judge_that_draws_differs_from_itself(swept: Swept) -> None:
     noises = [row["repeat_noise"] for row in swept.summary["rows"]]
-    assert [(noise["repeats"], noise["n"]) for noise in noises] == [(2, NUM_SAMPLES)] * 4
+    assert [(noise["repeats"], noise["n"]) for noise in noises] == [(2, NUM_SAMPLES)] * NUM_CELLS
     assert max(noise["differ"] for noise in noises) > 0
 
 
 def test_the_model_that_sees_is_not_the_one_that_does_not(swept: Swept) -> None:
     sees = {row["model"]: row["sees_image"] for row in swept.summary["rows"]}
-    assert sees == {"tiny_llama": False, "tiny_idefics3": True}
+    assert sees == {"tiny_llama": False, "tiny_idefics3": True, "tiny_video_llava": True}

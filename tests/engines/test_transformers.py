@@ -224,6 +224,25 @@ def test_what_cannot_start_says_why(keys: dict[str, Any], device: Any, words: st
         asyncio.run(Transformers(engine("tiny_llama", **keys), device).start())
 
 
+def test_a_template_that_refuses_a_row_costs_that_row(tmp_path: Path) -> None:
+    template = tmp_path / "chat.jinja"
+    template.write_text("{% if messages|length > 1 %}{{ raise_exception('no system prompt') }}{% endif %}Say: ")
+
+    async def ask() -> list[Any]:
+        started = Transformers(engine("tiny_llama", chat_template=str(template)), "cpu")
+        await started.start()
+        asked = (started.generate(request(system=system), None) for system in (None, "Be brief."))
+        replies = await asyncio.gather(*asked, return_exceptions=True)
+        await started.stop()
+        return replies
+
+    build_checkpoint("tiny_llama")
+    answered, refused = asyncio.run(ask())
+    assert answered.prompt_tokens == len("Say: ")
+    assert isinstance(refused, RowError)
+    assert (refused.kind, str(refused)) == ("prompt", "no system prompt")
+
+
 def test_a_checkpoint_without_a_chat_template_is_named(tmp_path: Path) -> None:
     folder = tmp_path / "bare"
     shutil.copytree(build_checkpoint("tiny_llama"), folder)

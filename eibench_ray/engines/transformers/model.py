@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import torch
 import transformers as hf
+from jinja2 import TemplateError
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
 from eibench_ray.chat_templates import template_file
@@ -17,6 +18,7 @@ from eibench_ray.checkpoints.source import resolve_source
 from eibench_ray.config.engines import TransformersEngine
 from eibench_ray.engines.base import EngineDeadError, RowError
 from eibench_ray.engines.transformers.batches import OutOfMemoryError, Waiting
+from eibench_ray.engines.transformers.collate import collate
 from eibench_ray.engines.transformers.rows import Choice, End, Row
 from eibench_ray.errors import EngineError
 from eibench_ray.records import Reply, Request, RowErrorKind
@@ -94,7 +96,7 @@ class Model:
         """
         try:
             return self._prepare(request, picture)
-        except (ValueError, TypeError, KeyError, IndexError, RuntimeError) as error:
+        except (ValueError, TypeError, KeyError, IndexError, RuntimeError, TemplateError) as error:
             raise RowError(RowErrorKind.PROMPT, " ".join(str(error).split()) or type(error).__name__) from error
 
     def _prepare(self, request: Request, picture: Any) -> Prompt:
@@ -113,7 +115,7 @@ class Model:
         tensors = {name: made[name] for name in made if name in self._inputs or name not in _OPTIONAL_INPUTS}
         num_tokens = tensors["input_ids"].shape[1]
         has_picture = bool(self._visual_tokens & set(tensors["input_ids"].flatten().tolist()))
-        if has_picture != (picture is not None):
+        if self._visual_tokens and has_picture != (picture is not None):
             raise ValueError(
                 f"the chat template of {self._config.source} placed {int(has_picture)} of {int(picture is not None)} "
                 f"pictures"
@@ -236,30 +238,3 @@ def _matcher(grammar: Any) -> Any:
     from xgrammar import GrammarMatcher
 
     return GrammarMatcher(grammar)
-
-
-def collate(rows: Sequence[dict[str, torch.Tensor]], pad_token: int) -> dict[str, torch.Tensor]:
-    """Batches of one as one batch, by what a processor does where it pads.
-
-    What is as long as the text is filled up with zeros (or the token that pads) on its left, so that all prompts end
-    together; pictures and what describes them get zeros behind, and follow one another. A row may have no picture.
-    """
-    length = max(row["input_ids"].shape[1] for row in rows)
-    joined: dict[str, list[torch.Tensor]] = {}
-    for row in rows:
-        for name, value in row.items():
-            if value.shape == row["input_ids"].shape:
-                missing = (length - value.shape[1], 0)
-                value = torch.nn.functional.pad(value, missing, value=pad_token if name == "input_ids" else 0)
-            joined.setdefault(name, []).append(value)
-    return {name: torch.cat(_pad_to_largest(values)) for name, values in joined.items()}
-
-
-def _pad_to_largest(values: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-    """The tensors with zeros behind, until all have one shape but for the first dimension."""
-    largest = [max(sizes) for sizes in zip(*(value.shape[1:] for value in values), strict=True)]
-    padded = []
-    for value in values:
-        missing = [(0, most - size) for most, size in zip(largest, value.shape[1:], strict=True)]
-        padded.append(torch.nn.functional.pad(value, [amount for pair in reversed(missing) for amount in pair]))
-    return padded

@@ -1,0 +1,129 @@
+"""Rows per second of vLLM and of transformers: the same checkpoint, requests and threads, in turns.
+
+    python bench/engines.py [--checkpoint tiny_idefics3] [--rows 64] [--tokens 48] [--rounds 3] [--threads 1]
+
+Both engines are loaded, each in a process of its own, and then asked one after the other, round by round, so that what
+else the machine does hits both. Requests are greedy and of different lengths; those to a model that sees have a
+picture. rows_per_s is the median over the rounds, ratio that of vLLM over that of transformers, equal the share of rows
+that say the same in both.
+
+Writes one JSON line to stdout.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import multiprocessing
+import os
+import statistics
+import time
+from multiprocessing.connection import Connection
+from typing import Annotated, Any, Literal
+
+import typer
+from PIL import Image
+
+from eibench_ray.checkpoints.build import build_checkpoint
+from eibench_ray.config.engines import TransformersEngine, VllmEngine
+from eibench_ray.engines.base import Engine
+from eibench_ray.records import Request, Sampling
+
+Kind = Literal["vllm", "transformers"]
+SENTENCE = "Look at this person, and say in a few words what may have made them feel as they do"
+
+
+def create(kind: Kind, checkpoint: str, batch: int) -> Engine:
+    """The engine, which has not started yet."""
+    keys = {"kind": kind, "source": f"checkpoint:{checkpoint}", "dtype": "float32", "max_num_seqs": batch}
+    keys |= {"max_model_len": 1024}
+    if kind == "transformers":
+        from eibench_ray.engines.transformers.engine import Transformers
+
+        return Transformers(TransformersEngine.model_validate(keys), "cpu")
+    from eibench_ray.engines.vllm import Vllm
+
+    return Vllm(VllmEngine.model_validate(keys | {"kv_cache_gib": 0.5, "enforce_eager": True}), "cpu")
+
+
+def make_requests(rows: int, tokens: int, *, sees: bool) -> list[tuple[Request, bytes | None]]:
+    """Requests of different lengths; each picture has a colour of its own."""
+    made: list[tuple[Request, bytes | None]] = []
+    for number in range(rows):
+        text = f"{number} {SENTENCE[: 1 + 7 * number % len(SENTENCE)]}"
+        buffer = io.BytesIO()
+        Image.new("RGB", (200, 150), (number % 256, 40, 200)).save(buffer, "PNG")
+        sampling = Sampling(temperature=0.0, top_p=1.0, max_tokens=tokens)
+        made.append((Request(f"s{number}", f"{number}", None, text, None, sampling, number), buffer.getvalue()))
+    return [(request, picture if sees else None) for request, picture in made]
+
+
+async def answer(pipe: Connection, kind: Kind, checkpoint: str, batch: int, asked: Any) -> None:
+    """Loads the engine, then answers all requests whenever it is told to, and says how long it took."""
+    engine = create(kind, checkpoint, batch)
+    await engine.start()
+    pipe.send("ready")
+    while await asyncio.to_thread(pipe.recv):
+        started = time.perf_counter()
+        replies = await asyncio.gather(*(engine.generate(request, picture) for request, picture in asked))
+        pipe.send((time.perf_counter() - started, [reply.text for reply in replies]))
+    await engine.stop()
+
+
+def run_engine(pipe: Connection, kind: Kind, checkpoint: str, batch: int, asked: Any) -> None:
+    """The whole life of one engine's process."""
+    asyncio.run(answer(pipe, kind, checkpoint, batch, asked))
+
+
+def main(
+    checkpoint: Annotated[str, typer.Option()] = "tiny_idefics3",
+    rows: Annotated[int, typer.Option(min=1)] = 64,
+    tokens: Annotated[int, typer.Option(min=1)] = 48,
+    rounds: Annotated[int, typer.Option(min=1)] = 3,
+    threads: Annotated[int, typer.Option(min=1)] = 1,
+    batch: Annotated[int, typer.Option(min=1)] = 32,
+) -> None:
+    """Compares the two engines."""
+    build_checkpoint(checkpoint)
+    os.environ |= {
+        "OMP_NUM_THREADS": str(threads),
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+        "VLLM_LOGGING_LEVEL": "ERROR",
+    }
+    asked = make_requests(rows, tokens, sees=checkpoint not in ("tiny_llama", "smollm2_135m"))
+    context = multiprocessing.get_context("spawn")
+    kinds: tuple[Kind, ...] = ("vllm", "transformers")
+    pipes: dict[Kind, Connection] = {}
+    for kind in kinds:
+        pipes[kind], far = context.Pipe()
+        context.Process(target=run_engine, args=(far, kind, checkpoint, batch, asked)).start()
+    for pipe in pipes.values():
+        pipe.recv()
+    seconds: dict[Kind, list[float]] = {kind: [] for kind in kinds}
+    texts: dict[Kind, list[str]] = {}
+    for number in range(rounds + 1):
+        for kind, pipe in pipes.items():
+            pipe.send(True)
+            took, texts[kind] = pipe.recv()
+            if number:  # the first round warms up
+                seconds[kind].append(took)
+    for pipe in pipes.values():
+        pipe.send(False)
+    rows_per_s = {kind: rows / statistics.median(taken) for kind, taken in seconds.items()}
+    equal = sum(one == other for one, other in zip(*texts.values(), strict=True)) / rows
+    given = {
+        "checkpoint": checkpoint,
+        "rows": rows,
+        "tokens": tokens,
+        "rounds": rounds,
+        "threads": threads,
+        "batch": batch,
+    }
+    speeds = {f"{kind}_rows_per_s": round(speed, 2) for kind, speed in rows_per_s.items()}
+    ratio = round(rows_per_s["vllm"] / rows_per_s["transformers"], 2)
+    print(json.dumps(given | speeds | {"ratio": ratio, "equal": round(equal, 3)}))
+
+
+if __name__ == "__main__":
+    typer.run(main)
