@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import PurePath
 
 from eibench_ray.config.endpoints import OpenaiEngine
 from eibench_ray.config.engines import EchoEngine, ReplayEngine
 from eibench_ray.endpoints.turnstile import Turnstile
 from eibench_ray.engines.base import Engine
 from eibench_ray.plan.graph import EngineSpec
+from eibench_ray.store.storage import LOCAL, Storage
 
 
-def create_engine(spec: EngineSpec, turnstile: Turnstile, batches: Path) -> Engine:
+def create_engine(spec: EngineSpec, turnstile: Turnstile, batches: PurePath, storage: Storage = LOCAL) -> Engine:
     """An engine that has not started yet; its module, and what it stands on, is imported here.
 
     Args:
         spec: which one.
         turnstile: lets its requests through, where it is an endpoint.
         batches: the folder of what it has sent to a batch endpoint.
+        storage: where that folder lies.
     """
     if isinstance(spec.config, EchoEngine):
         from eibench_ray.engines.echo import Echo
@@ -31,7 +33,7 @@ def create_engine(spec: EngineSpec, turnstile: Turnstile, batches: Path) -> Engi
     if isinstance(spec.config, OpenaiEngine) and spec.config.mode == "batch":
         from eibench_ray.engines.openai.batch import OpenaiBatch
 
-        return OpenaiBatch(spec.config, turnstile, batches)
+        return OpenaiBatch(spec.config, turnstile, batches, storage)
     if isinstance(spec.config, OpenaiEngine):
         from eibench_ray.engines.openai.engine import Openai
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -23,7 +23,7 @@ from eibench_ray.plan.costs import describe_uncounted
 from eibench_ray.report.leaderboard import LeaderboardRow, to_json_rows, write_leaderboard
 from eibench_ray.report.tracking import Tracker, open_tracker
 from eibench_ray.score.recall import MISSING
-from eibench_ray.store.files import check_writable
+from eibench_ray.store.holding import Holding, hold
 from eibench_ray.store.resume import cut
 from eibench_ray.sweep.listeners import Listeners, StatusWriter, TrackingListener
 from eibench_ray.sweep.planning import PlannedSweep, open_indexes, read_spent
@@ -38,6 +38,10 @@ from eibench_ray.sweep.record import (
 )
 from eibench_ray.sweep.results import Results
 from eibench_ray.sweep.tracked import track_cell
+
+if TYPE_CHECKING:
+    from eibench_ray.cluster.driver import Driver
+    from eibench_ray.cluster.outcome import Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +85,17 @@ def run_sweep(sweep: PlannedSweep, folder: Path, console: Console) -> SweepResul
         ClusterError: no cluster, or one that is too small.
     """
     started = time.monotonic()
-    check_writable(sweep.store.paths.root)
+    sweep.store.storage.check_writable(sweep.store.paths.root)
     folder.mkdir(parents=True, exist_ok=True)
     manifest = new_manifest(sweep.plan, folder, sweep.config.store, sweep.config.score)
+    with hold(sweep.store, manifest.id, sweep.claims) as holding:
+        return _run(sweep, folder, console, manifest, holding, started)
+
+
+def _run(
+    sweep: PlannedSweep, folder: Path, console: Console, manifest: RunManifest, holding: Holding, started: float
+) -> SweepResult:
+    """What came out of a run that has its steps for itself."""
     write_manifest(manifest, sweep.store)
     status = new_status(manifest, sweep.store)
     status.budget_usd = sweep.funds.budget_usd
@@ -91,7 +103,8 @@ def run_sweep(sweep: PlannedSweep, folder: Path, console: Console) -> SweepResul
     tracker = open_tracker(sweep.config.tracking, folder, os.environ)
     try:
         with _ending(status, folder):
-            done = _ask(sweep, manifest, status, folder, tracker, console) if not sweep.is_complete else _Done()
+            done = _Done() if sweep.is_complete else _ask(sweep, manifest, status, folder, tracker, console, holding)
+            holding.release()
             rows = _score(sweep, done, tracker)
             write_leaderboard(rows, folder)
             funds = sweep.read_funds()
@@ -126,23 +139,27 @@ def _ending(status: RunStatus, folder: Path) -> Iterator[None]:
 
 
 def _ask(
-    sweep: PlannedSweep, manifest: RunManifest, status: RunStatus, folder: Path, tracker: Tracker, console: Console
+    sweep: PlannedSweep,
+    manifest: RunManifest,
+    status: RunStatus,
+    folder: Path,
+    tracker: Tracker,
+    console: Console,
+    holding: Holding,
 ) -> _Done:
     """Runs the driver on the cluster until nothing is left, or until it is told to stop."""
     # Ray is imported only where there is something to ask.
     from eibench_ray.cluster.driver import Driver
     from eibench_ray.cluster.session import ray_session
-    from eibench_ray.cluster.signals import as_interrupt, run_until_told
+    from eibench_ray.cluster.signals import as_interrupt
     from eibench_ray.sweep.checkpoints import build_checkpoints
 
     if uncounted := describe_uncounted(sweep.plan, sweep.funds.budget_usd):
         console.print(f"Warning: {uncounted}", markup=False, soft_wrap=True)
     build_checkpoints([sweep.plan.engines[key] for key in sweep.engines_to_load()], console)
-    for step_id, left in sweep.work.items():
-        if left.todo:
-            step = sweep.plan.steps[step_id]
-            description = {"name": step.name, "model": sweep.plan.engines[step.engine].name, "dataset": step.dataset}
-            sweep.store.fix_slice_rows(step_id, sweep.slice_rows[step_id], description)
+    sweep = sweep.fix_slices()
+    for step_id in sweep.steps_to_ask:
+        sweep.store.remove_partial(step_id)
     ledger = Ledger(folder / LEDGER_FILE)
     display = ProgressDisplay(sweep.plan, sweep.work, console, sweep.funds)
     listeners = Listeners([display, StatusWriter(status, folder), TrackingListener(sweep.plan, tracker)])
@@ -151,18 +168,29 @@ def _ask(
             sweep.plan,
             sweep.work,
             sweep.config.cluster,
-            str(sweep.store.paths.root),
+            sweep.store.root,
             manifest.id,
             ledger,
             listeners,
             _open_turnstile(sweep),
         )
         with display:
-            outcome = asyncio.run(
-                run_until_told(driver.run(), lambda _: driver.request_stop(), "committing what is done")
-            )
+            outcome = asyncio.run(_conduct(driver, holding))
     status.failures = {sweep.plan.engines[key].name: reason for key, reason in outcome.failed_engines.items()}
+    holding.check()
     return _Done(outcome.num_new, outcome.num_loads, outcome.was_interrupted, outcome.shortage is not None)
+
+
+async def _conduct(driver: Driver, holding: Holding) -> Outcome:
+    """What the driver did until nothing was left, it was told to stop, or the lease was lost."""
+    from eibench_ray.cluster.signals import run_until_told
+
+    loop = asyncio.get_running_loop()
+    holding.on_loss(lambda: loop.call_soon_threadsafe(driver.request_stop))
+    try:
+        return await run_until_told(driver.run(), lambda _: driver.request_stop(), "committing what is done")
+    finally:
+        holding.on_loss(lambda: None)
 
 
 def _open_turnstile(sweep: PlannedSweep) -> Turnstile | None:
@@ -194,7 +222,7 @@ def _summarise(
     errors = _count_errors(sweep)
     return {
         "run_dir": str(folder.absolute()),
-        "store": str(sweep.store.paths.root),
+        "store": sweep.store.root,
         "cells": len(rows),
         "requests": sweep.plan.num_requests,
         "completions_new": done.num_new,

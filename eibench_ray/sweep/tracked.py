@@ -8,7 +8,7 @@ from eibench_ray.plan.digests import digest
 from eibench_ray.plan.graph import Cell
 from eibench_ray.report.leaderboard import LeaderboardRow
 from eibench_ray.report.tracking import SampleRow, Tracker
-from eibench_ray.store.files import read_json, write_json
+from eibench_ray.store.files import parse_json
 from eibench_ray.sweep.listeners import tracked_cell
 from eibench_ray.sweep.planning import PlannedSweep
 from eibench_ray.sweep.results import Results
@@ -23,9 +23,10 @@ def track_cell(
 ) -> None:
     """Hands a cell's final scores to the tracker, once: a run that changes nothing tracks nothing."""
     scores = _flat_scores(row)
-    marker = sweep.store.paths.tracked(cell.key)
+    storage, marker = sweep.store.storage, sweep.store.paths.tracked(cell.key)
     fingerprint = digest([scores, sweep.config.tracking.model_dump()])
-    if marker.exists() and read_json(marker).get("fingerprint") == fingerprint:
+    known = storage.read(marker)
+    if known is not None and parse_json(known, storage.name(marker)).get("fingerprint") == fingerprint:
         return
     shown = list(islice(results.join(cell), sweep.config.tracking.num_samples))
     wanted = [line.sample.sample_id for line in shown]
@@ -44,7 +45,7 @@ def track_cell(
         for line in shown
     ]
     tracker.finish(tracked_cell(sweep.plan, cell), scores, samples)
-    write_json(marker, {"fingerprint": fingerprint})
+    storage.write_json(marker, {"fingerprint": fingerprint})
 
 
 def _flat_scores(row: LeaderboardRow) -> dict[str, float | int]:
