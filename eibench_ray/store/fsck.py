@@ -73,7 +73,8 @@ def check_store(store: Store, on_slice: Callable[[int, int], None]) -> Checked:
         StoreError: there is no store, or its storage fails.
     """
     check = _Check(store)
-    if not store.storage.list(store.paths.root):
+    folders = {store.paths.steps.name, store.paths.runs.name}
+    if folders.isdisjoint(entry.name for entry in store.storage.list(store.paths.root)):
         raise StoreError(f"{store.root} holds no store: name its root, as store.root names it")
     findings = [*check.leases(), *check.leftovers(), *check.runs(), *check.steps(on_slice)]
     return Checked(check.num_steps, check.num_slices, check.num_rows, tuple(findings))

@@ -256,6 +256,10 @@ def test_the_command_repairs_says_what_is_left_and_exits_accordingly(
 def test_a_folder_that_is_no_store_is_a_mistake(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    code, said = call(capsys, monkeypatch, str(tmp_path / "nothing"))
-    assert code == 2
-    assert "holds no store" in said
+    somebodys = tmp_path / ".note.tmp"
+    somebodys.write_text("mine")
+    for folder in (tmp_path / "nothing", tmp_path):
+        code, said = call(capsys, monkeypatch, str(folder), "--repair")
+        assert code == 2
+        assert f"{folder} holds no store" in said
+    assert somebodys.exists()
