@@ -32,8 +32,7 @@ class SliceFile:
 
     def write(self, rows: Sequence[Completion], *, num_asked: int, made_from: str | None) -> None:
         """Commits rows, as `Store.write_slice` does."""
-        self._store.write_slice(*self._place, rows, num_asked=num_asked, made_from=made_from)
-        self._stamp = self._store.stamp(*self._place)
+        self._stamp = self._store.write_slice(*self._place, rows, num_asked=num_asked, made_from=made_from)
         self.rows = {row.sample_id: row for row in rows}
 
 

@@ -114,8 +114,8 @@ class Store:
         *,
         num_asked: int = 0,
         made_from: str | None = None,
-    ) -> None:
-        """Commits a slice; one that is there is replaced.
+    ) -> Hashable:
+        """Commits a slice; one that is there is replaced. Its stamp.
 
         Args:
             step_id: the step.
@@ -129,13 +129,13 @@ class Store:
         """
         if len({row.sample_id for row in rows}) != len(rows):
             raise StoreError(f"slice {index} of step {step_id} has two rows for one sample: nothing was written")
-        columns = [pa.array([getattr(row, field.name) for row in rows], field.type) for field in SCHEMA]
-        summary = summarise(rows, num_asked, made_from)
-        table = pa.Table.from_arrays(columns, schema=SCHEMA.with_metadata(pack(summary)))
+        columns = {field.name: [getattr(row, field.name) for row in rows] for field in SCHEMA}
+        summary = summarise(rows, columns["output_digest"], num_asked, made_from)
+        table = pa.Table.from_pydict(columns, schema=SCHEMA.with_metadata(pack(summary)))
         sink = pa.BufferOutputStream()
         # Without checksums a flipped bit in a compressed page comes back as another answer, and nobody notices.
         pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
-        self.storage.write(self.paths.slice(step_id, index), sink.getvalue())
+        return self.storage.write_stamped(self.paths.slice(step_id, index), sink.getvalue())
 
     def list_slices(self, step_id: str) -> list[int]:
         """The slices of a step that are there, in order."""

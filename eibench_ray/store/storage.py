@@ -61,6 +61,11 @@ class Storage(ABC):
     def move(self, path: PurePath, target: PurePath) -> None:
         """Gives a file another path."""
 
+    def write_stamped(self, path: PurePath, content: bytes) -> Hashable:
+        """Writes a file; its stamp."""
+        self.write(path, content)
+        return self.stamp(path)
+
     def read_json(self, path: PurePath) -> Any:
         """The value in a JSON file.
 
@@ -106,8 +111,13 @@ class LocalStorage(Storage):
 
     def write(self, path: PurePath, content: bytes) -> None:
         """Writes beside the path, syncs, and renames."""
+        self.write_stamped(path, content)
+
+    def write_stamped(self, path: PurePath, content: bytes) -> Hashable:
+        """The stamp of the very file that it has written, whoever writes another one next."""
         with replacing(Path(path)) as temporary:
             temporary.write_bytes(content)
+            return self.stamp(temporary)
 
     def list(self, folder: PurePath) -> Sequence[Entry]:
         """What lies in a folder, by name; nothing where there is none."""

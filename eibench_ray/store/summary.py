@@ -33,7 +33,9 @@ class Summary:
     is_final: bool = False
 
 
-def summarise(rows: Sequence[Completion], num_rows: int, made_from: str | None) -> Summary:
+def summarise(
+    rows: Sequence[Completion], output_digests: Sequence[str], num_rows: int, made_from: str | None
+) -> Summary:
     """The summary of a slice's rows, of which the first `num_rows` were made from what `made_from` says."""
     costs = [row.cost_usd for row in rows if row.cost_usd is not None]
     cost_usd = sum(costs) if costs else None
@@ -43,7 +45,7 @@ def summarise(rows: Sequence[Completion], num_rows: int, made_from: str | None) 
     return Summary(
         cost_usd=cost_usd,
         made_from=made_from,
-        outputs=digest_column(row.output_digest for row in asked),
+        outputs=digest_column(output_digests[:num_rows]),
         num_rows=len(asked),
         num_errors=sum(row.error_kind is not None for row in asked),
         is_final=not any(row.is_transient_error for row in asked),

@@ -306,7 +306,7 @@ class GatedStore(Store):
         self.sizes: list[int] = []
         self.num_writing = 0
 
-    def write_slice(self, step_id: str, index: int, rows: Sequence[Completion], **options: object) -> None:
+    def write_slice(self, step_id: str, index: int, rows: Sequence[Completion], **options: object) -> object:
         self.num_writing += 1
         assert self.num_writing == 1
         self.sizes.append(len(rows))
@@ -314,7 +314,7 @@ class GatedStore(Store):
         self.num_writing -= 1
         if self.is_full:
             raise StoreError("the disk is full")
-        super().write_slice(step_id, index, rows, **options)
+        return super().write_slice(step_id, index, rows, **options)
 
 
 def test_rows_that_cost_money_are_committed_as_they_come_one_write_at_a_time(sweeps: Sweeps) -> None:
