@@ -166,7 +166,7 @@ class Completion:
     @property
     def output_digest(self) -> str:
         """Digest of what later steps read from this row."""
-        return ABSENT_OUTPUT if self.is_absent else _digest_output(f"{self.error_kind}:{self.text}")
+        return digest_output(self.error_kind, self.text)
 
     @property
     def is_absent(self) -> bool:
@@ -184,12 +184,19 @@ class Completion:
         return self.error_kind is not None and RowErrorKind(self.error_kind).is_transient
 
 
-def _digest_output(said: str) -> str:
+def digest_output(error_kind: str | None, text: str | None) -> str:
+    """Digest of an answer, of an error, or of the absence of both."""
+    if error_kind is None and text is None:
+        return ABSENT_OUTPUT
+    return _digest(f"{error_kind}:{text}")
+
+
+def _digest(said: str) -> str:
     return hashlib.blake2b(said.encode("utf-8", "replace"), digest_size=8).hexdigest()
 
 
 # No answer and no error reads like this: they have a colon.
-ABSENT_OUTPUT = _digest_output(ABSENT)
+ABSENT_OUTPUT = _digest(ABSENT)
 
 
 class VerdictStatus(StrEnum):

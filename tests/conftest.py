@@ -163,7 +163,9 @@ class Sweeps:
     def rows(self, sweep: PlannedSweep, step_name: str) -> dict[str, Completion]:
         """The committed rows of the one step of that name."""
         (step,) = (step for step in sweep.plan.steps.values() if step.name == step_name)
-        return sweep.store.read_rows(step.id, 0, 100)
+        return sweep.store.read_rows(
+            step.id, 0, open_dataset(sweep.plan.datasets[step.dataset].path).index().sample_ids
+        )
 
 
 async def _ask(sweep: PlannedSweep, engine: Engine, run_id: str, *, costs_money: bool) -> list[TaskReport]:

@@ -12,6 +12,7 @@ from eibench_ray import __version__
 from eibench_ray.cli.checkpoint import checkpoint
 from eibench_ray.cli.compare import compare
 from eibench_ray.cli.doctor import doctor
+from eibench_ray.cli.fsck import fsck
 from eibench_ray.cli.models import models
 from eibench_ray.cli.prepare import app as prepare_app
 from eibench_ray.cli.records import export, report, rescore, status
@@ -42,6 +43,7 @@ app.command()(compare)
 app.command()(verify)
 app.command()(rescore)
 app.command()(export)
+app.command()(fsck)
 prepare_app.command("checkpoint")(checkpoint)
 app.add_typer(prepare_app, name="prepare")
 app.command()(doctor)

@@ -35,7 +35,7 @@ def compare(
     comparison = compare_run(manifest, store, [one.value for one in ([by] if by else By)])
     paths = write_comparison(comparison, folder if folder.is_dir() else folder.parent)
     if as_json:
-        where = {"run_dir": str(folder), "store": str(store.paths.root), "files": [str(path) for path in paths]}
+        where = {"run_dir": str(folder), "store": store.root, "files": [str(path) for path in paths]}
         typer.echo(json.dumps(where | to_json(comparison)))
         return
     console = open_console()

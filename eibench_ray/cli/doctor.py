@@ -50,9 +50,9 @@ _SHARED_MEMORY = Path("/dev/shm")
 
 def doctor(
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
-    store: Annotated[Path, typer.Option("--store", help="The store's folder, which need not exist yet.")] = Path(
-        "store"
-    ),
+    store: Annotated[
+        str, typer.Option("--store", help="The store's root: a folder, which need not exist yet, or a bucket's URI.")
+    ] = "store",
 ) -> None:
     """Say whether this machine can run a sweep, and what to do where it cannot. Exits with 1 if a check fails."""
     checks = examine(store, os.environ)
@@ -73,7 +73,7 @@ def to_table(checks: list[Check]) -> Table:
     return table
 
 
-def examine(store: Path, environ: Mapping[str, str]) -> list[Check]:
+def examine(store: str, environ: Mapping[str, str]) -> list[Check]:
     """Every check of this machine. Reads packages' metadata and imports none of them."""
     versions = read_versions()
     shared = shutil.disk_usage(_SHARED_MEMORY) if _SHARED_MEMORY.is_dir() else None
@@ -90,13 +90,29 @@ def examine(store: Path, environ: Mapping[str, str]) -> list[Check]:
         check_shared_memory(shared.total if shared else None, shared.free if shared else 0),
         check_memory(memory.total, memory.available),
         check_open_files(None if hard_limit == resource.RLIM_INFINITY else hard_limit),
-        check_store(store, try_to_write(store)),
-        check_disk("store disk", store, free_bytes(store), wanted=10 * GIB, needed=GIB),
+        *examine_store(store),
         check_disk("hugging face cache", hub, free_bytes(hub), wanted=50 * GIB, needed=0),
         check_hub(environ.get("HF_HUB_OFFLINE")),
         *(check_key(name, is_set=bool(environ.get(name))) for name in KEYS),
         check_ray(count_ray_heads(), environ.get("RAY_ADDRESS")),
     ]
+
+
+def examine_store(root: str) -> list[Check]:
+    """Whether a store can be written, and has space."""
+    if "://" not in root:
+        folder = Path(root)
+        disk = check_disk("store disk", folder, free_bytes(folder), wanted=10 * GIB, needed=GIB)
+        return [check_store(folder, try_to_write(folder)), disk]
+    from eibench_ray.errors import StoreError
+    from eibench_ray.store.slices import Store
+
+    try:
+        store = Store(root)
+        store.storage.check_writable(store.paths.root)
+    except StoreError as error:
+        return [Check("store", Status.FAIL, str(error))]
+    return [Check("store", Status.OK, f"{root} can be written")]
 
 
 def read_versions() -> dict[str, str]:

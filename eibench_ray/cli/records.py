@@ -86,7 +86,7 @@ def report(
     if as_json:
         answer = {
             "run_dir": str(folder),
-            "store": str(store.paths.root),
+            "store": store.root,
             "rows": to_json_rows(rows),
             "cost_usd": sum(costs.values()) if costs else None,
             "files": [str(path) for path in paths],
@@ -135,7 +135,7 @@ def rescore(
     manifest, _, store = read_run(target)
     rows = score_run(manifest, store, resamples=resamples, confidence=confidence)
     if as_json:
-        typer.echo(json.dumps({"run_dir": str(target), "store": str(store.paths.root), "rows": to_json_rows(rows)}))
+        typer.echo(json.dumps({"run_dir": str(target), "store": store.root, "rows": to_json_rows(rows)}))
     else:
         open_console().print(render_table(rows))
 

@@ -101,7 +101,7 @@ class PlanTask:
         configs = [with_expected_cluster(to_config(job.raw), self._expect) for job in jobs]
         sweep = plan_sweep(configs, must_exist=False, device="cuda" if self._expect else None)
         outlook = foresee(sweep.plan, sweep.work, sweep.config.cluster, os.cpu_count() or 1)
-        store = str(sweep.store.paths.root)
+        store = sweep.store.root
         if self._as_json:
             typer.echo(json.dumps(plan_to_json(sweep.plan, sweep.work, store, outlook, sweep.funds)))
         else:

@@ -33,7 +33,7 @@ def verify(
     verification = verify_run(manifest, status.failures, store, published)
     paths = write_verification(verification, folder if folder.is_dir() else folder.parent)
     if as_json:
-        where = {"run_dir": str(folder), "store": str(store.paths.root), "files": [str(path) for path in paths]}
+        where = {"run_dir": str(folder), "store": store.root, "files": [str(path) for path in paths]}
         typer.echo(json.dumps(where | to_json(verification)))
         return
     console = open_console()

@@ -23,12 +23,15 @@ Each line of a ledger has `time` (seconds: Unix time, in a simulation its own cl
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
+
+from eibench_ray.errors import StoreError
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +66,24 @@ class Ledger:
     """One JSON line per change of state, appended to `ledger.jsonl`."""
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._file = path.open("a", encoding="utf-8", buffering=1)
 
     def write(self, event: str, **fields: Any) -> None:
-        """Appends one event with its Unix time, seconds."""
-        self._file.write(json.dumps({"time": round(time.time(), 3), "event": event, **fields}) + "\n")
+        """Appends one event with its Unix time, seconds.
+
+        Raises:
+            StoreError: the disk is full.
+        """
+        try:
+            self._file.write(json.dumps({"time": round(time.time(), 3), "event": event, **fields}) + "\n")
+        except OSError as error:
+            raise StoreError(
+                f"{self._path} cannot be written ({error.strerror}): free some space, then run the same command again; "
+                f"what was committed is kept"
+            ) from error
 
     def close(self) -> None:
-        """Closes the file."""
-        self._file.close()
+        """Closes the file; what a full disk did not take is lost."""
+        with contextlib.suppress(OSError):
+            self._file.close()

@@ -61,8 +61,9 @@ class Replica:
         # A joined cluster was started elsewhere: relative paths mean what they mean where the command was called.
         if Path(working_folder).is_dir():
             os.chdir(working_folder)
-        self._store = Store(Path(store_root))
-        self._engine = create_engine(spec, turnstile or LocalTurnstile(), self._store.paths.batches(spec.key))
+        self._store = store = Store(store_root)
+        folder = store.paths.batches(spec.key)
+        self._engine = create_engine(spec, turnstile or LocalTurnstile(), folder, store.storage)
         self._datasets = datasets
         self._opened: dict[str, tuple[Dataset, DatasetIndex]] = {}
         self._run_id = run_id

@@ -17,7 +17,9 @@ from eibench_ray.plan.digests import digest_input
 from eibench_ray.plan.graph import Step
 from eibench_ray.records import Completion, Request, RowErrorKind, Sample
 from eibench_ray.store.resume import Slice
+from eibench_ray.store.slice_file import SliceFile, settle
 from eibench_ray.store.slices import Store
+from eibench_ray.store.summary import digest_column, digest_sources
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +86,9 @@ async def run_task(
         StoreError: the slice cannot be read or written.
     """
     started = time.monotonic()
-    rows = await asyncio.to_thread(_read_rows, step, slice_, dataset, index, store)
-    committed = await asyncio.to_thread(store.read_slice, step.id, slice_.index)
+    rows, made_from = await asyncio.to_thread(_read_rows, step, slice_, dataset, index, store)
+    file = await asyncio.to_thread(SliceFile, store, step.id, slice_.index)
+    committed = dict(file.rows)
     kept = _reuse(rows, committed)
     missing = [row for row in rows if row.sample.sample_id not in kept] if kept else rows
     images: Mapping[str, bytes] = {}
@@ -94,10 +97,17 @@ async def run_task(
         images = await asyncio.to_thread(dataset.images, slice_.start, slice_.stop, wanted)
 
     async def commit(completions: dict[str, Completion]) -> None:
+        for sample_id, row in (await asyncio.to_thread(file.read_news)).items():
+            committed[sample_id] = row
+            if (mine := completions.get(sample_id)) is not None:
+                completions[sample_id] = settle(mine, row)
         # Rows of the slice that this run did not ask for (another limit) stay as they were.
         merged = committed | kept | completions
         ordered = [merged.pop(row.sample.sample_id) for row in rows if row.sample.sample_id in merged]
-        await asyncio.to_thread(store.write_slice, step.id, slice_.index, [*ordered, *merged.values()])
+        is_whole = [row.input_digest for row in ordered] == [row.input_digest for row in rows]
+        content = [*ordered, *merged.values()]
+        whole = made_from if is_whole else None
+        await asyncio.to_thread(file.write, content, num_asked=len(ordered), made_from=whole)
 
     asking = _Asking(missing, images, asker, committed, commit)
     failure = await asking.run(interrupted)
@@ -123,29 +133,35 @@ async def run_task(
     )
 
 
-def _read_rows(step: Step, slice_: Slice, dataset: Dataset, index: DatasetIndex, store: Store) -> list[_Row]:
-    """The rows of a slice with the answers that they read."""
+def _read_rows(
+    step: Step, slice_: Slice, dataset: Dataset, index: DatasetIndex, store: Store
+) -> tuple[list[_Row], str]:
+    """The rows of a slice with the answers that they read, and the digest of what all of them are made from."""
     samples = dataset.samples(slice_.start, slice_.stop)
-    sources = {word: store.read_rows(source, slice_.start, slice_.stop) for word, source in step.inputs.items()}
+    sample_ids = [sample.sample_id for sample in samples]
+    row_digests = list(index.row_digests_of(slice_.start, slice_.stop))
+    sources = {word: store.read_rows(source, slice_.start, sample_ids) for word, source in step.inputs.items()}
     requests = Requests(step)
     rows = []
-    for sample, (_, row_digest) in zip(samples, index.rows(slice_.start, slice_.stop), strict=True):
+    read: list[list[str]] = [[] for _ in sources]
+    for sample, row_digest in zip(samples, row_digests, strict=True):
         outputs: list[str] = []
         answers: dict[str, str] = {}
         has_error = False
-        for word, source in sources.items():
+        for column, (word, source) in zip(read, sources.items(), strict=True):
             if (row := source.get(sample.sample_id)) is None:
                 raise StoreError(
                     f"step {step.id} ({step.name}) reads {word} of sample {sample.sample_id!r}, which the store no "
                     f"longer has: run the same command again"
                 )
             outputs.append(row.output_digest)
+            column.append(outputs[-1])
             has_error = has_error or row.error_kind is not None
             if row.text is not None:
                 answers[word] = row.text
         request = None if has_error else requests.build(sample, answers)
         rows.append(_Row(sample, digest_input(row_digest, outputs), request, request is None and not has_error))
-    return rows
+    return rows, digest_sources(digest_column(row_digests), map(digest_column, read))
 
 
 def _reuse(rows: list[_Row], committed: Mapping[str, Completion]) -> dict[str, Completion]:

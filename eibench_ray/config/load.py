@@ -62,8 +62,10 @@ def _describe(detail: ErrorDetails, schema: type[Frozen]) -> str:
     if detail["type"] == "missing":
         return f"{key} is missing: set it, e.g. {key}=VALUE"
     message = detail["msg"].removeprefix("Value error, ")
-    # A whole section is not shown: it is long, and its `env` may hold what nobody should read.
-    value = "" if isinstance(detail["input"], dict | list) else f" is {detail['input']!r}"
+    # A whole section is not shown: it is long, and its `env` may hold what nobody should read; so may an address.
+    given = detail["input"]
+    is_shown = not isinstance(given, dict | list) and not ("://" in str(given) and "@" in str(given))
+    value = f" is {given!r}" if is_shown else ""
     return f"{key}{value}: {message[0].lower() if value else message[0]}{message[1:]}"
 
 

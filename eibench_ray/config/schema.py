@@ -11,6 +11,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_v
 
 from eibench_ray.config.embedding import EmbeddingEngine
 from eibench_ray.config.engines import EngineConfig
+from eibench_ray.config.location import read_location
 from eibench_ray.config.section import Frozen, number_or_auto
 from eibench_ray.config.settings import Role, SamplingConfig, SettingConfig
 
@@ -205,13 +206,21 @@ class StoreConfig(Frozen):
     """The Parquet root.
 
     Attributes:
-        root: a folder that every node sees; steps of all sweeps live in it, content-addressed.
+        root: a folder that every node sees, or a bucket's prefix (s3://, gs://); steps of all sweeps live in it,
+            content-addressed.
         slice_rows: rows per slice for steps that are new to the store; a known step keeps its own. `auto`: by the rows
             of the step and the replicas that are expected to share them.
     """
 
     root: str
     slice_rows: PositiveInt | Literal["auto"] = "auto"
+
+    @field_validator("root")
+    @classmethod
+    def _can_be_opened(cls, value: str) -> str:
+        """A root that carries a secret, or that no storage answers to, is refused before anything is written."""
+        read_location(value)
+        return value
 
     @field_validator("slice_rows", mode="before")
     @classmethod

@@ -66,6 +66,11 @@ class DatasetIndex:
         """All digests, in the dataset's order."""
         return tuple(row_digest for _, row_digest in self.rows(0, self.num_rows))
 
+    def row_digests_of(self, start: int, stop: int) -> Iterator[str]:
+        """Row digests of the rows [start, stop), in the dataset's order."""
+        for _, table in self._samples.groups(start, min(stop, self.num_rows), ["row_digest"]):
+            yield from table["row_digest"].to_pylist()
+
     def rows(self, start: int, stop: int) -> Iterator[tuple[str, str]]:
         """(Sample id, row digest) of the rows [start, stop), in the dataset's order."""
         for _, table in self._samples.groups(start, min(stop, self.num_rows), ["sample_id", "row_digest"]):

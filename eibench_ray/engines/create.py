@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import PurePath
 
 from eibench_ray.config.embedding import EmbeddingEngine
 from eibench_ray.config.endpoints import OpenaiEngine
@@ -10,6 +10,7 @@ from eibench_ray.config.engines import EchoEngine, ReplayEngine, TransformersEng
 from eibench_ray.endpoints.turnstile import Turnstile
 from eibench_ray.engines.base import Engine
 from eibench_ray.plan.graph import EngineSpec
+from eibench_ray.store.storage import LOCAL, Storage
 
 
 def check_installed(spec: EngineSpec) -> None:
@@ -24,13 +25,14 @@ def check_installed(spec: EngineSpec) -> None:
         check_packages(spec.config)
 
 
-def create_engine(spec: EngineSpec, turnstile: Turnstile, batches: Path) -> Engine:
+def create_engine(spec: EngineSpec, turnstile: Turnstile, batches: PurePath, storage: Storage = LOCAL) -> Engine:
     """An engine that has not started yet; its module, and what it stands on, is imported here.
 
     Args:
         spec: which one.
         turnstile: lets its requests through, where it is an endpoint.
         batches: the folder of what it has sent to a batch endpoint.
+        storage: where that folder lies.
     """
     if isinstance(spec.config, EchoEngine):
         from eibench_ray.engines.echo import Echo
@@ -44,7 +46,7 @@ def create_engine(spec: EngineSpec, turnstile: Turnstile, batches: Path) -> Engi
     if isinstance(spec.config, OpenaiEngine) and spec.config.mode == "batch":
         from eibench_ray.engines.openai.batch import OpenaiBatch
 
-        return OpenaiBatch(spec.config, turnstile, batches)
+        return OpenaiBatch(spec.config, turnstile, batches, storage)
     if isinstance(spec.config, OpenaiEngine):
         from eibench_ray.engines.openai.engine import Openai
 

@@ -12,6 +12,9 @@ from typing import Any
 
 from eibench_ray.errors import StoreError
 
+# What is written beside its final name; a kill may leave it behind, and nobody reads it.
+PARTIAL_SUFFIX = ".tmp"
+
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -23,7 +26,7 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PARTIAL_SUFFIX)
         os.close(handle)
         temporary = Path(name)
         temporary.chmod(0o644)
@@ -38,13 +41,19 @@ def replacing(path: Path) -> Iterator[Path]:
         ) from error
     finally:
         if temporary is not None:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # the disk may be gone by now: what made it so is the error to show
+                temporary.unlink(missing_ok=True)
+
+
+def is_partial(name: str) -> bool:
+    """Whether a file of that name is one that a write did not finish."""
+    return name.startswith(".") and name.endswith(PARTIAL_SUFFIX)
 
 
 def write_json(path: Path, value: Any) -> None:
     """Writes a JSON file, whole or not at all."""
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=1, sort_keys=False, ensure_ascii=False) + "\n", encoding="utf-8")
+        temporary.write_bytes(dump_json(value))
 
 
 def read_json(path: Path) -> Any:
@@ -54,15 +63,26 @@ def read_json(path: Path) -> Any:
         StoreError: it is not there or is not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(path.read_bytes(), str(path))
     except OSError as error:
         raise StoreError(f"{path} cannot be read ({error.strerror}): check the path") from None
+
+
+def dump_json(value: Any) -> bytes:
+    """The content of a JSON file."""
+    return (json.dumps(value, indent=1, sort_keys=False, ensure_ascii=False) + "\n").encode()
+
+
+def parse_json(content: bytes, where: str) -> Any:
+    """The value in a JSON file that lies at `where`.
+
+    Raises:
+        StoreError: it is not JSON.
+    """
+    try:
+        return json.loads(content)
+    except UnicodeDecodeError as error:
+        reason = str(error)
     except json.JSONDecodeError as error:
-        raise StoreError(f"{path} is not JSON (line {error.lineno}: {error.msg}): move it away and run again") from None
-
-
-def check_writable(folder: Path) -> None:
-    """Raises StoreError unless files can be made in the folder."""
-    with replacing(folder / ".writable"):
-        pass
-    (folder / ".writable").unlink(missing_ok=True)
+        reason = f"line {error.lineno}: {error.msg}"
+    raise StoreError(f"{where} is not JSON ({reason}): move it away and run again")

@@ -3,46 +3,76 @@
 <root>/steps/<step id>/manifest.json
 <root>/steps/<step id>/slice-000123.parquet
 <root>/runs/<run id>.json
+<root>/leases/<run id>.json
 <root>/tracked/<cell key>.json
 <root>/batches/<engine key>/<batch>.json
+<root>/damaged/<step id>/slice-000123.parquet
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import PurePath
+
+_SLICE = re.compile(r"slice-(\d{6,})\.parquet")
 
 
 @dataclass(frozen=True, slots=True)
 class StorePaths:
-    """The layout below a store's root."""
+    """The layout below a store's root, which is a folder, or a bucket with a prefix."""
 
-    root: Path
+    root: PurePath
 
-    def step(self, step_id: str) -> Path:
+    @property
+    def steps(self) -> PurePath:
+        """The folder of the steps' folders."""
+        return self.root / "steps"
+
+    @property
+    def runs(self) -> PurePath:
+        """The folder of the runs' manifests."""
+        return self.root / "runs"
+
+    @property
+    def leases(self) -> PurePath:
+        """The folder of what runs claim while they run."""
+        return self.root / "leases"
+
+    def step(self, step_id: str) -> PurePath:
         """The folder of a step."""
-        return self.root / "steps" / step_id
+        return self.steps / step_id
 
-    def manifest(self, step_id: str) -> Path:
+    def manifest(self, step_id: str) -> PurePath:
         """The manifest of a step."""
         return self.step(step_id) / "manifest.json"
 
-    def slice(self, step_id: str, index: int) -> Path:
+    def slice(self, step_id: str, index: int) -> PurePath:
         """The Parquet file of a slice."""
         return self.step(step_id) / f"slice-{index:06d}.parquet"
 
-    def slices(self, step_id: str) -> list[Path]:
-        """The Parquet files of a step that are there, in the order of their slices."""
-        return sorted(self.step(step_id).glob("slice-*.parquet"))
-
-    def run(self, run_id: str) -> Path:
+    def run(self, run_id: str) -> PurePath:
         """The manifest of a run."""
-        return self.root / "runs" / f"{run_id}.json"
+        return self.runs / f"{run_id}.json"
 
-    def tracked(self, cell_key: str) -> Path:
+    def lease(self, run_id: str) -> PurePath:
+        """What a run claims."""
+        return self.leases / f"{run_id}.json"
+
+    def tracked(self, cell_key: str) -> PurePath:
         """Which figures of a cell its tracker has."""
         return self.root / "tracked" / f"{cell_key}.json"
 
-    def batches(self, engine_key: str) -> Path:
+    def batches(self, engine_key: str) -> PurePath:
         """The folder of what an engine has sent to a batch endpoint."""
         return self.root / "batches" / engine_key
+
+    def damaged(self, step_id: str, name: str) -> PurePath:
+        """Where a step's file goes that cannot be read."""
+        return self.root / "damaged" / step_id / name
+
+
+def slice_index(name: str) -> int | None:
+    """The number of the slice that a file holds; None for another file."""
+    found = _SLICE.fullmatch(name)
+    return int(found[1]) if found else None

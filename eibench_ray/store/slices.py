@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
-from pathlib import Path
+from functools import partial
+from pathlib import PurePath
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -12,12 +14,14 @@ import pyarrow.parquet as pq
 
 from eibench_ray.errors import StoreError
 from eibench_ray.records import ABSENT, ABSENT_OUTPUT, Completion, RowErrorKind
-from eibench_ray.store.files import read_json, replacing, write_json
-from eibench_ray.store.paths import StorePaths
+from eibench_ray.store.files import is_partial, parse_json
+from eibench_ray.store.manifest import SCHEMA_VERSION, read_manifest
+from eibench_ray.store.paths import StorePaths, slice_index
+from eibench_ray.store.storage import open_storage
+from eibench_ray.store.summary import Summary, find, pack, summarise, unpack
 
-# Columns that join at the end and may be null need no other version: a slice without them is read as having nulls.
-SCHEMA_VERSION = 1
-
+# Columns that join at the end and may be null need no other SCHEMA_VERSION: a slice without them is read as having
+# nulls.
 SCHEMA = pa.schema(
     [
         pa.field("sample_id", pa.string(), nullable=False),
@@ -42,7 +46,9 @@ SCHEMA = pa.schema(
 )
 
 _FIELDS = tuple(field.name for field in fields(Completion))
-_STATE_COLUMNS = ["sample_id", "input_digest", "output_digest", "error_kind", "finished_at"]
+_STATE_COLUMNS = ["sample_id", "input_digest", "output_digest", "error_kind"]
+# A slice's footer takes some 5 KB.
+FOOTER_BYTES = 16_384
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,21 +60,27 @@ class RowState:
     error_kind: str | None
     is_absent: bool
     is_final: bool
-    finished_at: float
 
 
 _Row = TypeVar("_Row", RowState, Completion)
+_T = TypeVar("_T")
 
 
 class Store:
     """The Parquet root. Reading needs only the files; writing is atomic per slice.
 
-    A sample that moved to another slice, because its dataset lost or gained rows before it, leaves its old row behind:
-    where slices are read together, the newest row of a sample counts.
+    A sample that moved to another slice, because its dataset lost or gained rows before it, leaves its old row behind.
+    So a row counts only in the slice in whose range its sample lies now; clocks have no say in it.
+
+    Attributes:
+        root: the folder, absolute, or the URI: what opens the store again.
+        storage: where its files lie.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.paths = StorePaths(root)
+    def __init__(self, root: str | PurePath) -> None:
+        self.storage, path = open_storage(str(root))
+        self.root = str(root) if "://" in str(root) else str(path)
+        self.paths = StorePaths(path)
         self._slice_rows: dict[str, int] = {}
 
     def fix_slice_rows(self, step_id: str, slice_rows: int, description: Mapping[str, Any]) -> int:
@@ -82,7 +94,7 @@ class Store:
         if (known := self.slice_rows(step_id)) is not None:
             return known
         manifest = {"schema_version": SCHEMA_VERSION, "id": step_id, "slice_rows": slice_rows, "step": description}
-        write_json(self.paths.manifest(step_id), manifest)
+        self.storage.write_json(self.paths.manifest(step_id), manifest)
         return slice_rows
 
     def slice_rows(self, step_id: str) -> int | None:
@@ -90,57 +102,98 @@ class Store:
         if step_id in self._slice_rows:
             return self._slice_rows[step_id]
         path = self.paths.manifest(step_id)
-        if not path.exists():
+        if (content := self.storage.read(path)) is None:
             return None
-        manifest = read_json(path)
-        if manifest.get("schema_version") != SCHEMA_VERSION:
-            raise StoreError(
-                f"{path} has schema version {manifest.get('schema_version')}, this program reads {SCHEMA_VERSION}: "
-                f"use the version that wrote it, or another store.root"
-            )
-        return self._slice_rows.setdefault(step_id, int(manifest["slice_rows"]))
+        where = self.storage.name(path)
+        return self._slice_rows.setdefault(step_id, read_manifest(parse_json(content, where), where))
 
-    def write_slice(self, step_id: str, index: int, rows: Sequence[Completion]) -> None:
-        """Commits a slice; one that is there is replaced.
+    def write_slice(
+        self,
+        step_id: str,
+        index: int,
+        rows: Sequence[Completion],
+        *,
+        num_asked: int = 0,
+        made_from: str | None = None,
+    ) -> Hashable:
+        """Commits a slice; one that is there is replaced. Its stamp.
+
+        Args:
+            step_id: the step.
+            index: the slice's number.
+            rows: first those that the run asks of the slice, in the dataset's order, then what it keeps.
+            num_asked: how many these are.
+            made_from: `digest_sources` of what they were made from, where all of them are there and up to date.
 
         Raises:
             StoreError: two rows of one sample, or the file cannot be written.
         """
         if len({row.sample_id for row in rows}) != len(rows):
             raise StoreError(f"slice {index} of step {step_id} has two rows for one sample: nothing was written")
-        columns = [pa.array([getattr(row, field.name) for row in rows], field.type) for field in SCHEMA]
-        table = pa.Table.from_arrays(columns, schema=SCHEMA)
-        with replacing(self.paths.slice(step_id, index)) as temporary:
-            # Without checksums a flipped bit in a compressed page comes back as another answer, and nobody notices.
-            pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
+        columns = {field.name: [getattr(row, field.name) for row in rows] for field in SCHEMA}
+        summary = summarise(rows, columns["output_digest"], num_asked, made_from)
+        table = pa.Table.from_pydict(columns, schema=SCHEMA.with_metadata(pack(summary)))
+        sink = pa.BufferOutputStream()
+        # Without checksums a flipped bit in a compressed page comes back as another answer, and nobody notices.
+        pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
+        return self.storage.write_stamped(self.paths.slice(step_id, index), sink.getvalue())
+
+    def list_slices(self, step_id: str) -> list[int]:
+        """The slices of a step that are there, in order."""
+        indexes = (slice_index(entry.name) for entry in self.storage.list(self.paths.step(step_id)))
+        return sorted(index for index in indexes if index is not None)
+
+    def read_summaries(self, step_id: str, indexes: Sequence[int]) -> dict[int, Summary | None]:
+        """What slices say of themselves, read from their footers; None for one that says nothing.
+
+        Raises:
+            StoreError: one cannot be read.
+        """
+
+        def read(index: int) -> Summary | None:
+            return self._load(step_id, index, _read_summary, last=FOOTER_BYTES)
+
+        return dict(zip(indexes, self._map(read, indexes), strict=True))
+
+    def stamp(self, step_id: str, index: int) -> Hashable:
+        """What changes whenever a slice is written; None where it never was."""
+        return self.storage.stamp(self.paths.slice(step_id, index))
 
     def read_slice(self, step_id: str, index: int) -> dict[str, Completion]:
         """The committed rows of a slice by sample id; empty where none was committed."""
-        table = _read(self.paths.slice(step_id, index), list(_FIELDS))
+        table = self._read(step_id, index, list(_FIELDS))
         if table is None:
             return {}
         columns = [table[name].to_pylist() for name in _FIELDS]
         return dict(zip(columns[0], map(Completion, *columns), strict=True))
 
-    def read_rows(self, step_id: str, start: int, stop: int) -> dict[str, Completion]:
-        """The committed rows of the slices that a range of dataset rows touches, by sample id."""
-        found: dict[str, Completion] = {}
-        for index in self.slices_of(step_id, start, stop):
-            found = _newest(found, self.read_slice(step_id, index))
-        return found
+    def read_rows(self, step_id: str, start: int, sample_ids: Sequence[str]) -> dict[str, Completion]:
+        """The committed rows of a range of dataset rows, by sample id.
 
-    def read_states(self, step_id: str, start: int, stop: int) -> dict[str, RowState]:
-        """What resuming needs of the rows in a range of dataset rows, by sample id; reads the narrow columns only."""
-        found: dict[str, RowState] = {}
-        for index in self.slices_of(step_id, start, stop):
-            table = _read(self.paths.slice(step_id, index), _STATE_COLUMNS)
-            if table is not None:
-                found = _newest(found, dict(_states(table)))
-        return found
+        Args:
+            step_id: the step.
+            start: the range's first row.
+            sample_ids: of all rows in the range, in the dataset's order.
+        """
+        return self._pick(step_id, start, sample_ids, self.read_slice)
+
+    def read_states(self, step_id: str, start: int, sample_ids: Sequence[str]) -> dict[str, RowState]:
+        """What resuming needs of a range's rows, as `read_rows` gives them; decodes the narrow columns only."""
+
+        def read(step_id: str, index: int) -> dict[str, RowState]:
+            table = self._read(step_id, index, _STATE_COLUMNS)
+            return {} if table is None else dict(_states(table))
+
+        return self._pick(step_id, start, sample_ids, read)
+
+    def read_outputs(self, step_id: str, index: int) -> list[str]:
+        """The output digests of a slice's rows, in its file's order."""
+        table = self._read(step_id, index, ["output_digest"])
+        return table["output_digest"].to_pylist() if table else []
 
     def read_unanswered(self, step_id: str, index: int) -> dict[str, str]:
         """The samples without an answer in a committed slice, with the kind of the error, or `absent`."""
-        table = _read(self.paths.slice(step_id, index), ["sample_id", "error_kind", "output_digest"])
+        table = self._read(step_id, index, ["sample_id", "error_kind", "output_digest"])
         if table is None:
             return {}
         rows = zip(*(column.to_pylist() for column in table.columns), strict=True)
@@ -148,26 +201,85 @@ class Store:
 
     def read_cost(self, step_id: str) -> float:
         """What all committed rows of a step cost, in US dollars, those that no run asks any more included."""
-        tables = (_read(path, ["cost_usd"]) for path in self.paths.slices(step_id))
-        costs: list[float | None] = [cost for table in tables if table for cost in table["cost_usd"].to_pylist()]
-        return sum(cost for cost in costs if cost)
+        summaries = self.read_summaries(step_id, self.list_slices(step_id))
+        total = sum(summary.cost_usd or 0.0 for summary in summaries.values() if summary)
+        for index in (index for index, summary in summaries.items() if summary is None):
+            table = self._read(step_id, index, ["cost_usd"])
+            total += sum(cost or 0.0 for cost in (table["cost_usd"].to_pylist() if table else ()))
+        return total
 
-    def slices_of(self, step_id: str, start: int, stop: int) -> Iterable[int]:
+    def remove_partial(self, step_id: str) -> None:
+        """Removes what killed writes have left in a step's folder, in which nobody else may be writing."""
+        folder = self.paths.step(step_id)
+        for entry in self.storage.list(folder):
+            if is_partial(entry.name):
+                self.storage.remove(folder / entry.name)
+
+    def slices_of(self, step_id: str, start: int, stop: int) -> Sequence[int]:
         """The slices of a step that a range of dataset rows touches."""
         size = self.slice_rows(step_id)
         return () if size is None or stop <= start else range(start // size, (stop - 1) // size + 1)
 
+    def _pick(
+        self,
+        step_id: str,
+        start: int,
+        sample_ids: Sequence[str],
+        read: Callable[[str, int], dict[str, _Row]],
+    ) -> dict[str, _Row]:
+        """By sample id, the row that the slice has in whose range the sample lies."""
+        indexes = self.slices_of(step_id, start, start + len(sample_ids))
+        size = self.slice_rows(step_id) or 1
+        found: dict[str, _Row] = {}
+        for index, rows in zip(indexes, self._map(partial(read, step_id), indexes), strict=True):
+            for sample_id in sample_ids[max(0, index * size - start) : (index + 1) * size - start]:
+                if (row := rows.get(sample_id)) is not None:
+                    found[sample_id] = row
+        return found
 
-def _read(path: Path, columns: list[str]) -> pa.Table | None:
-    """Columns of a slice's file; None where there is no file."""
-    try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            return _with_nulls(file.read(columns, use_threads=False), columns)
-    except FileNotFoundError:
+    def _map(self, read: Callable[[int], _T], indexes: Sequence[int]) -> Sequence[_T]:
+        """What is read of each slice, in order; several at the same time where it pays."""
+        num_threads = min(self.storage.num_threads, len(indexes) // self.storage.reads_per_thread)
+        if num_threads < 2:
+            return [read(index) for index in indexes]
+        # Each thread takes every so manieth slice: a future per slice costs more than reading it from memory.
+        found: dict[int, _T] = {}
+        with ThreadPoolExecutor(num_threads) as pool:
+            parts = [indexes[first::num_threads] for first in range(num_threads)]
+            for pairs in pool.map(lambda part: [(index, read(index)) for index in part], parts):
+                found.update(pairs)
+        return [found[index] for index in indexes]
+
+    def _read(self, step_id: str, index: int, columns: list[str]) -> pa.Table | None:
+        """Columns of a slice's file; None where there is no file."""
+        return self._load(step_id, index, partial(_read_columns, columns=columns))
+
+    def _load(self, step_id: str, index: int, decode: Callable[[bytes], _T], last: int | None = None) -> _T | None:
+        """What a slice's file, or as many bytes of its end, is decoded to; None where there is no file."""
+        path = self.paths.slice(step_id, index)
+        content = self.storage.read(path, last)
+        while content is not None:
+            try:
+                return decode(content)
+            except (OSError, pa.ArrowException) as error:
+                reason = " ".join(str(error).split())
+            if (again := self.storage.read(path)) == content:
+                name = self.storage.name(path)
+                raise StoreError(
+                    f"{name} cannot be read ({reason}): `eibench-ray fsck {self.root} --repair` moves it away, and its "
+                    f"rows are asked again"
+                )
+            content = again  # it was replaced while it was read, or its footer is longer
         return None
-    except (OSError, pa.ArrowException) as error:
-        reason = " ".join(str(error).split())
-        raise StoreError(f"{path} cannot be read ({reason}): move it away, and its rows are asked again") from None
+
+
+def _read_columns(content: bytes, columns: list[str]) -> pa.Table:
+    with pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True) as file:
+        return _with_nulls(file.read(columns, use_threads=False), columns)
+
+
+def _read_summary(content: bytes) -> Summary | None:
+    return find(content) or unpack(pq.read_metadata(pa.BufferReader(content)).metadata)
 
 
 def _with_nulls(table: pa.Table, columns: Iterable[str]) -> pa.Table:
@@ -180,17 +292,7 @@ def _with_nulls(table: pa.Table, columns: Iterable[str]) -> pa.Table:
 
 def _states(table: pa.Table) -> Iterable[tuple[str, RowState]]:
     columns = (table.column(name).to_pylist() for name in _STATE_COLUMNS)
-    for sample_id, input_digest, output_digest, error_kind, finished_at in zip(*columns, strict=True):
+    for sample_id, input_digest, output_digest, error_kind in zip(*columns, strict=True):
         is_final = error_kind is None or not RowErrorKind(error_kind).is_transient
         is_absent = output_digest == ABSENT_OUTPUT
-        yield sample_id, RowState(input_digest, output_digest, error_kind, is_absent, is_final, finished_at)
-
-
-def _newest(found: dict[str, _Row], more: dict[str, _Row]) -> dict[str, _Row]:
-    """The rows of both, the newer one of a sample that is in both."""
-    if not found:
-        return more
-    for sample_id, row in more.items():
-        if sample_id not in found or row.finished_at >= found[sample_id].finished_at:
-            found[sample_id] = row
-    return found
+        yield sample_id, RowState(input_digest, output_digest, error_kind, is_absent, is_final)

@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from pathlib import Path
 from typing import Literal
 
 from eibench_ray.config.endpoints import EndpointLimits, OpenaiEngine
@@ -21,7 +20,7 @@ from eibench_ray.plan.facts import engine_identity, read_dataset_facts, vllm_ver
 from eibench_ray.plan.graph import Obstacle, Plan
 from eibench_ray.plan.obstacles import find_obstacle
 from eibench_ray.plan.slicing import choose_slice_rows
-from eibench_ray.store.resume import StepWork, find_work
+from eibench_ray.store.resume import StepWork, cut, find_work
 from eibench_ray.store.slices import Store
 
 # What is the same for every cell of a sweep.
@@ -82,11 +81,36 @@ class PlannedSweep:
         """What it may cost, and what it has cost by now."""
         return Funds(self.config.budget_usd, read_spent(self.plan, self.store))
 
+    @property
+    def steps_to_ask(self) -> list[str]:
+        """Ids of the steps with something to do."""
+        return [step for step, left in self.work.items() if left.todo]
+
+    @property
+    def claims(self) -> list[str]:
+        """What no other run may ask meanwhile: the steps with something to do, and the batches of their engines."""
+        specs = (self.plan.engines[key] for key in self.engines_to_load())
+        batches = (spec.key for spec in specs if isinstance(spec.config, OpenaiEngine) and spec.config.mode == "batch")
+        return [*self.steps_to_ask, *(f"batches/{key}" for key in batches)]
+
+    def fix_slices(self) -> PlannedSweep:
+        """This sweep in the slices that the store fixes; another run may have begun a step since it was planned."""
+        is_as_planned = True
+        for step_id, left in self.work.items():
+            if left.todo:
+                step = self.plan.steps[step_id]
+                what = {"name": step.name, "model": self.plan.engines[step.engine].name, "dataset": step.dataset}
+                size = self.store.fix_slice_rows(step_id, self.slice_rows[step_id], what)
+                is_as_planned &= set(left.todo) <= set(cut(step_id, left.num_rows, size))
+        return self if is_as_planned else replace(self, work=self.look_again())
+
+    def look_again(self) -> Mapping[str, StepWork]:
+        """How far each step is by now."""
+        return find_work(self.plan, open_indexes(self.plan), self.store, self.slice_rows)
+
     def count_left(self) -> int:
         """Requests that can be asked and that the store has not answered by now."""
-        plan = without_blocked(self.plan)
-        work = find_work(plan, open_indexes(plan), self.store, self.slice_rows)
-        return sum(left.num_rows - left.num_done for left in work.values())
+        return sum(left.num_rows - left.num_done for left in self.runnable().look_again().values())
 
     def engines_to_load(self) -> list[str]:
         """Keys of the engines that still have something to do."""
@@ -114,7 +138,7 @@ def plan_sweep(
     chosen = {other.dataset.name: other.dataset for other in configs}
     facts = {name: read_dataset_facts(dataset, must_exist=must_exist) for name, dataset in chosen.items()}
     plan = build_plan(configs, facts, engine_identity, device or engine_device(config.cluster))
-    store = Store(Path(config.store.root).absolute())
+    store = Store(config.store.root)
     slice_rows = choose_slice_rows(plan, config.store.slice_rows, config.cluster)
     work = find_work(plan, open_indexes(plan), store, slice_rows)
     plan = block_cells(plan, work, _find_obstacles(plan, config.cluster))

@@ -87,12 +87,12 @@ def new_manifest(plan: Plan, folder: Path, store: StoreConfig, score: ScoreConfi
 
 def write_manifest(manifest: RunManifest, store: Store) -> None:
     """Writes the manifest of a run into the store."""
-    write_json(store.paths.run(manifest.id), _MANIFEST.dump_python(manifest, mode="json"))
+    store.storage.write_json(store.paths.run(manifest.id), _MANIFEST.dump_python(manifest, mode="json"))
 
 
 def new_status(manifest: RunManifest, store: Store) -> RunStatus:
     """The status of a run that begins now, in this process."""
-    return RunStatus(manifest.id, str(store.paths.root), "running", os.uname().nodename, os.getpid(), time.time())
+    return RunStatus(manifest.id, store.root, "running", os.uname().nodename, os.getpid(), time.time())
 
 
 def read_run(run: Path) -> tuple[RunManifest, RunStatus, Store]:
@@ -109,8 +109,8 @@ def read_run(run: Path) -> tuple[RunManifest, RunStatus, Store]:
         raise StoreError(f"{run} is no run: give the folder that `eibench-ray run` named (it holds {RUN_FILE})")
     try:
         status = _STATUS.validate_python(read_json(folder / RUN_FILE))
-        store = Store(Path(status.store))
-        manifest = _MANIFEST.validate_python(read_json(store.paths.run(status.id)))
+        store = Store(status.store)
+        manifest = _MANIFEST.validate_python(store.storage.read_json(store.paths.run(status.id)))
     except ValidationError as error:
         raise StoreError(
             f"the record of the run in {folder} is of another version ({error.error_count()} problems)"

@@ -118,10 +118,11 @@ class Results:
     def _current_rows(self, cell: Cell, start: int, stop: int) -> dict[str, dict[str, Completion]]:
         """By step and sample id, the rows made from what the dataset and the earlier steps say now."""
         index = list(self.dataset(cell.dataset).index().rows(start, stop))
+        sample_ids = [sample_id for sample_id, _ in index]
         current: dict[str, dict[str, Completion]] = {}
         for step_id in cell.steps:  # inputs come first
             sources = [current[source] for source in self._plan.steps[step_id].inputs.values()]
-            committed = self._store.read_rows(step_id, start, stop)
+            committed = self._store.read_rows(step_id, start, sample_ids)
             rows = current[step_id] = {}
             for sample_id, row_digest in index:
                 row = committed.get(sample_id)

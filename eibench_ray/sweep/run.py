@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -26,7 +26,7 @@ from eibench_ray.records import ABSENT
 from eibench_ray.report.leaderboard import LeaderboardRow, to_json_rows, write_leaderboard
 from eibench_ray.report.tracking import Tracker, open_tracker
 from eibench_ray.score.recall import MISSING
-from eibench_ray.store.files import check_writable
+from eibench_ray.store.holding import Holding, hold
 from eibench_ray.store.resume import cut
 from eibench_ray.sweep.listeners import Listeners, StatusWriter, TrackingListener
 from eibench_ray.sweep.planning import PlannedSweep, open_indexes, read_spent
@@ -41,6 +41,10 @@ from eibench_ray.sweep.record import (
 )
 from eibench_ray.sweep.results import Results
 from eibench_ray.sweep.tracked import track_blocked, track_cell
+
+if TYPE_CHECKING:
+    from eibench_ray.cluster.driver import Driver
+    from eibench_ray.cluster.outcome import Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +88,17 @@ def run_sweep(sweep: PlannedSweep, folder: Path, console: Console) -> SweepResul
         ClusterError: no cluster, or one that is too small.
     """
     started = time.monotonic()
-    check_writable(sweep.store.paths.root)
+    sweep.store.storage.check_writable(sweep.store.paths.root)
     folder.mkdir(parents=True, exist_ok=True)
     manifest = new_manifest(sweep.plan, folder, sweep.config.store, sweep.config.score)
+    with hold(sweep.store, manifest.id, sweep.runnable().claims) as holding:
+        return _run(sweep, folder, console, manifest, holding, started)
+
+
+def _run(
+    sweep: PlannedSweep, folder: Path, console: Console, manifest: RunManifest, holding: Holding, started: float
+) -> SweepResult:
+    """What came out of a run that has its steps for itself."""
     write_manifest(manifest, sweep.store)
     status = new_status(manifest, sweep.store)
     status.budget_usd = sweep.funds.budget_usd
@@ -94,8 +106,9 @@ def run_sweep(sweep: PlannedSweep, folder: Path, console: Console) -> SweepResul
     tracker = open_tracker(sweep.config.tracking, folder, os.environ)
     try:
         with _ending(status, folder):
-            is_complete = sweep.runnable().is_complete
-            done = _ask(sweep, manifest, status, folder, tracker, console) if not is_complete else _Done()
+            asked = sweep.runnable()
+            done = _Done() if asked.is_complete else _ask(asked, manifest, status, folder, tracker, console, holding)
+            holding.release()
             rows = _score(sweep, done, tracker)
             track_blocked(sweep, tracker)
             write_leaderboard(rows, folder)
@@ -131,48 +144,61 @@ def _ending(status: RunStatus, folder: Path) -> Iterator[None]:
 
 
 def _ask(
-    sweep: PlannedSweep, manifest: RunManifest, status: RunStatus, folder: Path, tracker: Tracker, console: Console
+    sweep: PlannedSweep,
+    manifest: RunManifest,
+    status: RunStatus,
+    folder: Path,
+    tracker: Tracker,
+    console: Console,
+    holding: Holding,
 ) -> _Done:
     """Runs the driver on the cluster until nothing is left, or until it is told to stop."""
     # Ray is imported only where there is something to ask.
     from eibench_ray.cluster.driver import Driver
     from eibench_ray.cluster.session import ray_session
-    from eibench_ray.cluster.signals import as_interrupt, run_until_told
+    from eibench_ray.cluster.signals import as_interrupt
     from eibench_ray.sweep.checkpoints import build_checkpoints
 
-    asked = sweep.runnable()
-    plan, work = asked.plan, asked.work
-    if uncounted := describe_uncounted(plan, sweep.funds.budget_usd):
+    if uncounted := describe_uncounted(sweep.plan, sweep.funds.budget_usd):
         console.print(f"Warning: {uncounted}", markup=False, soft_wrap=True)
-    engines = [plan.engines[key] for key in asked.engines_to_load()]
+    engines = [sweep.plan.engines[key] for key in sweep.engines_to_load()]
     for spec in engines:
         check_installed(spec)
     build_checkpoints(engines, console)
-    for step_id, left in work.items():
-        if left.todo:
-            step = plan.steps[step_id]
-            description = {"name": step.name, "model": plan.engines[step.engine].name, "dataset": step.dataset}
-            sweep.store.fix_slice_rows(step_id, sweep.slice_rows[step_id], description)
+    sweep = sweep.fix_slices()
+    for step_id in sweep.steps_to_ask:
+        sweep.store.remove_partial(step_id)
     ledger = Ledger(folder / LEDGER_FILE)
-    display = ProgressDisplay(plan, work, console, sweep.funds)
-    listeners = Listeners([display, StatusWriter(status, folder), TrackingListener(plan, tracker)])
+    display = ProgressDisplay(sweep.plan, sweep.work, console, sweep.funds)
+    listeners = Listeners([display, StatusWriter(status, folder), TrackingListener(sweep.plan, tracker)])
     with contextlib.closing(ledger), as_interrupt(), ray_session(sweep.config.cluster):
         driver = Driver(
-            plan,
-            work,
+            sweep.plan,
+            sweep.work,
             sweep.config.cluster,
-            str(sweep.store.paths.root),
+            sweep.store.root,
             manifest.id,
             ledger,
             listeners,
             _open_turnstile(sweep),
         )
         with display:
-            outcome = asyncio.run(
-                run_until_told(driver.run(), lambda _: driver.request_stop(), "committing what is done")
-            )
-    status.failures = {plan.engines[key].name: reason for key, reason in outcome.failed_engines.items()}
+            outcome = asyncio.run(_conduct(driver, holding))
+    status.failures = {sweep.plan.engines[key].name: reason for key, reason in outcome.failed_engines.items()}
+    holding.check()
     return _Done(outcome.num_new, outcome.num_loads, outcome.was_interrupted, outcome.shortage is not None)
+
+
+async def _conduct(driver: Driver, holding: Holding) -> Outcome:
+    """What the driver did until nothing was left, it was told to stop, or the lease was lost."""
+    from eibench_ray.cluster.signals import run_until_told
+
+    loop = asyncio.get_running_loop()
+    holding.on_loss(lambda: loop.call_soon_threadsafe(driver.request_stop))
+    try:
+        return await run_until_told(driver.run(), lambda _: driver.request_stop(), "committing what is done")
+    finally:
+        holding.on_loss(lambda: None)
 
 
 def _open_turnstile(sweep: PlannedSweep) -> Turnstile | None:
@@ -205,7 +231,7 @@ def _summarise(
     num_absent = unanswered.pop(ABSENT, 0)
     return {
         "run_dir": str(folder.absolute()),
-        "store": str(sweep.store.paths.root),
+        "store": sweep.store.root,
         "cells": len(rows),
         "cells_blocked": sum(bool(row.blocked) for row in rows),
         "requests": sweep.plan.num_requests - num_absent,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from itertools import islice
-from pathlib import Path
+from pathlib import PurePath
 
 from eibench_ray.plan.digests import digest
 from eibench_ray.plan.graph import Cell
 from eibench_ray.report.leaderboard import LeaderboardRow
 from eibench_ray.report.tracking import SampleRow, TrackedCell, Tracker
-from eibench_ray.store.files import read_json, write_json
+from eibench_ray.store.files import parse_json
+from eibench_ray.store.storage import Storage
 from eibench_ray.sweep.listeners import tracked_cell
 from eibench_ray.sweep.planning import PlannedSweep
 from eibench_ray.sweep.results import Results
@@ -24,9 +25,9 @@ def track_cell(
 ) -> None:
     """Hands a cell's final scores to the tracker, once: a run that changes nothing tracks nothing."""
     scores = _flat_scores(row)
-    marker = sweep.store.paths.tracked(cell.key)
+    storage, marker = sweep.store.storage, sweep.store.paths.tracked(cell.key)
     fingerprint = digest([scores, sweep.config.tracking.model_dump()])
-    if _is_told(marker, fingerprint):
+    if _is_told(storage, marker, fingerprint):
         return
     shown = list(islice(results.join(cell), sweep.config.tracking.num_samples))
     wanted = [line.sample.sample_id for line in shown]
@@ -45,24 +46,25 @@ def track_cell(
         for line in shown
     ]
     tracker.finish(tracked_cell(sweep.plan, cell), scores, samples)
-    write_json(marker, {"fingerprint": fingerprint})
+    storage.write_json(marker, {"fingerprint": fingerprint})
 
 
 def track_blocked(sweep: PlannedSweep, tracker: Tracker) -> None:
     """Hands over which cells are blocked, and why: one tracked run of the sweep says it for all of them."""
     blocked = {cell.name: cell.blocked for cell in sweep.plan.cells if cell.blocked}
     key = digest([sweep.plan.sweep, "blocked", blocked])
-    marker = sweep.store.paths.tracked(key)
+    storage, marker = sweep.store.storage, sweep.store.paths.tracked(key)
     fingerprint = digest([key, sweep.config.tracking.model_dump()])
-    if not blocked or _is_told(marker, fingerprint):
+    if not blocked or _is_told(storage, marker, fingerprint):
         return
     cell = TrackedCell(key, sweep.plan.sweep, "blocked", {"blocked": blocked}, 0)
     tracker.finish(cell, {"cells_blocked": len(blocked)}, [])
-    write_json(marker, {"fingerprint": fingerprint})
+    storage.write_json(marker, {"fingerprint": fingerprint})
 
 
-def _is_told(marker: Path, fingerprint: str) -> bool:
-    return marker.exists() and bool(read_json(marker).get("fingerprint") == fingerprint)
+def _is_told(storage: Storage, marker: PurePath, fingerprint: str) -> bool:
+    known = storage.read(marker)
+    return known is not None and bool(parse_json(known, storage.name(marker)).get("fingerprint") == fingerprint)
 
 
 def _flat_scores(row: LeaderboardRow) -> dict[str, float | int]:

@@ -151,7 +151,7 @@ def test_examination_imports_no_engine() -> None:
 import os, sys
 from pathlib import Path
 from eibench_ray.cli.doctor import examine
-examine(Path("store"), os.environ)
+examine("store", os.environ)
 print(sorted({"torch", "vllm", "ray", "wandb", "transformers", "hydra"} & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from eibench_ray.config.load import to_config
+from eibench_ray.data.dataset import open_dataset
 from eibench_ray.store.slices import Store
 
 if TYPE_CHECKING:
@@ -274,11 +275,12 @@ def test_the_exported_rows_are_the_stores(ran: Run, command: Command, tmp_path: 
     plan = command("plan", "--json", *ran.again).json
     store = Store(ran.store)
     steps = {step["id"]: step["name"] for step in plan["steps"]}
+    sample_ids = open_dataset("package:demo").index(NUM_SAMPLES).sample_ids
     for cell in plan["cells"]:
         of_cell = frame.filter(pl.col("setting") == cell["setting"]).sort("sample_id")
         for column, name in (("answer", "answer"), ("reply", "verdict")):
             [step] = [step for step in cell["steps"] if steps[step] == name]
-            rows = store.read_rows(step, 0, NUM_SAMPLES)
+            rows = store.read_rows(step, 0, sample_ids)
             texts = [row.text for _, row in sorted(rows.items())]
             digests = [row.request_digest for _, row in sorted(rows.items())]
             assert of_cell[column].to_list() == texts

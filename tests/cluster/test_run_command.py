@@ -124,6 +124,11 @@ def rows_by_run(folder: Path) -> Counter[str]:
     return rows
 
 
+def latest_run(folder: Path) -> str:
+    """The id of the run that has begun last."""
+    return max((folder / "store" / "runs").iterdir(), key=lambda path: path.stat().st_mtime).stem
+
+
 def paragraph_of(stderr: str) -> str:
     """The one paragraph that a user's mistake prints; nothing else stands on stderr."""
     lines = stderr.strip().splitlines()
@@ -148,6 +153,11 @@ def test_a_run_that_is_interrupted_and_killed_goes_on_and_asks_nothing_twice(
 
     killed = start(*SWEEP)
     killed.wait_for_commit()
+    killed.process.send_signal(signal.SIGSTOP)  # alive, and not done before the next one has begun
+    code, _, err = start(*SWEEP).finish()
+    assert code == 2
+    owner = f"run {latest_run(tmp_path)} on {os.uname().nodename} (process {killed.process.pid}, "
+    assert f"is in use: {owner}" in paragraph_of(err)
     killed.process.kill()
     # Ray's own two agents try for a minute to report the death to a server that died with them (Ray 2.60).
     assert [process for process in killed.processes_left(timeout_s=10) if "Agent" not in process.name()] == []

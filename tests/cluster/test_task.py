@@ -306,7 +306,7 @@ class GatedStore(Store):
         self.sizes: list[int] = []
         self.num_writing = 0
 
-    def write_slice(self, step_id: str, index: int, rows: Sequence[Completion]) -> None:
+    def write_slice(self, step_id: str, index: int, rows: Sequence[Completion], **options: object) -> object:
         self.num_writing += 1
         assert self.num_writing == 1
         self.sizes.append(len(rows))
@@ -314,7 +314,7 @@ class GatedStore(Store):
         self.num_writing -= 1
         if self.is_full:
             raise StoreError("the disk is full")
-        super().write_slice(step_id, index, rows)
+        return super().write_slice(step_id, index, rows, **options)
 
 
 def test_rows_that_cost_money_are_committed_as_they_come_one_write_at_a_time(sweeps: Sweeps) -> None:
@@ -476,3 +476,29 @@ def test_what_a_replaced_row_cost_stays_with_the_row_that_replaces_it(sweeps: Sw
     assert rows["s003"].cost_usd == 100.0 + (paid["s003"].cost_usd or 0)
     assert again.cost_usd == first.cost_usd  # of this run, of which the rest was, too
     assert sweep.store.read_cost(step) == first.cost_usd + 200.0
+
+
+def test_a_row_that_another_run_paid_for_meanwhile_is_kept_with_its_cost(sweeps: Sweeps) -> None:
+    sweeps.write_dataset()
+    sweep = sweeps.plan(sweeps.config(slice_rows=10))
+    step = next(iter(sweep.plan.steps))
+    theirs: dict[str, Completion] = {}
+
+    class Meddling(Echo):
+        async def generate(self, request: Request, image: bytes | None) -> Reply:
+            if request.sample_id == "s008":  # somebody else, for whom this run was dead, commits the whole slice
+                await until(lambda: len(sweep.store.read_slice(step, 0)) == 8)
+                rows = sweep.store.read_slice(step, 0)
+                theirs.update({key: replace(row, run_id="another", cost_usd=7.0) for key, row in rows.items()})
+                theirs["gone"] = replace(next(iter(theirs.values())), sample_id="gone")
+                sweep.store.write_slice(step, 0, list(theirs.values()))
+            return await super().generate(request, image)
+
+    engine = Meddling(EchoEngine(kind="echo", price=PRICE))
+    report = asyncio.run(run_first(sweep, engine, num_slots=1, costs_money=True))
+    rows = sweep.store.read_slice(step, 0)
+    assert report.is_whole
+    assert len(theirs) > 1
+    assert rows["gone"] == theirs["gone"]
+    assert set(rows) == {f"s{number:03d}" for number in range(10)} | {"gone"}
+    assert sweep.store.read_cost(step) == pytest.approx(report.cost_usd + 7.0 * len(theirs))

@@ -19,6 +19,7 @@ from eibench_ray.cluster.events import Ledger, Snapshot
 from eibench_ray.cluster.outcome import Outcome
 from eibench_ray.cluster.session import ray_session
 from eibench_ray.config.schema import RunConfig
+from eibench_ray.data.dataset import open_dataset
 from eibench_ray.records import Completion
 from eibench_ray.sweep.planning import plan_sweep
 
@@ -124,7 +125,9 @@ def sweep(tmp_path_factory: pytest.TempPathFactory, sweeps_in: type[Sweeps]) -> 
     rows = {}
     for cell in planned.plan.cells:
         for name, step in (("answer", cell.answer), ("verdict", cell.verdict)):
-            found = planned.store.read_rows(step, 0, 16)
+            found = planned.store.read_rows(
+                step, 0, open_dataset(planned.plan.datasets[cell.dataset].path).index().sample_ids
+            )
             rows[cell.dataset, cell.setting, name] = {int(sample_id[1:]): row for sample_id, row in found.items()}
     lines = [json.loads(line) for line in (folder / "ledger.jsonl").read_text().splitlines()]
     return Sweep(outcome, lines, ledger.killed, rows)

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from eibench_ray.errors import StoreError
-from eibench_ray.store.files import check_writable, read_json, replacing, write_json
+from eibench_ray.store.files import read_json, replacing, write_json
+from eibench_ray.store.storage import LOCAL
 
 
 def write_half(file: Path) -> None:
@@ -47,12 +48,12 @@ def test_a_full_disk_is_one_paragraph_and_leaves_the_old_file(tmp_path: Path) ->
 def test_a_folder_that_cannot_be_made_is_one_paragraph(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match=r"file/store/\.writable cannot be written \(Not a directory\)") as caught:
-        check_writable(tmp_path / "file" / "store")
+        LOCAL.check_writable(tmp_path / "file" / "store")
     assert "\n" not in str(caught.value)
 
 
 def test_checking_a_folder_leaves_nothing_in_it(tmp_path: Path) -> None:
-    check_writable(tmp_path / "store")
+    LOCAL.check_writable(tmp_path / "store")
     assert list((tmp_path / "store").iterdir()) == []
 
 

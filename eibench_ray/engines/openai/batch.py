@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import replace
-from pathlib import Path
+from pathlib import PurePath
 
 from eibench_ray.config.endpoints import OpenaiEngine
 from eibench_ray.endpoints.line import Line
@@ -27,21 +27,23 @@ from eibench_ray.engines.openai.picture import to_data_uri
 from eibench_ray.errors import EngineError
 from eibench_ray.plan.digests import digest
 from eibench_ray.records import Reply, Request, RowErrorKind
+from eibench_ray.store.storage import LOCAL, Storage
 
 
 class OpenaiBatch:
     """Asks an OpenAI-compatible endpoint through its batches."""
 
-    def __init__(self, config: OpenaiEngine, turnstile: Turnstile, folder: Path) -> None:
+    def __init__(self, config: OpenaiEngine, turnstile: Turnstile, folder: PurePath, storage: Storage = LOCAL) -> None:
         """An engine that has not started.
 
         Args:
             config: the endpoint.
             turnstile: keeps the budget. Requests enter it before they join a file, and leave it with their replies.
             folder: where the records of what was sent lie.
+            storage: where that folder lies.
         """
         self._config = config
-        self._folder = BatchFolder(folder)
+        self._folder = BatchFolder(folder, storage)
         # As many at once as a file holds: what an endpoint bears is its own affair here.
         most = config.batch.max_requests
         self._line = Line(turnstile, most, first=most)

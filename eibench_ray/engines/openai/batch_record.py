@@ -11,10 +11,10 @@ from __future__ import annotations
 import secrets
 import time
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import PurePath
 
 from eibench_ray.errors import StoreError
-from eibench_ray.store.files import read_json, write_json
+from eibench_ray.store.storage import LOCAL, Storage
 
 # How long OpenAI keeps the files of a batch.
 KEPT_S = 30 * 86400.0
@@ -40,9 +40,10 @@ class BatchRecord:
 
 
 class BatchFolder:
-    """The records of one engine."""
+    """The records of one engine, in a folder of the store."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: PurePath, storage: Storage = LOCAL) -> None:
+        self._storage = storage
         self._folder = folder
 
     def load(self, now: float) -> list[BatchRecord]:
@@ -52,10 +53,11 @@ class BatchFolder:
             StoreError: a record cannot be read.
         """
         records = []
-        for path in sorted(self._folder.glob("*.json")):
-            record = _read(path)
+        names = [entry.name for entry in self._storage.list(self._folder)]
+        for path in (self._folder / name for name in names if name.endswith(".json")):
+            record = self._read(path)
             if record.file_id is None or now - record.created_at > KEPT_S:
-                path.unlink(missing_ok=True)
+                self._storage.remove(path)
             else:
                 records.append(record)
         return sorted(records, key=lambda record: record.created_at)
@@ -70,19 +72,19 @@ class BatchFolder:
 
     def write(self, record: BatchRecord) -> None:
         """Commits a record; the older one of its name is replaced."""
-        write_json(self._path(record), asdict(record))
+        self._storage.write_json(self._path(record), asdict(record))
 
     def remove(self, record: BatchRecord) -> None:
         """Forgets a batch of which nothing was executed."""
-        self._path(record).unlink(missing_ok=True)
+        self._storage.remove(self._path(record))
 
-    def _path(self, record: BatchRecord) -> Path:
+    def _path(self, record: BatchRecord) -> PurePath:
         return self._folder / f"{record.name}.json"
 
-
-def _read(path: Path) -> BatchRecord:
-    value = read_json(path)
-    try:
-        return BatchRecord(**value | {"line_ids": tuple(value["line_ids"])})
-    except (TypeError, KeyError) as error:
-        raise StoreError(f"{path} is no record of a batch ({error}): use the version that wrote it") from None
+    def _read(self, path: PurePath) -> BatchRecord:
+        value = self._storage.read_json(path)
+        try:
+            return BatchRecord(**value | {"line_ids": tuple(value["line_ids"])})
+        except (TypeError, KeyError) as error:
+            where = self._storage.name(path)
+            raise StoreError(f"{where} is no record of a batch ({error}): use the version that wrote it") from None

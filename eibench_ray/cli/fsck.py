@@ -1,0 +1,94 @@
+"""The command `fsck`: what is wrong with a store, and what can be done about it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from eibench_ray.cli.console import open_console
+
+if TYPE_CHECKING:
+    from eibench_ray.store.fsck import Checked, Finding
+
+
+def fsck(
+    store: Annotated[str, typer.Argument(help="The store's root, as store.root names it: a folder, s3:// or gs://.")],
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Do what is safe: remove unfinished writes, move unreadable slices away.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Check every row of a store against its manifests. Exits with 1 if a problem is left.
+
+    Nothing is repaired that a run is working on, and no answer is ever deleted.
+    """
+    from eibench_ray.store.fsck import check_store
+    from eibench_ray.store.fsck import repair as do_repair
+    from eibench_ray.store.slices import Store
+
+    opened = Store(store)
+    with _progress() as on_slice:
+        checked = check_store(opened, on_slice)
+    settled = do_repair(opened, checked.findings) if repair else []
+    left = [finding for finding in checked.findings if finding.is_problem and finding not in settled]
+    if as_json:
+        typer.echo(json.dumps(_to_json(opened.root, checked, settled)))
+    else:
+        _print(opened.root, checked, settled, left)
+    raise typer.Exit(1 if left else 0)
+
+
+def _print(root: str, checked: Checked, settled: list[Finding], left: list[Finding]) -> None:
+    console = open_console()
+    for finding in checked.findings:
+        if not finding.is_problem:
+            state = "note"
+        elif finding in settled:
+            state = f"repaired ({finding.repair})"
+        else:
+            state = "safe to repair" if finding.repair else "problem"
+        remedy = f" ({finding.remedy})" if finding.remedy else ""
+        console.print(
+            f"{state}: {finding.where}: {finding.what}{remedy}", highlight=False, markup=False, soft_wrap=True
+        )
+    looked = f"{checked.num_steps:,} steps, {checked.num_slices:,} slices, {checked.num_rows:,} rows"
+    safe = sum(finding.repair is not None for finding in left)
+    hint = f"; --repair settles {safe}" if safe else ""
+    outcome = f"{len(left)} problems left{hint}" if left else "no problem left" if settled else "no problem"
+    console.print(f"{root}: {looked}: {outcome}.", highlight=False, markup=False, soft_wrap=True)
+
+
+def _to_json(root: str, checked: Checked, settled: list[Finding]) -> dict[str, Any]:
+    return {
+        "store": root,
+        "steps": checked.num_steps,
+        "slices": checked.num_slices,
+        "rows": checked.num_rows,
+        "findings": [
+            {
+                "where": finding.where,
+                "what": finding.what,
+                "remedy": finding.remedy,
+                "is_problem": finding.is_problem,
+                "repair": finding.repair,
+                "repaired": finding in settled,
+            }
+            for finding in checked.findings
+        ],
+    }
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int], None]]:
+    """Slices checked, on a terminal."""
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
+        bar = progress.add_task("Checking", total=None)
+        yield lambda done, total: progress.update(bar, completed=done, total=total)

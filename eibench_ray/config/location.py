@@ -1,0 +1,56 @@
+"""Where a store lies: a folder that every node sees, or a prefix in a bucket."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, cast
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+Scheme = Literal["file", "s3", "gs"]
+
+OPTIONS: Mapping[Scheme, frozenset[str]] = {
+    "file": frozenset(),
+    "s3": frozenset({"endpoint_override", "region", "scheme"}),
+    "gs": frozenset({"endpoint_override", "scheme"}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where a store lies.
+
+    Attributes:
+        path: an absolute folder, or bucket and prefix.
+        options: of the bucket's service, by the names that Arrow's URIs have for them.
+    """
+
+    scheme: Scheme
+    path: str
+    options: Mapping[str, str]
+
+
+def read_location(root: str) -> Location:
+    """Where `store.root` points to: a path, or a URI (file://, s3://, gs://).
+
+    Raises:
+        ValueError: it cannot be used, and why. The message repeats nothing that may be a secret.
+    """
+    if "://" not in root:
+        return Location("file", str(Path(root).absolute()), {})
+    parts = urlsplit(root)
+    scheme = {"gcs": "gs"}.get(parts.scheme, parts.scheme)
+    if "@" in root or (scheme != "file" and ":" in parts.netloc):
+        raise ValueError("carries a name or a password: keys come from the environment; a config is written to disk")
+    if scheme not in OPTIONS:
+        raise ValueError("should be a folder, or a URI that begins with s3://, gs:// or file://")
+    known = cast(Scheme, scheme)
+    options = dict(parse_qsl(parts.query))
+    if wrong := sorted(options.keys() - OPTIONS[known]):
+        allowed = ", ".join(sorted(OPTIONS[known])) or "none"
+        raise ValueError(f"has the options {', '.join(wrong)}; those of {known}:// are: {allowed}")
+    path = unquote(parts.path) if known == "file" else f"{parts.netloc}{unquote(parts.path)}".rstrip("/")
+    if not path or (known == "file" and parts.netloc):
+        raise ValueError("names no bucket" if known != "file" else "should have three slashes: file:///FOLDER")
+    return Location(known, path, options)

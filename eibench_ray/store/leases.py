@@ -1,0 +1,162 @@
+"""Who asks which steps of a store: a file per run, so that no two runs ask the same step at the same time.
+
+A run writes what it claims and then looks for others that claim some of it too. Whoever finds one withdraws: of two
+that come together each sees the other, as whoever lists a folder sees what was written before (file systems, S3, GCS).
+
+The owner renews its lease by counting it up; nobody compares clocks. An owner is dead if its process is gone, as the
+same kernel can tell at once, or if its count stood still while another run watched it, by its own monotonic clock, for
+`EXPIRE_S`.
+
+What remains: an owner that is cut off or suspended for longer is taken over, and learns so at its next renewal, within
+`RENEW_S` of going on. What its replicas commit until then is merged with what they find (`cluster.task`), but for what
+comes between their look and their write.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from eibench_ray.errors import StoreError
+from eibench_ray.store.files import parse_json
+from eibench_ray.store.slices import Store
+
+RENEW_S = 10.0
+# An owner that could not renew for so long gives up; others take over later than that.
+FENCE_S = 40.0
+EXPIRE_S = 60.0
+# How often a lease is looked at that may be dead.
+LOOK_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """What one run claims.
+
+    Attributes:
+        kernel: boot and process namespace: where `pid` means something. Empty where that is not known.
+        pid, started: the driver's process, and when it began, in clock ticks since the machine started.
+        since: Unix time, seconds; for people.
+        claims: names of what nobody else may claim at the same time.
+        took_over: runs whose leases it removed because they did not renew them.
+        renewal: counts up; 0 until the run has found that nobody else claims the same.
+    """
+
+    run_id: str
+    host: str
+    kernel: str
+    pid: int
+    started: int
+    since: float
+    claims: tuple[str, ...]
+    took_over: tuple[str, ...] = ()
+    renewal: int = 0
+
+    @property
+    def is_of_this_kernel(self) -> bool:
+        """Whether its process could be seen from here."""
+        return bool(self.kernel) and self.kernel == _kernel()
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether its process is known to be gone."""
+        return self.is_of_this_kernel and _start_ticks(self.pid) != self.started
+
+    def rivals(self, others: Iterable[Lease]) -> list[Lease]:
+        """The leases of other runs that claim some of the same."""
+        mine = set(self.claims)
+        return [other for other in others if other.run_id != self.run_id and not mine.isdisjoint(other.claims)]
+
+    def __str__(self) -> str:
+        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.since))
+        return f"run {self.run_id} on {self.host} (process {self.pid}, since {since})"
+
+
+def new_lease(run_id: str, claims: Iterable[str]) -> Lease:
+    """A lease of this process, not yet written."""
+    pid = os.getpid()
+    started = _start_ticks(pid)
+    kernel = _kernel() if started is not None else ""
+    return Lease(run_id, os.uname().nodename, kernel, pid, started or 0, time.time(), tuple(sorted(claims)))
+
+
+class LeaseFolder:
+    """The leases of a store."""
+
+    def __init__(self, store: Store) -> None:
+        self._storage = store.storage
+        self._paths = store.paths
+
+    def read(self) -> list[Lease]:
+        """All leases.
+
+        Raises:
+            StoreError: one is no lease.
+        """
+        names = [entry.name for entry in self._storage.list(self._paths.leases) if entry.name.endswith(".json")]
+        found = (self.find(name.removesuffix(".json")) for name in names if not name.startswith("."))
+        return [lease for lease in found if lease is not None]
+
+    def find(self, run_id: str) -> Lease | None:
+        """The lease of a run; None where it has none."""
+        path = self._paths.lease(run_id)
+        if (content := self._storage.read(path)) is None:
+            return None
+        where = self._storage.name(path)
+        return _to_lease(parse_json(content, where), where)
+
+    def write(self, lease: Lease) -> None:
+        """Writes a lease; the older one of its run is replaced."""
+        self._storage.write_json(self._paths.lease(lease.run_id), asdict(lease))
+
+    def remove(self, lease: Lease) -> None:
+        """Removes a lease."""
+        self._storage.remove(self._paths.lease(lease.run_id))
+
+    def find_living(self, leases: Sequence[Lease], expire_s: float) -> list[Lease]:
+        """Those of the leases whose owners live. Where that cannot be seen, their renewals are watched for a while.
+
+        As soon as one is known to live, the others count as living without being watched.
+        """
+        watched = [lease for lease in leases if not lease.is_dead]
+        deadline = time.monotonic() + expire_s
+        while watched and not any(lease.is_of_this_kernel for lease in watched):
+            if time.monotonic() >= deadline:
+                return []
+            time.sleep(min(LOOK_S, expire_s / 10))
+            now = [self.find(lease.run_id) for lease in watched]
+            watched = [lease for lease, found in zip(watched, now, strict=True) if found is not None]
+            if any(found.renewal != lease.renewal for lease, found in zip(watched, filter(None, now), strict=True)):
+                break
+        return watched
+
+
+def _to_lease(value: Any, where: str) -> Lease:
+    try:
+        lease = Lease(**value)
+        return replace(lease, claims=tuple(lease.claims), took_over=tuple(lease.took_over))
+    except TypeError as error:
+        raise StoreError(f"{where} is no lease of a run ({error}): see that no run is active, then remove it") from None
+
+
+def _kernel() -> str:
+    """This boot and this process namespace; empty where there is none to tell."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return ""
+
+
+def _start_ticks(pid: int) -> int | None:
+    """When a process began, in clock ticks since boot, which no change of the clock moves; None where it is gone."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    fields = stat.rpartition(")")[2].split()
+    return None if fields[0] in "ZX" else int(fields[19])

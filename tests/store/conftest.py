@@ -1,0 +1,36 @@
+"""A real S3 server on loopback, and buckets in it."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+
+import pytest
+from pyarrow import fs
+
+
+@pytest.fixture(scope="session")
+def s3_port() -> Iterator[int]:
+    """The port of moto's server, which keeps its buckets in memory."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    yield server.get_host_and_port()[1]
+    server.stop()
+
+
+@pytest.fixture
+def s3_root(s3_port: int, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The root of a store in a new bucket; the environment says how to reach it."""
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "a test's key",
+        "AWS_SECRET_ACCESS_KEY": "a test's secret",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{s3_port}",
+    }.items():
+        monkeypatch.setenv(name, value)
+    bucket = f"bucket-{secrets.token_hex(4)}"
+    service = fs.S3FileSystem(endpoint_override=f"127.0.0.1:{s3_port}", scheme="http", allow_bucket_creation=True)
+    service.create_dir(bucket)
+    return f"s3://{bucket}/sweeps/store"
