@@ -16,6 +16,7 @@ from eibench_ray.errors import PlanError
 from eibench_ray.plan.build import build_plan
 from eibench_ray.plan.facts import engine_identity, read_dataset_facts, vllm_version
 from eibench_ray.plan.graph import Plan
+from eibench_ray.plan.shares import take_share
 from eibench_ray.plan.slicing import choose_slice_rows
 from eibench_ray.store.resume import StepWork, find_work
 from eibench_ray.store.slices import Store
@@ -30,7 +31,7 @@ class PlannedSweep:
 
     Attributes:
         config: the first cell's configuration, for the sections that all cells share.
-        work: how far each step is in the store.
+        work: how far each step is in the store; of another run's share nothing is to do.
         slice_rows: rows per slice of the steps that are new to the store.
         funds: what it may cost, and what the rows in the store have cost.
         pools: the limits that endpoints share.
@@ -95,12 +96,14 @@ def plan_sweep(
     facts = {name: read_dataset_facts(dataset, must_exist=must_exist) for name, dataset in chosen.items()}
     plan = build_plan(configs, facts, engine_identity, device or engine_device(config.cluster))
     store = Store(Path(config.store.root).absolute())
+    share = config.cluster.share
     slice_rows = choose_slice_rows(plan, config.store.slice_rows, config.cluster)
+    work = find_work(plan, open_indexes(plan), store, slice_rows)
     return PlannedSweep(
         config=config,
         plan=plan,
         store=store,
-        work=find_work(plan, open_indexes(plan), store, slice_rows),
+        work=work if share is None else take_share(plan, work, share),
         slice_rows=slice_rows,
         funds=Funds(config.budget_usd, read_spent(plan, store)),
         pools=pools_of(spec.config for spec in plan.engines.values() if isinstance(spec.config, OpenaiEngine)),

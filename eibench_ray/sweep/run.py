@@ -55,6 +55,7 @@ class SweepResult:
     summary: Mapping[str, Any]
     failures: Mapping[str, str]
     was_interrupted: bool
+    was_preempted: bool
     shortage: str | None
 
 
@@ -65,6 +66,7 @@ class _Done:
     num_new: int = 0
     num_loads: int = 0
     was_interrupted: bool = False
+    was_preempted: bool = False
     has_shortage: bool = False
 
 
@@ -103,12 +105,14 @@ def run_sweep(sweep: PlannedSweep, folder: Path, console: Console) -> SweepResul
             status.summary = summary
     finally:
         tracker.close()
-    return SweepResult(tuple(rows), summary, dict(status.failures), done.was_interrupted, status.shortage)
+    return SweepResult(
+        tuple(rows), summary, dict(status.failures), done.was_interrupted, done.was_preempted, status.shortage
+    )
 
 
 def _end_state(done: _Done, status: RunStatus) -> RunState:
     if done.was_interrupted:
-        return "interrupted"
+        return "preempted" if done.was_preempted else "interrupted"
     return "failed" if status.failures else "budget_spent" if status.shortage else "finished"
 
 
@@ -133,8 +137,10 @@ def _ask(
     from eibench_ray.cluster.driver import Driver
     from eibench_ray.cluster.session import ray_session
     from eibench_ray.cluster.signals import as_interrupt, run_until_told
+    from eibench_ray.cluster.walltime import seconds_left
     from eibench_ray.sweep.checkpoints import build_checkpoints
 
+    left_s = seconds_left(sweep.config.cluster.walltime, time.time(), os.environ)
     if uncounted := describe_uncounted(sweep.plan, sweep.funds.budget_usd):
         console.print(f"Warning: {uncounted}", markup=False, soft_wrap=True)
     build_checkpoints([sweep.plan.engines[key] for key in sweep.engines_to_load()], console)
@@ -156,13 +162,22 @@ def _ask(
             ledger,
             listeners,
             _open_turnstile(sweep),
+            left_s,
         )
         with display:
             outcome = asyncio.run(
-                run_until_told(driver.run(), lambda _: driver.request_stop(), "committing what is done")
+                run_until_told(
+                    driver.run(), lambda _: driver.request_stop(), "committing what is done", driver.give_way
+                )
             )
     status.failures = {sweep.plan.engines[key].name: reason for key, reason in outcome.failed_engines.items()}
-    return _Done(outcome.num_new, outcome.num_loads, outcome.was_interrupted, outcome.shortage is not None)
+    return _Done(
+        outcome.num_new,
+        outcome.num_loads,
+        outcome.was_interrupted,
+        outcome.was_preempted,
+        outcome.shortage is not None,
+    )
 
 
 def _open_turnstile(sweep: PlannedSweep) -> Turnstile | None:
@@ -203,6 +218,7 @@ def _summarise(
         "loads": done.num_loads,
         "wall_s": round(wall_s, 2),
         "interrupted": done.was_interrupted,
+        "preempted": done.was_preempted,
         "rows": to_json_rows(list(rows)),
     }
 
