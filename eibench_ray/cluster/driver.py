@@ -48,6 +48,7 @@ class Driver:
 
     Attributes:
         crew: the replicas; there from the moment when the nodes are known.
+        deadlines: until when what may be done, on the monotonic clock.
     """
 
     crew: Crew
@@ -74,7 +75,7 @@ class Driver:
         self._counts = Counts(plan, work)
         self._jobs = Jobs()
         self._left_s = left_s
-        self._deadlines = Deadlines() if left_s == math.inf else deadlines(left_s, time.monotonic(), config)
+        self.deadlines = Deadlines() if left_s == math.inf else deadlines(left_s, time.monotonic(), config)
         self._end: End | None = None
 
     def request_stop(self) -> None:
@@ -126,7 +127,7 @@ class Driver:
             plan=self._plan,
             config=self._config,
             profiles=profiles,
-            scheduler=Scheduler(Backlog(self._plan, self._work), profiles, until=self._deadlines.rows_until),
+            scheduler=Scheduler(Backlog(self._plan, self._work), profiles, until=self.deadlines.rows_until),
             counts=self._counts,
             patience=Patience(self._config),
             watch=self._watch,
@@ -147,6 +148,8 @@ class Driver:
                 await self._jobs.next_change(REVIEW_S)
             if self._end is not None:
                 left_s = await self._interrupt(self._end)
+                if not scheduler.is_done:
+                    self._counts.interrupt(is_preemption=self._end is not End.STOP)
         except (asyncio.CancelledError, ClusterError):
             left_s = 0.0  # told twice to stop, or Ray is gone: nothing is to be ended in order
             raise
@@ -171,7 +174,7 @@ class Driver:
     def _may_go_on(self, scheduler: Scheduler) -> bool:
         """Whether nobody has told it to end and the time is not over: then it gives way by itself."""
         now = time.monotonic()
-        if self._end is None and (now >= self._deadlines.drain_at or scheduler.is_out_of_time(now)):
+        if self._end is None and (now >= self.deadlines.drain_at or scheduler.is_out_of_time(now)):
             log.warning("the walltime is nearly over: finishing what is in flight")
             self._end = End.TIME
         return self._end is None
@@ -184,7 +187,6 @@ class Driver:
         deadline = time.monotonic() + self._config.stop_timeout_s
         if self._end is End.STOP:
             await self._halt(0.0, self._config.stop_timeout_s)
-        self._counts.interrupt(is_preemption=self._end is not End.STOP)
         return max(0.0, deadline - time.monotonic())
 
     async def _halt(self, grace_s: float, timeout_s: float) -> None:
