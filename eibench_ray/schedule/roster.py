@@ -140,17 +140,6 @@ class Roster:
         row_s = min((engine.estimate.row_s(step) for step in steps), default=0.0)
         return now + before_s + row_s <= self.until
 
-    def is_out_of_time(self, now: float) -> bool:
-        """Whether nothing is under way, and nothing that could be asked would be answered in time."""
-        if self.until == math.inf or any(
-            replica.slices or replica.phase is Phase.STARTING for replica in self.replicas.values()
-        ):
-            return False
-        return not any(
-            self.backlog.num_ready(key) and self.has_time(engine, now, 0.0 if engine.ready else engine.estimate.load_s)
-            for key, engine in self.engines.items()
-        )
-
     def can_use(self, key: str, now: float) -> bool:
         """Whether one more replica of an engine is allowed, would be loaded in time, and would find a slice."""
         engine = self.engines[key]

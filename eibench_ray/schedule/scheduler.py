@@ -65,7 +65,14 @@ class Scheduler:
 
     def is_out_of_time(self, now: float) -> bool:
         """Whether nothing is under way, and nothing that could be asked would be answered in time."""
-        return self._roster.is_out_of_time(now)
+        roster = self._roster
+        if any(replica.slices or replica.phase is Phase.STARTING for replica in roster.replicas.values()):
+            return False
+        return roster.until < math.inf and not any(
+            roster.backlog.num_ready(key)
+            and roster.has_time(engine, now, 0.0 if engine.ready else engine.estimate.load_s)
+            for key, engine in roster.engines.items()
+        )
 
     @property
     def places(self) -> Places:
