@@ -16,23 +16,29 @@ token=${folder}/.ray-token-$$
 there() {  # HOST COMMAND...: in this folder's environment; each word arrives as it is
   local host=$1
   shift
-  ssh -o BatchMode=yes "${host}" "cd ${folder@Q} && export PATH=${folder@Q}/.venv/bin:\$PATH RAY_AUTH_MODE=token \
-RAY_AUTH_TOKEN_PATH=${token@Q} RAY_TMPDIR=/tmp/eibench-$$ && ${*@Q}"
+  exec ssh -o BatchMode=yes -tt "${host}" "cd ${folder@Q} && export PATH=${folder@Q}/.venv/bin:\$PATH RAY_AUTH_MODE=token \
+RAY_AUTH_TOKEN_PATH=${token@Q} RAY_TMPDIR=/tmp/eibench-$$ && exec ${*@Q}" </dev/null
 }
+# With its terminal (-tt) goes what ssh has started: no Ray but this one is stopped.
+rays=()
 # shellcheck disable=SC2329  # called by the trap
 leave() {
-  for host in "${hosts[@]}"; do there "${host}" ray stop --force >/dev/null 2>&1 || true; done
+  ((${#rays[@]} == 0)) || { kill "${rays[@]}" && wait "${rays[@]}"; } 2>/dev/null || true
   rm -f -- "${token}"
 }
 trap leave EXIT
 
-there "${hosts[0]}" ray start --head --port="${port}" --include-dashboard=false --disable-usage-stats
+there "${hosts[0]}" ray start --head --port="${port}" --include-dashboard=false --disable-usage-stats --block >ray-head.log 2>&1 &
+rays+=($!)
+sleep 10
 for host in "${hosts[@]:1}"; do
-  there "${host}" ray start --address="${hosts[0]}:${port}" --disable-usage-stats
+  there "${host}" ray start --address="${hosts[0]}:${port}" --disable-usage-stats --block >"ray-${host}.log" 2>&1 &
+  rays+=($!)
 done
 status=75
 while ((status == 75)); do  # something is left, as a machine was taken away
   status=0
-  there "${hosts[0]}" eibench-ray run cluster=ray cluster.address="${hosts[0]}:${port}" "$@" || status=$?
+  (there "${hosts[0]}" eibench-ray run cluster=ray cluster.address="${hosts[0]}:${port}" \
+    cluster.expect.nodes="${#hosts[@]}" "$@") || status=$?
 done
 exit "${status}"

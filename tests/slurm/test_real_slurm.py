@@ -166,12 +166,20 @@ def sweeps_on_slurm(lab: Path, tmp_path_factory: pytest.TempPathFactory) -> dict
     )  # fmt: skip
     powerless = Submitted(folder / "powerless", *ECHO, f"{on}.exclude='n[1-2]'")
 
-    wait_until(powerless.has_committed, "the first rows before the power is off")
-    call(lab / "stop_slurm.sh", "node", powerless.show("BatchHost"))
-    wait_until(cancelled.has_committed, "the first rows before scancel")
-    call("scancel", *cancelled.jobs)
-    wait_until(preempted.has_committed, "the first rows before the preemption")
-    call("sbatch", "--partition=high", "--nodelist=n2", "--mem=6000", "--output=/dev/null", "--wrap=sleep 1")
+    def take_power() -> None:
+        call(lab / "stop_slurm.sh", "node", powerless.show("BatchHost"))
+
+    def cancel() -> None:
+        call("scancel", *cancelled.jobs)
+
+    def preempt() -> None:
+        call("sbatch", "--partition=high", "--nodelist=n2", "--mem=6000", "--output=/dev/null", "--wrap=sleep 1")
+
+    troubles = {preempted: preempt, cancelled: cancel, powerless: take_power}
+    while troubles:  # each comes once its sweep has its first rows
+        wait_until(lambda: any(one.has_committed() for one in troubles), "the first rows of a sweep")
+        for one in [one for one in troubles if one.has_committed()]:
+            troubles.pop(one)()
 
     swept = {"preempted": preempted, "timed": timed, "cancelled": cancelled, "shared": shared, "powerless": powerless}
     for name, one in swept.items():
