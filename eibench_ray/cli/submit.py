@@ -57,7 +57,7 @@ class SubmitTask:
     def run(self, jobs: Sequence[Job], folder: Path) -> None:  # noqa: ARG002 - the run in the job writes there
         """Plans all cells here, where an error costs no wait, and submits them."""
         from eibench_ray.config.load import to_config, with_expected_cluster
-        from eibench_ray.submit.script import render
+        from eibench_ray.submit.script import num_nodes, render
         from eibench_ray.submit.submission import (
             Script,
             check_possible,
@@ -72,7 +72,7 @@ class SubmitTask:
         given = [to_config(job.raw) for job in jobs]
         site = site_of(given[0].cluster)
         node = {"gpus_per_node": site.gpus_per_node, "cpus_per_node": site.cpus_per_node}
-        configs = [with_expected_cluster(config, {"nodes": site.nodes, **node}) for config in given]
+        configs = [with_expected_cluster(config, {"nodes": num_nodes(site), **node}) for config in given]
         sweep = plan_sweep(configs, must_exist=True)
         if sweep.is_complete:
             typer.echo("Nothing to submit: the store has every answer. `eibench-ray run` scores them here.")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -139,8 +138,3 @@ def format_time(seconds: float) -> str:
     minutes = max(1, int(seconds // 60))
     days, rest = divmod(minutes, 24 * 60)
     return f"{days}-{rest // 60:02}:{rest % 60:02}:00" if days else f"{rest // 60:02}:{rest % 60:02}:00"
-
-
-def command_line(words: Sequence[str]) -> str:
-    """A command as a shell reads it."""
-    return shlex.join(words)

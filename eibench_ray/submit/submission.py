@@ -18,7 +18,7 @@ from eibench_ray.plan.shares import count_parts, find_stages
 from eibench_ray.schedule.profiles import describe_misfit, engine_need, expected_node, fits
 from eibench_ray.store.files import read_json, write_json
 from eibench_ray.submit.sbatch import sbatch, scancel
-from eibench_ray.submit.script import Job, Share
+from eibench_ray.submit.script import Job, Share, num_nodes
 from eibench_ray.sweep.record import RUN_FILE
 
 RECORD_FILE = "submission.json"
@@ -51,7 +51,7 @@ def expected_overrides(slurm: SlurmConfig) -> list[str]:
     return [
         f"cluster.num_cpus={slurm.cpus_per_node}",
         f"cluster.num_gpus={slurm.gpus_per_node}",
-        f"cluster.expect.nodes={slurm.nodes}",
+        f"cluster.expect.nodes={num_nodes(slurm)}",
         f"cluster.expect.gpus_per_node={slurm.gpus_per_node}",
         f"cluster.expect.cpus_per_node={slurm.cpus_per_node}",
     ]
