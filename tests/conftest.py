@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from eibench_ray.cluster.ask import Asker, Tally
+from eibench_ray.cluster.halt import Halt
 from eibench_ray.cluster.task import TaskReport, run_task
 from eibench_ray.config.engines import EchoEngine
 from eibench_ray.config.schema import RunConfig
@@ -177,7 +178,7 @@ async def _ask(sweep: PlannedSweep, engine: Engine, run_id: str, *, costs_money:
         dataset = open_dataset(spec.path)
         for slice_ in sweep.work[step.id].todo:
             index = dataset.index(spec.limit)
-            reports.append(await run_task(step, slice_, dataset, index, sweep.store, asker, asyncio.Event()))
+            reports.append(await run_task(step, slice_, dataset, index, sweep.store, asker, Halt()))
     return reports
 
 

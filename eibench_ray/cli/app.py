@@ -18,6 +18,7 @@ from eibench_ray.cli.prepare import app as prepare_app
 from eibench_ray.cli.records import export, report, rescore, status
 from eibench_ray.cli.serve import serve
 from eibench_ray.cli.simulate import simulate
+from eibench_ray.cli.submit import app as submit_app
 from eibench_ray.cli.sweeps import plan, run
 from eibench_ray.cli.verify import verify
 from eibench_ray.errors import EibenchError
@@ -46,6 +47,7 @@ app.command()(export)
 app.command()(fsck)
 prepare_app.command("checkpoint")(checkpoint)
 app.add_typer(prepare_app, name="prepare")
+app.add_typer(submit_app, name="submit")
 app.command()(doctor)
 
 

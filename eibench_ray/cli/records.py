@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from eibench_ray.cli.console import open_console
-from eibench_ray.errors import ConfigError, DataError
+from eibench_ray.errors import ConfigError, DataError, StoreError
 
 Run = Annotated[
     Path | None, typer.Argument(help="The run's folder; the latest below ./multirun and ./outputs if left out.")
@@ -42,8 +42,14 @@ class Subset(StrEnum):
 
 def status(run: Run = None, as_json: AsJson = False) -> None:
     """Show how far a run is."""
+    from eibench_ray.submit.sbatch import ask_queue, describe_queue
+    from eibench_ray.submit.submission import read_jobs, runs_of
     from eibench_ray.sweep.status import read_status, render_status
 
+    if run is not None and (jobs := read_jobs(run)) and not runs_of(run):
+        queue = [describe_queue(job, ask_queue(job)) for job in jobs]
+        typer.echo(json.dumps({"jobs": jobs, "queue": queue}) if as_json else "\n".join(queue))
+        return
     facts = read_status(run_folder(run))
     if as_json:
         typer.echo(json.dumps(facts))
@@ -187,9 +193,16 @@ def _export_ground_truth(folder: Path, out: Path, chosen: Mapping[str, str | Non
 
 def run_folder(run: Path | None) -> Path:
     """The run that a command is about: the latest one where none is named."""
+    from eibench_ray.submit.submission import read_jobs, runs_of
     from eibench_ray.sweep.record import find_latest_run
 
-    return find_latest_run() if run is None else run
+    if run is None:
+        return find_latest_run()
+    if read_jobs(run):
+        if not (runs := runs_of(run)):
+            raise StoreError(f"no job of {run} has begun yet: `eibench-ray status {run}` says what they wait for")
+        return runs[-1]
+    return run
 
 
 def _rescore_file(path: Path, subset: Subset, as_json: bool) -> None:

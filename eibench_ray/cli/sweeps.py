@@ -129,18 +129,23 @@ class RunTask:
         return self._run(jobs, folder, write_jobs=True)
 
     def _run(self, jobs: Sequence[Job], folder: Path, *, write_jobs: bool = False) -> Any:
+        from eibench_ray.cluster.signals import PREEMPTED, giving_way
         from eibench_ray.config.load import to_config
         from eibench_ray.sweep.planning import plan_sweep
         from eibench_ray.sweep.run import run_sweep
 
-        sweep = plan_sweep([to_config(job.raw) for job in jobs], must_exist=True)
-        sweep.check_runnable()
-        if write_jobs:
-            for job in jobs:
-                job.write(folder)
-        result = run_sweep(sweep, folder, Console(stderr=True))
-        self._print(result, sweep.plan.cells)
-        self.exit_code = INTERRUPTED if result.was_interrupted else 1 if result.failures or result.shortage else 0
+        with giving_way():
+            sweep = plan_sweep([to_config(job.raw) for job in jobs], must_exist=True)
+            sweep.check_runnable()
+            if write_jobs:
+                for job in jobs:
+                    job.write(folder)
+            result = run_sweep(sweep, folder, Console(stderr=True))
+            self._print(result, sweep.plan.cells)
+        if result.was_interrupted:
+            self.exit_code = PREEMPTED if result.was_preempted else INTERRUPTED
+        else:
+            self.exit_code = 1 if result.failures or result.shortage else 0
         return result.summary
 
     def _print(self, result: SweepResult, cells: Sequence[Cell]) -> None:
@@ -158,7 +163,8 @@ class RunTask:
         if result.shortage:
             console.print(f"[yellow]Stopped:[/yellow] {escape(result.shortage)}", highlight=False)
         if result.was_interrupted:
-            console.print("Interrupted: what was done is committed. The same command goes on from here.")
+            what = "Preempted" if result.was_preempted else "Interrupted"
+            console.print(f"{what}: what was done is committed. The same command goes on from here.")
         elif not (summary["completions_new"] or summary["loads"] or result.failures or result.shortage):
             console.print("Nothing was asked: the store had every answer.")
         console.print(

@@ -29,7 +29,6 @@ class Asker:
             it never waits for us. Who asks holds one.
         timeout_s: deadline of one row, all attempts together.
         costs_money: whether rows are paid for.
-        grace_s: how long rows in flight are awaited after an interrupt.
     """
 
     engine: Engine
@@ -39,7 +38,6 @@ class Asker:
     run_id: str
     tally: Tally
     costs_money: bool = False
-    grace_s: float = 0.0
 
     async def ask(self, request: Request, image: bytes | None, input_digest: str) -> Completion:
         """The row of one request: an answer, or an error with its kind.

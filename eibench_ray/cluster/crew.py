@@ -260,9 +260,9 @@ class Crew:
 
     # The end.
 
-    async def interrupt(self) -> None:
-        """Makes all tasks commit what they have and return."""
-        await asyncio.gather(*(member.handle.interrupt() for member in self.ready))
+    async def halt(self, grace_s: float) -> None:
+        """Makes all tasks commit what they have and return; rows in flight have so many seconds to end."""
+        await asyncio.gather(*(member.handle.halt(grace_s) for member in self.ready))
 
     async def close(self, timeout_s: float) -> None:
         """Ends every replica: those that are ready in order, those that still load and those that are late at once."""

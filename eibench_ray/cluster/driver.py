@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+import math
 import time
 from collections.abc import Mapping
+from enum import StrEnum
 
 from eibench_ray.cluster.course import Course
 from eibench_ray.cluster.crew import Crew
@@ -16,6 +19,7 @@ from eibench_ray.cluster.membership import Membership
 from eibench_ray.cluster.nodes import NodeChanges, NodeWatch
 from eibench_ray.cluster.outcome import Counts, Outcome
 from eibench_ray.cluster.patience import Patience
+from eibench_ray.cluster.walltime import Deadlines, deadlines
 from eibench_ray.config.schema import ClusterConfig
 from eibench_ray.endpoints.turnstile import Turnstile
 from eibench_ray.errors import ClusterError
@@ -26,7 +30,17 @@ from eibench_ray.schedule.profiles import engine_profiles
 from eibench_ray.schedule.scheduler import REVIEW_S, Scheduler
 from eibench_ray.store.resume import StepWork
 
+log = logging.getLogger(__name__)
+
 SNAPSHOT_EVERY_S = 1.0
+
+
+class End(StrEnum):
+    """Why a run ends before all is asked."""
+
+    STOP = "stop"  # somebody wants it to
+    GIVE_WAY = "preemption"  # somebody else wants its place
+    TIME = "walltime"  # its time is nearly over
 
 
 class Driver:
@@ -34,6 +48,7 @@ class Driver:
 
     Attributes:
         crew: the replicas; there from the moment when the nodes are known.
+        deadlines: until when what may be done, on the monotonic clock.
     """
 
     crew: Crew
@@ -48,6 +63,7 @@ class Driver:
         ledger: Ledger,
         listener: Listener,
         turnstile: Turnstile | None = None,
+        left_s: float = math.inf,
     ) -> None:
         self._plan = plan
         self._work = work
@@ -58,20 +74,28 @@ class Driver:
         self._watch = NodeWatch(config)
         self._counts = Counts(plan, work)
         self._jobs = Jobs()
-        self._is_stop_requested = False
+        self._left_s = left_s
+        self.deadlines = Deadlines() if left_s == math.inf else deadlines(left_s, time.monotonic(), config)
+        self._end: End | None = None
 
     def request_stop(self) -> None:
         """Stops admission; rows in flight are given up, finished ones are committed, and `run` returns."""
-        self._is_stop_requested = True
+        self._end = End.STOP
         self._jobs.wake()
 
+    def give_way(self) -> None:
+        """Stops admission; rows in flight have `cluster.grace_s` to finish, then it is as `request_stop`."""
+        if self._end is None:
+            self._end = End.GIVE_WAY
+            self._jobs.wake()
+
     async def run(self) -> Outcome:
-        """What was done, once the backlog is empty, nothing left can be asked or paid for, or a stop was requested.
+        """What was done, once the backlog is empty, nothing left can be asked or paid for, or the end has come.
 
         Cancelled, it kills what runs and ends.
 
         Raises:
-            ClusterError: an engine fits on no node, or Ray is gone.
+            ClusterError: an engine fits on no node, Ray is gone, or the time that is left suffices for no row.
             EibenchError: the store or the cluster failed under the run; what was committed is kept.
         """
         self._ledger.write("run_started")
@@ -82,9 +106,20 @@ class Driver:
             membership = Membership(course, self.crew)
             membership.meet(changes)
             await self._conduct(course.scheduler, membership)
+            self._check_advance(course)
             return self._counts.outcome
         finally:
             self._ledger.write("run_ended")
+
+    def _check_advance(self, course: Course) -> None:
+        """Refuses to end as a run that may be started again where that would end just so, for ever."""
+        if self._end is End.TIME and not self._counts.has_advanced:
+            loads = sorted(profile.load_s for key, profile in course.profiles.items() if self._counts.has_work(key))
+            raise ClusterError(
+                f"the walltime left no time to finish a single row ({self._left_s:.0f} s; to load an engine should "
+                f"take {loads[0]:.0f} to {loads[-1]:.0f} s): raise cluster.walltime (or the job's time limit), or "
+                f"correct model.expect.load_s"
+            )
 
     def _set_out(self, changes: NodeChanges) -> Course:
         profiles = engine_profiles(self._plan, self._config, changes.joined)
@@ -92,7 +127,7 @@ class Driver:
             plan=self._plan,
             config=self._config,
             profiles=profiles,
-            scheduler=Scheduler(Backlog(self._plan, self._work), profiles),
+            scheduler=Scheduler(Backlog(self._plan, self._work), profiles, until=self.deadlines.rows_until),
             counts=self._counts,
             patience=Patience(self._config),
             watch=self._watch,
@@ -105,14 +140,16 @@ class Driver:
         followers = [self._jobs.spawn(self._report()), self._jobs.spawn(membership.follow())]
         left_s = self._config.stop_timeout_s
         try:
-            while not scheduler.is_done and not self._is_stop_requested:
+            while not scheduler.is_done and self._may_go_on(scheduler):
                 if self.crew.must_look:
                     await membership.look()
                     self.crew.settle_doubts()
                 self._act(scheduler)
                 await self._jobs.next_change(REVIEW_S)
-            if self._is_stop_requested:
-                left_s = await self._interrupt()
+            if self._end is not None:
+                left_s = await self._interrupt(self._end)
+                if not scheduler.is_done:
+                    self._counts.interrupt(is_preemption=self._end is not End.STOP)
         except (asyncio.CancelledError, ClusterError):
             left_s = 0.0  # told twice to stop, or Ray is gone: nothing is to be ended in order
             raise
@@ -134,17 +171,32 @@ class Driver:
                     case _:
                         self.crew.stop(action)
 
-    async def _interrupt(self) -> float:
+    def _may_go_on(self, scheduler: Scheduler) -> bool:
+        """Whether nobody has told it to end and the time is not over: then it gives way by itself."""
+        now = time.monotonic()
+        if self._end is None and (now >= self.deadlines.drain_at or scheduler.is_out_of_time(now)):
+            log.warning("the walltime is nearly over: finishing what is in flight")
+            self._end = End.TIME
+        return self._end is None
+
+    async def _interrupt(self, end: End) -> float:
         """Lets tasks commit what they have, for as long as the configuration allows; the seconds that are left."""
-        self._counts.interrupt()
-        self._ledger.write("interrupted")
+        self._ledger.write("interrupted", reason=end)
+        if end is not End.STOP:
+            await self._halt(self._config.grace_s, self._config.grace_s + self._config.stop_timeout_s)
         deadline = time.monotonic() + self._config.stop_timeout_s
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._config.stop_timeout_s):
-                await self.crew.interrupt()
-                while any(member.slices for member in self.crew.ready):
-                    await self._jobs.next_change(REVIEW_S)
+        if self._end is End.STOP:
+            await self._halt(0.0, self._config.stop_timeout_s)
         return max(0.0, deadline - time.monotonic())
+
+    async def _halt(self, grace_s: float, timeout_s: float) -> None:
+        """Returns once no replica has a slice, the time is over, or a stop is requested meanwhile."""
+        is_stopping = self._end is End.STOP
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self.crew.halt(grace_s)
+                while any(member.slices for member in self.crew.ready) and is_stopping is (self._end is End.STOP):
+                    await self._jobs.next_change(REVIEW_S)
 
     async def _report(self) -> None:
         """Tells the listener where the run stands, about once a second."""

@@ -17,7 +17,7 @@ Each line of a ledger has `time` (seconds: Unix time, in a simulation its own cl
     replica_stopped      replica, engine: what it held is free again, after either
     engine_failed        engine, model, reason: it is never started again
     budget_spent         reason: engines that cost money are given no further slice
-    interrupted          the run was told to stop
+    interrupted          reason (stop, preemption, walltime): the run ends before all is asked
     run_ended            nothing of it is left on the cluster
 """
 

@@ -85,7 +85,11 @@ class ReplicaHandle(ActorHandle[ReplicaFacts]):
             return tally
         return Tally()
 
-    async def interrupt(self) -> None:
-        """Makes the replica's tasks commit what they have and return; one that does not answer is not waited for."""
+    async def halt(self, grace_s: float) -> None:
+        """Makes the replica's tasks commit what they have and return; one that does not answer is not waited for.
+
+        Args:
+            grace_s: how long rows in flight are awaited.
+        """
         with contextlib.suppress(EibenchError, TimeoutError):
-            await asyncio.wait_for(result(self.actor.interrupt.remote()), STOP_TIMEOUT_S)
+            await asyncio.wait_for(result(self.actor.halt.remote(grace_s)), STOP_TIMEOUT_S)

@@ -22,6 +22,7 @@ class Outcome:
         failed_engines: key -> why the engine was given up.
         unfinished_steps: steps that lack rows, because their engine failed, the run was interrupted, or the budget was
             spent.
+        was_preempted: it was interrupted because its place or its time was up, by nobody's wish.
         shortage: why the budget allowed no further row; None where it was not spent.
     """
 
@@ -33,6 +34,7 @@ class Outcome:
     failed_engines: dict[str, str] = field(default_factory=dict)
     unfinished_steps: set[str] = field(default_factory=set)
     was_interrupted: bool = False
+    was_preempted: bool = False
     shortage: str | None = None
 
 
@@ -59,6 +61,7 @@ class Counts:
         self._total = {step: left.num_rows for step, left in work.items()}
         self._done = {step: left.num_rows - sum(slice_.num_rows for slice_ in left.todo) for step, left in work.items()}
         self._absent = {step: left.num_absent for step, left in work.items()}
+        self._done_before = dict(self._done)
         self._gone = Tally()
         self.outcome = Outcome()
 
@@ -82,9 +85,15 @@ class Counts:
         steps = (step.id for step in self._plan.steps.values() if step.engine == engine)
         return any(self._done[step] < self._total[step] for step in steps)
 
-    def interrupt(self) -> None:
+    @property
+    def has_advanced(self) -> bool:
+        """Whether this run has brought any step further."""
+        return self.outcome.num_new > 0 or self._done != self._done_before
+
+    def interrupt(self, *, is_preemption: bool) -> None:
         """The run was told to stop: what is left stays to do."""
         self.outcome.was_interrupted = True
+        self.outcome.was_preempted = is_preemption
         self.outcome.unfinished_steps |= {step for step, done in self._done.items() if done < self._total[step]}
 
     def snapshot(self, replicas: Iterable[Standing]) -> Snapshot:

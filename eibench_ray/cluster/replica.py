@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eibench_ray.cluster.ask import Asker, Tally
+from eibench_ray.cluster.halt import Halt
 from eibench_ray.cluster.task import TaskReport, run_task
 from eibench_ray.data.dataset import Dataset, DatasetIndex, open_dataset
 from eibench_ray.endpoints.local import LocalTurnstile
@@ -68,7 +69,8 @@ class Replica:
         self._opened: dict[str, tuple[Dataset, DatasetIndex]] = {}
         self._run_id = run_id
         self._row_timeout_s = row_timeout_s
-        self._interrupted = asyncio.Event()
+        self._halt = Halt()
+        self._paid_grace_s = 0.0
         self._tally = Tally()
         self._asker: Asker | None = None
 
@@ -93,8 +95,8 @@ class Replica:
             self._run_id,
             self._tally,
             facts.costs_money,
-            facts.grace_s,
         )
+        self._paid_grace_s = facts.grace_s
         where = ray.get_runtime_context()
         # What is loaded stays: without it in each collection of garbage a row costs 3-14 us less.
         gc.freeze()
@@ -114,7 +116,7 @@ class Replica:
         if step.dataset not in self._opened:
             self._opened[step.dataset] = await asyncio.to_thread(self._open, step.dataset)
         dataset, index = self._opened[step.dataset]
-        return await run_task(step, slice_, dataset, index, self._store, self._asker, self._interrupted)
+        return await run_task(step, slice_, dataset, index, self._store, self._asker, self._halt)
 
     def _open(self, name: str) -> tuple[Dataset, DatasetIndex]:
         spec = self._datasets[name]
@@ -125,9 +127,12 @@ class Replica:
         """What it has done so far."""
         return self._tally
 
-    async def interrupt(self) -> None:
-        """Gives up the rows in flight; tasks commit what they have and return."""
-        self._interrupted.set()
+    async def halt(self, grace_s: float) -> None:
+        """Asks no further row; tasks commit what they have and return once rows in flight have ended.
+
+        These are given up after `grace_s` seconds; what is paid for, not before the engine's own time of grace.
+        """
+        self._halt.order(max(grace_s, self._paid_grace_s))
 
     async def stop(self) -> None:
         """Ends the engine."""

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM for what runs on a cluster: once in order, twice at once."""
+"""What Ctrl-C, SIGTERM and SIGUSR1 do to what runs on a cluster."""
 
 from __future__ import annotations
 
@@ -6,25 +6,40 @@ import asyncio
 import contextlib
 import logging
 import signal
+import sys
 from collections.abc import Callable, Coroutine, Iterator
-from typing import Any, TypeVar
+from types import FrameType
+from typing import Any, NoReturn, TypeVar
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+# Exit code of a run that was preempted and has something left: EX_TEMPFAIL, on which batch systems may requeue it.
+PREEMPTED = 75
+# What batch systems, Kubernetes and cloud providers send some time before they take a machine away.
+PREEMPTION = (signal.SIGTERM, signal.SIGUSR1)
 
-async def run_until_told(work: Coroutine[Any, Any, T], stop: Callable[[asyncio.Task[T]], object], doing: str) -> T:
-    """What the work comes to; the first Ctrl-C or SIGTERM calls `stop` with its task, a second one cancels it.
+
+async def run_until_told(
+    work: Coroutine[Any, Any, T],
+    stop: Callable[[asyncio.Task[T]], object],
+    doing: str,
+    give_way: Callable[[], object] | None = None,
+) -> T:
+    """What the work comes to; the first Ctrl-C calls `stop` with its task, a second one cancels it.
 
     Args:
         work: runs as a task.
         stop: asks it to end in order.
         doing: what then happens, for the log.
+        give_way: what SIGTERM and SIGUSR1 call, once, however often they come: preemption is announced by several.
+            None: SIGTERM is as good as Ctrl-C.
     """
     loop = asyncio.get_running_loop()
     task = asyncio.create_task(work)
     asked = 0
+    has_given_way = False
 
     def obey(name: str) -> None:
         nonlocal asked
@@ -35,13 +50,42 @@ async def run_until_told(work: Coroutine[Any, Any, T], stop: Callable[[asyncio.T
         else:
             task.cancel()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, obey, number.name)
+    def yield_to(name: str) -> None:
+        nonlocal has_given_way
+        if give_way is not None and not has_given_way:
+            has_given_way = True
+            log.warning("%s: finishing what is in flight and %s", name, doing)
+            give_way()
+
+    handlers = {signal.SIGINT: obey, signal.SIGTERM: obey}
+    if give_way is not None:
+        handlers |= dict.fromkeys(PREEMPTION, yield_to)
+    before = {number: signal.getsignal(number) for number in handlers}
+    for number, handler in handlers.items():
+        loop.add_signal_handler(number, handler, number.name)
     try:
         return await task
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in handlers:
             loop.remove_signal_handler(number)
+            signal.signal(
+                number, signal.SIG_IGN if has_given_way and number in PREEMPTION else before[number] or signal.SIG_DFL
+            )
+
+
+@contextlib.contextmanager
+def giving_way() -> Iterator[None]:
+    """Until the work itself listens, a signal of preemption ends the command with the exit code that says so."""
+
+    def leave(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - as signal.signal wants it
+        sys.exit(PREEMPTED)
+
+    before = {number: signal.signal(number, leave) for number in PREEMPTION}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextlib.contextmanager

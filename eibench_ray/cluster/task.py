@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from eibench_ray.cluster.ask import Asker
 from eibench_ray.cluster.commits import Commits
+from eibench_ray.cluster.halt import Halt
 from eibench_ray.cluster.requests import Requests
 from eibench_ray.data.dataset import Dataset, DatasetIndex
 from eibench_ray.engines.base import BudgetSpentError
@@ -72,14 +73,14 @@ async def run_task(
     index: DatasetIndex,
     store: Store,
     asker: Asker,
-    interrupted: asyncio.Event,
+    halt: Halt,
 ) -> TaskReport:
     """Asks for the rows of a slice that the store does not have, and commits the slice.
 
-    When `interrupted` is set, or a row fails with more than an error of its own, rows in flight are given up and those
-    that are finished are committed; after an interrupt, rows that are paid for are first awaited for the engine's
-    `grace_s`. Where the budget is spent, rows in flight are paid for already and awaited. Rows that cost money are
-    committed as they come, too: a slice that is not whole is a file like any other.
+    When a row fails with more than an error of its own, rows in flight are given up and those that are finished are
+    committed; likewise at a halt, once its time of grace is over. Where the budget is spent, rows in flight are paid
+    for already and awaited. Rows that cost money are committed as they come, too: a slice that is not whole is a file
+    like any other.
 
     Raises:
         EngineDeadError: the engine died.
@@ -109,8 +110,8 @@ async def run_task(
         whole = made_from if is_whole else None
         await asyncio.to_thread(file.write, content, num_asked=len(ordered), made_from=whole)
 
-    asking = _Asking(missing, images, asker, committed, commit)
-    failure = await asking.run(interrupted)
+    asking = _Asking(missing, images, asker, halt, committed, commit)
+    failure = await asking.run()
     await commit(asking.completions)
     if failure is not None:
         raise failure
@@ -191,37 +192,35 @@ class _Asking:
         rows: list[_Row],
         images: Mapping[str, bytes],
         asker: Asker,
+        halt: Halt,
         committed: Mapping[str, Completion],
         commit: Callable[[dict[str, Completion]], Coroutine[None, None, None]],
     ) -> None:
         self._rows = iter(rows)
         self._images = images
         self._asker = asker
+        self._halt = halt
         self._committed = committed
         self._commits = Commits(lambda: commit(self.completions), self._fail) if asker.costs_money else None
         self._workers: set[asyncio.Task[None]] = set()
         self._num_waiting = 0
         self._ended = asyncio.Event()
-        self._is_closing = False
         self._failure: BaseException | None = None
         self.completions: dict[str, Completion] = {}
         self.cost_usd = 0.0
         self.shortage: str | None = None
 
-    async def run(self, interrupted: asyncio.Event) -> BaseException | None:
-        """Asks all rows, until `interrupted` is set or one fails with more than an error of its own, which is returned.
+    async def run(self) -> BaseException | None:
+        """Asks all rows, until the halt or until one fails with more than an error of its own, which is returned.
 
-        The completions so far are in `completions`; rows in flight are given up, after an interrupt once `grace_s` is
-        over. Where the budget does not allow a row, `shortage` says so; rows in flight are awaited then, and no further
-        one is asked.
+        The completions so far are in `completions`; rows in flight are given up, at a halt once its grace is over.
+        Where the budget does not allow a row, `shortage` says so; rows in flight are awaited then, and no further one
+        is asked.
         """
         self._start_worker()
-        ends = [asyncio.create_task(event.wait()) for event in (self._ended, interrupted)]
+        ends = [asyncio.create_task(event.wait()) for event in (self._ended, self._halt.is_over)]
         try:
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            if interrupted.is_set() and self._asker.grace_s:
-                self._is_closing = True
-                await asyncio.wait(ends[:1], timeout=self._asker.grace_s)
         finally:
             left = [*ends, *self._workers]
             for task in left:
@@ -241,7 +240,7 @@ class _Asking:
         for row in self._rows:
             async with self._asker.slots:
                 self._num_waiting -= 1
-                if self.shortage is not None or self._is_closing:
+                if self.shortage is not None or self._halt.is_ordered.is_set():
                     return
                 if not self._num_waiting:
                     self._start_worker()

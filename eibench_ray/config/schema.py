@@ -14,6 +14,7 @@ from eibench_ray.config.engines import EngineConfig
 from eibench_ray.config.location import read_location
 from eibench_ray.config.section import Frozen, number_or_auto
 from eibench_ray.config.settings import Role, SamplingConfig, SettingConfig
+from eibench_ray.config.slurm import ShareConfig, SlurmConfig, Walltime
 
 
 class Expectation(Frozen):
@@ -164,6 +165,10 @@ class ClusterConfig(Frozen):
         price_per_gpu_hour: what a GPU costs per hour, in the currency of your choice; None: no cost is shown.
         stop_timeout_s: longest wait at the end, or after Ctrl-C, before processes are killed.
         row_timeout_s: deadline of one row, from its first send.
+        grace_s: how long rows in flight are awaited when the run is preempted, or its walltime is over.
+        walltime: seconds that the command may take in all; None: no limit, but for the one that SLURM sets.
+        slurm: how the sweep is submitted to SLURM; None: it cannot be.
+        share: the part of the sweep that this run does; None: all of it.
     """
 
     name: str
@@ -182,6 +187,10 @@ class ClusterConfig(Frozen):
     placement_timeout_s: PositiveFloat = 120.0
     stop_timeout_s: PositiveFloat = 30.0
     row_timeout_s: PositiveFloat = 3600.0
+    grace_s: Annotated[float, Field(ge=0)] = 20.0
+    walltime: Walltime | None = None
+    slurm: SlurmConfig | None = None
+    share: ShareConfig | None = None
 
 
 class TrackingConfig(Frozen):

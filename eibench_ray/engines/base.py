@@ -41,7 +41,7 @@ class EngineFacts:
         fingerprint: kind, version, device, source and revision in one line; stored with every row.
         max_num_seqs: requests that it works on at once.
         costs_money: whether its rows are paid for, so that each is committed as it comes.
-        grace_s: how long rows in flight are awaited when a run is told to stop: they are paid for already.
+        grace_s: how long rows in flight are awaited at least when a run is told to stop: they are paid for already.
         row_timeout_s: deadline of one row where the engine's own way of working needs another than the cluster's.
     """
 

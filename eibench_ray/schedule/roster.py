@@ -109,10 +109,12 @@ class Roster:
     Attributes:
         replicas: by number; until what they reserved is free.
         leaving: those of them that drain, are stopped or were lost.
+        until: when what is asked must be answered.
     """
 
-    def __init__(self, backlog: Backlog, profiles: Mapping[str, EngineProfile]) -> None:
+    def __init__(self, backlog: Backlog, profiles: Mapping[str, EngineProfile], until: float = math.inf) -> None:
         self.backlog = backlog
+        self.until = until
         self.places = Places()
         self.engines = {key: Engine(profile, Estimate(profile), _most(profile)) for key, profile in profiles.items()}
         self.replicas: dict[int, Replica] = {}
@@ -127,9 +129,22 @@ class Roster:
         """GPUs that a replica holds."""
         return self.engines[replica.engine].profile.need.gpus
 
-    def can_use(self, key: str) -> bool:
-        """Whether one more replica of an engine is allowed, and would find a slice."""
+    def has_time(self, engine: Engine, now: float, before_s: float = 0.0) -> bool:
+        """Whether a row of an engine that is asked in `before_s` seconds would be answered in time.
+
+        A row is the least that counts: a slice whose time is over commits those that it has.
+        """
+        if self.until == math.inf:
+            return True
+        steps = self.backlog.rows_left(engine.profile.key)
+        row_s = min((engine.estimate.row_s(step) for step in steps), default=0.0)
+        return now + before_s + row_s <= self.until
+
+    def can_use(self, key: str, now: float) -> bool:
+        """Whether one more replica of an engine is allowed, would be loaded in time, and would find a slice."""
         engine = self.engines[key]
+        if not self.has_time(engine, now, engine.estimate.load_s):
+            return False
         is_allowed = engine.most == math.inf or engine.count + self._num_draining(key) < engine.most
         return is_allowed and len(engine.starting) < self.backlog.num_untaken(key)
 
@@ -140,7 +155,7 @@ class Roster:
     def start(self, key: str, now: float, held: set[str]) -> Start | None:
         """A new replica where there is room, on none of the `held` nodes; None where there is none."""
         engine = self.engines[key]
-        if not self.can_use(key):
+        if not self.can_use(key, now):
             return None
         nodes = self.places.find(engine.profile.need, held)
         if nodes is None:

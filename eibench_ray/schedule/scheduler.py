@@ -41,10 +41,18 @@ class Scheduler:
         backlog: what is to be asked.
         engines: what is expected of each, by key.
         nodes: those that are there from the beginning.
+        until: when what is asked must be answered; math.inf: at any time.
     """
 
-    def __init__(self, backlog: Backlog, engines: Mapping[str, EngineProfile], nodes: Iterable[Node] = ()) -> None:
-        self._roster = Roster(backlog, engines)
+    def __init__(
+        self,
+        backlog: Backlog,
+        engines: Mapping[str, EngineProfile],
+        nodes: Iterable[Node] = (),
+        *,
+        until: float = math.inf,
+    ) -> None:
+        self._roster = Roster(backlog, engines, until)
         self._review_at = self._not_before = -math.inf
         self._aim_at = math.inf
         for node in nodes:
@@ -54,6 +62,17 @@ class Scheduler:
     def is_done(self) -> bool:
         """Whether nothing is left to ask."""
         return self._roster.backlog.is_empty
+
+    def is_out_of_time(self, now: float) -> bool:
+        """Whether nothing is under way, and nothing that could be asked would be answered in time."""
+        roster = self._roster
+        if any(replica.slices or replica.phase is Phase.STARTING for replica in roster.replicas.values()):
+            return False
+        return roster.until < math.inf and not any(
+            roster.backlog.num_ready(key)
+            and roster.has_time(engine, now, 0.0 if engine.ready else engine.estimate.load_s)
+            for key, engine in roster.engines.items()
+        )
 
     @property
     def places(self) -> Places:
@@ -147,7 +166,7 @@ class Scheduler:
         """
         actions: list[Action] = []
         for engine in self._roster.engines.values():
-            if engine.hungry:
+            if engine.hungry and self._roster.has_time(engine, now):
                 actions += self._feed(engine)
         if now >= self._review_at:
             # What was aimed at last is a good guess of what is to be aimed at now.

@@ -55,7 +55,7 @@ def review(roster: Roster, found: Forecast, now: float) -> Iterator[Action]:
                 continue
             nearly[key] = roster.places.find_nearly(roster.engines[key].profile.need)
         node = nearly[key]
-        if node is not None and (share.is_there or share.is_due) and roster.can_use(key):
+        if node is not None and (share.is_there or share.is_due) and roster.can_use(key, now):
             unmet.append((share, node))
             held.add(node)  # else smaller replicas would take each GPU of it as it becomes free
     _drain(roster, found, unmet)

@@ -19,6 +19,7 @@ from eibench_ray.plan.build import build_plan
 from eibench_ray.plan.facts import engine_identity, read_dataset_facts, vllm_version
 from eibench_ray.plan.graph import Obstacle, Plan
 from eibench_ray.plan.obstacles import find_obstacle
+from eibench_ray.plan.shares import keep_own, own_steps
 from eibench_ray.plan.slicing import choose_slice_rows
 from eibench_ray.store.resume import StepWork, cut, find_work
 from eibench_ray.store.slices import Store
@@ -34,7 +35,8 @@ class PlannedSweep:
     Attributes:
         config: the first cell's configuration, for the sections that all cells share.
         plan: of all cells, those that are blocked included.
-        work: how far each step is in the store.
+        work: how far each step is in the store; of what others do, nothing is to do.
+        own: ids of the steps that are this run's share; None: all are.
         slice_rows: rows per slice of the steps that are new to the store.
         funds: what it may cost, and what the rows in the store have cost.
         pools: the limits that endpoints share.
@@ -44,6 +46,7 @@ class PlannedSweep:
     plan: Plan
     store: Store
     work: Mapping[str, StepWork]
+    own: frozenset[str] | None
     slice_rows: Mapping[str, int]
     funds: Funds
     pools: Mapping[str, EndpointLimits]
@@ -106,7 +109,7 @@ class PlannedSweep:
 
     def look_again(self) -> Mapping[str, StepWork]:
         """How far each step is by now."""
-        return find_work(self.plan, open_indexes(self.plan), self.store, self.slice_rows)
+        return _find_work(self.plan, self.store, self.slice_rows, self.own)
 
     def count_left(self) -> int:
         """Requests that can be asked and that the store has not answered by now."""
@@ -140,17 +143,27 @@ def plan_sweep(
     plan = build_plan(configs, facts, engine_identity, device or engine_device(config.cluster))
     store = Store(config.store.root)
     slice_rows = choose_slice_rows(plan, config.store.slice_rows, config.cluster)
-    work = find_work(plan, open_indexes(plan), store, slice_rows)
+    share = config.cluster.share
+    own = None if share is None else own_steps(plan, share)
+    work = _find_work(plan, store, slice_rows, own)
     plan = block_cells(plan, work, _find_obstacles(plan, config.cluster))
     return PlannedSweep(
         config=config,
         plan=plan,
         store=store,
         work=work,
+        own=own,
         slice_rows=slice_rows,
         funds=Funds(config.budget_usd, read_spent(plan, store)),
         pools=pools_of(spec.config for spec in plan.engines.values() if isinstance(spec.config, OpenaiEngine)),
     )
+
+
+def _find_work(
+    plan: Plan, store: Store, slice_rows: Mapping[str, int], own: frozenset[str] | None
+) -> Mapping[str, StepWork]:
+    work = find_work(plan, open_indexes(plan), store, slice_rows)
+    return work if own is None else keep_own(plan, work, own)
 
 
 def _find_obstacles(plan: Plan, cluster: ClusterConfig) -> dict[str, Obstacle]:

@@ -17,11 +17,12 @@ from eibench_ray.errors import StoreError
 from eibench_ray.plan.graph import Plan
 from eibench_ray.store.files import read_json, write_json
 from eibench_ray.store.slices import Store
+from eibench_ray.submit.sbatch import job_of
 
 RUN_FILE = "run.json"
 LEDGER_FILE = "ledger.jsonl"
 
-RunState = Literal["running", "finished", "interrupted", "failed", "budget_spent"]
+RunState = Literal["running", "finished", "interrupted", "preempted", "failed", "budget_spent"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ class RunStatus:
         failures: model -> why its engine was given up.
         cost_usd: what this run's requests have cost.
         shortage: where the budget ended the run, how it stands and what to do.
+        slurm_job: the job of SLURM's that the run is in, as squeue names it.
     """
 
     id: str
@@ -68,6 +70,7 @@ class RunStatus:
     cost_usd: float = 0.0
     shortage: str | None = None
     summary: dict[str, Any] | None = None
+    slurm_job: str | None = None
 
     def write(self, folder: Path) -> None:
         """Writes `run.json` into the run's folder."""
@@ -92,7 +95,9 @@ def write_manifest(manifest: RunManifest, store: Store) -> None:
 
 def new_status(manifest: RunManifest, store: Store) -> RunStatus:
     """The status of a run that begins now, in this process."""
-    return RunStatus(manifest.id, store.root, "running", os.uname().nodename, os.getpid(), time.time())
+    status = RunStatus(manifest.id, store.root, "running", os.uname().nodename, os.getpid(), time.time())
+    status.slurm_job = job_of(os.environ)
+    return status
 
 
 def read_run(run: Path) -> tuple[RunManifest, RunStatus, Store]:

@@ -62,6 +62,7 @@ class SweepResult:
     summary: Mapping[str, Any]
     failures: Mapping[str, str]
     was_interrupted: bool
+    was_preempted: bool
     shortage: str | None
 
 
@@ -72,6 +73,7 @@ class _Done:
     num_new: int = 0
     num_loads: int = 0
     was_interrupted: bool = False
+    was_preempted: bool = False
     has_shortage: bool = False
 
 
@@ -121,12 +123,14 @@ def _run(
             status.summary = summary
     finally:
         tracker.close()
-    return SweepResult(tuple(rows), summary, dict(status.failures), done.was_interrupted, status.shortage)
+    return SweepResult(
+        tuple(rows), summary, dict(status.failures), done.was_interrupted, done.was_preempted, status.shortage
+    )
 
 
 def _end_state(done: _Done, status: RunStatus) -> RunState:
     if done.was_interrupted:
-        return "interrupted"
+        return "preempted" if done.was_preempted else "interrupted"
     return "failed" if status.failures else "budget_spent" if status.shortage else "finished"
 
 
@@ -157,8 +161,10 @@ def _ask(
     from eibench_ray.cluster.driver import Driver
     from eibench_ray.cluster.session import ray_session
     from eibench_ray.cluster.signals import as_interrupt
+    from eibench_ray.cluster.walltime import seconds_left
     from eibench_ray.sweep.checkpoints import build_checkpoints
 
+    left_s = seconds_left(sweep.config.cluster.walltime, time.time(), os.environ)
     if uncounted := describe_uncounted(sweep.plan, sweep.funds.budget_usd):
         console.print(f"Warning: {uncounted}", markup=False, soft_wrap=True)
     engines = [sweep.plan.engines[key] for key in sweep.engines_to_load()]
@@ -181,12 +187,19 @@ def _ask(
             ledger,
             listeners,
             _open_turnstile(sweep),
+            left_s,
         )
         with display:
             outcome = asyncio.run(_conduct(driver, holding))
     status.failures = {sweep.plan.engines[key].name: reason for key, reason in outcome.failed_engines.items()}
     holding.check()
-    return _Done(outcome.num_new, outcome.num_loads, outcome.was_interrupted, outcome.shortage is not None)
+    return _Done(
+        outcome.num_new,
+        outcome.num_loads,
+        outcome.was_interrupted,
+        outcome.was_preempted,
+        outcome.shortage is not None,
+    )
 
 
 async def _conduct(driver: Driver, holding: Holding) -> Outcome:
@@ -196,7 +209,9 @@ async def _conduct(driver: Driver, holding: Holding) -> Outcome:
     loop = asyncio.get_running_loop()
     holding.on_loss(lambda: loop.call_soon_threadsafe(driver.request_stop))
     try:
-        return await run_until_told(driver.run(), lambda _: driver.request_stop(), "committing what is done")
+        return await run_until_told(
+            driver.run(), lambda _: driver.request_stop(), "committing what is done", driver.give_way
+        )
     finally:
         holding.on_loss(lambda: None)
 
@@ -241,6 +256,7 @@ def _summarise(
         "loads": done.num_loads,
         "wall_s": round(wall_s, 2),
         "interrupted": done.was_interrupted,
+        "preempted": done.was_preempted,
         "rows": to_json_rows(list(rows)),
     }
 

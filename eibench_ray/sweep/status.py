@@ -19,6 +19,8 @@ from eibench_ray.schedule.accounting import account
 from eibench_ray.schedule.meter import UNHELD, Kind
 from eibench_ray.schedule.usage import Usage, step_roles
 from eibench_ray.store.resume import find_work
+from eibench_ray.submit.sbatch import Queued, ask_queue, describe_queue
+from eibench_ray.submit.submission import read_jobs
 from eibench_ray.sweep.ledger import describe_usage, read_ledger
 from eibench_ray.sweep.planning import open_indexes, read_costs
 from eibench_ray.sweep.record import LEDGER_FILE, RunStatus, read_run
@@ -39,7 +41,9 @@ def read_status(folder: Path) -> dict[str, Any]:
     work = find_work(plan, open_indexes(plan), store, dict.fromkeys(plan.steps, MOST))
     unfinished = [cell for cell in plan.cells if any(work[step].todo for step in cell.steps)]
     costs = read_costs(plan, store)
-    state = _state(status, os.uname().nodename)
+    jobs = read_jobs(folder.parent) or ([status.slurm_job] if status.slurm_job else [])
+    queue = {job: ask_queue(job) for job in jobs}
+    state = _state(status, os.uname().nodename, queue)
     loads: list[Mapping[str, Any]] = []
     events = _note_loads(read_ledger(folder / LEDGER_FILE), loads)
     asked = without_blocked(plan)
@@ -50,6 +54,7 @@ def read_status(folder: Path) -> dict[str, Any]:
         "id": status.id,
         "sweep": plan.sweep,
         "state": state,
+        "queue": [describe_queue(job, queued) for job, queued in queue.items()],
         "failures": status.failures,
         "requests": sum(left.num_requests for left in work.values()),
         "requests_done": sum(left.num_replied for left in work.values()),
@@ -137,6 +142,7 @@ def render_status(facts: Mapping[str, Any]) -> Iterator[RenderableType]:
         yield f"{model} failed: {reason}"
     if facts["shortage"]:
         yield facts["shortage"]
+    yield from facts["queue"]
     yield f"Run: {facts['run_dir']}\nStore: {facts['store']}"
 
 
@@ -184,8 +190,12 @@ def _sum_costs(costs: Mapping[str, float], steps: Iterable[str]) -> float | None
     return sum(known) if known else None
 
 
-def _state(status: RunStatus, host: str) -> str:
-    """The run's state; a run whose process is gone without a word was killed."""
-    if status.state == "running" and status.host == host and not psutil.pid_exists(status.pid):
-        return "killed"
-    return status.state
+def _state(status: RunStatus, host: str, queue: Mapping[str, list[Queued] | None]) -> str:
+    """The run's state; a run whose process, or whose job, is gone without a word was killed."""
+    if status.state != "running":
+        return status.state
+    if status.slurm_job is not None:
+        known = [queued for queued in queue.values() if queued is not None]
+        runs = any(one.state not in ("PENDING", "COMPLETING") for queued in known for one in queued)
+        return "killed" if known and not runs else "running"
+    return "killed" if status.host == host and not psutil.pid_exists(status.pid) else "running"

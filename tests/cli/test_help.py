@@ -39,6 +39,7 @@ def loaded_by(code: str, *arguments: str, folder: Path) -> set[str]:
         ["run", "--help"],
         ["plan", "-h"],
         ["serve", "--help"],
+        ["submit", "slurm", "--help"],
         ["compare", "-h"],
         ["prepare", "--help"],
         ["--version"],

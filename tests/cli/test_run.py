@@ -41,6 +41,7 @@ RUN_KEYS = {
     "loads",
     "wall_s",
     "interrupted",
+    "preempted",
     "cost_usd",
     "run_cost_usd",
     "budget_usd",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
 import secrets
 from collections.abc import Callable
 from pathlib import Path
@@ -54,6 +55,7 @@ class Run:
         sweep: PlannedSweep,
         hook: Callable[[str, dict[str, Any]], None] | None = None,
         turnstile: Turnstile | None = None,
+        left_s: float = math.inf,
     ) -> None:
         for step, left in sweep.work.items():
             if left.todo:
@@ -71,6 +73,7 @@ class Run:
             self.ledger,
             self.listener,
             turnstile,
+            left_s,
         )
 
     def finish(self) -> Outcome:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -14,6 +16,7 @@ from eibench_ray.cluster.crew import KILL_TIMEOUT_S
 from eibench_ray.cluster.events import Snapshot
 from eibench_ray.cluster.patience import MAX_DEATHS
 from eibench_ray.cluster.session import ray_session
+from eibench_ray.cluster.walltime import Deadlines
 from eibench_ray.config.schema import ClusterConfig
 from eibench_ray.endpoints.local import LocalTurnstile
 from eibench_ray.errors import ClusterError
@@ -323,3 +326,79 @@ def test_a_replica_that_does_not_answer_is_killed_when_the_time_is_over(sweeps: 
     assert started == stopped
     (asked,), (ended,) = run.events("interrupted"), run.events("run_ended")
     assert 1 <= ended["time"] - asked["time"] < 1 + KILL_TIMEOUT_S
+
+
+def test_a_preempted_run_finishes_what_is_in_flight_and_asks_no_more(sweeps: Sweeps) -> None:
+    sweeps.write_dataset(range(40))
+    config = sweeps.config(engine=SLOW | {"latency_s": 1.0}, cluster=cluster_of(grace_s=20.0))
+
+    def give_way(event: str, _: dict[str, Any]) -> None:
+        if event == "slice_committed":
+            run.driver.give_way()
+
+    run = Run(sweeps.plan(config), give_way)
+    first = run.finish()
+    assert (first.was_interrupted, first.was_preempted) == (True, True)
+    assert 10 <= first.num_new < 40  # the first 5, and the 5 that were asked when they were done
+    (told,) = run.events("interrupted")
+    assert told["reason"] == "preemption"
+    assert sweeps.plan(config).num_done == first.num_new
+
+
+def test_ctrl_c_ends_the_time_of_grace(sweeps: Sweeps) -> None:
+    sweeps.write_dataset()
+    config = sweeps.config(engine=SLOW | {"latency_s": 60.0}, cluster=cluster_of(grace_s=60.0))
+
+    def end(event: str, _: dict[str, Any]) -> None:
+        if event == "slice_sent":
+            asyncio.get_running_loop().call_later(0.5, run.driver.give_way)
+        elif event == "interrupted":
+            asyncio.get_running_loop().call_later(0.2, run.driver.request_stop)
+
+    run = Run(sweeps.plan(config), end)
+    outcome = run.finish()
+    assert (outcome.was_interrupted, outcome.was_preempted) == (True, False)
+    (asked,), (ended,) = run.events("interrupted"), run.events("run_ended")
+    assert ended["time"] - asked["time"] < 8
+
+
+def test_a_run_that_was_done_within_its_grace_was_not_preempted(sweeps: Sweeps) -> None:
+    sweeps.write_dataset(range(2))
+    config = sweeps.config(engine=SLOW | {"latency_s": 0.5}, cluster=cluster_of(grace_s=20.0), judge_engine=SLOW)
+    sent = []
+
+    def give_way(event: str, _: dict[str, Any]) -> None:
+        if event == "slice_sent":
+            sent.append(event)
+            if len(sent) == 2:  # the verdicts are the last
+                asyncio.get_running_loop().call_later(0.2, run.driver.give_way)
+
+    run = Run(sweeps.plan(config), give_way)
+    outcome = run.finish()
+    assert (outcome.num_new, outcome.was_preempted, outcome.unfinished_steps) == (4, False, set())
+
+
+def test_a_walltime_ends_a_run_in_time_and_the_next_goes_on(sweeps: Sweeps) -> None:
+    sweeps.write_dataset(range(40))
+    config = sweeps.config(engine=SLOW, cluster=cluster_of())
+
+    def end(event: str, _: dict[str, Any]) -> None:
+        if event == "slice_committed":
+            run.driver.deadlines = Deadlines(drain_at=time.monotonic())
+
+    run = Run(sweeps.plan(config), end, left_s=3600.0)
+    outcome = run.finish()
+    assert outcome.was_preempted
+    assert 0 < outcome.num_new < 80
+    (told,) = run.events("interrupted")
+    assert told["reason"] == "walltime"
+    assert Run(sweeps.plan(config)).finish().num_new == 80 - outcome.num_new
+
+
+def test_a_walltime_that_is_too_short_for_a_row_is_an_error_and_no_reason_to_try_again(sweeps: Sweeps) -> None:
+    sweeps.write_dataset()
+    config = sweeps.config(model={"expect": {"load_s": 600.0}}, cluster=cluster_of())
+    run = Run(sweeps.plan(config), left_s=300.0)
+    with pytest.raises(ClusterError, match=r"left no time to finish a single row \(300 s; .*raise cluster\.walltime"):
+        run.finish()
+    assert not run.events("replica_starting")

@@ -171,6 +171,24 @@ def test_a_run_that_is_interrupted_and_killed_goes_on_and_asks_nothing_twice(
     assert {first["completions_new"], last["completions_new"]} <= set(rows.values())
 
 
+@pytest.mark.slow
+def test_a_run_that_is_preempted_finishes_what_is_in_flight_and_says_so_with_its_exit_code(
+    start: Callable[..., Command], tmp_path: Path
+) -> None:
+    preempted = start(*SWEEP)
+    preempted.wait_for_commit()
+    for number in (signal.SIGUSR1, signal.SIGTERM, signal.SIGTERM):  # batch systems warn in several ways
+        preempted.process.send_signal(number)
+    code, first, err = preempted.finish(timeout_s=60)
+    assert (code, first["preempted"]) == (75, True)
+    assert "Preempted: what was done is committed." in err
+    assert preempted.processes_left(timeout_s=5) == []
+    assert json.loads((Path(first["run_dir"]) / "run.json").read_text())["state"] == "preempted"
+    code, last, _ = start(*SWEEP).finish()
+    assert (code, last["preempted"]) == (0, False)
+    assert first["completions_new"] + last["completions_new"] == rows_by_run(tmp_path).total() == NUM_REQUESTS
+
+
 # A dollar per word of a prompt; all answers are one slice.
 PAID = [
     *CELL,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from eibench_ray.cluster.ask import Asker, Tally
+from eibench_ray.cluster.halt import Halt
 from eibench_ray.cluster.task import TaskReport, run_task
 from eibench_ray.config.endpoints import Price
 from eibench_ray.config.engines import EchoEngine
@@ -84,9 +85,8 @@ async def run_first(
     engine: Engine,
     *,
     num_slots: int = 8,
-    interrupted: asyncio.Event | None = None,
+    halt: Halt | None = None,
     costs_money: bool = False,
-    grace_s: float = 0.0,
     store: Store | None = None,
 ) -> TaskReport:
     """Runs the first slice of the first step."""
@@ -95,10 +95,10 @@ async def run_first(
     sweep.store.fix_slice_rows(step.id, sweep.slice_rows[step.id], {})
     dataset = open_dataset(spec.path)
     slots = asyncio.Semaphore(num_slots)
-    asker = Asker(engine, "print", slots, 30.0, "this run", Tally(), costs_money, grace_s)
+    asker = Asker(engine, "print", slots, 30.0, "this run", Tally(), costs_money)
     slice_ = Slice(step.id, 0, 0, min(sweep.slice_rows[step.id], spec.num_rows))
-    index, interrupted = dataset.index(spec.limit), interrupted or asyncio.Event()
-    return await run_task(step, slice_, dataset, index, store or sweep.store, asker, interrupted)
+    index = dataset.index(spec.limit)
+    return await run_task(step, slice_, dataset, index, store or sweep.store, asker, halt or Halt())
 
 
 async def until(is_true: Callable[[], bool]) -> None:
@@ -176,13 +176,13 @@ def test_an_interrupt_commits_what_is_finished(sweeps: Sweeps, scripted: type[Sc
     sweep = sweeps.plan(sweeps.config(slice_rows=10))
 
     async def run() -> TaskReport:
-        engine, interrupted = Gated(), asyncio.Event()
-        task = asyncio.create_task(run_first(sweep, engine, interrupted=interrupted))
+        engine, halt = Gated(), Halt()
+        task = asyncio.create_task(run_first(sweep, engine, halt=halt))
         await until(lambda: engine.in_flight == 8)
         engine.gates["s000"].set()
         engine.gates["s001"].set()
         await until(lambda: len(engine.gates) == 10)
-        interrupted.set()
+        halt.order(0.0)
         report = await task
         assert engine.in_flight == 0
         return report
@@ -248,9 +248,7 @@ def test_an_answer_that_vanished_meanwhile_is_named(sweeps: Sweeps) -> None:
     sweep.store.paths.slice(answers.id, 0).unlink()
     dataset = open_dataset(sweep.plan.datasets["faces"].path)
     asker = Asker(Echo(EchoEngine(kind="echo")), "print", asyncio.Semaphore(1), 1.0, "run", Tally())
-    task = run_task(
-        verdicts, Slice(verdicts.id, 0, 0, 4), dataset, dataset.index(), sweep.store, asker, asyncio.Event()
-    )
+    task = run_task(verdicts, Slice(verdicts.id, 0, 0, 4), dataset, dataset.index(), sweep.store, asker, Halt())
     with pytest.raises(StoreError, match=r"reads answer of sample 's000', which the store no longer has"):
         asyncio.run(task)
 
@@ -282,7 +280,7 @@ def test_tasks_share_the_slots_of_their_replica(sweeps: Sweeps) -> None:
         engine = Gated()
         asker = Asker(engine, "print", asyncio.Semaphore(5), 30.0, "run", Tally())
         tasks = [
-            asyncio.create_task(run_task(step, slice_, dataset, dataset.index(), sweep.store, asker, asyncio.Event()))
+            asyncio.create_task(run_task(step, slice_, dataset, dataset.index(), sweep.store, asker, Halt()))
             for slice_ in sweep.work[step.id].todo
         ]
         await until(lambda: engine.in_flight == 5)
@@ -433,18 +431,15 @@ def test_a_spent_budget_lets_what_is_in_flight_finish_and_asks_no_more(sweeps: S
 
 
 @pytest.mark.parametrize(("grace_s", "answered"), [(5.0, ["s000", "s001"]), (0.1, ["s000"]), (0.0, [])])
-def test_an_interrupt_awaits_rows_in_flight_that_are_paid_for_in_the_time_of_grace(
-    sweeps: Sweeps, grace_s: float, answered: list[str]
-) -> None:
+def test_a_halt_awaits_rows_in_flight_in_the_time_of_grace(sweeps: Sweeps, grace_s: float, answered: list[str]) -> None:
     sweeps.write_dataset()
     sweep = sweeps.plan(sweeps.config(slice_rows=10))
 
     async def run() -> TaskReport:
-        engine, interrupted = Gated(), asyncio.Event()
-        running = run_first(sweep, engine, num_slots=2, interrupted=interrupted, costs_money=True, grace_s=grace_s)
-        task = asyncio.create_task(running)
+        engine, halt = Gated(), Halt()
+        task = asyncio.create_task(run_first(sweep, engine, num_slots=2, halt=halt))
         await until(lambda: engine.in_flight == 2)
-        interrupted.set()
+        halt.order(grace_s)
         for _ in range(10):
             await asyncio.sleep(0)
         engine.gates["s000"].set()

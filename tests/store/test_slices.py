@@ -109,11 +109,17 @@ def test_a_slice_that_was_never_written_is_empty(store: Store) -> None:
 
 
 def test_the_samples_without_an_answer_are_told(store: Store) -> None:
+    store.fix_slice_rows("four", 4, {})
     absent = replace(ANSWER, sample_id="c", text=None, finish_reason=ABSENT)
-    store.write_slice("step", 0, [ANSWER, ERROR, absent, replace(ANSWER, sample_id="d", text="")])
-    assert store.read_unanswered("step", 0) == {"b": ERROR.error_kind, "c": ABSENT}
-    assert store.read_unanswered("step", 1) == {}
-    assert [state.is_absent for state in store.read_states("step", 0, list("abcd")).values()] == [False, False, True, False]
+    store.write_slice("four", 0, [ANSWER, ERROR, absent, replace(ANSWER, sample_id="d", text="")])
+    assert store.read_unanswered("four", 0) == {"b": ERROR.error_kind, "c": ABSENT}
+    assert store.read_unanswered("four", 1) == {}
+    assert [state.is_absent for state in store.read_states("four", 0, list("abcd")).values()] == [
+        False,
+        False,
+        True,
+        False,
+    ]
 
 
 def test_a_second_write_replaces_the_first(store: Store) -> None:

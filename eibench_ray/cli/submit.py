@@ -1,0 +1,99 @@
+"""`eibench-ray submit slurm`: a sweep as a job that a batch system runs, and runs again until it is done."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from eibench_ray.config.jobs import Job
+
+app = typer.Typer(help="Hand a sweep to a batch system.", no_args_is_help=True)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def slurm(
+    context: typer.Context,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the scripts and submit nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Submit a sweep to SLURM: `eibench-ray submit slurm -m model=a,b judge=c dataset=d cluster.slurm.nodes=2`.
+
+    Takes the arguments of `run`. The site's options are cluster=slurm's, in conf/cluster/slurm.yaml.
+    """
+    from eibench_ray.cli.hydra_entry import call_hydra
+
+    arguments = list(context.args)
+    if not any(argument.partition("=")[0] == "cluster" for argument in arguments):
+        arguments.append("cluster=slurm")
+    call_hydra(SubmitTask(arguments, dry_run=dry_run, as_json=as_json), arguments, leaves_traces=False)
+
+
+class SubmitTask:
+    """Hydra's task function of `submit slurm`.
+
+    Args:
+        arguments: of the run that is submitted.
+    """
+
+    def __init__(self, arguments: Sequence[str], *, dry_run: bool, as_json: bool) -> None:
+        self._arguments = arguments
+        self._dry_run = dry_run
+        self._as_json = as_json
+
+    def __call__(self, config: DictConfig) -> None:
+        """Submits one cell."""
+        from eibench_ray.cli.hydra_entry import job_of_call
+
+        self.run([job_of_call(config)], Path())
+
+    def run(self, jobs: Sequence[Job], folder: Path) -> None:  # noqa: ARG002 - the run in the job writes there
+        """Plans all cells here, where an error costs no wait, and submits them."""
+        from eibench_ray.config.load import to_config, with_expected_cluster
+        from eibench_ray.submit.script import num_nodes, render
+        from eibench_ray.submit.submission import (
+            Script,
+            check_possible,
+            expected_overrides,
+            jobs_of,
+            new_folder,
+            site_of,
+            submit,
+        )
+        from eibench_ray.sweep.planning import plan_sweep
+
+        given = [to_config(job.raw) for job in jobs]
+        site = site_of(given[0].cluster)
+        node = {"gpus_per_node": site.gpus_per_node, "cpus_per_node": site.cpus_per_node}
+        configs = [with_expected_cluster(config, {"nodes": num_nodes(site), **node}) for config in given]
+        sweep = plan_sweep(configs, must_exist=True)
+        if sweep.is_complete:
+            typer.echo("Nothing to submit: the store has every answer. `eibench-ray run` scores them here.")
+            return
+        check_possible(sweep.plan, sweep.engines_to_load(), configs[0].cluster)
+        where = new_folder()
+        # What the user says of the same keys comes later, and holds.
+        arguments = [*expected_overrides(site), *self._arguments]
+        scripts = [
+            Script(f"job-{number}.sh", render(job, site, configs[0].cluster, sys.prefix))
+            for number, job in enumerate(jobs_of(sweep.plan, site, where, arguments))
+        ]
+        if self._dry_run:
+            typer.echo("\n".join(script.text for script in scripts), nl=False)
+            return
+        ids = submit(scripts, Path(where), sweep.plan.sweep, self._arguments)
+        if self._as_json:
+            typer.echo(json.dumps({"jobs": ids, "folder": str(Path(where).absolute())}))
+            return
+        what = f"job {ids[0]}" if len(ids) == 1 else f"jobs {', '.join(ids)}, one after the other"
+        typer.echo(
+            f"Submitted {what}.\nLog:    {where}/job-*.log\nStatus: eibench-ray status {where}\n"
+            f"Cancel: scancel {' '.join(ids)}"
+        )

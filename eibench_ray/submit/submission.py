@@ -1,0 +1,153 @@
+"""A sweep as jobs of SLURM's: which there are, in which order; and the record of what was submitted."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from eibench_ray.cluster.walltime import deadlines
+from eibench_ray.config.schema import ClusterConfig
+from eibench_ray.config.slurm import SlurmConfig
+from eibench_ray.errors import ConfigError, PlanError, StoreError
+from eibench_ray.plan.graph import Plan
+from eibench_ray.plan.shares import count_parts, find_stages
+from eibench_ray.schedule.profiles import describe_misfit, engine_need, expected_node, fits
+from eibench_ray.store.files import read_json, write_json
+from eibench_ray.submit.sbatch import sbatch, scancel
+from eibench_ray.submit.script import Job, Share, num_nodes
+from eibench_ray.sweep.record import RUN_FILE
+
+RECORD_FILE = "submission.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A job's script and its name."""
+
+    name: str
+    text: str
+
+
+def site_of(cluster: ClusterConfig) -> SlurmConfig:
+    """What the cluster's option says of SLURM.
+
+    Raises:
+        ConfigError: nothing.
+    """
+    if cluster.slurm is None:
+        raise ConfigError(
+            f"cluster={cluster.name} has no section slurm: leave it out for cluster=slurm, or let your own option file "
+            f"start from it (defaults: [slurm, _self_])"
+        )
+    return cluster.slurm
+
+
+def expected_overrides(slurm: SlurmConfig) -> list[str]:
+    """What a job's run is told of its nodes."""
+    return [
+        f"cluster.num_cpus={slurm.cpus_per_node}",
+        f"cluster.num_gpus={slurm.gpus_per_node}",
+        f"cluster.expect.nodes={num_nodes(slurm)}",
+        f"cluster.expect.gpus_per_node={slurm.gpus_per_node}",
+        f"cluster.expect.cpus_per_node={slurm.cpus_per_node}",
+    ]
+
+
+def check_possible(plan: Plan, engines: Sequence[str], cluster: ClusterConfig) -> None:
+    """Refuses what could only fail once it has waited in the queue.
+
+    Args:
+        plan: the sweep.
+        engines: keys of those that have something to do.
+        cluster: with the job's nodes as what is expected.
+
+    Raises:
+        PlanError: an engine fits on none of the job's nodes, or does not load within its walltime.
+        ClusterError: the walltime leaves nothing of itself.
+    """
+    node = expected_node(cluster)
+    for key in engines:
+        spec = plan.engines[key]
+        need = engine_need(spec, cluster, [node])
+        if need.bundles and not fits(need, [node] * cluster.expect.nodes):
+            raise PlanError(
+                f"{describe_misfit(spec.name, need, [node])}: raise cluster.slurm.gpus_per_node or .cpus_per_node, or "
+                f"choose smaller replicas"
+            )
+        if cluster.walltime is not None:
+            rows_until = deadlines(cluster.walltime, 0.0, cluster).rows_until
+            if spec.expect.load_s >= rows_until:
+                raise PlanError(
+                    f"engine {spec.name!r} is expected to load in {spec.expect.load_s:g} s, and a job of "
+                    f"cluster.walltime={cluster.walltime:g} s has {rows_until:g} s for that and its rows: raise it, "
+                    f"or correct model.expect.load_s"
+                )
+
+
+def jobs_of(plan: Plan, slurm: SlurmConfig, folder: str, arguments: Sequence[str]) -> Iterator[Job]:
+    """The jobs, each after the one before: one; or, as an array, one per stage and one that scores what they made."""
+    if slurm.form == "job":
+        yield Job(plan.sweep, folder, tuple(arguments))
+        return
+    num_stages = 1 + max(find_stages(plan).values())
+    for stage in range(num_stages):
+        share = Share(stage, count_parts(plan, stage, slurm.nodes))
+        yield Job(plan.sweep, folder, (*arguments, "tracking.kind=none"), share)
+    last = f"cluster.share={{stage:{num_stages},part:0,parts:1}}"
+    yield Job(plan.sweep, folder, (*arguments, last), asks=False)
+
+
+def new_folder() -> str:
+    """Where a submission's script, logs and runs lie: below Hydra's folder, so that `status` finds them."""
+    return f"multirun/slurm-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+
+
+def submit(scripts: Sequence[Script], folder: Path, sweep: str, command: Sequence[str]) -> list[str]:
+    """The ids of the jobs, each of which waits for the one before to end.
+
+    Raises:
+        ClusterError: SLURM refused one; those before it are cancelled.
+        StoreError: the folder cannot be written.
+    """
+    write_json(folder / RECORD_FILE, _record(sweep, [], command))
+    jobs: list[str] = []
+    for script in scripts:
+        path = folder / script.name
+        path.write_text(script.text, encoding="utf-8")
+        try:
+            jobs.append(sbatch(path, after=jobs[-1] if jobs else None))
+        except BaseException:
+            for job in jobs:
+                scancel(job)
+            raise
+    write_json(folder / RECORD_FILE, _record(sweep, jobs, command))
+    return jobs
+
+
+def _record(sweep: str, jobs: Sequence[str], command: Sequence[str]) -> Mapping[str, Any]:
+    return {"sweep": sweep, "jobs": list(jobs), "command": list(command), "submitted_at": time.time()}
+
+
+def read_jobs(folder: Path) -> list[str]:
+    """The ids of the jobs that were submitted from a folder; empty where it is that of no submission.
+
+    Raises:
+        StoreError: the record cannot be read.
+    """
+    if not (folder / RECORD_FILE).is_file():
+        return []
+    record = read_json(folder / RECORD_FILE)
+    jobs = record.get("jobs") if isinstance(record, dict) else None
+    if not isinstance(jobs, list):
+        raise StoreError(f"{folder / RECORD_FILE} is no record of a submission: move it away")
+    return [str(job) for job in jobs]
+
+
+def runs_of(folder: Path) -> list[Path]:
+    """The folders of the runs that a submission's jobs have begun, the one that was active last at the end."""
+    found = sorted(folder.glob(f"run-*/{RUN_FILE}"), key=lambda path: path.stat().st_mtime)
+    return [path.parent for path in found]

@@ -1,0 +1,251 @@
+"""Sweeps on a real SLURM: preempted, cancelled, out of time, and on a node that loses its power.
+
+The cluster is on this machine: a controller and four nodes in namespaces of their own (../shared/slurmlab). All jobs
+are submitted at once and go on beside each other; then each test looks at what became of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LAB = ROOT.parent / "shared" / "slurmlab"
+BIN = Path(sys.executable).parent
+SITE = [
+    "tracking=none",
+    "cluster.slurm.scratch=/tmp/ray",  # the nodes share all other folders
+    "cluster.slurm.gpus_per_node=0",
+    "cluster.slurm.cpus_per_node=1",
+    "cluster.device=cpu",
+    "cluster.grace_s=10",
+    "cluster.stop_timeout_s=10",
+    "cluster.walltime=00:10:00",
+]
+ECHO = [
+    "model=echo",
+    "model.engine.latency_s=1.0",
+    "model.engine.max_num_seqs=2",
+    "dataset=demo",
+    "judge=echo",
+    "store.slice_rows=4",
+    "cluster.slurm.memory=1000M",
+]
+VLLM = [
+    "-m",
+    "model=tiny_idefics3",
+    "setting=user_question,user_question_cot",
+    "setting.sampling.max_tokens=24",
+    "dataset=demo",
+    "dataset.limit=12",
+    "judge=tiny_llama",
+    "judge.explanation_chars=12",
+    "judge.sampling.max_tokens=96",
+    "model.engine.max_num_seqs=2",
+    "store.slice_rows=2",
+    "tracking=none",
+    "cluster.device=cpu",
+]
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(1200),  # of a busy machine; a quiet one needs two to three minutes
+    pytest.mark.skipif(not LAB.is_dir(), reason="there is no ../shared/slurmlab, which brings a SLURM up"),
+    pytest.mark.skipif(os.geteuid() != 0, reason="only root can give SLURM's nodes namespaces of their own"),
+]
+
+
+def call(*command: str | Path, folder: Path | None = None, **options: Any) -> str:
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False, **options)
+    assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+    return done.stdout.strip()
+
+
+def wait_until(is_true: Callable[[], object], what: str, timeout_s: float = 240) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not is_true():
+        assert time.monotonic() < deadline, f"{what}: not within {timeout_s:g} s\n{call('squeue')}"
+        time.sleep(0.3)
+
+
+class Submitted:
+    """A sweep that was submitted from a folder of its own."""
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        self.folder = folder
+        folder.mkdir()
+        out = call(BIN / "eibench-ray", "submit", "slurm", "--json", *arguments, *SITE, folder=folder)
+        self.jobs: list[str] = json.loads(out.splitlines()[-1])["jobs"]
+        self.submission = Path(json.loads(out.splitlines()[-1])["folder"])
+
+    @property
+    def store(self) -> Path:
+        return self.folder / "store"
+
+    def has_committed(self) -> bool:
+        return any(self.store.rglob("slice-*.parquet"))
+
+    def show(self, field: str) -> str:
+        words = call("scontrol", "show", "job", self.jobs[-1]).split()
+        return next(word.partition("=")[2] for word in words if word.startswith(f"{field}="))
+
+    def is_over(self) -> bool:
+        return self.show("JobState") in ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL")
+
+    def runs(self) -> list[dict[str, Any]]:
+        """The records of its runs, one after the other."""
+        found = sorted(self.submission.glob("run-*/run.json"), key=lambda path: path.stat().st_mtime)
+        return [json.loads(path.read_text()) for path in found]
+
+    def status(self) -> str:
+        return call(BIN / "eibench-ray", "status", self.submission, folder=self.folder)
+
+    def log(self) -> str:
+        return "".join(path.read_text() for path in self.submission.glob("*.log"))
+
+
+def rows_of(store: Path) -> dict[tuple[str, str], str]:
+    """The text of each row by step and sample; none is there twice."""
+    rows = [
+        (step.name, row["sample_id"], row["text"])
+        for step in (store / "steps").iterdir()
+        for path in step.glob("slice-*.parquet")
+        for row in pq.read_table(path, columns=["sample_id", "text"]).to_pylist()
+    ]
+    texts = {(step, sample): text for step, sample, text in rows}
+    assert len(texts) == len(rows)
+    return texts
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Path]:
+    """A SLURM of four nodes, for as long as this module's tests take."""
+    environment = os.environ | {"NODES": "4"}
+    started = subprocess.run(
+        [LAB / "start_slurm.sh"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        check=False, stdin=subprocess.DEVNULL, timeout=180,
+    )  # fmt: skip
+    if started.returncode:
+        pytest.skip(f"no SLURM could be brought up here: {started.stdout.strip().splitlines()[-1:]}")
+    yield LAB
+    subprocess.run([LAB / "stop_slurm.sh"], check=False, stdout=subprocess.DEVNULL)
+
+
+@pytest.fixture(scope="module")
+def sweeps_on_slurm(lab: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Submitted]:
+    """Five sweeps, four with a trouble each and one as an array, all of them over."""
+    folder = tmp_path_factory.mktemp("slurm")
+    on = "+cluster.slurm.options"
+    preempted = Submitted(
+        folder / "preempted",
+        *VLLM,
+        "cluster.slurm.nodes=2",
+        "cluster.slurm.memory=2500M",
+        f"{on}.nodelist='n[1-2]'",
+    )
+    # 55 s from its start, of which 30 are kept back.
+    timed = Submitted(
+        folder / "timed", *ECHO, f"{on}.nodelist=n1",
+        "cluster.slurm.setup=['export SLURM_JOB_END_TIME=$(($(date +%s) + 55))']",
+    )  # fmt: skip
+    cancelled = Submitted(folder / "cancelled", *ECHO, f"{on}.nodelist=n1")
+    shared = Submitted(
+        folder / "shared", *ECHO, f"{on}.nodelist=n1", "cluster.slurm.form=array", "cluster.slurm.nodes=2",
+        "model.engine.latency_s=0.1", "model.engine.fails_on=never",
+    )  # fmt: skip
+    powerless = Submitted(folder / "powerless", *ECHO, f"{on}.exclude='n[1-2]'")
+
+    def take_power() -> None:
+        call(lab / "stop_slurm.sh", "node", powerless.show("BatchHost"))
+
+    def cancel() -> None:
+        call("scancel", *cancelled.jobs)
+
+    def preempt() -> None:
+        call("sbatch", "--partition=high", "--nodelist=n2", "--mem=6000", "--output=/dev/null", "--wrap=sleep 1")
+
+    troubles = {preempted: preempt, cancelled: cancel, powerless: take_power}
+    while troubles:  # each comes once its sweep has its first rows
+        wait_until(lambda: any(one.has_committed() for one in troubles), "the first rows of a sweep")
+        for one in [one for one in troubles if one.has_committed()]:
+            troubles.pop(one)()
+
+    swept = {"preempted": preempted, "timed": timed, "cancelled": cancelled, "shared": shared, "powerless": powerless}
+    for name, one in swept.items():
+        wait_until(one.is_over, f"the sweep that was {name}: {one.log()}")
+    return swept
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], str]:
+    """The rows of the preempted sweep as one run makes them without SLURM."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    call(BIN / "eibench-ray", "run", *VLLM, "cluster.num_cpus=2", folder=folder)
+    return rows_of(folder / "store")
+
+
+def test_a_preempted_sweep_on_two_nodes_ends_as_the_undisturbed_one(
+    sweeps_on_slurm: dict[str, Submitted], undisturbed: dict[tuple[str, str], str]
+) -> None:
+    sweep = sweeps_on_slurm["preempted"]
+    assert (sweep.show("JobState"), sweep.show("NumNodes")) == ("COMPLETED", "2"), sweep.log()
+    first, *_, last = sweep.runs()
+    assert (first["state"], last["state"]) == ("preempted", "finished")
+    assert int(sweep.show("Restarts")) >= 1
+    assert 0 < first["summary"]["completions_new"] < 48
+    assert sum(run["summary"]["completions_new"] for run in sweep.runs() if run["summary"]) == 48
+    assert rows_of(sweep.store) == undisturbed
+    assert not list(sweep.submission.glob("token-*"))
+
+
+def test_a_job_out_of_time_queues_itself_again_until_all_is_done(sweeps_on_slurm: dict[str, Submitted]) -> None:
+    sweep = sweeps_on_slurm["timed"]
+    assert sweep.show("JobState") == "COMPLETED", sweep.log()
+    states = [run["state"] for run in sweep.runs()]
+    assert len(states) > 1
+    assert states == ["preempted"] * (len(states) - 1) + ["finished"]
+    assert sum(run["summary"]["completions_new"] for run in sweep.runs()) == len(rows_of(sweep.store)) == 48
+    assert "the walltime is nearly over" in sweep.log()
+    assert "finished. 48 of 48 requests done" in sweep.status()
+
+
+def test_a_cancelled_job_keeps_what_it_has_committed_and_stays_away(sweeps_on_slurm: dict[str, Submitted]) -> None:
+    sweep = sweeps_on_slurm["cancelled"]
+    assert sweep.show("JobState") == "CANCELLED"
+    assert int(sweep.show("Restarts")) == 0
+    (run,) = sweep.runs()
+    assert run["state"] in ("preempted", "running")  # this SLURM kills 5 s after TERM, so it may not get to its end
+    assert 4 <= len(rows_of(sweep.store)) < 48
+    assert re.search(r": (killed|preempted)\. \d+ of 48 requests done", sweep.status())
+
+
+def test_the_tasks_of_an_array_share_a_sweep_and_the_last_job_scores_it(
+    sweeps_on_slurm: dict[str, Submitted],
+) -> None:
+    sweep = sweeps_on_slurm["shared"]
+    assert sweep.show("JobState") == "COMPLETED", sweep.log()
+    answers, verdicts, scored = sweep.runs()
+    assert [run["summary"]["completions_new"] for run in (answers, verdicts, scored)] == [24, 24, 0]
+    assert len(rows_of(sweep.store)) == 48
+    assert [row["num_scored"] for row in scored["summary"]["rows"]] == [24]
+    assert [run["slurm_job"] for run in sweep.runs()] == [f"{sweep.jobs[0]}_0", f"{sweep.jobs[1]}_0", sweep.jobs[2]]
+
+
+def test_a_node_that_loses_its_power_costs_what_was_in_flight(sweeps_on_slurm: dict[str, Submitted]) -> None:
+    sweep = sweeps_on_slurm["powerless"]
+    assert sweep.show("JobState") == "COMPLETED", sweep.log()
+    first, last = sweep.runs()
+    assert (first["state"], last["state"]) == ("running", "finished")  # it had no time to say anything
+    assert last["summary"]["completions_reused"] >= 4
+    assert len(rows_of(sweep.store)) == 48

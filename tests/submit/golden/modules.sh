@@ -1,0 +1,107 @@
+#!/bin/bash
+#SBATCH --job-name=table
+#SBATCH --nodes=2
+#SBATCH --ntasks-per-node=1
+#SBATCH --cpus-per-task=8
+#SBATCH --time=04:00:00
+#SBATCH --export=WANDB_API_KEY,HF_TOKEN
+#SBATCH --open-mode=append
+#SBATCH --output=multirun/slurm-20261126-101500-ab12/job-%j.log
+#SBATCH --signal=B:USR1@100
+#SBATCH --no-requeue
+#SBATCH --nice=100
+#SBATCH --exclusive
+set -euo pipefail
+
+folder=${PWD}/multirun/slurm-20261126-101500-ab12
+scratch=/tmp/eibench-${SLURM_JOB_ID}
+mkdir -p -- "${folder}"
+rm -rf -- "${scratch}"
+mkdir -m 700 -- "${scratch}"  # fails where it is somebody else's
+export NCCL_SOCKET_IFNAME=ib0
+module load python/3.11
+module load cuda/12.8
+ulimit -n 65536
+set +u  # what activates an environment may read unset variables
+# shellcheck disable=SC1091
+source '/home/me/my venv'/bin/activate
+set -u
+inside=()  # what runs a command in the container, if there is one
+
+export RAY_TMPDIR=${scratch} RAY_USAGE_STATS_ENABLED=0 RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO=0 RAY_DEDUP_LOGS=0
+export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH=${folder}/token-${SLURM_JOB_ID}
+(umask 077; head -c 32 /dev/urandom | od -An -tx1 | tr -d ' \n' >"${RAY_AUTH_TOKEN_PATH}")
+if [[ -z ${SLURM_JOB_END_TIME:-} ]]; then  # before SLURM 23.02
+  SLURM_JOB_END_TIME=$(date -d "$(squeue -h -j "${SLURM_JOB_ID}" -o %e)" +%s) || unset SLURM_JOB_END_TIME
+fi
+[[ -z ${SLURM_JOB_END_TIME:-} ]] || export SLURM_JOB_END_TIME
+
+# Warned by SLURM (USR1), or told to go (TERM, at scancel and at preemption), the sweep finishes what is in flight.
+driver='' ray='' is_warned=0 is_told=0
+tell() { [[ -z ${driver} ]] || kill "-$1" "${driver}" 2>/dev/null || true; }
+trap 'is_warned=1; tell USR1' USR1
+trap 'is_told=1; tell TERM' TERM
+# shellcheck disable=SC2329  # called by the trap
+leave() {
+  [[ -z ${ray} ]] || { kill "${ray}" && wait "${ray}"; } 2>/dev/null || true
+  rm -rf -- "${scratch}" "${RAY_AUTH_TOKEN_PATH}"
+}
+trap leave EXIT
+
+# Ray on every node, its head on this one. All ports are free ones, as other jobs may have a Ray on the same nodes.
+free_ports() {
+  "${inside[@]}" python - "$1" <<'PYTHON'
+import socket, sys
+free = [socket.create_server(("", 0)) for _ in range(int(sys.argv[1]))]
+print(*(one.getsockname()[1] for one in free))
+PYTHON
+}
+# shellcheck disable=SC2329  # called by srun
+start_ray() {
+  ((SLURM_NODEID == 0)) || mkdir -m 700 -- "${RAY_TMPDIR}"
+  trap 'rm -rf -- "${RAY_TMPDIR}"' EXIT
+  trap 'exit 143' TERM
+  local -a inside role
+  local agent client
+  eval "inside=(${EIBENCH_INSIDE})"
+  read -r agent client < <(free_ports 2)
+  if ((SLURM_NODEID == 0)); then
+    role=(--head --node-ip-address="${EIBENCH_HEAD}" --port="${EIBENCH_PORT}" --ray-client-server-port="${client}"
+      --include-dashboard=false --dashboard-host=127.0.0.1)
+  else
+    role=(--address="${EIBENCH_HEAD}:${EIBENCH_PORT}")
+  fi
+  "${inside[@]}" ray start "${role[@]}" --temp-dir="${RAY_TMPDIR}" --dashboard-agent-listen-port="${agent}" \
+    --min-worker-port=0 --max-worker-port=0 --num-cpus="${SRUN_CPUS_PER_TASK}" \
+    --num-gpus="${SLURM_GPUS_ON_NODE:-0}" --disable-usage-stats --block &
+  wait $!
+}
+export -f free_ports start_ray
+export SRUN_CPUS_PER_TASK=8 RAY_gcs_rpc_server_reconnect_timeout_s=10
+EIBENCH_INSIDE=${inside[*]@Q}
+# The address under which the other nodes know this one; its own name may be a loopback's here.
+EIBENCH_HEAD=$(getent ahostsv4 "${SLURMD_NODENAME:-$(hostname)}" | awk '$1 !~ /^127\./ && !found++ {print $1}')
+[[ -n ${EIBENCH_HEAD} ]] || EIBENCH_HEAD=$(hostname -I | awk '{print $1}')
+EIBENCH_PORT=$(free_ports 1)
+export EIBENCH_INSIDE EIBENCH_HEAD EIBENCH_PORT
+srun --overlap --mem=0 --nodes=2 --ntasks=2 --ntasks-per-node=1 bash -c start_ray \
+  >"${folder}/ray-${SLURM_JOB_ID}.log" 2>&1 &
+ray=$!
+until (: <"/dev/tcp/${EIBENCH_HEAD}/${EIBENCH_PORT}") 2>/dev/null; do
+  kill -0 "${ray}" 2>/dev/null || { echo "Ray did not start: see ${folder}/ray-${SLURM_JOB_ID}.log" >&2; exit 1; }
+  sleep 0.5
+done
+
+# shellcheck disable=SC2016  # what looks like an expansion in here stands as it is
+"${inside[@]}" eibench-ray run -m model=a,b dataset=demo judge=c cluster=slurm \
+  cluster.address="${EIBENCH_HEAD}:${EIBENCH_PORT}" \
+  "hydra.run.dir=multirun/slurm-20261126-101500-ab12/run-${SLURM_JOB_ID}-${SLURM_RESTART_COUNT:-0}" \
+  "hydra.sweep.dir=multirun/slurm-20261126-101500-ab12/run-${SLURM_JOB_ID}-${SLURM_RESTART_COUNT:-0}" &
+driver=$!
+((is_warned + is_told == 0)) || tell USR1  # the warning came while Ray started
+while kill -0 "${driver}" 2>/dev/null; do
+  wait "${driver}" || true  # a signal ends the waiting, not the driver
+done
+status=0
+wait "${driver}" || status=$?
+exit "${status}"
