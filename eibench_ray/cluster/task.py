@@ -79,6 +79,7 @@ async def run_task(
     rows = await asyncio.to_thread(_read_rows, step, slice_, dataset, index, store)
     committed = await asyncio.to_thread(store.read_slice, step.id, slice_.index)
     kept = _reuse(rows, committed)
+    asker.tally.rows += len(kept)
     missing = [row for row in rows if row.sample.sample_id not in kept] if kept else rows
     images: Mapping[str, bytes] = {}
     if step.prompt.image:
