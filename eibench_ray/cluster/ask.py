@@ -13,7 +13,11 @@ from eibench_ray.records import ABSENT, AcceptRule, Completion, Reply, Request, 
 
 @dataclass(slots=True)
 class Tally:
-    """What a replica has done so far; read by the driver for progress."""
+    """What a replica has done so far; read by the driver for progress.
+
+    Attributes:
+        rows: finished ones, with those that were committed before and stand.
+    """
 
     rows: int = 0
     tokens: int = 0

@@ -171,7 +171,7 @@ class Crew:
         if member.is_lost:
             return  # its slice is ready again; whoever asks it next finds these rows and reports them
         course, slice_, now = self._course, report.slice, time.monotonic()
-        member.rows_reported += slice_.num_rows - report.num_absent
+        member.rows_reported += report.num_new + report.num_kept + report.num_errors
         course.counts.add(report)
         course.patience.finished_slice(member.engine)
         self._tell_slice(
@@ -285,6 +285,7 @@ class Crew:
         ready = self.ready
         for member, tally in zip(ready, await asyncio.gather(*(m.handle.tally() for m in ready)), strict=True):
             member.tally = max(member.tally, tally, key=lambda known: known.rows)
+            self._course.scheduler.rows_finished(member.handle.id, member.standing.rows_ahead)
 
     def _tell(self, event: str, member: Member, **fields: object) -> None:
         self._course.ledger.write(event, replica=member.handle.id, engine=member.engine, **fields)

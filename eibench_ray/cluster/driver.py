@@ -27,12 +27,11 @@ from eibench_ray.plan.graph import Plan
 from eibench_ray.schedule.actions import Feed, Start
 from eibench_ray.schedule.backlog import Backlog
 from eibench_ray.schedule.profiles import engine_profiles
+from eibench_ray.schedule.roster import TALLY_S
 from eibench_ray.schedule.scheduler import REVIEW_S, Scheduler
 from eibench_ray.store.resume import StepWork
 
 log = logging.getLogger(__name__)
-
-SNAPSHOT_EVERY_S = 1.0
 
 
 class End(StrEnum):
@@ -199,10 +198,11 @@ class Driver:
                     await self._jobs.next_change(REVIEW_S)
 
     async def _report(self) -> None:
-        """Tells the listener where the run stands, about once a second."""
+        """Tells the scheduler and the listener where the run stands, about once a second."""
         while True:
-            await asyncio.sleep(SNAPSHOT_EVERY_S)
+            await asyncio.sleep(TALLY_S)
             await self.crew.ask_tallies()
+            self._jobs.wake()
             self._show()
 
     def _show(self) -> None:

@@ -44,13 +44,18 @@ class Standing:
 
     Attributes:
         tally: what it has finished.
-        rows_reported: those of its rows whose slices are committed.
+        rows_reported: those of its rows whose slices have come back.
     """
 
     engine: str
     is_ready: bool
     tally: Tally
     rows_reported: int
+
+    @property
+    def rows_ahead(self) -> int:
+        """Rows that are finished, and whose slices are not."""
+        return max(0, self.tally.rows - self.rows_reported)
 
 
 class Counts:
@@ -103,7 +108,7 @@ class Counts:
         for replica in replicas:
             starting, ready = by_engine.get(replica.engine, (0, 0))
             by_engine[replica.engine] = (starting + (not replica.is_ready), ready + replica.is_ready)
-            in_flight += max(0, replica.tally.rows - replica.rows_reported)
+            in_flight += replica.rows_ahead
             tokens += replica.tally.tokens
             cost_usd += replica.tally.cost_usd
         # A tally is asked for once a second: what was committed since counts already.

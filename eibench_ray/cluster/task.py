@@ -91,6 +91,7 @@ async def run_task(
     file = await asyncio.to_thread(SliceFile, store, step.id, slice_.index)
     committed = dict(file.rows)
     kept = _reuse(rows, committed)
+    asker.tally.rows += sum(not row.is_absent for row in kept.values())
     missing = [row for row in rows if row.sample.sample_id not in kept] if kept else rows
     images: Mapping[str, bytes] = {}
     if step.prompt.image:

@@ -69,6 +69,9 @@ class Machine:
         self._capacity = speed.capacity
         self._alpha, self._beta = speed.alpha, speed.beta
         self._lanes = [0.0] * speed.capacity  # ticks at which each lane is free, a heap
+        self._ends: list[float] = []  # ticks at which each row ends, a heap
+        self._rows_popped = 0  # of slices that have ended
+        self._rows_ended = 0
         self._slices: list[tuple[float, int, Slice]] = []  # ticks at which each slice ends, a heap
         self._order = itertools.count()
         self._tick = 0.0
@@ -86,6 +89,7 @@ class Machine:
         for length in tokens:
             end = max(lanes[0], tick) + length
             heapq.heapreplace(lanes, end)
+            heapq.heappush(self._ends, end)
             last = max(last, end)
         heapq.heappush(self._slices, (last, next(self._order), slice_))
 
@@ -97,7 +101,16 @@ class Machine:
         """The slice that ends now."""
         end, _, slice_ = heapq.heappop(self._slices)
         self._tick, self._now = max(end, self._tick), now
+        self._rows_popped += slice_.num_rows
         return slice_
+
+    def rows_done(self, now: float) -> int:
+        """Rows of the slices that it holds which have ended by now."""
+        self._advance(now)
+        while self._ends and self._ends[0] <= self._tick:
+            heapq.heappop(self._ends)
+            self._rows_ended += 1
+        return self._rows_ended - self._rows_popped
 
     def _seconds_until(self, tick: float) -> float:
         ticks = tick - self._tick

@@ -15,12 +15,10 @@ from eibench_ray.schedule.places import Places
 from eibench_ray.schedule.state import EngineProfile, Phase
 from eibench_ray.store.resume import Slice
 
-# A slice counts whole until its last row is done, most of its rows are done long before: so many times its capacity
-# must a replica hold, beyond its oldest slice, for its batch to stay full (simulated: 1.0 leaves a sixth of it empty).
-DEPTH = 2.5
-# So much of what a replica with a full batch holds is done already: rows that wait for the others of their slices, and
-# the begun part of those in the batch. In batches, and in slices; and no more than a share of what it holds.
-DONE_BATCHES, DONE_SLICES, DONE_AT_MOST = 1.8, 0.5, 0.6
+# Most rows of a slice are finished long before the last: the caller says so often how many of a replica's are.
+TALLY_S = 1.0
+# A replica holds so many times its capacity, and what it does until the caller says how far it is.
+DEPTH = 1.2
 
 
 @dataclass(slots=True)
@@ -31,10 +29,12 @@ class Replica:
         nodes: of its bundles.
         began_at: when its start was decided.
         capacity: rows that it works on at once; 0 until it is ready.
-        slices: what it holds, oldest first.
+        slices: what it holds, oldest first, with the time at which it got it.
         rows: of those slices.
+        rows_done: those of them that are finished, as far as the caller has said.
         ready_at: when it had loaded.
-        measured_at: the last time at which it finished a slice with a full batch; None: the batch was not full since.
+        full_since: since when each slice that it finished left its batch full; None: the last one did not.
+        measured_at: when it finished the last one.
     """
 
     id: int
@@ -43,36 +43,26 @@ class Replica:
     began_at: float
     phase: Phase = Phase.STARTING
     capacity: int = 0
-    slices: dict[Slice, None] = field(default_factory=dict)
+    slices: dict[Slice, float] = field(default_factory=dict)
     rows: int = 0
+    rows_done: int = 0
     ready_at: float = 0.0
-    measured_at: float | None = None
+    full_since: float | None = None
+    measured_at: float = 0.0
 
     @property
-    def is_full(self) -> bool:
-        """Whether the slices behind the oldest alone fill its batch."""
-        oldest = next(iter(self.slices), None)
-        return oldest is not None and self.rows - oldest.num_rows >= self.capacity
+    def rows_left(self) -> int:
+        """Rows of what it holds that are not known to be finished."""
+        return self.rows - self.rows_done
 
     def rows_begun(self, row_s: float, now: float) -> float:
-        """Rows' worth of what it holds that is done already, by experience.
+        """Rows' worth of what it holds that is done already: those that are finished, and half of each in the batch.
 
         Args:
             row_s: seconds of a full replica's time that one of its rows takes.
             now: the time.
         """
-        if not self.slices:
-            return 0.0
-        by_size = DONE_BATCHES * self.capacity + DONE_SLICES * next(iter(self.slices)).num_rows
-        return min(by_size, DONE_AT_MOST * self.rows, (now - self.ready_at) / row_s)
-
-    @property
-    def has_room(self) -> bool:
-        """Whether it should hold another slice: those behind the oldest do not fill it."""
-        if self.phase is not Phase.READY:
-            return False
-        oldest = next(iter(self.slices), None)
-        return oldest is None or self.rows - oldest.num_rows < DEPTH * self.capacity
+        return min(self.rows_done + min(self.rows_left, self.capacity) / 2, (now - self.ready_at) / row_s)
 
 
 @dataclass(slots=True)
@@ -83,7 +73,7 @@ class Engine:
         most: copies at the same time; math.inf where nothing limits them.
         starting, ready: its replicas, by number; those that drain or leave are in neither.
         idle: numbers of the ready ones that hold nothing.
-        hungry: (rows, replica) of those that have room, the emptiest first; entries may be out of date.
+        hungry: (rows left, replica) of those that have room, the emptiest first; entries may be out of date.
         waited_in_vain: whether a replica was started for rows to come, and had to make room before they came.
     """
 
@@ -175,11 +165,11 @@ class Roster:
         engine.estimate.loaded(now - replica.began_at)
         heapq.heappush(engine.hungry, (0, replica.id))
 
-    def give(self, replica: Replica) -> Slice:
+    def give(self, replica: Replica, now: float) -> Slice:
         """The next ready slice of its engine, now the replica's."""
         engine = self.engines[replica.engine]
         slice_ = self.backlog.take(replica.engine, engine.estimate.tokens_per_row)
-        replica.slices[slice_] = None
+        replica.slices[slice_] = now
         engine.idle.discard(replica.id)
         replica.rows += slice_.num_rows
         return slice_
@@ -190,12 +180,30 @@ class Roster:
             return False
         del replica.slices[slice_]
         replica.rows -= slice_.num_rows
-        engine = self.engines[replica.engine]
-        if replica.has_room:
-            heapq.heappush(engine.hungry, (replica.rows, replica.id))
-            if not replica.slices:
-                engine.idle.add(replica.id)
+        self.note_done(replica, max(0, replica.rows_done - slice_.num_rows))
+        if replica.phase is Phase.READY and not replica.slices:
+            self.engines[replica.engine].idle.add(replica.id)
         return True
+
+    def note_done(self, replica: Replica, num_rows: int) -> None:
+        """So many rows of what a replica holds are finished."""
+        replica.rows_done = min(num_rows, replica.rows)
+        if self.has_room(replica):
+            heapq.heappush(self.engines[replica.engine].hungry, (replica.rows_left, replica.id))
+
+    def has_room(self, replica: Replica) -> bool:
+        """Whether a replica should hold another slice."""
+        if replica.phase is not Phase.READY:
+            return False
+        return not replica.slices or replica.rows_left < DEPTH * replica.capacity + self._until_told(replica)
+
+    def is_full(self, replica: Replica) -> bool:
+        """Whether what a replica has left fills its batch for sure."""
+        return bool(replica.slices) and replica.rows_left >= replica.capacity + self._until_told(replica)
+
+    def _until_told(self, replica: Replica) -> float:
+        """Rows that a replica finishes until the caller says how far it is."""
+        return TALLY_S / self.engines[replica.engine].estimate.row_work_s(next(iter(replica.slices)).step)
 
     def drain(self, replica: Replica) -> None:
         """A replica is given no more, and is stopped once it has finished what it has."""
@@ -215,7 +223,7 @@ class Roster:
         for slice_ in reversed(replica.slices):
             self.backlog.give_back(slice_)
         replica.slices.clear()
-        replica.rows = 0
+        replica.rows = replica.rows_done = 0
 
     def remove(self, replica: Replica) -> None:
         """What a replica reserved is free again."""

@@ -4,7 +4,8 @@
   idle in the way of an engine that has none.
 - **Work-conserving.** What has rows that can be asked, and fits, is started at once.
 - **Longest expected first**, and as many replicas of an engine as the horizon takes (`schedule/policy.py`).
-- **Enough in flight.** A replica holds more than its batch, so that no slice's end is a barrier.
+- **Enough in flight.** A replica holds more than its batch, so that no slice's end is a barrier; and not much more, so
+  that the last slices go where they end first.
 """
 
 from __future__ import annotations
@@ -119,18 +120,27 @@ class Scheduler:
             self._roster.remove(found)
             self._review_soon()
 
+    def rows_finished(self, replica: int, num_rows: int) -> None:
+        """So many rows of the slices that a replica holds are finished; to be told every `roster.TALLY_S`."""
+        found = self._roster.replicas.get(replica)
+        if found is not None and found.rows_done != num_rows:
+            self._roster.note_done(found, num_rows)
+
     def slice_finished(self, replica: int, slice_: Slice, tokens: int, now: float) -> None:
         """A slice is committed; the replica generated so many tokens for it."""
         found = self._roster.replicas.get(replica)
-        was_full = found is not None and found.is_full
-        if found is None or not self._roster.take_off(found, slice_):
+        if found is None or slice_ not in found.slices:
             return
+        given_at, is_full = found.slices[slice_], self._roster.is_full(found)
+        self._roster.take_off(found, slice_)
         estimate = self._roster.engines[found.engine].estimate
         if tokens:  # else its rows were there already, and nothing is learnt from them
             estimate.replied(slice_.step, slice_.num_rows, tokens)
-        if found.measured_at is not None and was_full:
+        # While a batch fills, fewer slices end than begin.
+        if is_full and found.full_since is not None and given_at >= found.full_since:
             estimate.generated(tokens, now - found.measured_at)
-        found.measured_at = now if was_full else None
+        found.full_since = (found.full_since or now) if is_full else None
+        found.measured_at = now
         self._roster.backlog.finish(slice_)
         if not found.slices and (found.phase is Phase.DRAINING or self._roster.is_through(found.engine)):
             self._review_soon()
@@ -138,7 +148,7 @@ class Scheduler:
     def slice_returned(self, replica: int, slice_: Slice, now: float) -> None:  # noqa: ARG002 - as above
         """A slice was not finished: it is ready again."""
         if (found := self._roster.replicas.get(replica)) is not None and self._roster.take_off(found, slice_):
-            found.measured_at = None
+            found.full_since = None
             self._roster.backlog.give_back(slice_)
             self._review_soon()
 
@@ -167,7 +177,7 @@ class Scheduler:
         actions: list[Action] = []
         for engine in self._roster.engines.values():
             if engine.hungry and self._roster.has_time(engine, now):
-                actions += self._feed(engine)
+                actions += self._feed(engine, now)
         if now >= self._review_at:
             # What was aimed at last is a good guess of what is to be aimed at now.
             found = forecast(self._roster, now, max(self._aim_at - now, 1.0) if self._aim_at < math.inf else None)
@@ -182,15 +192,15 @@ class Scheduler:
     def _review_soon(self) -> None:
         self._review_at = self._not_before
 
-    def _feed(self, engine: Engine) -> Iterator[Feed]:
+    def _feed(self, engine: Engine, now: float) -> Iterator[Feed]:
         """Ready slices to replicas with room, one at a time to the emptiest."""
         fed: dict[int, list[Slice]] = {}
         while engine.hungry and self._roster.backlog.num_ready(engine.profile.key):
-            rows, number = heapq.heappop(engine.hungry)
+            rows_left, number = heapq.heappop(engine.hungry)
             replica = engine.ready.get(number)
-            if replica is None or replica.rows != rows or not replica.has_room:
+            if replica is None or replica.rows_left != rows_left or not self._roster.has_room(replica):
                 continue  # out of date
-            fed.setdefault(number, []).append(self._roster.give(replica))
-            if replica.has_room:
-                heapq.heappush(engine.hungry, (replica.rows, number))
+            fed.setdefault(number, []).append(self._roster.give(replica, now))
+            if self._roster.has_room(replica):
+                heapq.heappush(engine.hungry, (replica.rows_left, number))
         return (Feed(number, tuple(slices)) for number, slices in fed.items())

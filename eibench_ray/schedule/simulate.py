@@ -14,6 +14,7 @@ from eibench_ray.schedule.backlog import Backlog
 from eibench_ray.schedule.bound import Lengths
 from eibench_ray.schedule.case import Case, Outcome, chance_of_deaths
 from eibench_ray.schedule.machine import Machine, Speed
+from eibench_ray.schedule.roster import TALLY_S
 from eibench_ray.schedule.scheduler import REVIEW_S, Scheduler
 from eibench_ray.schedule.state import EngineProfile
 from eibench_ray.store.resume import Slice
@@ -51,6 +52,7 @@ class Simulation:
         self.outcome = case.new_outcome()
         for at, node in case.world.nodes:
             self._push(at, "join", node)
+        self._next_tally_at = TALLY_S
 
     def run(self) -> Outcome:
         """What it came to.
@@ -65,6 +67,7 @@ class Simulation:
                 raise PlanError("something is left to do, and no node has room for it: simulate larger nodes")
             review = self.now + REVIEW_S
             self.now = max(self.now, min(self._events[0][0], review) if self._events else review)
+            self._tally()
             while self._events and self._events[0][0] <= self.now:
                 _, _, kind, subject = heapq.heappop(self._events)
                 self._happen(kind, subject)
@@ -73,6 +76,13 @@ class Simulation:
         self.outcome.makespan_s = self.now
         self._tell("run_ended")
         return self.outcome
+
+    def _tally(self) -> None:
+        """Says how far each replica is, as a driver does that asks them all now and then."""
+        if self.now >= self._next_tally_at:
+            self._next_tally_at = self.now + TALLY_S
+            for replica, machine in self._machines.items():
+                self._scheduler.rows_finished(replica, machine.rows_done(self.now))
 
     def _decide(self) -> None:
         started = time.perf_counter_ns()

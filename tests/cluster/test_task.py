@@ -88,6 +88,7 @@ async def run_first(
     halt: Halt | None = None,
     costs_money: bool = False,
     store: Store | None = None,
+    tally: Tally | None = None,
 ) -> TaskReport:
     """Runs the first slice of the first step."""
     step = next(iter(sweep.plan.steps.values()))
@@ -95,7 +96,7 @@ async def run_first(
     sweep.store.fix_slice_rows(step.id, sweep.slice_rows[step.id], {})
     dataset = open_dataset(spec.path)
     slots = asyncio.Semaphore(num_slots)
-    asker = Asker(engine, "print", slots, 30.0, "this run", Tally(), costs_money)
+    asker = Asker(engine, "print", slots, 30.0, "this run", tally or Tally(), costs_money)
     slice_ = Slice(step.id, 0, 0, min(sweep.slice_rows[step.id], spec.num_rows))
     index = dataset.index(spec.limit)
     return await run_task(step, slice_, dataset, index, store or sweep.store, asker, halt or Halt())
@@ -126,6 +127,20 @@ def test_a_corrupt_picture_costs_its_row_alone(sweeps: Sweeps) -> None:
     rows = sweeps.rows(sweep, "answer")
     assert {name: row.error_kind for name, row in rows.items() if row.error_kind} == {"s001": "image", "s003": "image"}
     assert (report.num_new, report.num_errors, report.is_whole) == (8, 2, True)
+
+
+def test_rows_that_stand_count_as_finished(sweeps: Sweeps, scripted: type[Scripted]) -> None:
+    def fail_s001(request: Request) -> str:
+        if request.sample_id == "s001":
+            raise RowError(RowErrorKind.ENGINE, "again, please")
+        return "fine"
+
+    sweeps.write_dataset()
+    sweep, tally = sweeps.plan(sweeps.config(slice_rows=10)), Tally()
+    asyncio.run(run_first(sweep, scripted(fail_s001)))
+    report = asyncio.run(run_first(sweep, again := scripted(), tally=tally))
+    assert [request.sample_id for request in again.requests] == ["s001"]
+    assert tally.rows == report.num_new + report.num_kept + report.num_errors == 10
 
 
 def test_a_row_behind_an_error_is_answered_without_a_request(sweeps: Sweeps, scripted: type[Scripted]) -> None:

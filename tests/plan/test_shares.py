@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -83,10 +84,14 @@ def test_a_share_asks_what_is_its_own_and_there(sweeps: Sweeps) -> None:
     second = keep_own(sweep.plan, sweep.work, own_steps(sweep.plan, ShareConfig(stage=1)))
     assert not any(left.todo for left in second.values())  # the answers are not there
     sweeps.ask(sweep)
-    (failed,) = [path for path in sweep.store.paths.slices(steps["answer"]) if path.name.endswith("1.parquet")]
+    (failed,) = [
+        path
+        for path in Path(sweep.store.paths.step(steps["answer"])).glob("slice-*.parquet")
+        if path.name.endswith("1.parquet")
+    ]
     failed.unlink()
     again = sweeps.plan(sweeps.config("noted", judge_engine={"fails_on": "never"}))
-    for path in again.store.paths.slices(steps["verdict"]):
+    for path in Path(again.store.paths.step(steps["verdict"])).glob("slice-*.parquet"):
         path.unlink()
     again = sweeps.plan(sweeps.config("noted", judge_engine={"fails_on": "never"}))
     third = keep_own(again.plan, again.work, own_steps(again.plan, ShareConfig(stage=1)))

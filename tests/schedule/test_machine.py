@@ -85,3 +85,14 @@ def test_a_slice_in_the_queue_waits_for_lanes() -> None:
     assert first == pytest.approx(2.0)
     assert machine.pop(2.0).index == 0
     assert machine.next_end() == pytest.approx(4.0)
+
+
+def test_rows_are_done_before_their_slice_is() -> None:
+    machine = Machine(Speed(100.0, 2), 0.0)
+    machine.add(slice_of(0, 3), [10, 100, 100], 0.0)
+    assert [machine.rows_done(now) for now in (0.1, 0.3, 2.05)] == [0, 1, 2]
+    machine.add(slice_of(1, 1), [50], 2.05)
+    end = machine.next_end()
+    assert end is not None
+    machine.pop(end)
+    assert machine.rows_done(end) == 0

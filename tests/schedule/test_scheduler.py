@@ -236,13 +236,54 @@ def test_copies_are_limited_by_the_configuration_and_by_what_the_run_learns() ->
     assert started(told(scheduler, 1)) == ["a"]
 
 
-def test_a_replica_holds_its_capacity_beyond_its_oldest_slice() -> None:
+def test_a_replica_holds_more_than_its_batch() -> None:
     graph: Graph = {"answer": ("a", (), 2)}
     scheduler = scheduler_of(graph, 100, [engine("a", graph)], node("box", 1))
     held = bring_up(scheduler, 0)
-    assert sum(slice_.num_rows for _, slice_ in held[1:]) >= 4
+    assert sum(slice_.num_rows for _, slice_ in held) == 6
     finish(scheduler, held[:1], 6)
     assert fed(told(scheduler, 6)), "the end of a slice was a barrier"
+
+
+def test_rows_that_are_finished_make_room_before_their_slice_is() -> None:
+    graph: Graph = {"answer": ("a", (), 8)}
+    scheduler = scheduler_of(graph, 100, [engine("a", graph)], node("box", 1))
+    [(replica, first)] = bring_up(scheduler, 0)
+    scheduler.rows_finished(replica, 2)
+    assert fed(told(scheduler, 6)) == [], "six rows are left for a batch of four"
+    scheduler.rows_finished(replica, 3)
+    [(_, second)] = fed(told(scheduler, 7))
+    scheduler.slice_finished(replica, first, 80, 8)
+    assert fed(told(scheduler, 8)) == [], "a finished slice's rows were counted for the next one"
+    scheduler.rows_finished(replica, 3)
+    assert len(fed(told(scheduler, 9))) == 1
+    assert second.start == first.stop
+
+
+def test_the_last_slices_go_to_the_replica_that_is_ahead() -> None:
+    graph: Graph = {"answer": ("a", (), 4)}
+    scheduler = scheduler_of(graph, 40, [engine("a", graph, max_replicas=2)], node("box", 2))
+    held = bring_up(scheduler, 0)
+    quick = held[0][0]
+    scheduler.rows_finished(quick, 4)
+    assert [replica for replica, _ in fed(told(scheduler, 7))] == [quick]
+
+
+def test_a_speed_is_learnt_from_slices_whose_whole_time_the_batch_was_full() -> None:
+    graph: Graph = {"answer": ("a", (), 1)}
+    scheduler = scheduler_of(graph, 400, [engine("a", graph)], node("box", 1))
+    held, estimate = bring_up(scheduler, 0), scheduler._roster.engines["a"].estimate
+    now = 5.0
+    for _ in range(5):  # the batch fills: all of these came when it began
+        now += 5.0
+        finish(scheduler, [held.pop(0)], now)
+        held += fed(told(scheduler, now))
+    assert estimate.tokens_per_s == 10.0
+    for _ in range(100):
+        now += 0.5
+        finish(scheduler, [held.pop(0)], now)
+        held += fed(told(scheduler, now))
+    assert estimate.tokens_per_s == pytest.approx(20.0, rel=0.2)
 
 
 def test_a_judge_starts_on_the_first_answers() -> None:

@@ -44,7 +44,7 @@ def test_verdicts_whose_answers_are_there_do_not_wait() -> None:
     roster.start("a", 0.0, set())
     roster.ready(roster.replicas[1], 4, LOAD_S)
     for _ in range(5):
-        slice_ = roster.give(roster.replicas[1])
+        slice_ = roster.give(roster.replicas[1], LOAD_S)
         roster.take_off(roster.replicas[1], slice_)
         roster.backlog.finish(slice_)
     assert Streams(roster, LOAD_S, HORIZON_S).of["verdict"].num_waiting == 10
