@@ -51,17 +51,19 @@ def defer_to_jobs(overrides: Sequence[str]) -> list[str]:
     parsed = OverridesParser.create().parse_overrides(list(overrides))
     swept = {override.package or override.key_or_group for override in parsed if override.is_sweep_override()}
     return [
-        _as_choice(text) if _is_plain_value(override) and _is_below(override.key_or_group, swept) else text
+        _as_choice(text) if _is_plain_value(override) and _is_below(override, swept) else text
         for text, override in zip(overrides, parsed, strict=True)
     ]
 
 
 def _is_plain_value(override: Override) -> bool:
-    return override.type is not OverrideType.DEL and override.package is None and not override.is_sweep_override()
+    return override.type is not OverrideType.DEL and not override.is_sweep_override()
 
 
-def _is_below(key: str, sections: set[str]) -> bool:
-    return any(key.startswith(f"{section}.") for section in sections)
+def _is_below(override: Override, sections: set[str]) -> bool:
+    """Whether it writes into one of the sections: `judge.name=a` as well as `model@judge.model=a`."""
+    place = override.package or override.key_or_group
+    return any(place.startswith(f"{section}.") for section in sections)
 
 
 def _as_choice(text: str) -> str:

@@ -66,6 +66,13 @@ def test_a_list_of_judges_is_a_cell_for_each(command: Command, switch: list[str]
     assert plan["greedy_repeats"] == ["echo", "tiny_llama"]
 
 
+def test_another_model_behind_swept_judges_is_that_of_each(command: Command) -> None:
+    judges = ["judge=[llama3_8b,llama3_8b_strict]", "model@judge.model=echo"]
+    plan = command("plan", "model=echo", "dataset=demo", "tracking=none", *judges, "--json").json
+    assert [cell["judge"] for cell in plan["cells"]] == ["llama3_8b", "llama3_8b_strict"]
+    assert [engine["name"] for engine in plan["engines"]] == ["echo"]
+
+
 def test_a_list_of_judges_multiplies_an_experiments_sweep(command: Command) -> None:
     plan = command("plan", "experiment=demo", "judge=[smollm2_135m,tiny_llama]", "--json").json
     assert len(plan["cells"]) == 6
