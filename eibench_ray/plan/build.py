@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from eibench_ray.config.engines import ReplayEngine
 from eibench_ray.config.schema import DatasetConfig, ModelConfig, RunConfig
 from eibench_ray.config.settings import CallConfig
 from eibench_ray.errors import PlanError
@@ -46,6 +47,14 @@ def build_plan(
     return builder.plan(configs[0].sweep)
 
 
+def _calls_to_make(config: RunConfig) -> Sequence[CallConfig]:
+    """The calls of a cell's setting. A recorded answer is what its recording says, whatever would have led to it."""
+    *earlier, answer = config.setting.calls
+    if earlier and isinstance(config.model.engine, ReplayEngine):
+        return [answer.model_copy(update={"prompt": "{{ question }}", "protocol": None})]
+    return config.setting.calls
+
+
 class _Builder:
     """Collects steps and cells; equal ones are met again, not added again."""
 
@@ -64,7 +73,7 @@ class _Builder:
         self._add_dataset(config.dataset)
         inputs: dict[str, str] = {}
         lists: dict[str, tuple[Item, ...]] = {}
-        for call in config.setting.calls:
+        for call in _calls_to_make(config):
             if (model := self._model_of(config, call)) is None:
                 continue
             steps = self._call_steps(config, call, model, inputs, lists)

@@ -92,6 +92,13 @@ def test_captions_are_made_once_for_all_models(planner: Planner, echo: dict[str,
         assert caption.id in cell.steps
 
 
+def test_a_recorded_answer_needs_nobody_who_describes(planner: Planner, echo: dict[str, Any]) -> None:
+    replay = {"name": "old", "engine": {"kind": "replay", "predictions": "predictions"}, "sees_image": True}
+    plan = planner.plan(planner.config({"model": replay, "captioner": echo}, setting="told"))
+    assert [step.name for step in plan.steps.values()] == ["answer", "verdict"]
+    assert planner.step(plan, "answer").inputs == {}
+
+
 def test_without_a_captioner_the_datasets_own_captions_serve(planner: Planner) -> None:
     plan = planner.plan(planner.config(setting="told"))
     assert ids(plan, "caption") == set()
