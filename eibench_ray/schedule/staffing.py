@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from eibench_ray.schedule.actions import Action, Start, Stop
@@ -42,7 +42,7 @@ class Share:
 def review(roster: Roster, found: Forecast, now: float) -> Iterator[Action]:
     """What to stop and start now; every action counts as done."""
     yield from _stop_finished(roster)
-    held: set[str] = set()
+    held: dict[str, bool] = {}  # node -> whether it is held for its GPUs only
     unmet: list[tuple[Share, str]] = []
     nearly: dict[str, str | None] = {}  # engine without a place -> the node that lacks least for one of its replicas
     for share in sorted(_shares(found), reverse=True):
@@ -50,17 +50,24 @@ def review(roster: Roster, found: Forecast, now: float) -> Iterator[Action]:
         if not (share.is_there or _waits_with_reason(roster, key)):
             continue
         if key not in nearly:
-            if (start := roster.start(key, now, held)) is not None:
+            if (start := roster.start(key, now, _barred(roster, held, key))) is not None:
                 yield start
                 continue
             nearly[key] = roster.places.find_nearly(roster.engines[key].profile.need)
         node = nearly[key]
         if node is not None and (share.is_there or share.is_due) and roster.can_use(key, now):
             unmet.append((share, node))
-            held.add(node)  # else smaller replicas would take each GPU of it as it becomes free
+            # Else smaller replicas would take each GPU of it as it becomes free.
+            held[node] = held.get(node, True) and roster.engines[key].profile.need.gpus > 0
     _drain(roster, found, unmet)
     yield from _start_copies(roster, found, now, held)
     yield from _make_room(roster, found)
+
+
+def _barred(roster: Roster, held: Mapping[str, bool], key: str) -> set[str]:
+    """The held nodes that an engine must leave alone: one without GPUs takes none from what waits for them."""
+    needs_gpus = roster.engines[key].profile.need.gpus > 0
+    return {node for node, for_gpus in held.items() if needs_gpus or not for_gpus}
 
 
 def _shares(found: Forecast) -> Iterator[Share]:
@@ -108,7 +115,7 @@ def _drain(roster: Roster, found: Forecast, unmet: list[tuple[Share, str]]) -> N
             return
 
 
-def _start_copies(roster: Roster, found: Forecast, now: float, held: set[str]) -> Iterator[Start]:
+def _start_copies(roster: Roster, found: Forecast, now: float, held: Mapping[str, bool]) -> Iterator[Start]:
     """Further replicas on what would stand idle, each for the engine that takes longest for what can be asked now."""
     wanting = {key: demand for key, demand in found.demands.items() if roster.backlog.num_ready(key)}
 
@@ -122,7 +129,7 @@ def _start_copies(roster: Roster, found: Forecast, now: float, held: set[str]) -
         key = max(wanting, key=left_s)
         # Else the others would be through before a copy has loaded, or soon after.
         pays = left_s(key) > wanting[key].load_s + wanting[key].worth_s
-        start = roster.start(key, now, held) if pays else None
+        start = roster.start(key, now, _barred(roster, held, key)) if pays else None
         if start is None:
             del wanting[key]
         else:

@@ -105,6 +105,18 @@ def test_what_is_lost_is_loaded_again_once(case: Case) -> None:
     assert trial.starts <= slices + trial.losses + trial.returns + Counter(case.profiles.keys())
 
 
+def test_a_node_that_is_held_for_its_gpus_still_takes_what_needs_none() -> None:
+    graph: Graph = {f"answer{number}": ("a", (), 4) for number in range(4)}
+    graph |= {"verdict": ("b", ("answer0",), 4), "other": ("c", (), 4)}
+    profiles = {
+        key: EngineProfile(key, Need((Resources(1, gpus),)), 1.0, 1.0, 1, None, dict.fromkeys(graph, 30.0))
+        for key, gpus in (("a", 3), ("b", 1), ("c", 0))
+    }
+    trial = Trial(Case(graph, 1, profiles, (Node("n", "n", Resources(2, 4)),), 0)).run()
+    begun = [action.engine for now, action in trial.actions if isinstance(action, Start) and now == 0]
+    assert sorted(begun) == ["a", "c"]
+
+
 @settings(deadline=None, max_examples=60)
 @given(cases())
 def test_single_copies_are_loaded_once_where_all_of_them_have_room(case: Case) -> None:
