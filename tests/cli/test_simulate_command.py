@@ -27,7 +27,7 @@ KEYS = {
 # Two cells of vLLM engines, and recorded answers beside them; none of it is there.
 SWEEP = [
     "-m",
-    "model=llava_next_7b,llava_next_34b,qwen_vl_chat",
+    "model=llava_next_7b,llava_next_34b,otter",
     "setting=user_question",
     "dataset=eibench_complex",
     "judge=llama3_8b",
