@@ -23,7 +23,7 @@ demo: setup
 	$(BIN)/eibench-ray run experiment=demo
 
 test: setup
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 check: setup
 	$(BIN)/ruff format --check .

@@ -104,7 +104,7 @@ class LocalStorage(Storage):
                 if last is not None:
                     file.seek(max(0, os.fstat(file.fileno()).st_size - last))
                 return file.read()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
             raise StoreError(f"{path} cannot be read ({error.strerror}): check the path and its permissions") from None
@@ -124,7 +124,7 @@ class LocalStorage(Storage):
         try:
             with os.scandir(folder) as found:
                 return sorted((Entry(entry.name, entry.is_dir()) for entry in found), key=lambda entry: entry.name)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return []
         except OSError as error:
             raise StoreError(f"{folder} cannot be listed ({error.strerror}): check its permissions") from None

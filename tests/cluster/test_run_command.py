@@ -286,13 +286,16 @@ def test_a_cluster_that_was_started_elsewhere_finds_relative_paths(
     assert summary["completions_new"] == 48
 
 
-def test_an_engine_that_cannot_start_is_told_and_the_other_cells_have_scores(start: Callable[..., Command]) -> None:
-    command = start(
-        "-m", "model=echo,qwen_vl_chat", "dataset=demo", "judge=echo", "tracking=none", "cluster.num_cpus=2"
-    )
+def test_an_engine_that_cannot_start_is_told_and_the_other_cells_have_scores(
+    start: Callable[..., Command], tmp_path: Path
+) -> None:
+    recording = tmp_path / "predictions" / "otter" / "demo.user_question.jsonl"
+    recording.parent.mkdir(parents=True)
+    recording.write_text("no JSON\n")
+    command = start("-m", "model=echo,otter", "dataset=demo", "judge=echo", "tracking=none", "cluster.num_cpus=2")
     code, summary, err = command.finish()
     assert code == 1
-    assert "demo.user_question.jsonl cannot be read (No such file or directory)" in " ".join(err.split())
+    assert "demo.user_question.jsonl:1 is not JSON" in " ".join(err.split())
     scored = {row["model"]: row["num_scored"] for row in summary["rows"]}
     assert scored["echo"] == 24
     assert sorted(scored.values()) == [0, 24]

@@ -22,6 +22,9 @@ class Endless:
     def request_stop(self) -> None:
         self._is_over.set()
 
+    def give_way(self) -> None:
+        raise AssertionError("nobody preempts it")
+
     async def run(self) -> str:
         await asyncio.wait_for(self._is_over.wait(), 20)
         return "what was done"
