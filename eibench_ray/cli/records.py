@@ -69,7 +69,8 @@ def report(
     """Score a run from its store again, print the leaderboard and write it into the run's folder."""
     from eibench_ray.endpoints.prices import format_usd
     from eibench_ray.plan.blocked import describe_blocked, without_blocked
-    from eibench_ray.report.leaderboard import render_table, to_json_rows, write_leaderboard
+    from eibench_ray.report.leaderboard import render_table
+    from eibench_ray.report.leaderboard_files import to_json_rows, write_leaderboard
     from eibench_ray.sweep.ledger import describe_usage
     from eibench_ray.sweep.planning import read_costs
     from eibench_ray.sweep.record import read_run
@@ -134,7 +135,8 @@ def rescore(
     if protocol is not None or (target.suffix == ".jsonl" and not target.is_dir()):
         _rescore_file(target, subset, as_json)
         return
-    from eibench_ray.report.leaderboard import render_table, to_json_rows
+    from eibench_ray.report.leaderboard import render_table
+    from eibench_ray.report.leaderboard_files import to_json_rows
     from eibench_ray.sweep.record import read_run
     from eibench_ray.sweep.results import score_run
 

@@ -1,28 +1,23 @@
-"""The leaderboard: one row per cell, as a terminal table, Markdown, JSON values and a data frame.
+"""The leaderboard for people: one row per cell, as a terminal table and as Markdown, by dataset, judge and recall.
 
 The terminal table has a part per dataset and judge, and intervals below their means, so that it fits 100 columns; the
-others are flat. All are sorted by dataset, judge and falling recall. Longer than most modules because every shape of
-the table stands here, beside the others that must say the same.
+other is flat. Longer than most modules because both shapes stand here, which must say the same.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import groupby
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from eibench_ray.endpoints.prices import format_usd
-from eibench_ray.errors import StoreError
-from eibench_ray.report.coherence import coherence_to_json, describe_coherence, format_coherence
+from eibench_ray.report.coherence import describe_coherence, format_coherence
 from eibench_ray.report.markdown import format_table
-from eibench_ray.score.coherence import FIGURES, CellCoherence
+from eibench_ray.score.coherence import CellCoherence
 from eibench_ray.score.recall import CellScore, Recall
 
 if TYPE_CHECKING:
-    import polars as pl
     from rich.table import Table
     from rich.text import Text
 
@@ -78,6 +73,21 @@ class LeaderboardRow:
         return self.blocked is not None and self.score.overall.num_scored == 0
 
 
+def sort_rows(rows: Iterable[LeaderboardRow]) -> list[LeaderboardRow]:
+    """By dataset, judge and falling recall."""
+
+    def key(row: LeaderboardRow) -> tuple[str, str, float, str, str]:
+        recall = row.score.overall.recall
+        return row.dataset, row.judge, float("inf") if recall is None else -recall, row.model, row.setting
+
+    return sorted(rows, key=key)
+
+
+def emotions_of(rows: Iterable[LeaderboardRow]) -> list[str]:
+    """The emotions of all rows, in alphabetical order."""
+    return sorted({emotion for row in rows for emotion in row.score.by_emotion})
+
+
 def render_table(rows: Iterable[LeaderboardRow]) -> Table:
     """The leaderboard for a terminal of 100 columns or more: a part per dataset and judge, the notes below.
 
@@ -86,7 +96,7 @@ def render_table(rows: Iterable[LeaderboardRow]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    ordered = [row for row in _sort(rows) if not row.is_empty]
+    ordered = [row for row in sort_rows(rows) if not row.is_empty]
     page = Table.grid()
     for (dataset, judge), group in groupby(ordered, key=lambda row: (row.dataset, row.judge)):
         page.add_row(Text.assemble((dataset, "bold"), " judged by ", (judge, "bold")))
@@ -98,9 +108,9 @@ def render_table(rows: Iterable[LeaderboardRow]) -> Table:
 
 def render_markdown(rows: Iterable[LeaderboardRow]) -> str:
     """The leaderboard as one GitHub Markdown table with its notes, and one of the blocked cells; ends in a newline."""
-    everything = _sort(rows)
+    everything = sort_rows(rows)
     ordered = [row for row in everything if not row.is_empty]
-    emotions = _emotions(ordered)
+    emotions = emotions_of(ordered)
     names = ["model", "setting", "dataset", "judge"]
     figures = ["recall %", f"{_level(ordered)} interval", "coverage %", "bounds %", *(f"{name} %" for name in emotions)]
     noises, bills = _noises(ordered), _bills(ordered) | _coherence(ordered, " ")
@@ -130,76 +140,6 @@ def render_markdown(rows: Iterable[LeaderboardRow]) -> str:
     return "\n".join(["# Leaderboard", "", *table, *notes, "", *_tabulate_blocked(everything)])
 
 
-def to_json_rows(rows: Iterable[LeaderboardRow]) -> list[dict[str, Any]]:
-    """The rows as plain JSON values, recall in [0, 1] or null; `ci95` has the confidence that `confidence` says."""
-    return [
-        {
-            "model": row.model,
-            "setting": row.setting,
-            "dataset": row.dataset,
-            "judge": row.judge,
-            **_json_recall(row.score.overall),
-            "confidence": row.score.confidence,
-            "by_emotion": {emotion: _json_recall(recall) for emotion, recall in row.score.by_emotion.items()},
-            "statuses": dict(row.score.statuses),
-            "parse_failures": row.score.num_unreadable,
-            "errors": row.errors,
-            "refused": row.refused,
-            "cost_usd": row.cost_usd,
-            "coherence": coherence_to_json(row.coherence),
-            "sees_image": row.sees_image,
-            "self_judged": row.self_judged,
-            "same_family": row.same_family,
-            "repeat_noise": asdict(row.score.noise) if row.score.noise else None,
-            "blocked": row.blocked,
-        }
-        for row in _sort(rows)
-    ]
-
-
-def to_frame(rows: Iterable[LeaderboardRow]) -> pl.DataFrame:
-    """The leaderboard as a data frame, shares in [0, 1]; a column `recall_<emotion>` per emotion of any row."""
-    import polars as pl
-
-    ordered = _sort(rows)
-    emotions = _emotions(ordered)
-    schema: dict[str, type[pl.DataType]] = dict.fromkeys(("model", "setting", "dataset", "judge"), pl.String)
-    schema |= dict.fromkeys(("sees_image", "self_judged", "same_family"), pl.Boolean)
-    schema |= dict.fromkeys(("recall", "ci_low", "ci_high", "confidence"), pl.Float64)
-    schema |= dict.fromkeys(("coverage", "bound_low", "bound_high"), pl.Float64)
-    schema |= dict.fromkeys(("n", "num_scored", "parse_failures", "errors", "refused"), pl.Int64)
-    schema |= {"cost_usd": pl.Float64, "repeats": pl.Int64, "blocked": pl.String}
-    schema |= dict.fromkeys(("repeat_sd", "repeat_differ", "repeat_variance_share", *FIGURES), pl.Float64)
-    schema |= {f"recall_{emotion}": pl.Float64 for emotion in emotions}
-    return pl.DataFrame([_flat(row) for row in ordered], schema=schema)
-
-
-def write_leaderboard(rows: Iterable[LeaderboardRow], folder: Path) -> list[Path]:
-    """The files written: leaderboard.md, .csv and .parquet, each under a draft's name first, then renamed.
-
-    Raises:
-        StoreError: the folder cannot be written.
-    """
-    ordered = _sort(rows)
-    markdown, frame = render_markdown(ordered), to_frame(ordered)
-    writers: dict[str, Callable[[Path], object]] = {
-        "leaderboard.md": lambda path: path.write_text(markdown, encoding="utf-8"),
-        "leaderboard.csv": frame.write_csv,
-        "leaderboard.parquet": frame.write_parquet,
-    }
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, write in writers.items():
-            draft = folder / f".{name}.{os.getpid()}.tmp"
-            write(draft)
-            draft.replace(folder / name)
-    except OSError as error:
-        raise StoreError(
-            f"{folder}: the leaderboard cannot be written ({error}): name a folder you can write"
-        ) from error
-    return [folder / name for name in writers]
-
-
 def _marks(row: LeaderboardRow) -> list[str]:
     """What stands beside a model's name."""
     return [*([] if row.sees_image else [_TEXT_ONLY]), *([_BLOCKED] if row.blocked else [])]
@@ -212,18 +152,6 @@ def _tabulate_blocked(rows: Sequence[LeaderboardRow]) -> list[str]:
     return ["## Blocked", "", *format_table([names, *lines], num_names=len(names)), ""] if lines else []
 
 
-def _sort(rows: Iterable[LeaderboardRow]) -> list[LeaderboardRow]:
-    def key(row: LeaderboardRow) -> tuple[str, str, float, str, str]:
-        recall = row.score.overall.recall
-        return row.dataset, row.judge, float("inf") if recall is None else -recall, row.model, row.setting
-
-    return sorted(rows, key=key)
-
-
-def _emotions(rows: Iterable[LeaderboardRow]) -> list[str]:
-    return sorted({emotion for row in rows for emotion in row.score.by_emotion})
-
-
 def _render_part(rows: Sequence[LeaderboardRow]) -> Table:
     """The rows of one dataset and judge, in percent, two lines each: means above, their intervals below."""
     from rich import box
@@ -233,7 +161,7 @@ def _render_part(rows: Sequence[LeaderboardRow]) -> Table:
     def pair(above: str, below: str, style: str = "") -> Text:
         return Text.assemble((above, style), "\n", (below, "dim"))
 
-    emotions = _emotions(rows)
+    emotions = emotions_of(rows)
     part = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=0)
     part.add_column(pair("model", "  setting"), overflow="fold", no_wrap=True)
     totals = [pair("recall %", f"{_level(rows)} CI"), pair("coverage", "bounds")]
@@ -351,47 +279,3 @@ def _coverage(recall: Recall) -> str:
 
 def _bounds(recall: Recall) -> str:
     return _range(recall.bound_low, recall.bound_high) if recall.is_open else ""
-
-
-def _json_recall(recall: Recall) -> dict[str, Any]:
-    return {
-        "recall": recall.recall,
-        "ci95": None if recall.recall is None else [recall.ci_low, recall.ci_high],
-        "coverage": recall.coverage,
-        "n": recall.n,
-        "num_scored": recall.num_scored,
-        "bounds": [recall.bound_low, recall.bound_high],
-    }
-
-
-def _flat(row: LeaderboardRow) -> dict[str, Any]:
-    overall, noise = row.score.overall, row.score.noise
-    return {
-        "model": row.model,
-        "setting": row.setting,
-        "dataset": row.dataset,
-        "judge": row.judge,
-        "sees_image": row.sees_image,
-        "self_judged": row.self_judged,
-        "same_family": row.same_family,
-        "recall": overall.recall,
-        "ci_low": overall.ci_low,
-        "ci_high": overall.ci_high,
-        "confidence": row.score.confidence,
-        "coverage": overall.coverage,
-        "bound_low": overall.bound_low,
-        "bound_high": overall.bound_high,
-        "n": overall.n,
-        "num_scored": overall.num_scored,
-        "parse_failures": row.score.num_unreadable,
-        "errors": row.errors,
-        "refused": row.refused,
-        "cost_usd": row.cost_usd,
-        "repeats": noise.repeats if noise else 1,
-        "repeat_sd": noise.sd if noise else None,
-        "repeat_differ": noise.differ if noise else None,
-        "repeat_variance_share": noise.variance_share if noise else None,
-        **(row.coherence.figures if row.coherence else {}),
-        "blocked": row.blocked,
-        **{f"recall_{emotion}": recall.recall for emotion, recall in row.score.by_emotion.items()},
-    }

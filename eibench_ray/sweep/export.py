@@ -128,10 +128,13 @@ def _flatten(row: JoinedRow, unjudged: str) -> Iterator[dict[str, Any]]:
         unjudged: the status where there is no verdict.
     """
     for repeat, (reply, verdict) in enumerate(zip(row.replies, row.verdicts, strict=True)):
-        yield _flatten_verdict(row, repeat, reply, verdict) | ({} if verdict else {"status": unjudged})
+        status = verdict.status.value if verdict else unjudged
+        yield _flatten_verdict(row, repeat, reply, verdict, status)
 
 
-def _flatten_verdict(row: JoinedRow, repeat: int, reply: Completion | None, verdict: Verdict | None) -> dict[str, Any]:
+def _flatten_verdict(
+    row: JoinedRow, repeat: int, reply: Completion | None, verdict: Verdict | None, status: str
+) -> dict[str, Any]:
     sample = row.sample
     flat: dict[str, Any] = {
         "sample_id": sample.sample_id,
@@ -141,7 +144,7 @@ def _flatten_verdict(row: JoinedRow, repeat: int, reply: Completion | None, verd
         "reference": sample.reference,
         "triggers": list(sample.triggers),
         "repeat": repeat + 1,
-        "status": verdict.status.value if verdict else None,
+        "status": status,
         "correct": verdict.correct if verdict else None,
         "total": verdict.total if verdict else None,
         "hits": list(verdict.hits) if verdict and verdict.hits else None,

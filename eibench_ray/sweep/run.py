@@ -23,7 +23,8 @@ from eibench_ray.engines.create import check_installed
 from eibench_ray.errors import EibenchError
 from eibench_ray.plan.costs import describe_uncounted
 from eibench_ray.records import ABSENT
-from eibench_ray.report.leaderboard import LeaderboardRow, to_json_rows, write_leaderboard
+from eibench_ray.report.leaderboard import LeaderboardRow
+from eibench_ray.report.leaderboard_files import to_json_rows, write_leaderboard
 from eibench_ray.report.tracking import Tracker, open_tracker
 from eibench_ray.score.recall import MISSING
 from eibench_ray.store.holding import Holding, hold

@@ -8,14 +8,8 @@ import pytest
 from rich.console import Console
 
 from eibench_ray.errors import StoreError
-from eibench_ray.report.leaderboard import (
-    LeaderboardRow,
-    render_markdown,
-    render_table,
-    to_frame,
-    to_json_rows,
-    write_leaderboard,
-)
+from eibench_ray.report.leaderboard import LeaderboardRow, render_markdown, render_table
+from eibench_ray.report.leaderboard_files import to_frame, to_json_rows, write_leaderboard
 from eibench_ray.score.recall import CellScore, Recall
 from eibench_ray.score.repeats import RepeatNoise
 

@@ -20,7 +20,7 @@ from eibench_ray.engines.base import EngineDeadError
 from eibench_ray.engines.openai.batch_record import BatchFolder
 from eibench_ray.errors import StoreError
 from eibench_ray.records import Request
-from eibench_ray.report.leaderboard import to_json_rows
+from eibench_ray.report.leaderboard_files import to_json_rows
 from eibench_ray.score.recall import MISSING
 from eibench_ray.store import bucket as bucket_module
 from eibench_ray.store.bucket import Bucket, open_bucket

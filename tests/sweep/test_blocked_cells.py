@@ -16,7 +16,8 @@ from eibench_ray.config.schema import ModelConfig, SettingConfig
 from eibench_ray.errors import PlanError
 from eibench_ray.plan.blocked import describe_blocked
 from eibench_ray.plan.explain import plan_to_json, render_plan
-from eibench_ray.report.leaderboard import render_markdown, render_table, to_frame, to_json_rows
+from eibench_ray.report.leaderboard import render_markdown, render_table
+from eibench_ray.report.leaderboard_files import to_frame, to_json_rows
 from eibench_ray.report.tracking import NoTracker, TrackedCell
 from eibench_ray.score.claims import Claim, ClaimStatus
 from eibench_ray.sweep.claims import verify_run

@@ -13,7 +13,8 @@ from rich.console import Console
 
 from eibench_ray.engines.base import RowError
 from eibench_ray.records import Request, RowErrorKind
-from eibench_ray.report.leaderboard import render_markdown, render_table, to_frame, to_json_rows
+from eibench_ray.report.leaderboard import render_markdown, render_table
+from eibench_ray.report.leaderboard_files import to_frame, to_json_rows
 from eibench_ray.score.coherence import Coherence
 from eibench_ray.sweep.export import export_run
 from eibench_ray.sweep.record import new_manifest, new_status, write_manifest
