@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from enum import StrEnum
 from typing import Annotated
 
 import typer
 
-from eibench_ray.cli.console import open_console
+from eibench_ray.cli.console import show_files
 from eibench_ray.cli.records import AsJson, Run, run_folder
 
 
@@ -34,10 +33,9 @@ def compare(
     manifest, _, store = read_run(folder)
     comparison = compare_run(manifest, store, [one.value for one in ([by] if by else By)])
     paths = write_comparison(comparison, folder if folder.is_dir() else folder.parent)
-    if as_json:
-        where = {"run_dir": str(folder), "store": store.root, "files": [str(path) for path in paths]}
-        typer.echo(json.dumps(where | to_json(comparison)))
-        return
-    console = open_console()
-    console.print(render_comparison(comparison))
-    console.print("\n".join(str(path) for path in paths), highlight=False, soft_wrap=True)
+    show_files(
+        paths,
+        render_comparison(comparison),
+        {"run_dir": str(folder), "store": store.root} | to_json(comparison),
+        as_json=as_json,
+    )

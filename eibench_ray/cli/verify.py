@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from eibench_ray.cli.console import open_console
+from eibench_ray.cli.console import show_files
 from eibench_ray.cli.records import AsJson, Run, run_folder
 
 
@@ -32,10 +31,9 @@ def verify(
     manifest, status, store = read_run(folder)
     verification = verify_run(manifest, status.failures, store, published)
     paths = write_verification(verification, folder if folder.is_dir() else folder.parent)
-    if as_json:
-        where = {"run_dir": str(folder), "store": store.root, "files": [str(path) for path in paths]}
-        typer.echo(json.dumps(where | to_json(verification)))
-        return
-    console = open_console()
-    console.print(render_verification(verification))
-    console.print("\n".join(str(path) for path in paths), highlight=False, soft_wrap=True)
+    show_files(
+        paths,
+        render_verification(verification),
+        {"run_dir": str(folder), "store": store.root} | to_json(verification),
+        as_json=as_json,
+    )

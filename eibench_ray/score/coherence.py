@@ -128,14 +128,7 @@ class CoherenceColumns:
         distinct, codes = np.unique(values[clusters.argsort(kind="stable")], return_inverse=True)
         sizes = np.unique(clusters, return_counts=True)[1]
         if len(sizes) > 1 and len(distinct) > 1:
-            low, high = bootstrap_interval(
-                codes.astype(np.int32),
-                sizes,
-                distinct.tolist(),
-                resampling.confidence,
-                resampling.resamples,
-                resampling.seed,
-            )
+            low, high = bootstrap_interval(codes.astype(np.int32), sizes, distinct.tolist(), resampling)
         return CellCoherence(
             measure=measure,
             n=len(sentences),

@@ -43,9 +43,7 @@ def bootstrap_interval(
     codes: NDArray[np.int32],
     sizes: NDArray[np.int64],
     values: Sequence[float],
-    confidence: float,
-    resamples: int,
-    seed: int,
+    resampling: Resampling,
 ) -> tuple[float, float]:
     """Percentile interval of the mean over all values, whole clusters resampled.
 
@@ -54,7 +52,8 @@ def bootstrap_interval(
     """
     import numpy as np
 
-    rng = np.random.default_rng(seed)
+    confidence, resamples = resampling.confidence, resampling.resamples
+    rng = np.random.default_rng(resampling.seed)
     if len(sizes) > _FEW_CLUSTERS:
         means = _resample_kinds(*_kinds(codes, sizes, values), resamples, rng)
         low, high = np.quantile(means, ((1 - confidence) / 2, (1 + confidence) / 2))

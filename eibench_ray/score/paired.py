@@ -62,14 +62,7 @@ def compare_paired(
     if len(sizes) > 1:
         low = high = difference
         if len(values) > 1:
-            low, high = bootstrap_interval(
-                codes.astype(np.int32),
-                sizes,
-                values.tolist(),
-                resampling.confidence,
-                resampling.resamples,
-                resampling.seed,
-            )
+            low, high = bootstrap_interval(codes.astype(np.int32), sizes, values.tolist(), resampling)
     return PairedDifference(
         n=len(differences),
         num_clusters=len(sizes),

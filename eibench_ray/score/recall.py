@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from eibench_ray.errors import ScoreError
 from eibench_ray.records import Sample, Verdict, VerdictStatus
 from eibench_ray.score.clusters import ImageClusters
-from eibench_ray.score.interval import bootstrap_interval, look_up
+from eibench_ray.score.interval import Resampling, bootstrap_interval, look_up
 from eibench_ray.score.repeats import NoiseMeter, RepeatNoise
 
 if TYPE_CHECKING:
@@ -109,11 +109,11 @@ def score_cell(
     if not columns.emotions:
         raise ScoreError("a cell without samples has no recall: check the dataset and dataset.limit")
     codes, missing, clusters, emotions = (np.frombuffer(column, column.typecode) for column in columns.arrays())
-    values = list(columns.values)
+    values, resampling = list(columns.values), Resampling(confidence, resamples, seed)
 
     def score(of_group: NDArray[np.bool_] | slice) -> Recall:
         group = _Group(codes[of_group], missing[of_group], clusters[of_group], values, columns.repeats)
-        return _score_group(group, confidence, resamples, seed)
+        return _score_group(group, resampling)
 
     by_emotion = {emotion: score(emotions == code) for emotion, code in sorted(columns.emotions.items())}
     return CellScore(
@@ -174,7 +174,7 @@ class _Group:
     repeats: int
 
 
-def _score_group(group: _Group, confidence: float, resamples: int, seed: int) -> Recall:
+def _score_group(group: _Group, resampling: Resampling) -> Recall:
     """Recall over a group of samples."""
     codes, clusters, values = group.codes, group.clusters, group.values
     num_samples = len(codes)
@@ -190,7 +190,7 @@ def _score_group(group: _Group, confidence: float, resamples: int, seed: int) ->
     mean = total / len(codes) if len(codes) else None
     low, high = mean, mean
     if mean is not None and len(sizes) > 1 and (codes != codes[0]).any():
-        low, high = bootstrap_interval(codes, sizes, values, confidence, resamples, seed)
+        low, high = bootstrap_interval(codes, sizes, values, resampling)
     return Recall(
         n=num_samples,
         num_scored=len(codes),
