@@ -22,10 +22,9 @@ TORCH := $(if $(FIND_LINKS),,$(if $(filter cpu,$(DEVICE)),--torch-backend cpu,))
 demo: setup
 	$(BIN)/eibench-ray run experiment=demo
 
-# Those that start real engines measure deadlines: nothing else runs beside them.
 test: setup
-	$(BIN)/pytest -m "not slow" --numprocesses 2 --dist loadfile
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -m "not slow and not alone" --numprocesses 2 --dist loadfile
+	$(BIN)/pytest -m "slow or alone"
 
 check: setup
 	$(BIN)/ruff format --check .

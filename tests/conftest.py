@@ -28,6 +28,9 @@ from eibench_ray.sweep.planning import PlannedSweep, plan_sweep
 if TYPE_CHECKING:
     from fault_server import FaultServer
 
+# The folders of the tests that are `alone`.
+ALONE = frozenset({"cluster", "endpoints", "engines", "serve", "slurm"})
+
 SETTINGS: Mapping[str, list[dict[str, Any]]] = {
     "plain": [{"name": "answer", "role": "subject", "image": True, "prompt": "Look. {{ question }}"}],
     "brief": [{"name": "answer", "role": "subject", "image": True, "prompt": "In one word: {{ question }}"}],
@@ -65,6 +68,13 @@ SETTINGS: Mapping[str, list[dict[str, Any]]] = {
     ],
 }
 ASKER = {"name": "asker", "engine": {"kind": "echo", "fails_on": "an asker is another engine"}, "sees_image": False}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks the tests that measure time."""
+    for item in items:
+        if ALONE & set(item.path.relative_to(Path(__file__).parent).parts):
+            item.add_marker("alone")
 
 
 def draw(colour: tuple[int, int, int], size: tuple[int, int] = (32, 24)) -> bytes:

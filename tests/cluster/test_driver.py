@@ -364,14 +364,16 @@ def test_ctrl_c_ends_the_time_of_grace(sweeps: Sweeps) -> None:
 
 def test_a_run_that_was_done_within_its_grace_was_not_preempted(sweeps: Sweeps) -> None:
     sweeps.write_dataset(range(2))
-    config = sweeps.config(engine=SLOW | {"latency_s": 0.5}, cluster=cluster_of(grace_s=20.0), judge_engine=SLOW)
+    config = sweeps.config(
+        engine=SLOW | {"latency_s": 0.5}, cluster=cluster_of(grace_s=20.0), judge_engine=SLOW | {"latency_s": 3.0}
+    )
     sent = []
 
     def give_way(event: str, _: dict[str, Any]) -> None:
         if event == "slice_sent":
             sent.append(event)
             if len(sent) == 2:  # the verdicts are the last
-                asyncio.get_running_loop().call_later(0.2, run.driver.give_way)
+                asyncio.get_running_loop().call_later(1.5, run.driver.give_way)  # they are asked by then
 
     run = Run(sweeps.plan(config), give_way)
     outcome = run.finish()
