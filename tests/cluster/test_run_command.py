@@ -67,6 +67,14 @@ class Command:
         self.family = set(psutil.Process(self.process.pid).children(recursive=True))
         assert any("raylet" in process.name() for process in self.family)
 
+    def freeze(self) -> None:
+        """Stops the run where it stands: the driver, and the replicas, which would go on with what they have."""
+        self.process.send_signal(signal.SIGSTOP)
+        replicas = [process for process in self.family if "Replica" in process.name()]
+        assert replicas
+        for replica in replicas:
+            replica.suspend()
+
     def finish(self, timeout_s: float = 60) -> tuple[int, dict[str, Any], str]:
         """The exit code, the summary (empty where there is none) and what stood on stderr."""
         out, err = self.process.communicate(timeout=timeout_s)
@@ -153,7 +161,7 @@ def test_a_run_that_is_interrupted_and_killed_goes_on_and_asks_nothing_twice(
 
     killed = start(*SWEEP)
     killed.wait_for_commit()
-    killed.process.send_signal(signal.SIGSTOP)  # alive, and not done before the next one has begun
+    killed.freeze()  # alive, and not done before the next one has begun
     code, _, err = start(*SWEEP).finish()
     assert code == 2
     owner = f"run {latest_run(tmp_path)} on {os.uname().nodename} (process {killed.process.pid}, "
