@@ -23,8 +23,8 @@ demo: setup
 	$(BIN)/eibench-ray run experiment=demo
 
 test: setup
-	$(BIN)/pytest -m "not slow and not alone" --numprocesses 2 --dist loadfile
-	$(BIN)/pytest -m "slow or alone"
+	$(BIN)/pytest -m "not alone" --numprocesses 2 --dist loadfile
+	$(BIN)/pytest -m alone --durations 20
 
 check: setup
 	$(BIN)/ruff format --check .
