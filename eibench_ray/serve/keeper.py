@@ -99,7 +99,7 @@ class Keeper:
                 else:  # one that loads has nobody to say goodbye to
                     await handle.reap()
             finally:
-                handle.release()
+                await handle.release()
 
     async def _reserve(self, nodes: Sequence[Node]) -> ServerHandle:
         """A server whose resources have been asked for."""
