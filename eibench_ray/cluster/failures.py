@@ -22,7 +22,8 @@ _PASSING = re.compile(
     | address\salready\sin\suse | EADDRINUSE | port\s\S*\s?is\s(already\s)?in\suse
     | engine\score\s(proc\S*\s)?(initialization\s)?failed | worker\s?proc\S*\sinitialization\sfailed
     | connection\s(reset|refused|aborted|timed\sout|error) | ConnectionError | ReadTimeout | timed\sout
-    | temporary\sfailure | temporarily\sunavailable | too\smany\srequests | \b(429|50[234])\s(client|server|bad|service|gateway)
+    | temporary\sfailure | temporarily\sunavailable | too\smany\srequests
+    | \b(429|50[234])\s(client|server|bad|service|gateway)
     | stale\sfile\shandle | input/output\serror | too\smany\sopen\sfiles
     """,
     re.IGNORECASE | re.VERBOSE,

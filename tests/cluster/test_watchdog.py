@@ -40,7 +40,7 @@ def test_a_replica_that_is_stopped_is_killed_and_its_rows_are_asked_again(sweeps
     quiet.write_dataset(range(20))
     undisturbed = quiet.plan(quiet.config(engine=SLOW, cluster=cluster_of()))
     quiet.ask(undisturbed)
-    config = sweeps.config(engine=SLOW, cluster=cluster_of(progress_timeout_s=2.5))
+    config = sweeps.config(engine=SLOW, cluster=cluster_of(progress_timeout_s=4.0))
     stopped: list[int] = []
 
     def stop_once(event: str, fields: dict[str, Any]) -> None:
@@ -55,7 +55,7 @@ def test_a_replica_that_is_stopped_is_killed_and_its_rows_are_asked_again(sweeps
     (told,) = run.events("deadline")
     assert told["replica"] == stopped[0]
     assert told["what"] == f"replica {stopped[0]} to make a token or to finish a row"
-    assert 2.5 <= told["waited_s"] < 10
+    assert told["waited_s"] >= 4
     assert told["did"] == "killed it; its rows are asked again"
     (lost,) = run.events("replica_lost")
     assert lost["reason"].startswith("it hangs: no token and no row for ")
@@ -64,29 +64,32 @@ def test_a_replica_that_is_stopped_is_killed_and_its_rows_are_asked_again(sweeps
     assert texts(sweep) == texts(undisturbed)
 
 
-def test_a_row_that_is_never_answered_is_noticed_by_its_replica_s_silence(sweeps: Sweeps) -> None:
+def test_a_row_that_is_never_answered_is_noticed_and_the_next_run_goes_on(sweeps: Sweeps) -> None:
     sweeps.write_dataset()
-    cluster = cluster_of(progress_timeout_s=1.5)
-    hanging = {"hangs_on": "person 7", "fails_on": "never"}
-    stuck = sweeps.config(model={"name": "stuck"}, engine=hanging | SLOW, cluster=cluster)
-    sound = sweeps.config("brief", model={"name": "sound"}, cluster=cluster)
-    run = Run(sweeps.plan(stuck, sound))
-    run.finish()
-    told = run.events("deadline")
-    assert {event["did"] for event in told} == {"killed it; its rows are asked again"}
-    lost = run.events("replica_lost")
-    assert [event["replica"] for event in told] == [event["replica"] for event in lost]
-    assert all(event["reason"].startswith("it hangs: ") for event in lost)
-    assert sweeps.plan(sound).is_complete
-    rest = Run(sweeps.plan(sweeps.config(model={"name": "stuck"}, engine={"fails_on": "never"}, cluster=cluster)))
-    rest.finish()
-    check_whole(sweeps.plan(stuck), sweeps.plan(stuck))
+    cluster = cluster_of(progress_timeout_s=3.0)
+
+    def stop(event: str, _: dict[str, Any]) -> None:
+        if event == "replica_lost":
+            run.driver.request_stop()
+
+    run = Run(sweeps.plan(sweeps.config(engine={"hangs_on": "person 7"} | SLOW, cluster=cluster)), stop)
+    outcome = run.finish()
+    assert outcome.was_interrupted
+    (told,), (lost,) = run.events("deadline"), run.events("replica_lost")
+    assert (told["replica"], told["did"]) == (lost["replica"], "killed it; its rows are asked again")
+    assert lost["reason"].startswith("it hangs: ")
+    assert {event["replica"] for event in run.events("slice_returned")} == {lost["replica"]}
+    config = sweeps.config(engine=SLOW, cluster=cluster)
+    sweep = sweeps.plan(config)
+    assert outcome.num_new > 0
+    assert Run(sweep).finish().num_new == 20 - outcome.num_new
+    check_whole(sweep, sweeps.plan(config))
 
 
 def test_rows_of_an_endpoint_wait_for_their_own_deadline(sweeps: Sweeps) -> None:
     sweeps.write_dataset(range(4))
-    paid = {"price": {"input": 0.001, "output": 0.0}, "latency_s": 3.0, "max_num_seqs": 4}
-    config = sweeps.config(engine=paid, cluster=cluster_of(progress_timeout_s=1.0))
+    paid = {"price": {"input": 0.001, "output": 0.0}, "latency_s": 5.0, "max_num_seqs": 4}
+    config = sweeps.config(engine=paid, cluster=cluster_of(progress_timeout_s=3.0))
     run = Run(sweeps.plan(config))
     assert run.finish().num_new == 8
     assert not run.events("deadline")
@@ -94,7 +97,7 @@ def test_rows_of_an_endpoint_wait_for_their_own_deadline(sweeps: Sweeps) -> None
 
 def test_an_engine_that_hangs_in_its_start_is_given_up_after_so_many_and_the_others_finish(sweeps: Sweeps) -> None:
     sweeps.write_dataset()
-    cluster = cluster_of(start_timeout_s=4.0, max_start_failures=2)
+    cluster = cluster_of(start_timeout_s=6.0, max_start_failures=2)
     stuck = sweeps.config(model={"name": "stuck"}, engine={"load_s": 600.0, "fails_on": "never"}, cluster=cluster)
     sound = sweeps.config("brief", model={"name": "sound"}, cluster=cluster)
     sweep = sweeps.plan(stuck, sound)
@@ -102,7 +105,7 @@ def test_an_engine_that_hangs_in_its_start_is_given_up_after_so_many_and_the_oth
     outcome = run.finish()
     (reason,) = outcome.failed_engines.values()
     assert reason == (
-        "the engine did not load within 4 s: raise cluster.start_timeout_s, or choose a smaller model "
+        "the engine did not load within 6 s: raise cluster.start_timeout_s, or choose a smaller model "
         "(cluster.max_start_failures=2 starts in a row failed)"
     )
     told = run.events("deadline")

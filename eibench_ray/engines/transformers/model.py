@@ -52,6 +52,9 @@ class Prompt:
 class Model:
     """A loaded model with its processor.
 
+    Attributes:
+        num_steps: tokens that its batches have got, whatever the number of their rows.
+
     Raises:
         EngineError: it cannot be used as configured.
     """
