@@ -142,13 +142,13 @@ class Crew:
             await handle.place(patience_s, list(course.watch.nodes.values()))
             course.patience.got_place(member.engine)
             self._tell("replica_placed", member)
-            facts = await handle.start(course.config.start_timeout_s)
+            facts = await handle.start()
         except NotPlacedError as error:
             self.tell_deadline(member, f"a place for replica {handle.id}", patience_s, "gave it back")
             self._miss_place(member, error)
         except EibenchError as error:
             if isinstance(error, StartTimeoutError):
-                waited_s = course.config.start_timeout_s
+                waited_s = handle.config.start_timeout_s
                 self.tell_deadline(member, f"replica {handle.id} to load its engine", waited_s, "killed it")
             self.lose(member, error, has_started=False)
         else:

@@ -89,12 +89,13 @@ class ActorHandle(ABC, Generic[F]):
         """
         await self.placement.wait(timeout_s, known)
 
-    async def start(self, timeout_s: float) -> F:
+    async def start(self) -> F:
         """Facts, once the engine is loaded.
 
         Raises:
             EngineError: it did not load, died while it loaded, or took too long.
         """
+        timeout_s = self.config.start_timeout_s
         await check_python(self.spec, self.placement.nodes)
         runtime_env = replica_runtime_env(self.spec, self.config, self.id)
         runtime_env["env_vars"] |= {MARK: self.mark}

@@ -147,7 +147,7 @@ class Keeper:
             EngineError: it does not start, and never did.
         """
         try:
-            facts = await handle.start(self._config.start_timeout_s)
+            facts = await handle.start()
             self._ready_at = time.monotonic()
             self._announce(facts)
             return await handle.watch()
