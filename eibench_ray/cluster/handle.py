@@ -27,8 +27,8 @@ from eibench_ray.schedule.state import Node
 
 log = logging.getLogger(__name__)
 
-# Ray's control service answers within milliseconds.
-RELEASE_TIMEOUT_S = 10.0
+# Ray's control service answers within milliseconds; less than crew.KILL_TIMEOUT_S, so that the end is told.
+RELEASE_TIMEOUT_S = 5.0
 
 
 class NodeLostError(EngineDeadError):

@@ -79,12 +79,13 @@ def config(sweeps: Sweeps, dataset: str, engine: dict[str, Any], **cluster: Any)
 
 
 @pytest.mark.parametrize(
-    ("title", "act", "more", "reason"),
+    ("title", "act", "patience_s", "more", "reason"),
     [
-        ("EngineCore", psutil.Process.suspend, {}, "it hangs: no token and no row for "),
+        ("EngineCore", psutil.Process.suspend, 8.0, {}, "it hangs: no token and no row for "),
         (
             "Worker_TP1",
             psutil.Process.kill,
+            600.0,
             {
                 "args": {"tensor_parallel_size": 2, "distributed_executor_backend": "mp"},
                 "env": {"VLLM_CPU_OMP_THREADS_BIND": "nobind"},  # else a worker wants a NUMA node for itself
@@ -95,11 +96,16 @@ def config(sweeps: Sweeps, dataset: str, engine: dict[str, Any], **cluster: Any)
     ids=["the engine's process is stopped", "a worker is killed"],
 )
 def test_it_is_noticed_and_every_answer_is_what_it_would_be(
-    sweeps: Sweeps, title: str, act: Callable[[psutil.Process], object], more: dict[str, Any], reason: str
+    sweeps: Sweeps,
+    title: str,
+    act: Callable[[psutil.Process], object],
+    patience_s: float,
+    more: dict[str, Any],
+    reason: str,
 ) -> None:
     for name in ("faces", "again"):  # the same questions twice: asked once before it happens or amid it, once after it
         sweeps.write_dataset(range(12), name=name)
-    configs = [config(sweeps, name, ENGINE | more, progress_timeout_s=4.0) for name in ("faces", "again")]
+    configs = [config(sweeps, name, ENGINE | more, progress_timeout_s=patience_s) for name in ("faces", "again")]
     planned = plan_sweep(configs, must_exist=True)
     for step in planned.plan.steps:
         planned.store.fix_slice_rows(step, 4, {})
