@@ -13,8 +13,10 @@ from dataclasses import dataclass, field
 
 from eibench_ray.cluster.ask import Tally
 from eibench_ray.cluster.course import Course
+from eibench_ray.cluster.failures import StartTimeoutError, is_passing
 from eibench_ray.cluster.fleet import STOP_TIMEOUT_S, Fleet, ReplicaHandle
 from eibench_ray.cluster.handle import NodeLostError
+from eibench_ray.cluster.nodes import STUCK_TIMEOUT_S
 from eibench_ray.cluster.outcome import Standing
 from eibench_ray.cluster.placement import NotPlacedError
 from eibench_ray.cluster.task import TaskReport
@@ -36,10 +38,12 @@ class Member:
     Attributes:
         ended: set once it is lost or told to stop; the rest is to give back what it holds.
         pause_s: how long its place is left alone after that, because somebody else is on it.
-        tally: what it had finished when it was last asked.
+        began_at: when its start was decided.
+        tally: what it had finished when it last answered.
     """
 
     handle: ReplicaHandle
+    began_at: float
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     is_ready: bool = False
     is_lost: bool = False
@@ -71,7 +75,7 @@ class Crew:
     def __init__(self, course: Course, fleet: Fleet) -> None:
         self._course = course
         self._fleet = fleet
-        self._stop_timeout_s = STOP_TIMEOUT_S
+        self._stop_timeout_s = min(STOP_TIMEOUT_S, course.config.stop_timeout_s)
         self._is_closing = asyncio.Event()
         self.members: dict[int, Member] = {}
         self.must_look = False
@@ -87,7 +91,7 @@ class Crew:
     def start(self, start: Start) -> None:
         """Begins to bring a replica up."""
         spec, need = self._course.plan.engines[start.engine], self._course.profiles[start.engine].need
-        member = Member(self._fleet.reserve(start.replica, spec, need, start.nodes))
+        member = Member(self._fleet.reserve(start.replica, spec, need, start.nodes), time.monotonic())
         self.members[start.replica] = member
         self._tell("replica_starting", member, model=spec.name, nodes=list(start.nodes), gpus=need.gpus)
         log.info("replica starting engine=%s replica=%d", spec.name, start.replica)
@@ -116,15 +120,20 @@ class Crew:
             starting.cancel()
             await asyncio.wait({starting})
             if member.is_ready and not member.is_lost:
-                await handle.stop(self._stop_timeout_s)
-            else:
-                await handle.reap()
+                await self._end_in_order(member)
+            if left := await handle.reap():
+                self.tell_deadline(member, f"replica {handle.id} to be gone", STUCK_TIMEOUT_S, f"left {left}")
         finally:
-            handle.release()
+            await handle.release()
             self._tell("replica_stopped", member)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._is_closing.wait(), member.pause_s)
         self._course.scheduler.replica_gone(handle.id)
+
+    async def _end_in_order(self, member: Member) -> None:
+        timeout_s = self._stop_timeout_s
+        if not await member.handle.end(timeout_s):
+            self.tell_deadline(member, f"replica {member.handle.id} to stop its engine", timeout_s, "killed it")
 
     async def _bring_up(self, member: Member) -> None:
         course, handle = self._course, member.handle
@@ -133,15 +142,18 @@ class Crew:
             await handle.place(patience_s, list(course.watch.nodes.values()))
             course.patience.got_place(member.engine)
             self._tell("replica_placed", member)
-            facts = await handle.start(course.config.start_timeout_s)
+            facts = await handle.start()
         except NotPlacedError as error:
+            self.tell_deadline(member, f"a place for replica {handle.id}", patience_s, "gave it back")
             self._miss_place(member, error)
-        except EngineDeadError as error:
-            self._lose(member, error)
         except EibenchError as error:
-            self._lose(member, error, is_final=True)
+            if isinstance(error, StartTimeoutError):
+                waited_s = handle.config.start_timeout_s
+                self.tell_deadline(member, f"replica {handle.id} to load its engine", waited_s, "killed it")
+            self.lose(member, error, has_started=False)
         else:
             member.is_ready = True
+            course.patience.started(member.engine)
             course.scheduler.replica_ready(handle.id, facts.capacity, time.monotonic())
             course.counts.outcome.num_loads += handle.spec.is_load
             self._tell(
@@ -159,9 +171,9 @@ class Crew:
         try:
             report = await member.handle.run_task(self._course.plan.steps[slice_.step], slice_)
         except EngineDeadError as error:
-            self._lose(member, error)
+            self.lose(member, error)
         except EngineError as error:
-            self._lose(member, error, is_final=True)
+            self.lose(member, error, is_final=True)
         else:
             self._finish(member, report)
         finally:
@@ -218,8 +230,8 @@ class Crew:
             if member.engine == engine and not member.is_ready:
                 self.take_out(replica, "its engine was given up")
 
-    def _lose(self, member: Member, error: EibenchError, *, is_final: bool = False) -> None:
-        """Takes a dead replica out; gives its engine up when it cannot start or keeps dying.
+    def lose(self, member: Member, error: EibenchError, *, is_final: bool = False, has_started: bool = True) -> None:
+        """Takes a dead replica out; gives its engine up when it cannot start or keeps dying, else lets it rest.
 
         Where a further copy fails for good, the engine goes on with those that it has. A node that leaves takes its
         replicas along: that is no fault of theirs.
@@ -233,12 +245,23 @@ class Crew:
         if any(node not in self._course.watch.nodes for node in nodes):
             return
         others = [other for other in self.members.values() if other.engine == engine]
+        patience, now = self._course.patience, time.monotonic()
+        reason = str(error)
+        is_news = patience.is_news(engine, member.began_at, now)
+        self._course.scheduler.rest(engine, now + patience.rest_s(engine))
+        if not has_started:
+            is_final = not is_passing(error)
+            if not is_final and is_news and patience.failed_to_start(engine):
+                is_final = True
+                reason += (
+                    f" (cluster.max_start_failures={self._course.config.max_start_failures} starts in a row failed)"
+                )
         if is_final and any(other.is_ready for other in others):
             self._course.scheduler.limit_replicas(engine, len(others))
         elif is_final:
-            self.give_up(engine, str(error))
-        elif self._course.patience.died(engine, nodes):
-            self._doubtful[engine] = str(error)
+            self.give_up(engine, reason)
+        elif has_started and is_news and patience.died(engine, nodes):
+            self._doubtful[engine] = reason
             self.must_look = True
 
     def settle_doubts(self) -> None:
@@ -280,12 +303,9 @@ class Crew:
 
     # What others are told.
 
-    async def ask_tallies(self) -> None:
-        """Asks the replicas how far they are."""
-        ready = self.ready
-        for member, tally in zip(ready, await asyncio.gather(*(m.handle.tally() for m in ready)), strict=True):
-            member.tally = max(member.tally, tally, key=lambda known: known.rows)
-            self._course.scheduler.rows_finished(member.handle.id, member.standing.rows_ahead)
+    def tell_deadline(self, member: Member, what: str, waited_s: float, did: str) -> None:
+        """A replica has let a deadline pass."""
+        self._course.tell_deadline(what, waited_s, did, replica=member.handle.id, engine=member.engine)
 
     def _tell(self, event: str, member: Member, **fields: object) -> None:
         self._course.ledger.write(event, replica=member.handle.id, engine=member.engine, **fields)

@@ -15,6 +15,7 @@ Each line of a ledger has `time` (seconds: Unix time, in a simulation its own cl
     replica_lost         replica, engine, model, reason: it died, did not start, or got no place
     replica_stopping     replica, engine: it is told to end
     replica_stopped      replica, engine: what it held is free again, after either
+    deadline             what (was waited for), waited_s, did (what was done then); replica, engine where it is one's
     engine_failed        engine, model, reason: it is never started again
     budget_spent         reason: engines that cost money are given no further slice
     interrupted          reason (stop, preemption, walltime): the run ends before all is asked

@@ -79,11 +79,13 @@ class ReplicaHandle(ActorHandle[ReplicaFacts]):
         return report
 
     async def tally(self) -> Tally:
-        """What it has done so far; nothing where the replica does not answer at once."""
-        with contextlib.suppress(EibenchError, TimeoutError):
-            tally: Tally = await asyncio.wait_for(result(self.actor.tally.remote()), 1.0)
-            return tally
-        return Tally()
+        """What it has done so far, whenever it answers.
+
+        Raises:
+            EibenchError: it does not any more.
+        """
+        tally: Tally = await result(self.actor.tally.remote())
+        return tally
 
     async def halt(self, grace_s: float) -> None:
         """Makes the replica's tasks commit what they have and return; one that does not answer is not waited for.

@@ -8,7 +8,7 @@ import math
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from eibench_ray.cluster.ask import Asker, Tally
@@ -17,6 +17,7 @@ from eibench_ray.cluster.task import TaskReport, run_task
 from eibench_ray.data.dataset import Dataset, DatasetIndex, open_dataset
 from eibench_ray.endpoints.local import LocalTurnstile
 from eibench_ray.endpoints.turnstile import Turnstile
+from eibench_ray.engines.base import EngineFacts
 from eibench_ray.engines.create import create_engine
 from eibench_ray.plan.graph import DatasetSpec, EngineSpec, Step
 from eibench_ray.store.resume import Slice
@@ -73,6 +74,8 @@ class Replica:
         self._paid_grace_s = 0.0
         self._tally = Tally()
         self._asker: Asker | None = None
+        self._facts: EngineFacts | None = None
+        self._num_seen_waiting = 0
 
     async def start(self) -> ReplicaFacts:
         """Facts, once the engine is loaded.
@@ -84,7 +87,7 @@ class Replica:
         from ray.util import get_node_ip_address
 
         started = time.monotonic()
-        facts = await self._engine.start()
+        facts = self._facts = await self._engine.start()
         capacity = math.ceil(facts.max_num_seqs * QUEUE_FACTOR)
         slots = asyncio.Semaphore(capacity)
         self._asker = Asker(
@@ -124,8 +127,18 @@ class Replica:
         return dataset, dataset.index(spec.limit)
 
     async def tally(self) -> Tally:
-        """What it has done so far."""
-        return self._tally
+        """What it has done so far.
+
+        An endpoint's rows show nothing until they end, and each has a deadline: while there are some, it gets on.
+        """
+        assert self._facts is not None
+        progress = self._tally.progress
+        if self._facts.progress is not None:
+            progress += self._facts.progress()
+        if self._facts.is_endpoint:
+            self._num_seen_waiting += self._tally.in_flight > 0
+            progress += self._num_seen_waiting
+        return replace(self._tally, progress=progress)
 
     async def halt(self, grace_s: float) -> None:
         """Asks no further row; tasks commit what they have and return once rows in flight have ended.

@@ -146,7 +146,9 @@ class EchoEngine(Frozen):
     Attributes:
         latency_s: seconds that each reply takes.
         fails_on: a text; a request that contains it gets an error row.
+        hangs_on: a text; a request that contains it is never answered.
         load_s: seconds that it takes to start.
+        stop_s: seconds that it takes to stop.
         num_gpus: GPUs that one replica owns without using them, for tests of placement.
         runtime_env: a Python environment of its own.
         price: makes believe that its words are tokens which cost so much, to rehearse what a paid endpoint does.
@@ -155,8 +157,10 @@ class EchoEngine(Frozen):
     kind: Literal["echo"]
     latency_s: Annotated[float, Field(ge=0)] = 0.0
     fails_on: str | None = None
+    hangs_on: str | None = None
     max_num_seqs: PositiveInt = 256
     load_s: Annotated[float, Field(ge=0)] = 0.0
+    stop_s: Annotated[float, Field(ge=0)] = 0.0
     num_gpus: Annotated[int, Field(ge=0)] = 0
     runtime_env: EngineEnvironment | None = None
     price: Price | None = None

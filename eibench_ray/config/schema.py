@@ -161,6 +161,8 @@ class ClusterConfig(Frozen):
         max_replicas_per_engine: copies of one engine at the same time; None: as many as pay for their load.
         dashboard_port: Ray's dashboard on loopback; None leaves it off.
         start_timeout_s: longest wait for Ray, and for a replica to load its engine.
+        max_start_failures: failed starts in a row after which an engine is given up, where another may succeed.
+        progress_timeout_s: longest time in which a replica that has rows makes no token and finishes no row.
         placement_timeout_s: longest wait for the resources of one replica, which were free when it was asked for.
         price_per_gpu_hour: what a GPU costs per hour, in the currency of your choice; None: no cost is shown.
         stop_timeout_s: longest wait at the end, or after Ctrl-C, before processes are killed.
@@ -184,6 +186,8 @@ class ClusterConfig(Frozen):
     price_per_gpu_hour: PositiveFloat | None = None
     dashboard_port: Annotated[int, Field(ge=1, le=65535)] | None = None
     start_timeout_s: PositiveFloat = 1800.0
+    max_start_failures: PositiveInt = 3
+    progress_timeout_s: PositiveFloat = 600.0
     placement_timeout_s: PositiveFloat = 120.0
     stop_timeout_s: PositiveFloat = 30.0
     row_timeout_s: PositiveFloat = 3600.0

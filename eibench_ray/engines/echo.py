@@ -34,7 +34,13 @@ class Echo:
         """Facts, after the time that the configuration asks for."""
         await asyncio.sleep(self._config.load_s)
         is_paid = self._config.price is not None
-        return EngineFacts(f"echo {__version__}", self._config.max_num_seqs, is_paid, PAID_GRACE_S if is_paid else 0.0)
+        return EngineFacts(
+            f"echo {__version__}",
+            self._config.max_num_seqs,
+            is_paid,
+            PAID_GRACE_S if is_paid else 0.0,
+            is_endpoint=is_paid,
+        )
 
     async def generate(self, request: Request, image: bytes | None) -> Reply:
         """A reply that depends on the whole request and on nothing else; a word of either is a token.
@@ -54,7 +60,8 @@ class Echo:
             return replace(reply, cost_usd=cost)
 
     async def stop(self) -> None:
-        """Returns once the turnstile knows of all that was asked."""
+        """Returns once the turnstile knows of all that was asked, after the time that the configuration asks for."""
+        await asyncio.sleep(self._config.stop_s)
         await self._line.close()
 
     def _cost_usd(self, prompt_tokens: int, completion_tokens: int) -> float:
@@ -64,6 +71,8 @@ class Echo:
     async def _reply(self, request: Request, image: bytes | None) -> Reply:
         if self._config.latency_s:
             await asyncio.sleep(self._config.latency_s)
+        if self._config.hangs_on and self._config.hangs_on in request.user:
+            await asyncio.Event().wait()
         if self._config.fails_on and self._config.fails_on in request.user:
             raise RowError(RowErrorKind.PROMPT, f"the prompt contains {self._config.fails_on!r}")
         text = self._verdict(request) if request.json_schema else self._answer(request, image)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from eibench_ray.chat_templates import template_file
@@ -27,6 +27,7 @@ class Vllm:
         self._template: str | None = None
         self._image_token: int | None = None
         self._ids = itertools.count()
+        self._num_steps = 0
 
     async def start(self) -> EngineFacts:
         """Loads the weights; minutes for a large model.
@@ -48,9 +49,25 @@ class Vllm:
         self._image_token = getattr(checkpoint, "image_token_id", getattr(checkpoint, "image_token_index", None))
         num_seqs = int(self._llm.vllm_config.scheduler_config.max_num_seqs)
         revision = f"@{self._config.revision}" if self._config.revision else ""
-        return EngineFacts(
-            f"{installed[0]} {self._device} {self._config.source}{revision} {self._config.dtype}", num_seqs
-        )
+        fingerprint = f"{installed[0]} {self._device} {self._config.source}{revision} {self._config.dtype}"
+        return EngineFacts(fingerprint, num_seqs, progress=self._count_steps())
+
+    def _count_steps(self) -> Callable[[], int]:
+        """A count of the steps in which vLLM made a token.
+
+        What its process sends after each step passes here anyway. vLLM's own statistics would be gathered for every
+        step and every row (a logger of ours switches them on), and are no better a sign of life.
+        """
+        core = self._llm.engine_core
+        receive = core.get_output_async
+
+        async def counted() -> Any:
+            outputs = await receive()
+            self._num_steps += 1
+            return outputs
+
+        core.get_output_async = counted
+        return lambda: self._num_steps
 
     def _load(self) -> Any:
         from vllm.engine.arg_utils import AsyncEngineArgs

@@ -74,6 +74,7 @@ class Engine:
         starting, ready: its replicas, by number; those that drain or leave are in neither.
         idle: numbers of the ready ones that hold nothing.
         hungry: (rows left, replica) of those that have room, the emptiest first; entries may be out of date.
+        rests_until: no replica is started before.
         waited_in_vain: whether a replica was started for rows to come, and had to make room before they came.
     """
 
@@ -84,6 +85,7 @@ class Engine:
     ready: dict[int, Replica] = field(default_factory=dict)
     idle: set[int] = field(default_factory=set)
     hungry: list[tuple[int, int]] = field(default_factory=list)
+    rests_until: float = -math.inf
     waited_in_vain: bool = False
     is_given_up: bool = False
 
@@ -133,7 +135,7 @@ class Roster:
     def can_use(self, key: str, now: float) -> bool:
         """Whether one more replica of an engine is allowed, would be loaded in time, and would find a slice."""
         engine = self.engines[key]
-        if not self.has_time(engine, now, engine.estimate.load_s):
+        if now < engine.rests_until or not self.has_time(engine, now, engine.estimate.load_s):
             return False
         is_allowed = engine.most == math.inf or engine.count + self._num_draining(key) < engine.most
         return is_allowed and len(engine.starting) < self.backlog.num_untaken(key)

@@ -55,6 +55,7 @@ class Scheduler:
     ) -> None:
         self._roster = Roster(backlog, engines, until)
         self._review_at = self._not_before = -math.inf
+        self._rest_ends_at = math.inf
         self._aim_at = math.inf
         for node in nodes:
             self.add_node(node)
@@ -71,7 +72,7 @@ class Scheduler:
             return False
         return roster.until < math.inf and not any(
             roster.backlog.num_ready(key)
-            and roster.has_time(engine, now, 0.0 if engine.ready else engine.estimate.load_s)
+            and roster.has_time(engine, now, 0.0 if engine.ready else self._until_loaded_s(engine, now))
             for key, engine in roster.engines.items()
         )
 
@@ -163,6 +164,11 @@ class Scheduler:
         self._review_soon()
         return self._roster.backlog.drop_engine(engine, drops_taken=False)
 
+    def rest(self, engine: str, until: float) -> None:
+        """No replica of an engine is started before; what it would lie on is there for others."""
+        self._roster.engines[engine].rests_until = until
+        self._rest_ends_at = min(self._rest_ends_at, until)
+
     def limit_replicas(self, engine: str, most: int) -> None:
         """An engine gets no more copies than this."""
         self._roster.engines[engine].most = min(self._roster.engines[engine].most, most)
@@ -178,7 +184,8 @@ class Scheduler:
         for engine in self._roster.engines.values():
             if engine.hungry and self._roster.has_time(engine, now):
                 actions += self._feed(engine, now)
-        if now >= self._review_at:
+        if now >= min(self._review_at, self._rest_ends_at):
+            self._rest_ends_at = min((rest for rest in self._rests() if rest > now), default=math.inf)
             # What was aimed at last is a good guess of what is to be aimed at now.
             found = forecast(self._roster, now, max(self._aim_at - now, 1.0) if self._aim_at < math.inf else None)
             self._aim_at = now + found.horizon_s
@@ -188,6 +195,13 @@ class Scheduler:
             self._not_before = now + horizon_s / MAX_REVIEWS_PER_HORIZON if is_large else -math.inf
             self._review_at = now + max(REVIEW_S, horizon_s / REVIEWS_PER_HORIZON)
         return actions
+
+    def _rests(self) -> Iterator[float]:
+        return (engine.rests_until for engine in self._roster.engines.values())
+
+    @staticmethod
+    def _until_loaded_s(engine: Engine, now: float) -> float:
+        return max(0.0, engine.rests_until - now) + engine.estimate.load_s
 
     def _review_soon(self) -> None:
         self._review_at = self._not_before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal
 
@@ -49,7 +50,8 @@ class Transformers:
         self._batches = Batches(self._model.answer, config.max_num_seqs)
         revision = f"@{config.revision}" if config.revision else ""
         version = f"transformers {transformers_versions()['transformers']}"
-        return EngineFacts(f"{version} {self._device} {config.source}{revision} {config.dtype}", config.max_num_seqs)
+        fingerprint = f"{version} {self._device} {config.source}{revision} {config.dtype}"
+        return EngineFacts(fingerprint, config.max_num_seqs, progress=partial(getattr, self._model, "num_steps"))
 
     def _load(self) -> Model:
         import torch

@@ -52,6 +52,9 @@ class Prompt:
 class Model:
     """A loaded model with its processor.
 
+    Attributes:
+        num_steps: tokens that its batches have got, whatever the number of their rows.
+
     Raises:
         EngineError: it cannot be used as configured.
     """
@@ -87,6 +90,7 @@ class Model:
             bos_token_id=self._tokenizer.bos_token_id,
         )
         self._compiler: Any = None
+        self.num_steps = 0
 
     def prepare(self, request: Request, picture: Any) -> Prompt:
         """A request with its picture (RGB) as tensors; one at a time, since tokenizers are not safe between threads.
@@ -171,8 +175,11 @@ class Model:
                 },
                 max_new_tokens=max(row.limit for row in rows),
                 logits_processor=[Choice(rows)],
-                stopping_criteria=[End(rows, self._last_tokens, self._decode)],
+                stopping_criteria=[End(rows, self._last_tokens, self._decode, self._note_step)],
             )
+
+    def _note_step(self) -> None:
+        self.num_steps += 1
 
     def _row(self, waiting: Waiting[Prompt]) -> Row:
         request = waiting.prompt.request
