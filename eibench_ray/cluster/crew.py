@@ -179,7 +179,9 @@ class Crew:
             return  # its slice is ready again; whoever asks it next finds these rows and reports them
         course, slice_, now = self._course, report.slice, time.monotonic()
         member.rows_reported += report.num_new + report.num_kept + report.num_errors
-        member.has_answered |= report.num_answered > 0
+        if report.num_answered:
+            member.has_answered = True
+            self._suspects.note_answer(member.engine)
         if probe is None or report.num_answered:
             course.patience.finished_slice(member.engine)
         if probe is None or report.is_whole:
@@ -188,10 +190,12 @@ class Crew:
             self._suspects.note_end(report)
         for sample in report.quarantined:
             self._tell_slice("row_quarantined", member, slice_, sample=sample)
+        of_probe = {"rows": len(probe.rows), "is_control": probe.is_control} if probe and not report.is_whole else {}
         self._tell_slice(
             "slice_committed" if report.is_whole else "slice_probed" if probe else "slice_interrupted",
             member,
             slice_,
+            **of_probe,
             new=report.num_new,
             kept=report.num_kept,
             errors=report.num_errors,

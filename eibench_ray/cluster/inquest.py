@@ -118,8 +118,6 @@ class Inquest:
         left = set(missing) - self._condemned.keys()
         clear = set(self._part.rows) - left
         self._settled |= clear
-        if clear:
-            self._has_control = self._may_control
         self._accused = {row: accused for row, accused in self._accused.items() if row in left}
         if clear != set(self._part.rows):
             self._put_back(self._part)
@@ -128,8 +126,12 @@ class Inquest:
         self._untried = deque(part for known in self._untried if (part := _cut(known, left)).rows)
 
     def has_no_control(self) -> None:
-        """The probe was a control, and the step has no row with an answer."""
+        """The probe was a control, and the step has no row with an answer yet."""
         self._has_control = False
+
+    def may_have_control(self) -> None:
+        """The engine has answered something."""
+        self._has_control = self._may_control
 
     def died(self, reason: str, *, has_answered: bool) -> None:
         """The engine died while it was asked the probe.

@@ -66,6 +66,12 @@ class Suspects:
         if report.is_whole:
             del self._cases[report.slice]
 
+    def note_answer(self, engine: str) -> None:
+        """An engine has answered something."""
+        for slice_, case in self._cases.items():
+            if self._engine(slice_) == engine:
+                case.inquest.may_have_control()
+
     def note_death(self, slice_: Slice, reason: str, nodes: tuple[str, ...], *, has_answered: bool) -> None:
         """A replica died of a probe; what that means is settled when it is known which nodes have left."""
         self._deaths.append(_Death(slice_, reason, nodes, has_answered))

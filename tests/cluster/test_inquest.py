@@ -80,6 +80,8 @@ def hold(slice_rows: range, engine: Engine, most: float = math.inf) -> Inquest:
         else:
             left = set(slice_rows) - engine.answered - {row for row, _ in probe.condemned}
             inquest.survived(left)
+            if engine.has_answered:
+                inquest.may_have_control()
             if not left and not probe.is_control:
                 return inquest
         if engine.deaths_in_a_row >= most:
