@@ -81,9 +81,11 @@ class Asker:
         latency_s = time.monotonic() - started
         return self._complete(request.sample_id, request.digest, text, error, attempts, latency_s, input_digest)
 
-    def refuse(self, sample_id: str, kind: RowErrorKind, message: str, input_digest: str) -> Completion:
-        """The error row of a sample that cannot be asked."""
-        return self._complete(sample_id, "", None, RowError(kind, message), [], 0.0, input_digest)
+    def refuse(
+        self, sample_id: str, kind: RowErrorKind, message: str, input_digest: str, request_digest: str = ""
+    ) -> Completion:
+        """The error row of a sample that is not asked; with the digest of the request by which it is known again."""
+        return self._complete(sample_id, request_digest, None, RowError(kind, message), [], 0.0, input_digest)
 
     def skip(self, sample_id: str, input_digest: str) -> Completion:
         """The row of a sample about which there is nothing to ask."""

@@ -16,9 +16,11 @@ from eibench_ray.cluster.course import Course
 from eibench_ray.cluster.failures import StartTimeoutError, is_passing
 from eibench_ray.cluster.fleet import STOP_TIMEOUT_S, Fleet, ReplicaHandle
 from eibench_ray.cluster.handle import NodeLostError
+from eibench_ray.cluster.inquest import Probe
 from eibench_ray.cluster.nodes import STUCK_TIMEOUT_S
 from eibench_ray.cluster.outcome import Standing
 from eibench_ray.cluster.placement import NotPlacedError
+from eibench_ray.cluster.suspects import Suspects
 from eibench_ray.cluster.task import TaskReport
 from eibench_ray.engines.base import EngineDeadError
 from eibench_ray.errors import EibenchError, EngineError
@@ -40,6 +42,8 @@ class Member:
         pause_s: how long its place is left alone after that, because somebody else is on it.
         began_at: when its start was decided.
         tally: what it had finished when it last answered.
+        slices: what it holds; a suspect with its probe.
+        has_answered: whether it has answered any row.
     """
 
     handle: ReplicaHandle
@@ -48,7 +52,8 @@ class Member:
     is_ready: bool = False
     is_lost: bool = False
     pause_s: float = 0.0
-    slices: dict[Slice, None] = field(default_factory=dict)
+    slices: dict[Slice, Probe | None] = field(default_factory=dict)
+    has_answered: bool = False
     rows_reported: int = 0
     tally: Tally = field(default_factory=Tally)
 
@@ -75,6 +80,7 @@ class Crew:
     def __init__(self, course: Course, fleet: Fleet) -> None:
         self._course = course
         self._fleet = fleet
+        self._suspects = Suspects(course)
         self._stop_timeout_s = min(STOP_TIMEOUT_S, course.config.stop_timeout_s)
         self._is_closing = asyncio.Event()
         self.members: dict[int, Member] = {}
@@ -101,9 +107,10 @@ class Crew:
         """Gives a replica slices to work on."""
         member = self.members[feed.replica]
         for slice_ in feed.slices:
-            member.slices[slice_] = None
-            self._tell_slice("slice_sent", member, slice_, rows=slice_.num_rows)
-            self._course.jobs.spawn(self._run_slice(member, slice_))
+            probe = self._suspects.next_probe(slice_, has_answered=member.has_answered) if feed.is_probe else None
+            member.slices[slice_] = probe
+            self._tell_slice("slice_sent", member, slice_, rows=len(probe.rows) if probe else slice_.num_rows)
+            self._course.jobs.spawn(self._run_slice(member, slice_, probe))
 
     def stop(self, stop: Stop) -> None:
         """Ends a replica in order, in its own time."""
@@ -167,29 +174,40 @@ class Crew:
             )
             log.info("replica ready engine=%s load_s=%.1f capacity=%d", handle.spec.name, facts.load_s, facts.capacity)
 
-    async def _run_slice(self, member: Member, slice_: Slice) -> None:
+    async def _run_slice(self, member: Member, slice_: Slice, probe: Probe | None) -> None:
         try:
-            report = await member.handle.run_task(self._course.plan.steps[slice_.step], slice_)
+            report = await member.handle.run_task(self._course.plan.steps[slice_.step], slice_, probe)
         except EngineDeadError as error:
             self.lose(member, error)
         except EngineError as error:
             self.lose(member, error, is_final=True)
         else:
-            self._finish(member, report)
+            self._finish(member, report, probe)
         finally:
             member.slices.pop(slice_, None)
 
-    def _finish(self, member: Member, report: TaskReport) -> None:
+    def _finish(self, member: Member, report: TaskReport, probe: Probe | None) -> None:
         if member.is_lost:
             return  # its slice is ready again; whoever asks it next finds these rows and reports them
         course, slice_, now = self._course, report.slice, time.monotonic()
         member.rows_reported += report.num_new + report.num_kept + report.num_errors
-        course.counts.add(report)
-        course.patience.finished_slice(member.engine)
+        if report.num_answered:
+            member.has_answered = True
+            self._suspects.note_answer(member.engine)
+        if probe is None or report.num_answered:
+            course.patience.finished_slice(member.engine)
+        if probe is None or report.is_whole:
+            course.counts.add(report)
+        if probe is not None:
+            self._suspects.note_end(report)
+        for sample in report.quarantined:
+            self._tell_slice("row_quarantined", member, slice_, sample=sample)
+        of_probe = {"rows": len(probe.rows), "is_control": probe.is_control} if probe and not report.is_whole else {}
         self._tell_slice(
-            "slice_committed" if report.is_whole else "slice_interrupted",
+            "slice_committed" if report.is_whole else "slice_probed" if probe else "slice_interrupted",
             member,
             slice_,
+            **of_probe,
             new=report.num_new,
             kept=report.num_kept,
             errors=report.num_errors,
@@ -207,14 +225,27 @@ class Crew:
 
     # Failures. What is to be done about one is done before anything is awaited: the scheduler starts what has rows.
 
-    def take_out(self, replica: int, reason: str) -> bool:
-        """Takes a dead replica out, once: its slices are ready again; what it holds is given back in its own time."""
+    def take_out(self, replica: int, reason: str, *, is_blamed: bool = False) -> bool:
+        """Takes a dead replica out, once: its slices are ready again; what it holds is given back in its own time.
+
+        Args:
+            replica: its number.
+            reason: what is known of its death.
+            is_blamed: whether the rows that it had may have killed it.
+        """
         if (member := self.members.pop(replica, None)) is None:
             return False
-        self._course.scheduler.replica_lost(replica, time.monotonic())
+        suspects = self._course.scheduler.replica_lost(replica, time.monotonic(), is_blamed=is_blamed)
         self._course.counts.add_gone(member.tally)
-        for slice_ in member.slices:
+        for slice_, probe in member.slices.items():
             self._tell_slice("slice_returned", member, slice_)
+            if probe is not None and is_blamed:
+                self._suspects.note_death(slice_, reason, member.handle.nodes, has_answered=member.has_answered)
+                self.must_look = True
+            elif probe is not None:
+                self._suspects.note_break(slice_)
+        for slice_ in suspects:
+            self._tell_slice("slice_suspected", member, slice_)
         self._tell("replica_lost", member, model=member.handle.spec.name, reason=reason)
         log.warning("replica lost engine=%s reason=%s", member.handle.spec.name, reason)
         member.is_lost = True
@@ -236,13 +267,13 @@ class Crew:
         Where a further copy fails for good, the engine goes on with those that it has. A node that leaves takes its
         replicas along: that is no fault of theirs.
         """
-        if not self.take_out(member.handle.id, str(error)):
-            return
         engine, nodes = member.engine, member.handle.nodes
-        if isinstance(error, NodeLostError):
-            self.must_look = True
+        is_node_lost = isinstance(error, NodeLostError)
+        is_excused = is_node_lost or any(node not in self._course.watch.nodes for node in nodes)
+        if not self.take_out(member.handle.id, str(error), is_blamed=not is_final and not is_excused):
             return
-        if any(node not in self._course.watch.nodes for node in nodes):
+        if is_excused:
+            self.must_look |= is_node_lost
             return
         others = [other for other in self.members.values() if other.engine == engine]
         patience, now = self._course.patience, time.monotonic()
@@ -260,12 +291,14 @@ class Crew:
             self._course.scheduler.limit_replicas(engine, len(others))
         elif is_final:
             self.give_up(engine, reason)
-        elif has_started and is_news and patience.died(engine, nodes):
+        elif has_started and is_news and patience.died(engine, nodes, with_rows=bool(member.slices)):
             self._doubtful[engine] = reason
             self.must_look = True
 
     def settle_doubts(self) -> None:
         """Gives up the engines that have died too often, now that it is known which nodes have left."""
+        for engine, reason in self._suspects.settle():
+            self.give_up(engine, reason)
         for engine, reason in self._doubtful.items():
             if self._course.patience.is_over(engine):
                 self.give_up(engine, reason)
@@ -294,6 +327,7 @@ class Crew:
         for member in list(self.members.values()):
             self._retire(member)
         await self._course.jobs.finish(timeout_s + KILL_TIMEOUT_S)
+        self._suspects.count_rest()
 
     def _retire(self, member: Member) -> None:
         del self.members[member.handle.id]

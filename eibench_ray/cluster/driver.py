@@ -25,6 +25,7 @@ from eibench_ray.config.schema import ClusterConfig
 from eibench_ray.endpoints.turnstile import Turnstile
 from eibench_ray.errors import ClusterError
 from eibench_ray.plan.graph import Plan
+from eibench_ray.records import Retry
 from eibench_ray.schedule.actions import Feed, Start
 from eibench_ray.schedule.backlog import Backlog
 from eibench_ray.schedule.profiles import engine_profiles
@@ -64,13 +65,14 @@ class Driver:
         listener: Listener,
         turnstile: Turnstile | None = None,
         left_s: float = math.inf,
+        retry: Retry = "errors",
     ) -> None:
         self._plan = plan
         self._work = work
         self._config = config
         self._ledger = ledger
         self._listener = listener
-        self._fleet = Fleet(config, plan.datasets, store_root, run_id, turnstile)
+        self._fleet = Fleet(config, plan.datasets, store_root, run_id, turnstile, retry)
         self._watch = NodeWatch(config)
         self._counts = Counts(plan, work)
         self._jobs = Jobs()

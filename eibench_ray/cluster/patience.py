@@ -9,6 +9,9 @@ from eibench_ray.config.schema import ClusterConfig
 
 # An engine that dies this often without finishing a slice in between is given up.
 MAX_DEATHS = 3
+# Where replicas died with rows, these may be to blame. So many deaths without an answer in between are enough to tell:
+# two such rows in the first slice that is ever asked are found with six (cluster/inquest.py).
+MAX_DEATHS_WITH_ROWS = 7
 # After a place that was somebody else's, it is left alone for this long, twice as long after each further one.
 FIRST_PAUSE_S = 5.0
 LONGEST_PAUSE_S = 60.0
@@ -25,6 +28,7 @@ class Patience:
         self._failed_starts: Counter[str] = Counter()
         self._troubles: Counter[str] = Counter()
         self._troubled_at: dict[str, float] = {}
+        self._most_deaths: dict[str, int] = {}
         self._refusals: Counter[str] = Counter()
         self._waits_since: dict[str, float] = {}
         self._homeless_since: dict[str, float] = {}
@@ -59,10 +63,15 @@ class Patience:
         self._failed_starts[engine] += 1
         return self._failed_starts[engine] >= self._config.max_start_failures
 
-    def died(self, engine: str, nodes: Sequence[str]) -> bool:
-        """Whether this death of a replica on these nodes was one too many."""
+    def died(self, engine: str, nodes: Sequence[str], *, with_rows: bool = False) -> bool:
+        """Whether this death of a replica on these nodes, `with_rows` to answer, was one too many."""
         self._deaths[engine].append(tuple(nodes))
+        self._most_deaths[engine] = MAX_DEATHS_WITH_ROWS if with_rows else MAX_DEATHS
         return self.is_over(engine)
+
+    def num_deaths(self, engine: str) -> int:
+        """Deaths of the engine's replicas since one of them last answered something."""
+        return len(self._deaths[engine])
 
     def node_left(self, node: str) -> None:
         """Deaths on a node that has left are no fault of the engines."""
@@ -71,7 +80,7 @@ class Patience:
 
     def is_over(self, engine: str) -> bool:
         """Whether the engine has died too often."""
-        return len(self._deaths[engine]) >= MAX_DEATHS
+        return len(self._deaths[engine]) >= self._most_deaths.get(engine, MAX_DEATHS)
 
     def waits_for_place(self, engine: str, now: float) -> float:
         """Seconds that a replica which is started now may wait for its resources."""

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from eibench_ray.cluster.ask import Asker, Tally
 from eibench_ray.cluster.halt import Halt
+from eibench_ray.cluster.inquest import Probe
 from eibench_ray.cluster.task import TaskReport, run_task
 from eibench_ray.data.dataset import Dataset, DatasetIndex, open_dataset
 from eibench_ray.endpoints.local import LocalTurnstile
@@ -20,6 +21,7 @@ from eibench_ray.endpoints.turnstile import Turnstile
 from eibench_ray.engines.base import EngineFacts
 from eibench_ray.engines.create import create_engine
 from eibench_ray.plan.graph import DatasetSpec, EngineSpec, Step
+from eibench_ray.records import Retry
 from eibench_ray.store.resume import Slice
 from eibench_ray.store.slices import Store
 
@@ -59,6 +61,7 @@ class Replica:
         row_timeout_s: float,
         working_folder: str,
         turnstile: Turnstile | None,
+        retry: Retry,
     ) -> None:
         # A joined cluster was started elsewhere: relative paths mean what they mean where the command was called.
         if Path(working_folder).is_dir():
@@ -70,6 +73,7 @@ class Replica:
         self._opened: dict[str, tuple[Dataset, DatasetIndex]] = {}
         self._run_id = run_id
         self._row_timeout_s = row_timeout_s
+        self._retry = retry
         self._halt = Halt()
         self._paid_grace_s = 0.0
         self._tally = Tally()
@@ -113,13 +117,14 @@ class Replica:
             gpus=tuple(str(gpu) for gpu in where.get_accelerator_ids().get("GPU", [])),
         )
 
-    async def run_task(self, step: Step, slice_: Slice) -> TaskReport:
+    async def run_task(self, step: Step, slice_: Slice, probe: Probe | None) -> TaskReport:
         """Asks for a slice's rows and commits them; see `cluster.task.run_task`."""
         assert self._asker is not None
         if step.dataset not in self._opened:
             self._opened[step.dataset] = await asyncio.to_thread(self._open, step.dataset)
         dataset, index = self._opened[step.dataset]
-        return await run_task(step, slice_, dataset, index, self._store, self._asker, self._halt)
+        store, asker, halt = self._store, self._asker, self._halt
+        return await run_task(step, slice_, dataset, index, store, asker, halt, retry=self._retry, probe=probe)
 
     def _open(self, name: str) -> tuple[Dataset, DatasetIndex]:
         spec = self._datasets[name]

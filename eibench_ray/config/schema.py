@@ -15,6 +15,7 @@ from eibench_ray.config.location import read_location
 from eibench_ray.config.section import Frozen, number_or_auto
 from eibench_ray.config.settings import Role, SamplingConfig, SettingConfig
 from eibench_ray.config.slurm import ShareConfig, SlurmConfig, Walltime
+from eibench_ray.records import Retry
 
 
 class Expectation(Frozen):
@@ -264,6 +265,8 @@ class RunConfig(Frozen):
         asker: the model that answers `asker` calls; None: no setting of the sweep has any.
         coherence: what measures the answers' coherence; None: it is not measured.
         seed: base of every request's seed.
+        retry: which error rows of earlier runs are asked again: none; the `errors` that may pass, such as a deadline;
+            or also the `quarantined` ones, of which their engine died.
     """
 
     sweep: str
@@ -280,6 +283,7 @@ class RunConfig(Frozen):
     score: ScoreConfig = ScoreConfig()
     budget_usd: PositiveFloat | None = None
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    retry: Retry = "errors"
 
     def model_of(self, role: Role) -> ModelConfig | None:
         """Who answers the calls of a role; None where nobody was chosen."""

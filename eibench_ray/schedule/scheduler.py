@@ -6,6 +6,7 @@
 - **Longest expected first**, and as many replicas of an engine as the horizon takes (`schedule/policy.py`).
 - **Enough in flight.** A replica holds more than its batch, so that no slice's end is a barrier; and not much more, so
   that the last slices go where they end first.
+- **Suspects alone.** A slice with which replicas keep dying is all that its replica has, and comes last.
 """
 
 from __future__ import annotations
@@ -108,11 +109,18 @@ class Scheduler:
             self._roster.ready(found, capacity, now)
             self._review_soon()
 
-    def replica_lost(self, replica: int, now: float) -> None:  # noqa: ARG002 - each event has its time
-        """A replica died, or did not start: its slices are ready again; what it reserves is not free yet."""
-        if (found := self._roster.replicas.get(replica)) is not None:
-            self._roster.lose(found)
-            self._review_soon()
+    def replica_lost(self, replica: int, now: float, *, is_blamed: bool = False) -> list[Slice]:  # noqa: ARG002
+        """A replica died, or did not start: its slices are ready again; what it reserves is not free yet.
+
+        Args:
+            replica: its number.
+            now: the time, as each event has it.
+            is_blamed: whether the slices that it held may have killed it; those that are suspects as of now come back.
+        """
+        if (found := self._roster.replicas.get(replica)) is None:
+            return []
+        self._review_soon()
+        return self._roster.lose(found, is_blamed=is_blamed)
 
     def replica_gone(self, replica: int) -> None:
         """A replica that was stopped or lost has left nothing behind: what it reserved is free."""
@@ -207,9 +215,10 @@ class Scheduler:
         self._review_at = self._not_before
 
     def _feed(self, engine: Engine, now: float) -> Iterator[Feed]:
-        """Ready slices to replicas with room, one at a time to the emptiest."""
+        """Ready slices to replicas with room, one at a time to the emptiest; then suspects to those without any."""
         fed: dict[int, list[Slice]] = {}
-        while engine.hungry and self._roster.backlog.num_ready(engine.profile.key):
+        key, backlog = engine.profile.key, self._roster.backlog
+        while engine.hungry and backlog.num_ready(key) > backlog.num_suspects(key):
             rows_left, number = heapq.heappop(engine.hungry)
             replica = engine.ready.get(number)
             if replica is None or replica.rows_left != rows_left or not self._roster.has_room(replica):
@@ -217,4 +226,7 @@ class Scheduler:
             fed.setdefault(number, []).append(self._roster.give(replica, now))
             if self._roster.has_room(replica):
                 heapq.heappush(engine.hungry, (replica.rows_left, number))
-        return (Feed(number, tuple(slices)) for number, slices in fed.items())
+        yield from (Feed(number, tuple(slices)) for number, slices in fed.items())
+        while engine.idle and backlog.num_suspects(key):
+            replica = engine.ready[min(engine.idle)]
+            yield Feed(replica.id, (self._roster.give_suspect(replica, now),), is_probe=True)

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eibench_ray.errors import StoreError
-from eibench_ray.records import ABSENT, ABSENT_OUTPUT, Completion, RowErrorKind
+from eibench_ray.records import ABSENT, ABSENT_OUTPUT, Completion, Retry, RowErrorKind
 from eibench_ray.store.files import is_partial, parse_json
 from eibench_ray.store.manifest import SCHEMA_VERSION, read_manifest
 from eibench_ray.store.paths import StorePaths, slice_index
@@ -57,9 +57,12 @@ class RowState:
 
     input_digest: str
     output_digest: str
-    error_kind: str | None
+    error_kind: RowErrorKind | None
     is_absent: bool
-    is_final: bool
+
+    def is_asked_again(self, retry: Retry) -> bool:
+        """Whether a run asks for the row again, although it is there."""
+        return self.error_kind is not None and self.error_kind.is_asked_again(retry)
 
 
 _Row = TypeVar("_Row", RowState, Completion)
@@ -293,6 +296,5 @@ def _with_nulls(table: pa.Table, columns: Iterable[str]) -> pa.Table:
 def _states(table: pa.Table) -> Iterable[tuple[str, RowState]]:
     columns = (table.column(name).to_pylist() for name in _STATE_COLUMNS)
     for sample_id, input_digest, output_digest, error_kind in zip(*columns, strict=True):
-        is_final = error_kind is None or not RowErrorKind(error_kind).is_transient
-        is_absent = output_digest == ABSENT_OUTPUT
-        yield sample_id, RowState(input_digest, output_digest, error_kind, is_absent, is_final)
+        kind = None if error_kind is None else RowErrorKind(error_kind)
+        yield sample_id, RowState(input_digest, output_digest, kind, output_digest == ABSENT_OUTPUT)

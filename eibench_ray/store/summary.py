@@ -22,7 +22,7 @@ class Summary:
             for, in the dataset's order; None where they are not.
         outputs: digest of what later steps read from those rows.
         num_errors, num_absent: those of them that are errors, and those about which there was nothing to ask.
-        is_final: whether none of them is asked again.
+        is_final: whether none of them is asked again, whatever `retry` says.
     """
 
     cost_usd: float | None
@@ -50,7 +50,7 @@ def summarise(
         num_rows=len(asked),
         num_errors=sum(row.error_kind is not None for row in asked),
         num_absent=sum(row.is_absent for row in asked),
-        is_final=not any(row.is_transient_error for row in asked),
+        is_final=not any(row.is_asked_again("quarantined") for row in asked),
     )
 
 

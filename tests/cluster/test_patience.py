@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eibench_ray.cluster.patience import LONGEST_PAUSE_S, MAX_DEATHS, Patience
+from eibench_ray.cluster.patience import LONGEST_PAUSE_S, MAX_DEATHS, MAX_DEATHS_WITH_ROWS, Patience
 from eibench_ray.config.schema import ClusterConfig
 
 CONFIG = ClusterConfig(name="local", placement_timeout_s=120, start_timeout_s=300)
@@ -14,6 +14,13 @@ def test_a_finished_slice_forgives_deaths() -> None:
     patience.finished_slice("a")
     assert [patience.died("a", ["n"]) for _ in range(MAX_DEATHS)] == [False] * (MAX_DEATHS - 1) + [True]
     assert not patience.died("b", ["n"])
+
+
+def test_deaths_with_rows_are_borne_with_for_longer() -> None:
+    patience = Patience(CONFIG)
+    deaths = [patience.died("a", ["n"], with_rows=True) for _ in range(MAX_DEATHS_WITH_ROWS)]
+    assert deaths == [False] * (MAX_DEATHS_WITH_ROWS - 1) + [True]
+    assert (patience.num_deaths("a"), patience.num_deaths("b")) == (MAX_DEATHS_WITH_ROWS, 0)
 
 
 def test_a_node_that_leaves_excuses_those_who_died_on_it() -> None:
