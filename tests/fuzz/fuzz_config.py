@@ -146,11 +146,50 @@ def _commands() -> list[bytes]:
 def command(data: bytes, folder: Path) -> None:
     """Arguments of `plan`, one a line, after those that choose a cell: a plan, or a paragraph with exit code 2."""
     arguments = to_text(data).splitlines()[:4]
-    if any(_BARRED.search(argument) for argument in arguments):
-        return
+    if not any(_BARRED.search(argument) for argument in arguments):
+        _plan([*CELL, *arguments], folder)
+
+
+def _option_files() -> list[bytes]:
+    texts = (
+        "name: mine\nengine:\n  kind: echo\nsees_image: true\n",
+        "defaults:\n  - echo\n  - _self_\nname: ${..sweep}\nfamily: llama # kin\n",
+        "# @package _global_\nmodel: {name: x, engine: {kind: echo, fails_on: 'a'}, sees_image: false}\nsweep: b\n",
+        "defaults: [_vllm]\nname: !!str a\nengine: {source: a/b, when: 2026-13-45, much: !!bool x}\n",
+        "name: [\n",
+        "a: &a [1]\nb: *a\na: 2\n",
+        "[1, 2]",
+        "a: !!bool x\n",
+        "a: !!int x\n",
+        "a: !!timestamp x\n",
+        "a: 2026-13-45\n",
+        "defaults: {a: b}\n",
+        "defaults: [{}, 1, null]\n",
+        "defaults:\n  - override echo: [1]\n  - optional a@b: c\n",
+        "# @package a..b c\nname: x\n",
+        "? [a, b]\n: 1\n1.5: 2\nnull: 3\n",
+        "- &a [*a]\n",
+        "<<: [1]\n",
+        "[" * 300,
+    )
+    return [*(text.encode() for text in texts), b"name: \xff", b"name: \x07"]
+
+
+@target(_option_files)
+def option_file(data: bytes, folder: Path) -> None:
+    """An option file of the user's, chosen as the model: a plan, or a paragraph with exit code 2."""
+    file = folder / "options" / "model" / "mine.yaml"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(data)
+    if not re.search(rb"hydra|_target_|\w+://", data, re.IGNORECASE):
+        _plan(["--config-dir", str(file.parents[1]), *CELL[1:], "model=mine"], folder)
+
+
+def _plan(arguments: list[str], folder: Path) -> None:
+    """Plans, and prints nothing."""
     with _inside(folder), contextlib.redirect_stdout(io.StringIO()) as printed:
         try:
-            call_hydra(PlanTask(True, {}), [*CELL, *arguments], leaves_traces=False)
+            call_hydra(PlanTask(True, {}), arguments, leaves_traces=False)
         except EibenchError as error:
             check_paragraph(error)
             if not isinstance(error, UserError):

@@ -28,7 +28,7 @@ STEP = "0123456789abcdef"
 IDS = ["a", "b", "c"]
 
 
-def _slice(compression: str, with_summary: bool) -> bytes:
+def slice_bytes(compression: str, *, with_summary: bool) -> bytes:
     texts = ["rain", None, "a lost bag"]
     kinds = [None, "timeout", None]
     rows = [
@@ -63,7 +63,7 @@ def _slice(compression: str, with_summary: bool) -> bytes:
 def _slices() -> list[bytes]:
     other = pa.BufferOutputStream()
     pq.write_table(pa.table({"sample_id": IDS, "error_kind": ["what", None, "image"]}), other)
-    return [_slice("zstd", True), _slice("none", False), bytes(other.getvalue())]
+    return [slice_bytes("zstd", with_summary=True), slice_bytes("none", with_summary=False), bytes(other.getvalue())]
 
 
 @target(_slices)
