@@ -285,10 +285,12 @@ def _read_columns(content: bytes, columns: list[str]) -> pa.Table:
     with pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True) as file:
         table = _with_nulls(file.read(columns, use_threads=False), columns)
     table.validate(full=True)
-    try:
-        table = table.select(columns).cast(pa.schema([SCHEMA.field(name) for name in columns]))
-    except (ValueError, KeyError, pa.ArrowException) as error:
-        raise _ForeignError(str(error)) from None
+    wanted = pa.schema([SCHEMA.field(name) for name in columns])
+    if not table.schema.equals(wanted):
+        try:
+            table = table.select(columns).cast(wanted)
+        except (ValueError, KeyError, pa.ArrowException) as error:
+            raise _ForeignError(str(error)) from None
     if (
         "error_kind" in columns
         and not pc.all(pc.is_in(kinds := table["error_kind"].drop_null(), KINDS), min_count=0).as_py()
@@ -305,7 +307,9 @@ def _with_nulls(table: pa.Table, columns: Iterable[str]) -> pa.Table:
     """The table with all of the columns; what its file does not have yet is null."""
     for name in columns:
         if name not in table.column_names:
-            table = table.append_column(SCHEMA.field(name), pa.nulls(len(table), SCHEMA.field(name).type))
+            table = table.append_column(
+                SCHEMA.field(name).with_nullable(True), pa.nulls(len(table), SCHEMA.field(name).type)
+            )
     return table
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +17,7 @@ from fuzzing import AWKWARD_JSON
 
 from eibench_ray.cli.hydra_entry import call_hydra
 from eibench_ray.cli.sweeps import PlanTask
+from eibench_ray.config.engines import ReplayEngine
 from eibench_ray.data.dataset import open_dataset
 from eibench_ray.data.eibench import prepare_eibench
 from eibench_ray.data.layout import CARD_FILE, SAMPLES_FILE
@@ -24,7 +27,8 @@ from eibench_ray.data.protocol import Protocol, dump_protocol, load_protocol
 from eibench_ray.data.tables import read_jsonl, read_parquet
 from eibench_ray.data.tabular import prepare_table
 from eibench_ray.data.writer import DatasetWriter
-from eibench_ray.errors import ConfigError, DataError, StoreError
+from eibench_ray.engines.replay import Replay
+from eibench_ray.errors import ConfigError, DataError, EngineError, StoreError
 from eibench_ray.records import Sample
 from eibench_ray.store.check import check_slice
 from eibench_ray.store.files import parse_json
@@ -74,6 +78,23 @@ def test_a_dataset_with_a_damaged_page_is_refused(dataset: Path) -> None:
     )
     with pytest.raises(DataError, match=r"samples\.parquet is damaged"):
         open_dataset(str(dataset)).samples(0, 3)
+
+
+def test_a_dataset_whose_footer_counts_other_rows_than_its_row_groups_is_refused(dataset: Path) -> None:
+    file = dataset / SAMPLES_FILE
+    content = file.read_bytes()
+    for place in range(content.rfind(b"PAR1", 0, -4) + 4, len(content)):
+        if content[place] != 6:  # the number 3, as the footer writes it
+            continue
+        file.write_bytes(content[:place] + b"\x02" + content[place + 1 :])
+        with contextlib.suppress(OSError, ValueError):
+            metadata = pq.read_metadata(file)
+            if (metadata.num_rows, metadata.row_group(0).num_rows) == (3, 1):
+                break
+    else:
+        pytest.fail("no byte of the footer is the row group's count")
+    with pytest.raises(DataError, match=r"samples\.parquet has 1 rows and dataset\.json says 3"):
+        open_dataset(str(dataset))
 
 
 @pytest.mark.parametrize("rows", [DEEP, LONG, b"1e999"])
@@ -218,6 +239,14 @@ def test_a_slice_with_text_that_is_no_unicode_is_damaged(store: Store) -> None:
 )
 def test_a_footer_that_is_no_summary_says_nothing(said: bytes) -> None:
     assert unpack({KEY: said}) is None
+
+
+def test_a_recording_that_is_nested_too_deep_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "recorded.jsonl"
+    file.write_bytes(DEEP)
+    replay = Replay(ReplayEngine(kind="replay", predictions=str(file)), str(file))
+    with pytest.raises(EngineError, match=r"recorded\.jsonl:1 is not JSON"):
+        asyncio.run(replay.start())
 
 
 @pytest.mark.parametrize("content", [DEEP, LONG])
