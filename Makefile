@@ -2,6 +2,7 @@
 # make test    set up, then run the tests
 # make check   format, lint, types
 # make bench   the benchmarks, with their tables
+# make fuzz    what reads files, replies and command lines, each for FUZZ_SECONDS
 # Needs Python 3.11 and make; nothing else. Everything is installed into .venv.
 
 PYTHON ?= python3
@@ -17,7 +18,7 @@ export UV_FIND_LINKS ?= $(FIND_LINKS)
 # Where there is no such folder, the CPU build comes from PyTorch's own index.
 TORCH := $(if $(FIND_LINKS),,$(if $(filter cpu,$(DEVICE)),--torch-backend cpu,))
 
-.PHONY: demo test check setup requirements wheel bench clean
+.PHONY: demo test check setup requirements wheel bench fuzz clean
 
 demo: setup
 	$(BIN)/eibench-ray run experiment=demo
@@ -38,6 +39,12 @@ bench: setup
 	$(BIN)/python bench/endpoint_limits.py
 	$(BIN)/python bench/endpoint_memory.py
 	$(BIN)/python bench/engines.py
+
+FUZZ_SECONDS ?= 60
+
+fuzz: setup
+	$(UV) pip install --quiet --python $(BIN)/python --editable ".[fuzz]"
+	$(BIN)/python tests/fuzz/fuzz.py --seconds $(FUZZ_SECONDS)
 
 setup: .venv/installed
 

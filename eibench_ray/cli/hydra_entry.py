@@ -24,6 +24,8 @@ from eibench_ray.config.section import Frozen
 from eibench_ray.config.swept import defer_to_jobs, spread_lists
 from eibench_ray.errors import ConfigError, EibenchError
 
+# A few of Hydra's own, such as for `model=null`; PyYAML's for `!!bool x` or `!!timestamp x`; a list that is in itself.
+_UNNAMED_ERRORS = (ValueError, LookupError, AttributeError, RecursionError)
 SHOWN_ERRORS: tuple[type[Exception], ...] = (EibenchError, *HYDRA_ERRORS)
 
 
@@ -79,10 +81,11 @@ def call_hydra(
                 raise quiet.error
         except HYDRA_ERRORS as error:
             raise explain(error, schema) from error
-        except ValueError as error:  # a few of Hydra's own, such as for `model=null`
+        except _UNNAMED_ERRORS as error:
             if quiet.has_begun:
                 raise
-            raise ConfigError(f"{error}: correct the command line") from error
+            reason = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+            raise ConfigError(f"{reason[:300]}: correct the command line, or the option file that it names") from error
 
 
 class _Quiet:

@@ -129,7 +129,7 @@ class Asker:
             text=_to_unicode(text) if text is not None else None,
             error_kind=error.kind.value if error else None,
             error=_to_unicode(str(error)) if error else None,
-            finish_reason=ABSENT if is_absent else stands.finish_reason if stands else None,
+            finish_reason=ABSENT if is_absent else _to_unicode(stands.finish_reason) if stands else None,
             prompt_tokens=sum([reply.prompt_tokens for reply in attempts]),
             completion_tokens=completion_tokens,
             cached_tokens=sum([reply.cached_tokens for reply in attempts]),

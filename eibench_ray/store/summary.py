@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import get_type_hints
 
 from eibench_ray.records import Completion
 
@@ -32,6 +33,9 @@ class Summary:
     num_errors: int = 0
     num_absent: int = 0
     is_final: bool = False
+
+
+_TYPES = get_type_hints(Summary)
 
 
 def summarise(
@@ -75,9 +79,10 @@ def find(end: bytes) -> Summary | None:
 def unpack(metadata: Mapping[bytes, bytes] | None) -> Summary | None:
     """The summary in a footer's metadata; None where another version wrote the file, or none."""
     try:
-        return Summary(**json.loads((metadata or {})[KEY]))
-    except (KeyError, ValueError, TypeError):
+        summary = Summary(**json.loads((metadata or {})[KEY]))
+    except (KeyError, ValueError, TypeError, RecursionError):
         return None
+    return summary if all(isinstance(getattr(summary, name), kind) for name, kind in _TYPES.items()) else None
 
 
 def digest_column(digests: Iterable[str]) -> str:
