@@ -22,6 +22,9 @@ from eibench_ray.errors import EibenchError, EngineError
 from eibench_ray.plan.graph import EngineSpec
 from eibench_ray.schedule.state import Node
 
+# An actor that still starts says in time what it waits for, or not at all.
+DOING_TIMEOUT_S = 3.0
+
 
 class NodeLostError(EngineDeadError):
     """An actor died because its node did."""
@@ -66,7 +69,7 @@ class ActorHandle(ABC, Generic[F]):
 
     @abstractmethod
     def create(self, spec: EngineSpec, options: dict[str, Any]) -> Any:
-        """The actor, which has the methods `start` and `stop`.
+        """The actor, which has the methods `start`, `doing` and `stop`.
 
         Args:
             spec: with how vLLM is to spread over its GPUs.
@@ -102,12 +105,21 @@ class ActorHandle(ABC, Generic[F]):
         try:
             self.facts = await asyncio.wait_for(result(self.actor.start.remote()), timeout_s)
         except TimeoutError:
-            raise EngineError(
-                f"the engine did not load within {timeout_s:g} s: raise cluster.start_timeout_s, or "
-                f"choose a smaller model"
-            ) from None
+            raise EngineError(await self._explain_delay(timeout_s)) from None
         assert self.facts is not None
         return self.facts
+
+    async def _explain_delay(self, timeout_s: float) -> str:
+        """Why it has not started within the time, as far as its actor says."""
+        doing = ""
+        with contextlib.suppress(EibenchError, TimeoutError):
+            doing = await asyncio.wait_for(result(self.actor.doing.remote()), DOING_TIMEOUT_S)
+        if doing:
+            remedy = "`eibench-ray prefetch` fetches before a run, or raise cluster.start_timeout_s"
+            return f"it did not start within {timeout_s:g} s, {doing}: {remedy}"
+        return (
+            f"the engine did not load within {timeout_s:g} s: raise cluster.start_timeout_s, or choose a smaller model"
+        )
 
     async def stop(self, timeout_s: float) -> None:
         """Ends the engine in order where it can within the time, and then the rest."""
