@@ -63,8 +63,10 @@ def look_up(model: HubModel, environ: Mapping[str, str] = os.environ) -> Offer:
     Raises:
         Exception: what `explain_failure` turns into words.
     """
-    from huggingface_hub import HfApi
+    from huggingface_hub import HfApi, errors
 
+    if is_offline(environ):
+        raise errors.OfflineModeIsEnabled("HF_HUB_OFFLINE is set")
     api = HfApi(endpoint=environ.get("HF_ENDPOINT"))
     info = api.model_info(model.hub_id, revision=model.revision, files_metadata=True, timeout=ASK_TIMEOUT_S)
     if info.gated:
@@ -148,16 +150,11 @@ def explain_failure(error: Exception, model: HubModel, environ: Mapping[str, str
             remedy = "correct its engine.source; of a private one, export HF_TOKEN of an account that may read it"
             return Trouble(what, remedy, is_for_user=True)
         case errors.OfflineModeIsEnabled():
-            return _offline()
-        case errors.LocalEntryNotFoundError() if is_offline(environ):
-            return _offline()
+            what = "offline, and not in the cache"
+            return Trouble(what, "unset HF_HUB_OFFLINE, or fetch where there is a network", is_for_user=True)
     reason = " ".join(str(error).split())[:200] or type(error).__name__
     remedy = "see that the network reaches it, or fetch where it does and copy HF_HOME; the same command goes on"
     return Trouble(f"{endpoint} does not give it ({reason})", remedy, is_for_user=False)
-
-
-def _offline() -> Trouble:
-    return Trouble("offline, and not in the cache", "unset HF_HUB_OFFLINE, or fetch where there is a network", True)
 
 
 def _locked_out(model: HubModel, endpoint: str, environ: Mapping[str, str]) -> Trouble:
