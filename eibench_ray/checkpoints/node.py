@@ -13,7 +13,7 @@ from eibench_ray.checkpoints.files import choose_files
 from eibench_ray.checkpoints.hub import HubModel
 from eibench_ray.checkpoints.identity import identity
 from eibench_ray.checkpoints.source import PREFIX, local_folder, resolve_source
-from eibench_ray.checkpoints.wanted import hub_model_of, part_of
+from eibench_ray.checkpoints.wanted import hub_model_of, is_spread, part_of
 from eibench_ray.config.embedding import EmbeddingEngine
 from eibench_ray.config.engines import LoadedEngine
 from eibench_ray.errors import ConfigError, EngineError
@@ -45,11 +45,14 @@ class Weights:
     def bring(self) -> None:
         """Returns once they are here.
 
+        A replica over several nodes keeps its source: each of its processes finds the weights on its own node, as vLLM
+        does by itself.
+
         Raises:
             EngineError: they cannot be had, with what to do.
         """
         folder = self._find_folder()
-        if folder is None:
+        if folder is None or is_spread(self._engine):
             return
         if cache := self._environ.get(CACHE_VARIABLE):
             folder = self._copy(folder, Path(os.path.expandvars(cache)).expanduser())

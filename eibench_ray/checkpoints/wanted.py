@@ -28,6 +28,11 @@ def has_own_cache(engine: LoadedEngine | EmbeddingEngine) -> bool:
     return isinstance(engine, VllmEngine) and "download_dir" in engine.args
 
 
+def is_spread(engine: LoadedEngine | EmbeddingEngine) -> bool:
+    """Whether its processes lie on several nodes: then vLLM starts them with Ray."""
+    return isinstance(engine, VllmEngine) and engine.args.get("distributed_executor_backend") == "ray"
+
+
 def side_models_of(engine: LoadedEngine | EmbeddingEngine) -> list[HubModel]:
     """What vLLM's further arguments name of the hub: a tokenizer, a configuration, a model that drafts."""
     if not isinstance(engine, VllmEngine):

@@ -181,6 +181,15 @@ def test_a_cache_of_the_engines_own_is_left_to_it(hub: Hub, environ: dict[str, s
     assert (weights.source, hub.num_requests) == (HUB_ID, 0)
 
 
+def test_a_replica_over_several_nodes_keeps_its_source(hub: Hub, environ: dict[str, str], tmp_path: Path) -> None:
+    wide = engine(revision="main", distributed_executor_backend="ray")
+    weights = Weights(wide, environ | {CACHE_VARIABLE: str(tmp_path / "nvme")})
+    weights.bring()
+    assert (weights.source, weights.revision) == (HUB_ID, "main")
+    assert hub.sent["model.safetensors"] == 1
+    assert not (tmp_path / "nvme").exists()
+
+
 def test_a_folder_is_copied_by_its_content(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SCRATCH", str(tmp_path / "scratch"))
     environ = {CACHE_VARIABLE: "$SCRATCH/weights"}
