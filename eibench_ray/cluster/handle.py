@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 # Ray's control service answers within milliseconds; less than crew.KILL_TIMEOUT_S, so that the end is told.
 RELEASE_TIMEOUT_S = 5.0
+# An actor that still starts says in time what it waits for, or not at all.
+DOING_TIMEOUT_S = 3.0
 
 
 class NodeLostError(EngineDeadError):
@@ -74,7 +76,7 @@ class ActorHandle(ABC, Generic[F]):
 
     @abstractmethod
     def create(self, spec: EngineSpec, options: dict[str, Any]) -> Any:
-        """The actor, which has the methods `start` and `stop`.
+        """The actor, which has the methods `start`, `doing` and `stop`.
 
         Args:
             spec: with how vLLM is to spread over its GPUs.
@@ -111,12 +113,21 @@ class ActorHandle(ABC, Generic[F]):
         try:
             self.facts = await asyncio.wait_for(result(self.actor.start.remote()), timeout_s)
         except TimeoutError:
-            raise StartTimeoutError(
-                f"the engine did not load within {timeout_s:g} s: raise cluster.start_timeout_s, or "
-                f"choose a smaller model"
-            ) from None
+            raise StartTimeoutError(await self._explain_delay(timeout_s)) from None
         assert self.facts is not None
         return self.facts
+
+    async def _explain_delay(self, timeout_s: float) -> str:
+        """Why it has not started within the time, as far as its actor says."""
+        doing = ""
+        with contextlib.suppress(EibenchError, TimeoutError):
+            doing = await asyncio.wait_for(result(self.actor.doing.remote()), DOING_TIMEOUT_S)
+        if doing:
+            remedy = "`eibench-ray prefetch` fetches before a run, or raise cluster.start_timeout_s"
+            return f"it did not start within {timeout_s:g} s, {doing}: {remedy}"
+        return (
+            f"the engine did not load within {timeout_s:g} s: raise cluster.start_timeout_s, or choose a smaller model"
+        )
 
     async def end(self, timeout_s: float) -> bool:
         """Whether the engine has ended in order within the time; its process is still there."""

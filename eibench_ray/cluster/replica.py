@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from eibench_ray.checkpoints.node import weights_of
 from eibench_ray.cluster.ask import Asker, Tally
 from eibench_ray.cluster.halt import Halt
 from eibench_ray.cluster.inquest import Probe
@@ -68,7 +69,8 @@ class Replica:
             os.chdir(working_folder)
         self._store = store = Store(store_root)
         folder = store.paths.batches(spec.key)
-        self._engine = create_engine(spec, turnstile or LocalTurnstile(), folder, store.storage)
+        self._weights = weights_of(spec.config)
+        self._engine = create_engine(spec, turnstile or LocalTurnstile(), folder, store.storage, self._weights)
         self._datasets = datasets
         self._opened: dict[str, tuple[Dataset, DatasetIndex]] = {}
         self._run_id = run_id
@@ -91,6 +93,8 @@ class Replica:
         from ray.util import get_node_ip_address
 
         started = time.monotonic()
+        if self._weights is not None:
+            await asyncio.to_thread(self._weights.bring)
         facts = self._facts = await self._engine.start()
         capacity = math.ceil(facts.max_num_seqs * QUEUE_FACTOR)
         slots = asyncio.Semaphore(capacity)
@@ -116,6 +120,10 @@ class Replica:
             pid=os.getpid(),
             gpus=tuple(str(gpu) for gpu in where.get_accelerator_ids().get("GPU", [])),
         )
+
+    async def doing(self) -> str:
+        """What its start waits for beside the engine's own load; empty where that is nothing."""
+        return self._weights.doing if self._weights is not None else ""
 
     async def run_task(self, step: Step, slice_: Slice, probe: Probe | None) -> TaskReport:
         """Asks for a slice's rows and commits them; see `cluster.task.run_task`."""

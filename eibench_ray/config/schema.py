@@ -158,6 +158,8 @@ class ClusterConfig(Frozen):
         num_cpus, num_gpus: what a local Ray may use; None takes what the machine has.
         gpu_resource: Ray's resource that counts GPUs; another name lets custom resources stand in for them.
         gpu_memory_gb: GB of each GPU, where it cannot be asked; None asks the nodes.
+        weights_cache: a folder on each node's own disk, into which weights are copied once and from which they are
+            loaded; `~` and variables such as $TMPDIR are the node's. None: they are loaded from where they lie.
         cpus_per_replica: CPU cores that one replica reserves (on the CPU also its OpenMP threads).
         max_replicas_per_engine: copies of one engine at the same time; None: as many as pay for their load.
         dashboard_port: Ray's dashboard on loopback; None leaves it off.
@@ -181,6 +183,7 @@ class ClusterConfig(Frozen):
     num_gpus: Annotated[int, Field(ge=0)] | None = None
     gpu_resource: str = "GPU"
     gpu_memory_gb: PositiveFloat | None = None
+    weights_cache: Annotated[str, Field(min_length=1)] | None = None
     cpus_per_replica: PositiveInt = 1
     max_replicas_per_engine: PositiveInt | None = None
     expect: ClusterExpectation = ClusterExpectation()

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from eibench_ray.chat_templates import template_file
+from eibench_ray.checkpoints.node import Weights
 from eibench_ray.config.engines import VllmEngine
 from eibench_ray.engines.base import EngineDeadError, EngineFacts, RowError
 from eibench_ray.engines.pictures import decode_picture
@@ -20,8 +21,9 @@ from eibench_ray.records import Reply, Request, RowErrorKind, Sampling
 class Vllm:
     """A vLLM engine: weights loaded once, requests batched continuously, prompts rendered off the event loop."""
 
-    def __init__(self, config: VllmEngine, device: Literal["cpu", "cuda"]) -> None:
+    def __init__(self, config: VllmEngine, device: Literal["cpu", "cuda"], weights: Weights | None = None) -> None:
         self._config = config
+        self._weights = weights
         self._device = device
         self._llm: Any = None
         self._template: str | None = None
@@ -76,7 +78,7 @@ class Vllm:
         config = self._config
         if config.chat_template:
             self._template = template_file(config.chat_template).read_text(encoding="utf-8")
-        return AsyncLLM.from_engine_args(AsyncEngineArgs(**engine_arguments(config, self._device)))
+        return AsyncLLM.from_engine_args(AsyncEngineArgs(**engine_arguments(config, self._device, self._weights)))
 
     async def generate(self, request: Request, image: bytes | None) -> Reply:
         """The reply to one request; many run at once.

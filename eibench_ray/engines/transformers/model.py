@@ -14,7 +14,7 @@ from jinja2 import TemplateError
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
 from eibench_ray.chat_templates import template_file
-from eibench_ray.checkpoints.source import resolve_source
+from eibench_ray.checkpoints.node import Weights
 from eibench_ray.config.engines import TransformersEngine
 from eibench_ray.engines.base import EngineDeadError, RowError
 from eibench_ray.engines.transformers.batches import OutOfMemoryError, Waiting
@@ -59,11 +59,14 @@ class Model:
         EngineError: it cannot be used as configured.
     """
 
-    def __init__(self, config: TransformersEngine, device: Literal["cpu", "cuda"]) -> None:
+    def __init__(
+        self, config: TransformersEngine, device: Literal["cpu", "cuda"], weights: Weights | None = None
+    ) -> None:
         self._config = config
+        weights = weights or Weights(config)
         source = {
-            "pretrained_model_name_or_path": resolve_source(config.source),
-            "revision": config.revision or "main",
+            "pretrained_model_name_or_path": weights.source,
+            "revision": weights.revision or "main",
             "trust_remote_code": config.trust_remote_code,
         }
         self._processor = hf.AutoProcessor.from_pretrained(**source)
