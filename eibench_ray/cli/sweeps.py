@@ -191,6 +191,7 @@ def _describe_quarantine(step: Mapping[str, Any]) -> str:
     samples = step["samples"]
     named = ", ".join(samples[:5]) + (", ..." if len(samples) > 5 else "")
     return (
-        f"{step['model']} dies of {len(samples)} rows of {step['name']} on {step['dataset']}: {named}. They stand as "
-        f"errors that say how (steps/{step['step']} in the store); retry=quarantined asks them again."
+        f"{step['model']} dies of {len(samples)} row{'s' if len(samples) > 1 else ''} of {step['name']} on "
+        f"{step['dataset']}: {named}. What stands there instead of an answer says how it died (steps/{step['step']} in "
+        f"the store); retry=quarantined asks again."
     )

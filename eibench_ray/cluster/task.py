@@ -13,6 +13,7 @@ from eibench_ray.cluster.halt import Halt
 from eibench_ray.cluster.inquest import Probe
 from eibench_ray.cluster.rows import Row, read_rows, reuse
 from eibench_ray.data.dataset import Dataset, DatasetIndex
+from eibench_ray.errors import StoreError
 from eibench_ray.plan.graph import Step
 from eibench_ray.records import Completion, Retry
 from eibench_ray.store.resume import Slice
@@ -171,7 +172,10 @@ def _find_answered(
         committed = store.read_slice(step.id, number) if start < stop else {}
         if not any(row.text is not None for row in committed.values()):
             continue
-        rows, _ = read_rows(step, Slice(step.id, number, start, stop), dataset, index, store)
+        try:
+            rows, _ = read_rows(step, Slice(step.id, number, start, stop), dataset, index, store)
+        except StoreError:  # what that slice reads is gone: it is of no use here, and no other slice needs it
+            continue
         for row in rows:
             known = committed.get(row.sample.sample_id)
             if known and known.text is not None and row.request and row.request.digest == known.request_digest:

@@ -28,7 +28,7 @@ from eibench_ray.sweep.record import LEDGER_FILE, RunStatus, read_run
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-QUARANTINE = "they stand as errors; retry=quarantined asks them again"
+QUARANTINE = "quarantined; retry=quarantined asks again"
 
 
 def read_status(folder: Path) -> dict[str, Any]:
@@ -144,7 +144,7 @@ def render_status(facts: Mapping[str, Any]) -> Iterator[RenderableType]:
     yield from map(Text, facts["blocked"])
     for step in facts["steps"]:
         if step["quarantined"]:
-            yield f"{step['model']} dies of {step['quarantined']} rows of {step['name']} {step['id'][:8]}: {QUARANTINE}"
+            yield f"{step['model']} dies of rows of {step['name']} {step['id'][:8]}: {step['quarantined']} {QUARANTINE}"
     for model, reason in facts["failures"].items():
         yield f"{model} failed: {reason}"
     if facts["shortage"]:

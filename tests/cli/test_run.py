@@ -38,6 +38,7 @@ RUN_KEYS = {
     "completions_new",
     "completions_reused",
     "errors",
+    "quarantined",
     "loads",
     "wall_s",
     "interrupted",

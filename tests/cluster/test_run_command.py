@@ -354,8 +354,8 @@ def test_a_search_for_a_row_that_kills_is_killed_and_the_next_run_ends_it(
     assert code == 0, err
     (step,) = summary["quarantined"]
     assert (step["model"], step["name"], step["samples"]) == ("echo", "answer", ["demo/angry/flat_tyre"])
-    assert "Quarantined: echo dies of 1 rows of answer on demo: demo/angry/flat_tyre." in " ".join(err.split())
+    assert "Quarantined: echo dies of 1 row of answer on demo: demo/angry/flat_tyre." in " ".join(err.split())
     assert (summary["errors"], summary["rows"][0]["coverage"]) == (2, pytest.approx(5 / 6))
-    assert rows_by_run(tmp_path).total() == 2 * 6
+    assert summary["completions_new"] + summary["completions_reused"] == 2 * 5
     code, again, _ = start(*deadly, "model.engine.dies_on=null", "retry=quarantined").finish()
     assert (code, again["completions_new"], again["quarantined"]) == (0, 2, [])

@@ -69,7 +69,7 @@ def test_a_row_that_kills_vllm_costs_itself_alone(sweeps: Sweeps) -> None:
     ids = open_dataset(planned.plan.datasets["faces"].path).index().sample_ids
     rows = planned.store.read_rows(planned.plan.cells[0].answer, 0, ids)
     assert {name: row.error_kind for name, row in rows.items()} == {"s000": None, "s001": "quarantined", "s002": None}
-    assert "the replica's process died" in (rows["s001"].error or "")
+    assert "vLLM died while it answered s001" in (rows["s001"].error or "")
     events = [json.loads(line) for line in path.read_text().splitlines()]
     counts = Counter(event["event"] for event in events if event.get("model", "tiny") == "tiny")
     assert counts["replica_lost"] == 4  # two with all rows, two with this one alone
