@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
 import yaml
@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from eibench_ray.data.template import to_jinja
 from eibench_ray.errors import DataError
 from eibench_ray.records import AcceptRule
+from eibench_ray.store.storage import LOCAL, Storage
 
 __all__ = ["Protocol", "Wording", "WordingSampling", "bounded_rule", "dump_protocol", "load_protocol", "to_jinja"]
 
@@ -134,15 +135,15 @@ class _File(_Section):
         return Wording(entry.system, entry.user, (entry.sampling or _Sampling()).to_sampling(), accept, entry.model)
 
 
-def load_protocol(path: Path) -> Protocol:
+def load_protocol(path: PurePath, storage: Storage = LOCAL) -> Protocol:
     """The protocol in a `protocol.yaml`.
 
     Raises:
         DataError: the file cannot be read, is not of this shape, or a text in it has an unknown placeholder.
     """
     try:
-        file = _File.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        file = _File.model_validate(yaml.safe_load((storage.read(path) or b"").decode()))
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise DataError(f"the protocol {path} cannot be read ({error}): prepare the dataset again") from error
     except ValidationError as error:
         first = error.errors()[0]
