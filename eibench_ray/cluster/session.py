@@ -8,7 +8,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from eibench_ray.config.schema import ClusterConfig
@@ -28,10 +28,17 @@ _ENVIRONMENT = {
     "RAY_DEDUP_LOGS": "0",
 }
 
+# What keeps Ray on loopback: by its own name for macOS and Windows, where it is the default, but it works everywhere.
+# Ray reads it when it is imported, and otherwise listens on all addresses.
+_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+
 
 @contextlib.contextmanager
 def ray_session(config: ClusterConfig) -> Iterator[None]:
     """Joins the cluster for the block; a Ray that was started here ends with it.
+
+    Nothing of a Ray that was started here listens beyond loopback, if Ray was not imported before; and it answers only
+    who has this user's token (`~/.ray/auth_token`), which is Ray's own default.
 
     Raises:
         ClusterError: no cluster answers at the address, or a port is taken.
@@ -44,13 +51,29 @@ def ray_session(config: ClusterConfig) -> Iterator[None]:
         _check_healthy(config.address)
     # Ray warns, on a handler of its own, of what is its default for a cluster on this machine.
     logging.getLogger("ray").setLevel(logging.ERROR)
-    import ray
+    with _environment(_LOOPBACK if config.address == "local" else {}):
+        import ray
 
-    _init(config)
+        _init(config)
     try:
         yield
     finally:
         ray.shutdown()
+
+
+@contextlib.contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Sets variables for the block only: what is started later may be another Ray."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _init(config: ClusterConfig) -> None:
