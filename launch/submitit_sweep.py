@@ -2,11 +2,11 @@
 
     python launch/submitit_sweep.py --partition gpu --gpus 8 --minutes 240 -- -m model=... judge=... dataset=...
 
-Needs: `pip install submitit` beside eibench-ray; this folder, --folder and the store at the same path on the nodes; keys
-in your environment, which SLURM hands on. One node: for several, arrays or containers, `eibench-ray submit slurm`.
+Needs: `pip install submitit` beside eibench-ray; this folder, --folder and the store at the same path on the nodes;
+keys in your environment, which SLURM hands on. One node: for several, arrays or containers, `eibench-ray submit slurm`.
 
-Told that its time is over or that it is preempted (SIGUSR2), the job lets the sweep finish what is in flight, and queues
-itself again. A sweep that ends by itself with something left (exit code 75) is about to be told: the job waits for it.
+Told that its time is over or that it is preempted (SIGUSR2), the job lets the sweep finish what is in flight, and
+queues itself again. A sweep that ends with something left (exit code 75) is about to be told: the job waits.
 """
 
 from __future__ import annotations
