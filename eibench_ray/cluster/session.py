@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from eibench_ray.config.schema import ClusterConfig
@@ -55,6 +56,8 @@ def ray_session(config: ClusterConfig) -> Iterator[None]:
         import ray
 
         _init(config)
+    if config.address == "local":
+        _hide_token()
     try:
         yield
     finally:
@@ -104,6 +107,12 @@ def _init(config: ClusterConfig) -> None:
             f"Ray cannot be used (cluster.address={config.address}): {reason}; start it with `ray start --head`, or "
             f"set cluster=local"
         ) from error
+
+
+def _hide_token() -> None:
+    """Lets nobody else on this machine read the token, which Ray 2.60 makes readable by all."""
+    with contextlib.suppress(OSError):  # there is none, as the environment names another
+        (Path.home() / ".ray" / "auth_token").chmod(0o600)
 
 
 def _gpus(config: ClusterConfig) -> dict[str, Any]:
