@@ -29,7 +29,9 @@ class SubsetName(StrEnum):
     BOTH = "both"
 
 
-Out = Annotated[Path, typer.Option("--out", help="Folder to write; a dataset that is already there is replaced.")]
+Out = Annotated[
+    str, typer.Option("--out", help="Folder, s3:// or gs:// to write; a dataset that is already there is replaced.")
+]
 AllowMissing = Annotated[
     bool, typer.Option("--allow-missing-images", help="Leave out samples whose picture is not found, and count them.")
 ]
@@ -53,7 +55,7 @@ def eibench(
         list[Path],
         typer.Option("--images", help="Folder that holds CAER-S and EmoSet-118k, or one of them; may be repeated."),
     ],
-    out: Annotated[Path, typer.Option("--out", help="Folder for eibench_basic and eibench_complex.")],
+    out: Annotated[str, typer.Option("--out", help="Folder, s3:// or gs:// for eibench_basic and eibench_complex.")],
     subset: Annotated[SubsetName, typer.Option("--subset", help="Which subset to prepare.")] = SubsetName.BOTH,
     allow_missing_images: AllowMissing = False,
     as_json: AsJson = False,
@@ -143,7 +145,7 @@ def _progress() -> Iterator[OnRow]:
 
 def _print(report: PreparedReport, as_json: bool) -> None:
     if as_json:
-        datasets = [{"path": str(path)} | asdict(card) for path, card in report.datasets]
+        datasets = [{"path": path} | asdict(card) for path, card in report.datasets]
         typer.echo(json.dumps({"datasets": datasets, "notes": report.notes}, indent=2, ensure_ascii=False))
         return
     for path, card in report.datasets:

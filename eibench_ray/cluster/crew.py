@@ -279,7 +279,8 @@ class Crew:
         patience, now = self._course.patience, time.monotonic()
         reason = str(error)
         is_news = patience.is_news(engine, member.began_at, now)
-        self._course.scheduler.rest(engine, now + patience.rest_s(engine))
+        if not any(member.slices.values()):  # a search is bounded, and what it looks for kills at once
+            self._course.scheduler.rest(engine, now + patience.rest_s(engine))
         if not has_started:
             is_final = not is_passing(error)
             if not is_final and is_news and patience.failed_to_start(engine):

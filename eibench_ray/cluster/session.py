@@ -10,7 +10,8 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -38,10 +39,17 @@ _ENVIRONMENT = {
     "RAY_DEDUP_LOGS": "0",
 }
 
+# What keeps Ray on loopback: by its own name for macOS and Windows, where it is the default, but it works everywhere.
+# Ray reads it when it is imported, and otherwise listens on all addresses.
+_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+
 
 @contextlib.contextmanager
 def ray_session(config: ClusterConfig) -> Iterator[None]:
     """Joins the cluster for the block; a Ray that was started here ends with it.
+
+    Nothing of a Ray that was started here listens beyond loopback, if Ray was not imported before; and it answers only
+    who has this user's token (`~/.ray/auth_token`), which is Ray's own default.
 
     Raises:
         ClusterError: no cluster answers at the address, or a port is taken.
@@ -54,8 +62,10 @@ def ray_session(config: ClusterConfig) -> Iterator[None]:
         _check_healthy(config.address)
     # Ray warns, on a handler of its own, of what is its default for a cluster on this machine.
     logging.getLogger("ray").setLevel(logging.ERROR)
-
-    _init(config)
+    with _environment(_LOOPBACK if config.address == "local" else {}):
+        _init(config)
+    if config.address == "local":
+        _hide_token()
     try:
         yield
     finally:
@@ -83,6 +93,21 @@ def _leave() -> None:
     leaving.join(KILLED_TIMEOUT_S)
     if leaving.is_alive():
         atexit.unregister(ray._private.worker.shutdown)
+
+
+@contextlib.contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Sets variables for the block only: what is started later may be another Ray."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _init(config: ClusterConfig) -> None:
@@ -113,6 +138,12 @@ def _init(config: ClusterConfig) -> None:
             f"Ray cannot be used (cluster.address={config.address}): {reason}; start it with `ray start --head`, or "
             f"set cluster=local"
         ) from error
+
+
+def _hide_token() -> None:
+    """Lets nobody else on this machine read the token, which Ray 2.60 makes readable by all."""
+    with contextlib.suppress(OSError):  # there is none, as the environment names another
+        (Path.home() / ".ray" / "auth_token").chmod(0o600)
 
 
 def _gpus(config: ClusterConfig) -> dict[str, Any]:

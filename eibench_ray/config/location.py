@@ -1,4 +1,4 @@
-"""Where a store lies: a folder that every node sees, or a prefix in a bucket."""
+"""Where a store or a dataset lies: a folder that every node sees, or a prefix in a bucket."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ Scheme = Literal["file", "s3", "gs"]
 
 OPTIONS: Mapping[Scheme, frozenset[str]] = {
     "file": frozenset(),
-    "s3": frozenset({"endpoint_override", "region", "scheme"}),
-    "gs": frozenset({"endpoint_override", "scheme"}),
+    "s3": frozenset({"anonymous", "endpoint_override", "region", "scheme"}),
+    "gs": frozenset({"anonymous", "endpoint_override", "scheme"}),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """Where a store lies.
+    """Where a store or a dataset lies.
 
     Attributes:
         path: an absolute folder, or bucket and prefix.
-        options: of the bucket's service, by the names that Arrow's URIs have for them.
+        options: of the bucket's service, by Arrow's names; `anonymous=true` uses no keys, as for a public dataset.
     """
 
     scheme: Scheme
@@ -32,7 +32,7 @@ class Location:
 
 
 def read_location(root: str) -> Location:
-    """Where `store.root` points to: a path, or a URI (file://, s3://, gs://).
+    """Where `store.root` or `dataset.path` points to: a path, or a URI (file://, s3://, gs://).
 
     Raises:
         ValueError: it cannot be used, and why. The message repeats nothing that may be a secret.
@@ -50,6 +50,8 @@ def read_location(root: str) -> Location:
     if wrong := sorted(options.keys() - OPTIONS[known]):
         allowed = ", ".join(sorted(OPTIONS[known])) or "none"
         raise ValueError(f"has the options {', '.join(wrong)}; those of {known}:// are: {allowed}")
+    if options.get("anonymous", "true") not in ("true", "false"):
+        raise ValueError("has an option anonymous that is neither true nor false")
     path = unquote(parts.path) if known == "file" else f"{parts.netloc}{unquote(parts.path)}".rstrip("/")
     if not path or (known == "file" and parts.netloc):
         raise ValueError("names no bucket" if known != "file" else "should have three slashes: file:///FOLDER")

@@ -118,11 +118,17 @@ class JudgeConfig(Frozen):
         return self
 
 
+def _check_location(value: str) -> str:
+    """A location that carries a secret, or that no storage answers to, is refused before anything is written."""
+    read_location(value)
+    return value
+
+
 class DatasetConfig(Frozen):
     """A prepared dataset.
 
     Attributes:
-        path: a folder that `eibench-ray prepare` wrote, or `package:demo`.
+        path: a folder or a bucket's prefix (s3://, gs://) that `eibench-ray prepare` wrote, or `package:demo`.
         subset: which of the protocol's variants applies: EIBench words its complex subset's judge differently.
         limit: only the first so many samples; None takes all.
         expect_rows: how many samples the dataset has, for planning before it is prepared.
@@ -133,6 +139,8 @@ class DatasetConfig(Frozen):
     subset: Literal["basic", "complex"] = "basic"
     limit: PositiveInt | None = None
     expect_rows: PositiveInt | None = None
+
+    _can_be_opened = field_validator("path")(_check_location)
 
 
 class ClusterExpectation(Frozen):
@@ -232,12 +240,7 @@ class StoreConfig(Frozen):
     root: str
     slice_rows: PositiveInt | Literal["auto"] = "auto"
 
-    @field_validator("root")
-    @classmethod
-    def _can_be_opened(cls, value: str) -> str:
-        """A root that carries a secret, or that no storage answers to, is refused before anything is written."""
-        read_location(value)
-        return value
+    _can_be_opened = field_validator("root")(_check_location)
 
     @field_validator("slice_rows", mode="before")
     @classmethod

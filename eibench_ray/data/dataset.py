@@ -1,13 +1,18 @@
-"""A prepared dataset, read: its index for the planner, its rows and pictures for those who send them."""
+"""A prepared dataset, read: its index for the planner, its rows and pictures for those who send them.
+
+In a bucket, a read of some columns is a request or two: neighbouring columns come together (`pre_buffer`), and narrow
+ones of several row groups at once.
+"""
 
 from __future__ import annotations
 
 import json
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, fields
+from functools import partial
 from itertools import accumulate
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, NoReturn
 
 import pyarrow as pa
@@ -17,18 +22,24 @@ from eibench_ray.data.layout import CARD_FILE, PARQUET_ERRORS, PROTOCOL_FILE, SA
 from eibench_ray.data.protocol import Protocol, load_protocol
 from eibench_ray.errors import DataError
 from eibench_ray.records import Sample
+from eibench_ray.store.storage import LOCAL, Storage, open_storage
 
 PACKAGE_PREFIX = "package:"
 _ROW_COLUMNS = [name for name in SCHEMA.names if name not in ("image", "row_digest")] + ["image.path"]
+# Row groups of which texts and digests are read at once from a bucket: each is waited for as long as all of them.
+_REMOTE_GROUPS = 32
 
 
 class _SamplesFile:
     """The open Parquet file of a dataset: its footer is read once, and a dataset that replaces it is not seen."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, storage: Storage, path: PurePath) -> None:
+        if (source := storage.open(path)) is None:
+            raise FileNotFoundError
+        self._storage = storage
         self._path = path
-        self._source = pa.OSFile(str(path))
-        self._metadata = pq.read_metadata(self._source)
+        self._source = source
+        self._metadata = storage.attempt(path, lambda: pq.read_metadata(source))
         self.schema = self._metadata.schema.to_arrow_schema()
         groups = range(self._metadata.num_row_groups)
         self._starts: list[int] = [0, *accumulate(self._metadata.row_group(group).num_rows for group in groups)]
@@ -38,24 +49,34 @@ class _SamplesFile:
         """Rows of all row groups; a damaged footer may say otherwise of the file."""
         return self._starts[-1]
 
+    def tables(self, start: int, stop: int, columns: list[str]) -> Iterator[pa.Table]:
+        """Some columns of the rows [start, stop), in pieces."""
+        yield from (table for _, table in self._pieces(start, stop, columns, _REMOTE_GROUPS))
+
     def groups(self, start: int, stop: int, columns: list[str]) -> Iterator[tuple[int, pa.Table]]:
         """Per row group that [start, stop) touches: its first row that is in the range, and the rows in the range."""
+        return self._pieces(start, stop, columns, 1)
+
+    def _pieces(self, start: int, stop: int, columns: list[str], at_once: int) -> Iterator[tuple[int, pa.Table]]:
         stop = min(stop, self.num_rows)
         if start >= stop:
             return
-        file = pq.ParquetFile(self._source, metadata=self._metadata)
-        group = bisect_right(self._starts, start) - 1
+        is_remote = self._storage.is_remote
+        file = pq.ParquetFile(self._source, metadata=self._metadata, pre_buffer=is_remote)
+        group, end = bisect_right(self._starts, start) - 1, bisect_left(self._starts, stop)
+        step = at_once if is_remote else 1
         while start < stop:
-            first, last = self._starts[group], min(self._starts[group + 1], stop)
-            table = self._read(file, group, columns)
+            chosen = range(group, min(group + step, end))
+            first, last = self._starts[group], min(self._starts[chosen.stop], stop)
+            table = self._storage.attempt(self._path, partial(self._read, file, chosen, columns))
             yield start, table.slice(start - first, last - start)
-            start, group = last, group + 1
+            start, group = last, chosen.stop
 
-    def _read(self, file: pq.ParquetFile, group: int, columns: list[str]) -> pa.Table:
+    def _read(self, file: pq.ParquetFile, groups: range, columns: list[str]) -> pa.Table:
         try:
-            table = file.read_row_group(group, columns=columns, use_threads=False)
+            table = file.read_row_groups(groups, columns=columns, use_threads=False)
             table.validate(full=True)
-        except PARQUET_ERRORS as error:
+        except (ValueError, pa.ArrowException) as error:
             raise DataError(f"{self._path} is damaged ({error}): prepare the dataset again") from error
         return table
 
@@ -83,25 +104,25 @@ class DatasetIndex:
 
     def row_digests_of(self, start: int, stop: int) -> Iterator[str]:
         """Row digests of the rows [start, stop), in the dataset's order."""
-        for _, table in self._samples.groups(start, min(stop, self.num_rows), ["row_digest"]):
+        for table in self._samples.tables(start, min(stop, self.num_rows), ["row_digest"]):
             yield from table["row_digest"].to_pylist()
 
     def rows(self, start: int, stop: int) -> Iterator[tuple[str, str]]:
         """(Sample id, row digest) of the rows [start, stop), in the dataset's order."""
-        for _, table in self._samples.groups(start, min(stop, self.num_rows), ["sample_id", "row_digest"]):
+        for table in self._samples.tables(start, min(stop, self.num_rows), ["sample_id", "row_digest"]):
             yield from zip(table["sample_id"].to_pylist(), table["row_digest"].to_pylist(), strict=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """A prepared dataset on disk.
+    """A prepared dataset, in a folder or in a bucket.
 
     Attributes:
         has_captions: whether every sample came with a caption.
         protocol: the official wordings that were found when it was prepared; None: the project's own serve.
     """
 
-    path: Path
+    path: PurePath
     num_rows: int
     has_captions: bool
     protocol: Protocol | None
@@ -113,11 +134,11 @@ class Dataset:
 
     def samples(self, start: int, stop: int) -> list[Sample]:
         """The samples of rows [start, stop), without their pictures."""
-        return [sample for _, table in self._samples.groups(start, stop, _ROW_COLUMNS) for sample in _to_samples(table)]
+        return [sample for table in self._samples.tables(start, stop, _ROW_COLUMNS) for sample in _to_samples(table)]
 
     def has_repeated_pictures(self, num_rows: int) -> bool:
         """Whether two of the first `num_rows` samples have a picture of the same path."""
-        tables = [table for _, table in self._samples.groups(0, num_rows, ["image.path"])]
+        tables = self._samples.tables(0, num_rows, ["image.path"])
         paths = pa.concat_tables(tables).flatten()["image.path"].drop_null()
         return len(paths.unique()) < len(paths)
 
@@ -142,38 +163,51 @@ class Dataset:
 
 
 def open_dataset(path: str) -> Dataset:
-    """The dataset in a folder, or the one inside the package for `package:demo`.
+    """The dataset in a folder or at a URI (s3://, gs://), or the one inside the package for `package:demo`.
 
     Raises:
-        DataError: there is none, or the folder holds something else.
+        DataError: there is none, or something else lies there.
+        StoreError: it cannot be read.
     """
-    folder = Path(path)
-    if path.startswith(PACKAGE_PREFIX):
-        folder = Path(__file__).parent / path.removeprefix(PACKAGE_PREFIX)
+    storage, folder = open_place(path)
     try:
-        card: dict[str, Any] = json.loads((folder / CARD_FILE).read_bytes())
+        if (content := storage.read(folder / CARD_FILE)) is None:
+            raise FileNotFoundError
+        card: dict[str, Any] = json.loads(content)
         num_rows, has_captions = int(card["rows"]), card["without_captions"] == 0
-        samples = _SamplesFile(folder / SAMPLES_FILE)
+        name = str(card.get("samples", SAMPLES_FILE))
+        samples = _SamplesFile(storage, folder / name)
     except FileNotFoundError:
         _refuse(path, "there is no prepared dataset there")
     except (*PARQUET_ERRORS, KeyError, TypeError, OverflowError, RecursionError) as error:
         _refuse(path, f"what lies there is not a prepared dataset ({type(error).__name__}: {error})")
     if not samples.schema.equals(SCHEMA):
-        _refuse(path, f"{SAMPLES_FILE} has other columns than a prepared dataset")
+        _refuse(path, f"{name} has other columns than a prepared dataset")
     if samples.num_rows != num_rows:
-        _refuse(path, f"{SAMPLES_FILE} has {samples.num_rows} rows and {CARD_FILE} says {num_rows}")
+        _refuse(path, f"{name} has {samples.num_rows} rows and {CARD_FILE} says {num_rows}")
     protocol_file = folder / PROTOCOL_FILE
-    protocol = load_protocol(protocol_file) if protocol_file.exists() else None
+    protocol = load_protocol(protocol_file, storage) if storage.stamp(protocol_file) is not None else None
     return Dataset(folder, num_rows, has_captions, protocol, samples)
+
+
+def open_place(path: str) -> tuple[Storage, PurePath]:
+    """Where a dataset lies, or is to lie.
+
+    Raises:
+        StoreError: the URI cannot be used.
+    """
+    if path.startswith(PACKAGE_PREFIX):
+        return LOCAL, Path(__file__).parent / path.removeprefix(PACKAGE_PREFIX)
+    return open_storage(path, "the dataset's path") if "://" in path else (LOCAL, Path(path))
 
 
 def _refuse(path: str, reason: str) -> NoReturn:
     if path.startswith(PACKAGE_PREFIX):
         remedy = "the dataset inside the package is package:demo"
-    elif Path(path).name.startswith("eibench_"):
+    elif (name := PurePath(path).name).startswith("eibench_"):
         remedy = (
             f"prepare it with `eibench-ray prepare eibench --source EIBENCH_CLONE --images PICTURES "
-            f"--out {Path(path).parent}`"
+            f"--out {path.removesuffix(name).rstrip('/') or '.'}`"
         )
     else:
         remedy = f"prepare it, e.g. with `eibench-ray prepare jsonl FILE --images PICTURES --out {path}`"

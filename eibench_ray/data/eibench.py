@@ -23,14 +23,14 @@ _READERS = {"basic": read_basic, "complex": read_complex}
 def prepare_eibench(
     source: Path,
     images: Sequence[Path],
-    out: Path,
+    out: str | Path,
     subset: Subset = "both",
     allow_missing_images: bool = False,
     on_row: OnRow = ignore_rows,
 ) -> PreparedReport:
     """What was written: OUT/eibench_basic and OUT/eibench_complex, or one of them.
 
-    Everything is checked before anything is written, and each folder appears whole or not at all.
+    Everything is checked before anything is written, and each dataset appears whole or not at all.
 
     `source` is a clone of EIBench, a folder above one, or a folder with the annotation files side by side. Pictures are
     looked up under `images` in their order; with `allow_missing_images`, samples without one are left out and counted.
@@ -52,7 +52,7 @@ def prepare_eibench(
     with ExitStack() as stack:
         writers = {}
         for name in names:
-            writer = DatasetWriter(out / f"eibench_{name}", f"EIBench {name}", protocol)
+            writer = DatasetWriter(f"{str(out).rstrip('/')}/eibench_{name}", f"EIBench {name}", protocol)
             writer.left_out = len(samples[name]) - len(located[name])
             writers[name] = stack.enter_context(writer)
         for name, writer in writers.items():

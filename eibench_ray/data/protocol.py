@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
 import yaml
@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from eibench_ray.data.template import to_jinja
 from eibench_ray.errors import DataError
 from eibench_ray.records import AcceptRule
+from eibench_ray.store.storage import LOCAL, Storage
 
 __all__ = ["Protocol", "Wording", "WordingSampling", "bounded_rule", "dump_protocol", "load_protocol", "to_jinja"]
 
@@ -134,14 +135,14 @@ class _File(_Section):
         return Wording(entry.system, entry.user, (entry.sampling or _Sampling()).to_sampling(), accept, entry.model)
 
 
-def load_protocol(path: Path) -> Protocol:
+def load_protocol(path: PurePath, storage: Storage = LOCAL) -> Protocol:
     """The protocol in a `protocol.yaml`.
 
     Raises:
         DataError: the file cannot be read, is not of this shape, or a text in it has an unknown placeholder.
     """
     try:
-        file = _File.model_validate(_read_yaml(path))
+        file = _File.model_validate(_read_yaml(path, storage))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "its top level"
@@ -153,9 +154,10 @@ def load_protocol(path: Path) -> Protocol:
     return protocol
 
 
-def _read_yaml(path: Path) -> object:
+def _read_yaml(path: PurePath, storage: Storage) -> object:
+    content = storage.read(path) or b""
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.safe_load(content.decode())
     # Any kind: PyYAML lets through what building a value raises: ValueError (a 13th month), KeyError (`!!bool x`),
     # AttributeError (`!!timestamp x`), RecursionError.
     except Exception as error:

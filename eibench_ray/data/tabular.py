@@ -33,7 +33,7 @@ def prepare_table(
     table: Table,
     mapping: Sequence[str],
     images: Sequence[Path],
-    out: Path,
+    out: str | Path,
     allow_missing_images: bool = False,
     unlabelled: bool = False,
     on_row: OnRow = ignore_rows,

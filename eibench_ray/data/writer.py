@@ -1,10 +1,8 @@
-"""The one writer of datasets: rows stream in, a whole folder appears, or nothing does."""
+"""The one writer of datasets: rows stream in, a whole dataset appears, or nothing does."""
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
@@ -16,12 +14,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eibench_ray import __version__
+from eibench_ray.data.destination import open_destination
 from eibench_ray.data.layout import (
     CARD_FILE,
     PROTOCOL_FILE,
     ROW_GROUP_PICTURES,
     ROW_GROUP_ROWS,
-    SAMPLES_FILE,
     SCHEMA,
     digest_bytes,
     digest_sample,
@@ -49,6 +47,7 @@ class DatasetCard:
         left_out: samples of the source that have no row, because their picture was not found.
         version: the project's version that prepared it.
         protocol: "official" where `protocol.yaml` lies beside it, else "own".
+        samples: the file beside it that holds the rows.
     """
 
     name: str
@@ -60,31 +59,36 @@ class DatasetCard:
     left_out: int
     version: str
     protocol: str
+    samples: str
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedReport:
-    """What a preparation made: the folders with their cards, and notes for the user."""
+    """What a preparation made: the datasets' paths with their cards, and notes for the user."""
 
-    datasets: tuple[tuple[Path, DatasetCard], ...]
+    datasets: tuple[tuple[str, DatasetCard], ...]
     notes: tuple[str, ...] = ()
 
 
 class DatasetWriter:
-    """Writes a dataset beside its final name and renames it at the end of the `with` block; an error leaves nothing.
+    """Writes a dataset, which appears at the end of the `with` block; an error leaves nothing.
 
     A prepared dataset that is already there is replaced; anything else that is there is an error.
+
+    Args:
+        out: a folder, or a URI (s3://, gs://).
+        title: what it is, in a few words.
+        protocol: the official wordings that travel with it.
 
     Attributes:
         left_out: samples that the caller leaves out, for the dataset's card.
     """
 
-    def __init__(self, out: Path, title: str, protocol: Protocol | None = None) -> None:
+    def __init__(self, out: str | Path, title: str, protocol: Protocol | None = None) -> None:
         self.left_out = 0
-        self._out = out.absolute()
+        self._out = open_destination(out)
         self._title = title
         self._protocol = protocol
-        self._partial = self._out.with_name(f".{self._out.name}.{os.getpid()}.partial")
         self._ids: set[str] = set()
         self._sources: Counter[str] = Counter()
         self._with_captions = 0
@@ -93,14 +97,8 @@ class DatasetWriter:
         self._file: pq.ParquetWriter | None = None
 
     def __enter__(self) -> Self:
-        if self._out.exists() and not _is_replaceable(self._out):
-            raise DataError(f"{self._out} exists and is not a prepared dataset: choose another --out, or move it away")
-        try:
-            shutil.rmtree(self._partial, ignore_errors=True)
-            self._partial.mkdir(parents=True)
-        except OSError as error:
-            raise DataError(f"the dataset cannot be written to {self._out} ({error}): choose another --out") from error
-        self._file = pq.ParquetWriter(self._partial / SAMPLES_FILE, SCHEMA, compression="zstd")
+        self._out.begin()
+        self._file = pq.ParquetWriter(self._out.partial / self._out.samples_file, SCHEMA, compression="zstd")
         return self
 
     def __exit__(
@@ -111,7 +109,7 @@ class DatasetWriter:
                 self._finish()
         finally:
             self._close()
-            shutil.rmtree(self._partial, ignore_errors=True)
+            self._out.end()
 
     def add(self, sample: Sample, image: bytes | None) -> None:
         """Appends a row; the sample's picture digest is computed here.
@@ -133,9 +131,9 @@ class DatasetWriter:
             self._flush()
 
     @property
-    def path(self) -> Path:
-        """The folder that the dataset becomes."""
-        return self._out
+    def path(self) -> str:
+        """Where the dataset will lie: what opens it."""
+        return self._out.path
 
     @property
     def card(self) -> DatasetCard:
@@ -150,6 +148,7 @@ class DatasetWriter:
             left_out=self.left_out,
             version=__version__,
             protocol="official" if self._protocol else "own",
+            samples=self._out.samples_file,
         )
 
     def _flush(self) -> None:
@@ -166,26 +165,16 @@ class DatasetWriter:
     def _finish(self) -> None:
         if not self._ids:
             raise DataError(
-                f"no sample of {self._title} is left to write, so {self._out} was not made: check the source"
+                f"no sample of {self._title} is left to write, so {self.path} was not made: check the source"
             )
         if self._pending:
             self._flush()
         self._close()
         card = json.dumps(asdict(self.card), indent=2, ensure_ascii=False)
-        (self._partial / CARD_FILE).write_text(card + "\n", encoding="utf-8")
+        (self._out.partial / CARD_FILE).write_text(card + "\n", encoding="utf-8")
         if self._protocol:
-            (self._partial / PROTOCOL_FILE).write_text(dump_protocol(self._protocol), encoding="utf-8")
-        retired = self._partial.with_suffix(".retired")
-        if self._out.exists():
-            self._out.rename(retired)
-        self._partial.rename(self._out)
-        shutil.rmtree(retired, ignore_errors=True)
-
-
-def _is_replaceable(folder: Path) -> bool:
-    if not folder.is_dir():
-        return False
-    return (folder / CARD_FILE).exists() or not any(folder.iterdir())
+            (self._out.partial / PROTOCOL_FILE).write_text(dump_protocol(self._protocol), encoding="utf-8")
+        self._out.publish()
 
 
 def _to_row(sample: Sample, image: bytes | None) -> dict[str, Any]:

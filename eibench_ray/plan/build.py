@@ -114,7 +114,8 @@ class _Builder:
     def _add_dataset(self, config: DatasetConfig) -> None:
         facts = self._facts[config.name]
         # Absolute, so that a run can be read from any folder later.
-        path = config.path if config.path.startswith("package:") else str(Path(config.path).absolute())
+        is_folder = not config.path.startswith("package:") and "://" not in config.path
+        path = str(Path(config.path).absolute()) if is_folder else config.path
         spec = DatasetSpec(config.name, path, config.limit, facts.num_rows, facts.is_prepared)
         known, _ = self._datasets.setdefault(config.name, (config, spec))
         if (known.path, known.limit) != (config.path, config.limit):

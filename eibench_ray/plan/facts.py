@@ -44,12 +44,15 @@ def read_dataset_facts(config: DatasetConfig, *, must_exist: bool) -> DatasetFac
     Raises:
         DataError: it must exist and does not, or the configuration does not say how many rows to expect.
     """
-    from eibench_ray.data.dataset import open_dataset
+    from eibench_ray.data.dataset import open_dataset, open_place
 
     try:
         dataset = open_dataset(config.path)
     except DataError:
-        if must_exist or config.expect_rows is None or Path(config.path).exists():
+        if must_exist or config.expect_rows is None:
+            raise
+        storage, folder = open_place(config.path)
+        if storage.list(folder):
             raise
         rows = min(config.expect_rows, config.limit or config.expect_rows)
         return DatasetFacts(rows, has_captions=False, protocol=None, is_prepared=False)

@@ -15,7 +15,7 @@ from eibench_ray.engines.vllm_arguments import engine_arguments
 from eibench_ray.errors import EngineError
 from eibench_ray.plan.graph import EngineSpec
 from eibench_ray.serve.command import MODULE, server_arguments
-from eibench_ray.serve.listening import VLLM_KEY, Listening, find_port
+from eibench_ray.serve.listening import VLLM_KEY, Listening, find_port, outside_address
 from eibench_ray.serve.process import ServerProcess, is_healthy
 
 # While it loads, and while it serves.
@@ -94,7 +94,7 @@ class Server:
             port=self._port,
             pid=self._process.pid,
             load_s=time.monotonic() - started,
-            node=get_node_ip_address(),
+            node=outside_address(get_node_ip_address()),
             node_id=where.get_node_id(),
             gpus=tuple(str(gpu) for gpu in where.get_accelerator_ids().get("GPU", [])),
         )

@@ -76,6 +76,18 @@ def find_port(listening: Listening) -> int:
         return int(probe.getsockname()[1])
 
 
+def outside_address(node: str) -> str:
+    """The address under which others reach a node, whose own may be loopback's, as that of a Ray on one machine."""
+    if not ipaddress.ip_address(node).is_loopback:
+        return node
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # sends nothing, but chooses from where it would be sent
+        except OSError:
+            return node
+        return str(probe.getsockname()[0])
+
+
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
         return ipaddress.ip_address(host)

@@ -1,12 +1,14 @@
-"""A store in a bucket (S3, GCS): one PUT makes an object, whole; what fails for a moment is tried again."""
+"""A store or a dataset in a bucket (S3, GCS): one PUT makes an object; what fails for a moment is tried again."""
 
 from __future__ import annotations
 
 import logging
 import os
 import re
+import shutil
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from pathlib import PurePath
+from datetime import timedelta
+from pathlib import Path, PurePath
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -23,6 +25,9 @@ log = logging.getLogger(__name__)
 # How long an operation is tried again before the run is given up, and how long it waits at most in between.
 PATIENCE_S = 120.0
 MOST_WAIT_S = 10.0
+# How long the client of GCS tries by itself: its own 15 minutes would hide what is wrong.
+GCS_PATIENCE = timedelta(seconds=20)
+COPY_BYTES = 8 << 20
 # Objects below 5 MiB go in one PUT, larger ones in parts of which nothing is seen before the last one.
 _PASSING = re.compile(
     r"SLOW_DOWN|THROTTLING|SERVICE_UNAVAILABLE|INTERNAL_FAILURE|INTERNAL_ERROR|REQUEST_TIMEOUT|NETWORK_CONNECTION"
@@ -43,6 +48,7 @@ class Bucket(Storage):
 
     num_threads = 32
     reads_per_thread = 1
+    is_remote = True
 
     def __init__(self, service: fs.FileSystem, scheme: str, patience_s: float = PATIENCE_S) -> None:
         self._service = service
@@ -67,6 +73,30 @@ class Bucket(Storage):
                 return None
 
         return self._try("read", path, read)
+
+    def open(self, path: PurePath) -> pa.NativeFile | None:
+        """An object, to be read by ranges; None where there is none."""
+
+        def open_object() -> pa.NativeFile | None:
+            try:
+                return self._service.open_input_file(str(path))
+            except FileNotFoundError:
+                return None
+
+        return self._try("read", path, open_object)
+
+    def attempt(self, path: PurePath, read: Callable[[], T]) -> T:
+        """What reading ranges comes to, tried again as other operations are."""
+        return self._try("read", path, read, failures=(OSError,))
+
+    def upload(self, file: Path, path: PurePath) -> None:
+        """Puts an object in parts; it is there when the last one is."""
+
+        def copy() -> None:
+            with file.open("rb") as source, self._service.open_output_stream(str(path), compression=None) as sink:
+                shutil.copyfileobj(source, sink, COPY_BYTES)
+
+        self._try("written", path, copy)
 
     def write(self, path: PurePath, content: bytes) -> None:
         """Puts the object under its final name."""
@@ -105,7 +135,13 @@ class Bucket(Storage):
         self._try("copied", path, lambda: self._service.copy_file(str(path), str(target)))
         self.remove(path)
 
-    def _try(self, done: str, path: PurePath, operation: Callable[[], T]) -> T:
+    def _try(
+        self,
+        done: str,
+        path: PurePath,
+        operation: Callable[[], T],
+        failures: tuple[type[Exception], ...] = (OSError, pa.ArrowException),
+    ) -> T:
         """What the operation comes to, after as many attempts as the patience allows."""
         attempts = Retrying(
             retry=retry_if_exception(_may_pass),
@@ -116,7 +152,7 @@ class Bucket(Storage):
         )
         try:
             return attempts(operation)
-        except (OSError, pa.ArrowException) as error:
+        except failures as error:
             reason = " ".join(str(error).split())
             how_long = f", for {self._patience_s:g} s" if _may_pass(error) else ""
             raise StoreError(
@@ -147,7 +183,7 @@ def open_bucket(location: Location, environ: Mapping[str, str] = os.environ) -> 
 
 
 def _open_s3(location: Location, environ: Mapping[str, str]) -> fs.FileSystem:
-    options: dict[str, Any] = dict(location.options)
+    options = _options(location)
     if "endpoint_override" not in options and (url := _first(environ, "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")):
         parts = urlsplit(url)
         options = {"scheme": parts.scheme, "endpoint_override": parts.netloc} | options
@@ -160,7 +196,15 @@ def _open_s3(location: Location, environ: Mapping[str, str]) -> fs.FileSystem:
 
 
 def _open_gcs(location: Location) -> fs.FileSystem:
-    return fs.GcsFileSystem(**location.options)
+    return fs.GcsFileSystem(retry_time_limit=GCS_PATIENCE, **_options(location))
+
+
+def _options(location: Location) -> dict[str, Any]:
+    """Arrow's arguments."""
+    options: dict[str, Any] = dict(location.options)
+    if "anonymous" in options:
+        options["anonymous"] = options["anonymous"] == "true"
+    return options
 
 
 def _first(environ: Mapping[str, str], *names: str) -> str | None:

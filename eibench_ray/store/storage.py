@@ -1,17 +1,22 @@
-"""Where a store's files lie, behind a few operations. Writes are whole or not there."""
+"""Where files of stores and datasets lie, behind a few operations. Writes are whole or not there."""
 
 from __future__ import annotations
 
 import os
+import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
+
+import pyarrow as pa
 
 from eibench_ray.config.location import read_location
 from eibench_ray.errors import StoreError
 from eibench_ray.store.files import dump_json, parse_json, replacing
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +33,12 @@ class Storage(ABC):
     Attributes:
         num_threads: at most so many reads go on at the same time.
         reads_per_thread: with fewer, a thread does not pay.
+        is_remote: whether each read is a request, so that neighbouring ones should be one.
     """
 
     num_threads: int
     reads_per_thread: int
+    is_remote: bool
 
     @abstractmethod
     def name(self, path: PurePath) -> str:
@@ -40,6 +47,22 @@ class Storage(ABC):
     @abstractmethod
     def read(self, path: PurePath, last: int | None = None) -> bytes | None:
         """A file's content, or as many bytes of its end; None where there is none."""
+
+    @abstractmethod
+    def open(self, path: PurePath) -> pa.NativeFile | None:
+        """A file, to be read in parts by `attempt`; None where there is none."""
+
+    @abstractmethod
+    def attempt(self, path: PurePath, read: Callable[[], T]) -> T:
+        """What reading from an open file comes to.
+
+        Raises:
+            StoreError: it cannot be read; what is wrong with its content is `read`'s own to say.
+        """
+
+    @abstractmethod
+    def upload(self, file: Path, path: PurePath) -> None:
+        """Copies a file of this machine, of any size, to a path: whole or not at all."""
 
     @abstractmethod
     def write(self, path: PurePath, content: bytes) -> None:
@@ -92,6 +115,7 @@ class LocalStorage(Storage):
 
     num_threads = 4
     reads_per_thread = 16
+    is_remote = False
 
     def name(self, path: PurePath) -> str:
         """The path itself."""
@@ -107,7 +131,28 @@ class LocalStorage(Storage):
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
-            raise StoreError(f"{path} cannot be read ({error.strerror}): check the path and its permissions") from None
+            raise _unreadable(path, error) from None
+
+    def open(self, path: PurePath) -> pa.NativeFile | None:
+        """The open file, which stays what it is when another one takes its name; None where there is none."""
+        try:
+            return pa.OSFile(str(path))
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise _unreadable(path, error) from None
+
+    def attempt(self, path: PurePath, read: Callable[[], T]) -> T:
+        """What one attempt comes to."""
+        try:
+            return read()
+        except OSError as error:
+            raise _unreadable(path, error) from error
+
+    def upload(self, file: Path, path: PurePath) -> None:
+        """Copies beside the path, syncs, and renames."""
+        with replacing(Path(path)) as temporary:
+            shutil.copyfile(file, temporary)
 
     def write(self, path: PurePath, content: bytes) -> None:
         """Writes beside the path, syncs, and renames."""
@@ -153,14 +198,20 @@ class LocalStorage(Storage):
             raise StoreError(f"{path} cannot be moved to {target} ({error.strerror}): check the permissions") from None
 
 
+def _unreadable(path: PurePath, error: OSError) -> StoreError:
+    reason = " ".join((error.strerror or str(error)).split())
+    return StoreError(f"{path} cannot be read ({reason}): check the path and its permissions")
+
+
 LOCAL = LocalStorage()
 
 
-def open_storage(root: str) -> tuple[Storage, PurePath]:
-    """The storage in which a store lies, and the path of its root there.
+def open_storage(root: str, what: str = "the store's root") -> tuple[Storage, PurePath]:
+    """The storage in which a store or a dataset lies, and the path of its root there.
 
     Args:
         root: a folder, or a URI as `store.root` takes it.
+        what: what a message calls it.
 
     Raises:
         StoreError: it is none of both, or the bucket's service cannot be reached.
@@ -168,7 +219,7 @@ def open_storage(root: str) -> tuple[Storage, PurePath]:
     try:
         location = read_location(root)
     except ValueError as error:
-        raise StoreError(f"the store's root {error}") from None
+        raise StoreError(f"{what} {error}") from None
     if location.scheme == "file":
         return LOCAL, Path(location.path)
     from eibench_ray.store.bucket import open_bucket

