@@ -9,16 +9,14 @@ import asyncio
 import contextlib
 import logging
 import time
-from dataclasses import dataclass, field
 
-from eibench_ray.cluster.ask import Tally
 from eibench_ray.cluster.course import Course
 from eibench_ray.cluster.failures import StartTimeoutError, is_passing
-from eibench_ray.cluster.fleet import STOP_TIMEOUT_S, Fleet, ReplicaHandle
+from eibench_ray.cluster.fleet import STOP_TIMEOUT_S, Fleet
 from eibench_ray.cluster.handle import NodeLostError
 from eibench_ray.cluster.inquest import Probe
+from eibench_ray.cluster.member import Member
 from eibench_ray.cluster.nodes import STUCK_TIMEOUT_S
-from eibench_ray.cluster.outcome import Standing
 from eibench_ray.cluster.placement import NotPlacedError
 from eibench_ray.cluster.suspects import Suspects
 from eibench_ray.cluster.task import TaskReport
@@ -31,41 +29,6 @@ log = logging.getLogger(__name__)
 
 # What a replica may take beyond the deadline of the end: for its processes to be killed, and to be seen to be gone.
 KILL_TIMEOUT_S = 8.0
-
-
-@dataclass(slots=True)
-class Member:
-    """A replica and what it is doing.
-
-    Attributes:
-        ended: set once it is lost or told to stop; the rest is to give back what it holds.
-        pause_s: how long its place is left alone after that, because somebody else is on it.
-        began_at: when its start was decided.
-        tally: what it had finished when it last answered.
-        slices: what it holds; a suspect with its probe.
-        has_answered: whether it has answered any row.
-    """
-
-    handle: ReplicaHandle
-    began_at: float
-    ended: asyncio.Event = field(default_factory=asyncio.Event)
-    is_ready: bool = False
-    is_lost: bool = False
-    pause_s: float = 0.0
-    slices: dict[Slice, Probe | None] = field(default_factory=dict)
-    has_answered: bool = False
-    rows_reported: int = 0
-    tally: Tally = field(default_factory=Tally)
-
-    @property
-    def engine(self) -> str:
-        """Key of its engine."""
-        return self.handle.spec.key
-
-    @property
-    def standing(self) -> Standing:
-        """What it adds to the display."""
-        return Standing(self.engine, self.is_ready, self.tally, self.rows_reported)
 
 
 class Crew:

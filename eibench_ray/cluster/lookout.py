@@ -7,7 +7,8 @@ import contextlib
 import time
 
 from eibench_ray.cluster.course import Course
-from eibench_ray.cluster.crew import Crew, Member
+from eibench_ray.cluster.crew import Crew
+from eibench_ray.cluster.member import Member
 from eibench_ray.cluster.vigil import Vigil
 from eibench_ray.engines.base import EngineDeadError
 from eibench_ray.errors import EibenchError

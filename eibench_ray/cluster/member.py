@@ -1,0 +1,47 @@
+"""One replica of a crew, and what it is doing."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from eibench_ray.cluster.ask import Tally
+from eibench_ray.cluster.fleet import ReplicaHandle
+from eibench_ray.cluster.inquest import Probe
+from eibench_ray.cluster.outcome import Standing
+from eibench_ray.store.resume import Slice
+
+
+@dataclass(slots=True)
+class Member:
+    """A replica and what it is doing.
+
+    Attributes:
+        ended: set once it is lost or told to stop; the rest is to give back what it holds.
+        pause_s: how long its place is left alone after that, because somebody else is on it.
+        began_at: when its start was decided.
+        tally: what it had finished when it last answered.
+        slices: what it holds; a suspect with its probe.
+        has_answered: whether it has answered any row.
+    """
+
+    handle: ReplicaHandle
+    began_at: float
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    is_ready: bool = False
+    is_lost: bool = False
+    pause_s: float = 0.0
+    slices: dict[Slice, Probe | None] = field(default_factory=dict)
+    has_answered: bool = False
+    rows_reported: int = 0
+    tally: Tally = field(default_factory=Tally)
+
+    @property
+    def engine(self) -> str:
+        """Key of its engine."""
+        return self.handle.spec.key
+
+    @property
+    def standing(self) -> Standing:
+        """What it adds to the display."""
+        return Standing(self.engine, self.is_ready, self.tally, self.rows_reported)
