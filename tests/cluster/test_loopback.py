@@ -36,6 +36,7 @@ def health(port: int, mode: str, token: str, folder: Path) -> subprocess.Complet
     """What Ray's own command says of a cluster, to somebody with a token or without one."""
     command = [sys.executable, "-m", "ray.scripts.scripts", "health-check", "--address", f"127.0.0.1:{port}"]
     environment = os.environ | {"RAY_AUTH_MODE": mode, "RAY_AUTH_TOKEN": token, "HOME": str(folder)}
+    environment |= {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # else it asks at the outer address, where nobody listens
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
 
 

