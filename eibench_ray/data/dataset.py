@@ -76,7 +76,10 @@ class _SamplesFile:
         try:
             table = file.read_row_groups(groups, columns=columns, use_threads=False)
             table.validate(full=True)
-        except (ValueError, pa.ArrowException) as error:
+        except PARQUET_ERRORS as error:
+            # Arrow has OSErrors of its own for damaged pages; those of a disk have a number.
+            if isinstance(error, OSError) and (error.errno is not None or self._storage.is_remote):
+                raise
             raise DataError(f"{self._path} is damaged ({error}): prepare the dataset again") from error
         return table
 

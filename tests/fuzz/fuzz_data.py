@@ -169,7 +169,7 @@ def _datasets() -> list[bytes]:
                 image = f"picture {number}".encode() if number else None
                 path = f"faces/{number}.png" if number else None
                 writer.add(Sample(f"s{number}", "Why?", "calm", "1. Tea.", ("Tea.",), path), image)
-        files = [(writer.path / name).read_bytes() for name in (CARD_FILE, PROTOCOL_FILE, SAMPLES_FILE)]
+        files = [(Path(writer.path) / name).read_bytes() for name in (CARD_FILE, PROTOCOL_FILE, SAMPLES_FILE)]
     cards = [b'{"rows": ' + value + b', "without_captions": 0}' for value in AWKWARD_JSON]
     return [join(*files), join(files[0], "{}", files[2]), *(join(card, "{}", files[2]) for card in cards)]
 

@@ -50,7 +50,7 @@ def dataset(tmp_path: Path) -> Path:
     with DatasetWriter(tmp_path / "made", "made for a test") as writer:
         for number in range(3):
             writer.add(Sample(f"s{number}", "Why?", "calm", "1. Tea.", ("Tea.",)), None)
-    return writer.path
+    return Path(writer.path)
 
 
 def change(path: Path, alter: Callable[[pa.Table], pa.Table]) -> None:
