@@ -26,7 +26,7 @@ from eibench_ray.cluster.patience import Patience
 from eibench_ray.cluster.replica import ReplicaFacts
 from eibench_ray.cluster.task import TaskReport, run_task
 from eibench_ray.data.dataset import open_dataset
-from eibench_ray.engines.base import EngineDeadError, EngineFacts
+from eibench_ray.engines.base import EngineDeadError
 from eibench_ray.plan.graph import EngineSpec, Step
 from eibench_ray.records import Reply, Request, Retry
 from eibench_ray.schedule.actions import Feed, Start
@@ -117,9 +117,7 @@ class Mortal:
     async def place(self, timeout_s: float, known: object) -> None:
         pass
 
-    async def start(self, timeout_s: float | None = None) -> Any:
-        if timeout_s is None:
-            return EngineFacts(self.spec.name, 4)
+    async def start(self) -> Any:
         self.facts = ReplicaFacts(self.spec.name, 4, 0.0, "here", "here", 0, ())
         return self.facts
 
@@ -142,13 +140,14 @@ class Mortal:
     async def stop(self, timeout_s: float = 0.0) -> None:
         pass
 
-    async def reap(self) -> None:
-        pass
+    async def end(self, timeout_s: float) -> bool:  # noqa: ARG002
+        return True
 
-    def release(self) -> asyncio.Future[None]:
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        done.set_result(None)
-        return done
+    async def reap(self) -> str:
+        return ""
+
+    async def release(self) -> None:
+        pass
 
 
 async def _conduct(world: World) -> Outcome:

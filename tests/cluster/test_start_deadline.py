@@ -69,8 +69,8 @@ class Slow(ActorHandle[Any]):
 def test_a_start_that_takes_too_long_says_why(monkeypatch: pytest.MonkeyPatch, doing: str | None, message: str) -> None:
     monkeypatch.setattr(handle, "DOING_TIMEOUT_S", 0.05)
     spec = EngineSpec("k", "eye", EchoEngine(kind="echo"), "cpu", None, 0, Expectation())
-    slow = Slow(1, spec, ClusterConfig(name="local"), Placed(), "mark")  # type: ignore[arg-type]
+    slow = Slow(1, spec, ClusterConfig(name="local", start_timeout_s=0.05), Placed(), "mark")  # type: ignore[arg-type]
     Slow.said = doing
     with pytest.raises(EngineError) as caught:
-        asyncio.run(slow.start(0.05))
+        asyncio.run(slow.start())
     assert str(caught.value) == message

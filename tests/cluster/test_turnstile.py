@@ -81,13 +81,13 @@ def test_all_processes_share_limits_and_budget_and_a_death_forgets_no_money(tmp_
 
 
 def test_a_turnstile_that_does_not_come_back_ends_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "TIMEOUT_S", 2.0)
     turnstile = RayTurnstile({}, None, lambda: 0.0)
 
     async def enter() -> Pass:
         return await turnstile.enter(TOLL)
 
     assert asyncio.run(enter()).number is not None
+    monkeypatch.setattr(module, "TIMEOUT_S", 2.0)
     ray.kill(turnstile._actor, no_restart=True)
     with pytest.raises(EngineDeadError, match="the turnstile of the run, which keeps limits and budget, is lost: "):
         asyncio.run(enter())
