@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from mortal import Abandoned, World
 
+from eibench_ray.cluster import patience
 from eibench_ray.cluster.inquest import DEATHS_BEFORE_CONTROL
 from eibench_ray.cluster.patience import MAX_DEATHS_WITH_ROWS
 from eibench_ray.config.schema import ScoreConfig
@@ -25,6 +26,12 @@ if TYPE_CHECKING:
     from conftest import Scripted, Sweeps
 
 NUM_ROWS = 10  # in slices of four
+
+
+@pytest.fixture(autouse=True)
+def no_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Engines start again at once."""
+    monkeypatch.setattr(patience, "FIRST_REST_S", 0.0)
 
 
 def prompts(*numbers: int) -> set[str]:
