@@ -1,0 +1,82 @@
+"""The command: `python -m bench.chaos`."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+import sys
+import tempfile
+import time
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from bench.chaos.errors import ChaosError
+from bench.chaos.harness import Harness, Plan
+from bench.chaos.remains import end_all
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+console = Console(stderr=True)
+
+
+class EngineName(StrEnum):
+    """What answers."""
+
+    ECHO = "echo"
+    VLLM = "vllm"
+
+
+@app.command()
+def main(
+    engine: Annotated[
+        EngineName, typer.Option(help="echo costs nothing, vllm is three tiny models.")
+    ] = EngineName.ECHO,
+    rows: Annotated[int, typer.Option(min=100, help="Rows of the sweep, over all of its steps.")] = 4000,
+    faults: Annotated[int, typer.Option(min=1, help="Faults that hit.")] = 40,
+    bucket_faults: Annotated[
+        int, typer.Option(min=0, help="Further ones, over a part of the rows in an object store that goes wrong.")
+    ] = 6,
+    seed: Annotated[int, typer.Option(help="Of the order of the faults, and of what they hit.")] = 0,
+    minutes: Annotated[float, typer.Option(min=1, help="After so many, no further fault comes.")] = 30.0,
+    slice_rows: Annotated[int, typer.Option(min=1, help="Rows per slice.")] = 8,
+    latency_s: Annotated[float, typer.Option(min=0, help="Seconds that an echo takes.")] = 0.1,
+    nodes: Annotated[int, typer.Option(min=1, help="Ray nodes beside the head.")] = 2,
+    slots: Annotated[int, typer.Option(min=1, help="Replicas that a node holds.")] = 2,
+    keep: Annotated[Path | None, typer.Option(help="Keep everything in this folder, which is new.")] = None,
+) -> None:
+    """Run a sweep in peace and under faults, compare both, and end with one JSON line. Exits with 1 if they differ."""
+    plan = Plan(engine.value, rows, faults, bucket_faults, seed, minutes * 60, slice_rows, latency_s, nodes, slots)
+    folder = keep or Path(tempfile.mkdtemp(prefix="chaos-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    folder = folder.absolute()
+    chaos_id = secrets.token_hex(6)
+    started = time.monotonic()
+    harness = Harness(plan, folder, chaos_id, console)
+    try:
+        verdict = harness.run()
+    except ChaosError as error:
+        console.print(f"chaos: {error}. Everything is in {folder}.", highlight=False, markup=False, soft_wrap=True)
+        raise typer.Exit(2) from None
+    finally:
+        harness.close()
+        end_all(chaos_id)
+    broken = verdict.broken()
+    for line in broken:
+        console.print(f"broken: {line}", style="red", highlight=False, soft_wrap=True)
+    for line in verdict.examples():
+        console.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
+    if broken:
+        console.print(f"Everything is in {folder}.", highlight=False, soft_wrap=True)
+    elif keep is None:
+        shutil.rmtree(folder, ignore_errors=True)
+    facts = {"bench": "chaos", "engine": engine.value, "seed": seed, "seconds": round(time.monotonic() - started)}
+    print(json.dumps(facts | verdict.to_json()))
+    sys.exit(1 if broken else 0)
+
+
+if __name__ == "__main__":
+    app()
