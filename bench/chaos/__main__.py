@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import secrets
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -42,18 +44,37 @@ def main(
     ] = 6,
     seed: Annotated[int, typer.Option(help="Of the order of the faults, and of what they hit.")] = 0,
     minutes: Annotated[float, typer.Option(min=1, help="After so many, no further fault comes.")] = 30.0,
-    slice_rows: Annotated[int, typer.Option(min=1, help="Rows per slice.")] = 8,
-    latency_s: Annotated[float, typer.Option(min=0, help="Seconds that an echo takes.")] = 0.1,
+    slice_rows: Annotated[int, typer.Option(min=1, help="Rows per slice.")] = 4,
+    batch: Annotated[int, typer.Option(min=1, help="Requests that an engine takes at once.")] = 4,
+    endings: Annotated[
+        float, typer.Option(min=0.01, max=0.5, help="Share of the faults that end the command, which starts again.")
+    ] = 0.15,
+    latency_s: Annotated[float, typer.Option(min=0, help="Seconds that an echo takes.")] = 0.05,
     nodes: Annotated[int, typer.Option(min=1, help="Ray nodes beside the head.")] = 2,
     slots: Annotated[int, typer.Option(min=1, help="Replicas that a node holds.")] = 2,
     keep: Annotated[Path | None, typer.Option(help="Keep everything in this folder, which is new.")] = None,
 ) -> None:
     """Run a sweep in peace and under faults, compare both, and end with one JSON line. Exits with 1 if they differ."""
-    plan = Plan(engine.value, rows, faults, bucket_faults, seed, minutes * 60, slice_rows, latency_s, nodes, slots)
+    plan = Plan(
+        engine=engine.value,
+        rows=rows,
+        faults=faults,
+        bucket_faults=bucket_faults,
+        seed=seed,
+        seconds=minutes * 60,
+        slice_rows=slice_rows,
+        batch=batch,
+        endings=endings,
+        latency_s=latency_s,
+        nodes=nodes,
+        slots=slots,
+    )
     folder = keep or Path(tempfile.mkdtemp(prefix="chaos-"))
     folder.mkdir(parents=True, exist_ok=True)
     folder = folder.absolute()
     chaos_id = secrets.token_hex(6)
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # the object store's line per request
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
     started = time.monotonic()
     harness = Harness(plan, folder, chaos_id, console)
     try:

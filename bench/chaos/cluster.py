@@ -21,18 +21,21 @@ from bench.chaos.errors import ChaosError
 SLOTS = "slot"
 START_TIMEOUT_S = 120.0
 END_TIMEOUT_S = 30.0
-# Ray's defaults wait a minute for a head that is gone, and start Python on every core before anybody asks.
+# Ray's defaults wait a minute for a head that is gone, start Python on every core before anybody asks, and let
+# replicas give way to everything else on the machine.
 _ENVIRONMENT = {
     "RAY_AUTH_MODE": "token",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DEDUP_LOGS": "0",
     "RAY_gcs_rpc_server_reconnect_timeout_s": "10",
-    "RAY_health_check_period_ms": "1000",
+    "RAY_raylet_start_wait_time_s": "120",
+    "RAY_health_check_period_ms": "2000",
     "RAY_health_check_failure_threshold": "10",
     "RAY_prestart_worker_first_driver": "0",
     "RAY_enable_worker_prestart": "0",
     "RAY_memory_monitor_refresh_ms": "0",
+    "RAY_worker_niceness": "0",
 }
 
 
@@ -77,7 +80,7 @@ class RayCluster:
             if number not in self._nodes:
                 self.add_node(number)
         for number, node in self._nodes.items():
-            self._wait(node, partial(_has_raylet, node), f"node {number} has no raylet")
+            self._wait(node, partial(_is_up, node), f"node {number} does not come up")
 
     def add_node(self, number: int) -> None:
         """Starts a node, which joins in a few seconds."""
@@ -101,6 +104,13 @@ class RayCluster:
     def forget_node(self, number: int) -> None:
         """Clears away what is left of a node that was killed."""
         _end_family(self._nodes.pop(number))
+
+    def revive(self) -> None:
+        """Starts nodes again that did not come up, as happens on a busy machine."""
+        for number, node in list(self._nodes.items()):
+            if node.poll() is not None:
+                self.forget_node(number)
+                self.add_node(number)
 
     def stop(self) -> None:
         """Ends all of it."""
@@ -141,7 +151,8 @@ def plain_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in unwanted}
 
 
-def _has_raylet(node: subprocess.Popen[bytes]) -> bool:
+def _is_up(node: subprocess.Popen[bytes]) -> bool:
+    """Whether a node's raylet is there, and the command that starts it has not given it up."""
     return raylet_of(node) is not None
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from bench.chaos.disks import Disk
 from bench.chaos.kinds import Kind, Moment, Scene
@@ -62,11 +64,23 @@ class FlippedBit(_Damage):
     name = "flipped_bit"
 
     def spoil(self, content: bytes, scene: Scene) -> bytes:
-        """The content with one bit flipped, before the footer."""
+        """The content with one bit flipped, before the footer; one that is in use, as some statistics are not."""
         end = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
-        spoilt = bytearray(content)
-        spoilt[scene.random.randrange(4, end)] ^= 1 << scene.random.randrange(8)
-        return bytes(spoilt)
+        rows = _read(content)
+        while True:
+            spoilt = bytearray(content)
+            spoilt[scene.random.randrange(4, end)] ^= 1 << scene.random.randrange(8)
+            if (now := _read(bytes(spoilt))) is None or not now.equals(rows):
+                return bytes(spoilt)
+
+
+def _read(content: bytes) -> pa.Table | None:
+    """A slice's rows; None where they cannot be read."""
+    try:
+        with pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True) as file:
+            return file.read(use_threads=False)
+    except (OSError, pa.ArrowException):
+        return None
 
 
 class HalfWritten(Kind):
@@ -111,4 +125,4 @@ class ClockJump(Kind):
         assert scene.run is not None
         first = next(iter(scene.run.events), None)
         began = scene.run.folder.stat().st_ctime
-        return first is not None and abs(json.loads(json.dumps(first))["time"] - began) > 3600.0
+        return first is not None and abs(first["time"] - began) > 3600.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from random import Random
 
 # A kind that misses this often in a row is left out from then on.
@@ -22,6 +22,14 @@ def apportion(total: int, weights: Mapping[str, float]) -> dict[str, int]:
     for kind in by_remainder[: total - sum(counts.values())]:
         counts[kind] += 1
     return counts
+
+
+def with_share(weights: Mapping[str, float], chosen: Collection[str], share: float) -> dict[str, float]:
+    """The weights, with those of the chosen kinds changed so that they are such a share of all."""
+    theirs = sum(weight for kind, weight in weights.items() if kind in chosen)
+    others = sum(weights.values()) - theirs
+    factor = share / (1 - share) * others / theirs if theirs else 1.0
+    return {kind: weight * (factor if kind in chosen else 1.0) for kind, weight in weights.items()}
 
 
 class Deck:

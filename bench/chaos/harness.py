@@ -20,7 +20,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from bench.chaos.bucket import Bucket, Busy, Cut, ObjectStore, Slow
 from bench.chaos.cluster import RayCluster, plain_environment
 from bench.chaos.damage import ClockJump, FlippedBit, HalfWritten, Truncated
-from bench.chaos.deck import Deck, apportion
+from bench.chaos.deck import Deck, apportion, with_share
 from bench.chaos.disks import Disk, DiskFull, ReadOnly
 from bench.chaos.errors import ChaosError
 from bench.chaos.kills import (
@@ -79,6 +79,8 @@ class Plan:
     seed: int
     seconds: float
     slice_rows: int
+    batch: int
+    endings: float
     latency_s: float
     nodes: int
     slots: int
@@ -97,9 +99,9 @@ class Plan:
         """How the sweep's engines are asked."""
         roles = ("model", "captioner", "judge.model")
         if self.engine == "echo":
-            keys = {"latency_s": self.latency_s, "max_num_seqs": 2 * self.slice_rows}
+            keys = {"latency_s": self.latency_s, "max_num_seqs": self.batch}
         else:
-            keys = {"max_num_seqs": self.slice_rows}
+            keys = {"max_num_seqs": self.batch}
         chosen = [f"{role}.engine.{name}={value}" for role in roles for name, value in keys.items()]
         return [*chosen, f"store.slice_rows={self.slice_rows}"]
 
@@ -131,7 +133,7 @@ class Harness:
             self._end.callback(server.close)
         cluster = self._start_cluster(server)
         sweep = self._sweep(cluster)
-        peace, needed = self._ask_in_peace(sweep)
+        peace, needed = self._ask_in_peace(sweep, cluster)
         expected = read_rows(folder / "peace")
         disk = Disk(folder / "disk", DISK_MB)
         self._end.callback(lambda: disk.close(folder / "disk-store" if self._is_broken() else None))
@@ -185,12 +187,15 @@ class Harness:
             [*plan.options(), *options],
         )
 
-    def _ask_in_peace(self, sweep: Sweep) -> tuple[Run, int]:
+    def _ask_in_peace(self, sweep: Sweep, cluster: RayCluster) -> tuple[Run, int]:
         """The undisturbed run, and how many requests it sent."""
         self._say("asking %d rows in peace", self._plan.num_samples * num_steps(self._plan.engine))
         run = sweep.start(str(self._folder / "peace"), "peace")
         self._end.callback(run.end)
-        if (code := run.wait(PEACE_TIMEOUT_S)) != 0:
+        deadline = time.monotonic() + PEACE_TIMEOUT_S
+        while (code := run.wait(5.0)) is None and time.monotonic() < deadline:
+            cluster.revive()
+        if code != 0:
             raise ChaosError(f"the undisturbed run ended with {code}: {run.last_words}")
         needed = self._count_sent()
         rows = run.summary["requests"] - run.summary["errors"]
@@ -218,7 +223,9 @@ class Harness:
     ) -> Run:
         """The last command of a sweep under faults; what came out is in the verdict."""
         kinds = {kind.name: kind for kind in weights if not self._skips(kind, place)}
-        counts = apportion(faults, {name: weights[kind] for name, kind in kinds.items()})
+        ending = [name for name, kind in kinds.items() if kind.moment is Moment.ENDING]
+        by_name = with_share({name: weights[kind] for name, kind in kinds.items()}, ending, self._plan.endings)
+        counts = apportion(faults, by_name)
         decks = {
             moment: Deck({name: n for name, n in counts.items() if kinds[name].moment is moment}, self._random)
             for moment in Moment

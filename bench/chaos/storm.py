@@ -23,6 +23,7 @@ PAUSE_S = 0.5
 STUCK_S = 300.0
 # So many starts in a row that come to nothing are a harness, or a product, that does not work.
 MAX_FRUITLESS = 12
+COUNT_EVERY_S = 0.5
 # The share of the pauses between two commands in which files are damaged: `fsck` reads the whole store then.
 DAMAGED_PAUSES = 0.3
 # Some faults come while engines still load.
@@ -62,6 +63,8 @@ class Storm:
     _num_hits_of_life: int = 0
     _fruitless: int = 0
     _starts: int = 0
+    _counted: float = 0.0
+    _counted_at: float = -math.inf
 
     def run(self) -> Run:
         """The last command, which had nothing left to ask.
@@ -85,6 +88,7 @@ class Storm:
 
     def _start(self) -> None:
         scene = self.scene
+        scene.cluster.revive()
         self._starts += 1
         environment = {"CHAOS_CLOCK_S": str(scene.clock_s)}
         scene.run = scene.sweep.start(
@@ -169,9 +173,14 @@ class Storm:
         return False
 
     def _share(self) -> float:
-        return self.scene.place.count_slices() / self.num_slices
+        """The share of the work that is done, counted about once a second."""
+        if time.monotonic() > self._counted_at + COUNT_EVERY_S:
+            self._counted = self.scene.place.count_slices() / self.num_slices
+            self._counted_at = time.monotonic()
+        return self._counted
 
     def _check_stuck(self, deadline: float, what: str) -> None:
+        self.scene.cluster.revive()
         if time.monotonic() > deadline and self.scene.is_running:
             assert self.scene.run is not None
             self.scene.hangs.append(f"{self.scene.run.folder.name}: {what} within {STUCK_S:g} s")

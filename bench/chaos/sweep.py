@@ -18,7 +18,7 @@ from bench.chaos.errors import ChaosError
 
 Engine = Literal["echo", "vllm"]
 CONF = Path(__file__).parent / "conf"
-SETTINGS = "user_question_cot,user_question_caption"
+SETTINGS = "chaos_look,chaos_read"
 # Captions, two settings' answers and their verdicts, for each model after the captions.
 STEPS_PER_MODEL = 4
 MODELS: Mapping[Engine, Sequence[str]] = {"echo": ("echo",), "vllm": ("tiny_idefics3", "tiny_llava_apart")}
@@ -32,9 +32,8 @@ _OPTIONS: Mapping[Engine, Sequence[str]] = {
         "model@captioner=tiny_idefics3",
         "judge=tiny_llama",
         "judge.explanation_chars=0",
+        "cluster.max_replicas_per_engine=1",
         "judge.sampling.max_tokens=48",
-        "setting.sampling.max_tokens=12",
-        "setting.calls.0.sampling.max_tokens=12",
         *(f"{who}.engine.max_model_len=2048" for who in ("model", "captioner", "judge.model")),
     ),
 }
