@@ -74,7 +74,7 @@ class Deck:
         self._cards.insert(0, kind)
 
 
-def is_due(num_hits: int, num_faults: int, share_done: float, until: float = 0.9) -> bool:
+def is_due(num_hits: int, num_faults: int, share_done: float, until: float = 0.8) -> bool:
     """Whether the next fault may come: faults are spread over the work, so that some of it lies between them.
 
     Args:

@@ -35,7 +35,7 @@ from bench.chaos.kills import (
     SecondDriver,
 )
 from bench.chaos.kinds import Kind, Moment, Place, Scene
-from bench.chaos.remains import CHAOS_ID, end_all, find_groups, find_orphans
+from bench.chaos.remains import CHAOS_ID, Family, find_groups, find_orphans
 from bench.chaos.rows import compare_rows, compare_scores, read_rows
 from bench.chaos.samples import write_samples
 from bench.chaos.storm import Storm
@@ -64,6 +64,8 @@ ON_DISK: Mapping[type[Kind], float] = {
     ClockJump: 2,
 }
 IN_BUCKET: Mapping[type[Kind], float] = {Busy: 5, Cut: 4, Slow: 4, ReplicaKill: 4, DriverKill: 2, Preemption: 1}
+# In peace an engine takes so many times as many requests at once.
+IN_PEACE = 8
 # The part of the samples that is asked in the bucket, too.
 BUCKET_SHARE = 0.1
 
@@ -95,14 +97,15 @@ class Plan:
         """Those of them that are asked in the bucket, too."""
         return max(self.slice_rows, round(self.num_samples * BUCKET_SHARE))
 
-    def options(self) -> list[str]:
-        """How the sweep's engines are asked."""
+    def options(self, *, in_peace: bool) -> list[str]:
+        """How the sweep's engines are asked: in peace as fast as they can, as neither changes what they say."""
         roles = ("model", "captioner", "judge.model")
-        if self.engine == "echo":
-            keys = {"latency_s": self.latency_s, "max_num_seqs": self.batch}
-        else:
-            keys = {"max_num_seqs": self.batch}
-        chosen = [f"{role}.engine.{name}={value}" for role in roles for name, value in keys.items()]
+        batch = self.batch * IN_PEACE if in_peace else self.batch
+        keys: dict[str, float] = {"engine.max_num_seqs": batch}
+        if self.engine == "echo" and not in_peace:
+            # Told how slow it is, the scheduler starts as many replicas as there is room for.
+            keys |= {"engine.latency_s": self.latency_s, "expect.tokens_per_s": batch * 8 / self.latency_s}
+        chosen = [f"{role}.{name}={value}" for role in roles for name, value in keys.items()]
         return [*chosen, f"store.slice_rows={self.slice_rows}"]
 
 
@@ -112,7 +115,9 @@ class Harness:
     def __init__(self, plan: Plan, folder: Path, chaos_id: str, console: Console) -> None:
         self._plan = plan
         self._folder = folder
-        self._chaos_id = chaos_id
+        self._work = folder / "work"
+        self._work.mkdir()
+        self.family = Family(chaos_id, self._work)
         self._console = console
         self._random = Random(plan.seed)
         self._sent = folder / "sent"
@@ -132,19 +137,18 @@ class Harness:
         if server:
             self._end.callback(server.close)
         cluster = self._start_cluster(server)
-        sweep = self._sweep(cluster)
-        peace, needed = self._ask_in_peace(sweep, cluster)
+        peace, needed = self._ask_in_peace(self._sweep(cluster, in_peace=True), cluster)
         expected = read_rows(folder / "peace")
         disk = Disk(folder / "disk", DISK_MB)
         self._end.callback(lambda: disk.close(folder / "disk-store" if self._is_broken() else None))
-        last = self._storm(sweep, cluster, disk, ON_DISK, plan.faults, expected)
+        last = self._storm(self._sweep(cluster), cluster, disk, ON_DISK, plan.faults, expected)
         self._verdict.sent, self._verdict.needed = self._count_sent() - needed, needed
         self._verdict.scores += compare_scores(peace.summary["rows"], last.summary["rows"])
         if server:
             self._ask_in_bucket(cluster, Bucket(server), expected, needed)
         self._verdict.groups = find_groups(cluster.address, cluster.environment)
         cluster.stop()
-        self._verdict.orphans += find_orphans(self._chaos_id, is_cluster_up=False)
+        self._verdict.orphans += find_orphans(self.family, is_cluster_up=False)
         return self._verdict
 
     def close(self) -> None:
@@ -158,7 +162,7 @@ class Harness:
         hook = str(Path(__file__).parent / "hook")
         path = os.pathsep.join([hook, str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])])
         environment = plain_environment() | {
-            CHAOS_ID: self._chaos_id,
+            CHAOS_ID: self.family.chaos_id,
             "CHAOS_SENT": str(self._sent),
             "PYTHONPATH": path,
             **(server.environment if server else {}),
@@ -169,22 +173,23 @@ class Harness:
         )
         plan = self._plan
         cluster = RayCluster(self._folder, Path(scratch), plan.nodes, plan.slots, plan.slots, environment)
-        self._end.callback(end_all, self._chaos_id)
+        self._end.callback(self.family.end)
         self._end.callback(cluster.stop)
         self._say("starting a cluster of a head and %d nodes", plan.nodes)
         cluster.start()
         return cluster
 
-    def _sweep(self, cluster: RayCluster, *options: str) -> Sweep:
+    def _sweep(self, cluster: RayCluster, *options: str, in_peace: bool = False) -> Sweep:
         plan = self._plan
         return make_sweep(
             plan.engine,
             self._folder / "runs",
+            self._work,
             self._folder / "dataset",
             cluster.address,
             plan.nodes + 1,
             cluster.environment,
-            [*plan.options(), *options],
+            [*plan.options(in_peace=in_peace), *options],
         )
 
     def _ask_in_peace(self, sweep: Sweep, cluster: RayCluster) -> tuple[Run, int]:
@@ -230,7 +235,7 @@ class Harness:
             moment: Deck({name: n for name, n in counts.items() if kinds[name].moment is moment}, self._random)
             for moment in Moment
         }
-        scene = Scene(self._chaos_id, cluster, sweep, place, self._random)
+        scene = Scene(self.family, cluster, sweep, place, self._random)
         num_slices = sum(
             math.ceil(step["len"] / self._plan.slice_rows) for step in expected.group_by("step").len().to_dicts()
         )

@@ -9,7 +9,6 @@ import time
 import psutil
 
 from bench.chaos.kinds import Kind, Moment, Scene
-from bench.chaos.remains import engine_cores_of, replicas_of
 
 _GONE_TIMEOUT_S = 15.0
 _SECOND_TIMEOUT_S = 120.0
@@ -43,7 +42,7 @@ class ReplicaKill(Kind):
 
     def inject(self, scene: Scene) -> bool:
         """Whether one was there and is gone."""
-        return _kill(scene.pick(lambda: replicas_of(scene.chaos_id)))
+        return _kill(scene.pick(scene.family.replicas))
 
 
 class EngineKill(Kind):
@@ -54,7 +53,7 @@ class EngineKill(Kind):
 
     def inject(self, scene: Scene) -> bool:
         """Whether one was there and is gone."""
-        return _kill(scene.pick(lambda: engine_cores_of(scene.chaos_id)))
+        return _kill(scene.pick(scene.family.engine_cores))
 
 
 class NodeKill(Kind):
@@ -82,7 +81,7 @@ class ReplicaStall(Kind):
 
     def inject(self, scene: Scene) -> bool:
         """Whether one was there and was seen to stand still."""
-        victim = scene.pick(lambda: replicas_of(scene.chaos_id))
+        victim = scene.pick(scene.family.replicas)
         if victim is None:
             return False
         try:

@@ -12,6 +12,7 @@ from random import Random
 from typing import ClassVar, TypeVar
 
 from bench.chaos.cluster import RayCluster
+from bench.chaos.remains import Family
 from bench.chaos.sweep import Run, Sweep
 
 T = TypeVar("T")
@@ -59,7 +60,7 @@ class Scene:
         hangs: what did not end in time.
     """
 
-    chaos_id: str
+    family: Family
     cluster: RayCluster
     sweep: Sweep
     place: Place

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 
-# The variables that all processes of this chaos run inherit, and those of a replica.
+# The variable that all processes of a chaos run inherit, and that of a replica.
 CHAOS_ID = "EIBENCH_CHAOS"
 REPLICA = "EIBENCH_REPLICA"
+# vLLM's own processes. By giving them these names, setproctitle overwrites their environment: nobody can read any more
+# whose they are. They are known by the folder in which they work, which is the command's, and no other process's.
+VLLM = "VLLM::"
 ENGINE_CORE = "VLLM::EngineCor"  # as the kernel cuts it
 _GONE_TIMEOUT_S = 20.0
 
@@ -31,60 +37,73 @@ print(json.dumps(left))
 """
 
 
-def processes_of(chaos_id: str) -> Iterator[tuple[psutil.Process, Mapping[str, str]]]:
-    """All processes of a chaos run but this one, with their environment."""
-    for process in psutil.process_iter():
-        try:
-            environment = process.environ()
-            if environment.get(CHAOS_ID) == chaos_id and process.status() != psutil.STATUS_ZOMBIE:
-                yield process, environment
-        except (psutil.Error, OSError):
-            continue
+@dataclass(frozen=True, slots=True)
+class Family:
+    """The processes of a chaos run.
+
+    Attributes:
+        chaos_id: what they have in their environment.
+        folder: where the command, and what its replicas start, work.
+    """
+
+    chaos_id: str
+    folder: Path
+
+    def members(self) -> Iterator[tuple[psutil.Process, bool]]:
+        """All of them but this process, and whether each belongs to a replica."""
+        for process in psutil.process_iter():
+            try:
+                if process.status() == psutil.STATUS_ZOMBIE:
+                    continue
+                if process.name().startswith(VLLM):
+                    if Path(process.cwd()) == self.folder:
+                        yield process, True
+                elif (environment := process.environ()).get(CHAOS_ID) == self.chaos_id:
+                    yield process, REPLICA in environment
+            except (psutil.Error, OSError):
+                continue
+
+    def replicas(self) -> list[psutil.Process]:
+        """The processes of replicas, without what they have started."""
+        return self._named(lambda process: process.cmdline()[0].startswith("ray::Replica"))
+
+    def engine_cores(self) -> list[psutil.Process]:
+        """The processes in which vLLM computes, where they are not the replica's own."""
+        return self._named(lambda process: process.name() == ENGINE_CORE)
+
+    def end(self) -> None:
+        """Kills whatever is left."""
+        for process, _ in self.members():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+
+    def _named(self, is_it: Callable[[psutil.Process], bool]) -> list[psutil.Process]:
+        found = []
+        for process, is_replicas in self.members():
+            with contextlib.suppress(psutil.Error, IndexError):
+                if is_replicas and is_it(process):
+                    found.append(process)
+        return sorted(found, key=lambda process: process.pid)
 
 
-def replicas_of(chaos_id: str) -> list[psutil.Process]:
-    """The processes of replicas, without what they have started."""
-    found = []
-    for process, environment in processes_of(chaos_id):
-        try:
-            if REPLICA in environment and process.cmdline()[0].startswith("ray::Replica"):
-                found.append(process)
-        except (psutil.Error, IndexError):
-            continue
-    return sorted(found, key=lambda process: process.pid)
+def find_orphans(family: Family, *, is_cluster_up: bool) -> list[str]:
+    """What runs on without an owner, after a while: what belongs to a replica, and without a cluster everything.
 
-
-def engine_cores_of(chaos_id: str) -> list[psutil.Process]:
-    """The processes in which vLLM computes, where they are not the replica's own."""
-    found = []
-    for process, _ in processes_of(chaos_id):
-        try:
-            if process.name() == ENGINE_CORE:
-                found.append(process)
-        except psutil.Error:
-            continue
-    return sorted(found, key=lambda process: process.pid)
-
-
-def find_orphans(chaos_id: str, *, is_cluster_up: bool) -> list[str]:
-    """What runs on without an owner, after a while: what belongs to a replica, and without a cluster everything."""
+    It is killed, so that it is counted once.
+    """
     deadline = time.monotonic() + _GONE_TIMEOUT_S
     while True:
-        left = [
-            process for process, environment in processes_of(chaos_id) if not is_cluster_up or REPLICA in environment
-        ]
-        if not left or time.monotonic() > deadline:
-            return [_describe(process) for process in left]
+        left = [process for process, is_replicas in family.members() if is_replicas or not is_cluster_up]
+        if not left:
+            return []
+        if time.monotonic() > deadline:
+            break
         time.sleep(0.5)
-
-
-def end_all(chaos_id: str) -> None:
-    """Kills whatever is left of a chaos run."""
-    for process, _ in processes_of(chaos_id):
-        try:
+    words = [_describe(process) for process in left]
+    for process in left:
+        with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
-        except psutil.NoSuchProcess:
-            continue
+    return words
 
 
 def find_groups(address: str, environment: Mapping[str, str]) -> list[str]:
@@ -99,6 +118,6 @@ def find_groups(address: str, environment: Mapping[str, str]) -> list[str]:
 
 def _describe(process: psutil.Process) -> str:
     try:
-        return f"{process.pid} {' '.join(process.cmdline())[:80]} (parent {process.ppid()})"
+        return f"{process.pid} {' '.join(process.cmdline()).strip()[:80]} (parent {process.ppid()})"
     except psutil.Error:
         return str(process.pid)

@@ -50,11 +50,13 @@ class Sweep:
 
     Attributes:
         folder: where runs write.
+        work: the folder in which the command works.
         arguments: of `eibench-ray run`, but for the store.
         environment: of the command.
     """
 
     folder: Path
+    work: Path
     arguments: tuple[str, ...]
     environment: Mapping[str, str]
 
@@ -86,6 +88,7 @@ class Sweep:
         with (folder / "stdout").open("wb") as out, (folder / "stderr").open("wb") as err:
             return subprocess.Popen(
                 [sys.executable, "-m", "eibench_ray.cli.app", *arguments],
+                cwd=self.work,
                 env={**self.environment, **environment},
                 stdout=out,
                 stderr=err,
@@ -96,6 +99,7 @@ class Sweep:
 def make_sweep(
     engine: Engine,
     folder: Path,
+    work: Path,
     dataset: Path,
     address: str,
     num_nodes: int,
@@ -107,6 +111,7 @@ def make_sweep(
     Args:
         engine: what answers.
         folder: where runs write.
+        work: the folder in which the command works.
         dataset: a prepared one.
         address: the cluster's.
         num_nodes: how many nodes are expected, the head included.
@@ -118,7 +123,7 @@ def make_sweep(
     arguments += ["tracking=none", "score.resamples=200", "cluster=ray", f"cluster.address={address}"]
     arguments += [f"cluster.gpu_resource={SLOTS}", "cluster.gpu_memory_gb=80", f"cluster.expect.nodes={num_nodes}"]
     arguments += ["cluster.stop_timeout_s=10", "cluster.grace_s=5", "cluster.placement_timeout_s=20", *options]
-    return Sweep(folder, tuple(arguments), environment)
+    return Sweep(folder, work, tuple(arguments), environment)
 
 
 @dataclass(slots=True)
