@@ -42,7 +42,7 @@ bench: setup
 	$(BIN)/python bench/engines.py
 
 chaos: setup
-	$(BIN)/python -m bench.chaos --rows 5000 --faults 40 --bucket-faults 8 --latency-s 0.2
+	$(BIN)/python -m bench.chaos --rows 4000 --faults 30 --bucket-faults 6 --latency-s 0.2
 
 chaos-long: setup
 	$(BIN)/python -m bench.chaos --engine vllm --rows 9000 --faults 210 --bucket-faults 12 --endings 0.1 --minutes 90

@@ -75,6 +75,7 @@ class ObjectStore:
         if trouble == "cut":
             environ["werkzeug.socket"].close()
             raise ConnectionError("cut on purpose")
+        environ["wsgi.input"].read()  # what is not read would be taken for the next request
         start_response("503 Service Unavailable", [("Content-Type", "application/xml")])
         return [_BUSY]
 

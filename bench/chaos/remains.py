@@ -21,6 +21,8 @@ REPLICA = "EIBENCH_REPLICA"
 VLLM = "VLLM::"
 ENGINE_CORE = "VLLM::EngineCor"  # as the kernel cuts it
 _GONE_TIMEOUT_S = 20.0
+# Ray's agents try for a minute to report the death of a raylet to a head that died with it (Ray 2.60).
+_ALL_GONE_TIMEOUT_S = 90.0
 
 _COUNT_GROUPS = """
 import json, sys, time
@@ -91,7 +93,7 @@ def find_orphans(family: Family, *, is_cluster_up: bool) -> list[str]:
 
     It is killed, so that it is counted once.
     """
-    deadline = time.monotonic() + _GONE_TIMEOUT_S
+    deadline = time.monotonic() + (_GONE_TIMEOUT_S if is_cluster_up else _ALL_GONE_TIMEOUT_S)
     while True:
         left = [process for process, is_replicas in family.members() if is_replicas or not is_cluster_up]
         if not left:
@@ -118,6 +120,6 @@ def find_groups(address: str, environment: Mapping[str, str]) -> list[str]:
 
 def _describe(process: psutil.Process) -> str:
     try:
-        return f"{process.pid} {' '.join(process.cmdline()).strip()[:80]} (parent {process.ppid()})"
+        return f"{process.pid} {' '.join(process.cmdline()).strip()[:160]} (parent {process.ppid()})"
     except psutil.Error:
         return str(process.pid)
