@@ -4,6 +4,7 @@
 # make bench   the benchmarks, with their tables
 # make chaos   a sweep under some fifty faults, compared with an undisturbed one: about three minutes
 # make chaos-long   the same with vLLM and 200 faults, and with a million rows and 2,000: some hours
+# make fuzz    what reads files, replies and command lines, each for FUZZ_SECONDS
 # Needs Python 3.11 and make; nothing else. Everything is installed into .venv.
 
 PYTHON ?= python3
@@ -19,14 +20,14 @@ export UV_FIND_LINKS ?= $(FIND_LINKS)
 # Where there is no such folder, the CPU build comes from PyTorch's own index.
 TORCH := $(if $(FIND_LINKS),,$(if $(filter cpu,$(DEVICE)),--torch-backend cpu,))
 
-.PHONY: demo test check setup requirements wheel bench chaos chaos-long clean
+.PHONY: demo test check setup requirements wheel bench chaos chaos-long fuzz clean
 
 demo: setup
 	$(BIN)/eibench-ray run experiment=demo
 
 test: setup
-	$(BIN)/pytest -m "not slow and not alone" --numprocesses 2 --dist loadfile
-	$(BIN)/pytest -m "slow or alone"
+	$(BIN)/pytest -m "not alone" --numprocesses 2 --dist loadfile
+	$(BIN)/pytest -m alone --durations 20
 
 check: setup
 	$(BIN)/ruff format --check .
@@ -48,6 +49,12 @@ chaos-long: setup
 	$(BIN)/python -m bench.chaos --engine vllm --rows 9000 --faults 210 --bucket-faults 12 --endings 0.1 --minutes 90
 	$(BIN)/python -m bench.chaos --rows 1000000 --faults 2000 --bucket-faults 0 --endings 0.06 --slice-rows 32 \
 	  --batch 32 --latency-s 0.05 --minutes 120
+
+FUZZ_SECONDS ?= 60
+
+fuzz: setup
+	$(UV) pip install --quiet --python $(BIN)/python --editable ".[fuzz]"
+	$(BIN)/python tests/fuzz/fuzz.py --seconds $(FUZZ_SECONDS)
 
 setup: .venv/installed
 

@@ -57,7 +57,7 @@ def run_once(num_samples: int, slice_rows: int, num_replicas: int) -> dict[str, 
     from omegaconf import OmegaConf
     from rich.console import Console
 
-    from eibench_ray.cli.hydra_entry import config_folder
+    from eibench_ray.config.folder import config_folder
     from eibench_ray.config.load import to_config
     from eibench_ray.sweep.planning import plan_sweep
     from eibench_ray.sweep.record import LEDGER_FILE

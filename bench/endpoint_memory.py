@@ -30,7 +30,7 @@ def run_sweep_against(address: str, folder: Path, concurrency: int) -> Any:
     from hydra import compose, initialize_config_dir
     from omegaconf import OmegaConf
 
-    from eibench_ray.cli.hydra_entry import config_folder
+    from eibench_ray.config.folder import config_folder
     from eibench_ray.config.load import to_config
     from eibench_ray.sweep.planning import plan_sweep
     from eibench_ray.sweep.run import run_sweep

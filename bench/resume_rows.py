@@ -47,7 +47,7 @@ def plan(folder: Path, slice_rows: int) -> PlannedSweep:
     from hydra import compose, initialize_config_dir
     from omegaconf import OmegaConf
 
-    from eibench_ray.cli.hydra_entry import config_folder
+    from eibench_ray.config.folder import config_folder
     from eibench_ray.config.load import to_config
     from eibench_ray.sweep.planning import plan_sweep
 

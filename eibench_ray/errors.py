@@ -16,9 +16,12 @@ no exception: it is an error row with a `RowErrorKind` (records.py).
 
 
 class EibenchError(Exception):
-    """A run that failed; its message is one paragraph for the user."""
+    """A run that failed; its message is one paragraph for the user, whatever the texts are that it repeats."""
 
     exit_code = 1
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(line.strip() for line in message.splitlines() if line.strip()))
 
 
 class UserError(EibenchError):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
+# Which error rows a run asks again: none; those that may succeed at another time; also those that killed their engine.
+Retry = Literal["none", "errors", "quarantined"]
 # Why a reply ended where the model refused to answer, or a filter took the answer away: a row all the same.
 REFUSAL = "refusal"
 CONTENT_FILTER = "content_filter"
@@ -17,7 +19,7 @@ ABSENT = "absent"
 
 
 class RowErrorKind(StrEnum):
-    """Why a row has no answer. Only transient errors are asked again on the next run."""
+    """Why a row has no answer. Which are asked again on the next run, `retry` says."""
 
     IMAGE = "image"  # the picture cannot be read
     PROMPT = "prompt"  # the engine refused the prompt (too long, unknown token, ...)
@@ -25,11 +27,16 @@ class RowErrorKind(StrEnum):
     RECORD = "record"  # no recorded prediction for this row
     ENGINE = "engine"  # the engine failed on this row or died under it
     TIMEOUT = "timeout"  # the row's deadline passed
+    QUARANTINED = "quarantined"  # the engine died whenever it was asked for this row alone
 
     @property
     def is_transient(self) -> bool:
         """Whether asking again may succeed."""
         return self in (RowErrorKind.ENGINE, RowErrorKind.TIMEOUT)
+
+    def is_asked_again(self, retry: Retry) -> bool:
+        """Whether a run asks such a row again."""
+        return retry != "none" and (self.is_transient or (retry == "quarantined" and self is RowErrorKind.QUARANTINED))
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,9 +186,18 @@ class Completion:
         return self.finish_reason in REFUSALS
 
     @property
+    def is_quarantined(self) -> bool:
+        """Whether the engine died of it."""
+        return self.error_kind == RowErrorKind.QUARANTINED
+
+    @property
     def is_transient_error(self) -> bool:
-        """Whether the next run asks for this row again."""
+        """Whether another attempt may succeed."""
         return self.error_kind is not None and RowErrorKind(self.error_kind).is_transient
+
+    def is_asked_again(self, retry: Retry) -> bool:
+        """Whether a run asks for this row again, although it is there."""
+        return self.error_kind is not None and RowErrorKind(self.error_kind).is_asked_again(retry)
 
 
 def digest_output(error_kind: str | None, text: str | None) -> str:

@@ -12,6 +12,8 @@ from bench.chaos.kinds import Kind, Moment, Scene
 
 _GONE_TIMEOUT_S = 15.0
 _SECOND_TIMEOUT_S = 120.0
+# Beyond cluster.progress_timeout_s and cluster.start_timeout_s, which a replica that loads has.
+_HANG_TIMEOUT_S = 240.0
 INTERRUPTED, PREEMPTED, REFUSED = 130, 75, 2
 
 
@@ -93,6 +95,35 @@ class ReplicaStall(Kind):
         finally:
             with contextlib.suppress(psutil.NoSuchProcess):
                 victim.resume()
+
+
+class ReplicaHang(Kind):
+    """SIGSTOP of a replica for good: the command has to find out, and to kill it."""
+
+    name = "replica_hang"
+    moment = Moment.DURING
+
+    def inject(self, scene: Scene) -> bool:
+        """Whether one stood still, and was killed by somebody else while the command ran."""
+        assert scene.run is not None
+        victim = scene.pick(scene.family.replicas)
+        if victim is None:
+            return False
+        try:
+            victim.suspend()
+            deadline = time.monotonic() + _HANG_TIMEOUT_S
+            while scene.is_running and time.monotonic() < deadline:
+                if victim.status() != psutil.STATUS_STOPPED:
+                    return True
+                time.sleep(0.2)
+        except psutil.NoSuchProcess:
+            return scene.is_running
+        finally:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                victim.resume()
+        if scene.is_running:
+            scene.hangs.append(f"{scene.run.folder.name}: a replica stood still for {_HANG_TIMEOUT_S:g} s and lives")
+        return False
 
 
 class SecondDriver(Kind):

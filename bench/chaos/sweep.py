@@ -19,6 +19,8 @@ from bench.chaos.errors import ChaosError
 Engine = Literal["echo", "vllm"]
 CONF = Path(__file__).parent / "conf"
 SETTINGS = "chaos_look,chaos_read"
+# A replica that makes nothing for so long is killed. On a busy machine, one that only loads slowly must not be.
+PROGRESS_TIMEOUT_S = 40.0
 # Captions, two settings' answers and their verdicts, for each model after the captions.
 STEPS_PER_MODEL = 4
 MODELS: Mapping[Engine, Sequence[str]] = {"echo": ("echo",), "vllm": ("tiny_idefics3", "tiny_llava_apart")}
@@ -122,7 +124,8 @@ def make_sweep(
     arguments += [*_OPTIONS[engine], "dataset=prepared", "dataset.name=chaos", f"dataset.path={dataset}"]
     arguments += ["tracking=none", "score.resamples=200", "cluster=ray", f"cluster.address={address}"]
     arguments += [f"cluster.gpu_resource={SLOTS}", "cluster.gpu_memory_gb=80", f"cluster.expect.nodes={num_nodes}"]
-    arguments += ["cluster.stop_timeout_s=10", "cluster.grace_s=5", "cluster.placement_timeout_s=20", *options]
+    arguments += ["cluster.stop_timeout_s=10", "cluster.grace_s=5", "cluster.placement_timeout_s=20"]
+    arguments += [f"cluster.progress_timeout_s={PROGRESS_TIMEOUT_S:g}", "cluster.start_timeout_s=200", *options]
     return Sweep(folder, work, tuple(arguments), environment)
 
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
 import importlib
 import importlib.util
 import io
 import logging
-import os
 import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
+from eibench_ray.checkpoints.locks import locked
 from eibench_ray.checkpoints.recipes import Recipe, checkpoint_folder, find_recipe
 from eibench_ray.errors import ConfigError
 
@@ -59,20 +58,16 @@ def _check_packages(recipe: Recipe) -> None:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Holds the lock file; the kernel lets go of it when the process dies."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        path.touch()
     except OSError as error:
         raise ConfigError(
             f"checkpoints cannot be written to {path.parent} ({error.strerror}): "
             f"set EIBENCH_CHECKPOINTS to a folder that can"
         ) from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with locked(path):
         yield
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

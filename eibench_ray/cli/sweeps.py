@@ -162,6 +162,8 @@ class RunTask:
             console.print(f"[red]{escape(model)} failed:[/red] {escape(reason)}", highlight=False)
         if result.shortage:
             console.print(f"[yellow]Stopped:[/yellow] {escape(result.shortage)}", highlight=False)
+        for step in summary["quarantined"]:
+            console.print(f"[yellow]Quarantined:[/yellow] {escape(_describe_quarantine(step))}", highlight=False)
         if result.was_interrupted:
             what = "Preempted" if result.was_preempted else "Interrupted"
             console.print(f"{what}: what was done is committed. The same command goes on from here.")
@@ -182,3 +184,13 @@ def _cost(summary: Mapping[str, Any]) -> str:
     from eibench_ray.endpoints.prices import format_usd
 
     return "" if summary["run_cost_usd"] is None else f"${format_usd(summary['run_cost_usd'])}, "
+
+
+def _describe_quarantine(step: Mapping[str, Any]) -> str:
+    """Which rows of a step kill its engine, and what to do."""
+    samples = step["samples"]
+    named = ", ".join(samples[:5]) + (", ..." if len(samples) > 5 else "")
+    return (
+        f"{step['model']} dies of {len(samples)} rows of {step['name']} on {step['dataset']}: {named}. They stand as "
+        f"errors that say how (steps/{step['step']} in the store); retry=quarantined asks them again."
+    )

@@ -17,11 +17,15 @@ class Tally:
 
     Attributes:
         rows: finished ones, with those that were committed before and stand.
+        in_flight: rows that are being asked.
+        progress: moves while it gets on. A row that took too long is no progress.
     """
 
     rows: int = 0
     tokens: int = 0
     cost_usd: float = 0.0
+    in_flight: int = 0
+    progress: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,7 @@ class Asker:
             BudgetSpentError: nothing was sent; the row has no completion.
         """
         started = time.monotonic()
+        self.tally.in_flight += 1
         attempts: list[Reply] = []
         error: RowError | None = None
         text: str | None = None
@@ -71,12 +76,16 @@ class Asker:
                 raise
             # What they cost would be forgotten with the row.
             error = RowError(RowErrorKind.ENGINE, "the budget was spent before a reply was acceptable")
+        finally:
+            self.tally.in_flight -= 1
         latency_s = time.monotonic() - started
         return self._complete(request.sample_id, request.digest, text, error, attempts, latency_s, input_digest)
 
-    def refuse(self, sample_id: str, kind: RowErrorKind, message: str, input_digest: str) -> Completion:
-        """The error row of a sample that cannot be asked."""
-        return self._complete(sample_id, "", None, RowError(kind, message), [], 0.0, input_digest)
+    def refuse(
+        self, sample_id: str, kind: RowErrorKind, message: str, input_digest: str, request_digest: str = ""
+    ) -> Completion:
+        """The error row of a sample that is not asked; with the digest of the request by which it is known again."""
+        return self._complete(sample_id, request_digest, None, RowError(kind, message), [], 0.0, input_digest)
 
     def skip(self, sample_id: str, input_digest: str) -> Completion:
         """The row of a sample about which there is nothing to ask."""
@@ -111,6 +120,7 @@ class Asker:
         stands = attempts[-1] if attempts and not error else None
         is_absent = text is None and error is None
         self.tally.rows += not is_absent
+        self.tally.progress += error is None or error.kind is not RowErrorKind.TIMEOUT
         self.tally.tokens += completion_tokens
         self.tally.cost_usd += cost_usd or 0.0
         return Completion(
@@ -119,7 +129,7 @@ class Asker:
             text=_to_unicode(text) if text is not None else None,
             error_kind=error.kind.value if error else None,
             error=_to_unicode(str(error)) if error else None,
-            finish_reason=ABSENT if is_absent else stands.finish_reason if stands else None,
+            finish_reason=ABSENT if is_absent else _to_unicode(stands.finish_reason) if stands else None,
             prompt_tokens=sum([reply.prompt_tokens for reply in attempts]),
             completion_tokens=completion_tokens,
             cached_tokens=sum([reply.cached_tokens for reply in attempts]),

@@ -55,6 +55,11 @@ class Course:
             self.ledger.write("budget_spent", reason=shortage)
             log.warning("budget spent: %s", shortage)
 
+    def tell_deadline(self, what: str, waited_s: float, did: str, **of: object) -> None:
+        """Something has not happened in time: what was waited for, for how long, and what was done then."""
+        self.ledger.write("deadline", **of, what=what, waited_s=round(waited_s, 1), did=did)
+        log.warning("deadline what=%s waited_s=%.1f did=%s", what, waited_s, did)
+
     def give_up(self, engine: str, reason: str) -> None:
         """Never starts an engine again."""
         self.counts.outcome.failed_engines[engine] = reason

@@ -13,10 +13,14 @@ from dataclasses import dataclass, field
 
 from eibench_ray.cluster.ask import Tally
 from eibench_ray.cluster.course import Course
+from eibench_ray.cluster.failures import StartTimeoutError, is_passing
 from eibench_ray.cluster.fleet import STOP_TIMEOUT_S, Fleet, ReplicaHandle
 from eibench_ray.cluster.handle import NodeLostError
+from eibench_ray.cluster.inquest import Probe
+from eibench_ray.cluster.nodes import STUCK_TIMEOUT_S
 from eibench_ray.cluster.outcome import Standing
 from eibench_ray.cluster.placement import NotPlacedError
+from eibench_ray.cluster.suspects import Suspects
 from eibench_ray.cluster.task import TaskReport
 from eibench_ray.engines.base import EngineDeadError
 from eibench_ray.errors import EibenchError, EngineError
@@ -36,15 +40,20 @@ class Member:
     Attributes:
         ended: set once it is lost or told to stop; the rest is to give back what it holds.
         pause_s: how long its place is left alone after that, because somebody else is on it.
-        tally: what it had finished when it was last asked.
+        began_at: when its start was decided.
+        tally: what it had finished when it last answered.
+        slices: what it holds; a suspect with its probe.
+        has_answered: whether it has answered any row.
     """
 
     handle: ReplicaHandle
+    began_at: float
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     is_ready: bool = False
     is_lost: bool = False
     pause_s: float = 0.0
-    slices: dict[Slice, None] = field(default_factory=dict)
+    slices: dict[Slice, Probe | None] = field(default_factory=dict)
+    has_answered: bool = False
     rows_reported: int = 0
     tally: Tally = field(default_factory=Tally)
 
@@ -71,7 +80,8 @@ class Crew:
     def __init__(self, course: Course, fleet: Fleet) -> None:
         self._course = course
         self._fleet = fleet
-        self._stop_timeout_s = STOP_TIMEOUT_S
+        self._suspects = Suspects(course)
+        self._stop_timeout_s = min(STOP_TIMEOUT_S, course.config.stop_timeout_s)
         self._is_closing = asyncio.Event()
         self.members: dict[int, Member] = {}
         self.must_look = False
@@ -87,7 +97,7 @@ class Crew:
     def start(self, start: Start) -> None:
         """Begins to bring a replica up."""
         spec, need = self._course.plan.engines[start.engine], self._course.profiles[start.engine].need
-        member = Member(self._fleet.reserve(start.replica, spec, need, start.nodes))
+        member = Member(self._fleet.reserve(start.replica, spec, need, start.nodes), time.monotonic())
         self.members[start.replica] = member
         self._tell("replica_starting", member, model=spec.name, nodes=list(start.nodes), gpus=need.gpus)
         log.info("replica starting engine=%s replica=%d", spec.name, start.replica)
@@ -97,9 +107,10 @@ class Crew:
         """Gives a replica slices to work on."""
         member = self.members[feed.replica]
         for slice_ in feed.slices:
-            member.slices[slice_] = None
-            self._tell_slice("slice_sent", member, slice_, rows=slice_.num_rows)
-            self._course.jobs.spawn(self._run_slice(member, slice_))
+            probe = self._suspects.next_probe(slice_, has_answered=member.has_answered) if feed.is_probe else None
+            member.slices[slice_] = probe
+            self._tell_slice("slice_sent", member, slice_, rows=len(probe.rows) if probe else slice_.num_rows)
+            self._course.jobs.spawn(self._run_slice(member, slice_, probe))
 
     def stop(self, stop: Stop) -> None:
         """Ends a replica in order, in its own time."""
@@ -116,15 +127,20 @@ class Crew:
             starting.cancel()
             await asyncio.wait({starting})
             if member.is_ready and not member.is_lost:
-                await handle.stop(self._stop_timeout_s)
-            else:
-                await handle.reap()
+                await self._end_in_order(member)
+            if left := await handle.reap():
+                self.tell_deadline(member, f"replica {handle.id} to be gone", STUCK_TIMEOUT_S, f"left {left}")
         finally:
-            handle.release()
+            await handle.release()
             self._tell("replica_stopped", member)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._is_closing.wait(), member.pause_s)
         self._course.scheduler.replica_gone(handle.id)
+
+    async def _end_in_order(self, member: Member) -> None:
+        timeout_s = self._stop_timeout_s
+        if not await member.handle.end(timeout_s):
+            self.tell_deadline(member, f"replica {member.handle.id} to stop its engine", timeout_s, "killed it")
 
     async def _bring_up(self, member: Member) -> None:
         course, handle = self._course, member.handle
@@ -133,15 +149,18 @@ class Crew:
             await handle.place(patience_s, list(course.watch.nodes.values()))
             course.patience.got_place(member.engine)
             self._tell("replica_placed", member)
-            facts = await handle.start(course.config.start_timeout_s)
+            facts = await handle.start()
         except NotPlacedError as error:
+            self.tell_deadline(member, f"a place for replica {handle.id}", patience_s, "gave it back")
             self._miss_place(member, error)
-        except EngineDeadError as error:
-            self._lose(member, error)
         except EibenchError as error:
-            self._lose(member, error, is_final=True)
+            if isinstance(error, StartTimeoutError):
+                waited_s = handle.config.start_timeout_s
+                self.tell_deadline(member, f"replica {handle.id} to load its engine", waited_s, "killed it")
+            self.lose(member, error, has_started=False)
         else:
             member.is_ready = True
+            course.patience.started(member.engine)
             course.scheduler.replica_ready(handle.id, facts.capacity, time.monotonic())
             course.counts.outcome.num_loads += handle.spec.is_load
             self._tell(
@@ -155,29 +174,40 @@ class Crew:
             )
             log.info("replica ready engine=%s load_s=%.1f capacity=%d", handle.spec.name, facts.load_s, facts.capacity)
 
-    async def _run_slice(self, member: Member, slice_: Slice) -> None:
+    async def _run_slice(self, member: Member, slice_: Slice, probe: Probe | None) -> None:
         try:
-            report = await member.handle.run_task(self._course.plan.steps[slice_.step], slice_)
+            report = await member.handle.run_task(self._course.plan.steps[slice_.step], slice_, probe)
         except EngineDeadError as error:
-            self._lose(member, error)
+            self.lose(member, error)
         except EngineError as error:
-            self._lose(member, error, is_final=True)
+            self.lose(member, error, is_final=True)
         else:
-            self._finish(member, report)
+            self._finish(member, report, probe)
         finally:
             member.slices.pop(slice_, None)
 
-    def _finish(self, member: Member, report: TaskReport) -> None:
+    def _finish(self, member: Member, report: TaskReport, probe: Probe | None) -> None:
         if member.is_lost:
             return  # its slice is ready again; whoever asks it next finds these rows and reports them
         course, slice_, now = self._course, report.slice, time.monotonic()
         member.rows_reported += report.num_new + report.num_kept + report.num_errors
-        course.counts.add(report)
-        course.patience.finished_slice(member.engine)
+        if report.num_answered:
+            member.has_answered = True
+            self._suspects.note_answer(member.engine)
+        if probe is None or report.num_answered:
+            course.patience.finished_slice(member.engine)
+        if probe is None or report.is_whole:
+            course.counts.add(report)
+        if probe is not None:
+            self._suspects.note_end(report)
+        for sample in report.quarantined:
+            self._tell_slice("row_quarantined", member, slice_, sample=sample)
+        of_probe = {"rows": len(probe.rows), "is_control": probe.is_control} if probe and not report.is_whole else {}
         self._tell_slice(
-            "slice_committed" if report.is_whole else "slice_interrupted",
+            "slice_committed" if report.is_whole else "slice_probed" if probe else "slice_interrupted",
             member,
             slice_,
+            **of_probe,
             new=report.num_new,
             kept=report.num_kept,
             errors=report.num_errors,
@@ -195,14 +225,27 @@ class Crew:
 
     # Failures. What is to be done about one is done before anything is awaited: the scheduler starts what has rows.
 
-    def take_out(self, replica: int, reason: str) -> bool:
-        """Takes a dead replica out, once: its slices are ready again; what it holds is given back in its own time."""
+    def take_out(self, replica: int, reason: str, *, is_blamed: bool = False) -> bool:
+        """Takes a dead replica out, once: its slices are ready again; what it holds is given back in its own time.
+
+        Args:
+            replica: its number.
+            reason: what is known of its death.
+            is_blamed: whether the rows that it had may have killed it.
+        """
         if (member := self.members.pop(replica, None)) is None:
             return False
-        self._course.scheduler.replica_lost(replica, time.monotonic())
+        suspects = self._course.scheduler.replica_lost(replica, time.monotonic(), is_blamed=is_blamed)
         self._course.counts.add_gone(member.tally)
-        for slice_ in member.slices:
+        for slice_, probe in member.slices.items():
             self._tell_slice("slice_returned", member, slice_)
+            if probe is not None and is_blamed:
+                self._suspects.note_death(slice_, reason, member.handle.nodes, has_answered=member.has_answered)
+                self.must_look = True
+            elif probe is not None:
+                self._suspects.note_break(slice_)
+        for slice_ in suspects:
+            self._tell_slice("slice_suspected", member, slice_)
         self._tell("replica_lost", member, model=member.handle.spec.name, reason=reason)
         log.warning("replica lost engine=%s reason=%s", member.handle.spec.name, reason)
         member.is_lost = True
@@ -218,31 +261,44 @@ class Crew:
             if member.engine == engine and not member.is_ready:
                 self.take_out(replica, "its engine was given up")
 
-    def _lose(self, member: Member, error: EibenchError, *, is_final: bool = False) -> None:
-        """Takes a dead replica out; gives its engine up when it cannot start or keeps dying.
+    def lose(self, member: Member, error: EibenchError, *, is_final: bool = False, has_started: bool = True) -> None:
+        """Takes a dead replica out; gives its engine up when it cannot start or keeps dying, else lets it rest.
 
         Where a further copy fails for good, the engine goes on with those that it has. A node that leaves takes its
         replicas along: that is no fault of theirs.
         """
-        if not self.take_out(member.handle.id, str(error)):
-            return
         engine, nodes = member.engine, member.handle.nodes
-        if isinstance(error, NodeLostError):
-            self.must_look = True
+        is_node_lost = isinstance(error, NodeLostError)
+        is_excused = is_node_lost or any(node not in self._course.watch.nodes for node in nodes)
+        if not self.take_out(member.handle.id, str(error), is_blamed=not is_final and not is_excused):
             return
-        if any(node not in self._course.watch.nodes for node in nodes):
+        if is_excused:
+            self.must_look |= is_node_lost
             return
         others = [other for other in self.members.values() if other.engine == engine]
+        patience, now = self._course.patience, time.monotonic()
+        reason = str(error)
+        is_news = patience.is_news(engine, member.began_at, now)
+        self._course.scheduler.rest(engine, now + patience.rest_s(engine))
+        if not has_started:
+            is_final = not is_passing(error)
+            if not is_final and is_news and patience.failed_to_start(engine):
+                is_final = True
+                reason += (
+                    f" (cluster.max_start_failures={self._course.config.max_start_failures} starts in a row failed)"
+                )
         if is_final and any(other.is_ready for other in others):
             self._course.scheduler.limit_replicas(engine, len(others))
         elif is_final:
-            self.give_up(engine, str(error))
-        elif self._course.patience.died(engine, nodes):
-            self._doubtful[engine] = str(error)
+            self.give_up(engine, reason)
+        elif has_started and is_news and patience.died(engine, nodes, with_rows=bool(member.slices)):
+            self._doubtful[engine] = reason
             self.must_look = True
 
     def settle_doubts(self) -> None:
         """Gives up the engines that have died too often, now that it is known which nodes have left."""
+        for engine, reason in self._suspects.settle():
+            self.give_up(engine, reason)
         for engine, reason in self._doubtful.items():
             if self._course.patience.is_over(engine):
                 self.give_up(engine, reason)
@@ -271,6 +327,7 @@ class Crew:
         for member in list(self.members.values()):
             self._retire(member)
         await self._course.jobs.finish(timeout_s + KILL_TIMEOUT_S)
+        self._suspects.count_rest()
 
     def _retire(self, member: Member) -> None:
         del self.members[member.handle.id]
@@ -280,12 +337,9 @@ class Crew:
 
     # What others are told.
 
-    async def ask_tallies(self) -> None:
-        """Asks the replicas how far they are."""
-        ready = self.ready
-        for member, tally in zip(ready, await asyncio.gather(*(m.handle.tally() for m in ready)), strict=True):
-            member.tally = max(member.tally, tally, key=lambda known: known.rows)
-            self._course.scheduler.rows_finished(member.handle.id, member.standing.rows_ahead)
+    def tell_deadline(self, member: Member, what: str, waited_s: float, did: str) -> None:
+        """A replica has let a deadline pass."""
+        self._course.tell_deadline(what, waited_s, did, replica=member.handle.id, engine=member.engine)
 
     def _tell(self, event: str, member: Member, **fields: object) -> None:
         self._course.ledger.write(event, replica=member.handle.id, engine=member.engine, **fields)

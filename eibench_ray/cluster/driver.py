@@ -15,6 +15,7 @@ from eibench_ray.cluster.crew import Crew
 from eibench_ray.cluster.events import Ledger, Listener
 from eibench_ray.cluster.fleet import Fleet
 from eibench_ray.cluster.jobs import Jobs
+from eibench_ray.cluster.lookout import Lookout
 from eibench_ray.cluster.membership import Membership
 from eibench_ray.cluster.nodes import NodeChanges, NodeWatch
 from eibench_ray.cluster.outcome import Counts, Outcome
@@ -24,6 +25,7 @@ from eibench_ray.config.schema import ClusterConfig
 from eibench_ray.endpoints.turnstile import Turnstile
 from eibench_ray.errors import ClusterError
 from eibench_ray.plan.graph import Plan
+from eibench_ray.records import Retry
 from eibench_ray.schedule.actions import Feed, Start
 from eibench_ray.schedule.backlog import Backlog
 from eibench_ray.schedule.profiles import engine_profiles
@@ -63,13 +65,14 @@ class Driver:
         listener: Listener,
         turnstile: Turnstile | None = None,
         left_s: float = math.inf,
+        retry: Retry = "errors",
     ) -> None:
         self._plan = plan
         self._work = work
         self._config = config
         self._ledger = ledger
         self._listener = listener
-        self._fleet = Fleet(config, plan.datasets, store_root, run_id, turnstile)
+        self._fleet = Fleet(config, plan.datasets, store_root, run_id, turnstile, retry)
         self._watch = NodeWatch(config)
         self._counts = Counts(plan, work)
         self._jobs = Jobs()
@@ -104,7 +107,7 @@ class Driver:
             self.crew = Crew(course, self._fleet)
             membership = Membership(course, self.crew)
             membership.meet(changes)
-            await self._conduct(course.scheduler, membership)
+            await self._conduct(course.scheduler, membership, Lookout(course, self.crew))
             self._check_advance(course)
             return self._counts.outcome
         finally:
@@ -134,9 +137,9 @@ class Driver:
             ledger=self._ledger,
         )
 
-    async def _conduct(self, scheduler: Scheduler, membership: Membership) -> None:
+    async def _conduct(self, scheduler: Scheduler, membership: Membership, lookout: Lookout) -> None:
         """Acts whenever something has happened, and ends every replica at last, whatever happens."""
-        followers = [self._jobs.spawn(self._report()), self._jobs.spawn(membership.follow())]
+        followers = [self._jobs.spawn(self._report(lookout)), self._jobs.spawn(membership.follow())]
         left_s = self._config.stop_timeout_s
         try:
             while not scheduler.is_done and self._may_go_on(scheduler):
@@ -155,6 +158,7 @@ class Driver:
         finally:
             for follower in followers:
                 follower.cancel()
+            lookout.close()
             await self.crew.close(left_s)
             self._show()
 
@@ -196,12 +200,17 @@ class Driver:
                 await self.crew.halt(grace_s)
                 while any(member.slices for member in self.crew.ready) and is_stopping is (self._end is End.STOP):
                     await self._jobs.next_change(REVIEW_S)
+                return
+        for member in self.crew.ready:
+            if member.slices:
+                what = f"replica {member.handle.id} to commit the rows that are done"
+                self.crew.tell_deadline(member, what, timeout_s, "ended it; what it had not committed is lost")
 
-    async def _report(self) -> None:
+    async def _report(self, lookout: Lookout) -> None:
         """Tells the scheduler and the listener where the run stands, about once a second."""
         while True:
             await asyncio.sleep(TALLY_S)
-            await self.crew.ask_tallies()
+            await lookout.look()
             self._jobs.wake()
             self._show()
 

@@ -11,6 +11,7 @@ from typing import Any
 import ray
 from ray.exceptions import RuntimeEnvSetupError
 
+from eibench_ray.checkpoints.node import CACHE_VARIABLE
 from eibench_ray.cluster.nodes import ask_node
 from eibench_ray.config.embedding import EmbeddingEngine
 from eibench_ray.config.endpoints import OpenaiEngine
@@ -25,6 +26,7 @@ _VARIABLES = {
     "VLLM_NO_USAGE_STATS": "1",
     "VLLM_LOGGING_LEVEL": "WARNING",
     "TOKENIZERS_PARALLELISM": "false",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
 }
 
 
@@ -94,6 +96,8 @@ def _variables(spec: EngineSpec, config: ClusterConfig, replica_id: int) -> dict
         variables |= _kept_apart(spec.config, replica_id)
     if isinstance(spec.config, LoadedEngine):
         variables |= spec.config.env
+    if config.weights_cache is not None:
+        variables[CACHE_VARIABLE] = config.weights_cache
     return variables
 
 

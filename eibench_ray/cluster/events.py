@@ -11,10 +11,14 @@ Each line of a ledger has `time` (seconds: Unix time, in a simulation its own cl
     slice_sent           replica, step, slice, rows
     slice_committed      replica, step, slice, new, kept, errors, absent, completion_tokens, cost_usd, seconds
     slice_interrupted    the same: the rest of its rows is given up
+    slice_suspected      replica, step, slice: replicas keep dying with it; from now on it is asked alone, and in parts
+    slice_probed         as slice_committed, and rows, is_control: a part of it was asked, and nothing died
+    row_quarantined      replica, step, slice, sample: its engine dies of it; the row says how often, and what of
     slice_returned       replica, step, slice: the replica was lost under it
     replica_lost         replica, engine, model, reason: it died, did not start, or got no place
     replica_stopping     replica, engine: it is told to end
     replica_stopped      replica, engine: what it held is free again, after either
+    deadline             what (was waited for), waited_s, did (what was done then); replica, engine where it is one's
     engine_failed        engine, model, reason: it is never started again
     budget_spent         reason: engines that cost money are given no further slice
     interrupted          reason (stop, preemption, walltime): the run ends before all is asked

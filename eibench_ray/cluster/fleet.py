@@ -13,6 +13,7 @@ import ray
 
 from eibench_ray.cluster.ask import Tally
 from eibench_ray.cluster.handle import ActorHandle, result
+from eibench_ray.cluster.inquest import Probe
 from eibench_ray.cluster.placement import reserve
 from eibench_ray.cluster.replica import Replica, ReplicaFacts
 from eibench_ray.cluster.task import TaskReport
@@ -20,6 +21,7 @@ from eibench_ray.config.schema import ClusterConfig
 from eibench_ray.endpoints.turnstile import Turnstile
 from eibench_ray.errors import EibenchError
 from eibench_ray.plan.graph import DatasetSpec, EngineSpec, Step
+from eibench_ray.records import Retry
 from eibench_ray.schedule.state import Need
 from eibench_ray.store.resume import Slice
 
@@ -34,6 +36,7 @@ class Fleet:
 
     Attributes:
         turnstile: lets the requests to endpoints through; None where the run has none.
+        retry: which error rows of earlier runs are asked again.
     """
 
     config: ClusterConfig
@@ -41,6 +44,7 @@ class Fleet:
     store_root: str
     run_id: str
     turnstile: Turnstile | None = None
+    retry: Retry = "errors"
 
     def reserve(self, replica_id: int, spec: EngineSpec, need: Need, nodes: tuple[str, ...]) -> ReplicaHandle:
         """A replica whose resources have been asked for; `place` waits for them."""
@@ -66,24 +70,27 @@ class ReplicaHandle(ActorHandle[ReplicaFacts]):
             fleet.config.row_timeout_s,
             str(Path.cwd()),
             fleet.turnstile,
+            fleet.retry,
         )
 
-    async def run_task(self, step: Step, slice_: Slice) -> TaskReport:
-        """The report of a task.
+    async def run_task(self, step: Step, slice_: Slice, probe: Probe | None = None) -> TaskReport:
+        """The report of a task; of a suspect slice, of one probe.
 
         Raises:
             EngineDeadError: the replica or its engine died.
             EibenchError: the task failed for another reason.
         """
-        report: TaskReport = await result(self.actor.run_task.remote(step, slice_))
+        report: TaskReport = await result(self.actor.run_task.remote(step, slice_, probe))
         return report
 
     async def tally(self) -> Tally:
-        """What it has done so far; nothing where the replica does not answer at once."""
-        with contextlib.suppress(EibenchError, TimeoutError):
-            tally: Tally = await asyncio.wait_for(result(self.actor.tally.remote()), 1.0)
-            return tally
-        return Tally()
+        """What it has done so far, whenever it answers.
+
+        Raises:
+            EibenchError: it does not any more.
+        """
+        tally: Tally = await result(self.actor.tally.remote())
+        return tally
 
     async def halt(self, grace_s: float) -> None:
         """Makes the replica's tasks commit what they have and return; one that does not answer is not waited for.

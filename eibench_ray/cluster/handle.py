@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -13,14 +14,23 @@ import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError, RuntimeEnvSetupError
 
 from eibench_ray.cluster.environment import check_python, replica_runtime_env, setup_failure
+from eibench_ray.cluster.failures import StartTimeoutError
 from eibench_ray.cluster.nodes import MARK, wait_until_gone
 from eibench_ray.cluster.placement import Placement
+from eibench_ray.cluster.threads import in_thread
 from eibench_ray.config.engines import VllmEngine
 from eibench_ray.config.schema import ClusterConfig
 from eibench_ray.engines.base import EngineDeadError
 from eibench_ray.errors import EibenchError, EngineError
 from eibench_ray.plan.graph import EngineSpec
 from eibench_ray.schedule.state import Node
+
+log = logging.getLogger(__name__)
+
+# Ray's control service answers within milliseconds; less than crew.KILL_TIMEOUT_S, so that the end is told.
+RELEASE_TIMEOUT_S = 5.0
+# An actor that still starts says in time what it waits for, or not at all.
+DOING_TIMEOUT_S = 3.0
 
 
 class NodeLostError(EngineDeadError):
@@ -66,7 +76,7 @@ class ActorHandle(ABC, Generic[F]):
 
     @abstractmethod
     def create(self, spec: EngineSpec, options: dict[str, Any]) -> Any:
-        """The actor, which has the methods `start` and `stop`.
+        """The actor, which has the methods `start`, `doing` and `stop`.
 
         Args:
             spec: with how vLLM is to spread over its GPUs.
@@ -81,12 +91,13 @@ class ActorHandle(ABC, Generic[F]):
         """
         await self.placement.wait(timeout_s, known)
 
-    async def start(self, timeout_s: float) -> F:
+    async def start(self) -> F:
         """Facts, once the engine is loaded.
 
         Raises:
             EngineError: it did not load, died while it loaded, or took too long.
         """
+        timeout_s = self.config.start_timeout_s
         await check_python(self.spec, self.placement.nodes)
         runtime_env = replica_runtime_env(self.spec, self.config, self.id)
         runtime_env["env_vars"] |= {MARK: self.mark}
@@ -102,34 +113,55 @@ class ActorHandle(ABC, Generic[F]):
         try:
             self.facts = await asyncio.wait_for(result(self.actor.start.remote()), timeout_s)
         except TimeoutError:
-            raise EngineError(
-                f"the engine did not load within {timeout_s:g} s: raise cluster.start_timeout_s, or "
-                f"choose a smaller model"
-            ) from None
+            raise StartTimeoutError(await self._explain_delay(timeout_s)) from None
         assert self.facts is not None
         return self.facts
 
+    async def _explain_delay(self, timeout_s: float) -> str:
+        """Why it has not started within the time, as far as its actor says."""
+        doing = ""
+        with contextlib.suppress(EibenchError, TimeoutError):
+            doing = await asyncio.wait_for(result(self.actor.doing.remote()), DOING_TIMEOUT_S)
+        if doing:
+            remedy = "`eibench-ray prefetch` fetches before a run, or raise cluster.start_timeout_s"
+            return f"it did not start within {timeout_s:g} s, {doing}: {remedy}"
+        return (
+            f"the engine did not load within {timeout_s:g} s: raise cluster.start_timeout_s, or choose a smaller model"
+        )
+
+    async def end(self, timeout_s: float) -> bool:
+        """Whether the engine has ended in order within the time; its process is still there."""
+        with contextlib.suppress(EibenchError):
+            try:
+                await asyncio.wait_for(result(self.actor.stop.remote()), timeout_s)
+            except TimeoutError:
+                return False
+        return True
+
     async def stop(self, timeout_s: float) -> None:
         """Ends the engine in order where it can within the time, and then the rest."""
-        with contextlib.suppress(EibenchError, TimeoutError):
-            await asyncio.wait_for(result(self.actor.stop.remote()), timeout_s)
+        await self.end(timeout_s)
         await self.reap()
 
-    async def reap(self) -> None:
-        """Ends the process, and returns once nothing of it is left on its nodes; not for ever."""
+    async def reap(self) -> str:
+        """Ends the process; what is left of it on its nodes: nothing, but for what does not go in time."""
         self.kill()
         gpus = self.facts.gpus if self.facts else ()
-        await asyncio.gather(*(wait_until_gone(node, self.mark, gpus) for node in dict.fromkeys(self.nodes)))
+        left = await asyncio.gather(*(wait_until_gone(node, self.mark, gpus) for node in dict.fromkeys(self.nodes)))
+        return "; ".join(filter(None, left))
 
     def kill(self) -> None:
         """Ends the process, if there is one; Ray reaps what it has started."""
         if self.actor is not None and ray.is_initialized():
             ray.kill(self.actor, no_restart=True)
 
-    def release(self) -> None:
-        """Gives its resources back; whatever is still on them is ended by Ray. Waits for nothing."""
+    async def release(self) -> None:
+        """Gives its resources back; whatever is still on them is ended by Ray."""
         self.kill()
-        self.placement.remove()
+        try:
+            await in_thread(RELEASE_TIMEOUT_S, self.placement.remove)
+        except (TimeoutError, RayError):
+            log.warning("Ray has not given back within %g s what %s held", RELEASE_TIMEOUT_S, self.mark)
 
 
 def _with_executor(spec: EngineSpec, num_bundles: int) -> EngineSpec:

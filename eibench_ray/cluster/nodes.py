@@ -13,9 +13,10 @@ from typing import Any
 
 import psutil
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import GetTimeoutError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from eibench_ray.cluster.threads import in_thread
 from eibench_ray.config.schema import ClusterConfig
 from eibench_ray.errors import ClusterError
 from eibench_ray.schedule.state import Node, Resources
@@ -26,14 +27,19 @@ log = logging.getLogger(__name__)
 ASK_TIMEOUT_S = 30.0
 # How long what a replica has started may outlive it before it is killed.
 GRACE_S = 3.0
-# How long its processes and its GPUs' memory may take to go.
+# How long its GPUs' memory may take to go: what is still there then is somebody else's.
 GONE_TIMEOUT_S = 30.0
+# How long its processes may: one that waits for a drive or a driver ends when that answers, and its place is no place.
+STUCK_TIMEOUT_S = 300.0
+# How long Ray may take to say which nodes there are, after it was restarted or under load.
+LOOK_TIMEOUT_S = 90.0
 GLANCE_EVERY_S = 0.1
 # Below this share a GPU counts as empty: its driver keeps some hundred MB.
 EMPTY_SHARE = 0.05
 # The environment variable that every process of a replica inherits.
 MARK = "EIBENCH_REPLICA"
 
+_PROCESSES = "processes"
 _GO_ON = "what was committed is kept, and the same command goes on from there"
 
 
@@ -65,7 +71,12 @@ class NodeWatch:
             ClusterError: this machine is no part of the cluster any more, or nobody answers.
         """
         async with self._look:
-            found = await asyncio.to_thread(read_nodes, self._config.gpu_resource)
+            try:
+                found = await in_thread(LOOK_TIMEOUT_S, read_nodes, self._config.gpu_resource)
+            except TimeoutError:
+                raise ClusterError(
+                    f"Ray has not said within {LOOK_TIMEOUT_S:g} s which nodes there are: {_GO_ON}"
+                ) from None
             left = tuple(name for name in self._nodes if name not in found)
             new = [node for name, node in found.items() if name not in self._nodes]
             joined = tuple(await asyncio.gather(*(self._measure(node) for node in new)))
@@ -106,8 +117,10 @@ def _node(node: Mapping[str, Any], gpu_resource: str) -> Node:
     return Node(node["NodeID"], name, Resources(has.get("CPU", 0.0), has.get(gpu_resource, 0.0)))
 
 
-async def wait_until_gone(node: str, mark: str, gpus: Sequence[str]) -> None:
-    """Waits until a replica has no process on a node and its GPUs are empty; not for ever, and not on a dead node.
+async def wait_until_gone(node: str, mark: str, gpus: Sequence[str]) -> str:
+    """What is left of a replica on a node, at best nothing: waits for its processes and its GPUs' memory to go.
+
+    Not for ever, and not on a dead node.
 
     Ray ends a replica's process and its children. Those that outlive that are killed: also a process that Ray was only
     about to start for it, which would stay as an idle worker.
@@ -117,10 +130,10 @@ async def wait_until_gone(node: str, mark: str, gpus: Sequence[str]) -> None:
         waited_s = time.monotonic() - began
         left = await ask_node(node, find_remains, mark, tuple(gpus), waited_s > GRACE_S)
         if not left:
-            return
-        if waited_s > GONE_TIMEOUT_S:
+            return ""
+        if waited_s > (STUCK_TIMEOUT_S if left.startswith(_PROCESSES) else GONE_TIMEOUT_S):
             log.warning("replica %s left something on node %s: %s", mark, node, left)
-            return
+            return f"{left} on node {node}"
         await asyncio.sleep(GLANCE_EVERY_S)
 
 
@@ -128,11 +141,21 @@ async def ask_node(node: str, function: Any, *arguments: Any, timeout_s: float =
     """What a function says on a node, where it takes no resources; None where the node does not answer."""
     with contextlib.suppress(RayError, TimeoutError):
         if node == ray.get_runtime_context().get_node_id():
-            return await asyncio.wait_for(asyncio.to_thread(function, *arguments), timeout_s)
-        there = NodeAffinitySchedulingStrategy(node, soft=False)
-        task = ray.remote(function).options(num_cpus=0, max_retries=0, scheduling_strategy=there)
-        return await asyncio.wait_for(task.remote(*arguments), timeout_s)
+            return await in_thread(timeout_s, function, *arguments)
+        return await in_thread(timeout_s + 1.0, _ask_there, node, timeout_s, function, arguments)
     return None
+
+
+def _ask_there(node: str, timeout_s: float, function: Any, arguments: tuple[Any, ...]) -> Any:
+    """The answer of another node; Ray writes the function to its control service first, which may block."""
+    there = NodeAffinitySchedulingStrategy(node, soft=False)
+    task = ray.remote(function).options(num_cpus=0, max_retries=0, scheduling_strategy=there)
+    asked = task.remote(*arguments)
+    try:
+        return ray.get(asked, timeout=timeout_s)
+    except GetTimeoutError:
+        ray.cancel(asked, force=True)
+        raise
 
 
 def smallest_gpu_memory_gb() -> float:
@@ -152,7 +175,7 @@ def find_remains(mark: str, gpus: Sequence[str], must_kill: bool) -> str:
         for process in processes if must_kill else ():
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
-        return f"processes {', '.join(str(process.pid) for process in processes)}"
+        return f"{_PROCESSES} {', '.join(str(process.pid) for process in processes)}"
     full = _full_gpus(gpus) if gpus else []
     return f"memory of GPUs {', '.join(full)}" if full else ""
 

@@ -1,4 +1,4 @@
-"""How long an engine is borne with: its deaths, the places it does not get, the nodes it fits on none of. Pure."""
+"""How long an engine is borne with: deaths, failed starts, places it does not get, nodes it fits on none of. Pure."""
 
 from __future__ import annotations
 
@@ -9,9 +9,14 @@ from eibench_ray.config.schema import ClusterConfig
 
 # An engine that dies this often without finishing a slice in between is given up.
 MAX_DEATHS = 3
+# Where replicas died with rows, these may be to blame. So many deaths without an answer in between are enough to tell:
+# two such rows in the first slice that is ever asked are found with six (cluster/inquest.py).
+MAX_DEATHS_WITH_ROWS = 7
 # After a place that was somebody else's, it is left alone for this long, twice as long after each further one.
 FIRST_PAUSE_S = 5.0
 LONGEST_PAUSE_S = 60.0
+# After a death or a failed start nothing of the engine is started for this long, twice as long after each further one.
+FIRST_REST_S = 1.0
 
 
 class Patience:
@@ -20,6 +25,10 @@ class Patience:
     def __init__(self, config: ClusterConfig) -> None:
         self._config = config
         self._deaths: defaultdict[str, list[tuple[str, ...]]] = defaultdict(list)
+        self._failed_starts: Counter[str] = Counter()
+        self._troubles: Counter[str] = Counter()
+        self._troubled_at: dict[str, float] = {}
+        self._most_deaths: dict[str, int] = {}
         self._refusals: Counter[str] = Counter()
         self._waits_since: dict[str, float] = {}
         self._homeless_since: dict[str, float] = {}
@@ -27,11 +36,42 @@ class Patience:
     def finished_slice(self, engine: str) -> None:
         """The engine works: earlier deaths are forgiven."""
         self._deaths[engine].clear()
+        self._troubles[engine] = 0
 
-    def died(self, engine: str, nodes: Sequence[str]) -> bool:
-        """Whether this death of a replica on these nodes was one too many."""
+    def started(self, engine: str) -> None:
+        """A replica of the engine is ready: earlier starts that failed are forgiven."""
+        self._failed_starts[engine] = 0
+
+    def is_news(self, engine: str, began_at: float, now: float) -> bool:
+        """Whether a death or a failed start of a replica that was begun then says more than the last one did.
+
+        What happens to several copies at once has one reason: only a replica that was begun after the last trouble
+        shows that the engine has not got over it. To be asked once for each.
+        """
+        if began_at < self._troubled_at.get(engine, began_at):
+            return False
+        self._troubles[engine] += 1
+        self._troubled_at[engine] = now
+        return True
+
+    def rest_s(self, engine: str) -> float:
+        """Seconds for which nothing of the engine is to be started after its last trouble."""
+        return float(min(FIRST_REST_S * 2 ** min(max(self._troubles[engine] - 1, 0), 16), LONGEST_PAUSE_S))
+
+    def failed_to_start(self, engine: str) -> bool:
+        """Whether this was one failed start too many."""
+        self._failed_starts[engine] += 1
+        return self._failed_starts[engine] >= self._config.max_start_failures
+
+    def died(self, engine: str, nodes: Sequence[str], *, with_rows: bool = False) -> bool:
+        """Whether this death of a replica on these nodes, `with_rows` to answer, was one too many."""
         self._deaths[engine].append(tuple(nodes))
+        self._most_deaths[engine] = MAX_DEATHS_WITH_ROWS if with_rows else MAX_DEATHS
         return self.is_over(engine)
+
+    def num_deaths(self, engine: str) -> int:
+        """Deaths of the engine's replicas since one of them last answered something."""
+        return len(self._deaths[engine])
 
     def node_left(self, node: str) -> None:
         """Deaths on a node that has left are no fault of the engines."""
@@ -40,7 +80,7 @@ class Patience:
 
     def is_over(self, engine: str) -> bool:
         """Whether the engine has died too often."""
-        return len(self._deaths[engine]) >= MAX_DEATHS
+        return len(self._deaths[engine]) >= self._most_deaths.get(engine, MAX_DEATHS)
 
     def waits_for_place(self, engine: str, now: float) -> float:
         """Seconds that a replica which is started now may wait for its resources."""

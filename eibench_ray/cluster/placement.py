@@ -13,11 +13,14 @@ from ray.exceptions import RayError
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
+from eibench_ray.cluster.threads import in_thread
 from eibench_ray.errors import EngineError
 from eibench_ray.schedule.state import Need, Node, Resources
 
 # The label that Ray gives each node: a bundle that selects it lies there and nowhere else.
 NODE_LABEL = "ray.io/node-id"
+# How long Ray may take to say what is free, for the message that says why there is no place.
+FREE_TIMEOUT_S = 20.0
 
 
 class NotPlacedError(EngineError):
@@ -50,10 +53,16 @@ class Placement:
         try:
             await asyncio.wait_for(_ready(self.group), timeout_s)
         except TimeoutError:
-            free = await asyncio.to_thread(free_resources, self.gpu_resource)
-            raise NotPlacedError(self._describe(timeout_s, free, known)) from None
+            raise NotPlacedError(self._describe(timeout_s, await self._free(), known)) from None
         except RayError as error:
             raise NotPlacedError(f"Ray reserved nothing: {' '.join(str(error).split())[:200]}") from None
+
+    async def _free(self) -> dict[str, Resources] | None:
+        """What nobody has reserved, by node; None where Ray does not say."""
+        try:
+            return await in_thread(FREE_TIMEOUT_S, free_resources, self.gpu_resource)
+        except (TimeoutError, RayError):
+            return None
 
     def options(self) -> dict[str, Any]:
         """Ray's options for the replica's actor."""
@@ -71,13 +80,13 @@ class Placement:
         if self.group is not None and ray.is_initialized():
             remove_placement_group(self.group)
 
-    def _describe(self, timeout_s: float, free: dict[str, Resources], known: Sequence[Node]) -> str:
+    def _describe(self, timeout_s: float, free: dict[str, Resources] | None, known: Sequence[Node]) -> str:
         names = {node.id: node.name for node in known}
         lacking = []
-        for node in dict.fromkeys(self.nodes):
+        for node in dict.fromkeys(self.nodes if free is not None else ()):
             parts = [bundle for bundle, where in zip(self.need.bundles, self.nodes, strict=True) if where == node]
             wanted = sum(parts, Resources(0, 0))
-            has = free.get(node)
+            has = free.get(node) if free else None
             if has is None:
                 lacking.append(f"node {names.get(node, node)} has left")
             elif not has.covers(wanted):
@@ -85,7 +94,9 @@ class Placement:
                     f"it needs {wanted.gpus:g} GPUs and {wanted.cpus:g} cores on node {names.get(node, node)}, where "
                     f"{has.gpus:g} GPUs and {has.cpus:g} cores are free now"
                 )
-        reason = "; ".join(lacking) or "Ray did not answer in time"
+        if not lacking:
+            return f"no place for a replica within {timeout_s:.3g} s: Ray did not answer in time"
+        reason = "; ".join(lacking)
         return f"no place for a replica within {timeout_s:.3g} s: {reason}; another job on the cluster holds the rest"
 
 

@@ -8,17 +8,21 @@ import math
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from eibench_ray.checkpoints.node import weights_of
 from eibench_ray.cluster.ask import Asker, Tally
 from eibench_ray.cluster.halt import Halt
+from eibench_ray.cluster.inquest import Probe
 from eibench_ray.cluster.task import TaskReport, run_task
 from eibench_ray.data.dataset import Dataset, DatasetIndex, open_dataset
 from eibench_ray.endpoints.local import LocalTurnstile
 from eibench_ray.endpoints.turnstile import Turnstile
+from eibench_ray.engines.base import EngineFacts
 from eibench_ray.engines.create import create_engine
 from eibench_ray.plan.graph import DatasetSpec, EngineSpec, Step
+from eibench_ray.records import Retry
 from eibench_ray.store.resume import Slice
 from eibench_ray.store.slices import Store
 
@@ -58,21 +62,26 @@ class Replica:
         row_timeout_s: float,
         working_folder: str,
         turnstile: Turnstile | None,
+        retry: Retry,
     ) -> None:
         # A joined cluster was started elsewhere: relative paths mean what they mean where the command was called.
         if Path(working_folder).is_dir():
             os.chdir(working_folder)
         self._store = store = Store(store_root)
         folder = store.paths.batches(spec.key)
-        self._engine = create_engine(spec, turnstile or LocalTurnstile(), folder, store.storage)
+        self._weights = weights_of(spec.config)
+        self._engine = create_engine(spec, turnstile or LocalTurnstile(), folder, store.storage, self._weights)
         self._datasets = datasets
         self._opened: dict[str, tuple[Dataset, DatasetIndex]] = {}
         self._run_id = run_id
         self._row_timeout_s = row_timeout_s
+        self._retry = retry
         self._halt = Halt()
         self._paid_grace_s = 0.0
         self._tally = Tally()
         self._asker: Asker | None = None
+        self._facts: EngineFacts | None = None
+        self._num_seen_waiting = 0
 
     async def start(self) -> ReplicaFacts:
         """Facts, once the engine is loaded.
@@ -84,7 +93,9 @@ class Replica:
         from ray.util import get_node_ip_address
 
         started = time.monotonic()
-        facts = await self._engine.start()
+        if self._weights is not None:
+            await asyncio.to_thread(self._weights.bring)
+        facts = self._facts = await self._engine.start()
         capacity = math.ceil(facts.max_num_seqs * QUEUE_FACTOR)
         slots = asyncio.Semaphore(capacity)
         self._asker = Asker(
@@ -110,13 +121,18 @@ class Replica:
             gpus=tuple(str(gpu) for gpu in where.get_accelerator_ids().get("GPU", [])),
         )
 
-    async def run_task(self, step: Step, slice_: Slice) -> TaskReport:
+    async def doing(self) -> str:
+        """What its start waits for beside the engine's own load; empty where that is nothing."""
+        return self._weights.doing if self._weights is not None else ""
+
+    async def run_task(self, step: Step, slice_: Slice, probe: Probe | None) -> TaskReport:
         """Asks for a slice's rows and commits them; see `cluster.task.run_task`."""
         assert self._asker is not None
         if step.dataset not in self._opened:
             self._opened[step.dataset] = await asyncio.to_thread(self._open, step.dataset)
         dataset, index = self._opened[step.dataset]
-        return await run_task(step, slice_, dataset, index, self._store, self._asker, self._halt)
+        store, asker, halt = self._store, self._asker, self._halt
+        return await run_task(step, slice_, dataset, index, store, asker, halt, retry=self._retry, probe=probe)
 
     def _open(self, name: str) -> tuple[Dataset, DatasetIndex]:
         spec = self._datasets[name]
@@ -124,8 +140,18 @@ class Replica:
         return dataset, dataset.index(spec.limit)
 
     async def tally(self) -> Tally:
-        """What it has done so far."""
-        return self._tally
+        """What it has done so far.
+
+        An endpoint's rows show nothing until they end, and each has a deadline: while there are some, it gets on.
+        """
+        assert self._facts is not None
+        progress = self._tally.progress
+        if self._facts.progress is not None:
+            progress += self._facts.progress()
+        if self._facts.is_endpoint:
+            self._num_seen_waiting += self._tally.in_flight > 0
+            progress += self._num_seen_waiting
+        return replace(self._tally, progress=progress)
 
     async def halt(self, grace_s: float) -> None:
         """Asks no further row; tasks commit what they have and return once rows in flight have ended.

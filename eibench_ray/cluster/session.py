@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
 import os
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from typing import Any
+
+import psutil
 
 from eibench_ray.config.schema import ClusterConfig
 from eibench_ray.errors import ClusterError
@@ -21,6 +25,12 @@ CONNECT_TIMEOUT_S = 5.0
 HEALTH_TIMEOUT_S = 30.0
 # Pictures and answers travel through the file system, hardly anything through Ray's object store.
 OBJECT_STORE_BYTES = 128 << 20
+# It takes 1 to 3 s, and then some until it notices that what it waits for was killed (5 s).
+LEAVE_TIMEOUT_S = 30.0
+KILLED_TIMEOUT_S = 15.0
+
+# Ray's processes that its others do not outlive.
+_SERVICES = frozenset({"gcs_server", "raylet"})
 
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -44,13 +54,35 @@ def ray_session(config: ClusterConfig) -> Iterator[None]:
         _check_healthy(config.address)
     # Ray warns, on a handler of its own, of what is its default for a cluster on this machine.
     logging.getLogger("ray").setLevel(logging.ERROR)
-    import ray
 
     _init(config)
     try:
         yield
     finally:
-        ray.shutdown()
+        _leave()
+
+
+def _leave() -> None:
+    """Leaves Ray, and ends what was started of it here; within some time, whether Ray answers or not.
+
+    Without its control service ray.shutdown waits for ever, and once more when Python ends.
+    """
+    import ray
+    import ray._private.worker
+
+    leaving = threading.Thread(target=ray.shutdown, name="leave Ray", daemon=True)
+    leaving.start()
+    leaving.join(LEAVE_TIMEOUT_S)
+    if not leaving.is_alive():
+        return
+    log.warning("deadline what=Ray to shut down waited_s=%g did=killed what was started of it here", LEAVE_TIMEOUT_S)
+    for process in psutil.Process().children():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if process.name() in _SERVICES:
+                process.kill()
+    leaving.join(KILLED_TIMEOUT_S)
+    if leaving.is_alive():
+        atexit.unregister(ray._private.worker.shutdown)
 
 
 def _init(config: ClusterConfig) -> None:

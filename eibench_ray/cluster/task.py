@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from eibench_ray.cluster.ask import Asker
-from eibench_ray.cluster.commits import Commits
+from eibench_ray.cluster.ask import Asker, Tally
+from eibench_ray.cluster.asking import Asking
 from eibench_ray.cluster.halt import Halt
-from eibench_ray.cluster.requests import Requests
+from eibench_ray.cluster.inquest import Probe
+from eibench_ray.cluster.rows import Row, read_rows, reuse
 from eibench_ray.data.dataset import Dataset, DatasetIndex
-from eibench_ray.engines.base import BudgetSpentError
-from eibench_ray.errors import StoreError
-from eibench_ray.plan.digests import digest_input
 from eibench_ray.plan.graph import Step
-from eibench_ray.records import Completion, Request, RowErrorKind, Sample
+from eibench_ray.records import Completion, Retry
 from eibench_ray.store.resume import Slice
 from eibench_ray.store.slice_file import SliceFile, settle
 from eibench_ray.store.slices import Store
-from eibench_ray.store.summary import digest_column, digest_sources
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +30,9 @@ class TaskReport:
         num_kept: rows that were committed before and stand, without error rows.
         num_errors: error rows, new ones and kept ones.
         num_absent: rows of this run about which there was nothing to ask.
+        num_answered: rows that this very task has got an answer for.
+        missing: rows of the dataset that are not there yet, where it is not whole.
+        quarantined: ids of the samples whose rows the task has put into quarantine.
         cost_usd: what this run's requests for the rows cost.
         is_whole: False where the task was interrupted; the rows that were finished are committed.
         shortage: how the budget stood when it allowed no further row; None where it was not spent.
@@ -49,21 +49,9 @@ class TaskReport:
     cost_usd: float = 0.0
     shortage: str | None = None
     num_absent: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """One row of a task: what is to be sent, or why nothing is.
-
-    Attributes:
-        request: None where there is nothing to ask, or where what it reads is an error.
-        is_absent: the former.
-    """
-
-    sample: Sample
-    input_digest: str
-    request: Request | None
-    is_absent: bool
+    num_answered: int = 0
+    missing: tuple[int, ...] = ()
+    quarantined: tuple[str, ...] = ()
 
 
 async def run_task(
@@ -74,29 +62,41 @@ async def run_task(
     store: Store,
     asker: Asker,
     halt: Halt,
+    *,
+    retry: Retry = "errors",
+    probe: Probe | None = None,
 ) -> TaskReport:
     """Asks for the rows of a slice that the store does not have, and commits the slice.
 
     When a row fails with more than an error of its own, rows in flight are given up and those that are finished are
     committed; likewise at a halt, once its time of grace is over. Where the budget is spent, rows in flight are paid
-    for already and awaited. Rows that cost money are committed as they come, too: a slice that is not whole is a file
-    like any other.
+    for already and awaited. Rows that cost money are committed as they come, too, and so are those of a probe: a slice
+    that is not whole is a file like any other.
 
     Raises:
         EngineDeadError: the engine died.
         StoreError: the slice cannot be read or written.
     """
+    if probe is not None and probe.is_control:
+        return await ask_control(step, slice_, dataset, index, store, asker)
     started = time.monotonic()
-    rows, made_from = await asyncio.to_thread(_read_rows, step, slice_, dataset, index, store)
+    rows, made_from = await asyncio.to_thread(read_rows, step, slice_, dataset, index, store)
     file = await asyncio.to_thread(SliceFile, store, step.id, slice_.index)
     committed = dict(file.rows)
-    kept = _reuse(rows, committed)
+    ids = [row.sample.sample_id for row in rows]
+    settled = [ids[number - slice_.start] for number in probe.settled] if probe else ()
+    kept = reuse(rows, committed, retry, asker.run_id, settled)
     asker.tally.rows += sum(not row.is_absent for row in kept.values())
     missing = [row for row in rows if row.sample.sample_id not in kept] if kept else rows
+    condemned: Mapping[str, str] = {}
+    if probe is not None:
+        condemned = {ids[number - slice_.start]: reason for number, reason in probe.condemned}
+        wanted = {ids[number - slice_.start] for number in probe.rows} | condemned.keys()
+        missing = [row for row in missing if row.request is None or row.sample.sample_id in wanted]
     images: Mapping[str, bytes] = {}
     if step.prompt.image:
-        wanted = [row.sample.sample_id for row in missing if row.request and row.request.image_digest]
-        images = await asyncio.to_thread(dataset.images, slice_.start, slice_.stop, wanted)
+        pictured = [row.sample.sample_id for row in missing if row.request and row.request.image_digest]
+        images = await asyncio.to_thread(dataset.images, slice_.start, slice_.stop, pictured)
 
     async def commit(completions: dict[str, Completion]) -> None:
         for sample_id, row in (await asyncio.to_thread(file.read_news)).items():
@@ -105,186 +105,76 @@ async def run_task(
                 completions[sample_id] = settle(mine, row)
         # Rows of the slice that this run did not ask for (another limit) stay as they were.
         merged = committed | kept | completions
-        ordered = [merged.pop(row.sample.sample_id) for row in rows if row.sample.sample_id in merged]
+        ordered = [merged.pop(sample_id) for sample_id in ids if sample_id in merged]
         is_whole = [row.input_digest for row in ordered] == [row.input_digest for row in rows]
         content = [*ordered, *merged.values()]
         whole = made_from if is_whole else None
         await asyncio.to_thread(file.write, content, num_asked=len(ordered), made_from=whole)
 
-    asking = _Asking(missing, images, asker, halt, committed, commit)
+    commits_each = asker.costs_money or probe is not None
+    asking = Asking(missing, images, asker, halt, committed, commit, condemned, commits_each=commits_each)
     failure = await asking.run()
-    await commit(asking.completions)
+    if asking.completions or not probe:
+        await commit(asking.completions)
     if failure is not None:
         raise failure
-    rows_now = [*kept.values(), *asking.completions.values()]
-    answers = [row for row in rows_now if row.text is not None]
-    made = [row for row in rows_now if row.run_id == asker.run_id]
+    rows_now = kept | asking.completions
+    answers = [row for row in rows_now.values() if row.text is not None]
+    made = [row for row in rows_now.values() if row.run_id == asker.run_id]
     num_new = sum(row.text is not None for row in made)
+    left = tuple(number for number, sample_id in enumerate(ids, start=slice_.start) if sample_id not in rows_now)
     return TaskReport(
         slice=slice_,
         num_new=num_new,
         num_kept=len(answers) - num_new,
-        num_errors=sum(row.error_kind is not None for row in rows_now),
+        num_errors=sum(row.error_kind is not None for row in rows_now.values()),
         prompt_tokens=sum(row.prompt_tokens for row in made),
         completion_tokens=sum(row.completion_tokens for row in made),
         seconds=time.monotonic() - started,
-        is_whole=len(asking.completions) == len(missing),
+        is_whole=not left,
         cost_usd=asking.cost_usd + sum(row.cost_usd or 0.0 for row in kept.values() if row.run_id == asker.run_id),
         shortage=asking.shortage,
         num_absent=sum(row.is_absent for row in made),
+        num_answered=sum(row.text is not None for row in asking.completions.values()),
+        missing=left,
+        quarantined=tuple(name for name, row in asking.completions.items() if row.is_quarantined),
     )
 
 
-def _read_rows(
-    step: Step, slice_: Slice, dataset: Dataset, index: DatasetIndex, store: Store
-) -> tuple[list[_Row], str]:
-    """The rows of a slice with the answers that they read, and the digest of what all of them are made from."""
-    samples = dataset.samples(slice_.start, slice_.stop)
-    sample_ids = [sample.sample_id for sample in samples]
-    row_digests = list(index.row_digests_of(slice_.start, slice_.stop))
-    sources = {word: store.read_rows(source, slice_.start, sample_ids) for word, source in step.inputs.items()}
-    requests = Requests(step)
-    rows = []
-    read: list[list[str]] = [[] for _ in sources]
-    for sample, row_digest in zip(samples, row_digests, strict=True):
-        outputs: list[str] = []
-        answers: dict[str, str] = {}
-        has_error = False
-        for column, (word, source) in zip(read, sources.items(), strict=True):
-            if (row := source.get(sample.sample_id)) is None:
-                raise StoreError(
-                    f"step {step.id} ({step.name}) reads {word} of sample {sample.sample_id!r}, which the store no "
-                    f"longer has: run the same command again"
-                )
-            outputs.append(row.output_digest)
-            column.append(outputs[-1])
-            has_error = has_error or row.error_kind is not None
-            if row.text is not None:
-                answers[word] = row.text
-        request = None if has_error else requests.build(sample, answers)
-        rows.append(_Row(sample, digest_input(row_digest, outputs), request, request is None and not has_error))
-    return rows, digest_sources(digest_column(row_digests), map(digest_column, read))
+async def ask_control(
+    step: Step, slice_: Slice, dataset: Dataset, index: DatasetIndex, store: Store, asker: Asker
+) -> TaskReport:
+    """Asks a row of the step again that has its answer, of the slice or of one near it, and forgets the reply.
 
-
-def _reuse(rows: list[_Row], committed: Mapping[str, Completion]) -> dict[str, Completion]:
-    """The committed rows that would be asked in the same words, under the input digests of today."""
-    kept = {}
-    for row in rows if committed else ():
-        known = committed.get(row.sample.sample_id)
-        if known is not None and known.is_absent and row.is_absent and known.input_digest == row.input_digest:
-            kept[known.sample_id] = known
-        if known is None or known.is_transient_error or row.request is None:
-            continue
-        if known.request_digest == row.request.digest:
-            kept[known.sample_id] = replace(known, input_digest=row.input_digest)
-    return kept
-
-
-class _Asking:
-    """The rows of one task on their way through the engine.
-
-    Workers ask row after row, as a coroutine of its own for each row costs more than all else that is done for it. One
-    worker waits for a slot; when it gets it, it starts the next one. So there are as many as the engine keeps busy:
-    one per slot where replies take their time, two where they come at once.
+    `num_answered` says whether there was such a row, and a reply.
     """
+    started = time.monotonic()
+    found = await asyncio.to_thread(_find_answered, step, slice_, dataset, index, store)
+    is_answered = False
+    if found is not None:
+        row, image = found
+        assert row.request is not None
+        async with asker.slots:
+            # Its row is counted already.
+            again = await replace(asker, tally=Tally()).ask(row.request, image, row.input_digest)
+        is_answered = again.text is not None
+    return TaskReport(slice_, 0, 0, 0, 0, 0, time.monotonic() - started, is_whole=False, num_answered=int(is_answered))
 
-    def __init__(
-        self,
-        rows: list[_Row],
-        images: Mapping[str, bytes],
-        asker: Asker,
-        halt: Halt,
-        committed: Mapping[str, Completion],
-        commit: Callable[[dict[str, Completion]], Coroutine[None, None, None]],
-    ) -> None:
-        self._rows = iter(rows)
-        self._images = images
-        self._asker = asker
-        self._halt = halt
-        self._committed = committed
-        self._commits = Commits(lambda: commit(self.completions), self._fail) if asker.costs_money else None
-        self._workers: set[asyncio.Task[None]] = set()
-        self._num_waiting = 0
-        self._ended = asyncio.Event()
-        self._failure: BaseException | None = None
-        self.completions: dict[str, Completion] = {}
-        self.cost_usd = 0.0
-        self.shortage: str | None = None
 
-    async def run(self) -> BaseException | None:
-        """Asks all rows, until the halt or until one fails with more than an error of its own, which is returned.
-
-        The completions so far are in `completions`; rows in flight are given up, at a halt once its grace is over.
-        Where the budget does not allow a row, `shortage` says so; rows in flight are awaited then, and no further one
-        is asked.
-        """
-        self._start_worker()
-        ends = [asyncio.create_task(event.wait()) for event in (self._ended, self._halt.is_over)]
-        try:
-            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            left = [*ends, *self._workers]
-            for task in left:
-                task.cancel()
-            await asyncio.gather(*left, return_exceptions=True)
-            if self._commits:
-                await self._commits.settle()
-        return self._failure
-
-    def _start_worker(self) -> None:
-        self._num_waiting += 1
-        worker = asyncio.create_task(self._work())
-        self._workers.add(worker)
-        worker.add_done_callback(self._note_end)
-
-    async def _work(self) -> None:
-        for row in self._rows:
-            async with self._asker.slots:
-                self._num_waiting -= 1
-                if self.shortage is not None or self._halt.is_ordered.is_set():
-                    return
-                if not self._num_waiting:
-                    self._start_worker()
-                try:
-                    self._take(await self._ask(row))
-                except BudgetSpentError as error:
-                    self.shortage = str(error)
-                    return
-                self._num_waiting += 1
-
-    def _take(self, row: Completion) -> None:
-        """Keeps a row; what an earlier row of its sample cost, which it replaces, stays with it."""
-        if row.cost_usd is not None:
-            self.cost_usd += row.cost_usd
-        earlier = self._committed.get(row.sample_id)
-        if earlier is not None and earlier.cost_usd is not None:
-            row = replace(row, cost_usd=earlier.cost_usd + (row.cost_usd or 0.0))
-        self.completions[row.sample_id] = row
-        if self._commits:
-            self._commits.note()
-
-    async def _ask(self, row: _Row) -> Completion:
-        """The completion of one row; a row that cannot be asked gets its error without a request."""
-        sample_id, asker = row.sample.sample_id, self._asker
-        if row.is_absent:
-            return asker.skip(sample_id, row.input_digest)
-        if row.request is None:
-            why = "an answer that this row reads is an error"
-            return asker.refuse(sample_id, RowErrorKind.UPSTREAM, why, row.input_digest)
-        image = self._images.get(sample_id)
-        if row.request.image_digest is not None and image is None:
-            why = "the dataset has no bytes for the picture"
-            return asker.refuse(sample_id, RowErrorKind.IMAGE, why, row.input_digest)
-        return await asker.ask(row.request, image, row.input_digest)
-
-    def _note_end(self, worker: asyncio.Task[None]) -> None:
-        self._workers.discard(worker)
-        if not worker.cancelled() and (error := worker.exception()) is not None:
-            self._fail(error)
-        if not self._workers:
-            self._ended.set()
-
-    def _fail(self, error: BaseException) -> None:
-        if self._failure is None:
-            self._failure = error
-        self._ended.set()
+def _find_answered(
+    step: Step, slice_: Slice, dataset: Dataset, index: DatasetIndex, store: Store
+) -> tuple[Row, bytes | None] | None:
+    """A row whose answer is in the store, with its picture."""
+    size, num_rows = store.slice_rows(step.id) or slice_.num_rows, index.num_rows
+    for number in sorted(store.list_slices(step.id), key=lambda number: abs(number - slice_.index)):
+        start, stop = number * size, min((number + 1) * size, num_rows)
+        committed = store.read_slice(step.id, number) if start < stop else {}
+        if not any(row.text is not None for row in committed.values()):
+            continue
+        rows, _ = read_rows(step, Slice(step.id, number, start, stop), dataset, index, store)
+        for row in rows:
+            known = committed.get(row.sample.sample_id)
+            if known and known.text is not None and row.request and row.request.digest == known.request_digest:
+                wanted = [known.sample_id] if row.request.image_digest else []
+                return row, dataset.images(start, stop, wanted).get(known.sample_id) if wanted else None
+    return None

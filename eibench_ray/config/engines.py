@@ -146,7 +146,11 @@ class EchoEngine(Frozen):
     Attributes:
         latency_s: seconds that each reply takes.
         fails_on: a text; a request that contains it gets an error row.
+        hangs_on: a text; a request that contains it is never answered.
+        dies_on: a text; a request that contains it kills the engine.
+        dies_with: what dies with the engine: its whole `process`, without a word, or the `engine` alone.
         load_s: seconds that it takes to start.
+        stop_s: seconds that it takes to stop.
         num_gpus: GPUs that one replica owns without using them, for tests of placement.
         runtime_env: a Python environment of its own.
         price: makes believe that its words are tokens which cost so much, to rehearse what a paid endpoint does.
@@ -155,8 +159,12 @@ class EchoEngine(Frozen):
     kind: Literal["echo"]
     latency_s: Annotated[float, Field(ge=0)] = 0.0
     fails_on: str | None = None
+    hangs_on: str | None = None
+    dies_on: str | None = None
+    dies_with: Literal["process", "engine"] = "process"
     max_num_seqs: PositiveInt = 256
     load_s: Annotated[float, Field(ge=0)] = 0.0
+    stop_s: Annotated[float, Field(ge=0)] = 0.0
     num_gpus: Annotated[int, Field(ge=0)] = 0
     runtime_env: EngineEnvironment | None = None
     price: Price | None = None

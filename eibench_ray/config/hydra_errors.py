@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from difflib import get_close_matches
 
+import yaml
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
 
@@ -14,7 +15,8 @@ from eibench_ray.config.schema import RunConfig
 from eibench_ray.config.section import Frozen
 from eibench_ray.errors import ConfigError
 
-HYDRA_ERRORS: tuple[type[Exception], ...] = (HydraException, OmegaConfBaseException)
+# PyYAML's are of an option file; Hydra lets them through.
+HYDRA_ERRORS: tuple[type[Exception], ...] = (HydraException, OmegaConfBaseException, yaml.YAMLError)
 
 _NO_OPTION = re.compile(
     r"Could not find '([^']+)/([^'/]+)'.*?Available options in '[^']+':(.*?)(?:Config search path|$)", re.S
@@ -44,6 +46,8 @@ def explain(error: Exception, schema: type[Frozen] = RunConfig) -> ConfigError:
         return ConfigError(f"{match.group(1)} has several values: add -m to sweep over them, or write a list as [a,b]")
     if isinstance(error, InterpolationResolutionError) and (match := _FULL_KEY.search(text)):
         return ConfigError(f"{match.group(1)} reads a value from elsewhere: {text.splitlines()[0]}")
+    if isinstance(error, yaml.YAMLError):
+        return ConfigError(f"an option file is not YAML that can be read: {' '.join(text.split())}: mend it there")
     if isinstance(error, OverrideParseException):
         return ConfigError(
             f"{error.override!r} is not an override: write key=value, and quote what the shell would split"

@@ -15,6 +15,7 @@ from eibench_ray.config.location import read_location
 from eibench_ray.config.section import Frozen, number_or_auto
 from eibench_ray.config.settings import Role, SamplingConfig, SettingConfig
 from eibench_ray.config.slurm import ShareConfig, SlurmConfig, Walltime
+from eibench_ray.records import Retry
 
 
 class Expectation(Frozen):
@@ -157,10 +158,14 @@ class ClusterConfig(Frozen):
         num_cpus, num_gpus: what a local Ray may use; None takes what the machine has.
         gpu_resource: Ray's resource that counts GPUs; another name lets custom resources stand in for them.
         gpu_memory_gb: GB of each GPU, where it cannot be asked; None asks the nodes.
+        weights_cache: a folder on each node's own disk, into which weights are copied once and from which they are
+            loaded; `~` and variables such as $TMPDIR are the node's. None: they are loaded from where they lie.
         cpus_per_replica: CPU cores that one replica reserves (on the CPU also its OpenMP threads).
         max_replicas_per_engine: copies of one engine at the same time; None: as many as pay for their load.
         dashboard_port: Ray's dashboard on loopback; None leaves it off.
         start_timeout_s: longest wait for Ray, and for a replica to load its engine.
+        max_start_failures: failed starts in a row after which an engine is given up, where another may succeed.
+        progress_timeout_s: longest time in which a replica that has rows makes no token and finishes no row.
         placement_timeout_s: longest wait for the resources of one replica, which were free when it was asked for.
         price_per_gpu_hour: what a GPU costs per hour, in the currency of your choice; None: no cost is shown.
         stop_timeout_s: longest wait at the end, or after Ctrl-C, before processes are killed.
@@ -178,12 +183,15 @@ class ClusterConfig(Frozen):
     num_gpus: Annotated[int, Field(ge=0)] | None = None
     gpu_resource: str = "GPU"
     gpu_memory_gb: PositiveFloat | None = None
+    weights_cache: Annotated[str, Field(min_length=1)] | None = None
     cpus_per_replica: PositiveInt = 1
     max_replicas_per_engine: PositiveInt | None = None
     expect: ClusterExpectation = ClusterExpectation()
     price_per_gpu_hour: PositiveFloat | None = None
     dashboard_port: Annotated[int, Field(ge=1, le=65535)] | None = None
     start_timeout_s: PositiveFloat = 1800.0
+    max_start_failures: PositiveInt = 3
+    progress_timeout_s: PositiveFloat = 600.0
     placement_timeout_s: PositiveFloat = 120.0
     stop_timeout_s: PositiveFloat = 30.0
     row_timeout_s: PositiveFloat = 3600.0
@@ -260,6 +268,8 @@ class RunConfig(Frozen):
         asker: the model that answers `asker` calls; None: no setting of the sweep has any.
         coherence: what measures the answers' coherence; None: it is not measured.
         seed: base of every request's seed.
+        retry: which error rows of earlier runs are asked again: none; the `errors` that may pass, such as a deadline;
+            or also the `quarantined` ones, of which their engine died.
     """
 
     sweep: str
@@ -276,6 +286,7 @@ class RunConfig(Frozen):
     score: ScoreConfig = ScoreConfig()
     budget_usd: PositiveFloat | None = None
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    retry: Retry = "errors"
 
     def model_of(self, role: Role) -> ModelConfig | None:
         """Who answers the calls of a role; None where nobody was chosen."""

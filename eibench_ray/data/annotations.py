@@ -65,7 +65,7 @@ def _read_references(file: Path, problems: Problems) -> dict[str, object]:
     references: dict[str, object] = {}
     try:
         pairs = json.loads(file.read_bytes(), object_pairs_hook=tuple)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         problems.add(ProblemKind.MALFORMED, f"{file.name} (not JSON: {error})")
         return references
     if not isinstance(pairs, tuple):
@@ -86,7 +86,7 @@ def _entries(file: Path, problems: Problems) -> Iterator[tuple[str, str, object]
         where = f"{file.name}:{number}"
         try:
             pairs = json.loads(line, object_pairs_hook=tuple)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             problems.add(ProblemKind.MALFORMED, f"{where} (not JSON: {error})")
             continue
         if not isinstance(pairs, tuple) or not pairs:

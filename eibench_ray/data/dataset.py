@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from eibench_ray.data.layout import CARD_FILE, PROTOCOL_FILE, SAMPLES_FILE, SCHEMA
+from eibench_ray.data.layout import CARD_FILE, PARQUET_ERRORS, PROTOCOL_FILE, SAMPLES_FILE, SCHEMA
 from eibench_ray.data.protocol import Protocol, load_protocol
 from eibench_ray.errors import DataError
 from eibench_ray.records import Sample
@@ -26,23 +26,38 @@ class _SamplesFile:
     """The open Parquet file of a dataset: its footer is read once, and a dataset that replaces it is not seen."""
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._source = pa.OSFile(str(path))
-        self.metadata = pq.read_metadata(self._source)
-        groups = range(self.metadata.num_row_groups)
-        self._starts = [0, *accumulate(self.metadata.row_group(group).num_rows for group in groups)]
+        self._metadata = pq.read_metadata(self._source)
+        self.schema = self._metadata.schema.to_arrow_schema()
+        groups = range(self._metadata.num_row_groups)
+        self._starts: list[int] = [0, *accumulate(self._metadata.row_group(group).num_rows for group in groups)]
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of all row groups; a damaged footer may say otherwise of the file."""
+        return self._starts[-1]
 
     def groups(self, start: int, stop: int, columns: list[str]) -> Iterator[tuple[int, pa.Table]]:
         """Per row group that [start, stop) touches: its first row that is in the range, and the rows in the range."""
-        stop = min(stop, self._starts[-1])
+        stop = min(stop, self.num_rows)
         if start >= stop:
             return
-        file = pq.ParquetFile(self._source, metadata=self.metadata)
+        file = pq.ParquetFile(self._source, metadata=self._metadata)
         group = bisect_right(self._starts, start) - 1
         while start < stop:
             first, last = self._starts[group], min(self._starts[group + 1], stop)
-            table = file.read_row_group(group, columns=columns, use_threads=False)
+            table = self._read(file, group, columns)
             yield start, table.slice(start - first, last - start)
             start, group = last, group + 1
+
+    def _read(self, file: pq.ParquetFile, group: int, columns: list[str]) -> pa.Table:
+        try:
+            table = file.read_row_group(group, columns=columns, use_threads=False)
+            table.validate(full=True)
+        except PARQUET_ERRORS as error:
+            raise DataError(f"{self._path} is damaged ({error}): prepare the dataset again") from error
+        return table
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,13 +156,12 @@ def open_dataset(path: str) -> Dataset:
         samples = _SamplesFile(folder / SAMPLES_FILE)
     except FileNotFoundError:
         _refuse(path, "there is no prepared dataset there")
-    except (OSError, ValueError, KeyError, TypeError, pa.ArrowInvalid) as error:
+    except (*PARQUET_ERRORS, KeyError, TypeError, OverflowError, RecursionError) as error:
         _refuse(path, f"what lies there is not a prepared dataset ({type(error).__name__}: {error})")
-    metadata = samples.metadata
-    if not metadata.schema.to_arrow_schema().equals(SCHEMA):
+    if not samples.schema.equals(SCHEMA):
         _refuse(path, f"{SAMPLES_FILE} has other columns than a prepared dataset")
-    if metadata.num_rows != num_rows:
-        _refuse(path, f"{SAMPLES_FILE} has {metadata.num_rows} rows and {CARD_FILE} says {num_rows}")
+    if samples.num_rows != num_rows:
+        _refuse(path, f"{SAMPLES_FILE} has {samples.num_rows} rows and {CARD_FILE} says {num_rows}")
     protocol_file = folder / PROTOCOL_FILE
     protocol = load_protocol(protocol_file) if protocol_file.exists() else None
     return Dataset(folder, num_rows, has_captions, protocol, samples)

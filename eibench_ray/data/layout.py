@@ -35,6 +35,9 @@ SCHEMA = pa.schema(
     ]
 )
 
+# What reading a damaged Parquet file raises; ValueError: texts that are no UTF-8.
+PARQUET_ERRORS = (OSError, ValueError, pa.ArrowException)
+
 _SAMPLE_FIELDS = tuple(field.name for field in fields(Sample))
 _encode = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
 

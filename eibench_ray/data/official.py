@@ -38,7 +38,7 @@ def _read_judges(source: Path, notes: list[str]) -> dict[str, Wording]:
             continue
         try:
             found[name] = read_judge(parse_script(files[0]))
-        except ScriptError as error:
+        except (ScriptError, RecursionError) as error:  # a text that is the sum of a thousand
             notes.append(f"{files[0]}: {error}: {OWN_WORDING} for the judge {name}")
     return found
 
@@ -50,10 +50,11 @@ def _read_subjects(source: Path, notes: list[str]) -> dict[str, Wording]:
     for file in sorted(files, key=lambda file: ("LLaVA" not in file.parts, file)):
         try:
             tree = parse_script(file)
-        except ScriptError as error:
+            texts = read_questions(tree)
+        except (ScriptError, RecursionError) as error:
             notes.append(f"{file}: {error}")
             continue
-        for text in read_questions(tree):
+        for text in texts:
             for name, is_stepwise in SUBJECT_WORDINGS.items():
                 if name not in found and ("step by step" in text.lower()) is is_stepwise:
                     found[name] = Wording(None, text, read_sampling(tree))

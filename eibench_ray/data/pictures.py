@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -37,11 +38,12 @@ class PictureFolders:
         is_escaped = False
         for root, name in zip(self._roots, self._names, strict=True):
             for tail in _tails(parts, name):
-                file = root.joinpath(*tail).resolve()
-                if not file.is_relative_to(root):
-                    is_escaped = True
-                elif file.is_file():
-                    return file
+                with contextlib.suppress(OSError, UnicodeEncodeError):  # no file can have such a name
+                    file = root.joinpath(*tail).resolve()
+                    if not file.is_relative_to(root):
+                        is_escaped = True
+                    elif file.is_file():
+                        return file
         if is_escaped:
             raise EscapedPathError(path)
         return None

@@ -88,7 +88,8 @@ class SampleCheck:
 
 def _is_unicode(sample: Sample) -> bool:
     """Whether every text can be stored: JSON lets half of a surrogate pair through, UTF-8 does not."""
-    texts = (sample.sample_id, sample.question, sample.emotion, sample.reference, sample.image_path, sample.caption)
+    single = (sample.sample_id, sample.question, sample.emotion, sample.reference, sample.source)
+    texts = (*single, *sample.triggers, sample.image_path, sample.caption)
     try:
         "".join(text for text in texts if text).encode()
     except UnicodeEncodeError:

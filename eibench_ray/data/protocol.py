@@ -24,7 +24,7 @@ __all__ = ["Protocol", "Wording", "WordingSampling", "bounded_rule", "dump_proto
 UNBOUNDED_ATTEMPTS = 20
 UNBOUNDED_FALLBACK = ""
 
-_ACCEPT_IF = re.compile(r"(?P<lower>lower-cased )?reply contains '(?P<contains>.+)'")
+_ACCEPT_IF = re.compile(r"(?P<lower>lower-cased )?reply contains '(?P<contains>(?s:.*))'")
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +141,7 @@ def load_protocol(path: Path) -> Protocol:
         DataError: the file cannot be read, is not of this shape, or a text in it has an unknown placeholder.
     """
     try:
-        file = _File.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise DataError(f"the protocol {path} cannot be read ({error}): prepare the dataset again") from error
+        file = _File.model_validate(_read_yaml(path))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "its top level"
@@ -153,6 +151,15 @@ def load_protocol(path: Path) -> Protocol:
         to_jinja(wording.system or "")
         to_jinja(wording.user)
     return protocol
+
+
+def _read_yaml(path: Path) -> object:
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    # Any kind: PyYAML lets through what building a value raises: ValueError (a 13th month), KeyError (`!!bool x`),
+    # AttributeError (`!!timestamp x`), RecursionError.
+    except Exception as error:
+        raise DataError(f"the protocol {path} cannot be read ({error}): prepare the dataset again") from error
 
 
 def dump_protocol(protocol: Protocol) -> str:

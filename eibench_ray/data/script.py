@@ -17,6 +17,7 @@ _SAMPLING_NAMES = {
     "max_tokens": "max_tokens",
     "max_new_tokens": "max_tokens",
 }
+_MOST = 2**31  # no decoding parameter is larger
 _QUESTION_NAMES = frozenset({"question", "data_input", "prompt"})
 _RECORD_NAMES = frozenset({"data_input", "record"})
 _REFERENCE_NAMES = frozenset({"label", "gt", "reference", "ground_truth"})
@@ -36,9 +37,12 @@ def parse_script(file: Path) -> ast.Module:
         ScriptError: it cannot be read as Python.
     """
     try:
-        return ast.parse(file.read_bytes(), filename=str(file))
-    except (OSError, SyntaxError, ValueError) as error:
-        raise ScriptError(f"it cannot be read as Python ({error})") from error
+        tree = ast.parse(file.read_bytes(), filename=str(file))
+        for constant in _nodes(tree, ast.Constant):
+            str(constant.value).encode()  # an escape may name half a surrogate pair, which no file can hold
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError) as error:  # MemoryError: too many brackets
+        raise ScriptError(f"it cannot be read as Python ({' '.join(str(error).split())})") from error
+    return tree
 
 
 def read_judge(tree: ast.Module) -> Wording:
@@ -61,15 +65,28 @@ def read_questions(tree: ast.Module) -> list[str]:
 
 def read_sampling(tree: ast.Module) -> WordingSampling:
     """The decoding parameters: what a call says, else a function's default, else a command-line option's default."""
-    found: dict[str, float] = {}
+    found: dict[str, int | float] = {}
     for name, value in (*_call_arguments(tree), *_parameter_defaults(tree), *_option_defaults(tree)):
         number = _constant(value)
-        if name in _SAMPLING_NAMES and isinstance(number, int | float):
+        if name in _SAMPLING_NAMES and isinstance(number, int | float) and _can_be(_SAMPLING_NAMES[name], number):
             found.setdefault(_SAMPLING_NAMES[name], number)
-    max_tokens = found.get("max_tokens")
+    temperature, top_p, max_tokens = (found.get(name) for name in ("temperature", "top_p", "max_tokens"))
     return WordingSampling(
-        found.get("temperature"), found.get("top_p"), None if max_tokens is None else int(max_tokens)
+        None if temperature is None else float(temperature),
+        None if top_p is None else float(top_p),
+        None if max_tokens is None else int(max_tokens),
     )
+
+
+def _can_be(name: str, number: float) -> bool:
+    """Whether a decoding parameter can have this value."""
+    match name:
+        case "temperature":
+            return 0 <= number < _MOST
+        case "top_p":
+            return 0 < number <= 1
+        case _:
+            return 1 <= number < _MOST
 
 
 def _nodes(tree: ast.AST, kind: type[N]) -> list[N]:

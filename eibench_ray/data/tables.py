@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
+from eibench_ray.data.layout import PARQUET_ERRORS
 from eibench_ray.errors import DataError
 
 # Rows held in memory at once; with pictures of 100 KB, 6 MB.
@@ -44,7 +44,7 @@ def read_parquet(file: Path) -> Table:
     _require_file(file)
     try:
         num_rows = pq.read_metadata(file).num_rows
-    except pa.ArrowInvalid as error:
+    except PARQUET_ERRORS as error:
         raise DataError(
             f"{file} is not a Parquet file ({error}): pass one, or use another `prepare` command"
         ) from error
@@ -89,7 +89,7 @@ def _read_lines(file: Path) -> Iterator[tuple[str, Row | None]]:
                 continue
             try:
                 row = json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 yield f"{where} (not JSON: {error})", None
                 continue
             yield (where, row) if isinstance(row, dict) else (f"{where} (not an object)", None)
@@ -97,8 +97,13 @@ def _read_lines(file: Path) -> Iterator[tuple[str, Row | None]]:
 
 def _read_groups(file: Path) -> Iterator[tuple[str, Row]]:
     number = 0
-    with pq.ParquetFile(file) as table:
-        for batch in table.iter_batches(batch_size=BATCH_ROWS):
-            for row in batch.to_pylist():
-                number += 1
-                yield f"{file.name}:{number}", row
+    try:
+        with pq.ParquetFile(file) as table:
+            for batch in table.iter_batches(batch_size=BATCH_ROWS):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield f"{file.name}:{number}", row
+    except PARQUET_ERRORS as error:
+        raise DataError(
+            f"{file} is damaged after row {number} ({error}): restore it, and prepare the dataset again"
+        ) from error

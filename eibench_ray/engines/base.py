@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -43,6 +44,8 @@ class EngineFacts:
         costs_money: whether its rows are paid for, so that each is committed as it comes.
         grace_s: how long rows in flight are awaited at least when a run is told to stop: they are paid for already.
         row_timeout_s: deadline of one row where the engine's own way of working needs another than the cluster's.
+        is_endpoint: whether somebody else computes, unseen: only a row's own deadline tells that it takes too long.
+        progress: a count that moves while it computes, also where no row ends; None: it has none but its rows.
     """
 
     fingerprint: str
@@ -50,6 +53,8 @@ class EngineFacts:
     costs_money: bool = False
     grace_s: float = 0.0
     row_timeout_s: float | None = None
+    is_endpoint: bool = False
+    progress: Callable[[], int] | None = None
 
 
 class Engine(Protocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import PurePath
 
+from eibench_ray.checkpoints.node import Weights
 from eibench_ray.config.embedding import EmbeddingEngine
 from eibench_ray.config.endpoints import OpenaiEngine
 from eibench_ray.config.engines import EchoEngine, ReplayEngine, TransformersEngine
@@ -25,7 +26,13 @@ def check_installed(spec: EngineSpec) -> None:
         check_packages(spec.config)
 
 
-def create_engine(spec: EngineSpec, turnstile: Turnstile, batches: PurePath, storage: Storage = LOCAL) -> Engine:
+def create_engine(
+    spec: EngineSpec,
+    turnstile: Turnstile,
+    batches: PurePath,
+    storage: Storage = LOCAL,
+    weights: Weights | None = None,
+) -> Engine:
     """An engine that has not started yet; its module, and what it stands on, is imported here.
 
     Args:
@@ -33,6 +40,7 @@ def create_engine(spec: EngineSpec, turnstile: Turnstile, batches: PurePath, sto
         turnstile: lets its requests through, where it is an endpoint.
         batches: the folder of what it has sent to a batch endpoint.
         storage: where that folder lies.
+        weights: what it loads, where it loads any; None: as configured.
     """
     if isinstance(spec.config, EchoEngine):
         from eibench_ray.engines.echo import Echo
@@ -54,11 +62,11 @@ def create_engine(spec: EngineSpec, turnstile: Turnstile, batches: PurePath, sto
     if isinstance(spec.config, EmbeddingEngine):
         from eibench_ray.engines.embedding import Embedding
 
-        return Embedding(spec.config, "cuda" if spec.device == "cuda" and spec.num_gpus else "cpu")
+        return Embedding(spec.config, "cuda" if spec.device == "cuda" and spec.num_gpus else "cpu", weights)
     if isinstance(spec.config, TransformersEngine):
         from eibench_ray.engines.transformers.engine import Transformers
 
-        return Transformers(spec.config, spec.device)
+        return Transformers(spec.config, spec.device, weights)
     from eibench_ray.engines.vllm import Vllm
 
-    return Vllm(spec.config, spec.device)
+    return Vllm(spec.config, spec.device, weights)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +15,7 @@ from eibench_ray.endpoints.line import Line
 from eibench_ray.endpoints.local import LocalTurnstile
 from eibench_ray.endpoints.prices import cost_usd
 from eibench_ray.endpoints.turnstile import Passage, Toll, Turnstile
-from eibench_ray.engines.base import PAID_GRACE_S, EngineFacts, RowError
+from eibench_ray.engines.base import PAID_GRACE_S, EngineDeadError, EngineFacts, RowError
 from eibench_ray.records import Reply, Request, RowErrorKind
 
 
@@ -21,7 +23,7 @@ class Echo:
     """Answers from the request's digest; a request with a schema gets JSON that follows it.
 
     Args:
-        config: its latency, and what it fails on.
+        config: its latency, and what it fails on and dies on.
         turnstile: lets its requests through where the configuration gives them a price; None: all of them pass.
     """
 
@@ -29,18 +31,26 @@ class Echo:
         self._config = config
         most = config.max_num_seqs
         self._line = Line(turnstile or LocalTurnstile(), most, first=most)
+        self._died_on: str | None = None
 
     async def start(self) -> EngineFacts:
         """Facts, after the time that the configuration asks for."""
         await asyncio.sleep(self._config.load_s)
         is_paid = self._config.price is not None
-        return EngineFacts(f"echo {__version__}", self._config.max_num_seqs, is_paid, PAID_GRACE_S if is_paid else 0.0)
+        return EngineFacts(
+            f"echo {__version__}",
+            self._config.max_num_seqs,
+            is_paid,
+            PAID_GRACE_S if is_paid else 0.0,
+            is_endpoint=is_paid,
+        )
 
     async def generate(self, request: Request, image: bytes | None) -> Reply:
         """A reply that depends on the whole request and on nothing else; a word of either is a token.
 
         Raises:
             RowError: it is to fail on this request.
+            EngineDeadError: it has died.
             BudgetSpentError: the budget does not allow what the reply may cost.
         """
         if self._config.price is None:
@@ -54,7 +64,8 @@ class Echo:
             return replace(reply, cost_usd=cost)
 
     async def stop(self) -> None:
-        """Returns once the turnstile knows of all that was asked."""
+        """Returns once the turnstile knows of all that was asked, after the time that the configuration asks for."""
+        await asyncio.sleep(self._config.stop_s)
         await self._line.close()
 
     def _cost_usd(self, prompt_tokens: int, completion_tokens: int) -> float:
@@ -64,10 +75,21 @@ class Echo:
     async def _reply(self, request: Request, image: bytes | None) -> Reply:
         if self._config.latency_s:
             await asyncio.sleep(self._config.latency_s)
+        if self._config.hangs_on and self._config.hangs_on in request.user:
+            await asyncio.Event().wait()
+        self._die_if_told(request)
         if self._config.fails_on and self._config.fails_on in request.user:
             raise RowError(RowErrorKind.PROMPT, f"the prompt contains {self._config.fails_on!r}")
         text = self._verdict(request) if request.json_schema else self._answer(request, image)
         return Reply(text, "stop", len(request.user.split()), len(text.split()))
+
+    def _die_if_told(self, request: Request) -> None:
+        if self._config.dies_on and self._config.dies_on in request.user:
+            if self._config.dies_with == "process":
+                os.kill(os.getpid(), signal.SIGKILL)
+            self._died_on = request.sample_id
+        if self._died_on:
+            raise EngineDeadError(f"the engine died while it answered {self._died_on}")
 
     def _answer(self, request: Request, image: bytes | None) -> str:
         picture = f"a picture of {len(image)} bytes" if image else "no picture"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from eibench_ray.checkpoints.source import resolve_source
+from eibench_ray.checkpoints.node import Weights
 from eibench_ray.config.embedding import EmbeddingEngine
 from eibench_ray.engines.base import EngineDeadError, EngineFacts, RowError
 from eibench_ray.engines.sentences import Splitter, check_packages
@@ -27,8 +27,9 @@ PASS_TOKENS = 8192
 class Embedding:
     """Measures the answers that wait together in one batch, off the event loop."""
 
-    def __init__(self, config: EmbeddingEngine, device: Literal["cpu", "cuda"]) -> None:
+    def __init__(self, config: EmbeddingEngine, device: Literal["cpu", "cuda"], weights: Weights | None = None) -> None:
         self._config = config
+        self._weights = weights or Weights(config)
         self._device = device
         self._waiting: list[tuple[str, asyncio.Future[Reply]]] = []
         self._worker: asyncio.Task[None] | None = None
@@ -66,9 +67,12 @@ class Embedding:
         chatter.disable_progress_bar()
         config = self._config
         self._splitter = Splitter(config.splitter)
-        source = resolve_source(config.source)
-        self._tokenizer: Any = AutoTokenizer.from_pretrained(source, revision=config.revision)
-        model: Any = AutoModel.from_pretrained(source, revision=config.revision, dtype=getattr(torch, config.dtype))
+        source = {
+            "pretrained_model_name_or_path": self._weights.source,
+            "revision": self._weights.revision or "main",
+        }
+        self._tokenizer: Any = AutoTokenizer.from_pretrained(**source)
+        model: Any = AutoModel.from_pretrained(**source, dtype=getattr(torch, config.dtype))
         self._model = model.to(self._device).eval()
         limits = (self._tokenizer.model_max_length, getattr(model.config, "max_position_embeddings", PASS_TOKENS))
         self._window = min(*limits, PASS_TOKENS)

@@ -54,7 +54,7 @@ class Replay:
         where = f"{self._recording}:{number}"
         try:
             record = json.loads(line)
-        except ValueError as error:  # not JSON, or not Unicode
+        except (ValueError, RecursionError) as error:  # not JSON, or not Unicode
             raise EngineError(f"{where} is not JSON ({error}): mend the line") from None
         if not isinstance(record, dict):
             raise EngineError(f"{where} is a {type(record).__name__}, not an object {{path: text}}: mend the line")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from eibench_ray.chat_templates import template_file
+from eibench_ray.checkpoints.node import Weights
 from eibench_ray.config.engines import VllmEngine
 from eibench_ray.engines.base import EngineDeadError, EngineFacts, RowError
 from eibench_ray.engines.pictures import decode_picture
@@ -20,13 +21,15 @@ from eibench_ray.records import Reply, Request, RowErrorKind, Sampling
 class Vllm:
     """A vLLM engine: weights loaded once, requests batched continuously, prompts rendered off the event loop."""
 
-    def __init__(self, config: VllmEngine, device: Literal["cpu", "cuda"]) -> None:
+    def __init__(self, config: VllmEngine, device: Literal["cpu", "cuda"], weights: Weights | None = None) -> None:
         self._config = config
+        self._weights = weights
         self._device = device
         self._llm: Any = None
         self._template: str | None = None
         self._image_token: int | None = None
         self._ids = itertools.count()
+        self._num_steps = 0
 
     async def start(self) -> EngineFacts:
         """Loads the weights; minutes for a large model.
@@ -48,9 +51,25 @@ class Vllm:
         self._image_token = getattr(checkpoint, "image_token_id", getattr(checkpoint, "image_token_index", None))
         num_seqs = int(self._llm.vllm_config.scheduler_config.max_num_seqs)
         revision = f"@{self._config.revision}" if self._config.revision else ""
-        return EngineFacts(
-            f"{installed[0]} {self._device} {self._config.source}{revision} {self._config.dtype}", num_seqs
-        )
+        fingerprint = f"{installed[0]} {self._device} {self._config.source}{revision} {self._config.dtype}"
+        return EngineFacts(fingerprint, num_seqs, progress=self._count_steps())
+
+    def _count_steps(self) -> Callable[[], int]:
+        """A count of the steps in which vLLM made a token.
+
+        What its process sends after each step passes here anyway. vLLM's own statistics would be gathered for every
+        step and every row (a logger of ours switches them on), and are no better a sign of life.
+        """
+        core = self._llm.engine_core
+        receive = core.get_output_async
+
+        async def counted() -> Any:
+            outputs = await receive()
+            self._num_steps += 1
+            return outputs
+
+        core.get_output_async = counted
+        return lambda: self._num_steps
 
     def _load(self) -> Any:
         from vllm.engine.arg_utils import AsyncEngineArgs
@@ -59,7 +78,7 @@ class Vllm:
         config = self._config
         if config.chat_template:
             self._template = template_file(config.chat_template).read_text(encoding="utf-8")
-        return AsyncLLM.from_engine_args(AsyncEngineArgs(**engine_arguments(config, self._device)))
+        return AsyncLLM.from_engine_args(AsyncEngineArgs(**engine_arguments(config, self._device, self._weights)))
 
     async def generate(self, request: Request, image: bytes | None) -> Reply:
         """The reply to one request; many run at once.

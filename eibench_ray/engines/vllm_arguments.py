@@ -5,18 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from eibench_ray.checkpoints.source import resolve_source
+from eibench_ray.checkpoints.node import Weights
 from eibench_ray.config.engines import VllmEngine
 
 GIB = 1 << 30
 CPU_BATCH_TOKENS = 16_384
 
 
-def engine_arguments(config: VllmEngine, device: Literal["cpu", "cuda"]) -> Mapping[str, Any]:
-    """The arguments by the names that `AsyncEngineArgs` gives them; the chat template is none of them."""
+def engine_arguments(
+    config: VllmEngine, device: Literal["cpu", "cuda"], weights: Weights | None = None
+) -> Mapping[str, Any]:
+    """The arguments by the names that `AsyncEngineArgs` gives them; the chat template is none of them.
+
+    Args:
+        config: the engine.
+        device: where it runs.
+        weights: what it loads; None: as configured.
+    """
+    weights = weights or Weights(config)
     chosen: dict[str, Any] = {
-        "model": resolve_source(config.source),
-        "revision": config.revision,
+        "model": weights.source,
+        "revision": weights.revision,
         "dtype": config.dtype,
         "quantization": config.quantization,
         "trust_remote_code": config.trust_remote_code,

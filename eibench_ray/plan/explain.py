@@ -77,6 +77,7 @@ def plan_to_json(
         "requests_at_least": num_requests
         - sum(_left(work[step.id]) for step in plan.steps.values() if step.is_bounded),
         "requests_done": sum(left.num_replied for left in work.values()),
+        "quarantined": sum(left.num_quarantined for left in work.values()),
         "blocked": {"cells": len(blocked), "requests": num_requests_blocked, "why": list(describe_blocked(blocked))},
         "expected_tokens": sum(engine["expected_tokens"] for engine in engines),
         "loads": sum(engine["loads"] for engine in engines),
@@ -118,6 +119,8 @@ def render_plan(
             f"A run leaves the blocked cells out, {blocked['requests']:,} requests in all, until what they lack is "
             f"there; the figures above count them."
         )
+    if facts["quarantined"]:
+        yield f"{facts['quarantined']:,} requests kill their engine and stand as errors; retry=quarantined asks again."
     for name in facts["unprepared_datasets"]:
         yield f"{name} is not prepared yet: its rows are what the configuration expects."
     requests = f"{facts['requests']:,} requests"

@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 
-from eibench_ray.checkpoints.hub import has_token, is_cached, is_offline
+from eibench_ray.checkpoints.hub import find_snapshot, has_token, is_offline
 from eibench_ray.checkpoints.source import PREFIX, local_folder
+from eibench_ray.checkpoints.wanted import hub_model_of
 from eibench_ray.config.endpoints import OpenaiEngine
-from eibench_ray.config.engines import LoadedEngine, ReplayEngine, VllmEngine
+from eibench_ray.config.engines import LoadedEngine, ReplayEngine
 from eibench_ray.plan.graph import EngineSpec, Obstacle
 
 
@@ -68,24 +69,21 @@ def _lost_key(spec: EngineSpec, engine: OpenaiEngine, environ: Mapping[str, str]
 def _lost_weights(
     spec: EngineSpec, engine: LoadedEngine, environ: Mapping[str, str], *, is_local: bool
 ) -> Obstacle | None:
-    source, revision = engine.source, engine.revision
+    source = engine.source
     if source.startswith(PREFIX):  # built when it is needed
         return None
     if folder := local_folder(source):
         if folder.exists():
             return None
         return Obstacle(spec.name, "no weights", str(folder), "put the checkpoint there, or correct its engine.source")
-    if not is_local or _has_own_cache(engine) or is_cached(source, revision, environ):
+    model = hub_model_of(engine)
+    if not is_local or model is None or find_snapshot(model, environ):
         return None
     if is_offline(environ):
-        remedy = "unset HF_HUB_OFFLINE, or fill the cache where there is a network (`hf download ID`)"
-        return Obstacle(spec.name, "weights not cached, and offline", f"{source}@{revision or 'main'}", remedy)
+        remedy = "unset HF_HUB_OFFLINE, or fill the cache where there is a network (`eibench-ray prefetch`)"
+        return Obstacle(spec.name, "weights not cached, and offline", str(model), remedy)
     is_gated = spec.availability is not None and spec.availability.status == "gated"
     if is_gated and "HF_ENDPOINT" not in environ and not has_token(environ):
         remedy = "accept their licence on the hub and export HF_TOKEN, or set its engine.source to a folder"
         return Obstacle(spec.name, "no access to gated weights", source, remedy)
     return None
-
-
-def _has_own_cache(engine: LoadedEngine) -> bool:
-    return isinstance(engine, VllmEngine) and "download_dir" in engine.args

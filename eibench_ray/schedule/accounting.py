@@ -95,7 +95,7 @@ class _Books:
             self._start = self._now
         run = self._run = self._run or _Run(self._now)
         match name:
-            case "slice_sent" | "slice_committed" | "slice_interrupted" | "slice_returned":
+            case "slice_sent" | "slice_committed" | "slice_interrupted" | "slice_probed" | "slice_returned":
                 self._note_slice(run, event)
             case "node_joined":
                 self._join(run, event["node"], event["name"], int(event["gpus"]))

@@ -23,10 +23,15 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """Give slices to a ready replica, in this order."""
+    """Give slices to a ready replica, in this order.
+
+    Attributes:
+        is_probe: it is one, and a suspect: the replica has nothing else, and gets nothing else meanwhile.
+    """
 
     replica: int
     slices: tuple[Slice, ...]
+    is_probe: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,20 @@
-"""The backlog: which slices can be asked now, which wait for others, and what an engine's failure takes with it."""
+"""The backlog: which slices can be asked now, which wait for others, and what an engine's failure takes with it.
+
+A slice that was with a replica when it died is marked. With the second mark it is a suspect: it may hold what its
+engine dies of. From then on it is asked alone, and after all others of its engine that are ready.
+"""
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from eibench_ray.plan.graph import Plan
 from eibench_ray.store.resume import Slice, StepWork
+
+# So many replicas must have died with a slice before it is a suspect: one death may be anything.
+MARKS = 2
 
 
 class Backlog:
@@ -25,6 +32,8 @@ class Backlog:
         self._blocked_rows: dict[str, int] = dict.fromkeys(plan.engines, 0)
         self._rows_left: dict[str, dict[str, int]] = {engine: {} for engine in plan.engines}
         self._taken: set[Slice] = set()
+        self._marks: Counter[Slice] = Counter()
+        self._suspects: dict[str, deque[Slice]] = {engine: deque() for engine in plan.engines}
         self.steps: list[tuple[str, str, tuple[str, ...]]] = []
         self.sources: dict[str, set[str]] = {engine: set() for engine in plan.engines}
         for step in plan.steps.values():
@@ -44,6 +53,10 @@ class Backlog:
     def num_ready(self, engine: str) -> int:
         """Slices that can be asked now."""
         return self._num_ready[engine]
+
+    def num_suspects(self, engine: str) -> int:
+        """Those of them that are to be asked alone."""
+        return len(self._suspects[engine])
 
     def num_untaken(self, engine: str) -> int:
         """Slices that are ready or wait for another step."""
@@ -70,7 +83,7 @@ class Backlog:
         return self._depth[step], tokens_per_row
 
     def take(self, engine: str, tokens_per_row: Callable[[str], float]) -> Slice:
-        """The next ready slice of an engine, of the step that goes first; it is taken now.
+        """The next ready slice of an engine that is no suspect, of the step that goes first; it is taken now.
 
         Args:
             engine: its key.
@@ -81,16 +94,31 @@ class Backlog:
         slice_ = queues[step].popleft()
         if not queues[step]:
             del queues[step]
-        self._num_ready[engine] -= 1
-        _subtract(self._ready_rows[engine], slice_)
-        self._taken.add(slice_)
-        return slice_
+        return self._note_taken(slice_)
+
+    def take_suspect(self, engine: str) -> Slice:
+        """The suspect of an engine that has waited longest; it is taken now."""
+        return self._note_taken(self._suspects[engine].popleft())
+
+    def mark(self, slice_: Slice) -> bool:
+        """A replica died with a taken slice; whether that makes it a suspect."""
+        if slice_ not in self._taken:
+            return False
+        self._marks[slice_] += 1
+        return self._marks[slice_] == MARKS
 
     def give_back(self, slice_: Slice) -> None:
-        """Makes a taken slice ready again, before all others; one that was dropped meanwhile stays dropped."""
+        """Makes a taken slice ready again, before all others; one that was dropped meanwhile stays dropped.
+
+        A suspect comes after the other suspects, so that each gets its turn.
+        """
         if slice_ in self._taken:
             self._taken.remove(slice_)
-            self._queue(slice_).appendleft(slice_)
+            if self._marks.get(slice_, 0) >= MARKS:
+                self._count_ready(slice_)
+                self._suspects[self._engine[slice_.step]].append(slice_)
+            else:
+                self._queue(slice_).appendleft(slice_)
 
     def finish(self, slice_: Slice) -> None:
         """Drops a taken slice and wakes what waited for it alone."""
@@ -98,6 +126,7 @@ class Backlog:
             return
         self._taken.remove(slice_)
         self._forget_rows(slice_)
+        self._marks.pop(slice_, None)
         for waiting in self._wakes.pop(slice_, []):
             if waiting in self._waits_for:
                 self._waits_for[waiting].discard(slice_)
@@ -113,10 +142,11 @@ class Backlog:
             engine: its key.
             drops_taken: whether those that are taken go, too.
         """
-        lost = {slice_ for queue in self._ready[engine].values() for slice_ in queue}
+        lost = {slice_ for queue in (*self._ready[engine].values(), self._suspects[engine]) for slice_ in queue}
         held = (*self._waits_for, *self._taken) if drops_taken else tuple(self._waits_for)
         lost |= {slice_ for slice_ in held if self._engine[slice_.step] == engine}
         self._ready[engine].clear()
+        self._suspects[engine].clear()
         self._ready_rows[engine].clear()
         self._num_ready[engine] = 0
         queue = deque(lost)
@@ -143,11 +173,21 @@ class Backlog:
 
     def _queue(self, slice_: Slice) -> deque[Slice]:
         """The queue that a slice which becomes ready goes into."""
+        self._count_ready(slice_)
+        return self._ready[self._engine[slice_.step]].setdefault(slice_.step, deque())
+
+    def _count_ready(self, slice_: Slice) -> None:
         engine = self._engine[slice_.step]
         self._num_ready[engine] += 1
         rows = self._ready_rows[engine]
         rows[slice_.step] = rows.get(slice_.step, 0) + slice_.num_rows
-        return self._ready[engine].setdefault(slice_.step, deque())
+
+    def _note_taken(self, slice_: Slice) -> Slice:
+        engine = self._engine[slice_.step]
+        self._num_ready[engine] -= 1
+        _subtract(self._ready_rows[engine], slice_)
+        self._taken.add(slice_)
+        return slice_
 
     def _count_blocked(self, slice_: Slice, change: int) -> None:
         engine = self._engine[slice_.step]

@@ -35,6 +35,7 @@ class Replica:
         ready_at: when it had loaded.
         full_since: since when each slice that it finished left its batch full; None: the last one did not.
         measured_at: when it finished the last one.
+        is_probing: whether it has a suspect, and is to have nothing beside it.
     """
 
     id: int
@@ -49,6 +50,7 @@ class Replica:
     ready_at: float = 0.0
     full_since: float | None = None
     measured_at: float = 0.0
+    is_probing: bool = False
 
     @property
     def rows_left(self) -> int:
@@ -74,6 +76,7 @@ class Engine:
         starting, ready: its replicas, by number; those that drain or leave are in neither.
         idle: numbers of the ready ones that hold nothing.
         hungry: (rows left, replica) of those that have room, the emptiest first; entries may be out of date.
+        rests_until: no replica is started before.
         waited_in_vain: whether a replica was started for rows to come, and had to make room before they came.
     """
 
@@ -84,6 +87,7 @@ class Engine:
     ready: dict[int, Replica] = field(default_factory=dict)
     idle: set[int] = field(default_factory=set)
     hungry: list[tuple[int, int]] = field(default_factory=list)
+    rests_until: float = -math.inf
     waited_in_vain: bool = False
     is_given_up: bool = False
 
@@ -133,7 +137,7 @@ class Roster:
     def can_use(self, key: str, now: float) -> bool:
         """Whether one more replica of an engine is allowed, would be loaded in time, and would find a slice."""
         engine = self.engines[key]
-        if not self.has_time(engine, now, engine.estimate.load_s):
+        if now < engine.rests_until or not self.has_time(engine, now, engine.estimate.load_s):
             return False
         is_allowed = engine.most == math.inf or engine.count + self._num_draining(key) < engine.most
         return is_allowed and len(engine.starting) < self.backlog.num_untaken(key)
@@ -168,9 +172,16 @@ class Roster:
     def give(self, replica: Replica, now: float) -> Slice:
         """The next ready slice of its engine, now the replica's."""
         engine = self.engines[replica.engine]
-        slice_ = self.backlog.take(replica.engine, engine.estimate.tokens_per_row)
+        return self._hold(replica, self.backlog.take(replica.engine, engine.estimate.tokens_per_row), now)
+
+    def give_suspect(self, replica: Replica, now: float) -> Slice:
+        """The next suspect of its engine, now the business of a replica that holds nothing."""
+        replica.is_probing = True
+        return self._hold(replica, self.backlog.take_suspect(replica.engine), now)
+
+    def _hold(self, replica: Replica, slice_: Slice, now: float) -> Slice:
         replica.slices[slice_] = now
-        engine.idle.discard(replica.id)
+        self.engines[replica.engine].idle.discard(replica.id)
         replica.rows += slice_.num_rows
         return slice_
 
@@ -180,6 +191,7 @@ class Roster:
             return False
         del replica.slices[slice_]
         replica.rows -= slice_.num_rows
+        replica.is_probing = False
         self.note_done(replica, max(0, replica.rows_done - slice_.num_rows))
         if replica.phase is Phase.READY and not replica.slices:
             self.engines[replica.engine].idle.add(replica.id)
@@ -193,7 +205,7 @@ class Roster:
 
     def has_room(self, replica: Replica) -> bool:
         """Whether a replica should hold another slice."""
-        if replica.phase is not Phase.READY:
+        if replica.phase is not Phase.READY or replica.is_probing:
             return False
         return not replica.slices or replica.rows_left < DEPTH * replica.capacity + self._until_told(replica)
 
@@ -216,14 +228,21 @@ class Roster:
         self._strike(replica)
         return Stop(replica.id)
 
-    def lose(self, replica: Replica) -> None:
-        """A replica has died: its slices are ready again, in their order."""
+    def lose(self, replica: Replica, *, is_blamed: bool = False) -> list[Slice]:
+        """A replica has died: its slices are ready again, in their order; those of them that are suspects as of now.
+
+        Args:
+            replica: the one that died.
+            is_blamed: whether what it held may have killed it.
+        """
         replica.phase = Phase.LEAVING
         self._strike(replica)
+        suspects = [slice_ for slice_ in replica.slices if self.backlog.mark(slice_)] if is_blamed else []
         for slice_ in reversed(replica.slices):
             self.backlog.give_back(slice_)
         replica.slices.clear()
         replica.rows = replica.rows_done = 0
+        return suspects
 
     def remove(self, replica: Replica) -> None:
         """What a replica reserved is free again."""

@@ -6,6 +6,7 @@
 - **Longest expected first**, and as many replicas of an engine as the horizon takes (`schedule/policy.py`).
 - **Enough in flight.** A replica holds more than its batch, so that no slice's end is a barrier; and not much more, so
   that the last slices go where they end first.
+- **Suspects alone.** A slice with which replicas keep dying is all that its replica has, and comes last.
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ class Scheduler:
     ) -> None:
         self._roster = Roster(backlog, engines, until)
         self._review_at = self._not_before = -math.inf
+        self._rest_ends_at = math.inf
         self._aim_at = math.inf
         for node in nodes:
             self.add_node(node)
@@ -71,7 +73,7 @@ class Scheduler:
             return False
         return roster.until < math.inf and not any(
             roster.backlog.num_ready(key)
-            and roster.has_time(engine, now, 0.0 if engine.ready else engine.estimate.load_s)
+            and roster.has_time(engine, now, 0.0 if engine.ready else self._until_loaded_s(engine, now))
             for key, engine in roster.engines.items()
         )
 
@@ -107,11 +109,18 @@ class Scheduler:
             self._roster.ready(found, capacity, now)
             self._review_soon()
 
-    def replica_lost(self, replica: int, now: float) -> None:  # noqa: ARG002 - each event has its time
-        """A replica died, or did not start: its slices are ready again; what it reserves is not free yet."""
-        if (found := self._roster.replicas.get(replica)) is not None:
-            self._roster.lose(found)
-            self._review_soon()
+    def replica_lost(self, replica: int, now: float, *, is_blamed: bool = False) -> list[Slice]:  # noqa: ARG002
+        """A replica died, or did not start: its slices are ready again; what it reserves is not free yet.
+
+        Args:
+            replica: its number.
+            now: the time, as each event has it.
+            is_blamed: whether the slices that it held may have killed it; those that are suspects as of now come back.
+        """
+        if (found := self._roster.replicas.get(replica)) is None:
+            return []
+        self._review_soon()
+        return self._roster.lose(found, is_blamed=is_blamed)
 
     def replica_gone(self, replica: int) -> None:
         """A replica that was stopped or lost has left nothing behind: what it reserved is free."""
@@ -163,6 +172,11 @@ class Scheduler:
         self._review_soon()
         return self._roster.backlog.drop_engine(engine, drops_taken=False)
 
+    def rest(self, engine: str, until: float) -> None:
+        """No replica of an engine is started before; what it would lie on is there for others."""
+        self._roster.engines[engine].rests_until = until
+        self._rest_ends_at = min(self._rest_ends_at, until)
+
     def limit_replicas(self, engine: str, most: int) -> None:
         """An engine gets no more copies than this."""
         self._roster.engines[engine].most = min(self._roster.engines[engine].most, most)
@@ -178,7 +192,8 @@ class Scheduler:
         for engine in self._roster.engines.values():
             if engine.hungry and self._roster.has_time(engine, now):
                 actions += self._feed(engine, now)
-        if now >= self._review_at:
+        if now >= min(self._review_at, self._rest_ends_at):
+            self._rest_ends_at = min((rest for rest in self._rests() if rest > now), default=math.inf)
             # What was aimed at last is a good guess of what is to be aimed at now.
             found = forecast(self._roster, now, max(self._aim_at - now, 1.0) if self._aim_at < math.inf else None)
             self._aim_at = now + found.horizon_s
@@ -189,13 +204,21 @@ class Scheduler:
             self._review_at = now + max(REVIEW_S, horizon_s / REVIEWS_PER_HORIZON)
         return actions
 
+    def _rests(self) -> Iterator[float]:
+        return (engine.rests_until for engine in self._roster.engines.values())
+
+    @staticmethod
+    def _until_loaded_s(engine: Engine, now: float) -> float:
+        return max(0.0, engine.rests_until - now) + engine.estimate.load_s
+
     def _review_soon(self) -> None:
         self._review_at = self._not_before
 
     def _feed(self, engine: Engine, now: float) -> Iterator[Feed]:
-        """Ready slices to replicas with room, one at a time to the emptiest."""
+        """Ready slices to replicas with room, one at a time to the emptiest; then suspects to those without any."""
         fed: dict[int, list[Slice]] = {}
-        while engine.hungry and self._roster.backlog.num_ready(engine.profile.key):
+        key, backlog = engine.profile.key, self._roster.backlog
+        while engine.hungry and backlog.num_ready(key) > backlog.num_suspects(key):
             rows_left, number = heapq.heappop(engine.hungry)
             replica = engine.ready.get(number)
             if replica is None or replica.rows_left != rows_left or not self._roster.has_room(replica):
@@ -203,4 +226,7 @@ class Scheduler:
             fed.setdefault(number, []).append(self._roster.give(replica, now))
             if self._roster.has_room(replica):
                 heapq.heappush(engine.hungry, (replica.rows_left, number))
-        return (Feed(number, tuple(slices)) for number, slices in fed.items())
+        yield from (Feed(number, tuple(slices)) for number, slices in fed.items())
+        while engine.idle and backlog.num_suspects(key):
+            replica = engine.ready[min(engine.idle)]
+            yield Feed(replica.id, (self._roster.give_suspect(replica, now),), is_probe=True)

@@ -95,7 +95,7 @@ class Simulation:
         match action:
             case Start(replica, engine, nodes):
                 self._start(replica, engine, nodes)
-            case Feed(replica, slices):
+            case Feed(replica, slices, _):
                 for slice_ in slices:
                     self._tell(
                         "slice_sent", replica=replica, step=slice_.step, slice=slice_.index, rows=slice_.num_rows
@@ -172,7 +172,7 @@ class Simulation:
                 self._tell("slice_returned", replica=replica, step=slice_.step, slice=slice_.index)
         self.outcome.deaths += 1
         self._tell("replica_lost", **self._facts(replica), reason="simulated")
-        self._scheduler.replica_lost(replica, self.now)
+        self._scheduler.replica_lost(replica, self.now, is_blamed=True)
         self._push(self.now + REAP_S, "gone", replica)
 
     def _expect_end(self, replica: int) -> None:

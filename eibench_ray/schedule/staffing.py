@@ -61,7 +61,7 @@ def review(roster: Roster, found: Forecast, now: float) -> Iterator[Action]:
             held[node] = held.get(node, True) and roster.engines[key].profile.need.gpus > 0
     _drain(roster, found, unmet)
     yield from _start_copies(roster, found, now, held)
-    yield from _make_room(roster, found)
+    yield from _make_room(roster, found, now)
 
 
 def _barred(roster: Roster, held: Mapping[str, bool], key: str) -> set[str]:
@@ -136,13 +136,17 @@ def _start_copies(roster: Roster, found: Forecast, now: float, held: Mapping[str
             yield start
 
 
-def _make_room(roster: Roster, found: Forecast) -> Iterator[Stop]:
+def _make_room(roster: Roster, found: Forecast, now: float) -> Iterator[Stop]:
     """Stops idle replicas for an engine that has rows to ask and no replica; those with the least to come first.
 
     Only where nothing is leaving anyway, and where nothing is being made that they wait for.
     """
     order = sorted(found.demands, key=lambda key: found.demands[key].work_s, reverse=True)
-    starved = [key for key in order if not roster.engines[key].count and roster.backlog.num_ready(key)]
+    starved = [
+        key
+        for key in order
+        if not roster.engines[key].count and roster.backlog.num_ready(key) and now >= roster.engines[key].rests_until
+    ]
     if not starved or roster.leaving:
         return
     idle = _in_the_way(roster)

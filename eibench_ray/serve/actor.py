@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from eibench_ray.checkpoints.node import Weights
 from eibench_ray.config.engines import VllmEngine
 from eibench_ray.engines.openai.secret import Secret, read_key
 from eibench_ray.engines.vllm_arguments import engine_arguments
@@ -50,7 +52,10 @@ class Server:
         # A joined cluster was started elsewhere: relative paths mean what they mean where the command was called.
         if Path(working_folder).is_dir():
             os.chdir(working_folder)
+        assert isinstance(spec.config, VllmEngine)
         self._spec = spec
+        self._engine = spec.config
+        self._weights = Weights(spec.config)
         self._listening = listening
         self._port = 0
         self._process: ServerProcess | None = None
@@ -65,11 +70,14 @@ class Server:
         import ray
         from ray.util import get_node_ip_address
 
-        engine, started = self._spec.config, time.monotonic()
-        assert isinstance(engine, VllmEngine)
+        engine, started = self._engine, time.monotonic()
         self._port = find_port(self._listening)
+        await asyncio.to_thread(self._weights.bring)
         arguments = server_arguments(
-            engine_arguments(engine, self._spec.device), engine.chat_template, self._listening, self._port
+            engine_arguments(engine, self._spec.device, self._weights),
+            engine.chat_template,
+            self._listening,
+            self._port,
         )
         # From this process's environment: an argument of Ray's would be kept in its tables.
         name = self._listening.api_key_env
@@ -90,6 +98,10 @@ class Server:
             node_id=where.get_node_id(),
             gpus=tuple(str(gpu) for gpu in where.get_accelerator_ids().get("GPU", [])),
         )
+
+    async def doing(self) -> str:
+        """What its start waits for beside vLLM's own; empty where that is nothing."""
+        return self._weights.doing
 
     async def watch(self) -> str:
         """Why it does not serve any more, once that is so."""

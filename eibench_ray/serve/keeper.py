@@ -15,9 +15,10 @@ import ray
 
 from eibench_ray.cluster.handle import ActorHandle, result
 from eibench_ray.cluster.nodes import NodeWatch
-from eibench_ray.cluster.placement import free_resources, reserve
+from eibench_ray.cluster.placement import FREE_TIMEOUT_S, free_resources, reserve
+from eibench_ray.cluster.threads import in_thread
 from eibench_ray.config.schema import ClusterConfig
-from eibench_ray.errors import EngineError
+from eibench_ray.errors import ClusterError, EngineError
 from eibench_ray.plan.graph import EngineSpec
 from eibench_ray.schedule.profiles import engine_need
 from eibench_ray.schedule.state import Node
@@ -99,12 +100,15 @@ class Keeper:
                 else:  # one that loads has nobody to say goodbye to
                     await handle.reap()
             finally:
-                handle.release()
+                await handle.release()
 
     async def _reserve(self, nodes: Sequence[Node]) -> ServerHandle:
         """A server whose resources have been asked for."""
         need = engine_need(self._spec, self._config, nodes)
-        free = await asyncio.to_thread(free_resources, self._config.gpu_resource)
+        try:
+            free = await in_thread(FREE_TIMEOUT_S, free_resources, self._config.gpu_resource)
+        except TimeoutError:
+            raise ClusterError(f"Ray has not said within {FREE_TIMEOUT_S:g} s what is free: try again") from None
         # What is bound to one address of this machine is no use on another one.
         home = None if self._listening.is_everywhere else ray.get_runtime_context().get_node_id()
         node = choose_node(self._spec.name, need, nodes, free, home)
@@ -143,7 +147,7 @@ class Keeper:
             EngineError: it does not start, and never did.
         """
         try:
-            facts = await handle.start(self._config.start_timeout_s)
+            facts = await handle.start()
             self._ready_at = time.monotonic()
             self._announce(facts)
             return await handle.watch()

@@ -9,11 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from eibench_ray.records import ABSENT, ABSENT_OUTPUT, RowErrorKind, digest_output
-from eibench_ray.store.slices import SCHEMA
+from eibench_ray.records import ABSENT, ABSENT_OUTPUT, digest_output
+from eibench_ray.store.slices import DAMAGE, KINDS, SCHEMA
 from eibench_ray.store.summary import digest_column, unpack
-
-_KINDS = pa.array([kind.value for kind in RowErrorKind])
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +40,8 @@ def check_slice(content: bytes, slice_rows: int) -> CheckedSlice:
         with pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True) as file:
             # As it is in the file, and not as an encoding of Arrow's might call it.
             table, metadata = file.read(use_threads=False), file.metadata.metadata
-    except (OSError, pa.ArrowException) as error:
+        table.validate(full=True)
+    except DAMAGE as error:
         return CheckedSlice(0, (f"cannot be read ({' '.join(str(error).split())})",), is_unreadable=True)
     if problems := _check_schema(table.schema):
         return CheckedSlice(len(table), tuple(problems))
@@ -72,7 +71,7 @@ def _check_rows(table: pa.Table) -> list[str]:
     if (num_twice := len(table) - pc.count_distinct(table["sample_id"]).as_py()) > 0:
         problems.append(f"{num_twice} rows of samples that have another row")
     kinds = table["error_kind"]
-    if unknown := pc.unique(kinds.filter(pc.invert(pc.is_in(kinds, _KINDS))).drop_null()).to_pylist():
+    if unknown := pc.unique(kinds.filter(pc.invert(pc.is_in(kinds, KINDS))).drop_null()).to_pylist():
         problems.append(f"unknown kinds of errors: {', '.join(unknown)}")
     is_answer = pc.is_valid(table["text"])
     is_absent = pc.fill_null(pc.equal(table["finish_reason"], ABSENT), False)

@@ -85,4 +85,6 @@ def parse_json(content: bytes, where: str) -> Any:
         reason = str(error)
     except json.JSONDecodeError as error:
         reason = f"line {error.lineno}: {error.msg}"
+    except (ValueError, RecursionError) as error:  # a number with thousands of digits, a thousand brackets
+        reason = str(error)
     raise StoreError(f"{where} is not JSON ({reason}): move it away and run again")

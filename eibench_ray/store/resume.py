@@ -9,6 +9,7 @@ from itertools import islice
 from eibench_ray.data.dataset import DatasetIndex
 from eibench_ray.plan.digests import digest_input
 from eibench_ray.plan.graph import Plan, Step
+from eibench_ray.records import Retry, RowErrorKind
 from eibench_ray.store.slices import RowState, Store
 from eibench_ray.store.summary import Summary, digest_column, digest_sources
 
@@ -42,6 +43,7 @@ class StepWork:
         num_errors: those of them that are error rows.
         todo: slices with a row to ask.
         num_absent: those of the done rows about which there was nothing to ask.
+        num_quarantined: those of the error rows of which the engine died.
     """
 
     num_rows: int
@@ -49,6 +51,7 @@ class StepWork:
     num_errors: int
     todo: tuple[Slice, ...]
     num_absent: int = 0
+    num_quarantined: int = 0
 
     @property
     def num_requests(self) -> int:
@@ -62,7 +65,11 @@ class StepWork:
 
 
 def find_work(
-    plan: Plan, indexes: Mapping[str, DatasetIndex], store: Store, slice_rows: Mapping[str, int]
+    plan: Plan,
+    indexes: Mapping[str, DatasetIndex],
+    store: Store,
+    slice_rows: Mapping[str, int],
+    retry: Retry = "errors",
 ) -> dict[str, StepWork]:
     """How far every step of the plan is, by step id.
 
@@ -74,6 +81,7 @@ def find_work(
             not prepared: all of its rows are to do.
         store: the store.
         slice_rows: step id -> rows per slice, for steps that are new to the store.
+        retry: which error rows are to be asked again.
     """
     work: dict[str, StepWork] = {}
     # Inputs stand before the steps that read them.
@@ -86,7 +94,7 @@ def find_work(
         index = indexes.get(step.dataset)
         state = states[step.id] = _StepState(step, store, num_rows, slices if index else [])
         inputs = [states[source] for source in step.inputs.values()]
-        num_errors = num_absent = 0
+        num_errors = num_absent = num_quarantined = 0
         todo = []
         for slice_ in slices:
             if index is None or slice_.index not in state.summaries:
@@ -101,14 +109,15 @@ def find_work(
                 num_errors += summary.num_errors
                 num_absent += summary.num_absent
                 continue
-            done = list(_done_rows(step, slice_, index, store, inputs))
+            done = list(_done_rows(step, slice_, index, store, inputs, retry))
             for row, _ in done:
                 state.note_done(row, row + 1)
             num_errors += sum(kept.error_kind is not None for _, kept in done)
             num_absent += sum(kept.is_absent for _, kept in done)
+            num_quarantined += sum(kept.error_kind is RowErrorKind.QUARANTINED for _, kept in done)
             if len(done) < slice_.num_rows:
                 todo.append(slice_)
-        work[step.id] = StepWork(num_rows, state.num_done, num_errors, tuple(todo), num_absent)
+        work[step.id] = StepWork(num_rows, state.num_done, num_errors, tuple(todo), num_absent, num_quarantined)
     return work
 
 
@@ -179,7 +188,7 @@ def _is_done(summary: Summary, slice_: Slice, row_digests: str, inputs: Sequence
 
 
 def _done_rows(
-    step: Step, slice_: Slice, index: DatasetIndex, store: Store, inputs: Sequence[_StepState]
+    step: Step, slice_: Slice, index: DatasetIndex, store: Store, inputs: Sequence[_StepState], retry: Retry
 ) -> Iterator[tuple[int, RowState]]:
     """The rows of a slice that are committed for the very input they would have now."""
     rows = list(index.rows(slice_.start, slice_.stop))
@@ -190,7 +199,7 @@ def _done_rows(
     sources = [store.read_states(source, *place) for source in step.inputs.values()]
     for row, (sample_id, row_digest) in enumerate(rows, start=slice_.start):
         state = states.get(sample_id)
-        if state is None or not state.is_final or not all(source.is_done(row, row + 1) for source in inputs):
+        if state is None or state.is_asked_again(retry) or not all(source.is_done(row, row + 1) for source in inputs):
             continue
         outputs = [known.output_digest for source in sources if (known := source.get(sample_id)) is not None]
         if len(outputs) == len(sources) and state.input_digest == digest_input(row_digest, outputs):

@@ -38,6 +38,11 @@ class SliceFile:
 
 def settle(mine: Completion, other: Completion) -> Completion:
     """Of two rows of a sample that were made at the same time, the one that stands; it carries what both have cost."""
-    stands = other if mine.is_transient_error and not other.is_transient_error else mine
+    stands = other if _doubt(other) < _doubt(mine) else mine
     costs = [row.cost_usd for row in (mine, other) if row.cost_usd is not None]
     return replace(stands, cost_usd=sum(costs) if costs else None)
+
+
+def _doubt(row: Completion) -> int:
+    """How little a row is worth: less than an answer is that the engine died, and less than this a passing error."""
+    return 2 if row.is_transient_error else int(row.is_quarantined)

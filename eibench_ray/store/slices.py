@@ -10,10 +10,11 @@ from pathlib import PurePath
 from typing import Any, TypeVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from eibench_ray.errors import StoreError
-from eibench_ray.records import ABSENT, ABSENT_OUTPUT, Completion, RowErrorKind
+from eibench_ray.records import ABSENT, ABSENT_OUTPUT, Completion, Retry, RowErrorKind
 from eibench_ray.store.files import is_partial, parse_json
 from eibench_ray.store.manifest import SCHEMA_VERSION, read_manifest
 from eibench_ray.store.paths import StorePaths, slice_index
@@ -47,6 +48,9 @@ SCHEMA = pa.schema(
 
 _FIELDS = tuple(field.name for field in fields(Completion))
 _STATE_COLUMNS = ["sample_id", "input_digest", "output_digest", "error_kind"]
+KINDS = pa.array([kind.value for kind in RowErrorKind])
+# What reading a damaged file raises; ValueError: texts that are no UTF-8.
+DAMAGE = (OSError, ValueError, pa.ArrowException)
 # A slice's footer takes some 5 KB.
 FOOTER_BYTES = 16_384
 
@@ -57,9 +61,12 @@ class RowState:
 
     input_digest: str
     output_digest: str
-    error_kind: str | None
+    error_kind: RowErrorKind | None
     is_absent: bool
-    is_final: bool
+
+    def is_asked_again(self, retry: Retry) -> bool:
+        """Whether a run asks for the row again, although it is there."""
+        return self.error_kind is not None and self.error_kind.is_asked_again(retry)
 
 
 _Row = TypeVar("_Row", RowState, Completion)
@@ -261,21 +268,38 @@ class Store:
         while content is not None:
             try:
                 return decode(content)
-            except (OSError, pa.ArrowException) as error:
-                reason = " ".join(str(error).split())
+            except _ForeignError as error:
+                reason, remedy = str(error), "another program wrote it: restore it, or move it away, and its"
+            except DAMAGE as error:
+                reason = str(error)
+                remedy = f"`eibench-ray fsck {self.root} --repair` moves it away, and its"
             if (again := self.storage.read(path)) == content:
                 name = self.storage.name(path)
-                raise StoreError(
-                    f"{name} cannot be read ({reason}): `eibench-ray fsck {self.root} --repair` moves it away, and its "
-                    f"rows are asked again"
-                )
+                raise StoreError(f"{name} cannot be read ({reason}): {remedy} rows are asked again")
             content = again  # it was replaced while it was read, or its footer is longer
         return None
 
 
+class _ForeignError(Exception):
+    """A file that is whole, with columns or kinds of errors that are none of this program's."""
+
+
 def _read_columns(content: bytes, columns: list[str]) -> pa.Table:
     with pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True) as file:
-        return _with_nulls(file.read(columns, use_threads=False), columns)
+        table = _with_nulls(file.read(columns, use_threads=False), columns)
+    table.validate(full=True)
+    wanted = pa.schema([SCHEMA.field(name) for name in columns])
+    if not table.schema.equals(wanted):
+        try:
+            table = table.select(columns).cast(wanted)
+        except (ValueError, KeyError, pa.ArrowException) as error:
+            raise _ForeignError(str(error)) from None
+    if (
+        "error_kind" in columns
+        and not pc.all(pc.is_in(kinds := table["error_kind"].drop_null(), KINDS), min_count=0).as_py()
+    ):
+        raise _ForeignError(f"unknown kinds of errors among {', '.join(sorted(set(kinds.to_pylist())))}")
+    return table
 
 
 def _read_summary(content: bytes) -> Summary | None:
@@ -286,13 +310,14 @@ def _with_nulls(table: pa.Table, columns: Iterable[str]) -> pa.Table:
     """The table with all of the columns; what its file does not have yet is null."""
     for name in columns:
         if name not in table.column_names:
-            table = table.append_column(SCHEMA.field(name), pa.nulls(len(table), SCHEMA.field(name).type))
+            table = table.append_column(
+                SCHEMA.field(name).with_nullable(True), pa.nulls(len(table), SCHEMA.field(name).type)
+            )
     return table
 
 
 def _states(table: pa.Table) -> Iterable[tuple[str, RowState]]:
     columns = (table.column(name).to_pylist() for name in _STATE_COLUMNS)
     for sample_id, input_digest, output_digest, error_kind in zip(*columns, strict=True):
-        is_final = error_kind is None or not RowErrorKind(error_kind).is_transient
-        is_absent = output_digest == ABSENT_OUTPUT
-        yield sample_id, RowState(input_digest, output_digest, error_kind, is_absent, is_final)
+        kind = None if error_kind is None else RowErrorKind(error_kind)
+        yield sample_id, RowState(input_digest, output_digest, kind, output_digest == ABSENT_OUTPUT)

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import get_type_hints
 
 from eibench_ray.records import Completion
 
@@ -22,7 +23,7 @@ class Summary:
             for, in the dataset's order; None where they are not.
         outputs: digest of what later steps read from those rows.
         num_errors, num_absent: those of them that are errors, and those about which there was nothing to ask.
-        is_final: whether none of them is asked again.
+        is_final: whether none of them is asked again, whatever `retry` says.
     """
 
     cost_usd: float | None
@@ -32,6 +33,9 @@ class Summary:
     num_errors: int = 0
     num_absent: int = 0
     is_final: bool = False
+
+
+_TYPES = get_type_hints(Summary)
 
 
 def summarise(
@@ -50,7 +54,7 @@ def summarise(
         num_rows=len(asked),
         num_errors=sum(row.error_kind is not None for row in asked),
         num_absent=sum(row.is_absent for row in asked),
-        is_final=not any(row.is_transient_error for row in asked),
+        is_final=not any(row.is_asked_again("quarantined") for row in asked),
     )
 
 
@@ -75,9 +79,10 @@ def find(end: bytes) -> Summary | None:
 def unpack(metadata: Mapping[bytes, bytes] | None) -> Summary | None:
     """The summary in a footer's metadata; None where another version wrote the file, or none."""
     try:
-        return Summary(**json.loads((metadata or {})[KEY]))
-    except (KeyError, ValueError, TypeError):
+        summary = Summary(**json.loads((metadata or {})[KEY]))
+    except (KeyError, ValueError, TypeError, RecursionError):
         return None
+    return summary if all(isinstance(getattr(summary, name), kind) for name, kind in _TYPES.items()) else None
 
 
 def digest_column(digests: Iterable[str]) -> str:

@@ -12,17 +12,57 @@ from eibench_ray.plan.graph import Plan
 from eibench_ray.schedule.meter import Kind
 from eibench_ray.schedule.usage import Usage, share_cells
 
+_MOST = 2**40  # no time, count or number in a ledger is larger
+
+# Which fields an event has at least; of others nothing but their time is read.
+_FIELDS: Mapping[str, frozenset[str]] = {
+    "node_joined": frozenset({"node", "name", "gpus"}),
+    "node_left": frozenset({"node"}),
+    "replica_starting": frozenset({"replica", "engine", "model"}),
+    "replica_ready": frozenset({"replica", "engine", "model", "node", "load_s", "capacity", "fingerprint"}),
+    "slice_sent": frozenset({"replica", "step", "slice", "rows"}),
+    **dict.fromkeys(("replica_placed", "replica_stopping", "replica_lost", "replica_stopped"), frozenset({"replica"})),
+    **dict.fromkeys(
+        ("slice_committed", "slice_interrupted", "slice_returned"), frozenset({"replica", "step", "slice"})
+    ),
+}
+_TEXTS = frozenset({"event", "node", "name", "engine", "model", "fingerprint", "step"})
+_COUNTS = frozenset({"replica", "slice", "rows", "capacity"})
+_NUMBERS = frozenset({"time", "load_s", "seconds"})
+_MOST_GPUS = 1_000_000  # of one node or replica
+
 
 def read_ledger(path: Path) -> Iterator[dict[str, Any]]:
-    """The ledger's events; a line that a kill cut short is passed over."""
+    """The ledger's events; a line that a kill cut short, or that is no event for another reason, is passed over."""
     if not path.exists():
         return
     with path.open(encoding="utf-8", errors="replace") as lines:
         for line in lines:
             try:
-                yield json.loads(line)
-            except json.JSONDecodeError:
+                event = json.loads(line)
+            except (ValueError, RecursionError):
                 continue
+            if isinstance(event, dict) and _is_event(event):
+                yield event
+
+
+def _is_event(event: Mapping[str, Any]) -> bool:
+    """Whether what reads ledgers can rely on its fields."""
+    if not event.keys() >= {"time", "event"} or not all(_can_be(name, value) for name, value in event.items()):
+        return False
+    return event.keys() >= _FIELDS.get(event["event"], frozenset())
+
+
+def _can_be(name: str, value: object) -> bool:
+    if name in _TEXTS:
+        return isinstance(value, str)
+    if name == "nodes":
+        return isinstance(value, list) and all(isinstance(node, str) for node in value)
+    if name == "gpus":
+        return isinstance(value, int | float) and 0 <= value <= _MOST_GPUS
+    if name in _COUNTS:
+        return isinstance(value, int) and 0 <= value <= _MOST
+    return name not in _NUMBERS or (isinstance(value, int | float) and -_MOST <= value <= _MOST)
 
 
 def describe_usage(usage: Usage, plan: Plan) -> dict[str, Any]:

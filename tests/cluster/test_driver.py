@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -14,12 +15,14 @@ from driving import SLOW, Run, check_whole, cluster_of, replica_processes
 
 from eibench_ray.cluster.crew import KILL_TIMEOUT_S
 from eibench_ray.cluster.events import Snapshot
-from eibench_ray.cluster.patience import MAX_DEATHS
+from eibench_ray.cluster.inquest import LONELY_DEATHS
+from eibench_ray.cluster.patience import MAX_DEATHS_WITH_ROWS
 from eibench_ray.cluster.session import ray_session
 from eibench_ray.cluster.walltime import Deadlines
 from eibench_ray.config.schema import ClusterConfig
 from eibench_ray.endpoints.local import LocalTurnstile
 from eibench_ray.errors import ClusterError
+from eibench_ray.schedule.backlog import MARKS
 
 if TYPE_CHECKING:
     from conftest import Sweeps
@@ -92,10 +95,25 @@ def test_an_engine_that_keeps_dying_is_given_up_and_the_others_finish(sweeps: Sw
     ((key, reason),) = outcome.failed_engines.items()
     assert sweep.plan.engines[key].name == "doomed"
     assert "the replica's process died" in reason
-    assert len(run.events("replica_lost")) == MAX_DEATHS
+    assert len(run.events("replica_lost")) == MAX_DEATHS_WITH_ROWS
     assert outcome.unfinished_steps == set(sweep.plan.cells[0].steps)
     assert sweeps.plan(sound).is_complete
     assert sweeps.plan(doomed).num_done == 0
+
+
+def test_a_row_that_kills_its_replica_costs_itself_alone(sweeps: Sweeps) -> None:
+    sweeps.write_dataset(questions={2: "kill"})
+    config = sweeps.config(engine={"dies_on": "kill"}, slice_rows=1, cluster=cluster_of())
+    sweep = sweeps.plan(config)
+    run = Run(sweep)
+    outcome = run.finish()
+    assert (outcome.num_new, outcome.failed_engines) == (18, {})
+    rows = sweeps.rows(sweep, "answer")
+    assert {name: row.error_kind for name, row in rows.items() if row.error_kind} == {"s002": "quarantined"}
+    assert re.search(r"each of the 2 times .*; the last time: the replica's process died", rows["s002"].error or "")
+    assert [event["sample"] for event in run.events("row_quarantined")] == ["s002"]
+    assert len(run.events("replica_lost")) == MARKS + LONELY_DEATHS
+    check_whole(sweep, sweeps.plan(config))
 
 
 def test_an_engine_that_cannot_start_fails_its_cells_alone(sweeps: Sweeps) -> None:

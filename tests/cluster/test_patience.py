@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eibench_ray.cluster.patience import LONGEST_PAUSE_S, MAX_DEATHS, Patience
+from eibench_ray.cluster.patience import LONGEST_PAUSE_S, MAX_DEATHS, MAX_DEATHS_WITH_ROWS, Patience
 from eibench_ray.config.schema import ClusterConfig
 
 CONFIG = ClusterConfig(name="local", placement_timeout_s=120, start_timeout_s=300)
@@ -14,6 +14,13 @@ def test_a_finished_slice_forgives_deaths() -> None:
     patience.finished_slice("a")
     assert [patience.died("a", ["n"]) for _ in range(MAX_DEATHS)] == [False] * (MAX_DEATHS - 1) + [True]
     assert not patience.died("b", ["n"])
+
+
+def test_deaths_with_rows_are_borne_with_for_longer() -> None:
+    patience = Patience(CONFIG)
+    deaths = [patience.died("a", ["n"], with_rows=True) for _ in range(MAX_DEATHS_WITH_ROWS)]
+    assert deaths == [False] * (MAX_DEATHS_WITH_ROWS - 1) + [True]
+    assert (patience.num_deaths("a"), patience.num_deaths("b")) == (MAX_DEATHS_WITH_ROWS, 0)
 
 
 def test_a_node_that_leaves_excuses_those_who_died_on_it() -> None:
@@ -60,3 +67,32 @@ def test_an_engine_without_a_node_is_told_once_and_then_given_up() -> None:
     assert patience.fits_nowhere("a", 300.0) == (False, True)
     patience.fits("a")
     assert patience.fits_nowhere("a", 301.0) == (True, False)
+
+
+def test_failed_starts_count_in_a_row() -> None:
+    patience = Patience(ClusterConfig(name="local", max_start_failures=2))
+    assert not patience.failed_to_start("a")
+    patience.started("a")
+    assert [patience.failed_to_start("a") for _ in range(2)] == [False, True]
+    assert not patience.failed_to_start("b")
+
+
+def test_rests_double_to_a_minute_and_a_finished_slice_ends_that() -> None:
+    patience = Patience(CONFIG)
+    rests = []
+    for now in range(8):
+        assert patience.is_news("a", began_at=now, now=now)
+        rests.append(patience.rest_s("a"))
+    assert rests == [1, 2, 4, 8, 16, 32, LONGEST_PAUSE_S, LONGEST_PAUSE_S]
+    patience.finished_slice("a")
+    assert patience.is_news("a", began_at=9.0, now=9.0)
+    assert patience.rest_s("a") == 1
+    assert patience.rest_s("b") == 1
+
+
+def test_copies_that_die_together_are_one_trouble() -> None:
+    patience = Patience(CONFIG)
+    assert [patience.is_news("a", began_at=float(copy), now=100.0 + copy) for copy in range(8)] == [True] + [False] * 7
+    assert patience.rest_s("a") == 1
+    assert patience.is_news("a", began_at=101.0, now=200.0)
+    assert patience.rest_s("a") == 2

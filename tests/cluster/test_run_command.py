@@ -337,3 +337,25 @@ def test_gpus_that_are_not_there_are_one_paragraph(start: Callable[..., Command]
     code, _, err = start(*cell).finish()
     assert code == 2
     assert "engine 'tiny_llama' needs 4 GPUs and 1 cores for one replica; the cluster has 1 GPUs" in paragraph_of(err)
+
+
+@pytest.mark.slow
+def test_a_search_for_a_row_that_kills_is_killed_and_the_next_run_ends_it(
+    start: Callable[..., Command], tmp_path: Path
+) -> None:
+    deadly = [*CELL, "dataset.limit=6", "store.slice_rows=2", "model.engine.dies_on=bad temper"]
+    killed = start(*deadly)
+    wait_until(lambda: any('"slice_probed"' in path.read_text() for path in tmp_path.rglob("ledger.jsonl")))
+    killed.family = set(psutil.Process(killed.process.pid).children(recursive=True))
+    killed.process.kill()
+    killed.processes_left(timeout_s=10)
+
+    code, summary, err = start(*deadly).finish(timeout_s=120)
+    assert code == 0, err
+    (step,) = summary["quarantined"]
+    assert (step["model"], step["name"], step["samples"]) == ("echo", "answer", ["demo/angry/flat_tyre"])
+    assert "Quarantined: echo dies of 1 rows of answer on demo: demo/angry/flat_tyre." in " ".join(err.split())
+    assert (summary["errors"], summary["rows"][0]["coverage"]) == (2, pytest.approx(5 / 6))
+    assert rows_by_run(tmp_path).total() == 2 * 6
+    code, again, _ = start(*deadly, "model.engine.dies_on=null", "retry=quarantined").finish()
+    assert (code, again["completions_new"], again["quarantined"]) == (0, 2, [])

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 
+import psutil
 import pytest
 
 from eibench_ray.cluster import session
@@ -60,3 +61,15 @@ def test_a_refusal_loads_no_ray() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+@pytest.mark.slow
+def test_a_ray_that_does_not_answer_is_killed_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "LEAVE_TIMEOUT_S", 3.0)
+    with ray_session(ClusterConfig(name="local", num_cpus=1, num_gpus=0)):
+        services = [process for process in psutil.Process().children() if process.name() in {"gcs_server", "raylet"}]
+        assert len(services) == 2
+        for process in services:
+            process.suspend()
+    gone, _ = psutil.wait_procs(services, timeout=10)
+    assert len(gone) == 2

@@ -12,10 +12,10 @@ from jinja2 import Environment
 from omegaconf import OmegaConf
 
 from eibench_ray.chat_templates import template_file
-from eibench_ray.cli.hydra_entry import config_folder
 from eibench_ray.cli.models import render_markdown
 from eibench_ray.config.endpoints import OpenaiEngine
 from eibench_ray.config.engines import EchoEngine, LoadedEngine, ReplayEngine, TransformersEngine, VllmEngine
+from eibench_ray.config.folder import config_folder
 from eibench_ray.config.models import read_models
 from eibench_ray.config.schema import ModelConfig
 

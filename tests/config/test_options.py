@@ -11,10 +11,10 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from eibench_ray.cli.hydra_entry import config_folder
 from eibench_ray.config.compose import to_composed
 from eibench_ray.config.endpoints import OpenaiEngine
 from eibench_ray.config.engines import EchoEngine, LoadedEngine, ReplayEngine, TransformersEngine, VllmEngine
+from eibench_ray.config.folder import config_folder
 from eibench_ray.config.hydra_errors import explain
 from eibench_ray.config.load import to_config
 from eibench_ray.config.schema import RunConfig

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from eibench_ray.checkpoints.node import CACHE_VARIABLE, Weights
 from eibench_ray.config.engines import VllmEngine
 from eibench_ray.engines.vllm_arguments import engine_arguments
 
@@ -34,6 +35,18 @@ def test_a_key_is_said_in_vllms_words(keys: dict[str, Any], expected: dict[str, 
 def test_a_folder_is_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert engine_arguments(engine(source="./mine"), "cpu")["model"] == str(tmp_path / "mine")
+
+
+def test_what_was_brought_to_the_node_is_loaded_from_there(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "mine"
+    checkpoint.mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (checkpoint / name).write_bytes(b"\2\0\0\0\0\0\0\0{}")
+    weights = Weights(engine(source=str(checkpoint)), {CACHE_VARIABLE: str(tmp_path / "nvme")})
+    weights.bring()
+    arguments = engine_arguments(engine(source=str(checkpoint)), "cpu", weights)
+    assert Path(arguments["model"]).parent == tmp_path / "nvme"
+    assert arguments["revision"] is None
 
 
 def test_a_cpu_computes_prompts_whole_and_shares_nothing() -> None:

@@ -44,7 +44,8 @@ def cache(home: Path, revision: str = "main") -> dict[str, str]:
     (folder / "refs").mkdir(parents=True)
     (folder / "refs" / revision).write_text(COMMIT)
     (folder / "snapshots" / COMMIT).mkdir(parents=True)
-    (folder / "snapshots" / COMMIT / "config.json").write_text("{}")
+    for name in ("config.json", "model.safetensors"):
+        (folder / "snapshots" / COMMIT / name).write_text("{}")
     return {"HF_HOME": str(home)}
 
 
@@ -123,6 +124,12 @@ def test_offline_only_what_is_cached_can_be_loaded(tmp_path: Path, name: str) ->
     assert find(vllm(revision="main"), cached) is None
     assert find(vllm(revision=COMMIT), cached) is None
     assert "offline: me/eye@v2" in str(find(vllm(revision="v2"), cached))
+
+
+def test_a_checkpoint_that_was_half_fetched_is_not_cached(tmp_path: Path) -> None:
+    offline = cache(tmp_path) | {"HF_HUB_OFFLINE": "1"}
+    next(tmp_path.rglob("model.safetensors")).unlink()
+    assert str(find(vllm(), offline)) == "eye: weights not cached, and offline: me/eye@main"
 
 
 def test_an_engines_own_environment_counts(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from eibench_ray.cli.hydra_entry import config_folder
+from eibench_ray.config.folder import config_folder
 from eibench_ray.errors import DataError
 from eibench_ray.report.claims_file import PAPER_CLAIMS, read_claims
 from eibench_ray.score.claims import find_contradictions

@@ -18,7 +18,9 @@ def backlog_of(graph: Graph, num_rows: int) -> Backlog:
 
 
 def take(backlog: Backlog, engine: str) -> Slice:
-    """The next slice where all replies are of equal length."""
+    """The next slice where all replies are of equal length; a suspect where nothing else is ready."""
+    if backlog.num_suspects(engine) == backlog.num_ready(engine):
+        return backlog.take_suspect(engine)
     return backlog.take(engine, lambda _: 1.0)
 
 
@@ -33,7 +35,10 @@ def run(backlog: Backlog, graph: Graph, chooser: random.Random, until: int | Non
         if ready and (not taken or chooser.random() < 0.6):
             taken.append(take(backlog, chooser.choice(ready)))
         elif chooser.random() < 0.2:
-            backlog.give_back(taken.pop(chooser.randrange(len(taken))))
+            slice_ = taken.pop(chooser.randrange(len(taken)))
+            if chooser.random() < 0.5:
+                backlog.mark(slice_)
+            backlog.give_back(slice_)
         else:
             slice_ = taken.pop(chooser.randrange(len(taken)))
             backlog.finish(slice_)
@@ -189,3 +194,20 @@ def test_a_million_rows_make_a_backlog_in_seconds() -> None:
     assert backlog.blocked_rows("j") == 31_250
     backlog.finish(take(backlog, "a"))
     assert backlog.num_ready("j") == 1
+
+
+def test_a_slice_is_a_suspect_after_two_deaths_and_comes_last_from_then_on() -> None:
+    backlog = backlog_of(CHAIN, 12)
+    first = take(backlog, "a")
+    assert not backlog.mark(first)
+    backlog.give_back(first)
+    assert (take(backlog, "a"), backlog.num_suspects("a")) == (first, 0)
+    assert backlog.mark(first)
+    backlog.give_back(first)
+    assert (backlog.num_ready("a"), backlog.num_suspects("a"), backlog.ready_rows("a")) == (3, 1, {"answer": 12})
+    others = [take(backlog, "a"), take(backlog, "a")]
+    assert first not in others
+    assert take(backlog, "a") == first
+    backlog.give_back(first)
+    assert backlog.drop_engine("a") == {"answer", "verdict"}
+    assert (backlog.num_suspects("a"), backlog.is_empty) == (0, True)

@@ -470,3 +470,35 @@ def test_an_engine_that_is_given_up_takes_its_dependants_and_frees_its_room() ->
     assert scheduler.give_up("j") == set()
     assert scheduler.give_up("b") == {"other"}
     assert scheduler.is_done
+
+
+def test_an_engine_that_rests_is_not_started_and_holds_nothing_back_meanwhile() -> None:
+    scheduler = scheduler_of(ANSWERS, 10, [engine("a", ANSWERS), engine("b", ANSWERS)], node("box", 1))
+    (first,) = [action for action in told(scheduler, 0) if isinstance(action, Start)]
+    other = {"a": "b", "b": "a"}[first.engine]
+    scheduler.replica_lost(first.replica, 1)
+    scheduler.rest(first.engine, 9)
+    scheduler.replica_gone(first.replica)
+    (start,) = [action for action in told(scheduler, 1) if isinstance(action, Start)]
+    assert start.engine == other
+    scheduler.replica_ready(start.replica, 4, 2)
+    said = told(scheduler, 2)
+    while slices := fed(said):
+        finish(scheduler, slices, 3)
+        said = told(scheduler, 3)
+    (idle,) = stopped(said)
+    scheduler.replica_gone(idle)
+    assert not started(told(scheduler, 8.9))
+    assert started(told(scheduler, 9)) == [first.engine]
+
+
+def test_the_end_of_a_rest_is_looked_at_when_it_comes() -> None:
+    graph: Graph = {"answer": ("a", (), 2)}
+    scheduler = scheduler_of(graph, 100_000, [engine("a", graph, load_s=100.0)], node("box", 1))
+    (first,) = [action for action in told(scheduler, 0) if isinstance(action, Start)]
+    scheduler.replica_lost(first.replica, 1)
+    scheduler.rest("a", 3.5)
+    scheduler.replica_gone(first.replica)
+    assert not started(told(scheduler, 1))
+    assert not started(told(scheduler, 3.4))
+    assert started(told(scheduler, 3.6)) == ["a"]

@@ -83,6 +83,7 @@ class Trial:
         self.replicas: dict[int, Replica] = {}
         self.finished: list[Slice] = []
         self.unfinishable: set[Slice] = set()
+        self.suspects: set[Slice] = set()
         self.starts: Counter[str] = Counter()
         self.losses: Counter[str] = Counter()
         self.returns: Counter[str] = Counter()
@@ -172,6 +173,13 @@ class Trial:
     def feed(self, feed: Feed) -> None:
         replica = self.replicas[feed.replica]
         assert replica.phase == "ready"
+        assert not (replica.slices & self.suspects), "a suspect is not alone"
+        assert feed.is_probe == bool(set(feed.slices) & self.suspects)
+        if feed.is_probe:
+            assert not replica.slices, "a suspect is not alone"
+            assert len(feed.slices) == 1
+            key = replica.engine
+            assert self.backlog.num_ready(key) == self.backlog.num_suspects(key), "a suspect does not come last"
         held = {slice_ for other in self.replicas.values() for slice_ in other.slices}
         for slice_ in feed.slices:
             assert self.case.graph[slice_.step][0] == replica.engine
@@ -225,7 +233,9 @@ class Trial:
         if not self.replicas:
             return False
         number = self.chance.choice(sorted(self.replicas))
-        self.scheduler.replica_lost(number, self.now)
+        suspects = self.scheduler.replica_lost(number, self.now, is_blamed=self.chance.random() < 0.8)
+        assert set(suspects) <= self.replicas[number].slices - self.suspects
+        self.suspects |= set(suspects)
         self.lose(number)
         return False
 

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from eibench_ray.errors import StoreError
-from eibench_ray.records import ABSENT, Completion, RowErrorKind
+from eibench_ray.records import ABSENT, Completion, Retry, RowErrorKind
 from eibench_ray.store.files import read_json, write_json
 from eibench_ray.store.slices import SCHEMA, SCHEMA_VERSION, Store
 
@@ -82,17 +82,21 @@ def test_what_resuming_reads_is_what_was_written(store: Store) -> None:
     store.write_slice("step", 0, [ANSWER, ERROR])
     states = store.read_states("step", 0, ["a", "b"])
     assert states["a"].output_digest == ANSWER.output_digest
-    assert [(state.input_digest, state.error_kind, state.is_final) for state in states.values()] == [
-        ("i1", None, True),
-        ("i1", "timeout", False),
-    ]
+    assert [(state.input_digest, state.error_kind) for state in states.values()] == [("i1", None), ("i1", "timeout")]
 
 
-@pytest.mark.parametrize("kind", list(RowErrorKind))
-def test_only_engine_and_timeout_rows_are_asked_again(store: Store, kind: RowErrorKind) -> None:
-    store.write_slice("step", 0, [replace(ERROR, error_kind=kind.value)])
-    is_final = store.read_states("step", 0, ["b"])["b"].is_final
-    assert is_final is (kind not in (RowErrorKind.ENGINE, RowErrorKind.TIMEOUT))
+PASSING, DEADLY = {RowErrorKind.ENGINE, RowErrorKind.TIMEOUT}, {RowErrorKind.QUARANTINED}
+ASKED_AGAIN: dict[Retry, set[RowErrorKind]] = {"none": set(), "errors": PASSING, "quarantined": PASSING | DEADLY}
+
+
+@pytest.mark.parametrize("retry", list(ASKED_AGAIN))
+def test_which_errors_are_asked_again_is_a_choice(store: Store, retry: Retry) -> None:
+    for kind in RowErrorKind:
+        row = replace(ERROR, error_kind=kind.value)
+        store.write_slice("step", 0, [ANSWER, row])
+        states = store.read_states("step", 0, ["a", "b"])
+        assert states["b"].is_asked_again(retry) is row.is_asked_again(retry) is (kind in ASKED_AGAIN[retry])
+        assert not states["a"].is_asked_again(retry)
 
 
 def test_output_digest_tells_answers_and_errors_apart() -> None:

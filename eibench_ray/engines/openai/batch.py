@@ -67,6 +67,7 @@ class OpenaiBatch:
             costs_money=config.is_paid,
             # Each attempt is a batch, which ends by itself within its window or is given up.
             row_timeout_s=config.attempts * self._attempt_s,
+            is_endpoint=True,
         )
 
     async def generate(self, request: Request, image: bytes | None) -> Reply:

@@ -84,7 +84,7 @@ class Openai:
         config = self._config
         self._client = await asyncio.to_thread(Client, config)  # to import openai takes a second
         grace_s = PAID_GRACE_S if config.is_paid else 0.0
-        return EngineFacts(f"openai {config.who}", config.max_num_seqs, config.is_paid, grace_s)
+        return EngineFacts(f"openai {config.who}", config.max_num_seqs, config.is_paid, grace_s, is_endpoint=True)
 
     async def generate(self, request: Request, image: bytes | None) -> Reply:
         """The reply to one request, after as many attempts as it takes and the configuration allows.

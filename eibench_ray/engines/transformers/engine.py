@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal
 
+from eibench_ray.checkpoints.node import Weights
 from eibench_ray.config.engines import TransformersEngine
 from eibench_ray.engines.base import EngineFacts
 from eibench_ray.engines.pictures import decode_picture
@@ -22,8 +24,11 @@ if TYPE_CHECKING:
 class Transformers:
     """A model in this process, on the CPU or on the GPUs that the process owns."""
 
-    def __init__(self, config: TransformersEngine, device: Literal["cpu", "cuda"]) -> None:
+    def __init__(
+        self, config: TransformersEngine, device: Literal["cpu", "cuda"], weights: Weights | None = None
+    ) -> None:
         self._config = config
+        self._weights = weights
         self._device = device
         self._model: Model | None = None
         self._batches: Batches[Prompt] | None = None
@@ -49,7 +54,8 @@ class Transformers:
         self._batches = Batches(self._model.answer, config.max_num_seqs)
         revision = f"@{config.revision}" if config.revision else ""
         version = f"transformers {transformers_versions()['transformers']}"
-        return EngineFacts(f"{version} {self._device} {config.source}{revision} {config.dtype}", config.max_num_seqs)
+        fingerprint = f"{version} {self._device} {config.source}{revision} {config.dtype}"
+        return EngineFacts(fingerprint, config.max_num_seqs, progress=partial(getattr, self._model, "num_steps"))
 
     def _load(self) -> Model:
         import torch
@@ -60,7 +66,7 @@ class Transformers:
             raise EngineError("torch finds no GPU: mend the driver, or set cluster.device=cpu")
         if self._device == "cuda" and self._config.num_gpus > 1 and find_spec("accelerate") is None:
             raise EngineError("a model is spread over several GPUs with accelerate: pip install accelerate")
-        return Model(self._config, self._device)
+        return Model(self._config, self._device, self._weights)
 
     async def generate(self, request: Request, image: bytes | None) -> Reply:
         """The reply to one request; many run at once.

@@ -14,7 +14,7 @@ from jinja2 import TemplateError
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
 from eibench_ray.chat_templates import template_file
-from eibench_ray.checkpoints.source import resolve_source
+from eibench_ray.checkpoints.node import Weights
 from eibench_ray.config.engines import TransformersEngine
 from eibench_ray.engines.base import EngineDeadError, RowError
 from eibench_ray.engines.transformers.batches import OutOfMemoryError, Waiting
@@ -52,15 +52,21 @@ class Prompt:
 class Model:
     """A loaded model with its processor.
 
+    Attributes:
+        num_steps: tokens that its batches have got, whatever the number of their rows.
+
     Raises:
         EngineError: it cannot be used as configured.
     """
 
-    def __init__(self, config: TransformersEngine, device: Literal["cpu", "cuda"]) -> None:
+    def __init__(
+        self, config: TransformersEngine, device: Literal["cpu", "cuda"], weights: Weights | None = None
+    ) -> None:
         self._config = config
+        weights = weights or Weights(config)
         source = {
-            "pretrained_model_name_or_path": resolve_source(config.source),
-            "revision": config.revision or "main",
+            "pretrained_model_name_or_path": weights.source,
+            "revision": weights.revision or "main",
             "trust_remote_code": config.trust_remote_code,
         }
         self._processor = hf.AutoProcessor.from_pretrained(**source)
@@ -87,6 +93,7 @@ class Model:
             bos_token_id=self._tokenizer.bos_token_id,
         )
         self._compiler: Any = None
+        self.num_steps = 0
 
     def prepare(self, request: Request, picture: Any) -> Prompt:
         """A request with its picture (RGB) as tensors; one at a time, since tokenizers are not safe between threads.
@@ -171,8 +178,11 @@ class Model:
                 },
                 max_new_tokens=max(row.limit for row in rows),
                 logits_processor=[Choice(rows)],
-                stopping_criteria=[End(rows, self._last_tokens, self._decode)],
+                stopping_criteria=[End(rows, self._last_tokens, self._decode, self._note_step)],
             )
+
+    def _note_step(self) -> None:
+        self.num_steps += 1
 
     def _row(self, waiting: Waiting[Prompt]) -> Row:
         request = waiting.prompt.request

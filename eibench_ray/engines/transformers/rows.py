@@ -62,15 +62,30 @@ class Choice(LogitsProcessor):  # type: ignore[misc]
 
 
 class End(StoppingCriteria):  # type: ignore[misc]
-    """Takes each row's new token down, and tells which rows are finished."""
+    """Takes each row's new token down, and tells which rows are finished.
 
-    def __init__(self, rows: Sequence[Row], last_tokens: Collection[int], decode: Callable[[list[int]], str]) -> None:
+    Args:
+        rows: of the batch.
+        last_tokens: those that end a row.
+        decode: the text of tokens.
+        note: called for each step of the batch.
+    """
+
+    def __init__(
+        self,
+        rows: Sequence[Row],
+        last_tokens: Collection[int],
+        decode: Callable[[list[int]], str],
+        note: Callable[[], object],
+    ) -> None:
         self._rows = rows
         self._last_tokens = last_tokens
         self._decode = decode
+        self._note = note
 
     def __call__(self, input_ids: torch.LongTensor, scores: Any, **_: Any) -> torch.BoolTensor:  # noqa: ARG002
         """(rows,) bool."""
+        self._note()
         for row, token in zip(self._rows, input_ids[:, -1].tolist(), strict=True):
             if row.end is None:
                 row.tokens.append(token)

@@ -1,0 +1,121 @@
+"""Weights on the node that loads them: fetched, or copied to its own disk, once per node whatever starts there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from eibench_ray.checkpoints.build import build_checkpoint
+from eibench_ray.checkpoints.copies import copy_folder
+from eibench_ray.checkpoints.download import GB, explain_failure, fetch, num_bytes_here
+from eibench_ray.checkpoints.files import choose_files
+from eibench_ray.checkpoints.hub import HubModel
+from eibench_ray.checkpoints.identity import identity
+from eibench_ray.checkpoints.source import PREFIX, local_folder, resolve_source
+from eibench_ray.checkpoints.wanted import hub_model_of, is_spread, part_of
+from eibench_ray.config.embedding import EmbeddingEngine
+from eibench_ray.config.engines import LoadedEngine
+from eibench_ray.errors import ConfigError, EngineError
+
+# What a replica's environment says of cluster.weights_cache.
+CACHE_VARIABLE = "EIBENCH_WEIGHTS_CACHE"
+_COMMIT_DIGITS = 12
+
+
+class Weights:
+    """What an engine loads: as configured, until `bring` has made it a folder of this machine.
+
+    A folder, so that all of a sweep's replicas load the commit that the cache has, whatever a branch becomes meanwhile,
+    and ask the hub nothing more.
+
+    Attributes:
+        source: an absolute folder, or a hub id that the engine fetches itself.
+        revision: of a hub id.
+    """
+
+    def __init__(self, engine: LoadedEngine | EmbeddingEngine, environ: Mapping[str, str] = os.environ) -> None:
+        self._engine = engine
+        self._environ = environ
+        self._fetching: HubModel | None = None
+        self._copying: str | None = None
+        self.source = resolve_source(engine.source, environ)
+        self.revision = engine.revision
+
+    def bring(self) -> None:
+        """Returns once they are here.
+
+        A replica over several nodes keeps its source: each of its processes finds the weights on its own node, as vLLM
+        does by itself.
+
+        Raises:
+            EngineError: they cannot be had, with what to do.
+        """
+        folder = self._find_folder()
+        if folder is None or is_spread(self._engine):
+            return
+        if cache := self._environ.get(CACHE_VARIABLE):
+            folder = self._copy(folder, Path(os.path.expandvars(cache)).expanduser())
+        self.source, self.revision = str(folder), None
+
+    @property
+    def doing(self) -> str:
+        """What a `bring` in another thread waits for; empty where that is nothing."""
+        if (model := self._fetching) is not None:
+            return f"fetching the weights of {model} ({num_bytes_here(model, self._environ) / GB:.1f} GB are here)"
+        return f"copying the weights of {self._engine.source} ({self._copying})" if self._copying else ""
+
+    def _find_folder(self) -> Path | None:
+        source = self._engine.source
+        if source.startswith(PREFIX):
+            try:
+                return build_checkpoint(source.removeprefix(PREFIX))
+            except ConfigError as error:
+                raise EngineError(str(error)) from error
+        if folder := local_folder(source):
+            return folder
+        if (model := hub_model_of(self._engine)) is None:
+            return None
+        self._fetching = model
+        try:
+            return fetch(model, self._environ)
+        except Exception as error:
+            trouble = explain_failure(error, model, self._environ)
+            raise EngineError(f"no weights of {model}: {trouble.what}: {trouble.remedy}") from error
+        finally:
+            self._fetching = None
+
+    def _copy(self, folder: Path, cache: Path) -> Path:
+        """The copy in the node's own cache."""
+
+        def report(how_far: str) -> None:
+            self._copying = how_far
+
+        report("not begun")
+        try:
+            names = choose_files(
+                (path.relative_to(folder).as_posix() for path in _files(folder)), part_of(self._engine)
+            )
+            return copy_folder(folder, names, cache / self._copy_name(folder), report)
+        except (OSError, ConfigError) as error:
+            raise EngineError(
+                f"the weights of {self._engine.source} cannot be copied to cluster.weights_cache={cache} ({error}): "
+                f"free some space there, choose another folder, or set it to null"
+            ) from error
+        finally:
+            self._copying = None
+
+    def _copy_name(self, folder: Path) -> str:
+        """What the copy holds, in a name; another content has another name."""
+        if folder.parent.name == "snapshots":
+            return f"{folder.parents[1].name}--{folder.name[:_COMMIT_DIGITS]}--{part_of(self._engine).by}"
+        return f"{folder.name}--{identity(folder)}"
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def weights_of(engine: object) -> Weights | None:
+    """What an engine loads; None for one that loads no weights."""
+    return Weights(engine) if isinstance(engine, LoadedEngine | EmbeddingEngine) else None

@@ -1,0 +1,162 @@
+"""The command `prefetch`: what a sweep needs from the hub, fetched before nodes without a network need it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from eibench_ray.cli.console import open_console
+from eibench_ray.errors import ConfigError, EibenchError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+    from rich.console import Console
+    from rich.table import Table
+
+    from eibench_ray.config.jobs import Job
+    from eibench_ray.sweep.prefetch import Finding
+
+GB = 1e9
+_COLOURS = {"there": "green", "missing": "red"}
+
+
+def prefetch(
+    context: typer.Context,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List it and fetch nothing.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="End with one JSON line on stdout; everything else goes to stderr.")
+    ] = False,
+) -> None:
+    """Fetch what a sweep needs into the caches of this machine, e.g. a login node. Takes the arguments of `run`.
+
+    Lists weights, tokenizers, checkpoints, pipelines and environments of every model, captioner, asker and judge that
+    still has something to do; fetches and builds what is not here; a call that was interrupted goes on when repeated.
+    """
+    from eibench_ray.cli.hydra_entry import call_hydra
+
+    call_hydra(PrefetchTask(dry_run=dry_run, as_json=as_json), context.args, leaves_traces=False)
+
+
+class PrefetchTask:
+    """Hydra's task function of `prefetch`."""
+
+    def __init__(self, *, dry_run: bool, as_json: bool) -> None:
+        self._dry_run = dry_run
+        self._as_json = as_json
+
+    def __call__(self, config: DictConfig) -> None:
+        """Fetches for one cell."""
+        from eibench_ray.cli.hydra_entry import job_of_call
+
+        self.run([job_of_call(config)], Path())
+
+    def run(self, jobs: Sequence[Job], folder: Path) -> None:  # noqa: ARG002 - it writes into caches only
+        """Fetches for all cells.
+
+        Raises:
+            ConfigError: something is missing that the user can mend, or the disk is too small.
+            EibenchError: the hub did not give something.
+        """
+        from eibench_ray.config.load import to_config
+        from eibench_ray.plan.assets import collect_assets
+        from eibench_ray.sweep.planning import plan_sweep
+        from eibench_ray.sweep.prefetch import find_asset, variables_for_nodes
+
+        sweep = plan_sweep([to_config(job.raw) for job in jobs], must_exist=False)
+        assets = collect_assets(sweep.plan.engines[key] for key in sweep.engines_to_load())
+        console = open_console(stderr=self._as_json)
+        findings = [find_asset(asset, os.environ) for asset in assets]
+        if not self._dry_run:
+            findings = _bring(findings, console)
+        variables = variables_for_nodes(findings, os.environ)
+        if self._as_json:
+            typer.echo(json.dumps(to_json(findings, variables)))
+        elif not findings:
+            console.print("Nothing is needed: no engine of it loads anything, or the store has every answer.")
+        else:
+            console.print(to_table(findings))
+        _check(findings)
+        if variables and not self._as_json and all(found.state != "to fetch" for found in findings):
+            console.print("On nodes without a network that see these folders (or copies of them), set:", markup=False)
+            for name, value in variables.items():
+                console.print(f"  export {name}={shlex.quote(value)}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _bring(findings: list[Finding], console: Console) -> list[Finding]:
+    """The findings again, after everything that can be fetched or built here has been."""
+    from eibench_ray.sweep.prefetch import bring_asset, check_room, code_of, find_asset
+
+    check_room(findings, os.environ)
+    brought: list[Finding] = []
+    while findings:
+        found, *findings = findings
+        if found.state in ("to fetch", "to build"):
+            size = f" ({(found.num_bytes or 0) / GB:.2f} GB)" if found.state == "to fetch" else ""
+            what = "Fetching" if found.state == "to fetch" else "Building"
+            console.print(f"{what} {_name(found)}{size}", markup=False, highlight=False, soft_wrap=True)
+        brought.append(bring_asset(found, os.environ))
+        known = {one.asset.model for one in (*brought, *findings)}
+        code = [asset for asset in code_of(brought[-1]) if asset.model not in known]
+        findings += [find_asset(asset, os.environ) for asset in code]
+    return brought
+
+
+def _check(findings: Sequence[Finding]) -> None:
+    """Raises what stands between the sweep and nodes without a network, in one paragraph."""
+    missing = [found for found in findings if found.state == "missing"]
+    if not missing:
+        return
+    alike: dict[tuple[str, str], list[str]] = {}
+    for found in missing:
+        alike.setdefault((found.what, found.remedy), []).append(f"{_name(found)} ({', '.join(found.asset.users)})")
+    reasons = ". ".join(f"{', '.join(names)}: {what}: {remedy}" for (what, remedy), names in alike.items())
+    message = f"{len(missing)} of {len(findings)} things that the sweep needs cannot be had. {reasons}"
+    raise ConfigError(message) if any(found.is_for_user for found in missing) else EibenchError(message)
+
+
+def _name(found: Finding) -> str:
+    return str(found.asset.model) if found.asset.model else found.asset.name
+
+
+def to_json(findings: Sequence[Finding], variables: Mapping[str, str]) -> dict[str, Any]:
+    """The findings for programs."""
+    return {
+        "items": [
+            {
+                "kind": found.asset.kind,
+                "name": found.asset.name,
+                "revision": found.asset.model.revision if found.asset.model else None,
+                "models": list(found.asset.users),
+                "state": found.state,
+                "gb": None if found.num_bytes is None else found.num_bytes / GB,
+                "what": found.what,
+                "remedy": found.remedy,
+            }
+            for found in findings
+        ],
+        "variables": dict(variables),
+    }
+
+
+def to_table(findings: Sequence[Finding]) -> Table:
+    """The findings as a table, a line each."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None)
+    for column in ("what", "kind", "for", "", "GB", "where, or why not"):
+        table.add_column(column, overflow="fold")
+    for found in findings:
+        colour = _COLOURS.get(found.state, "yellow")
+        gb = "" if found.num_bytes is None else f"{found.num_bytes / GB:.2f}"
+        gated = ", gated" if found.asset.is_gated else ""
+        state = f"[{colour}]{found.state}[/]"
+        cells = (_name(found), f"{found.asset.kind}{gated}", ", ".join(found.asset.users))
+        table.add_row(*map(escape, cells), state, gb, escape(found.what))
+    return table

@@ -1,0 +1,143 @@
+"""What a sweep talks to beside its own machine: the store, the hub, keys, a Ray cluster and its nodes, SLURM."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from eibench_ray.cli.checks import Check, Status
+from eibench_ray.cluster.survey import NodeReport
+
+KEYS = {
+    "WANDB_API_KEY": "runs are tracked offline without it",
+    "HF_TOKEN": "for gated checkpoints",
+}
+
+# Where Ray and the endpoint listen unless they are told otherwise.
+PORTS = {6379: "Ray's head (`ray start --head --port`)", 8265: "Ray's dashboard (cluster.dashboard_port)"}
+
+
+def check_store(folder: Path, error: OSError | None) -> Check:
+    """Whether a file could be written where the store is, or will be."""
+    if error is None:
+        return Check("store", Status.OK, f"{folder} can be written")
+    remedy = "name a folder that you may write to, with store.root=..."
+    return Check("store", Status.FAIL, f"{folder}: {error.strerror or error}", remedy)
+
+
+def check_key(name: str, what: str, *, is_set: bool) -> Check:
+    """Whether a key's variable is set; never its value.
+
+    Args:
+        name: of the variable.
+        what: what it is for.
+        is_set: whether it holds something.
+    """
+    return Check(name, Status.OK, "set" if is_set else f"not set ({what})")
+
+
+def check_hub(endpoint: str, *, is_offline: bool, failure: str | None) -> Check:
+    """Whether checkpoints may be fetched.
+
+    Args:
+        endpoint: the hub's address.
+        is_offline: whether the environment forbids it.
+        failure: why the hub does not answer; None: it does, or was not asked.
+    """
+    name = "hugging face"
+    if is_offline:
+        return Check(name, Status.OK, "offline: only what is in the cache")
+    if failure is None:
+        return Check(name, Status.OK, f"{endpoint} answers")
+    remedy = "`eibench-ray prefetch ARGUMENTS` where there is a network, then export HF_HUB_OFFLINE=1 here"
+    return Check(name, Status.WARN, f"{endpoint} does not answer ({failure})", remedy)
+
+
+def check_ray(num_heads: int, address: str | None) -> Check:
+    """Whether a Ray is already there, where none is to be asked.
+
+    Args:
+        num_heads: Ray heads that run on this machine.
+        address: the cluster that was named, which `check_cluster` speaks of.
+    """
+    if address:
+        return Check("running ray", Status.OK, f"{address} was named")
+    if num_heads == 0:
+        return Check("running ray", Status.OK, "none: a sweep starts its own")
+    remedy = "cluster.address=auto joins it, local starts another beside it"
+    return Check("running ray", Status.OK, f"{num_heads} on this machine", remedy)
+
+
+def check_port(port: int, holder: str | None, *, is_ours: bool) -> Check:
+    """Whether a port can be listened on.
+
+    Args:
+        port: its number.
+        holder: who listens there; None: nobody.
+        is_ours: whether that is Ray.
+    """
+    name, what = f"port {port}", PORTS[port]
+    if holder is None:
+        return Check(name, Status.OK, f"free: {what}")
+    if is_ours:
+        return Check(name, Status.OK, f"{holder}: {what}")
+    return Check(name, Status.WARN, f"taken by {holder}", f"choose another for {what}")
+
+
+def check_slurm(version: str | None, job: str | None) -> Check:
+    """Whether jobs can be submitted here.
+
+    Args:
+        version: what `sbatch --version` prints; None without such a command, empty where it does not answer.
+        job: of which this process is part.
+    """
+    if version is None:
+        return Check("slurm", Status.OK, "none: `submit slurm` needs a login node")
+    if not version:
+        remedy = "ask your site: sbatch is installed and does not run"
+        return Check("slurm", Status.WARN, "sbatch does not answer", remedy)
+    return Check("slurm", Status.OK, f"{version}, {f'in job {job}' if job else 'in no job'}")
+
+
+def check_cluster(address: str, failure: str | None, nodes: Sequence[NodeReport], *, has_token: bool) -> Check:
+    """Whether a cluster can be joined.
+
+    Args:
+        address: where it is said to be.
+        failure: why it cannot be; None: it can.
+        nodes: that it has.
+        has_token: whether it wants one.
+    """
+    if failure is not None:
+        what, _, remedy = failure.partition(": ")
+        return Check("ray cluster", Status.FAIL, what, remedy or "start it, or name another with --address")
+    gpus = sum(node.num_gpus for node in nodes)
+    detail = f"{address}: {len(nodes)} node{'' if len(nodes) == 1 else 's'}, {gpus:g} GPUs"
+    if has_token:
+        return Check("ray cluster", Status.OK, f"{detail}, token")
+    remedy = "whoever reaches its port may run code there: export RAY_AUTH_MODE=token on every node and start it again"
+    return Check("ray cluster", Status.WARN, f"{detail}, no token", remedy)
+
+
+def check_node(node: NodeReport, expected: Mapping[str, str], root: str) -> Check:
+    """Whether a node can run replicas: it answers, has the same packages, and sees the store.
+
+    Args:
+        node: what it says.
+        expected: versions by package, as they are here.
+        root: the store's.
+    """
+    name = f"node {node.address}"
+    if node.failure:
+        return Check(name, Status.FAIL, node.failure, "install the environment of this machine there, at the same path")
+    other = [
+        f"{package} {node.versions.get(package) or 'none'}, here {version}"
+        for package, version in expected.items()
+        if node.versions.get(package) != version
+    ]
+    if other:
+        return Check(name, Status.FAIL, "; ".join(other), "install the environment of this machine there")
+    if node.store_failure:
+        remedy = "name a store.root that every node sees and may write to: a shared folder, or a bucket"
+        return Check(name, Status.FAIL, f"store {root}: {node.store_failure}", remedy)
+    return Check(name, Status.OK, f"{node.num_gpus:g} GPUs, {node.num_cpus:g} cores; writes and reads {root}")

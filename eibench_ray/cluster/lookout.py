@@ -1,0 +1,68 @@
+"""How far each replica is, asked of each on its own; and which of them do not get on."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+
+from eibench_ray.cluster.course import Course
+from eibench_ray.cluster.crew import Crew, Member
+from eibench_ray.cluster.vigil import Vigil
+from eibench_ray.engines.base import EngineDeadError
+from eibench_ray.errors import EibenchError
+
+# How long one that does not answer may hold up the figures of the others; once, as it is not asked again before.
+ANSWER_TIMEOUT_S = 1.0
+
+
+class Lookout:
+    """Asks the replicas of a crew how far they are, and kills those that have rows and do not get on."""
+
+    def __init__(self, course: Course, crew: Crew) -> None:
+        self._course = course
+        self._crew = crew
+        self._questions: dict[int, asyncio.Task[None]] = {}
+        self._vigils: dict[int, Vigil] = {}
+
+    async def look(self) -> None:
+        """Asks those that do not owe an answer, and takes in what they say; no answer is no progress."""
+        ready = {member.handle.id: member for member in self._crew.ready}
+        for replica in self._questions.keys() - ready.keys():
+            self._questions.pop(replica).cancel()
+        self._vigils = {replica: self._vigils.get(replica) or Vigil() for replica in ready}
+        new = {number: member for number, member in ready.items() if number not in self._questions}
+        asked = {number: asyncio.create_task(self._ask(member)) for number, member in new.items()}
+        self._questions |= asked
+        if asked:
+            await asyncio.wait(asked.values(), timeout=ANSWER_TIMEOUT_S)
+        for replica, question in list(self._questions.items()):
+            if question.done():
+                del self._questions[replica]
+                question.result()
+        self._watch()
+
+    def close(self) -> None:
+        """Waits for no answer any more."""
+        for question in self._questions.values():
+            question.cancel()
+
+    async def _ask(self, member: Member) -> None:
+        with contextlib.suppress(EibenchError):
+            member.tally = await member.handle.tally()
+            self._course.scheduler.rows_finished(member.handle.id, member.standing.rows_ahead)
+
+    def _watch(self) -> None:
+        now, timeout_s = time.monotonic(), self._course.config.progress_timeout_s
+        for member in self._crew.ready:
+            replica = member.handle.id
+            if (vigil := self._vigils.get(replica)) is None:
+                continue
+            waited_s = vigil.look(member.tally.progress, now, is_busy=bool(member.slices))
+            if waited_s >= timeout_s:
+                what = f"replica {replica} to make a token or to finish a row"
+                self._crew.tell_deadline(member, what, waited_s, "killed it; its rows are asked again")
+                reason = (
+                    f"it hangs: no token and no row for {waited_s:.0f} s (cluster.progress_timeout_s={timeout_s:g})"
+                )
+                self._crew.lose(member, EngineDeadError(reason))

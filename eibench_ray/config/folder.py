@@ -1,0 +1,14 @@
+"""Where the package's option files lie."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import eibench_ray
+
+
+def config_folder() -> Path:
+    """The folder of option files: inside an installed package, beside it in a checkout."""
+    package = Path(eibench_ray.__file__).parent
+    inside = package / "conf"
+    return inside if inside.is_dir() else package.parent / "conf"
