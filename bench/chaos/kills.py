@@ -106,7 +106,7 @@ class ReplicaHang(Kind):
     def inject(self, scene: Scene) -> bool:
         """Whether one stood still, and was killed by somebody else while the command ran."""
         assert scene.run is not None
-        victim = scene.pick(scene.family.replicas)
+        victim = scene.pick(scene.family.loaded_replicas)
         if victim is None:
             return False
         try:

@@ -69,6 +69,10 @@ class Family:
         """The processes of replicas, without what they have started."""
         return self._named(lambda process: process.cmdline()[0].startswith("ray::Replica"))
 
+    def loaded_replicas(self) -> list[psutil.Process]:
+        """Those of them that do not load any more: Ray names a process by what it does."""
+        return self._named(lambda process: process.cmdline()[0] in ("ray::Replica", "ray::Replica.run_task"))
+
     def engine_cores(self) -> list[psutil.Process]:
         """The processes in which vLLM computes, where they are not the replica's own."""
         return self._named(lambda process: process.name() == ENGINE_CORE)
