@@ -51,6 +51,10 @@ def main(
     latency_s: Annotated[float, typer.Option(min=0.001, help="Seconds that an echo takes.")] = 0.05,
     nodes: Annotated[int, typer.Option(min=1, help="Ray nodes beside the head.")] = 2,
     slots: Annotated[int, typer.Option(min=1, help="Replicas that a node holds.")] = 2,
+    peace: Annotated[
+        Path | None,
+        typer.Option(help="The folder of an earlier chaos run: what it asked in peace is taken from there."),
+    ] = None,
     keep: Annotated[Path | None, typer.Option(help="Keep everything in this folder, which is new.")] = None,
 ) -> None:
     """Run a sweep in peace and under faults, compare both, and end with one JSON line. Exits with 1 if they differ."""
@@ -67,6 +71,7 @@ def main(
         latency_s=latency_s,
         nodes=nodes,
         slots=slots,
+        peace=peace,
     )
     folder = keep or Path(tempfile.mkdtemp(prefix="chaos-"))
     folder.mkdir(parents=True, exist_ok=True)

@@ -22,7 +22,6 @@ from bench.chaos.cluster import RayCluster, plain_environment
 from bench.chaos.damage import ClockJump, FlippedBit, HalfWritten, Truncated
 from bench.chaos.deck import Deck, apportion, with_share
 from bench.chaos.disks import Disk, DiskFull, ReadOnly
-from bench.chaos.errors import ChaosError
 from bench.chaos.kills import (
     DriverKill,
     EngineKill,
@@ -36,6 +35,7 @@ from bench.chaos.kills import (
     SecondDriver,
 )
 from bench.chaos.kinds import Kind, Moment, Place, Scene
+from bench.chaos.peace import Peace, ask_in_peace, take_peace
 from bench.chaos.remains import CHAOS_ID, Family, find_groups, find_orphans
 from bench.chaos.rows import compare_rows, compare_scores, read_rows
 from bench.chaos.samples import write_samples
@@ -44,7 +44,6 @@ from bench.chaos.sweep import Engine, Run, Sweep, make_sweep, num_steps
 from bench.chaos.verdict import Verdict
 
 REPOSITORY = Path(__file__).parents[2]
-PEACE_TIMEOUT_S = 3600.0
 DISK_MB = 4096
 # How often a kind comes, beside the others.
 ON_DISK: Mapping[type[Kind], float] = {
@@ -88,6 +87,7 @@ class Plan:
     latency_s: float
     nodes: int
     slots: int
+    peace: Path | None = None
 
     @property
     def num_samples(self) -> int:
@@ -139,15 +139,16 @@ class Harness:
         if server:
             self._end.callback(server.close)
         cluster = self._start_cluster(server)
-        peace, needed = self._ask_in_peace(self._sweep(cluster, in_peace=True), cluster)
+        peace = self._make_peace(cluster)
         expected = read_rows(folder / "peace")
         disk = Disk(folder / "disk", DISK_MB)
         self._end.callback(lambda: disk.close(folder / "disk-store" if self._is_broken() else None))
+        before = self._count_sent()
         last = self._storm(self._sweep(cluster), cluster, disk, ON_DISK, plan.faults, expected)
-        self._verdict.sent, self._verdict.needed = self._count_sent() - needed, needed
-        self._verdict.scores += compare_scores(peace.summary["rows"], last.summary["rows"])
+        self._verdict.sent, self._verdict.needed = self._count_sent() - before, peace.needed
+        self._verdict.scores += compare_scores(peace.scores, last.summary["rows"])
         if server:
-            self._ask_in_bucket(cluster, Bucket(server), expected, needed)
+            self._ask_in_bucket(cluster, Bucket(server), expected, peace.needed)
         self._verdict.groups = find_groups(cluster.address, cluster.environment)
         cluster.stop()
         self._verdict.orphans += find_orphans(self.family, is_cluster_up=False)
@@ -194,21 +195,14 @@ class Harness:
             [*plan.options(in_peace=in_peace), *options],
         )
 
-    def _ask_in_peace(self, sweep: Sweep, cluster: RayCluster) -> tuple[Run, int]:
-        """The undisturbed run, and how many requests it sent."""
-        self._say("asking %d rows in peace", self._plan.num_samples * num_steps(self._plan.engine))
-        run = sweep.start(str(self._folder / "peace"), "peace")
-        self._end.callback(run.end)
-        deadline = time.monotonic() + PEACE_TIMEOUT_S
-        while (code := run.wait(5.0)) is None and time.monotonic() < deadline:
-            cluster.revive()
-        if code != 0:
-            raise ChaosError(f"the undisturbed run ended with {code}: {run.last_words}")
-        needed = self._count_sent()
-        rows = run.summary["requests"] - run.summary["errors"]
-        if needed < rows:
-            raise ChaosError(f"{needed} requests were counted where {rows} rows were answered: the count does not work")
-        return run, needed
+    def _make_peace(self, cluster: RayCluster) -> Peace:
+        """The undisturbed run, asked now or earlier."""
+        plan, folder = self._plan, self._folder
+        if plan.peace is not None:
+            return take_peace(plan.peace, folder, plan.engine, plan.num_samples)
+        self._say("asking %d rows in peace", plan.num_samples * num_steps(plan.engine))
+        sweep = self._sweep(cluster, in_peace=True)
+        return ask_in_peace(sweep, cluster, folder, plan.engine, plan.num_samples, self._sent)
 
     def _ask_in_bucket(self, cluster: RayCluster, bucket: Bucket, expected: pl.DataFrame, needed: int) -> None:
         samples = self._plan.num_bucket_samples

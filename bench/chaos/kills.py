@@ -103,26 +103,33 @@ class ReplicaHang(Kind):
     name = "replica_hang"
     moment = Moment.DURING
 
-    def inject(self, scene: Scene) -> bool:
-        """Whether one stood still, and was killed by somebody else while the command ran."""
-        assert scene.run is not None
-        victim = scene.pick(scene.family.loaded_replicas)
-        if victim is None:
+    def __init__(self) -> None:
+        self._victim: psutil.Process | None = None
+        self._stopped_at = 0.0
+
+    def inject(self, scene: Scene) -> bool | None:
+        """None, as soon as one stands still: what becomes of it shows later."""
+        self._victim = scene.pick(scene.family.loaded_replicas)
+        if self._victim is None:
             return False
         try:
-            victim.suspend()
-            deadline = time.monotonic() + _HANG_TIMEOUT_S
-            while scene.is_running and time.monotonic() < deadline:
-                if victim.status() != psutil.STATUS_STOPPED:
-                    return True
-                time.sleep(0.2)
+            self._victim.suspend()
+        except psutil.NoSuchProcess:
+            return False
+        self._stopped_at = time.monotonic()
+        return None
+
+    def settle(self, scene: Scene) -> bool | None:
+        """Whether somebody else killed it while the command ran; None while it stands still."""
+        assert self._victim is not None
+        try:
+            if scene.is_running and self._victim.status() == psutil.STATUS_STOPPED:
+                if time.monotonic() < self._stopped_at + _HANG_TIMEOUT_S:
+                    return None
+                scene.hangs.append(f"{scene.run_name}: a replica stood still for {_HANG_TIMEOUT_S:g} s, and lives")
+            self._victim.resume()
         except psutil.NoSuchProcess:
             return scene.is_running
-        finally:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                victim.resume()
-        if scene.is_running:
-            scene.hangs.append(f"{scene.run.folder.name}: a replica stood still for {_HANG_TIMEOUT_S:g} s and lives")
         return False
 
 

@@ -74,6 +74,11 @@ class Scene:
         """Whether the command runs."""
         return self.run is not None and self.run.code is None
 
+    @property
+    def run_name(self) -> str:
+        """The name of the command's folder."""
+        return self.run.folder.name if self.run else ""
+
     def pick(self, find: Callable[[], Sequence[T]]) -> T | None:
         """One of what is found, as soon as there is something; None where the command ends before."""
         deadline = time.monotonic() + TARGET_TIMEOUT_S
@@ -101,8 +106,12 @@ class Kind(ABC):
     moment: ClassVar[Moment]
 
     @abstractmethod
-    def inject(self, scene: Scene) -> bool:
-        """Whether it hit something; a fault that did not counts for nothing."""
+    def inject(self, scene: Scene) -> bool | None:
+        """Whether it hit something, as one that did not counts for nothing; None where `settle` will know."""
+
+    def settle(self, scene: Scene) -> bool | None:  # noqa: ARG002
+        """Whether it has hit; None while that is open. Asked again and again, for the last time after the end."""
+        return None
 
     def confirm(self, scene: Scene) -> bool:  # noqa: ARG002
         """For what comes between two commands: whether the next one, which works by now, was hit."""

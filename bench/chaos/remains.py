@@ -19,7 +19,7 @@ REPLICA = "EIBENCH_REPLICA"
 # vLLM's own processes. By giving them these names, setproctitle overwrites their environment: nobody can read any more
 # whose they are. They are known by the folder in which they work, which is the command's, and no other process's.
 VLLM = "VLLM::"
-ENGINE_CORE = "VLLM::EngineCor"  # as the kernel cuts it
+ENGINE_CORE = "VLLM::EngineCor"  # as the kernel cuts it, which is not all that psutil knows
 _GONE_TIMEOUT_S = 20.0
 # Ray's agents try for a minute to report the death of a raylet to a head that died with it (Ray 2.60).
 _ALL_GONE_TIMEOUT_S = 90.0
@@ -75,7 +75,7 @@ class Family:
 
     def engine_cores(self) -> list[psutil.Process]:
         """The processes in which vLLM computes, where they are not the replica's own."""
-        return self._named(lambda process: process.name() == ENGINE_CORE)
+        return self._named(lambda process: process.name().startswith(ENGINE_CORE))
 
     def end(self) -> None:
         """Kills whatever is left."""

@@ -59,6 +59,7 @@ class Storm:
     unexplained: list[str] = field(default_factory=list)
     orphans: list[str] = field(default_factory=list)
     _pending: list[Kind] = field(default_factory=list)
+    _open: list[Kind] = field(default_factory=list)
     _num_faults: int = 0
     _num_hits_of_life: int = 0
     _fruitless: int = 0
@@ -121,12 +122,25 @@ class Storm:
         if not self.scene.is_running:
             deck.put_back(name)
             return
-        self._settle(name, deck, self.kinds[name]().inject(self.scene))
+        kind = self.kinds[name]()
+        is_hit = kind.inject(self.scene)
+        if is_hit is None:
+            self._open.append(kind)
+        else:
+            self._settle(name, deck, is_hit)
+
+    def _look_after(self) -> None:
+        """Settles the faults of which one knows only now whether they have hit."""
+        for kind in list(self._open):
+            is_hit = kind.settle(self.scene)
+            if is_hit is not None:
+                self._open.remove(kind)
+                self._settle(kind.name, self.decks[kind.moment], is_hit)
 
     def _settle(self, name: str, deck: Deck, is_hit: bool) -> None:
         deck.settle(name, is_hit=is_hit)
         self._num_hits_of_life += is_hit
-        run = self.scene.run.folder.name if self.scene.run else ""
+        run = self.scene.run_name
         with self.log.open("a") as log:
             log.write(json.dumps({"time": round(time.time(), 2), "kind": name, "hit": is_hit, "run": run}) + "\n")
         self.tell(self.hits.total(), self._share())
@@ -140,7 +154,7 @@ class Storm:
         pauses = max(1.0, len(self.decks[Moment.ENDING]) * DAMAGED_PAUSES)
         for name in between.draw(math.ceil(len(between) / pauses)):
             kind = self.kinds[name]()
-            if kind.inject(scene):
+            if kind.inject(scene) is not False:
                 self._pending.append(kind)
             else:
                 self._settle(name, between, False)
@@ -181,9 +195,10 @@ class Storm:
 
     def _check_stuck(self, deadline: float, what: str) -> None:
         self.scene.cluster.revive()
+        self._look_after()
         if time.monotonic() > deadline and self.scene.is_running:
             assert self.scene.run is not None
-            self.scene.hangs.append(f"{self.scene.run.folder.name}: {what} within {STUCK_S:g} s")
+            self.scene.hangs.append(f"{self.scene.run_name}: {what} within {STUCK_S:g} s")
             self.scene.run.end()
 
     def _note_end(self) -> int | None:
@@ -192,6 +207,7 @@ class Storm:
         run, code = self.scene.run, self.scene.run.code
         if code is None:
             return None
+        self._look_after()
         self.codes[code] += 1
         if code and not self._num_hits_of_life:
             self.unexplained.append(f"{run.folder.name} ended with {code}: {run.last_words}")
