@@ -41,7 +41,8 @@ def ask_in_peace(sweep: Sweep, cluster: RayCluster, folder: Path, engine: str, s
         sweep: the command.
         cluster: which it runs on.
         folder: of the chaos run.
-        engine, samples: of the sweep.
+        engine: of the sweep.
+        samples: of its dataset.
         sent: the file that counts requests.
 
     Raises:
