@@ -2,6 +2,8 @@
 # make test    set up, then run the tests
 # make check   format, lint, types
 # make bench   the benchmarks, with their tables
+# make chaos   a sweep under some fifty faults, compared with an undisturbed one: about three minutes
+# make chaos-long   the same with vLLM and 200 faults, and with a million rows and 2,000: some hours
 # make fuzz    what reads files, replies and command lines, each for FUZZ_SECONDS
 # Needs Python 3.11 and make; nothing else. Everything is installed into .venv.
 
@@ -18,7 +20,7 @@ export UV_FIND_LINKS ?= $(FIND_LINKS)
 # Where there is no such folder, the CPU build comes from PyTorch's own index.
 TORCH := $(if $(FIND_LINKS),,$(if $(filter cpu,$(DEVICE)),--torch-backend cpu,))
 
-.PHONY: demo test check setup requirements wheel bench fuzz clean
+.PHONY: demo test check setup requirements wheel bench chaos chaos-long fuzz clean
 
 demo: setup
 	$(BIN)/eibench-ray run experiment=demo
@@ -39,6 +41,14 @@ bench: setup
 	$(BIN)/python bench/endpoint_limits.py
 	$(BIN)/python bench/endpoint_memory.py
 	$(BIN)/python bench/engines.py
+
+chaos: setup
+	$(BIN)/python -m bench.chaos --rows 4000 --faults 30 --bucket-faults 6 --latency-s 0.2
+
+chaos-long: setup
+	$(BIN)/python -m bench.chaos --engine vllm --rows 9000 --faults 210 --bucket-faults 12 --endings 0.1 --minutes 90
+	$(BIN)/python -m bench.chaos --rows 1000000 --faults 2000 --bucket-faults 0 --endings 0.06 --slice-rows 32 \
+	  --batch 32 --latency-s 0.05 --minutes 120
 
 FUZZ_SECONDS ?= 60
 

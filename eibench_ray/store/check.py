@@ -76,7 +76,8 @@ def _check_rows(table: pa.Table) -> list[str]:
     is_answer = pc.is_valid(table["text"])
     is_absent = pc.fill_null(pc.equal(table["finish_reason"], ABSENT), False)
     said = [column.cast(pa.int8()) for column in (is_answer, pc.is_valid(kinds), is_absent)]
-    if num_other := len(table) - pc.sum(pc.equal(reduce(pc.add, said), 1)).as_py():
+    # A slice that was interrupted before its first row has none; the sum of nothing would be null.
+    if num_other := len(table) - pc.sum(pc.equal(reduce(pc.add, said), 1), min_count=0).as_py():
         problems.append(f"{num_other} rows that are not one of an answer, an error, and absent")
     if num_bare := pc.sum(pc.and_(is_answer, pc.equal(table["request_digest"], ""))).as_py():
         problems.append(f"{num_bare} answers without the digest of their request")

@@ -71,6 +71,11 @@ def test_a_whole_store_has_no_finding_and_everything_was_read(sweep: PlannedSwee
     assert told[-1] == (6, 6)
 
 
+def test_a_slice_that_was_interrupted_before_its_first_row_is_whole(sweep: PlannedSweep) -> None:
+    sweep.store.write_slice(next(iter(sweep.plan.steps)), 1, [])
+    assert findings(sweep.store) == []
+
+
 def test_a_store_in_a_bucket_is_checked_and_repaired(sweeps: Sweeps, s3_root: str) -> None:
     sweep = fill(sweeps, store={"root": s3_root, "slice_rows": 4})
     store, step = sweep.store, next(iter(sweep.plan.steps))

@@ -1,0 +1,39 @@
+"""The dataset of a chaos run: made up from numbers, with a small picture each where the engine looks at them."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from PIL import Image
+
+from eibench_ray.data.triggers import number_triggers
+from eibench_ray.data.writer import DatasetWriter
+from eibench_ray.records import Sample
+
+_TRIGGERS = ("The train left without him.", "Nobody answers.", "It has begun to rain.")
+_EMOTIONS = ("happy", "sadness", "angry", "excitement")
+
+
+def write_samples(folder: Path, num_samples: int, *, has_pictures: bool) -> None:
+    """Writes the dataset."""
+    with DatasetWriter(folder, "Made up for a chaos run") as writer:
+        for number in range(num_samples):
+            triggers = _TRIGGERS[: 2 + number % 2]
+            sample = Sample(
+                sample_id=f"chaos/{number:07d}",
+                question=f"Person {number} looks along the rails. Why?",
+                emotion=_EMOTIONS[number % len(_EMOTIONS)],
+                reference=number_triggers(triggers),
+                triggers=triggers,
+                image_path=f"chaos/{number}.png" if has_pictures else None,
+                source="chaos",
+            )
+            writer.add(sample, _draw(number) if has_pictures else None)
+
+
+def _draw(number: int) -> bytes:
+    """A picture of one colour, which few others have."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (32, 24), (number * 37 % 256, number * 59 % 256, number * 83 % 256)).save(buffer, "PNG")
+    return buffer.getvalue()
