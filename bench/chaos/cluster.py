@@ -19,6 +19,7 @@ from bench.chaos.errors import ChaosError
 
 # Custom resources that stand in for GPUs.
 SLOTS = "slot"
+SOCKETS = ("raylet", "plasma-store")
 START_TIMEOUT_S = 120.0
 END_TIMEOUT_S = 30.0
 # Ray's defaults wait a minute for a head that is gone, start Python on every core before anybody asks, and let
@@ -63,6 +64,7 @@ class RayCluster:
         self._port = free_port()
         self._head: subprocess.Popen[bytes] | None = None
         self._nodes: dict[int, subprocess.Popen[bytes]] = {}
+        self._num_started = 0
 
     @property
     def address(self) -> str:
@@ -86,6 +88,9 @@ class RayCluster:
         """Starts a node, which joins in a few seconds."""
         slots = json.dumps({SLOTS: self._slots})
         options = [f"--address={self.address}", f"--num-cpus={self._cpus}", f"--resources={slots}"]
+        # Two that start at the same time would choose the same names.
+        self._num_started += 1
+        options += [f"--{what}-socket-name={self._scratch / f'{what}{self._num_started}'}" for what in SOCKETS]
         self._nodes[number] = self._launch(f"node {number}", options)
 
     def raylet(self, number: int) -> psutil.Process | None:
