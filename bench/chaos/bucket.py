@@ -31,12 +31,18 @@ class ObjectStore:
         from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
         from werkzeug.serving import make_server
 
+        class Quiet(MotoRequestHandler):
+            """Says nothing of requests that go wrong on purpose."""
+
+            def log(self, type: str, message: str, *args: object) -> None:  # noqa: ARG002
+                return
+
         self._app: Callable[..., Iterable[bytes]] = DomainDispatcherApplication(create_backend_app)
         self._random = Random(seed)
         self._trouble: Trouble | None = None
         self._share = 0.0
         self.num_troubled = 0
-        self._server = make_server("127.0.0.1", 0, self._serve, threaded=True, request_handler=MotoRequestHandler)
+        self._server = make_server("127.0.0.1", 0, self._serve, threaded=True, request_handler=Quiet)
         threading.Thread(target=self._server.serve_forever, daemon=True, name="object store").start()
         self.environment = {
             "AWS_ACCESS_KEY_ID": "a chaos run's key",

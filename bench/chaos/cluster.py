@@ -63,6 +63,7 @@ class RayCluster:
         self._port = free_port()
         self._head: subprocess.Popen[bytes] | None = None
         self._nodes: dict[int, subprocess.Popen[bytes]] = {}
+        self._last: subprocess.Popen[bytes] | None = None
 
     @property
     def address(self) -> str:
@@ -86,7 +87,11 @@ class RayCluster:
         """Starts a node, which joins in a few seconds."""
         slots = json.dumps({SLOTS: self._slots})
         options = [f"--address={self.address}", f"--num-cpus={self._cpus}", f"--resources={slots}"]
-        self._nodes[number] = self._launch(f"node {number}", options)
+        # Two that start at the same time would choose the same names for their sockets.
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while self._last is not None and not _has_socket(self._last) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        self._nodes[number] = self._last = self._launch(f"node {number}", options)
 
     def raylet(self, number: int) -> psutil.Process | None:
         """The raylet of a node, if it is there."""
@@ -154,6 +159,18 @@ def plain_environment() -> dict[str, str]:
 def _is_up(node: subprocess.Popen[bytes]) -> bool:
     """Whether a node's raylet is there, and the command that starts it has not given it up."""
     return raylet_of(node) is not None
+
+
+def _has_socket(node: subprocess.Popen[bytes]) -> bool:
+    """Whether a node's raylet listens, or will never."""
+    if node.poll() is not None:
+        return True
+    option = "--raylet_socket_name="
+    try:
+        words = raylet.cmdline() if (raylet := raylet_of(node)) else []
+    except psutil.NoSuchProcess:
+        return True
+    return any(word.startswith(option) and Path(word.removeprefix(option)).exists() for word in words)
 
 
 def raylet_of(node: subprocess.Popen[bytes]) -> psutil.Process | None:

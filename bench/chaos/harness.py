@@ -64,6 +64,8 @@ ON_DISK: Mapping[type[Kind], float] = {
     HalfWritten: 6,
     ClockJump: 2,
 }
+# Where a kill costs the load of an engine, more of those that cost none.
+ON_DISK_LOADED: Mapping[type[Kind], float] = {**ON_DISK, ReplicaKill: 14, ReplicaStall: 45, NodeKill: 3}
 IN_BUCKET: Mapping[type[Kind], float] = {Busy: 5, Cut: 4, Slow: 4, ReplicaKill: 4, DriverKill: 2, Preemption: 1}
 # In peace an engine takes so many times as many requests at once.
 IN_PEACE = 8
@@ -144,7 +146,8 @@ class Harness:
         disk = Disk(folder / "disk", DISK_MB)
         self._end.callback(lambda: disk.close(folder / "disk-store" if self._is_broken() else None))
         before = self._count_sent()
-        last = self._storm(self._sweep(cluster), cluster, disk, ON_DISK, plan.faults, expected)
+        weights = ON_DISK_LOADED if plan.engine == "vllm" else ON_DISK
+        last = self._storm(self._sweep(cluster), cluster, disk, weights, plan.faults, expected)
         self._verdict.sent, self._verdict.needed = self._count_sent() - before, peace.needed
         self._verdict.scores += compare_scores(peace.scores, last.summary["rows"])
         if server:

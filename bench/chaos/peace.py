@@ -24,7 +24,7 @@ class Peace:
 
     Attributes:
         engine, samples: of its sweep.
-        needed: requests that it sent, each once.
+        needed: requests that it had to send.
         scores: its leaderboard.
     """
 
@@ -58,10 +58,9 @@ def ask_in_peace(sweep: Sweep, cluster: RayCluster, folder: Path, engine: str, s
         run.end()
     if code != 0:
         raise ChaosError(f"the undisturbed run ended with {code}: {run.last_words}")
-    needed = sent.stat().st_size - before
-    rows = run.summary["requests"] - run.summary["errors"]
-    if needed < rows:
-        raise ChaosError(f"{needed} requests were counted where {rows} rows were answered: the count does not work")
+    counted, needed = sent.stat().st_size - before, run.summary["requests"]
+    if counted < needed:
+        raise ChaosError(f"{counted} requests were counted where {needed} were sent: the count does not work")
     found = Peace(engine, samples, needed, run.summary["rows"])
     (folder / _FILE).write_text(json.dumps(asdict(found)))
     return found

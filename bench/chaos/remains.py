@@ -20,9 +20,9 @@ REPLICA = "EIBENCH_REPLICA"
 # whose they are. They are known by the folder in which they work, which is the command's, and no other process's.
 VLLM = "VLLM::"
 ENGINE_CORE = "VLLM::EngineCor"  # as the kernel cuts it, which is not all that psutil knows
-_GONE_TIMEOUT_S = 20.0
-# Ray's agents try for a minute to report the death of a raylet to a head that died with it (Ray 2.60).
-_ALL_GONE_TIMEOUT_S = 90.0
+# Ray's agents try for a minute to report the death of a raylet to a head that died with it, and a worker that had just
+# been started tries for as long to reach its raylet (Ray 2.60).
+_GONE_TIMEOUT_S = 90.0
 
 _COUNT_GROUPS = """
 import json, sys, time
@@ -97,7 +97,7 @@ def find_orphans(family: Family, *, is_cluster_up: bool) -> list[str]:
 
     It is killed, so that it is counted once.
     """
-    deadline = time.monotonic() + (_GONE_TIMEOUT_S if is_cluster_up else _ALL_GONE_TIMEOUT_S)
+    deadline = time.monotonic() + _GONE_TIMEOUT_S
     while True:
         left = [process for process, is_replicas in family.members() if is_replicas or not is_cluster_up]
         if not left:

@@ -16,8 +16,8 @@ from bench.chaos.kinds import Kind, Moment, Scene
 from bench.chaos.remains import find_orphans
 from bench.chaos.sweep import Run
 
-# Faults that come together, and the pause between them.
-WAVE = 4
+# Faults that come together at most, and the longest pause between them.
+WAVE = 8
 PAUSE_S = 0.5
 # A command that works has to get ahead within this time, whatever was done to it.
 STUCK_S = 300.0

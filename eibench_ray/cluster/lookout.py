@@ -59,7 +59,9 @@ class Lookout:
             replica = member.handle.id
             if (vigil := self._vigils.get(replica)) is None:
                 continue
-            waited_s = vigil.look(member.tally.progress, now, is_busy=bool(member.slices))
+            # A slice that came back is progress even where the replica has no time to answer how far it is.
+            progress = member.tally.progress + member.rows_reported
+            waited_s = vigil.look(progress, now, is_busy=bool(member.slices))
             if waited_s >= timeout_s:
                 what = f"replica {replica} to make a token or to finish a row"
                 self._crew.tell_deadline(member, what, waited_s, "killed it; its rows are asked again")
