@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from eibench_ray.cli.checks import Check, Status
-from eibench_ray.cluster.survey import NodeReport
+
+if TYPE_CHECKING:
+    from eibench_ray.cluster.survey import NodeReport
 
 KEYS = {
     "WANDB_API_KEY": "runs are tracked offline without it",
