@@ -46,9 +46,9 @@ chaos: setup
 	$(BIN)/python -m bench.chaos --rows 4000 --faults 30 --bucket-faults 6 --latency-s 0.2
 
 chaos-long: setup
-	$(BIN)/python -m bench.chaos --engine vllm --rows 9000 --faults 210 --bucket-faults 12 --endings 0.1 --minutes 90
-	$(BIN)/python -m bench.chaos --rows 1000000 --faults 2000 --bucket-faults 0 --endings 0.06 --slice-rows 32 \
-	  --batch 32 --latency-s 0.05 --minutes 120
+	$(BIN)/python -m bench.chaos --engine vllm --rows 12000 --faults 205 --bucket-faults 0 --endings 0.03 --minutes 60
+	$(BIN)/python -m bench.chaos --rows 1000000 --faults 2000 --bucket-faults 0 --endings 0.05 --slice-rows 32 \
+	  --batch 32 --latency-s 0.3 --minutes 150
 
 FUZZ_SECONDS ?= 60
 

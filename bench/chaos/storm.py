@@ -148,7 +148,7 @@ class Storm:
     def _pause(self) -> None:
         """What comes between two commands; before, nothing of the last one may be left."""
         scene, between = self.scene, self.decks[Moment.BETWEEN]
-        self.orphans += find_orphans(scene.family, is_cluster_up=True)
+        self._look_for_orphans()
         if not between or scene.random.random() >= DAMAGED_PAUSES or not scene.place.count_slices():
             return
         pauses = max(1.0, len(self.decks[Moment.ENDING]) * DAMAGED_PAUSES)
@@ -160,6 +160,10 @@ class Storm:
                 self._settle(name, between, False)
         if self._pending:
             scene.sweep.fsck(scene.place.root, repair=True)
+
+    def _look_for_orphans(self) -> None:
+        orphans = find_orphans(self.scene.family, is_cluster_up=True)
+        self.orphans += [f"after {self.scene.run_name}: {orphan}" for orphan in orphans]
 
     def _confirm(self) -> None:
         for kind in self._pending:
@@ -228,7 +232,7 @@ class Storm:
             self._confirm()
             if code == 0 and self.scene.run.summary["completions_new"] == 0:
                 return self.scene.run
-            self.orphans += find_orphans(self.scene.family, is_cluster_up=True)
+            self._look_for_orphans()
             self._start()
         assert self.scene.run is not None
         raise ChaosError(f"the sweep does not end; the last command: {self.scene.run.last_words}")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from eibench_ray.checkpoints.node import weights_of
 from eibench_ray.cluster.ask import Asker, Tally
+from eibench_ray.cluster.guard import guard_group
 from eibench_ray.cluster.halt import Halt
 from eibench_ray.cluster.inquest import Probe
 from eibench_ray.cluster.task import TaskReport, run_task
@@ -67,6 +68,7 @@ class Replica:
         # A joined cluster was started elsewhere: relative paths mean what they mean where the command was called.
         if Path(working_folder).is_dir():
             os.chdir(working_folder)
+        self._guard = guard_group()
         self._store = store = Store(store_root)
         folder = store.paths.batches(spec.key)
         self._weights = weights_of(spec.config)
