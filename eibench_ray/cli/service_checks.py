@@ -16,8 +16,12 @@ KEYS = {
     "HF_TOKEN": "for gated checkpoints",
 }
 
-# Where Ray and the endpoint listen unless they are told otherwise.
-PORTS = {6379: "Ray's head (`ray start --head --port`)", 8265: "Ray's dashboard (cluster.dashboard_port)"}
+# Where Ray and a served model listen unless they are told otherwise; the dashboard is off then.
+PORTS = {
+    6379: "Ray's head (`ray start --head --port`)",
+    8000: "a served model (`serve --port`)",
+    8265: "Ray's dashboard (cluster.dashboard_port)",
+}
 
 
 def check_store(folder: Path, error: OSError | None) -> Check:
