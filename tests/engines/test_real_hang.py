@@ -80,7 +80,7 @@ def config(sweeps: Sweeps, dataset: str, engine: dict[str, Any], **cluster: Any)
 def test_an_engine_that_is_stopped_is_noticed_and_no_answer_differs_for_it(sweeps: Sweeps) -> None:
     for name in ("faces", "again"):  # the same questions twice: asked once before it happens or amid it, once after it
         sweeps.write_dataset(range(12), name=name)
-    configs = [config(sweeps, name, ENGINE, progress_timeout_s=8.0) for name in ("faces", "again")]
+    configs = [config(sweeps, name, ENGINE, progress_timeout_s=15.0) for name in ("faces", "again")]
     planned = plan_sweep(configs, must_exist=True)
     for step in planned.plan.steps:
         planned.store.fix_slice_rows(step, 4, {})
