@@ -45,12 +45,12 @@ from eibench_ray.cli.probes import (
     find_misfits,
     free_bytes,
     keys_of_options,
-    lets_in_without_token,
     limit_of,
     limit_of_processes,
     list_gpus,
     read_versions,
     try_to_write,
+    wants_token,
 )
 from eibench_ray.cli.service_checks import (
     KEYS,
@@ -190,8 +190,8 @@ def examine_cluster(address: str, store: str, environ: Mapping[str, str]) -> lis
     try:
         nodes = survey(address, store)
     except ClusterError as error:
-        return [check_cluster(address, str(error), (), has_token=True)]
-    has_token = not lets_in_without_token(address, environ)
+        return [check_cluster(address, str(error), (), has_token=None)]
+    has_token = wants_token(address, environ)
     expected = read_own_versions()
     return [
         check_cluster(address, None, nodes, has_token=has_token),

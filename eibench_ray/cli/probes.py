@@ -170,18 +170,17 @@ def keys_of_options(folder: Path) -> dict[str, list[str]]:
     return keys
 
 
-def lets_in_without_token(address: str, environ: Mapping[str, str]) -> bool:
-    """Whether a Ray cluster answers somebody who has no token."""
+def wants_token(address: str, environ: Mapping[str, str]) -> bool | None:
+    """Whether a Ray cluster refuses somebody who has no token; None where it does not say so in time."""
     command = [sys.executable, "-m", "ray.scripts.scripts", "health-check"]
     command += [] if address == "auto" else ["--address", address]
+    without = {**environ, "RAY_AUTH_MODE": "disabled"}
     try:
         done = subprocess.run(
-            command,
-            env={**environ, "RAY_AUTH_MODE": "disabled"},
-            capture_output=True,
-            timeout=HEALTH_TIMEOUT_S,
-            check=False,
+            command, env=without, capture_output=True, text=True, timeout=HEALTH_TIMEOUT_S, check=False
         )
     except subprocess.TimeoutExpired:
+        return None
+    if done.returncode == 0:
         return False
-    return done.returncode == 0
+    return True if "token" in done.stderr.lower() else None

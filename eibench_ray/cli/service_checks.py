@@ -106,14 +106,14 @@ def check_slurm(version: str | None, job: str | None) -> Check:
     return Check("slurm", Status.OK, f"{version}, {f'in job {job}' if job else 'in no job'}")
 
 
-def check_cluster(address: str, failure: str | None, nodes: Sequence[NodeReport], *, has_token: bool) -> Check:
+def check_cluster(address: str, failure: str | None, nodes: Sequence[NodeReport], *, has_token: bool | None) -> Check:
     """Whether a cluster can be joined.
 
     Args:
         address: where it is said to be.
         failure: why it cannot be; None: it can.
         nodes: that it has.
-        has_token: whether it wants one.
+        has_token: whether it wants one; None: it does not say.
     """
     if failure is not None:
         what, _, remedy = failure.partition(": ")
@@ -123,6 +123,10 @@ def check_cluster(address: str, failure: str | None, nodes: Sequence[NodeReport]
     if has_token:
         return Check("ray cluster", Status.OK, f"{detail}, token")
     remedy = "whoever reaches its port may run code there: export RAY_AUTH_MODE=token on every node and start it again"
+    if has_token is None:
+        return Check(
+            "ray cluster", Status.WARN, f"{detail}; whether it wants a token is not known", f"if not, {remedy}"
+        )
     return Check("ray cluster", Status.WARN, f"{detail}, no token", remedy)
 
 

@@ -2,35 +2,49 @@
 
 from __future__ import annotations
 
+import json
 import os
+import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from eibench_ray.cli.doctor import examine_cluster
-from eibench_ray.cluster.survey import survey
+# A cluster that wants no token, whatever other Rays of this user want.
+ENVIRON = os.environ | {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONUNBUFFERED": "1", "RAY_AUTH_MODE": "disabled"}
+START = [sys.executable, "-m", "ray.scripts.scripts", "start", "--object-store-memory=100000000", "--block"]
 
-RAY = [sys.executable, "-m", "ray.scripts.scripts"]
+
+@contextmanager
+def started(*command: str) -> Iterator[None]:
+    """A node of Ray, while it runs."""
+    quiet: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
+    node = subprocess.Popen(command, env=ENVIRON, **quiet)
+    assert node.stdout is not None
+    try:
+        assert any("Ray runtime started" in line for line in node.stdout)
+        yield
+    finally:
+        node.terminate()
+        node.communicate(timeout=60)
 
 
 @pytest.fixture
 def head() -> Iterator[str]:
     """The address of a cluster of one node."""
-    from ray.cluster_utils import Cluster
-
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
     # Ray's sockets lie below this folder, and a socket's path has at most 107 characters.
     with tempfile.TemporaryDirectory(prefix="r", dir="/tmp", ignore_cleanup_errors=True) as folder:
-        options = {"num_cpus": 2, "include_dashboard": False, "object_store_memory": 100 << 20, "temp_dir": folder}
-        cluster: Any = Cluster(initialize_head=True, head_node_args=options)
-        try:
-            yield cluster.address
-        finally:
-            cluster.shutdown()
+        options = [f"--port={port}", "--node-ip-address=127.0.0.1", f"--temp-dir={folder}", "--num-cpus=2"]
+        with started(*START, "--head", *options, "--include-dashboard=false"):
+            yield f"127.0.0.1:{port}"
 
 
 @pytest.fixture
@@ -38,30 +52,30 @@ def blind(head: str, tmp_path: Path) -> Iterator[str]:
     """A second node, for which the folder `store` is another, empty one."""
     store = tmp_path / "store"
     store.mkdir()
-    join = [*RAY, "start", f"--address={head}", "--num-cpus=1", "--object-store-memory=100000000", "--block"]
     apart = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs none "$0" && exec "$@"', str(store)]
     if subprocess.run([*apart, "true"], capture_output=True, check=False).returncode:
         pytest.skip("a node that sees another folder takes a mount namespace, which only root may make")
-    environ = os.environ | {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONUNBUFFERED": "1"}
-    node = subprocess.Popen([*apart, *join], env=environ, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    assert node.stdout is not None
-    try:
-        assert any("Ray runtime started" in line for line in node.stdout)
+    with started(*apart, *START, f"--address={head}", "--num-cpus=1"):
         yield str(store)
-    finally:
-        node.terminate()
-        node.communicate(timeout=30)
+
+
+def examine(head: str, store: str) -> list[dict[str, str]]:
+    """What the doctor says of a cluster and its nodes."""
+    command = [sys.executable, "-m", "eibench_ray.cli.app", "doctor", "--json", "--address", head, "--store", store]
+    done = subprocess.run(command, env=ENVIRON, capture_output=True, text=True, check=False)
+    checks = json.loads(done.stdout)["checks"]
+    return [check for check in checks if check["name"].startswith(("ray cluster", "node "))]
 
 
 def test_a_node_that_does_not_see_the_store_is_named(head: str, blind: str, tmp_path: Path) -> None:
-    cluster, *nodes = examine_cluster(head, blind, os.environ)
-    assert (cluster.status, cluster.detail) == ("warn", f"{head}: 2 nodes, 0 GPUs, no token")
-    assert sorted(node.status for node in nodes) == ["fail", "ok"]
-    (lost,) = (node for node in nodes if node.status == "fail")
-    assert lost.name.startswith("node ")
-    assert "what this machine wrote is not seen there" in lost.detail
-    assert "name a store.root that every node sees" in lost.remedy
+    cluster, *nodes = examine(head, blind)
+    assert (cluster["status"], cluster["detail"]) == ("warn", f"{head}: 2 nodes, 0 GPUs, no token")
+    assert sorted(node["status"] for node in nodes) == ["fail", "ok"]
+    (lost,) = (node for node in nodes if node["status"] == "fail")
+    assert "what this machine wrote is not seen there" in lost["detail"]
+    assert "name a store.root that every node sees" in lost["remedy"]
     assert not list(Path(blind).iterdir()), "nothing is left"
     # One that is not made yet lies in a folder that both see.
-    assert [node.store_failure for node in survey(head, str(tmp_path / "new" / "store"))] == ["", ""]
+    _, *nodes = examine(head, str(tmp_path / "new" / "store"))
+    assert [node["status"] for node in nodes] == ["ok", "ok"]
     assert {path.name for path in tmp_path.iterdir()} == {"store"}
