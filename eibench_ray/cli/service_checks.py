@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from eibench_ray.cli.checks import Check, Status
-from eibench_ray.cluster.survey import NodeReport
+
+if TYPE_CHECKING:
+    from eibench_ray.cluster.survey import NodeReport
 
 KEYS = {
     "WANDB_API_KEY": "runs are tracked offline without it",
     "HF_TOKEN": "for gated checkpoints",
 }
 
-# Where Ray and the endpoint listen unless they are told otherwise.
-PORTS = {6379: "Ray's head (`ray start --head --port`)", 8265: "Ray's dashboard (cluster.dashboard_port)"}
+# Where Ray and a served model listen unless they are told otherwise; the dashboard is off then.
+PORTS = {
+    6379: "Ray's head (`ray start --head --port`)",
+    8000: "a served model (`serve --port`)",
+    8265: "Ray's dashboard (cluster.dashboard_port)",
+}
 
 
 def check_store(folder: Path, error: OSError | None) -> Check:
