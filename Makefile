@@ -2,8 +2,8 @@
 # make test    set up, then run the tests
 # make check   format, lint, types
 # make bench   the benchmarks, with their tables
-# make chaos   a sweep under some fifty faults, compared with an undisturbed one: about three minutes
-# make chaos-long   the same with vLLM and 200 faults, and with a million rows and 2,000: some hours
+# make chaos   a sweep under some forty faults, compared with an undisturbed one: three to six minutes
+# make chaos-long   the same with vLLM and 200 faults, and with a million rows and 2,000: two hours
 # make fuzz    what reads files, replies and command lines, each for FUZZ_SECONDS
 # Needs Python 3.11 and make; nothing else. Everything is installed into .venv.
 

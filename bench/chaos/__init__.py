@@ -12,6 +12,7 @@ and again until it exits with 0. Then both stores are compared, row for row.
 | `hook` | what counts requests where they go to an engine, and shifts a clock |
 | `peace` | the undisturbed run |
 | `deck`, `storm` | which fault comes when, by a seed; how they are carried out |
+| `weights` | which kinds come where, and how often |
 | `kinds`, `kills`, `disks`, `damage`, `bucket` | the kinds of faults |
 | `rows`, `remains`, `verdict` | what came out: rows, what is left of processes and reservations, the promises |
 """

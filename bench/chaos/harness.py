@@ -17,23 +17,11 @@ import polars as pl
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from bench.chaos.bucket import Bucket, Busy, Cut, ObjectStore, Slow
+from bench.chaos.bucket import Bucket, ObjectStore
 from bench.chaos.cluster import RayCluster, plain_environment
-from bench.chaos.damage import ClockJump, FlippedBit, HalfWritten, Truncated
 from bench.chaos.deck import Deck, apportion, with_share
 from bench.chaos.disks import Disk, DiskFull, ReadOnly
-from bench.chaos.kills import (
-    DriverKill,
-    EngineKill,
-    HeadKill,
-    Interrupt,
-    NodeKill,
-    Preemption,
-    ReplicaHang,
-    ReplicaKill,
-    ReplicaStall,
-    SecondDriver,
-)
+from bench.chaos.kills import EngineKill
 from bench.chaos.kinds import Kind, Moment, Place, Scene
 from bench.chaos.peace import Peace, ask_in_peace, take_peace
 from bench.chaos.remains import CHAOS_ID, Family, find_groups, find_orphans
@@ -42,31 +30,10 @@ from bench.chaos.samples import write_samples
 from bench.chaos.storm import Storm
 from bench.chaos.sweep import Engine, Run, Sweep, make_sweep, num_steps
 from bench.chaos.verdict import Verdict
+from bench.chaos.weights import IN_BUCKET, ON_DISK, ON_DISK_LOADED
 
 REPOSITORY = Path(__file__).parents[2]
 DISK_MB = 4096
-# How often a kind comes, beside the others.
-ON_DISK: Mapping[type[Kind], float] = {
-    ReplicaKill: 30,
-    ReplicaStall: 24,
-    NodeKill: 5,
-    ReplicaHang: 2,
-    EngineKill: 8,
-    SecondDriver: 3,
-    DriverKill: 6,
-    Preemption: 3,
-    Interrupt: 3,
-    DiskFull: 2,
-    ReadOnly: 2,
-    HeadKill: 1,
-    Truncated: 6,
-    FlippedBit: 5,
-    HalfWritten: 6,
-    ClockJump: 2,
-}
-# Where a kill costs the load of an engine, more of those that cost none.
-ON_DISK_LOADED: Mapping[type[Kind], float] = {**ON_DISK, ReplicaKill: 14, ReplicaStall: 45, NodeKill: 3}
-IN_BUCKET: Mapping[type[Kind], float] = {Busy: 5, Cut: 4, Slow: 4, ReplicaKill: 4, DriverKill: 2, Preemption: 1}
 # In peace an engine takes so many times as many requests at once.
 IN_PEACE = 8
 # The part of the samples that is asked in the bucket, too.

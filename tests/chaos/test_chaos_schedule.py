@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.chaos.deck import MAX_MISSES, Deck, apportion, is_due, with_share
-from bench.chaos.harness import IN_BUCKET, ON_DISK
 from bench.chaos.rows import Comparison
 from bench.chaos.verdict import Verdict
+from bench.chaos.weights import IN_BUCKET, ON_DISK
 
 WEIGHTS = st.dictionaries(st.text("abc", min_size=1), st.floats(0.1, 100.0), min_size=1)
 
