@@ -75,8 +75,9 @@ def test_exactly_the_rows_that_kill_are_quarantined(sweeps: Sweeps, deadly: set[
     assert {event["sample"] for event in world.events("row_quarantined")} == {f"s{number:03d}" for number in deadly}
 
 
-def test_what_is_in_the_store_is_not_asked_again(sweeps: Sweeps) -> None:
-    """Of an engine that dies alone, all that was finished is committed."""
+def test_what_is_in_the_store_is_not_asked_again(sweeps: Sweeps, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an engine that dies alone, all that was finished is committed, if the next one leaves the time for that."""
+    monkeypatch.setattr(patience, "FIRST_REST_S", 1.0)
     sweeps.write_dataset()
     world = world_of(sweeps.plan(), prompts(5), has_processes=False)
     world.run()
