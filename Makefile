@@ -26,7 +26,7 @@ demo: setup
 	$(BIN)/eibench-ray run experiment=demo
 
 test: setup
-	$(BIN)/pytest -m "not alone" --numprocesses 2 --dist loadfile
+	$(BIN)/pytest -m "not alone" --numprocesses 2 --dist loadfile --no-loadscope-reorder
 	$(BIN)/pytest -m alone --durations 20
 
 check: setup

@@ -60,9 +60,11 @@ def ray_session(config: ClusterConfig) -> Iterator[None]:
         _check_port_free(config.dashboard_port)
     if config.address != "local":
         _check_healthy(config.address)
-    # Ray warns, on a handler of its own, of what is its default for a cluster on this machine.
-    logging.getLogger("ray").setLevel(logging.ERROR)
     with _environment(_LOOPBACK if config.address == "local" else {}):
+        import ray  # noqa: F401 - its import sets the level that is set here
+
+        # Ray warns, on a handler of its own, of what is its default for a cluster on this machine.
+        logging.getLogger("ray").setLevel(logging.ERROR)
         _init(config)
     if config.address == "local":
         _hide_token()
