@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import time
+from typing import ClassVar
 
 import psutil
 
@@ -148,43 +149,39 @@ class SecondDriver(Kind):
         return second.code == REFUSED and "is in use" in second.last_words
 
 
-class DriverKill(Kind):
+class _SignalToDriver(Kind):
+    """A signal to the command, which ends as it should of it."""
+
+    moment = Moment.ENDING
+    number: ClassVar[signal.Signals]
+    code: ClassVar[int]
+
+    def inject(self, scene: Scene) -> bool:
+        """Whether it ran until then, and ended with the code that belongs to the signal."""
+        assert scene.run is not None
+        scene.run.signal(self.number)
+        return scene.await_end(self.number.name) == self.code
+
+
+class DriverKill(_SignalToDriver):
     """SIGKILL of the command."""
 
     name = "driver_kill"
-    moment = Moment.ENDING
-
-    def inject(self, scene: Scene) -> bool:
-        """Whether it ran until then."""
-        assert scene.run is not None
-        scene.run.signal(signal.SIGKILL)
-        return scene.await_end("SIGKILL") == -signal.SIGKILL
+    number, code = signal.SIGKILL, -signal.SIGKILL
 
 
-class Preemption(Kind):
-    """SIGTERM to the command: it ends in order, with its own exit code."""
+class Preemption(_SignalToDriver):
+    """SIGTERM to the command: it ends in order, as one that was preempted and has something left."""
 
     name = "preemption"
-    moment = Moment.ENDING
-
-    def inject(self, scene: Scene) -> bool:
-        """Whether it ended as one that was preempted and has something left."""
-        assert scene.run is not None
-        scene.run.signal(signal.SIGTERM)
-        return scene.await_end("SIGTERM") == PREEMPTED
+    number, code = signal.SIGTERM, PREEMPTED
 
 
-class Interrupt(Kind):
+class Interrupt(_SignalToDriver):
     """SIGINT to the command, as Ctrl-C."""
 
     name = "interrupt"
-    moment = Moment.ENDING
-
-    def inject(self, scene: Scene) -> bool:
-        """Whether it ended as one that was interrupted."""
-        assert scene.run is not None
-        scene.run.signal(signal.SIGINT)
-        return scene.await_end("SIGINT") == INTERRUPTED
+    number, code = signal.SIGINT, INTERRUPTED
 
 
 class HeadKill(Kind):
