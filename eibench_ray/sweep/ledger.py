@@ -23,7 +23,8 @@ _FIELDS: Mapping[str, frozenset[str]] = {
     "slice_sent": frozenset({"replica", "step", "slice", "rows"}),
     **dict.fromkeys(("replica_placed", "replica_stopping", "replica_lost", "replica_stopped"), frozenset({"replica"})),
     **dict.fromkeys(
-        ("slice_committed", "slice_interrupted", "slice_returned"), frozenset({"replica", "step", "slice"})
+        ("slice_committed", "slice_interrupted", "slice_probed", "slice_returned"),
+        frozenset({"replica", "step", "slice"}),
     ),
 }
 _TEXTS = frozenset({"event", "node", "name", "engine", "model", "fingerprint", "step"})
