@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from eibench_ray.checkpoints.locks import locked_here
+from eibench_ray.disk import free_bytes
 
 GB = 1e9
 # One stream of a network file system is slower than the disk; shards are copied beside each other.
@@ -36,7 +37,7 @@ def copy_folder(source: Path, names: Sequence[str], target: Path, report: Callab
         partial = target.with_name(f".{target.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)  # what a killed copy left
         sizes = {name: (source / name).stat().st_size for name in names}
-        total, free = sum(sizes.values()), shutil.disk_usage(target.parent).free
+        total, free = sum(sizes.values()), free_bytes(target.parent)
         if total > free:
             raise OSError(f"{total / GB:.1f} GB are to be copied, and {target.parent} has {free / GB:.1f} GB free")
         done = 0

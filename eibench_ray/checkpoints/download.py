@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import os
-import shutil
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -14,6 +13,7 @@ from pathlib import Path
 from eibench_ray.checkpoints.files import choose_files
 from eibench_ray.checkpoints.hub import HubModel, find_snapshot, has_token, hub_folder, hub_root, is_offline
 from eibench_ray.checkpoints.locks import locked_here
+from eibench_ray.disk import free_bytes
 
 ASK_TIMEOUT_S = 20.0
 GB = 1e9
@@ -118,7 +118,7 @@ def check_space(num_bytes: int, environ: Mapping[str, str] = os.environ) -> None
         NoSpaceError: it has not.
     """
     root = hub_root(environ).absolute()
-    free = shutil.disk_usage(next(folder for folder in (root, *root.parents) if folder.exists())).free
+    free = free_bytes(root)
     if num_bytes and num_bytes + SPARE_BYTES > free:
         raise NoSpaceError(f"{num_bytes / GB:.1f} GB are to be fetched, and {root} has {free / GB:.1f} GB free")
 

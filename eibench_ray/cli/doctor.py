@@ -43,14 +43,12 @@ from eibench_ray.cli.probes import (
     cuda_of_torch,
     find_holder,
     find_misfits,
-    free_bytes,
     keys_of_options,
     limit_of,
     limit_of_processes,
     list_gpus,
     read_versions,
     try_to_write,
-    wants_token,
 )
 from eibench_ray.cli.service_checks import (
     KEYS,
@@ -65,6 +63,7 @@ from eibench_ray.cli.service_checks import (
     check_store,
 )
 from eibench_ray.config.folder import config_folder
+from eibench_ray.disk import free_bytes
 
 _COLOURS = {Status.OK: "green", Status.WARN: "yellow", Status.FAIL: "red"}
 _SHARED_MEMORY = Path("/dev/shm")
@@ -107,7 +106,7 @@ def examine(store: str, environ: Mapping[str, str], address: str | None = None) 
         *examine_limits(environ),
         *examine_store(store),
         *examine_services(environ, address),
-        *(examine_cluster(address, store, environ) if address else ()),
+        *(examine_cluster(address, store) if address else ()),
     ]
 
 
@@ -181,17 +180,17 @@ def _is_rays(holder: str | None) -> bool:
     return holder is not None and holder.startswith(_RAY_PROCESSES)
 
 
-def examine_cluster(address: str, store: str, environ: Mapping[str, str]) -> list[Check]:
+def examine_cluster(address: str, store: str) -> list[Check]:
     """Whether a cluster can be joined, and each of its nodes run replicas and use the store. The one look with Ray."""
     from eibench_ray.cluster.survey import read_versions as read_own_versions
-    from eibench_ray.cluster.survey import survey
+    from eibench_ray.cluster.survey import survey, wants_token
     from eibench_ray.errors import ClusterError
 
     try:
         nodes = survey(address, store)
     except ClusterError as error:
         return [check_cluster(address, str(error), (), has_token=None)]
-    has_token = wants_token(address, environ)
+    has_token = wants_token(address)
     expected = read_own_versions()
     return [
         check_cluster(address, None, nodes, has_token=has_token),

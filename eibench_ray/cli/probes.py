@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
 import resource
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
 from importlib import metadata, util
 from pathlib import Path
 
@@ -21,26 +18,17 @@ import yaml
 from packaging.requirements import Requirement
 
 from eibench_ray.cli.checks import TESTED, TORCH_COMPANIONS
+from eibench_ray.disk import nearest_folder
+from eibench_ray.installed import installed_version, installed_versions
 
 COMMAND_TIMEOUT_S = 10.0  # without persistence mode a GPU's driver wakes up first
 HUB_TIMEOUT_S = 5.0
-# Importing Ray and asking takes 2 to 5 s on a slow machine.
-HEALTH_TIMEOUT_S = 30.0
 _PIDS_OF_CONTAINER = Path("/sys/fs/cgroup/pids.max")
 
 
 def read_versions() -> dict[str, str]:
     """Versions of the installed packages that are checked, by name."""
-    found = {name: installed(name) for name in ("eibench-ray", *TESTED, *TORCH_COMPANIONS)}
-    return {name: version for name, version in found.items() if version}
-
-
-def installed(name: str) -> str | None:
-    """The version of an installed package."""
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
+    return installed_versions(("eibench-ray", *TESTED, *TORCH_COMPANIONS))
 
 
 def find_misfits(distribution: str) -> list[str]:
@@ -52,7 +40,7 @@ def find_misfits(distribution: str) -> list[str]:
     misfits = []
     for one in wanted:
         applies = one.marker is None or one.marker.evaluate({"extra": ""})
-        version = installed(one.name) if applies else None
+        version = installed_version(one.name) if applies else None
         if version and not one.specifier.contains(version, prereleases=True):
             misfits.append(f"{one.name} {version} (wants {one.specifier})")
     return misfits
@@ -106,11 +94,6 @@ def limit_of_processes(container: Path = _PIDS_OF_CONTAINER) -> int | None:
     return min((limit for limit in limits if limit is not None), default=None)
 
 
-def nearest_folder(path: Path) -> Path:
-    """The path itself, or the nearest of its parents that exists."""
-    return next(folder for folder in (path.absolute(), *path.absolute().parents) if os.access(folder, os.F_OK))
-
-
 def try_to_write(folder: Path) -> OSError | None:
     """What keeps a file from being written in a folder, or in the one where it would be made; None if nothing does."""
     try:
@@ -118,11 +101,6 @@ def try_to_write(folder: Path) -> OSError | None:
             return None
     except OSError as error:
         return error
-
-
-def free_bytes(path: Path) -> int:
-    """Bytes that are free on the disk where a path is, or would be."""
-    return shutil.disk_usage(nearest_folder(path)).free
 
 
 def count_ray_heads() -> int:
@@ -168,19 +146,3 @@ def keys_of_options(folder: Path) -> dict[str, list[str]]:
         if isinstance(engine, dict) and (name := engine.get("api_key_env")):
             keys.setdefault(str(name), []).append(path.stem)
     return keys
-
-
-def wants_token(address: str, environ: Mapping[str, str]) -> bool | None:
-    """Whether a Ray cluster refuses somebody who has no token; None where it does not say so in time."""
-    command = [sys.executable, "-m", "ray.scripts.scripts", "health-check"]
-    command += [] if address == "auto" else ["--address", address]
-    without = {**environ, "RAY_AUTH_MODE": "disabled"}
-    try:
-        done = subprocess.run(
-            command, env=without, capture_output=True, text=True, timeout=HEALTH_TIMEOUT_S, check=False
-        )
-    except subprocess.TimeoutExpired:
-        return None
-    if done.returncode == 0:
-        return False
-    return True if "token" in done.stderr.lower() else None

@@ -155,18 +155,32 @@ def _gpus(config: ClusterConfig) -> dict[str, Any]:
     return {"num_gpus": 0, "resources": {config.gpu_resource: config.num_gpus or 0}}
 
 
-def _check_healthy(address: str) -> None:
-    """Asks the cluster in a process of its own: where something else than Ray answers, ray.init ends the program."""
+def find_refusal(address: str, environ: Mapping[str, str] = os.environ) -> str:
+    """Why a cluster does not take somebody with this environment, in Ray's last words; empty where it does.
+
+    Asked in a process of its own: where something else than Ray answers, ray.init ends the program.
+    """
     command = [sys.executable, "-m", "ray.scripts.scripts", "health-check"]
+    command += [] if address == "auto" else ["--address", address]
+    try:
+        done = subprocess.run(
+            command, env=environ, capture_output=True, text=True, timeout=HEALTH_TIMEOUT_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return f"no answer within {HEALTH_TIMEOUT_S:g} s"
+    return "" if done.returncode == 0 else (done.stderr.strip().splitlines() or ["it is not healthy"])[-1]
+
+
+def is_about_token(refusal: str) -> bool:
+    """Whether a cluster refuses somebody for the want of its token."""
+    return "token" in refusal.lower()
+
+
+def _check_healthy(address: str) -> None:
     if address != "auto":
         _check_answers(address)
-        command += ["--address", address]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=HEALTH_TIMEOUT_S, check=False)
-        reason = "" if done.returncode == 0 else (done.stderr.strip().splitlines() or ["it is not healthy"])[-1]
-    except subprocess.TimeoutExpired:
-        reason = f"no answer within {HEALTH_TIMEOUT_S:g} s"
-    if "token" in reason.lower():
+    reason = find_refusal(address)
+    if is_about_token(reason):
         raise ClusterError(
             f"the Ray cluster at cluster.address={address} wants a token: export RAY_AUTH_MODE=token and put its "
             f"~/.ray/auth_token here, or name that file in RAY_AUTH_TOKEN_PATH"

@@ -6,12 +6,12 @@ import os
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from importlib import metadata
 from pathlib import Path, PurePath
 from typing import Any
 
 from eibench_ray.config.schema import ClusterConfig
 from eibench_ray.errors import StoreError
+from eibench_ray.installed import installed_versions
 from eibench_ray.store.storage import Storage, open_storage
 
 # A worker starts, imports and writes one file; a network drive that sleeps may take its time.
@@ -58,13 +58,15 @@ def survey(address: str, root: str) -> list[NodeReport]:
 
 def read_versions() -> dict[str, str]:
     """The versions of the packages on this machine that must be the same on all."""
-    found = {}
-    for name in PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+    return installed_versions(PACKAGES)
+
+
+def wants_token(address: str) -> bool | None:
+    """Whether a cluster refuses somebody who has no token; None where it does not say so in time."""
+    from eibench_ray.cluster.session import find_refusal, is_about_token
+
+    refusal = find_refusal(address, {**os.environ, "RAY_AUTH_MODE": "disabled"})
+    return False if not refusal else True if is_about_token(refusal) else None
 
 
 def _ask_nodes(root: str) -> list[NodeReport]:

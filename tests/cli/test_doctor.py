@@ -251,7 +251,7 @@ def test_a_command_that_hangs_or_fails_says_nothing(tmp_path: Path, monkeypatch:
 
 
 def test_a_cluster_that_does_not_answer_fails(tmp_path: Path) -> None:
-    (check,) = doctor.examine_cluster("127.0.0.1:1", str(tmp_path), {})
+    (check,) = doctor.examine_cluster("127.0.0.1:1", str(tmp_path))
     assert (check.name, check.status) == ("ray cluster", "fail")
     assert "nothing answers at cluster.address=127.0.0.1:1" in check.detail
     assert check.remedy
