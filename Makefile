@@ -4,7 +4,7 @@
 # make bench   the benchmarks, with their tables
 # make chaos   a sweep under some forty faults, compared with an undisturbed one: three to six minutes
 # make chaos-long   the same with vLLM and 200 faults, and with a million rows and 2,000: two hours
-# make fuzz    what reads files, replies and command lines, each for FUZZ_SECONDS
+# make fuzz    the tests' properties on new examples, then what reads files, replies and command lines, each for FUZZ_SECONDS
 # Needs Python 3.11 and make; nothing else. Everything is installed into .venv.
 
 PYTHON ?= python3
@@ -54,6 +54,7 @@ FUZZ_SECONDS ?= 60
 
 fuzz: setup
 	$(UV) pip install --quiet --python $(BIN)/python --editable ".[fuzz]"
+	$(BIN)/pytest -m hypothesis --hypothesis-profile=fresh --numprocesses 2
 	$(BIN)/python tests/fuzz/fuzz.py --seconds $(FUZZ_SECONDS)
 
 setup: .venv/installed

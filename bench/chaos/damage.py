@@ -13,12 +13,15 @@ from bench.chaos.kinds import Kind, Moment, Scene
 
 
 def _pick_slice(scene: Scene) -> Path | None:
-    """A committed slice of some step."""
+    """A committed slice of some step that has rows; None where a few that are looked at have none."""
     assert isinstance(scene.place, Disk)
     steps = sorted(path for path in scene.place.steps.iterdir() if any(path.glob("slice-*.parquet")))
-    if not steps:
-        return None
-    return scene.random.choice(sorted(scene.random.choice(steps).glob("slice-*.parquet")))
+    for _ in range(10) if steps else ():
+        slice_ = scene.random.choice(sorted(scene.random.choice(steps).glob("slice-*.parquet")))
+        rows = _read(slice_.read_bytes())
+        if rows is not None and rows.num_rows:
+            return slice_
+    return None
 
 
 class _Damage(Kind):

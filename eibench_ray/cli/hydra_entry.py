@@ -17,15 +17,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from eibench_ray.config.compose import to_composed
 from eibench_ray.config.folder import config_folder
-from eibench_ray.config.hydra_errors import HYDRA_ERRORS, explain
+from eibench_ray.config.hydra_errors import HYDRA_ERRORS, UNNAMED_ERRORS, explain
 from eibench_ray.config.jobs import Job, SweepTask
 from eibench_ray.config.schema import RunConfig
 from eibench_ray.config.section import Frozen
 from eibench_ray.config.swept import defer_to_jobs, spread_lists
 from eibench_ray.errors import ConfigError, EibenchError
 
-# A few of Hydra's own, such as for `model=null`; PyYAML's for `!!bool x` or `!!timestamp x`; a list that is in itself.
-_UNNAMED_ERRORS = (ValueError, LookupError, AttributeError, RecursionError)
 SHOWN_ERRORS: tuple[type[Exception], ...] = (EibenchError, *HYDRA_ERRORS)
 
 
@@ -74,11 +72,10 @@ def call_hydra(
                 raise quiet.error
         except HYDRA_ERRORS as error:
             raise explain(error, schema) from error
-        except _UNNAMED_ERRORS as error:
+        except UNNAMED_ERRORS as error:
             if quiet.has_begun:
                 raise
-            reason = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-            raise ConfigError(f"{reason[:300]}: correct the command line, or the option file that it names") from error
+            raise explain(error, schema) from error
 
 
 class _Quiet:

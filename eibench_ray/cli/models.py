@@ -42,14 +42,14 @@ def models(
 ) -> None:
     """List the models: how each runs, its weights or endpoint, licence and availability, and what it sees."""
     from eibench_ray.config.folder import config_folder
-    from eibench_ray.config.hydra_errors import HYDRA_ERRORS, explain
+    from eibench_ray.config.hydra_errors import HYDRA_ERRORS, UNNAMED_ERRORS, explain
     from eibench_ray.config.models import read_models
 
     if config_dir is not None and not config_dir.is_dir():
         raise ConfigError(f"--config-dir {config_dir} is no folder: name one that holds model/*.yaml")
     try:
         found = read_models(config_folder(), config_dir)
-    except HYDRA_ERRORS as error:
+    except (*HYDRA_ERRORS, *UNNAMED_ERRORS) as error:
         raise explain(error) from error
     if as_json:
         typer.echo(json.dumps([model.model_dump() for model in found]))

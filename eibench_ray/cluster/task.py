@@ -115,7 +115,7 @@ async def run_task(
     commits_each = asker.costs_money or probe is not None
     asking = Asking(missing, images, asker, halt, committed, commit, condemned, commits_each=commits_each)
     failure = await asking.run()
-    if asking.completions or not probe:
+    if asking.completions or (probe is None and len(kept) == len(rows)):
         await commit(asking.completions)
     if failure is not None:
         raise failure

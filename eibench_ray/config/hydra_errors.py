@@ -17,6 +17,9 @@ from eibench_ray.errors import ConfigError
 
 # PyYAML's are of an option file; Hydra lets them through.
 HYDRA_ERRORS: tuple[type[Exception], ...] = (HydraException, OmegaConfBaseException, yaml.YAMLError)
+# What else comes out of a composition: a few of Hydra's own, such as for `model=null`; PyYAML's for `!!bool x` or
+# `!!timestamp x`; OmegaConf's for a file that holds a number; a list that is in itself; a file that may not be read.
+UNNAMED_ERRORS: tuple[type[Exception], ...] = (ValueError, LookupError, AttributeError, RecursionError, OSError)
 
 _NO_OPTION = re.compile(
     r"Could not find '([^']+)/([^'/]+)'.*?Available options in '[^']+':(.*?)(?:Config search path|$)", re.S
@@ -29,6 +32,9 @@ _FULL_KEY = re.compile(r"full_key: (\S+)")
 
 def explain(error: Exception, schema: type[Frozen] = RunConfig) -> ConfigError:
     """One paragraph for an error of Hydra's or OmegaConf's; `schema` has the keys that can be meant."""
+    if not isinstance(error, HYDRA_ERRORS):
+        reason = str(error) if isinstance(error, (ValueError, OSError)) else f"{type(error).__name__}: {error}"
+        return ConfigError(f"{reason[:300]}: correct the command line, or the option file that it names")
     text = "\n".join(dict.fromkeys(str(link) for link in _chain(error)))
     if match := _NO_OPTION.search(text):
         group, option, listed = match.groups()

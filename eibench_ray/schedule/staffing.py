@@ -39,10 +39,23 @@ class Share:
     engine: str
 
 
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a node is held for, lest smaller replicas take each GPU of it as it becomes free.
+
+    Attributes:
+        needs_gpus: whether it needs GPUs; if so, what needs none may start beside it.
+        is_first: whether its engine has no replica; if it has, an engine without one is not kept waiting for it.
+    """
+
+    needs_gpus: bool
+    is_first: bool
+
+
 def review(roster: Roster, found: Forecast, now: float) -> Iterator[Action]:
     """What to stop and start now; every action counts as done."""
     yield from _stop_finished(roster)
-    held: dict[str, bool] = {}  # node -> whether it is held for its GPUs only
+    held: dict[str, set[Claim]] = {}  # by node
     unmet: list[tuple[Share, str]] = []
     nearly: dict[str, str | None] = {}  # engine without a place -> the node that lacks least for one of its replicas
     for share in sorted(_shares(found), reverse=True):
@@ -57,17 +70,22 @@ def review(roster: Roster, found: Forecast, now: float) -> Iterator[Action]:
         node = nearly[key]
         if node is not None and (share.is_there or share.is_due) and roster.can_use(key, now):
             unmet.append((share, node))
-            # Else smaller replicas would take each GPU of it as it becomes free.
-            held[node] = held.get(node, True) and roster.engines[key].profile.need.gpus > 0
+            needs_gpus = roster.engines[key].profile.need.gpus > 0
+            held.setdefault(node, set()).add(Claim(needs_gpus, not roster.engines[key].count))
     _drain(roster, found, unmet)
     yield from _start_copies(roster, found, now, held)
     yield from _make_room(roster, found, now)
 
 
-def _barred(roster: Roster, held: Mapping[str, bool], key: str) -> set[str]:
-    """The held nodes that an engine must leave alone: one without GPUs takes none from what waits for them."""
+def _barred(roster: Roster, held: Mapping[str, set[Claim]], key: str) -> set[str]:
+    """The held nodes that an engine must leave alone."""
     needs_gpus = roster.engines[key].profile.need.gpus > 0
-    return {node for node, for_gpus in held.items() if needs_gpus or not for_gpus}
+    is_starved = not roster.engines[key].count and roster.backlog.num_ready(key) > 0
+    return {
+        node
+        for node, claims in held.items()
+        if any((needs_gpus or not claim.needs_gpus) and (claim.is_first or not is_starved) for claim in claims)
+    }
 
 
 def _shares(found: Forecast) -> Iterator[Share]:
@@ -115,7 +133,7 @@ def _drain(roster: Roster, found: Forecast, unmet: list[tuple[Share, str]]) -> N
             return
 
 
-def _start_copies(roster: Roster, found: Forecast, now: float, held: Mapping[str, bool]) -> Iterator[Start]:
+def _start_copies(roster: Roster, found: Forecast, now: float, held: Mapping[str, set[Claim]]) -> Iterator[Start]:
     """Further replicas on what would stand idle, each for the engine that takes longest for what can be asked now."""
     wanting = {key: demand for key, demand in found.demands.items() if roster.backlog.num_ready(key)}
 

@@ -467,6 +467,7 @@ def test_a_halt_awaits_rows_in_flight_in_the_time_of_grace(sweeps: Sweeps, grace
     report = asyncio.run(run())
     assert (report.num_new, report.is_whole) == (len(answered), False)
     assert list(sweeps.rows(sweep, "answer")) == answered
+    assert len(sweep.store.list_slices(next(iter(sweep.plan.steps)))) == bool(answered)  # no file without rows
 
 
 def test_what_a_replaced_row_cost_stays_with_the_row_that_replaces_it(sweeps: Sweeps) -> None:

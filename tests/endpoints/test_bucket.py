@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from eibench_ray.endpoints.bucket import BURST_S, Bucket, rate_under
@@ -28,7 +28,6 @@ def most_within(times: list[float], span_s: float) -> int:
     return max((sum(begin <= at < begin + span_s for at in times) for begin in times), default=0)
 
 
-@settings(deadline=None)
 @given(pauses, st.integers(1, 6000))
 def test_no_minute_is_overrun(steps: list[float], per_min: float) -> None:
     bucket = Bucket()
@@ -36,7 +35,6 @@ def test_no_minute_is_overrun(steps: list[float], per_min: float) -> None:
     assert most_within(passed(bucket, steps), 60.0) <= per_min
 
 
-@settings(deadline=None)
 @given(pauses, st.floats(1000.0, 100_000.0), st.floats(50.0, 3000.0))
 def test_no_minute_is_overrun_by_more_than_one_amount(steps: list[float], per_min: float, amount: float) -> None:
     bucket = Bucket()

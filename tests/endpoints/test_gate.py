@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from eibench_ray.config.endpoints import EndpointLimits
@@ -41,7 +41,6 @@ requests = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(requests, st.floats(0.5, 5.0))
 def test_every_request_passes_or_is_told_that_it_never_will(
     plan: list[tuple[str, int, float, float, float]], budget: float
@@ -80,7 +79,6 @@ endings = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(endings)
 def test_whatever_an_endpoint_answers_somebody_passes_again(plan: list[tuple[float, bool, float | None]]) -> None:
     gate, now = Gate({}), 0.0

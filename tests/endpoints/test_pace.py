@@ -17,7 +17,7 @@ def visit(limit: Limit, until_s: float = 70.0, configured: float | None = None, 
     return World(gate, lambda _: limit, seed=seed).run(until_s)
 
 
-@settings(derandomize=True, deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.integers(300, 3000), st.floats(1.5, 5.0), st.sampled_from(["no", "ms", "s"]), st.integers(0, 1000))
 def test_a_steady_limit_is_learnt(per_min: int, burst_s: float, tells_wait: str, seed: int) -> None:
     limit = Limit.model_validate({"requests_per_min": per_min, "burst_s": burst_s, "tells_wait": tells_wait})

@@ -286,6 +286,7 @@ def test_lines_of_a_ledger_that_are_no_events_are_passed_over(tmp_path: Path) ->
         ("name: !!bool x", "KeyError: 'x': correct the command line, or the option file"),
         ("name: !!timestamp x", "AttributeError: .*the option file that it names"),
         ("- &a [*a]\n", "RecursionError: .*the option file that it names"),
+        ("-1", "Invalid loaded object type: int: .*the option file that it names"),
     ],
 )
 def test_an_option_file_that_is_no_yaml_is_a_paragraph(tmp_path: Path, text: str, reason: str) -> None:

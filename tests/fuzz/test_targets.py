@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from fuzz_targets import TARGETS
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 TOKENS = (b"{", b"[", b'"', b"\\ud800", b"null", b"-1", b"1e999", b"\n", b"\xff", b"\x00", b"=", b"${x}", b"'", b"../")
@@ -31,9 +31,7 @@ def test_what_is_not_understood_is_refused_in_a_paragraph(name: str, tmp_path: P
     for seed in SEEDS[name]:
         TARGETS[name].check(seed, tmp_path)
 
-    @settings(
-        max_examples=EXAMPLES.get(name, 40), deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None
-    )
+    @settings(max_examples=EXAMPLES.get(name, 40), database=None)
     @given(damaged(SEEDS[name]))
     def check(data: bytes) -> None:
         TARGETS[name].check(data, tmp_path)

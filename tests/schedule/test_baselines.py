@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from cases import CHAIN, TWO_MODELS, case_of, cases
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 
 from eibench_ray.errors import PlanError
 from eibench_ray.schedule.accounting import account
@@ -72,7 +72,7 @@ def test_judging_begins_after_all_generation() -> None:
     assert max(event["time"] for event in slices if not event["step"].startswith("verdict")) <= judged_from
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30)
 @given(cases())
 def test_both_end_whatever_dies_or_is_late(case: Case) -> None:
     for play in (reload_per_cell, play_phases):

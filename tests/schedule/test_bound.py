@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from cases import CHAIN, Graph, case_of, cases
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 
 from eibench_ray.schedule.baselines import reload_per_cell, two_phase
 from eibench_ray.schedule.case import Case
@@ -13,7 +13,7 @@ from eibench_ray.schedule.simulate import Simulation
 ONE: Graph = {"answer": ("a", ())}
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100)
 @given(cases())
 def test_no_policy_goes_below(case: Case) -> None:
     least_s = case.lower_bound_s * (1 - 1e-9)

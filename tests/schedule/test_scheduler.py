@@ -76,19 +76,19 @@ TROUBLES = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(cases())
 def test_a_run_ends_with_every_slice_finished_once(case: Case) -> None:
     Trial(case).run()
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(cases(TROUBLES))
 def test_a_run_ends_whatever_happens_to_it(case: Case) -> None:
     Trial(case).run()
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(cases())
 def test_a_load_is_for_a_slice(case: Case) -> None:
     """An engine is not started more often than it has slices, but for once in vain."""
@@ -97,7 +97,7 @@ def test_a_load_is_for_a_slice(case: Case) -> None:
     assert trial.starts <= slices + Counter(case.profiles.keys())
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(cases(TROUBLES))
 def test_what_is_lost_is_loaded_again_once(case: Case) -> None:
     trial = Trial(case).run()
@@ -117,7 +117,18 @@ def test_a_node_that_is_held_for_its_gpus_still_takes_what_needs_none() -> None:
     assert sorted(begun) == ["a", "c"]
 
 
-@settings(deadline=None, max_examples=60)
+def test_an_engine_without_a_replica_does_not_wait_for_another_ones_second_copy() -> None:
+    graph: Graph = {"brief": ("c", (), 1), "large": ("b", (), 1)}
+    graph |= {f"remote{number}": ("a", (), 1) for number in range(5)}
+    needs = {"a": Need(), "b": Need((Resources(1, 3),)), "c": Need((Resources(1, 1),))}
+    tokens_per_row = dict.fromkeys(graph, 1.0) | {"large": 5.0}
+    profiles = {key: EngineProfile(key, need, 1.0, 1.0, 1, None, tokens_per_row) for key, need in needs.items()}
+    trial = Trial(Case(graph, 2, profiles, (Node("n", "n", Resources(2, 4)),), 0)).run()
+    begun = [action.engine for now, action in trial.actions if isinstance(action, Start) and now == 0]
+    assert sorted(begun) == ["a", "b", "c"]
+
+
+@settings(max_examples=60)
 @given(cases())
 def test_single_copies_are_loaded_once_where_all_of_them_have_room(case: Case) -> None:
     case = alone(case)
@@ -130,7 +141,7 @@ def test_single_copies_are_loaded_once_where_all_of_them_have_room(case: Case) -
     assert trial.starts == dict.fromkeys(case.profiles, 1)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(cases())
 def test_a_single_copy_is_loaded_again_only_after_what_it_reads(case: Case) -> None:
     """Once, and once more for each load of the engines whose answers it reads; so what reads nothing, once."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from cases import CHAIN, TWO_MODELS, case_of, cases
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 
 from eibench_ray.errors import PlanError
 from eibench_ray.schedule.accounting import account
@@ -26,7 +26,7 @@ def named(events: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
     return [event for event in events if event["event"] == name]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 @given(cases())
 def test_every_slice_is_committed_once_after_what_it_reads(case: Case) -> None:
     outcome, events = play(case)
@@ -43,7 +43,7 @@ def test_every_slice_is_committed_once_after_what_it_reads(case: Case) -> None:
     assert outcome.loads >= outcome.loads_at_least
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40)
 @given(cases())
 def test_gpus_of_a_node_are_never_held_twice(case: Case) -> None:
     _, events = play(case)

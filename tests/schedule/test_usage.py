@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from eibench_ray.schedule.accounting import account
@@ -311,7 +311,6 @@ def told(seed: int, length: int, most_gpus: int) -> tuple[Story, Usage]:
     return story, account(story.tell(length, most_gpus), ROLES)
 
 
-@settings(deadline=None)
 @given(SEEDS, st.integers(0, 120), st.integers(1, 8))
 def test_every_gpu_second_is_in_exactly_one_kind(seed: int, length: int, most_gpus: int) -> None:
     story, usage = told(seed, length, most_gpus)
@@ -320,7 +319,6 @@ def test_every_gpu_second_is_in_exactly_one_kind(seed: int, length: int, most_gp
     assert usage.duration_s == story.now
 
 
-@settings(deadline=None)
 @given(SEEDS, st.integers(0, 120))
 def test_without_gpus_every_second_of_a_replica_is_in_exactly_one_kind(seed: int, length: int) -> None:
     _, usage = told(seed, length, 0)
@@ -329,7 +327,6 @@ def test_without_gpus_every_second_of_a_replica_is_in_exactly_one_kind(seed: int
     assert sum(usage.seconds().values()) == pytest.approx(lives)
 
 
-@settings(deadline=None)
 @given(SEEDS, st.integers(0, 120), st.integers(1, 8))
 def test_spans_have_no_gap_and_no_gpu_is_in_two(seed: int, length: int, most_gpus: int) -> None:
     _, usage = told(seed, length, most_gpus)

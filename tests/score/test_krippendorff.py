@@ -6,7 +6,7 @@ from itertools import permutations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from eibench_ray.score.krippendorff import interval_alpha
@@ -59,7 +59,6 @@ def test_no_unit_at_all_has_no_alpha() -> None:
     assert interval_alpha(np.empty((2, 0))) is None
 
 
-@settings(deadline=None)
 @given(st.lists(st.lists(st.integers(0, 4) | st.none(), min_size=3, max_size=3), min_size=1, max_size=8))
 def test_alpha_is_its_definition_over_pairs(units: list[list[int | None]]) -> None:
     found = interval_alpha(np.array([[NONE if v is None else float(v) for v in unit] for unit in units]).T)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from eibench_ray.score.multiplicity import adjust_holm
@@ -27,7 +27,6 @@ def test_known_families(p_values: list[float | None], adjusted: list[float | Non
         assert found == (None if expected is None else pytest.approx(expected))
 
 
-@settings(deadline=None)
 @given(P_VALUES)
 def test_a_line_passes_exactly_where_the_step_down_rejects_it(p_values: list[float | None]) -> None:
     level = 0.05
@@ -40,7 +39,6 @@ def test_a_line_passes_exactly_where_the_step_down_rejects_it(p_values: list[flo
     assert {i for i, p in enumerate(adjust_holm(p_values)) if p is not None and p <= level} == rejected
 
 
-@settings(deadline=None)
 @given(P_VALUES)
 def test_no_p_value_becomes_smaller_or_leaves_the_unit_interval(p_values: list[float | None]) -> None:
     for before, after in zip(p_values, adjust_holm(p_values), strict=True):

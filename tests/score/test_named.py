@@ -107,7 +107,7 @@ VALUES = st.booleans() | st.sampled_from([None, 0, 1, "true", [True]])
 ANYTHING = st.dictionaries(st.sampled_from(["1", "2", "3", "4", "0", "01", "a"]), st.booleans() | VALUES) | VALUES
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(named=ANYTHING, num_triggers=st.integers(1, 4))
 def test_whatever_is_named_the_verdict_is_sound(named: object, num_triggers: int) -> None:
     verdict = parse_named(reply(named), num_triggers)

@@ -116,7 +116,7 @@ STYLES = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(lines=FILES, style=STYLES, subset=st.sampled_from(["basic", "complex"]))
 def test_any_file_gives_what_the_rules_give(
     tmp_path: Path, lines: Lines, style: dict[str, object], subset: str

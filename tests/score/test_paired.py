@@ -48,7 +48,7 @@ def test_what_cannot_be_said_is_none(
     assert (paired.n, paired.difference, paired.ci_low, paired.ci_high, paired.p_value) == expected
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(RECALL, RECALL, st.integers(0, 5)), max_size=20))
 def test_exchanged_sides_give_the_negative(rows: list[tuple[float, float, int]]) -> None:
     first, second, clusters = ([row[part] for row in rows] for part in range(3))
@@ -59,7 +59,7 @@ def test_exchanged_sides_give_the_negative(rows: list[tuple[float, float, int]])
         assert mine == (None if theirs is None else pytest.approx(-theirs, abs=1e-12))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.lists(st.tuples(RECALL, RECALL, st.integers(0, 5)), max_size=20), st.randoms())
 def test_the_order_of_samples_does_not_matter(rows: list[tuple[float, float, int]], random: object) -> None:
     shuffled = list(rows)

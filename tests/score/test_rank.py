@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
@@ -40,7 +40,6 @@ def test_one_picture_has_a_rho_but_no_interval() -> None:
     assert found == RankCorrelation(3, pytest.approx(1.0))
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_a_weighted_rho_is_that_of_the_repeated_samples(data: st.DataObject) -> None:
     n = data.draw(st.integers(2, 12))

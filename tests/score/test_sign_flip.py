@@ -7,7 +7,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import permutation_test
 
@@ -28,13 +28,11 @@ def _signs(count: int) -> product[tuple[int, ...]]:
     return product((-1, 1), repeat=count)
 
 
-@settings(deadline=None)
 @given(st.lists(shares, min_size=1, max_size=9))
 def test_small_inputs_are_exact(sums: list[float]) -> None:
     assert sign_flip_p_value(np.array(sums), seed=0) == pytest.approx(brute_force(sums))
 
 
-@settings(deadline=None)
 @given(st.lists(shares, min_size=1, max_size=40))
 def test_exchanged_sides_have_the_same_p_value(sums: list[float]) -> None:
     assert sign_flip_p_value(np.array(sums), 0) == sign_flip_p_value(-np.array(sums), 0)

@@ -144,7 +144,7 @@ TEXTS = (
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(text=TEXTS, num_triggers=st.integers(1, 10))
 def test_any_text_gives_a_verdict_that_is_sound_and_can_be_stored(text: str, num_triggers: int) -> None:
     verdict = parse_counts(text, num_triggers)
@@ -158,7 +158,6 @@ def test_any_text_gives_a_verdict_that_is_sound_and_can_be_stored(text: str, num
     assert (verdict.status is Status.OK) == is_sound
 
 
-@settings(deadline=None)
 @given(num_triggers=st.integers(1, 10), share=st.floats(0, 1), words=ANY_TEXT)
 def test_every_reply_that_the_schema_allows_is_ok(num_triggers: int, share: float, words: str) -> None:
     correct = round(share * num_triggers)
