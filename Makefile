@@ -3,7 +3,8 @@
 # make check   format, lint, types
 # make bench   the benchmarks, with their tables
 # make chaos   a sweep under some forty faults, compared with an undisturbed one: three to six minutes
-# make chaos-long   the same with vLLM and 200 faults, and with a million rows and 2,000: two hours
+# make chaos-long   the same with vLLM and 200 faults, with tensor-parallel workers killed, and with a million rows and
+#              2,000 faults: two hours
 # make fuzz    the tests' properties on new examples, then what reads files, replies and command lines, each for FUZZ_SECONDS
 # Needs Python 3.11 and make; nothing else. Everything is installed into .venv.
 
@@ -47,6 +48,7 @@ chaos: setup
 
 chaos-long: setup
 	$(BIN)/python -m bench.chaos --engine vllm --rows 12000 --faults 205 --bucket-faults 0 --endings 0.03 --minutes 60
+	$(BIN)/python -m bench.chaos --engine vllm-tp --rows 300 --faults 12 --bucket-faults 0 --minutes 30
 	$(BIN)/python -m bench.chaos --rows 1000000 --faults 2000 --bucket-faults 0 --endings 0.05 --slice-rows 32 \
 	  --batch 32 --latency-s 0.3 --minutes 150
 

@@ -29,12 +29,14 @@ class EngineName(StrEnum):
 
     ECHO = "echo"
     VLLM = "vllm"
+    VLLM_TP = "vllm-tp"
 
 
 @app.command()
 def main(
     engine: Annotated[
-        EngineName, typer.Option(help="echo costs nothing, vllm is three tiny models.")
+        EngineName,
+        typer.Option(help="echo costs nothing; vllm is three tiny models; vllm-tp two, one over two workers."),
     ] = EngineName.ECHO,
     rows: Annotated[int, typer.Option(min=100, help="Rows of the sweep, over all of its steps.")] = 4000,
     faults: Annotated[int, typer.Option(min=1, help="Faults that hit.")] = 40,

@@ -21,7 +21,6 @@ from bench.chaos.bucket import Bucket, ObjectStore
 from bench.chaos.cluster import RayCluster, plain_environment
 from bench.chaos.deck import Deck, apportion, with_share
 from bench.chaos.disks import Disk, DiskFull, ReadOnly
-from bench.chaos.kills import EngineKill
 from bench.chaos.kinds import Kind, Moment, Place, Scene
 from bench.chaos.peace import Peace, ask_in_peace, take_peace
 from bench.chaos.remains import CHAOS_ID, Family, find_groups, find_orphans
@@ -30,7 +29,7 @@ from bench.chaos.samples import write_samples
 from bench.chaos.storm import Storm
 from bench.chaos.sweep import Engine, Run, Sweep, make_sweep, num_steps
 from bench.chaos.verdict import Verdict
-from bench.chaos.weights import IN_BUCKET, ON_DISK, ON_DISK_LOADED
+from bench.chaos.weights import IN_BUCKET, ON_DISK
 
 REPOSITORY = Path(__file__).parents[2]
 DISK_MB = 4096
@@ -103,7 +102,7 @@ class Harness:
         """
         plan, folder = self._plan, self._folder
         self._sent.touch()
-        write_samples(folder / "dataset", plan.num_samples, has_pictures=plan.engine == "vllm")
+        write_samples(folder / "dataset", plan.num_samples, has_pictures=plan.engine != "echo")
         server = ObjectStore(plan.seed) if plan.bucket_faults else None
         if server:
             self._end.callback(server.close)
@@ -113,8 +112,7 @@ class Harness:
         disk = Disk(folder / "disk", DISK_MB)
         self._end.callback(lambda: disk.close(folder / "disk-store" if self._is_broken() else None))
         before = self._count_sent()
-        weights = ON_DISK_LOADED if plan.engine == "vllm" else ON_DISK
-        last = self._storm(self._sweep(cluster), cluster, disk, weights, plan.faults, expected)
+        last = self._storm(self._sweep(cluster), cluster, disk, ON_DISK[plan.engine], plan.faults, expected)
         self._verdict.sent, self._verdict.needed = self._count_sent() - before, peace.needed
         self._verdict.scores += compare_scores(peace.scores, last.summary["rows"])
         if server:
@@ -242,8 +240,6 @@ class Harness:
 
     def _skips(self, kind: type[Kind], place: Place) -> bool:
         """Whether a kind of fault cannot come here; the verdict says why."""
-        if kind is EngineKill and self._plan.engine != "vllm":
-            return True
         if kind in (DiskFull, ReadOnly) and isinstance(place, Disk) and place.lacks is not None:
             self._verdict.skipped[kind.name] = place.lacks
             return True

@@ -59,6 +59,17 @@ class EngineKill(Kind):
         return _kill(scene.pick(scene.family.engine_cores))
 
 
+class WorkerKill(Kind):
+    """SIGKILL of a process in which vLLM holds a part of a model; its EngineCore and the replica live."""
+
+    name = "worker_kill"
+    moment = Moment.DURING
+
+    def inject(self, scene: Scene) -> bool:
+        """Whether one was there and is gone."""
+        return _kill(scene.pick(scene.family.workers))
+
+
 class NodeKill(Kind):
     """SIGKILL of a node's raylet: the node is dead; it joins again a little later."""
 

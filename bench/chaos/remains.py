@@ -20,6 +20,7 @@ REPLICA = "EIBENCH_REPLICA"
 # whose they are. They are known by the folder in which they work, which is the command's, and no other process's.
 VLLM = "VLLM::"
 ENGINE_CORE = "VLLM::EngineCor"  # as the kernel cuts it, which is not all that psutil knows
+WORKER = "VLLM::Worker"
 # Ray's agents try for a minute to report the death of a raylet to a head that died with it, and a worker that had just
 # been started tries for as long to reach its raylet (Ray 2.60).
 _GONE_TIMEOUT_S = 90.0
@@ -76,6 +77,10 @@ class Family:
     def engine_cores(self) -> list[psutil.Process]:
         """The processes in which vLLM computes, where they are not the replica's own."""
         return self._named(lambda process: process.name().startswith(ENGINE_CORE))
+
+    def workers(self) -> list[psutil.Process]:
+        """The processes that hold parts of a model, where they are not the EngineCore's own."""
+        return self._named(lambda process: process.name().startswith(WORKER))
 
     def end(self) -> None:
         """Kills whatever is left."""

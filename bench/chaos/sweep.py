@@ -16,28 +16,33 @@ import psutil
 from bench.chaos.cluster import SLOTS
 from bench.chaos.errors import ChaosError
 
-Engine = Literal["echo", "vllm"]
+Engine = Literal["echo", "vllm", "vllm-tp"]
 CONF = Path(__file__).parent / "conf"
 SETTINGS = "chaos_look,chaos_read"
 # A replica that makes nothing for so long is killed. On a busy machine, one that only loads slowly must not be.
 PROGRESS_TIMEOUT_S = 40.0
 # Captions, two settings' answers and their verdicts, for each model after the captions.
 STEPS_PER_MODEL = 4
-MODELS: Mapping[Engine, Sequence[str]] = {"echo": ("echo",), "vllm": ("tiny_idefics3", "tiny_llava_apart")}
+MODELS: Mapping[Engine, Sequence[str]] = {
+    "echo": ("echo",),
+    "vllm": ("tiny_idefics3", "tiny_llava_apart"),
+    "vllm-tp": ("tiny_llava_halves",),
+}
+_VLLM = (
+    "judge=tiny_llama",
+    "judge.explanation_chars=0",
+    "cluster.max_replicas_per_engine=1",
+    "judge.sampling.max_tokens=48",
+    *(f"{who}.engine.max_model_len=2048" for who in ("model", "captioner", "judge.model")),
+)
 _OPTIONS: Mapping[Engine, Sequence[str]] = {
     "echo": (
         "model@captioner=echo",
         "judge=echo",
         *(f"{who}.engine.num_gpus=1" for who in ("model", "captioner", "judge.model")),
     ),
-    "vllm": (
-        "model@captioner=tiny_idefics3",
-        "judge=tiny_llama",
-        "judge.explanation_chars=0",
-        "cluster.max_replicas_per_engine=1",
-        "judge.sampling.max_tokens=48",
-        *(f"{who}.engine.max_model_len=2048" for who in ("model", "captioner", "judge.model")),
-    ),
+    "vllm": ("model@captioner=tiny_idefics3", *_VLLM),
+    "vllm-tp": ("model@captioner=tiny_llava_halves", *_VLLM),
 }
 
 

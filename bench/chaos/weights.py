@@ -18,15 +18,16 @@ from bench.chaos.kills import (
     ReplicaKill,
     ReplicaStall,
     SecondDriver,
+    WorkerKill,
 )
 from bench.chaos.kinds import Kind
+from bench.chaos.sweep import Engine
 
-ON_DISK: Mapping[type[Kind], float] = {
+_ECHO: Mapping[type[Kind], float] = {
     ReplicaKill: 30,
     ReplicaStall: 24,
     NodeKill: 5,
     ReplicaHang: 2,
-    EngineKill: 8,
     SecondDriver: 3,
     DriverKill: 6,
     Preemption: 3,
@@ -39,6 +40,10 @@ ON_DISK: Mapping[type[Kind], float] = {
     HalfWritten: 6,
     ClockJump: 2,
 }
-# Where a kill costs the load of an engine, more of those that cost none.
-ON_DISK_LOADED: Mapping[type[Kind], float] = {**ON_DISK, ReplicaKill: 14, ReplicaStall: 45, NodeKill: 3}
+ON_DISK: Mapping[Engine, Mapping[type[Kind], float]] = {
+    "echo": _ECHO,
+    # Where a kill costs the load of an engine, more of those that cost none.
+    "vllm": {**_ECHO, ReplicaKill: 14, ReplicaStall: 45, NodeKill: 3, EngineKill: 8},
+    "vllm-tp": {WorkerKill: 6, EngineKill: 2, ReplicaKill: 2, ReplicaStall: 2, DriverKill: 1, Preemption: 1},
+}
 IN_BUCKET: Mapping[type[Kind], float] = {Busy: 5, Cut: 4, Slow: 4, ReplicaKill: 4, DriverKill: 2, Preemption: 1}
