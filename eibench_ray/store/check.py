@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from eibench_ray.records import ABSENT, ABSENT_OUTPUT, digest_output
-from eibench_ray.store.slices import DAMAGE, KINDS, SCHEMA
+from eibench_ray.store.slice_format import DAMAGE, KINDS, SCHEMA
 from eibench_ray.store.summary import digest_column, unpack
 
 

@@ -10,7 +10,8 @@ from eibench_ray.data.dataset import DatasetIndex
 from eibench_ray.plan.digests import digest_input
 from eibench_ray.plan.graph import Plan, Step
 from eibench_ray.records import Retry, RowErrorKind
-from eibench_ray.store.slices import RowState, Store
+from eibench_ray.store.slice_format import RowState
+from eibench_ray.store.slices import Store
 from eibench_ray.store.summary import Summary, digest_column, digest_sources
 
 

@@ -2,72 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import PurePath
 from typing import Any, TypeVar
 
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from eibench_ray.errors import StoreError
-from eibench_ray.records import ABSENT, ABSENT_OUTPUT, Completion, Retry, RowErrorKind
+from eibench_ray.records import ABSENT, ABSENT_OUTPUT, Completion
 from eibench_ray.store.files import is_partial, parse_json
 from eibench_ray.store.manifest import SCHEMA_VERSION, read_manifest
 from eibench_ray.store.paths import StorePaths, slice_index
-from eibench_ray.store.storage import open_storage
-from eibench_ray.store.summary import Summary, find, pack, summarise, unpack
-
-# Columns that join at the end and may be null need no other SCHEMA_VERSION: a slice without them is read as having
-# nulls.
-SCHEMA = pa.schema(
-    [
-        pa.field("sample_id", pa.string(), nullable=False),
-        pa.field("request_digest", pa.string(), nullable=False),
-        pa.field("text", pa.string()),
-        pa.field("error_kind", pa.string()),
-        pa.field("error", pa.string()),
-        pa.field("finish_reason", pa.string()),
-        pa.field("prompt_tokens", pa.int32(), nullable=False),
-        pa.field("completion_tokens", pa.int32(), nullable=False),
-        pa.field("cached_tokens", pa.int32(), nullable=False),
-        pa.field("attempt", pa.int16(), nullable=False),
-        pa.field("latency_s", pa.float32(), nullable=False),
-        pa.field("finished_at", pa.float64(), nullable=False),
-        pa.field("engine", pa.string(), nullable=False),
-        pa.field("run_id", pa.string(), nullable=False),
-        pa.field("input_digest", pa.string(), nullable=False),
-        pa.field("output_digest", pa.string(), nullable=False),
-        pa.field("cost_usd", pa.float64()),
-        pa.field("mean_logprob", pa.float32()),
-    ]
+from eibench_ray.store.slice_format import (
+    DAMAGE,
+    FOOTER_BYTES,
+    ForeignError,
+    RowState,
+    decode_columns,
+    decode_rows,
+    decode_states,
+    decode_summary,
+    encode,
 )
-
-_FIELDS = tuple(field.name for field in fields(Completion))
-_STATE_COLUMNS = ["sample_id", "input_digest", "output_digest", "error_kind"]
-KINDS = pa.array([kind.value for kind in RowErrorKind])
-# What reading a damaged file raises; ValueError: texts that are no UTF-8.
-DAMAGE = (OSError, ValueError, pa.ArrowException)
-# A slice's footer takes some 5 KB.
-FOOTER_BYTES = 16_384
-
-
-@dataclass(frozen=True, slots=True)
-class RowState:
-    """What resuming needs to know of a committed row."""
-
-    input_digest: str
-    output_digest: str
-    error_kind: RowErrorKind | None
-    is_absent: bool
-
-    def is_asked_again(self, retry: Retry) -> bool:
-        """Whether a run asks for the row again, although it is there."""
-        return self.error_kind is not None and self.error_kind.is_asked_again(retry)
-
+from eibench_ray.store.storage import open_storage
+from eibench_ray.store.summary import Summary
 
 _Row = TypeVar("_Row", RowState, Completion)
 _T = TypeVar("_T")
@@ -137,13 +97,7 @@ class Store:
         """
         if len({row.sample_id for row in rows}) != len(rows):
             raise StoreError(f"slice {index} of step {step_id} has two rows for one sample: nothing was written")
-        columns = {field.name: [getattr(row, field.name) for row in rows] for field in SCHEMA}
-        summary = summarise(rows, columns["output_digest"], num_asked, made_from)
-        table = pa.Table.from_pydict(columns, schema=SCHEMA.with_metadata(pack(summary)))
-        sink = pa.BufferOutputStream()
-        # Without checksums a flipped bit in a compressed page comes back as another answer, and nobody notices.
-        pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
-        return self.storage.write_stamped(self.paths.slice(step_id, index), sink.getvalue())
+        return self.storage.write_stamped(self.paths.slice(step_id, index), encode(rows, num_asked, made_from))
 
     def list_slices(self, step_id: str) -> list[int]:
         """The slices of a step that are there, in order."""
@@ -158,7 +112,7 @@ class Store:
         """
 
         def read(index: int) -> Summary | None:
-            return self._load(step_id, index, _read_summary, last=FOOTER_BYTES)
+            return self._load(step_id, index, decode_summary, last=FOOTER_BYTES)
 
         return dict(zip(indexes, self._map(read, indexes), strict=True))
 
@@ -168,11 +122,7 @@ class Store:
 
     def read_slice(self, step_id: str, index: int) -> dict[str, Completion]:
         """The committed rows of a slice by sample id; empty where none was committed."""
-        table = self._read(step_id, index, list(_FIELDS))
-        if table is None:
-            return {}
-        columns = [table[name].to_pylist() for name in _FIELDS]
-        return dict(zip(columns[0], map(Completion, *columns), strict=True))
+        return self._load(step_id, index, decode_rows) or {}
 
     def read_rows(self, step_id: str, start: int, sample_ids: Sequence[str]) -> dict[str, Completion]:
         """The committed rows of a range of dataset rows, by sample id.
@@ -188,8 +138,7 @@ class Store:
         """What resuming needs of a range's rows, as `read_rows` gives them; decodes the narrow columns only."""
 
         def read(step_id: str, index: int) -> dict[str, RowState]:
-            table = self._read(step_id, index, _STATE_COLUMNS)
-            return {} if table is None else dict(_states(table))
+            return self._load(step_id, index, decode_states) or {}
 
         return self._pick(step_id, start, sample_ids, read)
 
@@ -259,7 +208,7 @@ class Store:
 
     def _read(self, step_id: str, index: int, columns: list[str]) -> pa.Table | None:
         """Columns of a slice's file; None where there is no file."""
-        return self._load(step_id, index, partial(_read_columns, columns=columns))
+        return self._load(step_id, index, partial(decode_columns, columns=columns))
 
     def _load(self, step_id: str, index: int, decode: Callable[[bytes], _T], last: int | None = None) -> _T | None:
         """What a slice's file, or as many bytes of its end, is decoded to; None where there is no file."""
@@ -268,7 +217,7 @@ class Store:
         while content is not None:
             try:
                 return decode(content)
-            except _ForeignError as error:
+            except ForeignError as error:
                 reason, remedy = str(error), "another program wrote it: restore it, or move it away, and its"
             except DAMAGE as error:
                 reason = str(error)
@@ -278,46 +227,3 @@ class Store:
                 raise StoreError(f"{name} cannot be read ({reason}): {remedy} rows are asked again")
             content = again  # it was replaced while it was read, or its footer is longer
         return None
-
-
-class _ForeignError(Exception):
-    """A file that is whole, with columns or kinds of errors that are none of this program's."""
-
-
-def _read_columns(content: bytes, columns: list[str]) -> pa.Table:
-    with pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True) as file:
-        table = _with_nulls(file.read(columns, use_threads=False), columns)
-    table.validate(full=True)
-    wanted = pa.schema([SCHEMA.field(name) for name in columns])
-    if not table.schema.equals(wanted):
-        try:
-            table = table.select(columns).cast(wanted)
-        except (ValueError, KeyError, pa.ArrowException) as error:
-            raise _ForeignError(str(error)) from None
-    if (
-        "error_kind" in columns
-        and not pc.all(pc.is_in(kinds := table["error_kind"].drop_null(), KINDS), min_count=0).as_py()
-    ):
-        raise _ForeignError(f"unknown kinds of errors among {', '.join(sorted(set(kinds.to_pylist())))}")
-    return table
-
-
-def _read_summary(content: bytes) -> Summary | None:
-    return find(content) or unpack(pq.read_metadata(pa.BufferReader(content)).metadata)
-
-
-def _with_nulls(table: pa.Table, columns: Iterable[str]) -> pa.Table:
-    """The table with all of the columns; what its file does not have yet is null."""
-    for name in columns:
-        if name not in table.column_names:
-            table = table.append_column(
-                SCHEMA.field(name).with_nullable(True), pa.nulls(len(table), SCHEMA.field(name).type)
-            )
-    return table
-
-
-def _states(table: pa.Table) -> Iterable[tuple[str, RowState]]:
-    columns = (table.column(name).to_pylist() for name in _STATE_COLUMNS)
-    for sample_id, input_digest, output_digest, error_kind in zip(*columns, strict=True):
-        kind = None if error_kind is None else RowErrorKind(error_kind)
-        yield sample_id, RowState(input_digest, output_digest, kind, output_digest == ABSENT_OUTPUT)

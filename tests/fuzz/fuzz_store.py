@@ -20,7 +20,8 @@ from eibench_ray.store.files import parse_json
 from eibench_ray.store.fsck import check_store, repair
 from eibench_ray.store.holding import hold
 from eibench_ray.store.manifest import SCHEMA_VERSION, read_manifest
-from eibench_ray.store.slices import SCHEMA, Store
+from eibench_ray.store.slice_format import SCHEMA
+from eibench_ray.store.slices import Store
 from eibench_ray.store.summary import Summary, find, pack, summarise
 from eibench_ray.sweep.ledger import read_ledger
 

@@ -13,7 +13,9 @@ import pytest
 from eibench_ray.errors import StoreError
 from eibench_ray.records import ABSENT, Completion, Retry, RowErrorKind
 from eibench_ray.store.files import read_json, write_json
-from eibench_ray.store.slices import SCHEMA, SCHEMA_VERSION, Store
+from eibench_ray.store.manifest import SCHEMA_VERSION
+from eibench_ray.store.slice_format import SCHEMA
+from eibench_ray.store.slices import Store
 
 ANSWER = Completion(
     sample_id="a",

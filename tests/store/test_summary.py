@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from eibench_ray.records import Completion
-from eibench_ray.store.slices import FOOTER_BYTES, Store
+from eibench_ray.store.slice_format import FOOTER_BYTES
+from eibench_ray.store.slices import Store
 from eibench_ray.store.summary import Summary, digest_column, digest_sources, find, unpack
 
 ROW = Completion("a", "d", "sun", None, None, "stop", 1, 1, 0, 1, 0.5, 1.0, "echo", "run", cost_usd=0.5)
