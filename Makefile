@@ -48,7 +48,7 @@ chaos: setup
 
 chaos-long: setup
 	$(BIN)/python -m bench.chaos --engine vllm --rows 12000 --faults 205 --bucket-faults 0 --endings 0.03 --minutes 60
-	$(BIN)/python -m bench.chaos --engine vllm-tp --rows 300 --faults 12 --bucket-faults 0 --minutes 30
+	$(BIN)/python -m bench.chaos --engine vllm-tp --rows 1000 --faults 12 --bucket-faults 0 --minutes 30
 	$(BIN)/python -m bench.chaos --rows 1000000 --faults 2000 --bucket-faults 0 --endings 0.05 --slice-rows 32 \
 	  --batch 32 --latency-s 0.3 --minutes 150
 

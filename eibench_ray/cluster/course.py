@@ -11,7 +11,7 @@ from eibench_ray.cluster.jobs import Jobs
 from eibench_ray.cluster.nodes import NodeWatch
 from eibench_ray.cluster.outcome import Counts
 from eibench_ray.cluster.patience import Patience
-from eibench_ray.config.schema import ClusterConfig
+from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.plan.graph import Plan
 from eibench_ray.schedule.scheduler import Scheduler
 from eibench_ray.schedule.state import EngineProfile

@@ -21,7 +21,7 @@ from eibench_ray.cluster.nodes import NodeChanges, NodeWatch
 from eibench_ray.cluster.outcome import Counts, Outcome
 from eibench_ray.cluster.patience import Patience
 from eibench_ray.cluster.walltime import Deadlines, deadlines
-from eibench_ray.config.schema import ClusterConfig
+from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.endpoints.turnstile import Turnstile
 from eibench_ray.errors import ClusterError
 from eibench_ray.plan.graph import Plan

@@ -13,10 +13,10 @@ from ray.exceptions import RuntimeEnvSetupError
 
 from eibench_ray.checkpoints.node import CACHE_VARIABLE
 from eibench_ray.cluster.nodes import ask_node
+from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.config.embedding import EmbeddingEngine
 from eibench_ray.config.endpoints import OpenaiEngine
 from eibench_ray.config.engines import EngineEnvironment, LoadedEngine, ReplayEngine, VllmEngine
-from eibench_ray.config.schema import ClusterConfig
 from eibench_ray.errors import EngineError
 from eibench_ray.plan.digests import digest
 from eibench_ray.plan.environment import examine_python

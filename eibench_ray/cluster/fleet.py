@@ -17,7 +17,7 @@ from eibench_ray.cluster.inquest import Probe
 from eibench_ray.cluster.placement import reserve
 from eibench_ray.cluster.replica import Replica, ReplicaFacts
 from eibench_ray.cluster.task import TaskReport
-from eibench_ray.config.schema import ClusterConfig
+from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.endpoints.turnstile import Turnstile
 from eibench_ray.errors import EibenchError
 from eibench_ray.plan.graph import DatasetSpec, EngineSpec, Step

@@ -18,8 +18,8 @@ from eibench_ray.cluster.failures import StartTimeoutError
 from eibench_ray.cluster.nodes import MARK, wait_until_gone
 from eibench_ray.cluster.placement import Placement
 from eibench_ray.cluster.threads import in_thread
+from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.config.engines import VllmEngine
-from eibench_ray.config.schema import ClusterConfig
 from eibench_ray.engines.base import EngineDeadError
 from eibench_ray.errors import EibenchError, EngineError
 from eibench_ray.plan.graph import EngineSpec

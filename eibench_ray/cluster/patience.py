@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
-from eibench_ray.config.schema import ClusterConfig
+from eibench_ray.config.cluster import ClusterConfig
 
 # An engine that dies this often without finishing a slice in between is given up.
 MAX_DEATHS = 3

@@ -16,7 +16,7 @@ from typing import Any
 
 import psutil
 
-from eibench_ray.config.schema import ClusterConfig
+from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.errors import ClusterError
 
 log = logging.getLogger(__name__)

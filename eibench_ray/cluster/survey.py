@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Any
 
-from eibench_ray.config.schema import ClusterConfig
+from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.errors import StoreError
 from eibench_ray.installed import installed_versions
 from eibench_ray.store.storage import Storage, open_storage

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from eibench_ray.checkpoints.memory import MemoryEstimate
+from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.config.embedding import EmbeddingEngine
 from eibench_ray.config.endpoints import OpenaiEngine
 from eibench_ray.config.engines import EchoEngine, ReplayEngine, TransformersEngine, VllmEngine
-from eibench_ray.config.schema import ClusterConfig, CoherenceConfig, ModelConfig, RunConfig
+from eibench_ray.config.schema import CoherenceConfig, ModelConfig, RunConfig
 from eibench_ray.errors import PlanError
 from eibench_ray.plan.digests import digest
 from eibench_ray.plan.fit import choose_tensor_parallel, fit_memory

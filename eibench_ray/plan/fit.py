@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from eibench_ray.checkpoints.memory import GB, MemoryEstimate
+from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.config.engines import TransformersEngine, VllmEngine
-from eibench_ray.config.schema import ClusterConfig
 from eibench_ray.errors import PlanError
 from eibench_ray.plan.graph import MemoryFit
 

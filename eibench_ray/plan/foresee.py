@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from eibench_ray.config.schema import ClusterConfig
+from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.plan.graph import Plan, Step
 from eibench_ray.plan.paths import Leg, Ways
 from eibench_ray.schedule.forecast import WORTH_LOAD

@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.config.embedding import EmbeddingEngine
 from eibench_ray.config.endpoints import OpenaiEngine
 from eibench_ray.config.engines import LoadedEngine, VllmEngine
-from eibench_ray.config.schema import ClusterConfig
 from eibench_ray.plan.expect import expected_prompt_tokens, expected_tokens
 from eibench_ray.plan.graph import EngineSpec, Plan, Step
 from eibench_ray.schedule.places import Places

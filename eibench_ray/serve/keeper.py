@@ -17,7 +17,7 @@ from eibench_ray.cluster.handle import ActorHandle, result
 from eibench_ray.cluster.nodes import NodeWatch
 from eibench_ray.cluster.placement import FREE_TIMEOUT_S, free_resources, reserve
 from eibench_ray.cluster.threads import in_thread
-from eibench_ray.config.schema import ClusterConfig
+from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.errors import ClusterError, EngineError
 from eibench_ray.plan.graph import EngineSpec
 from eibench_ray.schedule.profiles import engine_need

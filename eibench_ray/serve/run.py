@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.config.engines import VllmEngine
-from eibench_ray.config.schema import ClusterConfig, ServeConfig
+from eibench_ray.config.schema import ServeConfig
 from eibench_ray.errors import ConfigError
 from eibench_ray.plan.digests import digest
 from eibench_ray.plan.engines import with_gpus

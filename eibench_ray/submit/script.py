@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 import eibench_ray
 from eibench_ray.cluster.walltime import WRAP_UP_S
-from eibench_ray.config.schema import ClusterConfig
+from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.config.slurm import SlurmConfig
 
 TEMPLATE = "job.sh.j2"

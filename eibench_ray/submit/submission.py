@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from eibench_ray.cluster.walltime import deadlines
-from eibench_ray.config.schema import ClusterConfig
+from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.config.slurm import SlurmConfig
 from eibench_ray.errors import ConfigError, PlanError, StoreError
 from eibench_ray.plan.graph import Plan

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import Literal
 
+from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.config.endpoints import EndpointLimits, OpenaiEngine
-from eibench_ray.config.schema import ClusterConfig, RunConfig
+from eibench_ray.config.schema import RunConfig
 from eibench_ray.data.dataset import DatasetIndex, open_dataset
 from eibench_ray.endpoints.funds import Funds
 from eibench_ray.endpoints.pools import pools_of

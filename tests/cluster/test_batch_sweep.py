@@ -10,7 +10,7 @@ from batch_server import BatchServer
 from driving import Run, check_whole, cluster_of, replica_processes
 
 from eibench_ray.cluster.session import ray_session
-from eibench_ray.config.schema import ClusterConfig
+from eibench_ray.config.cluster import ClusterConfig
 
 if TYPE_CHECKING:
     from conftest import Sweeps

@@ -19,7 +19,7 @@ from eibench_ray.cluster.inquest import LONELY_DEATHS
 from eibench_ray.cluster.patience import MAX_DEATHS_WITH_ROWS
 from eibench_ray.cluster.session import ray_session
 from eibench_ray.cluster.walltime import Deadlines
-from eibench_ray.config.schema import ClusterConfig
+from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.endpoints.local import LocalTurnstile
 from eibench_ray.errors import ClusterError
 from eibench_ray.schedule.backlog import MARKS

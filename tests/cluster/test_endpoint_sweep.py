@@ -12,7 +12,7 @@ from driving import Run, check_whole, cluster_of, replica_processes
 from faults import Behaviour, all_mixed
 
 from eibench_ray.cluster.session import ray_session
-from eibench_ray.config.schema import ClusterConfig
+from eibench_ray.config.cluster import ClusterConfig
 
 if TYPE_CHECKING:
     from conftest import Sweeps

@@ -19,8 +19,9 @@ from ray.exceptions import RuntimeEnvSetupError
 
 from eibench_ray.cluster.environment import replica_runtime_env, setup_failure
 from eibench_ray.cluster.session import ray_session
+from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.config.engines import EngineConfig, EngineEnvironment
-from eibench_ray.config.schema import ClusterConfig, Expectation
+from eibench_ray.config.schema import Expectation
 from eibench_ray.plan.graph import EngineSpec
 
 VLLM = {"kind": "vllm", "source": "me/eye", "max_model_len": 512}

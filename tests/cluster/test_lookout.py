@@ -11,7 +11,7 @@ import pytest
 from eibench_ray.cluster import lookout
 from eibench_ray.cluster.ask import Tally
 from eibench_ray.cluster.lookout import Lookout
-from eibench_ray.config.schema import ClusterConfig
+from eibench_ray.config.cluster import ClusterConfig
 
 
 class Silent:

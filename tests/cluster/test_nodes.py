@@ -15,7 +15,7 @@ import ray
 from eibench_ray.cluster import nodes
 from eibench_ray.cluster.nodes import MARK, NodeWatch, ask_node, find_remains, smallest_gpu_memory_gb, wait_until_gone
 from eibench_ray.cluster.session import ray_session
-from eibench_ray.config.schema import ClusterConfig
+from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.schedule.state import Resources
 
 CONFIG = ClusterConfig(name="local", num_cpus=2, num_gpus=3, gpu_resource="slot", gpu_memory_gb=40)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from eibench_ray.cluster.patience import LONGEST_PAUSE_S, MAX_DEATHS, MAX_DEATHS_WITH_ROWS, Patience
-from eibench_ray.config.schema import ClusterConfig
+from eibench_ray.config.cluster import ClusterConfig
 
 CONFIG = ClusterConfig(name="local", placement_timeout_s=120, start_timeout_s=300)
 

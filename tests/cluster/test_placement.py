@@ -20,7 +20,8 @@ from eibench_ray.checkpoints.build import build_checkpoint
 from eibench_ray.cluster.patience import MAX_DEATHS
 from eibench_ray.cluster.placement import NotPlacedError, reserve
 from eibench_ray.cluster.session import ray_session
-from eibench_ray.config.schema import ClusterConfig, RunConfig
+from eibench_ray.config.cluster import ClusterConfig
+from eibench_ray.config.schema import RunConfig
 from eibench_ray.config.settings import SamplingConfig
 from eibench_ray.errors import ClusterError
 from eibench_ray.schedule.state import Need, Node, Resources
@@ -201,7 +202,7 @@ def test_a_driver_that_is_killed_leaves_no_placement_behind(nodes: Nodes, two: t
         "import asyncio, os, signal\n"
         "from eibench_ray.cluster.placement import reserve\n"
         "from eibench_ray.cluster.session import ray_session\n"
-        "from eibench_ray.config.schema import ClusterConfig\n"
+        "from eibench_ray.config.cluster import ClusterConfig\n"
         "from eibench_ray.schedule.state import Need, Resources\n"
         f"with ray_session(ClusterConfig(name='ray', address='{nodes.address}')):\n"
         f"    placed = reserve(Need((Resources(1, 4),)), ('{two[1]}',), '{SLOTS}', 'orphan')\n"

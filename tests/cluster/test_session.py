@@ -11,7 +11,7 @@ import pytest
 
 from eibench_ray.cluster import session
 from eibench_ray.cluster.session import ray_session
-from eibench_ray.config.schema import ClusterConfig
+from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.errors import ClusterError
 
 
@@ -55,7 +55,7 @@ def test_a_dashboard_port_that_is_taken() -> None:
 def test_a_refusal_loads_no_ray() -> None:
     script = (
         "import sys; from eibench_ray.cluster.session import ray_session; "
-        "from eibench_ray.config.schema import ClusterConfig; from eibench_ray.errors import ClusterError\n"
+        "from eibench_ray.config.cluster import ClusterConfig; from eibench_ray.errors import ClusterError\n"
         "try:\n    ray_session(ClusterConfig(name='r', address='127.0.0.1:1')).__enter__()\n"
         "except ClusterError:\n    print('ray' in sys.modules)"
     )

@@ -10,8 +10,9 @@ import pytest
 
 from eibench_ray.cluster import handle
 from eibench_ray.cluster.handle import ActorHandle
+from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.config.engines import EchoEngine
-from eibench_ray.config.schema import ClusterConfig, Expectation
+from eibench_ray.config.schema import Expectation
 from eibench_ray.errors import EngineError
 from eibench_ray.plan.graph import EngineSpec
 from eibench_ray.schedule.state import Need, Resources

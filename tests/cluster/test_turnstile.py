@@ -15,8 +15,8 @@ import ray
 from eibench_ray.cluster import turnstile as module
 from eibench_ray.cluster.session import ray_session
 from eibench_ray.cluster.turnstile import RayTurnstile
+from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.config.endpoints import EndpointLimits
-from eibench_ray.config.schema import ClusterConfig
 from eibench_ray.endpoints.turnstile import Pass, Passage, Toll
 from eibench_ray.engines.base import EngineDeadError
 

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from eibench_ray.cluster.walltime import END_VARIABLE, WRAP_UP_S, deadlines, seconds_left
-from eibench_ray.config.schema import ClusterConfig
+from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.errors import ClusterError
 
 

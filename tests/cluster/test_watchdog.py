@@ -10,7 +10,7 @@ import pytest
 from driving import SLOW, Run, check_whole, cluster_of
 
 from eibench_ray.cluster.session import ray_session
-from eibench_ray.config.schema import ClusterConfig
+from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.sweep.planning import PlannedSweep
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ import pytest
 from eibench_ray.cluster.driver import Driver
 from eibench_ray.cluster.events import Ledger, Snapshot
 from eibench_ray.cluster.session import ray_session
-from eibench_ray.config.schema import ClusterConfig, RunConfig
+from eibench_ray.config.cluster import ClusterConfig
+from eibench_ray.config.schema import RunConfig
 from eibench_ray.sweep.planning import plan_sweep
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from rich.console import Console
 
-from eibench_ray.config.schema import ClusterConfig
+from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.endpoints.funds import Funds
 from eibench_ray.plan.costs import add_up, describe_uncounted, estimate_costs
 from eibench_ray.plan.expect import SHARE_OF_MAX_TOKENS, expected_prompt_tokens

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from eibench_ray.config.schema import ClusterConfig
+from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.plan.expect import SHARE_OF_MAX_TOKENS
 from eibench_ray.plan.explain import plan_to_json, render_plan
 from eibench_ray.plan.foresee import foresee

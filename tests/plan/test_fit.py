@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from eibench_ray.checkpoints.memory import MemoryEstimate
+from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.config.engines import TransformersEngine, VllmEngine
-from eibench_ray.config.schema import ClusterConfig
 from eibench_ray.errors import PlanError
 from eibench_ray.plan.fit import OVERHEAD_GB, choose_tensor_parallel, fit_memory
 

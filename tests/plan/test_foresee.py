@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from rich.console import Console
 
-from eibench_ray.config.schema import ClusterConfig, ClusterExpectation
+from eibench_ray.config.cluster import ClusterConfig, ClusterExpectation
 from eibench_ray.plan.foresee import EXPECTED, Foresight, foresee, foresee_on
 from eibench_ray.plan.graph import Plan
 from eibench_ray.plan.outlook import foresight_to_json, render_foresight

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from eibench_ray.config.cluster import ClusterConfig, ClusterExpectation
 from eibench_ray.config.engines import EchoEngine
-from eibench_ray.config.schema import ClusterConfig, ClusterExpectation, Expectation
+from eibench_ray.config.schema import Expectation
 from eibench_ray.plan.graph import DatasetSpec, EngineSpec, Plan, Prompt, Step
 from eibench_ray.plan.slicing import choose_slice_rows
 from eibench_ray.records import Sampling

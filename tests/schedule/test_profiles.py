@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.config.endpoints import OpenaiEngine
 from eibench_ray.config.engines import EchoEngine, ReplayEngine, TransformersEngine, VllmEngine
-from eibench_ray.config.schema import ClusterConfig, Expectation
+from eibench_ray.config.schema import Expectation
 from eibench_ray.plan.graph import DatasetSpec, EngineSpec, MemoryFit, Plan, Prompt, Step
 from eibench_ray.records import Sampling
 from eibench_ray.schedule.profiles import describe_misfit, engine_need, engine_profiles, fits

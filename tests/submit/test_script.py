@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from eibench_ray.config.schema import ClusterConfig
+from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.config.slurm import SlurmConfig
 from eibench_ray.submit.script import Job, Share, format_time, render
 
