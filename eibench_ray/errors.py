@@ -7,6 +7,7 @@ EibenchError                 exit code 1: the run failed
 │   ├── PlanError            a sweep that cannot be planned as asked
 │   ├── StoreError           a store that cannot be read or written
 │   └── ClusterError         a cluster that does not answer or is too small
+├── ClusterLostError         a cluster that went away under the run
 ├── EngineError              an engine that did not start, or died
 └── ScoreError               a figure that cannot be computed
 
@@ -48,6 +49,10 @@ class StoreError(UserError):
 
 class ClusterError(UserError):
     """A cluster that does not answer, or has too little for the plan."""
+
+
+class ClusterLostError(EibenchError):
+    """A cluster that went away under the run."""
 
 
 class EngineError(EibenchError):

@@ -23,7 +23,7 @@ from eibench_ray.cluster.patience import Patience
 from eibench_ray.cluster.walltime import Deadlines, deadlines
 from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.endpoints.turnstile import Turnstile
-from eibench_ray.errors import ClusterError
+from eibench_ray.errors import ClusterError, ClusterLostError
 from eibench_ray.plan.graph import Plan
 from eibench_ray.records import Retry
 from eibench_ray.schedule.actions import Feed, Start
@@ -97,7 +97,8 @@ class Driver:
         Cancelled, it kills what runs and ends.
 
         Raises:
-            ClusterError: an engine fits on no node, Ray is gone, or the time that is left suffices for no row.
+            ClusterError: an engine fits on no node, or the time that is left suffices for no row.
+            ClusterLostError: Ray is gone.
             EibenchError: the store or the cluster failed under the run; what was committed is kept.
         """
         self._ledger.write("run_started")
@@ -152,7 +153,7 @@ class Driver:
                 left_s = await self._interrupt(self._end)
                 if not scheduler.is_done:
                     self._counts.interrupt(is_preemption=self._end is not End.STOP)
-        except (asyncio.CancelledError, ClusterError):
+        except (asyncio.CancelledError, ClusterLostError):
             left_s = 0.0  # told twice to stop, or Ray is gone: nothing is to be ended in order
             raise
         finally:

@@ -14,7 +14,7 @@ import ray
 from eibench_ray.cluster.ask import Tally
 from eibench_ray.cluster.handle import ActorHandle, result
 from eibench_ray.cluster.inquest import Probe
-from eibench_ray.cluster.placement import reserve
+from eibench_ray.cluster.placement import Placement
 from eibench_ray.cluster.replica import Replica, ReplicaFacts
 from eibench_ray.cluster.task import TaskReport
 from eibench_ray.config.cluster import ClusterConfig
@@ -47,9 +47,9 @@ class Fleet:
     retry: Retry = "errors"
 
     def reserve(self, replica_id: int, spec: EngineSpec, need: Need, nodes: tuple[str, ...]) -> ReplicaHandle:
-        """A replica whose resources have been asked for; `place` waits for them."""
+        """A replica to be; its `place` asks for these resources."""
         mark = f"{self.run_id}.{replica_id}"
-        placement = reserve(need, nodes, self.config.gpu_resource, f"eibench_ray {mark}")
+        placement = Placement(need, nodes, self.config.gpu_resource, f"eibench_ray {mark}")
         return ReplicaHandle(replica_id, spec, self.config, placement, mark, self)
 
 

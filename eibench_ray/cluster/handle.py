@@ -27,8 +27,9 @@ from eibench_ray.schedule.state import Node
 
 log = logging.getLogger(__name__)
 
-# Ray's control service answers within milliseconds; less than crew.KILL_TIMEOUT_S, so that the end is told.
-RELEASE_TIMEOUT_S = 5.0
+# Ray's control service answers within milliseconds; together less than crew.KILL_TIMEOUT_S, so that the end is told.
+RELEASE_TIMEOUT_S = 3.0
+KILL_TIMEOUT_S = 2.0
 # An actor that still starts says in time what it waits for, or not at all.
 DOING_TIMEOUT_S = 3.0
 
@@ -109,9 +110,10 @@ class ActorHandle(ABC, Generic[F]):
             "runtime_env": runtime_env,
         }
         spec = _with_executor(self.spec, len(self.placement.need.bundles))
-        self.actor = self.create(spec, options | self.placement.options())
         try:
-            self.facts = await asyncio.wait_for(result(self.actor.start.remote()), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                self.actor = await in_thread(timeout_s, self.create, spec, options | self.placement.options())
+                self.facts = await result(self.actor.start.remote())
         except TimeoutError:
             raise StartTimeoutError(await self._explain_delay(timeout_s)) from None
         assert self.facts is not None
@@ -119,6 +121,8 @@ class ActorHandle(ABC, Generic[F]):
 
     async def _explain_delay(self, timeout_s: float) -> str:
         """Why it has not started within the time, as far as its actor says."""
+        if self.actor is None:
+            return f"Ray has made no process for it within {timeout_s:g} s: raise cluster.start_timeout_s"
         doing = ""
         with contextlib.suppress(EibenchError, TimeoutError):
             doing = await asyncio.wait_for(result(self.actor.doing.remote()), DOING_TIMEOUT_S)
@@ -145,23 +149,24 @@ class ActorHandle(ABC, Generic[F]):
 
     async def reap(self) -> str:
         """Ends the process; what is left of it on its nodes: nothing, but for what does not go in time."""
-        self.kill()
+        await self._kill()
         gpus = self.facts.gpus if self.facts else ()
         left = await asyncio.gather(*(wait_until_gone(node, self.mark, gpus) for node in dict.fromkeys(self.nodes)))
         return "; ".join(filter(None, left))
 
-    def kill(self) -> None:
-        """Ends the process, if there is one; Ray reaps what it has started."""
-        if self.actor is not None and ray.is_initialized():
-            ray.kill(self.actor, no_restart=True)
-
     async def release(self) -> None:
         """Gives its resources back; whatever is still on them is ended by Ray."""
-        self.kill()
+        await self._kill()
         try:
             await in_thread(RELEASE_TIMEOUT_S, self.placement.remove)
         except (TimeoutError, RayError):
             log.warning("Ray has not given back within %g s what %s held", RELEASE_TIMEOUT_S, self.mark)
+
+    async def _kill(self) -> None:
+        """Ends the process, if there is one; Ray reaps what it has started."""
+        if self.actor is not None and ray.is_initialized():
+            with contextlib.suppress(TimeoutError, RayError):
+                await in_thread(KILL_TIMEOUT_S, ray.kill, self.actor, no_restart=True)
 
 
 def _with_executor(spec: EngineSpec, num_bundles: int) -> EngineSpec:

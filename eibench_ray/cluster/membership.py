@@ -42,7 +42,7 @@ class Membership:
         """Looks for changes every few seconds.
 
         Raises:
-            ClusterError: this machine's part of Ray has died: replicas could be asked for, and would never come.
+            ClusterLostError: Ray has died, here or as a whole: replicas could be asked for, and would never come.
         """
         while True:
             self._seek_homes()

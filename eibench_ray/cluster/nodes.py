@@ -18,7 +18,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from eibench_ray.cluster.threads import in_thread
 from eibench_ray.config.cluster import ClusterConfig
-from eibench_ray.errors import ClusterError
+from eibench_ray.errors import ClusterLostError
 from eibench_ray.schedule.state import Node, Resources
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ GRACE_S = 3.0
 GONE_TIMEOUT_S = 30.0
 # How long its processes may: one that waits for a drive or a driver ends when that answers, and its place is no place.
 STUCK_TIMEOUT_S = 300.0
-# How long Ray may take to say which nodes there are, after it was restarted or under load.
+# How long Ray may take to say which nodes there are, after it was restarted or under load; at most as long as to start.
 LOOK_TIMEOUT_S = 90.0
 GLANCE_EVERY_S = 0.1
 # Below this share a GPU counts as empty: its driver keeps some hundred MB.
@@ -68,14 +68,15 @@ class NodeWatch:
         """What has changed since the last look.
 
         Raises:
-            ClusterError: this machine is no part of the cluster any more, or nobody answers.
+            ClusterLostError: this machine is no part of the cluster any more, or nobody answers.
         """
         async with self._look:
+            timeout_s = min(LOOK_TIMEOUT_S, self._config.start_timeout_s)
             try:
-                found = await in_thread(LOOK_TIMEOUT_S, read_nodes, self._config.gpu_resource)
+                found = await in_thread(timeout_s, read_nodes, self._config.gpu_resource)
             except TimeoutError:
-                raise ClusterError(
-                    f"Ray has not said within {LOOK_TIMEOUT_S:g} s which nodes there are: {_GO_ON}"
+                raise ClusterLostError(
+                    f"Ray has not said within {timeout_s:g} s which nodes there are; its head may be dead: {_GO_ON}"
                 ) from None
             left = tuple(name for name in self._nodes if name not in found)
             new = [node for name, node in found.items() if name not in self._nodes]
@@ -99,15 +100,16 @@ def read_nodes(gpu_resource: str) -> dict[str, Node]:
     """The nodes that are alive, by id.
 
     Raises:
-        ClusterError: this machine's part of Ray has died, or nobody answers.
+        ClusterLostError: this machine's part of Ray has died, or nobody answers.
     """
     try:
         own = ray.get_runtime_context().get_node_id()
         alive = [node for node in ray.nodes() if node["Alive"]]
     except RayError as error:
-        raise ClusterError(f"Ray does not answer any more ({' '.join(str(error).split())[:200]}): {_GO_ON}") from None
+        reason = " ".join(str(error).split())[:200]
+        raise ClusterLostError(f"Ray does not answer any more ({reason}): {_GO_ON}") from None
     if all(node["NodeID"] != own for node in alive):
-        raise ClusterError(f"Ray's processes on this machine have died: {_GO_ON}")
+        raise ClusterLostError(f"Ray's processes on this machine have died: {_GO_ON}")
     return {node["NodeID"]: _node(node, gpu_resource) for node in alive}
 
 

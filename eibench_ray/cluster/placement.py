@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import ray
@@ -27,35 +27,68 @@ class NotPlacedError(EngineError):
     """The resources that a replica was promised are somebody else's."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Placement:
-    """What one replica holds.
+    """What one replica reserves: a bundle per node, each where the scheduler wants it.
+
+    Ray's control service is asked in a thread of its own: without it, Ray waits for ever.
 
     Attributes:
-        group: None where it reserves nothing.
-        actor: what its own process holds of the first bundle. The workers of pipeline stages hold the rest.
+        name: of the placement group.
+        group: None until it is asked for, and where nothing is reserved.
     """
 
     need: Need
     nodes: tuple[str, ...]
     gpu_resource: str
-    group: PlacementGroup | None
-    actor: Resources
+    name: str
+    group: PlacementGroup | None = field(default=None, init=False)
+    _is_over: bool = field(default=False, init=False)
 
     async def wait(self, timeout_s: float, known: Sequence[Node]) -> None:
-        """Returns once everything is reserved.
+        """Asks for everything, and returns once it is reserved.
 
         Raises:
             NotPlacedError: it was not within the time, with the node where something is missing.
         """
-        if self.group is None:
+        if not self.need.bundles:
             return
         try:
-            await asyncio.wait_for(_ready(self.group), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await (await in_thread(timeout_s, self._ask))
         except TimeoutError:
             raise NotPlacedError(self._describe(timeout_s, await self._free(), known)) from None
         except RayError as error:
             raise NotPlacedError(f"Ray reserved nothing: {' '.join(str(error).split())[:200]}") from None
+
+    def _ask(self) -> Any:
+        """The reference to what is there once everything is reserved."""
+        parts, where = self._bundles()
+        group = placement_group(
+            [_bundle(part, self.gpu_resource) for part in parts],
+            strategy="PACK",
+            name=self.name,
+            bundle_label_selector=[{NODE_LABEL: node} for node in where],
+        )
+        self.group = group
+        if self._is_over:  # nobody waited so long
+            self.remove()
+        return group.ready()
+
+    def _bundles(self) -> tuple[Sequence[Resources], Sequence[str]]:
+        """Ray's bundles, and the node of each.
+
+        Pipeline stages get a bundle per GPU: vLLM puts a worker into each (vllm/v1/executor/ray_executor_v2.py).
+        """
+        if len(self.need.bundles) == 1:
+            return self.need.bundles, self.nodes
+        bundles: list[Resources] = []
+        where: list[str] = []
+        for stage, node in zip(self.need.bundles, self.nodes, strict=True):
+            cpus = [stage.cpus] + [0.0] * (int(stage.gpus) - 1)
+            bundles += [Resources(share, 1) for share in cpus]
+            where += [node] * len(cpus)
+        return bundles, where
 
     async def _free(self) -> dict[str, Resources] | None:
         """What nobody has reserved, by node; None where Ray does not say."""
@@ -65,18 +98,23 @@ class Placement:
             return None
 
     def options(self) -> dict[str, Any]:
-        """Ray's options for the replica's actor."""
-        options: dict[str, Any] = {"num_cpus": self.actor.cpus, "num_gpus": 0}
+        """Ray's options for the replica's actor, which takes its share of the first bundle."""
+        stages = self.need.bundles
+        actor = stages[0] if stages else Resources(0, 0)
+        if len(stages) > 1:
+            actor = Resources(actor.cpus, 0)  # the GPUs are its workers'
+        options: dict[str, Any] = {"num_cpus": actor.cpus, "num_gpus": 0}
         if self.gpu_resource == "GPU":
-            options["num_gpus"] = self.actor.gpus
-        elif self.actor.gpus:
-            options["resources"] = {self.gpu_resource: self.actor.gpus}
+            options["num_gpus"] = actor.gpus
+        elif actor.gpus:
+            options["resources"] = {self.gpu_resource: actor.gpus}
         if self.group is not None:
             options["scheduling_strategy"] = PlacementGroupSchedulingStrategy(self.group, 0)
         return options
 
     def remove(self) -> None:
         """Gives everything back; whoever is still on it is ended by Ray."""
+        self._is_over = True
         if self.group is not None and ray.is_initialized():
             remove_placement_group(self.group)
 
@@ -100,38 +138,9 @@ class Placement:
         return f"no place for a replica within {timeout_s:.3g} s: {reason}; another job on the cluster holds the rest"
 
 
-def reserve(need: Need, nodes: tuple[str, ...], gpu_resource: str, name: str) -> Placement:
-    """A placement on these nodes, one per bundle; it is asked for, and there once its `wait` returns.
-
-    Pipeline stages get a bundle per GPU: vLLM puts a worker into each (vllm/v1/executor/ray_executor_v2.py).
-    """
-    if not need.bundles:
-        return Placement(need, nodes, gpu_resource, None, Resources(0, 0))
-    if len(need.bundles) == 1:
-        bundles, where, actor = list(need.bundles), list(nodes), need.bundles[0]
-    else:
-        bundles, where = [], []
-        for stage, node in zip(need.bundles, nodes, strict=True):
-            cpus = [stage.cpus] + [0.0] * (int(stage.gpus) - 1)
-            bundles += [Resources(share, 1) for share in cpus]
-            where += [node] * len(cpus)
-        actor = Resources(bundles[0].cpus, 0)
-    group = placement_group(
-        [_bundle(bundle, gpu_resource) for bundle in bundles],
-        strategy="PACK",
-        name=name,
-        bundle_label_selector=[{NODE_LABEL: node} for node in where],
-    )
-    return Placement(need, nodes, gpu_resource, group, actor)
-
-
 def _bundle(resources: Resources, gpu_resource: str) -> dict[str, float]:
     amounts = {"CPU": resources.cpus, gpu_resource: resources.gpus}
     return {name: amount for name, amount in amounts.items() if amount}
-
-
-async def _ready(group: PlacementGroup) -> None:
-    await group.ready()
 
 
 def free_resources(gpu_resource: str) -> dict[str, Resources]:

@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 
 from eibench_ray.config.cluster import ClusterConfig
-from eibench_ray.errors import ClusterError
+from eibench_ray.errors import ClusterError, ClusterLostError
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +29,8 @@ OBJECT_STORE_BYTES = 128 << 20
 # It takes 1 to 3 s, and then some until it notices that what it waits for was killed (5 s).
 LEAVE_TIMEOUT_S = 30.0
 KILLED_TIMEOUT_S = 15.0
+# Without its control service it does not come to an end.
+LOST_TIMEOUT_S = 5.0
 
 # Ray's processes that its others do not outlive.
 _SERVICES = frozenset({"gcs_server", "raylet"})
@@ -37,6 +39,9 @@ _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DEDUP_LOGS": "0",
+    # When its control service has been gone for so long, Ray ends the program, with a line of its own; the watch over
+    # the nodes ends the run before, in order.
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "600",
 }
 
 # What keeps Ray on loopback: by its own name for macOS and Windows, where it is the default, but it works everywhere.
@@ -68,13 +73,17 @@ def ray_session(config: ClusterConfig) -> Iterator[None]:
         _init(config)
     if config.address == "local":
         _hide_token()
+    timeout_s = LEAVE_TIMEOUT_S
     try:
         yield
+    except ClusterLostError:
+        timeout_s = LOST_TIMEOUT_S
+        raise
     finally:
-        _leave()
+        _leave(timeout_s)
 
 
-def _leave() -> None:
+def _leave(timeout_s: float) -> None:
     """Leaves Ray, and ends what was started of it here; within some time, whether Ray answers or not.
 
     Without its control service ray.shutdown waits for ever, and once more when Python ends.
@@ -84,17 +93,23 @@ def _leave() -> None:
 
     leaving = threading.Thread(target=ray.shutdown, name="leave Ray", daemon=True)
     leaving.start()
-    leaving.join(LEAVE_TIMEOUT_S)
+    leaving.join(timeout_s)
     if not leaving.is_alive():
         return
-    log.warning("deadline what=Ray to shut down waited_s=%g did=killed what was started of it here", LEAVE_TIMEOUT_S)
-    for process in psutil.Process().children():
-        with contextlib.suppress(psutil.NoSuchProcess):
-            if process.name() in _SERVICES:
-                process.kill()
-    leaving.join(KILLED_TIMEOUT_S)
+    log.warning("deadline what=Ray to shut down waited_s=%g did=killed what was started of it here", timeout_s)
+    if services := [process for process in psutil.Process().children() if _is_service(process)]:
+        for process in services:
+            process.kill()
+        leaving.join(KILLED_TIMEOUT_S)
     if leaving.is_alive():
         atexit.unregister(ray._private.worker.shutdown)
+
+
+def _is_service(process: psutil.Process) -> bool:
+    try:
+        return process.name() in _SERVICES
+    except psutil.NoSuchProcess:
+        return False
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ import ray
 
 from eibench_ray.cluster.handle import ActorHandle, result
 from eibench_ray.cluster.nodes import NodeWatch
-from eibench_ray.cluster.placement import FREE_TIMEOUT_S, free_resources, reserve
+from eibench_ray.cluster.placement import FREE_TIMEOUT_S, Placement, free_resources
 from eibench_ray.cluster.threads import in_thread
 from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.errors import ClusterError, EngineError
@@ -103,7 +103,7 @@ class Keeper:
                 await handle.release()
 
     async def _reserve(self, nodes: Sequence[Node]) -> ServerHandle:
-        """A server whose resources have been asked for."""
+        """A server to be, on a node that has room."""
         need = engine_need(self._spec, self._config, nodes)
         try:
             free = await in_thread(FREE_TIMEOUT_S, free_resources, self._config.gpu_resource)
@@ -113,7 +113,7 @@ class Keeper:
         home = None if self._listening.is_everywhere else ray.get_runtime_context().get_node_id()
         node = choose_node(self._spec.name, need, nodes, free, home)
         mark = f"serve.{secrets.token_hex(6)}"
-        placement = reserve(need, (node,), self._config.gpu_resource, f"eibench_ray {mark}")
+        placement = Placement(need, (node,), self._config.gpu_resource, f"eibench_ray {mark}")
         number = self._listening.port or _FREE_PORT_ID
         return ServerHandle(number, self._spec, self._config, placement, mark, self._listening)
 
@@ -121,7 +121,7 @@ class Keeper:
         """Starts the server, and again where it dies; returns never.
 
         Raises:
-            ClusterError: Ray is gone.
+            ClusterLostError: Ray is gone.
             EngineError: it does not start, dies again and again, or died with its node.
         """
         restarts = Restarts()

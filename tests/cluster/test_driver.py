@@ -86,8 +86,10 @@ def test_an_engine_that_keeps_dying_is_given_up_and_the_others_finish(sweeps: Sw
     sound = sweeps.config("brief", model={"name": "sound"})
 
     def kill_doomed(event: str, fields: dict[str, Any]) -> None:
+        import ray
+
         if event == "replica_ready" and fields["model"] == "doomed":
-            run.driver.crew.members[fields["replica"]].handle.kill()
+            ray.kill(run.driver.crew.members[fields["replica"]].handle.actor)
 
     sweep = sweeps.plan(doomed, sound)
     run = Run(sweep, kill_doomed)

@@ -18,7 +18,7 @@ from driving import SLOW, Run, check_whole
 
 from eibench_ray.checkpoints.build import build_checkpoint
 from eibench_ray.cluster.patience import MAX_DEATHS
-from eibench_ray.cluster.placement import NotPlacedError, reserve
+from eibench_ray.cluster.placement import NotPlacedError, Placement
 from eibench_ray.cluster.session import ray_session
 from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.config.schema import RunConfig
@@ -169,8 +169,8 @@ def test_an_engine_for_which_no_node_joins_is_given_up_and_the_others_finish(swe
 
 def test_what_somebody_else_holds_is_named_and_not_waited_for(two: tuple[str, str]) -> None:
     small, _ = two
-    first = reserve(Need((Resources(1, 2),)), (small,), SLOTS, "first")
-    second = reserve(Need((Resources(1, 1),)), (small,), SLOTS, "second")
+    first = Placement(Need((Resources(1, 2),)), (small,), SLOTS, "first")
+    second = Placement(Need((Resources(1, 1),)), (small,), SLOTS, "second")
     known = [Node(small, "box", Resources(4, 2))]
     asyncio.run(first.wait(10, known))
     with pytest.raises(NotPlacedError) as caught:
@@ -188,7 +188,7 @@ def test_pipeline_stages_get_a_bundle_per_gpu_on_their_nodes(two: tuple[str, str
     from ray.util import placement_group_table
 
     small, large = two
-    stages = reserve(Need((Resources(1, 2), Resources(1, 2))), (large, small), SLOTS, "stages")
+    stages = Placement(Need((Resources(1, 2), Resources(1, 2))), (large, small), SLOTS, "stages")
     asyncio.run(stages.wait(10, []))
     table = placement_group_table(stages.group)
     stages.remove()
@@ -200,12 +200,12 @@ def test_pipeline_stages_get_a_bundle_per_gpu_on_their_nodes(two: tuple[str, str
 def test_a_driver_that_is_killed_leaves_no_placement_behind(nodes: Nodes, two: tuple[str, str]) -> None:
     script = (
         "import asyncio, os, signal\n"
-        "from eibench_ray.cluster.placement import reserve\n"
+        "from eibench_ray.cluster.placement import Placement\n"
         "from eibench_ray.cluster.session import ray_session\n"
         "from eibench_ray.config.cluster import ClusterConfig\n"
         "from eibench_ray.schedule.state import Need, Resources\n"
         f"with ray_session(ClusterConfig(name='ray', address='{nodes.address}')):\n"
-        f"    placed = reserve(Need((Resources(1, 4),)), ('{two[1]}',), '{SLOTS}', 'orphan')\n"
+        f"    placed = Placement(Need((Resources(1, 4),)), ('{two[1]}',), '{SLOTS}', 'orphan')\n"
         "    asyncio.run(placed.wait(20, []))\n"
         "    print('placed', flush=True)\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"

@@ -250,7 +250,7 @@ def test_a_run_whose_ray_dies_ends_and_goes_on(start: Callable[..., Command], tm
     (raylet,) = (process for process in command.family if process.name() == "raylet")
     raylet.kill()
     code, _, err = command.finish()
-    assert code == 2
+    assert code == 1
     assert "eibench-ray: Ray's processes on this machine have died: what was committed is kept" in err.splitlines()[-1]
     code, summary, _ = start(*SWEEP).finish()
     assert (code, summary["completions_reused"] >= 4) == (0, True)
@@ -292,6 +292,32 @@ def test_a_cluster_that_was_started_elsewhere_finds_relative_paths(
     code, summary, err = start(*cell, "tracking=none", "cluster=ray", f"cluster.address={joined}").finish()
     assert code == 0, err
     assert summary["completions_new"] == 48
+
+
+@pytest.mark.slow
+def test_a_run_whose_head_dies_ends_and_goes_on(
+    joined: str, start: Callable[..., Command], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    there = ["cluster=ray", f"cluster.address={joined}", "cluster.start_timeout_s=25"]
+    command = start(*SWEEP, "model.engine.latency_s=1.5", *there)
+    wait_until(lambda: any(tmp_path.rglob("slice-*.parquet")) or command.process.poll() is not None)
+    port = joined.rpartition(":")[2]
+    (head,) = (process for process in psutil.process_iter() if _is_head(process, port))
+    head.kill()
+    code, _, err = command.finish()
+    assert code == 1
+    assert "eibench-ray: Ray has not said within 25 s which nodes there are" in err.splitlines()[-1]
+    code, summary, _ = start(*SWEEP).finish()
+    assert (code, summary["completions_reused"] >= 4) == (0, True)
+    assert rows_by_run(tmp_path).total() == NUM_REQUESTS
+
+
+def _is_head(process: psutil.Process, port: str) -> bool:
+    try:
+        return process.name() == "gcs_server" and f"--gcs_server_port={port}" in process.cmdline()
+    except psutil.Error:
+        return False
 
 
 def test_an_engine_that_cannot_start_is_told_and_the_other_cells_have_scores(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from driving import SLOW, Run, check_whole, cluster_of
 
+from eibench_ray.cluster.handle import ActorHandle
 from eibench_ray.cluster.session import ray_session
 from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.sweep.planning import PlannedSweep
@@ -134,7 +135,15 @@ def test_an_engine_whose_first_start_was_killed_starts_again(sweeps: Sweeps) -> 
     def kill_once(event: str, fields: dict[str, Any]) -> None:
         if event == "replica_placed" and not killed:
             killed.append(fields["replica"])
-            asyncio.get_running_loop().call_later(0.5, run.driver.crew.members[fields["replica"]].handle.kill)
+            asyncio.get_running_loop().call_later(0.5, kill, run.driver.crew.members[fields["replica"]].handle)
+
+    def kill(handle: ActorHandle[Any]) -> None:
+        import ray
+
+        if handle.actor is None:
+            asyncio.get_running_loop().call_later(0.1, kill, handle)
+        else:
+            ray.kill(handle.actor)
 
     sweep = sweeps.plan(config)
     run = Run(sweep, kill_once)
