@@ -57,6 +57,10 @@ def main(
         Path | None,
         typer.Option(help="The folder of an earlier chaos run: what it asked in peace is taken from there."),
     ] = None,
+    after: Annotated[
+        Path | None,
+        typer.Option(help="The folder of a chaos run that was cut short: its store goes on, its faults are counted."),
+    ] = None,
     keep: Annotated[Path | None, typer.Option(help="Keep everything in this folder, which is new.")] = None,
 ) -> None:
     """Run a sweep in peace and under faults, compare both, and end with one JSON line. Exits with 1 if they differ."""
@@ -74,6 +78,7 @@ def main(
         nodes=nodes,
         slots=slots,
         peace=peace,
+        after=after,
     )
     folder = keep or Path(tempfile.mkdtemp(prefix="chaos-"))
     folder.mkdir(parents=True, exist_ok=True)

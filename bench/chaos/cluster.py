@@ -61,6 +61,7 @@ class RayCluster:
         token.write_text(secrets.token_hex(16))
         self.environment = {**environment, **_ENVIRONMENT, "RAY_AUTH_TOKEN_PATH": str(token)}
         self._port = free_port()
+        self._given = {self._port}
         self._head: subprocess.Popen[bytes] | None = None
         self._nodes: dict[int, subprocess.Popen[bytes]] = {}
         self._last: subprocess.Popen[bytes] | None = None
@@ -73,7 +74,7 @@ class RayCluster:
     def start(self) -> None:
         """Starts whatever is not there, and returns once the nodes have joined."""
         if self._head is None:
-            options = ["--head", f"--port={self._port}", f"--ray-client-server-port={free_port()}", "--num-cpus=1"]
+            options = ["--head", f"--port={self._port}", f"--ray-client-server-port={self._new_port()}", "--num-cpus=1"]
             options += ["--include-dashboard=false", f"--temp-dir={self._scratch}"]
             self._head = self._launch("head", options)
             self._wait(self._head, lambda: _answers(self._port), "the head does not answer")
@@ -124,9 +125,16 @@ class RayCluster:
         self._nodes.clear()
         self._head = None
 
+    def _new_port(self) -> int:
+        """A port that nobody listens on, and that is none of the cluster's: one that is dead wants its own back."""
+        while (port := free_port()) in self._given:
+            continue
+        self._given.add(port)
+        return port
+
     def _launch(self, name: str, options: list[str]) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--node-ip-address=127.0.0.1"]
-        command += [f"--dashboard-agent-listen-port={free_port()}", "--min-worker-port=0", "--max-worker-port=0"]
+        command += [f"--dashboard-agent-listen-port={self._new_port()}", "--min-worker-port=0", "--max-worker-port=0"]
         command += [f"--object-store-memory={100 << 20}", "--disable-usage-stats"]
         with (self._folder / "ray.log").open("ab") as log:
             log.write(f"--- {name}\n".encode())

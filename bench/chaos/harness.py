@@ -21,6 +21,7 @@ from bench.chaos.bucket import Bucket, ObjectStore
 from bench.chaos.cluster import RayCluster, plain_environment
 from bench.chaos.deck import Deck, apportion, with_share
 from bench.chaos.disks import Disk, DiskFull, ReadOnly
+from bench.chaos.earlier import FAULTS, KEPT_STORE, SENT, Earlier, take_over
 from bench.chaos.kinds import Kind, Moment, Place, Scene
 from bench.chaos.peace import Peace, ask_in_peace, take_peace
 from bench.chaos.remains import CHAOS_ID, Family, find_groups, find_orphans
@@ -56,6 +57,7 @@ class Plan:
     nodes: int
     slots: int
     peace: Path | None = None
+    after: Path | None = None
 
     @property
     def num_samples(self) -> int:
@@ -90,7 +92,7 @@ class Harness:
         self.family = Family(chaos_id, self._work)
         self._console = console
         self._random = Random(plan.seed)
-        self._sent = folder / "sent"
+        self._sent = folder / SENT
         self._end = contextlib.ExitStack()
         self._verdict = Verdict(wanted=plan.faults + plan.bucket_faults)
 
@@ -110,10 +112,13 @@ class Harness:
         peace = self._make_peace(cluster)
         expected = read_rows(folder / "peace")
         disk = Disk(folder / "disk", DISK_MB)
-        self._end.callback(lambda: disk.close(folder / "disk-store" if self._is_broken() else None))
+        self._end.callback(lambda: disk.close(folder / KEPT_STORE if self._is_broken() else None))
         before = self._count_sent()
-        last = self._storm(self._sweep(cluster), cluster, disk, ON_DISK[plan.engine], plan.faults, expected)
-        self._verdict.sent, self._verdict.needed = self._count_sent() - before, peace.needed
+        earlier = take_over(plan.after, disk) if plan.after else Earlier()
+        faults = max(1, plan.faults - earlier.faults.total())
+        self._verdict.faults += earlier.faults
+        last = self._storm(self._sweep(cluster), cluster, disk, ON_DISK[plan.engine], faults, expected)
+        self._verdict.sent, self._verdict.needed = earlier.sent + self._count_sent() - before, peace.needed
         self._verdict.scores += compare_scores(peace.scores, last.summary["rows"])
         if server:
             self._ask_in_bucket(cluster, Bucket(server), expected, peace.needed)
@@ -210,7 +215,7 @@ class Harness:
                 decks,
                 num_slices,
                 time.monotonic() + self._plan.seconds,
-                self._folder / "faults.jsonl",
+                self._folder / FAULTS,
                 tell,
             )
             try:

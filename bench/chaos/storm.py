@@ -64,6 +64,7 @@ class Storm:
     _num_hits_of_life: int = 0
     _fruitless: int = 0
     _starts: int = 0
+    _began: float = 0.0
     _counted: float = 0.0
     _counted_at: float = -math.inf
 
@@ -74,6 +75,7 @@ class Storm:
             ChaosError: it never got there.
         """
         self._num_faults = sum(len(deck) for deck in self.decks.values())
+        self._began = self._share()
         while any(self.decks.values()) and time.monotonic() < self.deadline:
             self._start()
             self._live()
@@ -184,7 +186,7 @@ class Storm:
         while self.scene.is_running and time.monotonic() < self.deadline:
             if (now := self._share()) > share:
                 share, deadline = now, time.monotonic() + STUCK_S
-            if is_due(self.hits.total(), self._num_faults, share):
+            if is_due(self.hits.total(), self._num_faults, (share - self._began) / max(1e-9, 1 - self._began)):
                 return True
             self._check_stuck(deadline, "no further slice")
             time.sleep(0.2)
