@@ -62,7 +62,7 @@ class Placement:
             raise NotPlacedError(f"Ray reserved nothing: {' '.join(str(error).split())[:200]}") from None
 
     def _ask(self) -> Any:
-        """The reference to what is there once everything is reserved."""
+        """A reference to what is there once everything is reserved."""
         parts, where = self._bundles()
         group = placement_group(
             [_bundle(part, self.gpu_resource) for part in parts],
@@ -71,8 +71,9 @@ class Placement:
             bundle_label_selector=[{NODE_LABEL: node} for node in where],
         )
         self.group = group
-        if self._is_over:  # nobody waited so long
+        if self._is_over:  # nobody waited so long, and Ray may be left by now
             self.remove()
+            return None
         return group.ready()
 
     def _bundles(self) -> tuple[Sequence[Resources], Sequence[str]]:
