@@ -35,7 +35,15 @@ settings.register_profile("steady", settings.get_profile("fresh"), derandomize=T
 settings.load_profile("steady")
 
 # Where the tests lie that are `alone`.
-ALONE = ("cluster/test_run_command.py", "endpoints/", "engines/openai/", "serve/", "slurm/")
+ALONE = (
+    "cluster/test_run_command.py",
+    "endpoints/test_fault_server.py",
+    "engines/openai/test_batch.py",
+    "engines/openai/test_engine.py",
+    "engines/openai/test_silence.py",
+    "serve/test_guard.py",
+    "slurm/",
+)
 
 SETTINGS: Mapping[str, list[dict[str, Any]]] = {
     "plain": [{"name": "answer", "role": "subject", "image": True, "prompt": "Look. {{ question }}"}],
