@@ -82,7 +82,11 @@ def test_a_replica_that_is_killed_is_replaced_and_no_row_is_lost(sweeps: Sweeps)
 
 def test_an_engine_that_keeps_dying_is_given_up_and_the_others_finish(sweeps: Sweeps) -> None:
     sweeps.write_dataset()
-    doomed = sweeps.config(model={"name": "doomed"}, engine={"latency_s": 60.0})  # no answer comes before the kill
+    slow = {
+        "fails_on": "never",
+        "latency_s": 60.0,
+    }  # another engine than the sound one; no answer comes before the kill
+    doomed = sweeps.config(model={"name": "doomed"}, engine=slow)
     sound = sweeps.config("brief", model={"name": "sound"})
 
     def kill_doomed(event: str, fields: dict[str, Any]) -> None:
