@@ -119,6 +119,7 @@ class Storm:
         if not ending and self.scene.is_running and self.decks[Moment.BETWEEN]:
             assert self.scene.run is not None
             self.scene.run.end()
+            self._num_hits_of_life += 1  # the harness's own doing
 
     def _inject(self, name: str, deck: Deck) -> None:
         if not self.scene.is_running:
