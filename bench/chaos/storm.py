@@ -61,7 +61,7 @@ class Storm:
     _pending: list[Kind] = field(default_factory=list)
     _open: list[Kind] = field(default_factory=list)
     _num_faults: int = 0
-    _num_hits_of_life: int = 0
+    _was_disturbed: bool = False
     _fruitless: int = 0
     _starts: int = 0
     _began: float = 0.0
@@ -98,7 +98,7 @@ class Storm:
             scene.place.root, f"{type(scene.place).__name__.lower()}-{self._starts:03d}", environment
         )
         scene.clock_s = 0.0
-        self._num_hits_of_life = 0
+        self._was_disturbed = False
 
     def _live(self) -> None:
         """Lets faults come while the command runs, of which the last one ends it."""
@@ -119,7 +119,7 @@ class Storm:
         if not ending and self.scene.is_running and self.decks[Moment.BETWEEN]:
             assert self.scene.run is not None
             self.scene.run.end()
-            self._num_hits_of_life += 1  # the harness's own doing
+            self._was_disturbed = True
 
     def _inject(self, name: str, deck: Deck) -> None:
         if not self.scene.is_running:
@@ -142,7 +142,7 @@ class Storm:
 
     def _settle(self, name: str, deck: Deck, is_hit: bool) -> None:
         deck.settle(name, is_hit=is_hit)
-        self._num_hits_of_life += is_hit
+        self._was_disturbed |= is_hit
         run = self.scene.run_name
         with self.log.open("a") as log:
             log.write(json.dumps({"time": round(time.time(), 2), "kind": name, "hit": is_hit, "run": run}) + "\n")
@@ -216,7 +216,7 @@ class Storm:
             return None
         self._look_after()
         self.codes[code] += 1
-        if code and not self._num_hits_of_life:
+        if code and not self._was_disturbed:
             self.unexplained.append(f"{run.folder.name} ended with {code}: {run.last_words}")
         self._fruitless = 0 if run.is_working else self._fruitless + 1
         if self._fruitless > MAX_FRUITLESS:

@@ -97,19 +97,20 @@ def _leave(timeout_s: float) -> None:
     if not leaving.is_alive():
         return
     log.warning("deadline what=Ray to shut down waited_s=%g did=killed what was started of it here", timeout_s)
-    if services := [process for process in psutil.Process().children() if _is_service(process)]:
-        for process in services:
-            process.kill()
+    num_killed = sum(map(_kill_service, psutil.Process().children()))
+    if num_killed:
         leaving.join(KILLED_TIMEOUT_S)
     if leaving.is_alive():
         atexit.unregister(ray._private.worker.shutdown)
 
 
-def _is_service(process: psutil.Process) -> bool:
-    try:
-        return process.name() in _SERVICES
-    except psutil.NoSuchProcess:
-        return False
+def _kill_service(process: psutil.Process) -> bool:
+    """Whether it was one of Ray's, and is killed; one that has gone by itself is not."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        if process.name() in _SERVICES:
+            process.kill()
+            return True
+    return False
 
 
 @contextlib.contextmanager

@@ -302,8 +302,12 @@ def test_a_run_whose_head_dies_ends_and_goes_on(
     there = ["cluster=ray", f"cluster.address={joined}", "cluster.start_timeout_s=25"]
     command = start(*SWEEP, "model.engine.latency_s=1.5", *there)
     wait_until(lambda: any(tmp_path.rglob("slice-*.parquet")) or command.process.poll() is not None)
-    port = joined.rpartition(":")[2]
-    (head,) = (process for process in psutil.process_iter() if _is_head(process, port))
+    option = f"--gcs_server_port={joined.rpartition(':')[2]}"
+    (head,) = (
+        process
+        for process in psutil.process_iter(["name", "cmdline"])
+        if process.info["name"] == "gcs_server" and option in process.info["cmdline"]
+    )
     head.kill()
     code, _, err = command.finish()
     assert code == 1
@@ -311,13 +315,6 @@ def test_a_run_whose_head_dies_ends_and_goes_on(
     code, summary, _ = start(*SWEEP).finish()
     assert (code, summary["completions_reused"] >= 4) == (0, True)
     assert rows_by_run(tmp_path).total() == NUM_REQUESTS
-
-
-def _is_head(process: psutil.Process, port: str) -> bool:
-    try:
-        return process.name() == "gcs_server" and f"--gcs_server_port={port}" in process.cmdline()
-    except psutil.Error:
-        return False
 
 
 def test_an_engine_that_cannot_start_is_told_and_the_other_cells_have_scores(
