@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal
 
+from eibench_ray.endings import Ending, ending_of
+
 # Which error rows a run asks again: none; those that may succeed at another time; also those that killed their engine.
 Retry = Literal["none", "errors", "quarantined"]
-# Why a reply ended where the model refused to answer, or a filter took the answer away: a row all the same.
-REFUSAL = "refusal"
-CONTENT_FILTER = "content_filter"
-REFUSALS = (REFUSAL, CONTENT_FILTER)
 # Why a row was never asked: it is about a line that an earlier answer does not have, or about a reference that its
 # sample does not have. It is no error, and no completion.
 ABSENT = "absent"
@@ -119,7 +117,7 @@ class Reply:
     """What an engine says to one request, before it becomes a row.
 
     Attributes:
-        finish_reason: "stop", "length", or the engine's own word.
+        finish_reason: "stop", "length", or the engine's own word; whether it is an answer's, `endings.ending_of` says.
         prompt_tokens, completion_tokens, cached_tokens: counts; cached is the part of the prompt that was in the
             prefix cache.
         cost_usd: what it cost; None where it has no price.
@@ -183,7 +181,7 @@ class Completion:
     @property
     def is_refused(self) -> bool:
         """Whether the endpoint refused or filtered the answer."""
-        return self.finish_reason in REFUSALS
+        return self.text is not None and ending_of(self.finish_reason) is Ending.REFUSED
 
     @property
     def is_quarantined(self) -> bool:

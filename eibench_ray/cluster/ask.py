@@ -6,6 +6,7 @@ import asyncio
 import time
 from dataclasses import dataclass, replace
 
+from eibench_ray.endings import ending_of
 from eibench_ray.engines.base import BudgetSpentError, Engine, RowError
 from eibench_ray.plan.digests import derive_seed
 from eibench_ray.records import ABSENT, AcceptRule, Completion, Reply, Request, RowErrorKind
@@ -92,8 +93,12 @@ class Asker:
         return self._complete(sample_id, "", None, None, [], 0.0, input_digest)
 
     async def _ask_until_accepted(self, request: Request, image: bytes | None, attempts: list[Reply]) -> str:
-        """The first reply that the request's rule accepts; its fallback where none is."""
-        attempts.append(await self.engine.generate(request, image))
+        """The first reply that the request's rule accepts; its fallback where none is.
+
+        Raises:
+            RowError: a reply is no answer, whatever its text: what computes it failed before its end.
+        """
+        await self._ask_once(request, image, attempts)
         rule = request.accept
         if rule is None:
             return attempts[0].text
@@ -102,8 +107,19 @@ class Asker:
                 attempts[-1] = replace(attempts[-1], finish_reason="fallback", mean_logprob=None)
                 return rule.fallback
             again = replace(request, seed=derive_seed(request.seed, len(attempts)))
-            attempts.append(await self.engine.generate(again, image))
+            await self._ask_once(again, image, attempts)
         return attempts[-1].text
+
+    async def _ask_once(self, request: Request, image: bytes | None, attempts: list[Reply]) -> None:
+        """Adds a reply to the attempts; also one that is no answer, since it cost tokens and perhaps money."""
+        reply = await self.engine.generate(request, image)
+        attempts.append(reply)
+        if not ending_of(reply.finish_reason).is_answer:
+            raise RowError(
+                RowErrorKind.ENGINE,
+                f"the reply ended with {reply.finish_reason!r} after {reply.completion_tokens} tokens, which is not "
+                f"how an answer ends",
+            )
 
     def _complete(
         self,
@@ -118,6 +134,8 @@ class Asker:
         completion_tokens = sum([reply.completion_tokens for reply in attempts])
         cost_usd = _cost_usd(attempts, error) if self.costs_money else None
         stands = attempts[-1] if attempts and not error else None
+        # The attempt that failed is among them where it brought a reply that is no answer.
+        is_counted = bool(attempts) and not ending_of(attempts[-1].finish_reason).is_answer
         is_absent = text is None and error is None
         self.tally.rows += not is_absent
         self.tally.progress += error is None or error.kind is not RowErrorKind.TIMEOUT
@@ -133,7 +151,7 @@ class Asker:
             prompt_tokens=sum([reply.prompt_tokens for reply in attempts]),
             completion_tokens=completion_tokens,
             cached_tokens=sum([reply.cached_tokens for reply in attempts]),
-            attempt=len(attempts) + (error is not None and bool(request_digest)),
+            attempt=len(attempts) + (error is not None and bool(request_digest) and not is_counted),
             latency_s=latency_s,
             finished_at=time.time(),
             engine=self.fingerprint,

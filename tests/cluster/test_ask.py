@@ -120,12 +120,22 @@ def test_text_that_is_no_unicode_can_be_stored(scripted: type[Scripted], answer:
     assert (row.text or row.error) == "half ? a smile"
 
 
-def test_a_finish_reason_that_is_no_unicode_can_be_stored(scripted: type[Scripted]) -> None:
-    class Odd(scripted):  # type: ignore[misc, valid-type]
+@pytest.mark.parametrize("reason", ["abort", "error", "network_error", "unknown", "", "half \ud83d", "a new word"])
+@pytest.mark.parametrize("accept", [None, RULE])
+def test_a_reply_that_ended_otherwise_than_an_answer_is_an_error_row_that_counts_what_it_took(
+    scripted: type[Scripted], reason: str, accept: AcceptRule | None
+) -> None:
+    class Ending(scripted):  # type: ignore[misc, valid-type]
         async def generate(self, request: Request, image: bytes | None) -> Reply:
-            return replace(await super().generate(request, image), finish_reason="half \ud83d")
+            return replace(await super().generate(request, image), finish_reason=reason, cost_usd=0.5)
 
-    assert ask(Odd()).finish_reason == "half ?"
+    row = ask(Ending(lambda _: "half an {score: "), accept)
+    assert (row.text, row.error_kind, row.finish_reason, row.attempt) == (None, "engine", None, 1)
+    assert (row.completion_tokens, row.cost_usd) == (3, 0.5)
+    assert row.error is not None
+    assert "is not how an answer ends" in row.error
+    assert row.error.isprintable()
+    assert row.is_transient_error
 
 
 def _refuse(message: str) -> str:

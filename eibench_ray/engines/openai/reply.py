@@ -7,10 +7,11 @@ import math
 from typing import Any
 
 from eibench_ray.config.endpoints import OpenaiEngine
+from eibench_ray.endings import CONTENT_FILTER, REFUSAL
 from eibench_ray.endpoints.prices import cost_usd
 from eibench_ray.endpoints.tokens import estimate_tokens
 from eibench_ray.engines.openai.body import prompt_estimate
-from eibench_ray.records import CONTENT_FILTER, REFUSAL, Reply, Request
+from eibench_ray.records import Reply, Request
 
 # No model reads more; a larger count is the endpoint's mistake.
 _MAX_PROMPT_TOKENS = 100_000_000
