@@ -191,7 +191,7 @@ def _describe_quarantine(step: Mapping[str, Any]) -> str:
     samples = step["samples"]
     named = ", ".join(samples[:5]) + (", ..." if len(samples) > 5 else "")
     return (
-        f"{step['model']} dies of {len(samples)} row{'s' if len(samples) > 1 else ''} of {step['name']} on "
-        f"{step['dataset']}: {named}. What stands there instead of an answer says how it died (steps/{step['step']} in "
-        f"the store); retry=quarantined asks again."
+        f"{step['model']} dies of {len(samples)} row{'s' if len(samples) > 1 else ''} of {step['title']} on "
+        f"{step['dataset']}: {named}. In the place of an answer, each says how it died (steps/{step['step']} in the "
+        f"store); retry=quarantined asks again."
     )

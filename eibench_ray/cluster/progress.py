@@ -20,6 +20,7 @@ from rich.progress import (
 from eibench_ray.cluster.events import Snapshot
 from eibench_ray.endpoints.funds import Funds
 from eibench_ray.plan.graph import Plan
+from eibench_ray.plan.naming import titles
 from eibench_ray.store.resume import StepWork
 
 # More steps than this share one bar per engine: a screen is not a list of 200 bars.
@@ -52,10 +53,10 @@ class ProgressDisplay:
             disable=not console.is_terminal,
         )
         by_engine = len(self._work) > MAX_STEP_BARS
+        names = titles(plan)
         self._bars: dict[str, list[str]] = {}
         for step in self._work:
-            engine = plan.engines[plan.steps[step].engine].name
-            title = engine if by_engine else f"{engine} {plan.steps[step].name} {step[:6]}"
+            title = plan.engines[plan.steps[step].engine].name if by_engine else names[step]
             self._bars.setdefault(title, []).append(step)
         self._tasks: dict[str, TaskID] = {}
         self._total: TaskID | None = None

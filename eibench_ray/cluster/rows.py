@@ -47,8 +47,8 @@ def read_rows(step: Step, slice_: Slice, dataset: Dataset, index: DatasetIndex, 
         for column, (word, source) in zip(read, sources.items(), strict=True):
             if (row := source.get(sample.sample_id)) is None:
                 raise StoreError(
-                    f"step {step.id} ({step.name}) reads {word} of sample {sample.sample_id!r}, which the store no "
-                    f"longer has: run the same command again"
+                    f"{step.name} on {step.dataset} reads {word} of sample {sample.sample_id!r}, which the store no "
+                    f"longer has: run the same command again (step {step.id})"
                 )
             outputs.append(row.output_digest)
             column.append(outputs[-1])

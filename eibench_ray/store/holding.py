@@ -7,7 +7,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 
 from eibench_ray.errors import EibenchError, StoreError
@@ -95,7 +95,13 @@ class Holding:
 
 @contextlib.contextmanager
 def hold(
-    store: Store, run_id: str, claims: Collection[str], *, renew_s: float = RENEW_S, expire_s: float = EXPIRE_S
+    store: Store,
+    run_id: str,
+    claims: Collection[str],
+    titles: Mapping[str, str] = {},
+    *,
+    renew_s: float = RENEW_S,
+    expire_s: float = EXPIRE_S,
 ) -> Iterator[Holding]:
     """Claims for the block what no other run may claim at the same time; nothing where `claims` is empty.
 
@@ -103,6 +109,7 @@ def hold(
         store: the store.
         run_id: the run.
         claims: names of what it claims.
+        titles: what people call it, by name, for the refusal.
         renew_s: how often the lease is renewed.
         expire_s: how long another's lease may stand still before it is taken over.
 
@@ -110,7 +117,7 @@ def hold(
         StoreError: another run claims some of it, and lives.
     """
     folder = LeaseFolder(store)
-    lease = _claim(store, folder, new_lease(run_id, claims), expire_s) if claims else None
+    lease = _claim(store, folder, new_lease(run_id, claims), titles, expire_s) if claims else None
     holding = Holding(folder, lease, renew_s)
     try:
         yield holding
@@ -118,7 +125,7 @@ def hold(
         holding.release()
 
 
-def _claim(store: Store, folder: LeaseFolder, lease: Lease, expire_s: float) -> Lease:
+def _claim(store: Store, folder: LeaseFolder, lease: Lease, titles: Mapping[str, str], expire_s: float) -> Lease:
     """The lease, written and confirmed."""
     for _ in range(ATTEMPTS):
         folder.write(lease)
@@ -133,17 +140,17 @@ def _claim(store: Store, folder: LeaseFolder, lease: Lease, expire_s: float) -> 
             log.warning("%s may be dead: watching it for up to %d s", doubtful[0], expire_s)
         living = folder.find_living(rivals, expire_s)
         if settled := next((rival for rival in living if rival.renewal), None):
-            raise StoreError(_refusal(store, lease, settled))
+            raise StoreError(_refusal(store, lease, settled, titles))
         if not living:
             for rival in rivals:
                 folder.remove(rival)
             lease = replace(lease, took_over=(*lease.took_over, *(rival.run_id for rival in rivals)))
         time.sleep(random.uniform(0.0, 0.2))
-    raise StoreError(_refusal(store, lease, living[0] if living else rivals[0]))
+    raise StoreError(_refusal(store, lease, living[0] if living else rivals[0], titles))
 
 
-def _refusal(store: Store, lease: Lease, rival: Lease) -> str:
-    shared = sorted(set(lease.claims).intersection(rival.claims))
+def _refusal(store: Store, lease: Lease, rival: Lease, titles: Mapping[str, str]) -> str:
+    shared = sorted(titles.get(name, name) for name in set(lease.claims).intersection(rival.claims))
     names = ", ".join(shared[:3]) + (f" and {len(shared) - 3} others" if len(shared) > 3 else "")
     return (
         f"the store {store.root} is in use: {rival} asks what this run would ask, too ({names}): wait until it has "

@@ -22,6 +22,7 @@ from eibench_ray.endpoints.turnstile import Turnstile
 from eibench_ray.engines.create import check_installed
 from eibench_ray.errors import EibenchError
 from eibench_ray.plan.costs import describe_uncounted
+from eibench_ray.plan.naming import titles
 from eibench_ray.records import ABSENT, RowErrorKind
 from eibench_ray.report.leaderboard import LeaderboardRow
 from eibench_ray.report.leaderboard_files import to_json_rows, write_leaderboard
@@ -94,7 +95,7 @@ def run_sweep(sweep: PlannedSweep, folder: Path, console: Console) -> SweepResul
     sweep.store.storage.check_writable(sweep.store.paths.root)
     folder.mkdir(parents=True, exist_ok=True)
     manifest = new_manifest(sweep.plan, folder, sweep.config.store, sweep.config.score, sweep.config.retry)
-    with hold(sweep.store, manifest.id, sweep.runnable().claims) as holding:
+    with hold(sweep.store, manifest.id, sweep.runnable().claims, titles(sweep.plan)) as holding:
         return _run(sweep, folder, console, manifest, holding, started)
 
 
@@ -280,7 +281,7 @@ def _find_unanswered(sweep: PlannedSweep) -> tuple[Counter[str], list[dict[str, 
 
     How many per kind of error, and absent; and the samples of which an engine died, by the step that asked for them.
     """
-    indexes = open_indexes(sweep.plan)
+    indexes, names = open_indexes(sweep.plan), titles(sweep.plan)
     counts: Counter[str] = Counter()
     quarantined = []
     for step in sweep.plan.steps.values():
@@ -294,5 +295,6 @@ def _find_unanswered(sweep: PlannedSweep) -> tuple[Counter[str], list[dict[str, 
         if samples:
             model = sweep.plan.engines[step.engine].name
             where = {"model": model, "name": step.name, "dataset": step.dataset, "step": step.id}
+            where["title"] = names[step.id]
             quarantined.append(where | {"samples": samples})
     return counts, quarantined

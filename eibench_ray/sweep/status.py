@@ -14,6 +14,7 @@ from eibench_ray.endpoints.funds import Funds
 from eibench_ray.endpoints.prices import format_usd
 from eibench_ray.plan.blocked import describe_blocked, without_blocked
 from eibench_ray.plan.graph import Plan
+from eibench_ray.plan.naming import name_steps
 from eibench_ray.plan.slicing import MOST
 from eibench_ray.schedule.accounting import account
 from eibench_ray.schedule.meter import UNHELD, Kind
@@ -46,6 +47,7 @@ def read_status(folder: Path) -> dict[str, Any]:
     jobs = read_jobs(folder.parent) or ([status.slurm_job] if status.slurm_job else [])
     queue = {job: ask_queue(job) for job in jobs}
     state = _state(status, os.uname().nodename, queue)
+    names = name_steps(plan)
     loads: list[Mapping[str, Any]] = []
     events = _note_loads(read_ledger(folder / LEDGER_FILE), loads)
     asked = without_blocked(plan)
@@ -81,7 +83,10 @@ def read_status(folder: Path) -> dict[str, Any]:
             {
                 "id": step.id,
                 "name": step.name,
+                "title": names[step.id].title,
                 "model": plan.engines[step.engine].name,
+                "setting": names[step.id].setting,
+                "judge": names[step.id].judge,
                 "dataset": step.dataset,
                 "rows": work[step.id].num_requests,
                 "rows_done": work[step.id].num_replied,
@@ -128,15 +133,13 @@ def render_status(facts: Mapping[str, Any]) -> Iterator[RenderableType]:
         f"{facts['errors']} errors, {facts['loads']} loads, {facts['tokens']:,} tokens{paid}."
     )
     table = Table(box=SIMPLE_HEAD)
-    for name in ("step", "what", "model", "dataset"):
-        table.add_column(name)
+    table.add_column("step", overflow="fold")
     for name in ("done", "rows", "errors", *(["cost $"] if paid else [])):
         table.add_column(name, justify="right")
     for step in facts["steps"]:
-        names = (step["id"][:8], step["name"], step["model"], step["dataset"])
         amount = "-" if step["cost_usd"] is None else format_usd(step["cost_usd"])
         counts = (f"{step[name]:,}" for name in ("rows_done", "rows", "errors"))
-        table.add_row(*names, *counts, *([amount] if paid else []))
+        table.add_row(Text(step["title"]), *counts, *([amount] if paid else []))
     yield table
     yield from render_usage(facts["gpu_time"], {engine["name"]: engine for engine in facts["gpu_time"]["engines"]})
     for engine in facts["engines"]:
@@ -144,7 +147,7 @@ def render_status(facts: Mapping[str, Any]) -> Iterator[RenderableType]:
     yield from map(Text, facts["blocked"])
     for step in facts["steps"]:
         if step["quarantined"]:
-            yield f"{step['model']} dies of rows of {step['name']} {step['id'][:8]}: {step['quarantined']} {QUARANTINE}"
+            yield Text(f"{step['model']} dies of rows of {step['title']}: {step['quarantined']} {QUARANTINE}")
     for model, reason in facts["failures"].items():
         yield f"{model} failed: {reason}"
     if facts["shortage"]:

@@ -1,0 +1,91 @@
+"""Names of steps for people: what is asked of whom, in which setting, under which judge. Pure.
+
+    answer by llava_next_7b (user_question)
+    verdict by strict on llava_next_7b (user_question)
+    caption by qwen2_5_vl_7b (user_question_caption, eibench_basic)     where the plan has several datasets
+
+A digest stands only where two steps would have the same name, and there last.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from eibench_ray.plan.graph import Cell, Plan, Step
+
+_MOST_NAMES = 2  # more are counted: "3 settings"
+_ID_LENGTH = 8
+
+
+@dataclass(frozen=True, slots=True)
+class StepName:
+    """One step in words.
+
+    Attributes:
+        title: all of it in one line, different for each step of a plan.
+        what: the call's name, `verdict`, `verdict 2` for a judge's repeat, `coherence`.
+        asked: whoever is asked: the judge by its own name, else the engine's model.
+        model: the engine's model.
+        subject: the models whose answers it reads, for a verdict and a measurement; else empty.
+        setting: the settings that use it.
+        judge: the judges of a verdict; else empty.
+        dataset: the dataset.
+    """
+
+    title: str
+    what: str
+    asked: str
+    model: str
+    subject: str
+    setting: str
+    judge: str
+    dataset: str
+
+    def __str__(self) -> str:
+        return self.title
+
+
+def name_steps(plan: Plan) -> dict[str, StepName]:
+    """The names of all steps of a plan, by step id."""
+    users: dict[str, list[Cell]] = {}
+    for cell in plan.cells:
+        for step_id in cell.steps:
+            users.setdefault(step_id, []).append(cell)
+    shows_dataset = len({step.dataset for step in plan.steps.values()}) > 1
+    names = {
+        step.id: _name(step, plan.engines[step.engine].name, users.get(step.id, ()), shows_dataset=shows_dataset)
+        for step in plan.steps.values()
+    }
+    times = Counter(name.title for name in names.values())
+    return {
+        step_id: replace(name, title=f"{name.title} {step_id[:_ID_LENGTH]}") if times[name.title] > 1 else name
+        for step_id, name in names.items()
+    }
+
+
+def _name(step: Step, model: str, cells: Iterable[Cell], *, shows_dataset: bool) -> StepName:
+    used = list(cells)
+    judged = [cell for cell in used if step.id in cell.verdicts]
+    measured = [cell for cell in used if step.id == cell.coherence]
+    judge = _join((cell.judge for cell in judged), "judges")
+    subject = _join((cell.model for cell in judged or measured), "models")
+    setting = _join((cell.setting for cell in used), "settings")
+    repeat = judged[0].verdicts.index(step.id) if judged else 0
+    what = f"{step.name} {repeat + 1}" if repeat else step.name
+    asked = judge or model
+    where = ", ".join(filter(None, (setting, step.dataset if shows_dataset else "")))
+    title = f"{what} by {asked}{f' on {subject}' if subject else ''}{f' ({where})' if where else ''}"
+    return StepName(title, what, asked, model, subject, setting, judge, step.dataset)
+
+
+def _join(names: Iterable[str], plural: str) -> str:
+    """A few names side by side; of more, how many there are."""
+    unique = list(dict.fromkeys(names))
+    return ", ".join(unique) if len(unique) <= _MOST_NAMES else f"{len(unique)} {plural}"
+
+
+def titles(plan: Plan) -> Mapping[str, str]:
+    """The one-line names of all steps of a plan, by step id."""
+    return {step_id: name.title for step_id, name in name_steps(plan).items()}
