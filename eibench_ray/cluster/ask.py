@@ -10,6 +10,7 @@ from eibench_ray.endings import ending_of
 from eibench_ray.engines.base import BudgetSpentError, Engine, RowError
 from eibench_ray.plan.digests import derive_seed
 from eibench_ray.records import ABSENT, AcceptRule, Completion, Reply, Request, RowErrorKind
+from eibench_ray.waits import Wait
 
 
 @dataclass(slots=True)
@@ -20,6 +21,7 @@ class Tally:
         rows: finished ones, with those that were committed before and stand.
         in_flight: rows that are being asked.
         progress: moves while it gets on. A row that took too long is no progress.
+        waits: what its engine waits for, now that it was asked.
     """
 
     rows: int = 0
@@ -27,6 +29,7 @@ class Tally:
     cost_usd: float = 0.0
     in_flight: int = 0
     progress: int = 0
+    waits: tuple[Wait, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,10 +20,12 @@ from eibench_ray.cluster.nodes import STUCK_TIMEOUT_S
 from eibench_ray.cluster.placement import NotPlacedError
 from eibench_ray.cluster.suspects import Suspects
 from eibench_ray.cluster.task import TaskReport
+from eibench_ray.cluster.waiting import Rest, find_waits
 from eibench_ray.engines.base import EngineDeadError
 from eibench_ray.errors import EibenchError, EngineError
 from eibench_ray.schedule.actions import Feed, Start, Stop
 from eibench_ray.store.resume import Slice
+from eibench_ray.waits import Wait
 
 log = logging.getLogger(__name__)
 
@@ -49,11 +51,21 @@ class Crew:
         self.members: dict[int, Member] = {}
         self.must_look = False
         self._doubtful: dict[str, str] = {}
+        self._rests: dict[str, Rest] = {}
 
     @property
     def ready(self) -> list[Member]:
         """Those that can be asked."""
         return [member for member in self.members.values() if member.is_ready]
+
+    @property
+    def starting(self) -> list[Member]:
+        """Those that cannot be asked yet."""
+        return [member for member in self.members.values() if not member.is_ready]
+
+    def waits(self) -> list[Wait]:
+        """What the engines of the run wait for."""
+        return list(find_waits(self._course, self.members.values(), self._rests, time.monotonic()))
 
     # What the scheduler decides.
 
@@ -111,6 +123,7 @@ class Crew:
         try:
             await handle.place(patience_s, list(course.watch.nodes.values()))
             course.patience.got_place(member.engine)
+            member.placed_at = time.monotonic()
             self._tell("replica_placed", member)
             facts = await handle.start()
         except NotPlacedError as error:
@@ -243,7 +256,9 @@ class Crew:
         reason = str(error)
         is_news = patience.is_news(engine, member.began_at, now)
         if not any(member.slices.values()):  # a search is bounded, and what it looks for kills at once
-            self._course.scheduler.rest(engine, now + patience.rest_s(engine))
+            pause_s = patience.rest_s(engine)
+            self._course.scheduler.rest(engine, now + pause_s)
+            self._rests[engine] = Rest(reason, now, pause_s)
         if not has_started:
             is_final = not is_passing(error)
             if not is_final and is_news and patience.failed_to_start(engine):
@@ -274,6 +289,7 @@ class Crew:
         engine, patience = member.engine, self._course.patience
         is_enough = patience.got_no_place(engine, time.monotonic())
         member.pause_s = patience.pause_s(engine)
+        self._rests[engine] = Rest(str(error), time.monotonic(), member.pause_s)
         self.take_out(member.handle.id, str(error))
         if is_enough and not any(other.engine == engine for other in self.members.values()):
             self.give_up(engine, f"engine {member.handle.spec.name!r} found {error}")

@@ -216,4 +216,5 @@ class Driver:
             self._show()
 
     def _show(self) -> None:
-        self._listener.update(self._counts.snapshot(member.standing for member in self.crew.members.values()))
+        standings = [member.standing for member in self.crew.members.values()]
+        self._listener.update(self._counts.snapshot(standings, self.crew.waits()))

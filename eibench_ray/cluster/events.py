@@ -36,6 +36,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from eibench_ray.errors import StoreError
+from eibench_ray.waits import Wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ class Snapshot:
         rows_in_flight: finished rows of slices that are not committed yet.
         tokens: tokens generated in this run.
         cost_usd: what this run's requests have cost so far.
+        waits: what the run waits for, the longest wait first; `str` of one is a line for people.
     """
 
     done: Mapping[str, int]
@@ -57,6 +59,7 @@ class Snapshot:
     rows_in_flight: int
     tokens: int
     cost_usd: float
+    waits: tuple[Wait, ...] = ()
 
 
 class Listener(Protocol):

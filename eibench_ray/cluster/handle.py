@@ -125,13 +125,21 @@ class ActorHandle(ABC, Generic[F]):
             return f"Ray has made no process for it within {timeout_s:g} s: raise cluster.start_timeout_s"
         doing = ""
         with contextlib.suppress(EibenchError, TimeoutError):
-            doing = await asyncio.wait_for(result(self.actor.doing.remote()), DOING_TIMEOUT_S)
+            doing = await asyncio.wait_for(self.doing(), DOING_TIMEOUT_S)
         if doing:
             remedy = "`eibench-ray prefetch` fetches before a run, or raise cluster.start_timeout_s"
             return f"it did not start within {timeout_s:g} s, {doing}: {remedy}"
         return (
             f"the engine did not load within {timeout_s:g} s: raise cluster.start_timeout_s, or choose a smaller model"
         )
+
+    async def doing(self) -> str:
+        """What its start waits for beside the engine's own load, whenever it answers; empty where that is nothing.
+
+        Raises:
+            EibenchError: it does not any more.
+        """
+        return str(await result(self.actor.doing.remote())) if self.actor is not None else ""
 
     async def end(self, timeout_s: float) -> bool:
         """Whether the engine has ended in order within the time; its process is still there."""

@@ -29,14 +29,16 @@ class Lookout:
     async def look(self) -> None:
         """Asks those that do not owe an answer, and takes in what they say; no answer is no progress."""
         ready = {member.handle.id: member for member in self._crew.ready}
-        for replica in self._questions.keys() - ready.keys():
+        members = ready | {member.handle.id: member for member in self._crew.starting}
+        for replica in self._questions.keys() - members.keys():
             self._questions.pop(replica).cancel()
         self._vigils = {replica: self._vigils.get(replica) or Vigil() for replica in ready}
-        new = {number: member for number, member in ready.items() if number not in self._questions}
+        new = {number: member for number, member in members.items() if number not in self._questions}
         asked = {number: asyncio.create_task(self._ask(member)) for number, member in new.items()}
         self._questions |= asked
-        if asked:
-            await asyncio.wait(asked.values(), timeout=ANSWER_TIMEOUT_S)
+        # One that still loads may answer nobody for minutes: nobody waits for it.
+        if awaited := [asked[number] for number in asked if number in ready]:
+            await asyncio.wait(awaited, timeout=ANSWER_TIMEOUT_S)
         for replica, question in list(self._questions.items()):
             if question.done():
                 del self._questions[replica]
@@ -50,6 +52,9 @@ class Lookout:
 
     async def _ask(self, member: Member) -> None:
         with contextlib.suppress(EibenchError):
+            if not member.is_ready:
+                member.doing = await member.handle.doing()
+                return
             member.tally = await member.handle.tally()
             self._course.scheduler.rows_finished(member.handle.id, member.standing.rows_ahead)
 

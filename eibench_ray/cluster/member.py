@@ -23,6 +23,8 @@ class Member:
         tally: what it had finished when it last answered.
         slices: what it holds; a suspect with its probe.
         has_answered: whether it has answered any row.
+        placed_at: when it got its resources; None: not yet.
+        doing: what its start waits for, as far as it says.
     """
 
     handle: ReplicaHandle
@@ -33,6 +35,8 @@ class Member:
     pause_s: float = 0.0
     slices: dict[Slice, Probe | None] = field(default_factory=dict)
     has_answered: bool = False
+    placed_at: float | None = None
+    doing: str = ""
     rows_reported: int = 0
     tally: Tally = field(default_factory=Tally)
 

@@ -10,6 +10,7 @@ from eibench_ray.cluster.events import Snapshot
 from eibench_ray.cluster.task import TaskReport
 from eibench_ray.plan.graph import Plan
 from eibench_ray.store.resume import StepWork
+from eibench_ray.waits import Wait, gather_waits
 
 
 @dataclass(slots=True)
@@ -101,8 +102,8 @@ class Counts:
         self.outcome.was_preempted = is_preemption
         self.outcome.unfinished_steps |= {step for step, done in self._done.items() if done < self._total[step]}
 
-    def snapshot(self, replicas: Iterable[Standing]) -> Snapshot:
-        """Where the run stands."""
+    def snapshot(self, replicas: Iterable[Standing], waits: Iterable[Wait] = ()) -> Snapshot:
+        """Where the run stands, with what is waited for."""
         by_engine: dict[str, tuple[int, int]] = {}
         in_flight, tokens, cost_usd = 0, self._gone.tokens, self._gone.cost_usd
         for replica in replicas:
@@ -113,4 +114,5 @@ class Counts:
             cost_usd += replica.tally.cost_usd
         # A tally is asked for once a second: what was committed since counts already.
         tokens, cost_usd = max(tokens, self.outcome.completion_tokens), max(cost_usd, self.outcome.cost_usd)
-        return Snapshot(dict(self._done), dict(self._absent), by_engine, in_flight, tokens, cost_usd)
+        done, absent = dict(self._done), dict(self._absent)
+        return Snapshot(done, absent, by_engine, in_flight, tokens, cost_usd, gather_waits(waits))

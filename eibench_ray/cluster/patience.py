@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from eibench_ray.config.cluster import ClusterConfig
 
@@ -100,6 +100,11 @@ class Patience:
     def pause_s(self, engine: str) -> float:
         """Seconds for which the place that the engine did not get is left alone."""
         return float(min(FIRST_PAUSE_S * 2 ** max(self._refusals[engine] - 1, 0), LONGEST_PAUSE_S))
+
+    @property
+    def homeless(self) -> Mapping[str, float]:
+        """By engine that fits on no node: since when, as `fits_nowhere` was told."""
+        return self._homeless_since
 
     def fits(self, engine: str) -> None:
         """A node can hold the engine."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -16,15 +16,32 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from eibench_ray.cluster.events import Snapshot
 from eibench_ray.endpoints.funds import Funds
 from eibench_ray.plan.graph import Plan
 from eibench_ray.plan.naming import titles
 from eibench_ray.store.resume import StepWork
+from eibench_ray.waits import Wait
 
 # More steps than this share one bar per engine: a screen is not a list of 200 bars.
 MAX_STEP_BARS = 12
+# Lines about what is waited for.
+MAX_WAITS = 4
+
+
+class _Bars(Progress):
+    """Bars, and below them a line for each wait."""
+
+    waits: tuple[Wait, ...] = ()
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield self.make_tasks_table(self.tasks)
+        for wait in self.waits[:MAX_WAITS]:
+            yield Text(str(wait), style="yellow", overflow="fold")
+        if (num_more := len(self.waits) - MAX_WAITS) > 0:
+            yield Text(f"and {num_more} more", style="yellow")
 
 
 class ProgressDisplay:
@@ -42,7 +59,7 @@ class ProgressDisplay:
         self._funds = funds if any(spec.price for spec in plan.engines.values()) else None
         self._work = {step: left for step, left in work.items() if left.todo}
         self._started = time.monotonic()
-        self._progress = Progress(
+        self._progress = _Bars(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
@@ -83,6 +100,7 @@ class ProgressDisplay:
             )
             done, total = self._count(steps, snapshot)
             self._progress.update(self._tasks[title], completed=done, total=total, note=note)
+        self._progress.waits = snapshot.waits
         assert self._total is not None
         done, total = self._count(list(self._work), snapshot)
         rate = snapshot.tokens / max(time.monotonic() - self._started, 1e-9)

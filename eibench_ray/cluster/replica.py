@@ -153,7 +153,8 @@ class Replica:
         if self._facts.is_endpoint:
             self._num_seen_waiting += self._tally.in_flight > 0
             progress += self._num_seen_waiting
-        return replace(self._tally, progress=progress)
+        waits = tuple(self._facts.waits()) if self._facts.waits is not None else ()
+        return replace(self._tally, progress=progress, waits=waits)
 
     async def halt(self, grace_s: float) -> None:
         """Asks no further row; tasks commit what they have and return once rows in flight have ended.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
 from eibench_ray.errors import EngineError
 from eibench_ray.records import Reply, Request, RowErrorKind
+from eibench_ray.waits import Wait
 
 # Most replies come within it, and it leaves time to end in order (cluster.stop_timeout_s).
 PAID_GRACE_S = 10.0
@@ -46,6 +47,7 @@ class EngineFacts:
         row_timeout_s: deadline of one row where the engine's own way of working needs another than the cluster's.
         is_endpoint: whether somebody else computes, unseen: only a row's own deadline tells that it takes too long.
         progress: a count that moves while it computes, also where no row ends; None: it has none but its rows.
+        waits: what it waits for now, beside its own work; None: it never does.
     """
 
     fingerprint: str
@@ -55,6 +57,7 @@ class EngineFacts:
     row_timeout_s: float | None = None
     is_endpoint: bool = False
     progress: Callable[[], int] | None = None
+    waits: Callable[[], Iterable[Wait]] | None = None
 
 
 class Engine(Protocol):

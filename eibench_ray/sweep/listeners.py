@@ -33,6 +33,7 @@ class StatusWriter:
         self._status.done = dict(snapshot.done)
         self._status.tokens = snapshot.tokens
         self._status.cost_usd = snapshot.cost_usd
+        self._status.waits = [str(wait) for wait in snapshot.waits]
         if time.time() - self._status.updated_at >= STATUS_EVERY_S:
             self._status.write(self._folder)
 

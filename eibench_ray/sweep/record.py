@@ -58,6 +58,7 @@ class RunStatus:
         cost_usd: what this run's requests have cost.
         shortage: where the budget ended the run, how it stands and what to do.
         slurm_job: the job of SLURM's that the run is in, as squeue names it.
+        waits: what it waits for, a line each.
     """
 
     id: str
@@ -74,6 +75,7 @@ class RunStatus:
     shortage: str | None = None
     summary: dict[str, Any] | None = None
     slurm_job: str | None = None
+    waits: list[str] = field(default_factory=list)
 
     def write(self, folder: Path) -> None:
         """Writes `run.json` into the run's folder."""

@@ -59,6 +59,7 @@ def read_status(folder: Path) -> dict[str, Any]:
         "sweep": plan.sweep,
         "state": state,
         "queue": [describe_queue(job, queued) for job, queued in queue.items()],
+        "waits": status.waits if state == "running" else [],
         "failures": status.failures,
         "requests": sum(left.num_requests for left in work.values()),
         "requests_done": sum(left.num_replied for left in work.values()),
@@ -132,6 +133,7 @@ def render_status(facts: Mapping[str, Any]) -> Iterator[RenderableType]:
         f"{facts['requests_done']:,} of {facts['requests']:,} requests done, "
         f"{facts['errors']} errors, {facts['loads']} loads, {facts['tokens']:,} tokens{paid}."
     )
+    yield from map(Text, facts["waits"])
     table = Table(box=SIMPLE_HEAD)
     table.add_column("step", overflow="fold")
     for name in ("done", "rows", "errors", *(["cost $"] if paid else [])):

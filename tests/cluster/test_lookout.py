@@ -30,6 +30,7 @@ class Worker:
     tally: Tally = field(default_factory=Tally)
     slices: dict[int, None] = field(default_factory=lambda: {1: None})
     rows_reported: int = 0
+    is_ready: bool = True
 
 
 class Crew:
@@ -37,6 +38,7 @@ class Crew:
 
     def __init__(self, worker: Worker) -> None:
         self.ready = [worker]
+        self.starting: list[Worker] = []
         self.lost: list[str] = []
 
     def tell_deadline(self, *_: object) -> None:

@@ -12,13 +12,16 @@ import pytest
 from rich.console import Console
 
 from eibench_ray.cli.records import report
+from eibench_ray.cluster.outcome import Counts
 from eibench_ray.config.engines import EchoEngine
 from eibench_ray.engines.echo import Echo
 from eibench_ray.errors import DataError
 from eibench_ray.schedule.meter import Kind
 from eibench_ray.schedule.usage import step_roles
+from eibench_ray.sweep.listeners import StatusWriter
 from eibench_ray.sweep.record import LEDGER_FILE, RunState, new_manifest, new_status, read_run, write_manifest
 from eibench_ray.sweep.status import read_status, render_status
+from eibench_ray.waits import Wait
 
 if TYPE_CHECKING:
     from conftest import Sweeps
@@ -211,3 +214,23 @@ def test_report_says_what_all_requests_cost(sweeps: Sweeps, tmp_path: Path, caps
     assert "All requests together cost $60.00." in capsys.readouterr().out
     report(folder, as_json=True)
     assert json.loads(capsys.readouterr().out)["cost_usd"] == 60.0
+
+
+def test_a_run_that_waits_says_for_what_and_one_that_has_ended_does_not(
+    sweep: PlannedSweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = record(sweep, tmp_path / "run", None, "running")
+    _, status, _ = read_run(folder)
+    counts = Counts(sweep.plan, sweep.work)
+    writer = StatusWriter(status, folder)
+    status.updated_at = 0.0
+    writer.update(counts.snapshot([], [Wait("connection refused by [b]127.0.0.1:1", 35.0, 1800.0)]))
+    facts = read_status(folder)
+    line = "waiting: connection refused by [b]127.0.0.1:1 for 35 s of 1800 s"
+    assert facts["waits"] == [line]
+    console = Console(width=200, record=True)
+    console.print(*render_status(facts))
+    assert line in console.export_text()
+    monkeypatch.setattr(status, "state", "finished")
+    status.write(folder)
+    assert read_status(folder)["waits"] == []
