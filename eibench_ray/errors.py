@@ -15,6 +15,8 @@ Every message is one paragraph: what is wrong, where, which value, and what to d
 no exception: it is an error row with a `RowErrorKind` (records.py).
 """
 
+from eibench_ray.visible import in_page
+
 
 class EibenchError(Exception):
     """A run that failed; its message is one paragraph for the user, whatever the texts are that it repeats."""
@@ -22,7 +24,7 @@ class EibenchError(Exception):
     exit_code = 1
 
     def __init__(self, message: str) -> None:
-        super().__init__(" ".join(line.strip() for line in message.splitlines() if line.strip()))
+        super().__init__(in_page(" ".join(line.strip() for line in message.splitlines() if line.strip())))
 
 
 class UserError(EibenchError):

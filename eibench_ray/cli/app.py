@@ -23,6 +23,7 @@ from eibench_ray.cli.submit import app as submit_app
 from eibench_ray.cli.sweeps import plan, run
 from eibench_ray.cli.verify import verify
 from eibench_ray.errors import EibenchError
+from eibench_ray.visible import PlainFormatter
 
 # Options that these do not know go on to Hydra.
 TO_HYDRA = {"allow_extra_args": True, "ignore_unknown_options": True}
@@ -62,11 +63,9 @@ def options(
     if version:
         typer.echo(__version__)
         raise typer.Exit
-    logging.basicConfig(
-        level=logging.INFO if verbose else logging.WARNING,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(PlainFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[handler])
 
 
 def main() -> None:

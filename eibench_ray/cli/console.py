@@ -1,23 +1,48 @@
-"""The terminal that the commands write to."""
+"""The terminal that the commands write to: all data is shown as it is, and nothing in it is taken for a command.
+
+Names, paths, reasons and replies are data. They are no markup (`[/b]`, `:smile:`) and no control sequences of the
+terminal. Styles are given beside a text (`say(text, style="yellow")`), never within it.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import typer
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType
+from rich.segment import Segment
+from rich.table import Table
+from rich.text import Text
+
+from eibench_ray.visible import in_page
 
 # What is narrower cuts the leaderboard's columns off; rich takes 80 for a pipe.
 MIN_WIDTH = 110
 
 
+class PlainConsole(Console):
+    """A console that reads no markup and lets no control character of a text through to the terminal."""
+
+    def __init__(self, *, stderr: bool = False, width: int | None = None) -> None:
+        super().__init__(stderr=stderr, width=width, markup=False, emoji=False, highlight=False)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """The segments of what is printed, of a live display too."""
+        return super().render(_plain(renderable), options)
+
+
 def open_console(*, stderr: bool = False) -> Console:
     """A console on stdout or stderr, wide enough for the tables where it is no terminal."""
-    console = Console(stderr=stderr)
-    return console if console.is_terminal else Console(stderr=stderr, width=max(console.width, MIN_WIDTH))
+    console = PlainConsole(stderr=stderr)
+    return console if console.is_terminal else PlainConsole(stderr=stderr, width=max(console.width, MIN_WIDTH))
+
+
+def say(text: str, *, style: str = "", stderr: bool = False) -> None:
+    """Prints lines as they are, unfolded, such as a reason or a path."""
+    open_console(stderr=stderr).print(Text(text, style=style), soft_wrap=True)
 
 
 def show_files(paths: Sequence[Path], page: RenderableType, values: Mapping[str, Any], *, as_json: bool) -> None:
@@ -28,4 +53,36 @@ def show_files(paths: Sequence[Path], page: RenderableType, values: Mapping[str,
         return
     console = open_console()
     console.print(page)
-    console.print("\n".join(files), highlight=False, soft_wrap=True)
+    console.print("\n".join(files), soft_wrap=True)
+
+
+def _plain(renderable: RenderableType) -> RenderableType:
+    """The same, with what acts on a terminal visible; tables are changed in place, before they are measured."""
+    if isinstance(renderable, str):
+        return in_page(renderable)
+    if isinstance(renderable, Text):
+        return _plain_text(renderable)
+    if isinstance(renderable, Group):
+        return Group(*map(_plain, renderable.renderables), fit=renderable.fit)
+    if isinstance(renderable, Table):
+        for column in renderable.columns:
+            column.header, column.footer = _plain(column.header), _plain(column.footer)
+            column._cells = [_plain(cell) for cell in column._cells]
+        renderable.title = _plain_title(renderable.title)
+        renderable.caption = _plain_title(renderable.caption)
+    return renderable
+
+
+def _plain_title(title: str | Text | None) -> str | Text | None:
+    return in_page(title) if isinstance(title, str) else _plain_text(title) if title is not None else None
+
+
+def _plain_text(text: Text) -> Text:
+    """The text with its styles; those of what was invisible go to what is shown instead."""
+    if in_page(text.plain) == text.plain:
+        return text
+    plain = text.blank_copy()
+    for number, character in enumerate(text.plain):
+        shown = in_page(character)
+        plain.append_text(text[number]) if shown == character else plain.append(shown)
+    return plain

@@ -14,9 +14,8 @@ from typing import Annotated
 
 import psutil
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from eibench_ray.checkpoints.hub import hub_root, is_offline
 from eibench_ray.cli.checks import (
@@ -36,6 +35,7 @@ from eibench_ray.cli.checks import (
     check_torch_companions,
     check_vllm,
 )
+from eibench_ray.cli.console import PlainConsole
 from eibench_ray.cli.probes import (
     ask_command,
     ask_hub,
@@ -64,6 +64,7 @@ from eibench_ray.cli.service_checks import (
 )
 from eibench_ray.config.folder import config_folder
 from eibench_ray.disk import free_bytes
+from eibench_ray.visible import in_line
 
 _COLOURS = {Status.OK: "green", Status.WARN: "yellow", Status.FAIL: "red"}
 _SHARED_MEMORY = Path("/dev/shm")
@@ -86,7 +87,7 @@ def doctor(
     if json_:
         typer.echo(json.dumps({"ok": is_fit, "checks": [asdict(check) for check in checks]}, indent=2))
     else:
-        Console().print(to_table(checks))
+        PlainConsole().print(to_table(checks))
     raise typer.Exit(0 if is_fit else 1)
 
 
@@ -94,8 +95,8 @@ def to_table(checks: list[Check]) -> Table:
     """The checks as a table, one line each."""
     table = Table("check", "", "found", "what to do", box=None)
     for check in checks:
-        colour = _COLOURS[check.status]
-        table.add_row(check.name, f"[{colour}]{check.status}[/]", escape(check.detail), escape(check.remedy))
+        status = Text(check.status, style=_COLOURS[check.status])
+        table.add_row(check.name, status, in_line(check.detail), in_line(check.remedy))
     return table
 
 

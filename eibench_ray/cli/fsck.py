@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
-from eibench_ray.cli.console import open_console
+from eibench_ray.cli.console import PlainConsole, open_console
+from eibench_ray.visible import in_line
 
 if TYPE_CHECKING:
     from eibench_ray.store.fsck import Checked, Finding
@@ -54,14 +54,12 @@ def _print(root: str, checked: Checked, settled: list[Finding], left: list[Findi
         else:
             state = "safe to repair" if finding.repair else "problem"
         remedy = f" ({finding.remedy})" if finding.remedy else ""
-        console.print(
-            f"{state}: {finding.where}: {finding.what}{remedy}", highlight=False, markup=False, soft_wrap=True
-        )
+        console.print(in_line(f"{state}: {finding.where}: {finding.what}{remedy}"), soft_wrap=True)
     looked = f"{checked.num_steps:,} steps, {checked.num_slices:,} slices, {checked.num_rows:,} rows"
     safe = sum(finding.repair is not None for finding in left)
     hint = f"; --repair settles {safe}" if safe else ""
     outcome = f"{len(left)} problems left{hint}" if left else "no problem left" if settled else "no problem"
-    console.print(f"{root}: {looked}: {outcome}.", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"{in_line(root)}: {looked}: {outcome}.", soft_wrap=True)
 
 
 def _to_json(root: str, checked: Checked, settled: list[Finding]) -> dict[str, Any]:
@@ -89,6 +87,6 @@ def _progress() -> Iterator[Callable[[int, int], None]]:
     """Slices checked, on a terminal."""
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
+    with Progress(console=PlainConsole(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
         bar = progress.add_task("Checking", total=None)
         yield lambda done, total: progress.update(bar, completed=done, total=total)

@@ -11,6 +11,7 @@ import typer
 
 from eibench_ray.cli.console import open_console
 from eibench_ray.errors import ConfigError
+from eibench_ray.visible import in_line
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -142,5 +143,5 @@ def _render_table(facts: Sequence[Mapping[str, str]]) -> Table:
     for name in NAMES:
         table.add_column(name, overflow="fold", no_wrap=name == "model")
     for one in facts:
-        table.add_row(*(Text(one[name]) for name in NAMES))
+        table.add_row(*(Text(in_line(one[name])) for name in NAMES))
     return table

@@ -13,6 +13,7 @@ import typer
 
 from eibench_ray.cli.console import open_console
 from eibench_ray.errors import ConfigError, EibenchError
+from eibench_ray.visible import in_line
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -83,9 +84,9 @@ class PrefetchTask:
             console.print(to_table(findings))
         _check(findings)
         if variables and not self._as_json and all(found.state != "to fetch" for found in findings):
-            console.print("On nodes without a network that see these folders (or copies of them), set:", markup=False)
+            console.print("On nodes without a network that see these folders (or copies of them), set:")
             for name, value in variables.items():
-                console.print(f"  export {name}={shlex.quote(value)}", markup=False, highlight=False, soft_wrap=True)
+                console.print(f"  export {name}={in_line(shlex.quote(value))}", soft_wrap=True)
 
 
 def _bring(findings: list[Finding], console: Console) -> list[Finding]:
@@ -99,7 +100,7 @@ def _bring(findings: list[Finding], console: Console) -> list[Finding]:
         if found.state in ("to fetch", "to build"):
             size = f" ({(found.num_bytes or 0) / GB:.2f} GB)" if found.state == "to fetch" else ""
             what = "Fetching" if found.state == "to fetch" else "Building"
-            console.print(f"{what} {_name(found)}{size}", markup=False, highlight=False, soft_wrap=True)
+            console.print(f"{what} {in_line(_name(found))}{size}", soft_wrap=True)
         brought.append(bring_asset(found, os.environ))
         known = {one.asset.model for one in (*brought, *findings)}
         code = [asset for asset in code_of(brought[-1]) if asset.model not in known]
@@ -146,17 +147,16 @@ def to_json(findings: Sequence[Finding], variables: Mapping[str, str]) -> dict[s
 
 def to_table(findings: Sequence[Finding]) -> Table:
     """The findings as a table, a line each."""
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None)
     for column in ("what", "kind", "for", "", "GB", "where, or why not"):
         table.add_column(column, overflow="fold")
     for found in findings:
-        colour = _COLOURS.get(found.state, "yellow")
         gb = "" if found.num_bytes is None else f"{found.num_bytes / GB:.2f}"
         gated = ", gated" if found.asset.is_gated else ""
-        state = f"[{colour}]{found.state}[/]"
+        state = Text(found.state, style=_COLOURS.get(found.state, "yellow"))
         cells = (_name(found), f"{found.asset.kind}{gated}", ", ".join(found.asset.users))
-        table.add_row(*map(escape, cells), state, gb, escape(found.what))
+        table.add_row(*map(in_line, cells), state, gb, in_line(found.what))
     return table

@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from eibench_ray.cli.console import PlainConsole, say
+from eibench_ray.visible import in_line
+
 if TYPE_CHECKING:
     from eibench_ray.data.writer import OnRow, PreparedReport
 
@@ -135,10 +138,9 @@ def hf(
 @contextmanager
 def _progress() -> Iterator[OnRow]:
     """A callback that draws a bar on stderr, where that is a terminal."""
-    from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
+    with Progress(console=PlainConsole(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
         bar = progress.add_task("Preparing", total=None)
         yield lambda done, total: progress.update(bar, completed=done, total=total)
 
@@ -151,6 +153,6 @@ def _print(report: PreparedReport, as_json: bool) -> None:
     for path, card in report.datasets:
         sources = ", ".join(f"{count} from {source or 'no named source'}" for source, count in card.sources.items())
         left_out = f", {card.left_out} left out (picture not found)" if card.left_out else ""
-        typer.echo(f"{path}: {card.rows} samples ({sources}){left_out}, {card.protocol} wording")
+        say(in_line(f"{path}: {card.rows} samples ({sources}){left_out}, {card.protocol} wording"))
     for note in report.notes:
-        typer.echo(f"note: {note}")
+        say(in_line(f"note: {note}"))

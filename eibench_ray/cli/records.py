@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from eibench_ray.cli.console import open_console
+from eibench_ray.cli.console import open_console, say
 from eibench_ray.errors import ConfigError, DataError, StoreError
 
 Run = Annotated[
@@ -48,7 +48,7 @@ def status(run: Run = None, as_json: AsJson = False) -> None:
 
     if run is not None and (jobs := read_jobs(run)) and not runs_of(run):
         queue = [describe_queue(job, ask_queue(job)) for job in jobs]
-        typer.echo(json.dumps({"jobs": jobs, "queue": queue}) if as_json else "\n".join(queue))
+        typer.echo(json.dumps({"jobs": jobs, "queue": queue})) if as_json else say("\n".join(queue))
         return
     facts = read_status(run_folder(run))
     if as_json:
@@ -56,7 +56,7 @@ def status(run: Run = None, as_json: AsJson = False) -> None:
         return
     console = open_console()
     for part in render_status(facts):
-        console.print(part, highlight=False)
+        console.print(part)
 
 
 def report(
@@ -104,13 +104,13 @@ def report(
     console = open_console()
     console.print(render_table(rows))
     for line in describe_blocked(cell for cell in manifest.plan.cells if cell.name in blocked):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
     if costs:
-        console.print(f"All requests together cost ${format_usd(sum(costs.values()))}.", highlight=False)
+        console.print(f"All requests together cost ${format_usd(sum(costs.values()))}.")
     cells = zip((cell.name for cell in asked.cells), gpu_time["cells"], strict=True)
     for part in render_usage(gpu_time, dict(cells)):
-        console.print(part, highlight=False)
-    console.print("\n".join(str(path) for path in paths), highlight=False, soft_wrap=True)
+        console.print(part)
+    console.print("\n".join(str(path) for path in paths), soft_wrap=True)
 
 
 def rescore(
@@ -174,7 +174,7 @@ def export(
         typer.echo(json.dumps({"run_dir": str(folder), "out": str(out.absolute()), **exported}))
         return
     blocked = f", {exported['cells_blocked']} of them blocked" if exported["cells_blocked"] else ""
-    typer.echo(
+    say(
         f"{exported['rows']} rows of {exported['cells']} cells{blocked}: "
         f"{out / 'rows'} (Parquet), {out / 'eibench'} (JSONL)"
     )
@@ -188,9 +188,7 @@ def _export_ground_truth(folder: Path, out: Path, chosen: Mapping[str, str | Non
         typer.echo(json.dumps({"run_dir": str(folder), "out": str(out.absolute()), **counts}))
         return
     left_out = "".join(f", {count} {reason}" for reason, count in counts["left_out"].items())
-    typer.echo(
-        f"{counts['labelled']} samples labelled{left_out}. `eibench-ray prepare eibench --source {out}` reads them."
-    )
+    say(f"{counts['labelled']} samples labelled{left_out}. `eibench-ray prepare eibench --source {out}` reads them.")
 
 
 def run_folder(run: Path | None) -> Path:

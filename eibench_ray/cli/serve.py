@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from eibench_ray.cli.console import open_console
+from eibench_ray.cli.console import open_console, say
 from eibench_ray.errors import ConfigError
 from eibench_ray.serve.listening import VLLM_KEY, Listening
+from eibench_ray.visible import in_line
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -116,9 +117,10 @@ class ServeTask:
             }
             typer.echo(json.dumps(ready))
             return
-        typer.echo(
-            f"{base_url} serves {listening.served_name} (loaded in {facts.load_s:.0f} s). A sweep asks it with\n"
-            f"  {shlex.join(overrides)}\n"
+        say(
+            f"{base_url} serves {in_line(listening.served_name)} (loaded in {facts.load_s:.0f} s). A sweep asks it "
+            f"with\n"
+            f"  {in_line(shlex.join(overrides))}\n"
             f"or, as its judge, captioner or asker, with model@judge.model=endpoint, model@captioner=endpoint or "
             f"model@asker=endpoint and the same keys below judge.model, captioner or asker. Ctrl-C ends the server."
         )

@@ -13,6 +13,7 @@ import typer
 
 from eibench_ray.cli.console import open_console
 from eibench_ray.errors import ClusterError, ConfigError
+from eibench_ray.visible import in_line
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -144,9 +145,9 @@ class SimulateTask:
             console.print("Nothing is left to do: the store has every answer. --from-scratch leaves it aside.")
             return
         console.print(_render(summary))
-        console.print(LOWER_BOUND, highlight=False)
+        console.print(LOWER_BOUND)
         if question.gantt is not None:
-            console.print(f"Picture: {question.gantt}", highlight=False, markup=False, soft_wrap=True)
+            console.print(f"Picture: {in_line(str(question.gantt))}", soft_wrap=True)
 
 
 def _draw_case(sweep: PlannedSweep, question: Question) -> tuple[Case, Mapping[str, EngineProfile]]:

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
-from eibench_ray.cli.console import open_console
+from eibench_ray.cli.console import PlainConsole, open_console
+from eibench_ray.visible import in_line, in_page
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -107,7 +107,7 @@ class PlanTask:
         else:
             console = open_console()
             for part in render_plan(sweep.plan, sweep.work, store, outlook, sweep.funds):
-                console.print(part, markup=False)
+                console.print(part)
 
 
 class RunTask:
@@ -140,7 +140,7 @@ class RunTask:
             if write_jobs:
                 for job in jobs:
                     job.write(folder)
-            result = run_sweep(sweep, folder, Console(stderr=True))
+            result = run_sweep(sweep, folder, PlainConsole(stderr=True))
             self._print(result, sweep.plan.cells)
         if result.was_interrupted:
             self.exit_code = PREEMPTED if result.was_preempted else INTERRUPTED
@@ -157,13 +157,13 @@ class RunTask:
         summary = result.summary
         console.print(render_table(result.rows))
         for line in describe_blocked(cells):
-            console.print(f"[yellow]{escape(line)}[/yellow]", highlight=False, soft_wrap=True)
+            console.print(Text(line, style="yellow"), soft_wrap=True)
         for model, reason in result.failures.items():
-            console.print(f"[red]{escape(model)} failed:[/red] {escape(reason)}", highlight=False)
+            console.print(Text.assemble((f"{in_line(model)} failed:", "red"), f" {in_page(reason)}"))
         if result.shortage:
-            console.print(f"[yellow]Stopped:[/yellow] {escape(result.shortage)}", highlight=False)
+            console.print(Text.assemble(("Stopped:", "yellow"), f" {result.shortage}"))
         for step in summary["quarantined"]:
-            console.print(f"[yellow]Quarantined:[/yellow] {escape(_describe_quarantine(step))}", highlight=False)
+            console.print(Text.assemble(("Quarantined:", "yellow"), f" {_describe_quarantine(step)}"))
         if result.was_interrupted:
             what = "Preempted" if result.was_preempted else "Interrupted"
             console.print(f"{what}: what was done is committed. The same command goes on from here.")
@@ -171,10 +171,9 @@ class RunTask:
             console.print("Nothing was asked: the store had every answer.")
         console.print(
             f"{summary['completions_new']} new completions, {summary['completions_reused']} from the store, "
-            f"{summary['errors']} errors, {summary['loads']} loads, {_cost(summary)}{summary['wall_s']:.1f} s",
-            highlight=False,
+            f"{summary['errors']} errors, {summary['loads']} loads, {_cost(summary)}{summary['wall_s']:.1f} s"
         )
-        console.print(f"Run: {summary['run_dir']}\nStore: {summary['store']}", highlight=False, soft_wrap=True)
+        console.print(f"Run: {in_line(summary['run_dir'])}\nStore: {in_line(summary['store'])}", soft_wrap=True)
         if self._as_json:
             typer.echo(json.dumps(summary))
 
@@ -188,10 +187,10 @@ def _cost(summary: Mapping[str, Any]) -> str:
 
 def _describe_quarantine(step: Mapping[str, Any]) -> str:
     """Which rows of a step kill its engine, and what to do."""
-    samples = step["samples"]
+    samples = [in_line(sample) for sample in step["samples"]]
     named = ", ".join(samples[:5]) + (", ..." if len(samples) > 5 else "")
     return (
-        f"{step['model']} dies of {len(samples)} row{'s' if len(samples) > 1 else ''} of {step['title']} on "
-        f"{step['dataset']}: {named}. In the place of an answer, each says how it died (steps/{step['step']} in the "
-        f"store); retry=quarantined asks again."
+        f"{in_line(step['model'])} dies of {len(samples)} row{'s' if len(samples) > 1 else ''} of "
+        f"{in_line(step['title'])} on {in_line(step['dataset'])}: {named}. In the place of an answer, each says how it "
+        f"died (steps/{step['step']} in the store); retry=quarantined asks again."
     )

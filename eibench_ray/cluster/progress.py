@@ -23,6 +23,7 @@ from eibench_ray.endpoints.funds import Funds
 from eibench_ray.plan.graph import Plan
 from eibench_ray.plan.naming import titles
 from eibench_ray.store.resume import StepWork
+from eibench_ray.visible import in_line
 from eibench_ray.waits import Wait
 
 # More steps than this share one bar per engine: a screen is not a list of 200 bars.
@@ -39,7 +40,7 @@ class _Bars(Progress):
     def get_renderables(self) -> Iterable[RenderableType]:
         yield self.make_tasks_table(self.tasks)
         for wait in self.waits[:MAX_WAITS]:
-            yield Text(str(wait), style="yellow", overflow="fold")
+            yield Text(in_line(str(wait)), style="yellow", overflow="fold")
         if (num_more := len(self.waits) - MAX_WAITS) > 0:
             yield Text(f"and {num_more} more", style="yellow")
 
@@ -60,12 +61,12 @@ class ProgressDisplay:
         self._work = {step: left for step, left in work.items() if left.todo}
         self._started = time.monotonic()
         self._progress = _Bars(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
             console=console,
             disable=not console.is_terminal,
         )
@@ -73,7 +74,7 @@ class ProgressDisplay:
         names = titles(plan)
         self._bars: dict[str, list[str]] = {}
         for step in self._work:
-            title = plan.engines[plan.steps[step].engine].name if by_engine else names[step]
+            title = in_line(plan.engines[plan.steps[step].engine].name if by_engine else names[step])
             self._bars.setdefault(title, []).append(step)
         self._tasks: dict[str, TaskID] = {}
         self._total: TaskID | None = None

@@ -15,6 +15,7 @@ from eibench_ray.plan.expect import expected_tokens, most_tokens
 from eibench_ray.plan.graph import EngineSpec, Plan, Step
 from eibench_ray.plan.outlook import foresight_to_json, render_foresight
 from eibench_ray.plan.tables import counts, empty_table, texts
+from eibench_ray.visible import in_line
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -110,11 +111,11 @@ def render_plan(
         yield uncounted
     if judges := facts["greedy_repeats"]:
         yield (
-            f"Repeats of {', '.join(judges)} are asked at temperature 0: greedy replies do not depend on the seed, so "
-            f"they show no noise but the engine's own. Set judge.sampling.temperature to measure the judge's."
+            f"Repeats of {in_line(', '.join(judges))} are asked at temperature 0: greedy replies do not depend on the "
+            f"seed, so they show no noise but the engine's own. Set judge.sampling.temperature to measure the judge's."
         )
     if (blocked := facts["blocked"])["cells"]:
-        yield from map(Text, blocked["why"])
+        yield from map(Text, map(in_line, blocked["why"]))
         yield (
             f"A run leaves the blocked cells out, {blocked['requests']:,} requests in all, until what they lack is "
             f"there; the figures above count them."
@@ -122,14 +123,14 @@ def render_plan(
     if facts["quarantined"]:
         yield f"{facts['quarantined']:,} requests kill their engine and stand as errors; retry=quarantined asks again."
     for name in facts["unprepared_datasets"]:
-        yield f"{name} is not prepared yet: its rows are what the configuration expects."
+        yield f"{in_line(name)} is not prepared yet: its rows are what the configuration expects."
     requests = f"{facts['requests']:,} requests"
     if facts["requests_at_least"] < facts["requests"]:
         requests = f"at most {requests} (lines of answers decide; at least {facts['requests_at_least']:,})"
     yield (
         f"{len(plan.cells)} cells, {len(plan.steps)} steps, {requests}, {facts['requests_done']:,} "
         f"of them in the store, {facts['loads']} loads. About {facts['expected_tokens']:,} tokens to come. "
-        f"Store: {store}"
+        f"Store: {in_line(store)}"
     )
 
 
@@ -165,7 +166,9 @@ def _costs(facts: Mapping[str, Any], funds: Funds) -> Iterator[RenderableType]:
     table = empty_table("Cost of requests ($)", ["engine"], ["requests left", "expected", "at most"])
     priced = [engine for engine in facts["engines"] if engine["est_cost_usd"]]
     for engine in priced:
-        table.add_row(Text(engine["name"]), *counts(engine, "requests_left"), *_amounts(engine["est_cost_usd"]))
+        table.add_row(
+            Text(in_line(engine["name"])), *counts(engine, "requests_left"), *_amounts(engine["est_cost_usd"])
+        )
     if len(priced) > 1:
         table.add_row("all", f"{sum(engine['requests_left'] for engine in priced):,}", *_amounts(total))
     yield table

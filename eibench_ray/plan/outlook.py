@@ -11,6 +11,7 @@ from eibench_ray.plan.expect import SHARE_OF_MAX_TOKENS
 from eibench_ray.plan.foresee import EXPECTED, HIGH, LOW, EngineOutlook, Foresight, Span
 from eibench_ray.plan.graph import EngineSpec, Plan
 from eibench_ray.plan.tables import empty_table
+from eibench_ray.visible import in_line
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -63,7 +64,7 @@ def render_foresight(plan: Plan, outlook: Sequence[Foresight]) -> Iterator[Rende
     if loaded := _loaded(plan, outlook):
         yield _engines_table(loaded, outlook)
     for misfit in expected.misfits.values():
-        yield f"It does not fit: {misfit}. What follows leaves it out, and what reads from it."
+        yield f"It does not fit: {in_line(misfit)}. What follows leaves it out, and what reads from it."
     if not expected.engines:
         return
     yield _totals_table(plan, outlook)
@@ -91,7 +92,7 @@ def _engines_table(shown: Sequence[EngineSpec], outlook: Sequence[Foresight]) ->
         engines = [foresight.engines.get(spec.key) for foresight in outlook]
         counts = [f"{engine.replicas:,}" if engine else "-" for engine in engines]
         times = _times(engines[0])
-        table.add_row(Text(spec.name), *counts, *times, *(_memory(spec) if owns_gpus else ()))
+        table.add_row(Text(in_line(spec.name)), *counts, *times, *(_memory(spec) if owns_gpus else ()))
     return table
 
 
@@ -115,13 +116,13 @@ def _totals_table(plan: Plan, outlook: Sequence[Foresight]) -> Table:
 def _describe_nodes(foresight: Foresight) -> str:
     node, count = foresight.nodes[0], len(foresight.nodes)
     if foresight.unit == "core":
-        return f"{node.name}, {node.total.cpus:g} cores"
+        return f"{in_line(node.name)}, {node.total.cpus:g} cores"
     return f"{count:,} {'node' if count == 1 else 'nodes'} x {node.total.gpus:g} GPUs of {node.gpu_memory_gb:g} GB"
 
 
 def _legs(plan: Plan, foresight: Foresight) -> Iterator[str]:
     for leg in foresight.path:
-        name = plan.engines[leg.engine].name
+        name = in_line(plan.engines[leg.engine].name)
         copies = f" on {leg.replicas:,} replicas" if leg.replicas > 1 else ""
         words = f"load {name}" if leg.what == "load" else f"{leg.what} by {name}{copies}"
         yield f"{words} ({_time(leg.seconds)})"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from eibench_ray.visible import in_line
+
 if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
@@ -28,7 +30,7 @@ def texts(facts: Mapping[str, Any], *names: str) -> Iterator[Text]:
     """Words as they are: no name is read as markup."""
     from rich.text import Text
 
-    return (Text(facts[name]) for name in names)
+    return (Text(in_line(facts[name])) for name in names)
 
 
 def counts(facts: Mapping[str, Any], *names: str) -> Iterator[Text]:

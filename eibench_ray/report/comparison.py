@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from eibench_ray.report.comparison_sections import MUTUAL, NO_VALUE, SELF_JUDGED, Section, name_level, to_sections
 from eibench_ray.report.comparison_values import to_json
-from eibench_ray.report.markdown import format_table
+from eibench_ray.report.markdown import as_markdown, format_table
 from eibench_ray.store.files import replacing, write_json
+from eibench_ray.visible import in_line
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -26,7 +27,7 @@ def render_comparison(comparison: Comparison) -> Table:
 
     page = Table.grid()
     for section in to_sections(comparison):
-        page.add_row(Text(section.title, style="bold"))
+        page.add_row(Text(in_line(section.title), style="bold"))
         page.add_row(_render_section(section))
         page.add_row()
     for note in _notes(comparison):
@@ -39,7 +40,7 @@ def render_comparison_markdown(comparison: Comparison) -> str:
     lines = ["# Comparisons", ""]
     for section in to_sections(comparison):
         head = [heading.replace("\n", " ") for heading in section.head]
-        lines += [f"## {section.title}", "", *format_table([head, *section.lines], section.num_words), ""]
+        lines += [f"## {as_markdown(section.title)}", "", *format_table([head, *section.lines], section.num_words), ""]
     return "\n".join([*lines, *(f"- {note}" for note in _notes(comparison)), ""])
 
 
@@ -66,7 +67,7 @@ def _render_section(section: Section) -> Table:
         is_word = number < section.num_words
         table.add_column(Text(heading), justify="left" if is_word else "right", overflow="fold", no_wrap=not is_word)
     for number, line in enumerate(section.lines):
-        table.add_row(*map(Text, line), style="bold" if number in section.strong else "")
+        table.add_row(*(Text(in_line(cell)) for cell in line), style="bold" if number in section.strong else "")
     return table
 
 

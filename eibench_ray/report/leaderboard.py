@@ -16,6 +16,7 @@ from eibench_ray.report.coherence import describe_coherence, format_coherence
 from eibench_ray.report.markdown import format_table
 from eibench_ray.score.coherence import CellCoherence
 from eibench_ray.score.recall import CellScore, Recall
+from eibench_ray.visible import in_line
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -99,7 +100,7 @@ def render_table(rows: Iterable[LeaderboardRow]) -> Table:
     ordered = [row for row in sort_rows(rows) if not row.is_empty]
     page = Table.grid()
     for (dataset, judge), group in groupby(ordered, key=lambda row: (row.dataset, row.judge)):
-        page.add_row(Text.assemble((dataset, "bold"), " judged by ", (judge, "bold")))
+        page.add_row(Text.assemble((in_line(dataset), "bold"), " judged by ", (in_line(judge), "bold")))
         page.add_row(_render_part(list(group)))
     for note in _notes(ordered):
         page.add_row(Text(note, style="dim"))
@@ -170,15 +171,15 @@ def _render_part(rows: Sequence[LeaderboardRow]) -> Table:
     for heading in [*totals, Text("n"), Text("parse\nfails"), Text("errors"), *narrow, *map(Text, bills)]:
         part.add_column(heading, justify="right", overflow="fold", no_wrap=True)
     for emotion in emotions:  # last, and the only ones that fold: what a narrow terminal cuts off is the breakdown
-        part.add_column(Text(emotion), justify="right", overflow="fold", min_width=len("12-34"))
+        part.add_column(Text(in_line(emotion)), justify="right", overflow="fold", min_width=len("12-34"))
     for row in rows:
         score = row.score
         groups = [score.by_emotion.get(emotion) for emotion in emotions]
         part.add_row(
             Text.assemble(
-                row.model,
+                in_line(row.model),
                 ("".join(f" {mark}" for mark in _marks(row)), "yellow"),
-                (f"\n  {row.setting}", "dim"),
+                (f"\n  {in_line(row.setting)}", "dim"),
                 (f"\n  {row.kinship}" if row.kinship else "", "yellow"),
             ),
             pair(_percent(score.overall.recall), _interval(score.overall), "bold"),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from eibench_ray.errors import StoreError
 from eibench_ray.report.coherence import coherence_to_json
 from eibench_ray.report.leaderboard import LeaderboardRow, emotions_of, render_markdown, sort_rows
+from eibench_ray.report.spreadsheet import write_csv
 from eibench_ray.score.coherence import FIGURES
 from eibench_ray.score.recall import Recall
 
@@ -72,7 +73,7 @@ def write_leaderboard(rows: Iterable[LeaderboardRow], folder: Path) -> list[Path
     markdown, frame = render_markdown(ordered), to_frame(ordered)
     writers: dict[str, Callable[[Path], object]] = {
         "leaderboard.md": lambda path: path.write_text(markdown, encoding="utf-8"),
-        "leaderboard.csv": frame.write_csv,
+        "leaderboard.csv": lambda path: write_csv(frame, path),
         "leaderboard.parquet": frame.write_parquet,
     }
     try:

@@ -10,10 +10,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eibench_ray.report.markdown import format_table
+from eibench_ray.report.markdown import as_markdown, format_table
+from eibench_ray.report.spreadsheet import write_csv
 from eibench_ray.report.verification import Verification, count_statuses, name_claim, to_frame
 from eibench_ray.score.claims import CONFIDENCE, MAX_GAP, OVERALL, RULE, CheckedClaim, ClaimStatus
 from eibench_ray.store.files import replacing
+from eibench_ray.visible import in_line
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -35,12 +37,12 @@ def render_verification(verification: Verification) -> Table:
     page = Table.grid()
     for (dataset, setting), figures in _split(verification.checked):
         suffix = " (headline)" if any(one.claim.is_headline for one in figures) else ""
-        page.add_row(Text.assemble((dataset, "bold"), " asked by ", (setting, "bold"), suffix))
+        page.add_row(Text.assemble((in_line(dataset), "bold"), " asked by ", (in_line(setting), "bold"), suffix))
         page.add_row(_render_part(figures))
     for line in _summarize(verification):
         page.add_row(Text(line))
     for note in _notes(verification):
-        page.add_row(Text(note, style="dim"))
+        page.add_row(Text(in_line(note), style="dim"))
     return page
 
 
@@ -51,7 +53,7 @@ def render_markdown(verification: Verification) -> str:
     for heading, figures in (("Headline", verification.headline), ("The other figures", others)):
         if figures:
             lines += [f"## {heading}", "", *_tabulate(figures), ""]
-    return "\n".join([*lines, "## Notes", "", *(f"- {note}" for note in _notes(verification)), ""])
+    return "\n".join([*lines, "## Notes", "", *(f"- {as_markdown(note)}" for note in _notes(verification)), ""])
 
 
 def write_verification(verification: Verification, folder: Path) -> list[Path]:
@@ -64,7 +66,7 @@ def write_verification(verification: Verification, folder: Path) -> list[Path]:
     with replacing(markdown) as draft:
         draft.write_text(render_markdown(verification), encoding="utf-8")
     with replacing(table) as draft:
-        to_frame(verification).write_csv(draft)
+        write_csv(to_frame(verification), draft)
     return [markdown, table]
 
 
@@ -89,8 +91,8 @@ def _render_part(figures: Sequence[CheckedClaim]) -> Table:
     part.add_column("status", overflow="fold", min_width=len(ClaimStatus.NOT_REPRODUCED))
     for checked in _choose(figures):
         claim, style = checked.claim, _STYLES[checked.status]
-        names = (claim.model, claim.judge, claim.emotion)
-        part.add_row(*map(Text, (*names, *_figures(checked))), Text(_status(checked), style=style))
+        names = map(in_line, (claim.model, claim.judge, claim.emotion))
+        part.add_row(*map(Text, (*names, *_figures(checked))), Text(in_line(_status(checked)), style=style))
     return part
 
 

@@ -22,6 +22,7 @@ from eibench_ray.plan.obstacles import find_obstacle
 from eibench_ray.serve.listening import Listening, find_port
 from eibench_ray.sweep.checkpoints import build_checkpoints
 from eibench_ray.sweep.planning import engine_device
+from eibench_ray.visible import in_line
 
 if TYPE_CHECKING:
     from eibench_ray.serve.actor import ServerFacts
@@ -56,9 +57,9 @@ def serve_model(
     with as_interrupt(), ray_session(config.cluster):
         from eibench_ray.serve.keeper import Keeper
 
-        console.print(f"Loading {spec.name}", markup=False, highlight=False)
+        console.print(f"Loading {in_line(spec.name)}")
         keeper = Keeper(
-            spec, listening, config.cluster, announce, lambda what: console.print(what, markup=False, soft_wrap=True)
+            spec, listening, config.cluster, announce, lambda what: console.print(in_line(what), soft_wrap=True)
         )
         asyncio.run(run_until_told(keeper.run(), lambda task: task.cancel(), "stopping the server"))
 
@@ -76,7 +77,6 @@ def _check(listening: Listening, cluster: ClusterConfig, console: Console) -> No
         console.print(
             f"Warning: --host {listening.host} lets everybody who reaches this address ask the model. Export a key and "
             f"name its variable with --api-key-env.",
-            markup=False,
             soft_wrap=True,
         )
 

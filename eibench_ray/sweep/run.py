@@ -166,7 +166,7 @@ def _ask(
 
     left_s = seconds_left(sweep.config.cluster.walltime, time.time(), os.environ)
     if uncounted := describe_uncounted(sweep.plan, sweep.funds.budget_usd):
-        console.print(f"Warning: {uncounted}", markup=False, soft_wrap=True)
+        console.print(f"Warning: {uncounted}", soft_wrap=True)
     engines = [sweep.plan.engines[key] for key in sweep.engines_to_load()]
     for spec in engines:
         check_installed(spec)

@@ -25,6 +25,7 @@ from eibench_ray.submit.submission import read_jobs
 from eibench_ray.sweep.ledger import describe_usage, read_ledger
 from eibench_ray.sweep.planning import open_indexes, read_costs
 from eibench_ray.sweep.record import LEDGER_FILE, RunStatus, read_run
+from eibench_ray.visible import in_line, in_page
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -129,7 +130,7 @@ def render_status(facts: Mapping[str, Any]) -> Iterator[RenderableType]:
     cost = facts["cost_usd"]
     paid = "" if cost is None else f", {Funds(facts['budget_usd'], cost)}"
     yield (
-        f"{facts['sweep']} ({facts['id']}): {facts['state'].replace('_', ' ')}. "
+        f"{in_line(facts['sweep'])} ({facts['id']}): {facts['state'].replace('_', ' ')}. "
         f"{facts['requests_done']:,} of {facts['requests']:,} requests done, "
         f"{facts['errors']} errors, {facts['loads']} loads, {facts['tokens']:,} tokens{paid}."
     )
@@ -141,21 +142,23 @@ def render_status(facts: Mapping[str, Any]) -> Iterator[RenderableType]:
     for step in facts["steps"]:
         amount = "-" if step["cost_usd"] is None else format_usd(step["cost_usd"])
         counts = (f"{step[name]:,}" for name in ("rows_done", "rows", "errors"))
-        table.add_row(Text(step["title"]), *counts, *([amount] if paid else []))
+        table.add_row(in_line(step["title"]), *counts, *([amount] if paid else []))
     yield table
     yield from render_usage(facts["gpu_time"], {engine["name"]: engine for engine in facts["gpu_time"]["engines"]})
     for engine in facts["engines"]:
-        yield f"loaded {engine['name']} in {engine['load_s']:.1f} s on {engine['node']} ({engine['fingerprint']})"
-    yield from map(Text, facts["blocked"])
+        named = in_line(f"{engine['node']} ({engine['fingerprint']})")
+        yield f"loaded {in_line(engine['name'])} in {engine['load_s']:.1f} s on {named}"
+    yield from map(Text, map(in_line, facts["blocked"]))
     for step in facts["steps"]:
         if step["quarantined"]:
-            yield Text(f"{step['model']} dies of rows of {step['title']}: {step['quarantined']} {QUARANTINE}")
+            dying = f"{in_line(step['model'])} dies of rows of {in_line(step['title'])}"
+            yield f"{dying}: {step['quarantined']} {QUARANTINE}"
     for model, reason in facts["failures"].items():
-        yield f"{model} failed: {reason}"
+        yield f"{in_line(model)} failed: {in_page(reason)}"
     if facts["shortage"]:
         yield facts["shortage"]
     yield from facts["queue"]
-    yield f"Run: {facts['run_dir']}\nStore: {facts['store']}"
+    yield f"Run: {in_line(facts['run_dir'])}\nStore: {in_line(facts['store'])}"
 
 
 def render_usage(gpu_time: Mapping[str, Any], parts: Mapping[str, Mapping[str, Any]]) -> Iterator[RenderableType]:
@@ -180,7 +183,7 @@ def render_usage(gpu_time: Mapping[str, Any], parts: Mapping[str, Mapping[str, A
     for name, part in ({"all": {"seconds": total, "kinds": everything}} | dict(parts)).items():
         shares = [part["seconds"], *(part["kinds"].get(kind, 0.0) for kind in kinds)]
         figures = [f"{part['seconds'] / unit_s:,.1f}", *(f"{share / total:.1%}" for share in shares)]
-        table.add_row(name, *figures)
+        table.add_row(in_line(name), *figures)
     yield table
     if free := [
         f"{part['share']:.1%} {Kind(kind).label}" for kind, part in gpu_time["kinds"].items() if kind in UNHELD

@@ -1,0 +1,45 @@
+r"""Text that was not written here (names, paths, replies), made fit to be shown: what acts on a reader becomes visible.
+
+A control character moves the cursor, sets a terminal's title or its clipboard; one that turns the direction of text
+makes it read as another. Each is shown as Python writes it: `\x1b`, `\u202e`. What is stored stays as it was.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+
+# C0, DEL and C1; line and paragraph separators; what turns the direction of text; what takes no room; halves of pairs,
+# as which a path's bytes come that are not UTF-8. The joiners 200C and 200D are part of words and of emoji.
+_LINES = "\t\n"
+_ACTING = (
+    r"\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    r"\U000e0000-\U000e007f\ud800-\udfff"
+)
+_IN_PAGE = re.compile(f"[{_ACTING}]")
+_IN_LINE = re.compile(f"[{_ACTING}{_LINES}]")
+
+
+def in_page(text: str) -> str:
+    """The text with all that acts on a terminal visible, but for ends of lines and tabs."""
+    return _IN_PAGE.sub(_name, text)
+
+
+def in_line(text: str) -> str:
+    r"""The text on one line, such as a name or a path: ends of lines and tabs are visible, too.
+
+    `in_line("a\x1b[2Jb\nc")` is `a\x1b[2Jb\nc` with nothing but printable characters in it.
+    """
+    return _IN_LINE.sub(_name, text)
+
+
+def _name(found: re.Match[str]) -> str:
+    return found.group().encode("unicode_escape").decode("ascii")
+
+
+class PlainFormatter(logging.Formatter):
+    """Log lines as they are, whatever the values are that stand in them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, or the lines where it carries a traceback."""
+        return in_page(super().format(record))
