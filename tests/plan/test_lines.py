@@ -24,7 +24,7 @@ from eibench_ray.plan.lines import split_lines
         ("1. **Why?**\n**2. Who?**", ["Why?", "Who?"]),
         ("**Setting**: a beach.\n*Mood*: calm.", ["Setting: a beach.", "*Mood*: calm."]),
         ("2.5 metres of what?\n-5 degrees?", ["2.5 metres of what?", "-5 degrees?"]),
-        ("1. Why?\n   because of whom?\n2. Who?", ["Why?", "Who?"]),
+        ("1. Why?\n   because of whom?\n2. Who?", ["Why? because of whom?", "Who?"]),
         ("-", []),
         ("1. Why?\r\n2. Who?\r\n", ["Why?", "Who?"]),
     ],
