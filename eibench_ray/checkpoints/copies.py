@@ -10,6 +10,7 @@ from pathlib import Path
 
 from eibench_ray.checkpoints.locks import locked_here
 from eibench_ray.disk import free_bytes
+from eibench_ray.scratch import NotOwnError, is_trusted_tree, own_folder
 
 GB = 1e9
 # One stream of a network file system is slower than the disk; shards are copied beside each other.
@@ -18,6 +19,8 @@ NUM_STREAMS = 4
 
 def copy_folder(source: Path, names: Sequence[str], target: Path, report: Callable[[str], None]) -> Path:
     """The copy of a checkpoint's files, made where it is not there yet; of several processes, one copies.
+
+    What another user has put there is not used: then the copy has this user's number in its name.
 
     Args:
         source: the checkpoint's folder; links in it are followed.
@@ -28,6 +31,7 @@ def copy_folder(source: Path, names: Sequence[str], target: Path, report: Callab
     Raises:
         OSError: a file cannot be read or written, has changed meanwhile, or the disk is too small.
     """
+    target = _trusted(target)
     if target.is_dir():
         return target
     with locked_here(target.name, target.parent):
@@ -36,6 +40,7 @@ def copy_folder(source: Path, names: Sequence[str], target: Path, report: Callab
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_name(f".{target.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)  # what a killed copy left
+        own_folder(partial)
         sizes = {name: (source / name).stat().st_size for name in names}
         total, free = sum(sizes.values()), free_bytes(target.parent)
         if total > free:
@@ -48,8 +53,19 @@ def copy_folder(source: Path, names: Sequence[str], target: Path, report: Callab
                     raise OSError(f"{source / name} changed while it was copied")
                 done += size
                 report(f"{done / GB:.1f} of {total / GB:.1f} GB")
+        partial.chmod(0o755)
         partial.rename(target)
     return target
+
+
+def _trusted(target: Path) -> Path:
+    """The folder, if it is not there or all in it is this user's or root's; else one with this user's number."""
+    if not os.path.lexists(target) or is_trusted_tree(target):
+        return target
+    own = target.with_name(f"{target.name}--{os.getuid()}")
+    if os.path.lexists(own) and not is_trusted_tree(own):
+        raise NotOwnError(f"{target} and {own} hold what another user has put there, or may change")
+    return own
 
 
 def _copy(source: Path, target: Path) -> int:

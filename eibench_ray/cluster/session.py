@@ -16,8 +16,11 @@ from typing import Any
 
 import psutil
 
+from eibench_ray.cluster.address import resolve_address
+from eibench_ray.cluster.ground import find_home_flaw, find_python_flaw
 from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.errors import ClusterError, ClusterLostError
+from eibench_ray.scratch import scratch_folder
 
 log = logging.getLogger(__name__)
 
@@ -53,26 +56,67 @@ _LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 def ray_session(config: ClusterConfig) -> Iterator[None]:
     """Joins the cluster for the block; a Ray that was started here ends with it.
 
-    Nothing of a Ray that was started here listens beyond loopback, if Ray was not imported before; and it answers only
-    who has this user's token (`~/.ray/auth_token`), which is Ray's own default.
+    Nothing of a Ray that was started here listens beyond loopback, if Ray was not imported before; it answers only who
+    has this user's token (`~/.ray/auth_token`), which is Ray's own default; and what it writes lies in a folder that
+    nobody else can enter and that goes with it.
 
     Raises:
-        ClusterError: no cluster answers at the address, or a port is taken.
+        ClusterError: no cluster answers at the address, a port is taken, or Ray cannot be started here.
     """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    if config.dashboard_port is not None and config.address == "local":
-        _check_port_free(config.dashboard_port)
-    if config.address != "local":
-        _check_healthy(config.address)
-    with _environment(_LOOPBACK if config.address == "local" else {}):
-        import ray  # noqa: F401 - its import sets the level that is set here
-
-        # Ray warns, on a handler of its own, of what is its default for a cluster on this machine.
-        logging.getLogger("ray").setLevel(logging.ERROR)
-        _init(config)
     if config.address == "local":
+        with _started(config):
+            yield
+    else:
+        address = resolve_address(config.address)
+        _check_healthy(address)
+        with _joined({"address": address}, config.address):
+            yield
+
+
+@contextlib.contextmanager
+def _started(config: ClusterConfig) -> Iterator[None]:
+    """A Ray of this block's own."""
+    if reason := find_python_flaw(sys.executable):
+        raise ClusterError(reason)
+    if reason := find_home_flaw(os.environ):
+        raise ClusterError(reason)
+    if config.dashboard_port is not None:
+        _check_port_free(config.dashboard_port)
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(scratch_folder(os.environ))
+        options = {
+            "address": "local",
+            "num_cpus": config.num_cpus,
+            **_gpus(config),
+            "include_dashboard": config.dashboard_port is not None,
+            "dashboard_port": config.dashboard_port,
+            "dashboard_host": "127.0.0.1",
+            "object_store_memory": OBJECT_STORE_BYTES,
+            "_temp_dir": str(folder),
+        }
+        # What engines keep in temporary files, by names that others can guess, lies there, too.
+        with _environment({**_LOOPBACK, "TMPDIR": str(folder)}):
+            stack.enter_context(_joined(options, "local"))
         _hide_token()
+        _end_monitor()
+        yield
+
+
+@contextlib.contextmanager
+def _joined(options: Mapping[str, Any], address: str) -> Iterator[None]:
+    """Ray for the block.
+
+    Args:
+        options: of ray.init.
+        address: as it is configured, for errors.
+    """
+    import ray  # noqa: F401 - its import sets the level that is set here
+
+    # Ray warns, on a handler of its own, of what is its default for a cluster on this machine.
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    _init(options, address)
     timeout_s = LEAVE_TIMEOUT_S
     try:
         yield
@@ -128,34 +172,33 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _init(config: ClusterConfig) -> None:
+def _init(options: Mapping[str, Any], address: str) -> None:
     """Starts or joins Ray from this very thread: what a thread starts dies with it, not with the process (Linux)."""
     import ray
 
-    options: dict[str, Any] = {
-        "address": config.address,
+    common: dict[str, Any] = {
         "namespace": "eibench_ray",
         "log_to_driver": False,
         "configure_logging": False,
         "logging_level": logging.ERROR,
     }
-    if config.address == "local":
-        options |= {
-            "num_cpus": config.num_cpus,
-            **_gpus(config),
-            "include_dashboard": config.dashboard_port is not None,
-            "dashboard_port": config.dashboard_port,
-            "dashboard_host": "127.0.0.1",
-            "object_store_memory": OBJECT_STORE_BYTES,
-        }
     try:
-        ray.init(**options)
+        ray.init(**common, **options)
     except (RuntimeError, ConnectionError, ValueError, OSError) as error:
         reason = " ".join(str(error).split())
         raise ClusterError(
-            f"Ray cannot be used (cluster.address={config.address}): {reason}; start it with `ray start --head`, or "
+            f"Ray cannot be used (cluster.address={address}): {reason}; start it with `ray start --head`, or "
             f"set cluster=local"
         ) from error
+
+
+def _end_monitor() -> None:
+    """Ends Ray's autoscaler, which scales nothing here and shows its figures to all users of the machine (a port)."""
+    import ray._private.worker
+
+    if (node := ray._private.worker._global_node) is not None:
+        with contextlib.suppress(Exception):  # it is gone already
+            node.kill_monitor(check_alive=False)
 
 
 def _hide_token() -> None:
@@ -176,8 +219,7 @@ def find_refusal(address: str, environ: Mapping[str, str] = os.environ) -> str:
 
     Asked in a process of its own: where something else than Ray answers, ray.init ends the program.
     """
-    command = [sys.executable, "-m", "ray.scripts.scripts", "health-check"]
-    command += [] if address == "auto" else ["--address", address]
+    command = [sys.executable, "-m", "ray.scripts.scripts", "health-check", "--address", address]
     try:
         done = subprocess.run(
             command, env=environ, capture_output=True, text=True, timeout=HEALTH_TIMEOUT_S, check=False
@@ -193,8 +235,7 @@ def is_about_token(refusal: str) -> bool:
 
 
 def _check_healthy(address: str) -> None:
-    if address != "auto":
-        _check_answers(address)
+    _check_answers(address)
     reason = find_refusal(address)
     if is_about_token(reason):
         raise ClusterError(

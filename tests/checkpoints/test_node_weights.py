@@ -224,3 +224,27 @@ def test_a_copy_that_cannot_be_made_says_where(checkpoint: Path, tmp_path: Path)
     environ = {CACHE_VARIABLE: str(tmp_path / "file")}
     with pytest.raises(EngineError, match=r"cannot be copied to cluster\.weights_cache=.*/file .*set it to null"):
         Weights(engine(str(checkpoint)), environ).bring()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make what belongs to another user")
+def test_weights_that_another_user_has_put_there_are_not_loaded(checkpoint: Path, tmp_path: Path) -> None:
+    target = tmp_path / "nvme" / "eye"
+    target.mkdir(parents=True)
+    (target / "config.json").write_text("planted")
+    os.chown(target / "config.json", 65534, 65534)
+    copy = copy_folder(checkpoint, ["config.json"], target, lambda _: None)
+    assert copy == copy_folder(checkpoint, ["config.json"], target, lambda _: None) == target.with_name("eye--0")
+    assert (copy / "config.json").read_text() == (checkpoint / "config.json").read_text()
+    os.chown(copy, 65534, 65534)
+    with pytest.raises(OSError, match="hold what another user has put there"):
+        copy_folder(checkpoint, ["config.json"], target, lambda _: None)
+
+
+def test_a_copy_does_not_go_through_a_link(checkpoint: Path, tmp_path: Path) -> None:
+    elsewhere, target = tmp_path / "elsewhere", tmp_path / "nvme" / "eye"
+    elsewhere.mkdir()
+    target.parent.mkdir()
+    target.with_name(".eye.partial").symlink_to(elsewhere)
+    with pytest.raises(OSError, match="is a link"):
+        copy_folder(checkpoint, ["config.json"], target, lambda _: None)
+    assert list(elsewhere.iterdir()) == []

@@ -63,6 +63,11 @@ def test_a_run_listens_on_loopback_alone_and_its_ray_wants_the_users_token(tmp_p
                 found |= listening(run.pid)
                 time.sleep(0.2)
             assert {"raylet", "gcs_server"} <= {name for name, _, _ in found}
+            (private,) = Path(ray_folder).iterdir()
+            assert private.stat().st_mode & 0o777 == 0o700
+            commands = [" ".join(process.cmdline()) for process in psutil.Process(run.pid).children(recursive=True)]
+            assert any(f"--session-dir={private}" in command for command in commands)
+            assert not [command for command in commands if "autoscaler" in command]
             assert [one for one in found if not ipaddress.ip_address(one[1]).is_loopback] == []
             (port,) = {port for name, _, port in found if name == "gcs_server"}
             token = (home / ".ray" / "auth_token").read_text()
@@ -74,6 +79,7 @@ def test_a_run_listens_on_loopback_alone_and_its_ray_wants_the_users_token(tmp_p
         finally:
             run.terminate()
             run.communicate(timeout=60)
+        assert list(Path(ray_folder).iterdir()) == []
 
 
 def test_the_address_for_others_is_none_of_loopback() -> None:

@@ -1,0 +1,107 @@
+"""The address of a running Ray cluster that `auto` stands for, taken only from what this user has written.
+
+Ray keeps it in a file below /tmp/ray, a folder that it opens to all users: whoever writes another address there is sent
+the token of who joins it. Ray itself looks at no owner.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import stat
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import psutil
+
+from eibench_ray.errors import ClusterError
+
+AUTO = "auto"
+_FILE = Path("ray") / "ray_current_cluster"
+_LONGEST = 300  # bytes of an address
+_LISTENS = "0A"
+_TABLES = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
+
+
+def resolve_address(address: str, environ: Mapping[str, str] = os.environ) -> str:
+    """The address, with `auto` replaced by RAY_ADDRESS or by what this user's `ray start` has noted.
+
+    Raises:
+        ClusterError: none is noted, or another user may have noted it or listens there.
+    """
+    if address != AUTO:
+        return address
+    if (given := environ.get("RAY_ADDRESS", "").strip()) not in ("", AUTO):
+        return given
+    path = Path(environ.get("RAY_TMPDIR") or environ.get("TMPDIR") or "/tmp") / _FILE
+    remedy = "say cluster.address=HOST:PORT of the cluster that you want to join"
+    try:
+        found = _read_own(path)
+    except FileNotFoundError:
+        raise ClusterError(
+            f"cluster.address=auto finds no cluster: RAY_ADDRESS is not set, and there is no {path}; start one with "
+            f"`ray start --head`, {remedy}, or set cluster=local"
+        ) from None
+    except OSError as error:
+        raise ClusterError(
+            f"cluster.address=auto is not taken from {path}: {error.strerror or error}, so it may lead to somebody "
+            f"else's cluster, which would be sent your token: {remedy}"
+        ) from None
+    if (uid := find_listener(found)) not in (None, 0, os.getuid()):
+        raise ClusterError(
+            f"cluster.address=auto is {found} by {path}, where a process of another user (uid {uid}) listens, who "
+            f"would be sent your token: {remedy}"
+        )
+    return found
+
+
+def _read_own(path: Path) -> str:
+    """What a file says that only this user, or root, can have written.
+
+    Raises:
+        OSError: it is not there, or another user could have written it.
+    """
+    _check_own(path.parent.lstat(), f"its folder {path.parent}", stat.S_ISDIR)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        _check_own(status, "the file", stat.S_ISREG)
+        if status.st_mode & 0o022:
+            raise PermissionError(None, "others may write to it")
+        return file.read(_LONGEST).decode(errors="replace").strip()
+
+
+def _check_own(status: os.stat_result, what: str, is_kind: Callable[[int], bool]) -> None:
+    if not is_kind(status.st_mode):
+        raise PermissionError(None, f"{what} is {'a link' if stat.S_ISLNK(status.st_mode) else 'of another kind'}")
+    if status.st_uid not in (0, os.getuid()):
+        raise PermissionError(None, f"{what} belongs to another user (uid {status.st_uid})")
+
+
+def find_listener(address: str) -> int | None:
+    """The user whose process listens at an address of this machine; None where nobody does, or it is another's."""
+    host, _, port = address.rpartition(":")
+    if not port.isdigit() or not _is_here(host):
+        return None
+    for table in _TABLES:
+        try:
+            lines = table.read_text().splitlines()[1:]
+        except OSError:
+            continue
+        for fields in map(str.split, lines):
+            if fields[3] == _LISTENS and int(fields[1].rpartition(":")[2], 16) == int(port):
+                return int(fields[7])
+    return None
+
+
+def _is_here(host: str) -> bool:
+    """Whether a host is this machine, as far as its name says without asking anybody."""
+    host = host.strip("[]")
+    if host in ("localhost", os.uname().nodename):
+        return True
+    try:
+        if ipaddress.ip_address(host).is_loopback:
+            return True
+    except ValueError:
+        return False
+    return any(host == one.address for addresses in psutil.net_if_addrs().values() for one in addresses)
