@@ -27,9 +27,11 @@ log = logging.getLogger(__name__)
 
 PREFIX = "eib-"
 LOCK_FILE = ".lock"
-# A socket's path has at most 107 bytes. Below this folder Ray adds PREFIX and 8 characters, and then up to 64
-# (session_2026-11-29_18-58-54_239461_4194304/sockets/plasma_store).
-MAX_BASE_BYTES = 107 - 64 - 1 - len(PREFIX) - 8
+# Ray's own folder in one. Ray opens what it is told to use to all users: it must not be the private folder itself.
+RAY_FOLDER = "r"
+# A socket's path has at most 107 bytes, of which Ray needs 65 below its folder
+# (/session_2026-11-29_18-58-54_239461_4194304/sockets/plasma_store).
+MAX_BASE_BYTES = 107 - 65 - len(f"/{PREFIX}12345678/{RAY_FOLDER}")
 # Processes of Ray that are about to end may write for a moment.
 REMOVE_TIMEOUT_S = 5.0
 _DEFAULT = "/tmp"

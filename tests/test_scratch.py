@@ -134,7 +134,7 @@ def test_an_own_folder_that_others_may_enter_is_closed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "mode", "reason"),
     [
-        ("x" * MAX_BASE_BYTES, 0o700, "bytes, and the path of Ray's sockets below it leaves room for 30"),
+        ("x" * MAX_BASE_BYTES, 0o700, "bytes, and the path of Ray's sockets below it leaves room for 27"),
         ("a b", 0o700, "has blanks or other characters"),
         ("it's", 0o700, "has blanks or other characters"),
         ("o", 0o777, "all users may exchange what is in it"),

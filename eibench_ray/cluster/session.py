@@ -20,7 +20,7 @@ from eibench_ray.cluster.address import resolve_address
 from eibench_ray.cluster.ground import find_home_flaw, find_python_flaw
 from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.errors import ClusterError, ClusterLostError
-from eibench_ray.scratch import scratch_folder
+from eibench_ray.scratch import RAY_FOLDER, scratch_folder
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ def _started(config: ClusterConfig) -> Iterator[None]:
             "dashboard_port": config.dashboard_port,
             "dashboard_host": "127.0.0.1",
             "object_store_memory": OBJECT_STORE_BYTES,
-            "_temp_dir": str(folder),
+            "_temp_dir": str(folder / RAY_FOLDER),  # which Ray opens to all users
         }
         # What engines keep in temporary files, by names that others can guess, lies there, too.
         with _environment({**_LOOPBACK, "TMPDIR": str(folder)}):
