@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from eibench_ray.data.layout import CARD_FILE, PARQUET_ERRORS, PROTOCOL_FILE, SAMPLES_FILE, SCHEMA
+from eibench_ray.data.layout import CARD_FILE, PARQUET_ERRORS, PROTOCOL_FILE, SCHEMA, name_of_samples
 from eibench_ray.data.protocol import Protocol, load_protocol
 from eibench_ray.errors import DataError
 from eibench_ray.records import Sample
@@ -178,11 +178,11 @@ def open_dataset(path: str) -> Dataset:
             raise FileNotFoundError
         card: dict[str, Any] = json.loads(content)
         num_rows, has_captions = int(card["rows"]), card["without_captions"] == 0
-        name = str(card.get("samples", SAMPLES_FILE))
+        name = name_of_samples(card)
         samples = _SamplesFile(storage, folder / name)
     except FileNotFoundError:
         _refuse(path, "there is no prepared dataset there")
-    except (*PARQUET_ERRORS, KeyError, TypeError, OverflowError, RecursionError) as error:
+    except (*PARQUET_ERRORS, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         _refuse(path, f"what lies there is not a prepared dataset ({type(error).__name__}: {error})")
     if not samples.schema.equals(SCHEMA):
         _refuse(path, f"{name} has other columns than a prepared dataset")

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
 import shutil
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
 from pathlib import Path, PurePath
 
-from eibench_ray.data.layout import CARD_FILE, PROTOCOL_FILE, SAMPLES_FILE
+from eibench_ray.data.layout import CARD_FILE, PROTOCOL_FILE, SAMPLES_FILE, is_samples_name, name_of_samples
 from eibench_ray.errors import DataError
 from eibench_ray.store.storage import Storage, open_storage
 
@@ -55,18 +55,24 @@ class _Folder(Destination):
     samples_file = SAMPLES_FILE
 
     def __init__(self, out: Path) -> None:
-        self._out = out.absolute()
-        self.path, self.name = str(self._out), self._out.name
+        self.path, self.name = str(out.absolute()), out.absolute().name
+        self._out = out.resolve()  # where a link leads to: what lies there is replaced, not the link
         self.partial = self._out.with_name(f".{self.name}.{os.getpid()}.partial")
 
     def begin(self) -> None:
-        if self._out.exists() and not (self._out.is_dir() and _is_replaceable(p.name for p in self._out.iterdir())):
-            raise _occupied(self.path)
+        if self._out.exists():
+            if not self._out.is_dir():
+                raise _occupied(self.path)
+            _require_dataset(self.path, {file.name for file in self._out.iterdir()}, self._read_card())
         try:
             shutil.rmtree(self.partial, ignore_errors=True)
             self.partial.mkdir(parents=True)
         except OSError as error:
             raise DataError(f"the dataset cannot be written to {self.path} ({error}): choose another --out") from error
+
+    def _read_card(self) -> bytes | None:
+        card = self._out / CARD_FILE
+        return card.read_bytes() if card.is_file() else None
 
     def publish(self) -> None:
         retired = self.partial.with_suffix(".retired")
@@ -91,13 +97,17 @@ class _Bucket(Destination):
         self.samples_file = f"samples-{secrets.token_hex(4)}.parquet"
 
     def begin(self) -> None:
-        if not _is_replaceable(entry.name for entry in self._storage.list(self._folder)):
-            raise _occupied(self.path)
+        found = {entry.name for entry in self._storage.list(self._folder)}
+        # Nothing but the rows' file of the dataset is ever removed here, so other objects may lie beside it.
+        _require_dataset(self.path, found, self._read_card(), may_hold_others=True)
         self._storage.check_writable(self._folder)
         self.partial = Path(tempfile.mkdtemp(prefix="eibench-dataset-"))
 
+    def _read_card(self) -> bytes | None:
+        return self._storage.read(self._folder / CARD_FILE)
+
     def publish(self) -> None:
-        old = self._storage.read(self._folder / CARD_FILE)
+        old = self._read_card()
         self._storage.upload(self.partial / self.samples_file, self._folder / self.samples_file)
         protocol = self.partial / PROTOCOL_FILE
         if protocol.exists():
@@ -106,7 +116,9 @@ class _Bucket(Destination):
             self._storage.remove(self._folder / PROTOCOL_FILE)
         self._storage.upload(self.partial / CARD_FILE, self._folder / CARD_FILE)
         if old is not None:
-            self._storage.remove(self._folder / json.loads(old).get("samples", SAMPLES_FILE))
+            # Nothing else than a file that a writer made; what was no card had none.
+            with contextlib.suppress(ValueError, AttributeError, RecursionError):
+                self._storage.remove(self._folder / name_of_samples(json.loads(old)))
 
 
 def open_destination(out: str | Path) -> Destination:
@@ -118,9 +130,31 @@ def open_destination(out: str | Path) -> Destination:
     return _Bucket(str(out)) if "://" in str(out) else _Folder(Path(out))
 
 
-def _is_replaceable(names: Iterable[str]) -> bool:
-    found = set(names)
-    return not found or CARD_FILE in found
+def _require_dataset(path: str, found: set[str], card: bytes | None, *, may_hold_others: bool = False) -> None:
+    """Nothing, if what lies there is nothing or a prepared dataset (a damaged one, too), which may be replaced.
+
+    Raises:
+        DataError: something else lies there, or lies there too.
+    """
+    found = found - {""}  # a bucket's mark of a folder
+    if not found:
+        return
+    if card is None or not (any(map(is_samples_name, found)) or _is_card(card)):
+        raise _occupied(path)
+    others = sorted(name for name in found - {CARD_FILE, PROTOCOL_FILE} if not is_samples_name(name))
+    if others and not may_hold_others:
+        listed = ", ".join(others[:5]) + (f" and {len(others) - 5} more" if len(others) > 5 else "")
+        raise DataError(
+            f"{path} is a prepared dataset with other files beside it ({listed}), which would be lost with it: move "
+            f"them away, or choose another --out"
+        )
+
+
+def _is_card(content: bytes) -> bool:
+    try:
+        return "without_captions" in json.loads(content)
+    except (ValueError, TypeError, RecursionError):
+        return False
 
 
 def _occupied(path: str) -> DataError:

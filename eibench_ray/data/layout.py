@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+from collections.abc import Mapping
 from dataclasses import fields
 
 import pyarrow as pa
@@ -38,6 +40,9 @@ SCHEMA = pa.schema(
 # What reading a damaged Parquet file raises; ValueError: texts that are no UTF-8.
 PARQUET_ERRORS = (OSError, ValueError, pa.ArrowException)
 
+# What the writer calls the rows' file, in a folder and in a bucket: a card names nothing else.
+_SAMPLES_NAME = re.compile(r"samples(?:-[0-9a-f]{8})?\.parquet")
+
 _SAMPLE_FIELDS = tuple(field.name for field in fields(Sample))
 _encode = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
 
@@ -55,3 +60,20 @@ def digest_text(text: str) -> str:
 def digest_sample(sample: Sample) -> str:
     """The digest of all that a sample says, with its picture's digest for the picture."""
     return digest_text(_encode({name: getattr(sample, name) for name in _SAMPLE_FIELDS}))
+
+
+def is_samples_name(name: str) -> bool:
+    """Whether the writer calls the rows' file so."""
+    return _SAMPLES_NAME.fullmatch(name) is not None
+
+
+def name_of_samples(card: Mapping[str, object]) -> str:
+    """The name of the rows' file that lies beside a card.
+
+    Raises:
+        ValueError: the card names something else, such as a file elsewhere, which must neither be read nor deleted.
+    """
+    name = card.get("samples", SAMPLES_FILE)
+    if not (isinstance(name, str) and is_samples_name(name)):
+        raise ValueError(f"{CARD_FILE} names the rows' file {str(name)[:80]!r}, and it is always {SAMPLES_FILE!r}")
+    return name

@@ -154,3 +154,56 @@ def test_the_protocol_travels_with_the_dataset(tmp_path: Path) -> None:
     protocol = Protocol({"user_question": Wording(None, "Look, {question}")})
     write(tmp_path / "d", rows=2, protocol=protocol)
     assert open_dataset(str(tmp_path / "d")).protocol == protocol
+
+
+ELSEWHERE = [
+    "../precious.parquet",
+    "{outside}",
+    "a/../../precious.parquet",
+    "dataset.json",
+    "",
+    None,
+    3,
+    "..",
+    "x.parquet",
+]
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_a_card_that_names_another_file_reads_and_deletes_nothing_of_it(tmp_path: Path, name: object) -> None:
+    write(tmp_path / "d", rows=3)
+    precious = tmp_path / "precious.parquet"
+    precious.write_bytes((tmp_path / "d" / "samples.parquet").read_bytes())
+    card = tmp_path / "d" / "dataset.json"
+    named = str(precious) if name == "{outside}" else name
+    card.write_text(json.dumps(json.loads(card.read_text()) | {"samples": named}))
+    with pytest.raises(DataError, match="names the rows' file"):
+        open_dataset(str(tmp_path / "d"))
+    write(tmp_path / "d", rows=2)
+    assert precious.exists()
+    assert open_dataset(str(tmp_path / "d")).num_rows == 2
+
+
+def test_other_files_beside_a_dataset_are_not_lost_with_it(tmp_path: Path) -> None:
+    write(tmp_path / "d", rows=3)
+    (tmp_path / "d" / "notes.txt").write_text("mine")
+    with pytest.raises(DataError, match=r"other files beside it \(notes.txt\)"):
+        write(tmp_path / "d", rows=2)
+    assert open_dataset(str(tmp_path / "d")).num_rows == 3
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["d"]
+
+
+def test_a_file_of_somebody_elses_called_dataset_json_makes_no_dataset(tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "dataset.json").write_text('{"name": "mine"}')
+    with pytest.raises(DataError, match="is not a prepared dataset"):
+        write(tmp_path / "d")
+    assert (tmp_path / "d" / "dataset.json").exists()
+
+
+def test_a_dataset_behind_a_link_is_replaced_where_it_lies(tmp_path: Path) -> None:
+    write(tmp_path / "far", rows=3)
+    (tmp_path / "near").symlink_to("far")
+    write(tmp_path / "near", rows=2)
+    assert open_dataset(str(tmp_path / "far")).num_rows == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["far", "near"]

@@ -114,6 +114,21 @@ def test_an_error_while_a_dataset_is_written_leaves_what_was_there(s3_root: str)
     assert open_dataset(out).num_rows == 2
 
 
+def test_a_card_that_names_another_object_reads_and_deletes_nothing_of_it(root: str) -> None:
+    out, other = below(root, "faces"), below(root, "others")
+    write(out, rows=2)
+    write(other, rows=2)
+    storage, folder = open_storage(out)
+    card = json.loads(storage.read(folder / "dataset.json") or b"")
+    _, place = open_storage(other)
+    (theirs,) = [name for name in names_in(other) if name.startswith("samples")]
+    storage.write(folder / "dataset.json", json.dumps(card | {"samples": f"../{place.name}/{theirs}"}).encode())
+    with pytest.raises(DataError, match="names the rows' file"):
+        open_dataset(out)
+    write(out, rows=3)
+    assert (open_dataset(out).num_rows, open_dataset(other).num_rows) == (3, 2)
+
+
 def test_what_is_no_dataset_is_neither_read_nor_replaced(root: str) -> None:
     out = below(root, "thesis")
     with pytest.raises(DataError, match=r"there is no prepared dataset there; prepare it.*--out .*thesis"):
