@@ -40,8 +40,9 @@ def build_checkpoint(name: str) -> Path:
         partial.mkdir()
         with _quiet():
             importlib.import_module(recipe.module).build(name, partial)
+        mode = partial.stat().st_mode & 0o666  # what the umask lets others do
         for file in partial.iterdir():
-            file.chmod(0o644)  # safetensors writes 0600, which another user's replica could not read
+            file.chmod(mode)  # safetensors writes 0600, which another user's replica could not read
         partial.rename(folder)
     log.info("checkpoint built name=%s folder=%s", name, folder)
     return folder

@@ -18,6 +18,7 @@ import psutil
 
 from eibench_ray.cluster.address import resolve_address
 from eibench_ray.cluster.ground import find_home_flaw, find_python_flaw
+from eibench_ray.cluster.signals import without_hangup
 from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.errors import ClusterError, ClusterLostError
 from eibench_ray.scratch import RAY_FOLDER, scratch_folder
@@ -116,7 +117,8 @@ def _joined(options: Mapping[str, Any], address: str) -> Iterator[None]:
 
     # Ray warns, on a handler of its own, of what is its default for a cluster on this machine.
     logging.getLogger("ray").setLevel(logging.ERROR)
-    _init(options, address)
+    with without_hangup():
+        _init(options, address)
     timeout_s = LEAVE_TIMEOUT_S
     try:
         yield

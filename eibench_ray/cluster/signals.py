@@ -1,4 +1,9 @@
-"""What Ctrl-C, SIGTERM and SIGUSR1 do to what runs on a cluster."""
+"""What Ctrl-C, SIGTERM, SIGUSR1 and SIGHUP do to what runs on a cluster.
+
+SIGHUP, which a closed terminal sends, is as good as SIGTERM, unless whoever started the command has it ignored, as
+`nohup` does. It goes to all processes of the terminal: those that Ray starts are started with it blocked
+(`without_hangup`), or they would be gone before what is in flight is finished.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +22,15 @@ T = TypeVar("T")
 
 # Exit code of a run that was preempted and has something left: EX_TEMPFAIL, on which batch systems may requeue it.
 PREEMPTED = 75
-# What batch systems, Kubernetes and cloud providers send some time before they take a machine away.
-PREEMPTION = (signal.SIGTERM, signal.SIGUSR1)
+# What batch systems, Kubernetes and cloud providers send some time before they take a machine away; what a terminal
+# sends that is closed.
+PREEMPTION = (signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
+
+
+def _heard() -> tuple[signal.Signals, ...]:
+    """Those of PREEMPTION that mean something here."""
+    is_deaf = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return tuple(number for number in PREEMPTION if number is not signal.SIGHUP or not is_deaf)
 
 
 async def run_until_told(
@@ -33,8 +45,8 @@ async def run_until_told(
         work: runs as a task.
         stop: asks it to end in order.
         doing: what then happens, for the log.
-        give_way: what SIGTERM and SIGUSR1 call, once, however often they come: preemption is announced by several.
-            None: SIGTERM is as good as Ctrl-C.
+        give_way: what SIGTERM, SIGUSR1 and SIGHUP call, once, however often they come: preemption is announced by
+            several. None: SIGTERM and SIGHUP are as good as Ctrl-C.
     """
     loop = asyncio.get_running_loop()
     task = asyncio.create_task(work)
@@ -57,9 +69,10 @@ async def run_until_told(
             log.warning("%s: finishing what is in flight and %s", name, doing)
             give_way()
 
-    handlers = {signal.SIGINT: obey, signal.SIGTERM: obey}
+    heard = _heard()
+    handlers = {signal.SIGINT: obey} | {number: obey for number in heard if number is not signal.SIGUSR1}
     if give_way is not None:
-        handlers |= dict.fromkeys(PREEMPTION, yield_to)
+        handlers |= dict.fromkeys(heard, yield_to)
     before = {number: signal.getsignal(number) for number in handlers}
     for number, handler in handlers.items():
         loop.add_signal_handler(number, handler, number.name)
@@ -80,12 +93,25 @@ def giving_way() -> Iterator[None]:
     def leave(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - as signal.signal wants it
         sys.exit(PREEMPTED)
 
-    before = {number: signal.signal(number, leave) for number in PREEMPTION}
+    before = {number: signal.signal(number, leave) for number in _heard()}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def without_hangup() -> Iterator[None]:
+    """Blocks SIGHUP for the block, and for the lifetimes of the processes that are started in it.
+
+    One that comes meanwhile is heard at the block's end.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager

@@ -86,15 +86,25 @@ def repair(store: Store, findings: Sequence[Finding]) -> list[Finding]:
     Raises:
         StoreError: a run has begun with one of these steps since they were checked.
     """
-    safe = [finding for finding in findings if finding.repair]
+    safe = [finding for finding in findings if finding.repair and not _leads_away(store, finding.path.parent)]
     steps = {finding.path.parent.name for finding in safe if finding.path.parent.parent == store.paths.steps}
     with hold(store, f"fsck-{secrets.token_hex(4)}", steps):
         for finding in safe:
             if finding.repair is Repair.REMOVE:
                 store.storage.remove(finding.path)
             else:
-                store.storage.move(finding.path, store.paths.damaged(finding.path.parent.name, finding.path.name))
+                target = store.paths.damaged(finding.path.parent.name, finding.path.name)
+                if _leads_away(store, target.parent):
+                    raise StoreError(f"{target.parent} leads through a link to another place: remove the link first")
+                store.storage.move(finding.path, target)
     return safe
+
+
+def _leads_away(store: Store, folder: PurePath) -> bool:
+    """Whether a folder below the store's root is reached through a link, so that what lies there is not the store's."""
+    root = store.paths.root
+    below = [parent for parent in (folder, *folder.parents) if parent != root and parent.is_relative_to(root)]
+    return any(map(store.storage.is_link, below))
 
 
 class _Check:
@@ -182,8 +192,11 @@ class _Check:
         folder, manifest = self._store.paths.step(step_id), self._store.paths.manifest(step_id)
         findings: list[Finding] = []
         where = self._storage.name(folder)
+        if is_elsewhere := _leads_away(self._store, folder):
+            what = "is reached through a link: it is checked, and not repaired"
+            findings.append(Finding(where, what, "run fsck where its files lie", is_problem=False))
         names = [entry.name for entry in self._storage.list(folder) if not is_partial(entry.name)]
-        if step_id not in self._claimed:
+        if step_id not in self._claimed and not is_elsewhere:
             findings += self._partial(folder)
         slices = [(step_id, index) for name in names if (index := slice_index(name)) is not None]
         for name in names:
@@ -213,7 +226,9 @@ class _Check:
             return 0, []
         checked = check_slice(content, size)
         where = self._storage.name(path)
-        is_movable = checked.is_unreadable and step_id not in self._claimed
+        is_movable = (
+            checked.is_unreadable and step_id not in self._claimed and not _leads_away(self._store, path.parent)
+        )
         findings = [
             Finding(
                 where,
@@ -228,7 +243,9 @@ class _Check:
         return checked.num_rows, findings
 
     def _partial(self, folder: PurePath) -> list[Finding]:
-        """What killed writes have left in a folder."""
+        """What killed writes have left in a folder, unless a link leads there."""
+        if _leads_away(self._store, folder):
+            return []
         paths = [folder / entry.name for entry in self._storage.list(folder) if is_partial(entry.name)]
         what = "a write that was not finished; nothing reads it"
         return [Finding(self._storage.name(path), what, "", Repair.REMOVE, path=path) for path in paths]

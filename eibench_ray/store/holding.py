@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from eibench_ray.errors import EibenchError, StoreError
 from eibench_ray.store.leases import EXPIRE_S, FENCE_S, RENEW_S, Lease, LeaseFolder, new_lease
+from eibench_ray.store.processes import Life
 from eibench_ray.store.slices import Store
 
 log = logging.getLogger(__name__)
@@ -135,9 +136,9 @@ def _claim(store: Store, folder: LeaseFolder, lease: Lease, titles: Mapping[str,
             folder.write(confirmed)
             return confirmed
         folder.remove(lease)
-        doubtful = [rival for rival in rivals if not rival.is_of_this_kernel]
+        doubtful = [rival for rival in rivals if rival.life is Life.UNKNOWN]
         if doubtful:
-            log.warning("%s may be dead: watching it for up to %d s", doubtful[0], expire_s)
+            log.warning("%s cannot be seen from here: watching its lease for up to %d s", doubtful[0], expire_s)
         living = folder.find_living(rivals, expire_s)
         if settled := next((rival for rival in living if rival.renewal), None):
             raise StoreError(_refusal(store, lease, settled, titles))

@@ -5,7 +5,8 @@ that come together each sees the other, as whoever lists a folder sees what was 
 
 The owner renews its lease by counting it up; nobody compares clocks. An owner is dead if its process is gone, as the
 same kernel can tell at once, or if its count stood still while another run watched it, by its own monotonic clock, for
-`EXPIRE_S`.
+`EXPIRE_S`. An owner that cannot be seen (another machine's, another container's, another user's behind `hidepid`) is
+not taken for dead: it is watched.
 
 What remains: an owner that is cut off or suspended for longer is taken over, and learns so at its next renewal, within
 `RENEW_S` of going on. What its replicas commit until then is merged with what they find (`cluster.task`), but for what
@@ -14,15 +15,14 @@ comes between their look and their write.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from eibench_ray.errors import StoreError
 from eibench_ray.store.files import parse_json
+from eibench_ray.store.processes import Life, ProcessId, find_life, this_process
 from eibench_ray.store.slices import Store
 
 RENEW_S = 10.0
@@ -38,8 +38,7 @@ class Lease:
     """What one run claims.
 
     Attributes:
-        kernel: boot and process namespace: where `pid` means something. Empty where that is not known.
-        pid, started: the driver's process, and when it began, in clock ticks since the machine started.
+        host, kernel, pid, started: the driver's process (`ProcessId`).
         since: Unix time, seconds; for people.
         claims: names of what nobody else may claim at the same time.
         took_over: runs whose leases it removed because they did not renew them.
@@ -57,14 +56,9 @@ class Lease:
     renewal: int = 0
 
     @property
-    def is_of_this_kernel(self) -> bool:
-        """Whether its process could be seen from here."""
-        return bool(self.kernel) and self.kernel == _kernel()
-
-    @property
-    def is_dead(self) -> bool:
-        """Whether its process is known to be gone."""
-        return self.is_of_this_kernel and _start_ticks(self.pid) != self.started
+    def life(self) -> Life:
+        """Whether its process lives, as far as it can be seen from here."""
+        return find_life(ProcessId(self.host, self.kernel, self.pid, self.started))
 
     def rivals(self, others: Iterable[Lease]) -> list[Lease]:
         """The leases of other runs that claim some of the same."""
@@ -78,10 +72,8 @@ class Lease:
 
 def new_lease(run_id: str, claims: Iterable[str]) -> Lease:
     """A lease of this process, not yet written."""
-    pid = os.getpid()
-    started = _start_ticks(pid)
-    kernel = _kernel() if started is not None else ""
-    return Lease(run_id, os.uname().nodename, kernel, pid, started or 0, time.time(), tuple(sorted(claims)))
+    own = this_process()
+    return Lease(run_id, own.host, own.kernel, own.pid, own.started, time.time(), tuple(sorted(claims)))
 
 
 class LeaseFolder:
@@ -122,15 +114,15 @@ class LeaseFolder:
 
         As soon as one is known to live, the others count as living without being watched.
         """
-        watched = [lease for lease in leases if not lease.is_dead]
+        watched = [lease for lease in leases if lease.life is not Life.DEAD]
         deadline = time.monotonic() + expire_s
-        while watched and not any(lease.is_of_this_kernel for lease in watched):
+        while watched and not any(lease.life is Life.ALIVE for lease in watched):
             if time.monotonic() >= deadline:
                 return []
             time.sleep(min(LOOK_S, expire_s / 10))
-            now = [self.find(lease.run_id) for lease in watched]
-            watched = [lease for lease, found in zip(watched, now, strict=True) if found is not None]
-            if any(found.renewal != lease.renewal for lease, found in zip(watched, filter(None, now), strict=True)):
+            there = {lease.run_id: self.find(lease.run_id) for lease in watched}
+            watched = [lease for lease in watched if there[lease.run_id] is not None and lease.life is not Life.DEAD]
+            if any(found.renewal != lease.renewal for lease in watched if (found := there[lease.run_id]) is not None):
                 break
         return watched
 
@@ -141,22 +133,3 @@ def _to_lease(value: Any, where: str) -> Lease:
         return replace(lease, claims=tuple(lease.claims), took_over=tuple(lease.took_over))
     except TypeError as error:
         raise StoreError(f"{where} is no lease of a run ({error}): see that no run is active, then remove it") from None
-
-
-def _kernel() -> str:
-    """This boot and this process namespace; empty where there is none to tell."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
-    except OSError:
-        return ""
-
-
-def _start_ticks(pid: int) -> int | None:
-    """When a process began, in clock ticks since boot, which no change of the clock moves; None where it is gone."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return None
-    fields = stat.rpartition(")")[2].split()
-    return None if fields[0] in "ZX" else int(fields[19])

@@ -76,6 +76,10 @@ class Storage(ABC):
     def stamp(self, path: PurePath) -> Hashable:
         """What changes whenever a file is written; None where there is none."""
 
+    def is_link(self, path: PurePath) -> bool:  # noqa: ARG002 - a bucket has none
+        """Whether a name leads to another place."""
+        return False
+
     @abstractmethod
     def remove(self, path: PurePath) -> None:
         """Removes a file, if there is one."""
@@ -181,6 +185,10 @@ class LocalStorage(Storage):
         except OSError:
             return None
         return status.st_ino, status.st_mtime_ns, status.st_size
+
+    def is_link(self, path: PurePath) -> bool:
+        """Whether it is a symbolic link."""
+        return Path(path).is_symlink()
 
     def remove(self, path: PurePath) -> None:
         """Removes a file, if there is one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
@@ -27,11 +28,18 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path)
     assert list(tmp_path.iterdir()) == [file]
 
 
-def test_a_write_makes_the_folders_and_a_file_that_others_can_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664), (0o027, 0o640)])
+def test_a_write_makes_the_folders_and_a_file_that_those_can_read_whom_the_umask_lets(
+    tmp_path: Path, umask: int, mode: int
+) -> None:
     file = tmp_path / "a" / "b" / "c.json"
-    write_json(file, ["\u00e4", 1])
+    before = os.umask(umask)
+    try:
+        write_json(file, ["\u00e4", 1])
+    finally:
+        os.umask(before)
     assert read_json(file) == ["\u00e4", 1]
-    assert stat.S_IMODE(file.stat().st_mode) == 0o644
+    assert stat.S_IMODE(file.stat().st_mode) == mode
     assert list(file.parent.iterdir()) == [file]
 
 

@@ -179,6 +179,27 @@ def test_leftovers_of_kills_are_removed_unless_a_run_is_active(sweep: PlannedSwe
     assert findings(store) == []
 
 
+@pytest.mark.parametrize("linked", ["a step", "the folder of steps", "the folder of damaged files"])
+def test_no_repair_reaches_through_a_link(sweep: PlannedSweep, tmp_path: Path, linked: str) -> None:
+    step, elsewhere = slice_of(sweep).parent, tmp_path / "elsewhere"
+    place = {"a step": step, "the folder of steps": step.parent}.get(linked, Path(sweep.store.paths.root) / "damaged")
+    place.mkdir(exist_ok=True)
+    place.rename(elsewhere)
+    place.symlink_to(elsewhere)
+    (step / ".slice-000001.parquet.ab12.tmp").write_bytes(b"half")
+    slice_of(sweep).write_bytes(b"no Parquet")
+    before = sorted(elsewhere.rglob("*"))
+    checked = check_store(sweep.store, lambda *_: None)
+    if linked == "the folder of damaged files":
+        with pytest.raises(StoreError, match="damaged/.* leads through a link to another place"):
+            repair(sweep.store, checked.findings)
+    else:
+        assert repair(sweep.store, checked.findings) == []
+        assert "is reached through a link: it is checked, and not repaired" in [one.what for one in checked.findings]
+        assert any("cannot be read" in one.what and one.is_problem for one in checked.findings)
+    assert sorted(elsewhere.rglob("*")) == before
+
+
 def test_the_lease_of_a_dead_run_is_removed(sweep: PlannedSweep) -> None:
     lease = new_lease("dead", ["a"])
     LeaseFolder(sweep.store).write(replace(lease, started=lease.started - 1, renewal=3))

@@ -16,6 +16,7 @@ import pytest
 from eibench_ray.errors import EibenchError, StoreError
 from eibench_ray.store.holding import hold
 from eibench_ray.store.leases import Lease, LeaseFolder, new_lease
+from eibench_ray.store.processes import Life
 from eibench_ray.store.slices import Store
 
 ELSEWHERE = {"host": "far", "kernel": "another boot", "pid": 7, "started": 1}
@@ -105,7 +106,7 @@ def test_what_a_killed_run_held_is_free_at_once(store: Store) -> None:
 
 def test_a_process_that_has_only_the_number_of_the_owner_is_not_it(store: Store) -> None:
     mine = new_lease("first", ["a"])
-    assert not mine.is_dead
+    assert mine.life is Life.ALIVE
     LeaseFolder(store).write(replace(mine, started=mine.started - 1, renewal=3))
     with hold(store, "second", ["a"]):
         pass
