@@ -14,6 +14,7 @@ import typer
 from rich.text import Text
 
 from eibench_ray.cli.console import PlainConsole, open_console
+from eibench_ray.cli.terminal import outlive_terminal
 from eibench_ray.visible import in_line, in_page
 
 if TYPE_CHECKING:
@@ -34,10 +35,14 @@ def run(context: typer.Context, as_json: AsJson = False) -> None:
 
     Arguments are Hydra's: overrides, -m, experiment=NAME, --config-dir DIR, --cfg job, --info, --hydra-help.
     """
-    from eibench_ray.cli.hydra_entry import call_hydra
+    from eibench_ray.cluster.signals import giving_way
 
     task = RunTask(as_json)
-    call_hydra(task, context.args, leaves_traces=True)
+    outlive_terminal()
+    with giving_way():  # from here on, also while the configuration is composed
+        from eibench_ray.cli.hydra_entry import call_hydra
+
+        call_hydra(task, context.args, leaves_traces=True)
     if task.exit_code:
         raise typer.Exit(task.exit_code)
 
@@ -129,19 +134,18 @@ class RunTask:
         return self._run(jobs, folder, write_jobs=True)
 
     def _run(self, jobs: Sequence[Job], folder: Path, *, write_jobs: bool = False) -> Any:
-        from eibench_ray.cluster.signals import PREEMPTED, giving_way
+        from eibench_ray.cluster.signals import PREEMPTED
         from eibench_ray.config.load import to_config
         from eibench_ray.sweep.planning import plan_sweep
         from eibench_ray.sweep.run import run_sweep
 
-        with giving_way():
-            sweep = plan_sweep([to_config(job.raw) for job in jobs], must_exist=True)
-            sweep.check_runnable()
-            if write_jobs:
-                for job in jobs:
-                    job.write(folder)
-            result = run_sweep(sweep, folder, PlainConsole(stderr=True))
-            self._print(result, sweep.plan.cells)
+        sweep = plan_sweep([to_config(job.raw) for job in jobs], must_exist=True)
+        sweep.check_runnable()
+        if write_jobs:
+            for job in jobs:
+                job.write(folder)
+        result = run_sweep(sweep, folder, PlainConsole(stderr=True))
+        self._print(result, sweep.plan.cells)
         if result.was_interrupted:
             self.exit_code = PREEMPTED if result.was_preempted else INTERRUPTED
         else:

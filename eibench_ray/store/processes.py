@@ -52,7 +52,7 @@ def find_life(process: ProcessId) -> Life:
         kill(pid, 0)    /proc/<pid>/stat              life
         no process      -                             dead
         any other       the same start, no zombie     alive
-        any other       another start, or a zombie    dead: the number went to another one, or it only waits to be buried
+        any other       another start, or a zombie    dead: its number was given away, or it has ended
         any other       not to be seen                unknown: another user's, behind hidepid
     """
     if process.pid < 1 or not process.kernel or process.kernel != this_kernel():

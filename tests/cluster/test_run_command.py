@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import re
+import select
 import shutil
 import signal
 import socket
@@ -185,7 +187,7 @@ def test_a_run_that_is_preempted_finishes_what_is_in_flight_and_says_so_with_its
 ) -> None:
     preempted = start(*SWEEP)
     preempted.wait_for_commit()
-    for number in (signal.SIGUSR1, signal.SIGTERM, signal.SIGTERM):  # batch systems warn in several ways
+    for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGTERM, signal.SIGTERM):  # batch systems warn in several ways
         preempted.process.send_signal(number)
     code, first, err = preempted.finish(timeout_s=60)
     assert (code, first["preempted"]) == (75, True)
@@ -209,6 +211,48 @@ PAID = [
 
 
 @pytest.mark.slow
+def test_a_closed_terminal_is_a_preemption(tmp_path: Path) -> None:
+    """The kernel sends SIGHUP to the command and to all processes of its terminal, and takes no output any more."""
+    command = [sys.executable, "-m", "eibench_ray.cli.app", "run", *SWEEP]
+    child, terminal = pty.fork()
+    if child == 0:
+        os.chdir(tmp_path)
+        os.execv(command[0], command)
+    shown = b""
+
+    def has_committed() -> bool:
+        nonlocal shown
+        while select.select([terminal], [], [], 0)[0]:  # or the command would wait until somebody reads
+            shown += os.read(terminal, 4096)
+        return any(tmp_path.rglob("slice-*.parquet"))
+
+    wait_until(has_committed)
+    family = psutil.Process(child).children(recursive=True)
+    os.close(terminal)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 75
+    num_rows = sum(pq.read_metadata(path).num_rows for path in tmp_path.rglob("slice-*.parquet"))
+    assert 0 < num_rows < NUM_REQUESTS
+    (record,) = tmp_path.glob("multirun/*/*/run.json")
+    run = json.loads(record.read_text())
+    assert (run["state"], run["failures"]) == ("preempted", {})
+    assert run["summary"]["errors"] == 0
+    assert (record.parent / "leaderboard.md").exists()
+    assert not [process for process in psutil.wait_procs(family, timeout=10)[1] if process.status() != "zombie"]
+
+
+def test_a_hangup_that_nohup_ignores_stays_ignored(start: Callable[..., Command]) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # which the command inherits
+    try:
+        command = start(*SWEEP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    command.wait_for_commit()
+    command.process.send_signal(signal.SIGHUP)
+    code, summary, err = command.finish()
+    assert (code, summary["preempted"]) == (0, False), err
+
+
 def test_nothing_is_paid_for_twice_after_a_kill_and_a_spent_budget(
     start: Callable[..., Command], tmp_path: Path
 ) -> None:

@@ -191,7 +191,7 @@ def test_no_repair_reaches_through_a_link(sweep: PlannedSweep, tmp_path: Path, l
     before = sorted(elsewhere.rglob("*"))
     checked = check_store(sweep.store, lambda *_: None)
     if linked == "the folder of damaged files":
-        with pytest.raises(StoreError, match="damaged/.* leads through a link to another place"):
+        with pytest.raises(StoreError, match=r"damaged/.* leads through a link to another place"):
             repair(sweep.store, checked.findings)
     else:
         assert repair(sweep.store, checked.findings) == []
