@@ -14,6 +14,8 @@ Retry = Literal["none", "errors", "quarantined"]
 # Why a row was never asked: it is about a line that an earlier answer does not have, or about a reference that its
 # sample does not have. It is no error, and no completion.
 ABSENT = "absent"
+# Why a reply ended that no attempt was good enough for: its text is the rule's.
+FALLBACK = "fallback"
 
 
 class RowErrorKind(StrEnum):
@@ -182,6 +184,21 @@ class Completion:
     def is_refused(self) -> bool:
         """Whether the endpoint refused or filtered the answer."""
         return self.text is not None and ending_of(self.finish_reason) is Ending.REFUSED
+
+    @property
+    def is_truncated(self) -> bool:
+        """Whether a limit of tokens cut the reply off."""
+        return self.text is not None and ending_of(self.finish_reason) is Ending.TRUNCATED
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it is an answer without a word."""
+        return self.text is not None and not self.text.strip()
+
+    @property
+    def is_fallback(self) -> bool:
+        """Whether no attempt was acceptable, so that the rule's own text stands in."""
+        return self.finish_reason == FALLBACK
 
     @property
     def is_quarantined(self) -> bool:

@@ -7,6 +7,7 @@ terminal. Styles are given beside a text (`say(text, style="yellow")`), never wi
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,8 @@ from rich.text import Text
 
 from eibench_ray.visible import in_page
 
-# What is narrower cuts the leaderboard's columns off; rich takes 80 for a pipe.
-MIN_WIDTH = 110
+# Columns where nobody says how many there are: no terminal on any of the three streams, and no COLUMNS.
+WIDTH = 100
 
 
 class PlainConsole(Console):
@@ -35,9 +36,9 @@ class PlainConsole(Console):
 
 
 def open_console(*, stderr: bool = False) -> Console:
-    """A console on stdout or stderr, wide enough for the tables where it is no terminal."""
-    console = PlainConsole(stderr=stderr)
-    return console if console.is_terminal else PlainConsole(stderr=stderr, width=max(console.width, MIN_WIDTH))
+    """A console on stdout or stderr, as wide as the terminal; behind `| less`, as wide as the one less shows it in."""
+    is_known = "COLUMNS" in os.environ or any(os.isatty(stream) for stream in (0, 1, 2))
+    return PlainConsole(stderr=stderr, width=None if is_known else WIDTH)
 
 
 def say(text: str, *, style: str = "", stderr: bool = False) -> None:

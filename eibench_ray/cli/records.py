@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+from rich.text import Text
 
 from eibench_ray.cli.console import open_console, say
 from eibench_ray.errors import ConfigError, DataError, StoreError
@@ -69,7 +70,7 @@ def report(
     """Score a run from its store again, print the leaderboard and write it into the run's folder."""
     from eibench_ray.endpoints.prices import format_usd
     from eibench_ray.plan.blocked import describe_blocked, without_blocked
-    from eibench_ray.report.leaderboard import render_table
+    from eibench_ray.report.leaderboard import describe_failed, render_table
     from eibench_ray.report.leaderboard_files import to_json_rows, write_leaderboard
     from eibench_ray.sweep.ledger import describe_usage
     from eibench_ray.sweep.planning import read_costs
@@ -78,14 +79,14 @@ def report(
     from eibench_ray.sweep.status import read_usage, render_usage
 
     folder = run_folder(run)
-    manifest, _, store = read_run(folder)
+    manifest, status, store = read_run(folder)
     asked = without_blocked(manifest.plan)
     usage = read_usage(folder, asked)
     if gantt is not None:
         from eibench_ray.report.gantt import write_gantt
 
         write_gantt(gantt, usage, f"{manifest.plan.sweep} ({manifest.id})")
-    rows = score_run(manifest, store)
+    rows = score_run(manifest, store, status.failures)
     paths = [*write_leaderboard(rows, folder), *([gantt] if gantt else [])]
     blocked = {row.cell for row in rows if row.blocked}
     gpu_time = describe_usage(usage, asked)
@@ -104,7 +105,9 @@ def report(
     console = open_console()
     console.print(render_table(rows))
     for line in describe_blocked(cell for cell in manifest.plan.cells if cell.name in blocked):
-        console.print(line, soft_wrap=True)
+        console.print(line)
+    for line in describe_failed(rows):
+        console.print(Text(line, style="red"))
     if costs:
         console.print(f"All requests together cost ${format_usd(sum(costs.values()))}.")
     cells = zip((cell.name for cell in asked.cells), gpu_time["cells"], strict=True)
@@ -135,17 +138,20 @@ def rescore(
     if protocol is not None or (target.suffix == ".jsonl" and not target.is_dir()):
         _rescore_file(target, subset, as_json)
         return
-    from eibench_ray.report.leaderboard import render_table
+    from eibench_ray.report.leaderboard import describe_failed, render_table
     from eibench_ray.report.leaderboard_files import to_json_rows
     from eibench_ray.sweep.record import read_run
     from eibench_ray.sweep.results import score_run
 
-    manifest, _, store = read_run(target)
-    rows = score_run(manifest, store, resamples=resamples, confidence=confidence)
+    manifest, status, store = read_run(target)
+    rows = score_run(manifest, store, status.failures, resamples=resamples, confidence=confidence)
     if as_json:
         typer.echo(json.dumps({"run_dir": str(target), "store": store.root, "rows": to_json_rows(rows)}))
-    else:
-        open_console().print(render_table(rows))
+        return
+    console = open_console()
+    console.print(render_table(rows))
+    for line in describe_failed(rows):
+        console.print(Text(line, style="red"))
 
 
 def export(

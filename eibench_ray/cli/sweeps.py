@@ -149,7 +149,8 @@ class RunTask:
         if result.was_interrupted:
             self.exit_code = PREEMPTED if result.was_preempted else INTERRUPTED
         else:
-            self.exit_code = 1 if result.failures or result.shortage else 0
+            has_failed = result.failures or result.shortage or result.failed_cells
+            self.exit_code = 1 if has_failed else 0
         return result.summary
 
     def _print(self, result: SweepResult, cells: Sequence[Cell]) -> None:
@@ -161,9 +162,11 @@ class RunTask:
         summary = result.summary
         console.print(render_table(result.rows))
         for line in describe_blocked(cells):
-            console.print(Text(line, style="yellow"), soft_wrap=True)
+            console.print(Text(line, style="yellow"))
         for model, reason in result.failures.items():
             console.print(Text.assemble((f"{in_line(model)} failed:", "red"), f" {in_page(reason)}"))
+        for line in result.failed_cells:
+            console.print(Text(line, style="red"))
         if result.shortage:
             console.print(Text.assemble(("Stopped:", "yellow"), f" {result.shortage}"))
         for step in summary["quarantined"]:
@@ -171,7 +174,9 @@ class RunTask:
         if result.was_interrupted:
             what = "Preempted" if result.was_preempted else "Interrupted"
             console.print(f"{what}: what was done is committed. The same command goes on from here.")
-        elif not (summary["completions_new"] or summary["loads"] or result.failures or result.shortage):
+        elif not (
+            summary["completions_new"] or summary["loads"] or result.failures or result.shortage or result.failed_cells
+        ):
             console.print("Nothing was asked: the store had every answer.")
         console.print(
             f"{summary['completions_new']} new completions, {summary['completions_reused']} from the store, "

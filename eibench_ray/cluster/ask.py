@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from eibench_ray.endings import ending_of
 from eibench_ray.engines.base import BudgetSpentError, Engine, RowError
 from eibench_ray.plan.digests import derive_seed
-from eibench_ray.records import ABSENT, AcceptRule, Completion, Reply, Request, RowErrorKind
+from eibench_ray.records import ABSENT, FALLBACK, AcceptRule, Completion, Reply, Request, RowErrorKind
 from eibench_ray.waits import Wait
 
 
@@ -107,7 +107,7 @@ class Asker:
             return attempts[0].text
         while not _is_accepted(rule, attempts[-1].text):
             if len(attempts) >= rule.attempts:
-                attempts[-1] = replace(attempts[-1], finish_reason="fallback", mean_logprob=None)
+                attempts[-1] = replace(attempts[-1], finish_reason=FALLBACK, mean_logprob=None)
                 return rule.fallback
             again = replace(request, seed=derive_seed(request.seed, len(attempts)))
             await self._ask_once(again, image, attempts)

@@ -8,10 +8,13 @@ from typing import Any, Literal
 
 from eibench_ray.config.embedding import EmbeddingEngine
 from eibench_ray.config.endpoints import OpenaiEngine, Price
-from eibench_ray.config.engines import EchoEngine, EngineConfig
+from eibench_ray.config.engines import EchoEngine, EngineConfig, ReplayEngine
 from eibench_ray.config.schema import Availability, Expectation
 from eibench_ray.plan.fanout import Item
 from eibench_ray.records import AcceptRule, Sampling
+
+# Whose words an engine's replies are: a model's, nobody's (echo makes them up), or recorded ones.
+Source = Literal["model", "echo", "replay"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,13 @@ class EngineSpec:
     def is_load(self) -> bool:
         """Whether starting it counts as a load; a file of recorded predictions is only read, an endpoint only asked."""
         return self.recording is None and not isinstance(self.config, OpenaiEngine)
+
+    @property
+    def source(self) -> Source:
+        """Whose words its replies are."""
+        if isinstance(self.config, EchoEngine):
+            return "echo"
+        return "replay" if isinstance(self.config, ReplayEngine) else "model"
 
     @property
     def price(self) -> Price | None:
@@ -234,6 +244,20 @@ class Plan:
     datasets: Mapping[str, DatasetSpec]
     steps: Mapping[str, Step]
     cells: tuple[Cell, ...]
+
+    def source_of(self, *steps: str) -> Source:
+        """Whose words some steps rest on: one that echo makes up spoils what is made of it."""
+        sources = {self.engines[self.steps[step].engine].source for step in steps}
+        return "echo" if "echo" in sources else "replay" if "replay" in sources else "model"
+
+    def answer_source(self, cell: Cell) -> Source:
+        """Whose words a cell's answers are, and what they were made from."""
+        judging = {*cell.verdicts, cell.coherence}
+        return self.source_of(*(step for step in cell.steps if step not in judging))
+
+    def judge_source(self, cell: Cell) -> Source:
+        """Whose words a cell's verdicts are."""
+        return self.source_of(*cell.verdicts)
 
     def engines_of(self, steps: Iterable[str]) -> list[str]:
         """Keys of the engines that some steps ask, in the plan's order."""

@@ -13,10 +13,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from eibench_ray.plan.graph import Cell, Plan, Step
+from eibench_ray.plan.graph import Cell, EngineSpec, Plan, Source, Step
 
 _MOST_NAMES = 2  # more are counted: "3 settings"
 _ID_LENGTH = 8
+
+# Beside the name of what did not answer itself. Echo under its own name needs none.
+ECHO, REPLAYED = "(echo)", "(replayed)"
+_MARKS: Mapping[Source, str] = {"model": "", "echo": ECHO, "replay": REPLAYED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,16 @@ class StepName:
         return self.title
 
 
+def mark_of(name: str, source: Source) -> str:
+    """What stands beside a name whose words are not its own; empty where they are."""
+    return "" if name == source else _MARKS[source]
+
+
+def with_mark(name: str, source: Source) -> str:
+    """A name, and beside it whose words they are, where that is another."""
+    return f"{name} {mark_of(name, source)}".rstrip()
+
+
 def name_steps(plan: Plan) -> dict[str, StepName]:
     """The names of all steps of a plan, by step id."""
     users: dict[str, list[Cell]] = {}
@@ -55,7 +69,7 @@ def name_steps(plan: Plan) -> dict[str, StepName]:
             users.setdefault(step_id, []).append(cell)
     shows_dataset = len({step.dataset for step in plan.steps.values()}) > 1
     names = {
-        step.id: _name(step, plan.engines[step.engine].name, users.get(step.id, ()), shows_dataset=shows_dataset)
+        step.id: _name(step, plan.engines[step.engine], users.get(step.id, ()), shows_dataset=shows_dataset)
         for step in plan.steps.values()
     }
     times = Counter(name.title for name in names.values())
@@ -65,7 +79,7 @@ def name_steps(plan: Plan) -> dict[str, StepName]:
     }
 
 
-def _name(step: Step, model: str, cells: Iterable[Cell], *, shows_dataset: bool) -> StepName:
+def _name(step: Step, engine: EngineSpec, cells: Iterable[Cell], *, shows_dataset: bool) -> StepName:
     used = list(cells)
     judged = [cell for cell in used if step.id in cell.verdicts]
     measured = [cell for cell in used if step.id == cell.coherence]
@@ -74,10 +88,10 @@ def _name(step: Step, model: str, cells: Iterable[Cell], *, shows_dataset: bool)
     setting = _join((cell.setting for cell in used), "settings")
     repeat = judged[0].verdicts.index(step.id) if judged else 0
     what = f"{step.name} {repeat + 1}" if repeat else step.name
-    asked = judge or model
+    asked = with_mark(judge or engine.name, engine.source)
     where = ", ".join(filter(None, (setting, step.dataset if shows_dataset else "")))
     title = f"{what} by {asked}{f' on {subject}' if subject else ''}{f' ({where})' if where else ''}"
-    return StepName(title, what, asked, model, subject, setting, judge, step.dataset)
+    return StepName(title, what, asked, engine.name, subject, setting, judge, step.dataset)
 
 
 def _join(names: Iterable[str], plural: str) -> str:

@@ -34,6 +34,11 @@ def to_json_rows(rows: Iterable[LeaderboardRow]) -> list[dict[str, Any]]:
             "parse_failures": row.score.num_unreadable,
             "errors": row.errors,
             "refused": row.refused,
+            "truncated": row.truncated,
+            "empty": row.empty,
+            "calls_truncated": row.calls_truncated,
+            "judge_truncated": row.judge_truncated,
+            "judge_fallbacks": row.judge_fallbacks,
             "cost_usd": row.cost_usd,
             "coherence": coherence_to_json(row.coherence),
             "sees_image": row.sees_image,
@@ -41,6 +46,10 @@ def to_json_rows(rows: Iterable[LeaderboardRow]) -> list[dict[str, Any]]:
             "same_family": row.same_family,
             "repeat_noise": asdict(row.score.noise) if row.score.noise else None,
             "blocked": row.blocked,
+            "failed": row.failed,
+            "partial": row.is_partial,
+            "answer_source": row.answer_source,
+            "judge_source": row.judge_source,
         }
         for row in sort_rows(rows)
     ]
@@ -57,7 +66,10 @@ def to_frame(rows: Iterable[LeaderboardRow]) -> pl.DataFrame:
     schema |= dict.fromkeys(("recall", "ci_low", "ci_high", "confidence"), pl.Float64)
     schema |= dict.fromkeys(("coverage", "bound_low", "bound_high"), pl.Float64)
     schema |= dict.fromkeys(("n", "num_scored", "parse_failures", "errors", "refused"), pl.Int64)
-    schema |= {"cost_usd": pl.Float64, "repeats": pl.Int64, "blocked": pl.String}
+    schema |= dict.fromkeys(("truncated", "empty", "calls_truncated"), pl.Int64)
+    schema |= dict.fromkeys(("judge_truncated", "judge_fallbacks"), pl.Int64)
+    schema |= {"cost_usd": pl.Float64, "repeats": pl.Int64, "blocked": pl.String, "failed": pl.String}
+    schema |= {"partial": pl.Boolean, "answer_source": pl.String, "judge_source": pl.String}
     schema |= dict.fromkeys(("repeat_sd", "repeat_differ", "repeat_variance_share", *FIGURES), pl.Float64)
     schema |= {f"recall_{emotion}": pl.Float64 for emotion in emotions}
     return pl.DataFrame([_flat(row) for row in ordered], schema=schema)
@@ -122,6 +134,11 @@ def _flat(row: LeaderboardRow) -> dict[str, Any]:
         "parse_failures": row.score.num_unreadable,
         "errors": row.errors,
         "refused": row.refused,
+        "truncated": row.truncated,
+        "empty": row.empty,
+        "calls_truncated": row.calls_truncated,
+        "judge_truncated": row.judge_truncated,
+        "judge_fallbacks": row.judge_fallbacks,
         "cost_usd": row.cost_usd,
         "repeats": noise.repeats if noise else 1,
         "repeat_sd": noise.sd if noise else None,
@@ -129,5 +146,9 @@ def _flat(row: LeaderboardRow) -> dict[str, Any]:
         "repeat_variance_share": noise.variance_share if noise else None,
         **(row.coherence.figures if row.coherence else {}),
         "blocked": row.blocked,
+        "failed": row.failed,
+        "partial": row.is_partial,
+        "answer_source": row.answer_source,
+        "judge_source": row.judge_source,
         **{f"recall_{emotion}": recall.recall for emotion, recall in row.score.by_emotion.items()},
     }

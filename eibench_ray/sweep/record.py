@@ -57,6 +57,7 @@ class RunStatus:
         failures: model -> why its engine was given up.
         cost_usd: what this run's requests have cost.
         shortage: where the budget ended the run, how it stands and what to do.
+        failed_cells: cell -> why it has no figure.
         slurm_job: the job of SLURM's that the run is in, as squeue names it.
         waits: what it waits for, a line each.
     """
@@ -76,6 +77,7 @@ class RunStatus:
     summary: dict[str, Any] | None = None
     slurm_job: str | None = None
     waits: list[str] = field(default_factory=list)
+    failed_cells: dict[str, str] = field(default_factory=dict)
 
     def write(self, folder: Path) -> None:
         """Writes `run.json` into the run's folder."""

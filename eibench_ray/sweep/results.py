@@ -16,6 +16,7 @@ from eibench_ray.score.interval import Resampling
 from eibench_ray.score.recall import MISSING, mean_recall, score_cell
 from eibench_ray.score.verdicts import read_verdict
 from eibench_ray.store.slices import Store
+from eibench_ray.sweep.failed_cells import RowErrors, explain_engines, explain_failure
 from eibench_ray.sweep.record import RunManifest
 
 RANGE_ROWS = 1024
@@ -28,7 +29,7 @@ class JoinedRow:
     Attributes:
         replies, verdicts: one per repeat of the judge.
         coherence: the row that measures the answer; None also where that is not asked for.
-        cost_usd: of all rows of the sample that the cell rests on; None where none has a price.
+        made: all rows by step id, inputs before what reads them.
     """
 
     sample: Sample
@@ -36,7 +37,13 @@ class JoinedRow:
     replies: tuple[Completion | None, ...]
     verdicts: tuple[Verdict | None, ...]
     coherence: Completion | None
-    cost_usd: float | None
+    made: Mapping[str, Completion]
+
+    @property
+    def cost_usd(self) -> float | None:
+        """Of all rows of the sample that the cell rests on; None where none has a price."""
+        costs = [row.cost_usd for row in self.made.values() if row.cost_usd is not None]
+        return sum(costs) if costs else None
 
     @property
     def recall(self) -> float | None:
@@ -74,27 +81,27 @@ class Results:
             samples, current = dataset.samples(start, stop), self._current_rows(cell, start, stop)
             yield from self._join(cell, samples, current)
 
-    def score(self, cell: Cell, config: ScoreConfig) -> LeaderboardRow:
-        """The cell's line in the leaderboard."""
-        num_errors = num_refused = 0
-        cost_usd: float | None = None
-        measured = CoherenceColumns()
+    def score(self, cell: Cell, config: ScoreConfig, failures: Mapping[str, str] = {}) -> LeaderboardRow:
+        """The cell's line in the leaderboard.
+
+        Args:
+            cell: the cell.
+            config: how it is scored.
+            failures: model -> why its engine was given up in the run.
+        """
+        counts, columns = _Counts(cell), CoherenceColumns()
 
         def judged() -> Iterator[tuple[Sample, tuple[Verdict | None, ...]]]:
-            nonlocal num_errors, num_refused, cost_usd
             for row in self.join(cell):
-                num_errors += row.answer is not None and row.answer.error_kind is not None
-                num_errors += sum(reply is not None and reply.error_kind is not None for reply in row.replies)
-                num_errors += row.coherence is not None and row.coherence.error_kind is not None
+                counts.add(row)
                 if cell.coherence:
-                    measured.add(row.sample, read_coherence(row.coherence.text) if row.coherence else None)
-                num_refused += row.answer is not None and row.answer.is_refused
-                if row.cost_usd is not None:
-                    cost_usd = (cost_usd or 0.0) + row.cost_usd
+                    columns.add(row.sample, read_coherence(row.coherence.text) if row.coherence else None)
                 yield row.sample, row.verdicts
 
         resampling = Resampling(config.confidence, config.resamples)
         score = score_cell(judged(), confidence=config.confidence, resamples=config.resamples, seed=0)
+        is_whole = MISSING not in score.statuses
+        failed = explain_failure(self._plan, score, counts.answers, counts.replies, counts.measured)
         return LeaderboardRow(
             model=cell.model,
             setting=cell.setting,
@@ -104,11 +111,19 @@ class Results:
             self_judged=cell.self_judged,
             same_family=cell.same_family,
             score=score,
-            errors=num_errors,
-            refused=num_refused,
-            cost_usd=cost_usd,
-            coherence=measured.score(self._measure(cell.coherence), resampling) if cell.coherence else None,
-            blocked=cell.blocked if MISSING in score.statuses else None,
+            errors=counts.num_errors,
+            refused=counts.num_refused,
+            truncated=counts.answers.num_truncated,
+            empty=counts.num_empty,
+            calls_truncated=counts.num_calls_truncated,
+            judge_truncated=sum(repeat.num_truncated for repeat in counts.replies),
+            judge_fallbacks=counts.num_fallbacks,
+            cost_usd=counts.cost_usd,
+            coherence=columns.score(self._measure(cell.coherence), resampling) if cell.coherence else None,
+            blocked=None if is_whole else cell.blocked,
+            failed=failed or (None if is_whole else explain_engines(self._plan, cell, failures)),
+            answer_source=self._plan.answer_source(cell),
+            judge_source=self._plan.judge_source(cell),
         )
 
     def _measure(self, step_id: str) -> str:
@@ -141,8 +156,7 @@ class Results:
             answer = current[cell.answer].get(sample.sample_id)
             replies = tuple(current[step].get(sample.sample_id) for step in cell.verdicts)
             coherence = current[cell.coherence].get(sample.sample_id) if cell.coherence else None
-            made = [row for step in cell.steps if (row := current[step].get(sample.sample_id)) is not None]
-            costs = [row.cost_usd for row in made if row.cost_usd is not None]
+            made = {step: row for step in cell.steps if (row := current[step].get(sample.sample_id)) is not None}
             is_lost = answer is not None and answer.error_kind is not None
             verdicts = tuple(
                 read_verdict(cell.judge_kind, sample, answer, reply, per_trigger=per_trigger)
@@ -150,16 +164,58 @@ class Results:
                 else None
                 for reply in replies
             )
-            yield JoinedRow(sample, answer, replies, verdicts, coherence, sum(costs) if costs else None)
+            yield JoinedRow(sample, answer, replies, verdicts, coherence, made)
+
+
+class _Counts:
+    """What a cell's rows are beside their verdicts, counted while they are read."""
+
+    def __init__(self, cell: Cell) -> None:
+        self._calls = [step for step in cell.steps if step not in (cell.answer, *cell.verdicts, cell.coherence)]
+        self.answers, self.measured = RowErrors(), RowErrors()
+        self.replies = [RowErrors() for _ in cell.verdicts]
+        self.num_refused = self.num_empty = self.num_fallbacks = self.num_calls_truncated = 0
+        self.cost_usd: float | None = None
+
+    @property
+    def num_errors(self) -> int:
+        """Answers, replies of the judge and measurements that are errors."""
+        return sum(column.num_errors for column in (self.answers, *self.replies, self.measured))
+
+    def add(self, row: JoinedRow) -> None:
+        self.answers.add(row.answer, row.made)
+        for column, reply in zip(self.replies, row.replies, strict=True):
+            column.add(reply)
+            self.num_fallbacks += reply is not None and reply.is_fallback
+        self.measured.add(row.coherence)
+        if row.answer is not None:
+            self.num_refused += row.answer.is_refused
+            self.num_empty += row.answer.is_empty
+        self.num_calls_truncated += sum(row.made[step].is_truncated for step in self._calls if step in row.made)
+        if (cost_usd := row.cost_usd) is not None:
+            self.cost_usd = (self.cost_usd or 0.0) + cost_usd
 
 
 def score_run(
-    manifest: RunManifest, store: Store, *, resamples: int | None = None, confidence: float | None = None
+    manifest: RunManifest,
+    store: Store,
+    failures: Mapping[str, str] = {},
+    *,
+    resamples: int | None = None,
+    confidence: float | None = None,
 ) -> list[LeaderboardRow]:
-    """The leaderboard of a run, from its store alone; with other bootstrap parameters where they are given."""
+    """The leaderboard of a run, from its store alone; with other bootstrap parameters where they are given.
+
+    Args:
+        manifest: of the run.
+        store: the run's.
+        failures: model -> why its engine was given up in the run.
+        resamples: of the bootstrap; None: the run's own.
+        confidence: of the intervals; None: the run's own.
+    """
     chosen = {"resamples": resamples, "confidence": confidence}
     config = ScoreConfig(
         **manifest.score.model_dump() | {name: value for name, value in chosen.items() if value is not None}
     )
     results = Results(manifest.plan, store)
-    return [results.score(cell, config) for cell in manifest.plan.cells]
+    return [results.score(cell, config, failures) for cell in manifest.plan.cells]

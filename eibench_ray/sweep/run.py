@@ -24,7 +24,7 @@ from eibench_ray.errors import EibenchError
 from eibench_ray.plan.costs import describe_uncounted
 from eibench_ray.plan.naming import titles
 from eibench_ray.records import ABSENT, RowErrorKind
-from eibench_ray.report.leaderboard import LeaderboardRow
+from eibench_ray.report.leaderboard import LeaderboardRow, describe_failed
 from eibench_ray.report.leaderboard_files import to_json_rows, write_leaderboard
 from eibench_ray.report.tracking import Tracker, open_tracker
 from eibench_ray.score.recall import MISSING
@@ -58,6 +58,7 @@ class SweepResult:
         summary: the answer for programs; its keys are stable.
         failures: model -> why its engine was given up.
         shortage: where the budget ended the run, how it stands and what to do.
+        failed_cells: a line per reason for which cells have no figure.
     """
 
     rows: tuple[LeaderboardRow, ...]
@@ -66,6 +67,7 @@ class SweepResult:
     was_interrupted: bool
     was_preempted: bool
     shortage: str | None
+    failed_cells: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -113,12 +115,13 @@ def _run(
             asked = sweep.runnable()
             done = _Done() if asked.is_complete else _ask(asked, manifest, status, folder, tracker, console, holding)
             holding.release()
-            rows = _score(sweep, done, tracker)
+            rows = _score(sweep, done, tracker, status.failures)
             track_blocked(sweep, tracker)
             write_leaderboard(rows, folder)
             funds = sweep.read_funds()
             status.cost_usd = funds.spent_usd - sweep.funds.spent_usd
             status.shortage = funds.describe_shortage(sweep.count_left()) if done.has_shortage else None
+            status.failed_cells = {row.cell: row.failed for row in rows if row.failed}
             status.state = _end_state(done, status)
             summary = _summarise(sweep, folder, rows, done, time.monotonic() - started)
             summary |= _bill(sweep, status, funds)
@@ -126,14 +129,20 @@ def _run(
     finally:
         tracker.close()
     return SweepResult(
-        tuple(rows), summary, dict(status.failures), done.was_interrupted, done.was_preempted, status.shortage
+        tuple(rows),
+        summary,
+        dict(status.failures),
+        done.was_interrupted,
+        done.was_preempted,
+        status.shortage,
+        tuple(describe_failed(rows)),
     )
 
 
 def _end_state(done: _Done, status: RunStatus) -> RunState:
     if done.was_interrupted:
         return "preempted" if done.was_preempted else "interrupted"
-    return "failed" if status.failures else "budget_spent" if status.shortage else "finished"
+    return "failed" if status.failures or status.failed_cells else "budget_spent" if status.shortage else "finished"
 
 
 @contextlib.contextmanager
@@ -230,12 +239,12 @@ def _open_turnstile(sweep: PlannedSweep) -> Turnstile | None:
     return RayTurnstile(sweep.pools, sweep.funds.budget_usd, partial(read_spent, sweep.plan, sweep.store))
 
 
-def _score(sweep: PlannedSweep, done: _Done, tracker: Tracker) -> list[LeaderboardRow]:
+def _score(sweep: PlannedSweep, done: _Done, tracker: Tracker, failures: Mapping[str, str]) -> list[LeaderboardRow]:
     """The leaderboard; cells that are whole and whose figures are new are handed to the tracker."""
     results = Results(sweep.plan, sweep.store)
     rows = []
     for cell in sweep.plan.cells:
-        row = results.score(cell, sweep.config.score)
+        row = results.score(cell, sweep.config.score, failures)
         rows.append(row)
         if not done.was_interrupted and MISSING not in row.score.statuses:
             track_cell(sweep, cell, row, results, tracker)
@@ -253,6 +262,7 @@ def _summarise(
         "store": sweep.store.root,
         "cells": len(rows),
         "cells_blocked": sum(bool(row.blocked) for row in rows),
+        "cells_failed": sum(bool(row.failed) for row in rows),
         "requests": sweep.plan.num_requests - num_absent,
         "completions_new": done.num_new,
         "completions_reused": sum(left.num_replied - left.num_errors for left in sweep.work.values()),

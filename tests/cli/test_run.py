@@ -34,6 +34,7 @@ RUN_KEYS = {
     "store",
     "cells",
     "cells_blocked",
+    "cells_failed",
     "requests",
     "completions_new",
     "completions_reused",

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from eibench_ray.errors import StoreError
-from eibench_ray.report.leaderboard import LeaderboardRow, render_markdown, render_table
+from eibench_ray.report.leaderboard import LeaderboardRow, describe_failed, render_markdown, render_table
 from eibench_ray.report.leaderboard_files import to_frame, to_json_rows, write_leaderboard
 from eibench_ray.score.recall import CellScore, Recall
 from eibench_ray.score.repeats import RepeatNoise
@@ -75,6 +75,24 @@ COMPLEX = replace(
 ITSELF = replace(COMPLEX, model="smollm2_135m", setting="user_question", sees_image=False, self_judged=True)
 ROWS = [ITSELF, UNSCORED, PARTIAL, COMPLEX, FULL]
 
+# What a reader must not take for a bad, or a good, model.
+CUT_OFF = replace(FULL, model="cut_off", truncated=52, empty=3, judge_truncated=7, judge_fallbacks=1, calls_truncated=9)
+BEGUN = replace(
+    FULL,
+    model="begun",
+    score=replace(FULL.score, overall=recall(0.99, 1615, 40), statuses={"ok": 40, "missing": 1575}),
+)
+LOSSY = replace(
+    FULL, model="lossy", score=replace(FULL.score, overall=recall(0.98, 1615, 1400), statuses={"ok": 1400}), errors=215
+)
+MADE_UP = replace(FULL, model="gpt_7", answer_source="echo")
+RECORDED = replace(FULL, model="chatgpt_4v", answer_source="replay")
+REFUSED = replace(
+    UNSCORED, model="gemma", failed="all 1,615 answers are errors: answer by gemma: prompt: System role not supported"
+)
+REHEARSED = replace(COMPLEX, judge="strict", judge_source="echo", model="echo", answer_source="echo")
+TROUBLED = [REFUSED, BEGUN, LOSSY, MADE_UP, RECORDED, CUT_OFF, REHEARSED]
+
 
 def terminal(rows: list[LeaderboardRow], width: int) -> str:
     console = Console(width=width, color_system=None, legacy_windows=False)
@@ -89,6 +107,17 @@ def test_markdown_is_the_golden_text() -> None:
 
 def test_terminal_table_of_100_columns_is_the_golden_text() -> None:
     assert terminal(ROWS, 100) == (GOLDEN / "leaderboard_100.txt").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("width", [80, 100, 160])
+def test_what_misleads_is_marked_in_a_terminal_of_any_width(width: int) -> None:
+    text = terminal(TROUBLED, width)
+    assert text == (GOLDEN / f"troubled_{width}.txt").read_text(encoding="utf-8")
+    assert max(map(len, text.splitlines())) <= width
+
+
+def test_what_misleads_is_marked_in_markdown() -> None:
+    assert render_markdown(TROUBLED) == (GOLDEN / "troubled.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("width", [100, 120, 140])
@@ -108,6 +137,39 @@ def test_rows_are_sorted_by_dataset_judge_and_falling_recall_with_unscored_last(
         ("eibench_complex", "smollm2_135m", "llava_next_7b"),
         ("eibench_complex", "smollm2_135m", "smollm2_135m"),
     ]
+
+
+def test_partial_rows_stand_after_whole_ones_and_are_never_bold() -> None:
+    rows = to_json_rows(TROUBLED)
+    order = [row["model"] for row in rows if row["dataset"] == "eibench_basic"]
+    assert order == ["chatgpt_4v", "cut_off", "gpt_7", "begun", "lossy", "gemma"]
+    assert [row["model"] for row in rows if row["partial"]] == ["begun", "lossy"]
+    console = Console(width=100, force_terminal=True, color_system="standard", legacy_windows=False)
+    with console.capture() as captured:
+        console.print(render_table([BEGUN, replace(MADE_UP, score=COMPLEX.score), FULL]))
+    lines = captured.get().splitlines()
+    assert ["\x1b[1m50.0" in line for line in lines if "gpt_7" in line] == [False]
+    assert ["\x1b[1m43.2" in line for line in lines if "43.2" in line] == [True]
+    assert ["\x1b[1m99.0" in line for line in lines if "99.0" in line] == [False]
+
+
+def test_programs_always_find_how_answers_ended() -> None:
+    names = ("truncated", "empty", "calls_truncated", "judge_truncated", "judge_fallbacks")
+    assert [to_json_rows([CUT_OFF])[0][name] for name in names] == [52, 3, 9, 7, 1]
+    assert [to_json_rows([FULL])[0][name] for name in names] == [0, 0, 0, 0, 0]
+    assert to_frame([CUT_OFF, FULL]).select(names).rows() == [(52, 3, 9, 7, 1), (0, 0, 0, 0, 0)]
+    assert "| truncated | empty | judge truncated |" in render_markdown([FULL])
+    assert "truncated" not in terminal([FULL], 100)
+    frame = to_frame([MADE_UP, RECORDED, REFUSED])
+    assert frame["answer_source"].to_list() == ["replay", "echo", "model"]
+    assert frame["failed"].to_list() == [None, None, REFUSED.failed]
+
+
+def test_cells_that_failed_of_one_reason_are_one_line() -> None:
+    rows = [replace(REFUSED, setting=f"s{number}") for number in range(4)]
+    cell = "gemma/s{}/eibench_basic/llama3_8b"
+    names = ", ".join(cell.format(number) for number in range(3))
+    assert list(describe_failed([*rows, FULL])) == [f"4 cells failed ({names} and 1 more): {REFUSED.failed}"]
 
 
 def test_notes_appear_only_where_something_needs_them() -> None:

@@ -14,6 +14,8 @@ from eibench_ray.sweep.results import Results
 if TYPE_CHECKING:
     from conftest import Scripted, Sweeps
 
+    from eibench_ray.report.leaderboard import LeaderboardRow
+
 
 @pytest.fixture(autouse=True)
 def _short_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,3 +114,106 @@ class Refusing:
 
     async def stop(self) -> None:
         pass
+
+
+class Talking:
+    """An engine that says to the model under test and to the judge what a test wants, with a reason for the end."""
+
+    def __init__(self, answer: tuple[str, str], verdict: tuple[str, str]) -> None:
+        self._said = answer, verdict
+
+    async def start(self) -> EngineFacts:
+        return EngineFacts("talking", 8)
+
+    async def generate(self, request: Request, image: bytes | None) -> Reply:  # noqa: ARG002
+        text, reason = self._said[request.json_schema is not None]
+        if reason == "prompt":
+            raise RowError(RowErrorKind.PROMPT, text)
+        return Reply(text, reason, 5, 2)
+
+    async def stop(self) -> None:
+        pass
+
+
+ANSWER, VERDICT = ("he is wet", "stop"), ('{"explanation": "", "correct": 1, "total": 2}', "stop")
+
+
+def scored(sweeps: Sweeps, engine: Talking, setting: str = "plain") -> LeaderboardRow:
+    sweeps.write_dataset(triggers=("rain", "cold"))
+    sweep = sweeps.plan(sweeps.config(setting))
+    sweeps.ask(sweep, engine)
+    (cell,) = sweep.plan.cells
+    return Results(sweep.plan, sweep.store).score(cell, sweep.config.score)
+
+
+def test_how_answers_and_replies_ended_is_counted(sweeps: Sweeps) -> None:
+    row = scored(sweeps, Talking(("he is", "length"), (VERDICT[0], "max_tokens")), "noted")
+    assert (row.truncated, row.empty, row.judge_truncated, row.calls_truncated) == (10, 0, 10, 10)
+    assert row.failed is None
+
+
+def test_an_answer_without_a_word_is_empty(sweeps: Sweeps) -> None:
+    row = scored(sweeps, Talking((" \n", "stop"), VERDICT))
+    assert (row.truncated, row.empty, row.judge_truncated, row.failed) == (0, 10, 0, None)
+
+
+@pytest.mark.parametrize(
+    ("setting", "answer", "verdict", "why"),
+    [
+        (
+            "plain",
+            ("System role\nnot supported", "prompt"),
+            VERDICT,
+            "all 10 answers are errors: prompt: System role not supported",
+        ),
+        (
+            "noted",
+            ("too long", "prompt"),
+            VERDICT,
+            "all 10 answers are errors: note by echo: prompt: too long",
+        ),
+        (
+            "plain",
+            ANSWER,
+            ("no such model", "prompt"),
+            "all 10 replies of the judge are errors: prompt: no such model",
+        ),
+        (
+            "plain",
+            ANSWER,
+            ("Well, I", "length"),
+            "no verdict counts: 10 replies hold no verdict; the first reply is 'Well, I'; 10 replies of the judge were "
+            "cut off: raise judge.sampling.max_tokens",
+        ),
+    ],
+)
+def test_a_cell_that_has_no_figure_says_why(
+    sweeps: Sweeps, setting: str, answer: tuple[str, str], verdict: tuple[str, str], why: str
+) -> None:
+    row = scored(sweeps, Talking(answer, verdict), setting)
+    assert row.failed == why
+    assert row.score.overall.recall is None
+    assert not row.is_partial
+
+
+def test_a_cell_that_was_not_asked_names_the_engine_that_was_given_up(sweeps: Sweeps) -> None:
+    sweeps.write_dataset()
+    sweep = sweeps.plan()
+    (cell,) = sweep.plan.cells
+    row = Results(sweep.plan, sweep.store).score(cell, sweep.config.score, {"echo": "it\ndied"})
+    assert (row.failed, row.is_partial) == ("echo failed: it died", True)
+    assert Results(sweep.plan, sweep.store).score(cell, sweep.config.score).failed is None
+
+
+def test_a_sample_without_a_reference_is_no_failure(sweeps: Sweeps) -> None:
+    sweeps.write_dataset(triggers=())
+    sweep = sweeps.plan()
+    sweeps.ask(sweep, Talking(ANSWER, VERDICT))
+    row = Results(sweep.plan, sweep.store).score(sweep.plan.cells[0], sweep.config.score)
+    assert (row.failed, row.score.statuses) == (None, {"no_reference": 10})
+
+
+def test_rows_say_whose_words_they_rest_on(sweeps: Sweeps) -> None:
+    row = scored(sweeps, Talking(ANSWER, VERDICT))
+    assert (row.answer_source, row.judge_source) == ("echo", "echo")
+    assert (row.marks, row.judge_and_mark) == ([], "strict (echo)")  # a model that is called echo needs no mark
