@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -87,6 +88,32 @@ def filtered(body: Mapping[str, Any]) -> dict[str, Any]:
     reply = completion(body, "It is beca")
     reply["choices"][0]["finish_reason"] = "content_filter"
     return reply
+
+
+def ended(body: Mapping[str, Any], text: str, reason: str | None) -> dict[str, Any]:
+    """A completion that ended with a word of the server's."""
+    reply = completion(body, text)
+    reply["choices"][0]["finish_reason"] = reason
+    return reply
+
+
+def in_parts(body: Mapping[str, Any], text: str) -> dict[str, Any]:
+    """A completion whose text comes in parts, after what the model thought."""
+    reply = completion(body, text)
+    middle = len(text) // 2
+    parts = [{"type": "text", "text": text[:middle]}, {"type": "text", "text": text[middle:]}]
+    reply["choices"][0]["message"]["content"] = [{"type": "thinking", "thinking": "Hm."}, *parts]
+    return reply
+
+
+def as_events(body: Mapping[str, Any], text: str) -> str:
+    """A completion as the events of a stream."""
+    usage = completion(body, text)["usage"]
+    deltas = [{"role": "assistant", "content": ""}, *({"content": word} for word in re.split("(?= )", text)), {}]
+    chunks = [{"choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas]
+    chunks[-1]["choices"][0]["finish_reason"] = "stop"
+    events = [*chunks, {"choices": [], "usage": usage}]
+    return "".join(f"data: {json.dumps(event)}\n\n" for event in events) + "data: [DONE]\n\n"
 
 
 def wrong_usage(body: Mapping[str, Any], draw: random.Random) -> dict[str, Any]:

@@ -30,9 +30,22 @@ from typing import Any
 
 import uvicorn
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, StreamingResponse
 from fault_limits import Gate
-from fault_replies import answer_to, completion, digest_of, error, filtered, refusal, text_of, tokens_of, wrong_usage
+from fault_replies import (
+    answer_to,
+    as_events,
+    completion,
+    digest_of,
+    ended,
+    error,
+    filtered,
+    in_parts,
+    refusal,
+    text_of,
+    tokens_of,
+    wrong_usage,
+)
 from faults import ANSWERS, Behaviour, Count, Event, Fault
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -51,6 +64,7 @@ class Endpoint:
         self.app = FastAPI()
         self.app.post("/v1/chat/completions")(self._chat)
         self.app.get("/v1/models")(self._models)
+        self.app.get("/login")(self._log_in)
         self.app.post("/behaviour")(self._change)
         self.app.get("/events")(self._tell)
 
@@ -87,6 +101,9 @@ class Endpoint:
     async def _models(self) -> dict[str, Any]:
         return {"object": "list", "data": [{"id": "tiny", "object": "model", "created": 0, "owned_by": "faults"}]}
 
+    async def _log_in(self) -> Response:
+        return HTMLResponse("<html><body>Who are you?</body></html>")
+
     async def _chat(self, request: Request) -> Response:
         body = await request.json()
         behaviour, gate = self._current()
@@ -112,6 +129,8 @@ class Endpoint:
             return JSONResponse(completion(body, text), 200, headers)
         if fault in ANSWERS:
             return _answer_with(fault, body, text, draw, headers)
+        if (odd := _odd_success(fault, body, text)) is not None:
+            return JSONResponse(odd, 200, headers)
         return await _fail_with(fault, completion(body, text), request, headers)
 
 
@@ -210,6 +229,8 @@ def _answer_with(
     if fault is Fault.CONTENT_FILTER_ERROR:
         message = "The response was filtered due to the prompt triggering our content management policy."
         return JSONResponse(error(message, "content_filter"), 400, headers)
+    if fault is Fault.STREAM:
+        return Response(as_events(body, text), 200, headers, "text/event-stream")
     if fault is Fault.NO_USAGE:
         reply = completion(body, text)
         del reply["usage"]
@@ -217,9 +238,35 @@ def _answer_with(
         reply = {
             Fault.WRONG_USAGE: lambda: wrong_usage(body, draw),
             Fault.REFUSAL: lambda: refusal(body),
+            Fault.PARTS: lambda: in_parts(body, text),
             Fault.CONTENT_FILTER: lambda: filtered(body),
         }[fault]()
     return JSONResponse(reply, 200, headers)
+
+
+def _odd_success(fault: Fault, body: dict[str, Any], text: str) -> dict[str, Any] | None:
+    """What comes with 200 and is no answer; None: the fault is another one."""
+    half = text[: len(text) // 2]
+    match fault:
+        case Fault.FINISH_ERROR:
+            return ended(body, half, "error")
+        case Fault.ABORT:
+            return ended(body, half, "abort")
+        case Fault.NO_REASON:
+            return ended(body, "", None)
+        case Fault.CHOICE_ERROR:
+            reply = ended(body, half, "error")
+            reply["choices"][0]["error"] = {"code": 502, "message": "Provider returned error", "metadata": {}}
+            return reply
+        case Fault.ERROR_IN_200:
+            return {"error": {"code": 502, "message": "Provider returned error"}, "user_id": "u"}
+        case Fault.LIMIT_IN_200:
+            return {"error": {"code": "429", "message": "Rate limited upstream"}}
+        case Fault.UNPAID_IN_200:
+            return {"error": {"code": 402, "message": "Insufficient credits. Add more and retry."}, "user_id": "u"}
+        case Fault.NO_CHOICES:
+            return completion(body, text) | {"choices": []}
+    return None
 
 
 async def _fail_with(fault: Fault, reply: dict[str, Any], request: Request, headers: dict[str, str]) -> Response:
@@ -253,8 +300,10 @@ async def _fail_with(fault: Fault, reply: dict[str, Any], request: Request, head
             return Response(whole[: len(whole) * 2 // 3], 200, headers, "application/json")
         case Fault.MALFORMED:
             return Response("<html><body>Bad gateway</body></html>", 200, headers, "text/html")
-        case Fault.NO_CHOICES:
-            return JSONResponse(reply | {"choices": []}, 200, headers)
+        case Fault.UNKNOWN_MODEL:
+            return JSONResponse(error("The model `tiny` does not exist", "model_not_found"), 404, headers)
+        case Fault.LOGIN:
+            return RedirectResponse("/login?next=secret", 302, headers)
     return Response(status_code=500)
 
 

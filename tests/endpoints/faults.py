@@ -25,6 +25,17 @@ class Fault(StrEnum):
     TRUNCATED = "truncated"  # the JSON is cut; its length is right
     MALFORMED = "malformed"  # 200 with an HTML page
     NO_CHOICES = "no_choices"  # 200 with a completion that holds none
+    FINISH_ERROR = "finish_error"  # 200 with half an answer and finish_reason: error
+    ABORT = "abort"  # the same with abort, as a server that is told to end
+    NO_REASON = "no_reason"  # 200 without text and finish_reason
+    CHOICE_ERROR = "choice_error"  # 200 with an error in its choice, as gateways write it
+    ERROR_IN_200 = "error_in_200"  # 200 with an error of code 502
+    LIMIT_IN_200 = "limit_in_200"  # 200 with an error of code 429
+    UNPAID_IN_200 = "unpaid_in_200"  # 200 with an error of code 402, which no waiting mends
+    UNKNOWN_MODEL = "unknown_model"  # 404
+    LOGIN = "login"  # 302 to a page where one logs in
+    STREAM = "stream"  # an answer as a stream of events
+    PARTS = "parts"  # an answer as a list of parts
     NO_USAGE = "no_usage"
     WRONG_USAGE = "wrong_usage"
     REFUSAL = "refusal"
@@ -34,6 +45,8 @@ class Fault(StrEnum):
 
 # A request that met one of these has its answer: it must not be asked again.
 ANSWERS = {
+    Fault.STREAM,
+    Fault.PARTS,
     Fault.NO_USAGE,
     Fault.WRONG_USAGE,
     Fault.REFUSAL,
@@ -42,6 +55,12 @@ ANSWERS = {
 }
 # What a run can get over; the others end a row or an engine.
 PASSING = {
+    Fault.FINISH_ERROR,
+    Fault.ABORT,
+    Fault.NO_REASON,
+    Fault.CHOICE_ERROR,
+    Fault.ERROR_IN_200,
+    Fault.LIMIT_IN_200,
     Fault.STORM,
     Fault.STORM_WAIT,
     Fault.SERVER_ERROR,

@@ -52,6 +52,8 @@ def test_each_fault(fault_server: FaultServer, fault: Fault) -> None:
         Fault.UNAUTHORIZED: 401,
         Fault.ECHO_KEY: 400,
         Fault.CONTENT_FILTER_ERROR: 400,
+        Fault.UNKNOWN_MODEL: 404,
+        Fault.LOGIN: 302,
     }
     match fault:
         case Fault.HANG:

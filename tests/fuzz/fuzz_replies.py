@@ -14,7 +14,7 @@ from eibench_ray.config.endpoints import OpenaiEngine, Price
 from eibench_ray.config.engines import ReplayEngine
 from eibench_ray.data.triggers import find_numbered, number_triggers, split_triggers
 from eibench_ray.engines.base import RowError
-from eibench_ray.engines.openai.reply import MalformedReplyError, parse_body, read_reply
+from eibench_ray.engines.openai.reply import FailedReplyError, MalformedReplyError, parse_body, read_reply
 from eibench_ray.engines.replay import Replay
 from eibench_ray.records import Request, Sampling, VerdictStatus
 from eibench_ray.score.official import find_subset, official_verdict, read_judgements, score_official
@@ -126,7 +126,7 @@ def endpoint(data: bytes, folder: Path) -> None:
     del folder
     try:
         reply = read_reply(parse_body(to_text(data)), REQUEST, PRICED)
-    except MalformedReplyError:
+    except (FailedReplyError, MalformedReplyError):
         return
     assert reply.prompt_tokens >= reply.cached_tokens >= 0
     assert 0 <= reply.completion_tokens <= 64

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from urllib.parse import urlsplit
 
 from eibench_ray.config.endpoints import OpenaiEngine
+from eibench_ray.engines.openai.error_body import ErrorBody
 from eibench_ray.engines.openai.headers import retry_after_s
 from eibench_ray.engines.openai.secret import Secret
 from eibench_ray.records import RowErrorKind
@@ -48,6 +48,12 @@ _UNKNOWN_MODEL = frozenset({"modelnotfound"})
 _MISCONFIGURED = frozenset({"unsupportedparameter", "unsupportedvalue", "unknownparameter", "invalidjsonschema"})
 # What Anthropic says without a code of its own, and OpenAI of a schema.
 _UNPAID_WORDS = ("credit balance is too low",)
+# nginx, Go and Apache, of a request that was not encrypted.
+_WRONG_SCHEME_WORDS = (
+    "plain http request was sent to https port",
+    "http request to an https server",
+    "speaking plain http to an ssl-enabled server",
+)
 _MISCONFIGURED_WORDS = ("cannot both be specified", "invalid schema for response_format")
 
 
@@ -64,8 +70,23 @@ def judge_status(
         secret: the key that was sent.
         now: Unix time.
     """
-    error = _Error.read(body)
+    error = ErrorBody.read(body)
     said = secret.scrub(f"{config.endpoint} answered {status}: {error.message}")
+    if 300 <= status < 400:
+        target = secret.scrub(_without_query(headers.get("location", "")))
+        said = f"{config.endpoint} answered {status}: it sends requests on to {target or 'nowhere'}"
+    return _judge(status, error, said, headers, config, now)
+
+
+def judge_error(error: ErrorBody, config: OpenaiEngine, secret: Secret, now: float) -> Failure:
+    """What an error means that came in a response which calls itself a success: the same as with its own status."""
+    said = secret.scrub(f"{config.endpoint} answered 200 with an error: {error.message}")
+    return _judge(error.status, error, said, {}, config, now)
+
+
+def _judge(
+    status: int, error: ErrorBody, said: str, headers: Mapping[str, str], config: OpenaiEngine, now: float
+) -> Failure:
     if error.codes & _FILTERED:
         return Failure(Fate.ANSWER, said)
     if remedy := _remedy(status, error, config):
@@ -85,7 +106,7 @@ def judge_silence(reason: str, config: OpenaiEngine, secret: Secret) -> Failure:
     return Failure(Fate.AGAIN, secret.scrub(f"{config.endpoint} at {config.base_url}: {reason}"))
 
 
-def _remedy(status: int, error: _Error, config: OpenaiEngine) -> str | None:
+def _remedy(status: int, error: ErrorBody, config: OpenaiEngine) -> str | None:
     """What a person has to do before any request can succeed; None where it is not so."""
     if status == 402 or error.says(_UNPAID, _UNPAID_WORDS):
         # DashScope gives a limit per minute the name of OpenAI's empty account.
@@ -104,37 +125,19 @@ def _remedy(status: int, error: _Error, config: OpenaiEngine) -> str | None:
             f"correct the key in the variable {config.api_key_env} where the cluster is started, or what it may do "
             f"(model {config.model!r})"
         )
+    if error.says(frozenset(), _WRONG_SCHEME_WORDS):
+        return f"the server speaks https: write https:// in model.engine.base_url ({config.base_url})"
+    if 300 <= status < 400:
+        return (
+            f"correct model.engine.base_url ({config.base_url}): the endpoint is somewhere else, or wants a login first"
+        )
     if status in (404, 405) or error.says(_UNKNOWN_MODEL):
         return f"correct model.engine.model ({config.model}) or model.engine.base_url ({config.base_url})"
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class _Error:
-    """What an error's body says, in whichever of the known forms.
-
-    Attributes:
-        codes: its code and type, also those of an inner error, in lower case and without "_".
-    """
-
-    message: str
-    codes: frozenset[str]
-
-    @classmethod
-    def read(cls, body: str) -> _Error:
-        try:
-            found: Any = json.loads(body)
-        except (ValueError, RecursionError):
-            return cls(body, frozenset())
-        found = found.get("error", found) if isinstance(found, dict) else found
-        if not isinstance(found, dict):
-            return cls(str(found), frozenset())
-        inner = found.get("innererror")
-        codes = [found.get("code"), found.get("type"), inner.get("code") if isinstance(inner, dict) else None]
-        known = frozenset(code.lower().replace("_", "") for code in codes if isinstance(code, str))
-        message = found.get("message") or found.get("detail") or json.dumps(found)
-        return cls(str(message), known)
-
-    def says(self, codes: frozenset[str], words: tuple[str, ...] = ()) -> bool:
-        """Whether it has one of the codes, or one of the words in its message."""
-        return bool(self.codes & codes) or any(word in self.message.lower() for word in words)
+def _without_query(url: str) -> str:
+    """An address without what may be a secret in it."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return parts._replace(netloc=host, query="", fragment="").geturl()

@@ -11,9 +11,15 @@ from eibench_ray.endpoints.tokens import estimate_tokens
 from eibench_ray.endpoints.turnstile import Passage, Toll
 from eibench_ray.engines.openai.body import prompt_estimate
 from eibench_ray.engines.openai.client import Lost, Response
-from eibench_ray.engines.openai.failures import Failure, Fate, judge_silence, judge_status
+from eibench_ray.engines.openai.failures import Failure, Fate, judge_error, judge_silence, judge_status
 from eibench_ray.engines.openai.headers import allowance
-from eibench_ray.engines.openai.reply import MalformedReplyError, filtered_reply, parse_body, read_reply
+from eibench_ray.engines.openai.reply import (
+    FailedReplyError,
+    MalformedReplyError,
+    filtered_reply,
+    parse_body,
+    read_reply,
+)
 from eibench_ray.engines.openai.secret import Secret
 from eibench_ray.records import Reply, Request
 
@@ -62,14 +68,14 @@ def judge(said: Response | Lost, request: Request, config: OpenaiEngine, secret:
     allowed = allowance(said.headers)
     told = Passage(allowed_per_min=allowed.requests_per_min, allowed_tokens_per_min=allowed.tokens_per_min)
     if said.status >= 300:
-        failure = judge_status(said.status, said.headers, said.text, config, secret, now)
-        told = replace(told, was_limited=failure.was_limited, retry_after_s=failure.retry_after_s)
-        if failure.fate is Fate.ANSWER:
-            return Outcome(filtered_reply(request, config), told, Ending.REPLIED)
-        ending = Ending.FAILED if failure.fate is Fate.AGAIN else Ending.REPLIED
-        return Outcome(failure, told, Ending.REFUSED if failure.was_limited else ending)
+        return _refused(judge_status(said.status, said.headers, said.text, config, secret, now), told, request, config)
     try:
         reply = read_reply(parse_body(said.text), request, config, is_batch=config.mode == "batch")
+    except FailedReplyError as error:
+        if (usage := error.usage) is not None:
+            tokens = usage.prompt_tokens + usage.completion_tokens
+            told = replace(told, tokens=tokens, cost_usd=usage.cost_usd or 0.0)
+        return _refused(judge_error(error.error, config, secret, now), told, request, config)
     except MalformedReplyError as error:
         limit = min(estimate_tokens(said.text), config.most_tokens(request.sampling.max_tokens))
         spent = _toll(request, config, limit)
@@ -78,6 +84,15 @@ def judge(said: Response | Lost, request: Request, config: OpenaiEngine, secret:
     tokens = reply.prompt_tokens + reply.completion_tokens
     passage = replace(told, tokens=tokens, cost_usd=reply.cost_usd or 0.0)
     return Outcome(replace(reply, text=secret.hide(reply.text)), passage, Ending.REPLIED)
+
+
+def _refused(failure: Failure, told: Passage, request: Request, config: OpenaiEngine) -> Outcome:
+    """What a response came to that is an error."""
+    told = replace(told, was_limited=failure.was_limited, retry_after_s=failure.retry_after_s)
+    if failure.fate is Fate.ANSWER:
+        return Outcome(filtered_reply(request, config), told, Ending.REPLIED)
+    ending = Ending.FAILED if failure.fate is Fate.AGAIN else Ending.REPLIED
+    return Outcome(failure, told, Ending.REFUSED if failure.was_limited else ending)
 
 
 def _toll(request: Request, config: OpenaiEngine, completion_tokens: int) -> Toll:

@@ -18,7 +18,7 @@ from asking import endpoint
 from batch_asking import ask_all, request
 from batch_server import BatchServer, Fate, Json, answer
 from fastapi import HTTPException
-from fault_replies import completion, error, text_of
+from fault_replies import completion, ended, error, in_parts, text_of
 
 from eibench_ray.config.endpoints import OpenaiEngine
 from eibench_ray.endpoints.local import LocalTurnstile
@@ -83,6 +83,38 @@ def test_a_window_is_in_hours_or_days(window: str, seconds: float) -> None:
 def test_another_window_is_refused(window: str) -> None:
     with pytest.raises(ValueError, match=r"batch\.window"):
         endpoint(batch={"window": window})
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        lambda body: ended(body, "half", "error"),
+        lambda body: ended(body, "", None),
+        lambda _: {"error": {"code": 502, "message": "Provider returned error"}},
+    ],
+)
+def test_a_line_that_calls_its_failure_a_success_is_sent_again(
+    server: BatchServer, tmp_path: Path, odd: Callable[[Json], Json]
+) -> None:
+    server.decide = only(WORDS[:2], lambda body: (200, odd(body)), times=1)
+    replies = ask(at(server), tmp_path)
+    assert all(isinstance(reply, Reply) and reply.finish_reason == "stop" for reply in replies)
+    assert server.paid == dict.fromkeys(WORDS, 1) | dict.fromkeys(WORDS[:2], 2)
+
+
+def test_a_line_that_says_in_a_success_that_the_account_is_empty_ends_the_engine(
+    server: BatchServer, tmp_path: Path
+) -> None:
+    server.decide = lambda *_: (200, {"error": {"code": "402", "message": "Insufficient credits."}})
+    for end in ask(at(server), tmp_path, WORDS[:3]):
+        assert type(end) is EngineError
+        assert "Insufficient credits; the account has no credit" in str(end)
+
+
+def test_a_line_in_parts_is_a_text(server: BatchServer, tmp_path: Path) -> None:
+    server.decide = lambda body, _: (200, in_parts(body, "It is because of the sun."))
+    (reply,) = ask(at(server), tmp_path, WORDS[:1])
+    assert reply.text == "It is because of the sun."
 
 
 # What goes well.

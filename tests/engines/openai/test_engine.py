@@ -179,6 +179,11 @@ def test_no_attempt_outlives_its_deadline(server: FaultServer, fault: Fault) -> 
     [
         (Fault.UNAUTHORIZED, "correct the key in the variable PLANTED_API_KEY"),
         (Fault.QUOTA, "the account has no credit"),
+        (
+            Fault.UNPAID_IN_200,
+            "answered 200 with an error: Insufficient credits. Add more and retry; the account has no",
+        ),
+        (Fault.UNKNOWN_MODEL, "correct model.engine.model (tiny)"),
     ],
 )
 def test_what_no_request_survives_ends_the_engine(server: FaultServer, fault: Fault, remedy: str) -> None:

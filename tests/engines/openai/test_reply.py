@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import copy
+import json
 from typing import Any
 
 import pytest
 from asking import ask, endpoint
 
-from eibench_ray.engines.openai.reply import MalformedReplyError, filtered_reply, parse_body, read_reply
+from eibench_ray.engines.openai.reply import (
+    FailedReplyError,
+    MalformedReplyError,
+    filtered_reply,
+    parse_body,
+    read_reply,
+)
 from eibench_ray.records import Reply
 
 PRICE = {"input": 2.0, "output": 10.0, "cached_input": 1.0}
@@ -49,7 +56,24 @@ def test_a_batch_costs_its_share() -> None:
         ({"content": None}, {"finish_reason": "content_filter"}, "", "content_filter"),
         ({"content": None}, {"finish_reason": "length"}, "", "length"),
         ({}, {"finish_reason": "tool_calls"}, "", "tool_calls"),
-        ({"content": "Sun."}, {"finish_reason": None}, "Sun.", "unknown"),
+        ({"content": "I cannot.", "refusal": "I cannot."}, {"finish_reason": None}, "I cannot.", "refusal"),
+        ({"content": ""}, {}, "", "stop"),
+        ({"content": None, "reasoning_content": "Hm."}, {"finish_reason": "length"}, "", "length"),
+        ({"content": "Sun."}, {"finish_reason": "end_turn"}, "Sun.", "end_turn"),
+        ({"content": "Su"}, {"finish_reason": "MAX_TOKENS"}, "Su", "MAX_TOKENS"),
+        ({"content": {"type": "text", "text": "Sun."}}, {}, "Sun.", "stop"),
+        ({"content": {"text": "Sun."}}, {}, "Sun.", "stop"),
+        ({"content": {"correct": 2, "why": "Sonne für alle"}}, {}, '{"correct": 2, "why": "Sonne für alle"}', "stop"),
+        ({"content": {"type": "verdict", "correct": 2}}, {}, '{"type": "verdict", "correct": 2}', "stop"),
+        ({"content": [1, {"a": None}]}, {}, '[1, {"a": null}]', "stop"),
+        ({"content": 3}, {}, "3", "stop"),
+        ({"content": []}, {}, "", "stop"),
+        ({"content": ["S", {"type": "output_text", "text": {"value": "un."}}]}, {}, "Sun.", "stop"),
+        ({"content": [{"type": "refusal", "refusal": "No."}]}, {}, "No.", "refusal"),
+        ({"content": [{"type": "text", "text": "I"}, {"type": "refusal", "refusal": "No."}]}, {}, "I", "refusal"),
+        ({"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "Hm."}]}]}, {}, "", "stop"),
+        ({"content": [{"type": "reasoning", "text": "Hm."}, {"type": "text", "text": "Sun."}]}, {}, "Sun.", "stop"),
+        ({"content": [{"type": "image_url", "image_url": {}}, {"type": "note", "text": "Sun."}]}, {}, "Sun.", "stop"),
         ({"content": [{"type": "text", "text": "S"}, {"type": "text", "text": "un."}]}, {}, "Sun.", "stop"),
     ],
 )
@@ -103,6 +127,7 @@ def test_a_cached_part_that_cannot_be_is_none(cached: object) -> None:
         ({"content": [{"logprob": -0.5}, {"logprob": -1.5}]}, -1.0),
         ({"content": [{"logprob": -0.5}, {"logprob": None}, {"logprob": float("nan")}]}, -0.5),
         ({"content": []}, None),
+        ({"content": [{"logprob": 10**400}, {"logprob": True}]}, None),
         ({"content": None}, None),
         (None, None),
     ],
@@ -132,12 +157,12 @@ def without(*path: str | int, value: object = None) -> dict[str, Any]:
         "a page",
         None,
         {},
-        {"error": {"message": "overloaded"}},
         without("choices"),
         without("choices", value=[]),
         without("choices", value=["x"]),
         without("choices", 0, "message"),
-        without("choices", 0, value={"message": {"content": None}, "finish_reason": None}),
+        body({"content": [{"type": "image_url", "image_url": {}}]}),
+        {"model": "tiny", "message": {"role": "assistant", "content": "Sun."}, "done": True},
     ],
 )
 def test_another_shape_is_asked_for_again(malformed: object) -> None:
@@ -150,6 +175,113 @@ def test_a_body_that_is_no_json_is_asked_for_again(text: str) -> None:
     with pytest.raises(MalformedReplyError, match="no JSON") as caught:
         parse_body(text)
     assert len(str(caught.value)) < 500
+
+
+FAILED = "the reply ended with finish_reason '{}', which is not how an answer ends: 'Su'"
+
+
+@pytest.mark.parametrize(
+    ("malformed", "message", "status"),
+    [
+        *[
+            (body({"content": "Su"}, finish_reason=word), FAILED.format(word), status)
+            for word, status in [
+                ("error", 500),
+                ("network_error", 500),
+                ("insufficient_system_resource", 500),
+                ("abort", 500),
+                ("something_new", 500),
+                ("rate_limit_exceeded", 429),
+            ]
+        ],
+        (
+            body({"content": None}, finish_reason=None),
+            "the reply ended without a finish_reason, which is not how an answer ends: ''",
+            500,
+        ),
+        (
+            body({"content": "Sun."}, finish_reason=None),
+            "the reply ended without a finish_reason, which is not how an answer ends: 'Sun.'",
+            500,
+        ),
+        ({"choices": [{"error": {"code": 502, "message": "gone"}, "finish_reason": "error"}]}, "gone", 502),
+        (body({"content": "Su"}, error={"message": "gone", "code": "402"}), "gone", 402),
+        ({"error": {"code": 402, "message": "pay"}, "user_id": "u"}, "pay", 402),
+        ({"error": {"code": "401", "message": "who"}}, "who", 401),
+        ({"error": {"message": "slow", "type": "rate_limit_error"}}, "slow", 429),
+        ({"error": {"message": "busy", "status": "RESOURCE_EXHAUSTED", "code": None}}, "busy", 429),
+        ({"error": {"message": "who", "type": "authentication_error"}}, "who", 401),
+        ({"error": {"message": "overloaded"}}, "overloaded", 500),
+        ({"error": "overloaded"}, "overloaded", 500),
+        ({"error": ["overloaded"]}, "overloaded", 500),
+        ({"error": {"code": True, "message": {"text": "x"}}}, '{"text": "x"}', 500),
+        ({"error": {"code": 200, "message": "odd"}}, "odd", 500),
+        ({"object": "error", "message": "no such model", "code": 404}, "no such model", 404),
+        ({"type": "error", "error": {"type": "overloaded_error", "message": "busy"}}, "busy", 503),
+        ({"success": False, "errors": [{"code": 403, "message": "no"}], "result": None}, "no", 403),
+        ({"error_code": 17, "error_msg": "daily limit"}, "daily limit", 500),
+        ({"detail": "Not Found"}, "Not Found", 500),
+        ({"code": 429, "msg": "slow down"}, "slow down", 429),
+        ({"error": {"code": 402}, "choices": body({"content": "Sun."})["choices"]}, '{"code": 402}', 402),
+    ],
+)
+def test_a_failure_that_calls_itself_a_success_is_what_it_says(malformed: Any, message: str, status: int) -> None:
+    with pytest.raises(FailedReplyError) as caught:
+        read_reply(malformed, ask(), endpoint())
+    assert (caught.value.error.message, caught.value.error.status) == (message, status)
+
+
+def test_a_failure_costs_what_it_says_and_nothing_where_it_says_nothing() -> None:
+    for malformed, cost in [
+        (body({"content": "Su"}, finish_reason="error"), pytest.approx((100 * 2 + 20 * 10) / 1e6)),
+        ({"error": {"code": 500}, "usage": USAGE}, pytest.approx((100 * 2 + 20 * 10) / 1e6)),
+        ({"error": {"code": 500}}, None),
+    ]:
+        with pytest.raises(FailedReplyError) as caught:
+            read_reply(malformed, ask(), endpoint(price=PRICE))
+        assert (caught.value.usage and caught.value.usage.cost_usd) == cost
+
+
+@pytest.mark.parametrize("error", [None, {}, "", False])
+def test_an_empty_error_is_none(error: object) -> None:
+    assert read_reply(body({"content": "Sun."}) | {"error": error}, ask(), endpoint()).text == "Sun."
+
+
+def stream(*events: object, end: str = "data: [DONE]\n\n") -> str:
+    return "".join(f"data: {json.dumps(event, ensure_ascii=False)}\r\n\r\n" for event in events) + end
+
+
+def chunk(delta: dict[str, Any], reason: str | None = None, **more: Any) -> dict[str, Any]:
+    return {"object": "chat.completion.chunk", "choices": [{"delta": delta, "finish_reason": reason}]} | more
+
+
+def test_a_stream_that_nobody_asked_for_is_read_as_one_reply() -> None:
+    text = ": ping\n\n" + stream(
+        chunk({"role": "assistant", "content": ""}),
+        chunk({"content": "Su\u2028"}),
+        chunk({"content": "n."}, "stop"),
+        {"choices": [], "usage": USAGE},
+    )
+    reply = read_reply(parse_body(text), ask(), endpoint())
+    assert (reply.text, reply.finish_reason, reply.prompt_tokens) == ("Su\u2028n.", "stop", 100)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (stream(chunk({"content": "Su"}), end='data: {"choices": [{"del'), "ended without a finish_reason"),
+        (stream(chunk({"content": "Su"}), {"error": {"message": "gone", "code": 502}}), "gone"),
+        (stream({"choices": [{"delta": {}, "error": {"message": "gone"}, "finish_reason": "error"}]}), "gone"),
+    ],
+)
+def test_a_stream_that_failed_is_no_answer(text: str, message: str) -> None:
+    with pytest.raises(FailedReplyError, match=message):
+        read_reply(parse_body(text), ask(), endpoint())
+
+
+def test_a_stream_of_something_else_is_asked_for_again() -> None:
+    with pytest.raises(MalformedReplyError, match="none of them a completion's"):
+        parse_body(stream({"hello": 1}))
 
 
 def test_a_filtered_prompt_is_an_answer_without_words() -> None:
