@@ -17,7 +17,28 @@ there() {  # HOST COMMAND...: in this folder's environment; each word arrives as
   local host=$1
   shift
   exec ssh -o BatchMode=yes -tt "${host}" "cd ${folder@Q} && export PATH=${folder@Q}/.venv/bin:\$PATH RAY_AUTH_MODE=token \
-RAY_AUTH_TOKEN_PATH=${token@Q} RAY_TMPDIR=/tmp/eibench-$$ && exec ${*@Q}" </dev/null
+RAY_AUTH_TOKEN_PATH=${token@Q} && exec ${*@Q}" </dev/null
+}
+# Ray in a folder of mode 700 on its machine, as Ray opens its own to all users; it goes at the end. What was killed has
+# left goes now, where nobody holds its lock any more.
+# shellcheck disable=SC2016  # the other machine expands it
+in_private='for left in /tmp/eib-*; do
+  [[ -d ${left} && ! -L ${left} && -O ${left} && $(cat -- "${left}/.lock" 2>/dev/null) == "$(uname -n)" ]] || continue
+  flock --nonblock "${left}/.lock" rm -rf -- "${left}" || true
+done
+private=$(mktemp -d /tmp/eib-XXXXXXXX) || exit 1
+exec 9>"${private}/.lock"
+flock 9
+uname -n >&9
+export TMPDIR=${private}
+"$@" --temp-dir="${private}/r" &
+trap "kill $! 2>/dev/null; wait; rm -rf -- ${private}" EXIT
+trap "exit 143" TERM HUP INT
+wait $!'
+start_ray() {  # HOST OPTIONS...
+  local host=$1
+  shift
+  there "${host}" bash -c "${in_private}" start-ray ray start --disable-usage-stats --block "$@"
 }
 # With its terminal (-tt) goes what ssh has started: no Ray but this one is stopped.
 rays=()
@@ -28,11 +49,11 @@ leave() {
 }
 trap leave EXIT
 
-there "${hosts[0]}" ray start --head --port="${port}" --include-dashboard=false --disable-usage-stats --block >ray-head.log 2>&1 &
+start_ray "${hosts[0]}" --head --port="${port}" --include-dashboard=false --no-monitor >ray-head.log 2>&1 &
 rays+=($!)
 sleep 10
 for host in "${hosts[@]:1}"; do
-  there "${host}" ray start --address="${hosts[0]}:${port}" --disable-usage-stats --block >"ray-${host}.log" 2>&1 &
+  start_ray "${host}" --address="${hosts[0]}:${port}" >"ray-${host}.log" 2>&1 &
   rays+=($!)
 done
 status=75

@@ -56,7 +56,9 @@ class SubmitTask:
 
     def run(self, jobs: Sequence[Job], folder: Path) -> None:  # noqa: ARG002 - the run in the job writes there
         """Plans all cells here, where an error costs no wait, and submits them."""
+        from eibench_ray.cluster.ground import find_python_flaw
         from eibench_ray.config.load import to_config, with_expected_cluster
+        from eibench_ray.errors import ConfigError
         from eibench_ray.submit.script import num_nodes, render
         from eibench_ray.submit.submission import (
             Script,
@@ -78,6 +80,8 @@ class SubmitTask:
             typer.echo("Nothing to submit: the store has every answer. `eibench-ray run` scores them here.")
             return
         check_possible(sweep.plan, sweep.engines_to_load(), configs[0].cluster)
+        if not site.container and (flaw := find_python_flaw(f"{site.venv or sys.prefix}/bin/python")):
+            raise ConfigError(f"{flaw}, or name another with cluster.slurm.venv")
         where = new_folder()
         # What the user says of the same keys comes later, and holds.
         arguments = [*expected_overrides(site), *self._arguments]

@@ -108,6 +108,8 @@ def test_a_ray_job_is_submitted_again_only_while_something_is_left(
 def test_machines_reached_by_ssh_get_the_words_and_no_secret_is_among_them(folder: Path) -> None:
     """Ray's start is noted with its environment, and lasts until the sweep is through."""
     note = 'open("rays", "a").write(json.dumps([sys.argv[1:], os.environ["RAY_AUTH_MODE"]]) + "\\n")\n'
+    note += 'private = os.path.dirname(sys.argv[-1].partition("=")[2])\n'
+    note += 'open("privates", "a").write(f"{private} {os.stat(private).st_mode & 0o777:o}\\n")\n'
     note += 'token = open(os.environ["RAY_AUTH_TOKEN_PATH"]).read()\nopen("tokens", "a").write(token + "\\n")\n'
     stand_in(folder / "bin" / "ray", f"{note}import signal; signal.pause()")
     (folder / ".venv").symlink_to(folder)
@@ -117,6 +119,9 @@ def test_machines_reached_by_ssh_get_the_words_and_no_secret_is_among_them(folde
     assert sorted((folder / "hosts").read_text().split()) == ["one"] * 3 + ["two"]
     assert not list(folder.parent.rglob("hacked"))
     assert not list(folder.glob(".ray-token-*"))
+    privates = [line.split() for line in (folder / "privates").read_text().splitlines()]
+    assert [mode for _, mode in privates] == ["700", "700"]
+    until(lambda: not any(Path(private).exists() for private, _ in privates))
     started = [json.loads(line) for line in (folder / "rays").read_text().splitlines()]
     assert {mode for _, mode in started} == {"token"}
     (token,) = set((folder / "tokens").read_text().split())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -103,8 +104,58 @@ def test_a_hostile_value_is_a_value(tmp_path: Path, value: str) -> None:
     assert given[:3] == ["run", "-m", f"sweep={value}"]
     assert given[3] == value
     assert not list(tmp_path.rglob("hacked"))
-    assert not Path(f"/tmp/eibench-{job['SLURM_JOB_ID']}").exists()
     assert not list(tmp_path.rglob("token-*"))
+
+
+RAY = """
+import json, os, sys
+(folder,) = (word.partition("=")[2] for word in sys.argv if word.startswith("--temp-dir="))
+os.mkdir(folder, 0o777)
+private = os.path.dirname(folder)
+seen = {"mode": oct(os.stat(private).st_mode & 0o777), "private": private, "tmpdir": os.environ["TMPDIR"]}
+seen |= {"words": sys.argv[1:], "left": sorted(os.listdir(os.environ["RAY_TMPDIR"]))}
+open("seen", "a").write(json.dumps(seen) + "\\n")
+if os.environ.get("KILL"):
+    os.kill(os.getppid(), 9)
+"""
+
+
+def test_ray_on_a_node_has_a_private_folder_that_goes_and_what_a_killed_job_left_goes_later(tmp_path: Path) -> None:
+    base = tmp_path / "scratch"
+    base.mkdir()
+    (base / "eib-elsewhere").mkdir()
+    (base / "eib-elsewhere" / ".lock").write_text("another-machine\n")
+    (base / "eib-link").symlink_to(tmp_path)
+    (tmp_path / "bin").mkdir()
+    stand_in(tmp_path / "bin" / "ray", RAY)
+    (tmp_path / "bin" / "python").symlink_to(sys.executable)
+    text = script({"nodes": 2})
+    functions = text[text.index("free_ports() {") : text.index("export -f")]
+    environ = {
+        "PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin",
+        "RAY_TMPDIR": str(base),
+        "SLURM_NODEID": "1",
+        "EIBENCH_INSIDE": "",
+        "EIBENCH_HEAD": "head",
+        "EIBENCH_PORT": "1",
+        "SRUN_CPUS_PER_TASK": "1",
+    }
+    command = ["bash", "-c", f"set -euo pipefail\ninside=()\n{functions}\nstart_ray"]
+
+    def start(**more: str) -> dict[str, Any]:
+        subprocess.run(command, cwd=tmp_path, env=environ | more, capture_output=True, text=True, check=False)
+        seen: dict[str, Any] = json.loads((tmp_path / "seen").read_text().splitlines()[-1])
+        return seen
+
+    killed = start(KILL="1")
+    assert killed["mode"] == "0o700"
+    assert killed["tmpdir"] == killed["private"]
+    assert f"--temp-dir={killed['private']}/r" in killed["words"]
+    assert Path(killed["private"]).is_dir()
+    others = ["eib-elsewhere", "eib-link"]
+    second = start()
+    assert second["left"] == sorted([*others, Path(second["private"]).name])
+    assert sorted(path.name for path in base.iterdir()) == others
 
 
 def options_of(text: str) -> list[str]:

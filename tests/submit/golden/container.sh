@@ -11,13 +11,10 @@
 set -euo pipefail
 
 folder=${PWD}/multirun/slurm-20261126-101500-ab12
-scratch=/tmp/eibench-${SLURM_JOB_ID}
 mkdir -p -- "${folder}"
-rm -rf -- "${scratch}"
-mkdir -m 700 -- "${scratch}"  # fails where it is somebody else's
 inside=(apptainer exec --nv '/images/eibench ray.sif')  # what runs a command in the container, if there is one
 
-export RAY_TMPDIR=${scratch} RAY_USAGE_STATS_ENABLED=0 RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO=0 RAY_DEDUP_LOGS=0
+export RAY_TMPDIR=/tmp RAY_USAGE_STATS_ENABLED=0 RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO=0 RAY_DEDUP_LOGS=0
 export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH=${folder}/token-${SLURM_JOB_ID}
 (umask 077; head -c 32 /dev/urandom | od -An -tx1 | tr -d ' \n' >"${RAY_AUTH_TOKEN_PATH}")
 if [[ -z ${SLURM_JOB_END_TIME:-} ]]; then  # before SLURM 23.02
@@ -33,7 +30,7 @@ trap 'is_told=1; tell TERM' TERM
 # shellcheck disable=SC2329  # called by the trap
 leave() {
   [[ -z ${ray} ]] || { kill "${ray}" && wait "${ray}"; } 2>/dev/null || true
-  rm -rf -- "${scratch}" "${RAY_AUTH_TOKEN_PATH}"
+  rm -f -- "${RAY_AUTH_TOKEN_PATH}"
 }
 trap leave EXIT
 
@@ -45,27 +42,44 @@ free = [socket.create_server(("", 0)) for _ in range(int(sys.argv[1]))]
 print(*(one.getsockname()[1] for one in free))
 PYTHON
 }
+# A folder of mode 700 on each node, as Ray opens its own to all users. It goes at the end; what a killed job of this
+# user has left goes now, where nobody holds its lock any more.
+# shellcheck disable=SC2329  # called by start_ray
+make_private() {
+  local left
+  for left in "${RAY_TMPDIR}"/eib-*; do
+    [[ -d ${left} && ! -L ${left} && -O ${left} && $(cat -- "${left}/.lock" 2>/dev/null) == "$(uname -n)" ]] || continue
+    flock --nonblock "${left}/.lock" rm -rf -- "${left}" || true
+  done
+  private=$(mktemp -d -- "${RAY_TMPDIR}/eib-XXXXXXXX")
+  exec 9>"${private}/.lock"
+  flock 9
+  uname -n >&9
+}
 # shellcheck disable=SC2329  # called by srun
 start_ray() {
-  ((SLURM_NODEID == 0)) || mkdir -m 700 -- "${RAY_TMPDIR}"
-  trap 'rm -rf -- "${RAY_TMPDIR}"' EXIT
-  trap 'exit 143' TERM
   local -a inside role
   local agent client
+  started=''
+  trap 'exit 143' TERM
+  make_private
+  trap 'kill "${started}" 2>/dev/null && wait; rm -rf -- "${private}"' EXIT
+  export TMPDIR=${private}
   eval "inside=(${EIBENCH_INSIDE})"
   read -r agent client < <(free_ports 2)
   if ((SLURM_NODEID == 0)); then
     role=(--head --node-ip-address="${EIBENCH_HEAD}" --port="${EIBENCH_PORT}" --ray-client-server-port="${client}"
-      --include-dashboard=false --dashboard-host=127.0.0.1)
+      --include-dashboard=false --dashboard-host=127.0.0.1 --no-monitor)
   else
     role=(--address="${EIBENCH_HEAD}:${EIBENCH_PORT}")
   fi
-  "${inside[@]}" ray start "${role[@]}" --temp-dir="${RAY_TMPDIR}" --dashboard-agent-listen-port="${agent}" \
+  "${inside[@]}" ray start "${role[@]}" --temp-dir="${private}/r" --dashboard-agent-listen-port="${agent}" \
     --min-worker-port=0 --max-worker-port=0 --num-cpus="${SRUN_CPUS_PER_TASK}" \
     --num-gpus="${SLURM_GPUS_ON_NODE:-0}" --disable-usage-stats --block &
-  wait $!
+  started=$!
+  wait "${started}"
 }
-export -f free_ports start_ray
+export -f free_ports make_private start_ray
 export SRUN_CPUS_PER_TASK=8 RAY_gcs_rpc_server_reconnect_timeout_s=10
 EIBENCH_INSIDE=${inside[*]@Q}
 # The address under which the other nodes know this one; its own name may be a loopback's here.

@@ -12,17 +12,14 @@
 set -euo pipefail
 
 folder=${PWD}/multirun/slurm-20261126-101500-ab12
-scratch=/tmp/eibench-${SLURM_JOB_ID}
 mkdir -p -- "${folder}"
-rm -rf -- "${scratch}"
-mkdir -m 700 -- "${scratch}"  # fails where it is somebody else's
 set +u  # what activates an environment may read unset variables
 # shellcheck disable=SC1091
 source /home/me/.venv/bin/activate
 set -u
 inside=()  # what runs a command in the container, if there is one
 
-export RAY_TMPDIR=${scratch} RAY_USAGE_STATS_ENABLED=0 RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO=0 RAY_DEDUP_LOGS=0
+export RAY_TMPDIR=/tmp RAY_USAGE_STATS_ENABLED=0 RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO=0 RAY_DEDUP_LOGS=0
 export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH=${folder}/token-${SLURM_JOB_ID}
 (umask 077; head -c 32 /dev/urandom | od -An -tx1 | tr -d ' \n' >"${RAY_AUTH_TOKEN_PATH}")
 if [[ -z ${SLURM_JOB_END_TIME:-} ]]; then  # before SLURM 23.02
@@ -38,7 +35,7 @@ trap 'is_told=1; tell TERM' TERM
 # shellcheck disable=SC2329  # called by the trap
 leave() {
   [[ -z ${ray} ]] || { kill "${ray}" && wait "${ray}"; } 2>/dev/null || true
-  rm -rf -- "${scratch}" "${RAY_AUTH_TOKEN_PATH}"
+  rm -f -- "${RAY_AUTH_TOKEN_PATH}"
 }
 trap leave EXIT
 
