@@ -15,7 +15,7 @@ Every message is one paragraph: what is wrong, where, which value, and what to d
 no exception: it is an error row with a `RowErrorKind` (records.py).
 """
 
-from eibench_ray.visible import in_page
+from eibench_ray.visible import in_page, shorten_words
 
 
 class EibenchError(Exception):
@@ -24,7 +24,8 @@ class EibenchError(Exception):
     exit_code = 1
 
     def __init__(self, message: str) -> None:
-        super().__init__(in_page(" ".join(line.strip() for line in message.splitlines() if line.strip())))
+        paragraph = " ".join(line.strip() for line in message.splitlines() if line.strip())
+        super().__init__(in_page(shorten_words(paragraph)))
 
 
 class UserError(EibenchError):

@@ -16,6 +16,9 @@ _ACTING = (
     r"\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
     r"\U000e0000-\U000e007f\ud800-\udfff"
 )
+# What a message quotes of one value, in characters.
+MOST_QUOTED = 120
+_LONG_WORD = re.compile(r"\S{1000,}")
 _IN_PAGE = re.compile(f"[{_ACTING}]")
 _IN_LINE = re.compile(f"[{_ACTING}{_LINES}]")
 
@@ -23,6 +26,25 @@ _IN_LINE = re.compile(f"[{_ACTING}{_LINES}]")
 def in_page(text: str) -> str:
     """The text with all that acts on a terminal visible, but for ends of lines and tabs."""
     return _IN_PAGE.sub(_name, text)
+
+
+def quote(value: object) -> str:
+    """A value between quotation marks in a message, as Python writes it; of a long one the beginning and the length."""
+    text = value if isinstance(value, str) else repr(value)
+    if len(text) <= MOST_QUOTED:
+        return repr(value)
+    return f"{repr(text[:MOST_QUOTED]) if isinstance(value, str) else text[:MOST_QUOTED]}... ({len(text):,} characters)"
+
+
+def shorten(text: str, most: int = 2 * MOST_QUOTED) -> str:
+    """The text, without the middle of one that is longer than `most` characters."""
+    half = most // 2
+    return text if len(text) <= most else f"{text[:half]}...({len(text):,} characters)...{text[-half // 2 :]}"
+
+
+def shorten_words(text: str) -> str:
+    """The text, without the middle of what has no blank for a thousand characters: a picture in base64, say."""
+    return _LONG_WORD.sub(lambda found: shorten(found.group()), text)
 
 
 def in_line(text: str) -> str:

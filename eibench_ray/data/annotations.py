@@ -6,11 +6,12 @@ import json
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from eibench_ray.data.layout import digest_text
 from eibench_ray.data.problems import ProblemKind, Problems, SampleCheck
+from eibench_ray.data.sample_ids import SampleIds
 from eibench_ray.data.triggers import split_triggers
 from eibench_ray.errors import DataError
 from eibench_ray.records import Sample
+from eibench_ray.visible import quote, shorten
 
 # In this order, case-sensitive, as the published scoring scripts sort samples into emotions.
 EMOTION_BY_SUBSTRING = {"Happy": "happy", "sad": "sadness", "Angry": "angry", "excit": "excitement"}
@@ -35,18 +36,20 @@ def read_basic(source: Path, problems: Problems) -> list[Sample]:
     """The samples of the basic subset: `user.jsonl` with `basic_ground_truth.json`."""
     questions = find_annotation(source, "EI_Basic", "user.jsonl")
     references = _read_references(find_annotation(source, "EI_Basic", "basic_ground_truth.json"), problems)
-    check = SampleCheck(problems)
+    check, ids = SampleCheck(problems), SampleIds()
     samples = []
     for where, path, question in _entries(questions, problems):
-        sample = _to_sample(_stem(path), path, question, references.get(path, ""), _to_emotion(path))
-        if check.accept(where, sample):
+        sample = _to_sample(ids.make(path, None), path, question, references.get(path, ""), _to_emotion(path))
+        if _is_text(
+            question, references.get(path), f"{where} ({shorten(sample.sample_id)})", problems
+        ) and check.accept(where, sample):
             samples.append(sample)
     return samples
 
 
 def read_complex(source: Path, problems: Problems) -> list[Sample]:
     """The samples of the complex subset, `ec_complex.jsonl`: one picture has several questions."""
-    check = SampleCheck(problems)
+    check, ids = SampleCheck(problems), SampleIds()
     samples = []
     file = find_annotation(source, "EI_Complex", "ec_complex.jsonl", "ei_complex.jsonl")
     for where, path, asked in _entries(file, problems):
@@ -54,9 +57,10 @@ def read_complex(source: Path, problems: Problems) -> list[Sample]:
             problems.add(ProblemKind.MALFORMED, f"{where} (not a question with its reference)")
             continue
         for question, reference in asked:
-            sample_id = f"{_stem(path)}#{digest_text(question)[:8]}"
-            sample = _to_sample(sample_id, path, question, reference, COMPLEX_EMOTION)
-            if check.accept(where, sample):
+            sample = _to_sample(ids.make(path, question), path, question, reference, COMPLEX_EMOTION)
+            if _is_text(question, reference, f"{where} ({shorten(sample.sample_id)})", problems) and check.accept(
+                where, sample
+            ):
                 samples.append(sample)
     return samples
 
@@ -96,8 +100,17 @@ def _entries(file: Path, problems: Problems) -> Iterator[tuple[str, str, object]
             yield where, path, value
 
 
+def _is_text(question: object, reference: object, where: str, problems: Problems) -> bool:
+    """Whether both are texts, or not there; what else they are is noted."""
+    for name, value in (("question", question), ("reference", reference)):
+        if not isinstance(value, str | None):
+            problems.add(ProblemKind.MALFORMED, f"{where}: its {name} is no text: {quote(value)}")
+            return False
+    return True
+
+
 def _to_sample(sample_id: str, path: str, question: object, reference: object, emotion: str) -> Sample:
-    """A sample; what is not text becomes an empty text, which the check then refuses."""
+    """A sample; what is not there becomes an empty text, which the check then refuses."""
     question = question if isinstance(question, str) else ""
     reference = reference if isinstance(reference, str) else ""
     return Sample(
@@ -109,10 +122,6 @@ def _to_sample(sample_id: str, path: str, question: object, reference: object, e
         image_path=path,
         source=path.partition("/")[0],
     )
-
-
-def _stem(path: str) -> str:
-    return PurePosixPath(path).with_suffix("").as_posix() if PurePosixPath(path).name else path
 
 
 def _to_emotion(path: str) -> str:

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from eibench_ray.errors import DataError
 from eibench_ray.records import Sample
+from eibench_ray.visible import shorten
 
 SHOWN_PER_KIND = 20
 
@@ -22,7 +23,7 @@ class ProblemKind(StrEnum):
 
 
 REMEDIES = {
-    ProblemKind.MALFORMED: "mend the malformed lines",
+    ProblemKind.MALFORMED: "correct the malformed rows",
     ProblemKind.DUPLICATE: "keep one of each that is named twice",
     ProblemKind.NO_REFERENCE: "add the references (jsonl, parquet and hf do without them: --unlabelled)",
     ProblemKind.ESCAPED: "write paths that stay in an --images folder; a link's target can be one itself",
@@ -38,7 +39,7 @@ class Problems:
 
     def add(self, kind: ProblemKind, where: str) -> None:
         """Notes one problem; `where` names the place and the value."""
-        self._found[kind].append(where)
+        self._found[kind].append(shorten(where))
 
     def count(self, kind: ProblemKind) -> int:
         """How many problems of a kind were noted."""
@@ -74,8 +75,10 @@ class SampleCheck:
     def accept(self, where: str, sample: Sample) -> bool:
         """Whether a sample is whole and the first with its id; `where` is its place in the source."""
         seen = self._places.setdefault(sample.sample_id, where)
-        named = f"{where} ({sample.sample_id})"
-        if not sample.question.strip() or not _is_unicode(sample):
+        named = f"{where} ({shorten(sample.sample_id)})"
+        if not sample.question.strip():
+            self._problems.add(ProblemKind.MALFORMED, f"{named}: the question is not there, empty, or no text")
+        elif not _is_unicode(sample):
             self._problems.add(ProblemKind.MALFORMED, f"{named}: path, question and reference must be text")
         elif seen != where:
             self._problems.add(ProblemKind.DUPLICATE, f"{named}, as in {seen}")

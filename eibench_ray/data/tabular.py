@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
 
-from eibench_ray.data.layout import digest_bytes, digest_text
+from eibench_ray.data.layout import digest_bytes
+from eibench_ray.data.picture_values import PictureValue, read_picture_value
 from eibench_ray.data.pictures import EscapedPathError, PictureFolders, read_picture
 from eibench_ray.data.problems import ProblemKind, Problems, SampleCheck
+from eibench_ray.data.sample_ids import SampleIds
 from eibench_ray.data.tables import Row, Table
 from eibench_ray.data.triggers import number_triggers, split_triggers
+from eibench_ray.data.values import ValueRefusedError, is_missing, to_field, to_reference, to_text, to_triggers
 from eibench_ray.data.writer import DatasetWriter, OnRow, PreparedReport, ignore_rows
 from eibench_ray.errors import DataError
 from eibench_ray.records import Sample
+from eibench_ray.visible import shorten
 
+T = TypeVar("T")
 FIELDS = ("id", "image", "question", "emotion", "reference", "triggers", "caption", "source")
 UNSPECIFIED_EMOTION = "unspecified"
 
@@ -72,6 +79,7 @@ class _RowReader:
         self._folders = folders
         self._problems = problems
         self._check = check
+        self._ids = SampleIds()
         self._is_first = True
 
     def read_into(self, writer: DatasetWriter, where: str, row: Row) -> None:
@@ -80,17 +88,17 @@ class _RowReader:
             self._require_columns(where, row)
             self._is_first = False
         try:
-            path, image = self._to_picture(row.get(self._columns["image"]))
+            sample, image = self._read(row)
         except EscapedPathError as error:
-            self._problems.add(ProblemKind.ESCAPED, f"{where} ({error})")
+            self._problems.add(ProblemKind.ESCAPED, f"{where} ({shorten(str(error))})")
             return
-        except TypeError as error:
-            self._problems.add(ProblemKind.MALFORMED, f"{where} ({error})")
+        except _CellError as error:
+            self._problems.add(ProblemKind.MALFORMED, f"{where}, column {error}")
             return
-        if not self._check.accept(where, sample := self._to_sample(row, path)):
+        if not self._check.accept(where, sample):
             return
-        if path is not None and image is None:
-            self._problems.add(ProblemKind.MISSING, f"{where} ({path})")
+        if sample.image_path is not None and image is None:
+            self._problems.add(ProblemKind.MISSING, f"{where} ({shorten(sample.image_path)})")
             return
         writer.add(sample, image)
 
@@ -102,49 +110,64 @@ class _RowReader:
                 f"name the right ones with --map FIELD=COLUMN"
             )
 
-    def _to_picture(self, value: object) -> tuple[str | None, bytes | None]:
-        """A picture's path and bytes; bytes without a path are named by their digest, no picture is (None, None)."""
-        match value:
-            case None:
-                return None, None
-            case bytes():
-                return digest_bytes(value), value
-            case {"bytes": bytes(content), "path": str(path)} if path:
-                return path, content
-            case {"bytes": bytes(content)}:
-                return digest_bytes(content), content
-            case str(path) | {"path": str(path)}:
-                path = self._folders.relative(path)
-                file = self._folders.find(path)
-                return path, None if file is None else read_picture(file)
-        raise TypeError(f"a picture is a path, bytes, or both, not {type(value).__name__}")
+    def _read(self, row: Row) -> tuple[Sample, bytes | None]:
+        """A row's sample, and its picture's bytes where they were found.
 
-    def _to_sample(self, row: Row, path: str | None) -> Sample:
-        question = self._text(row, "question")
+        Raises:
+            _CellError: a cell has no single meaning.
+            EscapedPathError: the picture's path leads out of the picture folders.
+        """
+        path, image = self._find_picture(self._cell(row, "image", read_picture_value))
+        question = self._cell(row, "question", to_field)
         listed = row.get(self._columns["triggers"])
-        triggers = _to_triggers(listed)
-        reference = self._text(row, "reference") or (listed if isinstance(listed, str) else number_triggers(triggers))
-        stem = PurePosixPath(path).with_suffix("").as_posix() if path else "text"
-        return Sample(
-            sample_id=self._text(row, "id") or f"{stem}#{digest_text(question)[:8]}",
+        triggers = self._cell(row, "triggers", to_triggers)
+        reference = self._cell(row, "reference", to_reference)
+        if not reference:
+            reference = listed if triggers and isinstance(listed, str) else number_triggers(triggers)
+        sample = Sample(
+            sample_id=self._id(row) or self._ids.make(path, question),
             question=question,
-            emotion=self._text(row, "emotion") or UNSPECIFIED_EMOTION,
+            emotion=self._cell(row, "emotion", to_field) or UNSPECIFIED_EMOTION,
             reference=reference,
             triggers=triggers or split_triggers(reference),
             image_path=path,
-            caption=self._text(row, "caption") or None,
-            source=self._text(row, "source"),
+            caption=self._cell(row, "caption", partial(to_field, separator="\n")) or None,
+            source=self._cell(row, "source", to_field),
         )
+        return sample, image
 
-    def _text(self, row: Row, name: str) -> str:
-        """A field's text, empty where it has none; numbers (ids, class labels) are text too."""
-        value = row.get(self._columns[name])
-        return str(value) if isinstance(value, str | int) else ""
+    def _cell(self, row: Row, name: str, read: Callable[[object], T]) -> T:
+        column = self._columns[name]
+        try:
+            return read(row.get(column))
+        except ValueRefusedError as error:
+            raise _CellError(f"{column}: {error}") from error
+
+    def _id(self, row: Row) -> str | None:
+        """The id that the row has; None where its table has no such column. Whoever gives ids gives each row one."""
+        if self._columns["id"] not in row:
+            return None
+        sample_id = self._cell(row, "id", _to_id)
+        if not sample_id.strip():
+            raise _CellError(
+                f"{self._columns['id']}: it is null or empty: give each row an id, or leave the column out"
+            )
+        return sample_id
+
+    def _find_picture(self, value: PictureValue) -> tuple[str | None, bytes | None]:
+        """A picture's path and bytes; bytes without a path are named by their digest, no picture is (None, None)."""
+        if value.content is not None:
+            return value.path or digest_bytes(value.content), value.content
+        if value.path is None:
+            return None, None
+        path = self._folders.relative(value.path)
+        file = self._folders.find(path)
+        return path, None if file is None else read_picture(file)
 
 
-def _to_triggers(value: object) -> tuple[str, ...]:
-    if isinstance(value, str):
-        return split_triggers(value)
-    if isinstance(value, Sequence):
-        return tuple(item.strip() for item in value if isinstance(item, str) and item.strip())
-    return ()
+class _CellError(Exception):
+    """A cell that has no single meaning: its column, and what it is."""
+
+
+def _to_id(value: object) -> str:
+    return "" if is_missing(value) else to_text(value)

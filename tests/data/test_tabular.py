@@ -1,5 +1,6 @@
 import importlib.util
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -10,6 +11,7 @@ from eibench_ray.data.dataset import open_dataset
 from eibench_ray.data.tables import read_hf, read_jsonl, read_parquet
 from eibench_ray.data.tabular import parse_mapping, prepare_table
 from eibench_ray.errors import DataError
+from eibench_ray.records import Sample
 
 
 def write_jsonl(tmp_path: Path, *rows: object) -> Path:
@@ -92,7 +94,7 @@ def test_every_problem_is_said_at_once_and_nothing_is_written(tmp_path: Path, pi
     for part in (
         "malformed, 4: rows.jsonl:3 (not JSON",
         "rows.jsonl:4 (not an object)",
-        "rows.jsonl:7 (a picture is a path, bytes, or both, not int)",
+        "rows.jsonl:7, column image: a picture is a path, bytes, or both, not int: 3",
         "rows.jsonl:9 (b#",
         "named twice, 1: rows.jsonl:2",
         "question without reference, 1: rows.jsonl:8",
@@ -116,6 +118,58 @@ def test_a_mapped_column_that_is_not_there_is_named(tmp_path: Path) -> None:
         prepare_table(read_jsonl(file), ["question=text", "triggers=missing"], [], tmp_path / "out")
     with pytest.raises(DataError, match="no column question"):
         prepare_table(read_jsonl(file), [], [], tmp_path / "out")
+
+
+CASES = Path(__file__).parents[3] / "shared" / "cases" / "tables"
+
+
+def prepare_case(tmp_path: Path, name: str, *mapping: str, images: Sequence[Path] = ()) -> list[Sample]:
+    """The samples of one of the tables that once lost something."""
+    if not CASES.is_dir():
+        pytest.skip("the cases are not beside the checkout, in ../shared/cases")
+    table = (read_parquet if name.endswith(".parquet") else read_jsonl)(CASES / name)
+    prepare_table(table, mapping, images, tmp_path / "out")
+    dataset = open_dataset(str(tmp_path / "out"))
+    return dataset.samples(0, dataset.num_rows)
+
+
+def test_ids_that_are_whole_floats_are_whole_numbers(tmp_path: Path) -> None:
+    samples = prepare_case(tmp_path, "float_id.parquet", "id=qid")
+    assert [sample.sample_id for sample in samples] == ["101", "102"]
+
+
+def test_a_null_id_is_named_by_its_row(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"malformed, 1: float_id_null\.parquet:2, column id: it is null or empty"):
+        prepare_case(tmp_path, "float_id_null.parquet")
+
+
+def test_ids_that_are_bytes_of_a_text_are_that_text(tmp_path: Path) -> None:
+    assert [sample.sample_id for sample in prepare_case(tmp_path, "uuid_bytes.parquet")] == ["abc", "abd"]
+
+
+def test_lists_of_captions_and_of_one_emotion_are_kept(tmp_path: Path) -> None:
+    samples = prepare_case(tmp_path, "list_caption.parquet", "caption=captions")
+    assert [(sample.caption, sample.emotion) for sample in samples] == [
+        ("A man.\nA sad man.", "sad"),
+        ("Two dogs.", "happy"),
+    ]
+    first, second = prepare_case(tmp_path, "null_caption.jsonl")
+    assert (first.caption, first.emotion) == ("a\nb", "unspecified")
+    assert (second.sample_id, second.caption, second.emotion) == ("2", None, "sad")
+
+
+def test_a_trigger_that_is_no_text_is_named_and_never_left_out(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"mixed_trig\.jsonl:1, column triggers: item 3 of its list: an object is no"):
+        prepare_case(tmp_path, "mixed_trig.jsonl")
+
+
+def test_pictures_that_differ_in_their_suffix_are_two_samples(tmp_path: Path) -> None:
+    for name in ("cat.jpg", "cat.png"):
+        (tmp_path / name).write_bytes(name.encode())
+    samples = prepare_case(tmp_path, "stem.jsonl", images=[tmp_path])
+    assert [sample.image_path for sample in samples] == ["cat.jpg", "cat.png"]
+    assert samples[0].sample_id.startswith("cat#")
+    assert samples[1].sample_id.startswith("cat.png#")
 
 
 @pytest.mark.parametrize("pair", ["question", "colour=text", "question="])
