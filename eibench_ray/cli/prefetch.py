@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from eibench_ray.config.jobs import Job
+    from eibench_ray.plan.graph import EngineSpec
     from eibench_ray.sweep.prefetch import Finding
 
 GB = 1e9
@@ -70,7 +71,8 @@ class PrefetchTask:
         from eibench_ray.sweep.prefetch import find_asset, variables_for_nodes
 
         sweep = plan_sweep([to_config(job.raw) for job in jobs], must_exist=False)
-        assets = collect_assets(sweep.plan.engines[key] for key in sweep.engines_to_load())
+        engines = [sweep.plan.engines[key] for key in sweep.engines_to_load()]
+        assets = collect_assets(engines)
         console = open_console(stderr=self._as_json)
         findings = [find_asset(asset, os.environ) for asset in assets]
         if not self._dry_run:
@@ -83,6 +85,7 @@ class PrefetchTask:
         else:
             console.print(to_table(findings))
         _check(findings)
+        _check_templates(engines)
         if variables and not self._as_json and all(found.state != "to fetch" for found in findings):
             console.print("On nodes without a network that see these folders (or copies of them), set:")
             for name, value in variables.items():
@@ -119,6 +122,15 @@ def _check(findings: Sequence[Finding]) -> None:
     reasons = ". ".join(f"{', '.join(names)}: {what}: {remedy}" for (what, remedy), names in alike.items())
     message = f"{len(missing)} of {len(findings)} things that the sweep needs cannot be had. {reasons}"
     raise ConfigError(message) if any(found.is_for_user for found in missing) else EibenchError(message)
+
+
+def _check_templates(engines: Sequence[EngineSpec]) -> None:
+    """Raises where the checkpoint of a model is here and has no chat template: it would be refused when it loads."""
+    from eibench_ray.plan.obstacles import find_lost_template
+
+    if found := [lost for spec in engines if (lost := find_lost_template(spec, os.environ, is_local=True))]:
+        names = ", ".join(dict.fromkeys(str(lost) for lost in found))
+        raise ConfigError(f"{names}: {found[0].remedy}")
 
 
 def _name(found: Finding) -> str:

@@ -1,21 +1,29 @@
-"""vLLM: AsyncLLM in this process's event loop. The one module that imports vllm."""
+"""vLLM: AsyncLLM in this process's event loop. This module and vllm_prompts.py import vllm."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
-from eibench_ray.chat_templates import template_file
+from eibench_ray.chat_templates import no_template, template_file
+from eibench_ray.checkpoints.chat_template import lacks_chat_template
 from eibench_ray.checkpoints.node import Weights
 from eibench_ray.config.engines import VllmEngine
+from eibench_ray.endings import ending_of
 from eibench_ray.engines.base import EngineDeadError, EngineFacts, RowError
-from eibench_ray.engines.pictures import decode_picture
 from eibench_ray.engines.vllm_arguments import engine_arguments
+from eibench_ray.engines.vllm_prompts import Picture, Prompts, read_picture
 from eibench_ray.errors import EngineError
 from eibench_ray.plan.facts import vllm_version
 from eibench_ray.records import Reply, Request, RowErrorKind, Sampling
+
+# How vLLM ends what it had in hand when its EngineCore got SIGTERM.
+_ABORTED = "abort"
+# What a template or a processor raises for a row that it cannot take.
+_UNUSABLE = (ValueError, TypeError, KeyError, IndexError, RuntimeError)
 
 
 class Vllm:
@@ -27,7 +35,7 @@ class Vllm:
         self._device = device
         self._llm: Any = None
         self._template: str | None = None
-        self._image_token: int | None = None
+        self._prompts: Prompts | None = None
         self._ids = itertools.count()
         self._num_steps = 0
 
@@ -45,10 +53,16 @@ class Vllm:
         try:
             # Loading blocks for minutes; a replica must go on answering its driver meanwhile.
             self._llm = await asyncio.to_thread(self._load)
+        except EngineError:
+            raise
         except Exception as error:
             raise EngineError(f"vLLM cannot load {self._config.source}: {_reason(error)}") from error
-        checkpoint = self._llm.model_config.hf_config
-        self._image_token = getattr(checkpoint, "image_token_id", getattr(checkpoint, "image_token_index", None))
+        self._prompts = Prompts(self._llm, self._template, self._config.source)
+        try:
+            await self._prompts.check()
+        except EngineError:
+            await self.stop()
+            raise
         num_seqs = int(self._llm.vllm_config.scheduler_config.max_num_seqs)
         revision = f"@{self._config.revision}" if self._config.revision else ""
         fingerprint = f"{installed[0]} {self._device} {self._config.source}{revision} {self._config.dtype}"
@@ -78,66 +92,70 @@ class Vllm:
         config = self._config
         if config.chat_template:
             self._template = template_file(config.chat_template).read_text(encoding="utf-8")
+        # Seen from its files where it is: a large model loads for minutes.
+        elif self._weights is not None and lacks_chat_template(Path(self._weights.source), config):
+            raise EngineError(no_template(config.source))
         return AsyncLLM.from_engine_args(AsyncEngineArgs(**engine_arguments(config, self._device, self._weights)))
 
     async def generate(self, request: Request, image: bytes | None) -> Reply:
         """The reply to one request; many run at once.
 
+        What vLLM ends with `error` is asked once more, from its rendering on: it may have been another row's fault.
+
         Raises:
             RowError: the picture or the prompt cannot be used, or the engine failed on this request alone.
             EngineDeadError: the engine died.
         """
+        prompts = self._prompts
+        assert prompts is not None
+        picture = await asyncio.to_thread(read_picture, image) if image is not None else None
+        for is_again in (False, True):
+            try:
+                reply = await self._ask(request, picture, is_again=is_again)
+            except BaseException:  # a deadline, too: the engine may never have got the picture
+                prompts.forget(picture)
+                raise
+            if reply.finish_reason == _ABORTED:
+                raise EngineDeadError(
+                    f"vLLM was told to end while it answered {request.sample_id}, and gave {reply.completion_tokens} "
+                    f"tokens of the answer up"
+                )
+            if ending_of(reply.finish_reason).is_answer:
+                return reply
+            prompts.forget(picture)
+        raise RowError(
+            RowErrorKind.ENGINE,
+            f"vLLM ended the reply with {reply.finish_reason!r} after {reply.completion_tokens} tokens, also when it "
+            f"was asked again: the log of its replica says why",
+        )
+
+    async def _ask(self, request: Request, picture: Picture | None, *, is_again: bool) -> Reply:
         from vllm import exceptions
         from vllm.v1.engine.exceptions import EngineDeadError as VllmDeadError
         from vllm.v1.engine.exceptions import EngineGenerateError
 
-        picture = await asyncio.to_thread(decode_picture, image) if image is not None else None
+        assert self._prompts is not None
         try:
-            prompt = await self._render(request, picture)
+            prompt = await self._prompts.render(request, picture, is_again=is_again)
             return await self._complete(prompt, request)
         except VllmDeadError as error:
             raise EngineDeadError(f"vLLM died while it answered {request.sample_id}: {_reason(error)}") from error
         # vLLM 0.22, which one model needs, knows no such class: there they are ValueErrors.
-        except (getattr(exceptions, "VLLMClientError", ValueError), ValueError, TypeError) as error:
+        except (getattr(exceptions, "VLLMClientError", ValueError), *_UNUSABLE) as error:
+            if self._llm is None:
+                raise EngineDeadError("vLLM was stopped") from error
             raise RowError(RowErrorKind.PROMPT, _reason(error)) from error
-        except EngineGenerateError as error:
-            if self._llm.errored:
+        except (EngineGenerateError, AssertionError) as error:
+            if self._llm is None or self._llm.errored:
                 raise EngineDeadError(f"vLLM died while it answered {request.sample_id}: {_reason(error)}") from error
             raise RowError(RowErrorKind.ENGINE, _reason(error)) from error
-
-    async def _render(self, request: Request, picture: Any) -> Any:
-        from vllm.renderers.params import ChatParams
-
-        content: list[dict[str, Any]] = [{"type": "text", "text": request.user}]
-        if picture is not None:
-            content.insert(0, {"type": "image_pil", "image_pil": picture})
-        messages: list[dict[str, Any]] = [{"role": "user", "content": content}]
-        if request.system:
-            messages.insert(0, {"role": "system", "content": request.system})
-        renderer = self._llm.renderer
-        template = {"add_generation_prompt": True, "tokenize": True}
-        params = ChatParams(chat_template=self._template, chat_template_kwargs=template)
-        _, prompts = await renderer.render_chat_async([messages], params, renderer.default_chat_tok_params)
-        self._check_placeholders(prompts[0], num_pictures=int(picture is not None))
-        return prompts[0]
-
-    def _check_placeholders(self, prompt: Any, num_pictures: int) -> None:
-        """Refuses a prompt whose picture was lost, or whose text holds the model's picture token: vLLM answers both."""
-        ranges = (prompt.get("mm_placeholders") or {}).get("image", [])
-        if len(ranges) != num_pictures:
-            raise ValueError(
-                f"the chat template of {self._config.source} placed {len(ranges)} of {num_pictures} pictures"
-            )
-        if self._image_token is not None:
-            num_tokens = list(prompt["prompt_token_ids"]).count(self._image_token)
-            if num_tokens != sum(placed.get_num_embeds() for placed in ranges):
-                raise ValueError("the text contains the token that stands for a picture")
 
     async def _complete(self, prompt: Any, request: Request) -> Reply:
         final = None
         async for output in self._llm.generate(prompt, _sampling_params(request), f"r{next(self._ids)}"):
             final = output
-        assert final is not None
+        if final is None or not final.outputs:
+            return Reply("", "error", 0, 0)
         answer = final.outputs[0]
         return Reply(
             text=answer.text,
@@ -149,9 +167,9 @@ class Vllm:
 
     async def stop(self) -> None:
         """Shuts the engine's processes down."""
-        if self._llm is not None:
-            await asyncio.to_thread(self._llm.shutdown)
+        if (llm := self._llm) is not None:
             self._llm = None
+            await asyncio.to_thread(llm.shutdown)
 
 
 def _sampling_params(request: Request) -> Any:

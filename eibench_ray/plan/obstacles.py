@@ -1,4 +1,4 @@
-"""What stands in an engine's way here: recordings, keys and weights that are not there, retired endpoints.
+"""What stands in an engine's way here: recordings, keys, weights and templates that are not there, retired endpoints.
 
 It is looked up where a run would look for it; nothing is tried, no endpoint is asked.
 """
@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 
+from eibench_ray.chat_templates import no_template
+from eibench_ray.checkpoints.chat_template import lacks_chat_template
 from eibench_ray.checkpoints.hub import find_snapshot, has_token, is_offline
 from eibench_ray.checkpoints.source import PREFIX, local_folder
 from eibench_ray.checkpoints.wanted import hub_model_of
@@ -33,9 +35,26 @@ def find_obstacle(spec: EngineSpec, environ: Mapping[str, str], today: date, *, 
         case OpenaiEngine() as engine:
             return _retirement(spec, engine, today) or (_lost_key(spec, engine, environ) if is_local else None)
         case LoadedEngine() as engine:
-            return _lost_weights(spec, engine, {**environ, **engine.env}, is_local=is_local)
+            known = {**environ, **engine.env}
+            return _lost_weights(spec, engine, known, is_local=is_local) or find_lost_template(
+                spec, known, is_local=is_local
+            )
         case _:
             return None
+
+
+def find_lost_template(spec: EngineSpec, environ: Mapping[str, str], *, is_local: bool) -> Obstacle | None:
+    """The obstacle that an engine's checkpoint, where it is here, has no chat template; None where it may have one."""
+    engine = spec.config
+    if not isinstance(engine, LoadedEngine) or engine.source.startswith(PREFIX):
+        return None
+    folder = local_folder(engine.source)
+    if folder is None and is_local and (model := hub_model_of(engine)):
+        folder = find_snapshot(model, {**environ, **engine.env})
+    if folder is None or not lacks_chat_template(folder, engine):
+        return None
+    _, remedy = no_template(engine.source).split(": ", 1)
+    return Obstacle(spec.name, "no chat template", engine.source, remedy)
 
 
 def _lost_recording(spec: EngineSpec) -> Obstacle | None:

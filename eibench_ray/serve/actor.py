@@ -8,6 +8,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from eibench_ray.chat_templates import no_template
+from eibench_ray.checkpoints.chat_template import lacks_chat_template
 from eibench_ray.checkpoints.node import Weights
 from eibench_ray.config.engines import VllmEngine
 from eibench_ray.engines.openai.secret import Secret, read_key
@@ -73,6 +75,8 @@ class Server:
         engine, started = self._engine, time.monotonic()
         self._port = find_port(self._listening)
         await asyncio.to_thread(self._weights.bring)
+        if lacks_chat_template(Path(self._weights.source), engine):
+            raise EngineError(no_template(engine.source))
         arguments = server_arguments(
             engine_arguments(engine, self._spec.device, self._weights),
             engine.chat_template,

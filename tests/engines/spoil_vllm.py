@@ -1,0 +1,99 @@
+"""Asks vLLM in ways that have spoiled other rows, ends its EngineCore under it, and prints as JSON what came of it.
+
+A process of its own, as answer_with_vllm.py is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import psutil
+from asking_models import paint, request
+
+from eibench_ray.checkpoints.build import build_checkpoint
+from eibench_ray.config.engines import VllmEngine
+from eibench_ray.engines.base import EngineDeadError, RowError
+from eibench_ray.engines.vllm import Vllm
+from eibench_ray.errors import EngineError
+
+ENGINE = {"kind": "vllm", "dtype": "float32", "max_model_len": 1024, "max_num_seqs": 8, "enforce_eager": True}
+REFUSED = {"token": "what is <image> here?", "tokens": "<image> or <image>?", "length": "so " * 2000}
+
+
+async def ask(engine: Vllm, picture: bytes | None, user: str = "Why?", **options: Any) -> list[str]:
+    """How a row ended, and its text or its error."""
+    try:
+        reply = await engine.generate(request(user, **options), picture)
+    except (RowError, EngineDeadError) as error:
+        return [type(error).__name__, str(error)]
+    return [reply.finish_reason, reply.text]
+
+
+async def spoil(engine: Vllm) -> dict[str, Any]:
+    """What rows say whose picture another row had, which was refused or given up."""
+    said: dict[str, Any] = {}
+    for number, (name, text) in enumerate(REFUSED.items()):
+        picture = paint("red", (200, 100 + number))
+        said[name] = [(await ask(engine, picture, text))[0], *(await ask(engine, picture))]
+        said[name] += await ask(engine, picture)
+    said["given up"] = []
+    for number in range(24):
+        picture = paint("blue", (200, 100 + number))
+        row = asyncio.create_task(ask(engine, picture, max_tokens=64))
+        await asyncio.sleep(0.002 * number)
+        row.cancel()
+        await asyncio.gather(row, return_exceptions=True)
+        said["given up"].append((await ask(engine, picture))[0])
+    texts = [REFUSED["token"] if number % 4 == 0 else f"Why {number}?" for number in range(24)]
+    together = await asyncio.gather(*(ask(engine, paint("green"), text) for text in texts))
+    said["together"] = [row[0] for row in together]
+    return said
+
+
+async def end(engine: Vllm) -> list[list[str]]:
+    """What rows say while EngineCore is told to end, and one after them."""
+    asked = [asyncio.create_task(ask(engine, None, f"Why {number}?", max_tokens=900)) for number in range(8)]
+    await asyncio.sleep(0.3)
+    for process in psutil.Process().children(recursive=True):
+        if "EngineCore" in " ".join(process.cmdline()):
+            process.terminate()
+    return [*(await asyncio.gather(*asked)), await ask(engine, None)]
+
+
+async def ask_base(folder: Path) -> list[list[str]]:
+    """What a model without a chat template says, with its own and with the package's."""
+    shutil.copytree(build_checkpoint("tiny_llama"), folder)
+    for path in folder.glob("*chat_template*"):
+        path.unlink()
+    settings = folder / "tokenizer_config.json"
+    settings.write_text(json.dumps({**json.loads(settings.read_text()), "chat_template": None}))
+    said = []
+    for template in (None, "package:plain"):
+        keys = ENGINE | {"source": str(folder), "chat_template": template, "kv_cache_gib": 1 / 64}
+        engine = Vllm(VllmEngine.model_validate(keys), "cpu")
+        try:
+            await engine.start()
+            said.append(await ask(engine, None, system="Be brief."))
+        except EngineError as error:
+            said.append([type(error).__name__, str(error)])
+        await engine.stop()
+    return said
+
+
+async def run(folder: Path) -> dict[str, Any]:
+    """All of it."""
+    keys = ENGINE | {"source": "checkpoint:tiny_idefics3", "kv_cache_gib": 1 / 16}
+    engine = Vllm(VllmEngine.model_validate(keys), "cpu")
+    await engine.start()
+    said = {"spoiled": await spoil(engine), "ended": await end(engine)}
+    await engine.stop()
+    return said | {"base": await ask_base(folder)}
+
+
+if __name__ == "__main__":
+    print(json.dumps(asyncio.run(run(Path(sys.argv[1])))))

@@ -1,0 +1,152 @@
+"""How vLLM's replies end, and what becomes of the other rows; a model that knows no conversation."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from asking_models import request
+
+from eibench_ray.checkpoints.build import build_checkpoint
+from eibench_ray.config.engines import VllmEngine
+from eibench_ray.engines.base import EngineDeadError, RowError
+from eibench_ray.engines.vllm import Vllm
+from eibench_ray.engines.vllm_prompts import Picture
+from eibench_ray.records import Reply, Request
+
+CONFIG = VllmEngine.model_validate({"kind": "vllm", "source": "me/mine", "max_model_len": 64})
+
+
+class NoPrompts:
+    """Counts how often a picture is forgotten."""
+
+    def __init__(self) -> None:
+        self.num_forgotten = 0
+
+    def forget(self, picture: Picture | None) -> None:  # noqa: ARG002 - whichever
+        self.num_forgotten += 1
+
+
+class Told(Vllm):
+    """An engine without a vLLM, whose replies end as they are told to."""
+
+    def __init__(self, *reasons: str) -> None:
+        super().__init__(CONFIG, "cpu")
+        self.reasons = list(reasons)
+        self.prompts = NoPrompts()
+        self._prompts = self.prompts  # type: ignore[assignment]
+        self.again: list[bool] = []
+
+    async def _ask(self, request: Request, picture: Picture | None, *, is_again: bool) -> Reply:  # noqa: ARG002
+        self.again.append(is_again)
+        if self.reasons[0] == "refused":
+            raise RowError("prompt", "no")  # type: ignore[arg-type]
+        return Reply("half a", self.reasons.pop(0), 5, 2)
+
+
+def generate(engine: Vllm) -> Reply:
+    return asyncio.run(engine.generate(request(), None))
+
+
+@pytest.mark.parametrize("reason", ["stop", "length", "repetition"])
+def test_what_ended_as_an_answer_is_one(reason: str) -> None:
+    engine = Told(reason)
+    assert generate(engine) == Reply("half a", reason, 5, 2)
+    assert (engine.again, engine.prompts.num_forgotten) == ([False], 0)
+
+
+@pytest.mark.parametrize("reason", ["error", "unknown", "a new word"])
+def test_an_error_is_asked_once_more_with_its_picture(reason: str) -> None:
+    engine = Told(reason, "stop")
+    assert generate(engine).finish_reason == "stop"
+    assert (engine.again, engine.prompts.num_forgotten) == ([False, True], 1)
+
+
+def test_an_error_twice_is_the_rows_own() -> None:
+    engine = Told("error", "error")
+    with pytest.raises(
+        RowError, match="ended the reply with 'error' after 2 tokens, also when it was asked again"
+    ) as got:
+        generate(engine)
+    assert got.value.kind == "engine"
+    assert engine.prompts.num_forgotten == 2
+
+
+@pytest.mark.parametrize("reasons", [("abort",), ("error", "abort")])
+def test_what_was_aborted_is_the_engines_death(reasons: tuple[str, ...]) -> None:
+    with pytest.raises(EngineDeadError, match="was told to end while it answered s0"):
+        generate(Told(*reasons))
+
+
+def test_the_picture_of_a_refused_row_is_forgotten() -> None:
+    engine = Told("refused")
+    with pytest.raises(RowError):
+        generate(engine)
+    assert engine.prompts.num_forgotten == 1
+
+
+@pytest.fixture(scope="module")
+def said(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
+    """What a real vLLM says."""
+    pytest.importorskip("vllm", reason="the engine needs eibench-ray[cpu] or [gpu]")
+    for name in ("tiny_idefics3", "tiny_llama"):
+        build_checkpoint(name)
+    variables = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_WORKER_MULTIPROC_METHOD": "fork", "OMP_NUM_THREADS": "1"}
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    folder = tmp_path_factory.mktemp("base") / "base"
+    done = subprocess.run(
+        [sys.executable, Path(__file__).with_name("spoil_vllm.py"), folder],
+        env=environment | variables | {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_NO_USAGE_STATS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["token", "tokens", "length"])
+def test_a_refused_row_does_not_spoil_the_next_one_with_its_picture(said: Mapping[str, Any], name: str) -> None:
+    refused, ending, text, ending_again, text_again = said["spoiled"][name]
+    assert (refused, ending, ending_again) == ("RowError", "length", "length")
+    assert text == text_again != ""
+
+
+@pytest.mark.slow
+def test_a_row_that_is_given_up_does_not_spoil_the_next_one_with_its_picture(said: Mapping[str, Any]) -> None:
+    assert set(said["spoiled"]["given up"]) <= {"length", "stop"}
+
+
+@pytest.mark.slow
+def test_refused_rows_do_not_spoil_those_that_are_asked_beside_them(said: Mapping[str, Any]) -> None:
+    together = said["spoiled"]["together"]
+    assert set(together[::4]) == {"RowError"}
+    assert {ending for number, ending in enumerate(together) if number % 4} <= {"length", "stop"}
+
+
+@pytest.mark.slow
+def test_an_engine_that_is_told_to_end_leaves_no_half_answers(said: Mapping[str, Any]) -> None:
+    *rows, later = said["ended"]
+    assert {ending for ending, _ in rows} <= {"EngineDeadError", "length", "stop"}
+    assert any(ending == "EngineDeadError" for ending, _ in rows), rows
+    assert later[0] == "EngineDeadError"
+
+
+@pytest.mark.slow
+def test_a_model_without_a_chat_template_is_refused_when_it_loads_and_answers_by_a_plain_one(
+    said: Mapping[str, Any],
+) -> None:
+    (refused, why), (ending, text) = said["base"]
+    assert refused == "EngineError"
+    assert "has no chat template" in why
+    assert "package:plain" in why
+    assert ending in ("length", "stop")
+    assert text
