@@ -184,6 +184,20 @@ def export(
         f"{exported['rows']} rows of {exported['cells']} cells{blocked}: "
         f"{out / 'rows'} (Parquet), {out / 'eibench'} (JSONL)"
     )
+    for name, words in _TOLD.items():
+        if count := exported[name]:
+            say(f"{count if isinstance(count, int) else len(count):,} {words}")
+
+
+# What is told of exported rows beside their number, by its key.
+_TOLD = {
+    "answer_truncated": "answers were cut off at their limit of tokens (column answer_truncated)",
+    "answer_empty": "answers are empty (column answer_empty)",
+    "reply_truncated": "replies of the judge were cut off (column reply_truncated)",
+    "cells_partial": "cells are partial: not all of their samples are asked, or fewer than 95% have a verdict",
+    "cells_echo": "cells rest on echo, which makes its words up (columns answer_source and judge_source)",
+    "cells_replayed": "cells rest on recorded answers (column answer_source)",
+}
 
 
 def _export_ground_truth(folder: Path, out: Path, chosen: Mapping[str, str | None], as_json: bool) -> None:

@@ -42,8 +42,15 @@ class Kind(StrEnum):
     @property
     def label(self) -> str:
         """The kind in words."""
-        return self.value.replace("_", " ")
+        return _LABELS.get(self, self.value.replace("_", " "))
 
+
+_LABELS = {
+    Kind.TAIL: "batch emptying",
+    Kind.LEAVING: "shutting down",
+    Kind.NO_WORK: "no replica needed",
+    Kind.UNASSIGNED: "not needed so far",
+}
 
 # What GPUs that no replica holds are counted as.
 UNHELD = (Kind.NOTHING_READY, Kind.DOES_NOT_FIT, Kind.NO_WORK, Kind.UNASSIGNED)

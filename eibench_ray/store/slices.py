@@ -155,6 +155,24 @@ class Store:
         rows = zip(*(column.to_pylist() for column in table.columns), strict=True)
         return {sample_id: kind or ABSENT for sample_id, kind, said in rows if kind or said == ABSENT_OUTPUT}
 
+    def count_endings(self, step_id: str, num_rows: int) -> tuple[int, int]:
+        """How many replies to a step's first `num_rows` rows were truncated, and how many are empty.
+
+        Slices that do not say so of themselves, such as those of earlier versions, are read.
+        """
+        wanted = set(self.slices_of(step_id, 0, num_rows))
+        summaries = self.read_summaries(step_id, [index for index in self.list_slices(step_id) if index in wanted])
+        truncated = empty = 0
+        for index, summary in summaries.items():
+            if summary is not None and summary.num_truncated is not None and summary.num_empty is not None:
+                truncated += summary.num_truncated
+                empty += summary.num_empty
+                continue
+            rows = self.read_slice(step_id, index).values()
+            truncated += sum(row.is_truncated for row in rows)
+            empty += sum(row.is_empty for row in rows)
+        return truncated, empty
+
     def read_cost(self, step_id: str) -> float:
         """What all committed rows of a step cost, in US dollars, those that no run asks any more included."""
         summaries = self.read_summaries(step_id, self.list_slices(step_id))

@@ -24,6 +24,8 @@ class Summary:
         outputs: digest of what later steps read from those rows.
         num_errors, num_absent: those of them that are errors, and those about which there was nothing to ask.
         is_final: whether none of them is asked again, whatever `retry` says.
+        num_truncated, num_empty: those that a limit of tokens cut off, and those without a word; None where the version
+            that wrote the file did not count them.
     """
 
     cost_usd: float | None
@@ -33,6 +35,8 @@ class Summary:
     num_errors: int = 0
     num_absent: int = 0
     is_final: bool = False
+    num_truncated: int | None = None
+    num_empty: int | None = None
 
 
 _TYPES = get_type_hints(Summary)
@@ -55,6 +59,8 @@ def summarise(
         num_errors=sum(row.error_kind is not None for row in asked),
         num_absent=sum(row.is_absent for row in asked),
         is_final=not any(row.is_asked_again("quarantined") for row in asked),
+        num_truncated=sum(row.is_truncated for row in asked),
+        num_empty=sum(row.is_empty for row in asked),
     )
 
 

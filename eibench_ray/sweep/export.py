@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
@@ -14,12 +15,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eibench_ray.errors import StoreError
+from eibench_ray.score.claims import MIN_COVERAGE
 from eibench_ray.score.coherence import read_coherence
 from eibench_ray.store.files import replacing
 from eibench_ray.sweep.trigger_tally import TriggerTally
 
 if TYPE_CHECKING:
-    from eibench_ray.plan.graph import Cell
+    from eibench_ray.plan.graph import Cell, Plan, Source
     from eibench_ray.records import Completion, Verdict
     from eibench_ray.sweep.results import JoinedRow
 
@@ -37,6 +39,8 @@ SCHEMA = pa.schema(
         pa.field("answer_error_kind", pa.string()),
         pa.field("answer_error", pa.string()),
         pa.field("answer_finish_reason", pa.string()),
+        pa.field("answer_truncated", pa.bool_()),
+        pa.field("answer_empty", pa.bool_()),
         pa.field("answer_prompt_tokens", pa.int32()),
         pa.field("answer_completion_tokens", pa.int32()),
         pa.field("answer_latency_s", pa.float32()),
@@ -50,6 +54,7 @@ SCHEMA = pa.schema(
         pa.field("reply_error", pa.string()),
         pa.field("reply_attempt", pa.int16()),
         pa.field("reply_finish_reason", pa.string()),
+        pa.field("reply_truncated", pa.bool_()),
         pa.field("reply_completion_tokens", pa.int32()),
         pa.field("reply_cost_usd", pa.float64()),
         pa.field("reply_mean_logprob", pa.float32()),
@@ -67,8 +72,13 @@ SCHEMA = pa.schema(
         pa.field("coherence_error", pa.string()),
         pa.field("coherence_engine", pa.string()),
         pa.field("cost_usd", pa.float64()),
+        pa.field("answer_source", pa.string()),
+        pa.field("judge_source", pa.string()),
     ]
 )
+_OF_CELL = ("answer_source", "judge_source")
+# Beside each reply: what it is as `Completion` says, by the column's name.
+_FLAGS = {"answer_truncated": "is_truncated", "answer_empty": "is_empty", "reply_truncated": "is_truncated"}
 
 
 def export_run(folder: Path, out: Path) -> dict[str, Any]:
@@ -88,14 +98,21 @@ def export_run(folder: Path, out: Path) -> dict[str, Any]:
         raise StoreError(f"{out} is a file: name a folder with --out")
     plan, results = manifest.plan, Results(manifest.plan, store)
     num_rows = 0
+    ended: Counter[str] = Counter()
+    partial: list[str] = []
     tallies: dict[tuple[str, str], TriggerTally] = {}
     for cell in plan.cells:
         num_cell_rows = plan.datasets[cell.dataset].num_rows
         num_rows += num_cell_rows * len(cell.verdicts)
-        rows = results.join(cell)
+        told = _Told()
+        rows = told.watch(results.join(cell))
         if plan.steps[cell.verdict].per_trigger:
             rows = tallies.setdefault((cell.dataset, cell.judge), TriggerTally()).watch(rows)
-        _write_parquet(cell, rows, out / "rows")
+        sources = {"answer_source": plan.answer_source(cell), "judge_source": plan.judge_source(cell)}
+        _write_parquet(cell, rows, sources, out / "rows")
+        ended.update(told.ended)
+        if told.is_partial:
+            partial.append(cell.name)
         if cell.blocked and not any(row.answer for row in results.join(cell)):
             continue  # to the published scripts, a file without texts would be a model without answers
         is_complex = results.dataset(cell.dataset).has_repeated_pictures(num_cell_rows)
@@ -104,10 +121,51 @@ def export_run(folder: Path, out: Path) -> dict[str, Any]:
         folder = out / "triggers" / f"dataset={_quote(dataset)}" / f"judge={_quote(judge)}"
         tally.write(results.samples(dataset), folder / "triggers.parquet")
     num_blocked = sum(cell.blocked is not None for cell in plan.cells)
-    return {"cells": len(plan.cells), "cells_blocked": num_blocked, "rows": num_rows}
+    return {
+        "cells": len(plan.cells),
+        "cells_blocked": num_blocked,
+        "cells_partial": partial,
+        "cells_echo": [cell.name for cell in plan.cells if "echo" in _sources(plan, cell)],
+        "cells_replayed": [cell.name for cell in plan.cells if "replay" in _sources(plan, cell)],
+        "rows": num_rows,
+        **{name: ended[name] for name in _FLAGS},
+    }
 
 
-def _write_parquet(cell: Cell, rows: Iterator[JoinedRow], out: Path) -> None:
+def _sources(plan: Plan, cell: Cell) -> tuple[Source, Source]:
+    return plan.answer_source(cell), plan.judge_source(cell)
+
+
+class _Told:
+    """What is told of a cell beside its rows, counted while they are written.
+
+    Attributes:
+        ended: how many answers and replies ended in which way, by the name of the column that says so.
+    """
+
+    def __init__(self) -> None:
+        self.ended: Counter[str] = Counter()
+        self._num_rows = self._num_scored = 0
+        self._has_gaps = False
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether its figure rests on a part of the samples, as the leaderboard has it."""
+        return self._has_gaps or 0 < self._num_scored < MIN_COVERAGE * self._num_rows
+
+    def watch(self, rows: Iterable[JoinedRow]) -> Iterator[JoinedRow]:
+        """The rows as they are."""
+        for row in rows:
+            self._num_rows += 1
+            self._num_scored += row.recall is not None
+            self._has_gaps = self._has_gaps or None in row.verdicts
+            self.ended["answer_truncated"] += row.answer is not None and row.answer.is_truncated
+            self.ended["answer_empty"] += row.answer is not None and row.answer.is_empty
+            self.ended["reply_truncated"] += sum(reply is not None and reply.is_truncated for reply in row.replies)
+            yield row
+
+
+def _write_parquet(cell: Cell, rows: Iterator[JoinedRow], sources: Mapping[str, str], out: Path) -> None:
     parts = {"model": cell.model, "setting": cell.setting, "dataset": cell.dataset, "judge": cell.judge}
     folder = out.joinpath(*(f"{name}={_quote(value)}" for name, value in parts.items()))
     with (
@@ -115,7 +173,7 @@ def _write_parquet(cell: Cell, rows: Iterator[JoinedRow], out: Path) -> None:
         pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer,
     ):
         unjudged = "blocked" if cell.blocked else "missing"
-        flat = (line for row in rows for line in _flatten(row, unjudged))
+        flat = ({**line, **sources} for row in rows for line in _flatten(row, unjudged))
         while group := list(islice(flat, GROUP_ROWS)):
             writer.write_table(pa.Table.from_pylist(group, schema=SCHEMA))
 
@@ -155,8 +213,9 @@ def _flatten_verdict(
     for prefix, completion in (("answer", row.answer), ("reply", reply), ("coherence", row.coherence)):
         flat[prefix] = completion.text if completion else None
         for name in SCHEMA.names:
-            if name.startswith(f"{prefix}_"):
-                flat[name] = getattr(completion, name.removeprefix(f"{prefix}_")) if completion else None
+            if name.startswith(f"{prefix}_") and name not in _OF_CELL:
+                attribute = _FLAGS.get(name, name.removeprefix(f"{prefix}_"))
+                flat[name] = getattr(completion, attribute) if completion else None
     measured = read_coherence(flat["coherence"])
     flat |= {
         "coherence": measured.coherence if measured else None,

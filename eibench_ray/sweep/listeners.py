@@ -8,6 +8,8 @@ from pathlib import Path
 
 from eibench_ray.cluster.events import Listener, Snapshot
 from eibench_ray.plan.graph import Cell, Plan
+from eibench_ray.plan.naming import with_mark
+from eibench_ray.report.leaderboard import PARTIAL, LeaderboardRow
 from eibench_ray.report.tracking import TrackedCell, Tracker
 from eibench_ray.sweep.record import RunStatus
 
@@ -15,10 +17,20 @@ STATUS_EVERY_S = 2.0
 TRACK_EVERY_S = 10.0
 
 
-def tracked_cell(plan: Plan, cell: Cell) -> TrackedCell:
-    """A cell as its tracker sees it."""
+def tracked_cell(plan: Plan, cell: Cell, row: LeaderboardRow | None = None) -> TrackedCell:
+    """A cell as its tracker sees it, its name with the marks of the leaderboard.
+
+    Args:
+        plan: the sweep.
+        cell: the cell.
+        row: its line in the leaderboard, once there is one.
+    """
     num_rows = plan.datasets[cell.dataset].num_rows * len(cell.steps)
-    return TrackedCell(cell.key, plan.sweep, cell.name, cell.config, num_rows)
+    model = with_mark(cell.model, plan.answer_source(cell))
+    judge = with_mark(cell.judge, plan.judge_source(cell))
+    partial = f" {PARTIAL}" if row is not None and row.is_partial else ""
+    name = f"{model}/{cell.setting}/{cell.dataset}/{judge}{partial}"
+    return TrackedCell(cell.key, plan.sweep, name, cell.config, num_rows)
 
 
 class StatusWriter:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,11 +25,14 @@ from eibench_ray.submit.submission import read_jobs
 from eibench_ray.sweep.ledger import describe_usage, read_ledger
 from eibench_ray.sweep.planning import open_indexes, read_costs
 from eibench_ray.sweep.record import LEDGER_FILE, RunStatus, read_run
+from eibench_ray.table import Column, FittingTable
 from eibench_ray.visible import in_line, in_page
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+# Of more steps, those that ask the same of the same are one line.
+MAX_STEP_LINES = 40
 QUARANTINE = "quarantined; retry=quarantined asks again"
 
 
@@ -49,6 +52,8 @@ def read_status(folder: Path) -> dict[str, Any]:
     queue = {job: ask_queue(job) for job in jobs}
     state = _state(status, os.uname().nodename, queue)
     names = name_steps(plan)
+    endings = {step.id: store.count_endings(step.id, work[step.id].num_rows) for step in plan.steps.values()}
+    answers = {cell.answer for cell in plan.cells}
     loads: list[Mapping[str, Any]] = []
     events = _note_loads(read_ledger(folder / LEDGER_FILE), loads)
     asked = without_blocked(plan)
@@ -62,10 +67,13 @@ def read_status(folder: Path) -> dict[str, Any]:
         "queue": [describe_queue(job, queued) for job, queued in queue.items()],
         "waits": status.waits if state == "running" else [],
         "failures": status.failures,
+        "failed_cells": status.failed_cells,
         "requests": sum(left.num_requests for left in work.values()),
         "requests_done": sum(left.num_replied for left in work.values()),
         "errors": sum(left.num_errors for left in work.values()),
         "quarantined": sum(left.num_quarantined for left in work.values()),
+        "truncated": sum(endings[step][0] for step in answers),
+        "empty": sum(endings[step][1] for step in answers),
         "loads": sum(plan.engines[event["engine"]].is_load for event in loads),
         "tokens": status.tokens,
         "cost_usd": _sum_costs(costs, plan.steps),
@@ -86,6 +94,8 @@ def read_status(folder: Path) -> dict[str, Any]:
                 "id": step.id,
                 "name": step.name,
                 "title": names[step.id].title,
+                "what": names[step.id].what,
+                "asked": names[step.id].asked,
                 "model": plan.engines[step.engine].name,
                 "setting": names[step.id].setting,
                 "judge": names[step.id].judge,
@@ -93,6 +103,8 @@ def read_status(folder: Path) -> dict[str, Any]:
                 "rows": work[step.id].num_requests,
                 "rows_done": work[step.id].num_replied,
                 "errors": work[step.id].num_errors,
+                "truncated": endings[step.id][0],
+                "empty": endings[step.id][1],
                 "quarantined": work[step.id].num_quarantined,
                 "cost_usd": costs.get(step.id),
             }
@@ -123,27 +135,20 @@ def read_usage(folder: Path, plan: Plan) -> Usage:
 
 def render_status(facts: Mapping[str, Any]) -> Iterator[RenderableType]:
     """The status as a heading, a table of steps, and what failed."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
     from rich.text import Text
 
     cost = facts["cost_usd"]
     paid = "" if cost is None else f", {Funds(facts['budget_usd'], cost)}"
+    ended = ", ".join(f"{facts[name]:,} {name}" for name in ("truncated", "empty") if facts[name])
     yield (
         f"{in_line(facts['sweep'])} ({facts['id']}): {facts['state'].replace('_', ' ')}. "
         f"{facts['requests_done']:,} of {facts['requests']:,} requests done, "
         f"{facts['errors']} errors, {facts['loads']} loads, {facts['tokens']:,} tokens{paid}."
     )
+    if ended:
+        yield f"Of the final answers: {ended} (truncated: cut off at the limit of tokens; empty: without a word)."
     yield from map(Text, facts["waits"])
-    table = Table(box=SIMPLE_HEAD)
-    table.add_column("step", overflow="fold")
-    for name in ("done", "rows", "errors", *(["cost $"] if paid else [])):
-        table.add_column(name, justify="right")
-    for step in facts["steps"]:
-        amount = "-" if step["cost_usd"] is None else format_usd(step["cost_usd"])
-        counts = (f"{step[name]:,}" for name in ("rows_done", "rows", "errors"))
-        table.add_row(in_line(step["title"]), *counts, *([amount] if paid else []))
-    yield table
+    yield _render_steps(facts["steps"], has_price=bool(paid))
     yield from render_usage(facts["gpu_time"], {engine["name"]: engine for engine in facts["gpu_time"]["engines"]})
     for engine in facts["engines"]:
         named = in_line(f"{engine['node']} ({engine['fingerprint']})")
@@ -155,10 +160,38 @@ def render_status(facts: Mapping[str, Any]) -> Iterator[RenderableType]:
             yield f"{dying}: {step['quarantined']} {QUARANTINE}"
     for model, reason in facts["failures"].items():
         yield f"{in_line(model)} failed: {in_page(reason)}"
+    for cell, reason in facts["failed_cells"].items():
+        yield f"{in_line(cell)} failed: {in_line(reason)}"
     if facts["shortage"]:
         yield facts["shortage"]
     yield from facts["queue"]
-    yield f"Run: {in_line(facts['run_dir'])}\nStore: {in_line(facts['store'])}"
+    yield Text(f"Run: {in_line(facts['run_dir'])}\nStore: {in_line(facts['store'])}", no_wrap=True)
+
+
+def _render_steps(steps: Sequence[Mapping[str, Any]], *, has_price: bool) -> FittingTable:
+    """A line per step; where they are too many to read, one per call and whoever is asked."""
+    if len(steps) > MAX_STEP_LINES:
+        alike: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+        for step in steps:
+            alike.setdefault((step["what"].partition("[")[0], step["asked"]), []).append(step)
+        titles = [f"{what} by {asked} ({len(group)} steps)" for (what, asked), group in alike.items()]
+        groups = list(alike.values())
+    else:
+        titles, groups = [step["title"] for step in steps], [[step] for step in steps]
+    columns = [Column("step", list(map(in_line, titles)), is_name=True)]
+    for heading, name in (("done", "rows_done"), ("rows", "rows"), ("errors", "errors")):
+        columns.append(Column(heading, [f"{_sum(group, name):,}" for group in groups]))
+    for name in ("truncated", "empty"):
+        if any(step[name] for step in steps):
+            columns.append(Column(name, [f"{_sum(group, name):,}" for group in groups]))
+    if has_price:
+        costs = [[step["cost_usd"] for step in group if step["cost_usd"] is not None] for group in groups]
+        columns.append(Column("cost $", [format_usd(sum(paid)) if paid else "-" for paid in costs], rank=1))
+    return FittingTable(columns)
+
+
+def _sum(steps: Sequence[Mapping[str, Any]], name: str) -> int:
+    return sum(step[name] for step in steps)
 
 
 def render_usage(gpu_time: Mapping[str, Any], parts: Mapping[str, Mapping[str, Any]]) -> Iterator[RenderableType]:
@@ -168,23 +201,21 @@ def render_usage(gpu_time: Mapping[str, Any], parts: Mapping[str, Mapping[str, A
         gpu_time: as `describe_usage` gives it.
         parts: some of its engines or cells, by the name of their row.
     """
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
     if not (total := gpu_time["seconds"]):
         return
     kinds = [kind for kind in Kind if kind in gpu_time["kinds"] and kind not in UNHELD]
-    unit, unit_s = ("h", 3600) if total >= 3600 else ("s", 1)
-    table = Table(box=SIMPLE_HEAD)
-    table.add_column("where the time went", overflow="fold")
-    for name in (f"{gpu_time['unit']} {unit}", "share", *(kind.label for kind in kinds)):
-        table.add_column(name, justify="right")
+    unit, unit_s = ("hours", 3600) if total >= 3600 else ("seconds", 1)
     everything = {kind: part["seconds"] for kind, part in gpu_time["kinds"].items()}
-    for name, part in ({"all": {"seconds": total, "kinds": everything}} | dict(parts)).items():
-        shares = [part["seconds"], *(part["kinds"].get(kind, 0.0) for kind in kinds)]
-        figures = [f"{part['seconds'] / unit_s:,.1f}", *(f"{share / total:.1%}" for share in shares)]
-        table.add_row(in_line(name), *figures)
-    yield table
+    rows = {"all": {"seconds": total, "kinds": everything}} | dict(parts)
+    columns = [
+        Column("where the time went", list(map(in_line, rows)), is_name=True),
+        Column(f"{gpu_time['unit']}-\n{unit}", [f"{part['seconds'] / unit_s:,.1f}" for part in rows.values()]),
+        Column("share", [f"{part['seconds'] / total:.1%}" for part in rows.values()]),
+    ]
+    for kind in kinds:
+        shares = [f"{part['kinds'].get(kind, 0.0) / total:.1%}" for part in rows.values()]
+        columns.append(Column(kind.label.replace(" ", "\n"), shares, rank=1))
+    yield FittingTable(columns)
     if free := [
         f"{part['share']:.1%} {Kind(kind).label}" for kind, part in gpu_time["kinds"].items() if kind in UNHELD
     ]:

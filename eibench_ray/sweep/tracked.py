@@ -45,7 +45,7 @@ def track_cell(
         )
         for line in shown
     ]
-    tracker.finish(tracked_cell(sweep.plan, cell), scores, samples)
+    tracker.finish(tracked_cell(sweep.plan, cell, row), scores, samples)
     storage.write_json(marker, {"fingerprint": fingerprint})
 
 
@@ -78,6 +78,12 @@ def _flat_scores(row: LeaderboardRow) -> dict[str, float | int]:
         "n": overall.n,
         "errors": row.errors,
         "refused": row.refused or None,
+        "truncated": row.truncated,
+        "empty": row.empty,
+        "calls_truncated": row.calls_truncated or None,
+        "judge_truncated": row.judge_truncated,
+        "judge_fallbacks": row.judge_fallbacks or None,
+        "partial": int(row.is_partial),
         "cost_usd": row.cost_usd,
         "repeat_sd": row.score.noise.sd if row.score.noise else None,
     }

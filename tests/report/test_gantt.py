@@ -55,7 +55,7 @@ def test_svg_names_gpus_models_and_the_share_of_each_kind(tmp_path: Path) -> Non
     words = texts(tmp_path / "new" / "run.svg")
     assert {"paper (a run)", "GPU 0", "GPU 1", "GPU 2", "GPU 3", "seconds", "share of GPU time"} <= set(words)
     legend = [word.split(maxsplit=1) for word in words if "%" in word]
-    assert [kind for _, kind in legend] == ["generating", "judging", "loading", "waiting", "idle", "no work"]
+    assert [kind for _, kind in legend] == ["generating", "judging", "loading", "waiting", "idle", "no replica needed"]
     assert sum(float(share.rstrip("%")) for share, _ in legend) == pytest.approx(100, abs=0.5)
 
 

@@ -31,7 +31,7 @@ def test_a_summary_tells_of_the_rows_that_were_asked(store: Store) -> None:
     left = replace(ROW, sample_id="left", error_kind="timeout", text=None, cost_usd=2.0)
     path = write(store, [*ROWS, left], 2)
     outputs = digest_column(row.output_digest for row in ROWS)
-    summary = Summary(2.5, "of this", outputs, num_rows=2, num_errors=1, is_final=True)
+    summary = Summary(2.5, "of this", outputs, num_rows=2, num_errors=1, is_final=True, num_truncated=0, num_empty=0)
     assert store.read_summaries("step", [0]) == {0: summary}
     assert unpack(pq.read_metadata(path).metadata) == summary
     write(store, [*ROWS, left], 3)
@@ -73,3 +73,15 @@ def test_digests_tell_what_a_slice_was_made_from() -> None:
     columns = [["a1", "b2"], ["a1", "b3"], ["b2", "a1"]]
     digests = {digest_sources(digest_column(column), outputs) for column in columns for outputs in ([], ["x"], ["y"])}
     assert len(digests) == 9
+
+
+def test_endings_are_counted_from_footers_and_from_rows_where_those_say_nothing(store: Store) -> None:
+    cut, empty = replace(ROW, sample_id="cut", finish_reason="max_tokens"), replace(ROW, sample_id="empty", text="\n")
+    store.fix_slice_rows("step", 2, {})
+    store.write_slice("step", 0, [cut, empty], num_asked=2, made_from="of this")
+    assert store.count_endings("step", 2) == (1, 1)
+    # Not whole: its footer says nothing of how its rows ended.
+    store.write_slice("step", 1, [cut, replace(empty, sample_id="other")], num_asked=2, made_from=None)
+    assert store.count_endings("step", 2) == (1, 1)
+    assert store.count_endings("step", 3) == (2, 2)
+    assert store.count_endings("none", 3) == (0, 0)

@@ -17,10 +17,11 @@ from eibench_ray.config.engines import EchoEngine, ReplayEngine
 from eibench_ray.data.dataset import open_dataset
 from eibench_ray.engines.echo import Echo
 from eibench_ray.engines.replay import Replay
-from eibench_ray.records import Request
+from eibench_ray.records import Reply, Request
 from eibench_ray.score.official import read_judgements, score_official
 from eibench_ray.sweep.export import export_run
 from eibench_ray.sweep.record import new_manifest, new_status, write_manifest
+from eibench_ray.sweep.status import read_status
 
 if TYPE_CHECKING:
     from conftest import Scripted, Sweeps
@@ -49,6 +50,37 @@ def test_polars_reads_the_joined_rows_with_the_cells_as_columns(sweeps: Sweeps, 
     assert rows.group_by("setting").len().sort("setting").rows() == [("brief", 10), ("plain", 10)]
     assert rows["status"].unique().to_list() == ["ok"]
     assert rows["recall"].null_count() == 0
+
+
+def test_what_misleads_is_a_column_and_a_count(sweeps: Sweeps, tmp_path: Path) -> None:
+    class Cut(Echo):
+        async def generate(self, request: Request, image: bytes | None) -> Reply:
+            reply = await super().generate(request, image)
+            if request.json_schema is not None:
+                return reply
+            return replace(reply, finish_reason="length") if request.sample_id < "s003" else replace(reply, text=" ")
+
+    sweeps.write_dataset()
+    sweep = sweeps.plan(sweeps.config(model={"name": "gpt"}))
+    sweeps.ask(sweep, Cut(EchoEngine(kind="echo")))
+    folder = record(sweep, tmp_path / "run")
+    counts = export_run(folder, tmp_path / "out")
+    rows = pl.scan_parquet(tmp_path / "out" / "rows", hive_partitioning=True).sort("sample_id").collect()
+    assert rows["answer_truncated"].to_list() == [True] * 3 + [False] * 7
+    assert rows["answer_empty"].to_list() == [False] * 3 + [True] * 7
+    assert (counts["answer_truncated"], counts["answer_empty"], counts["reply_truncated"]) == (3, 7, 0)
+    assert set(rows["answer_source"]) == set(rows["judge_source"]) == {"echo"}
+    assert (counts["cells_partial"], counts["cells_echo"]) == ([], ["gpt/plain/faces/strict"])
+    status = read_status(folder)
+    assert (status["truncated"], status["empty"]) == (3, 7)
+    assert [(step["truncated"], step["empty"]) for step in status["steps"]] == [(3, 7), (0, 0)]
+
+
+def test_a_cell_without_some_verdicts_is_exported_as_partial(sweeps: Sweeps, tmp_path: Path) -> None:
+    sweeps.write_dataset()
+    sweeps.ask(sweeps.plan(sweeps.config(limit=5)))
+    counts = export_run(record(sweeps.plan(), tmp_path / "run"), tmp_path / "out")
+    assert counts["cells_partial"] == ["echo/plain/faces/strict"]
 
 
 def test_exported_answers_replay_as_they_were(sweeps: Sweeps, scripted: type[Scripted], tmp_path: Path) -> None:

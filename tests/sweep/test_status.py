@@ -146,7 +146,7 @@ def test_people_read_a_row_per_engine_and_why_gpus_were_free(sweep: PlannedSweep
     lines = [line.split() for line in text.splitlines()]
     assert ["all", "40.0", "100.0%", "2.5%", "12.5%", "25.0%", "5.0%", "5.0%"] in lines
     assert ["echo", "20.0", "50.0%", "2.5%", "12.5%", "25.0%", "5.0%", "5.0%"] in lines
-    assert "GPUs that no replica held: 50.0% no work" in text
+    assert "GPUs that no replica held: 50.0% no replica needed" in text
 
 
 def test_report_shows_the_cells_and_draws_the_run(
