@@ -21,6 +21,7 @@ from eibench_ray.cli.serve import serve
 from eibench_ray.cli.simulate import simulate
 from eibench_ray.cli.submit import app as submit_app
 from eibench_ray.cli.sweeps import plan, run
+from eibench_ray.cli.track import track
 from eibench_ray.cli.verify import verify
 from eibench_ray.errors import EibenchError
 from eibench_ray.visible import PlainFormatter
@@ -47,6 +48,7 @@ app.command()(compare)
 app.command()(verify)
 app.command()(rescore)
 app.command()(export)
+app.command()(track)
 app.command()(fsck)
 prepare_app.command("checkpoint")(checkpoint)
 app.add_typer(prepare_app, name="prepare")

@@ -169,6 +169,8 @@ class RunTask:
             console.print(Text(line, style="red"))
         if result.shortage:
             console.print(Text.assemble(("Stopped:", "yellow"), f" {result.shortage}"))
+        if result.untracked:
+            console.print(Text(result.untracked), soft_wrap=True)
         for step in summary["quarantined"]:
             console.print(Text.assemble(("Quarantined:", "yellow"), f" {_describe_quarantine(step)}"))
         if result.was_interrupted:

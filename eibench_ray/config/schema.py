@@ -151,6 +151,7 @@ class TrackingConfig(Frozen):
         mode: `auto` is online where the key's variable is set, offline otherwise; it never prompts.
         api_key_env: name of the environment variable that holds the key. The key itself is never in a config.
         num_samples: rows in the table of samples, 0 for none.
+        deadline_s: seconds that the tracker may take at the end of a run; what it was not sent by then is named.
     """
 
     name: str
@@ -160,6 +161,7 @@ class TrackingConfig(Frozen):
     mode: Literal["auto", "online", "offline"] = "auto"
     api_key_env: str = "WANDB_API_KEY"
     num_samples: Annotated[int, Field(ge=0)] = 24
+    deadline_s: PositiveFloat = 600.0
 
 
 class StoreConfig(Frozen):

@@ -2,7 +2,7 @@
 
 Offline and resumed runs. A cell's run id is derived from its key, so a resumed sweep resumes its runs: online, W&B
 appends to the run; offline, every start of the sweep leaves its own `offline-run-<time>-<id>` folder with the same id,
-and `wandb sync` uploads them to one run, in the order of their start times. The tables' pictures lie in
+and `wandb sync` uploads them to one run, in the order of their start times. The tables and their pictures lie in
 `wandb/artifacts`, by absolute path: sync where the sweep's folder has the same path.
 """
 
@@ -10,23 +10,30 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import logging
 import os
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import psutil
 import wandb
 from PIL import Image
 
 from eibench_ray.config.schema import TrackingConfig
-from eibench_ray.report.tracking import Mode, SampleRow, TrackedCell
+from eibench_ray.errors import EibenchError
+from eibench_ray.report.tracking import Delivery, Mode, SampleRow, TrackedCell
 
 log = logging.getLogger(__name__)
 
-# One wait for the server, at a run's start or end: a third of the deadline of a tracker's `close`.
-SERVER_TIMEOUT_S = 20.0
+START_TIMEOUT_S = 30.0  # for the server's answer at a run's start
+UPLOAD_TIMEOUT_S = 120.0  # for a run's last data; some MB of pictures over a slow line
+# Errors in the log of W&B's service that say nothing about the data: a server without a list of features; an answer
+# that is tried again, or whose consequence has a line of its own.
+_HARMLESS = ("featurechecker", "api: HTTP error")
 PICTURE_PIXELS = 512  # longer side: 24 noisy pictures of 640 x 480 take 2 MB as such JPEGs, 18 MB as W&B's PNGs
 
 
@@ -42,26 +49,38 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Final:
-    """A cell's scores and samples."""
+    """A cell's scores and samples, and whom to tell that they have arrived."""
 
     cell: TrackedCell
     scores: Mapping[str, float | int]
     samples: Sequence[SampleRow]
+    on_delivery: Callable[[Delivery], None]
+
+
+class NotDeliveredError(EibenchError):
+    """W&B ended a run without an error, but its service could not send all of it."""
 
 
 class WandbRuns:
-    """The W&B runs of one sweep, by cell. Blocks and raises as W&B does; for one thread only."""
+    """The W&B runs of one sweep, by cell. Blocks and raises as W&B does; for one thread only, but for `kill`.
 
-    def __init__(self, config: TrackingConfig, folder: Path, mode: Mode, api_key: str | None) -> None:
+    Args:
+        config: what to track with.
+        folder: where W&B's files go, in its `wandb`.
+        api_key: for online runs.
+        has_pictures: whether offline tables hold pictures: a MB per cell, for `wandb sync`.
+    """
+
+    def __init__(self, config: TrackingConfig, folder: Path, api_key: str | None, has_pictures: bool) -> None:
         self._config = config
         self._folder = folder
-        self._mode: Mode = mode
         self._api_key = api_key
-        self._runs: dict[str, Any] = {}
+        self._has_pictures = has_pictures
+        self._runs: dict[tuple[str, Mode], Any] = {}
 
-    def show(self, progress: Progress) -> None:
+    def show(self, progress: Progress, mode: Mode) -> None:
         """Add one point to the history of a cell's run."""
-        self._open(progress.cell).log(
+        self._open(progress.cell, mode).log(
             {
                 "rows_done": progress.rows_done,
                 "rows_total": progress.cell.num_rows,
@@ -70,37 +89,62 @@ class WandbRuns:
             }
         )
 
-    def finish(self, final: Final) -> None:
-        """Write a cell's summary and its table of samples, and end its run.
+    def finish(self, final: Final, mode: Mode) -> Delivery:
+        """Write a cell's summary and its table of samples, end its run, and make sure that all of it went out.
 
         Raises:
-            TimeoutError: the server did not take the run's data in time; `wandb sync` can send it later.
+            TimeoutError: the server did not take the run's data in time.
+            NotDeliveredError: it refused some of it.
         """
-        run = self._open(final.cell)
+        run = self._open(final.cell, mode)
         if final.samples:
-            run.log({"samples": sample_table(final.samples)})
+            run.log({"samples": sample_table(final.samples, has_pictures=mode == "online" or self._has_pictures)})
         run.summary.update(dict(final.scores))
-        del self._runs[final.cell.key]
-        run.finish()
+        del self._runs[final.cell.key, mode]
+        try:
+            run.finish()
+        except TimeoutError as error:
+            raise TimeoutError(f"{error} {'; '.join(self._read_troubles(run))}") from None
+        if mode == "online" and (troubles := self._read_troubles(run, only_lost=True)):
+            # W&B's service logs what it could not upload, and ends the run as if nothing had been.
+            raise NotDeliveredError("; ".join(troubles))
+        folder = str(Path(run.dir).parent) if mode == "offline" else None
+        return Delivery(mode, run.id, run.entity or None, run.project, run.url, folder)
 
     def abandon(self, cell: TrackedCell) -> None:
-        """End the run of a cell that was not finished, as failed."""
-        if run := self._runs.pop(cell.key, None):
-            run.finish(exit_code=1)
+        """End the runs of a cell that was not finished, as failed."""
+        for mode in ("online", "offline"):
+            if run := self._runs.pop((cell.key, mode), None):
+                run.finish(exit_code=1)
 
-    def start_over_offline(self) -> None:
-        """Let go of all runs; what comes next opens them anew, offline."""
-        self._mode = "offline"
-        self.close()
-
-    def close(self) -> None:
-        """End W&B's service, dead or alive; without that, the end of an offline run may not be on disk yet."""
+    def start_over(self) -> None:
+        """Let go of all runs, with W&B's service; what comes next opens them anew."""
         self._runs.clear()
         with contextlib.suppress(SystemExit):  # W&B leaves by it where its service ended with an error
             wandb.teardown()
 
-    def _open(self, cell: TrackedCell) -> Any:
-        if cell.key not in self._runs:
+    def kill(self) -> None:
+        """Kill W&B's service, so that a call which waits for it ends; from any thread."""
+        for child in psutil.Process().children():
+            with contextlib.suppress(psutil.Error):
+                if child.name() == "wandb-core":
+                    child.kill()
+                    child.wait(5)
+
+    def clean(self, *, is_all_sent: bool) -> None:
+        """Remove what nobody reads again: the service's cache, and what was staged for an upload that is done."""
+        for name in ("cache", *(["artifacts"] if is_all_sent else [])):
+            shutil.rmtree(self._folder / "wandb" / name, ignore_errors=True)
+
+    def describe_trouble(self) -> str | None:
+        """The last thing that a run which is still open met on its way to the server; from any thread."""
+        for run in list(self._runs.values()):
+            if troubles := self._read_troubles(run):
+                return troubles[-1]
+        return None
+
+    def _open(self, cell: TrackedCell, mode: Mode) -> Any:
+        if (cell.key, mode) not in self._runs:
             self._folder.mkdir(parents=True, exist_ok=True)
             if not os.access(self._folder, os.R_OK | os.W_OK):  # W&B would write to the system's temporary folder
                 raise PermissionError(f"{self._folder} cannot be read and written")
@@ -112,27 +156,43 @@ class WandbRuns:
                 group=cell.sweep,
                 name=cell.name,
                 config=dict(cell.config),
-                mode=self._mode,
+                mode=mode,
                 resume="allow",
                 reinit="create_new",
-                settings=run_settings(self._folder, self._api_key if self._mode == "online" else None),
+                settings=run_settings(self._folder, self._api_key if mode == "online" else None),
             )
             for metric in ("rows_total", "tokens", "tokens_per_s"):
                 run.define_metric(metric, step_metric="rows_done")
-            self._runs[cell.key] = run
-        return self._runs[cell.key]
+            self._runs[cell.key, mode] = run
+        return self._runs[cell.key, mode]
+
+    def _read_troubles(self, run: Any, *, only_lost: bool = False) -> list[str]:
+        """What a run's own log says went wrong, without repetitions.
+
+        Args:
+            run: W&B's.
+            only_lost: leave out what was tried again.
+        """
+        found = []
+        for entry in _read_log(Path(run.dir).parent / "logs" / "debug-internal.log"):
+            level, message = str(entry.get("level", "")), str(entry.get("msg", ""))
+            if level.startswith("ERROR") and not message.startswith(_HARMLESS):
+                found.append(message)
+            elif message.startswith("api: retrying") and not only_lost:
+                found.append(" ".join(str(entry.get(name, "")) for name in ("error", "status", "url")).strip())
+        return list(dict.fromkeys(" ".join(text.split()) for text in found))
 
 
-def run_environ(folder: Path) -> dict[str, str]:
-    """What W&B takes only from the process's environment; what the user has set there wins."""
-    return {
-        # A table's pictures are staged in the home folder, which a batch job may lose before they are synced.
-        "WANDB_DATA_DIR": str(folder / "wandb"),
-        # Its service's own log; where there is no home folder, that log goes to the terminal.
-        "WANDB_CACHE_DIR": str(folder / "wandb" / "cache"),
-        # Its reports on itself go out offline too, and held the process for 22 s at its end with a silent server.
-        "WANDB_ERROR_REPORTING": "false",
-    }
+def _read_log(path: Path) -> Iterator[Mapping[str, Any]]:
+    """The entries of a log of JSON lines; nothing where it cannot be read."""
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return
+    for line in lines:
+        with contextlib.suppress(ValueError):
+            if isinstance(entry := json.loads(line), dict):
+                yield entry
 
 
 def run_settings(folder: Path, api_key: str | None) -> wandb.Settings:
@@ -152,9 +212,9 @@ def run_settings(folder: Path, api_key: str | None) -> wandb.Settings:
         x_disable_meta=True,
         x_disable_machine_info=True,
         x_save_requirements=False,
-        x_service_wait=SERVER_TIMEOUT_S,
-        init_timeout=SERVER_TIMEOUT_S,
-        finish_timeout=SERVER_TIMEOUT_S,
+        x_service_wait=START_TIMEOUT_S,
+        init_timeout=START_TIMEOUT_S,
+        finish_timeout=UPLOAD_TIMEOUT_S,
         finish_timeout_raises=True,
         stop_fn=ignore_stop,
     )
@@ -165,13 +225,13 @@ def ignore_stop() -> None:
     log.info("a stop asked for on the tracker's page is ignored: interrupt the sweep itself")
 
 
-def sample_table(samples: Sequence[SampleRow]) -> wandb.Table:
+def sample_table(samples: Sequence[SampleRow], *, has_pictures: bool = True) -> wandb.Table:
     """The table of samples, one column per field, the picture where it can be read."""
     columns = [field.name for field in fields(SampleRow)]
     table = wandb.Table(columns=columns)
     for sample in samples:
         row = {name: getattr(sample, name) for name in columns}
-        table.add_data(*(row | {"image": thumbnail(sample.image) if sample.image else None}).values())
+        table.add_data(*(row | {"image": thumbnail(sample.image) if sample.image and has_pictures else None}).values())
     return table
 
 
@@ -180,12 +240,12 @@ def thumbnail(image: bytes) -> wandb.Image | None:
     try:
         picture = Image.open(io.BytesIO(image)).convert("RGB")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        log.debug("no picture for the table of samples: %s", first_line(error))
+        log.debug("no picture for the table of samples: %s", describe_error(error))
         return None
     picture.thumbnail((PICTURE_PIXELS, PICTURE_PIXELS))
     return wandb.Image(picture, file_type="jpg")
 
 
-def first_line(error: BaseException) -> str:
-    """The error's kind and the first line of what it says."""
-    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+def describe_error(error: BaseException) -> str:
+    """The error's kind and all that it says, on one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"

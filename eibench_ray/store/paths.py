@@ -60,7 +60,7 @@ class StorePaths:
         return self.leases / f"{run_id}.json"
 
     def tracked(self, cell_key: str) -> PurePath:
-        """Which figures of a cell its tracker has."""
+        """Where which figures of a cell were delivered."""
         return self.root / "tracked" / f"{cell_key}.json"
 
     def batches(self, engine_key: str) -> PurePath:

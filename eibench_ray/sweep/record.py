@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pydantic import TypeAdapter, ValidationError
 
 from eibench_ray import __version__
-from eibench_ray.config.schema import ScoreConfig, StoreConfig
+from eibench_ray.config.schema import ScoreConfig, StoreConfig, TrackingConfig
 from eibench_ray.errors import StoreError
 from eibench_ray.plan.graph import Plan
 from eibench_ray.records import Retry
@@ -34,6 +34,7 @@ class RunManifest:
         folder: the run's folder.
         started_at: Unix time, seconds.
         retry: which error rows of earlier runs it asked again.
+        tracking: where its cells are tracked; None in the record of a version that did not write it down.
     """
 
     id: str
@@ -44,6 +45,7 @@ class RunManifest:
     store: StoreConfig
     score: ScoreConfig
     retry: Retry = "errors"
+    tracking: TrackingConfig | None = None
 
 
 @dataclass(slots=True)
@@ -90,11 +92,16 @@ _STATUS = TypeAdapter(RunStatus)
 
 
 def new_manifest(
-    plan: Plan, folder: Path, store: StoreConfig, score: ScoreConfig, retry: Retry = "errors"
+    plan: Plan,
+    folder: Path,
+    store: StoreConfig,
+    score: ScoreConfig,
+    retry: Retry = "errors",
+    tracking: TrackingConfig | None = None,
 ) -> RunManifest:
     """The manifest of a run that begins now."""
     run_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
-    return RunManifest(run_id, __version__, str(folder.absolute()), time.time(), plan, store, score, retry)
+    return RunManifest(run_id, __version__, str(folder.absolute()), time.time(), plan, store, score, retry, tracking)
 
 
 def write_manifest(manifest: RunManifest, store: Store) -> None:

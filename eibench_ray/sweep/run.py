@@ -8,7 +8,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,8 +26,7 @@ from eibench_ray.plan.naming import titles
 from eibench_ray.records import ABSENT, RowErrorKind
 from eibench_ray.report.leaderboard import LeaderboardRow, describe_failed
 from eibench_ray.report.leaderboard_files import to_json_rows, write_leaderboard
-from eibench_ray.report.tracking import Tracker, open_tracker
-from eibench_ray.score.recall import MISSING
+from eibench_ray.report.tracking import Tracker, TrackingReport, open_tracker
 from eibench_ray.store.holding import Holding, hold
 from eibench_ray.store.resume import cut
 from eibench_ray.sweep.listeners import Listeners, StatusWriter, TrackingListener
@@ -42,11 +41,14 @@ from eibench_ray.sweep.record import (
     write_manifest,
 )
 from eibench_ray.sweep.results import Results
-from eibench_ray.sweep.tracked import track_blocked, track_cell
+from eibench_ray.sweep.tracked import CellTracking
 
 if TYPE_CHECKING:
     from eibench_ray.cluster.driver import Driver
     from eibench_ray.cluster.outcome import Outcome
+
+# How long a tracker may take at the end of a run that was told to stop, or that failed.
+INTERRUPTED_DEADLINE_S = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,7 @@ class SweepResult:
         failures: model -> why its engine was given up.
         shortage: where the budget ended the run, how it stands and what to do.
         failed_cells: a line per reason for which cells have no figure.
+        untracked: what the tracker was not sent, why, and how to send it; None where nothing is left to send.
     """
 
     rows: tuple[LeaderboardRow, ...]
@@ -68,6 +71,7 @@ class SweepResult:
     was_preempted: bool
     shortage: str | None
     failed_cells: tuple[str, ...] = ()
+    untracked: str | None = None
 
 
 @dataclass(slots=True)
@@ -96,7 +100,9 @@ def run_sweep(sweep: PlannedSweep, folder: Path, console: Console) -> SweepResul
     started = time.monotonic()
     sweep.store.storage.check_writable(sweep.store.paths.root)
     folder.mkdir(parents=True, exist_ok=True)
-    manifest = new_manifest(sweep.plan, folder, sweep.config.store, sweep.config.score, sweep.config.retry)
+    manifest = new_manifest(
+        sweep.plan, folder, sweep.config.store, sweep.config.score, sweep.config.retry, sweep.config.tracking
+    )
     with hold(sweep.store, manifest.id, sweep.runnable().claims, titles(sweep.plan)) as holding:
         return _run(sweep, folder, console, manifest, holding, started)
 
@@ -110,13 +116,14 @@ def _run(
     status.budget_usd = sweep.funds.budget_usd
     status.write(folder)
     tracker = open_tracker(sweep.config.tracking, folder, os.environ)
+    tracking = TrackingReport()
+    deadline_s = INTERRUPTED_DEADLINE_S
     try:
         with _ending(status, folder):
             asked = sweep.runnable()
             done = _Done() if asked.is_complete else _ask(asked, manifest, status, folder, tracker, console, holding)
             holding.release()
             rows = _score(sweep, done, tracker, status.failures)
-            track_blocked(sweep, tracker)
             write_leaderboard(rows, folder)
             funds = sweep.read_funds()
             status.cost_usd = funds.spent_usd - sweep.funds.spent_usd
@@ -126,8 +133,12 @@ def _run(
             summary = _summarise(sweep, folder, rows, done, time.monotonic() - started)
             summary |= _bill(sweep, status, funds)
             status.summary = summary
+        if not done.was_interrupted:
+            deadline_s = sweep.config.tracking.deadline_s
     finally:
-        tracker.close()
+        tracking = tracker.close(deadline_s, lambda line: console.print(line, markup=False, soft_wrap=True))
+    summary |= {"tracking": asdict(tracking)}
+    status.write(folder)
     return SweepResult(
         tuple(rows),
         summary,
@@ -136,6 +147,7 @@ def _run(
         done.was_preempted,
         status.shortage,
         tuple(describe_failed(rows)),
+        tracking.describe(folder.absolute()),
     )
 
 
@@ -242,12 +254,14 @@ def _open_turnstile(sweep: PlannedSweep) -> Turnstile | None:
 def _score(sweep: PlannedSweep, done: _Done, tracker: Tracker, failures: Mapping[str, str]) -> list[LeaderboardRow]:
     """The leaderboard; cells that are whole and whose figures are new are handed to the tracker."""
     results = Results(sweep.plan, sweep.store)
+    tracking = CellTracking(sweep.plan, sweep.store, sweep.config.tracking, tracker)
     rows = []
     for cell in sweep.plan.cells:
         row = results.score(cell, sweep.config.score, failures)
         rows.append(row)
-        if not done.was_interrupted and MISSING not in row.score.statuses:
-            track_cell(sweep, cell, row, results, tracker)
+        if not done.was_interrupted:
+            tracking.tell(cell, row)
+    tracking.tell_blocked()
     return rows
 
 

@@ -23,11 +23,20 @@ from wandb.proto import wandb_internal_pb2 as pb
 
 from eibench_ray.config.schema import TrackingConfig
 from eibench_ray.errors import ConfigError
-from eibench_ray.report.tracking import NoTracker, SampleRow, TrackedCell, open_tracker, resolve_mode
-from eibench_ray.report.wandb_tracker import WandbTracker
+from eibench_ray.report.tracking import (
+    Delivery,
+    NoTracker,
+    SampleRow,
+    TrackedCell,
+    Tracker,
+    TrackingReport,
+    open_tracker,
+    resolve_mode,
+)
 
 SECRET = "planted" + "0123456789" * 4  # as long as a real key
-CONFIG = TrackingConfig(name="wandb", kind="wandb", project="affect")
+CONFIG = TrackingConfig(name="wandb", kind="wandb", project="affect", mode="offline")
+AUTO = CONFIG.model_copy(update={"mode": "auto"})
 SCORES = {"recall": 0.5, "ci_low": 0.4, "ci_high": 0.6, "coverage": 1.0, "n": 24, "recall/Angry": 0.25}
 
 
@@ -89,6 +98,14 @@ def run_folders(folder: Path, pattern: str = "offline-run-*") -> list[Path]:
     return sorted((folder / "wandb").glob(pattern))
 
 
+def ignore(delivery: Delivery) -> None:
+    """Nobody is told."""
+
+
+def close(tracker: Tracker) -> TrackingReport:
+    return tracker.close(60.0, lambda _: None)
+
+
 def find_bytes(folder: Path, needle: bytes) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file() and needle in path.read_bytes()]
 
@@ -101,10 +118,12 @@ def test_offline_run_holds_config_history_summary_and_samples(
     for rows_done in range(0, 25, 4):
         tracker.progress(cell, rows_done=rows_done, tokens=10 * rows_done, tokens_per_s=2.5)
     pictures = [None, b"no picture", make_picture(1024, 256), make_picture(64, 64)]
-    tracker.finish(cell, SCORES, [make_sample(number, picture) for number, picture in enumerate(pictures)])
-    tracker.close()
+    tracker.finish(cell, SCORES, [make_sample(number, picture) for number, picture in enumerate(pictures)], ignore)
+    report = close(tracker)
 
     (run_folder,) = run_folders(tmp_path)
+    assert report.offline == {cell.name: str(run_folder)}
+    assert not (tmp_path / "wandb" / "cache").exists()
     records = read_records(run_folder)
     run = next(record.run for record in records if record.WhichOneof("record_type") == "run")
     assert (run.run_id, run.run_group) == (cell.key[:32], "night")
@@ -149,8 +168,8 @@ def test_runs_of_several_cells_are_open_at_once(tmp_path: Path) -> None:
     for cell in cells:
         tracker.progress(cell, rows_done=12, tokens=1, tokens_per_s=1.0)
     for cell in cells:
-        tracker.finish(cell, {"recall": int(cell.name[-1])}, [])
-    tracker.close()
+        tracker.finish(cell, {"recall": int(cell.name[-1])}, [], ignore)
+    close(tracker)
     recalls = {}
     for run_folder in run_folders(tmp_path):
         (summary,) = [update for update in items(read_records(run_folder), "summary") if "recall" in update]
@@ -162,10 +181,10 @@ def test_unfinished_cell_ends_as_failed_and_resumes_under_the_same_id(tmp_path: 
     cell = make_cell(1)
     tracker = open_tracker(CONFIG, tmp_path, {})
     tracker.progress(cell, rows_done=8, tokens=1, tokens_per_s=1.0)
-    tracker.close()
+    close(tracker)
     tracker = open_tracker(CONFIG, tmp_path, {})
-    tracker.finish(cell, SCORES, [])
-    tracker.close()
+    tracker.finish(cell, SCORES, [], ignore)
+    close(tracker)
     exits = {
         record.exit.exit_code
         for run_folder in run_folders(tmp_path, f"offline-run-*-{cell.key[:32]}*")
@@ -178,9 +197,9 @@ def test_unfinished_cell_ends_as_failed_and_resumes_under_the_same_id(tmp_path: 
 
 def test_late_progress_does_not_open_a_finished_run_again(tmp_path: Path) -> None:
     tracker = open_tracker(CONFIG, tmp_path, {})
-    tracker.finish(make_cell(1), SCORES, [])
+    tracker.finish(make_cell(1), SCORES, [], ignore)
     tracker.progress(make_cell(1), rows_done=24, tokens=1, tokens_per_s=1.0)
-    tracker.close()
+    close(tracker)
     assert len(run_folders(tmp_path)) == 1
 
 
@@ -201,15 +220,15 @@ def test_refused_key_leaves_the_sweep_offline_with_one_warning(
     caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    config = CONFIG.model_copy(update={"api_key_env": "TEAM_KEY"})
+    config = AUTO.model_copy(update={"api_key_env": "TEAM_KEY"})
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), RefusingServer)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{server.server_port}")
     monkeypatch.setenv("TEAM_KEY", SECRET)
     tracker = open_tracker(config, tmp_path, os.environ)
     for number in range(2):
-        tracker.finish(make_cell(number), SCORES, [make_sample(0, make_picture(8, 8))])
-    tracker.close()
+        tracker.finish(make_cell(number), SCORES, [make_sample(0, make_picture(8, 8))], ignore)
+    close(tracker)
     server.shutdown()
     server.server_close()
 
@@ -225,9 +244,9 @@ def test_refused_key_leaves_the_sweep_offline_with_one_warning(
 
 def test_planted_secret_is_in_no_file_of_an_offline_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_API_KEY", SECRET)
-    tracker = open_tracker(CONFIG.model_copy(update={"mode": "offline"}), tmp_path, os.environ)
-    tracker.finish(make_cell(1), SCORES, [])
-    tracker.close()
+    tracker = open_tracker(CONFIG, tmp_path, os.environ)
+    tracker.finish(make_cell(1), SCORES, [], ignore)
+    close(tracker)
     assert find_bytes(tmp_path, b"ci_high")
     assert find_bytes(tmp_path, SECRET.encode()) == []
 
@@ -241,8 +260,8 @@ def test_killed_service_costs_no_final_and_one_warning(tmp_path: Path, caplog: p
     service[0].kill()
     service[0].wait(10)
     for cell in cells:
-        tracker.finish(cell, SCORES, [])
-    tracker.close()
+        tracker.finish(cell, SCORES, [], ignore)
+    close(tracker)
     warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert len(warnings) == 1
     for cell in cells:
@@ -250,29 +269,22 @@ def test_killed_service_costs_no_final_and_one_warning(tmp_path: Path, caplog: p
         assert any("recall" in update for records in runs for update in items(records, "summary"))
 
 
-def test_folder_that_cannot_be_written_only_warns(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_folder_that_cannot_be_written_warns_once_and_reports_each_cell(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     (tmp_path / "file").write_text("not a folder")
     tracker = open_tracker(CONFIG, tmp_path / "file" / "runs", {})
     for number in range(3):
-        tracker.finish(make_cell(number), SCORES, [])
-    tracker.close()
-    warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
-    assert len(warnings) == 2
-    assert all("NotADirectoryError" in warning for warning in warnings)
+        tracker.finish(make_cell(number), SCORES, [], fail)
+    report = close(tracker)
+    (warning,) = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert "NotADirectoryError" in warning
+    assert sorted(report.missing) == [make_cell(number).name for number in range(3)]
+    assert all("NotADirectoryError" in reason for reason in report.missing.values())
 
 
-def test_close_gives_up_at_its_deadline_and_names_the_cells(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    tracker = WandbTracker(CONFIG, tmp_path, "offline", None, close_timeout_s=0.001)
-    samples = [make_sample(number, make_picture(256, 256)) for number in range(4)]
-    for number in range(3):
-        tracker.finish(make_cell(number), SCORES, samples)
-    tracker.close()
-    (warning,) = [record.getMessage() for record in caplog.records if record.name.startswith("eibench_ray")]
-    assert "tiny/plain/demo/judge2" in warning
-    while caplog.records:  # the thread delivers all the same, as long as the process lives
-        caplog.clear()
-        tracker.close()
-    assert len(run_folders(tmp_path)) == 3
+def fail(delivery: Delivery) -> None:
+    raise AssertionError(f"{delivery} was not delivered")
 
 
 @pytest.mark.parametrize(
@@ -296,13 +308,13 @@ def test_mode_follows_the_configuration_then_wandb_mode_then_the_key(
 
 
 def test_disabled_mode_tracks_nothing(tmp_path: Path) -> None:
-    assert isinstance(open_tracker(CONFIG, tmp_path, {"WANDB_MODE": "disabled"}), NoTracker)
+    assert isinstance(open_tracker(AUTO, tmp_path, {"WANDB_MODE": "disabled"}), NoTracker)
 
 
 @pytest.mark.parametrize(
     ("mode", "environ", "names"),
     [
-        ("online", {}, ["tracking.mode", "WANDB_API_KEY", "wandb sync"]),
+        ("online", {}, ["tracking.mode", "WANDB_API_KEY", "eibench-ray track"]),
         ("auto", {"WANDB_MODE": "online"}, ["WANDB_MODE", "WANDB_API_KEY"]),
         ("auto", {"WANDB_MODE": "shared"}, ["WANDB_MODE", "'shared'"]),
     ],
@@ -324,8 +336,8 @@ from eibench_ray.report.tracking import TrackedCell, open_tracker
 tracker = open_tracker(TrackingConfig(name="none", kind="none"), Path({str(tmp_path)!r}), {{}})
 cell = TrackedCell("ab", "night", "tiny", {{}}, 1)
 tracker.progress(cell, rows_done=1, tokens=1, tokens_per_s=1.0)
-tracker.finish(cell, {{"recall": 1.0}}, [])
-tracker.close()
+tracker.finish(cell, {{"recall": 1.0}}, [], print)
+tracker.close(1.0, print)
 print("wandb" in sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
+from recording_tracker import ONLINE, RecordingTracker
 from rich.console import Console
 
 from eibench_ray.config.schema import ModelConfig, SettingConfig
@@ -18,7 +19,6 @@ from eibench_ray.plan.blocked import describe_blocked
 from eibench_ray.plan.explain import plan_to_json, render_plan
 from eibench_ray.report.leaderboard import render_markdown, render_table
 from eibench_ray.report.leaderboard_files import to_frame, to_json_rows
-from eibench_ray.report.tracking import NoTracker, TrackedCell
 from eibench_ray.score.claims import Claim, ClaimStatus
 from eibench_ray.sweep.claims import verify_run
 from eibench_ray.sweep.comparing import compare_run
@@ -26,7 +26,7 @@ from eibench_ray.sweep.export import export_run
 from eibench_ray.sweep.record import new_manifest, new_status, read_run, write_manifest
 from eibench_ray.sweep.results import score_run
 from eibench_ray.sweep.status import read_status, render_status
-from eibench_ray.sweep.tracked import track_blocked
+from eibench_ray.sweep.tracked import CellTracking
 
 if TYPE_CHECKING:
     from conftest import Sweeps
@@ -278,13 +278,10 @@ def test_they_are_compared_with_nothing_and_take_no_time(sweeps: Sweeps, half: P
 
 
 def test_the_tracker_is_told_once(half: PlannedSweep, sweeps: Sweeps) -> None:
-    class Notes(NoTracker):
-        def finish(self, cell: TrackedCell, scores: Mapping[str, float | int], samples: Any) -> None:  # noqa: ARG002
-            told.append((cell, scores))
-
-    told: list[tuple[TrackedCell, Mapping[str, float | int]]] = []
+    tracker = RecordingTracker(ONLINE)
     for _ in range(2):
-        track_blocked(half, Notes())
-    [(cell, scores)] = told
+        CellTracking(half.plan, half.store, half.config.tracking, tracker).tell_blocked()
+    [(cell, scores, samples)] = tracker.told
+    assert samples == []
     assert (cell.sweep, cell.name, scores) == ("test", "blocked", {"cells_blocked": 1})
     assert cell.config == {"blocked": {"otter/plain/faces/strict": reason(sweeps)}}

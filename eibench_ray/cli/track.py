@@ -1,0 +1,49 @@
+"""`eibench-ray track`: sends a run's figures to its tracker."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from eibench_ray.cli.console import say
+from eibench_ray.cli.records import AsJson, Run, run_folder
+
+
+def track(
+    run: Run = None,
+    project: Annotated[str | None, typer.Option("--project", help="Where to; the run's own if left out.")] = None,
+    entity: Annotated[str | None, typer.Option("--entity", help="Team or user; the run's own if left out.")] = None,
+    is_dry: Annotated[bool, typer.Option("--dry-run", help="Only say what would be sent.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Send a run's final figures to Weights & Biases, if they are not there: what was offline, failed or disabled."""
+    from eibench_ray.sweep.sending import send_run
+
+    folder = run_folder(run)
+    sending = send_run(folder, project, entity, is_dry=is_dry, say=lambda line: say(line, stderr=True))
+    report = sending.report
+    if as_json:
+        typer.echo(json.dumps({"run_dir": str(folder), "dry_run": is_dry, **asdict(sending)}))
+    else:
+        if is_dry:
+            say(f"{len(sending.reasons)} cells would be sent to {sending.place}:")
+            for name, reason in sending.reasons.items():
+                say(f"  {name}: {reason}")
+        if report is not None:
+            say(f"{len(report.sent)} cells sent to {sending.place}.")
+            for name, url in report.sent.items():
+                say(f"  {name}: {url}")
+        if sending.num_there:
+            say(f"{sending.num_there} cells are there already.")
+        if sending.partial:
+            say(
+                f"{len(sending.partial)} cells have rows without an answer and are not sent: "
+                f"{', '.join(sending.partial)}. The same `eibench-ray run` asks the rest."
+            )
+    if report is not None and (left := report.describe(Path(folder))):
+        say(left, stderr=True)
+        raise typer.Exit(1)

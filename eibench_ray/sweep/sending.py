@@ -1,0 +1,88 @@
+"""Sends a run's final figures to its tracker, from the store: what was offline, failed or never sent."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from eibench_ray.config.schema import TrackingConfig
+from eibench_ray.errors import ConfigError
+from eibench_ray.report.tracking import TrackingReport, make_target, open_tracker
+from eibench_ray.sweep.record import read_run
+from eibench_ray.sweep.results import Results
+from eibench_ray.sweep.tracked import CellTracking, is_whole
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """What was sent of a run, or would be.
+
+    Attributes:
+        place: the server and the project.
+        reasons: cell name -> why it is to be sent.
+        partial: names of cells that are not whole, which are not sent.
+        num_there: cells whose figures the place has already.
+        report: what was sent; None of a dry run.
+    """
+
+    place: str
+    reasons: Mapping[str, str]
+    partial: tuple[str, ...]
+    num_there: int
+    report: TrackingReport | None
+
+
+def send_run(
+    folder: Path, project: str | None, entity: str | None, *, is_dry: bool, say: Callable[[str], None]
+) -> Sending:
+    """Sends, online, the cells of a run whose figures are not at the place.
+
+    Args:
+        folder: the run's.
+        project: where to; None: as the run was configured.
+        entity: a team or user; None: likewise.
+        is_dry: only look.
+        say: takes a line about what is waited for.
+
+    Raises:
+        ConfigError: it is not known where to, or there is no key.
+    """
+    manifest, _, store = read_run(folder)
+    config = _choose(manifest.tracking, project, entity)
+    target = make_target(config, "online", os.environ)
+    reasons, partial, rows = {}, [], []
+    tracker = open_tracker(config.model_copy(update={"kind": "none"}) if is_dry else config, folder, os.environ)
+    report = None
+    try:
+        tracking = CellTracking(manifest.plan, store, config, tracker)
+        results = Results(manifest.plan, store)
+        for cell in manifest.plan.cells:
+            row = results.score(cell, manifest.score)
+            if not is_whole(row):
+                partial.append(cell.name)
+            elif reason := tracking.find_reason(cell, row, target):
+                reasons[cell.name] = reason
+                if not is_dry:
+                    tracking.tell(cell, row)
+            rows.append(row)
+        if not is_dry:
+            tracking.tell_blocked()
+    finally:
+        closed = tracker.close(config.deadline_s, say)
+        report = None if is_dry else closed
+    place = f"{target.server}, project {target.project}{f' of {target.entity}' if target.entity else ''}"
+    return Sending(place, reasons, tuple(partial), len(rows) - len(partial) - len(reasons), report)
+
+
+def _choose(known: TrackingConfig | None, project: str | None, entity: str | None) -> TrackingConfig:
+    """The run's own configuration, online, with what is given in its place."""
+    if (known is None or known.kind == "none") and project is None:
+        raise ConfigError(
+            "the run's record does not say where it is tracked (tracking=none, or an earlier version wrote it): "
+            "add --project NAME, and --entity NAME for a team's"
+        )
+    config = known or TrackingConfig(name="wandb", kind="wandb")
+    given = {name: value for name, value in (("project", project), ("entity", entity)) if value is not None}
+    return config.model_copy(update={"kind": "wandb", "mode": "online", **given})
