@@ -48,6 +48,7 @@ RUN_KEYS = {
     "run_cost_usd",
     "budget_usd",
     "shortage",
+    "tracking",
     "rows",
 }
 ROW_KEYS = {"model", "setting", "dataset", "judge", "recall", "ci95", "coverage", "n"}
