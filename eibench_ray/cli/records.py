@@ -58,6 +58,7 @@ def status(run: Run = None, as_json: AsJson = False) -> None:
     console = open_console()
     for part in render_status(facts):
         console.print(part)
+    say(f"Run: {facts['run_dir']}\nStore: {facts['store']}")
 
 
 def report(

@@ -54,6 +54,9 @@ def plan(
     ] = None,
     gpus_per_node: Annotated[int | None, typer.Option("--gpus-per-node", min=0, help="GPUs of each node.")] = None,
     gpu_memory_gb: Annotated[float | None, typer.Option("--gpu-memory-gb", min=1, help="GB of each GPU.")] = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="Show all steps and cells, memory, and what the estimates rest on, too.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show what a sweep would do and take, and what the store has of it already. Takes the arguments of `run`.
@@ -65,7 +68,7 @@ def plan(
     given = {"nodes": nodes, "gpus_per_node": gpus_per_node, "gpu_memory_gb": gpu_memory_gb}
     expect = {name: value for name, value in given.items() if value is not None}
     with _collection_paused():
-        call_hydra(PlanTask(as_json, expect), context.args, leaves_traces=False)
+        call_hydra(PlanTask(as_json, expect, is_full=full), context.args, leaves_traces=False)
 
 
 @contextlib.contextmanager
@@ -83,10 +86,12 @@ class PlanTask:
 
     Args:
         expect: what to plan for instead of `cluster.expect`, by its keys; where it says something, it is of GPUs.
+        is_full: whether everything behind the answer is shown, too.
     """
 
-    def __init__(self, as_json: bool, expect: Mapping[str, int | float]) -> None:
+    def __init__(self, as_json: bool, expect: Mapping[str, int | float], *, is_full: bool = False) -> None:
         self._as_json = as_json
+        self._is_full = is_full
         self._expect = expect
 
     def __call__(self, config: DictConfig) -> None:
@@ -99,8 +104,9 @@ class PlanTask:
     def run(self, jobs: Sequence[Job], folder: Path) -> None:  # noqa: ARG002 - a plan writes nothing into a folder
         """Plans all cells and prints the plan."""
         from eibench_ray.config.load import to_config, with_expected_cluster
-        from eibench_ray.plan.explain import plan_to_json, render_plan
+        from eibench_ray.plan.explain import plan_to_json
         from eibench_ray.plan.foresee import foresee
+        from eibench_ray.plan.page import render_plan
         from eibench_ray.sweep.planning import plan_sweep
 
         configs = [with_expected_cluster(to_config(job.raw), self._expect) for job in jobs]
@@ -111,7 +117,7 @@ class PlanTask:
             typer.echo(json.dumps(plan_to_json(sweep.plan, sweep.work, store, outlook, sweep.funds)))
         else:
             console = open_console()
-            for part in render_plan(sweep.plan, sweep.work, store, outlook, sweep.funds):
+            for part in render_plan(sweep.plan, sweep.work, store, outlook, sweep.funds, is_full=self._is_full):
                 console.print(part)
 
 

@@ -54,16 +54,21 @@ def without_blocked(plan: Plan) -> Plan:
 
 def describe_blocked(cells: Iterable[Cell]) -> Iterator[str]:
     """A line per problem: how many cells it blocks, of whom, what they lack, and what to do."""
-    found: dict[str, list[tuple[Obstacle, Cell]]] = {}
-    for cell in cells:
-        for obstacle in cell.obstacles:
-            found.setdefault(obstacle.problem, []).append((obstacle, cell))
-    for problem, blocked in found.items():
+    for problem, blocked in group_obstacles(cells).items():
         num_cells = len({cell.name for _, cell in blocked})
         models = ", ".join(dict.fromkeys(obstacle.model for obstacle, _ in blocked))
         details = _shorten(list(dict.fromkeys(obstacle.detail for obstacle, _ in blocked)))
         remedies = "; ".join(dict.fromkeys(obstacle.remedy for obstacle, _ in blocked))
         yield f"{count_cells(num_cells)} blocked: {problem}: {details} ({models}): {remedies}"
+
+
+def group_obstacles(cells: Iterable[Cell]) -> dict[str, list[tuple[Obstacle, Cell]]]:
+    """Why cells are blocked, and which, by the problem."""
+    found: dict[str, list[tuple[Obstacle, Cell]]] = {}
+    for cell in cells:
+        for obstacle in cell.obstacles:
+            found.setdefault(obstacle.problem, []).append((obstacle, cell))
+    return found
 
 
 def count_cells(number: int) -> str:

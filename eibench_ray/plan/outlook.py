@@ -10,12 +10,11 @@ from eibench_ray.config.engines import LoadedEngine
 from eibench_ray.plan.expect import SHARE_OF_MAX_TOKENS
 from eibench_ray.plan.foresee import EXPECTED, HIGH, LOW, EngineOutlook, Foresight, Span
 from eibench_ray.plan.graph import EngineSpec, Plan
-from eibench_ray.plan.tables import empty_table
-from eibench_ray.visible import in_line
+from eibench_ray.table import Column, FittingTable
+from eibench_ray.visible import in_line, in_page
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-    from rich.table import Table
 
 HOUR_S = 3600.0
 _MINUTE_S = 60.0
@@ -23,10 +22,10 @@ _MINUTE_S = 60.0
 _ASSUMED = (
     f"Estimates from what the configuration expects (model.expect), none of it measured: replies of "
     f"expect.tokens_per_row, else of {SHARE_OF_MAX_TOKENS:.0%} of max_tokens, and {EXPECTED.loss - 1:.0%} lost to "
-    f"uneven ends and to waiting. In brackets: speeds {LOW.speed:g} times as high and as low, loads {HIGH.load:g} "
-    f"times as short and as long, {LOW.loss - 1:.0%} and {HIGH.loss - 1:.0%} lost."
+    f"waiting. In brackets the best and the worst case: speeds {LOW.speed:g} times as high and as low, loads "
+    f"{HIGH.load:g} times as short and as long, {LOW.loss - 1:.0%} and {HIGH.loss - 1:.0%} lost."
 )
-_ON_CORES = (
+ON_CORES = (
     "The large options expect the speed of a GPU: where model.expect is not of this machine's cores, neither are these "
     "figures. For nodes with GPUs, give --nodes."
 )
@@ -56,22 +55,51 @@ def foresight_to_json(plan: Plan, outlook: Sequence[Foresight]) -> list[dict[str
     ]
 
 
+def summarise_foresight(outlook: Sequence[Foresight]) -> Iterator[tuple[str, str]]:
+    """The answer in a few words: how long it takes, how many GPU-hours, and what these cost; nothing to do says so."""
+    expected = outlook[0] if outlook else None
+    if expected is None or not (expected.engines or expected.misfits):
+        yield "Time", "none: nothing is left to ask"
+        return
+    if expected.engines:
+        times = (f"{_duration(one.makespan_s)} on {describe_nodes(one)}" for one in outlook)
+        yield "Time", "; ".join(times)
+        unit = _unit(expected)
+        used, held = (span.times(1 / HOUR_S) for span in (expected.used_s, expected.held_s))
+        yield (
+            f"{unit[0].upper()}{unit[1:]}-hours",
+            f"{_amount(used)} of loads and work; {_amount(held)} with all {unit}s kept to the end",
+        )
+        if (cost := expected.cost(expected.used_s)) and (kept := expected.cost(expected.held_s)):
+            yield "GPU cost", f"{_amount(cost)} for loads and work; {_amount(kept)} with all GPUs kept to the end"
+        elif expected.unit == "gpu":
+            yield "GPU cost", "not known: set cluster.price_per_gpu_hour"
+    for misfit in expected.misfits.values():
+        yield "Does not fit", f"{misfit}; the time above is without it, and without what reads from it"
+
+
 def render_foresight(plan: Plan, outlook: Sequence[Foresight]) -> Iterator[RenderableType]:
-    """What each engine takes, what all of it takes on each cluster, the critical path, and what was assumed."""
+    """What each engine takes, what all of it takes on each cluster, the longest chain, and what was assumed."""
     if not (outlook and (outlook[0].engines or outlook[0].misfits)):
         return
     expected = outlook[0]
     if loaded := _loaded(plan, outlook):
         yield _engines_table(loaded, outlook)
     for misfit in expected.misfits.values():
-        yield f"It does not fit: {in_line(misfit)}. What follows leaves it out, and what reads from it."
+        yield f"It does not fit: {in_page(misfit)}. What follows leaves it out, and what reads from it."
     if not expected.engines:
         return
     yield _totals_table(plan, outlook)
-    yield f"Critical path, {_time(expected.path_s)}: {' > '.join(_legs(plan, expected))}."
+    yield f"Longest chain of loads and steps, {_time(expected.path_s)}: {' > '.join(_legs(plan, expected))}."
     yield _ASSUMED
-    if expected.unit == "core" and any(isinstance(spec.config, LoadedEngine) for spec in plan.engines.values()):
-        yield _ON_CORES
+    if is_planned_for_cores(plan, outlook):
+        yield ON_CORES
+
+
+def is_planned_for_cores(plan: Plan, outlook: Sequence[Foresight]) -> bool:
+    """Whether models that expect a GPU are planned for this machine's cores."""
+    is_here = bool(outlook) and outlook[0].unit == "core"
+    return is_here and any(isinstance(spec.config, LoadedEngine) for spec in plan.engines.values())
 
 
 def _loaded(plan: Plan, outlook: Sequence[Foresight]) -> list[EngineSpec]:
@@ -80,40 +108,51 @@ def _loaded(plan: Plan, outlook: Sequence[Foresight]) -> list[EngineSpec]:
     return [spec for key, spec in plan.engines.items() if spec.is_load and key in todo]
 
 
-def _engines_table(shown: Sequence[EngineSpec], outlook: Sequence[Foresight]) -> Table:
+def _engines_table(shown: Sequence[EngineSpec], outlook: Sequence[Foresight]) -> FittingTable:
     """A line per engine that is to be loaded: its replicas and its memory."""
-    from rich.text import Text
+    columns = [Column("engine", [in_line(spec.name) for spec in shown], is_name=True)]
+    for heading, foresight in zip(("replicas", "on twice\nthe nodes"), outlook, strict=False):
+        engines = [foresight.engines.get(spec.key) for spec in shown]
+        columns.append(Column(heading, [f"{engine.replicas:,}" if engine else "-" for engine in engines]))
+    times = [_times(outlook[0].engines.get(spec.key)) for spec in shown]
+    columns += [
+        Column("load", [load for load, _ in times]),
+        Column("work of\none replica", [work for _, work in times]),
+    ]
+    if any(spec.num_gpus for spec in shown):
+        memory = [list(_memory(spec)) for spec in shown]
+        headings = ("weights", "KV of one\nsequence", "each GPU\nneeds", "each GPU\nhas", "fits")
+        columns += [Column(heading, [row[at] for row in memory]) for at, heading in enumerate(headings)]
+        return FittingTable(columns, title="Engines to load, memory in GB")
+    return FittingTable(columns, title="Engines to load")
 
-    replicas = ["replicas", *("2x nodes" for _ in outlook[1:])]
-    owns_gpus = any(spec.num_gpus for spec in shown)
-    memory = ["weights", "KV", "needs", "GPU has", "fits"] if owns_gpus else []
-    table = empty_table("Loads and memory (GB)", ["engine"], [*replicas, "load", "work of one", *memory])
-    for spec in shown:
-        engines = [foresight.engines.get(spec.key) for foresight in outlook]
-        counts = [f"{engine.replicas:,}" if engine else "-" for engine in engines]
-        times = _times(engines[0])
-        table.add_row(Text(in_line(spec.name)), *counts, *times, *(_memory(spec) if owns_gpus else ()))
-    return table
 
-
-def _totals_table(plan: Plan, outlook: Sequence[Foresight]) -> Table:
+def _totals_table(plan: Plan, outlook: Sequence[Foresight]) -> FittingTable:
     """A column per cluster."""
-    table = empty_table("Foresight", [""], [_describe_nodes(foresight) for foresight in outlook])
-    unit = "GPU" if outlook[0].unit == "gpu" else "core"
-    table.add_row("makespan", *(_duration(foresight.makespan_s) for foresight in outlook))
-    used, held = f"{unit}-hours of loads and work", f"{unit}-hours, all {unit}s kept"
-    table.add_row(used, *(_amount(foresight.used_s.times(1 / HOUR_S)) for foresight in outlook))
-    table.add_row(held, *(_amount(foresight.held_s.times(1 / HOUR_S)) for foresight in outlook))
+    unit = _unit(outlook[0])
+    rows = {
+        "wall-clock time": [_duration(one.makespan_s) for one in outlook],
+        f"{unit}-hours of loads and work": [_amount(one.used_s.times(1 / HOUR_S)) for one in outlook],
+        f"{unit}-hours, all {unit}s kept": [_amount(one.held_s.times(1 / HOUR_S)) for one in outlook],
+    }
     if outlook[0].price is not None:
         costs = [(foresight.cost(foresight.used_s), foresight.cost(foresight.held_s)) for foresight in outlook]
-        table.add_row("cost of loads and work", *(_amount(cost) for cost, _ in costs if cost))
-        table.add_row("cost, all GPUs kept", *(_amount(cost) for _, cost in costs if cost))
-    table.add_row("replicas to load", *(f"{_num_loads(plan, foresight):,}" for foresight in outlook))
-    table.add_row("critical path", *(_time(foresight.path_s) for foresight in outlook))
-    return table
+        rows["cost of loads and work"] = [_amount(cost) for cost, _ in costs if cost]
+        rows["cost, all GPUs kept"] = [_amount(cost) for _, cost in costs if cost]
+    rows["replicas to load"] = [f"{_num_loads(plan, one):,}" for one in outlook]
+    rows["longest chain"] = [_time(one.path_s) for one in outlook]
+    columns = [Column("", list(rows), is_name=True)]
+    for at, foresight in enumerate(outlook):
+        columns.append(Column(describe_nodes(foresight).replace(" x ", "\nx "), [row[at] for row in rows.values()]))
+    return FittingTable(columns, title="Wall-clock time and what is used")
 
 
-def _describe_nodes(foresight: Foresight) -> str:
+def _unit(foresight: Foresight) -> str:
+    return "GPU" if foresight.unit == "gpu" else "core"
+
+
+def describe_nodes(foresight: Foresight) -> str:
+    """The cluster in words."""
     node, count = foresight.nodes[0], len(foresight.nodes)
     if foresight.unit == "core":
         return f"{in_line(node.name)}, {node.total.cpus:g} cores"

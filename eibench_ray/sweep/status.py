@@ -165,7 +165,6 @@ def render_status(facts: Mapping[str, Any]) -> Iterator[RenderableType]:
     if facts["shortage"]:
         yield facts["shortage"]
     yield from facts["queue"]
-    yield Text(f"Run: {in_line(facts['run_dir'])}\nStore: {in_line(facts['store'])}", no_wrap=True)
 
 
 def _render_steps(steps: Sequence[Mapping[str, Any]], *, has_price: bool) -> FittingTable:

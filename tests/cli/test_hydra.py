@@ -242,11 +242,15 @@ def test_a_plan_leaves_nothing_behind(command: Command, tmp_path: Path, argument
 
 
 def test_a_plan_in_words_names_engines_steps_and_cells(command: Command, tmp_path: Path) -> None:
-    out = command("plan", "-m", *CELL, "model.name='odd[name]'", "setting=user_question,user_question_cot").out
+    out = command(
+        "plan", "-m", *CELL, "model.name='odd[name]'", "setting=user_question,user_question_cot", "--full"
+    ).out
     for title in ("Engines", "Steps", "Cells"):
-        assert f"{title} " in out
-    assert "odd[name] user_question_cot demo" in " ".join(out.split()), "names are not read as markup"
-    assert "2 cells, 4 steps, 96 requests, 0 of them in the store, 1 loads." in out
+        assert f"\n{title}" in out
+    assert "odd[name] (echo) user_question_cot demo" in " ".join(out.split()), "names are not read as markup"
+    assert "sweep: 2 cells " in out
+    assert "96, 0 of them in the store" in out
+    assert "4 steps, 1 engine to load" in out
     assert str(tmp_path / "store") in "".join(out.split())
 
 

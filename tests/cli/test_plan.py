@@ -43,7 +43,7 @@ def test_what_fits_on_no_such_node_is_said_and_the_plan_goes_on(command: Command
     called = command("plan", *LARGE, "--gpu-memory-gb", 20)
     assert called.code == 0
     text = " ".join(called.out.split())
-    assert "It does not fit: engine 'llama3_8b' needs 1 GPUs of 21.2 GB" in text
+    assert "Does not fit engine 'llama3_8b' needs 1 GPUs of 21.2 GB" in text
     assert "1 node x 8 GPUs of 20 GB" in text
 
 

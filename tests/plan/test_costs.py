@@ -12,9 +12,10 @@ from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.endpoints.funds import Funds
 from eibench_ray.plan.costs import add_up, describe_uncounted, estimate_costs
 from eibench_ray.plan.expect import SHARE_OF_MAX_TOKENS, expected_prompt_tokens
-from eibench_ray.plan.explain import plan_to_json, render_plan
+from eibench_ray.plan.explain import plan_to_json
 from eibench_ray.plan.foresee import foresee
 from eibench_ray.plan.graph import Plan
+from eibench_ray.plan.page import render_plan
 from eibench_ray.store.resume import Slice, StepWork
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def test_an_endpoint_without_a_price_is_told_where_there_is_a_budget(planner: Pl
     assert told in shown
 
 
-def test_a_picture_costs_what_its_endpoint_reckons_for_it(planner: Planner) -> None:
+def test_a_picture_costs_what_its_endpoint_counts_for_it(planner: Planner) -> None:
     dear = PAID | {"model.engine": PAID["model.engine"] | {"picture_tokens": 36_000}}
     plans = [planner.plan(planner.config(changes)) for changes in (PAID, dear)]
     (less,), (more,) = (estimate_costs(plan, rows_left(plan)).values() for plan in plans)
@@ -150,7 +151,7 @@ def shown(plan: Plan, funds: Funds) -> str:
     console = Console(file=out, width=100)
     work = rows_left(plan)
     outlook = foresee(plan, work, ClusterConfig(name="local"), 2)
-    for part in render_plan(plan, work, "/store", outlook, funds):
+    for part in render_plan(plan, work, "/store", outlook, funds, is_full=True):
         console.print(part, markup=False)
     assert max(map(len, out.getvalue().splitlines())) <= 100
     return " ".join(out.getvalue().split())
@@ -161,8 +162,8 @@ def test_people_read_the_cost_of_each_engine_and_what_is_left_for_it(planner: Pl
     text = shown(plan, Funds(5.0, 1.5))
     assert "Cost of requests ($) engine requests left expected at most" in text
     assert "eye 3 4.31 6.11 judge_model 3 0.98 2.06 all 6 5.30 8.18" in text
-    assert "Spent so far: $1.50 of $5.00." in text
+    assert "spent so far: $1.50 of $5.00" in text
     assert "budget_usd leaves $3.50: the run will stop before its end" in text
     assert "the run will stop" not in shown(plan, Funds(50.0, 1.5))
-    assert "Spent so far: $0.00." in shown(plan, Funds())
-    assert "Loads and memory" not in text  # of which an endpoint has none
+    assert "spent so far: $0.00" in shown(plan, Funds())
+    assert "Engines to load" not in text  # of which an endpoint has none

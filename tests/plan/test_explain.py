@@ -5,13 +5,17 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from rich.console import Console
 
 from eibench_ray.config.cluster import ClusterConfig
+from eibench_ray.plan.blocked import block_cells
 from eibench_ray.plan.expect import SHARE_OF_MAX_TOKENS
-from eibench_ray.plan.explain import plan_to_json, render_plan
+from eibench_ray.plan.explain import plan_to_json
 from eibench_ray.plan.foresee import foresee
-from eibench_ray.plan.graph import Plan
+from eibench_ray.plan.graph import Obstacle, Plan
+from eibench_ray.plan.naming import titles
+from eibench_ray.plan.page import render_plan
 from eibench_ray.store.resume import Slice, StepWork
 
 if TYPE_CHECKING:
@@ -66,33 +70,69 @@ def test_the_json_names_what_reads_what(planner: Planner, echo: dict[str, Any]) 
     assert {step["wording"] for step in steps.values()} == {"own"}
 
 
-def test_the_tables_say_the_same_and_fit_a_terminal(official: Planner) -> None:
-    plan = official.plan(official.config(), official.config({"judge.name": "[red]", "judge.prompt": "{{ answer }}?"}))
+def shown(plan: Plan, width: int, *, is_full: bool, work: dict[str, StepWork] | None = None) -> str:
+    """What is printed in a terminal of so many columns."""
     out = io.StringIO()
-    console = Console(file=out, width=100)
-    work = half_done(plan)
-    for part in render_plan(plan, work, "/store", foresee(plan, work, CLUSTER, 2)):
+    console = Console(file=out, width=width)
+    known = work or half_done(plan)
+    for part in render_plan(plan, known, "/store", foresee(plan, known, CLUSTER, 2), is_full=is_full):
         console.print(part, markup=False)
-    lines = out.getvalue().splitlines()
-    assert max(map(len, lines)) <= 100
-    text = "\n".join(lines)
-    assert "official" in text
-    assert "eye look faces [red]" in " ".join(text.split())
-    assert "2 cells, 3 steps, 9 requests, 5 of them in the store, 1 loads. About 820 tokens to come." in text
-    for step in plan.steps:
-        assert step[:8] in text
+    assert max(map(len, out.getvalue().splitlines())) <= width
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("width", [80, 100, 160])
+def test_a_plan_is_one_screen_that_begins_with_the_answer(official: Planner, width: int) -> None:
+    changes: dict[str, Any] = {"judge.prompt": "{{ answer }}?"}
+    cells = [official.config({"judge.name": f"[red]{number}", **changes}) for number in range(30)]
+    text = shown(official.plan(official.config(), *cells), width, is_full=False)
+    lines = [line.rstrip() for line in text.splitlines()]
+    assert len(lines) <= 24
+    assert lines[0] == "test: 31 cells (model x setting x dataset x judge)"
+    assert lines[1].startswith("Time        ")
+    assert lines[2].startswith("Core-hours  ")
+    assert "Requests    9, 5 of them in the store; about 820 tokens to come" in lines
+    assert "--full shows all steps and cells, memory, and what the estimates rest on." in lines
+    assert "verdict by" not in text
+
+
+@pytest.mark.parametrize("width", [80, 100, 160])
+def test_a_full_plan_names_every_step_and_cell_and_fits_the_terminal(official: Planner, width: int) -> None:
+    plan = official.plan(official.config(), official.config({"judge.name": "[red]", "judge.prompt": "{{ answer }}?"}))
+    text = shown(plan, width, is_full=True)
+    words = " ".join(text.split())
+    assert "eye look faces [red] 6 4" in words
+    for title in titles(plan).values():
+        assert f"{title} " in text
+    assert "answer by eye (look) official 3 3" in words
+    assert "verdict by [red] on eye (look) built-in 3 1" in words
+    assert "own" not in words.split()
+
+
+def test_what_is_blocked_is_part_of_the_answer(planner: Planner) -> None:
+    plan = planner.plan(planner.config(), planner.config({"judge.name": "other", "judge.prompt": "{{ answer }}?"}))
+    work = half_done(plan)
+    obstacle = Obstacle("judge_model", "no key", "OPENAI_API_KEY", "export it")
+    blocked = block_cells(plan, work, {plan.steps[plan.cells[0].verdict].engine: obstacle})
+    text = " ".join(shown(blocked, 100, is_full=False, work=work).split())
+    assert "Blocked 2 of 2 cells, 4 requests: a run leaves them out" in text
+    assert "2 cells: no key (judge_model): export it" in text
+    assert "OPENAI_API_KEY" in shown(blocked, 100, is_full=True, work=work)
+
+
+def test_a_plan_with_nothing_left_says_so(planner: Planner) -> None:
+    plan = planner.plan(planner.config())
+    done = {step: StepWork(3, 3, 0, ()) for step in plan.steps}
+    assert "none: nothing is left to ask" in shown(plan, 80, is_full=False, work=done)
 
 
 def test_the_recordings_of_one_model_share_a_line(planner: Planner) -> None:
     planner.write_dataset("others")
     replay = {"model.engine": {"kind": "replay", "predictions": "predictions"}}
     plan = planner.plan(planner.config(replay), planner.config(replay, dataset="others"))
-    work = half_done(plan)
-    out = io.StringIO()
-    for part in render_plan(plan, work, "/store", []):
-        Console(file=out, width=100).print(part, markup=False)
-    assert "eye x 2 replay cpu 0 0 2 6 0 0 0" in " ".join(out.getvalue().split())
-    assert [engine["name"] for engine in plan_to_json(plan, work, "/store", [])["engines"]].count("eye") == 2
+    assert "eye x 2 replay 0 0 6 0 0 0" in " ".join(shown(plan, 100, is_full=False).split())
+    facts = plan_to_json(plan, half_done(plan), "/store", [])
+    assert [engine["name"] for engine in facts["engines"]].count("eye") == 2
 
 
 def test_an_endpoint_is_no_load_and_generates(planner: Planner) -> None:

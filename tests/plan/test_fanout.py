@@ -10,9 +10,10 @@ from rich.console import Console
 
 from eibench_ray.errors import PlanError
 from eibench_ray.plan.expect import expected_prompt_tokens, most_tokens
-from eibench_ray.plan.explain import plan_to_json, render_plan
+from eibench_ray.plan.explain import plan_to_json
 from eibench_ray.plan.fanout import Item, Part, read_parts
 from eibench_ray.plan.graph import Plan
+from eibench_ray.plan.page import render_plan
 from eibench_ray.store.resume import Slice, StepWork
 
 if TYPE_CHECKING:
@@ -159,10 +160,10 @@ def test_the_words_of_a_plan_say_at_most(planner: Planner) -> None:
     plan = plan_of(planner, CALLS)
     new = {step.id: StepWork(3, 0, 0, (Slice(step.id, 0, 0, 3),)) for step in plan.steps.values()}
     out = io.StringIO()
-    for part in render_plan(plan, new, "/store", []):
+    for part in render_plan(plan, new, "/store", [], is_full=True):
         Console(file=out, width=120).print(part, markup=False)
     assert out.getvalue().count("≤3 ") == 3
-    assert "8 steps, at most 24 requests (lines of answers decide; at least 15), 0 of them" in out.getvalue()
+    assert "at most 24 (lines of answers decide; at least 15), 0 of them in the store" in out.getvalue()
 
 
 def test_a_prompt_that_reads_a_list_is_as_long_as_what_it_reads(planner: Planner) -> None:

@@ -16,7 +16,8 @@ from rich.console import Console
 from eibench_ray.config.schema import ModelConfig, SettingConfig
 from eibench_ray.errors import PlanError
 from eibench_ray.plan.blocked import describe_blocked
-from eibench_ray.plan.explain import plan_to_json, render_plan
+from eibench_ray.plan.explain import plan_to_json
+from eibench_ray.plan.page import render_plan
 from eibench_ray.report.leaderboard import render_markdown, render_table
 from eibench_ray.report.leaderboard_files import to_frame, to_json_rows
 from eibench_ray.score.claims import Claim, ClaimStatus
@@ -194,9 +195,9 @@ def test_a_plan_says_what_a_run_leaves_out(sweeps: Sweeps, half: PlannedSweep) -
     facts = plan_to_json(half.plan, half.work, "store", [])
     assert [cell["blocked"] for cell in facts["cells"]] == [None, reason(sweeps)]
     assert (facts["blocked"]["cells"], facts["blocked"]["requests"]) == (1, 20)
-    text = " ".join(show(*render_plan(half.plan, half.work, "store", [])).split())
+    text = " ".join(show(*render_plan(half.plan, half.work, "store", [], is_full=True)).split())
+    assert "Blocked 1 of 2 cells, 20 requests: a run leaves them out" in text
     assert "1 cell blocked: no recorded predictions: " in text
-    assert "A run leaves the blocked cells out, 20 requests in all" in text
 
 
 def test_the_leaderboard_names_them_without_figures(sweeps: Sweeps, half: PlannedSweep) -> None:
