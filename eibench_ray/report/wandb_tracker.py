@@ -56,7 +56,8 @@ class WandbTracker:
         self._runs = WandbRuns(config, folder, api_key, has_pictures=was_asked)
         self._jobs: dict[tuple[type, str], Progress | Final] = {}
         self._unfinished: dict[str, TrackedCell] = {}
-        self._finals: dict[str, TrackedCell] = {}
+        self._ended: set[str] = set()
+        self._finals: dict[str, TrackedCell] = {}  # of the ended ones, those that are not delivered yet
         self._report = TrackingReport()
         if target.mode == "offline":
             self._report.reason = (
@@ -138,17 +139,14 @@ class WandbTracker:
     def _put(self, job: Progress | Final) -> None:
         key = job.cell.key
         with self._changed:
-            if key in self._finals or self._is_told(job.cell):
+            if key in self._ended:
                 return  # a late point would open the run again
             self._jobs[type(job), key] = job
             self._unfinished[key] = job.cell
             if isinstance(job, Final):
+                self._ended.add(key)
                 self._finals[key] = job.cell
             self._changed.notify()
-
-    def _is_told(self, cell: TrackedCell) -> bool:
-        report = self._report
-        return cell.name in report.sent or cell.name in report.offline or cell.name in report.missing
 
     def _take(self) -> Progress | Final | None:
         """The job that has waited longest; None when there is none and none will come."""

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -198,7 +199,8 @@ def test_unfinished_cell_ends_as_failed_and_resumes_under_the_same_id(tmp_path: 
 def test_late_progress_does_not_open_a_finished_run_again(tmp_path: Path) -> None:
     tracker = open_tracker(CONFIG, tmp_path, {})
     tracker.finish(make_cell(1), SCORES, [], ignore)
-    tracker.progress(make_cell(1), rows_done=24, tokens=1, tokens_per_s=1.0)
+    unmarked = replace(make_cell(1), name="before its figures were known")
+    tracker.progress(unmarked, rows_done=24, tokens=1, tokens_per_s=1.0)
     close(tracker)
     assert len(run_folders(tmp_path)) == 1
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from eibench_ray.sweep.planning import PlannedSweep
 
 NAME = "echo/plain/faces/strict"
+TOLD = f"{NAME} (echo)"  # as every table marks it
 
 
 @pytest.fixture
@@ -48,27 +49,27 @@ def tell(sweep: PlannedSweep, tracker: RecordingTracker | NoTracker, **changes: 
 
 
 def test_what_was_sent_is_not_sent_again(asked: PlannedSweep) -> None:
-    assert tell(asked, RecordingTracker(ONLINE)) == [NAME]
+    assert tell(asked, RecordingTracker(ONLINE)) == [TOLD]
     assert tell(asked, RecordingTracker(ONLINE)) == []
     assert tell(asked, RecordingTracker(OFFLINE)) == []
 
 
 def test_what_a_tracker_lost_is_told_by_the_next_run(asked: PlannedSweep) -> None:
-    assert tell(asked, RecordingTracker(ONLINE, undelivered=[NAME])) == [NAME]
-    assert tell(asked, RecordingTracker(ONLINE)) == [NAME]
+    assert tell(asked, RecordingTracker(ONLINE, undelivered=[TOLD])) == [TOLD]
+    assert tell(asked, RecordingTracker(ONLINE)) == [TOLD]
 
 
 @pytest.mark.parametrize("first", [NoTracker(), NoTracker("WANDB_MODE is disabled")], ids=["none", "disabled"])
 def test_what_no_tracker_took_is_told_by_the_next_run(asked: PlannedSweep, first: NoTracker) -> None:
     tell(asked, first)
-    assert tell(asked, RecordingTracker(ONLINE)) == [NAME]
+    assert tell(asked, RecordingTracker(ONLINE)) == [TOLD]
 
 
 def test_disabled_tracking_names_the_cells_and_none_does_not(asked: PlannedSweep) -> None:
     disabled, none = NoTracker("WANDB_MODE is disabled"), NoTracker()
     tell(asked, disabled)
     tell(asked, none)
-    assert disabled.close(1, print).missing == {NAME: "WANDB_MODE is disabled"}
+    assert disabled.close(1, print).missing == {TOLD: "WANDB_MODE is disabled"}
     assert none.close(1, print).describe(Path("run")) is None
 
 
@@ -77,17 +78,17 @@ def test_what_is_offline_stays_so_while_its_folder_is_there_and_is_sent_online(
 ) -> None:
     folder = tmp_path / "offline-run-1"
     folder.mkdir()
-    assert tell(asked, RecordingTracker(OFFLINE, folder)) == [NAME]
+    assert tell(asked, RecordingTracker(OFFLINE, folder)) == [TOLD]
     assert tell(asked, RecordingTracker(OFFLINE, folder)) == []
     folder.rmdir()
-    assert tell(asked, RecordingTracker(OFFLINE, folder)) == [NAME]
-    assert tell(asked, RecordingTracker(ONLINE)) == [NAME]
+    assert tell(asked, RecordingTracker(OFFLINE, folder)) == [TOLD]
+    assert tell(asked, RecordingTracker(ONLINE)) == [TOLD]
 
 
 def test_what_wandb_sync_has_sent_is_not_sent_again(asked: PlannedSweep, tmp_path: Path) -> None:
     folder = tmp_path / "offline-run-1"
     folder.mkdir()
-    assert tell(asked, RecordingTracker(OFFLINE, folder)) == [NAME]
+    assert tell(asked, RecordingTracker(OFFLINE, folder)) == [TOLD]
     (folder / "run-abc.wandb.synced").touch()
     assert tell(asked, RecordingTracker(ONLINE)) == []
 
@@ -102,21 +103,21 @@ def test_what_wandb_sync_has_sent_is_not_sent_again(asked: PlannedSweep, tmp_pat
     ids=["project", "entity", "server"],
 )
 def test_another_place_is_told_too_and_each_remembers(asked: PlannedSweep, other: Target) -> None:
-    assert tell(asked, RecordingTracker(ONLINE)) == [NAME]
-    assert tell(asked, RecordingTracker(other)) == [NAME]
+    assert tell(asked, RecordingTracker(ONLINE)) == [TOLD]
+    assert tell(asked, RecordingTracker(other)) == [TOLD]
     assert tell(asked, RecordingTracker(ONLINE)) == []
     assert tell(asked, RecordingTracker(other)) == []
 
 
 def test_changed_figures_and_another_table_are_told(asked: PlannedSweep) -> None:
-    assert tell(asked, RecordingTracker(ONLINE)) == [NAME]
-    assert tell(asked, RecordingTracker(ONLINE), num_samples=1) == [NAME]
+    assert tell(asked, RecordingTracker(ONLINE)) == [TOLD]
+    assert tell(asked, RecordingTracker(ONLINE), num_samples=1) == [TOLD]
 
 
 def test_mark_of_an_earlier_version_does_not_count(asked: PlannedSweep) -> None:
     [cell] = asked.plan.cells
     LOCAL.write_json(asked.store.paths.tracked(cell.key), {"fingerprint": "1234"})
-    assert tell(asked, RecordingTracker(ONLINE)) == [NAME]
+    assert tell(asked, RecordingTracker(ONLINE)) == [TOLD]
 
 
 def test_mark_says_where(asked: PlannedSweep) -> None:
@@ -172,16 +173,16 @@ def test_track_sends_what_is_not_there_and_then_nothing(run: Path, monkeypatch: 
     assert f"{NAME}: never sent" in dry.stdout
     assert trackers == []
     done = json.loads(CliRunner().invoke(app, ["track", str(run), "--json"]).stdout)
-    assert (list(done["report"]["sent"]), done["reasons"]) == ([NAME], {NAME: "never sent"})
+    assert (list(done["report"]["sent"]), done["reasons"]) == ([TOLD], {NAME: "never sent"})
     [(cell, _, samples)] = trackers[0].told
-    assert (cell.name, len(samples)) == (NAME, 3)
+    assert (cell.name, len(samples)) == (TOLD, 3)
     again = send_run(run, None, None, is_dry=False, say=print)
     assert (again.num_there, again.reasons, trackers[1].told) == (1, {}, [])
 
 
 def test_track_fails_with_the_reason_where_something_was_not_sent(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "eibench_ray.sweep.sending.open_tracker", lambda *_: RecordingTracker(ONLINE, undelivered=[NAME])
+        "eibench_ray.sweep.sending.open_tracker", lambda *_: RecordingTracker(ONLINE, undelivered=[TOLD])
     )
     result = CliRunner().invoke(app, ["track", str(run)])
     assert result.exit_code == 1
