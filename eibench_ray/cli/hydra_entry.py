@@ -19,6 +19,7 @@ from eibench_ray.config.compose import to_composed
 from eibench_ray.config.folder import config_folder
 from eibench_ray.config.hydra_errors import HYDRA_ERRORS, UNNAMED_ERRORS, explain
 from eibench_ray.config.jobs import Job, SweepTask
+from eibench_ray.config.option_files import own_loader
 from eibench_ray.config.schema import RunConfig
 from eibench_ray.config.section import Frozen
 from eibench_ray.config.swept import defer_to_jobs, spread_lists
@@ -58,7 +59,7 @@ def call_hydra(
     parser = get_args_parser()
     parsed = _parse(parser, arguments)
     quiet = _Quiet(task)
-    with _full_errors(), tempfile.TemporaryDirectory(prefix="eibench_ray_") as scratch:
+    with _full_errors(), own_loader(), tempfile.TemporaryDirectory(prefix="eibench_ray_") as scratch:
         if not leaves_traces and parsed.cfg is None and parsed.info is None:
             parsed.overrides += [f"hydra.run.dir={scratch}", f"hydra.sweep.dir={scratch}", "hydra.output_subdir=null"]
         try:

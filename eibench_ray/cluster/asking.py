@@ -116,6 +116,8 @@ class Asking:
         sample_id, asker = row.sample.sample_id, self._asker
         if row.is_absent:
             return asker.skip(sample_id, row.input_digest)
+        if row.unmade is not None:
+            return asker.refuse(sample_id, RowErrorKind.PROMPT, row.unmade, row.input_digest)
         if row.request is None:
             why = "an answer that this row reads is an error"
             return asker.refuse(sample_id, RowErrorKind.UPSTREAM, why, row.input_digest)

@@ -10,6 +10,7 @@ from eibench_ray.data.dataset import Dataset, DatasetIndex
 from eibench_ray.errors import StoreError
 from eibench_ray.plan.digests import digest_input
 from eibench_ray.plan.graph import Step
+from eibench_ray.plan.templates import RENDER_ERRORS
 from eibench_ray.records import Completion, Request, Retry, Sample
 from eibench_ray.store.resume import Slice
 from eibench_ray.store.slices import Store
@@ -21,14 +22,16 @@ class Row:
     """One row of a task: what is to be sent, or why nothing is.
 
     Attributes:
-        request: None where there is nothing to ask, or where what it reads is an error.
-        is_absent: the former.
+        request: None where there is nothing to ask, or where what it reads is an error, or its prompt cannot be made.
+        is_absent: the first of these.
+        unmade: why its prompt cannot be made; None: it can, or need not.
     """
 
     sample: Sample
     input_digest: str
     request: Request | None
     is_absent: bool
+    unmade: str | None = None
 
 
 def read_rows(step: Step, slice_: Slice, dataset: Dataset, index: DatasetIndex, store: Store) -> tuple[list[Row], str]:
@@ -55,8 +58,13 @@ def read_rows(step: Step, slice_: Slice, dataset: Dataset, index: DatasetIndex, 
             has_error = has_error or row.error_kind is not None
             if row.text is not None:
                 answers[word] = row.text
-        request = None if has_error else requests.build(sample, answers)
-        rows.append(Row(sample, digest_input(row_digest, outputs), request, request is None and not has_error))
+        request, unmade = None, None
+        try:
+            request = None if has_error else requests.build(sample, answers)
+        except RENDER_ERRORS as error:
+            unmade = f"its prompt cannot be made: {str(error) or type(error).__name__}"
+        is_absent = request is None and unmade is None and not has_error
+        rows.append(Row(sample, digest_input(row_digest, outputs), request, is_absent, unmade))
     return rows, digest_sources(digest_column(row_digests), map(digest_column, read))
 
 

@@ -17,6 +17,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from eibench_ray.config.hydra_errors import HYDRA_ERRORS
 from eibench_ray.config.option_files import OptionFiles
+from eibench_ray.config.programs import refuse_programs
+from eibench_ray.config.secrets import refuse_secrets
 from eibench_ray.config.swept import CELL_GROUPS
 from eibench_ray.errors import ConfigError
 
@@ -102,7 +104,8 @@ def to_sections(config: DictConfig, choices: Mapping[str, str | None]) -> Sectio
     """The sections of a composition.
 
     Raises:
-        ConfigError: an option file chooses several options of one of a cell's groups.
+        ConfigError: an option file chooses several options of one of a cell's groups, holds a secret, or names a
+            program.
         MissingMandatoryValue: a value that a person must choose is missing (OmegaConf's).
         InterpolationResolutionError: an interpolation leads nowhere (OmegaConf's).
     """
@@ -112,6 +115,8 @@ def to_sections(config: DictConfig, choices: Mapping[str, str | None]) -> Sectio
             f"hydra.sweeper.params.{group} in that file, or with {group}=[a,b] on the command line"
         )
     own = OmegaConf.masked_copy(config, [str(key) for key in config if key != HYDRA])
+    refuse_programs(own)
+    refuse_secrets(own)
     raw = OmegaConf.to_container(own, resolve=True, throw_on_missing=True)
     assert isinstance(raw, dict)
     has_interpolation = bool(raw != OmegaConf.to_container(own, resolve=False))

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
-from eibench_ray.config.section import Frozen, has_login
+from eibench_ray.config.secrets import has_login
+from eibench_ray.config.section import Frozen
 
 
 class Price(Frozen):

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from eibench_ray.config.endpoints import OpenaiEngine, Price
-from eibench_ray.config.section import Frozen, has_login, number_or_auto
-
-_SECRET_NAME = re.compile(r"TOKEN|KEY|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
+from eibench_ray.config.secrets import has_login, is_secret_name
+from eibench_ray.config.section import Frozen, number_or_auto
 
 
 class EngineEnvironment(Frozen):
@@ -71,7 +69,7 @@ class LoadedEngine(Frozen):
 
     @model_validator(mode="after")
     def _env_has_no_secret(self) -> LoadedEngine:
-        if names := [name for name in self.env if _SECRET_NAME.search(name)]:
+        if names := [name for name in self.env if is_secret_name(name)]:
             raise ValueError(
                 f"{', '.join(names)} looks like a secret: export it where the cluster is started; "
                 f"a config is written to disk"

@@ -8,6 +8,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from eibench_ray.config.load import validate
+from eibench_ray.config.option_files import own_loader
 from eibench_ray.config.schema import ModelConfig
 from eibench_ray.config.section import Frozen
 
@@ -32,7 +33,7 @@ def read_models(folder: Path, own: Path | None = None) -> list[ModelConfig]:
     files = [path for root in (folder, own) if root for path in (root / "model").glob("[!_]*.yaml")]
     search = [f"hydra.searchpath=[file://{own.absolute()}]"] if own else []
     models = []
-    with initialize_config_dir(str(folder), version_base="1.3"):
+    with own_loader(), initialize_config_dir(str(folder), version_base="1.3"):
         for name in sorted({path.stem for path in files}):
             config = compose("serve", [f"model={name}", *search])
             if not OmegaConf.missing_keys(config.model):

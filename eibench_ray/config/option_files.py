@@ -1,23 +1,48 @@
-"""The option files, each read once: Hydra reads all of them again for every job it composes."""
+"""The option files: a user's own come before the package's, and each file is read once.
+
+Hydra looks into its folders in their order: its own, the package's, then those of `--config-dir` and of
+`hydra.searchpath`. A user's option with the name of one of the package's would be ignored without a word. Here the
+user's folders come first, and a line says whose place their files take.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import pickle
+import sys
+from collections.abc import Iterator, Sequence
 from typing import Any
+from unittest import mock
 
+from hydra._internal import hydra as hydra_entry
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import ConfigRepository
 from hydra.core.config_search_path import ConfigSearchPath
-from hydra.plugins.config_source import ConfigResult
+from hydra.core.object_type import ObjectType
+from hydra.plugins.config_source import ConfigResult, ConfigSource
+from omegaconf import DictConfig
+
+from eibench_ray.config.programs import refuse_programs
+from eibench_ray.config.secrets import refuse_secrets
+from eibench_ray.visible import in_line
+
+PACKAGES = frozenset({"hydra", "main"})  # Hydra's words for its own folder and for the application's
+SCHEMA = "schema"  # what is registered in code; Hydra wants it last
+MAX_NAMED = 6
 
 
 class OptionFiles(ConfigRepository):
-    """Hydra's repository of option files, with a memory that outlives one composition."""
+    """Hydra's repository of option files: the user's first, with a memory that outlives one composition."""
 
     def initialize_sources(self, config_search_path: ConfigSearchPath) -> None:
         """Reads from these sources from now on, and forgets what others said."""
         super().initialize_sources(config_search_path)
+        own = [source for source in self.sources if source.provider not in PACKAGES | {SCHEMA}]
+        self.sources = [*own, *(source for source in self.sources if source not in own)]
         self._read: dict[str, bytes] = {}  # pickled: six times as fast to copy as by copy.deepcopy
+        for source in own:
+            _announce(source, [other for other in self.sources if other.provider in PACKAGES])
 
     def __deepcopy__(self, memo: dict[int, Any]) -> OptionFiles:
         """Another one with the same memory: Hydra takes a copy for each composition, and may change its sources."""
@@ -29,3 +54,55 @@ class OptionFiles(ConfigRepository):
             self._read[config_path] = pickle.dumps(super().load_config(config_path))
         loaded: ConfigResult | None = pickle.loads(self._read[config_path])
         return loaded
+
+
+class OptionLoader(ConfigLoaderImpl):
+    """Hydra's composition, from these files, without programs and without secrets."""
+
+    def __init__(self, config_search_path: ConfigSearchPath) -> None:
+        super().__init__(config_search_path)
+        self.repository = OptionFiles(config_search_path)
+
+    def load_configuration(self, *args: Any, **kwargs: Any) -> DictConfig:
+        """What the files and the overrides say, with Hydra's node; Hydra writes it to disk before it calls the task.
+
+        Raises:
+            ConfigError: it holds a secret, or names a program to start.
+        """
+        config: DictConfig = super().load_configuration(*args, **kwargs)
+        refuse_programs(config)
+        refuse_secrets(config)
+        return config
+
+
+@contextlib.contextmanager
+def own_loader() -> Iterator[None]:
+    """Has Hydra compose with `OptionLoader` meanwhile; whose place a user's files take is said once."""
+    _announced.clear()
+    with mock.patch.object(hydra_entry, "ConfigLoaderImpl", OptionLoader):
+        yield
+
+
+_announced: set[str] = set()
+
+
+def _announce(own: ConfigSource, packages: Sequence[ConfigSource]) -> None:
+    """Says which of the package's files a user's folder has in their place."""
+    if own.path in _announced:
+        return
+    _announced.add(own.path)
+    found = [name for source in packages for name in _list_files(source, "") if own.is_config(name)]
+    if found:
+        named = ", ".join(found[:MAX_NAMED]) + (f" and {len(found) - MAX_NAMED} more" if found[MAX_NAMED:] else "")
+        # Not through the log: what is run is another thing than its name says, and that is to be seen.
+        sys.stderr.write(f"Note: {in_line(own.path)} has options in the place of the package's: {in_line(named)}\n")
+
+
+def _list_files(source: ConfigSource, group: str) -> Iterator[str]:
+    """The options of a source, as `model/echo`, in all its groups."""
+    prefix = f"{group}/" if group else ""
+    for name in source.list(group, ObjectType.CONFIG):
+        yield f"{prefix}{name}"
+    for name in source.list(group, ObjectType.GROUP):
+        if not name.startswith(("__", ".")):
+            yield from _list_files(source, f"{prefix}{name}")

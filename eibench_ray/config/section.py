@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import re
-
 from pydantic import BaseModel, ConfigDict
-
-_URL_WITH_SECRET = re.compile(r"https?://[^/@\s]+@|://[^/:@\s]*:[^/@\s]+@")
 
 
 class Frozen(BaseModel):
@@ -20,8 +16,3 @@ def number_or_auto(value: object, what: str) -> object:
     if value != "auto" and (type(value) is not int or value < 1):
         raise ValueError(f"should be a number of {what}, or 'auto'")
     return value
-
-
-def has_login(text: str) -> bool:
-    """Whether a text holds an address with a name or a password in it, which looks like a secret."""
-    return _URL_WITH_SECRET.search(text) is not None

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, PositiveInt, field_validator, model_validator
 
+from eibench_ray.config.secrets import is_secret_name
 from eibench_ray.config.section import Frozen
 
 # `#SBATCH` lines are read by sbatch, not by a shell: a space, a quote or a line break has no safe form there.
@@ -17,7 +18,6 @@ Word = Annotated[
 ]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")]
 _CLOCK = re.compile(r"(?:(\d+)-)?(\d+):(\d\d)(?::(\d\d))?")
-_SECRET_NAME = re.compile(r"TOKEN|KEY|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
 # Ray's sockets lie below it, and a socket's path has at most 107 characters.
 SCRATCH_CHARS = 24
 
@@ -85,7 +85,7 @@ class SlurmConfig(Frozen):
     @classmethod
     def _holds_no_secret(cls, env: dict[str, str]) -> dict[str, str]:
         for name in env:
-            if _SECRET_NAME.search(name):
+            if is_secret_name(name):
                 raise ValueError(
                     f"{name} looks like a secret, and a job's script is readable: export it where you submit, and name "
                     f"it in cluster.slurm.export if that is set"

@@ -17,7 +17,7 @@ from eibench_ray.plan.engines import Engines, EngineUse, Estimate, Identify, Mod
 from eibench_ray.plan.facts import DatasetFacts, engine_memory
 from eibench_ray.plan.fanout import ITEM, Item, expand, words_of
 from eibench_ray.plan.graph import Cell, DatasetSpec, EngineSpec, Plan, Prompt, Step
-from eibench_ray.plan.templates import SAMPLE_WORDS, words_in
+from eibench_ray.plan.templates import SAMPLE_WORDS, check_bounds, words_in
 from eibench_ray.plan.wording import word_call, word_judge
 from eibench_ray.records import AcceptRule, Sampling
 
@@ -208,6 +208,7 @@ class _Builder:
                 f"reads {', '.join(sorted(unknown))}, which neither dataset {config.dataset.name!r} "
                 f"nor an earlier call has"
             )
+        check_bounds(prompt.user, frozenset(lists))
         return {word: step for word, step in known.items() if word in read}
 
     def _step(

@@ -127,7 +127,7 @@ MISTAKES = [
     (
         "secret",
         "plan CELL model=tiny_llama +model.engine.env.HF_TOKEN=hunter2",
-        "model.engine: HF_TOKEN looks like a secret: export it",
+        "model.engine.env.HF_TOKEN: HF_TOKEN looks like the name of a secret",
     ),
     (
         "no recorded predictions",

@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,8 @@ from eibench_ray.engines.base import BudgetSpentError, Engine, EngineDeadError, 
 from eibench_ray.engines.echo import Echo
 from eibench_ray.engines.pictures import decode_picture
 from eibench_ray.errors import StoreError
-from eibench_ray.records import Completion, Reply, Request, RowErrorKind
+from eibench_ray.plan.templates import render
+from eibench_ray.records import Completion, Reply, Request, RowErrorKind, Sample
 from eibench_ray.store.resume import Slice
 from eibench_ray.store.slices import Store
 from eibench_ray.sweep.planning import PlannedSweep
@@ -127,6 +128,21 @@ def test_a_corrupt_picture_costs_its_row_alone(sweeps: Sweeps) -> None:
     rows = sweeps.rows(sweep, "answer")
     assert {name: row.error_kind for name, row in rows.items() if row.error_kind} == {"s001": "image", "s003": "image"}
     assert (report.num_new, report.num_errors, report.is_whole) == (8, 2, True)
+
+
+def test_a_prompt_that_cannot_be_made_costs_its_row_alone(sweeps: Sweeps, monkeypatch: pytest.MonkeyPatch) -> None:
+    def make(template: str, sample: Sample, answers: Mapping[str, str]) -> str:
+        return render("{{ 'a' * 10**9 }}" if sample.sample_id == "s001" else template, sample, answers)
+
+    monkeypatch.setattr("eibench_ray.cluster.requests.render", make)
+    sweeps.write_dataset()
+    sweep = sweeps.plan(sweeps.config(slice_rows=10))
+    report = asyncio.run(run_first(sweep, Echo(EchoEngine(kind="echo"))))
+    row = sweeps.rows(sweep, "answer")["s001"]
+    assert row.error_kind == "prompt"
+    assert row.error is not None
+    assert row.error.startswith("its prompt cannot be made: it makes too long a text")
+    assert (report.num_new, report.num_errors, report.is_whole) == (9, 1, True)
 
 
 def test_rows_that_stand_count_as_finished(sweeps: Sweeps, scripted: type[Scripted]) -> None:
