@@ -1,4 +1,4 @@
-"""Chat templates of checkpoints that carry none: Jinja files, as vLLM and transformers read them."""
+"""Chat templates of checkpoints that carry none, or another than their authors ask them with: Jinja files."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def template_file(name: str) -> Path:
 
 
 def is_plain(template: str | None) -> bool:
-    """Whether a template's text is that of `package:plain`, or one that asks for the same."""
-    return template is not None and _ADDS_BOS in template
+    """Whether a template's text is that of `package:plain`, or one like it that reads no roles."""
+    return template is not None and _ADDS_BOS in template and "role" not in template
 
 
 def template_variables(template: str | None, tokenizer: Any) -> dict[str, Any]:
@@ -30,7 +30,7 @@ def template_variables(template: str | None, tokenizer: Any) -> dict[str, Any]:
         template: its text; None: the checkpoint's own, which asks for nothing of ours.
         tokenizer: of transformers.
     """
-    if not is_plain(template):
+    if template is None or _ADDS_BOS not in template:
         return {}
     bos = getattr(tokenizer, "bos_token_id", None)
     return {_ADDS_BOS: bos is not None and list(tokenizer("a")["input_ids"])[:1] == [bos]}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -140,36 +139,72 @@ def test_the_page_of_models_is_what_the_options_say(models: dict[str, ModelConfi
     assert page == render_markdown(list(models.values())), "run: eibench-ray models --markdown > docs/models.md"
 
 
+PARTS = [{"type": "image"}, {"type": "text", "text": "Why?"}]
+CHATML = "<|im_start|>system\n{}<|im_end|>"
+
+
 @pytest.mark.parametrize(
-    ("template", "say", "text"),
+    ("template", "first", "own", "told"),
     [
         (
-            "package:qwen_vl_chat.jinja",
-            lambda role, text, picture: {
-                "role": role,
-                "content": ("Picture 1: <img></img>\n" if picture else "") + text,
-            },
-            "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
-            "<|im_start|>user\nPicture 1: <img></img>\nWhy?<|im_end|>\n<|im_start|>assistant\n",
+            "package:qwen_vl_chat",
+            [{"role": "user", "content": "Picture 1: <img></img>\nWhy?"}],
+            f"{CHATML}\n<|im_start|>user\nPicture 1: <img></img>\nWhy?<|im_end|>\n<|im_start|>assistant\n",
+            "You are a helpful assistant.",
         ),
         (
-            "package:video_llava.jinja",
-            lambda role, text, picture: {
-                "role": role,
-                "content": [*([{"type": "image"}] if picture else []), {"type": "text", "text": text}],
-            },
-            "USER: <image>\nWhy? ASSISTANT:",
+            "package:llava_v1",
+            [{"role": "user", "content": PARTS}],
+            "<s>{} USER: <image>\nWhy? ASSISTANT:",
+            "A chat between a curious human and an artificial intelligence assistant. "
+            "The assistant gives helpful, detailed, and polite answers to the human's questions.",
         ),
+        (
+            "package:chatml_direct",
+            [{"role": "user", "content": PARTS}],
+            f"{CHATML}<|im_start|>user\n<image>\nWhy?<|im_end|><|im_start|>assistant\n",
+            "Answer the questions.",
+        ),
+        (
+            "package:qwen_1_5",
+            [{"role": "user", "content": PARTS}],
+            f"{CHATML}\n<|im_start|>user\n<image>\nWhy?<|im_end|>\n<|im_start|>assistant\n",
+            "You are a helpful assistant.",
+        ),
+        ("package:mistral_instruct", [{"role": "user", "content": PARTS}], "<s>[INST] <image>\nWhy? [/INST]", ""),
     ],
 )
 def test_the_packages_chat_templates_write_their_models_format(
-    template: str, say: Callable[[str, str, bool], dict[str, object]], text: str
+    template: str, first: list[dict[str, object]], own: str, told: str
 ) -> None:
     made = Environment(trim_blocks=True, lstrip_blocks=True).from_string(template_file(template).read_text())
-    assert made.render(messages=[say("user", "Why?", True)], add_generation_prompt=True) == text
-    told = made.render(messages=[say("system", "Be brief.", False), say("user", "Why?", True)])
-    assert "Be brief." in told
-    assert "helpful assistant" not in told
+    assert made.render(messages=first, add_generation_prompt=True, bos_token="<s>") == own.format(told)
+    for system in ("Be brief.", [{"type": "text", "text": "Be brief."}]):
+        if template == "package:qwen_vl_chat" and not isinstance(system, str):
+            continue  # vLLM gives this one texts only
+        messages = [{"role": "system", "content": system}, *first]
+        text = made.render(messages=messages, add_generation_prompt=True, bos_token="<s>")
+        if template == "package:mistral_instruct":
+            assert text == "<s>[INST] <<SYS>>\nBe brief.\n<</SYS>>\n\n<image>\nWhy? [/INST]"
+        else:
+            assert text == own.format("Be brief.")
+
+
+def test_llavas_models_are_asked_in_their_authors_conversations(models: dict[str, ModelConfig]) -> None:
+    """As LLaVA's run_llava.py takes them by a model's name: llava_v1, for 34b chatml_direct."""
+    asked = {
+        name: model.engine.chat_template
+        for name, model in models.items()
+        if isinstance(model.engine, LoadedEngine) and "llava" in name and not name.startswith("tiny")
+    }
+    assert asked == {
+        "llava_1_5_13b": "package:llava_v1",
+        "llava_next_7b": "package:llava_v1",
+        "llava_next_13b": "package:llava_v1",
+        "llava_next_34b": "package:chatml_direct",
+        "llava_onevision_7b": "package:qwen_1_5",
+        "video_llava": "package:llava_v1",
+    }
 
 
 def test_a_folder_of_ones_own_is_listed_with_the_packages(tmp_path: Path) -> None:
