@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
@@ -18,6 +17,7 @@ from eibench_ray.errors import StoreError
 from eibench_ray.score.claims import MIN_COVERAGE
 from eibench_ray.score.coherence import read_coherence
 from eibench_ray.store.files import replacing
+from eibench_ray.sweep.path_names import path_names
 from eibench_ray.sweep.trigger_tally import TriggerTally
 
 if TYPE_CHECKING:
@@ -26,9 +26,12 @@ if TYPE_CHECKING:
     from eibench_ray.sweep.results import JoinedRow
 
 GROUP_ROWS = 16_384
+_KEYS = ("model", "setting", "dataset", "judge")
 
 SCHEMA = pa.schema(
     [
+        # As the folders have them, and as text: without them readers would make a date or a number of some names.
+        *(pa.field(name, pa.string(), nullable=False) for name in _KEYS),
         pa.field("sample_id", pa.string(), nullable=False),
         pa.field("image_path", pa.string()),
         pa.field("question", pa.string()),
@@ -100,26 +103,28 @@ def export_run(folder: Path, out: Path) -> dict[str, Any]:
     num_rows = 0
     ended: Counter[str] = Counter()
     partial: list[str] = []
-    tallies: dict[tuple[str, str], TriggerTally] = {}
+    tallies: dict[tuple[str, str], tuple[Cell, TriggerTally]] = {}
+    folders = _Folders(plan.cells)
+    stems = path_names(_names(cell) for cell in plan.cells)
     for cell in plan.cells:
         num_cell_rows = plan.datasets[cell.dataset].num_rows
         num_rows += num_cell_rows * len(cell.verdicts)
         told = _Told()
         rows = told.watch(results.join(cell))
         if plan.steps[cell.verdict].per_trigger:
-            rows = tallies.setdefault((cell.dataset, cell.judge), TriggerTally()).watch(rows)
+            rows = tallies.setdefault((cell.dataset, cell.judge), (cell, TriggerTally()))[1].watch(rows)
         sources = {"answer_source": plan.answer_source(cell), "judge_source": plan.judge_source(cell)}
-        _write_parquet(cell, rows, sources, out / "rows")
+        _write_parquet(cell, rows, sources, folders.of(out / "rows", cell, *_KEYS))
         ended.update(told.ended)
         if told.is_partial:
             partial.append(cell.name)
         if cell.blocked and not any(row.answer for row in results.join(cell)):
             continue  # to the published scripts, a file without texts would be a model without answers
         is_complex = results.dataset(cell.dataset).has_repeated_pictures(num_cell_rows)
-        _write_jsonl(cell, results.join(cell), out / "eibench", is_complex=is_complex)
-    for (dataset, judge), tally in tallies.items():
-        folder = out / "triggers" / f"dataset={_quote(dataset)}" / f"judge={_quote(judge)}"
-        tally.write(results.samples(dataset), folder / "triggers.parquet")
+        _write_jsonl(cell, results.join(cell), out / "eibench" / stems[_names(cell)], is_complex=is_complex)
+    for (dataset, judge), (cell, tally) in tallies.items():
+        folder = folders.of(out / "triggers", cell, "dataset", "judge")
+        tally.write(results.samples(dataset), folder / "triggers.parquet", dataset=dataset, judge=judge)
     num_blocked = sum(cell.blocked is not None for cell in plan.cells)
     return {
         "cells": len(plan.cells),
@@ -165,15 +170,30 @@ class _Told:
             yield row
 
 
-def _write_parquet(cell: Cell, rows: Iterator[JoinedRow], sources: Mapping[str, str], out: Path) -> None:
-    parts = {"model": cell.model, "setting": cell.setting, "dataset": cell.dataset, "judge": cell.judge}
-    folder = out.joinpath(*(f"{name}={_quote(value)}" for name, value in parts.items()))
+def _names(cell: Cell) -> tuple[str, ...]:
+    return cell.model, cell.setting, cell.dataset, cell.judge
+
+
+class _Folders:
+    """The folders of Hive's layout, one for each name."""
+
+    def __init__(self, cells: Sequence[Cell]) -> None:
+        columns = zip(*map(_names, cells), strict=True)
+        self._names = {key: path_names((name,) for name in names) for key, names in zip(_KEYS, columns, strict=True)}
+
+    def of(self, root: Path, cell: Cell, *keys: str) -> Path:
+        """The folder of a cell below the root, by some of its names."""
+        return root.joinpath(*(f"{key}={self._names[key][(getattr(cell, key),)]}" for key in keys))
+
+
+def _write_parquet(cell: Cell, rows: Iterator[JoinedRow], sources: Mapping[str, str], folder: Path) -> None:
+    same = {**dict(zip(_KEYS, _names(cell), strict=True)), **sources}
     with (
         replacing(folder / "rows.parquet") as temporary,
         pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer,
     ):
         unjudged = "blocked" if cell.blocked else "missing"
-        flat = ({**line, **sources} for row in rows for line in _flatten(row, unjudged))
+        flat = ({**line, **same} for row in rows for line in _flatten(row, unjudged))
         while group := list(islice(flat, GROUP_ROWS)):
             writer.write_table(pa.Table.from_pylist(group, schema=SCHEMA))
 
@@ -224,7 +244,7 @@ def _flatten_verdict(
     return flat
 
 
-def _write_jsonl(cell: Cell, rows: Iterable[JoinedRow], out: Path, *, is_complex: bool) -> None:
+def _write_jsonl(cell: Cell, rows: Iterable[JoinedRow], stem: Path, *, is_complex: bool) -> None:
     """EIBench's own files: `{path: answer}` and `{path: reply}` per line, in the dataset's order.
 
     A judge's further repeats have files of their own: judgements.2.jsonl and so on.
@@ -232,12 +252,11 @@ def _write_jsonl(cell: Cell, rows: Iterable[JoinedRow], out: Path, *, is_complex
     Its scripts for the complex subset pair lines with annotations by position: every row has its line there, an
     empty one where there is no text. For the basic subset they pair by path: rows without a text are left out.
     """
-    stem = _quote(cell.name.replace("/", "."))
     further = [f"judgements.{repeat + 1}" for repeat in range(1, len(cell.verdicts))]
     with ExitStack() as stack:
         files = []
         for kind in ("answers", "judgements", *further):
-            draft = stack.enter_context(replacing(out / f"{stem}.{kind}.jsonl"))
+            draft = stack.enter_context(replacing(stem.with_name(f"{stem.name}.{kind}.jsonl")))
             files.append(stack.enter_context(draft.open("w", encoding="utf-8")))
         for row in rows:
             path = row.sample.image_path or row.sample.sample_id
@@ -245,8 +264,3 @@ def _write_jsonl(cell: Cell, rows: Iterable[JoinedRow], out: Path, *, is_complex
                 text = completion.text if completion else None
                 if is_complex or text is not None:
                     file.write(json.dumps({path: text or ""}, ensure_ascii=False) + "\n")
-
-
-def _quote(value: str) -> str:
-    """A name that is safe in a path and, percent-encoded as Hive readers expect, the same name again."""
-    return re.sub(r"[^\w.\- ]", lambda match: "".join(f"%{byte:02X}" for byte in match.group().encode()), value)

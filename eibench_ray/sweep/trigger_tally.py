@@ -21,6 +21,8 @@ GROUP_ROWS = 16_384
 
 SCHEMA = pa.schema(
     [
+        pa.field("dataset", pa.string(), nullable=False),  # as the folders have them, and as text
+        pa.field("judge", pa.string(), nullable=False),
         pa.field("sample_id", pa.string(), nullable=False),
         pa.field("emotion", pa.string()),
         pa.field("number", pa.int16(), nullable=False),
@@ -57,9 +59,9 @@ class TriggerTally:
             start = stop
             yield row
 
-    def write(self, samples: Iterable[Sample], path: Path) -> None:
-        """One row per trigger, in the order of the samples that were watched."""
-        rows = self._rows(samples)
+    def write(self, samples: Iterable[Sample], path: Path, **names: str) -> None:
+        """One row per trigger, in the order of the samples that were watched; with the names of dataset and judge."""
+        rows = ({**names, **row} for row in self._rows(samples))
         with replacing(path) as draft, pq.ParquetWriter(draft, SCHEMA, compression="zstd") as writer:
             while group := list(islice(rows, GROUP_ROWS)):
                 writer.write_table(pa.Table.from_pylist(group, schema=SCHEMA))
