@@ -57,11 +57,12 @@ class Gate:
         if fit is Fit.NEVER:
             return Pass(None, is_spent=True)
         if fit is Fit.LATER:
-            return Pass(None, BUDGET_WAIT_S)
+            return Pass(None, BUDGET_WAIT_S, reason="budget_usd, which requests in flight have reserved")
         pool = self._pool(toll.pool, now)
         wait_s = pool.wait_s(now)
         if wait_s > 0:
-            return Pass(None, min(max(wait_s, SHORTEST_WAIT_S), LONGEST_WAIT_S))
+            what = "the pause that was asked for by" if pool.is_paused(now) else "the rate limit of"
+            return Pass(None, min(max(wait_s, SHORTEST_WAIT_S), LONGEST_WAIT_S), reason=f"{what} {toll.pool}")
         pool.enter(toll, now)
         self.purse.reserve(toll.cost_usd)
         number, self._next_number = self._next_number, self._next_number + 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -14,6 +14,7 @@ from eibench_ray.endpoints.concurrency import FIRST, Concurrency, Ending
 from eibench_ray.endpoints.prices import format_usd
 from eibench_ray.endpoints.turnstile import Pass, Passage, Toll, Turnstile
 from eibench_ray.engines.base import BudgetSpentError
+from eibench_ray.waits import Wait
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +43,8 @@ class Line:
         self._has_ended = asyncio.Event()
         self._first = asyncio.Lock()
         self._calls: set[asyncio.Task[Any]] = set()
+        # What the first one waits for, and since when.
+        self._held: tuple[str, float] | None = None
 
     @asynccontextmanager
     async def trip(self, toll: Toll) -> AsyncIterator[Trip]:
@@ -62,6 +65,12 @@ class Line:
             # Nobody waits for it: a turnstile that is lost must not cost an answer that was paid for.
             self._call(self._turnstile.leave(number, trip.passage))
 
+    def waits(self, now: float) -> Iterator[Wait]:
+        """What the first request waits for before it may be sent, other than replies."""
+        if self._held is not None:
+            reason, since = self._held
+            yield Wait(reason, now - since)
+
     async def close(self) -> None:
         """Returns once the turnstile knows of every trip that has ended, or does not answer."""
         if self._calls:
@@ -69,24 +78,31 @@ class Line:
 
     async def _wait(self, toll: Toll) -> int:
         async with self._first:
-            while True:
-                while self._concurrency.is_full:
-                    self._has_ended.clear()
-                    await self._has_ended.wait()
-                asked = self._call(self._turnstile.enter(toll))
-                try:
-                    answer = await asyncio.shield(asked)
-                except asyncio.CancelledError:
-                    asked.add_done_callback(self._give_back)
-                    raise
-                if answer.is_spent:
-                    raise BudgetSpentError(
-                        f"budget_usd does not allow another request of up to ${format_usd(toll.cost_usd)}: raise it "
-                        f"and run the same command again to go on"
-                    )
-                if answer.number is not None:
-                    return answer.number
-                await asyncio.sleep(answer.wait_s)
+            try:
+                return await self._wait_first(toll)
+            finally:
+                self._held = None
+
+    async def _wait_first(self, toll: Toll) -> int:
+        while True:
+            while self._concurrency.is_full:
+                self._has_ended.clear()
+                await self._has_ended.wait()
+            asked = self._call(self._turnstile.enter(toll))
+            try:
+                answer = await asyncio.shield(asked)
+            except asyncio.CancelledError:
+                asked.add_done_callback(self._give_back)
+                raise
+            if answer.is_spent:
+                raise BudgetSpentError(
+                    f"budget_usd does not allow another request of up to ${format_usd(toll.cost_usd)}: raise it and "
+                    f"run the same command again to go on"
+                )
+            if answer.number is not None:
+                return answer.number
+            self._held = self._held or (answer.reason, time.monotonic())
+            await asyncio.sleep(answer.wait_s)
 
     def _give_back(self, asked: asyncio.Task[Pass]) -> None:
         """Ends the trip that was granted to a request which is gone."""

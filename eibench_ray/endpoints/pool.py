@@ -23,9 +23,13 @@ class Pool:
         self._pace = Pace()
         self._set_rates(now)
 
+    def is_paused(self, now: float) -> bool:
+        """Whether the endpoint has asked to be left alone."""
+        return now < self._pace.paused_until
+
     def wait_s(self, now: float) -> float:
         """Seconds until the next request may pass; 0.0: now."""
-        if now < self._pace.paused_until:
+        if self.is_paused(now):
             return self._pace.paused_until - now
         if self._requests.wait_s(now) > 0:
             self._pace.press(now)

@@ -34,11 +34,13 @@ class Pass:
         number: of the request that may be sent now; None: it may not.
         wait_s: seconds after which to ask again, where it may not be sent now.
         is_spent: whether the budget does not allow it, nor will.
+        reason: what has to happen before it may be sent, in words.
     """
 
     number: int | None
     wait_s: float = 0.0
     is_spent: bool = False
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,8 +98,11 @@ class Endpoint:
     async def _tell(self) -> list[dict[str, Any]]:
         return [asdict(event) for event in self.events]
 
-    async def _models(self) -> dict[str, Any]:
-        return {"object": "list", "data": [{"id": "tiny", "object": "model", "created": 0, "owned_by": "faults"}]}
+    async def _models(self) -> Response:
+        if not self._current()[0].has_models:
+            return JSONResponse(error("Not found"), 404)
+        model = {"id": "tiny", "object": "model", "created": 0, "owned_by": "faults"}
+        return JSONResponse({"object": "list", "data": [model]})
 
     async def _log_in(self) -> Response:
         return HTMLResponse("<html><body>Who are you?</body></html>")

@@ -86,6 +86,7 @@ class Behaviour(BaseModel):
     Attributes:
         faults: the share of requests that meets each, by its name.
         latency_s: seconds before a reply, right or wrong; a refusal because of a limit comes at once.
+        has_models: whether GET models is answered with a list; else with 404.
         reply_chars: length of an answer's text that no schema decides; None: short.
     """
 
@@ -96,6 +97,7 @@ class Behaviour(BaseModel):
     limit: Limit = Limit()
     latency_s: float = 0.0
     reply_chars: int | None = None
+    has_models: bool = True
 
 
 @dataclass(frozen=True, slots=True)

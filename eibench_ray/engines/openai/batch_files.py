@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from eibench_ray.config.endpoints import BatchConfig
-from eibench_ray.engines.openai.client import Lost, Response
+from eibench_ray.engines.openai.client import Response
+from eibench_ray.engines.openai.loss import Lost
 
 CHAT_URL: Final = "/v1/chat/completions"
 

@@ -17,8 +17,9 @@ from eibench_ray.config.endpoints import BatchConfig
 from eibench_ray.engines.openai.batch_files import Inbox, Outbox
 from eibench_ray.engines.openai.batch_provider import BatchProvider, NoPlaceError, NotBegunError
 from eibench_ray.engines.openai.batch_record import BatchFolder, BatchRecord
-from eibench_ray.engines.openai.client import Lost, Response
+from eibench_ray.engines.openai.client import Response
 from eibench_ray.engines.openai.failures import Failure, Fate
+from eibench_ray.engines.openai.loss import Lost
 from eibench_ray.records import RowErrorKind
 
 # What became of a line: what the provider says of it, or what we say of the whole batch.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import NoReturn
 
@@ -13,19 +13,27 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 from eibench_ray.config.endpoints import OpenaiEngine
 from eibench_ray.endpoints.line import Line
 from eibench_ray.endpoints.turnstile import Passage, Turnstile
-from eibench_ray.engines.base import PAID_GRACE_S, BudgetSpentError, EngineDeadError, EngineFacts, RowError
+from eibench_ray.engines.base import PAID_GRACE_S, BudgetSpentError, EngineFacts, RowError
 from eibench_ray.engines.openai.body import build_body, encode_body
-from eibench_ray.engines.openai.client import Client, Lost, Response
+from eibench_ray.engines.openai.client import Client, Response
 from eibench_ray.engines.openai.failures import Failure, Fate
+from eibench_ray.engines.openai.loss import Hope, Lost
 from eibench_ray.engines.openai.outcome import judge, toll_of
 from eibench_ray.engines.openai.picture import to_data_uri
 from eibench_ray.engines.openai.silence import Silence
 from eibench_ray.errors import EngineError
 from eibench_ray.records import Reply, Request, RowErrorKind
+from eibench_ray.waits import Wait
 
 PATH = "/chat/completions"
 # Seconds before the second attempt: between 0 and 1, then 2, 4, ... at most 30.
 _BACKOFF = wait_random_exponential(multiplier=1.0, max=30.0)
+SHORTEST_PAUSE_S = 0.05
+# So many requests that used up their attempts, before any was answered, are enough to know the endpoint.
+MAX_VAIN = 3
+# A reply that takes longer is worth a word where nothing else came meanwhile.
+LONG_S = 10.0
+LONGEST_REASON = 200
 
 
 @dataclass(slots=True)
@@ -74,17 +82,32 @@ class Openai:
         self._silence = Silence(config.outage_timeout_s)
         self._client: Client | None = None
         self._end: EngineError | None = None
+        self._num_asked = 0
+        self._num_vain = 0
+        self._has_replied = False
+        # When each request was sent that is under way, the oldest first.
+        self._sent: list[float] = []
+        # What the last attempt failed of, and since when none has succeeded.
+        self._trouble: tuple[str, float] | None = None
 
     async def start(self) -> EngineFacts:
-        """Reads the key, and asks for nothing: an endpoint that is away may come back.
+        """Reads the key, and looks whether the endpoint is there; one that is away may come back.
 
         Raises:
-            EngineError: there is no key where the configuration says that one is.
+            EngineError: there is no key where the configuration says that one is, or no request can reach the endpoint.
         """
         config = self._config
-        self._client = await asyncio.to_thread(Client, config)  # to import openai takes a second
+        self._client = client = await asyncio.to_thread(Client, config)  # to import openai takes a second
+        began = time.monotonic()
+        self._listen(await client.probe(), began)
+        self._silence.rest(time.monotonic())
+        if self._end is not None:
+            await self.stop()
+            raise self._end
         grace_s = PAID_GRACE_S if config.is_paid else 0.0
-        return EngineFacts(f"openai {config.who}", config.max_num_seqs, config.is_paid, grace_s, is_endpoint=True)
+        return EngineFacts(
+            f"openai {config.who}", config.max_num_seqs, config.is_paid, grace_s, is_endpoint=True, waits=self._waits
+        )
 
     async def generate(self, request: Request, image: bytes | None) -> Reply:
         """The reply to one request, after as many attempts as it takes and the configuration allows.
@@ -93,10 +116,21 @@ class Openai:
 
         Raises:
             RowError: the picture or the prompt cannot be used, or no attempt is left.
-            EngineDeadError: the endpoint has been silent for `outage_timeout_s`.
-            EngineError: no request can succeed: the key, the model, the account or the configuration is wrong.
+            EngineError: the endpoint has been silent for `outage_timeout_s`, or no request can succeed: the address,
+                the key, the model, the account or the configuration is wrong.
             BudgetSpentError: the budget does not allow it.
         """
+        self._num_asked += 1
+        if self._num_asked == 1:
+            self._silence.resume(time.monotonic())
+        try:
+            return await self._generate(request, image)
+        finally:
+            self._num_asked -= 1
+            if not self._num_asked:
+                self._silence.rest(time.monotonic())
+
+    async def _generate(self, request: Request, image: bytes | None) -> Reply:
         picture = await asyncio.to_thread(to_data_uri, image, self._config.picture) if image is not None else None
         errand = _Errand(request, encode_body(build_body(request, picture, self._config)))
         attempts = AsyncRetrying(
@@ -109,6 +143,7 @@ class Openai:
             return await attempts(self._attempt, errand)
         except _AgainError as error:
             last = error.failure
+            self._note_vain(last)
             failed = RowError(last.row_kind, f"{last.message} (the last of {errand.num_sent} attempts)")
         except RowError as error:
             failed = error
@@ -130,7 +165,9 @@ class Openai:
         assert state.outcome is not None
         error = state.outcome.exception()
         assert isinstance(error, _AgainError)
-        return max(self._backoff(state), error.failure.retry_after_s or 0.0)
+        pause_s = max(self._backoff(state), error.failure.retry_after_s or 0.0)
+        # Not past the end of an outage: what it came to is known then.
+        return min(pause_s, max(self._silence.left_s(time.monotonic()), SHORTEST_PAUSE_S))
 
     async def _attempt(self, errand: _Errand) -> Reply:
         client, config = self._client, self._config
@@ -140,7 +177,11 @@ class Openai:
                 trip.passage = Passage()
                 raise type(self._end)(str(self._end))
             sent_at = time.monotonic()
-            said = await client.post(PATH, errand.body)
+            self._sent.append(sent_at)
+            try:
+                said = await client.post(PATH, errand.body)
+            finally:
+                self._sent.remove(sent_at)
             outcome = judge(said, errand.request, config, client.secret, time.time())
             trip.passage, trip.ending = outcome.passage, outcome.ending
         self._listen(said, sent_at)
@@ -148,26 +189,62 @@ class Openai:
             errand.num_sent += isinstance(said, Response) or said.was_sent
             errand.paid_usd += outcome.passage.cost_usd
             self._fail(outcome.result)
+        self._has_replied, self._trouble = True, None
         cost = outcome.result.cost_usd
         return replace(outcome.result, cost_usd=None if cost is None else cost + errand.paid_usd)
 
     def _listen(self, said: Response | Lost, sent_at: float) -> None:
-        """Gives the endpoint up when it has been silent for too long."""
-        now = time.monotonic()
+        """Gives the endpoint up where no request can reach it, and when it has been silent for too long."""
+        now, config, silence = time.monotonic(), self._config, self._silence
+        assert self._client is not None
         if isinstance(said, Response):
-            self._silence.hear(now)
-        elif self._silence.is_over(sent_at, now):
-            config = self._config
-            self._end = EngineDeadError(
-                f"{config.endpoint} at {config.base_url} has given no answer of any kind for "
-                f"outage_timeout_s={config.outage_timeout_s:g}"
+            silence.hear(now)
+            return
+        reason = self._client.secret.scrub(said.reason)
+        at = f"{config.endpoint} at {config.base_url}"
+        if said.hope is Hope.NONE or (said.hope is Hope.UNLESS_FIRST and not silence.has_heard):
+            self._end = EngineError(f"{at} cannot be reached: {reason}")
+        elif silence.is_over(reason, sent_at, now):
+            self._end = EngineError(
+                f"{at} has given no answer of any kind for outage_timeout_s={config.outage_timeout_s:g}; the last "
+                f"time: {reason}. Start it, or correct model.engine.base_url; then the same command goes on"
             )
 
     def _fail(self, failure: Failure) -> NoReturn:
-        if failure.fate is Fate.ENGINE:
+        assert self._client is not None
+        if note := self._client.route.proxy_note:
+            failure = replace(failure, message=f"{failure.message.rstrip('.')} ({note})")
+        if failure.fate is Fate.ENGINE and self._end is None:
             self._end = EngineError(failure.message)
         if self._end is not None:
-            raise self._end
+            raise type(self._end)(str(self._end))
         if failure.fate is Fate.ROW:
             raise RowError(failure.row_kind, failure.message)
+        self._trouble = (failure.message, self._trouble[1] if self._trouble else time.monotonic())
         raise _AgainError(failure)
+
+    def _note_vain(self, last: Failure) -> None:
+        """A request has used up its attempts. An endpoint that has answered none of several is none of this kind."""
+        self._num_vain += 1
+        if not self._has_replied and self._num_vain >= MAX_VAIN:
+            config = self._config
+            self._end = EngineError(
+                f"{self._num_vain} requests to {config.endpoint} at {config.base_url} have used up their "
+                f"{config.attempts} attempts, and none was ever answered; the last time: {last.message.rstrip('.')}. "
+                f"See whether it is an OpenAI-compatible endpoint that is well, or correct model.engine.base_url"
+            )
+
+    def _waits(self) -> Iterator[Wait]:
+        """What is waited for, beside replies that take their time."""
+        now = time.monotonic()
+        if not self._num_asked:
+            return
+        if silent := list(self._silence.waits(now)):
+            yield from silent
+        elif self._trouble is not None:
+            message, since = self._trouble
+            yield Wait(f"{message[:LONGEST_REASON]} (asked again)", now - since)
+        elif self._sent and (waited_s := min(now - self._sent[0], self._silence.heard_s(now))) >= LONG_S:
+            assert self._client is not None
+            yield Wait(f"a reply of {self._client.route.address}", waited_s, self._config.request_timeout_s)
+        yield from self._line.waits(now)

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from eibench_ray.config.endpoints import OpenaiEngine
 from eibench_ray.engines.openai.error_body import ErrorBody
 from eibench_ray.engines.openai.headers import retry_after_s
+from eibench_ray.engines.openai.loss import Hope, Lost
 from eibench_ray.engines.openai.secret import Secret
 from eibench_ray.records import RowErrorKind
 
@@ -101,8 +102,16 @@ def _judge(
     return Failure(Fate.ROW, said, RowErrorKind.IMAGE if is_picture else RowErrorKind.PROMPT)
 
 
-def judge_silence(reason: str, config: OpenaiEngine, secret: Secret) -> Failure:
-    """What it means that no usable response came: a deadline, a lost connection, a body that cannot be read."""
+def judge_loss(lost: Lost, config: OpenaiEngine, secret: Secret) -> Failure:
+    """What it means that no response came, or one that is larger than any reply."""
+    said = secret.scrub(f"{config.endpoint} at {config.base_url}: {lost.reason}")
+    if lost.hope is Hope.NONE:
+        return Failure(Fate.ENGINE, said)
+    return Failure(Fate.ROW if lost.is_too_large else Fate.AGAIN, said)
+
+
+def judge_garbled(reason: str, config: OpenaiEngine, secret: Secret) -> Failure:
+    """What it means that a body cannot be read."""
     return Failure(Fate.AGAIN, secret.scrub(f"{config.endpoint} at {config.base_url}: {reason}"))
 
 
@@ -118,6 +127,8 @@ def _remedy(status: int, error: ErrorBody, config: OpenaiEngine) -> str | None:
             "it takes no such request: change model.engine (sends_sampling, sends_seed, max_tokens_key, json_output, "
             "logprobs, reasoning_effort, or args, where null takes a field out)"
         )
+    if status == 407:
+        return "a proxy wants a name and a password: correct HTTP_PROXY and HTTPS_PROXY where the cluster is started"
     if status in (401, 403):
         if config.api_key_env is None:
             return "it wants a key: put the name of the variable that holds it into model.engine.api_key_env"
@@ -131,7 +142,7 @@ def _remedy(status: int, error: ErrorBody, config: OpenaiEngine) -> str | None:
         return (
             f"correct model.engine.base_url ({config.base_url}): the endpoint is somewhere else, or wants a login first"
         )
-    if status in (404, 405) or error.says(_UNKNOWN_MODEL):
+    if status in (404, 405, 410) or error.says(_UNKNOWN_MODEL):
         return f"correct model.engine.model ({config.model}) or model.engine.base_url ({config.base_url})"
     return None
 

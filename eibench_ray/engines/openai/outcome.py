@@ -10,9 +10,10 @@ from eibench_ray.endpoints.prices import cost_usd
 from eibench_ray.endpoints.tokens import estimate_tokens
 from eibench_ray.endpoints.turnstile import Passage, Toll
 from eibench_ray.engines.openai.body import prompt_estimate
-from eibench_ray.engines.openai.client import Lost, Response
-from eibench_ray.engines.openai.failures import Failure, Fate, judge_error, judge_silence, judge_status
+from eibench_ray.engines.openai.client import Response
+from eibench_ray.engines.openai.failures import Failure, Fate, judge_error, judge_garbled, judge_loss, judge_status
 from eibench_ray.engines.openai.headers import allowance
+from eibench_ray.engines.openai.loss import Lost
 from eibench_ray.engines.openai.reply import (
     FailedReplyError,
     MalformedReplyError,
@@ -64,7 +65,7 @@ def judge(said: Response | Lost, request: Request, config: OpenaiEngine, secret:
     if isinstance(said, Lost):
         most = toll_of(request, config)
         passage = Passage(most.tokens, most.cost_usd) if said.was_sent else Passage()
-        return Outcome(judge_silence(said.reason, config, secret), passage, Ending.FAILED)
+        return Outcome(judge_loss(said, config, secret), passage, Ending.FAILED)
     allowed = allowance(said.headers)
     told = Passage(allowed_per_min=allowed.requests_per_min, allowed_tokens_per_min=allowed.tokens_per_min)
     if said.status >= 300:
@@ -80,7 +81,7 @@ def judge(said: Response | Lost, request: Request, config: OpenaiEngine, secret:
         limit = min(estimate_tokens(said.text), config.most_tokens(request.sampling.max_tokens))
         spent = _toll(request, config, limit)
         passage = replace(told, tokens=spent.tokens, cost_usd=spent.cost_usd)
-        return Outcome(judge_silence(str(error), config, secret), passage, Ending.FAILED)
+        return Outcome(judge_garbled(str(error), config, secret), passage, Ending.FAILED)
     tokens = reply.prompt_tokens + reply.completion_tokens
     passage = replace(told, tokens=tokens, cost_usd=reply.cost_usd or 0.0)
     return Outcome(replace(reply, text=secret.hide(reply.text)), passage, Ending.REPLIED)

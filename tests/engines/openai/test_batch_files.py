@@ -9,7 +9,8 @@ import pytest
 
 from eibench_ray.config.endpoints import BatchConfig
 from eibench_ray.engines.openai.batch_files import Inbox, Outbox, to_line
-from eibench_ray.engines.openai.client import Lost, Response
+from eibench_ray.engines.openai.client import Response
+from eibench_ray.engines.openai.loss import Lost
 
 
 def outbox(**options: Any) -> Outbox:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from asking import endpoint
 
-from eibench_ray.engines.openai.failures import Fate, judge_silence, judge_status
+from eibench_ray.engines.openai.failures import Fate, judge_garbled, judge_status
 from eibench_ray.engines.openai.headers import Allowance, allowance, retry_after_s
 from eibench_ray.engines.openai.secret import Secret
 from eibench_ray.records import RowErrorKind
@@ -154,7 +154,7 @@ def test_what_a_server_echoes_is_scrubbed(status: int, echo: str) -> None:
     for said in (judged(status, error(echo)).message, judged(status, echo).message):
         assert not any(KEY[start : start + 8] in said for start in range(len(KEY) - 7))
         assert "[key]" in said
-    assert KEY not in judge_silence(echo, endpoint(), Secret(KEY)).message
+    assert KEY not in judge_garbled(echo, endpoint(), Secret(KEY)).message
 
 
 @pytest.mark.parametrize("masked", ["sk-ab***********yz", "ab****yz", "sk-abcdefghij", "Bearer something.else"])

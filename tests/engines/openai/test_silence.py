@@ -26,11 +26,11 @@ def test_an_endpoint_is_dead_after_ten_silent_seconds(
     silence = Silence(10)
     for now in heard:
         silence.hear(now)
-    assert [silence.is_over(sent_at, now) for sent_at, now in lost][-1] == is_dead
+    assert [silence.is_over("gone", sent_at, now) for sent_at, now in lost][-1] == is_dead
 
 
 def test_an_answer_ends_the_silence() -> None:
     silence = Silence(10)
-    assert not silence.is_over(0, 9)
+    assert not silence.is_over("gone", 0, 9)
     silence.hear(9.5)
-    assert not silence.is_over(10, 19)
+    assert not silence.is_over("gone", 10, 19)
