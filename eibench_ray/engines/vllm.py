@@ -14,6 +14,7 @@ from eibench_ray.checkpoints.node import Weights
 from eibench_ray.config.engines import VllmEngine
 from eibench_ray.endings import ending_of
 from eibench_ray.engines.base import EngineDeadError, EngineFacts, RowError
+from eibench_ray.engines.decoding import decode_in_thread
 from eibench_ray.engines.vllm_arguments import engine_arguments
 from eibench_ray.engines.vllm_prompts import Picture, Prompts, read_picture
 from eibench_ray.errors import EngineError
@@ -108,7 +109,7 @@ class Vllm:
         """
         prompts = self._prompts
         assert prompts is not None
-        picture = await asyncio.to_thread(read_picture, image) if image is not None else None
+        picture = await decode_in_thread(read_picture, image) if image is not None else None
         for is_again in (False, True):
             try:
                 reply = await self._ask(request, picture, is_again=is_again)

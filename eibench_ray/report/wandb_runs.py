@@ -9,7 +9,6 @@ and `wandb sync` uploads them to one run, in the order of their start times. The
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import logging
 import os
@@ -21,9 +20,10 @@ from typing import Any
 
 import psutil
 import wandb
-from PIL import Image
 
 from eibench_ray.config.schema import TrackingConfig
+from eibench_ray.engines.base import RowError
+from eibench_ray.engines.pictures import decode_picture
 from eibench_ray.errors import EibenchError
 from eibench_ray.report.tracking import Delivery, Mode, SampleRow, TrackedCell
 
@@ -238,9 +238,9 @@ def sample_table(samples: Sequence[SampleRow], *, has_pictures: bool = True) -> 
 def thumbnail(image: bytes) -> wandb.Image | None:
     """A picture small enough for a table; None where its bytes are no picture."""
     try:
-        picture = Image.open(io.BytesIO(image)).convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        log.debug("no picture for the table of samples: %s", describe_error(error))
+        picture = decode_picture(image)
+    except RowError as error:
+        log.debug("no picture for the table of samples: %s", error)
         return None
     picture.thumbnail((PICTURE_PIXELS, PICTURE_PIXELS))
     return wandb.Image(picture, file_type="jpg")

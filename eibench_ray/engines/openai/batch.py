@@ -15,6 +15,7 @@ from eibench_ray.config.endpoints import OpenaiEngine
 from eibench_ray.endpoints.line import Line
 from eibench_ray.endpoints.turnstile import Passage, Toll, Turnstile
 from eibench_ray.engines.base import BudgetSpentError, EngineFacts, RowError
+from eibench_ray.engines.decoding import decode_in_thread
 from eibench_ray.engines.openai.batch_files import to_line
 from eibench_ray.engines.openai.batch_provider import MARGIN_S, BatchProvider
 from eibench_ray.engines.openai.batch_record import BatchFolder
@@ -159,7 +160,7 @@ class OpenaiBatch:
     async def _compose(self, line_id: str, request: Request, image: bytes | None) -> bytes:
         """The request's line."""
         config = self._config
-        picture = await asyncio.to_thread(to_data_uri, image, config.picture) if image is not None else None
+        picture = await decode_in_thread(to_data_uri, image, config.picture) if image is not None else None
         line = to_line(line_id, encode_body(build_body(request, picture, config)))
         if len(line) > config.batch.max_bytes:
             most = config.batch.max_bytes

@@ -14,6 +14,7 @@ from eibench_ray.config.endpoints import OpenaiEngine
 from eibench_ray.endpoints.line import Line
 from eibench_ray.endpoints.turnstile import Passage, Turnstile
 from eibench_ray.engines.base import PAID_GRACE_S, BudgetSpentError, EngineFacts, RowError
+from eibench_ray.engines.decoding import decode_in_thread
 from eibench_ray.engines.openai.body import build_body, encode_body
 from eibench_ray.engines.openai.client import Client, Response
 from eibench_ray.engines.openai.failures import Failure, Fate
@@ -131,7 +132,7 @@ class Openai:
                 self._silence.rest(time.monotonic())
 
     async def _generate(self, request: Request, image: bytes | None) -> Reply:
-        picture = await asyncio.to_thread(to_data_uri, image, self._config.picture) if image is not None else None
+        picture = await decode_in_thread(to_data_uri, image, self._config.picture) if image is not None else None
         errand = _Errand(request, encode_body(build_body(request, picture, self._config)))
         attempts = AsyncRetrying(
             retry=retry_if_exception_type(_AgainError),

@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING
 
 from eibench_ray.config.endpoints import PictureLimits
 from eibench_ray.engines.base import RowError
-from eibench_ray.engines.pictures import decode_picture
+from eibench_ray.engines.pictures import decode
 from eibench_ray.records import RowErrorKind
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-_ORIENTATION = 0x0112  # EXIF
-_PNG_BIT_DEPTH = 24  # where it stands in the file
 _QUALITIES = (95, 85, 70, 50)
 _SHRINK = 0.75
 _MIN_SIDE_PX = 16
@@ -30,28 +28,16 @@ def to_data_uri(content: bytes, limits: PictureLimits) -> str:
     Raises:
         RowError: the bytes are no picture, or one that no size makes small enough.
     """
-    picture = decode_picture(content)  # also finds what is broken further down in the file
-    kind = _kind_if_it_fits(content, limits)
-    if kind is None:
-        kind, content = limits.formats[0], _encode(picture, limits)
+    decoded = decode(content)  # also finds what is broken further down in the file
+    kind = decoded.kind
+    if not (decoded.is_plain and kind in limits.formats and _is_small(decoded.image, content, limits)):
+        kind, content = limits.formats[0], _encode(decoded.image, limits)
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def _kind_if_it_fits(content: bytes, limits: PictureLimits) -> str | None:
-    """The format of a picture that may be sent as it is; None for another."""
-    from PIL import Image
-
-    with Image.open(io.BytesIO(content)) as opened:
-        kind = (opened.format or "").lower()
-        is_plain = (
-            opened.mode in ("RGB", "L")
-            and "transparency" not in opened.info
-            and opened.getexif().get(_ORIENTATION, 1) == 1
-            and getattr(opened, "n_frames", 1) == 1
-            and (kind != "png" or content[_PNG_BIT_DEPTH] == 8)
-        )
-        is_small = len(content) <= limits.max_bytes and max(opened.size) <= (limits.max_side_px or max(opened.size))
-    return kind if kind in limits.formats and is_plain and is_small else None
+def _is_small(picture: Image, content: bytes, limits: PictureLimits) -> bool:
+    """Whether a file can be sent as it is."""
+    return len(content) <= limits.max_bytes and max(picture.size) <= (limits.max_side_px or max(picture.size))
 
 
 def _encode(picture: Image, limits: PictureLimits) -> bytes:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from eibench_ray.checkpoints.node import Weights
 from eibench_ray.config.engines import TransformersEngine
 from eibench_ray.engines.base import EngineFacts
+from eibench_ray.engines.decoding import decode_in_thread
 from eibench_ray.engines.pictures import decode_picture
 from eibench_ray.engines.transformers.batches import Batches
 from eibench_ray.errors import EngineError
@@ -80,7 +81,7 @@ class Transformers:
 
     async def _prepare(self, request: Request, image: bytes | None) -> Prompt:
         assert self._model is not None
-        picture = await asyncio.to_thread(decode_picture, image) if image is not None else None
+        picture = await decode_in_thread(decode_picture, image) if image is not None else None
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._preparing, self._model.prepare, request, picture)
 

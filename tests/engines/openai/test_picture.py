@@ -6,6 +6,7 @@ import base64
 import io
 import struct
 import zlib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -135,3 +136,15 @@ def test_a_limit_that_nothing_meets_is_an_error_of_its_row() -> None:
     with pytest.raises(RowError, match="cannot be made small enough for max_bytes=40 as jpeg") as caught:
         sent(encode(noise(64)), max_bytes=40)
     assert caught.value.kind is RowErrorKind.IMAGE
+
+
+def test_a_picture_with_broken_metadata_is_sent_as_every_engine_sees_it() -> None:
+    cases = Path(__file__).parents[4] / "shared" / "cases" / "pictures"
+    if not cases.is_dir():
+        pytest.skip("the cases are not beside the checkout, in ../shared/cases")
+    for name in ("neg_rational_o6.jpg", "png_raw_exif.png"):
+        content = (cases / name).read_bytes()
+        kind, data = sent(content, formats=["png"])
+        decoded = decode_picture(content)
+        assert (kind, decode_picture(data).tobytes()) == ("png", decoded.tobytes())
+        assert data != content, "others may not read its metadata"
