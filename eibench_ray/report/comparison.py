@@ -8,31 +8,31 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from eibench_ray.plan.naming import ECHO, REPLAYED
 from eibench_ray.report.comparison_sections import MUTUAL, NO_VALUE, SELF_JUDGED, Section, name_level, to_sections
 from eibench_ray.report.comparison_values import to_json
+from eibench_ray.report.leaderboard import PARTIAL
 from eibench_ray.report.markdown import as_markdown, format_table
+from eibench_ray.score.claims import MIN_COVERAGE
 from eibench_ray.store.files import replacing, write_json
+from eibench_ray.table import Column, FittingTable
 from eibench_ray.visible import in_line
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import Group
 
     from eibench_ray.score.comparison import Comparison
 
 
-def render_comparison(comparison: Comparison) -> Table:
-    """The comparisons for a terminal of 110 columns or more, the notes below."""
-    from rich.table import Table
+def render_comparison(comparison: Comparison) -> Group:
+    """The comparisons for a terminal, the notes below."""
+    from rich.console import Group
     from rich.text import Text
 
-    page = Table.grid()
+    parts: list[Text | FittingTable] = []
     for section in to_sections(comparison):
-        page.add_row(Text(in_line(section.title), style="bold"))
-        page.add_row(_render_section(section))
-        page.add_row()
-    for note in _notes(comparison):
-        page.add_row(Text(note, style="dim"))
-    return page
+        parts += [Text(in_line(section.title), style="bold"), _render_section(section), Text()]
+    return Group(*parts, *(Text(in_line(note), style="dim") for note in _notes(comparison)))
 
 
 def render_comparison_markdown(comparison: Comparison) -> str:
@@ -45,30 +45,27 @@ def render_comparison_markdown(comparison: Comparison) -> str:
 
 
 def write_comparison(comparison: Comparison, folder: Path) -> list[Path]:
-    """The files written: compare.md and compare.json, each whole or not at all.
+    """The files written: compare.md and compare.json, each whole or not at all; of several runs, compare_runs.*.
 
     Raises:
         StoreError: the folder cannot be written.
     """
-    markdown, values = folder / "compare.md", folder / "compare.json"
+    stem = "compare_runs" if comparison.runs else "compare"  # a run's own comparison stays
+    markdown, values = folder / f"{stem}.md", folder / f"{stem}.json"
     with replacing(markdown) as draft:
         draft.write_text(render_comparison_markdown(comparison), encoding="utf-8")
     write_json(values, to_json(comparison))
     return [markdown, values]
 
 
-def _render_section(section: Section) -> Table:
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+def _render_section(section: Section) -> FittingTable:
+    columns = []
     for number, heading in enumerate(section.head):
-        is_word = number < section.num_words
-        table.add_column(Text(heading), justify="left" if is_word else "right", overflow="fold", no_wrap=not is_word)
-    for number, line in enumerate(section.lines):
-        table.add_row(*(Text(in_line(cell)) for cell in line), style="bold" if number in section.strong else "")
-    return table
+        cells = [in_line(line[number]) for line in section.lines]
+        # What is said of a difference goes last: without p, its interval tells nearly the same.
+        rank = {"p": 2, "n": 1}.get(heading, 0)
+        columns.append(Column(heading, cells, is_name=number < section.num_words, rank=rank))
+    return FittingTable(columns, strong=section.strong, elsewhere="compare.md, --json and a wider terminal have them")
 
 
 def _notes(comparison: Comparison) -> list[str]:
@@ -87,6 +84,20 @@ def _notes(comparison: Comparison) -> list[str]:
             "no pair is compared: it takes two models in one setting, or two settings of one model, on one dataset "
             "under one judge"
         )
+    states = [comparison.states_of(pair) for pair in comparison.pairs]
+    everything = [*(state for both in states for state in both), *comparison.states.values()]
+    if comparison.runs:
+        runs = "; ".join(f"{run.letter}: {run.sweep} ({run.id})" for run in comparison.runs)
+        notes.append(f"runs: {runs}; a letter stands where a name does not mean the same in all of them")
+    if any(state.is_partial for state in everything):
+        notes.append(
+            f"{PARTIAL}: not all samples are asked yet, or fewer than {MIN_COVERAGE:.0%} have a verdict; such lines "
+            f"stand after the others and are never bold"
+        )
+    if any("echo" in (state.answer_source, state.judge_source) for state in everything):
+        notes.append(f"echo, or {ECHO}: words that no model said, to try a sweep out; the figures mean nothing")
+    if any("replay" in (state.answer_source, state.judge_source) for state in everything):
+        notes.append(f"{REPLAYED}: recorded answers, which no model was asked for here")
     if any(pair.first_self_judged or pair.second_self_judged for pair in comparison.pairs):
         notes.append(f"{SELF_JUDGED}: self-judged, the model judges its own answers")
     if comparison.judges:

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, TypeVar
 
+from eibench_ray.plan.naming import mark_of, with_mark
+from eibench_ray.report.leaderboard import PARTIAL
+
 if TYPE_CHECKING:
     from eibench_ray.score.agreement import JudgePair, JudgePanel
-    from eibench_ray.score.comparison import ComparedPair, Comparison, JudgeNoise, LengthBias
+    from eibench_ray.score.comparison import CellState, ComparedPair, Comparison, JudgeNoise, LengthBias
     from eibench_ray.score.preference import Preference
 
     _OfCell = TypeVar("_OfCell", JudgeNoise, LengthBias)
@@ -39,17 +42,77 @@ class Section:
 def to_sections(comparison: Comparison) -> Iterator[Section]:
     """The tables, in the order in which they are read."""
     level = name_level(comparison)
-    for _, pairs in groupby(comparison.pairs, key=lambda pair: (pair.side, pair.dataset, pair.judge)):
-        yield _section_of_pairs(list(pairs), level, 1 - comparison.confidence)
+
+    def judge_on(dataset: str, judge: str) -> str:
+        return with_mark(judge, comparison.judge_source(dataset, judge))
+
+    for (_, dataset, judge), group in groupby(comparison.pairs, key=lambda pair: (pair.side, pair.dataset, pair.judge)):
+        pairs = [MarkedPair.of(pair, comparison) for pair in group]
+        yield _section_of_pairs(
+            pairs, f"{dataset} judged by {judge_on(dataset, judge)}", level, 1 - comparison.confidence
+        )
     panels = {panel.dataset: panel for panel in comparison.panels}
     for dataset, judges in groupby(comparison.judges, key=lambda pair: pair.dataset):
-        yield _section_of_judges(dataset, list(judges), panels.get(dataset), level)
+        yield _section_of_judges(dataset, list(judges), panels.get(dataset), level, judge_on)
     for dataset, preferences in groupby(comparison.preferences, key=lambda one: one.dataset):
-        yield _section_of_preferences(dataset, list(preferences), level)
+        yield _section_of_preferences(dataset, list(preferences), level, judge_on)
     for (dataset, judge), noises in _by_judge(comparison.noises).items():
-        yield _section_of_noises(f"Repeats: {dataset} judged by {judge}", noises)
+        marked = _mark_cells(noises, comparison)
+        yield _section_of_noises(f"Repeats: {dataset} judged by {judge_on(dataset, judge)}", marked)
     for (dataset, judge), lengths in _by_judge(comparison.lengths).items():
-        yield _section_of_lengths(f"Length of answer and score: {dataset} judged by {judge}", lengths, level)
+        title = f"Length of answer and score: {dataset} judged by {judge_on(dataset, judge)}"
+        yield _section_of_lengths(title, _mark_cells(lengths, comparison), level)
+
+
+@dataclass(frozen=True, slots=True)
+class MarkedPair:
+    """A pair with its names as they are shown.
+
+    Attributes:
+        is_comparable: whether both rest on all samples, and on words that somebody said.
+    """
+
+    pair: ComparedPair
+    within: str
+    first: str
+    second: str
+    is_comparable: bool
+
+    @classmethod
+    def of(cls, pair: ComparedPair, comparison: Comparison) -> MarkedPair:
+        """The model is marked where it is its own judge, where it did not answer itself, and where it is partial."""
+        states = comparison.states_of(pair)
+        marks = [
+            f"{SELF_JUDGED * is_self}{_mark(model, state)}"
+            for model, is_self, state in zip(
+                (pair.first, pair.second) if pair.side == "model" else (pair.within, pair.within),
+                (pair.first_self_judged, pair.second_self_judged),
+                states,
+                strict=True,
+            )
+        ]
+        is_comparable = all(state.is_comparable for state in states)
+        if pair.side == "model":
+            return cls(pair, pair.within, pair.first + marks[0], pair.second + marks[1], is_comparable)
+        # Of one model: what both cells have in common stands beside it, what one has beside its setting.
+        partial = [f" {PARTIAL}" * state.is_partial for state in states]
+        shared = [mark.removesuffix(one) for mark, one in zip(marks, partial, strict=True)]
+        return cls(
+            pair, pair.within + max(shared, key=len), pair.first + partial[0], pair.second + partial[1], is_comparable
+        )
+
+
+def _mark(model: str, state: CellState) -> str:
+    """What stands beside a model's name."""
+    marks = (mark_of(model, state.answer_source), PARTIAL if state.is_partial else "")
+    return "".join(f" {mark}" for mark in marks if mark)
+
+
+def _mark_cells(of_cells: Sequence[_OfCell], comparison: Comparison) -> list[tuple[str, _OfCell]]:
+    """What is said of single cells, with the model's name as it is shown; partial cells after the others."""
+    states = [comparison.state(one.model, one.setting, one.dataset, one.judge) for one in of_cells]
+    ordered = sorted(zip(of_cells, states, strict=True), key=lambda found: found[1].is_partial)
+    return [(one.model + _mark(one.model, state), one) for one, state in ordered]
 
 
 def _by_judge(of_cells: Sequence[_OfCell]) -> dict[tuple[str, str], list[_OfCell]]:
@@ -60,44 +123,45 @@ def _by_judge(of_cells: Sequence[_OfCell]) -> dict[tuple[str, str], list[_OfCell
     return found
 
 
-def _section_of_pairs(pairs: Sequence[ComparedPair], level: str, alpha: float) -> Section:
-    side, shared = pairs[0].side, "setting" if pairs[0].side == "model" else "model"
-    ordered = sorted(pairs, key=lambda pair: pair.within)
+def _section_of_pairs(pairs: Sequence[MarkedPair], title: str, level: str, alpha: float) -> Section:
+    side, shared = pairs[0].pair.side, "setting" if pairs[0].pair.side == "model" else "model"
+    ordered = sorted(pairs, key=lambda pair: (not pair.is_comparable, pair.pair.within))
     lines = tuple(
         (
-            *_names(pair),
-            _percent(pair.paired.first),
-            _percent(pair.paired.second),
-            _points(pair.paired.difference),
-            _span(pair.paired.ci_low, pair.paired.ci_high, _points),
-            _chance(pair.paired.p_value),
-            _chance(pair.p_holm),
-            str(pair.paired.n),
+            pair.within,
+            pair.first,
+            pair.second,
+            _percent(pair.pair.paired.first),
+            _percent(pair.pair.paired.second),
+            _points(pair.pair.paired.difference),
+            _span(pair.pair.paired.ci_low, pair.pair.paired.ci_high, _points),
+            _chance(pair.pair.paired.p_value),
+            _chance(pair.pair.p_holm),
+            str(pair.pair.paired.n),
         )
         for pair in ordered
     )
+    clear = (pair.is_comparable and pair.pair.p_holm is not None and pair.pair.p_holm < alpha for pair in ordered)
     return Section(
-        f"{side.capitalize()}s: {pairs[0].dataset} judged by {pairs[0].judge}",
+        f"{side.capitalize()}s: {title}",
         (shared, "first", "second", "first\n%", "second\n%", "diff.", f"{level} interval", "p", "p\n(Holm)", "n"),
         3,
         lines,
-        frozenset(n for n, pair in enumerate(ordered) if pair.p_holm is not None and pair.p_holm < alpha),
+        frozenset(number for number, is_clear in enumerate(clear) if is_clear),
     )
 
 
-def _names(pair: ComparedPair) -> tuple[str, str, str]:
-    """What a pair shares and what differs; the model is marked where it is its own judge."""
-    first, second = SELF_JUDGED * pair.first_self_judged, SELF_JUDGED * pair.second_self_judged
-    if pair.side == "setting":
-        return pair.within + (first or second), pair.first, pair.second
-    return pair.within, pair.first + first, pair.second + second
-
-
-def _section_of_judges(dataset: str, pairs: Sequence[JudgePair], panel: JudgePanel | None, level: str) -> Section:
+def _section_of_judges(
+    dataset: str,
+    pairs: Sequence[JudgePair],
+    panel: JudgePanel | None,
+    level: str,
+    judge_on: Callable[[str, str], str],
+) -> Section:
     lines = [
         (
-            pair.first,
-            pair.second,
+            judge_on(dataset, pair.first),
+            judge_on(dataset, pair.second),
             str(pair.num_cells),
             str(pair.over_samples.n),
             _coefficient(pair.alpha),
@@ -115,11 +179,13 @@ def _section_of_judges(dataset: str, pairs: Sequence[JudgePair], panel: JudgePan
     return Section(f"Judges: {dataset}", head, 2, tuple(lines))
 
 
-def _section_of_preferences(dataset: str, preferences: Sequence[Preference], level: str) -> Section:
+def _section_of_preferences(
+    dataset: str, preferences: Sequence[Preference], level: str, judge_on: Callable[[str, str], str]
+) -> Section:
     lines = tuple(
         (
-            one.judge,
-            one.against,
+            judge_on(dataset, one.judge),
+            judge_on(dataset, one.against),
             one.family or NO_VALUE,
             str(len(one.own)),
             f"{len(one.others)}{MUTUAL * one.is_mutual}",
@@ -137,10 +203,10 @@ def _section_of_preferences(dataset: str, preferences: Sequence[Preference], lev
     return Section(f"Judges and their own family: {dataset}", head, 3, lines)
 
 
-def _section_of_noises(title: str, noises: Sequence[JudgeNoise]) -> Section:
+def _section_of_noises(title: str, noises: Sequence[tuple[str, JudgeNoise]]) -> Section:
     lines = tuple(
         (
-            one.model,
+            model,
             one.setting,
             str(one.noise.repeats),
             NO_VALUE if one.noise.sd is None else f"{100 * one.noise.sd:.2f}",
@@ -148,21 +214,21 @@ def _section_of_noises(title: str, noises: Sequence[JudgeNoise]) -> Section:
             _percent(one.noise.variance_share),
             str(one.noise.n),
         )
-        for one in noises
+        for model, one in noises
     )
     return Section(title, ("model", "setting", "repeats", "sd", "differ\n%", "noise\n%", "n"), 2, lines)
 
 
-def _section_of_lengths(title: str, lengths: Sequence[LengthBias], level: str) -> Section:
+def _section_of_lengths(title: str, lengths: Sequence[tuple[str, LengthBias]], level: str) -> Section:
     lines = tuple(
         (
-            one.model,
+            model,
             one.setting,
             _coefficient(one.correlation.rho),
             _span(one.correlation.ci_low, one.correlation.ci_high, _coefficient),
             str(one.correlation.n),
         )
-        for one in lengths
+        for model, one in lengths
     )
     return Section(title, ("model", "setting", "rho", f"{level} interval", "n"), 2, lines)
 

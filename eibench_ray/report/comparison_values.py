@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from eibench_ray.score.agreement import JudgePair
-    from eibench_ray.score.comparison import ComparedPair, Comparison, JudgeNoise, LengthBias
+    from eibench_ray.score.comparison import CellState, ComparedPair, Comparison, JudgeNoise, LengthBias
     from eibench_ray.score.preference import Preference
 
 
@@ -15,19 +15,30 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
     """The comparisons as plain JSON values, recalls and differences in [-1, 1], null for what cannot be said."""
     return {
         "confidence": comparison.confidence,
-        "pairs": [_json_pair(pair) for pair in comparison.pairs],
+        "runs": [asdict(run) for run in comparison.runs],
+        "pairs": [_json_pair(pair, *comparison.states_of(pair)) for pair in comparison.pairs],
         "judges": [_json_judges(pair) for pair in comparison.judges],
         "panels": [
             {"dataset": panel.dataset, "judges": list(panel.judges), "n": panel.n, "alpha": panel.alpha}
             for panel in comparison.panels
         ],
         "preferences": [_json_preference(one) for one in comparison.preferences],
-        "noises": [_json_noise(one) for one in comparison.noises],
-        "lengths": [_json_length(length) for length in comparison.lengths],
+        "noises": [_json_noise(one) | _json_state(comparison, one) for one in comparison.noises],
+        "lengths": [_json_length(one) | _json_state(comparison, one) for one in comparison.lengths],
     }
 
 
-def _json_pair(pair: ComparedPair) -> dict[str, Any]:
+def _json_state(comparison: Comparison, one: JudgeNoise | LengthBias) -> dict[str, Any]:
+    """How far the figures of a cell can be trusted."""
+    state = comparison.state(one.model, one.setting, one.dataset, one.judge)
+    return {
+        "partial": state.is_partial,
+        "answer_source": state.answer_source,
+        "judge_source": state.judge_source,
+    }
+
+
+def _json_pair(pair: ComparedPair, first: CellState, second: CellState) -> dict[str, Any]:
     paired = pair.paired
     return {
         "by": pair.side,
@@ -38,6 +49,11 @@ def _json_pair(pair: ComparedPair) -> dict[str, Any]:
         "second": pair.second,
         "first_self_judged": pair.first_self_judged,
         "second_self_judged": pair.second_self_judged,
+        "first_partial": first.is_partial,
+        "second_partial": second.is_partial,
+        "first_source": first.answer_source,
+        "second_source": second.answer_source,
+        "judge_source": first.judge_source,
         "n": paired.n,
         "pictures": paired.num_clusters,
         "first_recall": paired.first,

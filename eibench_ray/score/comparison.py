@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Literal
 
+from eibench_ray.plan.graph import Source
 from eibench_ray.score.agreement import JudgePair, JudgePanel, compare_judges, panel_of
 from eibench_ray.score.graded import GradedCell
 from eibench_ray.score.interval import Resampling
@@ -68,11 +69,45 @@ class JudgeNoise:
 
 
 @dataclass(frozen=True, slots=True)
+class CellState:
+    """How far a cell's figures can be trusted.
+
+    Attributes:
+        is_partial: they rest on a part of the samples.
+        answer_source, judge_source: whose words the answers and the verdicts are.
+    """
+
+    is_partial: bool = False
+    answer_source: Source = "model"
+    judge_source: Source = "model"
+
+    @property
+    def is_comparable(self) -> bool:
+        """Whether they may stand out."""
+        return not self.is_partial and "echo" not in (self.answer_source, self.judge_source)
+
+
+_TRUSTED = CellState()
+
+
+@dataclass(frozen=True, slots=True)
+class NamedRun:
+    """One of several runs that are compared, and the letter of what only it means by a name."""
+
+    letter: str
+    id: str
+    sweep: str
+    folder: str
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """All comparisons; each part may be empty.
 
     Attributes:
         confidence: of every interval here.
+        states: of the cells that differ from others in this, by model, setting, dataset and judge.
+        runs: those that were compared, where they are several.
     """
 
     pairs: tuple[ComparedPair, ...]
@@ -82,6 +117,27 @@ class Comparison:
     confidence: float
     preferences: tuple[Preference, ...] = ()
     noises: tuple[JudgeNoise, ...] = ()
+    states: Mapping[tuple[str, str, str, str], CellState] = field(default_factory=dict)
+    runs: tuple[NamedRun, ...] = ()
+
+    def state(self, model: str, setting: str, dataset: str, judge: str) -> CellState:
+        """How far a cell's figures can be trusted."""
+        return self.states.get((model, setting, dataset, judge), _TRUSTED)
+
+    def states_of(self, pair: ComparedPair) -> tuple[CellState, CellState]:
+        """The states of the two cells of a pair."""
+        cells = (
+            ((pair.first, pair.within), (pair.second, pair.within))
+            if pair.side == "model"
+            else ((pair.within, pair.first), (pair.within, pair.second))
+        )
+        first, second = (self.state(*cell, pair.dataset, pair.judge) for cell in cells)
+        return first, second
+
+    def judge_source(self, dataset: str, judge: str) -> Source:
+        """Whose words a judge's verdicts are on a dataset."""
+        sources = {state.judge_source for cell, state in self.states.items() if cell[2:] == (dataset, judge)}
+        return "echo" if "echo" in sources else "replay" if "replay" in sources else "model"
 
 
 def compare_cells(cells: Sequence[GradedCell], sides: Sequence[Side], resampling: Resampling) -> Comparison:

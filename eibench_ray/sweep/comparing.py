@@ -1,4 +1,4 @@
-"""A run compared: the store's rows become columns, a dataset at a time, and those become comparisons."""
+"""Runs compared: the store's rows become columns, a dataset at a time, and those become comparisons."""
 
 from __future__ import annotations
 
@@ -9,34 +9,43 @@ from math import nan
 
 import numpy as np
 
-from eibench_ray.plan.blocked import without_blocked
-from eibench_ray.plan.graph import Cell
+from eibench_ray.plan.graph import Plan
+from eibench_ray.records import Sample
 from eibench_ray.score.clusters import ImageClusters
-from eibench_ray.score.comparison import Comparison, Side, compare_cells
+from eibench_ray.score.comparison import CellState, Comparison, NamedRun, Side, compare_cells
 from eibench_ray.score.graded import GradedCell
 from eibench_ray.score.interval import Resampling
 from eibench_ray.score.repeats import NoiseMeter
 from eibench_ray.store.slices import Store
 from eibench_ray.sweep.record import RunManifest
-from eibench_ray.sweep.results import Results
+from eibench_ray.sweep.results import GapMeter, Results
+from eibench_ray.sweep.same_names import RunCell, letter_of, tell_apart
 
 
 def compare_run(manifest: RunManifest, store: Store, sides: Sequence[Side]) -> Comparison:
-    """All comparisons of a run, from its store alone; equal for equal stores. Cells that were blocked are left out.
+    """All comparisons of a run; as `compare_runs`."""
+    return compare_runs([(manifest, store)], sides)
 
-    While a dataset is compared, each of its cells keeps 16 bytes per sample.
+
+def compare_runs(runs: Sequence[tuple[RunManifest, Store]], sides: Sequence[Side]) -> Comparison:
+    """All comparisons of some runs, from their stores alone; equal for equal stores. Blocked cells are left out.
+
+    Samples are the same in two runs where their questions, references and pictures are. While a dataset is compared,
+    each of its cells keeps 16 bytes per sample.
 
     Args:
-        manifest: of the run.
-        store: the run's.
+        runs: their manifests and stores; the first says how intervals are drawn.
         sides: what is compared pairwise.
     """
-    results = Results(manifest.plan, store)
-    resampling = Resampling(manifest.score.confidence, manifest.score.resamples)
-    parts = [
-        compare_cells(list(_read_cells(results, cells)), sides, resampling)
-        for cells in _by_dataset(without_blocked(manifest.plan).cells)
-    ]
+    results = [Results(manifest.plan, store) for manifest, store in runs]
+    plans = [manifest.plan for manifest, _ in runs]
+    score = runs[0][0].score
+    resampling = Resampling(score.confidence, score.resamples)
+    states: dict[tuple[str, str, str, str], CellState] = {}
+    parts = []
+    for cells in _by_dataset(tell_apart([(manifest, store.root) for manifest, store in runs])):
+        graded = list(_read_cells(results, plans, cells, states))
+        parts.append(compare_cells(graded, sides, resampling))
     return Comparison(
         pairs=tuple(chain.from_iterable(part.pairs for part in parts)),
         judges=tuple(chain.from_iterable(part.judges for part in parts)),
@@ -45,40 +54,87 @@ def compare_run(manifest: RunManifest, store: Store, sides: Sequence[Side]) -> C
         confidence=resampling.confidence,
         preferences=tuple(chain.from_iterable(part.preferences for part in parts)),
         noises=tuple(chain.from_iterable(part.noises for part in parts)),
+        states=states,
+        runs=tuple(
+            NamedRun(letter_of(number), manifest.id, manifest.plan.sweep, manifest.folder)
+            for number, (manifest, _) in enumerate(runs)
+            if len(runs) > 1
+        ),
     )
 
 
-def _by_dataset(cells: Sequence[Cell]) -> list[list[Cell]]:
-    found: dict[str, list[Cell]] = {}
-    for cell in cells:
-        found.setdefault(cell.dataset, []).append(cell)
+def _by_dataset(cells: Sequence[RunCell]) -> list[list[RunCell]]:
+    found: dict[str, list[RunCell]] = {}
+    for one in cells:
+        found.setdefault(one.cell.dataset, []).append(one)
     return list(found.values())
 
 
-def _read_cells(results: Results, cells: Sequence[Cell]) -> Iterator[GradedCell]:
-    """The cells of one dataset. Their samples are the same, so the first one's clusters are those of all."""
-    clusters = array("i")
-    numbering = ImageClusters()
-    for index, cell in enumerate(cells):
-        recall, words, noise = array("d"), array("d"), NoiseMeter()
-        for row in results.join(cell):
+def _read_cells(
+    results: Sequence[Results],
+    plans: Sequence[Plan],
+    cells: Sequence[RunCell],
+    states: dict[tuple[str, str, str, str], CellState],
+) -> Iterator[GradedCell]:
+    """The cells of one dataset, their samples at the same places; `states` is told how far each can be trusted."""
+    places = _Places(is_shared=len({one.run for one in cells}) > 1)
+    # All samples of all runs first: columns are as long as there are samples, and clusters are of all of them.
+    of_run = {one.run: places.of(results[one.run].samples(one.cell.dataset)) for one in cells}
+    clusters = np.array(places.clusters, np.int32)
+    for one in cells:
+        recall, words = np.full((2, len(clusters)), nan)
+        noise, gaps = NoiseMeter(), GapMeter()
+        for place, row in zip(of_run[one.run], results[one.run].join(one.cell), strict=True):
             noise.add(row.verdicts)
+            gaps.add(row)
             text = None if row.answer is None else row.answer.text
-            recall.append(nan if (value := row.recall) is None else value)
-            words.append(nan if text is None else len(text.split()))
-            if index == 0:
-                clusters.append(numbering.code(row.sample))
+            recall[place] = nan if (value := row.recall) is None else value
+            words[place] = nan if text is None else len(text.split())
+        cell, plan = one.cell, plans[one.run]
+        states[cell.model, cell.setting, cell.dataset, cell.judge] = CellState(
+            gaps.is_partial, plan.answer_source(cell), plan.judge_source(cell)
+        )
         yield GradedCell(
             model=cell.model,
             setting=cell.setting,
             dataset=cell.dataset,
             judge=cell.judge,
             self_judged=cell.self_judged,
-            answers=cell.answer,
-            recall=np.array(recall, np.float64),
-            words=np.array(words, np.float64),
-            clusters=np.array(clusters, np.int32),
+            answers=one.answers,
+            recall=recall,
+            words=words,
+            clusters=clusters,
             family=cell.family,
             judge_family=cell.judge_family,
             noise=noise.read(),
         )
+
+
+class _Places:
+    """Where the samples of a dataset stand in all columns, whichever run asked them.
+
+    Args:
+        is_shared: whether several runs did.
+
+    Attributes:
+        clusters: the code of each sample's picture.
+    """
+
+    def __init__(self, *, is_shared: bool) -> None:
+        self.clusters = array("i")
+        self._is_shared = is_shared
+        self._numbering = ImageClusters()
+        self._known: dict[int, int] = {}
+
+    def of(self, samples: Iterator[Sample]) -> array[int]:
+        """The places of a run's samples, in the run's order."""
+        found = array("i")
+        for sample in samples:
+            place = len(self.clusters)
+            if self._is_shared:
+                what = hash((sample.sample_id, sample.question, sample.reference, sample.image_digest))
+                place = self._known.setdefault(what, place)
+            if place == len(self.clusters):
+                self.clusters.append(self._numbering.code(sample))
+            found.append(place)
+        return found

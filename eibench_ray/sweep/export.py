@@ -14,10 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eibench_ray.errors import StoreError
-from eibench_ray.score.claims import MIN_COVERAGE
 from eibench_ray.score.coherence import read_coherence
 from eibench_ray.store.files import replacing
 from eibench_ray.sweep.path_names import path_names
+from eibench_ray.sweep.results import GapMeter
 from eibench_ray.sweep.trigger_tally import TriggerTally
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def export_run(folder: Path, out: Path) -> dict[str, Any]:
         sources = {"answer_source": plan.answer_source(cell), "judge_source": plan.judge_source(cell)}
         _write_parquet(cell, rows, sources, folders.of(out / "rows", cell, *_KEYS))
         ended.update(told.ended)
-        if told.is_partial:
+        if told.gaps.is_partial:
             partial.append(cell.name)
         if cell.blocked and not any(row.answer for row in results.join(cell)):
             continue  # to the published scripts, a file without texts would be a model without answers
@@ -146,24 +146,17 @@ class _Told:
 
     Attributes:
         ended: how many answers and replies ended in which way, by the name of the column that says so.
+        gaps: whether it rests on all samples.
     """
 
     def __init__(self) -> None:
         self.ended: Counter[str] = Counter()
-        self._num_rows = self._num_scored = 0
-        self._has_gaps = False
-
-    @property
-    def is_partial(self) -> bool:
-        """Whether its figure rests on a part of the samples, as the leaderboard has it."""
-        return self._has_gaps or 0 < self._num_scored < MIN_COVERAGE * self._num_rows
+        self.gaps = GapMeter()
 
     def watch(self, rows: Iterable[JoinedRow]) -> Iterator[JoinedRow]:
         """The rows as they are."""
         for row in rows:
-            self._num_rows += 1
-            self._num_scored += row.recall is not None
-            self._has_gaps = self._has_gaps or None in row.verdicts
+            self.gaps.add(row)
             self.ended["answer_truncated"] += row.answer is not None and row.answer.is_truncated
             self.ended["answer_empty"] += row.answer is not None and row.answer.is_empty
             self.ended["reply_truncated"] += sum(reply is not None and reply.is_truncated for reply in row.replies)

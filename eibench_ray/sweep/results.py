@@ -11,6 +11,7 @@ from eibench_ray.plan.digests import digest_input
 from eibench_ray.plan.graph import Cell, Plan
 from eibench_ray.records import Completion, Sample, Verdict
 from eibench_ray.report.leaderboard import LeaderboardRow
+from eibench_ray.score.claims import MIN_COVERAGE
 from eibench_ray.score.coherence import CoherenceColumns, read_coherence
 from eibench_ray.score.interval import Resampling
 from eibench_ray.score.recall import MISSING, mean_recall, score_cell
@@ -49,6 +50,25 @@ class JoinedRow:
     def recall(self) -> float | None:
         """Mean over the verdicts that count; None where none does."""
         return mean_recall(self.verdicts)
+
+
+class GapMeter:
+    """Whether a cell rests on all of its samples, as the leaderboard has it, told row by row."""
+
+    def __init__(self) -> None:
+        self._num_rows = self._num_scored = 0
+        self._has_gaps = False
+
+    def add(self, row: JoinedRow) -> None:
+        """Counts a row."""
+        self._num_rows += 1
+        self._num_scored += row.recall is not None
+        self._has_gaps = self._has_gaps or None in row.verdicts
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether a sample was not asked, or too few have a verdict."""
+        return self._has_gaps or 0 < self._num_scored < MIN_COVERAGE * self._num_rows
 
 
 class Results:

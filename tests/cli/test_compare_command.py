@@ -57,7 +57,7 @@ def test_the_latest_run_is_compared_and_its_files_stand_beside_the_leaderboard(c
         str(Path("multirun/2026-01-01/00-00-00") / name) for name in ("compare.md", "compare.json")
     ]
     values = json.loads((folder / "compare.json").read_text())
-    assert list(values) == ["confidence", "pairs", "judges", "panels", "preferences", "noises", "lengths"]
+    assert list(values) == ["confidence", "runs", "pairs", "judges", "panels", "preferences", "noises", "lengths"]
     assert values == {key: found[key] for key in values}
     assert [(pair["by"], pair["judge"]) for pair in values["pairs"]] == [
         (by, judge) for by in ("model", "setting") for judge in ("x", "official") for _ in range(2)
@@ -78,14 +78,14 @@ def test_tables_and_notes_are_printed_and_are_those_of_the_file(command: Command
     called = command("compare", folder)
     text = (folder / "compare.md").read_text()
     for title in (
-        "Models: faces judged by x",
-        "Models: faces judged by official",
-        "Settings: faces judged by x",
+        "Models: faces judged by x (echo)",
+        "Models: faces judged by official (echo)",
+        "Settings: faces judged by x (echo)",
         "Judges: faces",
-        "Length of answer and score: faces judged by official",
+        "Length of answer and score: faces judged by official (echo)",
     ):
         assert title in called.out
-        assert f"## {title}\n" in text
+        assert f"## {title}\n" in text.replace("\\", "")
     for heading in ("diff.", "alpha", "bias", "95% interval"):
         assert heading in called.out
         assert heading in text

@@ -12,9 +12,10 @@ from rich.console import Console
 
 from eibench_ray.errors import StoreError
 from eibench_ray.report.comparison import render_comparison, render_comparison_markdown, write_comparison
+from eibench_ray.report.comparison_sections import to_sections
 from eibench_ray.report.comparison_values import to_json
 from eibench_ray.score.agreement import JudgePair, JudgePanel
-from eibench_ray.score.comparison import ComparedPair, Comparison, JudgeNoise, LengthBias
+from eibench_ray.score.comparison import CellState, ComparedPair, Comparison, JudgeNoise, LengthBias, NamedRun
 from eibench_ray.score.paired import PairedDifference
 from eibench_ray.score.preference import Preference
 from eibench_ray.score.rank import RankCorrelation
@@ -93,8 +94,8 @@ WHOLE = Comparison(
 EMPTY = Comparison((), (), (), (), 0.9)
 
 
-def printed(comparison: Comparison) -> str:
-    console = Console(width=110, file=io.StringIO(), color_system=None)
+def printed(comparison: Comparison, width: int = 110) -> str:
+    console = Console(width=width, file=io.StringIO(), color_system=None)
     with console.capture() as captured:
         console.print(render_comparison(comparison))
     return "".join(f"{line.rstrip()}\n" for line in captured.get().splitlines())
@@ -104,8 +105,11 @@ def test_the_markdown_is_the_golden_one() -> None:
     assert render_comparison_markdown(WHOLE) == (GOLDEN / "compare.md").read_text(encoding="utf-8")
 
 
-def test_the_terminal_shows_the_golden_table_in_110_columns() -> None:
-    assert printed(WHOLE) == (GOLDEN / "compare_110.txt").read_text(encoding="utf-8")
+@pytest.mark.parametrize("width", [80, 100, 160])
+def test_the_terminal_shows_the_golden_tables_at_any_width(width: int) -> None:
+    text = printed(WHOLE, width)
+    assert text == (GOLDEN / f"compare_{width}.txt").read_text(encoding="utf-8")
+    assert max(map(len, text.splitlines())) <= width
 
 
 def test_only_lines_below_the_adjusted_level_stand_out() -> None:
@@ -115,6 +119,56 @@ def test_only_lines_below_the_adjusted_level_stand_out() -> None:
     lines = captured.get().splitlines()
     strong = [line for line in lines if "\x1b[1m" in line and "to" in line]
     assert ["+8.0" in line for line in strong] == [True]
+
+
+# The first cell of the clear pair rests on a part of its samples, the second cell of the next on nobody's words.
+DOUBTFUL = replace(
+    WHOLE,
+    pairs=(CLEAR, replace(CLEAR, second="gpt_7", second_self_judged=False), replace(CLEAR, within="user_question")),
+    states={
+        ("llama3_8b", "user_question_caption", "eibench_basic", "llama3_8b_strict"): CellState(is_partial=True),
+        ("gpt_7", "user_question_caption", "eibench_basic", "llama3_8b_strict"): CellState(answer_source="echo"),
+        ("llava_next_34b", "user_question", "eibench_basic", "echo"): CellState(judge_source="echo"),
+        ("llama3_8b", "user_question", "eibench_basic", "gpt_4o_mini_strict"): CellState(judge_source="replay"),
+    },
+    runs=(NamedRun("A", "20260101-0001", "before", "/runs/1"), NamedRun("B", "20260102-0001", "after", "/runs/2")),
+)
+
+
+def test_partial_and_made_up_figures_are_marked_stand_last_and_are_never_bold() -> None:
+    text = printed(DOUBTFUL, 140)
+    names = [" ".join(line.split()) for line in text.splitlines() if "+6.1 to +9.9" in line]
+    assert [line.split(" 51.2 ")[0] for line in names] == [
+        "user_question llava_next_34b llama3_8b*",
+        "user_question_caption llava_next_34b llama3_8b* (partial)",
+        "user_question_caption llava_next_34b gpt_7 (echo)",
+    ]
+    (models, *_) = to_sections(DOUBTFUL)
+    assert models.strong == {0}
+    assert "gpt_4o_mini_strict (replayed)" in text
+    notes = " ".join(text.split())
+    for note in (
+        "(partial): not all samples are asked yet",
+        "echo, or (echo): words that no model said",
+        "(replayed): ",
+    ):
+        assert note in notes
+        assert note in render_comparison_markdown(DOUBTFUL)
+    assert "runs: A: before (20260101-0001); B: after (20260102-0001); a letter stands" in notes
+    values = to_json(DOUBTFUL)
+    assert [run["letter"] for run in values["runs"]] == ["A", "B"]
+    assert [(pair["second_partial"], pair["second_source"]) for pair in values["pairs"]] == [
+        (True, "model"),
+        (False, "echo"),
+        (False, "model"),
+    ]
+
+
+def test_several_runs_are_written_beside_a_runs_own_comparison(tmp_path: Path) -> None:
+    write_comparison(WHOLE, tmp_path)
+    write_comparison(DOUBTFUL, tmp_path)
+    names = ["compare.json", "compare.md", "compare_runs.json", "compare_runs.md"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
 
 
 def test_nothing_to_compare_is_said() -> None:
@@ -180,7 +234,7 @@ def test_a_judges_noise_is_a_table_of_its_own() -> None:
 
 def test_values_are_plain_and_null_where_nothing_can_be_said() -> None:
     values = json.loads(json.dumps(to_json(WHOLE), allow_nan=False))
-    assert list(values) == ["confidence", "pairs", "judges", "panels", "preferences", "noises", "lengths"]
+    assert list(values) == ["confidence", "runs", "pairs", "judges", "panels", "preferences", "noises", "lengths"]
     assert values["pairs"][0]["interval"] == [0.0611, 0.0993]
     assert (values["pairs"][2]["n"], values["pairs"][2]["interval"], values["pairs"][2]["p"]) == (0, None, None)
     assert (values["judges"][0]["alpha"], values["judges"][1]["alpha"]) == (0.7123, None)
@@ -192,6 +246,9 @@ def test_values_are_plain_and_null_where_nothing_can_be_said() -> None:
         "n": 12,
         "rho": None,
         "interval": None,
+        "partial": False,
+        "answer_source": "model",
+        "judge_source": "model",
     }
 
 

@@ -11,7 +11,7 @@ import pytest
 from eibench_ray.config.schema import RunConfig
 from eibench_ray.engines.base import RowError
 from eibench_ray.records import Request, RowErrorKind
-from eibench_ray.sweep.comparing import compare_run
+from eibench_ray.sweep.comparing import compare_run, compare_runs
 from eibench_ray.sweep.record import RunManifest, new_manifest
 from eibench_ray.sweep.results import score_run
 
@@ -195,3 +195,78 @@ def test_a_run_that_has_not_begun_has_dashes_for_all(sweeps: Sweeps) -> None:
     assert {(pair.paired.n, pair.paired.difference, pair.p_holm) for pair in compared.pairs} == {(0, None, None)}
     assert {(one.correlation.n, one.correlation.rho) for one in compared.lengths} == {(0, None)}
     assert [(pair.over_samples.n, pair.alpha, pair.bias.difference) for pair in compared.judges] == [(0, None, None)]
+
+
+def with_prompt(config: RunConfig, prompt: str) -> RunConfig:
+    """The same cell, its judge asked in other words."""
+    return config.model_copy(update={"judge": config.judge.model_copy(update={"prompt": prompt})})
+
+
+def test_a_judges_prompt_before_and_after_is_two_judges(sweeps: Sweeps, scripted: type[Scripted]) -> None:
+    sweeps.write_dataset(range(NUM_SAMPLES))
+    old = sweeps.config("plain", "mild", model={"name": "able", "system": "You are able."})
+    new = with_prompt(old, f"stern now: {old.judge.prompt}")
+    runs = []
+    for config in (old, new):
+        sweep = sweeps.plan(config)
+        sweeps.ask(sweep, scripted(reply))
+        runs.append((manifest_of(sweep), sweep.store))
+    compared = compare_runs(runs, ["model", "setting"])
+    (judges,) = compared.judges
+    assert (judges.first, judges.second, judges.num_cells) == ("mild (A)", "mild (B)", 1)
+    assert judges.bias.difference is not None
+    assert judges.bias.difference > 0.25
+    assert [(one.model, one.setting, one.judge) for one in compared.lengths] == [
+        ("able", "plain", "mild (A)"),
+        ("able", "plain", "mild (B)"),
+    ]
+    assert [run.letter for run in compared.runs] == ["A", "B"]
+    assert compare_runs(runs[:1], ["model"]).runs == ()
+
+
+def test_what_a_setting_and_a_model_mean_in_two_runs_is_told_apart(sweeps: Sweeps, scripted: type[Scripted]) -> None:
+    sweeps.write_dataset(range(NUM_SAMPLES))
+    plain = sweeps.config("plain", model={"name": "able", "system": "You are able."})
+    changed = sweeps.config("brief", model={"name": "able", "system": "You are able."})
+    changed = changed.model_copy(update={"setting": changed.setting.model_copy(update={"name": "plain"})})
+    renamed = sweeps.config("plain", model={"name": "able", "system": "You are dull."})
+    runs = []
+    for config in (plain, changed, renamed):
+        sweep = sweeps.plan(config)
+        sweeps.ask(sweep, scripted(reply))
+        runs.append((manifest_of(sweep), sweep.store))
+    settings = compare_runs(runs[:2], ["model", "setting"])
+    assert [(pair.side, pair.within, pair.first, pair.second) for pair in settings.pairs] == [
+        ("setting", "able", "plain (A)", "plain (B)")
+    ]
+    models = compare_runs([runs[0], runs[2]], ["model", "setting"])
+    assert [(pair.side, pair.within, pair.first, pair.second) for pair in models.pairs] == [
+        ("model", "plain", "able (A)", "able (B)")
+    ]
+    assert models.pairs[0].paired.difference is not None
+    assert models.pairs[0].paired.difference > 0
+
+
+def test_a_cell_that_two_runs_share_is_one_and_samples_are_matched(sweeps: Sweeps, scripted: type[Scripted]) -> None:
+    sweeps.write_dataset(range(NUM_SAMPLES))
+    able, dull = ({"name": name, "system": f"You are {name}."} for name in MODELS)
+    runs = []
+    for configs in ([sweeps.config(model=able, limit=6)], [sweeps.config(model=able), sweeps.config(model=dull)]):
+        sweep = sweeps.plan(*configs)
+        sweeps.ask(sweep, scripted(reply))
+        runs.append((manifest_of(sweep), sweep.store))
+    (pair,) = compare_runs(runs, ["model"]).pairs
+    assert (pair.first, pair.second, pair.paired.n) == ("able", "dull", NUM_SAMPLES - 1)
+    few = sweeps.plan(sweeps.config(model=able, limit=6))
+    only = sweeps.plan(sweeps.config(model=dull))
+    (pair,) = compare_runs([(manifest_of(few), few.store), (manifest_of(only), only.store)], ["model"]).pairs
+    assert pair.paired.n == 6 - 1
+
+
+def test_a_cell_that_is_not_whole_is_partial(sweeps: Sweeps) -> None:
+    sweeps.write_dataset(range(NUM_SAMPLES))
+    sweeps.ask(sweeps.plan(sweeps.config(limit=4)))
+    sweep = sweeps.plan(sweeps.config(), sweeps.config("brief"))
+    compared = compare_run(manifest_of(sweep), sweep.store, ["setting"])
+    assert compared.state("echo", "plain", "faces", "strict").is_partial
+    assert compared.state("echo", "plain", "faces", "strict").answer_source == "echo"
