@@ -9,7 +9,7 @@ columns of rank 0 alone are too wide, long names are folded; then they go, too.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -33,14 +33,14 @@ class Column:
         cells: one per row, of as many lines as they like.
         is_name: words, which stand left and may be folded; else numbers, which stand right and never are.
         rank: how soon it is left out: the highest first; 0 only where nothing else helps.
-        called: what it is called where it is left out; empty: its heading.
+        least: characters to which a sentence is folded before any column is left out; 0: it is no sentence.
     """
 
     heading: Text | str
     cells: Sequence[Text | str]
     is_name: bool = False
     rank: int = 0
-    called: str = ""
+    least: int = 0
 
     @property
     def width(self) -> int:
@@ -50,7 +50,7 @@ class Column:
     @property
     def title(self) -> str:
         """Its name in a sentence."""
-        return self.called or " ".join(_plain(self.heading).split())
+        return " ".join(_plain(self.heading).split())
 
 
 class FittingTable:
@@ -122,21 +122,27 @@ def fit_columns(columns: Sequence[Column], width: int) -> tuple[list[Column], li
 
 
 def _least(columns: Sequence[Column], *, is_folded: bool) -> int:
-    """Characters that columns take at least, their names whole or folded."""
-    return sum(
-        min(column.width, _LEAST_NAME) if is_folded and column.is_name else column.width for column in columns
-    ) + _GAP * (len(columns) - 1)
+    """Characters that columns take at least, sentences folded, names whole or folded."""
+    return sum(_limit(column, is_folded=is_folded) for column in columns) + _GAP * (len(columns) - 1)
 
 
-def _widths(columns: Sequence[Column], width: int) -> Iterator[int]:
-    """The width of each column; where all are too wide, names give way, the longest first."""
+def _limit(column: Column, *, is_folded: bool) -> int:
+    least = column.least or (_LEAST_NAME if is_folded and column.is_name else column.width)
+    return min(column.width, least)
+
+
+def _widths(columns: Sequence[Column], width: int) -> list[int]:
+    """The width of each column; where all are too wide, sentences give way, then names, the longest first."""
     widths = [column.width for column in columns]
-    excess = sum(widths) + _GAP * (len(widths) - 1) - width
-    names = [number for number, column in enumerate(columns) if column.is_name]
-    while excess > 0 and (number := max(names, key=widths.__getitem__, default=-1)) >= 0 and widths[number] > 1:
-        widths[number] -= 1
-        excess -= 1
-    return iter(widths)
+    sentences = {number: column.least for number, column in enumerate(columns) if column.least}
+    names = {number: 1 for number, column in enumerate(columns) if column.is_name}
+    for limits in (sentences, names):
+        for _ in range(sum(widths) + _GAP * (len(widths) - 1) - width):
+            narrower = [number for number, least in limits.items() if widths[number] > least]
+            if not narrower:
+                break
+            widths[max(narrower, key=widths.__getitem__)] -= 1
+    return widths
 
 
 def _plain(text: Text | str) -> str:

@@ -80,7 +80,7 @@ def to_frame(verification: Verification) -> pl.DataFrame:
     schema |= {"headline": pl.Boolean}
     schema |= dict.fromkeys(("claimed", "measured", "ci_low", "ci_high"), pl.Float64)
     schema |= dict.fromkeys(("n", "num_scored", "claimed_n"), pl.Int64)
-    schema |= dict.fromkeys(("status", "reason", "label", "source"), pl.String)
+    schema |= dict.fromkeys(("status", "reason", "answer_source", "judge_source", "label", "source"), pl.String)
     rows = []
     for checked in verification.checked:
         row = _to_json_claim(checked)
@@ -102,6 +102,8 @@ def _to_json_claim(checked: CheckedClaim) -> dict[str, Any]:
         "claimed_n": claim.samples,
         "status": checked.status.value,
         "reason": checked.reason,
+        "answer_source": checked.answer_source,
+        "judge_source": checked.judge_source,
         "label": claim.label,
         "source": claim.source,
     }

@@ -10,15 +10,17 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from eibench_ray.plan.naming import ECHO, REPLAYED, with_mark
 from eibench_ray.report.markdown import as_markdown, format_table
 from eibench_ray.report.spreadsheet import write_csv
 from eibench_ray.report.verification import Verification, count_statuses, name_claim, to_frame
 from eibench_ray.score.claims import CONFIDENCE, MAX_GAP, OVERALL, RULE, CheckedClaim, ClaimStatus
 from eibench_ray.store.files import replacing
+from eibench_ray.table import Column, FittingTable
 from eibench_ray.visible import in_line
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import Group
 
 _NO_VALUE = "-"
 _STYLES = {ClaimStatus.VERIFIED: "green", ClaimStatus.NOT_REPRODUCED: "red", ClaimStatus.UNVERIFIED: "dim"}
@@ -29,21 +31,19 @@ _CHANCE = (
 )
 
 
-def render_verification(verification: Verification) -> Table:
-    """The claims for a terminal of 100 columns or more: a part per dataset and setting, counts and notes below."""
-    from rich.table import Table
+def render_verification(verification: Verification) -> Group:
+    """The claims for a terminal: a part per dataset and setting, counts and notes below."""
+    from rich.console import Group
     from rich.text import Text
 
-    page = Table.grid()
+    parts: list[Text | FittingTable] = []
     for (dataset, setting), figures in _split(verification.checked):
         suffix = " (headline)" if any(one.claim.is_headline for one in figures) else ""
-        page.add_row(Text.assemble((in_line(dataset), "bold"), " asked by ", (in_line(setting), "bold"), suffix))
-        page.add_row(_render_part(figures))
-    for line in _summarize(verification):
-        page.add_row(Text(line))
-    for note in _notes(verification):
-        page.add_row(Text(in_line(note), style="dim"))
-    return page
+        heading = Text.assemble((in_line(dataset), "bold"), " asked by ", (in_line(setting), "bold"), suffix)
+        parts += [heading, _render_part(figures), Text()]
+    parts += [Text(line) for line in _summarize(verification)]
+    parts += [Text(in_line(note), style="dim") for note in _notes(verification)]
+    return Group(*parts)
 
 
 def render_markdown(verification: Verification) -> str:
@@ -78,22 +78,27 @@ def _split(checked: Iterable[CheckedClaim]) -> list[tuple[tuple[str, str], list[
     return sorted(parts.items(), key=lambda part: not any(one.claim.is_headline for one in part[1]))
 
 
-def _render_part(figures: Sequence[CheckedClaim]) -> Table:
-    from rich import box
-    from rich.table import Table
+def _render_part(figures: Sequence[CheckedClaim]) -> FittingTable:
     from rich.text import Text
 
-    part = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for name in ("model", "judge", "of"):
-        part.add_column(name, overflow="fold", no_wrap=True)
-    for name in ("claimed %", "measured %", _INTERVAL, "n"):
-        part.add_column(name, justify="right", overflow="fold", no_wrap=True)
-    part.add_column("status", overflow="fold", min_width=len(ClaimStatus.NOT_REPRODUCED))
-    for checked in _choose(figures):
-        claim, style = checked.claim, _STYLES[checked.status]
-        names = map(in_line, (claim.model, claim.judge, claim.emotion))
-        part.add_row(*map(Text, (*names, *_figures(checked))), Text(in_line(_status(checked)), style=style))
-    return part
+    chosen = _choose(figures)
+    names = [[in_line(name) for name in _names(one)] for one in chosen]
+    numbers = [_figures(one) for one in chosen]
+    statuses = [Text(in_line(_status(one)), style=_STYLES[one.status]) for one in chosen]
+    columns = [
+        Column(name, [row[at] for row in names], is_name=True) for at, name in enumerate(("model", "judge", "of"))
+    ]
+    for at, name in enumerate(("claimed %", "measured %", _INTERVAL, "n")):
+        columns.append(Column(name.replace(" ", "\n"), [row[at] for row in numbers], rank=int(name == "n")))
+    columns.append(Column("status", statuses, is_name=True, least=len(ClaimStatus.NOT_REPRODUCED)))
+    return FittingTable(columns, elsewhere="verify.md and .csv, --json and a wider terminal have them")
+
+
+def _names(checked: CheckedClaim) -> tuple[str, str, str]:
+    """The model and the judge, marked where the run has others in their place, and what the figure is of."""
+    claim = checked.claim
+    model, judge = with_mark(claim.model, checked.answer_source), with_mark(claim.judge, checked.judge_source)
+    return model, judge, claim.emotion
 
 
 def _choose(figures: Sequence[CheckedClaim]) -> list[CheckedClaim]:
@@ -113,7 +118,7 @@ def _choose(figures: Sequence[CheckedClaim]) -> list[CheckedClaim]:
 def _tabulate(figures: Sequence[CheckedClaim]) -> list[str]:
     names = ["dataset", "setting", "model", "judge", "of", "status"]
     lines = [[*names, "claimed %", "measured %", _INTERVAL, "n"]]
-    lines += [[*name_claim(one.claim).values(), _status(one), *_figures(one)] for one in figures]
+    lines += [[one.claim.dataset, one.claim.setting, *_names(one), _status(one), *_figures(one)] for one in figures]
     return format_table(lines, num_names=len(names))
 
 
@@ -148,6 +153,10 @@ def _count(checked: Sequence[CheckedClaim]) -> str:
 
 def _notes(verification: Verification) -> list[str]:
     notes = [RULE, _CHANCE, *verification.remarks]
+    if any("echo" in (one.answer_source, one.judge_source) for one in verification.checked):
+        notes.append(f"{ECHO}: words that no model said, to try a sweep out; such figures verify nothing")
+    if any("replay" in (one.answer_source, one.judge_source) for one in verification.checked):
+        notes.append(f"{REPLAYED}: recorded answers, which no model was asked for here")
     for one in verification.contradictions:
         names = "/".join(list(name_claim(one.claim).values())[:-1])
         notes.append(

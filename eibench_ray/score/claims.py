@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 
+from eibench_ray.plan.graph import Source
 from eibench_ray.score.recall import Recall
 
 OVERALL = "overall"
@@ -87,12 +88,15 @@ class CheckedClaim:
     Attributes:
         reason: why it is unverified; empty otherwise.
         measured: None where the run has no such cell, or no such sample.
+        answer_source, judge_source: whose words the run's answers and verdicts are.
     """
 
     claim: Claim
     status: ClaimStatus
     reason: str = ""
     measured: Recall | None = None
+    answer_source: Source = "model"
+    judge_source: Source = "model"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
-from eibench_ray.config.engines import EchoEngine
 from eibench_ray.config.schema import ScoreConfig
 from eibench_ray.plan.graph import Cell, Plan
 from eibench_ray.report.verification import Verification
@@ -45,7 +45,9 @@ def verify_run(
     for claim in claims:
         name = _name_cell(claim)
         if name in cells:
-            checked.append(_check(claim, scores[name], cells[name], plan, failures))
+            found = _check(claim, scores[name], cells[name], plan, failures)
+            answers, verdicts = plan.answer_source(cells[name]), plan.judge_source(cells[name])
+            checked.append(replace(found, answer_source=answers, judge_source=verdicts))
         else:
             checked.append(CheckedClaim(claim, ClaimStatus.UNVERIFIED, _explain_absence(claim, plan.cells)))
     compared = {_name_cell(one.claim) for one in checked if one.status is not ClaimStatus.UNVERIFIED}
@@ -71,10 +73,9 @@ def _check(claim: Claim, score: CellScore, cell: Cell, plan: Plan, failures: Map
 
 def _find_rehearsal(cell: Cell, plan: Plan) -> str:
     """Whose place the echo engine takes in the cell: what it makes up says nothing about them. Empty for its own."""
-    asked = ((cell.model, cell.answer), (cell.judge, cell.verdict))
-    engines = [(name, plan.engines[plan.steps[step].engine].config) for name, step in asked]
-    names = [name for name, engine in engines if isinstance(engine, EchoEngine) and name != engine.kind]
-    return f"rehearsed: echo takes the place of {' and '.join(names)}" if names else ""
+    sources = ((cell.model, plan.answer_source(cell)), (cell.judge, plan.judge_source(cell)))
+    names = [name for name, source in sources if source == "echo" != name]
+    return f"made up: echo takes the place of {' and '.join(names)}" if names else ""
 
 
 def _find_failure(cell: Cell, plan: Plan, failures: Mapping[str, str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -64,8 +65,25 @@ def test_markdown_is_the_golden_text() -> None:
     assert render_markdown(VERIFICATION) == (GOLDEN / "verify.md").read_text(encoding="utf-8")
 
 
-def test_terminal_page_of_100_columns_is_the_golden_text() -> None:
-    assert terminal(VERIFICATION, 100) == (GOLDEN / "verify_100.txt").read_text(encoding="utf-8")
+@pytest.mark.parametrize("width", [80, 100, 160])
+def test_the_terminal_page_is_the_golden_text_at_any_width(width: int) -> None:
+    text = terminal(VERIFICATION, width)
+    assert text == (GOLDEN / f"verify_{width}.txt").read_text(encoding="utf-8")
+    assert max(map(len, text.splitlines())) <= width
+
+
+def test_what_was_replayed_or_made_up_is_marked() -> None:
+    recorded = replace(CHECKED[3], answer_source="replay")
+    made_up = replace(absent(claim("33.65"), "made up: echo takes the place of llama3_8b"), judge_source="echo")
+    page = Verification((recorded, made_up), (), ())
+    for text in (terminal(page, 160), render_markdown(page)):
+        assert "llava_next_7b (replayed)" in text
+        assert "llama3_8b (echo)" in text
+        assert "(replayed): recorded answers" in text
+        assert "(echo): words that no model said" in text
+    assert "(echo)" not in terminal(VERIFICATION, 160)
+    assert [one["answer_source"] for one in to_json(page)["claims"]] == ["replay", "model"]
+    assert to_frame(page)["judge_source"].to_list() == ["model", "echo"]
 
 
 def test_the_papers_table_has_a_line_per_cell_on_the_terminal_and_per_figure_in_files() -> None:
@@ -99,6 +117,8 @@ def test_json_is_plain_and_says_the_rule_and_the_counts() -> None:
         "claimed_n": 1615,
         "status": "verified",
         "reason": "",
+        "answer_source": "model",
+        "judge_source": "model",
         "label": "LLaVA-NEXT (7B)",
         "source": "a paper",
     }
