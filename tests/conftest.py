@@ -202,7 +202,8 @@ async def _ask(sweep: PlannedSweep, engine: Engine, run_id: str, *, costs_money:
         dataset = open_dataset(spec.path)
         for slice_ in sweep.work[step.id].todo:
             index = dataset.index(spec.limit)
-            reports.append(await run_task(step, slice_, dataset, index, sweep.store, asker, Halt()))
+            retry = sweep.config.retry
+            reports.append(await run_task(step, slice_, dataset, index, sweep.store, asker, Halt(), retry=retry))
     return reports
 
 

@@ -9,9 +9,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from eibench_ray.endings import Ending, ending_of
 from eibench_ray.records import ABSENT, ABSENT_OUTPUT, digest_output
 from eibench_ray.store.slice_format import DAMAGE, KINDS, SCHEMA
 from eibench_ray.store.summary import digest_column, unpack
+
+# Samples that are named of those that have the same fault.
+_MOST_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +24,8 @@ class CheckedSlice:
 
     Attributes:
         is_unreadable: whether its rows cannot be read at all.
+        failed: which answers a failure ended: how many, with which words, of which samples; empty where none.
+        doubtful: the same of those whose end is not known to be an answer's.
     """
 
     num_rows: int
@@ -27,6 +33,8 @@ class CheckedSlice:
     notes: tuple[str, ...] = ()
     is_unreadable: bool = False
     remedy: str = "another program wrote it: restore it, or move it away, and its rows are asked again"
+    failed: str = ""
+    doubtful: str = ""
 
 
 def check_slice(content: bytes, slice_rows: int) -> CheckedSlice:
@@ -48,7 +56,9 @@ def check_slice(content: bytes, slice_rows: int) -> CheckedSlice:
     problems = [*_check_rows(table), *_check_summary(table, metadata)]
     num_extra = len(table) - slice_rows
     note = f"{num_extra} rows of samples that have left this slice: its dataset lost or gained rows"
-    return CheckedSlice(len(table), tuple(problems), (note,) if num_extra > 0 else ())
+    notes = (note,) if num_extra > 0 else ()
+    failed, doubtful = _name_endings(table, Ending.FAILED), _name_endings(table, Ending.UNKNOWN)
+    return CheckedSlice(len(table), tuple(problems), notes, failed=failed, doubtful=doubtful)
 
 
 def _check_schema(schema: pa.Schema) -> list[str]:
@@ -88,6 +98,19 @@ def _check_rows(table: pa.Table) -> list[str]:
     if num_other := sum(digest_output(kind, text) != said for kind, text, said in rows):
         problems.append(f"{num_other} rows whose text is not what its digest says")
     return problems
+
+
+def _name_endings(table: pa.Table, ending: Ending) -> str:
+    """The answers that ended so: their number, their words, and the first of their samples."""
+    columns = (table[name].to_pylist() for name in ("sample_id", "text", "finish_reason"))
+    found = [(sample, word) for sample, text, word in zip(*columns, strict=True) if text is not None]
+    found = [(sample, word) for sample, word in found if ending_of(word) is ending]
+    if not found:
+        return ""
+    words = ", ".join(sorted({f"{word or 'nothing'}" for _, word in found}))
+    samples = ", ".join(f"{sample!r}" for sample, _ in found[:_MOST_NAMED])
+    more = f" and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
+    return f"{len(found)} answers that ended with {words} (of {samples}{more})"
 
 
 def _check_summary(table: pa.Table, metadata: dict[bytes, bytes] | None) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 from eibench_ray.errors import StoreError
-from eibench_ray.records import ABSENT, ABSENT_OUTPUT, Completion
+from eibench_ray.records import ABSENT, Completion
 from eibench_ray.store.files import is_partial, parse_json
 from eibench_ray.store.manifest import SCHEMA_VERSION, read_manifest
 from eibench_ray.store.paths import StorePaths, slice_index
@@ -20,7 +20,9 @@ from eibench_ray.store.slice_format import (
     FOOTER_BYTES,
     ForeignError,
     RowState,
+    are_endings_known,
     decode_columns,
+    decode_outputs,
     decode_rows,
     decode_states,
     decode_summary,
@@ -107,12 +109,17 @@ class Store:
     def read_summaries(self, step_id: str, indexes: Sequence[int]) -> dict[int, Summary | None]:
         """What slices say of themselves, read from their footers; None for one that says nothing.
 
+        An older version's tells only of costs where it took for an answer what may be none.
+
         Raises:
             StoreError: one cannot be read.
         """
 
         def read(index: int) -> Summary | None:
-            return self._load(step_id, index, decode_summary, last=FOOTER_BYTES)
+            summary = self._load(step_id, index, decode_summary, last=FOOTER_BYTES)
+            if summary is None or summary.made_from is None or summary.knows_endings:
+                return summary
+            return summary if self._load(step_id, index, are_endings_known) else Summary(summary.cost_usd)
 
         return dict(zip(indexes, self._map(read, indexes), strict=True))
 
@@ -144,16 +151,16 @@ class Store:
 
     def read_outputs(self, step_id: str, index: int) -> list[str]:
         """The output digests of a slice's rows, in its file's order."""
-        table = self._read(step_id, index, ["output_digest"])
-        return table["output_digest"].to_pylist() if table else []
+        return self._load(step_id, index, decode_outputs) or []
 
     def read_unanswered(self, step_id: str, index: int) -> dict[str, str]:
         """The samples without an answer in a committed slice, with the kind of the error, or `absent`."""
-        table = self._read(step_id, index, ["sample_id", "error_kind", "output_digest"])
-        if table is None:
-            return {}
-        rows = zip(*(column.to_pylist() for column in table.columns), strict=True)
-        return {sample_id: kind or ABSENT for sample_id, kind, said in rows if kind or said == ABSENT_OUTPUT}
+        states = self._load(step_id, index, decode_states) or {}
+        return {
+            sample_id: ABSENT if state.error_kind is None else state.error_kind.value
+            for sample_id, state in states.items()
+            if state.error_kind or state.is_absent
+        }
 
     def count_endings(self, step_id: str, num_rows: int) -> tuple[int, int]:
         """How many replies to a step's first `num_rows` rows were truncated, and how many are empty.

@@ -26,6 +26,7 @@ class Summary:
         is_final: whether none of them is asked again, whatever `retry` says.
         num_truncated, num_empty: those that a limit of tokens cut off, and those without a word; None where the version
             that wrote the file did not count them.
+        knows_endings: whether only what ended as an answer was taken for one (endings.py); older versions took all.
     """
 
     cost_usd: float | None
@@ -37,6 +38,7 @@ class Summary:
     is_final: bool = False
     num_truncated: int | None = None
     num_empty: int | None = None
+    knows_endings: bool = False
 
 
 _TYPES = get_type_hints(Summary)
@@ -58,9 +60,10 @@ def summarise(
         num_rows=len(asked),
         num_errors=sum(row.error_kind is not None for row in asked),
         num_absent=sum(row.is_absent for row in asked),
-        is_final=not any(row.is_asked_again("quarantined") for row in asked),
         num_truncated=sum(row.is_truncated for row in asked),
         num_empty=sum(row.is_empty for row in asked),
+        is_final=not any(row.is_asked_again("quarantined") or row.is_doubtful for row in asked),
+        knows_endings=True,
     )
 
 

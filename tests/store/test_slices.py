@@ -88,7 +88,12 @@ def test_what_resuming_reads_is_what_was_written(store: Store) -> None:
 
 
 PASSING, DEADLY = {RowErrorKind.ENGINE, RowErrorKind.TIMEOUT}, {RowErrorKind.QUARANTINED}
-ASKED_AGAIN: dict[Retry, set[RowErrorKind]] = {"none": set(), "errors": PASSING, "quarantined": PASSING | DEADLY}
+ASKED_AGAIN: dict[Retry, set[RowErrorKind]] = {
+    "none": set(),
+    "errors": PASSING,
+    "quarantined": PASSING | DEADLY,
+    "doubtful": PASSING,
+}
 
 
 @pytest.mark.parametrize("retry", list(ASKED_AGAIN))

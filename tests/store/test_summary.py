@@ -31,7 +31,17 @@ def test_a_summary_tells_of_the_rows_that_were_asked(store: Store) -> None:
     left = replace(ROW, sample_id="left", error_kind="timeout", text=None, cost_usd=2.0)
     path = write(store, [*ROWS, left], 2)
     outputs = digest_column(row.output_digest for row in ROWS)
-    summary = Summary(2.5, "of this", outputs, num_rows=2, num_errors=1, is_final=True, num_truncated=0, num_empty=0)
+    summary = Summary(
+        2.5,
+        "of this",
+        outputs,
+        num_rows=2,
+        num_errors=1,
+        is_final=True,
+        num_truncated=0,
+        num_empty=0,
+        knows_endings=True,
+    )
     assert store.read_summaries("step", [0]) == {0: summary}
     assert unpack(pq.read_metadata(path).metadata) == summary
     write(store, [*ROWS, left], 3)
