@@ -18,12 +18,12 @@ _HANG_TIMEOUT_S = 240.0
 INTERRUPTED, PREEMPTED, REFUSED = 130, 75, 2
 
 
-def _kill(victim: psutil.Process | None) -> bool:
+def _kill(victim: psutil.Process | None, number: signal.Signals = signal.SIGKILL) -> bool:
     """Whether a process was there, and is not any more."""
     if victim is None:
         return False
     try:
-        victim.kill()
+        victim.send_signal(number)
     except psutil.NoSuchProcess:
         return False
     deadline = time.monotonic() + _GONE_TIMEOUT_S
@@ -57,6 +57,17 @@ class EngineKill(Kind):
     def inject(self, scene: Scene) -> bool:
         """Whether one was there and is gone."""
         return _kill(scene.pick(scene.family.engine_cores))
+
+
+class EngineTerm(Kind):
+    """SIGTERM to the process in which vLLM computes: it ends what it has in hand half-way, and says `abort` of it."""
+
+    name = "engine_term"
+    moment = Moment.DURING
+
+    def inject(self, scene: Scene) -> bool:
+        """Whether one was there and is gone."""
+        return _kill(scene.pick(scene.family.engine_cores), signal.SIGTERM)
 
 
 class WorkerKill(Kind):

@@ -10,6 +10,7 @@ from bench.chaos.disks import DiskFull, ReadOnly
 from bench.chaos.kills import (
     DriverKill,
     EngineKill,
+    EngineTerm,
     HeadKill,
     Interrupt,
     NodeKill,
@@ -43,7 +44,15 @@ _ECHO: Mapping[type[Kind], float] = {
 ON_DISK: Mapping[Engine, Mapping[type[Kind], float]] = {
     "echo": _ECHO,
     # Where a kill costs the load of an engine, more of those that cost none.
-    "vllm": {**_ECHO, ReplicaKill: 14, ReplicaStall: 45, NodeKill: 3, EngineKill: 8},
-    "vllm-tp": {WorkerKill: 6, EngineKill: 2, ReplicaKill: 2, ReplicaStall: 2, DriverKill: 1, Preemption: 1},
+    "vllm": {**_ECHO, ReplicaKill: 14, ReplicaStall: 45, NodeKill: 3, EngineKill: 8, EngineTerm: 8},
+    "vllm-tp": {
+        WorkerKill: 6,
+        EngineKill: 2,
+        EngineTerm: 2,
+        ReplicaKill: 2,
+        ReplicaStall: 2,
+        DriverKill: 1,
+        Preemption: 1,
+    },
 }
 IN_BUCKET: Mapping[type[Kind], float] = {Busy: 5, Cut: 4, Slow: 4, ReplicaKill: 4, DriverKill: 2, Preemption: 1}

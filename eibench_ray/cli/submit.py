@@ -62,6 +62,7 @@ class SubmitTask:
         from eibench_ray.submit.script import num_nodes, render
         from eibench_ray.submit.submission import (
             Script,
+            check_jobs_builds,
             check_possible,
             expected_overrides,
             jobs_of,
@@ -82,6 +83,7 @@ class SubmitTask:
         check_possible(sweep.plan, sweep.engines_to_load(), configs[0].cluster)
         if not site.container and (flaw := find_python_flaw(f"{site.venv or sys.prefix}/bin/python")):
             raise ConfigError(f"{flaw}, or name another with cluster.slurm.venv")
+        check_jobs_builds(sweep, configs[0].cluster, site)
         where = new_folder()
         # What the user says of the same keys comes later, and holds.
         arguments = [*expected_overrides(site), *self._arguments]

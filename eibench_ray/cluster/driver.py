@@ -24,6 +24,8 @@ from eibench_ray.cluster.walltime import Deadlines, deadlines
 from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.endpoints.turnstile import Turnstile
 from eibench_ray.errors import ClusterError, ClusterLostError
+from eibench_ray.plan.builds import check_builds
+from eibench_ray.plan.facts import vllm_version
 from eibench_ray.plan.graph import Plan
 from eibench_ray.records import Retry
 from eibench_ray.schedule.actions import Feed, Start
@@ -98,6 +100,7 @@ class Driver:
 
         Raises:
             ClusterError: an engine fits on no node, or the time that is left suffices for no row.
+            ConfigError: models would run on cores beside GPUs.
             ClusterLostError: Ray is gone.
             EibenchError: the store or the cluster failed under the run; what was committed is kept.
         """
@@ -125,6 +128,7 @@ class Driver:
             )
 
     def _set_out(self, changes: NodeChanges) -> Course:
+        self._check_builds(changes)
         profiles = engine_profiles(self._plan, self._config, changes.joined)
         return Course(
             plan=self._plan,
@@ -137,6 +141,19 @@ class Driver:
             jobs=self._jobs,
             ledger=self._ledger,
         )
+
+    def _check_builds(self, changes: NodeChanges) -> None:
+        """Refuses to run models on the cores of nodes that have GPUs, unless the configuration says so.
+
+        What a node has installed that is not as here, its replicas say when they start.
+        """
+        asked = next(
+            (f"node {node.name} has {node.total.gpus:g} GPUs" for node in changes.joined if node.total.gpus), ""
+        )
+        engines = {self._plan.steps[step].engine for step, left in self._work.items() if left.todo}
+        idle = [spec for key in engines if (spec := self._plan.engines[key]).device == "cpu"]
+        installed = vllm_version()
+        check_builds(idle, self._config, asked, installed[0] if installed else None)
 
     async def _conduct(self, scheduler: Scheduler, membership: Membership, lookout: Lookout) -> None:
         """Acts whenever something has happened, and ends every replica at last, whatever happens."""

