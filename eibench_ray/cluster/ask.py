@@ -10,6 +10,7 @@ from eibench_ray.endings import ending_of
 from eibench_ray.engines.base import BudgetSpentError, Engine, RowError
 from eibench_ray.plan.digests import derive_seed
 from eibench_ray.records import ABSENT, FALLBACK, AcceptRule, Completion, Reply, Request, RowErrorKind
+from eibench_ray.visible import in_page
 from eibench_ray.waits import Wait
 
 
@@ -149,7 +150,7 @@ class Asker:
             request_digest=request_digest,
             text=_to_unicode(text) if text is not None else None,
             error_kind=error.kind.value if error else None,
-            error=_to_unicode(str(error)) if error else None,
+            error=in_page(_to_unicode(str(error))) if error else None,
             finish_reason=ABSENT if is_absent else _to_unicode(stands.finish_reason) if stands else None,
             prompt_tokens=sum([reply.prompt_tokens for reply in attempts]),
             completion_tokens=completion_tokens,

@@ -87,6 +87,8 @@ class Server:
         name = self._listening.api_key_env
         key = read_key(name, "--api-key-env") if name else None
         environment = {name: value for name, value in os.environ.items() if name != VLLM_KEY}
+        # A host that is allowed could send vLLM on to one that is not.
+        environment.setdefault("VLLM_MEDIA_URL_ALLOW_REDIRECTS", "0")
         if key is not None:
             environment[VLLM_KEY] = key
         self._process = await ServerProcess.start(("-m", MODULE, *arguments), environment, Secret(key))

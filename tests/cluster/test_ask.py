@@ -207,3 +207,8 @@ def test_what_was_paid_before_the_budget_was_spent_stays_with_the_row() -> None:
     row = ask(Paid(reply("hm"), BudgetSpentError("nothing left")), RULE)
     assert (row.error_kind, row.cost_usd, row.is_transient_error) == ("engine", 0.5, True)
     assert row.error == "the budget was spent before a reply was acceptable"
+
+
+def test_what_an_error_repeats_acts_on_nobody_who_reads_it(scripted: type[Scripted]) -> None:
+    row = ask(scripted(lambda _: _refuse("\x1b]0;mine\x07 half \ud800\nnext")))
+    assert row.error == r"\x1b]0;mine\x07 half ?" + "\nnext"

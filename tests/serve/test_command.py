@@ -11,10 +11,12 @@ import pytest
 
 from eibench_ray.config.engines import VllmEngine
 from eibench_ray.engines.vllm_arguments import engine_arguments
-from eibench_ray.serve.command import server_arguments
+from eibench_ray.serve.command import KEY_GUARD, NO_MEDIA_HOST, server_arguments
 from eibench_ray.serve.listening import Listening
 
 HERE = Listening("127.0.0.1", 0, "mine", "MY_KEY")
+# What the server is told besides: its name, host, port, log, the guard of the key, and the flag and host of media.
+NUM_OWN = 7
 
 
 @pytest.mark.parametrize(
@@ -28,19 +30,39 @@ HERE = Listening("127.0.0.1", 0, "mine", "MY_KEY")
         ({"enable_chunked_prefill": False}, ["--no-enable-chunked-prefill"]),
         ({"limit_mm_per_prompt": {"image": 1}}, ['--limit-mm-per-prompt={"image": 1}']),
         ({"cudagraph_capture_sizes": [1, 2]}, ["--cudagraph-capture-sizes", "1", "2"]),
-        ({"allowed_media_domains": []}, []),
         ({"hf_overrides": {"a": [True, None]}}, ['--hf-overrides={"a": [true, null]}']),
         ({"tokenizer": "-odd name; $HOME"}, ["--tokenizer=-odd name; $HOME"]),
     ],
 )
 def test_an_argument_becomes_an_option(argument: dict[str, Any], words: list[str]) -> None:
     said = server_arguments(argument, None, HERE, 8000)
-    assert list(said[: len(said) - 4]) == words
+    assert list(said[: len(said) - NUM_OWN]) == words
 
 
 def test_the_server_is_told_where_it_listens() -> None:
     said = server_arguments({}, None, HERE, 8123)
     assert set(said) >= {"--host=127.0.0.1", "--port=8123", "--served-model-name=mine"}
+
+
+def test_a_key_is_asked_for_on_all_paths_where_there_is_one() -> None:
+    guard = f"--middleware={KEY_GUARD}"
+    assert guard in server_arguments({}, None, HERE, 8000)
+    assert guard not in server_arguments({}, None, dataclasses.replace(HERE, api_key_env=None), 8000)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({}, ["--allowed-media-domains", NO_MEDIA_HOST]),
+        ({"allowed_media_domains": None}, ["--allowed-media-domains", NO_MEDIA_HOST]),
+        ({"allowed_media_domains": ["a.example"]}, ["--allowed-media-domains", "a.example"]),
+        ({"allowed_media_domains": []}, []),
+    ],
+)
+def test_media_are_fetched_from_nowhere_unless_hosts_are_named(given: dict[str, Any], words: list[str]) -> None:
+    said = list(server_arguments(given, None, HERE, 8000))
+    start = said.index("--allowed-media-domains") if words else len(said)
+    assert said[start : start + 2] == words
 
 
 def test_a_template_is_named_by_its_whole_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,6 +118,8 @@ def test_vllm_reads_the_very_engine_that_a_replica_has(keys: dict[str, Any], dev
         has, wanted = getattr(theirs, field.name), getattr(ours, field.name)
         if field.name == "served_model_name":
             assert has == ["mine"]
+        elif field.name == "allowed_media_domains":
+            assert has == [NO_MEDIA_HOST]
         elif arguments.get(field.name) is None:  # what is not said is left at the parser's own default
             assert has == getattr(plain, field.name), field.name
         elif isinstance(wanted, dict) and not isinstance(has, dict):

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import pytest
 
@@ -110,6 +111,20 @@ def ask(told: dict[str, Any], key: str = "none") -> str:
     return reply.choices[0].message.content or ""
 
 
+def check_paths(address: str) -> None:
+    """Without the key nothing but /health answers; with it, no picture is fetched from an address."""
+    with httpx.Client(base_url=address) as client:
+        paths = client.get("/openapi.json", headers={"Authorization": f"Bearer {KEY}"}).json()["paths"]
+        assert {"/invocations", "/tokenize"} <= paths.keys()
+        for path in (*paths, "/metrics", "/docs", "/redoc", "/openapi.json", "/", "//health", "/health/x"):
+            for method in ("GET", "POST", "OPTIONS"):
+                status = client.request(method, path).status_code
+                assert (status == 401) is not (path == "/health" and method == "GET"), (method, path, status)
+        body = {"model": "shared/tiny", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 2}
+        said = client.post("/invocations", json=body, headers={"Authorization": f"Bearer {KEY}"})
+        assert said.status_code == 200
+
+
 def sweep(folder: Path, overrides: list[str], **variables: str) -> dict[str, Any]:
     """The summary of a small sweep that asks a served model."""
     option = {"name": "???", "sees_image": "???", "engine": {"kind": "openai", "endpoint": "local", "base_url": "???"}}
@@ -137,6 +152,7 @@ def test_it_answers_who_has_the_key_and_ends_in_order(serve: Callable[..., Comma
     assert isinstance(json.loads(ask(told, KEY))["yes"], bool)
     with pytest.raises(AuthenticationError):
         ask(told, "another")
+    check_paths(told["base_url"].removesuffix("/v1"))
     overrides = [*told["overrides"][1:], "setting.sampling.max_tokens=12", "cluster.num_cpus=1"]
     summary = sweep(tmp_path, overrides, OUR_KEY=KEY)
     assert (summary["completions_new"], summary["errors"]) == (12, 0)

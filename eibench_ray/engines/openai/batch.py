@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import PurePath
 
@@ -29,6 +30,7 @@ from eibench_ray.errors import EngineError
 from eibench_ray.plan.digests import digest
 from eibench_ray.records import Reply, Request, RowErrorKind
 from eibench_ray.store.storage import LOCAL, Storage
+from eibench_ray.waits import Wait
 
 
 class OpenaiBatch:
@@ -49,18 +51,26 @@ class OpenaiBatch:
         most = config.batch.max_requests
         self._line = Line(turnstile, most, first=most)
         self._client: Client | None = None
+        self._provider: BatchProvider | None = None
         self._batches: Batches | None = None
 
     async def start(self) -> EngineFacts:
-        """Reads the key, and what earlier runs have sent; asks for nothing.
+        """Reads the key, and what earlier runs have sent; looks whether the endpoint is there.
 
         Raises:
-            EngineError: there is no key where the configuration says that one is.
+            EngineError: there is no key where the configuration says that one is, or no request can reach the endpoint.
             StoreError: a record cannot be read.
         """
         config = self._config
-        self._client = await asyncio.to_thread(Client, config)  # to import openai takes a second
-        self._batches = Batches(config.batch, self._folder, BatchProvider(self._client, config))
+        self._client = client = await asyncio.to_thread(Client, config)  # to import openai takes a second
+        self._provider = BatchProvider(client, config)
+        began = time.monotonic()
+        try:
+            self._provider.hear(await client.probe(), began)
+        except EngineError:
+            await self.stop()
+            raise
+        self._batches = Batches(config.batch, self._folder, self._provider)
         await self._batches.start()
         return EngineFacts(
             f"openai batch {config.who}",
@@ -69,6 +79,7 @@ class OpenaiBatch:
             # Each attempt is a batch, which ends by itself within its window or is given up.
             row_timeout_s=config.attempts * self._attempt_s,
             is_endpoint=True,
+            waits=self._waits,
         )
 
     async def generate(self, request: Request, image: bytes | None) -> Reply:
@@ -76,8 +87,8 @@ class OpenaiBatch:
 
         Raises:
             RowError: the picture or the prompt cannot be used, or no attempt is left.
-            EngineDeadError: the endpoint has been silent for `outage_timeout_s`.
-            EngineError: no request can succeed: the endpoint refuses our files, the key, the model or the account.
+            EngineError: the endpoint has been silent for `outage_timeout_s`, or no request can succeed: it refuses our
+                files, the key, the model or the account.
             BudgetSpentError: the budget does not allow it, and nothing was sent for it before.
         """
         assert self._batches is not None
@@ -116,6 +127,17 @@ class OpenaiBatch:
         if self._client is not None:
             await self._client.close()
             self._client = None
+
+    def _waits(self) -> Iterator[Wait]:
+        """What is waited for: a provider that is silent, or the batches there."""
+        now = time.monotonic()
+        assert self._provider is not None
+        assert self._batches is not None
+        batches = list(self._batches.waits(now))
+        if batches:
+            yield from self._provider.waits(now)
+        yield from batches
+        yield from self._line.waits(now)
 
     @property
     def _attempt_s(self) -> float:

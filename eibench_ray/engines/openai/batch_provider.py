@@ -11,7 +11,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import IO, Literal, TypeVar, cast
 
 import httpx2
@@ -19,11 +19,13 @@ import openai
 from openai.types import Batch, FileObject
 
 from eibench_ray.config.endpoints import OpenaiEngine
-from eibench_ray.engines.base import EngineDeadError
 from eibench_ray.engines.openai.batch_files import CHAT_URL, Inbox
 from eibench_ray.engines.openai.batch_record import BatchRecord
-from eibench_ray.engines.openai.client import Client
+from eibench_ray.engines.openai.client import Client, Response
+from eibench_ray.engines.openai.loss import Hope, Lost
+from eibench_ray.engines.openai.silence import Silence
 from eibench_ray.errors import EngineError
+from eibench_ray.waits import Wait
 
 log = logging.getLogger(__name__)
 
@@ -64,10 +66,31 @@ class BatchProvider:
     """
 
     def __init__(self, client: Client, config: OpenaiEngine) -> None:
+        self._endpoint = client
         self._client = client.openai
         self._scrub = client.secret.scrub
         self._config = config
         self._tried: set[str] = set()
+        self._silence = Silence(config.outage_timeout_s)
+
+    def hear(self, said: Response | Lost, sent_at: float) -> None:
+        """Takes in what became of the first question to it.
+
+        Raises:
+            EngineError: no call can reach it.
+        """
+        now = time.monotonic()
+        if not isinstance(said, Lost):
+            self._silence.hear(now)
+            return
+        reason = self._scrub(said.reason)
+        if said.hope is not Hope.PASSES:
+            raise EngineError(f"{self._config.endpoint} at {self._config.base_url} cannot be reached: {reason}")
+        self._silence.is_over(reason, sent_at, now)
+
+    def waits(self, now: float) -> Iterator[Wait]:
+        """What is waited for while nothing is answered."""
+        return self._silence.waits(now)
 
     async def upload(self, name: str, lines: IO[bytes]) -> str:
         """The provider's name of a file that it has now. Sent twice, a file costs nothing."""
@@ -128,8 +151,12 @@ class BatchProvider:
             raise _GARBLED from None
         return None
 
-    async def end(self, batch_id: str) -> Batch | None:
+    async def end(self, batch_id: str, note: Callable[[str], None]) -> Batch | None:
         """The batch when it has ended; None: it should have, long ago.
+
+        Args:
+            batch_id: the provider's name of it.
+            note: told at each look how far it is.
 
         Raises:
             NotBegunError: it failed its validation; a NoPlaceError where that was for a limit.
@@ -138,6 +165,7 @@ class BatchProvider:
         status = ""
         while True:
             batch = await self._through("look at a batch", lambda: self._retrieve(batch_id))
+            note(batch.status)
             if batch.status != status:
                 status = batch.status
                 log.info("batch %s batch=%s", status, batch_id)
@@ -196,17 +224,28 @@ class BatchProvider:
             timeout_s: deadline of one attempt; None: that of a request.
 
         Raises:
-            EngineDeadError: nothing was answered for too long.
-            EngineError: the provider refuses the call.
+            EngineError: nothing was answered for too long, the provider cannot be reached, or refuses the call.
         """
         config = self._config
         answered, pause_s = time.monotonic(), min(1.0, config.batch.poll_s)
         while True:
+            sent_at = time.monotonic()
             try:
                 async with asyncio.timeout(timeout_s or config.request_timeout_s):
-                    return await call()
+                    result = await call()
+                self._silence.hear(time.monotonic())
+                return result
             except (openai.APIError, httpx2.HTTPError, json.JSONDecodeError, TimeoutError) as error:
-                reason = self._scrub(f"{type(error).__name__}: {error}")
+                lost = self._endpoint.explain(error) if isinstance(error, openai.APIConnectionError) else None
+                reason = self._scrub(lost.reason if lost else f"{type(error).__name__}: {error}")
+                if lost and (
+                    lost.hope is Hope.NONE or (lost.hope is Hope.UNLESS_FIRST and not self._silence.has_heard)
+                ):
+                    raise EngineError(f"{config.base_url} cannot be reached to {what}: {reason}") from None
+                if lost and lost.is_too_large:
+                    raise EngineError(
+                        f"{config.base_url} sent more than can be read, asked to {what}: {reason}"
+                    ) from None
                 if not _may_pass(error):
                     raise EngineError(
                         f"{config.base_url} refuses to {what} ({reason}): check the model, the key and the account, or "
@@ -215,8 +254,10 @@ class BatchProvider:
                 now = time.monotonic()
                 if isinstance(error, openai.RateLimitError):
                     answered = now
+                self._silence.is_over(f"{reason} ({what})", sent_at, now)
                 if now - answered >= config.outage_timeout_s:
-                    raise EngineDeadError(
+                    # No engine's death: no row is guilty of it.
+                    raise EngineError(
                         f"{config.base_url} did not {what} within {config.outage_timeout_s:g} s ({reason}): what was "
                         f"sent stays there; run the same command again when it answers"
                     ) from None

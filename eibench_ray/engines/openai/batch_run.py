@@ -21,12 +21,14 @@ from eibench_ray.engines.openai.client import Response
 from eibench_ray.engines.openai.failures import Failure, Fate
 from eibench_ray.engines.openai.loss import Lost
 from eibench_ray.records import RowErrorKind
+from eibench_ray.waits import Wait
 
 # What became of a line: what the provider says of it, or what we say of the whole batch.
 Said = Response | Lost | Failure
 
 log = logging.getLogger(__name__)
 
+LONGEST_REASON = 160
 # While there is no place, it is asked for after pauses that grow up to so many polls.
 LONGEST_PAUSE = 20
 
@@ -97,6 +99,7 @@ class BatchRun:
         self._provider = provider
         self._places = places
         self._closed = asyncio.Event()
+        self._doing, self._since = "", time.monotonic()
         self._task: asyncio.Task[End] | None = None
 
     @property
@@ -134,6 +137,15 @@ class BatchRun:
         is_of_use = self.outbox is not None or was_answered or isinstance(outcome, Failure)
         return outcome if is_of_use else None
 
+    def waits(self, now: float) -> Iterator[Wait]:
+        """What rows wait for that are in it."""
+        if self._num_waiting and self._doing and not self.has_ended:
+            yield Wait(self._doing, now - self._since, self._config.window_s)
+
+    def _do(self, what: str) -> None:
+        if what != self._doing:
+            self._doing, self._since = what, time.monotonic()
+
     async def stop(self) -> None:
         """Lets go of it; what was sent goes on at the provider."""
         if self.outbox is not None:
@@ -156,6 +168,7 @@ class BatchRun:
         with outbox.file:
             if not self._num_waiting:
                 return End(None)
+            self._do(f"the upload of a batch of {len(outbox.line_ids):,} requests")
             record = await asyncio.to_thread(self._folder.new, tuple(outbox.line_ids))
             file_id = await self._provider.upload(record.name, outbox.file)
         record = await self._note(replace(record, file_id=file_id))
@@ -165,6 +178,7 @@ class BatchRun:
                 return await self._follow(record)
             except NoPlaceError as error:
                 log.warning("no place for another batch name=%s: %s", record.name, error)
+                self._do(f"a place for another batch ({str(error)[:LONGEST_REASON].rstrip('.')})")
                 has_room = await self._places.wait(pause_s)
                 pause_s = self._config.poll_s if has_room else min(2 * pause_s, self._config.poll_s * LONGEST_PAUSE)
                 if has_room or self._places.num_taken:
@@ -208,7 +222,8 @@ class BatchRun:
             await self._note(replace(record, batch_id=batch_id))
             log.info("batch sent batch=%s name=%s requests=%d", batch_id, record.name, len(record.line_ids))
         with self._places.taken():
-            batch = await self._provider.end(batch_id)
+            self._do(f"batch {batch_id}")
+            batch = await self._provider.end(batch_id, lambda status: self._do(f"batch {batch_id} ({status})"))
         if batch is None:
             why = f"batch {batch_id} should have ended long ago: cancel it at the provider, and run the command again"
             return End(None, Failure(Fate.ROW, why, RowErrorKind.TIMEOUT))

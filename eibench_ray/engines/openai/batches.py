@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 
 from eibench_ray.config.endpoints import BatchConfig
 from eibench_ray.engines.openai.batch_provider import BatchProvider
 from eibench_ray.engines.openai.batch_record import BatchFolder, BatchRecord
 from eibench_ray.engines.openai.batch_run import BatchRun, Places, Said
+from eibench_ray.waits import Wait
 
 # Pictures are encoded in threads; more at once would only fill the memory.
 NUM_COMPOSERS = 4
@@ -54,6 +55,11 @@ class Batches:
         """Sends a request anew when it is asked for again: what became of it was no use."""
         if line_id in self._newest and self._newest[line_id].has_ended:
             del self._newest[line_id]
+
+    def waits(self, now: float) -> Iterator[Wait]:
+        """What rows wait for: their batches."""
+        for run in self._runs:
+            yield from run.waits(now)
 
     async def stop(self) -> None:
         """Lets go of all batches; those that were sent go on at the provider, and the next run attaches to them."""

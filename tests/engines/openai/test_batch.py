@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -115,6 +116,36 @@ def test_a_line_in_parts_is_a_text(server: BatchServer, tmp_path: Path) -> None:
     server.decide = lambda body, _: (200, in_parts(body, "It is because of the sun."))
     (reply,) = ask(at(server), tmp_path, WORDS[:1])
     assert reply.text == "It is because of the sun."
+
+
+def test_a_provider_that_no_request_can_reach_ends_the_engine_at_once(server: BatchServer, tmp_path: Path) -> None:
+    config = at(server, base_url=server.base_url.replace("http:", "https:"))
+    with pytest.raises(EngineError, match="speaks no TLS, and base_url begins with https"):
+        ask(config, tmp_path)
+
+
+def test_while_a_batch_runs_its_engine_says_so(server: BatchServer, tmp_path: Path) -> None:
+    server.is_held = True
+
+    async def run() -> tuple[list[str], list[str]]:
+        engine = OpenaiBatch(at(server), LocalTurnstile(), tmp_path)
+        waits = (await engine.start()).waits
+        assert waits is not None
+        row = asyncio.create_task(engine.generate(request("held"), None))
+        while server.calls["retrieve"] < 2:
+            await asyncio.sleep(0.02)
+        said = [str(wait) for wait in waits()]
+        server.is_held = False
+        await row
+        after = [str(wait) for wait in waits()]
+        await engine.stop()
+        return said, after
+
+    said, after = asyncio.run(run())
+    assert [re.sub("for .* s of", "for _ s of", line) for line in said] == [
+        "waiting: batch batch-0 (in_progress) for _ s of 24.0 h"
+    ]
+    assert after == []
 
 
 # What goes well.
@@ -519,7 +550,7 @@ def test_a_provider_that_stays_away_is_dead_and_loses_nothing(server: BatchServe
     config = at(server, outage_timeout_s=0.3)
     server.faults["retrieve"] = [500] * 1000
     replies = ask(config, tmp_path)
-    assert {type(reply) for reply in replies} == {EngineDeadError}
+    assert {type(reply) for reply in replies} == {EngineError}
     assert "did not look at a batch within 0.3 s" in str(replies[0])
     server.faults.clear()
     assert all(isinstance(reply, Reply) for reply in ask(config, tmp_path))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
+import time
 from typing import Any
 
 import pytest
@@ -155,6 +157,46 @@ def test_what_a_server_echoes_is_scrubbed(status: int, echo: str) -> None:
         assert not any(KEY[start : start + 8] in said for start in range(len(KEY) - 7))
         assert "[key]" in said
     assert KEY not in judge_garbled(echo, endpoint(), Secret(KEY)).message
+
+
+WRITTEN = [
+    base64.b64encode(KEY.encode()).decode(),
+    base64.b64encode(f"me:{KEY}".encode()).decode(),
+    base64.b64encode(f"user:{KEY}:x".encode()).decode(),
+    base64.urlsafe_b64encode(f"u:{KEY}".encode()).decode(),
+    KEY.encode().hex(),
+    KEY.encode().hex().upper(),
+    "".join(f"%{byte:02x}" for byte in KEY.encode()),
+    KEY[::-1],
+]
+
+
+@pytest.mark.parametrize("written", WRITTEN)
+def test_a_key_in_another_writing_is_scrubbed(written: str) -> None:
+    secret = Secret(KEY)
+    for text in (written, written[: len(written) * 3 // 4], written[len(written) // 4 :]):
+        said = secret.scrub(f"Authorization: {text} is wrong")
+        assert "[key]" in said
+        assert max(map(len, re.findall(r"[^\s\[\]]+", said.replace("Authorization:", "")))) < 8
+    assert written[4:-4] not in secret.hide(f"It is {written}.")
+
+
+def test_a_text_that_has_no_key_stays_as_it_is() -> None:
+    text = "aGVsbG8gd29ybGQ 0123456789abcdef %41%42 The quick brown fox."
+    assert Secret(KEY).hide(text) == Secret(KEY).scrub(text) == text
+
+
+@pytest.mark.parametrize("text", ["a" * 200_000, "*" * 200_000, "sk-" * 60_000, "bearer " * 30_000, "a**" * 60_000])
+def test_a_long_message_takes_no_time(text: str) -> None:
+    began = time.process_time()
+    Secret(KEY).scrub(text)
+    Secret(KEY).hide(text)
+    assert time.process_time() - began < 1.0
+
+
+def test_control_characters_of_a_message_act_on_nobody() -> None:
+    said = judged(500, error("\x1b]52;c;aGk=\x07 \x1b[2J\u202egone\x9b31m")).message
+    assert said == r"local answered 500: \x1b]52;c;aGk=\x07 \x1b[2J\u202egone\x9b31m"
 
 
 @pytest.mark.parametrize("masked", ["sk-ab***********yz", "ab****yz", "sk-abcdefghij", "Bearer something.else"])
