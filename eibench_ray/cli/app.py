@@ -24,7 +24,7 @@ from eibench_ray.cli.sweeps import plan, run
 from eibench_ray.cli.track import track
 from eibench_ray.cli.verify import verify
 from eibench_ray.errors import EibenchError
-from eibench_ray.visible import PlainFormatter
+from eibench_ray.journal import ScreenHandler
 
 # Options that these do not know go on to Hydra.
 TO_HYDRA = {"allow_extra_args": True, "ignore_unknown_options": True}
@@ -65,9 +65,8 @@ def options(
     if version:
         typer.echo(__version__)
         raise typer.Exit
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(PlainFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[handler])
+    screen = ScreenHandler(is_verbose=verbose)
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[screen])
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from eibench_ray.cli.console import PlainConsole, open_console
 from eibench_ray.cli.terminal import outlive_terminal
+from eibench_ray.journal import lines_shown, phase
 from eibench_ray.visible import in_line, in_page
 
 if TYPE_CHECKING:
@@ -37,11 +38,13 @@ def run(context: typer.Context, as_json: AsJson = False) -> None:
     """
     from eibench_ray.cluster.signals import giving_way
 
-    task = RunTask(as_json)
     outlive_terminal()
-    with giving_way():  # from here on, also while the configuration is composed
+    # From here on, also while the configuration is composed.
+    with giving_way(), lines_shown(), contextlib.ExitStack() as reading:
         from eibench_ray.cli.hydra_entry import call_hydra
 
+        reading.enter_context(phase("reading the configuration"))
+        task = RunTask(as_json, reading)
         call_hydra(task, context.args, leaves_traces=True)
     if task.exit_code:
         raise typer.Exit(task.exit_code)
@@ -122,10 +125,16 @@ class PlanTask:
 
 
 class RunTask:
-    """Hydra's task function of `run`."""
+    """Hydra's task function of `run`.
 
-    def __init__(self, as_json: bool) -> None:
+    Args:
+        as_json: whether it ends with a line for programs.
+        reading: closed once the configuration is read.
+    """
+
+    def __init__(self, as_json: bool, reading: contextlib.ExitStack) -> None:
         self._as_json = as_json
+        self._reading = reading
         self.exit_code = 0
 
     def __call__(self, config: DictConfig) -> Any:
@@ -145,12 +154,15 @@ class RunTask:
         from eibench_ray.sweep.planning import plan_sweep
         from eibench_ray.sweep.run import run_sweep
 
-        sweep = plan_sweep([to_config(job.raw) for job in jobs], must_exist=True)
+        self._reading.close()
+        console = PlainConsole(stderr=True)
+        with phase("planning the sweep: reading its datasets and what the store has of it", console):
+            sweep = plan_sweep([to_config(job.raw) for job in jobs], must_exist=True)
         sweep.check_runnable()
         if write_jobs:
             for job in jobs:
                 job.write(folder)
-        result = run_sweep(sweep, folder, PlainConsole(stderr=True))
+        result = run_sweep(sweep, folder, console)
         self._print(result, sweep.plan.cells)
         if result.was_interrupted:
             self.exit_code = PREEMPTED if result.was_preempted else INTERRUPTED

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -15,8 +14,6 @@ from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.plan.graph import Plan
 from eibench_ray.schedule.scheduler import Scheduler
 from eibench_ray.schedule.state import EngineProfile
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +50,14 @@ class Course:
                 self.counts.outcome.unfinished_steps |= self.scheduler.ask_no_more(key)
         if is_new:
             self.ledger.write("budget_spent", reason=shortage)
-            log.warning("budget spent: %s", shortage)
 
     def tell_deadline(self, what: str, waited_s: float, did: str, **of: object) -> None:
         """Something has not happened in time: what was waited for, for how long, and what was done then."""
         self.ledger.write("deadline", **of, what=what, waited_s=round(waited_s, 1), did=did)
-        log.warning("deadline what=%s waited_s=%.1f did=%s", what, waited_s, did)
 
     def give_up(self, engine: str, reason: str) -> None:
         """Never starts an engine again."""
         self.counts.outcome.failed_engines[engine] = reason
         self.counts.outcome.unfinished_steps |= self.scheduler.give_up(engine)
         self.ledger.write("engine_failed", engine=engine, model=self.name(engine), reason=reason)
-        log.warning("engine given up engine=%s reason=%s", self.name(engine), reason)
         self.jobs.wake()

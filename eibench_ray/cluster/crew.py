@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import time
 
 from eibench_ray.cluster.course import Course
@@ -15,8 +14,9 @@ from eibench_ray.cluster.failures import StartTimeoutError, is_passing
 from eibench_ray.cluster.fleet import STOP_TIMEOUT_S, Fleet
 from eibench_ray.cluster.handle import NodeLostError
 from eibench_ray.cluster.inquest import Probe
+from eibench_ray.cluster.last_lines import LOGS_FOLDER, keep, read_last_lines
 from eibench_ray.cluster.member import Member
-from eibench_ray.cluster.nodes import STUCK_TIMEOUT_S
+from eibench_ray.cluster.nodes import STUCK_TIMEOUT_S, ask_node, own_node
 from eibench_ray.cluster.placement import NotPlacedError
 from eibench_ray.cluster.suspects import Suspects
 from eibench_ray.cluster.task import TaskReport
@@ -26,8 +26,6 @@ from eibench_ray.errors import EibenchError, EngineError
 from eibench_ray.schedule.actions import Feed, Start, Stop
 from eibench_ray.store.resume import Slice
 from eibench_ray.waits import Wait
-
-log = logging.getLogger(__name__)
 
 # What a replica may take beyond the deadline of the end: for its processes to be killed, and to be seen to be gone.
 KILL_TIMEOUT_S = 8.0
@@ -75,7 +73,6 @@ class Crew:
         member = Member(self._fleet.reserve(start.replica, spec, need, start.nodes), time.monotonic())
         self.members[start.replica] = member
         self._tell("replica_starting", member, model=spec.name, nodes=list(start.nodes), gpus=need.gpus)
-        log.info("replica starting engine=%s replica=%d", spec.name, start.replica)
         self._course.jobs.spawn(self._live(member))
 
     def feed(self, feed: Feed) -> None:
@@ -105,12 +102,25 @@ class Crew:
                 await self._end_in_order(member)
             if left := await handle.reap():
                 self.tell_deadline(member, f"replica {handle.id} to be gone", STUCK_TIMEOUT_S, f"left {left}")
+            if member.is_lost:  # not before: until then it may write
+                self._course.jobs.spawn(self._keep_log(member))
         finally:
             await handle.release()
             self._tell("replica_stopped", member)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._is_closing.wait(), member.pause_s)
         self._course.scheduler.replica_gone(handle.id)
+
+    async def _keep_log(self, member: Member) -> None:
+        """Keeps the last lines of a replica that was lost, where its node still has them."""
+        handle, outcome = member.handle, self._course.counts.outcome
+        path = self._course.ledger.folder / LOGS_FOLDER / f"replica-{handle.id}.log"
+        for node in handle.nodes or (own_node(),):
+            if text := await ask_node(node, read_last_lines, handle.mark):
+                with contextlib.suppress(OSError):  # the disk is full, which others say
+                    outcome.logs[member.engine] = await asyncio.to_thread(keep, path, text)
+                    self._tell("replica_log", member, path=str(path))
+                return
 
     async def _end_in_order(self, member: Member) -> None:
         timeout_s = self._stop_timeout_s
@@ -148,7 +158,6 @@ class Crew:
                 capacity=facts.capacity,
                 fingerprint=facts.fingerprint,
             )
-            log.info("replica ready engine=%s load_s=%.1f capacity=%d", handle.spec.name, facts.load_s, facts.capacity)
 
     async def _run_slice(self, member: Member, slice_: Slice, probe: Probe | None) -> None:
         try:
@@ -223,7 +232,6 @@ class Crew:
         for slice_ in suspects:
             self._tell_slice("slice_suspected", member, slice_)
         self._tell("replica_lost", member, model=member.handle.spec.name, reason=reason)
-        log.warning("replica lost engine=%s reason=%s", member.handle.spec.name, reason)
         member.is_lost = True
         member.ended.set()
         return True

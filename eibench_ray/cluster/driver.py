@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import math
 import time
 from collections.abc import Mapping
@@ -24,6 +23,7 @@ from eibench_ray.cluster.walltime import Deadlines, deadlines
 from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.endpoints.turnstile import Turnstile
 from eibench_ray.errors import ClusterError, ClusterLostError
+from eibench_ray.journal import phase
 from eibench_ray.plan.builds import check_builds
 from eibench_ray.plan.facts import vllm_version
 from eibench_ray.plan.graph import Plan
@@ -34,8 +34,6 @@ from eibench_ray.schedule.profiles import engine_profiles
 from eibench_ray.schedule.roster import TALLY_S
 from eibench_ray.schedule.scheduler import REVIEW_S, Scheduler
 from eibench_ray.store.resume import StepWork
-
-log = logging.getLogger(__name__)
 
 
 class End(StrEnum):
@@ -106,7 +104,8 @@ class Driver:
         """
         self._ledger.write("run_started")
         try:
-            changes = await self._watch.look()
+            with phase("asking Ray which nodes there are"):
+                changes = await self._watch.look()
             course = self._set_out(changes)
             self.crew = Crew(course, self._fleet)
             membership = Membership(course, self.crew)
@@ -177,7 +176,8 @@ class Driver:
             for follower in followers:
                 follower.cancel()
             lookout.close()
-            await self.crew.close(left_s)
+            with phase("ending what is left of the replicas"):
+                await self.crew.close(left_s)
             self._show()
 
     def _act(self, scheduler: Scheduler) -> None:
@@ -196,7 +196,6 @@ class Driver:
         """Whether nobody has told it to end and the time is not over: then it gives way by itself."""
         now = time.monotonic()
         if self._end is None and (now >= self.deadlines.drain_at or scheduler.is_out_of_time(now)):
-            log.warning("the walltime is nearly over: finishing what is in flight")
             self._end = End.TIME
         return self._end is None
 

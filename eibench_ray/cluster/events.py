@@ -18,6 +18,7 @@ Each line of a ledger has `time` (seconds: Unix time, in a simulation its own cl
     replica_lost         replica, engine, model, reason: it died, did not start, or got no place
     replica_stopping     replica, engine: it is told to end
     replica_stopped      replica, engine: what it held is free again, after either
+    replica_log          replica, engine, path: where the last lines are kept that a lost one wrote
     deadline             what (was waited for), waited_s, did (what was done then); replica, engine where it is one's
     engine_failed        engine, model, reason: it is never started again
     budget_spent         reason: engines that cost money are given no further slice
@@ -30,7 +31,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -50,6 +51,7 @@ class Snapshot:
         rows_in_flight: finished rows of slices that are not committed yet.
         tokens: tokens generated in this run.
         cost_usd: what this run's requests have cost so far.
+        errors: error rows of the slices that have come back.
         waits: what the run waits for, the longest wait first; `str` of one is a line for people.
     """
 
@@ -60,6 +62,7 @@ class Snapshot:
     tokens: int
     cost_usd: float
     waits: tuple[Wait, ...] = ()
+    errors: int = 0
 
 
 class Listener(Protocol):
@@ -70,11 +73,22 @@ class Listener(Protocol):
 
 
 class Ledger:
-    """One JSON line per change of state, appended to `ledger.jsonl`."""
+    """One JSON line per change of state, appended to `ledger.jsonl`.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: the file.
+        tell: is told of each event, too.
+    """
+
+    def __init__(self, path: Path, tell: Callable[[str, Mapping[str, Any]], object] | None = None) -> None:
         self._path = path
+        self._tell = tell
         self._file = path.open("a", encoding="utf-8", buffering=1)
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder."""
+        return self._path.parent
 
     def write(self, event: str, **fields: Any) -> None:
         """Appends one event with its Unix time, seconds.
@@ -89,6 +103,8 @@ class Ledger:
                 f"{self._path} cannot be written ({error.strerror}): free some space, then run the same command again; "
                 f"what was committed is kept"
             ) from error
+        if self._tell is not None:
+            self._tell(event, fields)
 
     def close(self) -> None:
         """Closes the file; what a full disk did not take is lost."""

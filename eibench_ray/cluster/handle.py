@@ -15,7 +15,8 @@ from ray.exceptions import RayActorError, RayError, RayTaskError, RuntimeEnvSetu
 
 from eibench_ray.cluster.environment import check_python, replica_runtime_env, setup_failure
 from eibench_ray.cluster.failures import StartTimeoutError
-from eibench_ray.cluster.nodes import MARK, wait_until_gone
+from eibench_ray.cluster.last_lines import MARK
+from eibench_ray.cluster.nodes import wait_until_gone
 from eibench_ray.cluster.placement import Placement
 from eibench_ray.cluster.threads import in_thread
 from eibench_ray.config.cluster import ClusterConfig

@@ -63,7 +63,6 @@ class Membership:
             course.ledger.write("node_joined", node=node.id, name=node.name, cpus=total.cpus, gpus=total.gpus)
         for name in changes.left:
             course.ledger.write("node_left", node=name)
-            log.warning("node left node=%s", name)
             course.patience.node_left(name)
             for replica in course.scheduler.remove_node(name):
                 self._crew.take_out(replica, f"node {name} has left the cluster")

@@ -16,6 +16,7 @@ import ray
 from ray.exceptions import GetTimeoutError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from eibench_ray.cluster.last_lines import MARK
 from eibench_ray.cluster.threads import in_thread
 from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.errors import ClusterLostError
@@ -36,8 +37,6 @@ LOOK_TIMEOUT_S = 90.0
 GLANCE_EVERY_S = 0.1
 # Below this share a GPU counts as empty: its driver keeps some hundred MB.
 EMPTY_SHARE = 0.05
-# The environment variable that every process of a replica inherits.
-MARK = "EIBENCH_REPLICA"
 
 _PROCESSES = "processes"
 _GO_ON = "what was committed is kept, and the same command goes on from there"
@@ -137,6 +136,11 @@ async def wait_until_gone(node: str, mark: str, gpus: Sequence[str]) -> str:
             log.warning("replica %s left something on node %s: %s", mark, node, left)
             return f"{left} on node {node}"
         await asyncio.sleep(GLANCE_EVERY_S)
+
+
+def own_node() -> str:
+    """The node of this process."""
+    return str(ray.get_runtime_context().get_node_id())
 
 
 async def ask_node(node: str, function: Any, *arguments: Any, timeout_s: float = ASK_TIMEOUT_S) -> Any:

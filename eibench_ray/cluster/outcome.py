@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from eibench_ray.cluster.ask import Tally
 from eibench_ray.cluster.events import Snapshot
@@ -21,6 +22,7 @@ class Outcome:
         num_new, prompt_tokens, completion_tokens, cost_usd: over rows that engines answered in this run.
         num_loads: engines that were loaded: replicas that became ready, but for recorded predictions.
         failed_engines: key -> why the engine was given up.
+        logs: key -> the file with the last lines of the engine's replica that was lost last.
         unfinished_steps: steps that lack rows, because their engine failed, the run was interrupted, or the budget was
             spent.
         was_preempted: it was interrupted because its place or its time was up, by nobody's wish.
@@ -33,6 +35,7 @@ class Outcome:
     cost_usd: float = 0.0
     num_loads: int = 0
     failed_engines: dict[str, str] = field(default_factory=dict)
+    logs: dict[str, Path] = field(default_factory=dict)
     unfinished_steps: set[str] = field(default_factory=set)
     was_interrupted: bool = False
     was_preempted: bool = False
@@ -69,6 +72,7 @@ class Counts:
         self._absent = {step: left.num_absent for step, left in work.items()}
         self._done_before = dict(self._done)
         self._gone = Tally()
+        self._errors = 0
         self.outcome = Outcome()
 
     def add(self, report: TaskReport) -> None:
@@ -77,6 +81,7 @@ class Counts:
         self.outcome.prompt_tokens += report.prompt_tokens
         self.outcome.completion_tokens += report.completion_tokens
         self.outcome.cost_usd += report.cost_usd
+        self._errors += report.num_errors
         if report.is_whole:
             self._done[report.slice.step] += report.slice.num_rows
             self._absent[report.slice.step] += report.num_absent
@@ -115,4 +120,4 @@ class Counts:
         # A tally is asked for once a second: what was committed since counts already.
         tokens, cost_usd = max(tokens, self.outcome.completion_tokens), max(cost_usd, self.outcome.cost_usd)
         done, absent = dict(self._done), dict(self._absent)
-        return Snapshot(done, absent, by_engine, in_flight, tokens, cost_usd, gather_waits(waits))
+        return Snapshot(done, absent, by_engine, in_flight, tokens, cost_usd, gather_waits(waits), self._errors)

@@ -16,6 +16,7 @@ from eibench_ray.cluster.ask import Asker, Tally
 from eibench_ray.cluster.guard import guard_group
 from eibench_ray.cluster.halt import Halt
 from eibench_ray.cluster.inquest import Probe
+from eibench_ray.cluster.last_lines import write_mark
 from eibench_ray.cluster.task import TaskReport, run_task
 from eibench_ray.data.dataset import Dataset, DatasetIndex, open_dataset
 from eibench_ray.endpoints.local import LocalTurnstile
@@ -68,6 +69,7 @@ class Replica:
         # A joined cluster was started elsewhere: relative paths mean what they mean where the command was called.
         if Path(working_folder).is_dir():
             os.chdir(working_folder)
+        write_mark()
         self._guard = guard_group()
         self._store = store = Store(store_root)
         folder = store.paths.batches(spec.key)

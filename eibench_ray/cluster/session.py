@@ -18,9 +18,11 @@ import psutil
 
 from eibench_ray.cluster.address import resolve_address
 from eibench_ray.cluster.ground import find_home_flaw, find_python_flaw
+from eibench_ray.cluster.last_lines import keep_rays_lines
 from eibench_ray.cluster.signals import without_hangup
 from eibench_ray.config.cluster import ClusterConfig
-from eibench_ray.errors import ClusterError, ClusterLostError
+from eibench_ray.errors import ClusterError, ClusterLostError, EibenchError
+from eibench_ray.journal import phase
 from eibench_ray.scratch import RAY_FOLDER, scratch_folder
 
 log = logging.getLogger(__name__)
@@ -54,12 +56,16 @@ _LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 
 
 @contextlib.contextmanager
-def ray_session(config: ClusterConfig) -> Iterator[None]:
+def ray_session(config: ClusterConfig, keep: Path | None = None) -> Iterator[None]:
     """Joins the cluster for the block; a Ray that was started here ends with it.
 
     Nothing of a Ray that was started here listens beyond loopback, if Ray was not imported before; it answers only who
     has this user's token (`~/.ray/auth_token`), which is Ray's own default; and what it writes lies in a folder that
     nobody else can enter and that goes with it.
+
+    Args:
+        config: which Ray.
+        keep: where the last lines of a Ray that was started here are written, if an error ends the block.
 
     Raises:
         ClusterError: no cluster answers at the address, a port is taken, or Ray cannot be started here.
@@ -67,7 +73,7 @@ def ray_session(config: ClusterConfig) -> Iterator[None]:
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     if config.address == "local":
-        with _started(config):
+        with _started(config, keep):
             yield
     else:
         address = resolve_address(config.address)
@@ -77,7 +83,7 @@ def ray_session(config: ClusterConfig) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _started(config: ClusterConfig) -> Iterator[None]:
+def _started(config: ClusterConfig, keep: Path | None) -> Iterator[None]:
     """A Ray of this block's own."""
     if reason := find_python_flaw(sys.executable):
         raise ClusterError(reason)
@@ -102,7 +108,11 @@ def _started(config: ClusterConfig) -> Iterator[None]:
             stack.enter_context(_joined(options, "local"))
         _hide_token()
         _end_monitor()
-        yield
+        try:
+            yield
+        except EibenchError:
+            _keep_logs(folder / RAY_FOLDER, keep)
+            raise
 
 
 @contextlib.contextmanager
@@ -139,7 +149,8 @@ def _leave(timeout_s: float) -> None:
 
     leaving = threading.Thread(target=ray.shutdown, name="leave Ray", daemon=True)
     leaving.start()
-    leaving.join(timeout_s)
+    with phase("leaving Ray"):
+        leaving.join(timeout_s)
     if not leaving.is_alive():
         return
     log.warning("deadline what=Ray to shut down waited_s=%g did=killed what was started of it here", timeout_s)
@@ -192,6 +203,15 @@ def _init(options: Mapping[str, Any], address: str) -> None:
             f"Ray cannot be used (cluster.address={address}): {reason}; start it with `ray start --head`, or "
             f"set cluster=local"
         ) from error
+
+
+def _keep_logs(ray_folder: Path, keep: Path | None) -> None:
+    """Keeps what Ray's own processes have written last, before it goes with their folder."""
+    if keep is None:
+        return
+    with contextlib.suppress(OSError):  # the error that ends the run is the one to show
+        if keep_rays_lines(ray_folder / "session_latest" / "logs", keep):
+            log.warning("the last lines of Ray's processes are kept in %s", keep.absolute())
 
 
 def _end_monitor() -> None:

@@ -11,8 +11,8 @@ from eibench_ray.checkpoints.recipes import is_built
 from eibench_ray.checkpoints.source import PREFIX
 from eibench_ray.config.embedding import EmbeddingEngine
 from eibench_ray.config.engines import LoadedEngine
+from eibench_ray.journal import phase
 from eibench_ray.plan.graph import EngineSpec
-from eibench_ray.visible import in_line
 
 
 def build_checkpoints(engines: Iterable[EngineSpec], console: Console) -> None:
@@ -24,5 +24,5 @@ def build_checkpoints(engines: Iterable[EngineSpec], console: Console) -> None:
     }
     for name in sorted(names):
         if not is_built(name):
-            console.print(f"Building the checkpoint {in_line(name)} (once; half a minute at most)")
-            build_checkpoint(name)
+            with phase(f"building the checkpoint {name} (once; half a minute at most)", console):
+                build_checkpoint(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import time
 from collections import Counter
@@ -16,11 +17,14 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from eibench_ray.cluster.events import Ledger
+from eibench_ray.cluster.last_lines import LOGS_FOLDER, logs_here
+from eibench_ray.cluster.narration import Narrator
 from eibench_ray.cluster.progress import ProgressDisplay
 from eibench_ray.endpoints.funds import Funds
 from eibench_ray.endpoints.turnstile import Turnstile
 from eibench_ray.engines.create import check_installed
 from eibench_ray.errors import EibenchError
+from eibench_ray.journal import phase
 from eibench_ray.plan.builds import asks_for_gpus, check_builds
 from eibench_ray.plan.costs import describe_uncounted
 from eibench_ray.plan.facts import vllm_version
@@ -31,8 +35,10 @@ from eibench_ray.report.leaderboard_files import to_json_rows, write_leaderboard
 from eibench_ray.report.tracking import Tracker, TrackingReport, open_tracker
 from eibench_ray.store.holding import Holding, hold
 from eibench_ray.store.resume import cut
+from eibench_ray.sweep.introduction import describe_end, told_run
 from eibench_ray.sweep.listeners import Listeners, StatusWriter, TrackingListener
 from eibench_ray.sweep.planning import PlannedSweep, open_indexes, read_spent
+from eibench_ray.sweep.pulse import Pulse
 from eibench_ray.sweep.record import (
     LEDGER_FILE,
     RunManifest,
@@ -44,10 +50,13 @@ from eibench_ray.sweep.record import (
 )
 from eibench_ray.sweep.results import Results
 from eibench_ray.sweep.tracked import CellTracking
+from eibench_ray.visible import in_line
 
 if TYPE_CHECKING:
     from eibench_ray.cluster.driver import Driver
     from eibench_ray.cluster.outcome import Outcome
+
+log = logging.getLogger(__name__)
 
 # How long a tracker may take at the end of a run that was told to stop, or that failed.
 INTERRUPTED_DEADLINE_S = 20.0
@@ -109,7 +118,8 @@ def run_sweep(sweep: PlannedSweep, folder: Path, console: Console) -> SweepResul
     manifest = new_manifest(
         sweep.plan, folder, sweep.config.store, sweep.config.score, sweep.config.retry, sweep.config.tracking
     )
-    with hold(sweep.store, manifest.id, sweep.runnable().claims, titles(sweep.plan)) as holding:
+    claims, names = sweep.runnable().claims, titles(sweep.plan)
+    with told_run(sweep, manifest.id, folder, console), hold(sweep.store, manifest.id, claims, names) as holding:
         return _run(sweep, folder, console, manifest, holding, started)
 
 
@@ -129,22 +139,26 @@ def _run(
             asked = sweep.runnable()
             done = _Done() if asked.is_complete else _ask(asked, manifest, status, folder, tracker, console, holding)
             holding.release()
-            rows = _score(sweep, done, tracker, status.failures)
-            write_leaderboard(rows, folder)
+            with phase(f"scoring the sweep's cells ({len(sweep.plan.cells)})", console):
+                rows = _score(sweep, done, tracker, status.failures)
+                write_leaderboard(rows, folder)
             funds = sweep.read_funds()
             status.cost_usd = funds.spent_usd - sweep.funds.spent_usd
             status.shortage = funds.describe_shortage(sweep.count_left()) if done.has_shortage else None
             status.failed_cells = {row.cell: row.failed for row in rows if row.failed}
             status.state = _end_state(done, status)
-            summary = _summarise(sweep, folder, rows, done, time.monotonic() - started)
+            with phase("counting rows without an answer", console):
+                summary = _summarise(sweep, folder, rows, done, time.monotonic() - started)
             summary |= _bill(sweep, status, funds)
             status.summary = summary
         if not done.was_interrupted:
             deadline_s = sweep.config.tracking.deadline_s
     finally:
-        tracking = tracker.close(deadline_s, lambda line: console.print(line, markup=False, soft_wrap=True))
+        with phase("ending the tracker", console):
+            tracking = tracker.close(deadline_s, partial(_tell, console))
     summary |= {"tracking": asdict(tracking)}
     status.write(folder)
+    log.info("%s", describe_end(status.state, summary))
     return SweepResult(
         tuple(rows),
         summary,
@@ -201,10 +215,18 @@ def _ask(
     sweep = sweep.fix_slices()
     for step_id in sweep.steps_to_ask:
         sweep.store.remove_partial(step_id)
-    ledger = Ledger(folder / LEDGER_FILE)
+    ledger = Ledger(folder / LEDGER_FILE, partial(_narrate, Narrator(sweep.plan)))
     display = ProgressDisplay(sweep.plan, sweep.work, console, sweep.funds)
-    listeners = Listeners([display, StatusWriter(status, folder), TrackingListener(sweep.plan, tracker)])
-    with contextlib.closing(ledger), as_interrupt(), ray_session(sweep.config.cluster):
+    pulse = Pulse(sweep.plan, sweep.work, sweep.funds)
+    listeners = Listeners([display, pulse, StatusWriter(status, folder), TrackingListener(sweep.plan, tracker)])
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(contextlib.closing(ledger))
+        stack.enter_context(as_interrupt())
+        address = sweep.config.cluster.address
+        with phase("starting Ray" if address == "local" else f"joining the Ray cluster at {address}", console):
+            stack.enter_context(ray_session(sweep.config.cluster, folder / LOGS_FOLDER))
+        lasts = ", while the run lasts" if address == "local" else ", on each node"
+        log.info("logs of Ray and of the engines: %s%s; what a lost replica wrote last is kept", logs_here(), lasts)
         # Ray is imported only where there is something to ask, and first by its session.
         from eibench_ray.cluster.driver import Driver
 
@@ -222,7 +244,10 @@ def _ask(
         )
         with display:
             outcome = asyncio.run(_conduct(driver, holding))
-    status.failures = {sweep.plan.engines[key].name: reason for key, reason in outcome.failed_engines.items()}
+    status.failures = {
+        sweep.plan.engines[key].name: f"{reason}{_where_lines_are(outcome, key)}"
+        for key, reason in outcome.failed_engines.items()
+    }
     holding.check()
     return _Done(
         outcome.num_new,
@@ -231,6 +256,25 @@ def _ask(
         outcome.was_preempted,
         outcome.shortage is not None,
     )
+
+
+def _where_lines_are(outcome: Outcome, engine: str) -> str:
+    """Where a failed engine's last lines are kept, as the end of a sentence; empty where there are none."""
+    path = outcome.logs.get(engine)
+    return f" (its last lines: {path.absolute()})" if path else ""
+
+
+def _tell(console: Console, line: str) -> None:
+    """Shows a line on a terminal, and tells the log of it."""
+    log.info("%s", line)
+    if console.is_terminal:
+        console.print(in_line(line), soft_wrap=True)
+
+
+def _narrate(narrator: Narrator, event: str, fields: Mapping[str, Any]) -> None:
+    """Tells the log of an event of the ledger."""
+    if line := narrator.describe(event, fields):
+        log.log(line.level, "%s", line.text)
 
 
 async def _conduct(driver: Driver, holding: Holding) -> Outcome:

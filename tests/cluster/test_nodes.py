@@ -13,7 +13,8 @@ import pytest
 import ray
 
 from eibench_ray.cluster import nodes
-from eibench_ray.cluster.nodes import MARK, NodeWatch, ask_node, find_remains, smallest_gpu_memory_gb, wait_until_gone
+from eibench_ray.cluster.last_lines import MARK
+from eibench_ray.cluster.nodes import NodeWatch, ask_node, find_remains, smallest_gpu_memory_gb, wait_until_gone
 from eibench_ray.cluster.session import ray_session
 from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.schedule.state import Resources

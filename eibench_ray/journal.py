@@ -1,0 +1,157 @@
+"""Lines that tell a person how far a command is: on stderr where that is no terminal, and in a run's `run.log`.
+
+with lines_shown():                        # the command: a batch job's log gets every line at once
+    with phase("planning the sweep"):      # a line now, and another every 10 s while it lasts
+        ...
+    with log_kept(folder / LOG_FILE):      # the run: the same lines, those from before included
+        log.info("replica ready ...")      # whoever has something to tell, as to any logger
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from eibench_ray.visible import PlainFormatter, in_line
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+log = logging.getLogger(__name__)
+
+LOG_FILE = "run.log"
+# Nothing takes longer without a word.
+WORD_EVERY_S = 10.0
+_FORMAT = "%(asctime)s %(levelname)s %(message)s"
+_LONG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+_DATE = "%Y-%m-%d %H:%M:%S"
+_PACKAGE = "eibench_ray"
+# Lines from before the run has its folder; a command that never gets one keeps no more.
+_MOST_EARLY = 1000
+
+
+class ScreenHandler(logging.StreamHandler[TextIO]):
+    """Log lines on stderr, whatever that is by now; the command's one handler of its own."""
+
+    def __init__(self, *, is_verbose: bool) -> None:
+        super().__init__(sys.stderr)
+        self.setLevel(logging.INFO if is_verbose else logging.WARNING)
+        self.addFilter(lambda record: not getattr(record, "is_printed", False))  # the command prints it itself
+        self.setFormatter(PlainFormatter(_LONG_FORMAT if is_verbose else _FORMAT, _DATE))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Writes the line."""
+        self.stream = sys.stderr
+        super().emit(record)
+
+
+class _EarlyLines(logging.Handler):
+    """Keeps what was told before the run has its folder."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if len(self.records) < _MOST_EARLY:
+            self.records.append(record)
+
+
+class _LogFile(logging.FileHandler):
+    """A run's log; a full disk costs its lines and not the run."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, encoding="utf-8", errors="backslashreplace", delay=True)
+        self.setLevel(logging.INFO)
+        self.setFormatter(PlainFormatter(_FORMAT, _DATE))
+        self._is_lost = False
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002 - logging's own name
+        """Says once that lines are lost."""
+        if not self._is_lost:
+            self._is_lost = True
+            reason = getattr(sys.exception(), "strerror", None) or sys.exception()
+            sys.stderr.write(f"{in_line(str(self.baseFilename))} cannot be written ({reason}): it lacks lines\n")
+
+
+@contextlib.contextmanager
+def lines_shown() -> Iterator[None]:
+    """Shows every line on stderr for the block where that is no terminal, and keeps them for the run's log."""
+    logger, early = logging.getLogger(_PACKAGE), _EarlyLines()
+    screens = [one for one in logging.getLogger().handlers if isinstance(one, ScreenHandler)]
+    levels = [screen.level for screen in screens]
+    if not sys.stderr.isatty():
+        for screen in screens:
+            screen.setLevel(min(screen.level, logging.INFO))
+    logger.addHandler(early)
+    try:
+        with _told(logger):
+            yield
+    finally:
+        logger.removeHandler(early)
+        for screen, level in zip(screens, levels, strict=True):
+            screen.setLevel(level)
+
+
+@contextlib.contextmanager
+def log_kept(path: Path) -> Iterator[None]:
+    """Appends every line of the block to a file, after those that were told since `lines_shown`."""
+    logger, file = logging.getLogger(_PACKAGE), _LogFile(path)
+    for early in (one for one in logger.handlers if isinstance(one, _EarlyLines)):
+        for record in early.records:
+            file.handle(record)
+        early.records.clear()
+    logger.addHandler(file)
+    try:
+        with _told(logger):
+            yield
+    finally:
+        logger.removeHandler(file)
+        with contextlib.suppress(OSError):  # it was told when it began
+            file.close()
+
+
+@contextlib.contextmanager
+def _told(logger: logging.Logger) -> Iterator[None]:
+    """Lets lines of level INFO through for the block."""
+    level = logger.level
+    if logger.getEffectiveLevel() > logging.INFO:
+        logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def phase(doing: str, console: Console | None = None, *, every_s: float = WORD_EVERY_S) -> Iterator[None]:
+    """Tells what is done in the block: when it begins, every few seconds, and when it has taken long.
+
+    Args:
+        doing: in words, "scoring 4 cells".
+        console: shows it with a spinner where it is a terminal.
+        every_s: seconds between two lines.
+    """
+    began, is_over = time.monotonic(), threading.Event()
+
+    def tell() -> None:
+        while not is_over.wait(every_s):
+            log.info("still %s (%.0f s)", doing, time.monotonic() - began)
+
+    log.info("%s", doing)
+    thread = threading.Thread(target=tell, name=f"tells: {doing}", daemon=True)
+    thread.start()
+    try:
+        with console.status(in_line(doing)) if console and console.is_terminal else contextlib.nullcontext():
+            yield
+    finally:
+        is_over.set()
+        thread.join()
+        if (took_s := time.monotonic() - began) >= every_s:
+            log.info("%s took %.0f s", doing, took_s)
