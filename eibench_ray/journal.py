@@ -130,12 +130,15 @@ def _told(logger: logging.Logger) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def phase(doing: str, console: Console | None = None, *, every_s: float = WORD_EVERY_S) -> Iterator[None]:
+def phase(
+    doing: str, console: Console | None = None, *, is_told_early: bool = True, every_s: float = WORD_EVERY_S
+) -> Iterator[None]:
     """Tells what is done in the block: when it begins, every few seconds, and when it has taken long.
 
     Args:
         doing: in words, "scoring 4 cells".
         console: shows it with a spinner where it is a terminal.
+        is_told_early: False where it is mostly short, and a user's mistake ends it with a paragraph of its own.
         every_s: seconds between two lines.
     """
     began, is_over = time.monotonic(), threading.Event()
@@ -144,7 +147,8 @@ def phase(doing: str, console: Console | None = None, *, every_s: float = WORD_E
         while not is_over.wait(every_s):
             log.info("still %s (%.0f s)", doing, time.monotonic() - began)
 
-    log.info("%s", doing)
+    if is_told_early:
+        log.info("%s", doing)
     thread = threading.Thread(target=tell, name=f"tells: {doing}", daemon=True)
     thread.start()
     try:

@@ -43,7 +43,7 @@ def run(context: typer.Context, as_json: AsJson = False) -> None:
     with giving_way(), lines_shown(), contextlib.ExitStack() as reading:
         from eibench_ray.cli.hydra_entry import call_hydra
 
-        reading.enter_context(phase("reading the configuration"))
+        reading.enter_context(phase("reading the configuration", is_told_early=False))
         task = RunTask(as_json, reading)
         call_hydra(task, context.args, leaves_traces=True)
     if task.exit_code:
@@ -156,7 +156,7 @@ class RunTask:
 
         self._reading.close()
         console = PlainConsole(stderr=True)
-        with phase("planning the sweep: reading its datasets and what the store has of it", console):
+        with phase("planning: reading the datasets and what the store has of them", console, is_told_early=False):
             sweep = plan_sweep([to_config(job.raw) for job in jobs], must_exist=True)
         sweep.check_runnable()
         if write_jobs:

@@ -14,9 +14,9 @@ from eibench_ray.cluster.failures import StartTimeoutError, is_passing
 from eibench_ray.cluster.fleet import STOP_TIMEOUT_S, Fleet
 from eibench_ray.cluster.handle import NodeLostError
 from eibench_ray.cluster.inquest import Probe
-from eibench_ray.cluster.last_lines import LOGS_FOLDER, keep, read_last_lines
+from eibench_ray.cluster.last_lines import LOGS_FOLDER, keep
 from eibench_ray.cluster.member import Member
-from eibench_ray.cluster.nodes import STUCK_TIMEOUT_S, ask_node, own_node
+from eibench_ray.cluster.nodes import STUCK_TIMEOUT_S
 from eibench_ray.cluster.placement import NotPlacedError
 from eibench_ray.cluster.suspects import Suspects
 from eibench_ray.cluster.task import TaskReport
@@ -113,14 +113,11 @@ class Crew:
 
     async def _keep_log(self, member: Member) -> None:
         """Keeps the last lines of a replica that was lost, where its node still has them."""
-        handle, outcome = member.handle, self._course.counts.outcome
-        path = self._course.ledger.folder / LOGS_FOLDER / f"replica-{handle.id}.log"
-        for node in handle.nodes or (own_node(),):
-            if text := await ask_node(node, read_last_lines, handle.mark):
-                with contextlib.suppress(OSError):  # the disk is full, which others say
-                    outcome.logs[member.engine] = await asyncio.to_thread(keep, path, text)
-                    self._tell("replica_log", member, path=str(path))
-                return
+        path = self._course.ledger.folder / LOGS_FOLDER / f"replica-{member.handle.id}.log"
+        if text := await member.handle.last_lines():
+            with contextlib.suppress(OSError):  # the disk is full, which others say
+                self._course.counts.outcome.logs[member.engine] = await asyncio.to_thread(keep, path, text)
+                self._tell("replica_log", member, path=str(path))
 
     async def _end_in_order(self, member: Member) -> None:
         timeout_s = self._stop_timeout_s

@@ -15,8 +15,8 @@ from ray.exceptions import RayActorError, RayError, RayTaskError, RuntimeEnvSetu
 
 from eibench_ray.cluster.environment import check_python, replica_runtime_env, setup_failure
 from eibench_ray.cluster.failures import StartTimeoutError
-from eibench_ray.cluster.last_lines import MARK
-from eibench_ray.cluster.nodes import wait_until_gone
+from eibench_ray.cluster.last_lines import MARK, read_last_lines
+from eibench_ray.cluster.nodes import ask_node, wait_until_gone
 from eibench_ray.cluster.placement import Placement
 from eibench_ray.cluster.threads import in_thread
 from eibench_ray.config.cluster import ClusterConfig
@@ -162,6 +162,13 @@ class ActorHandle(ABC, Generic[F]):
         gpus = self.facts.gpus if self.facts else ()
         left = await asyncio.gather(*(wait_until_gone(node, self.mark, gpus) for node in dict.fromkeys(self.nodes)))
         return "; ".join(filter(None, left))
+
+    async def last_lines(self) -> str:
+        """What its process has written last, without secrets; empty where its node is gone, or it wrote nothing."""
+        for node in self.nodes or (ray.get_runtime_context().get_node_id(),):
+            if text := await ask_node(node, read_last_lines, self.mark):
+                return str(text)
+        return ""
 
     async def release(self) -> None:
         """Gives its resources back; whatever is still on them is ended by Ray."""

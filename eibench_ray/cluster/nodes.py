@@ -138,11 +138,6 @@ async def wait_until_gone(node: str, mark: str, gpus: Sequence[str]) -> str:
         await asyncio.sleep(GLANCE_EVERY_S)
 
 
-def own_node() -> str:
-    """The node of this process."""
-    return str(ray.get_runtime_context().get_node_id())
-
-
 async def ask_node(node: str, function: Any, *arguments: Any, timeout_s: float = ASK_TIMEOUT_S) -> Any:
     """What a function says on a node, where it takes no resources; None where the node does not answer."""
     with contextlib.suppress(RayError, TimeoutError):

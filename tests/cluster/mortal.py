@@ -143,6 +143,9 @@ class Mortal:
     async def end(self, timeout_s: float) -> bool:  # noqa: ARG002
         return True
 
+    async def last_lines(self) -> str:
+        return ""
+
     async def reap(self) -> str:
         return ""
 
