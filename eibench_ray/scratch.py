@@ -17,6 +17,7 @@ import stat
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -39,6 +40,18 @@ _DEFAULT = "/tmp"
 _PLAIN = re.compile(r"/[\w.,+@%=:/-]*", re.ASCII)
 
 
+@dataclass(frozen=True, slots=True)
+class Base:
+    """Where temporary folders are made.
+
+    Attributes:
+        passed_over: why it is not what TMPDIR names, in words; empty where it is, or TMPDIR names nothing.
+    """
+
+    path: Path
+    passed_over: str = ""
+
+
 class NotOwnError(OSError):
     """A folder or a file that belongs to somebody else, or that somebody else can exchange."""
 
@@ -52,7 +65,10 @@ def scratch_folder(environ: Mapping[str, str]) -> Iterator[Path]:
     Raises:
         ClusterError: there is no place for one.
     """
-    base = find_base(environ)
+    found = find_base(environ)
+    base = found.path
+    if found.passed_over:
+        log.warning("%s: using %s; RAY_TMPDIR=FOLDER names another", found.passed_over, base)
     clear_dead(base)
     try:
         folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
@@ -71,8 +87,8 @@ def scratch_folder(environ: Mapping[str, str]) -> Iterator[Path]:
         os.close(lock)
 
 
-def find_base(environ: Mapping[str, str]) -> Path:
-    """Where temporary folders are made: RAY_TMPDIR, TMPDIR where Ray can use it, or /tmp.
+def find_base(environ: Mapping[str, str]) -> Base:
+    """Where temporary folders are made: in RAY_TMPDIR, in TMPDIR where Ray can use it, or in /tmp.
 
     Raises:
         ClusterError: RAY_TMPDIR cannot be used, or nothing can.
@@ -83,17 +99,18 @@ def find_base(environ: Mapping[str, str]) -> Path:
                 f"RAY_TMPDIR={chosen} cannot be used: {reason}; export RAY_TMPDIR=/tmp, or another short path on this "
                 f"machine's own disk that you may write to"
             )
-        return Path(chosen)
+        return Base(Path(chosen))
+    passed_over = ""
     if given := environ.get("TMPDIR"):
         if not (reason := find_flaw(given)):
-            return Path(given)
-        log.warning("TMPDIR=%s is not used for Ray: %s; using /tmp (RAY_TMPDIR names another)", given, reason)
+            return Base(Path(given))
+        passed_over = f"TMPDIR={given} is not used for Ray ({reason})"
     if reason := find_flaw(_DEFAULT):
         raise ClusterError(
             f"there is no temporary folder for Ray: {_DEFAULT}: {reason}; export RAY_TMPDIR=FOLDER with a short path "
             f"on this machine's own disk that you may write to"
         )
-    return Path(_DEFAULT)
+    return Base(Path(_DEFAULT), passed_over)
 
 
 def find_flaw(base: str) -> str:

@@ -14,6 +14,7 @@ from eibench_ray.scratch import (
     LOCK_FILE,
     MAX_BASE_BYTES,
     PREFIX,
+    Base,
     NotOwnError,
     clear_dead,
     find_base,
@@ -140,16 +141,15 @@ def test_an_own_folder_that_others_may_enter_is_closed(tmp_path: Path) -> None:
         ("o", 0o777, "all users may exchange what is in it"),
     ],
 )
-def test_a_tmpdir_that_ray_cannot_use_is_named_and_another_taken(
-    name: str, mode: int, reason: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_tmpdir_that_ray_cannot_use_is_named_and_another_taken(name: str, mode: int, reason: str) -> None:
     folder = Path(f"/tmp/t{os.getpid()}{name}")
     folder.mkdir()
     folder.chmod(mode)
     try:
-        assert find_base({"TMPDIR": str(folder)}) == Path("/tmp")
-        assert f"TMPDIR={folder} is not used for Ray: " in caplog.text
-        assert reason in caplog.text
+        found = find_base({"TMPDIR": str(folder)})
+        assert found.path == Path("/tmp")
+        assert found.passed_over.startswith(f"TMPDIR={folder} is not used for Ray (")
+        assert reason in found.passed_over
         with pytest.raises(ClusterError) as caught:
             find_base({"RAY_TMPDIR": str(folder)})
         assert f"RAY_TMPDIR={folder} cannot be used: " in str(caught.value)
@@ -159,6 +159,7 @@ def test_a_tmpdir_that_ray_cannot_use_is_named_and_another_taken(
 
 
 def test_a_tmpdir_that_is_not_there_is_named(caplog: pytest.LogCaptureFixture) -> None:
-    assert find_base({"TMPDIR": "/no/such"}) == Path("/tmp")
-    assert "TMPDIR=/no/such is not used for Ray: No such file or directory" in caplog.text
-    assert find_base({}) == Path("/tmp")
+    with scratch_folder({"TMPDIR": "/no/such"}) as folder:
+        assert folder.parent == Path("/tmp")
+    assert "TMPDIR=/no/such is not used for Ray (No such file or directory): using /tmp; RAY_TMPDIR=" in caplog.text
+    assert find_base({}) == Base(Path("/tmp"))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
+from pathlib import Path
 
 import typer
 
@@ -23,7 +25,7 @@ from eibench_ray.cli.submit import app as submit_app
 from eibench_ray.cli.sweeps import plan, run
 from eibench_ray.cli.track import track
 from eibench_ray.cli.verify import verify
-from eibench_ray.errors import EibenchError
+from eibench_ray.errors import ConfigError, EibenchError
 from eibench_ray.journal import ScreenHandler
 
 # Options that these do not know go on to Hydra.
@@ -62,6 +64,7 @@ def options(
     verbose: bool = typer.Option(False, "--verbose", "-v", help="Log every change of state to stderr."),
 ) -> None:
     """Common options."""
+    check_home()
     if version:
         typer.echo(__version__)
         raise typer.Exit
@@ -69,8 +72,27 @@ def options(
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[screen])
 
 
+def check_home() -> None:
+    """Refuses to start where nobody knows the user's home: caches, keys and tokens lie there.
+
+    Raises:
+        ConfigError: HOME is not set, and the machine does not know the user.
+    """
+    try:
+        Path.home()
+    except RuntimeError:
+        raise ConfigError(
+            f"HOME is not set, and this machine does not know user {os.getuid()}: export HOME=FOLDER that you may "
+            f"write to, as caches, keys and Ray's token lie there"
+        ) from None
+
+
 def main() -> None:
     """Runs the command; an error for the user is one paragraph on stderr, without a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that is not UTF-8 has no sign for some of what is shown.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except EibenchError as error:

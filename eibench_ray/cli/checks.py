@@ -190,6 +190,38 @@ def check_disk(name: str, folder: Path, free: int, *, wanted: int, needed: int) 
     return Check(name, status, f"{free / GIB:.1f} GiB free in {folder}", remedy)
 
 
+def check_temporary(base: Path | None, passed_over: str, flaw: str) -> Check:
+    """Whether Ray's sockets and logs have a place.
+
+    Args:
+        base: the folder in which it is; None: there is none.
+        passed_over: why it is not in TMPDIR.
+        flaw: why there is none, with what to do.
+    """
+    name = "temporary folder"
+    if base is None:
+        what, _, remedy = flaw.rpartition("; ")
+        return Check(name, Status.FAIL, what, remedy)
+    if passed_over:
+        remedy = f"export RAY_TMPDIR=FOLDER with a short path on this machine's own disk, if {base} is too small"
+        return Check(name, Status.WARN, f"{base}; {passed_over}", remedy)
+    return Check(name, Status.OK, str(base))
+
+
+def check_ground(name: str, flaw: str, fine: str) -> Check:
+    """Whether Ray can run from this Python and this home.
+
+    Args:
+        name: of what is checked.
+        flaw: what is wrong, and after the last colon or semicolon what to do; empty where nothing is.
+        fine: what is found where nothing is wrong.
+    """
+    if not flaw:
+        return Check(name, Status.OK, fine)
+    cut = max(flaw.rfind("; "), flaw.rfind(": "))
+    return Check(name, Status.FAIL, flaw[:cut], flaw[cut + 2 :])
+
+
 def check_open_files(hard_limit: int | None) -> Check:
     """Whether Ray may open enough files; it raises the soft limit to the hard one by itself.
 

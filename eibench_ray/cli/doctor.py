@@ -26,12 +26,14 @@ from eibench_ray.cli.checks import (
     check_driver,
     check_fit,
     check_gpus,
+    check_ground,
     check_memory,
     check_open_files,
     check_package,
     check_processes,
     check_python,
     check_shared_memory,
+    check_temporary,
     check_torch_companions,
     check_vllm,
 )
@@ -62,8 +64,11 @@ from eibench_ray.cli.service_checks import (
     check_slurm,
     check_store,
 )
+from eibench_ray.cluster.ground import find_home_flaw, find_python_flaw
 from eibench_ray.config.folder import config_folder
 from eibench_ray.disk import free_bytes
+from eibench_ray.errors import ClusterError
+from eibench_ray.scratch import find_base
 from eibench_ray.visible import in_line
 
 _COLOURS = {Status.OK: "green", Status.WARN: "yellow", Status.FAIL: "red"}
@@ -93,7 +98,9 @@ def doctor(
 
 def to_table(checks: list[Check]) -> Table:
     """The checks as a table, one line each."""
-    table = Table("check", "", "found", "what to do", box=None)
+    table = Table("check", "", box=None)
+    for column in ("found", "what to do"):
+        table.add_column(column, overflow="fold")  # whole: a reason often stands at the end
     for check in checks:
         status = Text(check.status, style=_COLOURS[check.status])
         table.add_row(check.name, status, in_line(check.detail), in_line(check.remedy))
@@ -130,16 +137,28 @@ def examine_limits(environ: Mapping[str, str]) -> list[Check]:
     """Memory, disks, and what a process may have."""
     shared = shutil.disk_usage(_SHARED_MEMORY) if _SHARED_MEMORY.is_dir() else None
     memory = psutil.virtual_memory()
-    sessions = Path(environ.get("RAY_TMPDIR") or "/tmp") / "ray"
+    base, passed_over, flaw = _find_temporary(environ)
     hub = hub_root(environ)
     return [
         check_shared_memory(shared.total if shared else None, shared.free if shared else 0),
         check_memory(memory.total, memory.available),
         check_open_files(limit_of(resource.RLIMIT_NOFILE, hard=True)),
         check_processes(limit_of_processes()),
-        check_disk("ray's sessions", sessions, free_bytes(sessions), wanted=5 * GIB, needed=GIB // 2),
+        check_temporary(base, passed_over, flaw),
+        *([check_disk("ray's sessions", base, free_bytes(base), wanted=5 * GIB, needed=GIB // 2)] if base else ()),
+        check_ground("python's path", find_python_flaw(sys.executable), sys.executable),
+        check_ground("home", find_home_flaw(environ), environ.get("HOME", "Ray's token lies elsewhere")),
         check_disk("hugging face cache", hub, free_bytes(hub), wanted=50 * GIB, needed=0),
     ]
+
+
+def _find_temporary(environ: Mapping[str, str]) -> tuple[Path | None, str, str]:
+    """The folder of Ray's temporary ones, why it is not TMPDIR, and why there is none."""
+    try:
+        found = find_base(environ)
+    except ClusterError as error:
+        return None, "", str(error)
+    return found.path, found.passed_over, ""
 
 
 def examine_store(root: str) -> list[Check]:

@@ -18,6 +18,7 @@ from eibench_ray.cluster.failures import StartTimeoutError
 from eibench_ray.cluster.last_lines import MARK, read_last_lines
 from eibench_ray.cluster.nodes import ask_node, wait_until_gone
 from eibench_ray.cluster.placement import Placement
+from eibench_ray.cluster.reasons import find_reason
 from eibench_ray.cluster.threads import in_thread
 from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.config.engines import VllmEngine
@@ -214,8 +215,8 @@ async def result(ref: Any) -> Any:
     except RayActorError as error:
         if "its node has died" in str(error):
             raise NodeLostError("the replica's node has died") from None
-        raise EngineDeadError(f"the replica's process died: {' '.join(str(error).split())[:400]}") from None
+        raise EngineDeadError(f"the replica's process died: {find_reason(str(error))}") from None
     except RuntimeEnvSetupError as error:
         raise setup_failure(error) from None
     except RayError as error:
-        raise EngineDeadError(f"Ray lost the replica: {' '.join(str(error).split())[:400]}") from None
+        raise EngineDeadError(f"Ray lost the replica: {find_reason(str(error))}") from None

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Any
 
+from eibench_ray.cluster.reasons import find_reason
 from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.errors import StoreError
 from eibench_ray.installed import installed_versions
@@ -91,7 +92,7 @@ def _ask_nodes(root: str) -> list[NodeReport]:
         try:
             versions, failure = ray.get(ref, timeout=0.1)
         except RayError as error:
-            what = " ".join(str(error).split())[-300:] or type(error).__name__
+            what = find_reason(str(error)) or type(error).__name__
             is_late = type(error).__name__ == "GetTimeoutError"
             what = f"no answer within {NODE_TIMEOUT_S:g} s" if is_late else what
             reports.append(replace(report, failure=what))

@@ -119,7 +119,7 @@ def run_sweep(sweep: PlannedSweep, folder: Path, console: Console) -> SweepResul
         sweep.plan, folder, sweep.config.store, sweep.config.score, sweep.config.retry, sweep.config.tracking
     )
     claims, names = sweep.runnable().claims, titles(sweep.plan)
-    with told_run(sweep, manifest.id, folder, console), hold(sweep.store, manifest.id, claims, names) as holding:
+    with hold(sweep.store, manifest.id, claims, names) as holding, told_run(sweep, manifest.id, folder, console):
         return _run(sweep, folder, console, manifest, holding, started)
 
 

@@ -21,7 +21,8 @@ from typer.testing import CliRunner
 
 from eibench_ray.checkpoints.hub import hub_root
 from eibench_ray.cli import checks, doctor, probes, service_checks
-from eibench_ray.cli.checks import GIB, TESTED, Check, Status
+from eibench_ray.cli.checks import GIB, TESTED, Check, Status, check_ground, check_temporary
+from eibench_ray.cluster.ground import find_home_flaw, find_python_flaw
 from eibench_ray.cluster.survey import NodeReport
 from eibench_ray.config.folder import config_folder
 
@@ -270,3 +271,32 @@ print(sorted({"torch", "vllm", "ray", "wandb", "transformers", "hydra"} & set(sy
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_ray_needs_a_place_for_its_sockets_a_python_and_a_home() -> None:
+    assert check_temporary(Path("/tmp"), "", "") == Check("temporary folder", Status.OK, "/tmp")
+    over = check_temporary(Path("/tmp"), "TMPDIR=/x is not used for Ray (it is long)", "")
+    assert (over.status, over.detail) == (Status.WARN, "/tmp; TMPDIR=/x is not used for Ray (it is long)")
+    assert over.remedy.startswith("export RAY_TMPDIR=FOLDER")
+    none = check_temporary(None, "", "RAY_TMPDIR=/x cannot be used: no; export RAY_TMPDIR=/tmp")
+    assert (none.status, none.detail, none.remedy) == (
+        Status.FAIL, "RAY_TMPDIR=/x cannot be used: no", "export RAY_TMPDIR=/tmp",
+    )  # fmt: skip
+    home = check_ground("home", find_home_flaw({}), "/root")
+    assert (home.status, home.detail) == (Status.FAIL, "HOME is not set, and Ray keeps its token there")
+    python = check_ground("python's path", find_python_flaw("/my envs/bin/python"), "")
+    assert python.status is Status.FAIL
+    assert python.remedy == "make the environment in a folder whose path has none"
+
+
+def test_it_survives_a_terminal_that_is_not_utf8_and_a_long_tmpdir(tmp_path: Path) -> None:
+    odd = tmp_path / "résumé" / ("x" * 40)
+    odd.mkdir(parents=True)
+    environment = os.environ | {"PYTHONIOENCODING": "ascii", "TMPDIR": str(odd), "COLUMNS": "300"}
+    done = subprocess.run(
+        [sys.executable, "-m", "eibench_ray.cli.app", "doctor", "--store", str(odd)],
+        env=environment, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode in (0, 1), done.stderr
+    assert "is not used for Ray (its path has" in done.stdout
+    assert "r\\xe9sum\\xe9" in done.stdout

@@ -141,8 +141,10 @@ def latest_run(folder: Path) -> str:
 
 
 def paragraph_of(stderr: str) -> str:
-    """The one paragraph that a user's mistake prints; nothing else stands on stderr."""
-    lines = stderr.strip().splitlines()
+    """The one paragraph that a user's mistake prints; before it stand the lines of a batch log, and nothing else."""
+    lines = [
+        line for line in stderr.strip().splitlines() if not re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d INFO ", line)
+    ]
     assert len(lines) == 1, stderr
     assert lines[0].startswith("eibench-ray: ")
     return lines[0]
