@@ -12,6 +12,7 @@ import psutil
 
 from eibench_ray.endpoints.funds import Funds
 from eibench_ray.endpoints.prices import format_usd
+from eibench_ray.journal import LOG_FILE
 from eibench_ray.plan.blocked import describe_blocked, without_blocked
 from eibench_ray.plan.graph import Plan
 from eibench_ray.plan.naming import name_steps
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 
 # Of more steps, those that ask the same of the same are one line.
 MAX_STEP_LINES = 40
+# What `status` shows of a run's log while it runs, and of one that did not end as it should.
+TAIL_LINES, TAIL_BYTES = 8, 16 << 10
+_QUIET = frozenset({"finished", "budget_spent"})
 QUARANTINE = "quarantined; retry=quarantined asks again"
 
 
@@ -66,6 +70,8 @@ def read_status(folder: Path) -> dict[str, Any]:
         "state": state,
         "queue": [describe_queue(job, queued) for job, queued in queue.items()],
         "waits": status.waits if state == "running" else [],
+        "log": str((folder / LOG_FILE).absolute()),
+        "log_tail": read_tail(folder / LOG_FILE) if state not in _QUIET else [],
         "failures": status.failures,
         "failed_cells": status.failed_cells,
         "requests": sum(left.num_requests for left in work.values()),
@@ -128,6 +134,18 @@ def read_status(folder: Path) -> dict[str, Any]:
     }
 
 
+def read_tail(path: Path) -> list[str]:
+    """The last lines of a run's log; none where there is no log."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - TAIL_BYTES))
+            lines = file.read().decode(errors="replace").splitlines()
+    except OSError:
+        return []
+    return lines[1 if size > TAIL_BYTES else 0 :][-TAIL_LINES:]
+
+
 def read_usage(folder: Path, plan: Plan) -> Usage:
     """Where the GPU time of a run went, as its ledger tells it so far."""
     return account(read_ledger(folder / LEDGER_FILE), step_roles(plan))
@@ -165,6 +183,9 @@ def render_status(facts: Mapping[str, Any]) -> Iterator[RenderableType]:
     if facts["shortage"]:
         yield facts["shortage"]
     yield from facts["queue"]
+    if facts["log_tail"]:
+        yield f"Its log ({in_line(facts['log'])}) ends with:"
+        yield from (Text(f"  {in_line(line)}") for line in facts["log_tail"])
 
 
 def _render_steps(steps: Sequence[Mapping[str, Any]], *, has_price: bool) -> FittingTable:

@@ -16,6 +16,7 @@ from eibench_ray.cluster.outcome import Counts
 from eibench_ray.config.engines import EchoEngine
 from eibench_ray.engines.echo import Echo
 from eibench_ray.errors import DataError
+from eibench_ray.journal import LOG_FILE
 from eibench_ray.schedule.meter import Kind
 from eibench_ray.schedule.usage import step_roles
 from eibench_ray.sweep.listeners import StatusWriter
@@ -234,3 +235,21 @@ def test_a_run_that_waits_says_for_what_and_one_that_has_ended_does_not(
     monkeypatch.setattr(status, "state", "finished")
     status.write(folder)
     assert read_status(folder)["waits"] == []
+
+
+def test_another_shell_sees_the_last_lines_of_a_run_that_goes_on_or_went_wrong(
+    sweep: PlannedSweep, tmp_path: Path
+) -> None:
+    states: dict[RunState, bool] = {"running": True, "failed": True, "finished": False}
+    for state, is_shown in states.items():
+        folder = record(sweep, tmp_path / state, [], state)
+        (folder / LOG_FILE).write_text("".join(f"2026-11-29 20:00:00 INFO line [b]{one}\n" for one in range(2000)))
+        facts = read_status(folder)
+        assert facts["log"] == str(folder / LOG_FILE)
+        console = Console(width=200, record=True, markup=False)
+        for part in render_status(facts):
+            console.print(part)
+        shown = console.export_text()
+        assert ("2026-11-29 20:00:00 INFO line [b]1999" in shown) is is_shown
+        assert "line [b]1991" not in shown
+    assert read_status(record(sweep, tmp_path / "early", [], "running"))["log_tail"] == []
