@@ -18,7 +18,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential
 from eibench_ray.config.endpoints import EndpointLimits
 from eibench_ray.endpoints.local import LocalTurnstile
 from eibench_ray.endpoints.turnstile import Pass, Passage, Toll
-from eibench_ray.engines.base import EngineDeadError
+from eibench_ray.errors import EngineError
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class RayTurnstile:
         """Whether a request may be sent now.
 
         Raises:
-            EngineDeadError: the turnstile does not come back.
+            EngineError: the turnstile does not come back.
         """
         answer: Pass = await self._ask("enter", toll)
         return answer
@@ -77,7 +77,7 @@ class RayTurnstile:
         """A request that was let through has ended.
 
         Raises:
-            EngineDeadError: the turnstile does not come back.
+            EngineError: the turnstile does not come back.
         """
         await self._ask("leave", number, passage)
 
@@ -91,7 +91,8 @@ class RayTurnstile:
             reason = f"it has not answered within {TIMEOUT_S:g} s"
         except RayError as error:
             reason = " ".join(str(error).split())[:400]
-        raise EngineDeadError(f"the turnstile of the run, which keeps limits and budget, is lost: {reason}")
+        # No engine died: no row is guilty of it.
+        raise EngineError(f"the turnstile of the run, which keeps limits and budget, is lost: {reason}")
 
     async def _ask_once(self, method: str, *arguments: object) -> Any:
         return await getattr(self._actor, method).remote(*arguments)

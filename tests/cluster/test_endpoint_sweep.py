@@ -83,3 +83,23 @@ def test_every_row_ends_as_one_row_and_is_paid_for_once(sweeps: Sweeps, fault_se
     assert len(twice) <= 8
     assert sum(count.answered for count in counts) == 2 * NUM_SAMPLES + len(twice)
     assert not [text for text in twice for name in stored if f"Look. why is person {int(name[1:])} so?" in text]
+
+
+def test_an_outage_ends_the_engine_once_and_makes_no_row_a_suspect(sweeps: Sweeps) -> None:
+    sweeps.write_dataset(range(NUM_SAMPLES))
+    engine = {"kind": "openai", "endpoint": "local", "base_url": "http://127.0.0.1:1/v1", "model": "tiny"}
+    config = sweeps.config(engine=engine | {"outage_timeout_s": 6.0}, cluster=cluster_of())
+    sweep = sweeps.plan(config)
+    run = Run(sweep)
+    outcome = run.finish()
+    (reason,) = outcome.failed_engines.values()
+    assert (
+        "given no answer of any kind for outage_timeout_s=6; the last time: connection refused by 127.0.0.1:1" in reason
+    )
+    assert len([event for event in run.events("replica_starting") if event["model"] == "echo"]) == 1
+    assert not any(run.events(kind) for kind in ("slice_suspected", "slice_probed", "row_quarantined"))
+    assert sweeps.rows(sweep, "answer") == {}
+    waits = [str(wait) for snapshot in run.listener.snapshots for wait in snapshot.waits]
+    told = [wait for wait in waits if wait.startswith("waiting: connection refused by 127.0.0.1:1 for ")]
+    assert told
+    assert all(wait.endswith(" s of 6 s (echo)") for wait in told)

@@ -18,7 +18,7 @@ from eibench_ray.cluster.turnstile import RayTurnstile
 from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.config.endpoints import EndpointLimits
 from eibench_ray.endpoints.turnstile import Pass, Passage, Toll
-from eibench_ray.engines.base import EngineDeadError
+from eibench_ray.errors import EngineError
 
 TOLL = Toll("pool", 10, 1.0)
 
@@ -89,5 +89,5 @@ def test_a_turnstile_that_does_not_come_back_ends_the_engine(monkeypatch: pytest
     assert asyncio.run(enter()).number is not None
     monkeypatch.setattr(module, "TIMEOUT_S", 2.0)
     ray.kill(turnstile._actor, no_restart=True)
-    with pytest.raises(EngineDeadError, match="the turnstile of the run, which keeps limits and budget, is lost: "):
+    with pytest.raises(EngineError, match="the turnstile of the run, which keeps limits and budget, is lost: "):
         asyncio.run(enter())

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gzip
 import json
 import random
 import socket
@@ -51,6 +52,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 HANG_S = 3600.0
 DRIP_S = 0.05
+BOMB_BYTES = 64 * 2**20
 
 
 class Endpoint:
@@ -232,6 +234,10 @@ def _answer_with(
     if fault is Fault.CONTENT_FILTER_ERROR:
         message = "The response was filtered due to the prompt triggering our content management policy."
         return JSONResponse(error(message, "content_filter"), 400, headers)
+    if fault is Fault.PACKED:
+        reply = completion(body, f"Sonne für {text}")
+        told = headers | {"content-encoding": "gzip", "content-type": "text/html; charset=iso-8859-1"}
+        return Response(gzip.compress(json.dumps(reply, ensure_ascii=False).encode()), 200, told)
     if fault is Fault.STREAM:
         return Response(as_events(body, text), 200, headers, "text/event-stream")
     if fault is Fault.NO_USAGE:
@@ -305,6 +311,11 @@ async def _fail_with(fault: Fault, reply: dict[str, Any], request: Request, head
             return Response("<html><body>Bad gateway</body></html>", 200, headers, "text/html")
         case Fault.UNKNOWN_MODEL:
             return JSONResponse(error("The model `tiny` does not exist", "model_not_found"), 404, headers)
+        case Fault.BOMB | Fault.BOMB_ERROR:
+            told = headers | {"content-encoding": "gzip"}
+            return Response(gzip.compress(b" " * BOMB_BYTES), 200 if fault is Fault.BOMB else 500, told)
+        case Fault.ODD_PACKING:
+            return Response(whole, 200, headers | {"content-encoding": "br"}, "application/json")
         case Fault.LOGIN:
             return RedirectResponse("/login?next=secret", 302, headers)
     return Response(status_code=500)

@@ -34,6 +34,10 @@ class Fault(StrEnum):
     UNPAID_IN_200 = "unpaid_in_200"  # 200 with an error of code 402, which no waiting mends
     UNKNOWN_MODEL = "unknown_model"  # 404
     LOGIN = "login"  # 302 to a page where one logs in
+    BOMB = "bomb"  # 200 with 64 kB of gzip that are 64 MiB of white space
+    BOMB_ERROR = "bomb_error"  # the same with 500
+    ODD_PACKING = "odd_packing"  # 200, packed as nobody asked for
+    PACKED = "packed"  # an answer in gzip, called Latin-1, which it is not
     STREAM = "stream"  # an answer as a stream of events
     PARTS = "parts"  # an answer as a list of parts
     NO_USAGE = "no_usage"
@@ -45,6 +49,7 @@ class Fault(StrEnum):
 
 # A request that met one of these has its answer: it must not be asked again.
 ANSWERS = {
+    Fault.PACKED,
     Fault.STREAM,
     Fault.PARTS,
     Fault.NO_USAGE,
@@ -55,6 +60,7 @@ ANSWERS = {
 }
 # What a run can get over; the others end a row or an engine.
 PASSING = {
+    Fault.ODD_PACKING,
     Fault.FINISH_ERROR,
     Fault.ABORT,
     Fault.NO_REASON,

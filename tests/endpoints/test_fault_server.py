@@ -53,6 +53,7 @@ def test_each_fault(fault_server: FaultServer, fault: Fault) -> None:
         Fault.ECHO_KEY: 400,
         Fault.CONTENT_FILTER_ERROR: 400,
         Fault.UNKNOWN_MODEL: 404,
+        Fault.BOMB_ERROR: 500,
         Fault.LOGIN: 302,
     }
     match fault:
@@ -65,6 +66,13 @@ def test_each_fault(fault_server: FaultServer, fault: Fault) -> None:
         case Fault.RESET:
             with pytest.raises(httpx.ReadError):
                 ask(fault_server)
+        case Fault.BOMB | Fault.BOMB_ERROR:
+            reply = ask(fault_server, timeout_s=20)  # to pack it takes a second
+            assert len(reply.content) > 100 * reply.num_bytes_downloaded
+            assert reply.status_code == statuses.get(fault, 200)
+        case Fault.ODD_PACKING:
+            with CLIENT.stream("POST", f"{fault_server.base_url}/chat/completions", json=chat(), timeout=1) as stream:
+                assert stream.headers["content-encoding"] == "br"
         case Fault.TRUNCATED | Fault.MALFORMED:
             with pytest.raises(json.JSONDecodeError):
                 ask(fault_server).json()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,9 +18,11 @@ from fault_server import FaultServer
 from faults import PASSING, Behaviour, Fault, all_mixed
 
 from eibench_ray.endpoints.local import LocalTurnstile
+from eibench_ray.endpoints.pools import pools_of
 from eibench_ray.endpoints.turnstile import Pass, Passage, Toll
 from eibench_ray.engines.base import BudgetSpentError, EngineFacts, RowError
-from eibench_ray.engines.openai.engine import Openai
+from eibench_ray.engines.openai.bounded import MAX_REPLY_BYTES
+from eibench_ray.engines.openai.engine import MAX_VAIN, Openai
 from eibench_ray.engines.openai.secret import read_key
 from eibench_ray.errors import EngineError
 from eibench_ray.records import Reply, RowErrorKind
@@ -183,6 +186,7 @@ def test_no_attempt_outlives_its_deadline(server: FaultServer, fault: Fault) -> 
             Fault.UNPAID_IN_200,
             "answered 200 with an error: Insufficient credits. Add more and retry; the account has no",
         ),
+        (Fault.LOGIN, "it sends requests on to /login; correct model.engine.base_url"),
         (Fault.UNKNOWN_MODEL, "correct model.engine.model (tiny)"),
     ],
 )
@@ -204,6 +208,80 @@ def test_what_no_request_survives_ends_the_engine(server: FaultServer, fault: Fa
         assert remedy in str(end)
         assert KEY not in str(end)
     assert len(server.events) == before + 1
+
+
+@pytest.mark.parametrize("fault", [Fault.MALFORMED, Fault.NO_CHOICES, Fault.SERVER_ERROR, Fault.NO_REASON])
+def test_an_endpoint_that_never_answered_anything_is_given_up_after_a_few_requests(
+    server: FaultServer, fault: Fault
+) -> None:
+    server.behave(Behaviour(faults={fault: 1.0}))
+    before = len(server.events)
+    words = words_of(f"never {fault}", 12)
+    ends = answers(engine_at(server, attempts=2, limits={"max_concurrency": 1}), words)
+    assert [type(end) for end in ends] == [RowError] * MAX_VAIN + [EngineError] * (len(words) - MAX_VAIN)
+    assert f"3 requests to local at {server.base_url} have used up their 2 attempts, and none was ever" in str(ends[-1])
+    assert all(end.cost_usd > 0 for end in ends[:MAX_VAIN] if fault is not Fault.SERVER_ERROR)
+    assert len(server.events) - before <= 2 * len(words)
+
+
+def test_one_that_has_answered_once_is_not(server: FaultServer) -> None:
+    async def run() -> list[Any]:
+        engine = engine_at(server, attempts=1)
+        server.behave(Behaviour())
+        await engine.start()
+        ends = [await engine.generate(ask("well"), None)]
+        server.behave(Behaviour(faults={Fault.SERVER_ERROR: 1.0}))
+        for word in words_of("once", 6):
+            ends += await asyncio.gather(engine.generate(ask(word), None), return_exceptions=True)
+        await engine.stop()
+        return ends
+
+    assert [type(end) for end in asyncio.run(run())] == [Reply, *[RowError] * 6]
+
+
+@pytest.mark.parametrize("fault", [Fault.BOMB, Fault.BOMB_ERROR])
+def test_a_reply_that_is_larger_than_any_is_an_error_of_its_row(server: FaultServer, fault: Fault) -> None:
+    server.behave(Behaviour(faults={fault: 1.0}))
+    before = len(server.events)
+    (error,) = answers(engine_at(server, request_timeout_s=20.0), [f"large {fault}"])
+    assert (type(error), error.kind) == (RowError, RowErrorKind.ENGINE)
+    assert "a reply of" in str(error)
+    assert f"with more than {MAX_REPLY_BYTES:,} bytes" in str(error)
+    assert len(server.events) == before + 1
+
+
+def test_a_packed_reply_is_utf_8_whatever_it_is_called(server: FaultServer) -> None:
+    server.behave(Behaviour(faults={Fault.PACKED: 1.0}))
+    (reply,) = answers(engine_at(server), ["packed"])
+    assert reply.text.startswith("Sonne für answer ")
+
+
+def test_a_stream_and_parts_are_read(server: FaultServer) -> None:
+    for fault in (Fault.STREAM, Fault.PARTS):
+        server.behave(Behaviour(faults={fault: 1.0}))
+        (reply,) = answers(engine_at(server), [f"read {fault}"])
+        assert (reply.text[:7], reply.finish_reason) == ("answer ", "stop")
+
+
+def test_while_attempts_fail_or_a_limit_holds_the_engine_says_so(server: FaultServer) -> None:
+    async def run(**options: Any) -> list[str]:
+        engine = engine_at(server, LocalTurnstile(pools_of([endpoint(**options)])), **options)
+        engine._backoff = lambda _: 0.2
+        waits = (await engine.start()).waits
+        assert waits is not None
+        rows = [asyncio.create_task(engine.generate(ask(f"{options} {n}"), None)) for n in range(3)]
+        await asyncio.sleep(1.0)
+        said = [str(wait) for wait in waits()]
+        for row in rows:
+            row.cancel()
+        await asyncio.wait(rows)
+        await engine.stop()
+        return [re.sub(r"for \d+ s.*", "for _ s", line) for line in said]
+
+    server.behave(Behaviour(faults={Fault.OVERLOADED: 1.0}))
+    assert asyncio.run(run()) == ["waiting: local answered 503: The engine is overloaded (asked again) for _ s"]
+    server.behave(Behaviour())
+    assert asyncio.run(run(limits={"requests_per_min": 1})) == ["waiting: the rate limit of local/tiny for _ s"]
 
 
 def test_an_endpoint_that_comes_back_loses_nothing() -> None:
