@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from eibench_ray.config.section import Frozen
+from eibench_ray.config.section import Filled, Frozen
 from eibench_ray.config.slurm import ShareConfig, SlurmConfig, Walltime
 
 
@@ -51,8 +51,8 @@ class ClusterConfig(Frozen):
         share: the part of the sweep that this run does; None: all of it.
     """
 
-    name: str
-    address: str = "local"
+    name: Filled
+    address: Filled = "local"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     num_cpus: PositiveInt | None = None
     num_gpus: Annotated[int, Field(ge=0)] | None = None

@@ -76,7 +76,7 @@ class Composer:
 
     def _try_sections(self, overrides: Overrides) -> Sections | None:
         # Errors stay here: not all of Hydra's can be sent from one process to another.
-        with contextlib.suppress(*HYDRA_ERRORS):
+        with contextlib.suppress(*HYDRA_ERRORS, RecursionError):
             return self._compose_sections(overrides)
         return None
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt
 
-from eibench_ray.config.section import Frozen
+from eibench_ray.config.section import Frozen, PathText
 
 # The splitter that needs no pipeline: spaCy's rule over punctuation.
 SENTENCIZER = "sentencizer"
@@ -28,7 +28,7 @@ class EmbeddingEngine(Frozen):
     """
 
     kind: Literal["embedding"]
-    source: str
+    source: PathText
     revision: str | None = None
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     pooling: Literal["cls", "mean"]

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
 from eibench_ray.config.secrets import has_login
-from eibench_ray.config.section import Frozen
+from eibench_ray.config.section import Filled, Frozen
 
 
 class Price(Frozen):
@@ -104,10 +104,10 @@ class OpenaiEngine(Frozen):
     """
 
     kind: Literal["openai"]
-    endpoint: str
+    endpoint: Filled
     base_url: str
     api_key_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
-    model: str
+    model: Filled
     revision: str | None = None
     mode: Literal["online", "batch"] = "online"
     json_output: Literal["strict", "schema", "object", "none"] = "schema"

@@ -8,7 +8,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_v
 
 from eibench_ray.config.endpoints import OpenaiEngine, Price
 from eibench_ray.config.secrets import has_login, is_secret_name
-from eibench_ray.config.section import Frozen, number_or_auto
+from eibench_ray.config.section import Frozen, PathText, number_or_auto
 
 
 class EngineEnvironment(Frozen):
@@ -59,10 +59,10 @@ class LoadedEngine(Frozen):
         runtime_env: a Python environment of its own; None: that of the sweep. What it has is part of the identity.
     """
 
-    source: str
+    source: PathText
     revision: str | None = None
     dtype: str = "auto"
-    chat_template: str | None = None
+    chat_template: PathText | None = None
     trust_remote_code: bool = False
     env: dict[str, str] = {}
     runtime_env: EngineEnvironment | None = None
@@ -129,7 +129,7 @@ class ReplayEngine(Frozen):
     """Predictions recorded elsewhere, as EIBench's JSONL: `{path: text}` or `{path: {question: text}}` per line."""
 
     kind: Literal["replay"]
-    predictions: str
+    predictions: PathText
     max_num_seqs: PositiveInt = 1024
 
     @property

@@ -10,7 +10,9 @@ import yaml
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
 
+from eibench_ray.config.composition_trace import find_cycle, find_file
 from eibench_ray.config.load import suggest_key
+from eibench_ray.config.quoting import quote_for_shell
 from eibench_ray.config.schema import RunConfig
 from eibench_ray.config.section import Frozen
 from eibench_ray.errors import ConfigError
@@ -32,6 +34,8 @@ _FULL_KEY = re.compile(r"full_key: (\S+)")
 
 def explain(error: Exception, schema: type[Frozen] = RunConfig) -> ConfigError:
     """One paragraph for an error of Hydra's or OmegaConf's; `schema` has the keys that can be meant."""
+    if isinstance(error, RecursionError) and (cycle := find_cycle(error)):
+        return ConfigError(f"the defaults of an option file lead back to it: {cycle}: take one of these entries out")
     if not isinstance(error, HYDRA_ERRORS):
         reason = str(error) if isinstance(error, (ValueError, OSError)) else f"{type(error).__name__}: {error}"
         return ConfigError(f"{reason[:300]}: correct the command line, or the option file that it names")
@@ -47,17 +51,23 @@ def explain(error: Exception, schema: type[Frozen] = RunConfig) -> ConfigError:
     if isinstance(error, MissingMandatoryValue) and (match := _FULL_KEY.search(text)):
         return ConfigError(f"{match.group(1)} is missing: set it with {match.group(1)}=VALUE")
     if match := _NO_KEY.search(text):
-        return ConfigError(f"{match.group(1)}: there is no such key{suggest_key(match.group(1), schema)}")
+        key = match.group(1)
+        hint = suggest_key(key, schema, find_file(error, key))
+        return ConfigError(f"{key}: there is no such key{hint}")
     if match := _SEVERAL.search(text):
-        return ConfigError(f"{match.group(1)} has several values: add -m to sweep over them, or write a list as [a,b]")
+        quoted = quote_for_shell(match.group(1))
+        as_text = f", or as one text: {quoted}" if quoted else ""
+        return ConfigError(
+            f"{match.group(1)} has several values: add -m to sweep over them, or write a list as [a,b]{as_text}"
+        )
     if isinstance(error, InterpolationResolutionError) and (match := _FULL_KEY.search(text)):
         return ConfigError(f"{match.group(1)} reads a value from elsewhere: {text.splitlines()[0]}")
     if isinstance(error, yaml.YAMLError):
         return ConfigError(f"an option file is not YAML that can be read: {' '.join(text.split())}: mend it there")
     if isinstance(error, OverrideParseException):
-        return ConfigError(
-            f"{error.override!r} is not an override: write key=value, and quote what the shell would split"
-        )
+        quoted = quote_for_shell(str(error.override))
+        how = f"a value with such characters in quotes: {quoted}" if quoted else "quote what the shell would split"
+        return ConfigError(f"{error.override!r} is not an override: write key=value, and {how}")
     return ConfigError(" ".join(text.split()))
 
 

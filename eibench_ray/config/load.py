@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any, TypeVar, get_args
@@ -44,11 +45,18 @@ def validate(raw: Mapping[str, Any], schema: type[Schema]) -> Schema:
         raise ConfigError("the configuration is not valid: " + "; ".join(problems)) from None
 
 
-def suggest_key(key: str, schema: type[Frozen] = RunConfig) -> str:
-    """A hint at the known key that a dotted, misspelt one may mean; empty where there is none."""
+def suggest_key(key: str, schema: type[Frozen] = RunConfig, file: str | None = None) -> str:
+    """A hint at the known key that a dotted, misspelt one may mean; empty where there is none.
+
+    Args:
+        key: as it was given.
+        schema: the keys that there are.
+        file: the option file that the key would belong to, where it is known.
+    """
     known = [name for name in dict.fromkeys(_dotted(schema, "")) if not key.startswith(f"{name}.")]
     if key in known:
-        return f" in this option file; add it with +{key}=VALUE"
+        where = f"the option file {file}" if file else "this option file"
+        return f" in {where}; add it with +{key}=VALUE"
     leaf = key.rsplit(".", 1)[-1]
     same_leaf = [name for name in known if name.rsplit(".", 1)[-1] == leaf]
     close = same_leaf[:1] or get_close_matches(key, known, n=1)
@@ -66,7 +74,17 @@ def _describe(detail: ErrorDetails, schema: type[Frozen]) -> str:
     given = detail["input"]
     is_shown = not isinstance(given, dict | list) and not ("://" in str(given) and "@" in str(given))
     value = f" is {given!r}" if is_shown else ""
-    return f"{key}{value}: {message[0].lower() if value else message[0]}{message[1:]}"
+    return f"{key}{value}: {message[0].lower() if value else message[0]}{message[1:]}{_as_text(detail, key)}"
+
+
+def _as_text(detail: ErrorDetails, key: str) -> str:
+    """How a text is written that reads as something else; empty where none is wanted."""
+    if detail["type"] != "string_type":
+        return ""
+    given = detail["input"]
+    text = str(given).lower() if isinstance(given, int) else "null" if given is None else "VALUE"
+    quoted = shlex.quote(f'{key}="{text}"')
+    return f" (a text that reads as something else stands in quotes: {quoted})"
 
 
 def _dotted(model: type[BaseModel], prefix: str) -> Iterator[str]:

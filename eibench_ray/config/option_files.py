@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import json
 import pickle
 import sys
 from collections.abc import Iterator, Sequence
@@ -21,10 +22,11 @@ from hydra._internal.config_repository import ConfigRepository
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.object_type import ObjectType
 from hydra.plugins.config_source import ConfigResult, ConfigSource
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from eibench_ray.config.programs import refuse_programs
 from eibench_ray.config.secrets import refuse_secrets
+from eibench_ray.errors import ConfigError
 from eibench_ray.visible import in_line
 
 PACKAGES = frozenset({"hydra", "main"})  # Hydra's words for its own folder and for the application's
@@ -72,7 +74,19 @@ class OptionLoader(ConfigLoaderImpl):
         config: DictConfig = super().load_configuration(*args, **kwargs)
         refuse_programs(config)
         refuse_secrets(config)
+        _refuse_other_encodings(config)
         return config
+
+
+def _refuse_other_encodings(config: DictConfig) -> None:
+    """Refuses a path whose bytes are no UTF-8, for which Python has halves of surrogate pairs: no file can hold them."""
+    try:
+        json.dumps(OmegaConf.to_container(config, resolve=False), ensure_ascii=False, default=str).encode()
+    except UnicodeEncodeError as error:
+        where = str(error.object)
+        start = where.rfind('"', 0, error.start) + 1
+        named = where[start : where.find('"', error.start)]
+        raise ConfigError(f"the path {named} is not UTF-8: work in folders, and name files, whose names are") from None
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.config.embedding import EmbeddingEngine
 from eibench_ray.config.engines import EngineConfig
 from eibench_ray.config.location import read_location
-from eibench_ray.config.section import Frozen, number_or_auto
+from eibench_ray.config.section import Filled, Frozen, PathText, number_or_auto
 from eibench_ray.config.settings import Role, SamplingConfig, SettingConfig
 from eibench_ray.records import Retry
 
@@ -65,7 +65,7 @@ class ModelConfig(Frozen):
         availability: where it is to be had; None: nothing is known.
     """
 
-    name: str
+    name: Filled
     engine: EngineConfig
     sees_image: bool
     family: str | None = None
@@ -82,7 +82,7 @@ class CoherenceConfig(Frozen):
         expect: an answer that is measured counts as one generated token.
     """
 
-    name: str
+    name: Filled
     engine: EmbeddingEngine
     licence: str | None = None
     expect: Expectation = Expectation(load_s=20.0, tokens_per_s=20.0, tokens_per_row=1.0)
@@ -100,7 +100,7 @@ class JudgeConfig(Frozen):
         repeats: verdicts per answer, each with its own seed; they show the judge's own noise.
     """
 
-    name: str
+    name: Filled
     kind: Literal["strict", "official"]
     model: ModelConfig
     variant: Literal["llama3", "gpt"] = "llama3"
@@ -135,8 +135,8 @@ class DatasetConfig(Frozen):
         expect_rows: how many samples the dataset has, for planning before it is prepared.
     """
 
-    name: str
-    path: str
+    name: Filled
+    path: PathText
     subset: Literal["basic", "complex"] = "basic"
     limit: PositiveInt | None = None
     expect_rows: PositiveInt | None = None
@@ -154,9 +154,9 @@ class TrackingConfig(Frozen):
         deadline_s: seconds that the tracker may take at the end of a run; what it was not sent by then is named.
     """
 
-    name: str
+    name: Filled
     kind: Literal["none", "wandb"]
-    project: str = "eibench"
+    project: Filled = "eibench"
     entity: str | None = None
     mode: Literal["auto", "online", "offline"] = "auto"
     api_key_env: str = "WANDB_API_KEY"
@@ -174,7 +174,7 @@ class StoreConfig(Frozen):
             of the step and the replicas that are expected to share them.
     """
 
-    root: str
+    root: PathText
     slice_rows: PositiveInt | Literal["auto"] = "auto"
 
     _can_be_opened = field_validator("root")(_check_location)
@@ -213,7 +213,7 @@ class RunConfig(Frozen):
             version, whose finish reason does not say that they are whole.
     """
 
-    sweep: str
+    sweep: Filled
     model: ModelConfig
     setting: SettingConfig
     dataset: DatasetConfig

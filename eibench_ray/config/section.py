@@ -2,7 +2,27 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict
+
+
+def _is_not_blank(value: str) -> str:
+    if not value.strip():
+        raise ValueError("is empty: give it a value, or leave it out")
+    return value
+
+
+def expand_home(value: str) -> str:
+    """A path with the home folder in the place of a `~` at its start: in quotes, no shell does that."""
+    return str(Path(value).expanduser()) if value == "~" or value.startswith("~/") else value
+
+
+# A name, an address or another text that must say something.
+Filled = Annotated[str, AfterValidator(_is_not_blank)]
+# A path, or what may be one.
+PathText = Annotated[Filled, AfterValidator(expand_home)]
 
 
 class Frozen(BaseModel):

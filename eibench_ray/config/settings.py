@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, PositiveInt, StringConstraints, Tag, model_validator
 
-from eibench_ray.config.section import Frozen
+from eibench_ray.config.section import Filled, Frozen
 
 # Who answers a call of a setting: the model under test, who describes pictures, who asks further.
 Role = Literal["subject", "captioner", "asker"]
@@ -63,7 +63,7 @@ class CallConfig(Frozen):
         column: a dataset column that stands in for this call when the sweep has no engine for its role.
     """
 
-    name: str
+    name: Filled
     role: Role
     image: bool
     each: _Each | None = None
@@ -81,7 +81,7 @@ class SettingConfig(Frozen):
         wording: `auto` takes the dataset's official wording where it has one; `official` insists; `own` never does.
     """
 
-    name: str
+    name: Filled
     wording: Literal["auto", "official", "own"] = "auto"
     sampling: SamplingConfig = SamplingConfig()
     calls: Annotated[list[CallConfig], Field(min_length=1)]
