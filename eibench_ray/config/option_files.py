@@ -79,7 +79,7 @@ class OptionLoader(ConfigLoaderImpl):
 
 
 def _refuse_other_encodings(config: DictConfig) -> None:
-    """Refuses a path whose bytes are no UTF-8, for which Python has halves of surrogate pairs: no file can hold them."""
+    """Refuses a path whose bytes are no UTF-8: what Python has in their place, no file can hold."""
     try:
         json.dumps(OmegaConf.to_container(config, resolve=False), ensure_ascii=False, default=str).encode()
     except UnicodeEncodeError as error:

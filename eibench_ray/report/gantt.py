@@ -7,6 +7,7 @@ that the picture stands on a light page and on a dark one.
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from eibench_ray.errors import DataError, StoreError
 from eibench_ray.report.lanes import Bar, Lane, cut_bars, find_longest, name_lanes, seat_replicas
 from eibench_ray.schedule.meter import Kind
 from eibench_ray.schedule.usage import Usage
+from eibench_ray.visible import in_line
 
 SUFFIXES = (".html", ".svg")
 MAX_LANES = 64
@@ -72,7 +74,7 @@ def draw_gantt(usage: Usage, title: str) -> alt.LayerChart:
     seats = seat_replicas(usage)
     lanes = name_lanes(usage, seats)
     layers = _draw_lanes(usage, seats, lanes, clock) if len(lanes) <= MAX_LANES else _draw_areas(usage, clock)
-    heading = alt.TitleParams(title, subtitle=_describe(usage, clock), anchor="start", offset=12)
+    heading = alt.TitleParams(in_line(title), subtitle=_describe(usage, clock), anchor="start", offset=12)
     chart: alt.LayerChart = (
         alt.LayerChart(layer=layers, width=_WIDTH, title=heading)
         .configure(background="transparent", font="system-ui, sans-serif")
@@ -106,11 +108,22 @@ def write_gantt(path: Path, usage: Usage, title: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".html":
-            chart.save(path, inline=True)
+            path.write_text(chart.to_html(inline=True, json_kwds={"cls": _HtmlSafe}), encoding="utf-8")
         else:
             chart.save(path)
     except OSError as error:
         raise StoreError(f"{path}: the picture cannot be written ({error}): name a file you can write") from error
+
+
+class _HtmlSafe(json.JSONEncoder):
+    """JSON that can stand in a page's script: no name in it ends the script, or begins a comment."""
+
+    def encode(self, o: Any) -> str:
+        """The text."""
+        text = super().encode(o)
+        for character in "<>&":
+            text = text.replace(character, f"\\u{ord(character):04x}")
+        return text
 
 
 def _choose_clock(usage: Usage) -> _Clock:
@@ -176,7 +189,7 @@ def _row(bar: Bar, lanes: Mapping[Lane, str], names: Mapping[Kind, str], clock: 
         "doing": bar.span.kind.label,
         "start": round(clock.read(bar.span.start), 4),
         "end": round(clock.read(bar.span.end), 4),
-        "model": bar.replica.model if bar.replica else None,
+        "model": in_line(bar.replica.model) if bar.replica else None,
         "replica": bar.replica.replica if bar.replica else None,
     }
 
@@ -186,7 +199,7 @@ def _label(bar: Bar, lanes: Mapping[Lane, str], clock: _Clock, characters: float
 
     `characters` is how many of them fit into a second.
     """
-    name = bar.replica.model if bar.replica else ""
+    name = in_line(bar.replica.model) if bar.replica else ""
     room = int((bar.span.end - bar.span.start) * characters) - 1
     if room < min(len(name), _LEAST_CHARACTERS):
         return None
