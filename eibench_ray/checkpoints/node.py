@@ -12,6 +12,7 @@ from eibench_ray.checkpoints.download import GB, explain_failure, fetch, num_byt
 from eibench_ray.checkpoints.files import choose_files
 from eibench_ray.checkpoints.hub import HubModel
 from eibench_ray.checkpoints.identity import identity
+from eibench_ray.checkpoints.imports import explain_missing, missing_packages
 from eibench_ray.checkpoints.source import PREFIX, local_folder, resolve_source
 from eibench_ray.checkpoints.wanted import hub_model_of, is_spread, part_of
 from eibench_ray.config.embedding import EmbeddingEngine
@@ -52,11 +53,20 @@ class Weights:
             EngineError: they cannot be had, with what to do.
         """
         folder = self._find_folder()
+        if folder is not None and isinstance(self._engine, LoadedEngine):
+            self._check_packages(folder, self._engine)
         if folder is None or is_spread(self._engine):
             return
         if cache := self._environ.get(CACHE_VARIABLE):
             folder = self._copy(folder, Path(os.path.expandvars(cache)).expanduser())
         self.source, self.revision = str(folder), None
+
+    def _check_packages(self, folder: Path, engine: LoadedEngine) -> None:
+        """Names what the checkpoint imports and this Python lacks, before minutes of loading end with it."""
+        if packages := missing_packages(folder, engine):
+            raise EngineError(
+                f"{engine.source} needs {', '.join(packages)}, not installed on this node: {explain_missing(packages)}"
+            )
 
     @property
     def doing(self) -> str:

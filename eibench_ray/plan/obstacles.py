@@ -12,6 +12,7 @@ from pathlib import Path
 from eibench_ray.chat_templates import no_template
 from eibench_ray.checkpoints.chat_template import lacks_chat_template
 from eibench_ray.checkpoints.hub import find_snapshot, has_token, is_offline
+from eibench_ray.checkpoints.imports import explain_missing, missing_packages
 from eibench_ray.checkpoints.source import PREFIX, local_folder
 from eibench_ray.checkpoints.wanted import hub_model_of
 from eibench_ray.config.endpoints import OpenaiEngine
@@ -36,8 +37,10 @@ def find_obstacle(spec: EngineSpec, environ: Mapping[str, str], today: date, *, 
             return _retirement(spec, engine, today) or (_lost_key(spec, engine, environ) if is_local else None)
         case LoadedEngine() as engine:
             known = {**environ, **engine.env}
-            return _lost_weights(spec, engine, known, is_local=is_local) or find_lost_template(
-                spec, known, is_local=is_local
+            return (
+                _lost_weights(spec, engine, known, is_local=is_local)
+                or find_lost_template(spec, known, is_local=is_local)
+                or _lost_package(spec, engine, known, is_local=is_local)
             )
         case _:
             return None
@@ -48,13 +51,32 @@ def find_lost_template(spec: EngineSpec, environ: Mapping[str, str], *, is_local
     engine = spec.config
     if not isinstance(engine, LoadedEngine) or engine.source.startswith(PREFIX):
         return None
-    folder = local_folder(engine.source)
-    if folder is None and is_local and (model := hub_model_of(engine)):
-        folder = find_snapshot(model, {**environ, **engine.env})
+    folder = _find_folder(engine, {**environ, **engine.env}, is_local=is_local)
     if folder is None or not lacks_chat_template(folder, engine):
         return None
     _, remedy = no_template(engine.source).split(": ", 1)
     return Obstacle(spec.name, "no chat template", engine.source, remedy)
+
+
+def _find_folder(engine: LoadedEngine, environ: Mapping[str, str], *, is_local: bool) -> Path | None:
+    """Where the files of a checkpoint are on this machine, as far as they are here."""
+    folder = local_folder(engine.source)
+    if folder is None and is_local and (model := hub_model_of(engine)):
+        folder = find_snapshot(model, environ)
+    return folder
+
+
+def _lost_package(
+    spec: EngineSpec, engine: LoadedEngine, environ: Mapping[str, str], *, is_local: bool
+) -> Obstacle | None:
+    """A package that the checkpoint imports and this Python lacks; an engine with its own Python is not looked into."""
+    if not is_local or engine.runtime_env is not None or engine.source.startswith(PREFIX):
+        return None
+    folder = _find_folder(engine, environ, is_local=is_local)
+    if folder is None or not (packages := missing_packages(folder, engine)):
+        return None
+    kind = "a package is missing" if len(packages) == 1 else "packages are missing"
+    return Obstacle(spec.name, kind, ", ".join(packages), explain_missing(packages))
 
 
 def _lost_recording(spec: EngineSpec) -> Obstacle | None:

@@ -177,3 +177,19 @@ def test_a_cached_base_model_lacks_a_chat_template(tmp_path: Path) -> None:
     (next(tmp_path.rglob("config.json")).parent / "tokenizer.json").write_text("{}")
     assert str(find(vllm(), environ)) == "eye: no chat template: me/eye"
     assert find(vllm(), environ, is_local=False) is None
+
+
+def test_a_package_that_the_processor_imports_is_named_before_anything_loads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environ = cache(tmp_path)
+    snapshot = next(tmp_path.rglob("config.json")).parent
+    (snapshot / "config.json").write_text('{"model_type": "smolvlm"}')
+    assert find(vllm(), environ) is None
+    monkeypatch.setattr("eibench_ray.checkpoints.imports._is_here", lambda module: module != "num2words")
+    found = find(vllm(), environ)
+    assert str(found) == "eye: a package is missing: num2words"
+    assert found is not None
+    assert found.remedy.endswith("-m pip install num2words")
+    assert find(vllm(runtime_env={"uv": ["vllm==0.31.0"]}), environ) is None  # not known from here
+    assert find(vllm(), environ, is_local=False) is None
