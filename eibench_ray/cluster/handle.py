@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -62,6 +62,7 @@ class ActorHandle(ABC, Generic[F]):
     Attributes:
         mark: what each of its processes has in its environment.
         actor: None until it is started.
+        gpus: those that it owns, by node.
     """
 
     id: int
@@ -71,6 +72,7 @@ class ActorHandle(ABC, Generic[F]):
     mark: str
     actor: Any = field(default=None, init=False)
     facts: F | None = field(default=None, init=False)
+    gpus: Mapping[str, tuple[str, ...]] = field(default_factory=dict, init=False)
 
     @property
     def nodes(self) -> tuple[str, ...]:
@@ -111,6 +113,8 @@ class ActorHandle(ABC, Generic[F]):
             "max_concurrency": 1000,
             "runtime_env": runtime_env,
         }
+        # Before it loads: whoever dies meanwhile leaves memory behind, too.
+        self.gpus = await self.placement.find_gpus()
         spec = _with_executor(self.spec, len(self.placement.need.bundles))
         try:
             async with asyncio.timeout(timeout_s):
@@ -160,8 +164,9 @@ class ActorHandle(ABC, Generic[F]):
     async def reap(self) -> str:
         """Ends the process; what is left of it on its nodes: nothing, but for what does not go in time."""
         await self._kill()
-        gpus = self.facts.gpus if self.facts else ()
-        left = await asyncio.gather(*(wait_until_gone(node, self.mark, gpus) for node in dict.fromkeys(self.nodes)))
+        left = await asyncio.gather(
+            *(wait_until_gone(node, self.mark, self._gpus_on(node)) for node in dict.fromkeys(self.nodes))
+        )
         return "; ".join(filter(None, left))
 
     async def last_lines(self) -> str:
@@ -170,6 +175,12 @@ class ActorHandle(ABC, Generic[F]):
             if text := await ask_node(node, read_last_lines, self.mark):
                 return str(text)
         return ""
+
+    def _gpus_on(self, node: str) -> tuple[str, ...]:
+        """Its GPUs on a node, as their bundles said, or else its own process."""
+        if node in self.gpus:
+            return self.gpus[node]
+        return self.facts.gpus if self.facts and self.facts.node_id == node else ()
 
     async def release(self) -> None:
         """Gives its resources back; whatever is still on them is ended by Ray."""

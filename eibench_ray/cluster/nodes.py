@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ import ray
 from ray.exceptions import GetTimeoutError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from eibench_ray.cluster.gpus import find_device, list_devices, smallest_memory_gb
 from eibench_ray.cluster.last_lines import MARK
 from eibench_ray.cluster.threads import in_thread
 from eibench_ray.config.cluster import ClusterConfig
@@ -35,8 +35,6 @@ STUCK_TIMEOUT_S = 300.0
 # How long Ray may take to say which nodes there are, after it was restarted or under load; at most as long as to start.
 LOOK_TIMEOUT_S = 90.0
 GLANCE_EVERY_S = 0.1
-# Below this share a GPU counts as empty: its driver keeps some hundred MB.
-EMPTY_SHARE = 0.05
 
 _PROCESSES = "processes"
 _GO_ON = "what was committed is kept, and the same command goes on from there"
@@ -160,8 +158,8 @@ def _ask_there(node: str, timeout_s: float, function: Any, arguments: tuple[Any,
 
 
 def smallest_gpu_memory_gb() -> float:
-    """GB of this machine's smallest GPU; 0 where its driver does not say."""
-    return min((total_mb * (1 << 20) / 1e9 for _, total_mb in gpu_memory_mb().values()), default=0.0)
+    """GB of this machine's smallest GPU, or MIG device; 0 where its driver does not say."""
+    return smallest_memory_gb(list_devices())
 
 
 def find_remains(mark: str, gpus: Sequence[str], must_kill: bool) -> str:
@@ -169,7 +167,7 @@ def find_remains(mark: str, gpus: Sequence[str], must_kill: bool) -> str:
 
     Args:
         mark: of the replica.
-        gpus: that it had, by index or UUID.
+        gpus: that it had, by index or UUID; MIG devices by UUID.
         must_kill: whether its processes are killed.
     """
     if processes := [process for process in psutil.process_iter() if _has_mark(process, mark)]:
@@ -181,20 +179,10 @@ def find_remains(mark: str, gpus: Sequence[str], must_kill: bool) -> str:
     return f"memory of GPUs {', '.join(full)}" if full else ""
 
 
-def gpu_memory_mb() -> dict[str, tuple[float, float]]:
-    """MiB in use and in all of this machine's GPUs, by index and by UUID; empty where there is no NVIDIA driver."""
-    command = ["nvidia-smi", "--query-gpu=index,uuid,memory.used,memory.total", "--format=csv,noheader,nounits"]
-    try:
-        lines = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout.splitlines()
-        rows = [[field.strip() for field in line.split(",")] for line in lines]
-        return {name: (float(row[2]), float(row[3])) for row in rows for name in row[:2]}
-    except (OSError, subprocess.SubprocessError, ValueError, IndexError):
-        return {}
-
-
 def _full_gpus(gpus: Sequence[str]) -> list[str]:
-    memory = gpu_memory_mb()
-    return [gpu for gpu in gpus if gpu in memory and memory[gpu][0] > EMPTY_SHARE * memory[gpu][1]]
+    devices = list_devices()
+    found = {gpu: find_device(gpu, devices) for gpu in gpus}
+    return [gpu for gpu, device in found.items() if device is not None and not device.is_empty]
 
 
 def _has_mark(process: psutil.Process, mark: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,10 +18,14 @@ from eibench_ray.cluster.threads import in_thread
 from eibench_ray.errors import EngineError
 from eibench_ray.schedule.state import Need, Node, Resources
 
+log = logging.getLogger(__name__)
+
 # The label that Ray gives each node: a bundle that selects it lies there and nowhere else.
 NODE_LABEL = "ray.io/node-id"
 # How long Ray may take to say what is free, for the message that says why there is no place.
 FREE_TIMEOUT_S = 20.0
+# How long a task in each bundle may take to say which GPUs it has; a process has to start for it.
+GPUS_TIMEOUT_S = 60.0
 
 
 class NotPlacedError(EngineError):
@@ -113,6 +118,26 @@ class Placement:
             options["scheduling_strategy"] = PlacementGroupSchedulingStrategy(self.group, 0)
         return options
 
+    async def find_gpus(self) -> dict[str, tuple[str, ...]]:
+        """The GPUs that are reserved, by node; only what Ray says in time.
+
+        A task in each bundle says which are its own. An actor knows those of its own bundle alone: of a pipeline's
+        stages none, and none at all where it dies while it loads.
+        """
+        if self.group is None or self.gpu_resource != "GPU":
+            return {}
+        parts, where = self._bundles()
+        asked = [(index, part.gpus, node) for index, (part, node) in enumerate(zip(parts, where, strict=True))]
+        try:
+            found = await in_thread(GPUS_TIMEOUT_S + 1.0, _ask_bundles, self.group, [each for each in asked if each[1]])
+        except (TimeoutError, RayError) as error:
+            log.warning("the GPUs of %s are not known (%s)", self.name, type(error).__name__)
+            return {}
+        gpus: dict[str, tuple[str, ...]] = {}
+        for node, names in found:
+            gpus[node] = (*gpus.get(node, ()), *names)
+        return gpus
+
     def remove(self) -> None:
         """Gives everything back; whoever is still on it is ended by Ray."""
         self._is_over = True
@@ -137,6 +162,36 @@ class Placement:
             return f"no place for a replica within {timeout_s:.3g} s: Ray did not answer in time"
         reason = "; ".join(lacking)
         return f"no place for a replica within {timeout_s:.3g} s: {reason}; another job on the cluster holds the rest"
+
+
+def _ask_bundles(group: PlacementGroup, bundles: Sequence[tuple[int, float, str]]) -> list[tuple[str, tuple[str, ...]]]:
+    """Each bundle's node and GPUs.
+
+    Args:
+        group: whose bundles.
+        bundles: number, GPUs and node of each.
+    """
+    task = ray.remote(_own_gpus)
+    asked = [
+        task.options(
+            num_cpus=0,
+            num_gpus=num_gpus,
+            max_retries=0,
+            scheduling_strategy=PlacementGroupSchedulingStrategy(group, index),
+        ).remote()
+        for index, num_gpus, _ in bundles
+    ]
+    try:
+        names = ray.get(asked, timeout=GPUS_TIMEOUT_S)
+    except RayError:
+        for ref in asked:
+            ray.cancel(ref, force=True)
+        raise
+    return [(node, tuple(found)) for (_, _, node), found in zip(bundles, names, strict=True)]
+
+
+def _own_gpus() -> list[str]:
+    return [str(gpu) for gpu in ray.get_runtime_context().get_accelerator_ids().get("GPU", [])]
 
 
 def _bundle(resources: Resources, gpu_resource: str) -> dict[str, float]:

@@ -16,6 +16,7 @@ from eibench_ray.plan.digests import derive_seed, digest
 from eibench_ray.plan.engines import Engines, EngineUse, Estimate, Identify, ModelKey
 from eibench_ray.plan.facts import DatasetFacts, engine_memory
 from eibench_ray.plan.fanout import ITEM, Item, expand, words_of
+from eibench_ray.plan.fit import GpuNodes
 from eibench_ray.plan.graph import Cell, DatasetSpec, EngineSpec, Plan, Prompt, Step
 from eibench_ray.plan.templates import SAMPLE_WORDS, check_bounds, words_in
 from eibench_ray.plan.wording import word_call, word_judge
@@ -28,6 +29,7 @@ def build_plan(
     identify: Identify,
     device: Literal["cpu", "cuda"],
     estimate: Estimate = engine_memory,
+    known: GpuNodes | None = None,
 ) -> Plan:
     """The plan of all cells.
 
@@ -37,11 +39,12 @@ def build_plan(
         identify: identity of an engine, from its model and (for replay) its file of predictions.
         device: where vLLM engines run.
         estimate: what a model's engine takes of its GPUs' memory.
+        known: the run's nodes with GPUs; None: as the configuration expects them.
 
     Raises:
         PlanError: cells that contradict each other, a setting that lacks what it needs, or a model that fits nowhere.
     """
-    builder = _Builder(datasets, Engines(identify, estimate, device, configs[0].cluster))
+    builder = _Builder(datasets, Engines(identify, estimate, device, configs[0].cluster, known))
     for config in configs:
         builder.add(config)
     return builder.plan(configs[0].sweep)

@@ -15,7 +15,7 @@ from eibench_ray.config.engines import EchoEngine, ReplayEngine, TransformersEng
 from eibench_ray.config.schema import CoherenceConfig, ModelConfig, RunConfig
 from eibench_ray.errors import PlanError
 from eibench_ray.plan.digests import digest
-from eibench_ray.plan.fit import choose_tensor_parallel, fit_memory
+from eibench_ray.plan.fit import GpuNodes, choose_tensor_parallel, fit_memory
 from eibench_ray.plan.graph import EngineSpec
 
 EngineOwner = ModelConfig | CoherenceConfig
@@ -65,7 +65,12 @@ class Engines:
     """
 
     def __init__(
-        self, identify: Identify, estimate: Estimate, device: Literal["cpu", "cuda"], cluster: ClusterConfig
+        self,
+        identify: Identify,
+        estimate: Estimate,
+        device: Literal["cpu", "cuda"],
+        cluster: ClusterConfig,
+        known: GpuNodes | None = None,
     ) -> None:
         self.specs: dict[str, EngineSpec] = {}
         self._first_uses: dict[str, EngineUse] = {}
@@ -73,6 +78,7 @@ class Engines:
         self._estimate = estimate
         self._device = device
         self._cluster = cluster
+        self._known = known
 
     def add(self, use: EngineUse) -> EngineSpec:
         """The spec of the engine that a cell names.
@@ -91,12 +97,25 @@ class Engines:
             key, model.name, model.engine, self._device, recording, 0, model.expect, availability=availability
         )
         self._first_uses[key] = use
-        self.specs[key] = with_gpus(spec, model, self._estimate, self._cluster)
+        self.specs[key] = with_gpus(spec, model, self._estimate, self._cluster, self._known)
         return self.specs[key]
 
 
-def with_gpus(spec: EngineSpec, model: EngineOwner, estimate: Estimate, cluster: ClusterConfig) -> EngineSpec:
+def with_gpus(
+    spec: EngineSpec,
+    model: EngineOwner,
+    estimate: Estimate,
+    cluster: ClusterConfig,
+    known: GpuNodes | None = None,
+) -> EngineSpec:
     """A model's spec with its GPUs, with `tensor_parallel: auto` resolved, and how it fits.
+
+    Args:
+        spec: the engine's.
+        model: as configured.
+        estimate: says what it takes.
+        cluster: the configuration.
+        known: the run's nodes with GPUs; None: as the configuration expects them.
 
     Raises:
         PlanError: no node has enough memory for it.
@@ -110,14 +129,16 @@ def with_gpus(spec: EngineSpec, model: EngineOwner, estimate: Estimate, cluster:
     if not isinstance(engine, VllmEngine | TransformersEngine):
         return spec
     memory = estimate(model) if owns_gpus else None
-    if isinstance(engine, VllmEngine) and engine.tensor_parallel == "auto":
-        chosen = choose_tensor_parallel(model.name, engine, memory, cluster)
+    is_auto = isinstance(engine, VllmEngine) and engine.tensor_parallel == "auto"
+    if isinstance(engine, VllmEngine) and is_auto:
+        chosen = choose_tensor_parallel(model.name, engine, memory, cluster, known)
         engine = engine.model_copy(update={"tensor_parallel": chosen})
     return replace(
         spec,
         config=engine,
         num_gpus=engine.num_gpus if owns_gpus else 0,
-        memory=fit_memory(engine, memory, cluster) if memory else None,
+        memory=fit_memory(engine, memory, cluster, known) if memory else None,
+        is_auto=is_auto,
     )
 
 

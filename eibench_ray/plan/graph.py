@@ -27,6 +27,7 @@ class MemoryFit:
         gpu_memory_gb: GB that each GPU must have for its share of both, activations and CUDA graphs included.
         available_gb: GB that each GPU has, as far as the plan knows.
         source: `checkpoint`: from its metadata; `expect`: the weights are the configuration's prior.
+        gpus_from: whence the GPUs' memory is known, in words.
     """
 
     weights_gb: float
@@ -34,6 +35,7 @@ class MemoryFit:
     gpu_memory_gb: float
     available_gb: float
     source: Literal["checkpoint", "expect"]
+    gpus_from: str = "cluster.expect"
 
     @property
     def fits(self) -> bool:
@@ -55,6 +57,7 @@ class EngineSpec:
         num_gpus: GPUs that one replica owns; 0 for vLLM on a CPU, unless other resources stand in for GPUs.
         memory: None where it owns no GPU, or where nothing is known of its weights.
         availability: where its model is to be had; None: nothing is known.
+        is_auto: whether its `tensor_parallel` is chosen by the GPUs' memory.
     """
 
     key: str
@@ -66,6 +69,7 @@ class EngineSpec:
     expect: Expectation
     memory: MemoryFit | None = None
     availability: Availability | None = None
+    is_auto: bool = False
 
     @property
     def is_load(self) -> bool:

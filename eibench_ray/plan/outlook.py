@@ -123,7 +123,9 @@ def _engines_table(shown: Sequence[EngineSpec], outlook: Sequence[Foresight]) ->
         memory = [list(_memory(spec)) for spec in shown]
         headings = ("weights", "KV of one\nsequence", "each GPU\nneeds", "each GPU\nhas", "fits")
         columns += [Column(heading, [row[at] for row in memory]) for at, heading in enumerate(headings)]
-        return FittingTable(columns, title="Engines to load, memory in GB")
+        sources = dict.fromkeys(spec.memory.gpus_from for spec in shown if spec.memory)
+        taken = f"; GPUs as of {', '.join(sources)}" if sources else ""
+        return FittingTable(columns, title=f"Engines to load, memory in GB{taken}")
     return FittingTable(columns, title="Engines to load")
 
 

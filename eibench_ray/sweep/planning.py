@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import Literal
 
+from eibench_ray.cluster.gpus import list_devices, smallest_memory_gb, visible_devices
 from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.config.endpoints import EndpointLimits, OpenaiEngine
-from eibench_ray.config.schema import RunConfig
+from eibench_ray.config.engines import VllmEngine
+from eibench_ray.config.schema import ModelConfig, RunConfig
 from eibench_ray.data.dataset import DatasetIndex, open_dataset
 from eibench_ray.endpoints.funds import Funds
 from eibench_ray.endpoints.pools import pools_of
 from eibench_ray.errors import PlanError
 from eibench_ray.plan.blocked import block_cells, describe_blocked, without_blocked
 from eibench_ray.plan.build import build_plan
-from eibench_ray.plan.facts import engine_identity, read_dataset_facts, vllm_version
+from eibench_ray.plan.engines import with_gpus
+from eibench_ray.plan.facts import engine_identity, engine_memory, read_dataset_facts, vllm_version
+from eibench_ray.plan.fit import GpuNodes
 from eibench_ray.plan.graph import Obstacle, Plan
 from eibench_ray.plan.obstacles import find_obstacle
 from eibench_ray.plan.shares import keep_own, own_steps
 from eibench_ray.plan.slicing import choose_slice_rows
 from eibench_ray.records import Retry
+from eibench_ray.schedule.state import Node, Resources
 from eibench_ray.store.resume import StepWork, cut, find_work
 from eibench_ray.store.slices import Store
 
@@ -109,6 +115,33 @@ class PlannedSweep:
                 is_as_planned &= set(left.todo) <= set(cut(step_id, left.num_rows, size))
         return self if is_as_planned else replace(self, work=self.look_again())
 
+    def with_nodes(self, nodes: Iterable[Node]) -> tuple[PlannedSweep, list[str]]:
+        """The sweep as it fits on the nodes that are there, and a line per engine whose GPUs were chosen by them.
+
+        Engines keep their keys and steps their ids: how many GPUs share a model is no part of what it is.
+        """
+        known = GpuNodes(tuple(node for node in nodes if node.total.gpus), "the cluster's nodes")
+        engines = dict(self.plan.engines)
+        said: list[str] = []
+        if not known.nodes:
+            return self, said
+        for key, spec in self.plan.engines.items():
+            if not (spec.is_auto and isinstance(spec.config, VllmEngine)):
+                continue
+            engine = spec.config.model_copy(update={"tensor_parallel": "auto"})
+            model = ModelConfig(name=spec.name, engine=engine, sees_image=True, expect=spec.expect)
+            try:
+                engines[key] = with_gpus(spec, model, engine_memory, self.config.cluster, known)
+            except PlanError as error:
+                said.append(str(error))
+                continue
+            sizes = sorted({node.gpu_memory_gb for node in known.nodes})
+            said.append(
+                f"{spec.name}: tensor_parallel=auto is {engines[key].num_gpus // engine.pipeline_parallel}, by "
+                f"{known.source} ({len(known.nodes)} with GPUs of {', '.join(f'{size:.3g}' for size in sizes)} GB)"
+            )
+        return replace(self, plan=replace(self.plan, engines=engines)), said
+
     def look_again(self) -> Mapping[str, StepWork]:
         """How far each step is by now."""
         return _find_work(self.plan, self.store, self.slice_rows, self.own, self.config.retry)
@@ -142,7 +175,8 @@ def plan_sweep(
             raise PlanError(f"{section} differs between the cells of one sweep: set it once, outside of what is swept")
     chosen = {other.dataset.name: other.dataset for other in configs}
     facts = {name: read_dataset_facts(dataset, must_exist=must_exist) for name, dataset in chosen.items()}
-    plan = build_plan(configs, facts, engine_identity, device or engine_device(config.cluster))
+    known = known_gpus(config.cluster, os.environ) if device is None else None
+    plan = build_plan(configs, facts, engine_identity, device or engine_device(config.cluster), known=known)
     store = Store(config.store.root)
     slice_rows = choose_slice_rows(plan, config.store.slice_rows, config.cluster)
     share = config.cluster.share
@@ -192,6 +226,19 @@ def engine_device(cluster: ClusterConfig) -> Literal["cpu", "cuda"]:
         return cluster.device
     installed = vllm_version()
     return installed[1] if installed else "cuda"
+
+
+def known_gpus(cluster: ClusterConfig, environ: Mapping[str, str]) -> GpuNodes | None:
+    """This machine's GPUs, where a run would use them; None where it has none, or the run lies elsewhere."""
+    is_elsewhere = cluster.slurm is not None and "SLURM_JOB_ID" not in environ
+    if cluster.address != "local" or cluster.gpu_resource != "GPU" or is_elsewhere:
+        return None
+    devices = list_devices()
+    num_gpus = min(len(visible_devices(devices, environ)), cluster.num_gpus or sys.maxsize)
+    if not num_gpus:
+        return None
+    memory_gb = cluster.gpu_memory_gb or smallest_memory_gb(devices, environ)
+    return GpuNodes((Node("", "", Resources(0, num_gpus), memory_gb),), "this machine")
 
 
 def open_indexes(plan: Plan) -> dict[str, DatasetIndex]:

@@ -9,7 +9,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -230,6 +230,7 @@ def _ask(
         # Ray is imported only where there is something to ask, and first by its session.
         from eibench_ray.cluster.driver import Driver
 
+        sweep = _fit_to_nodes(sweep, manifest, console)
         driver = Driver(
             sweep.plan,
             sweep.work,
@@ -275,6 +276,22 @@ def _narrate(narrator: Narrator, event: str, fields: Mapping[str, Any]) -> None:
     """Tells the log of an event of the ledger."""
     if line := narrator.describe(event, fields):
         log.log(line.level, "%s", line.text)
+
+
+def _fit_to_nodes(sweep: PlannedSweep, manifest: RunManifest, console: Console) -> PlannedSweep:
+    """The sweep with `tensor_parallel: auto` by the GPUs of the nodes that are there; the run's record has it, too."""
+    from eibench_ray.cluster.nodes import NodeWatch
+
+    if not any(spec.is_auto for spec in sweep.plan.engines.values()):
+        return sweep
+    nodes = asyncio.run(NodeWatch(sweep.config.cluster).look()).joined
+    fitted, said = sweep.with_nodes(nodes)
+    for line in said:
+        _tell(console, line)
+    if fitted is not sweep:
+        plan = replace(manifest.plan, engines={**manifest.plan.engines, **fitted.plan.engines})
+        write_manifest(replace(manifest, plan=plan), sweep.store)
+    return fitted
 
 
 async def _conduct(driver: Driver, holding: Holding) -> Outcome:

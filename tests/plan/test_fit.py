@@ -10,7 +10,8 @@ from eibench_ray.checkpoints.memory import MemoryEstimate
 from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.config.engines import TransformersEngine, VllmEngine
 from eibench_ray.errors import PlanError
-from eibench_ray.plan.fit import OVERHEAD_GB, choose_tensor_parallel, fit_memory
+from eibench_ray.plan.fit import OVERHEAD_GB, GpuNodes, choose_tensor_parallel, expected_nodes, fit_memory
+from eibench_ray.schedule.state import Node, Resources
 
 # 60 GB of weights, 10 GB of cache for its longest sequence, 56 heads, 8 of them with keys and values.
 LARGE = MemoryEstimate(60.0, "checkpoint", 0.01, 56, 8)
@@ -100,7 +101,8 @@ def test_what_fits_on_no_node_says_what_it_has_and_what_to_do() -> None:
     with pytest.raises(
         PlanError,
         match=r"model 'eye' with tensor_parallel=auto fits on no number of GPUs of one node: it has 60 GB of weights "
-        r"and 10 GB of KV cache per 1,000 tokens, and a node has 4 GPUs of 16 GB, .*: lower model.engine.max_model_len,"
+        r"and 10 GB of KV cache per 1,000 tokens, and a node has 4 GPUs of 16 GB \(cluster.gpu_memory_gb\), "
+        r".*: lower model.engine.max_model_len,"
         r" .*quantised.* raise model.engine.pipeline_parallel \(now 1\) .* larger GPUs",
     ):
         choose_tensor_parallel("eye", engine(), LARGE, cluster(16, gpus_per_node=4))
@@ -116,3 +118,37 @@ def test_a_prior_knows_no_cache() -> None:
     assert choose_tensor_parallel("eye", engine(), prior, cluster(40)) == 2
     with pytest.raises(PlanError, match=r"it has 60 GB of weights, and a node has 8 GPUs of 4 GB"):
         choose_tensor_parallel("eye", engine(), prior, cluster(4))
+
+
+def nodes(*sizes: tuple[int, float]) -> GpuNodes:
+    return GpuNodes(
+        tuple(Node(str(at), str(at), Resources(8, gpus), gb) for at, (gpus, gb) in enumerate(sizes)), "here"
+    )
+
+
+@pytest.mark.parametrize(
+    ("known", "chosen"),
+    [
+        (nodes((8, 141)), 1),
+        (nodes((8, 80)), 1),
+        (nodes((8, 40)), 2),
+        (nodes((2, 40), (2, 40), (2, 40), (1, 80)), 2),  # six GPUs are of use, and with one each but one
+        (nodes((1, 24), (4, 80)), 1),  # the small GPU is left alone
+        (nodes((8, 24), (1, 80)), 4),
+        (nodes((8, 0.0)), 2),  # not known: as expected
+    ],
+)
+def test_the_nodes_of_the_run_decide_where_they_are_known(known: GpuNodes, chosen: int) -> None:
+    assert choose_tensor_parallel("eye", engine(), LARGE, ClusterConfig(name="x", gpu_memory_gb=40), known) == chosen
+
+
+def test_a_model_that_fits_on_no_node_names_the_largest_and_whence_it_is_known() -> None:
+    with pytest.raises(PlanError, match=r"a node has 2 GPUs of 24 GB \(here\)"):
+        choose_tensor_parallel("eye", engine(), LARGE, cluster(80), nodes((2, 24), (1, 16)))
+
+
+def test_what_fits_says_whence_the_memory_is_known() -> None:
+    assert fit_memory(engine(), LARGE, cluster(80), nodes((8, 24), (1, 141))).available_gb == 141
+    assert fit_memory(engine(), LARGE, cluster(80), nodes((1, 24))).gpus_from == "here"
+    assert fit_memory(engine(), LARGE, cluster(80)).gpus_from == "cluster.gpu_memory_gb"
+    assert expected_nodes(ClusterConfig(name="x")).source == "cluster.expect"
