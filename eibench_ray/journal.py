@@ -14,7 +14,7 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -37,13 +37,22 @@ _MOST_EARLY = 1000
 
 
 class ScreenHandler(logging.StreamHandler[TextIO]):
-    """Log lines on stderr, whatever that is by now; the command's one handler of its own."""
+    """Log lines on stderr, whatever that is by now; the command's one handler of its own.
+
+    Attributes:
+        shown_from: the level from which lines are shown; what lasts long is always told, and what the command prints
+            itself never.
+    """
 
     def __init__(self, *, is_verbose: bool) -> None:
         super().__init__(sys.stderr)
-        self.setLevel(logging.INFO if is_verbose else logging.WARNING)
-        self.addFilter(lambda record: not getattr(record, "is_printed", False))  # the command prints it itself
+        self.shown_from = logging.INFO if is_verbose else logging.WARNING
+        self.addFilter(self._is_shown)
         self.setFormatter(PlainFormatter(_LONG_FORMAT if is_verbose else _FORMAT, _DATE))
+
+    def _is_shown(self, record: logging.LogRecord) -> bool:
+        is_due = record.levelno >= self.shown_from or getattr(record, "is_overdue", False)
+        return is_due and not getattr(record, "is_printed", False)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Writes the line."""
@@ -85,10 +94,10 @@ def lines_shown() -> Iterator[None]:
     """Shows every line on stderr for the block where that is no terminal, and keeps them for the run's log."""
     logger, early = logging.getLogger(_PACKAGE), _EarlyLines()
     screens = [one for one in logging.getLogger().handlers if isinstance(one, ScreenHandler)]
-    levels = [screen.level for screen in screens]
+    levels = [screen.shown_from for screen in screens]
     if not sys.stderr.isatty():
         for screen in screens:
-            screen.setLevel(min(screen.level, logging.INFO))
+            screen.shown_from = min(screen.shown_from, logging.INFO)
     logger.addHandler(early)
     try:
         with _told(logger):
@@ -96,7 +105,7 @@ def lines_shown() -> Iterator[None]:
     finally:
         logger.removeHandler(early)
         for screen, level in zip(screens, levels, strict=True):
-            screen.setLevel(level)
+            screen.shown_from = level
 
 
 @contextlib.contextmanager
@@ -131,28 +140,40 @@ def _told(logger: logging.Logger) -> Iterator[None]:
 
 @contextlib.contextmanager
 def phase(
-    doing: str, console: Console | None = None, *, is_told_early: bool = True, every_s: float = WORD_EVERY_S
+    doing: str,
+    console: Console | None = None,
+    *,
+    how_far: Callable[[], str] = str,
+    is_told_early: bool = True,
+    every_s: float = WORD_EVERY_S,
 ) -> Iterator[None]:
     """Tells what is done in the block: when it begins, every few seconds, and when it has taken long.
 
+    A terminal shows a spinner where there is a console for it, else the lines from the second on.
+
     Args:
         doing: in words, "scoring 4 cells".
-        console: shows it with a spinner where it is a terminal.
+        console: where a spinner is shown, if it is a terminal.
+        how_far: says more for the next line, from another thread.
         is_told_early: False where it is mostly short, and a user's mistake ends it with a paragraph of its own.
         every_s: seconds between two lines.
     """
     began, is_over = time.monotonic(), threading.Event()
+    has_spinner = console is not None and console.is_terminal
 
     def tell() -> None:
         while not is_over.wait(every_s):
-            log.info("still %s (%.0f s)", doing, time.monotonic() - began)
+            more = f", {words}" if (words := how_far()) else ""
+            log.info(
+                "still %s (%.0f s%s)", doing, time.monotonic() - began, more, extra={"is_overdue": not has_spinner}
+            )
 
     if is_told_early:
         log.info("%s", doing)
     thread = threading.Thread(target=tell, name=f"tells: {doing}", daemon=True)
     thread.start()
     try:
-        with console.status(in_line(doing)) if console and console.is_terminal else contextlib.nullcontext():
+        with console.status(in_line(doing)) if console and has_spinner else contextlib.nullcontext():
             yield
     finally:
         is_over.set()

@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 
 PREFIX = "eib-"
 LOCK_FILE = ".lock"
+# Set to 1, it keeps all that Ray and its workers have written, for who looks for a fault in them.
+KEEP_VARIABLE = "EIBENCH_KEEP_RAY_LOGS"
 # Ray's own folder in one. Ray opens what it is told to use to all users: it must not be the private folder itself.
 RAY_FOLDER = "r"
 # A socket's path has at most 107 bytes, of which Ray needs 65 below its folder
@@ -83,7 +85,11 @@ def scratch_folder(environ: Mapping[str, str]) -> Iterator[Path]:
         os.write(lock, os.uname().nodename.encode())  # only now: who finds it empty does not know that it is dead
         yield folder
     finally:
-        remove(folder)
+        if environ.get(KEEP_VARIABLE) == "1":
+            os.ftruncate(lock, 0)  # nobody takes it for left behind
+            log.warning("%s=1: what is in %s stays there until you remove it", KEEP_VARIABLE, folder)
+        else:
+            remove(folder)
         os.close(lock)
 
 

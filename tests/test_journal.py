@@ -67,6 +67,23 @@ def test_a_terminal_shows_what_is_wrong_and_the_log_has_all(
 
 
 @pytest.mark.usefixtures("screen")
+def test_a_terminal_shows_what_takes_long(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    told: list[str] = []
+
+    def how_far() -> str:
+        told.append("")
+        return "3 GB are here"
+
+    with lines_shown(), phase("fetching me/eye", how_far=how_far, every_s=0.02):
+        deadline = time.monotonic() + 20
+        while len(told) < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    assert words(capsys.readouterr().err)[0] == "INFO still fetching me/eye (0 s, 3 GB are here)"
+
+
+@pytest.mark.usefixtures("screen")
 def test_a_log_goes_on_and_has_one_line_per_line(kept: Path) -> None:
     for text in ("first\x1b]0;title\x07", "second"):
         with log_kept(kept):

@@ -11,6 +11,7 @@ import pytest
 
 from eibench_ray.errors import ClusterError
 from eibench_ray.scratch import (
+    KEEP_VARIABLE,
     LOCK_FILE,
     MAX_BASE_BYTES,
     PREFIX,
@@ -163,3 +164,11 @@ def test_a_tmpdir_that_is_not_there_is_named(caplog: pytest.LogCaptureFixture) -
         assert folder.parent == Path("/tmp")
     assert "TMPDIR=/no/such is not used for Ray (No such file or directory): using /tmp; RAY_TMPDIR=" in caplog.text
     assert find_base({}) == Base(Path("/tmp"))
+
+
+def test_it_stays_where_somebody_wants_to_look_into_it(base: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with scratch_folder({"RAY_TMPDIR": str(base), KEEP_VARIABLE: "1"}) as kept:
+        (kept / "log").write_text("")
+    clear_dead(base)
+    assert (kept / "log").exists()
+    assert f"what is in {kept} stays there until you remove it" in caplog.text

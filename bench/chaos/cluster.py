@@ -75,7 +75,8 @@ class RayCluster:
         """Starts whatever is not there, and returns once the nodes have joined."""
         if self._head is None:
             options = ["--head", f"--port={self._port}", f"--ray-client-server-port={self._new_port()}", "--num-cpus=1"]
-            options += ["--include-dashboard=false", f"--temp-dir={self._scratch}"]
+            # A folder in the private one: Ray opens it to all users.
+            options += ["--include-dashboard=false", "--no-monitor", f"--temp-dir={self._scratch / 'r'}"]
             self._head = self._launch("head", options)
             self._wait(self._head, lambda: _answers(self._port), "the head does not answer")
         for number in range(self._num_nodes):

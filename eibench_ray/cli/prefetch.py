@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,7 @@ import typer
 
 from eibench_ray.cli.console import open_console
 from eibench_ray.errors import ConfigError, EibenchError
+from eibench_ray.journal import lines_shown, phase
 from eibench_ray.visible import in_line
 
 if TYPE_CHECKING:
@@ -42,7 +44,8 @@ def prefetch(
     """
     from eibench_ray.cli.hydra_entry import call_hydra
 
-    call_hydra(PrefetchTask(dry_run=dry_run, as_json=as_json), context.args, leaves_traces=False)
+    with lines_shown():
+        call_hydra(PrefetchTask(dry_run=dry_run, as_json=as_json), context.args, leaves_traces=False)
 
 
 class PrefetchTask:
@@ -70,11 +73,13 @@ class PrefetchTask:
         from eibench_ray.sweep.planning import plan_sweep
         from eibench_ray.sweep.prefetch import find_asset, variables_for_nodes
 
-        sweep = plan_sweep([to_config(job.raw) for job in jobs], must_exist=False)
+        with phase("planning the sweep", is_told_early=False):
+            sweep = plan_sweep([to_config(job.raw) for job in jobs], must_exist=False)
         engines = [sweep.plan.engines[key] for key in sweep.engines_to_load()]
         assets = collect_assets(engines)
         console = open_console(stderr=self._as_json)
-        findings = [find_asset(asset, os.environ) for asset in assets]
+        with phase("looking for what the sweep needs", console, is_told_early=False):
+            findings = [find_asset(asset, os.environ) for asset in assets]
         if not self._dry_run:
             findings = _bring(findings, console)
         variables = variables_for_nodes(findings, os.environ)
@@ -104,11 +109,20 @@ def _bring(findings: list[Finding], console: Console) -> list[Finding]:
             size = f" ({(found.num_bytes or 0) / GB:.2f} GB)" if found.state == "to fetch" else ""
             what = "Fetching" if found.state == "to fetch" else "Building"
             console.print(f"{what} {in_line(_name(found))}{size}", soft_wrap=True)
-        brought.append(bring_asset(found, os.environ))
+        doing = f"{'building' if found.state == 'to build' else 'fetching'} {_name(found)}"
+        with phase(doing, how_far=partial(_how_far, found), is_told_early=False):
+            brought.append(bring_asset(found, os.environ))
         known = {one.asset.model for one in (*brought, *findings)}
         code = [asset for asset in code_of(brought[-1]) if asset.model not in known]
         findings += [find_asset(asset, os.environ) for asset in code]
     return brought
+
+
+def _how_far(found: Finding) -> str:
+    """How much of what is fetched is here."""
+    from eibench_ray.checkpoints.download import num_bytes_here
+
+    return f"{num_bytes_here(found.asset.model) / GB:.2f} GB are here" if found.asset.model else ""
 
 
 def _check(findings: Sequence[Finding]) -> None:

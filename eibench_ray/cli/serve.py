@@ -15,6 +15,7 @@ import typer
 
 from eibench_ray.cli.console import open_console, say
 from eibench_ray.errors import ConfigError
+from eibench_ray.journal import lines_shown
 from eibench_ray.serve.listening import VLLM_KEY, Listening
 from eibench_ray.visible import in_line
 
@@ -66,7 +67,8 @@ def serve(
     from eibench_ray.config.schema import ServeConfig
 
     task = ServeTask(ServeOptions(host, port, served_name, api_key_env, as_json))
-    call_hydra(task, context.args, leaves_traces=False, config_name="serve", schema=ServeConfig)
+    with lines_shown():
+        call_hydra(task, context.args, leaves_traces=False, config_name="serve", schema=ServeConfig)
 
 
 class ServeTask:

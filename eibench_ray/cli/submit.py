@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from eibench_ray.journal import lines_shown, phase
+
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
@@ -33,7 +35,8 @@ def slurm(
     arguments = list(context.args)
     if not any(argument.partition("=")[0] == "cluster" for argument in arguments):
         arguments.append("cluster=slurm")
-    call_hydra(SubmitTask(arguments, dry_run=dry_run, as_json=as_json), arguments, leaves_traces=False)
+    with lines_shown(), phase("planning the sweep", is_told_early=False):
+        call_hydra(SubmitTask(arguments, dry_run=dry_run, as_json=as_json), arguments, leaves_traces=False)
 
 
 class SubmitTask:

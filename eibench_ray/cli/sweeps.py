@@ -70,7 +70,7 @@ def plan(
 
     given = {"nodes": nodes, "gpus_per_node": gpus_per_node, "gpu_memory_gb": gpu_memory_gb}
     expect = {name: value for name, value in given.items() if value is not None}
-    with _collection_paused():
+    with _collection_paused(), lines_shown(), phase("planning the sweep", is_told_early=False):
         call_hydra(PlanTask(as_json, expect, is_full=full), context.args, leaves_traces=False)
 
 

@@ -19,6 +19,7 @@ from eibench_ray.cluster.placement import FREE_TIMEOUT_S, Placement, free_resour
 from eibench_ray.cluster.threads import in_thread
 from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.errors import ClusterError, EngineError
+from eibench_ray.journal import phase
 from eibench_ray.plan.graph import EngineSpec
 from eibench_ray.schedule.profiles import engine_need
 from eibench_ray.schedule.state import Node
@@ -147,7 +148,8 @@ class Keeper:
             EngineError: it does not start, and never did.
         """
         try:
-            facts = await handle.start()
+            with phase(f"loading {self._spec.name}", is_told_early=False):
+                facts = await handle.start()
             self._ready_at = time.monotonic()
             self._announce(facts)
             return await handle.watch()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Callable
 from datetime import date
@@ -14,6 +15,7 @@ from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.config.engines import VllmEngine
 from eibench_ray.config.schema import ServeConfig
 from eibench_ray.errors import ConfigError
+from eibench_ray.journal import phase
 from eibench_ray.plan.builds import asks_for_gpus, check_builds
 from eibench_ray.plan.digests import digest
 from eibench_ray.plan.engines import with_gpus
@@ -57,7 +59,10 @@ def serve_model(
     from eibench_ray.cluster.session import ray_session
     from eibench_ray.cluster.signals import as_interrupt, run_until_told
 
-    with as_interrupt(), ray_session(config.cluster):
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(as_interrupt())
+        with phase("starting Ray", console, is_told_early=False):
+            stack.enter_context(ray_session(config.cluster))
         from eibench_ray.serve.keeper import Keeper
 
         console.print(f"Loading {in_line(spec.name)}")

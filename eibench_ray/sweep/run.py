@@ -119,7 +119,10 @@ def run_sweep(sweep: PlannedSweep, folder: Path, console: Console) -> SweepResul
         sweep.plan, folder, sweep.config.store, sweep.config.score, sweep.config.retry, sweep.config.tracking
     )
     claims, names = sweep.runnable().claims, titles(sweep.plan)
-    with hold(sweep.store, manifest.id, claims, names) as holding, told_run(sweep, manifest.id, folder, console):
+    with contextlib.ExitStack() as stack:
+        with phase("watching whether another run that asks for the same is alive", console, is_told_early=False):
+            holding = stack.enter_context(hold(sweep.store, manifest.id, claims, names))
+        stack.enter_context(told_run(sweep, manifest.id, folder, console))
         return _run(sweep, folder, console, manifest, holding, started)
 
 

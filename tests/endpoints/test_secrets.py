@@ -23,6 +23,8 @@ import yaml
 from fault_server import FaultServer
 from faults import Behaviour, Fault
 
+from eibench_ray.scratch import KEEP_VARIABLE
+
 VARIABLE = "ODDLY_NAMED"
 # Others that a user may have set; the same key, so that one search finds all.
 OTHERS = ["AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "HF_TOKEN", "OPENAI_API_KEY", "WANDB_API_KEY"]
@@ -137,7 +139,12 @@ def left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Left]:
     with tempfile.TemporaryDirectory(prefix="r", dir="/tmp") as ray_folder, FaultServer(TALKATIVE) as server:
         write_option(folder / "conf" / "model" / "planted.yaml", server.base_url)
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-        environment |= {VARIABLE: KEY, "RAY_TMPDIR": ray_folder, "EIBENCH_TRACEBACK": "1"} | dict.fromkeys(OTHERS, KEY)
+        environment |= {
+            VARIABLE: KEY,
+            "RAY_TMPDIR": ray_folder,
+            "EIBENCH_TRACEBACK": "1",
+            KEEP_VARIABLE: "1",
+        } | dict.fromkeys(OTHERS, KEY)
         said: dict[str, str] = {}
 
         def call(name: str, *arguments: str, code: int = 0) -> None:
