@@ -67,17 +67,31 @@ def scratch_folder(environ: Mapping[str, str]) -> Iterator[Path]:
     Raises:
         ClusterError: there is no place for one.
     """
-    found = find_base(environ)
-    base = found.path
-    if found.passed_over:
-        log.warning("%s: using %s; RAY_TMPDIR=FOLDER names another", found.passed_over, base)
+    base = find_base(environ)
+    if base.passed_over:
+        log.warning("%s: using %s; RAY_TMPDIR=FOLDER names another", base.passed_over, base.path)
+    with private_folder(base.path, is_kept=environ.get(KEEP_VARIABLE) == "1") as folder:
+        yield folder
+
+
+@contextlib.contextmanager
+def private_folder(base: Path, *, is_kept: bool = False) -> Iterator[Path]:
+    """A folder of mode 700 for the block.
+
+    Args:
+        base: in which it is made; what killed processes have left there goes first.
+        is_kept: whether it stays.
+
+    Raises:
+        ClusterError: it cannot be made.
+    """
     clear_dead(base)
     try:
         folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
     except OSError as error:
         raise ClusterError(
             f"no temporary folder can be made in {base} ({error.strerror}): free some space there, or export "
-            f"RAY_TMPDIR=FOLDER with a short path on this machine's own disk"
+            f"TMPDIR=FOLDER with a short path on this machine's own disk"
         ) from error
     lock = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
@@ -85,7 +99,7 @@ def scratch_folder(environ: Mapping[str, str]) -> Iterator[Path]:
         os.write(lock, os.uname().nodename.encode())  # only now: who finds it empty does not know that it is dead
         yield folder
     finally:
-        if environ.get(KEEP_VARIABLE) == "1":
+        if is_kept:
             os.ftruncate(lock, 0)  # nobody takes it for left behind
             log.warning("%s=1: what is in %s stays there until you remove it", KEEP_VARIABLE, folder)
         else:

@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import io
 import logging
+import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -61,7 +62,7 @@ def _check_packages(recipe: Recipe) -> None:
 def _locked(path: Path) -> Iterator[None]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666))
     except OSError as error:
         raise ConfigError(
             f"checkpoints cannot be written to {path.parent} ({error.strerror}): "

@@ -24,6 +24,7 @@ from eibench_ray.config.schema import RunConfig
 from eibench_ray.config.section import Frozen
 from eibench_ray.config.swept import defer_to_jobs, spread_lists
 from eibench_ray.errors import ConfigError, EibenchError
+from eibench_ray.scratch import private_folder
 
 SHOWN_ERRORS: tuple[type[Exception], ...] = (EibenchError, *HYDRA_ERRORS)
 
@@ -59,8 +60,11 @@ def call_hydra(
     parser = get_args_parser()
     parsed = _parse(parser, arguments)
     quiet = _Quiet(task)
-    with _full_errors(), own_loader(), tempfile.TemporaryDirectory(prefix="eibench_ray_") as scratch:
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_full_errors())
+        stack.enter_context(own_loader())
         if not leaves_traces and parsed.cfg is None and parsed.info is None:
+            scratch = stack.enter_context(private_folder(Path(tempfile.gettempdir())))
             parsed.overrides += [f"hydra.run.dir={scratch}", f"hydra.sweep.dir={scratch}", "hydra.output_subdir=null"]
         try:
             parsed.overrides, has_lists = spread_lists(parsed.overrides)
