@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Any
 
+from eibench_ray.cluster.address import resolve_address
 from eibench_ray.cluster.reasons import find_reason
 from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.errors import StoreError
@@ -66,7 +67,7 @@ def wants_token(address: str) -> bool | None:
     """Whether a cluster refuses somebody who has no token; None where it does not say so in time."""
     from eibench_ray.cluster.session import find_refusal, is_about_token
 
-    refusal = find_refusal(address, {**os.environ, "RAY_AUTH_MODE": "disabled"})
+    refusal = find_refusal(resolve_address(address), {**os.environ, "RAY_AUTH_MODE": "disabled"})
     return False if not refusal else True if is_about_token(refusal) else None
 
 
