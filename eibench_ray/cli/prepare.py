@@ -73,7 +73,9 @@ def eibench(
 
 @app.command()
 def jsonl(
-    file: Annotated[Path, typer.Argument(help="One JSON object per line.")],
+    file: Annotated[
+        Path, typer.Argument(help="JSONL, JSON, CSV or TSV, also .gz, .zst, .bz2, .xz; or a folder of such files.")
+    ],
     out: Out,
     images: Images = None,
     mapping: Mapping = None,
@@ -81,7 +83,7 @@ def jsonl(
     unlabelled: Unlabelled = False,
     as_json: AsJson = False,
 ) -> None:
-    """Prepare a dataset from a JSONL file with the pictures' paths."""
+    """Prepare a dataset from a JSONL, JSON or CSV file with the pictures' paths, or the pictures in base64."""
     from eibench_ray.data.tables import read_jsonl
     from eibench_ray.data.tabular import prepare_table
 
@@ -94,7 +96,7 @@ def jsonl(
 
 @app.command()
 def parquet(
-    file: Annotated[Path, typer.Argument(help="A Parquet file.")],
+    file: Annotated[Path, typer.Argument(help="A Parquet file, or a folder of them.")],
     out: Out,
     images: Images = None,
     mapping: Mapping = None,
@@ -115,9 +117,11 @@ def parquet(
 
 @app.command()
 def hf(
-    name: Annotated[str, typer.Argument(help="A dataset's id on the hub, or a folder that save_to_disk wrote.")],
+    name: Annotated[str, typer.Argument(help="A dataset's id on the hub, or a folder.")],
     out: Out,
-    split: Annotated[str, typer.Option("--split", help="The split to prepare.")] = "test",
+    split: Annotated[
+        str | None, typer.Option("--split", help="The split to prepare; test, where it has several.")
+    ] = None,
     images: Images = None,
     mapping: Mapping = None,
     allow_missing_images: AllowMissing = False,

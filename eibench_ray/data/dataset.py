@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eibench_ray.data.layout import CARD_FILE, PARQUET_ERRORS, PROTOCOL_FILE, SCHEMA, name_of_samples
+from eibench_ray.data.parquet_bounds import require_bounded
 from eibench_ray.data.protocol import Protocol, load_protocol
 from eibench_ray.errors import DataError
 from eibench_ray.records import Sample
@@ -40,6 +41,7 @@ class _SamplesFile:
         self._path = path
         self._source = source
         self._metadata = storage.attempt(path, lambda: pq.read_metadata(source))
+        require_bounded(self._metadata, path)
         self.schema = self._metadata.schema.to_arrow_schema()
         groups = range(self._metadata.num_row_groups)
         self._starts: list[int] = [0, *accumulate(self._metadata.row_group(group).num_rows for group in groups)]

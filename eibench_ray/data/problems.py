@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from enum import StrEnum
 
@@ -36,14 +37,17 @@ class Problems:
 
     def __init__(self) -> None:
         self._found: dict[ProblemKind, list[str]] = {kind: [] for kind in ProblemKind}
+        self._counts: Counter[ProblemKind] = Counter()
 
     def add(self, kind: ProblemKind, where: str) -> None:
         """Notes one problem; `where` names the place and the value."""
-        self._found[kind].append(shorten(where))
+        self._counts[kind] += 1
+        if self._counts[kind] <= SHOWN_PER_KIND:
+            self._found[kind].append(shorten(where))
 
     def count(self, kind: ProblemKind) -> int:
         """How many problems of a kind were noted."""
-        return len(self._found[kind])
+        return self._counts[kind]
 
     def raise_any(self, source: object, ignore: Iterable[ProblemKind] = ()) -> None:
         """Nothing, if there is no problem of a kind that is not ignored.
@@ -51,10 +55,12 @@ class Problems:
         Raises:
             DataError: one paragraph with every kind, its count, and the first 20 of each.
         """
-        met = [kind for kind in ProblemKind if self._found[kind] and kind not in ignore]
+        met = [kind for kind in ProblemKind if self._counts[kind] and kind not in ignore]
         if not met:
             return
-        parts = "; ".join(f"{kind}, {self.count(kind)}: {_enumerate(self._found[kind])}" for kind in met)
+        parts = "; ".join(
+            f"{kind}, {self.count(kind)}: {_enumerate(self._found[kind], self.count(kind))}" for kind in met
+        )
         remedies = ", ".join(REMEDIES[kind] for kind in met)
         raise DataError(f"nothing was prepared from {source}: {parts}. To do: {remedies}.")
 
@@ -100,7 +106,6 @@ def _is_unicode(sample: Sample) -> bool:
     return True
 
 
-def _enumerate(places: list[str]) -> str:
-    rest = len(places) - SHOWN_PER_KIND
-    shown = ", ".join(places[:SHOWN_PER_KIND])
+def _enumerate(places: list[str], count: int) -> str:
+    rest, shown = count - len(places), ", ".join(places)
     return f"{shown}, and {rest} more" if rest > 0 else shown

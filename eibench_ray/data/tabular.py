@@ -106,7 +106,7 @@ class _RowReader:
         mapped = {column for name, column in self._columns.items() if name != column or name == "question"}
         if missing := sorted(mapped - row.keys()):
             raise DataError(
-                f"{where} has no column {', '.join(missing)}; it has {', '.join(row)}: "
+                f"{where} has no column {', '.join(missing)}; it has {shorten(', '.join(row))}: "
                 f"name the right ones with --map FIELD=COLUMN"
             )
 

@@ -1,5 +1,5 @@
-import importlib.util
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -185,25 +185,9 @@ def test_files_of_another_kind_are_refused(tmp_path: Path) -> None:
         read_parquet(write_jsonl(tmp_path, {"question": "Why?"}))
 
 
-@pytest.mark.skipif(importlib.util.find_spec("datasets") is not None, reason="the package `datasets` is installed")
-def test_without_the_datasets_package_the_user_is_told_what_to_install(tmp_path: Path) -> None:
+def test_without_the_datasets_package_the_user_is_told_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(DataError, match="pip install datasets"):
         read_hf(str(tmp_path), "test")
-
-
-@pytest.mark.skipif(importlib.util.find_spec("datasets") is None, reason="needs the optional package `datasets`")
-def test_a_saved_hugging_face_dataset_keeps_its_pictures_bytes(tmp_path: Path) -> None:
-    import datasets
-
-    shipped = open_dataset("package:demo")
-    images = shipped.images(0, 2, shipped.index().sample_ids)
-    rows = [
-        {"image": {"bytes": data, "path": None}, "question": name, "labels": ["x"]} for name, data in images.items()
-    ]
-    features = datasets.Features(
-        {"image": datasets.Image(), "question": datasets.Value("string"), "labels": [datasets.Value("string")]}
-    )
-    datasets.Dataset.from_list(rows, features=features).save_to_disk(str(tmp_path / "saved"))
-    prepare_table(read_hf(str(tmp_path / "saved"), "test"), ["triggers=labels"], [], tmp_path / "out")
-    prepared = open_dataset(str(tmp_path / "out"))
-    assert sorted(prepared.images(0, 2, prepared.index().sample_ids).values()) == sorted(images.values())
