@@ -25,6 +25,8 @@ from eibench_ray.plan.graph import EngineSpec
 _VARIABLES = {
     "VLLM_NO_USAGE_STATS": "1",
     "VLLM_LOGGING_LEVEL": "WARNING",
+    # A row whose logits are no numbers is an error, and not an answer of "!!!!".
+    "VLLM_COMPUTE_NANS_IN_LOGITS": "1",
     "TOKENIZERS_PARALLELISM": "false",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
 }

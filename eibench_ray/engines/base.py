@@ -35,6 +35,15 @@ class BudgetSpentError(EngineError):
     """The sweep's budget does not allow another request; the row has no completion, and nothing was sent for it."""
 
 
+def no_numbers(dtype: str, num_tokens: int) -> RowError:
+    """The error of a row for which a model's logits were no numbers: its tokens are as good as none."""
+    return RowError(
+        RowErrorKind.ENGINE,
+        f"the model's logits are no numbers (NaN) in dtype {dtype}, after {num_tokens} tokens: set engine.dtype of the "
+        f"model to bfloat16 or float32",
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class EngineFacts:
     """What a started engine says of itself.

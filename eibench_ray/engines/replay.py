@@ -17,7 +17,7 @@ class Replay:
     def __init__(self, config: ReplayEngine, recording: str) -> None:
         self._config = config
         self._recording = Path(recording)
-        self._texts: dict[tuple[str, str | None], str] = {}
+        self._texts: dict[tuple[str, str | None], str | None] = {}
 
     async def start(self) -> EngineFacts:
         """Reads the file.
@@ -41,9 +41,12 @@ class Replay:
     async def generate(self, request: Request, image: bytes | None) -> Reply:  # noqa: ARG002 - nothing is sent
         """The recorded text of this picture (and question)."""
         path = request.image_path or request.sample_id
-        text = self._texts.get((path, request.question), self._texts.get((path, None)))
+        exact, any_question = (path, request.question), (path, None)
+        text = self._texts.get(exact if exact in self._texts else any_question)
         if text is None:
-            raise RowError(RowErrorKind.RECORD, f"{self._recording.name} has no prediction for {path}")
+            has_null = exact in self._texts or any_question in self._texts
+            what = "null in the place of the" if has_null else "no"
+            raise RowError(RowErrorKind.RECORD, f"{self._recording.name} has {what} prediction for {path}")
         return Reply(text, "recorded", 0, 0)
 
     async def stop(self) -> None:
@@ -60,9 +63,12 @@ class Replay:
             raise EngineError(f"{where} is a {type(record).__name__}, not an object {{path: text}}: mend the line")
         for path, value in record.items():
             for question, text in value.items() if isinstance(value, dict) else [(None, value)]:
-                if not isinstance(text, str):
+                if text is not None and not isinstance(text, str):  # null: whoever recorded got no answer
                     raise EngineError(f"{where} has a {type(text).__name__} for {path}, not a text: mend the line")
-                if self._texts.setdefault((path, question), text) != text:
+                known = self._texts.setdefault((path, question), text)
+                if known is None:
+                    self._texts[path, question] = text
+                elif text is not None and known != text:
                     raise EngineError(
                         f"{where} has another prediction for {path} than an earlier line: where a picture has several "
                         f"questions, write {{path: {{question: text}}}}"

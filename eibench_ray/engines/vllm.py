@@ -13,7 +13,7 @@ from eibench_ray.checkpoints.chat_template import lacks_chat_template
 from eibench_ray.checkpoints.node import Weights
 from eibench_ray.config.engines import VllmEngine
 from eibench_ray.endings import ending_of
-from eibench_ray.engines.base import EngineDeadError, EngineFacts, RowError
+from eibench_ray.engines.base import EngineDeadError, EngineFacts, RowError, no_numbers
 from eibench_ray.engines.decoding import decode_in_thread
 from eibench_ray.engines.vllm_arguments import engine_arguments
 from eibench_ray.engines.vllm_prompts import Picture, Prompts, read_picture
@@ -40,6 +40,7 @@ class Vllm:
         self._prompts: Prompts | None = None
         self._ids = itertools.count()
         self._num_steps = 0
+        self._spoilt: set[str] = set()
 
     async def start(self) -> EngineFacts:
         """Loads the weights; minutes for a large model.
@@ -73,7 +74,7 @@ class Vllm:
         return EngineFacts(fingerprint, num_seqs, progress=self._count_steps())
 
     def _count_steps(self) -> Callable[[], int]:
-        """A count of the steps in which vLLM made a token.
+        """A count of the steps in which vLLM made a token; of rows whose logits are no numbers, it notes the ids.
 
         What its process sends after each step passes here anyway. vLLM's own statistics would be gathered for every
         step and every row (a logger of ours switches them on), and are no better a sign of life.
@@ -84,6 +85,12 @@ class Vllm:
         async def counted() -> Any:
             outputs = await receive()
             self._num_steps += 1
+            # Counted where VLLM_COMPUTE_NANS_IN_LOGITS is set (cluster/environment.py); vLLM adds to our ids.
+            self._spoilt.update(
+                output.request_id.partition("-")[0]
+                for output in outputs.outputs
+                if getattr(output, "num_nans_in_logits", 0)
+            )
             return outputs
 
         core.get_output_async = counted
@@ -155,12 +162,17 @@ class Vllm:
             raise RowError(RowErrorKind.ENGINE, _reason(error)) from error
 
     async def _complete(self, prompt: Any, request: Request) -> Reply:
-        final = None
-        async for output in self._llm.generate(prompt, _sampling_params(request), f"r{next(self._ids)}"):
-            final = output
-        if final is None or not final.outputs:
-            return Reply("", "error", 0, 0)
-        answer = final.outputs[0]
+        final, name = None, f"r{next(self._ids)}"
+        try:
+            async for output in self._llm.generate(prompt, _sampling_params(request), name):
+                final = output
+            if final is None or not final.outputs:
+                return Reply("", "error", 0, 0)
+            answer = final.outputs[0]
+            if name in self._spoilt:
+                raise no_numbers(self._config.dtype, len(answer.token_ids))
+        finally:
+            self._spoilt.discard(name)
         return Reply(
             text=answer.text,
             finish_reason=answer.finish_reason or "unknown",

@@ -14,6 +14,7 @@ from typing import Any
 
 import psutil
 from asking_models import paint, request
+from safetensors.torch import load_file, save_file
 
 from eibench_ray.checkpoints.build import build_checkpoint
 from eibench_ray.config.engines import VllmEngine
@@ -85,6 +86,19 @@ async def ask_base(folder: Path) -> list[list[str]]:
     return said
 
 
+async def ask_spoilt(folder: Path) -> list[str]:
+    """What a model says whose logits are no numbers."""
+    shutil.copytree(build_checkpoint("tiny_llama"), folder)
+    weights = load_file(folder / "model.safetensors")
+    weights["model.norm.weight"][0] = float("nan")
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    engine = Vllm(VllmEngine.model_validate(ENGINE | {"source": str(folder), "kv_cache_gib": 1 / 64}), "cpu")
+    await engine.start()
+    said = await ask(engine, None)
+    await engine.stop()
+    return said
+
+
 async def run(folder: Path) -> dict[str, Any]:
     """All of it."""
     keys = ENGINE | {"source": "checkpoint:tiny_idefics3", "kv_cache_gib": 1 / 16}
@@ -92,7 +106,7 @@ async def run(folder: Path) -> dict[str, Any]:
     await engine.start()
     said = {"spoiled": await spoil(engine), "ended": await end(engine)}
     await engine.stop()
-    return said | {"base": await ask_base(folder)}
+    return said | {"base": await ask_base(folder / "base"), "spoilt": await ask_spoilt(folder / "spoilt")}
 
 
 if __name__ == "__main__":

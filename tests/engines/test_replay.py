@@ -65,6 +65,20 @@ def test_a_missing_prediction_is_an_error_of_its_row(tmp_path: Path, asked: Requ
     assert caught.value.kind is RowErrorKind.RECORD
 
 
+@pytest.mark.parametrize("content", ['{"1.jpg": null}', '{"1.jpg": "any"}\n{"1.jpg": {"why?": null}}'])
+def test_null_is_no_answer_of_its_row_and_the_others_are_replayed(tmp_path: Path, content: str) -> None:
+    replay, _ = start(tmp_path, content + '\n{"2.jpg": "sun"}')
+    with pytest.raises(RowError, match=r"has null in the place of the prediction for 1\.jpg") as caught:
+        replay_one(replay, request("1.jpg"))
+    assert caught.value.kind is RowErrorKind.RECORD
+    assert replay_one(replay, request("2.jpg")).text == "sun"
+
+
+@pytest.mark.parametrize("lines", ['{"1.jpg": null}\n{"1.jpg": "sun"}', '{"1.jpg": "sun"}\n{"1.jpg": null}'])
+def test_an_answer_stands_beside_a_null_of_the_same_picture(tmp_path: Path, lines: str) -> None:
+    assert replay_one(start(tmp_path, lines)[0], request("1.jpg")).text == "sun"
+
+
 @pytest.mark.parametrize("text", ["", "two\nlines", "a\u2028b\x85c\u000bd", "\u00e9\U0001f382", "half \ud83d"])
 def test_every_text_comes_back_as_it_was(tmp_path: Path, text: str) -> None:
     for ensure_ascii in (True, False):
@@ -85,7 +99,6 @@ def test_a_byte_order_mark_is_no_part_of_the_first_line(tmp_path: Path) -> None:
         ("sun", "is not JSON"),
         ('["sun"]', "is a list, not an object"),
         ('{"1.jpg": 3}', "has a int for 1.jpg, not a text"),
-        ('{"1.jpg": null}', "has a NoneType for 1.jpg"),
         ('{"1.jpg": {"why?": ["sun"]}}', "has a list for 1.jpg"),
         ('{"0.jpg": "another"}', "has another prediction for 0.jpg than an earlier line"),
         (b'{"1.jpg": "\xff\xfe"}', "is not JSON"),

@@ -203,6 +203,30 @@ def test_a_device_that_fails_is_the_engines_death() -> None:
         assert "device-side assert" in str(error)
 
 
+def test_a_row_whose_logits_are_no_numbers_is_an_error_and_the_others_are_answered() -> None:
+    def spoil(*called: Any) -> Any:
+        output = called[-1]
+        output[0] = float("nan") if output.shape[0] > 1 else output[0]
+        return output
+
+    async def ask() -> list[Any]:
+        started = Transformers(engine("tiny_llama"), "cpu")
+        await started.start()
+        assert started._model is not None
+        started._model._model.lm_head.register_forward_hook(spoil)
+        asked = (started.generate(request(f"Why {number}?"), None) for number in range(3))
+        replies = await asyncio.gather(*asked, return_exceptions=True)
+        await started.stop()
+        return replies
+
+    build_checkpoint("tiny_llama")
+    spoilt, *others = asyncio.run(ask())
+    assert isinstance(spoilt, RowError)
+    assert spoilt.kind == "engine"
+    assert "logits are no numbers (NaN) in dtype float32, after 0 tokens" in str(spoilt)
+    assert [reply.finish_reason for reply in others] == ["length", "length"]
+
+
 def test_the_fingerprint_says_what_answered(model: Loaded) -> None:
     import transformers
 

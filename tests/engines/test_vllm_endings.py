@@ -21,6 +21,7 @@ from eibench_ray.engines.vllm import Vllm
 from eibench_ray.engines.vllm_prompts import Picture
 from eibench_ray.records import Reply, Request
 
+NANS = {"VLLM_COMPUTE_NANS_IN_LOGITS": "1"}  # as cluster/environment.py sets it
 CONFIG = VllmEngine.model_validate({"kind": "vllm", "source": "me/mine", "max_model_len": 64})
 
 
@@ -100,10 +101,10 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
         build_checkpoint(name)
     variables = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_WORKER_MULTIPROC_METHOD": "fork", "OMP_NUM_THREADS": "1"}
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    folder = tmp_path_factory.mktemp("base") / "base"
+    folder = tmp_path_factory.mktemp("checkpoints")
     done = subprocess.run(
         [sys.executable, Path(__file__).with_name("spoil_vllm.py"), folder],
-        env=environment | variables | {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_NO_USAGE_STATS": "1"},
+        env=environment | variables | {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_NO_USAGE_STATS": "1", **NANS},
         capture_output=True,
         text=True,
         check=False,
@@ -150,3 +151,10 @@ def test_a_model_without_a_chat_template_is_refused_when_it_loads_and_answers_by
     assert "package:plain" in why
     assert ending in ("length", "stop")
     assert text
+
+
+@pytest.mark.slow
+def test_a_row_whose_logits_are_no_numbers_is_an_error(said: Mapping[str, Any]) -> None:
+    ending, why = said["spoilt"]
+    assert ending == "RowError"
+    assert "the model's logits are no numbers (NaN) in dtype float32, after " in why

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from eibench_ray.checkpoints.node import Weights
 from eibench_ray.config.engines import TransformersEngine
-from eibench_ray.engines.base import EngineFacts
+from eibench_ray.engines.base import EngineFacts, no_numbers
 from eibench_ray.engines.decoding import decode_in_thread
 from eibench_ray.engines.pictures import decode_picture
 from eibench_ray.engines.transformers.batches import Batches
@@ -77,7 +77,10 @@ class Transformers:
             EngineDeadError: the device failed.
         """
         assert self._batches is not None
-        return await self._batches.ask(self._prepare(request, image))
+        reply = await self._batches.ask(self._prepare(request, image))
+        if reply.finish_reason == "error":
+            raise no_numbers(self._config.dtype, reply.completion_tokens)
+        return reply
 
     async def _prepare(self, request: Request, image: bytes | None) -> Prompt:
         assert self._model is not None

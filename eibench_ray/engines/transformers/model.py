@@ -212,7 +212,7 @@ class Model:
         starts = [text.find(stop) for stop in row.sampling.stop if stop in text]
         return Reply(
             text=text[: min(starts)] if starts else text,
-            finish_reason=row.end or "length",
+            finish_reason=row.end or "unknown",  # without an end it was not generated to one
             prompt_tokens=prompt.num_tokens,
             completion_tokens=len(row.tokens),
         )

@@ -30,7 +30,7 @@ class Row:
         matcher: xgrammar's, of the schema that its text must follow; None where it is free.
         is_wanted: asked after every token; a row that nobody awaits any more ends.
         tokens: what was generated, the token that ended it included.
-        end: why it ended; None while it goes on.
+        end: why it ended; None while it goes on. `error`: its scores are no numbers.
     """
 
     sampling: Sampling
@@ -39,7 +39,7 @@ class Row:
     matcher: Any
     is_wanted: Callable[[], bool]
     tokens: list[int] = field(default_factory=list)
-    end: Literal["stop", "length"] | None = None
+    end: Literal["stop", "length", "error"] | None = None
 
 
 class Choice(LogitsProcessor):  # type: ignore[misc]
@@ -49,8 +49,14 @@ class Choice(LogitsProcessor):  # type: ignore[misc]
         self._rows = rows
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
-        """(rows, tokens) scores, of which all but the chosen are minus infinity; finished rows are left alone."""
+        """(rows, tokens) scores, of which all but the chosen are minus infinity; finished rows are left alone.
+
+        A row whose scores are no numbers ends: any token of it would be taken for a choice.
+        """
+        are_numbers = scores.isnan().any(dim=-1).logical_not().tolist()
         for number, row in enumerate(self._rows):
+            if row.end is None and not are_numbers[number]:
+                row.end = "error"
             if row.end is None and (row.generator or row.matcher):
                 part = scores[number : number + 1]
                 if row.matcher:
