@@ -6,6 +6,7 @@ EibenchError                 exit code 1: the run failed
 │   ├── DataError            a dataset, a picture or an annotation
 │   ├── PlanError            a sweep that cannot be planned as asked
 │   ├── StoreError           a store that cannot be read or written
+│   │   └── DiskFullError    a disk that is full; exit code 1, as the run was right
 │   └── ClusterError         a cluster that does not answer or is too small
 ├── ClusterLostError         a cluster that went away under the run
 ├── EngineError              an engine that did not start, or died
@@ -48,6 +49,12 @@ class PlanError(UserError):
 
 class StoreError(UserError):
     """A store that cannot be read or written."""
+
+
+class DiskFullError(StoreError):
+    """A disk that takes no more: what was asked was right, and the run failed."""
+
+    exit_code = 1
 
 
 class ClusterError(UserError):

@@ -84,6 +84,15 @@ SETTINGS: Mapping[str, list[dict[str, Any]]] = {
 ASKER = {"name": "asker", "engine": {"kind": "echo", "fails_on": "an asker is another engine"}, "sees_image": False}
 
 
+@pytest.fixture(autouse=True, scope="session")
+def state_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder instead of the user's own for what runs note there, also those in processes of their own."""
+    folder = tmp_path_factory.mktemp("state")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(folder))
+        yield folder
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks the tests that measure time."""
     for item in items:

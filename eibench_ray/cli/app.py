@@ -19,6 +19,7 @@ from eibench_ray.cli.models import models
 from eibench_ray.cli.prefetch import prefetch
 from eibench_ray.cli.prepare import app as prepare_app
 from eibench_ray.cli.records import export, report, rescore, status
+from eibench_ray.cli.runs import runs
 from eibench_ray.cli.serve import serve
 from eibench_ray.cli.simulate import simulate
 from eibench_ray.cli.submit import app as submit_app
@@ -27,6 +28,7 @@ from eibench_ray.cli.track import track
 from eibench_ray.cli.verify import verify
 from eibench_ray.errors import ConfigError, EibenchError
 from eibench_ray.journal import ScreenHandler
+from eibench_ray.store.files import FULL
 
 # Options that these do not know go on to Hydra.
 TO_HYDRA = {"allow_extra_args": True, "ignore_unknown_options": True}
@@ -44,6 +46,7 @@ app.command(context_settings=TO_HYDRA)(prefetch)
 app.command(context_settings=TO_HYDRA)(simulate)
 app.command(context_settings=TO_HYDRA)(serve)
 app.command()(models)
+app.command()(runs)
 app.command()(status)
 app.command()(report)
 app.command()(compare)
@@ -103,6 +106,15 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.stderr.write("eibench-ray: interrupted\n")
         sys.exit(130)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        where = error.filename or "what the command prints"
+        sys.stderr.write(
+            f"eibench-ray: {where} cannot be written ({error.strerror}): free some space, then repeat it\n"
+        )
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python tries once more at its end, and says so in its own way
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from eibench_ray.cli.choose import Anyway, InStore, Out, check_figures, choose_run, place_for
 from eibench_ray.cli.console import show_files
-from eibench_ray.cli.records import AsJson, run_folder
+from eibench_ray.cli.records import AsJson
 
 
 class By(StrEnum):
@@ -21,14 +21,14 @@ class By(StrEnum):
 
 def compare(
     runs: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            metavar="[RUN]...",
-            help="The folders of one or several runs; the latest below ./multirun and ./outputs if left out.",
-        ),
+        list[str] | None,
+        typer.Argument(metavar="[RUN]...", help="One or several runs: folders, or ids; the latest run if left out."),
     ] = None,
     by: Annotated[By | None, typer.Option("--by", help="Compare only models, or only settings, pairwise.")] = None,
     as_json: AsJson = False,
+    store: InStore = None,
+    out: Out = None,
+    anyway: Anyway = False,
 ) -> None:
     """Compare models, settings and judges on the same samples, of one run or of several, such as before and after.
 
@@ -38,18 +38,15 @@ def compare(
     from eibench_ray.report.comparison import render_comparison, write_comparison
     from eibench_ray.report.comparison_values import to_json
     from eibench_ray.sweep.comparing import compare_runs
-    from eibench_ray.sweep.record import read_run
 
-    folders = list(dict.fromkeys(run_folder(run) for run in runs)) if runs else [run_folder(None)]
-    read = [read_run(folder) for folder in folders]
-    comparison = compare_runs(
-        [(manifest, store) for manifest, _, store in read], [one.value for one in ([by] if by else By)]
-    )
-    first, store = folders[0], read[0][2]
-    paths = write_comparison(comparison, first if first.is_dir() else first.parent)
+    chosen = [choose_run(run, store) for run in runs] if runs else [choose_run(None, store)]
+    found = list({one.manifest.id: one for one in chosen}.values())
+    changes = [change for one in found for change in check_figures(one, anyway=anyway)]
+    comparison = compare_runs([(one.manifest, one.store) for one in found], [one.value for one in ([by] if by else By)])
+    place = place_for(found[0], out, changes)
     show_files(
-        paths,
+        write_comparison(comparison, place) if place else [],
         render_comparison(comparison),
-        {"run_dir": str(first), "store": store.root} | to_json(comparison),
+        {"run_dir": str(found[0].folder), "store": found[0].store.root} | to_json(comparison),
         as_json=as_json,
     )

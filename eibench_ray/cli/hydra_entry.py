@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 import tempfile
 from argparse import ArgumentError, ArgumentParser, Namespace
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from hydra import version
+from hydra._internal import hydra as hydra_of_hydra
 from hydra._internal.utils import _run_hydra, get_args_parser
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from hydra.core.utils import JobReturn, JobStatus, env_override
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from eibench_ray.config.compose import to_composed
 from eibench_ray.config.folder import config_folder
@@ -49,7 +54,7 @@ def call_hydra(
     Args:
         task: called once, with one job or with all of them.
         arguments: Hydra's command line: overrides, -m, --config-dir, --cfg, ...
-        leaves_traces: whether Hydra may write its folders (multirun/, outputs/).
+        leaves_traces: whether `hydra.run.dir` and `hydra.sweep.dir` are the task's to make and to fill.
         config_name: the main option file.
         schema: the keys that it and its groups have.
 
@@ -63,6 +68,7 @@ def call_hydra(
     with contextlib.ExitStack() as stack:
         stack.enter_context(_full_errors())
         stack.enter_context(own_loader())
+        stack.enter_context(_without_folders())
         if not leaves_traces and parsed.cfg is None and parsed.info is None:
             scratch = stack.enter_context(private_folder(Path(tempfile.gettempdir())))
             parsed.overrides += [f"hydra.run.dir={scratch}", f"hydra.sweep.dir={scratch}", "hydra.output_subdir=null"]
@@ -81,6 +87,37 @@ def call_hydra(
             if quiet.has_begun:
                 raise
             raise explain(error, schema) from error
+
+
+@contextlib.contextmanager
+def _without_folders() -> Iterator[None]:
+    """Keeps Hydra from making a folder before the task is sure to begin, and from writing into one that is taken."""
+    with patch.object(hydra_of_hydra, "run_job", _run_job):
+        yield
+
+
+def _run_job(
+    task_function: TaskFunction,
+    config: DictConfig,
+    job_dir_key: str,
+    job_subdir_key: str | None,  # noqa: ARG001 - Hydra's own words
+    hydra_context: HydraContext,
+    configure_logging: bool = True,  # noqa: ARG001
+) -> JobReturn:
+    """Hydra's `run_job` of a single job, without its folder and its files."""
+    HydraConfig.instance().set_config(config)
+    with read_write(config.hydra.runtime), open_dict(config.hydra.runtime):
+        config.hydra.runtime.output_dir = os.path.abspath(str(OmegaConf.select(config, job_dir_key)))  # noqa: PTH100
+    HydraConfig.instance().set_config(config)
+    job = copy.deepcopy(config)
+    with read_write(job), open_dict(job):
+        del job["hydra"]
+    returned = JobReturn(cfg=job, hydra_cfg=config)
+    with env_override(config.hydra.job.env_set):
+        hydra_context.callbacks.on_job_start(config=config, task_function=task_function)
+        returned.return_value, returned.status = task_function(job), JobStatus.COMPLETED
+    hydra_context.callbacks.on_job_end(config=config, job_return=returned)
+    return returned
 
 
 class _Quiet:

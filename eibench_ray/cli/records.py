@@ -6,17 +6,18 @@ import json
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.text import Text
 
+from eibench_ray.cli.choose import Anyway, InStore, Out, Run, check_figures, choose_run, place_for
 from eibench_ray.cli.console import open_console, say
 from eibench_ray.errors import ConfigError, DataError, StoreError
 
-Run = Annotated[
-    Path | None, typer.Argument(help="The run's folder; the latest below ./multirun and ./outputs if left out.")
-]
+if TYPE_CHECKING:
+    from eibench_ray.sweep.runs import FoundRun
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
@@ -41,17 +42,17 @@ class Subset(StrEnum):
     COMPLEX = "complex"
 
 
-def status(run: Run = None, as_json: AsJson = False) -> None:
+def status(run: Run = None, store: InStore = None, as_json: AsJson = False) -> None:
     """Show how far a run is."""
     from eibench_ray.submit.sbatch import ask_queue, describe_queue
     from eibench_ray.submit.submission import read_jobs, runs_of
-    from eibench_ray.sweep.status import read_status, render_status
+    from eibench_ray.sweep.status import describe_run, render_status
 
-    if run is not None and (jobs := read_jobs(run)) and not runs_of(run):
+    if run is not None and (jobs := read_jobs(Path(run))) and not runs_of(Path(run)):
         queue = [describe_queue(job, ask_queue(job)) for job in jobs]
         typer.echo(json.dumps({"jobs": jobs, "queue": queue})) if as_json else say("\n".join(queue))
         return
-    facts = read_status(run_folder(run))
+    facts = describe_run(choose_run(run, store))
     if as_json:
         typer.echo(json.dumps(facts))
         return
@@ -67,39 +68,49 @@ def report(
         Path | None, typer.Option("--gantt", help="Draw where the GPU time went, into this .html or .svg.")
     ] = None,
     as_json: AsJson = False,
+    store: InStore = None,
+    out: Out = None,
+    anyway: Anyway = False,
 ) -> None:
-    """Score a run from its store again, print the leaderboard and write it into the run's folder."""
+    """Score a run from its store again, print the leaderboard and write it into the run's folder.
+
+    Refused where a dataset of the run was prepared anew since, or rows of it are gone: the run's own files stay.
+    """
     from eibench_ray.endpoints.prices import format_usd
     from eibench_ray.plan.blocked import describe_blocked, without_blocked
     from eibench_ray.report.leaderboard import describe_failed, render_table
     from eibench_ray.report.leaderboard_files import to_json_rows, write_leaderboard
     from eibench_ray.sweep.ledger import describe_usage
     from eibench_ray.sweep.planning import read_costs
-    from eibench_ray.sweep.record import read_run
     from eibench_ray.sweep.results import score_run
     from eibench_ray.sweep.status import read_usage, render_usage
 
-    folder = run_folder(run)
-    manifest, status, store = read_run(folder)
+    found = choose_run(run, store)
+    manifest, opened = found.manifest, found.store
     asked = without_blocked(manifest.plan)
-    usage = read_usage(folder, asked)
+    usage = read_usage(found.folder, asked)
     if gantt is not None:
         from eibench_ray.report.gantt import write_gantt
 
+        if not usage.replicas:
+            raise StoreError(f"--gantt: run {manifest.id} has no ledger of replicas in {found.folder}: nothing to draw")
         write_gantt(gantt, usage, f"{manifest.plan.sweep} ({manifest.id})")
-    rows = score_run(manifest, store, status.failures)
-    paths = [*write_leaderboard(rows, folder), *([gantt] if gantt else [])]
+    changes = check_figures(found, anyway=anyway)
+    rows = score_run(manifest, opened, found.status.failures)
+    place = place_for(found, out, changes)
+    paths = [*(write_leaderboard(rows, place) if place else ()), *([gantt] if gantt else [])]
     blocked = {row.cell for row in rows if row.blocked}
     gpu_time = describe_usage(usage, asked)
-    costs = read_costs(manifest.plan, store)
+    costs = read_costs(manifest.plan, opened)
     if as_json:
         answer = {
-            "run_dir": str(folder),
-            "store": store.root,
+            "run_dir": str(found.folder),
+            "store": opened.root,
             "rows": to_json_rows(rows),
             "cost_usd": sum(costs.values()) if costs else None,
             "files": [str(path) for path in paths],
             "gpu_time": gpu_time,
+            "changes": changes,
         }
         typer.echo(json.dumps(answer))
         return
@@ -119,7 +130,7 @@ def report(
 
 def rescore(
     target: Annotated[
-        Path, typer.Argument(help="A run's folder, or a JSONL file of judgements, {path: reply} per line.")
+        Path, typer.Argument(help="A run's folder or id, or a JSONL file of judgements, {path: reply} per line.")
     ],
     protocol: Annotated[Protocol | None, typer.Option("--protocol", help="How a file of judgements is read.")] = None,
     subset: Annotated[
@@ -130,6 +141,8 @@ def rescore(
         float | None, typer.Option("--confidence", help="Of the interval, e.g. 0.95, for a run.")
     ] = None,
     as_json: AsJson = False,
+    store: InStore = None,
+    anyway: Anyway = False,
 ) -> None:
     """Read verdicts again without asking any judge: a run's, or a file's by the published rules."""
     if protocol is not None and target.is_dir():
@@ -141,13 +154,14 @@ def rescore(
         return
     from eibench_ray.report.leaderboard import describe_failed, render_table
     from eibench_ray.report.leaderboard_files import to_json_rows
-    from eibench_ray.sweep.record import read_run
     from eibench_ray.sweep.results import score_run
 
-    manifest, status, store = read_run(target)
-    rows = score_run(manifest, store, status.failures, resamples=resamples, confidence=confidence)
+    found = choose_run(target, store)
+    check_figures(found, anyway=anyway)
+    rows = score_run(found.manifest, found.store, found.status.failures, resamples=resamples, confidence=confidence)
     if as_json:
-        typer.echo(json.dumps({"run_dir": str(target), "store": store.root, "rows": to_json_rows(rows)}))
+        answer = {"run_dir": str(found.folder), "store": found.store.root, "rows": to_json_rows(rows)}
+        typer.echo(json.dumps(answer))
         return
     console = open_console()
     console.print(render_table(rows))
@@ -165,20 +179,25 @@ def export(
     setting: Annotated[str | None, typer.Option("--setting", help="In which setting.")] = None,
     dataset: Annotated[str | None, typer.Option("--dataset", help="On which dataset.")] = None,
     as_json: AsJson = False,
+    store: InStore = None,
+    anyway: Anyway = False,
 ) -> None:
     """Write a run's joined rows (Hive-partitioned Parquet, EIBench's own JSONL), or its answers as ground truth."""
-    from eibench_ray.sweep.export import export_run
+    from eibench_ray.sweep.export import export_rows
 
-    folder = run_folder(run)
     chosen = {"model": model, "setting": setting, "dataset": dataset}
     if as_ is ExportAs.GROUND_TRUTH:
-        _export_ground_truth(folder, out, chosen, as_json)
+        found = choose_run(run, store)
+        check_figures(found, anyway=anyway)
+        _export_ground_truth(found, out, chosen, as_json)
         return
     if given := [f"--{name}" for name, value in chosen.items() if value is not None]:
         raise ConfigError(f"{', '.join(given)} chooses a ground truth: add --as ground-truth; rows are written of all")
-    exported = export_run(folder, out)
+    found = choose_run(run, store)
+    check_figures(found, anyway=anyway)
+    exported = export_rows(found.manifest, found.store, out)
     if as_json:
-        typer.echo(json.dumps({"run_dir": str(folder), "out": str(out.absolute()), **exported}))
+        typer.echo(json.dumps({"run_dir": str(found.folder), "out": str(out.absolute()), **exported}))
         return
     blocked = f", {exported['cells_blocked']} of them blocked" if exported["cells_blocked"] else ""
     say(
@@ -201,29 +220,15 @@ _TOLD = {
 }
 
 
-def _export_ground_truth(folder: Path, out: Path, chosen: Mapping[str, str | None], as_json: bool) -> None:
-    from eibench_ray.sweep.ground_truth import export_ground_truth
+def _export_ground_truth(found: FoundRun, out: Path, chosen: Mapping[str, str | None], as_json: bool) -> None:
+    from eibench_ray.sweep.ground_truth import write_ground_truth
 
-    counts = export_ground_truth(folder, out, chosen)
+    counts = write_ground_truth(found.manifest, found.store, out, chosen)
     if as_json:
-        typer.echo(json.dumps({"run_dir": str(folder), "out": str(out.absolute()), **counts}))
+        typer.echo(json.dumps({"run_dir": str(found.folder), "out": str(out.absolute()), **counts}))
         return
     left_out = "".join(f", {count} {reason}" for reason, count in counts["left_out"].items())
     say(f"{counts['labelled']} samples labelled{left_out}. `eibench-ray prepare eibench --source {out}` reads them.")
-
-
-def run_folder(run: Path | None) -> Path:
-    """The run that a command is about: the latest one where none is named."""
-    from eibench_ray.submit.submission import read_jobs, runs_of
-    from eibench_ray.sweep.record import find_latest_run
-
-    if run is None:
-        return find_latest_run()
-    if read_jobs(run):
-        if not (runs := runs_of(run)):
-            raise StoreError(f"no job of {run} has begun yet: `eibench-ray status {run}` says what they wait for")
-        return runs[-1]
-    return run
 
 
 def _rescore_file(path: Path, subset: Subset, as_json: bool) -> None:

@@ -7,6 +7,7 @@ import gc
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -138,19 +139,18 @@ class RunTask:
         self.exit_code = 0
 
     def __call__(self, config: DictConfig) -> Any:
-        """Runs one cell; Hydra has written its `.hydra` already."""
+        """Runs one cell."""
         from eibench_ray.cli.hydra_entry import job_of_call
 
         job = job_of_call(config)
-        return self._run([job], Path(job.hydra.runtime.output_dir))
+        return self.run([job], Path(job.hydra.runtime.output_dir))
 
     def run(self, jobs: Sequence[Job], folder: Path) -> Any:
-        """Runs all cells as one plan, each with its `.hydra` in its folder."""
-        return self._run(jobs, folder, write_jobs=True)
-
-    def _run(self, jobs: Sequence[Job], folder: Path, *, write_jobs: bool = False) -> Any:
+        """Runs all cells as one plan."""
         from eibench_ray.cluster.signals import PREEMPTED
+        from eibench_ray.config.jobs import write_jobs
         from eibench_ray.config.load import to_config
+        from eibench_ray.errors import ConfigError
         from eibench_ray.sweep.planning import plan_sweep
         from eibench_ray.sweep.run import run_sweep
 
@@ -159,10 +159,9 @@ class RunTask:
         with phase("planning: reading the datasets and what the store has of them", console, is_told_early=False):
             sweep = plan_sweep([to_config(job.raw) for job in jobs], must_exist=True)
         sweep.check_runnable()
-        if write_jobs:
-            for job in jobs:
-                job.write(folder)
-        result = run_sweep(sweep, folder, console)
+        if jobs[0].hydra.job.chdir:
+            raise ConfigError("hydra.job.chdir=true: a run stays in the folder that it was called from; leave it out")
+        result = run_sweep(sweep, folder, console, partial(write_jobs, jobs))
         self._print(result, sweep.plan.cells)
         if result.was_interrupted:
             self.exit_code = PREEMPTED if result.was_preempted else INTERRUPTED

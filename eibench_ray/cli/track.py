@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from eibench_ray.cli.choose import InStore, Run, choose_run
 from eibench_ray.cli.console import say
-from eibench_ray.cli.records import AsJson, Run, run_folder
+from eibench_ray.cli.records import AsJson
 
 
 def track(
@@ -19,12 +19,14 @@ def track(
     entity: Annotated[str | None, typer.Option("--entity", help="Team or user; the run's own if left out.")] = None,
     is_dry: Annotated[bool, typer.Option("--dry-run", help="Only say what would be sent.")] = False,
     as_json: AsJson = False,
+    store: InStore = None,
 ) -> None:
     """Send a run's final figures to Weights & Biases, if they are not there: what was offline, failed or disabled."""
-    from eibench_ray.sweep.sending import send_run
+    from eibench_ray.sweep.sending import send
 
-    folder = run_folder(run)
-    sending = send_run(folder, project, entity, is_dry=is_dry, say=lambda line: say(line, stderr=True))
+    found = choose_run(run, store)
+    folder = found.folder
+    sending = send(found, project, entity, is_dry=is_dry, say=lambda line: say(line, stderr=True))
     report = sending.report
     if as_json:
         typer.echo(json.dumps({"run_dir": str(folder), "dry_run": is_dry, **asdict(sending)}))
@@ -44,6 +46,6 @@ def track(
                 f"{len(sending.partial)} cells have rows without an answer and are not sent: "
                 f"{', '.join(sending.partial)}. The same `eibench-ray run` asks the rest."
             )
-    if report is not None and (left := report.describe(Path(folder))):
+    if report is not None and (left := report.describe(folder)):
         say(left, stderr=True)
         raise typer.Exit(1)

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from eibench_ray.cli.choose import Anyway, InStore, Out, Run, check_figures, choose_run, place_for
 from eibench_ray.cli.console import show_files
-from eibench_ray.cli.records import AsJson, Run, run_folder
+from eibench_ray.cli.records import AsJson
 
 
 def verify(
@@ -18,22 +19,24 @@ def verify(
         typer.Option("--claims", help="A CSV file of other claims than the paper's, with the same columns."),
     ] = None,
     as_json: AsJson = False,
+    store: InStore = None,
+    out: Out = None,
+    anyway: Anyway = False,
 ) -> None:
     """Compare a run with the figures that the paper published, and write the result into the run's folder."""
     from eibench_ray.report.claims_file import PAPER_CLAIMS, read_claims
     from eibench_ray.report.verification import to_json
     from eibench_ray.report.verification_page import render_verification, write_verification
     from eibench_ray.sweep.claims import verify_run
-    from eibench_ray.sweep.record import read_run
 
     published = read_claims(claims or PAPER_CLAIMS)
-    folder = run_folder(run)
-    manifest, status, store = read_run(folder)
-    verification = verify_run(manifest, status.failures, store, published)
-    paths = write_verification(verification, folder if folder.is_dir() else folder.parent)
+    found = choose_run(run, store)
+    changes = check_figures(found, anyway=anyway)
+    verification = verify_run(found.manifest, found.status.failures, found.store, published)
+    place = place_for(found, out, changes)
     show_files(
-        paths,
+        write_verification(verification, place) if place else [],
         render_verification(verification),
-        {"run_dir": str(folder), "store": store.root} | to_json(verification),
+        {"run_dir": str(found.folder), "store": found.store.root} | to_json(verification),
         as_json=as_json,
     )

@@ -34,9 +34,9 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TextIO
 
-from eibench_ray.errors import StoreError
+from eibench_ray.store.files import cannot_write
 from eibench_ray.waits import Wait
 
 
@@ -73,7 +73,7 @@ class Listener(Protocol):
 
 
 class Ledger:
-    """One JSON line per change of state, appended to `ledger.jsonl`.
+    """One JSON line per change of state, appended to `ledger.jsonl`, which the first one makes.
 
     Args:
         path: the file.
@@ -83,7 +83,7 @@ class Ledger:
     def __init__(self, path: Path, tell: Callable[[str, Mapping[str, Any]], object] | None = None) -> None:
         self._path = path
         self._tell = tell
-        self._file = path.open("a", encoding="utf-8", buffering=1)
+        self._file: TextIO | None = None
 
     @property
     def folder(self) -> Path:
@@ -97,16 +97,16 @@ class Ledger:
             StoreError: the disk is full.
         """
         try:
+            if self._file is None:
+                self._file = self._path.open("a", encoding="utf-8", buffering=1)
             self._file.write(json.dumps({"time": round(time.time(), 3), "event": event, **fields}) + "\n")
         except OSError as error:
-            raise StoreError(
-                f"{self._path} cannot be written ({error.strerror}): free some space, then run the same command again; "
-                f"what was committed is kept"
-            ) from error
+            raise cannot_write(self._path, error) from error
         if self._tell is not None:
             self._tell(event, fields)
 
     def close(self) -> None:
         """Closes the file; what a full disk did not take is lost."""
         with contextlib.suppress(OSError):
-            self._file.close()
+            if self._file is not None:
+                self._file.close()

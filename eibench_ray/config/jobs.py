@@ -1,4 +1,4 @@
-"""What Hydra hands over: the composed jobs of a sweep, each with its folder."""
+"""What Hydra hands over: the composed jobs of a sweep."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+
+MULTIRUN_FILE = "multirun.yaml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,7 @@ class Job:
         hydra: Hydra's own node, as far as the jobs of a sweep share it.
         num: the job's number in its sweep.
         overrides: what the command line and the sweep changed.
+        master: what Hydra composed for the whole sweep; None for a single job.
     """
 
     raw: Mapping[str, Any]
@@ -27,21 +30,29 @@ class Job:
     hydra: DictConfig
     num: int
     overrides: tuple[str, ...]
+    master: DictConfig | None = None
 
-    def write(self, sweep_folder: Path) -> None:
-        """Writes `config.yaml`, `hydra.yaml` and `overrides.yaml` where Hydra does: below `hydra.sweep.subdir`."""
+    def write(self, run_folder: Path) -> None:
+        """Writes `config.yaml`, `hydra.yaml` and `overrides.yaml` as Hydra does: into `.hydra` of the run's folder.
+
+        Those of a sweep's jobs lie in folders of their own there (`hydra.sweep.subdir`), as nothing else is a job's.
+        """
         if self.hydra.output_subdir is None:
             return
         config = OmegaConf.create({**self.raw, "hydra": self.hydra})  # a copy: the jobs of a sweep share Hydra's node
         hydra = config.hydra
-        with open_dict(hydra):
-            hydra.job.id, hydra.job.num = str(self.num), self.num
-            hydra.job.override_dirname = self._dirname()
+        target = run_folder.absolute() / str(hydra.output_subdir)
+        with read_write(hydra), open_dict(hydra):
             hydra.overrides.task = list(self.overrides)
             hydra.runtime.choices = dict(self.choices)
-        folder = sweep_folder.absolute() / str(hydra.sweep.subdir)
-        hydra.runtime.output_dir = str(folder)
-        target = folder / str(hydra.output_subdir)
+            hydra.runtime.output_dir = str(run_folder.absolute())
+            if self.master is None:
+                hydra.run.dir = str(run_folder)
+            else:
+                hydra.job.id, hydra.job.num = str(self.num), self.num
+                hydra.job.override_dirname = self._dirname()
+                hydra.sweep.dir = str(run_folder)
+                target /= str(hydra.sweep.subdir)
         target.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(OmegaConf.masked_copy(config, list(self.raw)), target / "config.yaml")
         OmegaConf.save(OmegaConf.create({"hydra": hydra}), target / "hydra.yaml")
@@ -52,6 +63,14 @@ class Job:
         style = self.hydra.job.config.override_dirname
         shown = [item for item in self.overrides if item.lstrip("+~").partition("=")[0] not in style.exclude_keys]
         return str(style.item_sep).join(sorted(shown)).replace("=", str(style.kv_sep))
+
+
+def write_jobs(jobs: Sequence[Job], run_folder: Path) -> None:
+    """Writes what Hydra writes into the folder of a run: `multirun.yaml` for a sweep, and each job's configuration."""
+    if (master := jobs[0].master) is not None:
+        OmegaConf.save(master, run_folder / MULTIRUN_FILE)
+    for job in jobs:
+        job.write(run_folder)
 
 
 @runtime_checkable

@@ -17,10 +17,11 @@ from typing import Any
 import altair as alt
 import numpy as np
 
-from eibench_ray.errors import DataError, StoreError
+from eibench_ray.errors import DataError
 from eibench_ray.report.lanes import Bar, Lane, cut_bars, find_longest, name_lanes, seat_replicas
 from eibench_ray.schedule.meter import Kind
 from eibench_ray.schedule.usage import Usage
+from eibench_ray.store.files import replacing
 from eibench_ray.visible import in_line
 
 SUFFIXES = (".html", ".svg")
@@ -105,14 +106,11 @@ def write_gantt(path: Path, usage: Usage, title: str) -> None:
     """
     check_suffix(path)
     chart = draw_gantt(usage, title)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as draft:
         if path.suffix == ".html":
-            path.write_text(chart.to_html(inline=True, json_kwds={"cls": _HtmlSafe}), encoding="utf-8")
+            draft.write_text(chart.to_html(inline=True, json_kwds={"cls": _HtmlSafe}), encoding="utf-8")
         else:
-            chart.save(path)
-    except OSError as error:
-        raise StoreError(f"{path}: the picture cannot be written ({error}): name a file you can write") from error
+            chart.save(draft, format="svg")
 
 
 class _HtmlSafe(json.JSONEncoder):

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import asdict
+from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eibench_ray.errors import StoreError
 from eibench_ray.report.coherence import coherence_to_json
 from eibench_ray.report.leaderboard import LeaderboardRow, emotions_of, render_markdown, sort_rows
 from eibench_ray.report.spreadsheet import write_csv
 from eibench_ray.score.coherence import FIGURES
 from eibench_ray.score.recall import Recall
+from eibench_ray.store.files import replacing
 
 if TYPE_CHECKING:
     import polars as pl
@@ -86,19 +88,19 @@ def write_leaderboard(rows: Iterable[LeaderboardRow], folder: Path) -> list[Path
     writers: dict[str, Callable[[Path], object]] = {
         "leaderboard.md": lambda path: path.write_text(markdown, encoding="utf-8"),
         "leaderboard.csv": lambda path: write_csv(frame, path),
-        "leaderboard.parquet": frame.write_parquet,
+        "leaderboard.parquet": partial(_write_parquet, frame),
     }
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as drafts:  # all of them are written before the first one takes its place
         for name, write in writers.items():
-            draft = folder / f".{name}.{os.getpid()}.tmp"
-            write(draft)
-            draft.replace(folder / name)
-    except OSError as error:
-        raise StoreError(
-            f"{folder}: the leaderboard cannot be written ({error}): name a folder you can write"
-        ) from error
+            write(drafts.enter_context(replacing(folder / name)))
     return [folder / name for name in writers]
+
+
+def _write_parquet(frame: pl.DataFrame, path: Path) -> None:
+    """Writes a frame by Python's own means, whose errors say what is wrong with a disk."""
+    content = BytesIO()
+    frame.write_parquet(content)
+    path.write_bytes(content.getvalue())
 
 
 def _json_recall(recall: Recall) -> dict[str, Any]:

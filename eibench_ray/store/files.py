@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import secrets
@@ -10,10 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from eibench_ray.errors import StoreError
+from eibench_ray.errors import DiskFullError, StoreError
 
 # What is written beside its final name; a kill may leave it behind, and nobody reads it.
 PARTIAL_SUFFIX = ".tmp"
+# A disk, a quota or the longest file is full, or the disk is broken.
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 
 @contextlib.contextmanager
@@ -35,14 +38,20 @@ def replacing(path: Path) -> Iterator[Path]:
             os.fsync(written.fileno())
         temporary.replace(path)
     except OSError as error:
-        raise StoreError(
-            f"{path} cannot be written ({error.strerror or error}): check the folder's permissions and the free space, "
-            f"then run the same command again; what was committed is kept"
-        ) from error
+        raise cannot_write(path, error) from error
     finally:
         if temporary is not None:
             with contextlib.suppress(OSError):  # the disk may be gone by now: what made it so is the error to show
                 temporary.unlink(missing_ok=True)
+
+
+def cannot_write(path: Path, error: OSError) -> StoreError:
+    """The error that says so: of a full disk, which ends a run that was right; or of a place that is none to write."""
+    kind = DiskFullError if error.errno in FULL else StoreError
+    return kind(
+        f"{path} cannot be written ({error.strerror or error}): check the folder's permissions and the free space, "
+        f"then run the same command again; what was committed is kept"
+    )
 
 
 def is_partial(name: str) -> bool:

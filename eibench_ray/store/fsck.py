@@ -159,7 +159,8 @@ class _Check:
         root = self._store.paths.root
         batches = root / "batches"
         engines = [batches / entry.name for entry in self._storage.list(batches) if entry.is_folder]
-        for folder in (root, self._store.paths.leases, self._store.paths.runs, root / "tracked", *engines):
+        paths = self._store.paths
+        for folder in (root, paths.leases, paths.runs, paths.states, root / "tracked", *engines):
             yield from self._partial(folder)
 
     def runs(self) -> Iterator[Finding]:

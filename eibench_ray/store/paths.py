@@ -3,6 +3,7 @@
 <root>/steps/<step id>/manifest.json
 <root>/steps/<step id>/slice-000123.parquet
 <root>/runs/<run id>.json
+<root>/states/<run id>.json
 <root>/leases/<run id>.json
 <root>/tracked/<cell key>.json
 <root>/batches/<engine key>/<batch>.json
@@ -54,6 +55,15 @@ class StorePaths:
     def run(self, run_id: str) -> PurePath:
         """The manifest of a run."""
         return self.runs / f"{run_id}.json"
+
+    @property
+    def states(self) -> PurePath:
+        """The folder of where runs stand."""
+        return self.root / "states"
+
+    def state(self, run_id: str) -> PurePath:
+        """Where a run stands, also for those who do not see its folder."""
+        return self.states / f"{run_id}.json"
 
     def lease(self, run_id: str) -> PurePath:
         """What a run claims."""

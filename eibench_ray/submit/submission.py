@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
+import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,11 +21,11 @@ from eibench_ray.plan.environment import read_python
 from eibench_ray.plan.graph import Plan
 from eibench_ray.plan.shares import count_parts, find_stages
 from eibench_ray.schedule.profiles import describe_misfit, engine_need, expected_node, fits
-from eibench_ray.store.files import read_json, write_json
+from eibench_ray.store.files import read_json, replacing, write_json
 from eibench_ray.submit.sbatch import sbatch, scancel
 from eibench_ray.submit.script import Job, Share, num_nodes
+from eibench_ray.sweep.folder import RUN_FILE
 from eibench_ray.sweep.planning import PlannedSweep
-from eibench_ray.sweep.record import RUN_FILE
 
 RECORD_FILE = "submission.json"
 
@@ -134,19 +136,35 @@ def submit(scripts: Sequence[Script], folder: Path, sweep: str, command: Sequenc
         ClusterError: SLURM refused one; those before it are cancelled.
         StoreError: the folder cannot be written.
     """
-    write_json(folder / RECORD_FILE, _record(sweep, [], command))
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
     jobs: list[str] = []
-    for script in scripts:
-        path = folder / script.name
-        path.write_text(script.text, encoding="utf-8")
-        try:
+    try:
+        write_json(folder / RECORD_FILE, _record(sweep, [], command))
+        for script in scripts:
+            path = folder / script.name
+            _write(path, script.text)
             jobs.append(sbatch(path, after=jobs[-1] if jobs else None))
-        except BaseException:
-            for job in jobs:
-                scancel(job)
-            raise
+    except BaseException:
+        for job in jobs:
+            scancel(job)
+        _remove(folder, made)
+        raise
     write_json(folder / RECORD_FILE, _record(sweep, jobs, command))
     return jobs
+
+
+def _write(path: Path, text: str) -> None:
+    with replacing(path) as draft:
+        draft.write_text(text, encoding="utf-8")
+
+
+def _remove(folder: Path, made: Sequence[Path]) -> None:
+    """Removes what a submission that was refused has made."""
+    if folder in made:
+        shutil.rmtree(folder, ignore_errors=True)
+    for path in made:
+        with contextlib.suppress(OSError):  # it is gone, or others have put something into it
+            path.rmdir()
 
 
 def _record(sweep: str, jobs: Sequence[str], command: Sequence[str]) -> Mapping[str, Any]:

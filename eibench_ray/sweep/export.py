@@ -23,6 +23,8 @@ from eibench_ray.sweep.trigger_tally import TriggerTally
 if TYPE_CHECKING:
     from eibench_ray.plan.graph import Cell, Plan, Source
     from eibench_ray.records import Completion, Verdict
+    from eibench_ray.store.slices import Store
+    from eibench_ray.sweep.record import RunManifest
     from eibench_ray.sweep.results import JoinedRow
 
 GROUP_ROWS = 16_384
@@ -85,18 +87,28 @@ _FLAGS = {"answer_truncated": "is_truncated", "answer_empty": "is_empty", "reply
 
 
 def export_run(folder: Path, out: Path) -> dict[str, Any]:
-    """Counts of what was written.
-
-    That is rows/model=/.../rows.parquet, triggers/dataset=/judge=/triggers.parquet where judges say which triggers are
-    named, and eibench/<cell>.{answers,judgements}.jsonl.
+    """Counts of what was written of the run in a folder, as `export_rows` writes it.
 
     Raises:
         StoreError: there is no run in the folder, or `out` holds something else.
     """
     from eibench_ray.sweep.record import read_run
-    from eibench_ray.sweep.results import Results
 
     manifest, _, store = read_run(folder)
+    return export_rows(manifest, store, out)
+
+
+def export_rows(manifest: RunManifest, store: Store, out: Path) -> dict[str, Any]:
+    """Counts of what was written of a run.
+
+    That is rows/model=/.../rows.parquet, triggers/dataset=/judge=/triggers.parquet where judges say which triggers are
+    named, and eibench/<cell>.{answers,judgements}.jsonl.
+
+    Raises:
+        StoreError: `out` holds something else, or cannot be written.
+    """
+    from eibench_ray.sweep.results import Results
+
     if out.exists() and not out.is_dir():
         raise StoreError(f"{out} is a file: name a folder with --out")
     plan, results = manifest.plan, Results(manifest.plan, store)

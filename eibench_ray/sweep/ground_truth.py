@@ -15,6 +15,8 @@ from eibench_ray.store.files import replacing
 if TYPE_CHECKING:
     from eibench_ray.plan.graph import Cell
     from eibench_ray.records import Completion
+    from eibench_ray.store.slices import Store
+    from eibench_ray.sweep.record import RunManifest
     from eibench_ray.sweep.results import JoinedRow
 
 # Path of a picture, question, numbered triggers.
@@ -22,24 +24,37 @@ Label = tuple[str, str, str]
 
 
 def export_ground_truth(folder: Path, out: Path, chosen: Mapping[str, str | None]) -> dict[str, Any]:
+    """Counts of what was written of the run in a folder, as `write_ground_truth` does.
+
+    Raises:
+        StoreError: there is no run in the folder.
+    """
+    from eibench_ray.sweep.record import read_run
+
+    manifest, _, store = read_run(folder)
+    return write_ground_truth(manifest, store, out, chosen)
+
+
+def write_ground_truth(
+    manifest: RunManifest, store: Store, out: Path, chosen: Mapping[str, str | None]
+) -> dict[str, Any]:
     """Counts of what was written, and of what was left out and why.
 
     Where every picture has one question these are `user.jsonl` and `basic_ground_truth.json`, else `ec_complex.jsonl`.
 
     Args:
-        folder: the run's.
+        manifest: of the run.
+        store: the run's.
         out: the folder to write.
         chosen: which of the run's answers: names of a model, a setting, a dataset; None leaves one open.
 
     Raises:
         ConfigError: the run has no such answers, or several.
         DataError: no answer has numbered triggers.
-        StoreError: there is no run in the folder, or `out` cannot be written.
+        StoreError: `out` cannot be written.
     """
-    from eibench_ray.sweep.record import read_run
     from eibench_ray.sweep.results import Results
 
-    manifest, _, store = read_run(folder)
     cell = _choose(manifest.plan.cells, chosen)
     results = Results(manifest.plan, store)
     left_out: Counter[str] = Counter()

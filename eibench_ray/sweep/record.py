@@ -1,11 +1,18 @@
-"""The record of a run: what it planned, in the store; where it stands and what came out, in its folder."""
+"""The record of a run: what it planned, in the store; where it stands and what came out, in its folder.
+
+Where it stands is also in the store, as it was when the run began and when it ended, for those who do not see the
+folder: it may lie on another machine, or be gone.
+"""
 
 from __future__ import annotations
 
+import getpass
+import json
 import os
 import secrets
 import time
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,17 +20,23 @@ from pydantic import TypeAdapter, ValidationError
 
 from eibench_ray import __version__
 from eibench_ray.config.schema import ScoreConfig, StoreConfig, TrackingConfig
+from eibench_ray.data.dataset import PACKAGE_PREFIX
 from eibench_ray.errors import StoreError
 from eibench_ray.plan.graph import Plan
 from eibench_ray.records import Retry
-from eibench_ray.store.files import read_json, write_json
+from eibench_ray.store.files import dump_json, parse_json, read_json, replacing
+from eibench_ray.store.processes import Life, ProcessId, find_life, this_process
 from eibench_ray.store.slices import Store
 from eibench_ray.submit.sbatch import job_of
+from eibench_ray.sweep.folder import LEDGER_FILE, RUN_FILE
+from eibench_ray.sweep.pins import pin_datasets
 
-RUN_FILE = "run.json"
-LEDGER_FILE = "ledger.jsonl"
+__all__ = ["LEDGER_FILE", "RUN_FILE"]
 
-RunState = Literal["running", "finished", "interrupted", "preempted", "failed", "budget_spent"]
+# A record is so long at least, so that on a full disk the run's end can still be written over it.
+_RESERVED = 4096
+
+RunState = Literal["running", "finished", "interrupted", "preempted", "failed", "budget_spent", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +48,7 @@ class RunManifest:
         started_at: Unix time, seconds.
         retry: which error rows of earlier runs it asked again.
         tracking: where its cells are tracked; None in the record of a version that did not write it down.
+        pins: dataset -> digest of the rows that it asked; empty for a run of an earlier version.
     """
 
     id: str
@@ -46,6 +60,7 @@ class RunManifest:
     score: ScoreConfig
     retry: Retry = "errors"
     tracking: TrackingConfig | None = None
+    pins: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -53,8 +68,12 @@ class RunStatus:
     """Where a run stands; rewritten as it goes on, in its folder.
 
     Attributes:
-        pid: the driver's process, on `host`.
+        host, pid, kernel, started: the driver's process (`ProcessId`).
         done: rows done by step id.
+        error: what ended a run that failed.
+        folder, sweep, started_at, num_rows: as the manifest says, for lists of runs; `num_rows`: its requests.
+        user: who runs it.
+        working: the folder from which it was called.
         summary: the run's answer for programs, once it has ended.
         failures: model -> why its engine was given up.
         cost_usd: what this run's requests have cost.
@@ -80,15 +99,77 @@ class RunStatus:
     slurm_job: str | None = None
     waits: list[str] = field(default_factory=list)
     failed_cells: dict[str, str] = field(default_factory=dict)
+    error: str | None = None
+    folder: str = ""
+    sweep: str = ""
+    started_at: float = 0.0
+    num_rows: int = 0
+    user: str = ""
+    working: str = ""
+    kernel: str = ""
+    started: int = 0
+
+    @property
+    def life(self) -> Life:
+        """Whether the driver's process lives, as far as it can be seen from here."""
+        return find_life(ProcessId(self.host, self.kernel, self.pid, self.started))
+
+    def dump(self) -> bytes:
+        """The content of `run.json`."""
+        return dump_json(asdict(self)).ljust(_RESERVED)
 
     def write(self, folder: Path) -> None:
-        """Writes `run.json` into the run's folder."""
+        """Writes `run.json` into the run's folder.
+
+        Raises:
+            StoreError: it cannot be written.
+        """
         self.updated_at = time.time()
-        write_json(folder / RUN_FILE, asdict(self))
+        with replacing(folder / RUN_FILE) as temporary:
+            temporary.write_bytes(self.dump())
+
+    def end(self, folder: Path, store: Store) -> None:
+        """Writes the last status, into the run's folder and into the store, as far as they take it.
+
+        Raises:
+            StoreError: one of them does not; then the run has failed, and that is written over the record in the
+                folder, which a full disk takes.
+        """
+        troubles: list[StoreError] = []
+        for is_in_store in (False, True):
+            try:
+                write_state(self, store) if is_in_store else self.write(folder)
+            except StoreError as error:
+                troubles.append(error)
+                if self.state not in ("interrupted", "preempted"):
+                    self.state = "failed"
+                self.error = self.error or str(error)
+        if troubles:
+            self._write_over(folder / RUN_FILE)
+            raise troubles[0]
+
+    def _write_over(self, path: Path) -> None:
+        """Writes what matters into the room that the record has already."""
+        short = asdict(replace(self, summary=None, done={}, waits=[]))
+        content = json.dumps(short).encode()
+        try:
+            with path.open("rb+") as file:
+                room = os.fstat(file.fileno()).st_size
+                if len(content) <= room:
+                    file.write(content.ljust(room))
+                    file.flush()
+                    os.fsync(file.fileno())
+        except OSError:
+            return  # the caller tells why nothing can be written
 
 
 _MANIFEST = TypeAdapter(RunManifest)
 _STATUS = TypeAdapter(RunStatus)
+
+
+def new_run_id() -> str:
+    """The id of a run that begins now."""
+    return f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
 
 
 def new_manifest(
@@ -98,10 +179,20 @@ def new_manifest(
     score: ScoreConfig,
     retry: Retry = "errors",
     tracking: TrackingConfig | None = None,
+    run_id: str | None = None,
 ) -> RunManifest:
-    """The manifest of a run that begins now."""
-    run_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
-    return RunManifest(run_id, __version__, str(folder.absolute()), time.time(), plan, store, score, retry, tracking)
+    """The manifest of a run that begins now. Datasets are named so that they are found from everywhere."""
+    where = str(folder.absolute())
+    run_id = run_id or new_run_id()
+    paths = {name: replace(spec, path=_absolute(spec.path)) for name, spec in plan.datasets.items()}
+    pinned = replace(plan, datasets=paths)
+    pins = pin_datasets(plan)
+    return RunManifest(run_id, __version__, where, time.time(), pinned, store, score, retry, tracking, pins)
+
+
+def _absolute(path: str) -> str:
+    is_folder = "://" not in path and not path.startswith(PACKAGE_PREFIX)
+    return str(Path(path).absolute()) if is_folder else path
 
 
 def write_manifest(manifest: RunManifest, store: Store) -> None:
@@ -109,43 +200,92 @@ def write_manifest(manifest: RunManifest, store: Store) -> None:
     store.storage.write_json(store.paths.run(manifest.id), _MANIFEST.dump_python(manifest, mode="json"))
 
 
+def write_state(status: RunStatus, store: Store) -> None:
+    """Writes where a run stands into the store."""
+    store.storage.write_json(store.paths.state(status.id), asdict(replace(status, summary=None)))
+
+
 def new_status(manifest: RunManifest, store: Store) -> RunStatus:
     """The status of a run that begins now, in this process."""
-    status = RunStatus(manifest.id, store.root, "running", os.uname().nodename, os.getpid(), time.time())
+    own = this_process()
+    status = RunStatus(manifest.id, store.root, "running", own.host, own.pid, time.time())
+    status.kernel, status.started = own.kernel, own.started
     status.slurm_job = job_of(os.environ)
+    status.user, status.working = _user(), str(Path.cwd())
+    status.folder, status.sweep = manifest.folder, manifest.plan.sweep
+    status.started_at, status.num_rows = manifest.started_at, manifest.plan.num_requests
     return status
 
 
-def read_run(run: Path) -> tuple[RunManifest, RunStatus, Store]:
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container whose user has no name
+        return str(os.getuid())
+
+
+def read_run(run: Path, store: str | None = None) -> tuple[RunManifest, RunStatus, Store]:
     """A run's manifest and status, and its store.
 
     Args:
         run: the run's folder, or its run.json.
+        store: where the store lies now; None: where the run left it.
 
     Raises:
         StoreError: there is no run there, or its store is gone.
     """
     folder = run if run.is_dir() else run.parent
     if not (folder / RUN_FILE).is_file():
-        raise StoreError(f"{run} is no run: give the folder that `eibench-ray run` named (it holds {RUN_FILE})")
-    try:
-        status = _STATUS.validate_python(read_json(folder / RUN_FILE))
-        store = Store(status.store)
-        manifest = _MANIFEST.validate_python(store.storage.read_json(store.paths.run(status.id)))
-    except ValidationError as error:
         raise StoreError(
-            f"the record of the run in {folder} is of another version ({error.error_count()} problems)"
-        ) from None
-    return manifest, status, store
+            f"{run} is no run: give the folder that `eibench-ray run` named (it holds {RUN_FILE}), or a run's id; "
+            f"`eibench-ray runs` lists them"
+        )
+    status = to_status(read_json(folder / RUN_FILE), str(folder))
+    opened = Store(store or status.store)
+    return read_manifest_of(status.id, opened, f"the run in {folder}"), status, opened
 
 
-def find_latest_run(working: Path = Path()) -> Path:
-    """The folder of the run that was active last, below Hydra's `multirun` and `outputs`.
+def read_manifest_of(run_id: str, store: Store, what: str) -> RunManifest:
+    """The manifest of a run, from its store.
+
+    Args:
+        run_id: the run.
+        store: its store.
+        what: what a message calls the run.
 
     Raises:
-        StoreError: there is none.
+        StoreError: the store, or the run in it, is gone, or of another version.
     """
-    found = [path for name in ("multirun", "outputs") for path in (working / name).glob(f"*/*/{RUN_FILE}")]
-    if not found:
-        raise StoreError("there is no run below ./multirun or ./outputs: give the folder of one")
-    return max(found, key=lambda path: path.stat().st_mtime).parent
+    path = store.paths.run(run_id)
+    if (content := store.storage.read(path)) is None:
+        raise StoreError(
+            f"{store.storage.name(path)} cannot be read (No such file or directory), so nothing is known of {what}: "
+            f"where its store was moved, name it with --store"
+        )
+    try:
+        return _MANIFEST.validate_python(parse_json(content, store.storage.name(path)))
+    except ValidationError as error:
+        raise _other_version(what, error) from None
+
+
+def read_state(run_id: str, store: Store) -> RunStatus | None:
+    """Where a run stood when it last told its store; None where it never did."""
+    path = store.paths.state(run_id)
+    content = store.storage.read(path)
+    return None if content is None else to_status(parse_json(content, store.storage.name(path)), f"{run_id} in it")
+
+
+def to_status(value: Any, where: str) -> RunStatus:
+    """The status in a record.
+
+    Raises:
+        StoreError: another version wrote it.
+    """
+    try:
+        return _STATUS.validate_python(value)
+    except ValidationError as error:
+        raise _other_version(f"the run in {where}", error) from None
+
+
+def _other_version(what: str, error: ValidationError) -> StoreError:
+    return StoreError(f"the record of {what} is of another version ({error.error_count()} problems)")

@@ -8,7 +8,7 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,6 @@ from eibench_ray.cluster.progress import ProgressDisplay
 from eibench_ray.endpoints.funds import Funds
 from eibench_ray.endpoints.turnstile import Turnstile
 from eibench_ray.engines.create import check_installed
-from eibench_ray.errors import EibenchError
 from eibench_ray.journal import phase
 from eibench_ray.plan.builds import asks_for_gpus, check_builds
 from eibench_ray.plan.costs import describe_uncounted
@@ -33,21 +32,16 @@ from eibench_ray.records import ABSENT, RowErrorKind
 from eibench_ray.report.leaderboard import LeaderboardRow, describe_failed
 from eibench_ray.report.leaderboard_files import to_json_rows, write_leaderboard
 from eibench_ray.report.tracking import Tracker, TrackingReport, open_tracker
+from eibench_ray.store.files import cannot_write
 from eibench_ray.store.holding import Holding, hold
 from eibench_ray.store.resume import cut
+from eibench_ray.sweep.begin import BegunRun, begin_run
 from eibench_ray.sweep.introduction import describe_end, told_run
 from eibench_ray.sweep.listeners import Listeners, StatusWriter, TrackingListener
+from eibench_ray.sweep.pins import count_rows
 from eibench_ray.sweep.planning import PlannedSweep, open_indexes, read_spent
 from eibench_ray.sweep.pulse import Pulse
-from eibench_ray.sweep.record import (
-    LEDGER_FILE,
-    RunManifest,
-    RunState,
-    RunStatus,
-    new_manifest,
-    new_status,
-    write_manifest,
-)
+from eibench_ray.sweep.record import LEDGER_FILE, RunManifest, RunState, RunStatus, new_run_id, write_manifest
 from eibench_ray.sweep.results import Results
 from eibench_ray.sweep.tracked import CellTracking
 from eibench_ray.visible import in_line
@@ -96,17 +90,22 @@ class _Done:
     has_shortage: bool = False
 
 
-def run_sweep(sweep: PlannedSweep, folder: Path, console: Console) -> SweepResult:
+def run_sweep(
+    sweep: PlannedSweep, wanted: Path, console: Console, fill: Callable[[Path], object] = lambda _: None
+) -> SweepResult:
     """What came out, once everything that can be asked has been asked and scored.
+
+    Nothing is left behind by a sweep that is refused.
 
     Args:
         sweep: the plan and what the store has of it.
-        folder: the run's folder.
+        wanted: the run's folder; where another run has it, the run takes one beside it.
         console: where progress is shown.
+        fill: writes into the run's folder what else belongs there, once it is the run's.
 
     Raises:
         ConfigError: GPUs are asked for, and models would run on cores.
-        StoreError: the store cannot be written.
+        StoreError: the store or the folder cannot be written.
         ClusterError: no cluster, or one that is too small.
     """
     started = time.monotonic()
@@ -114,53 +113,53 @@ def run_sweep(sweep: PlannedSweep, folder: Path, console: Console) -> SweepResul
     engines = [asked.plan.engines[key] for key in asked.engines_to_load()]
     check_builds(engines, cluster, asks_for_gpus(cluster), installed[0] if installed else None)
     sweep.store.storage.check_writable(sweep.store.paths.root)
-    folder.mkdir(parents=True, exist_ok=True)
-    manifest = new_manifest(
-        sweep.plan, folder, sweep.config.store, sweep.config.score, sweep.config.retry, sweep.config.tracking
-    )
-    claims, names = sweep.runnable().claims, titles(sweep.plan)
+    run_id = new_run_id()
     with contextlib.ExitStack() as stack:
         with phase("watching whether another run that asks for the same is alive", console, is_told_early=False):
-            holding = stack.enter_context(hold(sweep.store, manifest.id, claims, names))
-        stack.enter_context(told_run(sweep, manifest.id, folder, console))
-        return _run(sweep, folder, console, manifest, holding, started)
+            holding = stack.enter_context(hold(sweep.store, run_id, asked.claims, titles(sweep.plan)))
+        run = begin_run(sweep, wanted, run_id)
+        if run.folder.is_other:
+            note = f"{wanted.absolute()} is the folder of an earlier run: this one writes to {run.folder.path}"
+            console.print(in_line(note), soft_wrap=True)
+        stack.enter_context(run.ending())
+        stack.enter_context(told_run(sweep, run_id, run.folder.path, console))
+        try:
+            fill(run.folder.path)
+        except OSError as error:
+            raise cannot_write(run.folder.path, error) from error
+        return _run(sweep, run, console, holding, started)
 
 
-def _run(
-    sweep: PlannedSweep, folder: Path, console: Console, manifest: RunManifest, holding: Holding, started: float
-) -> SweepResult:
-    """What came out of a run that has its steps for itself."""
-    write_manifest(manifest, sweep.store)
-    status = new_status(manifest, sweep.store)
-    status.budget_usd = sweep.funds.budget_usd
-    status.write(folder)
+def _run(sweep: PlannedSweep, run: BegunRun, console: Console, holding: Holding, started: float) -> SweepResult:
+    """What came out of a run that has its steps and its folder for itself."""
+    status, folder = run.status, run.folder.path
     tracker = open_tracker(sweep.config.tracking, folder, os.environ)
     tracking = TrackingReport()
     deadline_s = INTERRUPTED_DEADLINE_S
     try:
-        with _ending(status, folder):
-            asked = sweep.runnable()
-            done = _Done() if asked.is_complete else _ask(asked, manifest, status, folder, tracker, console, holding)
-            holding.release()
-            with phase(f"scoring the sweep's cells ({len(sweep.plan.cells)})", console):
-                rows = _score(sweep, done, tracker, status.failures)
-                write_leaderboard(rows, folder)
-            funds = sweep.read_funds()
-            status.cost_usd = funds.spent_usd - sweep.funds.spent_usd
-            status.shortage = funds.describe_shortage(sweep.count_left()) if done.has_shortage else None
-            status.failed_cells = {row.cell: row.failed for row in rows if row.failed}
-            status.state = _end_state(done, status)
-            with phase("counting rows without an answer", console):
-                summary = _summarise(sweep, folder, rows, done, time.monotonic() - started)
-            summary |= _bill(sweep, status, funds)
-            status.summary = summary
+        asked = sweep.runnable()
+        done = _Done() if asked.is_complete else _ask(asked, run, tracker, console, holding)
+        holding.release()
+        with phase(f"scoring the sweep's cells ({len(sweep.plan.cells)})", console):
+            rows = _score(sweep, done, tracker, status.failures)
+            write_leaderboard(rows, folder)
+        funds = sweep.read_funds()
+        status.cost_usd = funds.spent_usd - sweep.funds.spent_usd
+        status.shortage = funds.describe_shortage(sweep.count_left()) if done.has_shortage else None
+        status.failed_cells = {row.cell: row.failed for row in rows if row.failed}
+        status.state = _end_state(done, status)
+        with phase("counting rows without an answer", console):
+            status.done = count_rows(sweep.plan, sweep.store)
+            summary = _summarise(sweep, folder, rows, done, time.monotonic() - started)
+        summary |= _bill(sweep, status, funds)
+        status.summary = summary
         if not done.was_interrupted:
             deadline_s = sweep.config.tracking.deadline_s
+        status.write(folder)  # what is left to be told to the tracker may take a while
     finally:
         with phase("ending the tracker", console):
             tracking = tracker.close(deadline_s, partial(_tell, console))
     summary |= {"tracking": asdict(tracking)}
-    status.write(folder)
     log.info("%s", describe_end(status.state, summary))
     return SweepResult(
         tuple(rows),
@@ -180,28 +179,7 @@ def _end_state(done: _Done, status: RunStatus) -> RunState:
     return "failed" if status.failures or status.failed_cells else "budget_spent" if status.shortage else "finished"
 
 
-@contextlib.contextmanager
-def _ending(status: RunStatus, folder: Path) -> Iterator[None]:
-    """Writes the run's last status, whatever ended it."""
-    try:
-        yield
-    except BaseException:
-        status.state = "failed"
-        raise
-    finally:
-        with contextlib.suppress(EibenchError):  # the error that ended the run is the one to show
-            status.write(folder)
-
-
-def _ask(
-    sweep: PlannedSweep,
-    manifest: RunManifest,
-    status: RunStatus,
-    folder: Path,
-    tracker: Tracker,
-    console: Console,
-    holding: Holding,
-) -> _Done:
+def _ask(sweep: PlannedSweep, run: BegunRun, tracker: Tracker, console: Console, holding: Holding) -> _Done:
     """Runs the driver on the cluster until nothing is left, or until it is told to stop."""
     from eibench_ray.cluster.session import ray_session
     from eibench_ray.cluster.signals import as_interrupt
@@ -218,6 +196,7 @@ def _ask(
     sweep = sweep.fix_slices()
     for step_id in sweep.steps_to_ask:
         sweep.store.remove_partial(step_id)
+    status, folder = run.status, run.folder.path
     ledger = Ledger(folder / LEDGER_FILE, partial(_narrate, Narrator(sweep.plan)))
     display = ProgressDisplay(sweep.plan, sweep.work, console, sweep.funds)
     pulse = Pulse(sweep.plan, sweep.work, sweep.funds)
@@ -233,13 +212,13 @@ def _ask(
         # Ray is imported only where there is something to ask, and first by its session.
         from eibench_ray.cluster.driver import Driver
 
-        sweep = _fit_to_nodes(sweep, manifest, console)
+        sweep = _fit_to_nodes(sweep, run.manifest, console)
         driver = Driver(
             sweep.plan,
             sweep.work,
             sweep.config.cluster,
             sweep.store.root,
-            manifest.id,
+            status.id,
             ledger,
             listeners,
             _open_turnstile(sweep),

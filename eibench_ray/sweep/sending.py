@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eibench_ray.config.schema import TrackingConfig
-from eibench_ray.errors import ConfigError
+from eibench_ray.errors import ConfigError, StoreError
 from eibench_ray.report.tracking import TrackingReport, make_target, open_tracker
+from eibench_ray.sweep.pins import check_unchanged
 from eibench_ray.sweep.record import read_run
 from eibench_ray.sweep.results import Results
+from eibench_ray.sweep.runs import FoundRun
 from eibench_ray.sweep.tracked import CellTracking, is_whole
 
 
@@ -37,10 +39,23 @@ class Sending:
 def send_run(
     folder: Path, project: str | None, entity: str | None, *, is_dry: bool, say: Callable[[str], None]
 ) -> Sending:
+    """Sends the run in a folder, as `send` does.
+
+    Raises:
+        StoreError: there is no run in the folder.
+        DataError: figures made today are not the run's.
+    """
+    manifest, status, store = read_run(folder)
+    return send(FoundRun(manifest, status, store, folder, has_folder=True), project, entity, is_dry=is_dry, say=say)
+
+
+def send(
+    found: FoundRun, project: str | None, entity: str | None, *, is_dry: bool, say: Callable[[str], None]
+) -> Sending:
     """Sends, online, the cells of a run whose figures are not at the place.
 
     Args:
-        folder: the run's.
+        found: the run.
         project: where to; None: as the run was configured.
         entity: a team or user; None: likewise.
         is_dry: only look.
@@ -48,8 +63,15 @@ def send_run(
 
     Raises:
         ConfigError: it is not known where to, or there is no key.
+        DataError: figures made today are not the run's.
+        StoreError: the run's folder is gone, where W&B would keep its files.
     """
-    manifest, _, store = read_run(folder)
+    manifest, store, folder = found.manifest, found.store, found.folder
+    if not found.has_folder and not is_dry:
+        raise StoreError(
+            f"the folder of run {manifest.id}, {folder}, is gone, and W&B's files lie there: make it again"
+        )
+    check_unchanged(manifest, found.status, store)
     config = _choose(manifest.tracking, project, entity)
     target = make_target(config, "online", os.environ)
     reasons, partial, rows = {}, [], []

@@ -8,10 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psutil
-
 from eibench_ray.endpoints.funds import Funds
 from eibench_ray.endpoints.prices import format_usd
+from eibench_ray.errors import DataError, StoreError
 from eibench_ray.journal import LOG_FILE
 from eibench_ray.plan.blocked import describe_blocked, without_blocked
 from eibench_ray.plan.graph import Plan
@@ -20,12 +19,15 @@ from eibench_ray.plan.slicing import MOST
 from eibench_ray.schedule.accounting import account
 from eibench_ray.schedule.meter import UNHELD, Kind
 from eibench_ray.schedule.usage import Usage, step_roles
-from eibench_ray.store.resume import find_work
+from eibench_ray.store.resume import StepWork, find_work
+from eibench_ray.store.slices import Store
 from eibench_ray.submit.sbatch import Queued, ask_queue, describe_queue
 from eibench_ray.submit.submission import read_jobs
 from eibench_ray.sweep.ledger import describe_usage, read_ledger
+from eibench_ray.sweep.pins import find_dataset_changes
 from eibench_ray.sweep.planning import open_indexes, read_costs
-from eibench_ray.sweep.record import LEDGER_FILE, RunStatus, read_run
+from eibench_ray.sweep.record import LEDGER_FILE, RunManifest, RunStatus, read_run
+from eibench_ray.sweep.runs import SILENT_S, FoundRun, state_of
 from eibench_ray.table import Column, FittingTable
 from eibench_ray.visible import in_line, in_page
 
@@ -41,20 +43,27 @@ QUARANTINE = "quarantined; retry=quarantined asks again"
 
 
 def read_status(folder: Path) -> dict[str, Any]:
-    """Where a run stands, as plain values.
+    """Where the run in a folder stands, as plain values.
 
     Raises:
         StoreError: there is no run in the folder.
     """
     manifest, status, store = read_run(folder)
+    return describe_run(FoundRun(manifest, status, store, folder, has_folder=True))
+
+
+def describe_run(found: FoundRun) -> dict[str, Any]:
+    """Where a run stands, as plain values."""
+    manifest, status, store, folder = found.manifest, found.status, found.store, found.folder
     plan = manifest.plan
-    # Before it asked anything, the run fixed the slices of all steps that it asks: nothing here is new to the store.
-    work = find_work(plan, open_indexes(plan), store, dict.fromkeys(plan.steps, MOST), manifest.retry)
+    changes = find_dataset_changes(manifest)
+    work = _find_work(manifest, status, store)
     unfinished = [cell for cell in plan.cells if any(work[step].todo for step in cell.steps)]
     costs = read_costs(plan, store)
     jobs = read_jobs(folder.parent) or ([status.slurm_job] if status.slurm_job else [])
     queue = {job: ask_queue(job) for job in jobs}
-    state = _state(status, os.uname().nodename, queue)
+    state = _state(status, queue)
+    silent_s = time.time() - status.updated_at
     names = name_steps(plan)
     endings = {step.id: store.count_endings(step.id, work[step.id].num_rows) for step in plan.steps.values()}
     answers = {cell.answer for cell in plan.cells}
@@ -64,10 +73,14 @@ def read_status(folder: Path) -> dict[str, Any]:
     usage = account(events, step_roles(asked), until=time.time() if state == "running" else None)
     return {
         "run_dir": str(folder.absolute()),
-        "store": status.store,
+        "folder_is_gone": not found.has_folder,
+        "store": store.root,
         "id": status.id,
         "sweep": plan.sweep,
         "state": state,
+        "error": status.error,
+        "changes": changes,
+        "silent_s": round(silent_s, 1) if state == "running" and silent_s > SILENT_S else None,
         "queue": [describe_queue(job, queued) for job, queued in queue.items()],
         "waits": status.waits if state == "running" else [],
         "log": str((folder / LOG_FILE).absolute()),
@@ -166,6 +179,12 @@ def render_status(facts: Mapping[str, Any]) -> Iterator[RenderableType]:
     if ended:
         yield f"Of the final answers: {ended} (truncated: cut off at the limit of tokens; empty: without a word)."
     yield from map(Text, facts["waits"])
+    if facts["error"]:
+        yield f"Ended by: {in_page(facts['error'])}"
+    if facts["silent_s"] is not None:
+        yield f"It has said nothing for {facts['silent_s'] / 60:,.0f} min, and its process cannot be seen from here."
+    for change in facts["changes"]:
+        yield f"Not as the run was: {in_line(change)}; rows that do not fit any more count as not done."
     yield _render_steps(facts["steps"], has_price=bool(paid))
     yield from render_usage(facts["gpu_time"], {engine["name"]: engine for engine in facts["gpu_time"]["engines"]})
     for engine in facts["engines"]:
@@ -186,6 +205,8 @@ def render_status(facts: Mapping[str, Any]) -> Iterator[RenderableType]:
     if facts["log_tail"]:
         yield f"Its log ({in_line(facts['log'])}) ends with:"
         yield from (Text(f"  {in_line(line)}") for line in facts["log_tail"])
+    gone = " (gone, or not to be seen from here)" if facts["folder_is_gone"] else ""
+    yield f"Run: {in_line(facts['run_dir'])}{gone}\nStore: {in_line(facts['store'])}"
 
 
 def _render_steps(steps: Sequence[Mapping[str, Any]], *, has_price: bool) -> FittingTable:
@@ -256,12 +277,22 @@ def _sum_costs(costs: Mapping[str, float], steps: Iterable[str]) -> float | None
     return sum(known) if known else None
 
 
-def _state(status: RunStatus, host: str, queue: Mapping[str, list[Queued] | None]) -> str:
+def _state(status: RunStatus, queue: Mapping[str, list[Queued] | None]) -> str:
     """The run's state; a run whose process, or whose job, is gone without a word was killed."""
-    if status.state != "running":
-        return status.state
-    if status.slurm_job is not None:
+    if status.state == "running" and status.slurm_job is not None:
         known = [queued for queued in queue.values() if queued is not None]
         runs = any(one.state not in ("PENDING", "COMPLETING") for queued in known for one in queued)
         return "killed" if known and not runs else "running"
-    return "killed" if status.host == host and not psutil.pid_exists(status.pid) else "running"
+    return state_of(status)
+
+
+def _find_work(manifest: RunManifest, status: RunStatus, store: Store) -> Mapping[str, StepWork]:
+    """How far each step is; as the run itself last counted, where its datasets are not there any more."""
+    plan = manifest.plan
+    try:
+        indexes = open_indexes(plan)
+    except (DataError, StoreError):
+        rows = {name: plan.datasets[step.dataset].num_rows for name, step in plan.steps.items()}
+        return {name: StepWork(num, min(num, status.done.get(name, 0)), 0, ()) for name, num in rows.items()}
+    # Before it asked anything, the run fixed the slices of all steps that it asks: nothing here is new to the store.
+    return find_work(plan, indexes, store, dict.fromkeys(plan.steps, MOST), manifest.retry)

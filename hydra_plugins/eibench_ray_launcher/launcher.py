@@ -56,7 +56,7 @@ class PlanLauncher(Launcher):
         assert isinstance(loader, ConfigLoaderImpl)
         composed = compose_jobs(job_overrides, Composer(loader, config))
         jobs = [
-            Job(result.raw, result.choices, result.hydra, num, tuple(overrides))
+            Job(result.raw, result.choices, result.hydra, num, tuple(overrides), config)
             for num, (result, overrides) in enumerate(zip(composed, job_overrides, strict=True), initial_job_idx)
         ]
         outcome = self._task.run(jobs, Path(str(config.hydra.sweep.dir)))

@@ -9,6 +9,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper, BasicSweepe
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.core.utils import JobReturn
 
 from eibench_ray.config.union import join_blocks
 
@@ -40,6 +41,19 @@ class PlanSweeper(BasicSweeper):
     ) -> None:
         super().__init__(max_batch_size, params)
         self._blocks = blocks or {}
+
+    def sweep(self, arguments: list[str]) -> list[Sequence[JobReturn]]:
+        """What became of each job. Unlike the basic sweeper it makes no folder: the run does, once it is to begin."""
+        assert self.hydra_context is not None
+        assert self.launcher is not None
+        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        overrides = parser.parse_overrides([*self._parse_config(), *arguments])
+        returned: list[Sequence[JobReturn]] = []
+        num_jobs = 0
+        for batch in self.split_arguments(overrides, self.max_batch_size):
+            returned.append(self.launcher.launch(batch, initial_job_idx=num_jobs))
+            num_jobs += len(batch)
+        return returned
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         """Nothing: a job that cannot be composed fails in the launcher, before anything has run."""

@@ -178,7 +178,7 @@ MISTAKES = [
         "--api-key-env NO_KEY is not set",
     ),
     ("a foreign address", "serve model=tiny_llama --host 192.0.2.1", "--host 192.0.2.1 --port 8000 cannot be used"),
-    ("no run", "status nowhere", "nowhere is no run: give the folder"),
+    ("no run", "status nowhere", "'nowhere' is neither the folder of a run nor the beginning of a run's id"),
     ("no run yet", "report", "there is no run below ./multirun or ./outputs"),
     ("no file to rescore", "rescore nothing.jsonl", "nothing.jsonl: the judgements cannot be read"),
     ("no run to export", "export .", ". is no run"),
@@ -231,3 +231,19 @@ def test_a_developer_gets_the_traceback(command: Callable[..., Called], monkeypa
     monkeypatch.setenv("EIBENCH_TRACEBACK", "1")
     with pytest.raises(ConfigError, match="no such option"):
         command("plan", "judge=echo", "dataset=demo", "model=nobody")
+
+
+def test_what_cannot_be_printed_onto_a_full_disk_is_told_in_one_paragraph(tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "eibench_ray.cli.app", "models"],
+            cwd=tmp_path,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    told = "eibench-ray: what the command prints cannot be written (No space left on device): free some space"
+    assert done.stderr.startswith(told)
+    assert done.stderr.count("\n") == 1

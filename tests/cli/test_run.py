@@ -140,17 +140,18 @@ def test_a_run_lies_where_hydra_users_expect_it(ran: Run) -> None:
     assert ran.folder.parent.parent.name == "multirun"
     sweep = yaml.safe_load((ran.folder / "multirun.yaml").read_text())
     assert sweep["hydra"]["launcher"]["_target_"].endswith("PlanLauncher")
-    assert {path.name for path in ran.folder.iterdir()} >= {"0", "1", "run.json", "ledger.jsonl", "leaderboard.md"}
+    files = {"run.json", "ledger.jsonl", "leaderboard.md", "leaderboard.csv", "leaderboard.parquet", "multirun.yaml"}
+    assert {path.name for path in ran.folder.iterdir()} - {"run.log"} == {".hydra", *files}, "and nothing else"
 
 
 @pytest.mark.parametrize(("num", "setting"), list(enumerate(SETTINGS)))
 def test_every_job_has_its_hydra_folder(ran: Run, num: int, setting: str) -> None:
-    folder = ran.folder / str(num) / ".hydra"
+    folder = ran.folder / ".hydra" / str(num)
     config = to_config(yaml.safe_load((folder / "config.yaml").read_text()))
     assert (config.setting.name, config.model.name) == (setting, "echo")
     hydra = yaml.safe_load((folder / "hydra.yaml").read_text())["hydra"]
     assert (hydra["job"]["num"], hydra["job"]["id"]) == (num, str(num))
-    assert hydra["runtime"]["output_dir"] == str(ran.folder / str(num))
+    assert hydra["runtime"]["output_dir"] == str(ran.folder)
     assert hydra["runtime"]["choices"]["setting"] == setting
     assert hydra["runtime"]["choices"]["model@judge.model"] == "echo"
     overrides = yaml.safe_load((folder / "overrides.yaml").read_text())
@@ -187,8 +188,55 @@ def test_a_single_cell_runs_without_a_sweep(ran: Run, command: Command, tmp_path
 def test_job_folders_follow_hydras_own_settings(ran: Run, command: Command, tmp_path: Path) -> None:
     named = ["hydra.sweep.dir=mine", "hydra.sweep.subdir=${hydra.job.num}_${setting.name}", "hydra.output_subdir=notes"]
     command("run", "--json", *ran.again, *named)
-    found = {path.relative_to(tmp_path / "mine").as_posix() for path in tmp_path.glob("mine/*/notes/config.yaml")}
-    assert found == {f"{num}_{setting}/notes/config.yaml" for num, setting in enumerate(SETTINGS)}
+    found = {path.relative_to(tmp_path / "mine").as_posix() for path in tmp_path.glob("mine/notes/*/config.yaml")}
+    assert found == {f"notes/{num}_{setting}/config.yaml" for num, setting in enumerate(SETTINGS)}
+
+
+def test_runs_that_want_one_folder_have_one_each_and_say_so(ran: Run, command: Command, tmp_path: Path) -> None:
+    wanted = [*ran.again, "hydra.sweep.dir=multirun/paper"]
+    first, second = (command("run", "--json", *wanted) for _ in range(2))
+    assert [Path(called.json["run_dir"]).name for called in (first, second)] == ["paper", "paper-2"]
+    told = f"{tmp_path / 'multirun/paper'} is the folder of an earlier run: this one writes to"
+    assert told not in " ".join(first.err.split())
+    assert told in " ".join(second.err.split())
+    assert second.json["rows"] == first.json["rows"]
+    ids = [json.loads((tmp_path / "multirun" / name / "run.json").read_text())["id"] for name in ("paper", "paper-2")]
+    listed = command("runs", "--json", "--store", ran.store).json["runs"]
+    assert {run["id"]: Path(run["folder"]).name for run in listed}.items() >= dict(
+        zip(ids, ("paper", "paper-2"), strict=True)
+    ).items()
+    out = command("runs").out
+    assert all(run_id in out for run_id in ids)
+    assert "multirun/paper-2" in out
+    for run_id, name in zip(ids, ("paper", "paper-2"), strict=True):
+        assert Path(command("status", run_id, "--json").json["run_dir"]).name == name
+        assert Path(command("report", run_id, "--json").json["files"][0]).parent.name == name
+    assert Path(command("status", "--json").json["run_dir"]).name == "paper-2"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["dataset.path=nowhere"],
+        ["model=llava_next_7b", "model.engine.source=/nowhere"],
+        ["tracking=wandb", "tracking.mode=online"],
+        ["store.root=/proc/store"],
+        ["cluster=ray", "cluster.address=127.0.0.1:1", "setting.calls.0.prompt=new"],
+        ["nobody=knows"],
+    ],
+    ids=["no dataset", "all blocked", "no key", "no store", "no cluster", "no such option"],
+)
+@pytest.mark.parametrize("kind", ["run", "run -m", "plan", "prefetch", "submit slurm"])
+def test_a_command_that_is_refused_leaves_nothing_behind(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, arguments: list[str]
+) -> None:
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    called = command(*kind.split(), "model=echo", "judge=echo", "dataset=demo", *arguments)
+    if kind.startswith("run"):
+        assert called.code == 2, called.err
+    left = [path for path in tmp_path.rglob("*") if path.relative_to(tmp_path).parts[0] != "store"]
+    assert left == []
+    assert not list(tmp_path.glob("store/runs/*")) + list(tmp_path.glob("store/states/*"))
 
 
 def test_a_limit_asks_for_less_and_shares_the_store(ran: Run, command: Command) -> None:

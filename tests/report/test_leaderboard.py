@@ -311,5 +311,5 @@ def test_written_files_say_the_same_and_leave_no_drafts(tmp_path: Path) -> None:
 
 def test_folder_that_cannot_be_written_is_a_store_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(StoreError, match="leaderboard cannot be written"):
+    with pytest.raises(StoreError, match=r"file/leaderboard\.md cannot be written"):
         write_leaderboard(ROWS, tmp_path / "file")

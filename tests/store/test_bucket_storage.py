@@ -27,8 +27,9 @@ from eibench_ray.store.bucket import Bucket, open_bucket
 from eibench_ray.store.fsck import check_store
 from eibench_ray.store.slices import Store
 from eibench_ray.store.storage import open_storage
-from eibench_ray.sweep.record import new_manifest, new_status, read_run, write_manifest
+from eibench_ray.sweep.record import new_manifest, new_status, read_run, write_manifest, write_state
 from eibench_ray.sweep.results import score_run
+from eibench_ray.sweep.runs import find_run, list_runs
 from eibench_ray.sweep.status import read_status
 
 if TYPE_CHECKING:
@@ -89,6 +90,15 @@ def test_a_sweep_in_a_bucket_goes_on_where_it_was_and_is_reported(
     new_status(manifest, again.store).write(sweeps.folder)
     found, status, store = read_run(sweeps.folder)
     assert status.store == store.root == s3_root
+    write_state(status, store)
+    (listed,) = list_runs(store)
+    assert (listed.id, listed.state, listed.folder, listed.has_folder) == (
+        manifest.id,
+        "running",
+        str(sweeps.folder),
+        True,
+    )
+    assert find_run(manifest.id[:-2], s3_root).manifest.id == manifest.id
     (row,) = score_run(found, store)
     assert sum(row.score.statuses.values()) == 10
     assert MISSING not in row.score.statuses

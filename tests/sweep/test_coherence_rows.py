@@ -19,7 +19,7 @@ from eibench_ray.score.coherence import Coherence
 from eibench_ray.sweep.export import export_run
 from eibench_ray.sweep.record import new_manifest, new_status, write_manifest
 from eibench_ray.sweep.results import Results
-from eibench_ray.sweep.tracked import _flat_scores
+from eibench_ray.sweep.tracked import flat_scores
 
 if TYPE_CHECKING:
     from conftest import Scripted, Sweeps
@@ -107,8 +107,8 @@ def test_every_table_shows_it_and_only_where_it_was_measured(asked: PlannedSweep
     assert (values["coherence"]["coverage"], values["coherence"]["measure"]) == (0.8, "minilm")
     assert to_json_rows([bare])[0]["coherence"] is None
     assert to_frame([row, bare])["coherence"].to_list() == [pytest.approx(0.525), None]
-    assert _flat_scores(row)["coherence"] == pytest.approx(0.525)
-    assert "coherence" not in _flat_scores(bare)
+    assert flat_scores(row)["coherence"] == pytest.approx(0.525)
+    assert "coherence" not in flat_scores(bare)
 
 
 def test_what_a_killed_run_has_stored_is_not_asked_again(
