@@ -64,4 +64,5 @@ class PlainFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The line, or the lines where it carries a traceback."""
-        return in_page(super().format(record))
+        # What follows is indented, so that no name with an end of a line in it begins a line of the log.
+        return in_page(super().format(record)).replace("\n", "\n    ")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import unicodedata
 
 import pytest
 
 from eibench_ray.errors import EibenchError
-from eibench_ray.visible import in_line, in_page
+from eibench_ray.visible import PlainFormatter, in_line, in_page
 
 SEQUENCES = [
     "\x1b[31m",
@@ -51,6 +52,11 @@ def test_all_that_unicode_calls_control_direction_or_surrogate_is_shown() -> Non
 )
 def test_text_stays_as_it_is(text: str) -> None:
     assert in_line(text) == in_page(text) == text
+
+
+def test_no_name_begins_a_line_of_the_log() -> None:
+    record = logging.LogRecord("x", logging.INFO, "", 0, "model %s", ("a\n2026-01-01 ERROR b\r\x1b[2J",), None)
+    assert PlainFormatter("%(message)s").format(record) == "model a\n    2026-01-01 ERROR b\\r\\x1b[2J"
 
 
 def test_lines_stay_in_a_page_only() -> None:

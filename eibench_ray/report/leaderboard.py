@@ -393,4 +393,4 @@ def describe_failed(rows: Iterable[LeaderboardRow]) -> Iterator[str]:
     for reason, names in cells.items():
         more = f" and {len(names) - _MOST_NAMES:,} more" if len(names) > _MOST_NAMES else ""
         what = "1 cell" if len(names) == 1 else f"{len(names):,} cells"
-        yield f"{what} failed ({', '.join(names[:_MOST_NAMES])}{more}): {reason}"
+        yield in_line(f"{what} failed ({', '.join(names[:_MOST_NAMES])}{more}): {reason}")

@@ -26,6 +26,7 @@ from eibench_ray.engines.base import RowError
 from eibench_ray.engines.pictures import decode_picture
 from eibench_ray.errors import EibenchError
 from eibench_ray.report.tracking import Delivery, Mode, SampleRow, TrackedCell
+from eibench_ray.visible import in_line, in_page
 
 log = logging.getLogger(__name__)
 
@@ -153,8 +154,8 @@ class WandbRuns:
                 project=self._config.project,
                 entity=self._config.entity,
                 id=cell.key[:32],
-                group=cell.sweep,
-                name=cell.name,
+                group=in_line(cell.sweep),
+                name=in_line(cell.name),
                 config=dict(cell.config),
                 mode=mode,
                 resume="allow",
@@ -230,7 +231,8 @@ def sample_table(samples: Sequence[SampleRow], *, has_pictures: bool = True) -> 
     columns = [field.name for field in fields(SampleRow)]
     table = wandb.Table(columns=columns)
     for sample in samples:
-        row = {name: getattr(sample, name) for name in columns}
+        values = {name: getattr(sample, name) for name in columns}
+        row = {name: in_page(value) if isinstance(value, str) else value for name, value in values.items()}
         table.add_data(*(row | {"image": thumbnail(sample.image) if sample.image and has_pictures else None}).values())
     return table
 

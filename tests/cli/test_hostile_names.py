@@ -58,6 +58,7 @@ def test_every_command_shows_them_as_they_are(command: Command, hostile: tuple[s
         assert called.code == code, called.err
         assert is_harmless(called.out + called.err)
         assert "Traceback" not in called.err
+        assert "\n## x" not in called.out + called.err
         joined = "".join((called.out + called.err).split())
         assert "".join(shows.split()) in joined, called.out
         return called
