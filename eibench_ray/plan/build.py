@@ -18,7 +18,7 @@ from eibench_ray.plan.facts import DatasetFacts, engine_memory
 from eibench_ray.plan.fanout import ITEM, Item, expand, words_of
 from eibench_ray.plan.fit import GpuNodes
 from eibench_ray.plan.graph import Cell, DatasetSpec, EngineSpec, Plan, Prompt, Step
-from eibench_ray.plan.templates import SAMPLE_WORDS, check_bounds, words_in
+from eibench_ray.plan.templates import SAMPLE_WORDS, find_excess, words_in
 from eibench_ray.plan.wording import word_call, word_judge
 from eibench_ray.records import AcceptRule, Sampling
 
@@ -211,7 +211,11 @@ class _Builder:
                 f"reads {', '.join(sorted(unknown))}, which neither dataset {config.dataset.name!r} "
                 f"nor an earlier call has"
             )
-        check_bounds(prompt.user, frozenset(lists))
+        if excess := find_excess(prompt.user, frozenset(lists)):
+            raise PlanError(
+                f"the prompt {prompt.user[:60]!r} of setting {config.setting.name!r} or judge {config.judge.name!r} "
+                f"cannot be rendered: {excess}; shorten what it makes"
+            )
         return {word: step for word, step in known.items() if word in read}
 
     def _step(

@@ -121,15 +121,14 @@ def _compile(template: str) -> tuple[Template, tuple[str, ...]]:
 
 
 @lru_cache(maxsize=1024)
-def check_bounds(template: str, lists: frozenset[str]) -> None:
-    """Renders a prompt once with short words in the place of all that it reads: what it makes by itself shows here.
+def find_excess(template: str, lists: frozenset[str]) -> str | None:
+    """Why a prompt takes too much time or memory, whatever it reads; None where it does not.
+
+    It is rendered once, with short words in the place of all that it reads.
 
     Args:
         template: Jinja2 text.
         lists: the words that stand for the list of a fan-out.
-
-    Raises:
-        PlanError: it would take too much time or memory.
     """
     sample = Sample("id", "question", "emotion", "1. a\n2. b", ("a", "b"), caption="caption", source="source")
     words = words_in(template) - SAMPLE_WORDS
@@ -137,6 +136,7 @@ def check_bounds(template: str, lists: frozenset[str]) -> None:
     try:
         render(template, sample, answers)
     except (TemplateBoundError, RecursionError) as error:
-        raise PlanError(f"the prompt {template[:80]!r} cannot be rendered: {error}") from None
+        return str(error)
     except RENDER_ERRORS:  # what it needs of a sample may not be in this one
         pass
+    return None

@@ -71,6 +71,11 @@ MISTAKES = [
         "plan CELL judge=strict",
         "model@judge.model is missing: choose one with model@judge.model=OPTION",
     ),
+    (
+        "prompt without bounds",
+        "plan CELL 'judge.prompt=\"{{ answer | center(10**9) }}\"'",
+        "of setting 'user_question' or judge 'echo' cannot be rendered: it makes too wide a text",
+    ),
     ("malformed override", "plan CELL 'model=[a'", "'model=[a' is not an override: write key=value"),
     ("no override", "plan CELL fast", "'fast' is not an override: write key=value"),
     ("no option", "plan CELL model=null", "must be a string"),
