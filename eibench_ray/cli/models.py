@@ -14,9 +14,8 @@ from eibench_ray.errors import ConfigError
 from eibench_ray.visible import in_line
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from eibench_ray.config.schema import Availability, ModelConfig
+    from eibench_ray.table import FittingTable
 
 NAMES = ("model", "runs by", "weights or endpoint", "sees", "licence", "availability")
 DETAILS = ("revision", "dtype", "GB", "prompt format", "family", "note")
@@ -134,14 +133,13 @@ def _say(available: Availability) -> str:
     return f"{available.status}{joint}{available.ends}" if available.ends else available.status
 
 
-def _render_table(facts: Sequence[Mapping[str, str]]) -> Table:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-    from rich.text import Text
+def _render_table(facts: Sequence[Mapping[str, str]]) -> FittingTable:
+    from eibench_ray.table import Column, FittingTable
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    least = {"weights or endpoint": 36, "licence": 10, "runs by": 12, "availability": 12}
+    ranks = {"sees": 1, "licence": 2}
+    columns = []
     for name in NAMES:
-        table.add_column(name, overflow="fold", no_wrap=name == "model")
-    for one in facts:
-        table.add_row(*(Text(in_line(one[name])) for name in NAMES))
-    return table
+        cells = [in_line(one[name]) for one in facts]
+        columns.append(Column(name, cells, is_name=True, least=least.get(name, 0), rank=ranks.get(name, 0)))
+    return FittingTable(columns)

@@ -20,11 +20,11 @@ from eibench_ray.visible import in_line
 if TYPE_CHECKING:
     from omegaconf import DictConfig
     from rich.console import Console
-    from rich.table import Table
 
     from eibench_ray.config.jobs import Job
     from eibench_ray.plan.graph import EngineSpec
     from eibench_ray.sweep.prefetch import Finding
+    from eibench_ray.table import FittingTable
 
 GB = 1e9
 _COLOURS = {"there": "green", "missing": "red"}
@@ -65,7 +65,7 @@ class PrefetchTask:
         """Fetches for all cells.
 
         Raises:
-            ConfigError: something is missing that the user can mend, or the disk is too small.
+            ConfigError: something is missing that the user can fix, or the disk is too small.
             EibenchError: the hub did not give something.
         """
         from eibench_ray.config.load import to_config
@@ -171,18 +171,21 @@ def to_json(findings: Sequence[Finding], variables: Mapping[str, str]) -> dict[s
     }
 
 
-def to_table(findings: Sequence[Finding]) -> Table:
+def to_table(findings: Sequence[Finding]) -> FittingTable:
     """The findings as a table, a line each."""
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None)
-    for column in ("what", "kind", "for", "", "GB", "where, or why not"):
-        table.add_column(column, overflow="fold")
-    for found in findings:
-        gb = "" if found.num_bytes is None else f"{found.num_bytes / GB:.2f}"
-        gated = ", gated" if found.asset.is_gated else ""
-        state = Text(found.state, style=_COLOURS.get(found.state, "yellow"))
-        cells = (_name(found), f"{found.asset.kind}{gated}", ", ".join(found.asset.users))
-        table.add_row(*map(in_line, cells), state, gb, in_line(found.what))
-    return table
+    from eibench_ray.table import Column, FittingTable
+
+    kinds = [f"{found.asset.kind}{', gated' if found.asset.is_gated else ''}" for found in findings]
+    sizes = ["" if found.num_bytes is None else f"{found.num_bytes / GB:.2f}" for found in findings]
+    states = [Text(found.state, style=_COLOURS.get(found.state, "yellow")) for found in findings]
+    columns = [
+        Column("what", [in_line(_name(found)) for found in findings], is_name=True),
+        Column("kind", kinds, is_name=True, rank=1),
+        Column("for", [in_line(", ".join(found.asset.users)) for found in findings], is_name=True, least=16, rank=1),
+        Column("state", states, is_name=True),
+        Column("GB", sizes),
+        Column("where, or why not", [in_line(found.what) for found in findings], is_name=True, least=20),
+    ]
+    return FittingTable(columns)

@@ -128,7 +128,7 @@ def hf(
     unlabelled: Unlabelled = False,
     as_json: AsJson = False,
 ) -> None:
-    """Prepare a dataset that the `datasets` package reads (pip install datasets)."""
+    """Prepare a dataset that the `datasets` package reads."""
     from eibench_ray.data.tables import read_hf
     from eibench_ray.data.tabular import prepare_table
 

@@ -64,26 +64,28 @@ class Question:
 
 def simulate(
     context: typer.Context,
-    nodes: Annotated[int | None, typer.Option(min=1, help="Nodes. Default: cluster.expect, as for the next.")] = None,
-    gpus_per_node: Annotated[int | None, typer.Option(min=0, help="GPUs of each.")] = None,
-    cpus_per_node: Annotated[int | None, typer.Option(min=1, help="Cores of each.")] = None,
+    nodes: Annotated[int | None, typer.Option(min=1, help="Nodes; default of the first four: cluster.expect.")] = None,
+    gpus_per_node: Annotated[int | None, typer.Option(min=0, help="GPUs of each node.")] = None,
+    cpus_per_node: Annotated[int | None, typer.Option(min=1, help="Cores of each node.")] = None,
     gpu_memory_gb: Annotated[float | None, typer.Option(min=1, help="GB of each GPU.")] = None,
-    policy: Annotated[Policy, typer.Option(help="Who decides; the other two are what to compare with.")] = (
+    policy: Annotated[Policy, typer.Option(help="The real scheduler, or one of two to compare it with.")] = (
         Policy.SHIPPED
     ),
-    failing: Annotated[float, typer.Option(min=0, max=0.9, help="Share of the replicas that die.")] = 0.0,
-    late_nodes: Annotated[int, typer.Option(min=0, help="Nodes that join later.")] = 0,
-    late_s: Annotated[float, typer.Option(min=0, help="Seconds until they do.")] = 600.0,
-    spread: Annotated[float, typer.Option(min=0, max=3, help="Sigma of a reply's length, which is log-normal.")] = 0.5,
-    seed: Annotated[int, typer.Option(min=0, help="Of lengths and deaths.")] = 0,
+    failing: Annotated[float, typer.Option(min=0, max=0.9, help="Share of the replicas that fail.")] = 0.0,
+    late_nodes: Annotated[int, typer.Option(min=0, help="How many of the nodes join later.")] = 0,
+    late_s: Annotated[float, typer.Option(min=0, help="Seconds until these nodes join.")] = 600.0,
+    spread: Annotated[
+        float, typer.Option(min=0, max=3, help="How much replies' lengths vary (log-normal sigma).")
+    ] = 0.5,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of lengths and failures.")] = 0,
     from_store: Annotated[
-        bool, typer.Option("--from-store/--from-scratch", help="Whether what the store has counts as done.")
+        bool, typer.Option("--from-store/--from-scratch", help="Leave out what the store has, or simulate everything.")
     ] = True,
     slice_rows: Annotated[int | None, typer.Option(min=1, help="Rows per slice. Default: store.slice_rows.")] = None,
-    gantt: Annotated[Path | None, typer.Option(help="Draw who held which GPU: FILE.html or FILE.svg.")] = None,
+    gantt: Annotated[Path | None, typer.Option(help="Draw who had which GPU when: FILE.html or FILE.svg.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line.")] = False,
 ) -> None:
-    """Reckon how a sweep would go: `eibench-ray simulate experiment=paper_table --nodes 8 --gpus-per-node 8`.
+    """Simulate a sweep on a cluster: `eibench-ray simulate experiment=paper_table --nodes 8 --gpus-per-node 8`.
 
     Takes the arguments of `run` besides its own options. The scheduler is the one of a real run; speeds, load times
     and lengths of replies are those that the configuration expects (model.expect).
@@ -235,16 +237,16 @@ def _render(summary: Mapping[str, Any]) -> Table:
     for name in ("policy", "nodes", "gpus", "requests"):
         table.add_row(name if name != "gpus" else "GPUs", _count(summary[name]))
     table.add_section()
-    table.add_row("makespan", _duration(summary["makespan_s"]))
+    table.add_row("wall-clock time", _duration(summary["makespan_s"]))
     table.add_row("lower bound", _duration(summary["lower_bound_s"]))
-    table.add_row("ratio", f"{summary['ratio']:.3f}")
+    table.add_row("time / lower bound", f"{summary['ratio']:.3f}")
     table.add_row("loads", f"{summary['loads']:,} (at least {summary['loads_at_least']:,})")
     if summary["deaths"]:
-        table.add_row("replicas that died", _count(summary["deaths"]))
+        table.add_row("replicas that failed", _count(summary["deaths"]))
     table.add_section()
     for kind, share in summary["shares"].items():
         table.add_row(f"GPU time: {kind.label}", f"{share:.1%}")
-    table.add_row("GPU time: idle in all", f"{summary['idle_share']:.1%}")
+    table.add_row("GPU time: idle in total", f"{summary['idle_share']:.1%}")
     if summary["decisions"]:
         table.add_section()
         table.add_row("decisions", f"{summary['decisions']:,} of {summary['decision_us_median']:.0f} µs (median)")

@@ -63,7 +63,7 @@ def explain(error: Exception, schema: type[Frozen] = RunConfig) -> ConfigError:
     if isinstance(error, InterpolationResolutionError) and (match := _FULL_KEY.search(text)):
         return ConfigError(f"{match.group(1)} reads a value from elsewhere: {text.splitlines()[0]}")
     if isinstance(error, yaml.YAMLError):
-        return ConfigError(f"an option file is not YAML that can be read: {' '.join(text.split())}: mend it there")
+        return ConfigError(f"an option file is not YAML that can be read: {' '.join(text.split())}: fix it there")
     if isinstance(error, OverrideParseException):
         quoted = quote_for_shell(str(error.override))
         how = f"a value with such characters in quotes: {quoted}" if quoted else "quote what the shell would split"

@@ -8,6 +8,7 @@ from typing import Any
 
 from eibench_ray.data.table import Row, Table
 from eibench_ray.errors import DataError
+from eibench_ray.installed import install_command
 
 _SAVED = ("dataset_info.json", "dataset_dict.json", "state.json")
 
@@ -30,7 +31,7 @@ def read_hf(name: str, split: str | None = None) -> Table:
         import datasets
     except ImportError as error:
         raise DataError(
-            f"{name} needs the package `datasets`, which is not installed: run `pip install datasets`, "
+            f"{name} needs the package `datasets`, which is not installed: run `{install_command('datasets')}`, "
             f"or export it to Parquet and use `eibench-ray prepare parquet`"
         ) from error
     folder = Path(name)

@@ -146,7 +146,7 @@ def load_protocol(path: PurePath, storage: Storage = LOCAL) -> Protocol:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "its top level"
-        raise DataError(f"the protocol {path} is not understood at {where} ({first['msg']}): mend it there") from error
+        raise DataError(f"the protocol {path} is not understood at {where} ({first['msg']}): fix it there") from error
     protocol = file.to_protocol()
     for wording in (*protocol.subject.values(), *protocol.judge.values()):
         to_jinja(wording.system or "")

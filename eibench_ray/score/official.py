@@ -139,7 +139,7 @@ def _read_line(line: str, where: str) -> Iterator[Judgement]:
     except (ValueError, RecursionError) as error:
         raise DataError(f"{where}: not JSON ({error}): expected one {{path: reply}} per line") from error
     if not isinstance(found, dict):
-        raise DataError(f"{where}: expected an object {{path: reply}}, found {type(found).__name__}: mend the line")
+        raise DataError(f"{where}: expected an object {{path: reply}}, found {type(found).__name__}: fix the line")
     for path, reply in found.items():
         if not isinstance(reply, str):
             raise DataError(

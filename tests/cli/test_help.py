@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -73,3 +74,22 @@ def test_a_plan_loads_no_engine(tmp_path: Path) -> None:
 def test_configuration_and_planner_import_no_engine(tmp_path: Path, module: str) -> None:
     code = f"import {module}, json, sys; sys.stderr.write(json.dumps(list(sys.modules)))"
     assert not loaded_by(code, folder=tmp_path) & ENGINES
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["-v", "plan", "experiment=demo"], ["plan", "experiment=demo", "-v"], ["plan", "--verbose", "experiment=demo"]],
+)
+def test_verbose_stands_before_and_behind_the_command(tmp_path: Path, arguments: list[str]) -> None:
+    code = CALL.replace("json.dumps([name", "json.dumps([str(logging.getLogger().level)] + [name").replace(
+        "import json", "import json, logging", 1
+    )
+    assert str(logging.INFO) in loaded_by(code, *arguments, folder=tmp_path)
+
+
+def test_every_command_names_verbose_in_its_help() -> None:
+    for command in ("run", "status", "compare", "doctor"):
+        done = subprocess.run(
+            [sys.executable, "-m", "eibench_ray.cli.app", command, "-h"], capture_output=True, text=True, check=True
+        )
+        assert "-v, --verbose: log every change of state" in done.stdout

@@ -49,14 +49,14 @@ def without(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
 
 def test_a_missing_package_is_named_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     without(monkeypatch, "spacy")
-    with pytest.raises(ConfigError, match=r"spacy, which is not installed: pip install 'eibench-ray\[coherence\]'"):
+    with pytest.raises(ConfigError, match=r"spacy, which is not installed: .*pip install .*\[coherence\]"):
         check_packages(config())
 
 
 def test_a_missing_pipeline_is_named_with_the_command() -> None:
     if importlib.util.find_spec("spacy") is None:
         pytest.skip("spacy is not installed: pip install 'eibench-ray[coherence]'")
-    with pytest.raises(ConfigError, match=r"splitter=en_nothing .*`python -m spacy download en_nothing`.*sentencizer"):
+    with pytest.raises(ConfigError, match=r"splitter=en_nothing .*python -m spacy download en_nothing`.*sentencizer"):
         check_packages(config(splitter="en_nothing"))
 
 

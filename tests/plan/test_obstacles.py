@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from eibench_ray.config.schema import ModelConfig
+from eibench_ray.installed import install_command
 from eibench_ray.plan.graph import EngineSpec, Obstacle
 from eibench_ray.plan.obstacles import find_obstacle
 
@@ -190,6 +191,6 @@ def test_a_package_that_the_processor_imports_is_named_before_anything_loads(
     found = find(vllm(), environ)
     assert str(found) == "eye: a package is missing: num2words"
     assert found is not None
-    assert found.remedy.endswith("-m pip install num2words")
+    assert found.remedy.endswith(install_command("num2words"))
     assert find(vllm(runtime_env={"uv": ["vllm==0.31.0"]}), environ) is None  # not known from here
     assert find(vllm(), environ, is_local=False) is None

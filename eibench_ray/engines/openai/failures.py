@@ -29,7 +29,7 @@ class Failure:
     """What became of a request that got no reply.
 
     Attributes:
-        message: what happened and, where a person has to mend it, what to do; without the key.
+        message: what happened and, where a person has to fix it, what to do; without the key.
         row_kind: the row's error where it ends here; for `AGAIN`, where no attempt is left.
         was_limited: whether a limit is the reason.
         retry_after_s: seconds for which the endpoint wants to be left alone; None: it did not say.

@@ -36,7 +36,7 @@ class Lost:
     """Nothing that the endpoint said came through.
 
     Attributes:
-        reason: what happened, so that "waiting: REASON for 3 s" can be read, and where a person has to mend it, how.
+        reason: what happened, so that "waiting: REASON for 3 s" can be read, and where a person has to fix it, how.
         was_sent: whether the endpoint may have got the request, and may ask to be paid for it.
         hope: whether another attempt may bring a response.
         is_too_large: what came is larger than any reply, and will be so again.

@@ -15,6 +15,7 @@ from eibench_ray.engines.decoding import decode_in_thread
 from eibench_ray.engines.pictures import decode_picture
 from eibench_ray.engines.transformers.batches import Batches
 from eibench_ray.errors import EngineError
+from eibench_ray.installed import extra_command, install_command
 from eibench_ray.plan.facts import transformers_versions
 from eibench_ray.records import Reply, Request
 
@@ -44,7 +45,7 @@ class Transformers:
         config = self._config
         if find_spec("transformers") is None or find_spec("torch") is None:
             raise EngineError(
-                "transformers is not installed: pip install 'eibench-ray[gpu]', or [cpu] on a machine without GPU"
+                f"transformers is not installed: {extra_command('gpu')} (on a machine without GPU, cpu in its place)"
             )
         try:
             self._model = await asyncio.to_thread(self._load)
@@ -64,9 +65,11 @@ class Transformers:
         from eibench_ray.engines.transformers.model import Model
 
         if self._device == "cuda" and not torch.cuda.is_available():
-            raise EngineError("torch finds no GPU: mend the driver, or set cluster.device=cpu")
+            raise EngineError("torch finds no GPU: repair the driver, or set cluster.device=cpu")
         if self._device == "cuda" and self._config.num_gpus > 1 and find_spec("accelerate") is None:
-            raise EngineError("a model is spread over several GPUs with accelerate: pip install accelerate")
+            raise EngineError(
+                f"to spread a model over several GPUs, install accelerate: {install_command('accelerate')}"
+            )
         return Model(self._config, self._device, self._weights)
 
     async def generate(self, request: Request, image: bytes | None) -> Reply:

@@ -21,6 +21,7 @@ from eibench_ray.engines.transformers.batches import OutOfMemoryError, Waiting
 from eibench_ray.engines.transformers.collate import collate
 from eibench_ray.engines.transformers.rows import Choice, End, Row
 from eibench_ray.errors import EngineError
+from eibench_ray.installed import install_command
 from eibench_ray.records import Reply, Request, RowErrorKind
 
 # What some tokenizers make and few models take.
@@ -199,7 +200,7 @@ class Model:
         try:
             import xgrammar
         except ImportError:
-            raise ValueError("a reply by a JSON schema needs xgrammar: pip install xgrammar") from None
+            raise ValueError(f"a reply by a JSON schema needs xgrammar: {install_command('xgrammar')}") from None
         if self._compiler is None:
             info = xgrammar.TokenizerInfo.from_huggingface(
                 self._tokenizer, vocab_size=self._vocabulary, stop_token_ids=sorted(self._last_tokens)
