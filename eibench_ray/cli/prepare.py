@@ -149,6 +149,10 @@ def _progress() -> Iterator[OnRow]:
         yield lambda done, total: progress.update(bar, completed=done, total=total)
 
 
+# Which prompts a dataset brings, for people.
+_PROMPTS = {"own": "built-in"}
+
+
 def _print(report: PreparedReport, as_json: bool) -> None:
     if as_json:
         datasets = [{"path": path} | asdict(card) for path, card in report.datasets]
@@ -157,6 +161,7 @@ def _print(report: PreparedReport, as_json: bool) -> None:
     for path, card in report.datasets:
         sources = ", ".join(f"{count} from {source or 'no named source'}" for source, count in card.sources.items())
         left_out = f", {card.left_out} left out (picture not found)" if card.left_out else ""
-        say(in_line(f"{path}: {card.rows} samples ({sources}){left_out}, {card.protocol} wording"))
+        prompts = _PROMPTS.get(card.protocol, card.protocol)
+        say(in_line(f"{path}: {card.rows} samples ({sources}){left_out}, {prompts} prompts"))
     for note in report.notes:
         say(in_line(f"note: {note}"))

@@ -191,8 +191,9 @@ class RunTask:
         for step in summary["quarantined"]:
             console.print(Text.assemble(("Quarantined:", "yellow"), f" {_describe_quarantine(step)}"))
         if result.was_interrupted:
-            what = "Preempted" if result.was_preempted else "Interrupted"
-            console.print(f"{what}: what was done is committed. The same command goes on from here.")
+            console.print(
+                f"Ended early by {result.ended_by}: what was done is committed. The same command goes on from here."
+            )
         elif not (
             summary["completions_new"] or summary["loads"] or result.failures or result.shortage or result.failed_cells
         ):

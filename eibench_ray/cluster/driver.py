@@ -43,6 +43,11 @@ class End(StrEnum):
     GIVE_WAY = "preemption"  # somebody else wants its place
     TIME = "walltime"  # its time is nearly over
 
+    @property
+    def told(self) -> str:
+        """What ended the run, for people; nobody says whether a signal was of a preemption."""
+        return {"stop": "Ctrl-C", "preemption": "SIGTERM, SIGUSR1 or SIGHUP", "walltime": "its walltime"}[self.value]
+
 
 class Driver:
     """Runs one plan on a joined Ray cluster.
@@ -169,6 +174,7 @@ class Driver:
                 left_s = await self._interrupt(self._end)
                 if not scheduler.is_done:
                     self._counts.interrupt(is_preemption=self._end is not End.STOP)
+                    self._counts.outcome.ended_by = self._end.told
         except (asyncio.CancelledError, ClusterLostError):
             left_s = 0.0  # told twice to stop, or Ray is gone: nothing is to be ended in order
             raise

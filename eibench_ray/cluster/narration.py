@@ -77,7 +77,7 @@ class Narrator:
         return f"replica {fields['replica']} of {self._models.get(fields['engine'], fields['engine'])}"
 
 
-_ENDS = {"stop": "told to stop", "preemption": "preempted", "walltime": "the walltime is nearly over"}
+_ENDS = {"stop": "told to stop", "preemption": "told to end by a signal", "walltime": "the walltime is nearly over"}
 
 
 def _info(text: str) -> Line:

@@ -26,6 +26,7 @@ class Outcome:
         unfinished_steps: steps that lack rows, because their engine failed, the run was interrupted, or the budget was
             spent.
         was_preempted: it was interrupted because its place or its time was up, by nobody's wish.
+        ended_by: what interrupted it, in words.
         shortage: why the budget allowed no further row; None where it was not spent.
     """
 
@@ -39,6 +40,7 @@ class Outcome:
     unfinished_steps: set[str] = field(default_factory=set)
     was_interrupted: bool = False
     was_preempted: bool = False
+    ended_by: str = ""
     shortage: str | None = None
 
 

@@ -66,6 +66,7 @@ class SweepResult:
         failures: model -> why its engine was given up.
         shortage: where the budget ended the run, how it stands and what to do.
         failed_cells: a line per reason for which cells have no figure.
+        ended_by: what interrupted it, in words.
         untracked: what the tracker was not sent, why, and how to send it; None where nothing is left to send.
     """
 
@@ -76,6 +77,7 @@ class SweepResult:
     was_preempted: bool
     shortage: str | None
     failed_cells: tuple[str, ...] = ()
+    ended_by: str = ""
     untracked: str | None = None
 
 
@@ -88,6 +90,7 @@ class _Done:
     was_interrupted: bool = False
     was_preempted: bool = False
     has_shortage: bool = False
+    ended_by: str = ""
 
 
 def run_sweep(
@@ -169,7 +172,8 @@ def _run(sweep: PlannedSweep, run: BegunRun, console: Console, holding: Holding,
         done.was_preempted,
         status.shortage,
         tuple(describe_failed(rows)),
-        tracking.describe(folder.absolute()),
+        ended_by=done.ended_by,
+        untracked=tracking.describe(folder.absolute()),
     )
 
 
@@ -238,6 +242,7 @@ def _ask(sweep: PlannedSweep, run: BegunRun, tracker: Tracker, console: Console,
         outcome.was_interrupted,
         outcome.was_preempted,
         outcome.shortage is not None,
+        outcome.ended_by,
     )
 
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 # Of more steps, those that ask the same of the same are one line.
 MAX_STEP_LINES = 40
+_STATES = {"preempted": "ended early (a signal or its walltime)"}
 # What `status` shows of a run's log while it runs, and of one that did not end as it should.
 TAIL_LINES, TAIL_BYTES = 8, 16 << 10
 _QUIET = frozenset({"finished", "budget_spent"})
@@ -172,7 +173,7 @@ def render_status(facts: Mapping[str, Any]) -> Iterator[RenderableType]:
     paid = "" if cost is None else f", {Funds(facts['budget_usd'], cost)}"
     ended = ", ".join(f"{facts[name]:,} {name}" for name in ("truncated", "empty") if facts[name])
     yield (
-        f"{in_line(facts['sweep'])} ({facts['id']}): {facts['state'].replace('_', ' ')}. "
+        f"{in_line(facts['sweep'])} ({facts['id']}): {_STATES.get(facts['state'], facts['state'].replace('_', ' '))}. "
         f"{facts['requests_done']:,} of {facts['requests']:,} requests done, "
         f"{facts['errors']} errors, {facts['loads']} loads, {facts['tokens']:,} tokens{paid}."
     )

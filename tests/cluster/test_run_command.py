@@ -194,7 +194,7 @@ def test_a_run_that_is_preempted_finishes_what_is_in_flight_and_says_so_with_its
         preempted.process.send_signal(number)
     code, first, err = preempted.finish(timeout_s=60)
     assert (code, first["preempted"]) == (75, True)
-    assert "Preempted: what was done is committed." in err
+    assert "Ended early by SIGTERM, SIGUSR1 or SIGHUP: what was done is committed." in err
     assert preempted.processes_left(timeout_s=5) == []
     assert json.loads((Path(first["run_dir"]) / "run.json").read_text())["state"] == "preempted"
     code, last, _ = start(*SWEEP).finish()

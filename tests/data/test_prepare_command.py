@@ -37,7 +37,7 @@ def test_the_report_says_what_was_left_out(tmp_path: Path) -> None:
     file.write_text("\n".join(rows), encoding="utf-8")
     arguments = ["jsonl", str(file), "--out", str(tmp_path / "out"), "--images", str(tmp_path / "pictures")]
     result = CliRunner().invoke(app, [*arguments, "--allow-missing-images"])
-    assert "1 samples (1 from no named source), 1 left out (picture not found), own wording" in result.stdout
+    assert "1 samples (1 from no named source), 1 left out (picture not found), built-in prompts" in result.stdout
 
 
 def test_an_error_reaches_the_command_as_one_paragraph(tmp_path: Path) -> None:
