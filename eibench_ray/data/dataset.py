@@ -41,7 +41,7 @@ class _SamplesFile:
         self._path = path
         self._source = source
         self._metadata = storage.attempt(path, lambda: pq.read_metadata(source))
-        require_bounded(self._metadata, path)
+        require_bounded(self._metadata, storage.attempt(path, source.size), path)
         self.schema = self._metadata.schema.to_arrow_schema()
         groups = range(self._metadata.num_row_groups)
         self._starts: list[int] = [0, *accumulate(self._metadata.row_group(group).num_rows for group in groups)]

@@ -36,7 +36,7 @@ def read_parquet(place: Path) -> Table:
                 "use `eibench-ray prepare jsonl`" if kind == "JSON" else "pass one, or use another `prepare` command"
             )
             raise DataError(f"{file} is not a Parquet file, but {kind} ({error}): {remedy}") from error
-        require_bounded(metadata, file)
+        require_bounded(metadata, file.stat().st_size, file)
         num_rows += metadata.num_rows
     return Table(place.name, (found for file in files for found in _read_file(file)), num_rows)
 

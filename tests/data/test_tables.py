@@ -177,17 +177,13 @@ def bomb(path: Path, kind: str) -> None:
     if kind == "one_text":
         column = pa.array(["x" * (200 << 20)])
         pq.write_table(pa.table({"question": column}), path, compression="zstd", use_dictionary=False)
-    elif kind == "repeated":
+    else:
         values = pa.array(["x" * (48 << 20)])
         column = pa.DictionaryArray.from_arrays(pa.array([0] * 90, pa.int8()), values)
         pq.write_table(pa.table({"question": column}), path, compression="zstd")
-    else:
-        offsets = pa.array([0, 30_000_000], pa.int32())
-        column = pa.ListArray.from_arrays(offsets, pa.nulls(30_000_000, pa.string()))
-        pq.write_table(pa.table({"triggers": column}), path, compression="zstd")
 
 
-@pytest.mark.parametrize("kind", ["one_text", "repeated", "items"])
+@pytest.mark.parametrize("kind", ["one_text", "repeated"])
 def test_a_small_parquet_file_that_unpacks_to_gigabytes_is_refused(tmp_path: Path, kind: str) -> None:
     bomb(tmp_path / "rows.parquet", kind)
     assert (tmp_path / "rows.parquet").stat().st_size < 200_000
