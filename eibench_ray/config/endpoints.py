@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
 from eibench_ray.config.secrets import has_login
 from eibench_ray.config.section import Filled, Frozen
+
+
+def _is_address(url: str) -> bool:
+    """Whether a URL has a host, a port that can be one if any, and no blank in it."""
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0 and not re.search(r"\s", url)
+    except ValueError:
+        return False
 
 
 class Price(Frozen):
@@ -133,6 +143,8 @@ class OpenaiEngine(Frozen):
         """A URL with a name and a password in it is a secret in a config."""
         if not re.match(r"https?://", value):
             raise ValueError("should begin with http:// or https://")
+        if not _is_address(value):
+            raise ValueError("should be the address of a server, as http://HOST:PORT/v1")
         if has_login(value) or "?" in value:
             raise ValueError(
                 "carries a name, a password or a query: put the key into an environment variable, and its name into "

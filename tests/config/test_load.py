@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from eibench_ray.config.endpoints import OpenaiEngine
 from eibench_ray.config.load import suggest_key, to_config
 from eibench_ray.errors import ConfigError
 
@@ -176,3 +177,11 @@ def test_lines_of_several_answers_are_none() -> None:
 def test_the_nearest_key_is_suggested(key: str, suggested: str | None) -> None:
     hint = suggest_key(key)
     assert hint == (f"; did you mean {suggested!r}?" if suggested else "")
+
+
+@pytest.mark.parametrize(
+    "url", ["http://", "https:///v1", "http://127.0.0.1:99999/v1", "http://host:0/v1", "http://a b/v1"]
+)
+def test_an_address_that_no_server_has_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="should be the address of a server, as http://HOST:PORT/v1"):
+        OpenaiEngine.model_validate({"kind": "openai", "endpoint": "mine", "base_url": url, "model": "mine"})

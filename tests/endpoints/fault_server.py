@@ -66,6 +66,7 @@ class Endpoint:
         self.app = FastAPI()
         self.app.post("/v1/chat/completions")(self._chat)
         self.app.get("/v1/models")(self._models)
+        self.app.post("/moved/chat/completions")(self._answer)
         self.app.get("/login")(self._log_in)
         self.app.post("/behaviour")(self._change)
         self.app.get("/events")(self._tell)
@@ -105,6 +106,12 @@ class Endpoint:
             return JSONResponse(error("Not found"), 404)
         model = {"id": "tiny", "object": "model", "created": 0, "owned_by": "faults"}
         return JSONResponse({"object": "list", "data": [model]})
+
+    async def _answer(self, request: Request) -> Response:
+        if not request.headers.get("authorization"):
+            return JSONResponse(error("no key"), 401)
+        body = await request.json()
+        return JSONResponse(completion(body, answer_to(body)))
 
     async def _log_in(self) -> Response:
         return HTMLResponse("<html><body>Who are you?</body></html>")
@@ -234,6 +241,8 @@ def _answer_with(
     if fault is Fault.CONTENT_FILTER_ERROR:
         message = "The response was filtered due to the prompt triggering our content management policy."
         return JSONResponse(error(message, "content_filter"), 400, headers)
+    if fault is Fault.MOVED:
+        return RedirectResponse("/moved/chat/completions", 307, headers)
     if fault is Fault.PACKED:
         reply = completion(body, f"Sonne für {text}")
         told = headers | {"content-encoding": "gzip", "content-type": "text/html; charset=iso-8859-1"}
@@ -316,6 +325,8 @@ async def _fail_with(fault: Fault, reply: dict[str, Any], request: Request, head
             return Response(gzip.compress(b" " * BOMB_BYTES), 200 if fault is Fault.BOMB else 500, told)
         case Fault.ODD_PACKING:
             return Response(whole, 200, headers | {"content-encoding": "br"}, "application/json")
+        case Fault.ELSEWHERE:
+            return RedirectResponse("http://localhost:1/v1/chat/completions?key=secret", 307, headers)
         case Fault.LOGIN:
             return RedirectResponse("/login?next=secret", 302, headers)
     return Response(status_code=500)

@@ -33,6 +33,8 @@ class Fault(StrEnum):
     LIMIT_IN_200 = "limit_in_200"  # 200 with an error of code 429
     UNPAID_IN_200 = "unpaid_in_200"  # 200 with an error of code 402, which no waiting mends
     UNKNOWN_MODEL = "unknown_model"  # 404
+    MOVED = "moved"  # 307 to another path of the same server, which answers
+    ELSEWHERE = "elsewhere"  # 307 to another server
     LOGIN = "login"  # 302 to a page where one logs in
     BOMB = "bomb"  # 200 with 64 kB of gzip that are 64 MiB of white space
     BOMB_ERROR = "bomb_error"  # the same with 500
@@ -49,6 +51,7 @@ class Fault(StrEnum):
 
 # A request that met one of these has its answer: it must not be asked again.
 ANSWERS = {
+    Fault.MOVED,
     Fault.PACKED,
     Fault.STREAM,
     Fault.PARTS,

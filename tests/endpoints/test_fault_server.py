@@ -54,6 +54,8 @@ def test_each_fault(fault_server: FaultServer, fault: Fault) -> None:
         Fault.CONTENT_FILTER_ERROR: 400,
         Fault.UNKNOWN_MODEL: 404,
         Fault.BOMB_ERROR: 500,
+        Fault.MOVED: 307,
+        Fault.ELSEWHERE: 307,
         Fault.LOGIN: 302,
     }
     match fault:

@@ -22,8 +22,7 @@ _CONNECT_TIMEOUT_S = 15.0
 # A server that is there says within it that it is; one that computes may take longer, and is there all the same.
 PROBE_TIMEOUT_S = 5.0
 _HANDSHAKE_TIMEOUT_S = 5.0
-# Redirections that turn a POST into a GET: what they lead to has not seen the request.
-_REDIRECTIONS = frozenset({301, 302, 303})
+_MAX_REDIRECTIONS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +79,32 @@ class Client:
 
         It is for the whole reply: a drip of bytes, each of which comes in time, must not outlive it.
         """
-        import httpx2
+        late = f"no reply within request_timeout_s={self._timeout_s:g}"
+        return await self._exchange(lambda: self._post(path, body), self._timeout_s, late)
 
-        return await self._exchange(
-            lambda: self.openai.post(path, cast_to=httpx2.Response, content=body, options={"headers": self._headers}),
-            self._timeout_s,
-            f"no reply within request_timeout_s={self._timeout_s:g}",
-        )
+    async def _post(self, url: str, body: bytes) -> httpx2.Response:
+        """The response, after redirections that keep the request as it is and stay with the same server.
+
+        Others get neither the request nor the key: they are the response.
+        """
+        import httpx2
+        from openai import APIStatusError
+
+        for _ in range(_MAX_REDIRECTIONS):
+            try:
+                return await self.openai.post(
+                    url,
+                    cast_to=httpx2.Response,
+                    content=body,
+                    options={"headers": self._headers, "follow_redirects": False},
+                )
+            except APIStatusError as error:
+                here = error.response.request.url
+                target = here.join(error.response.headers.get("location", ""))
+                if error.status_code not in (307, 308) or Route.of(str(target)).origin != self.route.origin:
+                    return error.response
+                url = str(target)
+        raise httpx2.TooManyRedirects("more than any server needs")
 
     async def probe(self) -> Response | Lost:
         """Whether the endpoint is there, asked by what nobody pays for: any answer to `GET models` says that it is."""
@@ -109,6 +127,7 @@ class Client:
     async def _exchange(
         self, call: Callable[[], Awaitable[httpx2.Response]], timeout_s: float, late: str
     ) -> Response | Lost:
+        import httpx2
         from openai import APIConnectionError, APIStatusError
 
         try:
@@ -118,11 +137,10 @@ class Client:
             reply = error.response
         except TimeoutError:
             return Lost(late, was_sent=True)
-        except APIConnectionError as error:
+        except (APIConnectionError, httpx2.RequestError, httpx2.InvalidURL) as error:
             return await self._without_tls(self.explain(error))
-        first = next((past for past in reply.history if past.status_code in _REDIRECTIONS), reply)
-        headers = {name.lower(): value for name, value in first.headers.items()}
-        return Response(first.status_code, headers, _decode(reply))
+        headers = {name.lower(): value for name, value in reply.headers.items()}
+        return Response(reply.status_code, headers, _decode(reply))
 
     async def _without_tls(self, lost: Lost) -> Lost:
         """The loss, or that the endpoint wants what the request had not: many servers say so by closing it."""

@@ -77,6 +77,8 @@ def explain_loss(error: BaseException, route: Route, connect_timeout_s: float) -
                 return Lost(f"connection reset by {peer}", was_sent)
     said = " ".join(str(error).split())
     match kind:
+        case "UnsupportedProtocol" | "InvalidURL" | "LocalProtocolError":
+            return Lost(f"no address that can be asked ({said}): correct model.engine.base_url", False, Hope.NONE)
         case "TooManyRedirects":
             remedy = "correct model.engine.base_url"
             return Lost(f"redirections without end from {peer}: {remedy}", was_sent, Hope.NONE)

@@ -43,7 +43,11 @@ class Route:
         """
         parts = urlsplit(base_url)
         scheme, host = parts.scheme.lower(), (parts.hostname or "").lower()
-        route = cls(scheme, host, parts.port or _PORTS.get(scheme, 0))
+        try:
+            port = parts.port or _PORTS.get(scheme, 0)
+        except ValueError:  # beyond all ports
+            port = 0
+        route = cls(scheme, host, port)
         known = dict(getproxies() if proxies is None else proxies)
         name = scheme if known.get(scheme) else "all"
         if route.is_loopback or not known.get(name) or _is_listed(host, known.get("no", "")):
@@ -59,6 +63,11 @@ class Route:
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
             return self.host == "localhost" or self.host.endswith(".localhost")
+
+    @property
+    def origin(self) -> tuple[str, str, int]:
+        """What two addresses of one server share."""
+        return self.scheme, self.host, self.port
 
     @property
     def address(self) -> str:

@@ -186,6 +186,7 @@ def test_no_attempt_outlives_its_deadline(server: FaultServer, fault: Fault) -> 
             Fault.UNPAID_IN_200,
             "answered 200 with an error: Insufficient credits. Add more and retry; the account has no",
         ),
+        (Fault.ELSEWHERE, "sends requests on to http://localhost:1/v1/chat/completions; correct model.engine.base_url"),
         (Fault.LOGIN, "it sends requests on to /login; correct model.engine.base_url"),
         (Fault.UNKNOWN_MODEL, "correct model.engine.model (tiny)"),
     ],
@@ -256,8 +257,8 @@ def test_a_packed_reply_is_utf_8_whatever_it_is_called(server: FaultServer) -> N
     assert reply.text.startswith("Sonne für answer ")
 
 
-def test_a_stream_and_parts_are_read(server: FaultServer) -> None:
-    for fault in (Fault.STREAM, Fault.PARTS):
+def test_a_stream_parts_and_a_server_that_moved_are_read(server: FaultServer) -> None:
+    for fault in (Fault.STREAM, Fault.PARTS, Fault.MOVED):
         server.behave(Behaviour(faults={fault: 1.0}))
         (reply,) = answers(engine_at(server), [f"read {fault}"])
         assert (reply.text[:7], reply.finish_reason) == ("answer ", "stop")
