@@ -147,7 +147,6 @@ class RunTask:
 
     def run(self, jobs: Sequence[Job], folder: Path) -> Any:
         """Runs all cells as one plan."""
-        from eibench_ray.cluster.signals import PREEMPTED
         from eibench_ray.config.jobs import write_jobs
         from eibench_ray.config.load import to_config
         from eibench_ray.errors import ConfigError
@@ -163,11 +162,7 @@ class RunTask:
             raise ConfigError("hydra.job.chdir=true: a run stays in the folder that it was called from; leave it out")
         result = run_sweep(sweep, folder, console, partial(write_jobs, jobs))
         self._print(result, sweep.plan.cells)
-        if result.was_interrupted:
-            self.exit_code = PREEMPTED if result.was_preempted else INTERRUPTED
-        else:
-            has_failed = result.failures or result.shortage or result.failed_cells
-            self.exit_code = 1 if has_failed else 0
+        self.exit_code = exit_code_of(result)
         return result.summary
 
     def _print(self, result: SweepResult, cells: Sequence[Cell]) -> None:
@@ -205,6 +200,15 @@ class RunTask:
         console.print(f"Run: {in_line(summary['run_dir'])}\nStore: {in_line(summary['store'])}", soft_wrap=True)
         if self._as_json:
             typer.echo(json.dumps(summary))
+
+
+def exit_code_of(result: SweepResult) -> int:
+    """What the command ends with: 0 where every cell that can run has its figure."""
+    from eibench_ray.cluster.signals import PREEMPTED
+
+    if result.was_interrupted:
+        return PREEMPTED if result.was_preempted else INTERRUPTED
+    return 1 if result.failures or result.shortage or result.failed_cells else 0
 
 
 def _cost(summary: Mapping[str, Any]) -> str:
