@@ -21,6 +21,7 @@ from openai.types import Batch, FileObject
 from eibench_ray.config.endpoints import OpenaiEngine
 from eibench_ray.engines.openai.batch_files import CHAT_URL, Inbox
 from eibench_ray.engines.openai.batch_record import BatchRecord
+from eibench_ray.engines.openai.bounded import TooLargeError
 from eibench_ray.engines.openai.client import Client, Response
 from eibench_ray.engines.openai.loss import Hope, Lost
 from eibench_ray.engines.openai.silence import Silence
@@ -236,7 +237,8 @@ class BatchProvider:
                 self._silence.hear(time.monotonic())
                 return result
             except (openai.APIError, httpx2.HTTPError, json.JSONDecodeError, TimeoutError) as error:
-                lost = self._endpoint.explain(error) if isinstance(error, openai.APIConnectionError) else None
+                is_lost = isinstance(error, openai.APIConnectionError | TooLargeError)
+                lost = self._endpoint.explain(error) if is_lost else None
                 reason = self._scrub(lost.reason if lost else f"{type(error).__name__}: {error}")
                 if lost and (
                     lost.hope is Hope.NONE or (lost.hope is Hope.UNLESS_FIRST and not self._silence.has_heard)
@@ -283,6 +285,7 @@ def _is_whole(batch: Batch) -> bool:
 
 def _named(value: _Named) -> _Named:
     """What the provider sent, if it is what was asked for."""
-    if not isinstance(getattr(value, "id", None), str):
+    name = getattr(value, "id", None)
+    if not isinstance(name, str) or not name.isprintable():
         raise _GARBLED
     return value

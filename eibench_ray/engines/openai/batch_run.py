@@ -21,6 +21,7 @@ from eibench_ray.engines.openai.client import Response
 from eibench_ray.engines.openai.failures import Failure, Fate
 from eibench_ray.engines.openai.loss import Lost
 from eibench_ray.records import RowErrorKind
+from eibench_ray.visible import in_line
 from eibench_ray.waits import Wait
 
 # What became of a line: what the provider says of it, or what we say of the whole batch.
@@ -143,6 +144,7 @@ class BatchRun:
             yield Wait(self._doing, now - self._since, self._config.window_s)
 
     def _do(self, what: str) -> None:
+        what = in_line(what)  # the provider's words are in it
         if what != self._doing:
             self._doing, self._since = what, time.monotonic()
 

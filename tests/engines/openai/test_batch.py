@@ -26,6 +26,7 @@ from eibench_ray.endpoints.local import LocalTurnstile
 from eibench_ray.endpoints.pools import pools_of
 from eibench_ray.endpoints.turnstile import Passage
 from eibench_ray.engines.base import BudgetSpentError, EngineDeadError, RowError
+from eibench_ray.engines.openai import bounded
 from eibench_ray.engines.openai.batch import OpenaiBatch
 from eibench_ray.errors import EngineError
 from eibench_ray.plan.digests import derive_seed
@@ -122,6 +123,16 @@ def test_a_provider_that_no_request_can_reach_ends_the_engine_at_once(server: Ba
     config = at(server, base_url=server.base_url.replace("http:", "https:"))
     with pytest.raises(EngineError, match="speaks no TLS, and base_url begins with https"):
         ask(config, tmp_path)
+
+
+def test_a_file_that_is_larger_than_any_ends_the_engine(
+    server: BatchServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bounded, "MAX_FILE_BYTES", 1000)
+    for end in ask(at(server), tmp_path):
+        assert type(end) is EngineError
+        assert "sent more than can be read, asked to download a file: a reply of" in str(end)
+    assert server.calls["content"] == 1
 
 
 def test_while_a_batch_runs_its_engine_says_so(server: BatchServer, tmp_path: Path) -> None:
