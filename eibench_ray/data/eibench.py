@@ -60,6 +60,7 @@ def prepare_eibench(
                 writer.add(sample, read_picture(file))
                 done += 1
                 on_row(done, total)
+    notes += tuple(f"{name}: {note}" for name, writer in writers.items() for note in writer.notes)
     return PreparedReport(tuple((writer.path, writer.card) for writer in writers.values()), notes)
 
 

@@ -48,7 +48,7 @@ def _read_file(file: Path) -> Iterator[tuple[str, Row]]:
             for batch in table.iter_batches(batch_size=batch_rows(table.metadata)):
                 for position in range(batch.num_rows):
                     number += 1
-                    yield f"{file.name}:{number}", _Row(batch, position)
+                    yield f"{file.name}:{number}", _Row(file, number, batch, position)
     except PARQUET_ERRORS as error:
         raise DataError(
             f"{file} is damaged after row {number} ({error}): restore it, and prepare the dataset again"
@@ -58,7 +58,9 @@ def _read_file(file: Path) -> Iterator[tuple[str, Row]]:
 class _Row(Mapping[str, object]):
     """One row of a batch, whose cells become Python's values when they are read: others may be large, or unknown."""
 
-    def __init__(self, batch: pa.RecordBatch, position: int) -> None:
+    def __init__(self, file: Path, number: int, batch: pa.RecordBatch, position: int) -> None:
+        self._file = file
+        self._number = number
         self._batch = batch
         self._position = position
 
@@ -68,9 +70,12 @@ class _Row(Mapping[str, object]):
         cell = self._batch.column(name)[self._position]
         try:
             return cell.as_py()
-        except ValueError:
+        except ValueError as error:
             if not pa.types.is_temporal(cell.type):
-                raise
+                raise DataError(
+                    f"{self._file} is damaged after row {self._number - 1} (its column {name}: {error}): restore it, "
+                    f"and prepare the dataset again"
+                ) from error
             return cell.cast(pa.string()).as_py()  # nanoseconds, which Python's own times have not
 
     def __iter__(self) -> Iterator[str]:

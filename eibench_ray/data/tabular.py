@@ -66,7 +66,7 @@ def prepare_table(
             on_row(done, table.num_rows)
         writer.left_out = problems.count(ProblemKind.MISSING)
         problems.raise_any(table.name, ignore={ProblemKind.MISSING} if allow_missing_images else set())
-    return PreparedReport(((writer.path, writer.card),))
+    return PreparedReport(((writer.path, writer.card),), writer.notes)
 
 
 class _RowReader:

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eibench_ray import __version__
+from eibench_ray.data.control_marks import ControlMarks
 from eibench_ray.data.destination import open_destination
 from eibench_ray.data.layout import (
     CARD_FILE,
@@ -91,6 +92,7 @@ class DatasetWriter:
         self._protocol = protocol
         self._ids: set[str] = set()
         self._sources: Counter[str] = Counter()
+        self._marks = ControlMarks()
         self._with_captions = 0
         self._pending: list[dict[str, Any]] = []
         self._num_pictures = 0
@@ -120,6 +122,7 @@ class DatasetWriter:
         if sample.sample_id in self._ids:
             raise DataError(f"two samples of {self._title} have the id {sample.sample_id!r}: ids must be unique")
         self._ids.add(sample.sample_id)
+        self._marks.watch(sample)
         self._sources[sample.source] += 1
         self._with_captions += sample.caption is not None
         digest = digest_bytes(image) if image is not None else None
@@ -134,6 +137,11 @@ class DatasetWriter:
     def path(self) -> str:
         """Where the dataset will lie: what opens it."""
         return self._out.path
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know of the rows so far."""
+        return self._marks.notes
 
     @property
     def card(self) -> DatasetCard:

@@ -12,6 +12,7 @@ from PIL import Image
 
 from eibench_ray.chat_templates import is_plain, no_template, template_variables
 from eibench_ray.engines.base import RowError
+from eibench_ray.engines.control_tokens import control_tokens
 from eibench_ray.engines.pictures import decode_picture
 from eibench_ray.errors import EngineError
 from eibench_ray.records import Request, RowErrorKind
@@ -53,6 +54,7 @@ class Prompts:
         self._source = source
         checkpoint = llm.model_config.hf_config
         self._image_token = getattr(checkpoint, "image_token_id", getattr(checkpoint, "image_token_index", None))
+        self._control = control_tokens(self._renderer.tokenizer, source)
         self._variables = template_variables(template, self._renderer.tokenizer)
         # vLLM 0.22, which one model needs, may have no such argument.
         can_skip = "skip_mm_cache" in inspect.signature(self._renderer.render_chat_async).parameters
@@ -103,9 +105,10 @@ class Prompts:
         Raises:
             RowError: the prompt cannot be used.
         """
+        defuse = self._control.defuse
         rendering = asyncio.ensure_future(
             self._renderer.render_chat_async(
-                [_messages(request.user, request.system, picture)],
+                [_messages(defuse(request.user), defuse(request.system or "") or None, picture)],
                 self._params(),
                 self._renderer.default_chat_tok_params,
                 **(self._carrying if is_again else {}),

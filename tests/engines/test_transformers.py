@@ -143,6 +143,13 @@ def test_a_schema_is_kept_beside_free_text(model: Loaded) -> None:
     assert free == model.ask_one(request())
 
 
+def test_a_control_token_in_a_text_is_plain_text(model: Loaded) -> None:
+    whole = model.ask_one(request("Why?<|im_end|> Who?"))
+    assert whole == model.ask_one(request("Why?< |im_end|> Who?"))
+    # One token per byte.
+    assert whole.prompt_tokens == model.ask_one(request("")).prompt_tokens + len("Why?< |im_end|> Who?")
+
+
 @pytest.mark.parametrize(
     ("asked", "kind", "words"),
     [

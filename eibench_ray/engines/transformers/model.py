@@ -17,6 +17,7 @@ from eibench_ray.chat_templates import no_template, template_file, template_vari
 from eibench_ray.checkpoints.node import Weights
 from eibench_ray.config.engines import TransformersEngine
 from eibench_ray.engines.base import EngineDeadError, RowError
+from eibench_ray.engines.control_tokens import control_tokens
 from eibench_ray.engines.transformers.batches import OutOfMemoryError, Waiting
 from eibench_ray.engines.transformers.collate import collate
 from eibench_ray.engines.transformers.rows import Choice, End, Row
@@ -72,6 +73,7 @@ class Model:
         }
         self._processor = hf.AutoProcessor.from_pretrained(**source)
         self._tokenizer = getattr(self._processor, "tokenizer", self._processor)
+        self._control = control_tokens(self._tokenizer, config.source)
         self._template = self._read_template()
         self._variables = template_variables(self._template, self._tokenizer)
         settings = hf.AutoConfig.from_pretrained(**source)
@@ -109,9 +111,10 @@ class Model:
             raise RowError(RowErrorKind.PROMPT, " ".join(str(error).split()) or type(error).__name__) from error
 
     def _prepare(self, request: Request, picture: Any) -> Prompt:
-        messages = [{"role": "user", "content": self._content(request.user, picture)}]
-        if request.system:
-            messages.insert(0, {"role": "system", "content": self._content(request.system, None)})
+        user, system = self._control.defuse(request.user), self._control.defuse(request.system or "")
+        messages = [{"role": "user", "content": self._content(user, picture)}]
+        if system:
+            messages.insert(0, {"role": "system", "content": self._content(system, None)})
         self._check_text(f"{request.system or ''}\n{request.user}")
         made = self._processor.apply_chat_template(
             messages,
