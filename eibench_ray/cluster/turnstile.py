@@ -92,7 +92,7 @@ class RayTurnstile:
         except RayError as error:
             reason = " ".join(str(error).split())[:400]
         # No engine died: no row is guilty of it.
-        raise EngineError(f"the turnstile of the run, which keeps limits and budget, is lost: {reason}")
+        raise EngineError(f"the process that keeps the limits and the budget of the run is lost: {reason}")
 
     async def _ask_once(self, method: str, *arguments: object) -> Any:
         return await getattr(self._actor, method).remote(*arguments)

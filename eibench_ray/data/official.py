@@ -14,7 +14,7 @@ JUDGE_SCRIPTS = {
     "gpt_complex": "gpt-eval-complex.py",
 }
 SUBJECT_WORDINGS = {"user_question": False, "user_question_cot": True}  # value: whether it asks to think step by step
-OWN_WORDING = "the project's own wording serves"
+OWN_WORDING = "the built-in prompts are used"
 
 
 def read_official(source: Path) -> tuple[Protocol | None, tuple[str, ...]]:

@@ -34,7 +34,7 @@ def word_call(
         official = protocol.subject_wording(call.protocol)
     if call.protocol and setting.wording == "official" and official is None:
         raise PlanError(
-            f"setting {setting.name!r} asks for the official wording of {call.protocol!r}, which the dataset does not "
+            f"setting {setting.name!r} asks for the official prompt of {call.protocol!r}, which the dataset does not "
             f"carry: prepare it from a clone of EIBench that has its scripts, or set setting.wording=auto"
         )
     prompt = Prompt(
@@ -61,7 +61,7 @@ def word_judge(
         )
     if judge.wording == "official" and official is None:
         raise PlanError(
-            f"judge {judge.name!r} asks for the official wording, which the dataset does not carry: prepare it from a "
+            f"judge {judge.name!r} asks for the official prompt, which the dataset does not carry: prepare it from a "
             f"clone of EIBench that has its scripts, or set judge.wording=auto"
         )
     prompt = Prompt(

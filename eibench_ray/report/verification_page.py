@@ -26,8 +26,8 @@ _NO_VALUE = "-"
 _STYLES = {ClaimStatus.VERIFIED: "green", ClaimStatus.NOT_REPRODUCED: "red", ClaimStatus.UNVERIFIED: "dim"}
 _INTERVAL = f"{CONFIDENCE:.0%} interval"
 _CHANCE = (
-    f"by chance up to {1 - CONFIDENCE:.0%} of the claims that hold lie outside of their interval, more where repeated "
-    f"answers vary more than samples do; and the wider an interval is, the less it says that a claim lies in it"
+    f"chance: up to {1 - CONFIDENCE:.0%} of the claims that are true lie outside of their interval (more, where asking "
+    f"again changes answers); in a wide interval, many claims lie by chance"
 )
 
 
@@ -160,9 +160,11 @@ def _notes(verification: Verification) -> list[str]:
     for one in verification.contradictions:
         names = "/".join(list(name_claim(one.claim).values())[:-1])
         notes.append(
-            f"the claims against themselves: {names} has {one.claim.percent} overall, but its emotions, weighted by "
-            f"their samples, have a mean of {one.expected:.2f}"
+            f"the published figures contradict each other: {names} has {one.claim.percent} overall, but its emotions, "
+            f"weighted by their samples, have a mean of {one.expected:.2f}"
         )
     if not verification.contradictions:
-        notes.append(f"the claims against themselves: each overall is its emotions' weighted mean to {MAX_GAP} points")
+        notes.append(
+            f"the published figures agree: each overall is the weighted mean of its emotions, within {MAX_GAP} points"
+        )
     return notes

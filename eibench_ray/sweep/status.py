@@ -206,8 +206,8 @@ def render_status(facts: Mapping[str, Any]) -> Iterator[RenderableType]:
     if facts["log_tail"]:
         yield f"Its log ({in_line(facts['log'])}) ends with:"
         yield from (Text(f"  {in_line(line)}") for line in facts["log_tail"])
-    gone = " (gone, or not to be seen from here)" if facts["folder_is_gone"] else ""
-    yield f"Run: {in_line(facts['run_dir'])}{gone}\nStore: {in_line(facts['store'])}"
+    if facts["folder_is_gone"]:
+        yield "Its folder is gone, or not to be seen from here."
 
 
 def _render_steps(steps: Sequence[Mapping[str, Any]], *, has_price: bool) -> FittingTable:

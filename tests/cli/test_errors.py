@@ -155,7 +155,7 @@ MISTAKES = [
         "1 cell blocked: retired: openai has no gpt-3.5-turbo-0125 since 2026-10-23 (gpt_3_5_turbo): replay its",
     ),
     ("no folder of models", "models --config-dir mine", "--config-dir mine is no folder"),
-    ("no official wording", "plan CELL setting.wording=official", "asks for the official wording of 'user_question'"),
+    ("no official wording", "plan CELL setting.wording=official", "asks for the official prompt of 'user_question'"),
     (
         "no such file of a template",
         "plan CELL model=tiny_llama model.engine.chat_template=mine.jinja",

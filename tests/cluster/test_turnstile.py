@@ -89,5 +89,5 @@ def test_a_turnstile_that_does_not_come_back_ends_the_engine(monkeypatch: pytest
     assert asyncio.run(enter()).number is not None
     monkeypatch.setattr(module, "TIMEOUT_S", 2.0)
     ray.kill(turnstile._actor, no_restart=True)
-    with pytest.raises(EngineError, match="the turnstile of the run, which keeps limits and budget, is lost: "):
+    with pytest.raises(EngineError, match="the process that keeps the limits and the budget of the run is lost: "):
         asyncio.run(enter())

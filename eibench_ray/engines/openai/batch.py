@@ -102,7 +102,7 @@ class OpenaiBatch:
             except BudgetSpentError as error:
                 if not paid_usd:
                     raise
-                message = f"after {num_sent} attempts in vain: {error}"
+                message = f"after {num_sent} failed attempts: {error}"
                 raise RowError(RowErrorKind.ENGINE, message, paid_usd) from None
             if isinstance(result, Reply):
                 return result if result.cost_usd is None else replace(result, cost_usd=result.cost_usd + paid_usd)

@@ -151,7 +151,7 @@ class Openai:
         except BudgetSpentError as error:
             if not errand.paid_usd:
                 raise
-            failed = RowError(RowErrorKind.ENGINE, f"after {errand.num_sent} attempts in vain: {error}")
+            failed = RowError(RowErrorKind.ENGINE, f"after {errand.num_sent} failed attempts: {error}")
         failed.cost_usd = errand.paid_usd if self._config.price else None
         raise failed
 
