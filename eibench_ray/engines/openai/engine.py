@@ -226,6 +226,8 @@ class Openai:
 
     def _note_vain(self, last: Failure) -> None:
         """A request has used up its attempts. An endpoint that has answered none of several is none of this kind."""
+        if last.was_limited:  # who keeps limits is one
+            return
         self._num_vain += 1
         if not self._has_replied and self._num_vain >= MAX_VAIN:
             config = self._config

@@ -225,6 +225,12 @@ def test_an_endpoint_that_never_answered_anything_is_given_up_after_a_few_reques
     assert len(server.events) - before <= 2 * len(words)
 
 
+def test_one_that_only_keeps_its_limits_is_not_given_up(server: FaultServer) -> None:
+    server.behave(Behaviour(faults={Fault.STORM: 0.5, Fault.LIMIT_IN_200: 0.5}))
+    ends = answers(engine_at(server, attempts=1, limits={"max_concurrency": 1}), words_of("limits", MAX_VAIN + 2))
+    assert [type(end) for end in ends] == [RowError] * (MAX_VAIN + 2)
+
+
 def test_one_that_has_answered_once_is_not(server: FaultServer) -> None:
     async def run() -> list[Any]:
         engine = engine_at(server, attempts=1)
