@@ -125,8 +125,8 @@ class Prompts:
 
     def forget(self, picture: Picture | None) -> None:
         """Takes a picture for one that the engine does not have; to send it once more costs little."""
-        cache = self._renderer.mm_processor_cache
-        if picture is None or cache is None:
+        cache = getattr(self._renderer, "mm_processor_cache", None)
+        if picture is None or cache is None or not hasattr(cache, "invalidate"):  # or vLLM is an older one
             return
         # In the thread that renders: an entry that goes while it is looked up fails the row that does.
         thread = getattr(self._renderer, "_mm_executor", None)

@@ -1,0 +1,112 @@
+"""What is asked of vLLM's renderer: whether it can render at all, and which pictures it takes for sent."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from asking_models import PICTURES, request
+
+from eibench_ray.engines.base import RowError
+from eibench_ray.engines.vllm_prompts import Prompts, read_picture
+from eibench_ray.errors import EngineError
+
+pytest.importorskip("vllm", reason="the engine needs eibench-ray[cpu] or [gpu]")
+pytestmark = pytest.mark.slow  # it imports vLLM
+
+
+class Cache:
+    """Notes what is forgotten."""
+
+    def __init__(self) -> None:
+        self.forgotten: list[str] = []
+
+    def invalidate(self, name: str) -> None:
+        self.forgotten.append(name)
+
+
+class Renderer:
+    """Renders as it is told, after as long as it is told."""
+
+    tokenizer = None
+    default_chat_tok_params = None
+
+    def __init__(self, refuses: str = "", delay_s: float = 0.0, ranges: int = 1) -> None:
+        self.mm_processor_cache = Cache()
+        self._mm_executor = ThreadPoolExecutor(1)
+        self._refuses = refuses
+        self._delay_s = delay_s
+        self._ranges = ranges
+        self.asked: list[dict[str, Any]] = []
+
+    async def render_messages_async(self, messages: list[Any], params: Any) -> None:  # noqa: ARG002
+        has_picture = len(messages[-1]["content"]) > 1
+        if self._refuses == "all" or (self._refuses == "text" and not has_picture):
+            raise ValueError("no such message")
+
+    async def render_chat_async(
+        self, messages: list[Any], params: Any, tokens: Any, *, skip_mm_cache: bool = False
+    ) -> Any:
+        self.asked.append({"messages": messages[0], "params": params, "tokens": tokens, "carries": skip_mm_cache})
+        await asyncio.sleep(self._delay_s)
+        placed = [SimpleNamespace(get_num_embeds=lambda: 2)] * self._ranges
+        return None, [{"mm_placeholders": {"image": placed}, "prompt_token_ids": [7, 7, 1]}]
+
+
+def prompts(renderer: Renderer) -> Prompts:
+    config = SimpleNamespace(hf_config=SimpleNamespace(image_token_id=7))
+    return Prompts(SimpleNamespace(renderer=renderer, model_config=config), None, "me/eye")
+
+
+@pytest.mark.parametrize(("refuses", "is_refused"), [("", False), ("text", False), ("all", True)])
+def test_a_template_that_renders_no_question_is_refused(refuses: str, *, is_refused: bool) -> None:
+    checked = prompts(Renderer(refuses)).check()
+    if not is_refused:
+        asyncio.run(checked)
+        return
+    with pytest.raises(EngineError, match=r"template of me/eye cannot render a plain question \(no such message\)"):
+        asyncio.run(checked)
+
+
+def test_a_picture_is_known_by_its_bytes_and_carried_when_it_is_asked_again() -> None:
+    assert PICTURES[1] is not None
+    assert PICTURES[2] is not None
+    picture, other = read_picture(PICTURES[1]), read_picture(PICTURES[2])
+    assert picture.name == read_picture(PICTURES[1]).name != other.name
+    renderer = Renderer()
+
+    async def ask() -> None:
+        rendered = prompts(renderer)
+        await rendered.render(request(), picture)
+        await rendered.render(request(), picture, is_again=True)
+
+    asyncio.run(ask())
+    assert [asked["carries"] for asked in renderer.asked] == [False, True]
+    assert renderer.asked[0]["messages"][0]["content"][0]["uuid"] == picture.name
+
+
+def test_a_picture_whose_rendering_is_given_up_is_forgotten_once_it_is_marked() -> None:
+    assert PICTURES[1] is not None
+    picture, renderer = read_picture(PICTURES[1]), Renderer(delay_s=0.05)
+
+    async def give_up() -> list[str]:
+        rendering = asyncio.create_task(prompts(renderer).render(request(), picture))
+        await asyncio.sleep(0.01)
+        rendering.cancel()
+        await asyncio.gather(rendering, return_exceptions=True)
+        before = list(renderer.mm_processor_cache.forgotten)
+        await asyncio.sleep(0.2)
+        return before
+
+    assert asyncio.run(give_up()) == []
+    renderer._mm_executor.shutdown()
+    assert renderer.mm_processor_cache.forgotten == [picture.name]
+
+
+def test_a_lost_picture_is_an_error_of_its_row() -> None:
+    assert PICTURES[1] is not None
+    with pytest.raises(RowError, match="placed 0 of 1 pictures"):
+        asyncio.run(prompts(Renderer(ranges=0)).render(request(), read_picture(PICTURES[1])))
