@@ -45,6 +45,8 @@ _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DEDUP_LOGS": "0",
+    # On a busy machine it takes longer than Ray's 30 s; then nothing could be started at all.
+    "RAY_raylet_start_wait_time_s": "120",
     # When its control service has been gone for so long, Ray ends the program, with a line of its own; the watch over
     # the nodes ends the run before, in order.
     "RAY_gcs_rpc_server_reconnect_timeout_s": "600",
@@ -104,11 +106,11 @@ def _started(config: ClusterConfig, keep: Path | None) -> Iterator[None]:
             "_temp_dir": str(folder / RAY_FOLDER),  # which Ray opens to all users
         }
         # What engines keep in temporary files, by names that others can guess, lies there, too.
-        with _environment({**_LOOPBACK, "TMPDIR": str(folder)}):
-            stack.enter_context(_joined(options, "local"))
-        _hide_token()
-        _end_monitor()
         try:
+            with _environment({**_LOOPBACK, "TMPDIR": str(folder)}):
+                stack.enter_context(_joined(options, "local"))
+            _hide_token()
+            _end_monitor()
             yield
         except EibenchError:
             _keep_logs(folder / RAY_FOLDER, keep)
@@ -197,8 +199,13 @@ def _init(options: Mapping[str, Any], address: str) -> None:
     }
     try:
         ray.init(**common, **options)
-    except (RuntimeError, ConnectionError, ValueError, OSError) as error:
+    except Exception as error:  # among them bare ones: "The current node timed out during startup"
         reason = " ".join(str(error).split())
+        if address == "local":
+            raise ClusterError(
+                f"Ray does not start on this machine: {reason}; run the same command again when the machine is less "
+                f"busy, or see `eibench-ray doctor`"
+            ) from error
         raise ClusterError(
             f"Ray cannot be used (cluster.address={address}): {reason}; start it with `ray start --head`, or "
             f"set cluster=local"

@@ -29,7 +29,7 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1:{port}", "ray://127.0.0.1:{port}", "nowhere.invalid:1", "no-port", ""])
+@pytest.mark.parametrize("address", ["127.0.0.1:{port}", "ray://127.0.0.1:{port}", "nowhere.invalid:1", "no-port"])
 def test_an_address_that_does_not_answer(address: str) -> None:
     address = address.format(port=free_port())
     message = refusal(ClusterConfig(name="ray", address=address))
@@ -73,3 +73,14 @@ def test_a_ray_that_does_not_answer_is_killed_at_the_end(monkeypatch: pytest.Mon
             process.suspend()
     gone, _ = psutil.wait_procs(services, timeout=10)
     assert len(gone) == 2
+
+
+def test_a_ray_that_does_not_start_is_one_paragraph(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    def fail(**_: object) -> None:
+        raise Exception("The current node timed out\nduring startup.")
+
+    monkeypatch.setattr(ray, "init", fail)
+    message = refusal(ClusterConfig(name="local"))
+    assert message.startswith("Ray does not start on this machine: The current node timed out during startup.; run")

@@ -91,7 +91,7 @@ start_ray() {
   wait "${started}"
 }
 export -f free_ports make_private start_ray
-export SRUN_CPUS_PER_TASK=8 RAY_gcs_rpc_server_reconnect_timeout_s=10
+export SRUN_CPUS_PER_TASK=8 RAY_gcs_rpc_server_reconnect_timeout_s=10 RAY_raylet_start_wait_time_s=120
 EIBENCH_INSIDE=${inside[*]@Q}
 # The address under which the other nodes know this one; its own name may be a loopback's here.
 EIBENCH_HEAD=$(getent ahostsv4 "${SLURMD_NODENAME:-$(hostname)}" | awk '$1 !~ /^127\./ && !found++ {print $1}')
