@@ -91,6 +91,7 @@ def giving_way() -> Iterator[None]:
     """Until the work itself listens, a signal of preemption ends the command with the exit code that says so."""
 
     def leave(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - as signal.signal wants it
+        log.warning("%s: ending; the same command goes on from here", signal.Signals(number).name)
         sys.exit(PREEMPTED)
 
     before = {number: signal.signal(number, leave) for number in _heard()}

@@ -136,6 +136,8 @@ class WandbRuns:
         """Remove what nobody reads again: the service's cache, and what was staged for an upload that is done."""
         for name in ("cache", *(["artifacts"] if is_all_sent else [])):
             shutil.rmtree(self._folder / "wandb" / name, ignore_errors=True)
+        for empty in (self._folder / "wandb").glob("*/tmp"):  # where W&B would save code, which it is told not to
+            shutil.rmtree(empty, ignore_errors=True)
 
     def describe_trouble(self) -> str | None:
         """The last thing that a run which is still open met on its way to the server; from any thread."""
