@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.types import Quote, QuotedString
 from omegaconf import OmegaConf
 
 from eibench_ray.config.load import validate
@@ -31,7 +32,8 @@ def read_models(folder: Path, own: Path | None = None) -> list[ModelConfig]:
         HydraException, OmegaConfBaseException: an option cannot be composed (Hydra's and OmegaConf's).
     """
     files = [path for root in (folder, own) if root for path in (root / "model").glob("[!_]*.yaml")]
-    search = [f"hydra.searchpath=[file://{own.absolute()}]"] if own else []
+    where = QuotedString(f"file://{own.absolute()}", Quote.double).with_quotes() if own else ""
+    search = [f"hydra.searchpath=[{where}]"] if own else []
     models = []
     with own_loader(), initialize_config_dir(str(folder), version_base="1.3"):
         for name in sorted({path.stem for path in files}):

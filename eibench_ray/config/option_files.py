@@ -44,6 +44,8 @@ class OptionFiles(ConfigRepository):
         self.sources = [*own, *(source for source in self.sources if source not in own)]
         self._read: dict[str, bytes] = {}  # pickled: six times as fast to copy as by copy.deepcopy
         for source in own:
+            if not source.available():
+                raise ConfigError(f"{source.path} ({source.provider}) is no folder of option files: name one that is")
             _announce(source, [other for other in self.sources if other.provider in PACKAGES])
 
     def __deepcopy__(self, memo: dict[int, Any]) -> OptionFiles:

@@ -52,6 +52,18 @@ def test_a_users_file_wins_in_every_group_with_a_line_that_says_so(command: Comm
         assert name in said[0]
 
 
+def test_a_folder_that_is_not_there_is_told(command: Command) -> None:
+    called = command("plan", *CELL, "hydra.searchpath=[file:///nothere]")
+    assert (called.code, called.err.count("\n")) == (2, 1)
+    assert "/nothere (hydra.searchpath in command-line) is no folder of option files" in called.err
+
+
+def test_a_folder_may_have_any_name(command: Command, own: Path, tmp_path: Path) -> None:
+    odd = own.rename(tmp_path / "a,b=(c) 'd' \"e\"")
+    assert "mine" in {model["name"] for model in command("models", "--config-dir", odd, "--json").json}
+    assert command("plan", "--config-dir", odd, "experiment=demo", "--json").json["sweep"] == "my_sweep"
+
+
 def test_a_sweep_of_many_jobs_takes_them_too(command: Command, own: Path) -> None:
     models = "model=llava_next_7b,echo,tiny_llama,tiny_llava,tiny_qwen2_vl"
     called = command(
