@@ -20,6 +20,7 @@ PROTOCOL_FILE = "protocol.yaml"
 # 100 KB are 6 MB in memory; rows without one are small, and 1,024 of them are read in the time of a few groups of 64.
 ROW_GROUP_PICTURES = 64
 ROW_GROUP_ROWS = 1024
+ROW_GROUP_BYTES = 256 << 20  # of pictures: what reads a group holds all of it
 
 # `image` has the shape of Hugging Face's Image feature, so that `datasets` shows the pictures without being told.
 SCHEMA = pa.schema(

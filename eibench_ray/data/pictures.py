@@ -8,6 +8,9 @@ from pathlib import Path, PurePosixPath
 
 from eibench_ray.errors import DataError
 
+# 120 megapixels without any compression have 360 MB, and no engine takes more.
+MOST_FILE_BYTES = 384 << 20
+
 
 class EscapedPathError(ValueError):
     """A picture's path that leads out of the picture folders."""
@@ -60,9 +63,14 @@ def read_picture(file: Path) -> bytes:
     """A picture's bytes.
 
     Raises:
-        DataError: the file cannot be read.
+        DataError: the file cannot be read, or is far too large for a picture.
     """
     try:
+        if (num_bytes := file.stat().st_size) > MOST_FILE_BYTES:
+            raise DataError(
+                f"the picture {file} has {num_bytes:,} bytes, more than {MOST_FILE_BYTES >> 20} MiB: make it smaller; "
+                f"nothing was written"
+            )
         return file.read_bytes()
     except OSError as error:
         raise DataError(

@@ -19,6 +19,7 @@ from eibench_ray.data.destination import open_destination
 from eibench_ray.data.layout import (
     CARD_FILE,
     PROTOCOL_FILE,
+    ROW_GROUP_BYTES,
     ROW_GROUP_PICTURES,
     ROW_GROUP_ROWS,
     SCHEMA,
@@ -95,7 +96,7 @@ class DatasetWriter:
         self._marks = ControlMarks()
         self._with_captions = 0
         self._pending: list[dict[str, Any]] = []
-        self._num_pictures = 0
+        self._num_pictures = self._num_bytes = 0
         self._file: pq.ParquetWriter | None = None
 
     def __enter__(self) -> Self:
@@ -130,7 +131,9 @@ class DatasetWriter:
             sample = replace(sample, image_digest=digest)
         self._pending.append(_to_row(sample, image))
         self._num_pictures += image is not None
-        if self._num_pictures == ROW_GROUP_PICTURES or len(self._pending) == ROW_GROUP_ROWS:
+        self._num_bytes += len(image or b"")
+        is_full = self._num_pictures == ROW_GROUP_PICTURES or len(self._pending) == ROW_GROUP_ROWS
+        if is_full or self._num_bytes >= ROW_GROUP_BYTES:
             self._flush()
 
     @property
@@ -163,7 +166,7 @@ class DatasetWriter:
         assert self._file is not None, "rows are added inside the `with` block"
         self._file.write_table(pa.Table.from_pylist(self._pending, schema=SCHEMA), row_group_size=ROW_GROUP_ROWS)
         self._pending.clear()
-        self._num_pictures = 0
+        self._num_pictures = self._num_bytes = 0
 
     def _close(self) -> None:
         if self._file is not None:

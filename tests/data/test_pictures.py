@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from eibench_ray.data.pictures import EscapedPathError, PictureFolders
+from eibench_ray.data.pictures import MOST_FILE_BYTES, EscapedPathError, PictureFolders, read_picture
 from eibench_ray.errors import DataError
 
 
@@ -55,3 +55,10 @@ def test_a_picture_folder_may_itself_be_a_link(root: Path) -> None:
 def test_a_picture_folder_must_exist(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nowhere"):
         PictureFolders([tmp_path / "nowhere"])
+
+
+def test_a_file_that_is_far_too_large_for_a_picture_is_refused_unread(tmp_path: Path) -> None:
+    with (tmp_path / "a.png").open("wb") as file:
+        file.truncate(MOST_FILE_BYTES + 1)  # takes no room
+    with pytest.raises(DataError, match=r"a\.png has 402,653,185 bytes, more than 384 MiB"):
+        read_picture(tmp_path / "a.png")

@@ -4,6 +4,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from eibench_ray.data import writer as writing
 from eibench_ray.data.dataset import open_dataset
 from eibench_ray.data.layout import ROW_GROUP_PICTURES, ROW_GROUP_ROWS
 from eibench_ray.data.protocol import Protocol, Wording
@@ -207,3 +208,12 @@ def test_a_dataset_behind_a_link_is_replaced_where_it_lies(tmp_path: Path) -> No
     write(tmp_path / "near", rows=2)
     assert open_dataset(str(tmp_path / "far")).num_rows == 2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["far", "near"]
+
+
+def test_large_pictures_share_shorter_row_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writing, "ROW_GROUP_BYTES", 1000)
+    with DatasetWriter(tmp_path / "d", "A test") as writer:
+        for number in range(5):
+            writer.add(make_sample(number), bytes([number]) * 400)
+    metadata = pq.read_metadata(tmp_path / "d" / "samples.parquet")
+    assert [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)] == [3, 2]

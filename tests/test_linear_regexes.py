@@ -1,0 +1,85 @@
+"""What reads replies, data and files by regular expressions takes time in proportion to their length."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from eibench_ray.cluster.failures import is_passing
+from eibench_ray.data.control_marks import ControlMarks
+from eibench_ray.data.picture_values import read_picture_value
+from eibench_ray.data.template import to_jinja
+from eibench_ray.data.values import ValueRefusedError, to_triggers
+from eibench_ray.engines.control_tokens import ControlTokens
+from eibench_ray.engines.openai.secret import Secret
+from eibench_ray.errors import DataError, EngineError
+from eibench_ray.records import Sample
+from eibench_ray.score.official import official_verdict
+from eibench_ray.score.strict import parse_counts, parse_named
+from eibench_ray.serve.failure import describe_end
+from eibench_ray.visible import in_line, shorten_words
+
+
+def watch(text: str) -> None:
+    ControlMarks().watch(Sample("a", text, "", "", ()))
+
+
+READERS: dict[str, Callable[[str], object]] = {
+    "strict": lambda text: (parse_named(text, 3), parse_counts(text, 3)),
+    "official": official_verdict,
+    "server": lambda text: describe_end(1, text),
+    "secret": Secret("sk-abcdefghijkl").scrub,
+    "passing": lambda text: is_passing(EngineError(text)),
+    "template": to_jinja,
+    "marks": watch,
+    "tokens": ControlTokens(["<|im_end|>", "<|im_start|>", "</s>"], "m").defuse,
+    "picture": read_picture_value,
+    "triggers": to_triggers,
+    "shown": lambda text: (in_line(text), shorten_words(text)),
+}
+UNITS = [
+    "\n",
+    " ",
+    "a",
+    "`",
+    "```",
+    "```json",
+    "{score: 1",
+    "{score: 1/",
+    "1",
+    "<",
+    "<|",
+    "<|im_",
+    "[",
+    "[/INST",
+    "://",
+    "A+/",
+]
+UNITS += [
+    "data:a;",
+    "*",
+    "a*",
+    "sk-",
+    "bearer ",
+    "port ",
+    "Error: ",
+    "(a pid=1) ",
+    "\x1b[",
+    "\x1b",
+    '"',
+    "'",
+    ".",
+    "[1,",
+    "a.Error",
+]
+
+
+@pytest.mark.timeout(30)  # some hundredths of a second each; minutes where the time grew with the square of the length
+@pytest.mark.parametrize("name", READERS)
+def test_long_texts_are_read_in_linear_time(name: str) -> None:
+    for unit in UNITS:
+        try:
+            READERS[name](unit * (100_000 // len(unit)) + "x")
+        except (ValueRefusedError, DataError):
+            continue
