@@ -15,8 +15,9 @@ BIN := .venv/bin
 UV := .venv/uv/bin/uv
 UV_VERSION := 0.13.9
 
-# uv does not read pip's settings; the folder of wheels that pip knows, if any, may hold the CPU build of torch.
-FIND_LINKS := $(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null)
+# uv does not read pip's settings; the folder of wheels that pip knows, if any, may hold the CPU build of torch, which is
+# nothing for GPUs.
+FIND_LINKS := $(if $(filter cpu,$(DEVICE)),$(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null),)
 export UV_FIND_LINKS ?= $(FIND_LINKS)
 # Where there is no such folder, the CPU build comes from PyTorch's own index.
 TORCH := $(if $(FIND_LINKS),,$(if $(filter cpu,$(DEVICE)),--torch-backend cpu,))
@@ -70,12 +71,16 @@ setup: .venv/installed
 	$(BIN)/python -m compileall -q eibench_ray hydra_plugins
 	touch $@
 
-# Compiled lists; they name versions only. The CPU list leaves out what belongs to CUDA torch.
+# Compiled lists of versions with the hashes of their files, which `make setup` verifies. The CPU list leaves out what
+# belongs to CUDA torch. torch and torchvision have no hash there: they come from a folder of wheels or from PyTorch's own
+# index, whose files for each Python and platform are not known here; their versions are fixed.
 requirements: setup
 	UV_CUSTOM_COMPILE_COMMAND="make requirements" $(UV) pip compile --quiet pyproject.toml --extra cpu --extra coherence --extra demo --extra dev \
-	  --override requirements/cpu-overrides.txt --python-version 3.11 --output-file requirements/cpu.txt
+	  --override requirements/cpu-overrides.txt --python-version 3.11 --generate-hashes --output-file requirements/cpu.txt
+	sed -i -E '/^(torch|torchvision)==/,/# via/{s/ \\$$//;/--hash=/d}' requirements/cpu.txt
 	UV_FIND_LINKS= UV_CUSTOM_COMPILE_COMMAND="make requirements" $(UV) pip compile --quiet pyproject.toml --extra gpu --extra coherence --extra demo --extra dev \
-	  --override requirements/gpu-overrides.txt --python-version 3.11 --python-platform linux --output-file requirements/gpu.txt
+	  --override requirements/gpu-overrides.txt --python-version 3.11 --python-platform linux --generate-hashes \
+	  --output-file requirements/gpu.txt
 
 wheel: setup
 	$(BIN)/python -m build --wheel --no-isolation
