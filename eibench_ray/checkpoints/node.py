@@ -33,6 +33,7 @@ class Weights:
     Attributes:
         source: an absolute folder, or a hub id that the engine fetches itself.
         revision: of a hub id.
+        commit: of the hub, once it is here; None: not known, or not from there.
     """
 
     def __init__(self, engine: LoadedEngine | EmbeddingEngine, environ: Mapping[str, str] = os.environ) -> None:
@@ -42,6 +43,7 @@ class Weights:
         self._copying: str | None = None
         self.source = resolve_source(engine.source, environ)
         self.revision = engine.revision
+        self.commit: str | None = None
 
     def bring(self) -> None:
         """Returns once they are here.
@@ -53,6 +55,7 @@ class Weights:
             EngineError: they cannot be had, with what to do.
         """
         folder = self._find_folder()
+        self.commit = folder.name if folder is not None and folder.parent.name == "snapshots" else None
         if folder is not None and isinstance(self._engine, LoadedEngine):
             self._check_packages(folder, self._engine)
         if folder is None or is_spread(self._engine):
@@ -60,6 +63,12 @@ class Weights:
         if cache := self._environ.get(CACHE_VARIABLE):
             folder = self._copy(folder, Path(os.path.expandvars(cache)).expanduser())
         self.source, self.revision = str(folder), None
+
+    @property
+    def label(self) -> str:
+        """Source and revision in one word, for what is stored with every row: the commit, where it is known."""
+        revision = self.commit or self._engine.revision
+        return f"{self._engine.source}@{revision}" if revision else self._engine.source
 
     def _check_packages(self, folder: Path, engine: LoadedEngine) -> None:
         """Names what the checkpoint imports and this Python lacks, before minutes of loading end with it."""

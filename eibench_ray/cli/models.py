@@ -85,12 +85,21 @@ def describe(model: ModelConfig) -> Mapping[str, str]:
         "licence": model.licence or "-",
         "availability": _say(model.availability) if model.availability else "-",
         "note": (model.availability.note if model.availability else None) or "-",
-        "revision": engine.get("revision") or "-",
+        "revision": _revision(engine),
         "dtype": engine.get("dtype", "-"),
         "GB": "-" if memory is None else f"{memory:g}",
         "prompt format": _prompt_format(engine),
         "family": model.family or "-",
     }
+
+
+def _revision(engine: Mapping[str, Any]) -> str:
+    """What of the hub is loaded, and whether that may change."""
+    from eibench_ray.config.engines import is_pinned
+
+    if engine["kind"] in ("vllm", "transformers") and not is_pinned(engine["source"], engine["revision"]):
+        return f"{engine['revision'] or 'main'} (not pinned)"
+    return engine.get("revision") or "-"
 
 
 def _how_it_runs(engine: Mapping[str, Any]) -> str:

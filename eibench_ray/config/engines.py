@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
@@ -76,6 +78,32 @@ class LoadedEngine(Frozen):
             )
         return self
 
+    @model_validator(mode="after")
+    def _code_is_pinned(self) -> LoadedEngine:
+        if self.trust_remote_code and is_hub_id(self.source) and not is_commit(self.revision):
+            raise ValueError(
+                f"trust_remote_code runs code from {self.source} of the hub, which its owner may change at any time; "
+                f"revision is {self.revision!r}: set it to a commit, in all its 40 digits (the model's page lists them "
+                f"under Files, History), after a look at the code; or set source to a folder"
+            )
+        return self
+
+
+def is_pinned(source: str, revision: str | None) -> bool:
+    """Whether weights stay what they are: a commit of the hub, a folder, or a checkpoint that is built."""
+    return not is_hub_id(source) or is_commit(revision)
+
+
+def is_hub_id(source: str) -> bool:
+    """Whether a source is on the hub: `name` or `owner/name`, and no folder of that name is here."""
+    is_path = source.startswith(("/", ".", "~", "checkpoint:")) or source.count("/") > 1
+    return not is_path and not Path(source).expanduser().is_dir()
+
+
+def is_commit(revision: str | None) -> bool:
+    """Whether a revision is a commit's full hash; branches and tags can be moved."""
+    return revision is not None and re.fullmatch(r"[0-9a-f]{40}", revision) is not None
+
 
 class VllmEngine(LoadedEngine):
     """A vLLM engine in a Ray actor.
@@ -102,6 +130,14 @@ class VllmEngine(LoadedEngine):
     def _is_a_number_or_auto(cls, value: object) -> object:
         """One message instead of one per member of the union."""
         return number_or_auto(value, "GPUs")
+
+    @field_validator("args")
+    @classmethod
+    def _trusts_in_one_place(cls, value: dict[str, Any]) -> dict[str, Any]:
+        """Code is trusted by a key that says of which commit."""
+        if value.get("trust_remote_code"):
+            raise ValueError("trust_remote_code is no further argument: set engine.trust_remote_code of the model")
+        return value
 
     @property
     def num_gpus(self) -> int:

@@ -50,9 +50,8 @@ class Embedding:
             raise EngineError(f"transformers cannot load {config.source}: {' '.join(str(error).split())}") from error
         import transformers
 
-        revision = f"@{config.revision}" if config.revision else ""
         fingerprint = (
-            f"transformers {transformers.__version__} {self._device} {config.source}{revision} {config.dtype} "
+            f"transformers {transformers.__version__} {self._device} {self._weights.label} {config.dtype} "
             f"{config.pooling} {config.splitter}"
         )
         return EngineFacts(fingerprint, config.max_num_seqs)

@@ -70,8 +70,8 @@ class Vllm:
             await self.stop()
             raise
         num_seqs = int(self._llm.vllm_config.scheduler_config.max_num_seqs)
-        revision = f"@{self._config.revision}" if self._config.revision else ""
-        fingerprint = f"{installed[0]} {self._device} {self._config.source}{revision} {self._config.dtype}"
+        weights = self._weights or Weights(self._config)
+        fingerprint = f"{installed[0]} {self._device} {weights.label} {self._config.dtype}"
         return EngineFacts(fingerprint, num_seqs, progress=self._count_steps())
 
     def _count_steps(self) -> Callable[[], int]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from eibench_ray.config.engines import LoadedEngine
+from eibench_ray.config.embedding import EmbeddingEngine
+from eibench_ray.config.engines import LoadedEngine, is_pinned
 from eibench_ray.plan.expect import SHARE_OF_MAX_TOKENS
 from eibench_ray.plan.foresee import EXPECTED, HIGH, LOW, EngineOutlook, Foresight, Span
 from eibench_ray.plan.graph import EngineSpec, Plan
@@ -85,6 +86,8 @@ def render_foresight(plan: Plan, outlook: Sequence[Foresight]) -> Iterator[Rende
     expected = outlook[0]
     if loaded := _loaded(plan, outlook):
         yield _engines_table(loaded, outlook)
+        if line := describe_unpinned(loaded):
+            yield line
     for misfit in expected.misfits.values():
         yield f"It does not fit: {in_page(misfit)}. What follows leaves it out, and what reads from it."
     if not expected.engines:
@@ -94,6 +97,23 @@ def render_foresight(plan: Plan, outlook: Sequence[Foresight]) -> Iterator[Rende
     yield _ASSUMED
     if is_planned_for_cores(plan, outlook):
         yield ON_CORES
+
+
+def loads_pinned(spec: EngineSpec) -> bool:
+    """Whether what an engine loads, if anything, stays what it is."""
+    config = spec.config
+    return not isinstance(config, LoadedEngine | EmbeddingEngine) or is_pinned(config.source, config.revision)
+
+
+def describe_unpinned(specs: Iterable[EngineSpec]) -> str | None:
+    """Which engines load whatever a branch of the hub is, and what to do; None where none does."""
+    names = [in_line(spec.name) for spec in specs if not loads_pinned(spec)]
+    if not names:
+        return None
+    return (
+        f"Not pinned: {', '.join(names)}. Their weights are what the hub's branch is when they are fetched; rows name "
+        f"the commit. Set the model's engine.revision to it for figures that are to be published."
+    )
 
 
 def is_planned_for_cores(plan: Plan, outlook: Sequence[Foresight]) -> bool:

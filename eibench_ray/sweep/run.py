@@ -28,6 +28,7 @@ from eibench_ray.plan.builds import asks_for_gpus, check_builds
 from eibench_ray.plan.costs import describe_uncounted
 from eibench_ray.plan.facts import vllm_version
 from eibench_ray.plan.naming import titles
+from eibench_ray.plan.outlook import describe_unpinned
 from eibench_ray.records import ABSENT, RowErrorKind
 from eibench_ray.report.leaderboard import LeaderboardRow, describe_failed
 from eibench_ray.report.leaderboard_files import to_json_rows, write_leaderboard
@@ -196,6 +197,8 @@ def _ask(sweep: PlannedSweep, run: BegunRun, tracker: Tracker, console: Console,
     engines = [sweep.plan.engines[key] for key in sweep.engines_to_load()]
     for spec in engines:
         check_installed(spec)
+    if unpinned := describe_unpinned(engines):
+        _tell(console, unpinned)
     build_checkpoints(engines, console)
     sweep = sweep.fix_slices()
     for step_id in sweep.steps_to_ask:

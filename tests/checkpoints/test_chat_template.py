@@ -61,7 +61,7 @@ def test_one_that_is_there_or_may_be_is_not_missed(tmp_path: Path, files: dict[s
     "engine",
     [
         vllm(chat_template=PLAIN),
-        vllm(trust_remote_code=True),
+        vllm(trust_remote_code=True, revision="0123456789" * 4),
         vllm(args={"tokenizer": "me/other"}),
         vllm(args={"tokenizer_mode": "mistral"}),
         transformers(chat_template="mine.jinja"),

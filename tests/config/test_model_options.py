@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 from jinja2 import Environment
 from omegaconf import OmegaConf
+from pydantic import ValidationError
 
 from eibench_ray.chat_templates import template_file
-from eibench_ray.cli.models import render_markdown
+from eibench_ray.cli.models import describe, render_markdown
 from eibench_ray.config.endpoints import OpenaiEngine
-from eibench_ray.config.engines import EchoEngine, LoadedEngine, ReplayEngine, TransformersEngine, VllmEngine
+from eibench_ray.config.engines import EchoEngine, LoadedEngine, ReplayEngine, TransformersEngine, VllmEngine, is_pinned
 from eibench_ray.config.folder import config_folder
 from eibench_ray.config.models import read_models
 from eibench_ray.config.schema import ModelConfig
@@ -106,7 +107,7 @@ def test_every_model_says_whose_it_is_and_where_it_is_to_be_had(models: dict[str
 def test_what_is_loaded_from_the_hub_names_its_revision_and_dtype(models: dict[str, ModelConfig]) -> None:
     for name, model in models.items():
         if isinstance(model.engine, LoadedEngine) and not model.engine.source.startswith("checkpoint:"):
-            assert (model.engine.revision, model.engine.dtype != "auto") == ("main", True), name
+            assert (bool(model.engine.revision), model.engine.dtype != "auto") == (True, True), name
 
 
 def test_every_kind_of_engine_is_run_by_tests(models: dict[str, ModelConfig]) -> None:
@@ -230,3 +231,34 @@ def _registries() -> tuple[set[str], dict[str, str]]:
                 key.value: ast.unparse(value).strip("'") for key, value in pairs if isinstance(key, ast.Constant)
             }
     return {*tables["_TEXT_GENERATION_MODELS"], *tables["_MULTIMODAL_MODELS"]}, tables["_PREVIOUSLY_SUPPORTED_MODELS"]
+
+
+CODE = {"kind": "vllm", "source": "me/eye", "max_model_len": 64, "trust_remote_code": True}
+COMMIT = "f57cfbd358cb56b710d963669ad1bcfb44cdcdd8"
+
+
+@pytest.mark.parametrize("revision", [None, "main", "v1.0", COMMIT[:12], COMMIT.upper(), f"{COMMIT}0"])
+def test_code_of_the_hub_is_run_of_a_commit_only(revision: str | None) -> None:
+    with pytest.raises(ValidationError, match="set it to a commit, in all its 40 digits"):
+        VllmEngine.model_validate(CODE | {"revision": revision})
+
+
+def test_code_of_a_commit_or_of_a_folder_is_run(tmp_path: Path) -> None:
+    assert VllmEngine.model_validate(CODE | {"revision": COMMIT}).trust_remote_code
+    assert VllmEngine.model_validate(CODE | {"source": str(tmp_path)}).trust_remote_code
+    assert TransformersEngine(kind="transformers", source=str(tmp_path), trust_remote_code=True).trust_remote_code
+
+
+def test_code_is_not_trusted_by_a_further_argument() -> None:
+    engine = {"kind": "vllm", "source": "me/eye", "max_model_len": 64, "args": {"trust_remote_code": True}}
+    with pytest.raises(ValidationError, match=r"set engine\.trust_remote_code"):
+        VllmEngine.model_validate(engine)
+
+
+def test_a_model_without_a_commit_is_marked(models: dict[str, ModelConfig]) -> None:
+    for name, model in models.items():
+        engine = model.engine
+        if isinstance(engine, LoadedEngine):
+            pinned = engine.source.startswith("checkpoint:") or len(engine.revision or "") == 40
+            assert is_pinned(engine.source, engine.revision) is pinned
+            assert describe(model)["revision"].endswith("(not pinned)") is not pinned, name

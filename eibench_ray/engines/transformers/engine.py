@@ -54,9 +54,9 @@ class Transformers:
         except Exception as error:
             raise EngineError(f"transformers cannot load {config.source}: {' '.join(str(error).split())}") from error
         self._batches = Batches(self._model.answer, config.max_num_seqs)
-        revision = f"@{config.revision}" if config.revision else ""
+        label = (self._weights or Weights(config)).label
         version = f"transformers {transformers_versions()['transformers']}"
-        fingerprint = f"{version} {self._device} {config.source}{revision} {config.dtype}"
+        fingerprint = f"{version} {self._device} {label} {config.dtype}"
         return EngineFacts(fingerprint, config.max_num_seqs, progress=partial(getattr, self._model, "num_steps"))
 
     def _load(self) -> Model:
