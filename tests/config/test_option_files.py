@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
+from hydra.core.plugins import Plugins
 
 from eibench_ray.config.option_files import OptionFiles
 
 
 def search(*folders: Path) -> ConfigSearchPathImpl:
+    Plugins.instance()  # Hydra knows no kind of source before
     path = ConfigSearchPathImpl()
     for folder in folders:
         path.append("test", f"file://{folder}")
