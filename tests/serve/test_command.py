@@ -87,7 +87,13 @@ def engine(**keys: Any) -> VllmEngine:
     "keys",
     [
         {},
-        {"dtype": "float32", "kv_cache_gib": 0.5, "enforce_eager": True, "trust_remote_code": True},
+        {
+            "dtype": "float32",
+            "kv_cache_gib": 0.5,
+            "enforce_eager": True,
+            "trust_remote_code": True,
+            "revision": "0123456789" * 4,
+        },
         {"tensor_parallel": 2, "pipeline_parallel": 2, "gpu_memory_utilization": 0.85, "max_num_seqs": 7},
         {"revision": "abc", "quantization": "fp8", "args": {"limit_mm_per_prompt": {"image": 1}, "block_size": 32}},
         {"args": {"mm_processor_kwargs": {"max_pixels": 1003520}, "enable_prefix_caching": False, "seed": 3}},
