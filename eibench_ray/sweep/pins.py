@@ -42,8 +42,20 @@ def find_dataset_changes(manifest: RunManifest) -> list[str]:
     return [change for change in found if change is not None]
 
 
-def check_unchanged(manifest: RunManifest, status: RunStatus, store: Store) -> None:
+def check_unchanged(
+    manifest: RunManifest,
+    status: RunStatus,
+    store: Store,
+    *,
+    otherwise: str = "; --anyway takes what still fits, and writes beside the run's own files",
+) -> None:
     """Makes sure that figures of a run made today are the run's.
+
+    Args:
+        manifest: of the run.
+        status: where it stood at last.
+        store: the run's.
+        otherwise: what else can be done, as the end of a sentence.
 
     Raises:
         DataError: they would be others, or fewer.
@@ -51,8 +63,7 @@ def check_unchanged(manifest: RunManifest, status: RunStatus, store: Store) -> N
     if changes := find_changes(manifest, status, store):
         raise DataError(
             f"run {manifest.id} cannot be scored as it was: {'; '.join(changes)}. Its files are left as they are. Put "
-            f"back what it had, or run the same command again, which asks what is new; --anyway takes what still fits, "
-            f"and writes beside the run's own files"
+            f"back what it had, or run the same command again, which asks what is new{otherwise}"
         )
 
 

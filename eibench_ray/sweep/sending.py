@@ -71,7 +71,7 @@ def send(
         raise StoreError(
             f"the folder of run {manifest.id}, {folder}, is gone, and W&B's files lie there: make it again"
         )
-    check_unchanged(manifest, found.status, store)
+    check_unchanged(manifest, found.status, store, otherwise="")
     config = _choose(manifest.tracking, project, entity)
     target = make_target(config, "online", os.environ)
     reasons, partial, rows = {}, [], []
