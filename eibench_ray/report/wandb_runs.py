@@ -105,8 +105,8 @@ class WandbRuns:
         try:
             run.finish()
         except TimeoutError as error:
-            raise TimeoutError(f"{error} {'; '.join(self._read_troubles(run))}") from None
-        if mode == "online" and (troubles := self._read_troubles(run, only_lost=True)):
+            raise TimeoutError(f"{error} {'; '.join(read_troubles(Path(run.dir).parent))}") from None
+        if mode == "online" and (troubles := read_troubles(Path(run.dir).parent, only_lost=True)):
             # W&B's service logs what it could not upload, and ends the run as if nothing had been.
             raise NotDeliveredError("; ".join(troubles))
         folder = str(Path(run.dir).parent) if mode == "offline" else None
@@ -141,8 +141,10 @@ class WandbRuns:
 
     def describe_trouble(self) -> str | None:
         """The last thing that a run which is still open met on its way to the server; from any thread."""
-        for run in list(self._runs.values()):
-            if troubles := self._read_troubles(run):
+        open_runs = [Path(run.dir).parent for run in list(self._runs.values())]
+        # W&B makes the folder of a run before it asks the server for it.
+        for folder in (*open_runs, *sorted(self._list_folders())[-1:]):
+            if troubles := read_troubles(folder):
                 return troubles[-1]
         return None
 
@@ -152,38 +154,52 @@ class WandbRuns:
             if not os.access(self._folder, os.R_OK | os.W_OK):  # W&B would write to the system's temporary folder
                 raise PermissionError(f"{self._folder} cannot be read and written")
             wandb.setup(wandb.Settings(silent=True))  # also what is said before a run has settings of its own
-            run = wandb.init(
-                project=self._config.project,
-                entity=self._config.entity,
-                id=cell.key[:32],
-                group=in_line(cell.sweep),
-                name=in_line(cell.name),
-                config=dict(cell.config),
-                mode=mode,
-                resume="allow",
-                reinit="create_new",
-                settings=run_settings(self._folder, self._api_key if mode == "online" else None),
-            )
+            before = self._list_folders()
+            try:
+                run = self._init(cell, mode)
+            except Exception:
+                for folder in self._list_folders() - before:  # nothing is in it but W&B's own log
+                    shutil.rmtree(folder, ignore_errors=True)
+                raise
             for metric in ("rows_total", "tokens", "tokens_per_s"):
                 run.define_metric(metric, step_metric="rows_done")
             self._runs[cell.key, mode] = run
         return self._runs[cell.key, mode]
 
-    def _read_troubles(self, run: Any, *, only_lost: bool = False) -> list[str]:
-        """What a run's own log says went wrong, without repetitions.
+    def _list_folders(self) -> set[Path]:
+        """The folders of online runs."""
+        return set((self._folder / "wandb").glob("run-*"))
 
-        Args:
-            run: W&B's.
-            only_lost: leave out what was tried again.
-        """
-        found = []
-        for entry in _read_log(Path(run.dir).parent / "logs" / "debug-internal.log"):
-            level, message = str(entry.get("level", "")), str(entry.get("msg", ""))
-            if level.startswith("ERROR") and not message.startswith(_HARMLESS):
-                found.append(message)
-            elif message.startswith("api: retrying") and not only_lost:
-                found.append(" ".join(str(entry.get(name, "")) for name in ("error", "status", "url")).strip())
-        return list(dict.fromkeys(" ".join(text.split()) for text in found))
+    def _init(self, cell: TrackedCell, mode: Mode) -> Any:
+        return wandb.init(
+            project=self._config.project,
+            entity=self._config.entity,
+            id=cell.key[:32],
+            group=in_line(cell.sweep),
+            name=in_line(cell.name),
+            config=dict(cell.config),
+            mode=mode,
+            resume="allow",
+            reinit="create_new",
+            settings=run_settings(self._folder, self._api_key if mode == "online" else None),
+        )
+
+
+def read_troubles(folder: Path, *, only_lost: bool = False) -> list[str]:
+    """What a run's own log says went wrong, without repetitions.
+
+    Args:
+        folder: of the run.
+        only_lost: leave out what was tried again.
+    """
+    found = []
+    for entry in _read_log(folder / "logs" / "debug-internal.log"):
+        level, message = str(entry.get("level", "")), str(entry.get("msg", ""))
+        if level.startswith("ERROR") and not message.startswith(_HARMLESS):
+            found.append(message)
+        elif message.startswith("api: retrying") and not only_lost:
+            found.append(" ".join(str(entry.get(name, "")) for name in ("error", "status", "url")).strip())
+    return list(dict.fromkeys(" ".join(text.split()) for text in found))
 
 
 def _read_log(path: Path) -> Iterator[Mapping[str, Any]]:

@@ -170,7 +170,8 @@ class WandbTracker:
     def _show(self, job: Progress) -> None:
         if error := self._attempt(job.cell, lambda: self._runs.show(job, self._mode)):
             self._note_failure(job.cell, error)
-            self._attempt(job.cell, lambda: self._runs.show(job, self._mode))
+            if self._mode == "offline":  # a server that does not answer is not asked at once again, for a point
+                self._attempt(job.cell, lambda: self._runs.show(job, self._mode))
 
     def _finish(self, job: Final) -> None:
         """Delivers a cell's figures: as configured, and else offline."""

@@ -165,14 +165,18 @@ def test_ctrl_c_ends_the_wait_and_names_what_is_left(
 def test_refused_connection_is_named_whole(
     server: WandbServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("eibench_ray.report.wandb_runs.START_TIMEOUT_S", 3.0)
+    monkeypatch.setattr("eibench_ray.report.wandb_runs.START_TIMEOUT_S", 6.0)
+    monkeypatch.setattr("eibench_ray.report.wandb_tracker.FIRST_WORD_S", 3.5)
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:1")
+    said: list[str] = []
     tracker = open_tracker(CONFIG, tmp_path, os.environ)
     tracker.finish(make_cell(1), SCORES, [], lambda _: None)
-    report = tracker.close(60.0, lambda _: None)
+    report = tracker.close(60.0, said.append)
     assert "connection refused" in str(report.reason)
     assert list(report.offline) == [make_cell(1).name]
+    assert "connection refused" in said[0]
     assert server.runs == {}
+    assert list((tmp_path / "wandb").glob("run-*")) == []
 
 
 def test_variables_of_an_agent_do_not_make_all_cells_one_run(
