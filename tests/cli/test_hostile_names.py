@@ -79,7 +79,7 @@ def test_every_command_shows_them_as_they_are(command: Command, hostile: tuple[s
     check("export", run, "--out", tmp_path / "[/b] out", shows=f"{tmp_path}/[/b] out")
     check("fsck", store, shows=str(store))
     check("status", tmp_path / "[/b]\x1b[2J", code=2)
-    check("models", "--config-dir", tmp_path / "own", shows=model)
+    check("models", "--config-dir", tmp_path / "own", shows="=m [/b][red] :smile:")  # folded
     for file in (*run.glob("*.md"), *run.glob("*.csv"), run / "g.svg"):
         assert is_harmless(file.read_text(encoding="utf-8")), file
     for file in (run / "g.html", tmp_path / "s.html"):
