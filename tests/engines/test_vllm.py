@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import re
+import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,18 +50,21 @@ MODEL = {"name": "tiny", "engine": ENGINE, "sees_image": True}
 
 
 class KillingLedger(Ledger):
-    """A ledger that kills vLLM's own process when the first slice is there."""
+    """A ledger that kills vLLM's own process when the first slice is there, and later tells the next one to end."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self.killed: list[int] = []
+        self._signals = {1: signal.SIGKILL, 4: signal.SIGTERM}
+        self._num_slices = 0
 
     def write(self, event: str, **fields: Any) -> None:
         super().write(event, **fields)
-        if event == "slice_committed" and not self.killed:
+        self._num_slices += event == "slice_committed"
+        if event == "slice_committed" and (number := self._signals.pop(self._num_slices, None)):
             for process in psutil.Process().children(recursive=True):
                 if "EngineCore" in " ".join(process.cmdline()):
-                    process.kill()
+                    process.send_signal(number)
                     self.killed.append(process.pid)
 
 
@@ -133,12 +138,21 @@ def sweep(tmp_path_factory: pytest.TempPathFactory, sweeps_in: type[Sweeps]) -> 
     return Sweep(outcome, lines, ledger.killed, rows)
 
 
-def test_every_row_is_there_once_although_the_engine_was_killed(sweep: Sweep) -> None:
-    assert sweep.killed
-    (lost,) = (line for line in sweep.ledger if line["event"] == "replica_lost")
-    assert "vLLM died while it answered s0" in lost["reason"]
-    assert (sweep.outcome.num_loads, sweep.outcome.failed_engines) == (2, {})
+def test_every_row_is_there_once_although_the_engine_was_killed_and_told_to_end(sweep: Sweep) -> None:
+    assert len(sweep.killed) == 2
+    killed, ended = (line["reason"] for line in sweep.ledger if line["event"] == "replica_lost")
+    assert "vLLM died while it answered s0" in killed
+    assert re.search(r"vLLM (died|was told to end) while it answered s0", ended)
+    assert (sweep.outcome.num_loads, sweep.outcome.failed_engines) == (3, {})
     assert [sorted(rows) for rows in sweep.rows.values()] == [list(range(16))] * 8
+
+
+def test_no_half_answer_is_stored(sweep: Sweep) -> None:
+    """What an engine had in hand when it was told to end: tests above compare the texts with those asked again."""
+    rows = [row for found in sweep.rows.values() for row in found.values() if row.text is not None]
+    assert {row.finish_reason for row in rows} <= {"stop", "length"}
+    errors = {row.error_kind for found in sweep.rows.values() for row in found.values()} - {None}
+    assert errors == {"image", "prompt", "upstream"}
 
 
 def test_the_answer_depends_on_the_picture(sweep: Sweep) -> None:
