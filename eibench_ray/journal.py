@@ -126,6 +126,13 @@ def log_kept(path: Path) -> Iterator[None]:
             file.close()
 
 
+def tell(console: Console, line: str) -> None:
+    """Tells the log of a line, and shows it on a terminal, where the log is not seen."""
+    log.info("%s", line)
+    if console.is_terminal:
+        console.print(in_line(line), soft_wrap=True)
+
+
 @contextlib.contextmanager
 def _told(logger: logging.Logger) -> Iterator[None]:
     """Lets lines of level INFO through for the block."""

@@ -21,12 +21,19 @@ class Wait:
         waited_s: seconds since the wait began.
         limit_s: seconds after which it is given up; None: there is no limit, or nobody knows it.
         who: the model that waits; "": the whole run.
+        about: what is the same while the reason changes, such as a text that names the row; "": the reason says it.
     """
 
     reason: str
     waited_s: float
     limit_s: float | None = None
     who: str = ""
+    about: str = ""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Equal for waits that are one and the same."""
+        return self.who, self.about or self.reason
 
     def __str__(self) -> str:
         limit = "" if self.limit_s is None or math.isinf(self.limit_s) else f" of {_duration(self.limit_s)}"
@@ -38,9 +45,9 @@ def gather_waits(waits: Iterable[Wait]) -> tuple[Wait, ...]:
     """The waits that are worth a word, the longest first; what several replicas of a model wait for is one wait."""
     longest: dict[tuple[str, str], Wait] = {}
     for wait in waits:
-        known = longest.get((wait.who, wait.reason))
+        known = longest.get(wait.key)
         if wait.waited_s >= SHOWN_AFTER_S and (known is None or known.waited_s < wait.waited_s):
-            longest[wait.who, wait.reason] = wait
+            longest[wait.key] = wait
     return tuple(sorted(longest.values(), key=lambda wait: -wait.waited_s))
 
 

@@ -169,6 +169,7 @@ class RunTask:
         """The leaderboard and where everything is; with --json, the summary as stdout's last line."""
         from eibench_ray.plan.blocked import describe_blocked
         from eibench_ray.report.leaderboard import render_table
+        from eibench_ray.sweep.run_summary import describe_counts
 
         console = open_console(stderr=self._as_json)
         summary = result.summary
@@ -193,10 +194,7 @@ class RunTask:
             summary["completions_new"] or summary["loads"] or result.failures or result.shortage or result.failed_cells
         ):
             console.print("Nothing was asked: the store had every answer.")
-        console.print(
-            f"{summary['completions_new']} new completions, {summary['completions_reused']} from the store, "
-            f"{summary['errors']} errors, {summary['loads']} loads, {_cost(summary)}{summary['wall_s']:.1f} s"
-        )
+        console.print(describe_counts(summary))
         console.print(f"Run: {in_line(summary['run_dir'])}\nStore: {in_line(summary['store'])}", soft_wrap=True)
         if self._as_json:
             typer.echo(json.dumps(summary))
@@ -209,13 +207,6 @@ def exit_code_of(result: SweepResult) -> int:
     if result.was_interrupted:
         return PREEMPTED if result.was_preempted else INTERRUPTED
     return 1 if result.failures or result.shortage or result.failed_cells else 0
-
-
-def _cost(summary: Mapping[str, Any]) -> str:
-    """What the run cost, in the summary's line; nothing where nothing has a price."""
-    from eibench_ray.endpoints.prices import format_usd
-
-    return "" if summary["run_cost_usd"] is None else f"${format_usd(summary['run_cost_usd'])}, "
 
 
 def _describe_quarantine(step: Mapping[str, Any]) -> str:

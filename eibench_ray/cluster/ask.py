@@ -22,7 +22,7 @@ class Tally:
         rows: finished ones, with those that were committed before and stand.
         in_flight: rows that are being asked.
         progress: moves while it gets on. A row that took too long is no progress.
-        waits: what its engine waits for, now that it was asked.
+        waits: what its engine waited for when the driver last looked.
     """
 
     rows: int = 0
@@ -73,7 +73,7 @@ class Asker:
             async with asyncio.timeout(self.timeout_s):
                 text = await self._ask_until_accepted(request, image, attempts)
         except TimeoutError:
-            error = RowError(RowErrorKind.TIMEOUT, f"no reply within {self.timeout_s:g} s")
+            error = RowError(RowErrorKind.TIMEOUT, self._describe_timeout())
         except RowError as failed:
             error = failed
         except BudgetSpentError:
@@ -95,6 +95,11 @@ class Asker:
     def skip(self, sample_id: str, input_digest: str) -> Completion:
         """The row of a sample about which there is nothing to ask."""
         return self._complete(sample_id, "", None, None, [], 0.0, input_digest)
+
+    def _describe_timeout(self) -> str:
+        """That the row has taken too long, and what it may have waited for."""
+        reasons = "; ".join(wait.reason for wait in self.tally.waits)
+        return f"no reply within {self.timeout_s:g} s{f'; what it waited for last: {reasons}' if reasons else ''}"
 
     async def _ask_until_accepted(self, request: Request, image: bytes | None, attempts: list[Reply]) -> str:
         """The first reply that the request's rule accepts; its fallback where none is.

@@ -155,8 +155,9 @@ class Replica:
         if self._facts.is_endpoint:
             self._num_seen_waiting += self._tally.in_flight > 0
             progress += self._num_seen_waiting
-        waits = tuple(self._facts.waits()) if self._facts.waits is not None else ()
-        return replace(self._tally, progress=progress, waits=waits)
+        if self._facts.waits is not None:
+            self._tally.waits = tuple(self._facts.waits())  # rows that take too long say so
+        return replace(self._tally, progress=progress)
 
     async def halt(self, grace_s: float) -> None:
         """Asks no further row; tasks commit what they have and return once rows in flight have ended.

@@ -340,7 +340,7 @@ def _notes(rows: Sequence[LeaderboardRow]) -> list[str]:
     if any("replay" in (row.answer_source, row.judge_source) for row in rows):
         notes.append(f"{REPLAYED}: recorded answers, which no model was asked for here")
     if any(row.failed for row in rows):
-        notes.append(f"{_FAILED}: it has no figure, though everything was asked; the reason is below")
+        notes.append(f"{_FAILED}: it has no figure, or lacks one that was asked for; the reason is below")
     if not all(row.sees_image for row in rows):
         notes.append(f"{_TEXT_ONLY}: does not see the picture")
     if any(row.blocked for row in rows):

@@ -1,4 +1,4 @@
-"""What a run tells when it begins and when it ends: where it lies, what its plan is, what came of it."""
+"""What a run tells when it begins, where it lies and what its plan is; and the error that ends it."""
 
 from __future__ import annotations
 
@@ -7,18 +7,16 @@ import logging
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
 from eibench_ray.cluster.walltime import seconds_left
 from eibench_ray.errors import EibenchError
-from eibench_ray.journal import LOG_FILE, log_kept
+from eibench_ray.journal import LOG_FILE, log_kept, tell
 from eibench_ray.plan.graph import Cell
 from eibench_ray.sweep.planning import PlannedSweep
-from eibench_ray.visible import in_line
 
 log = logging.getLogger(__name__)
 
@@ -30,9 +28,7 @@ def told_run(sweep: PlannedSweep, run_id: str, folder: Path, console: Console) -
     """Keeps the run's log for the block, begins it with what is run, and ends it with the error that ended it."""
     with log_kept(folder / LOG_FILE):
         for line in introduce(sweep, run_id, folder):
-            log.info("%s", line)
-            if console.is_terminal:
-                console.print(in_line(line), soft_wrap=True)
+            tell(console, line)
         try:
             yield
         except BaseException as error:
@@ -48,13 +44,13 @@ def introduce(sweep: PlannedSweep, run_id: str, folder: Path) -> Iterator[str]:
     blocked = sum(bool(cell.obstacles) for cell in cells)
     kinds = [("model", _names(cells, "model")), ("setting", _names(cells, "setting"))]
     kinds += [("dataset", _names(cells, "dataset")), ("judge", _names(cells, "judge"))]
-    sizes = " x ".join(_count(len(names), kind) for kind, names in kinds)
-    yield f"plan: {_count(len(cells), 'cell')} of {sizes}{f'; {blocked} blocked, see `plan`' if blocked else ''}"
+    sizes = " x ".join(count(len(names), kind) for kind, names in kinds)
+    yield f"plan: {count(len(cells), 'cell')} of {sizes}{f'; {blocked} blocked, see `plan`' if blocked else ''}"
     asked = sweep.runnable()
     total = sum(left.num_rows for left in asked.work.values())
     done = sum(left.num_done for left in asked.work.values())
     known = f"of which {done:,} are in the store {sweep.store.root}"
-    yield f"plan: {_count(total, 'request')}, {known}; {total - done:,} to ask"
+    yield f"plan: {count(total, 'request')}, {known}; {total - done:,} to ask"
     names = [sweep.plan.engines[key].name for key in asked.engines_to_load()]
     shown = ", ".join(names[:_MOST_NAMES]) + (
         f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
@@ -68,18 +64,10 @@ def introduce(sweep: PlannedSweep, run_id: str, folder: Path) -> Iterator[str]:
     yield f"plan: asks {shown} on {where}{end}" if names else f"plan: asks nobody: scores what the store has{end}"
 
 
-def describe_end(state: str, summary: Mapping[str, Any]) -> str:
-    """What came of a run, in a line."""
-    return (
-        f"the run has ended: {state.replace('_', ' ')}; {summary['completions_new']:,} new completions, "
-        f"{summary['completions_reused']:,} from the store, {summary['errors']:,} errors, {summary['loads']} loads, "
-        f"{summary['wall_s']:.1f} s"
-    )
-
-
 def _names(cells: Sequence[Cell], kind: str) -> list[str]:
     return list(dict.fromkeys(getattr(cell, kind) for cell in cells))
 
 
-def _count(number: int, what: str) -> str:
+def count(number: int, what: str) -> str:
+    """A number of things: "1 cell", "1,200 cells"."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"

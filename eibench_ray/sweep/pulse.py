@@ -90,12 +90,13 @@ class Pulse:
                 log.info("%s", wait)
         for key in self._waits.keys() - now.keys():
             gone = self._waits[key]
-            log.info("over: %s", gone)
+            log.info("no longer %s", gone)
         self._waits = now
 
 
 def _key(wait: Wait) -> tuple[str, str]:
-    return wait.who, _FIGURE.sub("#", wait.reason)
+    who, what = wait.key
+    return who, _FIGURE.sub("#", what)
 
 
 def _in_words(seconds: float) -> str:

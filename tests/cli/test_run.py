@@ -132,7 +132,7 @@ def test_a_cell_that_cannot_run_stops_nothing_and_is_no_failure(ran: Run, comman
 
 def test_people_read_the_leaderboard_and_where_everything_is(ran: Run) -> None:
     assert "user_question_caption" in ran.err
-    assert f"{NUM_REQUESTS} new completions, 0 from the store, 0 errors, 1 loads" in ran.err
+    assert f"{NUM_REQUESTS} new completions, 0 from the store, 0 errors, 1 load" in ran.err
     assert f"Run: {ran.folder}" in ran.err
 
 

@@ -13,6 +13,7 @@ from eibench_ray.cluster.ask import Asker, Tally
 from eibench_ray.engines.base import BudgetSpentError, EngineDeadError, EngineFacts, RowError
 from eibench_ray.plan.digests import derive_seed
 from eibench_ray.records import AcceptRule, Completion, Reply, Request, RowErrorKind, Sampling
+from eibench_ray.waits import Wait
 
 if TYPE_CHECKING:
     from conftest import Scripted
@@ -75,6 +76,15 @@ def test_a_row_without_a_reply_times_out_and_its_request_is_withdrawn() -> None:
     assert (row.error_kind, row.error) == ("timeout", "no reply within 0.02 s")
     assert row.is_transient_error
     assert engine.was_cancelled
+
+
+def test_a_row_that_timed_out_says_what_the_engine_waited_for() -> None:
+    waits = (Wait("connection refused by 127.0.0.1:1", 35.0, 1800.0), Wait("a request a minute is allowed", 3.0))
+    row = ask(Silent(), timeout_s=0.02, tally=Tally(waits=waits))
+    assert row.error == (
+        "no reply within 0.02 s; what it waited for last: connection refused by 127.0.0.1:1; a request a minute is "
+        "allowed"
+    )
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from eibench_ray.errors import EibenchError
 from eibench_ray.store.holding import hold
 from eibench_ray.store.slices import Store
-from eibench_ray.sweep.run import _conduct
+from eibench_ray.sweep.on_cluster import _conduct
 
 
 class Endless:

@@ -72,5 +72,18 @@ def test_a_wait_is_told_once_within_ten_seconds_and_when_it_is_over(
     pulse.update(snapshot(sweep))
     assert [record.getMessage() for record in caplog.records] == [
         "waiting: fetching the weights (5.5 GB are here) for 5 s of 1800 s (echo)",
-        "over: waiting: fetching the weights (8.5 GB are here) for 8 s of 1800 s (echo)",
+        "no longer waiting: fetching the weights (8.5 GB are here) for 8 s of 1800 s (echo)",
+    ]
+
+
+def test_a_wait_whose_reason_names_another_row_each_time_is_told_once(
+    sweep: PlannedSweep, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "eibench_ray")
+    pulse = Pulse(sweep.plan, sweep.work, clock=Clock())
+    for second in range(9):
+        reason = f"the reply to {'abcdefghi'[second]} is no answer (asked again)"
+        pulse.update(snapshot(sweep, 0, Wait(reason, second, None, "echo", about="another attempt")))
+    assert [record.getMessage() for record in caplog.records] == [
+        "waiting: the reply to f is no answer (asked again) for 5 s (echo)"
     ]
