@@ -67,6 +67,7 @@ class Endpoint:
         self.app.post("/v1/chat/completions")(self._chat)
         self.app.get("/v1/models")(self._models)
         self.app.post("/moved/chat/completions")(self._answer)
+        self.app.post("/moved/keyed/chat/completions")(self._answer_to_the_key)
         self.app.get("/login")(self._log_in)
         self.app.post("/behaviour")(self._change)
         self.app.get("/events")(self._tell)
@@ -107,9 +108,12 @@ class Endpoint:
         model = {"id": "tiny", "object": "model", "created": 0, "owned_by": "faults"}
         return JSONResponse({"object": "list", "data": [model]})
 
-    async def _answer(self, request: Request) -> Response:
+    async def _answer_to_the_key(self, request: Request) -> Response:
         if not request.headers.get("authorization"):
             return JSONResponse(error("no key"), 401)
+        return await self._answer(request)
+
+    async def _answer(self, request: Request) -> Response:
         body = await request.json()
         return JSONResponse(completion(body, answer_to(body)))
 
@@ -140,6 +144,9 @@ class Endpoint:
         if fault is None:
             return JSONResponse(completion(body, text), 200, headers)
         if fault in ANSWERS:
+            if fault is Fault.MOVED:  # what came with a key must come there with it, too
+                keyed = "keyed/" if request.headers.get("authorization") else ""
+                return RedirectResponse(f"/moved/{keyed}chat/completions", 307, headers)
             return _answer_with(fault, body, text, draw, headers)
         if (odd := _odd_success(fault, body, text)) is not None:
             return JSONResponse(odd, 200, headers)
@@ -241,8 +248,6 @@ def _answer_with(
     if fault is Fault.CONTENT_FILTER_ERROR:
         message = "The response was filtered due to the prompt triggering our content management policy."
         return JSONResponse(error(message, "content_filter"), 400, headers)
-    if fault is Fault.MOVED:
-        return RedirectResponse("/moved/chat/completions", 307, headers)
     if fault is Fault.PACKED:
         reply = completion(body, f"Sonne für {text}")
         told = headers | {"content-encoding": "gzip", "content-type": "text/html; charset=iso-8859-1"}

@@ -235,7 +235,7 @@ def test_no_command_line_has_it(left: Left) -> None:
 @pytest.mark.parametrize(
     "pattern",
     [
-        "multirun/**/.hydra/config.yaml",
+        "multirun/**/.hydra/**/config.yaml",
         "multirun/**/ledger.jsonl",
         "multirun/**/run.json",
         "multirun/**/leaderboard.*",
