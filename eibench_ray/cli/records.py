@@ -78,8 +78,9 @@ def report(
     """
     from eibench_ray.endpoints.prices import format_usd
     from eibench_ray.plan.blocked import describe_blocked, without_blocked
-    from eibench_ray.report.leaderboard import describe_failed, render_table
+    from eibench_ray.report.leaderboard import render_table
     from eibench_ray.report.leaderboard_files import to_json_rows, write_leaderboard
+    from eibench_ray.sweep.failed_cells import describe_failed
     from eibench_ray.sweep.ledger import describe_usage
     from eibench_ray.sweep.planning import read_costs
     from eibench_ray.sweep.results import score_run
@@ -118,7 +119,7 @@ def report(
     console.print(render_table(rows))
     for line in describe_blocked(cell for cell in manifest.plan.cells if cell.name in blocked):
         console.print(line)
-    for line in describe_failed(rows):
+    for line in describe_failed({row.cell: row.failed for row in rows if row.failed}):
         console.print(Text(line, style="red"))
     if costs:
         console.print(f"All requests together cost ${format_usd(sum(costs.values()))}.")
@@ -152,8 +153,9 @@ def rescore(
     if protocol is not None or (target.suffix == ".jsonl" and not target.is_dir()):
         _rescore_file(target, subset, as_json)
         return
-    from eibench_ray.report.leaderboard import describe_failed, render_table
+    from eibench_ray.report.leaderboard import render_table
     from eibench_ray.report.leaderboard_files import to_json_rows
+    from eibench_ray.sweep.failed_cells import describe_failed
     from eibench_ray.sweep.results import score_run
 
     found = choose_run(target, store)
@@ -165,7 +167,7 @@ def rescore(
         return
     console = open_console()
     console.print(render_table(rows))
-    for line in describe_failed(rows):
+    for line in describe_failed({row.cell: row.failed for row in rows if row.failed}):
         console.print(Text(line, style="red"))
 
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from eibench_ray.table import FittingTable
 
 
+_MOST_NAMES = 5
+
+
 def runs(
     store: Annotated[
         str | None,
@@ -31,6 +34,7 @@ def runs(
 
     `status`, `report`, `compare`, `verify` and `export` take a run's id, or its beginning, in the place of its folder.
     """
+    from eibench_ray.errors import StoreError
     from eibench_ray.store.slices import Store
     from eibench_ray.sweep.runs import list_runs
     from eibench_ray.sweep.stores import known_stores
@@ -40,6 +44,8 @@ def runs(
     found: dict[str, Sequence[ListedRun]] = {}
     for root in chosen:
         opened = Store(root)
+        if "://" not in opened.root and not Path(opened.root).is_dir():
+            raise StoreError(f"--store {root}: there is no such folder")
         found[opened.root] = list_runs(opened)
     if as_json:
         rows = [_to_json(run) for listed in found.values() for run in listed]
@@ -50,7 +56,8 @@ def runs(
     for root, listed in found.items():
         _show(root, listed)
     if store is None and near and others:
-        say(in_line(f"Other stores that you have used: {', '.join(others)} (--store lists one)"))
+        more = f" and {len(others) - _MOST_NAMES} more" if len(others) > _MOST_NAMES else ""
+        say(in_line(f"Other stores that you have used: {', '.join(others[:_MOST_NAMES])}{more} (--store lists one)"))
 
 
 def _show(root: str, listed: Sequence[ListedRun]) -> None:

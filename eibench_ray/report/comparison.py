@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from eibench_ray.plan.naming import ECHO, REPLAYED
 from eibench_ray.report.comparison_sections import MUTUAL, NO_VALUE, SELF_JUDGED, Section, name_level, to_sections
 from eibench_ray.report.comparison_values import to_json
-from eibench_ray.report.leaderboard import PARTIAL
+from eibench_ray.report.leaderboard_row import PARTIAL
 from eibench_ray.report.markdown import as_markdown, format_table
 from eibench_ray.score.claims import MIN_COVERAGE
 from eibench_ray.store.files import replacing, write_json

@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, TypeVar
 
 from eibench_ray.plan.naming import mark_of, with_mark
-from eibench_ray.report.leaderboard import PARTIAL
+from eibench_ray.report.leaderboard_row import PARTIAL
 
 if TYPE_CHECKING:
     from eibench_ray.score.agreement import JudgePair, JudgePanel

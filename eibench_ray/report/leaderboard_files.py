@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eibench_ray.report.coherence import coherence_to_json
-from eibench_ray.report.leaderboard import LeaderboardRow, emotions_of, render_markdown, sort_rows
+from eibench_ray.report.leaderboard import emotions_of, render_markdown
+from eibench_ray.report.leaderboard_row import LeaderboardRow, sort_rows
 from eibench_ray.report.spreadsheet import write_csv
 from eibench_ray.score.coherence import FIGURES
 from eibench_ray.score.recall import Recall

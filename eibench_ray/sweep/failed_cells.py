@@ -7,16 +7,19 @@ whose key is refused, a judge whose replies are never a verdict.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from eibench_ray.plan.graph import Cell, Plan
 from eibench_ray.plan.naming import name_steps
 from eibench_ray.records import Completion, RowErrorKind, VerdictStatus
 from eibench_ray.score.recall import MISSING, CellScore
+from eibench_ray.visible import in_line
 
 _MOST_REASONS = 100  # that are told apart: an error's text may name the row
 _MOST_CHARACTERS = 300
+_MOST_NAMES = 3  # of cells that failed of one reason
+_FAILED_OF = " failed: "
 _UNREADABLE = {
     VerdictStatus.UNPARSED: "hold no verdict",
     VerdictStatus.WRONG_TOTAL: "count another number of triggers than the sample has",
@@ -129,7 +132,25 @@ def explain_engines(plan: Plan, cell: Cell, failures: Mapping[str, str]) -> str 
         failures: model -> why its engine was given up.
     """
     names = (plan.engines[key].name for key in plan.engines_of(cell.steps))
-    return "; ".join(f"{name} failed: {_shorten(failures[name])}" for name in names if name in failures) or None
+    return "; ".join(f"{name}{_FAILED_OF}{_shorten(failures[name])}" for name in names if name in failures) or None
+
+
+def describe_failed(reasons: Mapping[str, str], told: Iterable[str] = ()) -> Iterator[str]:
+    """A line per reason: how many cells have failed of it, and which.
+
+    Args:
+        reasons: cell -> why it has failed.
+        told: models whose failure is told above; their reasons are not repeated.
+    """
+    models = tuple(told)
+    cells: dict[str, list[str]] = {}
+    for cell, reason in reasons.items():
+        model = next((name for name in models if reason.startswith(f"{name}{_FAILED_OF}")), None)
+        cells.setdefault(f"{model} failed, see above" if model else reason, []).append(cell)
+    for reason, names in cells.items():
+        more = f" and {len(names) - _MOST_NAMES:,} more" if len(names) > _MOST_NAMES else ""
+        what = "1 cell" if len(names) == 1 else f"{len(names):,} cells"
+        yield in_line(f"{what} failed ({', '.join(names[:_MOST_NAMES])}{more}): {reason}")
 
 
 def _explain_no_verdict(plan: Plan, score: CellScore, answers: RowErrors, replies: Sequence[RowErrors]) -> str | None:

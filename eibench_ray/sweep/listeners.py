@@ -9,7 +9,7 @@ from pathlib import Path
 from eibench_ray.cluster.events import Listener, Snapshot
 from eibench_ray.plan.graph import Cell, Plan
 from eibench_ray.plan.naming import with_mark
-from eibench_ray.report.leaderboard import PARTIAL, LeaderboardRow
+from eibench_ray.report.leaderboard_row import PARTIAL, LeaderboardRow
 from eibench_ray.report.tracking import TrackedCell, Tracker
 from eibench_ray.sweep.record import RunStatus
 

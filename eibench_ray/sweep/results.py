@@ -10,7 +10,7 @@ from eibench_ray.data.dataset import Dataset, open_dataset
 from eibench_ray.plan.digests import digest_input
 from eibench_ray.plan.graph import Cell, Plan
 from eibench_ray.records import Completion, Sample, Verdict
-from eibench_ray.report.leaderboard import LeaderboardRow
+from eibench_ray.report.leaderboard_row import LeaderboardRow
 from eibench_ray.score.claims import MIN_COVERAGE
 from eibench_ray.score.coherence import CoherenceColumns, read_coherence
 from eibench_ray.score.interval import Resampling

@@ -18,12 +18,13 @@ from eibench_ray.journal import phase, tell
 from eibench_ray.plan.builds import asks_for_gpus, check_builds
 from eibench_ray.plan.facts import vllm_version
 from eibench_ray.plan.naming import titles
-from eibench_ray.report.leaderboard import LeaderboardRow, describe_failed
 from eibench_ray.report.leaderboard_files import write_leaderboard
+from eibench_ray.report.leaderboard_row import LeaderboardRow
 from eibench_ray.report.tracking import NoTracker, Tracker, TrackingReport, open_tracker
 from eibench_ray.store.files import cannot_write
 from eibench_ray.store.holding import Holding, hold
 from eibench_ray.sweep.begin import BegunRun, begin_run
+from eibench_ray.sweep.failed_cells import describe_failed
 from eibench_ray.sweep.introduction import told_run
 from eibench_ray.sweep.on_cluster import Asked, ask_cluster
 from eibench_ray.sweep.pins import count_rows
@@ -143,7 +144,7 @@ def _run(sweep: PlannedSweep, run: BegunRun, console: Console, holding: Holding,
         done.was_interrupted,
         done.was_preempted,
         status.shortage,
-        tuple(describe_failed(rows)),
+        tuple(describe_failed(status.failed_cells, status.failures)),
         ended_by=done.ended_by,
         untracked=tracking.describe(folder.absolute()),
     )

@@ -11,8 +11,8 @@ from eibench_ray.endpoints.funds import Funds
 from eibench_ray.endpoints.prices import format_usd
 from eibench_ray.plan.naming import titles
 from eibench_ray.records import ABSENT, RowErrorKind
-from eibench_ray.report.leaderboard import LeaderboardRow
 from eibench_ray.report.leaderboard_files import to_json_rows
+from eibench_ray.report.leaderboard_row import LeaderboardRow
 from eibench_ray.store.resume import cut
 from eibench_ray.sweep.introduction import count
 from eibench_ray.sweep.on_cluster import Asked
@@ -36,6 +36,7 @@ def summarise(
         "completions_new": done.num_new,
         "completions_reused": sum(left.num_replied - left.num_errors for left in sweep.work.values()),
         "errors": unanswered.total(),
+        "errors_by_kind": dict(unanswered.most_common()),
         "quarantined": quarantined,
         "loads": done.num_loads,
         "wall_s": round(wall_s, 2),
@@ -59,7 +60,8 @@ def describe_counts(summary: Mapping[str, Any]) -> str:
     """What a run asked, met and cost, in a line."""
     reused, wall_s, cost_usd = summary["completions_reused"], summary["wall_s"], summary["run_cost_usd"]
     words = [count(summary["completions_new"], "new completion"), f"{reused:,} from the store"]
-    words += [count(summary["errors"], "error"), count(summary["loads"], "load")]
+    kinds = ", ".join(f"{number:,} {kind}" for kind, number in summary["errors_by_kind"].items())
+    words += [count(summary["errors"], "error") + (f" ({kinds})" if kinds else ""), count(summary["loads"], "load")]
     words += [f"${format_usd(cost_usd)}"] if cost_usd is not None else []
     return ", ".join([*words, f"{wall_s:.1f} s"])
 

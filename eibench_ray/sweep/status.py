@@ -23,6 +23,8 @@ from eibench_ray.store.resume import StepWork, find_work
 from eibench_ray.store.slices import Store
 from eibench_ray.submit.sbatch import Queued, ask_queue, describe_queue
 from eibench_ray.submit.submission import read_jobs
+from eibench_ray.sweep.failed_cells import describe_failed
+from eibench_ray.sweep.introduction import count
 from eibench_ray.sweep.ledger import describe_usage, read_ledger
 from eibench_ray.sweep.pins import find_dataset_changes
 from eibench_ray.sweep.planning import open_indexes, read_costs
@@ -175,7 +177,7 @@ def render_status(facts: Mapping[str, Any]) -> Iterator[RenderableType]:
     yield (
         f"{in_line(facts['sweep'])} ({facts['id']}): {_STATES.get(facts['state'], facts['state'].replace('_', ' '))}. "
         f"{facts['requests_done']:,} of {facts['requests']:,} requests done, "
-        f"{facts['errors']} errors, {facts['loads']} loads, {facts['tokens']:,} tokens{paid}."
+        f"{count(facts['errors'], 'error')}, {count(facts['loads'], 'load')}, {facts['tokens']:,} tokens{paid}."
     )
     if ended:
         yield f"Of the final answers: {ended} (truncated: cut off at the limit of tokens; empty: without a word)."
@@ -198,8 +200,7 @@ def render_status(facts: Mapping[str, Any]) -> Iterator[RenderableType]:
             yield f"{dying}: {step['quarantined']} {QUARANTINE}"
     for model, reason in facts["failures"].items():
         yield f"{in_line(model)} failed: {in_page(reason)}"
-    for cell, reason in facts["failed_cells"].items():
-        yield f"{in_line(cell)} failed: {in_line(reason)}"
+    yield from map(Text, describe_failed(facts["failed_cells"], facts["failures"]))
     if facts["shortage"]:
         yield facts["shortage"]
     yield from facts["queue"]

@@ -57,8 +57,12 @@ def remember_store(root: str, working: Path, environ: Mapping[str, str] = os.env
 
 
 def known_stores(working: Path, environ: Mapping[str, str] = os.environ) -> tuple[list[str], list[str]]:
-    """The roots of the stores that a folder's runs have used, and of the others; each the last one used first."""
-    used = sorted(_read_all(environ), key=lambda one: -one.used_at)
+    """The roots of the stores that a folder's runs have used, and of the others; each the last one used first.
+
+    Folders that are gone are left out.
+    """
+    found = (one for one in _read_all(environ) if "://" in one.root or Path(one.root).is_dir())
+    used = sorted(found, key=lambda one: -one.used_at)
     here = [one.root for one in used if one.working == str(working.absolute())]
     if (working / DEFAULT_ROOT / "runs").is_dir():
         here.append(Store(working.absolute() / DEFAULT_ROOT).root)

@@ -13,7 +13,7 @@ from typing import Any
 from eibench_ray.config.schema import TrackingConfig
 from eibench_ray.plan.digests import digest
 from eibench_ray.plan.graph import Cell, Plan
-from eibench_ray.report.leaderboard import LeaderboardRow
+from eibench_ray.report.leaderboard_row import LeaderboardRow
 from eibench_ray.report.tracking import Delivery, SampleRow, Target, TrackedCell, Tracker
 from eibench_ray.score.recall import MISSING
 from eibench_ray.store.files import parse_json

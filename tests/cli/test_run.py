@@ -39,6 +39,7 @@ RUN_KEYS = {
     "completions_new",
     "completions_reused",
     "errors",
+    "errors_by_kind",
     "quarantined",
     "loads",
     "wall_s",

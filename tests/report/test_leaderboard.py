@@ -8,8 +8,9 @@ import pytest
 from rich.console import Console
 
 from eibench_ray.errors import StoreError
-from eibench_ray.report.leaderboard import LeaderboardRow, describe_failed, render_markdown, render_table
+from eibench_ray.report.leaderboard import render_markdown, render_table
 from eibench_ray.report.leaderboard_files import to_frame, to_json_rows, write_leaderboard
+from eibench_ray.report.leaderboard_row import LeaderboardRow
 from eibench_ray.score.recall import CellScore, Recall
 from eibench_ray.score.repeats import RepeatNoise
 
@@ -163,13 +164,6 @@ def test_programs_always_find_how_answers_ended() -> None:
     frame = to_frame([MADE_UP, RECORDED, REFUSED])
     assert frame["answer_source"].to_list() == ["replay", "echo", "model"]
     assert frame["failed"].to_list() == [None, None, REFUSED.failed]
-
-
-def test_cells_that_failed_of_one_reason_are_one_line() -> None:
-    rows = [replace(REFUSED, setting=f"s{number}") for number in range(4)]
-    cell = "gemma/s{}/eibench_basic/llama3_8b"
-    names = ", ".join(cell.format(number) for number in range(3))
-    assert list(describe_failed([*rows, FULL])) == [f"4 cells failed ({names} and 1 more): {REFUSED.failed}"]
 
 
 def test_notes_appear_only_where_something_needs_them() -> None:

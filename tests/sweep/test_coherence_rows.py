@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from conftest import Scripted, Sweeps
 
     from eibench_ray.config.schema import RunConfig
-    from eibench_ray.report.leaderboard import LeaderboardRow
+    from eibench_ray.report.leaderboard_row import LeaderboardRow
     from eibench_ray.sweep.planning import PlannedSweep
 
 MEASURE = {

@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.text import Text
 
 from eibench_ray.cli.sweeps import exit_code_of
 from eibench_ray.engines.base import RowError
 from eibench_ray.records import Request, RowErrorKind
+from eibench_ray.sweep.failed_cells import describe_failed
 from eibench_ray.sweep.record import RUN_FILE
 from eibench_ray.sweep.run import run_sweep
+from eibench_ray.sweep.run_summary import describe_counts
 from eibench_ray.sweep.status import read_status, render_status
 
 if TYPE_CHECKING:
@@ -41,6 +44,8 @@ def test_it_is_in_the_leaderboard_the_status_and_the_summary(
     result = run_sweep(sweeps.plan(*cells), folder, Console(quiet=True))  # the store has every row: nothing is asked
     assert result.failed_cells == (f"1 cell failed (gemma/plain/faces/strict): {WHY}",)
     assert result.summary["cells_failed"] == 1
+    assert result.summary["errors_by_kind"] == {"prompt": 10, "upstream": 10}
+    assert "20 errors (10 prompt, 10 upstream)" in describe_counts(result.summary)
     assert [(row["model"], row["failed"], row["recall"]) for row in result.summary["rows"]] == [
         ("llama", None, 0.5),
         ("gemma", WHY, None),
@@ -49,7 +54,7 @@ def test_it_is_in_the_leaderboard_the_status_and_the_summary(
     assert json.loads((folder / RUN_FILE).read_text())["state"] == "failed"
     status = read_status(folder)
     assert (status["state"], status["failed_cells"]) == ("failed", {"gemma/plain/faces/strict": WHY})
-    assert any(WHY in part for part in render_status(status) if isinstance(part, str))
+    assert any(WHY in part.plain for part in render_status(status) if isinstance(part, Text))
 
 
 def test_the_command_ends_with_one(sweeps: Sweeps, scripted: type[Scripted], tmp_path: Path) -> None:
@@ -60,3 +65,17 @@ def test_the_command_ends_with_one(sweeps: Sweeps, scripted: type[Scripted], tmp
     good = sweeps.config(model={"name": "llama", "system": None})
     sweeps.ask(sweeps.plan(good), scripted(refuse_system))
     assert exit_code_of(run_sweep(sweeps.plan(good), tmp_path / "good", Console(quiet=True))) == 0
+
+
+def test_cells_that_failed_of_one_reason_are_one_line() -> None:
+    cells = {f"gemma/s{number}/faces/strict": WHY for number in range(4)}
+    names = ", ".join(list(cells)[:3])
+    assert list(describe_failed(cells)) == [f"4 cells failed ({names} and 1 more): {WHY}"]
+
+
+def test_what_was_said_of_a_model_is_not_said_again_of_its_cells() -> None:
+    cells = {"gemma/plain/faces/strict": "gemma failed: no key", "llama/plain/faces/strict": WHY}
+    assert list(describe_failed(cells, {"gemma": "no key"})) == [
+        "1 cell failed (gemma/plain/faces/strict): gemma failed, see above",
+        f"1 cell failed (llama/plain/faces/strict): {WHY}",
+    ]

@@ -14,7 +14,7 @@ from eibench_ray.sweep.results import Results
 if TYPE_CHECKING:
     from conftest import Scripted, Sweeps
 
-    from eibench_ray.report.leaderboard import LeaderboardRow
+    from eibench_ray.report.leaderboard_row import LeaderboardRow
 
 
 @pytest.fixture(autouse=True)

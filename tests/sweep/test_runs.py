@@ -118,15 +118,16 @@ def test_the_latest_run_is_also_found_where_nothing_is_known_of_its_store(sweep:
 def test_a_store_that_was_used_from_a_folder_is_known_there_first(
     sweep: PlannedSweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    here, there = tmp_path / "here", tmp_path / "there"
-    here.mkdir()
-    there.mkdir()
+    here, there, older = tmp_path / "here", tmp_path / "there", tmp_path / "older"
+    for folder in (here, there, older):
+        folder.mkdir()
     monkeypatch.chdir(here)
     record(sweep, tmp_path / "run", "20260101-000000-aaaa")
-    remember_store("/data/older", here)
+    remember_store(str(older), here)
+    remember_store(str(tmp_path / "gone"), here)
     remember_store(sweep.store.root, here)
     remember_store("s3://bucket/others", there)
-    assert known_stores(here) == ([sweep.store.root, "/data/older"], ["s3://bucket/others"])
+    assert known_stores(here) == ([sweep.store.root, str(older)], ["s3://bucket/others"])
     assert find_run("2026", working=here).manifest.id == "20260101-000000-aaaa"
     assert find_run(None, working=here).manifest.id == "20260101-000000-aaaa"
     shutil.rmtree(tmp_path / "state/eibench_ray/stores")

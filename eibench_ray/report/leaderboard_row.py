@@ -1,0 +1,118 @@
+"""A row of the leaderboard: a cell's scores and what a reader must know to compare them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from eibench_ray.plan.graph import Source
+from eibench_ray.plan.naming import mark_of, with_mark
+from eibench_ray.score.claims import MIN_COVERAGE
+from eibench_ray.score.coherence import CellCoherence
+from eibench_ray.score.recall import MISSING, CellScore
+
+TEXT_ONLY = "(text only)"
+SELF_JUDGED = "(self-judged)"
+SAME_FAMILY = "(same family)"
+BLOCKED = "(blocked)"
+FAILED = "(failed)"
+PARTIAL = "(partial)"
+
+
+@dataclass(frozen=True, slots=True)
+class LeaderboardRow:
+    """The scores of one cell, and what a reader must know to compare them.
+
+    Attributes:
+        sees_image: False marks a text-only model.
+        self_judged: the judge is the model under test.
+        same_family: the judge is another model of its family.
+        errors: rows of this cell that ended as an error.
+        refused: answers that the endpoint refused or filtered.
+        truncated: answers that a limit of tokens cut off.
+        empty: answers without a word.
+        calls_truncated: answers to earlier calls of the setting that were cut off.
+        judge_truncated: replies of the judge that were cut off, over all repeats.
+        judge_fallbacks: those of its verdicts that its rule puts in the place of replies none of which it accepts.
+        cost_usd: of all rows that the cell rests on; None where none has a price.
+        coherence: of the answers; None where it was not measured.
+        blocked: why the rest of the cell could not be asked; None where nothing was in its way.
+        failed: why it has no figure, or will have none; None where it has, or is not asked yet.
+        answer_source, judge_source: whose words the answers and the verdicts are.
+    """
+
+    model: str
+    setting: str
+    dataset: str
+    judge: str
+    sees_image: bool
+    self_judged: bool
+    score: CellScore
+    errors: int
+    refused: int = 0
+    cost_usd: float | None = None
+    coherence: CellCoherence | None = None
+    same_family: bool = False
+    blocked: str | None = None
+    truncated: int = 0
+    empty: int = 0
+    calls_truncated: int = 0
+    judge_truncated: int = 0
+    judge_fallbacks: int = 0
+    failed: str | None = None
+    answer_source: Source = "model"
+    judge_source: Source = "model"
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether its figure rests on a part of the samples only: it is no match for one that rests on all."""
+        has_figure = self.score.overall.num_scored > 0
+        return MISSING in self.score.statuses or (has_figure and self.score.overall.coverage < MIN_COVERAGE)
+
+    @property
+    def is_comparable(self) -> bool:
+        """Whether its figure may stand out: it rests on all samples, and on words that somebody said."""
+        return not self.is_partial and "echo" not in (self.answer_source, self.judge_source)
+
+    @property
+    def marks(self) -> list[str]:
+        """What stands beside the model's name."""
+        marks = {
+            TEXT_ONLY: not self.sees_image,
+            mark_of(self.model, self.answer_source): self.answer_source != "model",
+            BLOCKED: self.blocked is not None,
+            FAILED: self.failed is not None,
+            PARTIAL: self.is_partial and self.blocked is None,
+        }
+        return [mark for mark, is_there in marks.items() if mark and is_there]
+
+    @property
+    def judge_and_mark(self) -> str:
+        """The judge's name, and beside it what took its place."""
+        return with_mark(self.judge, self.judge_source)
+
+    @property
+    def kinship(self) -> str:
+        """How near the judge is to the model under test, in words; empty where they are strangers."""
+        return SELF_JUDGED if self.self_judged else SAME_FAMILY if self.same_family else ""
+
+    @property
+    def cell(self) -> str:
+        """The cell's name: model/setting/dataset/judge."""
+        return f"{self.model}/{self.setting}/{self.dataset}/{self.judge}"
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it was blocked before it had any verdict: it has a reason, but no figure."""
+        return self.blocked is not None and self.score.overall.num_scored == 0
+
+
+def sort_rows(rows: Iterable[LeaderboardRow]) -> list[LeaderboardRow]:
+    """By dataset, judge and falling recall; partial rows after whole ones."""
+
+    def key(row: LeaderboardRow) -> tuple[str, str, bool, float, str, str]:
+        recall = row.score.overall.recall
+        order = float("inf") if recall is None else -recall
+        return row.dataset, row.judge, row.is_partial or recall is None, order, row.model, row.setting
+
+    return sorted(rows, key=key)
