@@ -14,7 +14,7 @@ class Fault(StrEnum):
 
     STORM = "storm"  # 429, without a word on when to come back
     STORM_WAIT = "storm_wait"  # 429 with Retry-After: 1
-    QUOTA = "quota"  # 429 that no waiting mends (insufficient_quota)
+    QUOTA = "quota"  # 429 that no waiting fixes (insufficient_quota)
     SERVER_ERROR = "server_error"  # 500
     OVERLOADED = "overloaded"  # 503
     UNAUTHORIZED = "unauthorized"  # 401 that repeats the Authorization header
@@ -31,7 +31,7 @@ class Fault(StrEnum):
     CHOICE_ERROR = "choice_error"  # 200 with an error in its choice, as gateways write it
     ERROR_IN_200 = "error_in_200"  # 200 with an error of code 502
     LIMIT_IN_200 = "limit_in_200"  # 200 with an error of code 429
-    UNPAID_IN_200 = "unpaid_in_200"  # 200 with an error of code 402, which no waiting mends
+    UNPAID_IN_200 = "unpaid_in_200"  # 200 with an error of code 402, which no waiting fixes
     UNKNOWN_MODEL = "unknown_model"  # 404
     MOVED = "moved"  # 307 to another path of the same server, which answers
     ELSEWHERE = "elsewhere"  # 307 to another server

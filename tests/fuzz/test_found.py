@@ -280,7 +280,7 @@ def test_lines_of_a_ledger_that_are_no_events_are_passed_over(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("name: [\n", r'an option file is not YAML that can be read: .*mine\.yaml", line 2.*: mend it there'),
+        ("name: [\n", r'an option file is not YAML that can be read: .*mine\.yaml", line 2.*: fix it there'),
         ("a: 1\na: 2\n", "found duplicate key a"),
         ("name: \x07", "special characters are not allowed"),
         ("name: !!bool x", "KeyError: 'x': correct the command line, or the option file"),
