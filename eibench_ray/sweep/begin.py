@@ -14,7 +14,15 @@ from eibench_ray.errors import EibenchError, StoreError, UserError
 from eibench_ray.store.slices import Store
 from eibench_ray.sweep.folder import LEDGER_FILE, RunFolder, claim_folder
 from eibench_ray.sweep.planning import PlannedSweep
-from eibench_ray.sweep.record import RunManifest, RunStatus, new_manifest, new_status, write_manifest, write_state
+from eibench_ray.sweep.record import (
+    RunManifest,
+    RunState,
+    RunStatus,
+    new_manifest,
+    new_status,
+    write_manifest,
+    write_state,
+)
 from eibench_ray.sweep.stores import remember_store
 
 log = logging.getLogger(__name__)
@@ -63,16 +71,9 @@ class BegunRun:
                 self.store.storage.remove(path)
 
     def _note(self, error: BaseException) -> None:
-        match error:
-            case SystemExit(code=code) if code == PREEMPTED:
-                self.status.state = "preempted"
-            case KeyboardInterrupt():
-                self.status.state = "interrupted"
-            case _:
-                self.status.state = "failed"
-                self.status.error = (
-                    str(error) if isinstance(error, EibenchError) else f"{type(error).__name__}: {error}"
-                )
+        self.status.state = state_after(error)
+        if self.status.state == "failed":
+            self.status.error = str(error) if isinstance(error, EibenchError) else f"{type(error).__name__}: {error}"
 
     @contextlib.contextmanager
     def _shown_after(self, first: BaseException) -> Iterator[None]:
@@ -82,6 +83,17 @@ class BegunRun:
         except EibenchError as error:
             if str(error) != str(first):
                 log.warning("the run's record is not complete: %s", error)
+
+
+def state_after(error: BaseException) -> RunState:
+    """The state of a run that an error, or a signal, has ended."""
+    match error:
+        case SystemExit(code=code) if code == PREEMPTED:
+            return "preempted"
+        case KeyboardInterrupt():
+            return "interrupted"
+        case _:
+            return "failed"
 
 
 def begin_run(sweep: PlannedSweep, wanted: Path, run_id: str) -> BegunRun:

@@ -16,6 +16,7 @@ from eibench_ray.cluster.walltime import seconds_left
 from eibench_ray.errors import EibenchError
 from eibench_ray.journal import LOG_FILE, log_kept, tell
 from eibench_ray.plan.graph import Cell
+from eibench_ray.sweep.begin import state_after
 from eibench_ray.sweep.planning import PlannedSweep
 
 log = logging.getLogger(__name__)
@@ -32,8 +33,11 @@ def told_run(sweep: PlannedSweep, run_id: str, folder: Path, console: Console) -
         try:
             yield
         except BaseException as error:
-            paragraph = str(error) if isinstance(error, EibenchError) else type(error).__name__
-            log.error("the run has ended: %s", paragraph, extra={"is_printed": True})
+            if (state := state_after(error)) != "failed":
+                log.info("the run has ended: %s", state)
+            else:
+                paragraph = str(error) if isinstance(error, EibenchError) else type(error).__name__
+                log.error("the run has ended: %s", paragraph, extra={"is_printed": True})
             raise
 
 
