@@ -18,6 +18,7 @@ from eibench_ray.cluster.last_lines import LOGS_FOLDER, keep
 from eibench_ray.cluster.member import Member
 from eibench_ray.cluster.nodes import STUCK_TIMEOUT_S
 from eibench_ray.cluster.placement import NotPlacedError
+from eibench_ray.cluster.reasons import name_keys
 from eibench_ray.cluster.suspects import Suspects
 from eibench_ray.cluster.task import TaskReport
 from eibench_ray.cluster.waiting import Rest, find_waits
@@ -251,14 +252,14 @@ class Crew:
         engine, nodes = member.engine, member.handle.nodes
         is_node_lost = isinstance(error, NodeLostError)
         is_excused = is_node_lost or any(node not in self._course.watch.nodes for node in nodes)
-        if not self.take_out(member.handle.id, str(error), is_blamed=not is_final and not is_excused):
+        reason = name_keys(str(error), engine, self._course.plan)
+        if not self.take_out(member.handle.id, reason, is_blamed=not is_final and not is_excused):
             return
         if is_excused:
             self.must_look |= is_node_lost
             return
         others = [other for other in self.members.values() if other.engine == engine]
         patience, now = self._course.patience, time.monotonic()
-        reason = str(error)
         is_news = patience.is_news(engine, member.began_at, now)
         if not any(member.slices.values()):  # a search is bounded, and what it looks for kills at once
             pause_s = patience.rest_s(engine)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from eibench_ray.visible import shorten
 from eibench_ray.waits import Wait
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def find_waits(course: Course, members: Iterable[Member], rests: Mapping[str, Re
             yield Wait(reason, now - since, limit_s, course.name(engine))
     for engine, rest in rests.items():
         if engine not in has_replicas and not course.is_given_up(engine) and course.counts.has_work(engine):
-            reason = f"another start, after {rest.reason[:_LONGEST_REASON].rstrip('.')},"
+            reason = f"another start, after {shorten(rest.reason, _LONGEST_REASON).rstrip('.')},"
             yield Wait(reason, now - rest.since, rest.pause_s, course.name(engine))
 
 

@@ -107,7 +107,7 @@ class CellUse:
 
 def step_roles(plan: Plan) -> dict[str, Kind]:
     """Step id -> whether its time is generating or judging, which measuring an answer is, too."""
-    judging = {step for cell in plan.cells for step in (cell.verdict, cell.coherence)}
+    judging = {step for cell in plan.cells for step in (*cell.verdicts, cell.coherence)}
     return {step: Kind.JUDGING if step in judging else Kind.GENERATING for step in plan.steps}
 
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from eibench_ray.cluster.reasons import find_reason
+from typing import TYPE_CHECKING
+
+from eibench_ray.cluster.reasons import find_reason, name_keys
+
+if TYPE_CHECKING:
+    from conftest import Sweeps
 
 # As Ray 2.60 words them, shortened where nobody reads.
 LACKS = """[36mray::_look_around()[39m (pid=2254, ip=192.0.2.2)
@@ -45,3 +50,16 @@ def test_a_death_without_an_error_is_what_ray_knows_and_not_what_it_guesses() ->
 
 def test_what_is_long_is_cut_and_says_so() -> None:
     assert find_reason("x" * 5000) == "x" * 1000 + "..."
+
+
+def test_the_keys_of_an_engine_that_only_judges_are_the_judges(sweeps: Sweeps) -> None:
+    sweeps.write_dataset()
+    plan = sweeps.plan(sweeps.config(judge_engine={"fails_on": "never"})).plan
+    told = {
+        spec.name: name_keys("correct model.engine.base_url (judge.model.engine.model is right)", key, plan)
+        for key, spec in plan.engines.items()
+    }
+    assert told == {
+        "echo": "correct model.engine.base_url (judge.model.engine.model is right)",
+        "strict_model": "correct judge.model.engine.base_url (judge.model.engine.model is right)",
+    }

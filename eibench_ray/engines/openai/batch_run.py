@@ -21,7 +21,7 @@ from eibench_ray.engines.openai.client import Response
 from eibench_ray.engines.openai.failures import Failure, Fate
 from eibench_ray.engines.openai.loss import Lost
 from eibench_ray.records import RowErrorKind
-from eibench_ray.visible import in_line
+from eibench_ray.visible import in_line, shorten
 from eibench_ray.waits import Wait
 
 # What became of a line: what the provider says of it, or what we say of the whole batch.
@@ -180,7 +180,7 @@ class BatchRun:
                 return await self._follow(record)
             except NoPlaceError as error:
                 log.warning("no place for another batch name=%s: %s", record.name, error)
-                self._do(f"a place for another batch ({str(error)[:LONGEST_REASON].rstrip('.')})")
+                self._do(f"a place for another batch ({shorten(str(error), LONGEST_REASON).rstrip('.')})")
                 has_room = await self._places.wait(pause_s)
                 pause_s = self._config.poll_s if has_room else min(2 * pause_s, self._config.poll_s * LONGEST_PAUSE)
                 if has_room or self._places.num_taken:

@@ -24,6 +24,7 @@ from eibench_ray.engines.openai.picture import to_data_uri
 from eibench_ray.engines.openai.silence import Silence
 from eibench_ray.errors import EngineError
 from eibench_ray.records import Reply, Request, RowErrorKind
+from eibench_ray.visible import shorten
 from eibench_ray.waits import Wait
 
 PATH = "/chat/completions"
@@ -246,7 +247,7 @@ class Openai:
             yield from silent
         elif self._trouble is not None:
             message, since = self._trouble
-            yield Wait(f"{message[:LONGEST_REASON]} (asked again)", now - since, about="another attempt")
+            yield Wait(f"{shorten(message, LONGEST_REASON)} (asked again)", now - since, about="another attempt")
         elif self._sent and (waited_s := min(now - self._sent[0], self._silence.heard_s(now))) >= LONG_S:
             assert self._client is not None
             yield Wait(f"a reply of {self._client.route.address}", waited_s, self._config.request_timeout_s)
