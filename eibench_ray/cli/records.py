@@ -186,6 +186,7 @@ def export(
 ) -> None:
     """Write a run's joined rows (Hive-partitioned Parquet, EIBench's own JSONL), or its answers as ground truth."""
     from eibench_ray.sweep.export import export_rows
+    from eibench_ray.sweep.introduction import count
 
     chosen = {"model": model, "setting": setting, "dataset": dataset}
     if as_ is ExportAs.GROUND_TRUTH:
@@ -203,22 +204,22 @@ def export(
         return
     blocked = f", {exported['cells_blocked']} of them blocked" if exported["cells_blocked"] else ""
     say(
-        f"{exported['rows']} rows of {exported['cells']} cells{blocked}: "
+        f"{count(exported['rows'], 'row')} of {count(exported['cells'], 'cell')}{blocked}: "
         f"{out / 'rows'} (Parquet), {out / 'eibench'} (JSONL)"
     )
     for name, words in _TOLD.items():
-        if count := exported[name]:
-            say(f"{count if isinstance(count, int) else len(count):,} {words}")
+        if told := exported[name]:
+            say(f"{words}: {told if isinstance(told, int) else len(told):,}")
 
 
 # What is told of exported rows beside their number, by its key.
 _TOLD = {
-    "answer_truncated": "answers were cut off at their limit of tokens (column answer_truncated)",
-    "answer_empty": "answers are empty (column answer_empty)",
-    "reply_truncated": "replies of the judge were cut off (column reply_truncated)",
-    "cells_partial": "cells are partial: not all of their samples are asked, or fewer than 95% have a verdict",
-    "cells_echo": "cells rest on echo, which makes its words up (columns answer_source and judge_source)",
-    "cells_replayed": "cells rest on recorded answers (column answer_source)",
+    "answer_truncated": "answers cut off at their limit of tokens (column answer_truncated)",
+    "answer_empty": "empty answers (column answer_empty)",
+    "reply_truncated": "replies of the judge that were cut off (column reply_truncated)",
+    "cells_partial": "partial cells (not all of their samples are asked, or fewer than 95% have a verdict)",
+    "cells_echo": "cells that rest on echo, which makes its words up (columns answer_source and judge_source)",
+    "cells_replayed": "cells that rest on recorded answers (column answer_source)",
 }
 
 

@@ -120,7 +120,6 @@ def export_rows(manifest: RunManifest, store: Store, out: Path) -> dict[str, Any
     stems = path_names(_names(cell) for cell in plan.cells)
     for cell in plan.cells:
         num_cell_rows = plan.datasets[cell.dataset].num_rows
-        num_rows += num_cell_rows * len(cell.verdicts)
         told = _Told()
         rows = told.watch(results.join(cell))
         if plan.steps[cell.verdict].per_trigger:
@@ -128,6 +127,7 @@ def export_rows(manifest: RunManifest, store: Store, out: Path) -> dict[str, Any
         sources = {"answer_source": plan.answer_source(cell), "judge_source": plan.judge_source(cell)}
         _write_parquet(cell, rows, sources, folders.of(out / "rows", cell, *_KEYS))
         ended.update(told.ended)
+        num_rows += told.num_rows
         if told.gaps.is_partial:
             partial.append(cell.name)
         if cell.blocked and not any(row.answer for row in results.join(cell)):
@@ -157,17 +157,20 @@ class _Told:
     """What is told of a cell beside its rows, counted while they are written.
 
     Attributes:
+        num_rows: rows that were written, one per repeat of the judge.
         ended: how many answers and replies ended in which way, by the name of the column that says so.
         gaps: whether it rests on all samples.
     """
 
     def __init__(self) -> None:
+        self.num_rows = 0
         self.ended: Counter[str] = Counter()
         self.gaps = GapMeter()
 
     def watch(self, rows: Iterable[JoinedRow]) -> Iterator[JoinedRow]:
         """The rows as they are."""
         for row in rows:
+            self.num_rows += len(row.replies)
             self.gaps.add(row)
             self.ended["answer_truncated"] += row.answer is not None and row.answer.is_truncated
             self.ended["answer_empty"] += row.answer is not None and row.answer.is_empty

@@ -83,6 +83,15 @@ def test_a_cell_without_some_verdicts_is_exported_as_partial(sweeps: Sweeps, tmp
     assert counts["cells_partial"] == ["echo/plain/faces/strict"]
 
 
+def test_rows_are_counted_as_they_are_written_where_the_dataset_has_lost_some(sweeps: Sweeps, tmp_path: Path) -> None:
+    sweeps.write_dataset()
+    sweeps.ask(sweeps.plan())
+    folder = record(sweeps.plan(), tmp_path / "run")
+    sweeps.write_dataset(range(7))
+    counts = export_run(folder, tmp_path / "out")
+    assert counts["rows"] == pl.read_parquet(tmp_path / "out" / "rows" / "**" / "*.parquet").height == 7
+
+
 def test_exported_answers_replay_as_they_were(sweeps: Sweeps, scripted: type[Scripted], tmp_path: Path) -> None:
     sweeps.write_dataset()
     sweep = sweeps.plan()
