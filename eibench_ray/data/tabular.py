@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -18,11 +19,12 @@ from eibench_ray.data.values import ValueRefusedError, is_missing, to_field, to_
 from eibench_ray.data.writer import DatasetWriter, OnRow, PreparedReport, ignore_rows
 from eibench_ray.errors import DataError
 from eibench_ray.records import Sample
-from eibench_ray.visible import shorten
+from eibench_ray.visible import quote, shorten
 
 T = TypeVar("T")
 FIELDS = ("id", "image", "question", "emotion", "reference", "triggers", "caption", "source")
 UNSPECIFIED_EMOTION = "unspecified"
+MOST_COLUMNS = 10  # that a note names
 
 
 def parse_mapping(pairs: Sequence[str]) -> dict[str, str]:
@@ -66,7 +68,7 @@ def prepare_table(
             on_row(done, table.num_rows)
         writer.left_out = problems.count(ProblemKind.MISSING)
         problems.raise_any(table.name, ignore={ProblemKind.MISSING} if allow_missing_images else set())
-    return PreparedReport(((writer.path, writer.card),), writer.notes)
+    return PreparedReport(((writer.path, writer.card),), (*reader.notes, *writer.notes))
 
 
 class _RowReader:
@@ -81,12 +83,25 @@ class _RowReader:
         self._check = check
         self._ids = SampleIds()
         self._is_first = True
+        self._mapped = frozenset(columns.values())
+        self._unread: Counter[str] = Counter()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The columns that hold something and are no field, of all rows so far."""
+        if not self._unread:
+            return ()
+        named = ", ".join(quote(column) for column in list(self._unread)[:MOST_COLUMNS])
+        more = f" and {len(self._unread) - MOST_COLUMNS} more" if len(self._unread) > MOST_COLUMNS else ""
+        return (f"not read, for they name no field: the columns {named}{more}; --map FIELD=COLUMN has one read",)
 
     def read_into(self, writer: DatasetWriter, where: str, row: Row) -> None:
         """Adds the row to the dataset, or notes why not."""
         if self._is_first:
             self._require_columns(where, row)
             self._is_first = False
+        others = ((column, value) for column, value in row.items() if column not in self._mapped)
+        self._unread.update(column for column, value in others if not is_missing(value) and value not in ("", [], {}))
         try:
             sample, image = self._read(row)
         except EscapedPathError as error:

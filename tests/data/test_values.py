@@ -204,3 +204,17 @@ def test_a_map_is_refused(tmp_path: Path) -> None:
     pq.write_table(table, tmp_path / "rows.parquet")
     with pytest.raises(DataError, match=r"rows.parquet:1, column caption: item 1 of its list: a list is no text"):
         prepare_table(read_parquet(tmp_path / "rows.parquet"), [], [], tmp_path / "out")
+
+
+def test_a_column_that_is_no_field_is_told(tmp_path: Path) -> None:
+    rows = [
+        {"qid": 101.0, "question": "Why?", "triggers": ["a"], "captions": ["A man."], "nothing": None},
+        {"qid": 102.0, "question": "Why not?", "triggers": ["b"], "\x1b[2J": 1, "nothing": float("nan")},
+    ]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    [note] = prepare_table(read_jsonl(tmp_path / "rows.jsonl"), [], [], tmp_path / "out").notes
+    assert "the columns 'qid', 'captions', '\\x1b[2J'; --map FIELD=COLUMN" in note
+    mapping = ["id=qid", "caption=captions"]
+    [note] = prepare_table(read_jsonl(tmp_path / "rows.jsonl"), mapping, [], tmp_path / "out").notes
+    assert "the columns '\\x1b[2J';" in note
+    assert [sample.sample_id for sample in open_dataset(str(tmp_path / "out")).samples(0, 2)] == ["101", "102"]
