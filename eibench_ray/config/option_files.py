@@ -13,6 +13,7 @@ import json
 import pickle
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -103,11 +104,18 @@ _announced: set[str] = set()
 
 
 def _announce(own: ConfigSource, packages: Sequence[ConfigSource]) -> None:
-    """Says which of the package's files a user's folder has in their place."""
+    """Says which of the package's files a user's folder has in their place.
+
+    Raises:
+        ConfigError: one of its files is to be in such a place, and has a name that Hydra does not read.
+    """
     if own.path in _announced:
         return
     _announced.add(own.path)
-    found = [name for source in packages for name in _list_files(source, "") if own.is_config(name)]
+    names = [name for source in packages for name in _list_files(source, "")]
+    if unread := [file for name in names if (file := Path(own.path, f"{name}.yml")).is_file()]:
+        raise ConfigError(f"{unread[0]} would not be read: the name of an option file ends in .yaml; rename it")
+    found = [name for name in names if own.is_config(name)]
     if found:
         named = ", ".join(found[:MAX_NAMED]) + (f" and {len(found) - MAX_NAMED} more" if found[MAX_NAMED:] else "")
         # Not through the log: what is run is another thing than its name says, and that is to be seen.

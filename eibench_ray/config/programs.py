@@ -15,8 +15,6 @@ _TARGETS = frozenset(
     {
         "hydra_plugins.eibench_ray_launcher.launcher.PlanLauncher",
         "hydra_plugins.eibench_ray_launcher.sweeper.PlanSweeper",
-        "hydra._internal.core_plugins.basic_launcher.BasicLauncher",
-        "hydra._internal.core_plugins.basic_sweeper.BasicSweeper",
     }
 )
 # What logging.config calls: classes of the standard library's, and the one of Hydra's own option `colorlog`.

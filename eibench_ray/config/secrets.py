@@ -16,6 +16,8 @@ from eibench_ray.errors import ConfigError
 
 _WORDS = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+")
 _SECRET_ENDS = ("token", "key", "secret", "password", "passwd", "passphrase", "credential", "credentials")
+_SECRET_WORDS = ("authorization", "cookie", "pw", "pwd")  # as a whole word only
+_NO_SECRETS = ("PWD",)  # the folder in which a shell works
 _SECRET_ANYWHERE = ("secret", "password", "passwd", "passphrase")
 # Words of a tokenizer, or of a request: `eos_token` is a text, `max_tokens_key` the name of a field.
 _OF_MODELS = ("eos", "bos", "pad", "unk", "sep", "cls", "mask", "image", "video", "audio", "special", "stop", "tokens")
@@ -26,7 +28,8 @@ _SHAPES = re.compile(
     r"|\bgithub_pat_\w{20,}|\b(?:glpat|nvapi|pplx|xai|wandb_v1)[-_][\w-]{16,}|\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"
     r"|\bAIza[\w-]{30,}|\bxox[abprs]-[\w-]{10,}|\beyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]{5,}|-----BEGIN [A-Z ]*PRIVATE KEY"
     r"|\b[Bb]earer [\w.~+/-]{16,}"
-    r"|[a-z][a-z0-9+.-]*://[^/?#\s]*[?&/][^\s]*[?&](?:[\w-]*(?:token|key|signature|password|secret)|sig)=[^&\s]{6,}"
+    r"|(?i:://[^\s?]{0,300}\?(?:\S{0,900}&)?"
+    r"(?:[\w-]{0,40}(?:token|key|signature|credential|password|passwd|pwd|secret)|sig|auth|code)=[^&\s]{6,})"
 )
 _LOGIN = re.compile(r"https?://[^/@\s]+@|://[^/:@\s]*:[^/@\s]+@")
 _BARE_LOGIN = re.compile(r"^[^/:@\s]+:[^/@\s]+@[^/@\s]+$")  # as a proxy may be named
@@ -51,12 +54,16 @@ def has_login(text: str) -> bool:
 
 def is_secret_name(name: str) -> bool:
     """Whether what stands under a name is a secret by its name: `HF_TOKEN`, `api_key`, but not `tokenizer_mode`."""
+    if name in _NO_SECRETS:
+        return False
     words = [word.lower() for word in _WORDS.findall(name)]
     while len(words) > 1 and words[-1] in _WITHOUT_MEANING:
         del words[-1]
     if not words:
         return False
     if any(word.endswith(_SECRET_ANYWHERE) for word in words[:-1]) and words[-1] not in ("env", "path", "file", "dir"):
+        return True
+    if words[-1] in _SECRET_WORDS:
         return True
     return words[-1].endswith(_SECRET_ENDS) and not (len(words) > 1 and words[-2] in _OF_MODELS)
 

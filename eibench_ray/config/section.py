@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict
 
 def _is_not_blank(value: str) -> str:
     if not value.strip():
-        raise ValueError("is empty: give it a value, or leave it out")
+        raise ValueError("empty: give it a value, or leave it out")
     return value
 
 

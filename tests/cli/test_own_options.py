@@ -124,6 +124,23 @@ def test_a_file_starts_no_program(command: Command, tmp_path: Path) -> None:
     assert "hydra.callbacks.x._target_ is 'os.system'" in called.err
 
 
+@pytest.mark.parametrize("part", ["sweeper", "launcher"])
+def test_another_sweeper_would_make_folders_of_its_own_and_is_refused(command: Command, part: str) -> None:
+    called = command("run", "-m", *CELL, "seed=1,2", f"hydra/{part}=basic")
+    assert called.code == 2
+    assert f"hydra.{part}._target_ is" in called.err
+    assert not list(Path.cwd().iterdir())
+
+
+def test_an_option_whose_name_ends_otherwise_is_not_left_aside(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "own" / "model").mkdir(parents=True)
+    file = tmp_path / "own" / "model" / "echo.yml"
+    file.write_text("name: mine\n")
+    called = command("plan", "--config-dir", tmp_path / "own", *CELL)
+    assert called.code == 2
+    assert f"{file} would not be read: the name of an option file ends in .yaml" in called.err
+
+
 SECRETS = [
     "+model.engine.args.hf_token=abcdef",
     "+model.engine.args.api_key=abcdef",
@@ -137,6 +154,10 @@ SECRETS = [
     "model.name=hf_abcdefghijklmnopqrstuvwxyz",
     "model.system='use ghp_abcdefghijklmnopqrstuvwxyz012345 to log in'",
     "store.root='https://me:word@host/x'",
+    "dataset.path='s3://bucket/x?X-Amz-Signature=abcdef'",
+    "store.root='s3://bucket?part=1&X-Amz-Credential=abcdef'",
+    "+judge.model.engine.args.url='http://host/v1?code=abcdef'",
+    "+judge.model.engine.args.headers.Authorization='Basic abcdef'",
     "sweep=${oc.env:PLANTED_TOKEN}",
     "store.root=${oc.env:PLANTED_TOKEN}",
     "store.root=${oc.env:PLANTED_SHAPE}",
