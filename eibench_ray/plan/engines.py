@@ -48,13 +48,13 @@ class EngineUse:
 
     @property
     def recording(self) -> str | None:
-        """For a replay engine, its file of predictions; None for the others."""
+        """For a replay engine, its file of predictions, in whose name a `/` is `%2F`; None for the others."""
         if not isinstance(self.model.engine, ReplayEngine):
             return None
         parts = [self.config.dataset.name, self.config.setting.name]
         if self.key == "judge.model":
             parts.append(self.config.judge.name)
-        return str(Path(self.model.engine.predictions) / f"{'.'.join(parts)}.jsonl")
+        return str(Path(self.model.engine.predictions) / f"{'.'.join(parts).replace('/', '%2F')}.jsonl")
 
 
 class Engines:

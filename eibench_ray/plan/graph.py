@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from eibench_ray.config.embedding import EmbeddingEngine
 from eibench_ray.config.endpoints import OpenaiEngine, Price
-from eibench_ray.config.engines import EchoEngine, EngineConfig, ReplayEngine
+from eibench_ray.config.engines import EchoEngine, EngineConfig, ReplayEngine, VllmEngine
 from eibench_ray.config.schema import Availability, Expectation
 from eibench_ray.plan.fanout import Item
 from eibench_ray.records import AcceptRule, Sampling
@@ -75,6 +75,13 @@ class EngineSpec:
     def is_load(self) -> bool:
         """Whether starting it counts as a load; a file of recorded predictions is only read, an endpoint only asked."""
         return self.recording is None and not isinstance(self.config, OpenaiEngine)
+
+    @property
+    def auto_gpus(self) -> int | None:
+        """The GPUs that share its layers, as `tensor_parallel: auto` chose; None where the configuration says."""
+        if not (self.is_auto and isinstance(self.config, VllmEngine)):
+            return None
+        return None if self.config.tensor_parallel == "auto" else self.config.tensor_parallel
 
     @property
     def source(self) -> Source:

@@ -98,6 +98,8 @@ class WandbRuns:
             NotDeliveredError: it refused some of it.
         """
         run = self._open(final.cell, mode)
+        if run.name != (name := in_line(final.cell.name)):  # it was opened before anything was known to be missing
+            run.name = name
         if final.samples:
             run.log({"samples": sample_table(final.samples, has_pictures=mode == "online" or self._has_pictures)})
         run.summary.update(dict(final.scores))

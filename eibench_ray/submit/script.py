@@ -13,6 +13,7 @@ import eibench_ray
 from eibench_ray.cluster.walltime import WRAP_UP_S
 from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.config.slurm import SlurmConfig
+from eibench_ray.visible import in_line
 
 TEMPLATE = "job.sh.j2"
 NAME_CHARS = 64
@@ -92,8 +93,20 @@ def _templates() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    templates.filters["quote"] = shlex.quote
+    templates.filters["quote"] = quote_for_bash
     return templates
+
+
+def quote_for_bash(text: str) -> str:
+    r"""The text as one word of bash; what acts on a terminal that shows the script is written out: `$'\x1b'`."""
+    if in_line(text) == text:
+        return shlex.quote(text)
+    plain = text.replace("\\", r"\\").replace("'", r"\'")
+    return f"$'{''.join(one if in_line(one) == one else _write_out(one) for one in plain)}'"
+
+
+def _write_out(character: str) -> str:
+    return "".join(f"\\x{byte:02x}" for byte in character.encode("utf-8", "surrogateescape"))
 
 
 def _options(job: Job, slurm: SlurmConfig, cluster: ClusterConfig) -> list[str]:

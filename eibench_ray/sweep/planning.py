@@ -137,7 +137,7 @@ class PlannedSweep:
                 continue
             sizes = sorted({node.gpu_memory_gb for node in known.nodes})
             said.append(
-                f"{spec.name}: tensor_parallel=auto is {engines[key].num_gpus // engine.pipeline_parallel}, by "
+                f"{spec.name}: tensor_parallel=auto is {engines[key].auto_gpus}, by "
                 f"{known.source} ({len(known.nodes)} with GPUs of {', '.join(f'{size:.3g}' for size in sizes)} GB)"
             )
         return replace(self, plan=replace(self.plan, engines=engines)), said

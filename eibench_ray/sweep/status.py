@@ -108,6 +108,7 @@ def describe_run(found: FoundRun) -> dict[str, Any]:
                 "load_s": event["load_s"],
                 "node": event["node"],
                 "fingerprint": event["fingerprint"],
+                "auto_gpus": plan.engines[event["engine"]].auto_gpus,
             }
             for event in loads
         ],
@@ -192,7 +193,8 @@ def render_status(facts: Mapping[str, Any]) -> Iterator[RenderableType]:
     yield from render_usage(facts["gpu_time"], {engine["name"]: engine for engine in facts["gpu_time"]["engines"]})
     for engine in facts["engines"]:
         named = in_line(f"{engine['node']} ({engine['fingerprint']})")
-        yield f"loaded {in_line(engine['name'])} in {engine['load_s']:.1f} s on {named}"
+        auto = f", tensor_parallel=auto is {engine['auto_gpus']}" if engine["auto_gpus"] else ""
+        yield f"loaded {in_line(engine['name'])} in {engine['load_s']:.1f} s on {named}{auto}"
     yield from map(Text, map(in_line, facts["blocked"]))
     for step in facts["steps"]:
         if step["quarantined"]:

@@ -99,6 +99,15 @@ def test_a_recorded_answer_needs_nobody_who_describes(planner: Planner, echo: di
     assert planner.step(plan, "answer").inputs == {}
 
 
+def test_a_name_with_a_slash_leads_a_recording_into_no_other_folder(planner: Planner) -> None:
+    replay = {"name": "old", "engine": {"kind": "replay", "predictions": "predictions"}, "sees_image": True}
+    config = planner.config({"model": replay})
+    config = config.model_copy(update={"setting": config.setting.model_copy(update={"name": "../../b"})})
+    plan = planner.plan(config)
+    [recording] = filter(None, (spec.recording for spec in plan.engines.values()))
+    assert recording == f"predictions/{config.dataset.name}...%2F..%2Fb.jsonl"
+
+
 def test_without_a_captioner_the_datasets_own_captions_serve(planner: Planner) -> None:
     plan = planner.plan(planner.config(setting="told"))
     assert ids(plan, "caption") == set()

@@ -163,6 +163,19 @@ def test_offline_run_holds_config_history_summary_and_samples(
     assert [name for name in os.environ if name.startswith("WANDB_")] == []
 
 
+def test_run_that_was_open_takes_the_name_that_its_figures_have(tmp_path: Path) -> None:
+    cell = make_cell(1)
+    tracker = open_tracker(CONFIG, tmp_path, {})
+    tracker.progress(cell, rows_done=8, tokens=1, tokens_per_s=1.0)
+    tracker.finish(replace(cell, name=f"{cell.name} (partial)"), SCORES, [], ignore)
+    close(tracker)
+    (run_folder,) = run_folders(tmp_path)
+    names = [
+        record.run.display_name for record in read_records(run_folder) if record.WhichOneof("record_type") == "run"
+    ]
+    assert names[-1] == f"{cell.name} (partial)"
+
+
 def test_runs_of_several_cells_are_open_at_once(tmp_path: Path) -> None:
     cells = [make_cell(number) for number in range(3)]
     tracker = open_tracker(CONFIG, tmp_path, {})

@@ -13,7 +13,8 @@ import pytest
 
 from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.config.slurm import SlurmConfig
-from eibench_ray.submit.script import Job, Share, format_time, render
+from eibench_ray.submit.script import Job, Share, format_time, quote_for_bash, render
+from eibench_ray.visible import in_line
 
 GOLDEN = Path(__file__).parent / "golden"
 SWEEP = ("-m", "model=a,b", "dataset=demo", "judge=c", "cluster=slurm")
@@ -217,3 +218,11 @@ def test_a_job_queues_itself_again_when_it_has_something_left_and_was_not_cancel
 )
 def test_times_are_whole_minutes_as_slurm_counts_them(seconds: float, text: str) -> None:
     assert format_time(seconds) == text
+
+
+@pytest.mark.parametrize("text", ["a b", "it's", "\x1b[2J'x\\y\n\ty", "\x0712", "\u202e\u00e9", "bad\udcff"])
+def test_a_value_is_one_word_of_bash_and_shows_no_control_character(text: str) -> None:
+    word = quote_for_bash(text)
+    assert in_line(word) == word
+    said = subprocess.run(["bash", "-c", f"printf %s {word}"], capture_output=True, check=True)
+    assert said.stdout == text.encode("utf-8", "surrogateescape")

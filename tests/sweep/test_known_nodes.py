@@ -38,6 +38,7 @@ def test_the_clusters_nodes_decide_and_nothing_changes_its_name(
 ) -> None:
     fitted, [said] = sweep.with_nodes([Node("a", "a", Resources(8, 4), gpu_memory_gb), Node("b", "b", Resources(8, 0))])
     assert tensor_parallel(fitted) == chosen
+    assert [spec.auto_gpus for spec in fitted.plan.engines.values() if spec.is_auto] == [chosen]
     assert list(fitted.plan.engines) == list(sweep.plan.engines)
     assert fitted.plan.steps == sweep.plan.steps
     assert (
