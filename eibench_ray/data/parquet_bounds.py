@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pyarrow as pa
+
 from eibench_ray.errors import DataError
 
 # Texts shrink to a tenth, flags to a hundredth, pictures not at all.
@@ -18,6 +20,9 @@ _MOST_REPEATED_BYTES = 4 << 30
 # Rows held in memory at once; with pictures of 100 KB, 6 MB.
 _BATCH_ROWS = 64
 _BATCH_BYTES = 256 << 20
+# Items of the lists in one cell. As Python's objects, 200 million of them (1.1 KB in a file) take 10 GB.
+MOST_ITEMS = 1_000_000
+_LISTS = (pa.ListArray, pa.LargeListArray, pa.FixedSizeListArray, pa.ListViewArray, pa.LargeListViewArray)
 
 
 def require_bounded(metadata: Any, num_bytes: int, path: object) -> None:
@@ -45,6 +50,18 @@ def batch_rows(metadata: Any) -> int:
     """How many rows can be read at once: fewer where each may be as large as its row group says it is."""
     largest = max((large for _, large, _ in _groups(metadata)), default=1)
     return max(1, min(_BATCH_ROWS, _BATCH_BYTES // max(1, largest)))
+
+
+def count_items(cells: pa.Array) -> int:
+    """How many items the lists in some cells hold, with those of the lists in them."""
+    if isinstance(cells, pa.MapArray):  # is a list to Python, and cannot be flattened
+        return int(cells.offsets[-1].as_py() - cells.offsets[0].as_py())
+    if isinstance(cells, _LISTS):
+        items = cells.flatten()
+        return len(items) + count_items(items)
+    if isinstance(cells, pa.StructArray):
+        return sum(count_items(cells.field(number)) for number in range(cells.type.num_fields))
+    return 0
 
 
 def _groups(metadata: Any) -> list[tuple[int, int, int]]:

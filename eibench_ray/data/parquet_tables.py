@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from eibench_ray.data.files import list_files, refuse_others
 from eibench_ray.data.layout import PARQUET_ERRORS
-from eibench_ray.data.parquet_bounds import batch_rows, require_bounded
+from eibench_ray.data.parquet_bounds import MOST_ITEMS, batch_rows, count_items, require_bounded
 from eibench_ray.data.table import Row, Table
 from eibench_ray.errors import DataError
 
@@ -67,7 +67,13 @@ class _Row(Mapping[str, object]):
     def __getitem__(self, name: str) -> object:
         if name not in self:
             raise KeyError(name)
-        cell = self._batch.column(name)[self._position]
+        column = self._batch.column(name)
+        if (num_items := count_items(column.slice(self._position, 1))) > MOST_ITEMS:
+            raise DataError(
+                f"{self._file}, row {self._number}, column {name}: a list of {num_items:,} items, where at most "
+                f"{MOST_ITEMS:,} are read: leave the column out, or shorten it"
+            )
+        cell = column[self._position]
         try:
             return cell.as_py()
         except ValueError as error:

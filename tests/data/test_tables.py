@@ -15,11 +15,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from eibench_ray.data import problems, text_tables
+from eibench_ray.data.parquet_bounds import count_items
 from eibench_ray.data.tables import read_jsonl, read_parquet
 from eibench_ray.data.tabular import prepare_table
 from eibench_ray.errors import DataError
@@ -177,13 +179,18 @@ def bomb(path: Path, kind: str) -> None:
     if kind == "one_text":
         column = pa.array(["x" * (200 << 20)])
         pq.write_table(pa.table({"question": column}), path, compression="zstd", use_dictionary=False)
+    elif kind == "one_list":
+        column = pa.ListArray.from_arrays(
+            pa.array([0, 40_000_000], pa.int32()), pa.array(np.zeros(40_000_000, np.int32))
+        )
+        pq.write_table(pa.table({"question": column}), path, compression="zstd")
     else:
         values = pa.array(["x" * (48 << 20)])
         column = pa.DictionaryArray.from_arrays(pa.array([0] * 90, pa.int8()), values)
         pq.write_table(pa.table({"question": column}), path, compression="zstd")
 
 
-@pytest.mark.parametrize("kind", ["one_text", "repeated"])
+@pytest.mark.parametrize("kind", ["one_text", "one_list", "repeated"])
 def test_a_small_parquet_file_that_unpacks_to_gigabytes_is_refused(tmp_path: Path, kind: str) -> None:
     bomb(tmp_path / "rows.parquet", kind)
     assert (tmp_path / "rows.parquet").stat().st_size < 200_000
@@ -200,6 +207,21 @@ def test_a_small_parquet_file_that_unpacks_to_gigabytes_is_refused(tmp_path: Pat
     )
     assert "DataError" in done.stderr
     assert "MemoryError" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind", "num_items"),
+    [
+        (["x", "y"], pa.string(), 0),
+        ([[1, 2], None, [3]], pa.list_(pa.int32()), 3),
+        ([[[1, 2], [3]]], pa.list_(pa.list_(pa.int32())), 5),
+        ([{"a": [1, 2]}], pa.struct({"a": pa.list_(pa.int32())}), 2),
+        ([[("k", 1), ("l", 2)]], pa.map_(pa.string(), pa.int32()), 2),
+        ([[1, 2]], pa.list_(pa.int8(), 2), 2),
+    ],
+)
+def test_the_items_of_lists_are_counted(cells: list[object], kind: pa.DataType, num_items: int) -> None:
+    assert count_items(pa.array(cells, kind)) == num_items
 
 
 def test_ordinary_files_are_within_the_bounds(tmp_path: Path) -> None:
