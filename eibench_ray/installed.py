@@ -7,8 +7,8 @@ import shlex
 import shutil
 import sys
 from collections.abc import Iterable
+from importlib.machinery import PathFinder
 from importlib.metadata import PackageNotFoundError, distribution, version
-from importlib.util import find_spec
 from pathlib import Path
 
 _OWN = "eibench-ray"
@@ -49,12 +49,17 @@ def extra_command(extra: str) -> str:
 
 def _installer(verb: str) -> str:
     python = shlex.quote(sys.executable)
-    if find_spec("pip") is not None:
+    if _has_pip():
         return f"{python} -m pip {verb}"
     own = Path(sys.prefix) / "uv" / "bin" / "uv"  # where `make setup` puts it
     if (uv := shutil.which("uv") or (str(own) if own.is_file() else None)) is not None:
         return f"{shlex.quote(uv)} pip {verb} --python {python}"
     return f"{python} -m ensurepip && {python} -m pip {verb}"
+
+
+def _has_pip() -> bool:
+    # Not by importlib.util.find_spec: setuptools answers that one for pip, and cannot be imported in this process then.
+    return PathFinder.find_spec("pip") is not None
 
 
 def _source() -> tuple[str, bool] | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from drawing import draw
 from hypothesis import HealthCheck, settings
-from PIL import Image
 
 from eibench_ray.cluster.ask import Asker, Tally
 from eibench_ray.cluster.halt import Halt
@@ -98,13 +97,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.relative_to(Path(__file__).parent).as_posix().startswith(ALONE):
             item.add_marker("alone")
-
-
-def draw(colour: tuple[int, int, int], size: tuple[int, int] = (32, 24)) -> bytes:
-    """A picture of one colour, as PNG."""
-    buffer = io.BytesIO()
-    Image.new("RGB", size, colour).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 @dataclass(frozen=True, slots=True)

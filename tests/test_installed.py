@@ -16,7 +16,7 @@ from eibench_ray.installed import extra_command, install_command, uninstall_comm
 def pretend(monkeypatch: pytest.MonkeyPatch, prefix: Path, *, has_pip: bool, uv: str | None) -> None:
     monkeypatch.setattr(sys, "executable", "/a b/bin/python")
     monkeypatch.setattr(sys, "prefix", str(prefix))
-    monkeypatch.setattr(installed, "find_spec", lambda _: object() if has_pip else None)
+    monkeypatch.setattr(installed, "_has_pip", lambda: has_pip)
     monkeypatch.setattr(installed.shutil, "which", lambda _: uv)
 
 
@@ -63,3 +63,8 @@ def test_the_command_for_this_environment_can_be_run() -> None:
     command = install_command("--help").rpartition(" ")[0]
     done = subprocess.run(f"{command} --help", shell=True, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_setuptools_can_be_imported_after_it() -> None:
+    code = "from eibench_ray.installed import install_command; install_command('a'); import setuptools"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -145,10 +145,13 @@ def _say(available: Availability) -> str:
 def _render_table(facts: Sequence[Mapping[str, str]]) -> FittingTable:
     from eibench_ray.table import Column, FittingTable
 
-    least = {"weights or endpoint": 36, "licence": 10, "runs by": 12, "availability": 12}
+    # No word of a sentence is folded (a key's name is one); a hub's address may be.
+    folded = {"licence", "runs by", "availability"}
     ranks = {"sees": 1, "licence": 2}
     columns = []
     for name in NAMES:
         cells = [in_line(one[name]) for one in facts]
-        columns.append(Column(name, cells, is_name=True, least=least.get(name, 0), rank=ranks.get(name, 0)))
+        least = max(len(word) for cell in cells for word in (name, *cell.split())) if name in folded else 0
+        least = 36 if name == "weights or endpoint" else least
+        columns.append(Column(name, cells, is_name=True, least=least, rank=ranks.get(name, 0)))
     return FittingTable(columns)

@@ -45,6 +45,9 @@ class Placed:
     def options(self) -> dict[str, Any]:
         return {}
 
+    async def find_gpus(self) -> dict[str, tuple[str, ...]]:
+        return {}
+
 
 class Slow(ActorHandle[Any]):
     """A handle of such an actor."""

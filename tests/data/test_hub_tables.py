@@ -7,7 +7,7 @@ from typing import Any
 
 import datasets
 import pytest
-from conftest import draw
+from drawing import draw
 
 from eibench_ray.data.dataset import open_dataset
 from eibench_ray.data.tables import read_hf

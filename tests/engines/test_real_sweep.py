@@ -81,7 +81,7 @@ def test_engines_are_loaded_once_each_for_all_cells(swept: Swept) -> None:
 def test_every_job_has_its_hydra_folder(swept: Swept) -> None:
     chosen = set()
     for number in range(NUM_CELLS):
-        composed = yaml.safe_load((swept.run_dir / str(number) / ".hydra" / "config.yaml").read_text())
+        composed = yaml.safe_load((swept.run_dir / ".hydra" / str(number) / "config.yaml").read_text())
         chosen.add((composed["model"]["name"], composed["setting"]["name"]))
     assert chosen == {(model, setting) for model in MODELS for setting in SETTINGS}
 

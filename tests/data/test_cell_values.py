@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import draw
+from drawing import draw
 
 from eibench_ray.data.dataset import open_dataset
 from eibench_ray.data.layout import digest_bytes
