@@ -39,7 +39,7 @@ class Decoded:
     """A decoded picture.
 
     Attributes:
-        image: in RGB, upright, on white.
+        image: in RGB, upright, on white, with no orientation left to be followed.
         kind: the file's format in lower case, e.g. "jpeg".
         is_plain: whether the file shows just that to whoever decodes it: 8 bits, upright, opaque, one frame.
     """
@@ -103,6 +103,8 @@ def _decode(content: bytes, notes: bytes | None = None) -> Decoded:
             opened.load()  # the first frame; a TIFF turns itself upright here
             orientation = _orientation(opened, notes)
             image = _turn(to_rgb(opened), orientation.value)
+            # What the file says beside its pixels is done: vLLM would turn what still has an orientation once more.
+            image.info = {name: value for name, value in image.info.items() if name == "icc_profile"}
             is_upright = orientation == Orientation(1, is_sure=True)
             is_plain = notes is None and is_upright and _is_plain(opened, content)
             return Decoded(image, (opened.format or "").lower(), is_plain)

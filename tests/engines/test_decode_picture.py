@@ -11,7 +11,7 @@ import zlib
 from pathlib import Path
 
 import pytest
-from PIL import Image, ImageCms, features
+from PIL import Image, ImageCms, ImageOps, features
 
 from eibench_ray.engines import picture_modes
 from eibench_ray.engines.base import RowError
@@ -56,6 +56,24 @@ def test_a_picture_is_turned_upright(orientation: int, size: tuple[int, int], to
     decoded = decode_picture(encode(left_red(), "PNG", exif=exif))
     assert decoded.size == size
     assert decoded.getpixel((0, 0)) == top_left
+
+
+XMP_ON_ITS_SIDE = (
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    b'<rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/></rdf:RDF></x:xmpmeta>'
+)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP", "xmp"])
+def test_a_picture_that_was_turned_is_not_turned_again_by_who_gets_it(kind: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    content = encode(left_red(), "JPEG", xmp=XMP_ON_ITS_SIDE) if kind == "xmp" else encode(left_red(), kind, exif=exif)
+    decoded = decode_picture(content)
+    assert decoded.size == (2, 4)
+    assert dict(decoded.getexif()) == {}
+    again = ImageOps.exif_transpose(decoded)  # as vLLM does with every picture
+    assert (again.size, again.tobytes()) == (decoded.size, decoded.tobytes())
 
 
 @pytest.mark.parametrize(
