@@ -150,6 +150,15 @@ def test_silent_server_is_waited_for_aloud_until_the_deadline(
     assert [child for child in psutil.Process().children() if child.name() == "wandb-core"] == []
 
 
+@pytest.fixture
+def hears_ctrl_c() -> Iterator[None]:
+    """Ctrl-C raises KeyboardInterrupt; a process that a shell starts with `&` is started with SIGINT ignored."""
+    earlier = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, earlier)
+
+
+@pytest.mark.usefixtures("hears_ctrl_c")
 def test_ctrl_c_ends_the_wait_and_names_what_is_left(
     server: WandbServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
