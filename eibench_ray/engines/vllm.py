@@ -1,4 +1,4 @@
-"""vLLM: AsyncLLM in this process's event loop. This module and vllm_prompts.py import vllm."""
+"""vLLM: AsyncLLM in this process's event loop. This module, vllm_prompts.py and vllm_versions.py import vllm."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from eibench_ray.engines.base import EngineDeadError, EngineFacts, RowError, no_
 from eibench_ray.engines.decoding import decode_in_thread
 from eibench_ray.engines.vllm_arguments import engine_arguments
 from eibench_ray.engines.vllm_prompts import Picture, Prompts, read_picture
+from eibench_ray.engines.vllm_versions import refused_request_error
 from eibench_ray.errors import EngineError
 from eibench_ray.installed import extra_command
 from eibench_ray.plan.builds import remedy
@@ -142,7 +143,6 @@ class Vllm:
         )
 
     async def _ask(self, request: Request, picture: Picture | None, *, is_again: bool) -> Reply:
-        from vllm import exceptions
         from vllm.v1.engine.exceptions import EngineDeadError as VllmDeadError
         from vllm.v1.engine.exceptions import EngineGenerateError
 
@@ -152,8 +152,7 @@ class Vllm:
             return await self._complete(prompt, request)
         except VllmDeadError as error:
             raise EngineDeadError(f"vLLM died while it answered {request.sample_id}: {_reason(error)}") from error
-        # vLLM 0.22, which one model needs, knows no such class: there they are ValueErrors.
-        except (getattr(exceptions, "VLLMClientError", ValueError), *_UNUSABLE) as error:
+        except (refused_request_error(), *_UNUSABLE) as error:
             if self._llm is None:
                 raise EngineDeadError("vLLM was stopped") from error
             raise RowError(RowErrorKind.PROMPT, _reason(error)) from error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import inspect
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +13,7 @@ from eibench_ray.chat_templates import is_plain, no_template, template_variables
 from eibench_ray.engines.base import RowError
 from eibench_ray.engines.control_tokens import control_tokens
 from eibench_ray.engines.pictures import decode_picture
+from eibench_ray.engines.vllm_versions import carrying, forgetful_cache, no_template_error
 from eibench_ray.errors import EngineError
 from eibench_ray.records import Request, RowErrorKind
 
@@ -56,9 +56,7 @@ class Prompts:
         self._image_token = getattr(checkpoint, "image_token_id", getattr(checkpoint, "image_token_index", None))
         self._control = control_tokens(self._renderer.tokenizer, source)
         self._variables = template_variables(template, self._renderer.tokenizer)
-        # vLLM 0.22, which one model needs, may have no such argument.
-        can_skip = "skip_mm_cache" in inspect.signature(self._renderer.render_chat_async).parameters
-        self._carrying = {"skip_mm_cache": True} if can_skip else {}
+        self._carrying = carrying(self._renderer)
 
     async def check(self) -> None:
         """Returns where a plain question can be rendered; all rows would fail otherwise.
@@ -66,13 +64,9 @@ class Prompts:
         Raises:
             EngineError: the model has no chat template, or one that cannot be used.
         """
-        from vllm.renderers import chat_utils
-
-        # What vLLM 0.22 raises has no name of its own.
-        missing = getattr(chat_utils, "ChatTemplateResolutionError", ())
         try:
             await self._renderer.render_messages_async(_messages("Why?", None, None), self._params())
-        except missing as error:
+        except no_template_error() as error:
             raise EngineError(no_template(self._source)) from error
         except Exception as error:
             if "default chat template is no longer allowed" in " ".join(str(error).split()):
@@ -105,6 +99,18 @@ class Prompts:
         Raises:
             RowError: the prompt cannot be used.
         """
+        try:
+            prompt = await self._render(request, picture, is_again=is_again)
+        except AssertionError:
+            # Where EngineCore lacks a picture, vLLM takes its mark back in the event loop, perhaps just between the
+            # two looks that its rendering thread takes at the mark. A request that carries its picture has no mark.
+            if picture is None or is_again:
+                raise
+            prompt = await self._render(request, picture, is_again=True)
+        self._check_placeholders(prompt, num_pictures=int(picture is not None))
+        return prompt
+
+    async def _render(self, request: Request, picture: Picture | None, *, is_again: bool) -> Any:
         defuse = self._control.defuse
         rendering = asyncio.ensure_future(
             self._renderer.render_chat_async(
@@ -120,13 +126,12 @@ class Prompts:
         except asyncio.CancelledError:
             rendering.add_done_callback(lambda done: self._forget_late(done, picture))
             raise
-        self._check_placeholders(prompts[0], num_pictures=int(picture is not None))
         return prompts[0]
 
     def forget(self, picture: Picture | None) -> None:
         """Takes a picture for one that the engine does not have; to send it once more costs little."""
-        cache = getattr(self._renderer, "mm_processor_cache", None)
-        if picture is None or cache is None or not hasattr(cache, "invalidate"):  # or vLLM is an older one
+        cache = forgetful_cache(self._renderer)
+        if picture is None or cache is None:
             return
         # In the thread that renders: an entry that goes while it is looked up fails the row that does.
         thread = getattr(self._renderer, "_mm_executor", None)

@@ -29,17 +29,20 @@ class Cache:
 
 
 class Renderer:
-    """Renders as it is told, after as long as it is told."""
+    """Renders as it is told; a picture only when it is let go, where it is told to wait."""
 
     tokenizer = None
     default_chat_tok_params = None
 
-    def __init__(self, refuses: str = "", delay_s: float = 0.0, ranges: int = 1) -> None:
+    def __init__(self, refuses: str = "", ranges: int = 1, *, waits: bool = False, num_lost: int = 0) -> None:
         self.mm_processor_cache = Cache()
         self._mm_executor = ThreadPoolExecutor(1)
         self._refuses = refuses
-        self._delay_s = delay_s
         self._ranges = ranges
+        self._num_lost = num_lost
+        self.began, self.may_end = asyncio.Event(), asyncio.Event()
+        if not waits:
+            self.may_end.set()
         self.asked: list[dict[str, Any]] = []
 
     async def render_messages_async(self, messages: list[Any], params: Any) -> None:  # noqa: ARG002
@@ -51,7 +54,10 @@ class Renderer:
         self, messages: list[Any], params: Any, tokens: Any, *, skip_mm_cache: bool = False
     ) -> Any:
         self.asked.append({"messages": messages[0], "params": params, "tokens": tokens, "carries": skip_mm_cache})
-        await asyncio.sleep(self._delay_s)
+        self.began.set()
+        await self.may_end.wait()
+        if len(self.asked) <= self._num_lost:
+            raise AssertionError("Expected a cached item")
         placed = [SimpleNamespace(get_num_embeds=lambda: 2)] * self._ranges
         return None, [{"mm_placeholders": {"image": placed}, "prompt_token_ids": [7, 7, 1]}]
 
@@ -90,20 +96,46 @@ def test_a_picture_is_known_by_its_bytes_and_carried_when_it_is_asked_again() ->
 
 def test_a_picture_whose_rendering_is_given_up_is_forgotten_once_it_is_marked() -> None:
     assert PICTURES[1] is not None
-    picture, renderer = read_picture(PICTURES[1]), Renderer(delay_s=0.05)
+    picture, renderer = read_picture(PICTURES[1]), Renderer(waits=True)
+    forgotten = renderer.mm_processor_cache.forgotten
 
-    async def give_up() -> list[str]:
-        rendering = asyncio.create_task(prompts(renderer).render(request(), picture))
-        await asyncio.sleep(0.01)
-        rendering.cancel()
-        await asyncio.gather(rendering, return_exceptions=True)
-        before = list(renderer.mm_processor_cache.forgotten)
-        await asyncio.sleep(0.2)
-        return before
+    async def in_thread_that_renders() -> None:
+        await asyncio.wrap_future(renderer._mm_executor.submit(lambda: None))
 
-    assert asyncio.run(give_up()) == []
-    renderer._mm_executor.shutdown()
-    assert renderer.mm_processor_cache.forgotten == [picture.name]
+    async def give_up() -> None:
+        given_up = asyncio.create_task(prompts(renderer).render(request(), picture))
+        began = asyncio.create_task(renderer.began.wait())
+        await asyncio.wait((given_up, began), return_when=asyncio.FIRST_COMPLETED)
+        others = asyncio.all_tasks() - {given_up, began, asyncio.current_task()}
+        given_up.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await given_up
+        await in_thread_that_renders()
+        assert forgotten == []
+        (rendering,) = others
+        renderer.may_end.set()
+        await rendering
+        await asyncio.sleep(0)  # for what is called when it is done
+        await in_thread_that_renders()
+
+    asyncio.run(give_up())
+    assert forgotten == [picture.name]
+
+
+def test_a_mark_that_is_lost_while_it_is_looked_at_does_not_fail_its_row() -> None:
+    assert PICTURES[1] is not None
+    renderer = Renderer(num_lost=1)
+    asyncio.run(prompts(renderer).render(request(), read_picture(PICTURES[1])))
+    assert [asked["carries"] for asked in renderer.asked] == [False, True]
+
+
+@pytest.mark.parametrize(("has_picture", "num_asked"), [(True, 2), (False, 1)])
+def test_a_rendering_that_fails_in_any_case_is_an_error(num_asked: int, *, has_picture: bool) -> None:
+    assert PICTURES[1] is not None
+    renderer = Renderer(num_lost=9)
+    with pytest.raises(AssertionError, match="Expected a cached item"):
+        asyncio.run(prompts(renderer).render(request(), read_picture(PICTURES[1]) if has_picture else None))
+    assert len(renderer.asked) == num_asked
 
 
 def test_a_lost_picture_is_an_error_of_its_row() -> None:

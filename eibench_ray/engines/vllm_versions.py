@@ -1,0 +1,49 @@
+"""Names that vLLM 0.32 has and older versions have elsewhere or lack: an engine may have a vLLM of its own.
+
+Looked up in 0.32.0, 0.31.0 and 0.22.1; the last is what one model needs. Beside vllm.py and vllm_prompts.py, it imports
+vllm.
+"""
+
+from __future__ import annotations
+
+import inspect
+from importlib import import_module
+from typing import Any
+
+
+def no_template_error() -> type[Exception]:
+    """The error of a renderer whose model has no chat template."""
+    # The modules are there in some versions without the class, so both are asked for it.
+    for module in ("vllm.renderers.chat_utils", "vllm.entrypoints.chat_utils"):
+        try:
+            error = getattr(import_module(module), "ChatTemplateResolutionError", None)
+        except ModuleNotFoundError:
+            continue
+        if isinstance(error, type) and issubclass(error, Exception):
+            return error
+    return _NeverRaisedError
+
+
+def refused_request_error() -> type[Exception]:
+    """The error of a request that cannot be answered as it is asked; older versions raise a ValueError."""
+    from vllm import exceptions
+
+    error = getattr(exceptions, "VLLMClientError", ValueError)
+    assert issubclass(error, Exception)
+    return error
+
+
+def carrying(renderer: Any) -> dict[str, Any]:
+    """The arguments of `render_chat_async` by which a request carries its picture although it is marked as sent."""
+    can_skip = "skip_mm_cache" in inspect.signature(renderer.render_chat_async).parameters
+    return {"skip_mm_cache": True} if can_skip else {}
+
+
+def forgetful_cache(renderer: Any) -> Any:
+    """The renderer's marks of the pictures that were sent; None: it has none, or none that can be taken back."""
+    cache = getattr(renderer, "mm_processor_cache", None)
+    return cache if hasattr(cache, "invalidate") else None
+
+
+class _NeverRaisedError(Exception):
+    """Stands for an error that a version does not have."""
