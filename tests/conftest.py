@@ -92,6 +92,14 @@ def state_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
+@pytest.fixture(autouse=True, scope="session")
+def no_columns() -> Iterator[None]:
+    """Lets nobody say how wide a terminal is: readline, which pytest imports, tells its workers 80."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("COLUMNS", raising=False)
+        yield
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks the tests that measure time."""
     for item in items:
