@@ -291,7 +291,8 @@ def costs(folder: Path, column: str = "cost_usd") -> list[float]:
 
 @pytest.mark.slow
 def test_a_run_whose_ray_dies_ends_and_goes_on(start: Callable[..., Command], tmp_path: Path) -> None:
-    slow = [*SWEEP, "model.engine.latency_s=1.5"]
+    # So slow that rows are left when Ray notices: on a busy machine that takes some seconds.
+    slow = [*SWEEP, "model.engine.latency_s=4"]
     command = start(*slow)
     command.wait_for_commit()
     (raylet,) = (process for process in command.family if process.name() == "raylet")
