@@ -8,9 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eibench_ray.plan.naming import ECHO, REPLAYED
 from eibench_ray.report.comparison_sections import MUTUAL, NO_VALUE, SELF_JUDGED, Section, name_level, to_sections
 from eibench_ray.report.comparison_values import to_json
+from eibench_ray.report.leaderboard_figures import source_notes
 from eibench_ray.report.leaderboard_row import PARTIAL
 from eibench_ray.report.markdown import as_markdown, format_table
 from eibench_ray.score.claims import MIN_COVERAGE
@@ -94,10 +94,7 @@ def _notes(comparison: Comparison) -> list[str]:
             f"{PARTIAL}: not all samples are asked yet, or fewer than {MIN_COVERAGE:.0%} have a verdict; such lines "
             f"stand after the others and are never bold"
         )
-    if any("echo" in (state.answer_source, state.judge_source) for state in everything):
-        notes.append(f"echo, or {ECHO}: words that no model said, to try a sweep out; the figures mean nothing")
-    if any("replay" in (state.answer_source, state.judge_source) for state in everything):
-        notes.append(f"{REPLAYED}: recorded answers, which no model was asked for here")
+    notes += source_notes((state.answer_source, state.judge_source) for state in everything)
     if any(pair.first_self_judged or pair.second_self_judged for pair in comparison.pairs):
         notes.append(f"{SELF_JUDGED}: self-judged, the model judges its own answers")
     if comparison.judges:

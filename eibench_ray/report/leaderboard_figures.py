@@ -103,10 +103,7 @@ def notes_of(rows: Sequence[LeaderboardRow]) -> list[str]:
             f"{PARTIAL}: not all samples are asked yet, or fewer than {MIN_COVERAGE:.0%} have a verdict; such rows "
             f"stand after the others"
         )
-    if any("echo" in (row.answer_source, row.judge_source) for row in rows):
-        notes.append(f"echo, or {ECHO}: words that no model said, to try a sweep out; the figures mean nothing")
-    if any("replay" in (row.answer_source, row.judge_source) for row in rows):
-        notes.append(f"{REPLAYED}: recorded answers, which no model was asked for here")
+    notes += source_notes((row.answer_source, row.judge_source) for row in rows)
     if any(row.failed for row in rows):
         notes.append(f"{FAILED}: it has no figure, or lacks one that was asked for; the reason is below")
     if not all(row.sees_image for row in rows):
@@ -150,3 +147,14 @@ def coverage_of(recall: Recall) -> str:
 
 def bounds_of(recall: Recall) -> str:
     return _range(recall.bound_low, recall.bound_high) if recall.is_open else ""
+
+
+def source_notes(sources: Iterable[tuple[str | None, str | None]]) -> list[str]:
+    """The notes on figures that no model made here, given what gave the answers and the verdicts of each row."""
+    found = {source for both in sources for source in both}
+    notes = []
+    if "echo" in found:
+        notes.append(f"echo, or {ECHO}: words that no model said, to try a sweep out; the figures mean nothing")
+    if "replay" in found:
+        notes.append(f"{REPLAYED}: recorded answers, which no model was asked for here")
+    return notes
