@@ -214,7 +214,7 @@ def _describe_quarantine(step: Mapping[str, Any]) -> str:
     samples = [in_line(sample) for sample in step["samples"]]
     named = ", ".join(samples[:5]) + (", ..." if len(samples) > 5 else "")
     return (
-        f"{in_line(step['model'])} dies of {len(samples)} row{'s' if len(samples) > 1 else ''} of "
-        f"{in_line(step['title'])} on {in_line(step['dataset'])}: {named}. In the place of an answer, each says how it "
-        f"died (steps/{step['step']} in the store); retry=quarantined asks again."
+        f"{in_line(step['title'])}: {len(samples)} row{'s kill' if len(samples) > 1 else ' kills'} the engine of "
+        f"{in_line(step['model'])}: {named}. In the place of an answer, each says how the engine died "
+        f"(steps/{step['step']} in the store); retry=quarantined asks again."
     )

@@ -218,7 +218,7 @@ def _keep_logs(ray_folder: Path, keep: Path | None) -> None:
         return
     with contextlib.suppress(OSError):  # the error that ends the run is the one to show
         if keep_rays_lines(ray_folder / "session_latest" / "logs", keep):
-            log.warning("the last lines of Ray's processes are kept in %s", keep.absolute())
+            log.info("the last lines of Ray's processes are kept in %s", keep.absolute())
 
 
 def _end_monitor() -> None:

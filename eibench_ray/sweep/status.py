@@ -198,7 +198,7 @@ def render_status(facts: Mapping[str, Any]) -> Iterator[RenderableType]:
     yield from map(Text, map(in_line, facts["blocked"]))
     for step in facts["steps"]:
         if step["quarantined"]:
-            dying = f"{in_line(step['model'])} dies of rows of {in_line(step['title'])}"
+            dying = f"{in_line(step['title'])}: rows kill the engine of {in_line(step['model'])}"
             yield f"{dying}: {step['quarantined']} {QUARANTINE}"
     for model, reason in facts["failures"].items():
         yield f"{in_line(model)} failed: {in_page(reason)}"

@@ -437,7 +437,8 @@ def test_a_search_for_a_row_that_kills_is_killed_and_the_next_run_ends_it(
     assert code == 0, err
     (step,) = summary["quarantined"]
     assert (step["model"], step["name"], step["samples"]) == ("echo", "answer", ["demo/angry/flat_tyre"])
-    assert "Quarantined: echo dies of 1 row of answer on demo: demo/angry/flat_tyre." in " ".join(err.split())
+    told = "Quarantined: answer by echo (user_question): 1 row kills the engine of echo: demo/angry/flat_tyre."
+    assert " ".join(err.split()).count(told) == 1, err
     assert (summary["errors"], summary["rows"][0]["coverage"]) == (2, pytest.approx(5 / 6))
     assert summary["completions_new"] + summary["completions_reused"] == 2 * 5
     code, again, _ = start(*deadly, "model.engine.dies_on=null", "retry=quarantined").finish()
