@@ -1,6 +1,5 @@
 import io
 import json
-import runpy
 from collections import Counter
 from pathlib import Path
 
@@ -13,8 +12,6 @@ from eibench_ray.data.dataset import open_dataset
 from eibench_ray.data.writer import DatasetWriter
 from eibench_ray.errors import DataError
 from eibench_ray.records import Sample
-
-DRAW_DEMO = Path(__file__).resolve().parents[2] / "scripts" / "draw_demo.py"
 
 
 @pytest.mark.parametrize(
@@ -66,14 +63,3 @@ def test_the_demo_is_complete() -> None:
     for image in images.values():
         assert Image.open(io.BytesIO(image)).size == (256, 256)
     assert sum(file.stat().st_size for file in demo.path.iterdir()) < 300_000
-
-
-def test_the_demo_is_drawn_the_same_every_time(tmp_path: Path) -> None:
-    draw_demo = runpy.run_path(str(DRAW_DEMO))["draw_demo"]
-    for name in ("first", "second"):
-        draw_demo(tmp_path / name)
-    first, second = ((tmp_path / name / "samples.parquet").read_bytes() for name in ("first", "second"))
-    assert first == second
-    drawn, shipped = open_dataset(str(tmp_path / "first")), open_dataset("package:demo")
-    assert drawn.index().sample_ids == shipped.index().sample_ids
-    assert [s.triggers for s in drawn.samples(0, 24)] == [s.triggers for s in shipped.samples(0, 24)]
