@@ -9,13 +9,9 @@ from eibench_ray.endpoints.prices import format_usd
 
 @dataclass(frozen=True, slots=True)
 class Funds:
-    """What a sweep may cost and what it has cost, over all of its runs, in US dollars.
+    """What a sweep may cost and what it has cost, over all of its runs, in US dollars."""
 
-    Attributes:
-        budget_usd: None: no limit.
-    """
-
-    budget_usd: float | None = None
+    budget_usd: float | None = None  # None: no limit
     spent_usd: float = 0.0
 
     @property

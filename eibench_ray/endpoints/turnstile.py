@@ -14,33 +14,23 @@ class Toll:
     """What a request is expected to take at most.
 
     Attributes:
-        pool: the word under which engines share limits.
-        tokens: of prompt and reply.
-        cost_usd: 0.0 where it has no price.
         lifetime_s: who has not left after so long may have died, and what it had reserved counts as spent.
     """
 
-    pool: str
-    tokens: int
-    cost_usd: float
+    pool: str  # the word under which engines share limits
+    tokens: int  # of prompt and reply
+    cost_usd: float  # 0.0 where it has no price
     lifetime_s: float = LIFETIME_S
 
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """What the turnstile says to a request.
+    """What the turnstile says to a request."""
 
-    Attributes:
-        number: of the request that may be sent now; None: it may not.
-        wait_s: seconds after which to ask again, where it may not be sent now.
-        is_spent: whether the budget does not allow it, nor will.
-        reason: what has to happen before it may be sent, in words.
-    """
-
-    number: int | None
-    wait_s: float = 0.0
-    is_spent: bool = False
-    reason: str = ""
+    number: int | None  # of the request that may be sent now; None: it may not
+    wait_s: float = 0.0  # seconds after which to ask again, where it may not be sent now
+    is_spent: bool = False  # whether the budget does not allow it, nor will
+    reason: str = ""  # what has to happen before it may be sent, in words
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +38,13 @@ class Passage:
     """What became of a request that was let through.
 
     Attributes:
-        tokens: of prompt and reply, as the endpoint counted them; 0 where it did not answer.
-        cost_usd: what it cost.
-        was_limited: whether the endpoint refused it because of a limit (429).
-        retry_after_s: seconds for which the endpoint wants to be left alone; None: it did not say.
         allowed_per_min, allowed_tokens_per_min: the limits that the endpoint's headers named; None: they did not.
     """
 
-    tokens: int = 0
-    cost_usd: float = 0.0
-    was_limited: bool = False
-    retry_after_s: float | None = None
+    tokens: int = 0  # of prompt and reply, as the endpoint counted them; 0 where it did not answer
+    cost_usd: float = 0.0  # what it cost
+    was_limited: bool = False  # whether the endpoint refused it because of a limit (429)
+    retry_after_s: float | None = None  # seconds for which the endpoint wants to be left alone; None: it did not say
     allowed_per_min: float | None = None
     allowed_tokens_per_min: float | None = None
 

@@ -20,12 +20,11 @@ class CostEstimate:
     """US dollars.
 
     Attributes:
-        expected: with replies as long as they are expected to be.
         most: with every reply at its limit, those that a prompt reads too, and as many attempts as a rule allows. The
             prompts' own words and pictures are estimates in both.
     """
 
-    expected: float
+    expected: float  # with replies as long as they are expected to be
     most: float
 
 

@@ -26,17 +26,11 @@ Unit = Literal["gpu", "core"]
 
 @dataclass(frozen=True, slots=True)
 class Guess:
-    """How far priors are off.
+    """How far priors are off."""
 
-    Attributes:
-        speed: true tokens per second over expected ones; lengths of replies count in it.
-        load: true seconds of a load over expected ones.
-        loss: makespan over the shortest time into which all of it fits.
-    """
-
-    speed: float
-    load: float
-    loss: float
+    speed: float  # true tokens per second over expected ones; lengths of replies count in it
+    load: float  # true seconds of a load over expected ones
+    loss: float  # makespan over the shortest time into which all of it fits
 
 
 # The options' speeds are rooflines and the lengths of replies shares of what is allowed: right within a factor of 2.
@@ -59,17 +53,11 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class EngineOutlook:
-    """One engine with something to do.
+    """One engine with something to do."""
 
-    Attributes:
-        replicas: that would be loaded.
-        load_s: of one replica.
-        work_s: what one full replica takes for all of its rows.
-    """
-
-    replicas: int
-    load_s: float
-    work_s: float
+    replicas: int  # that would be loaded
+    load_s: float  # of one replica
+    work_s: float  # what one full replica takes for all of its rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,24 +65,17 @@ class Foresight:
     """What the rest of a plan would take on some nodes.
 
     Attributes:
-        nodes: equal ones.
-        unit: what replicas compute on.
-        makespan_s: from the start to the last verdict.
-        used_s: unit-seconds in which replicas load or work.
-        engines: by key; those with something to do, as far as they fit.
-        path: the chain of loads and steps that takes longest.
         misfits: why an engine fits on no node, by its key; neither it nor what reads from it is reckoned.
-        price: of one unit's hour; None: not known.
     """
 
-    nodes: tuple[Node, ...]
-    unit: Unit
-    makespan_s: Span
-    used_s: Span
-    engines: Mapping[str, EngineOutlook]
-    path: tuple[Leg, ...]
+    nodes: tuple[Node, ...]  # equal ones
+    unit: Unit  # what replicas compute on
+    makespan_s: Span  # from the start to the last verdict
+    used_s: Span  # unit-seconds in which replicas load or work
+    engines: Mapping[str, EngineOutlook]  # by key; those with something to do, as far as they fit
+    path: tuple[Leg, ...]  # the chain of loads and steps that takes longest
     misfits: Mapping[str, str]
-    price: float | None
+    price: float | None  # of one unit's hour; None: not known
 
     @property
     def num_units(self) -> float:

@@ -25,27 +25,16 @@ _MARKS: Mapping[Source, str] = {"model": "", "echo": ECHO, "replay": REPLAYED}
 
 @dataclass(frozen=True, slots=True)
 class StepName:
-    """One step in words.
+    """One step in words."""
 
-    Attributes:
-        title: all of it in one line, different for each step of a plan.
-        what: the call's name, `verdict`, `verdict 2` for a judge's repeat, `coherence`.
-        asked: whoever is asked: the judge by its own name, else the engine's model.
-        model: the engine's model.
-        subject: the models whose answers it reads, for a verdict and a measurement; else empty.
-        setting: the settings that use it.
-        judge: the judges of a verdict; else empty.
-        dataset: the dataset.
-    """
-
-    title: str
-    what: str
-    asked: str
-    model: str
-    subject: str
-    setting: str
-    judge: str
-    dataset: str
+    title: str  # all of it in one line, different for each step of a plan
+    what: str  # the call's name, `verdict`, `verdict 2` for a judge's repeat, `coherence`
+    asked: str  # whoever is asked: the judge by its own name, else the engine's model
+    model: str  # the engine's model
+    subject: str  # the models whose answers it reads, for a verdict and a measurement; else empty
+    setting: str  # the settings that use it
+    judge: str  # the judges of a verdict; else empty
+    dataset: str  # the dataset
 
     def __str__(self) -> str:
         return self.title

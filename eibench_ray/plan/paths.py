@@ -12,18 +12,12 @@ from eibench_ray.schedule.state import EngineProfile
 
 @dataclass(frozen=True, slots=True)
 class Leg:
-    """A part of a chain.
+    """A part of a chain."""
 
-    Attributes:
-        what: `load`, or the names of the steps.
-        engine: its key.
-        replicas: that share it.
-    """
-
-    what: str
-    engine: str
+    what: str  # `load`, or the names of the steps
+    engine: str  # its key
     seconds: float
-    replicas: int = 1
+    replicas: int = 1  # that share it
 
 
 class Ways:

@@ -24,19 +24,13 @@ SELF_JUDGED = "*"  # after a name: "(self-judged)" beside two names leaves no ro
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One table in words.
-
-    Attributes:
-        head: headings; the terminal breaks them where they have a line's end.
-        num_words: columns that stand left.
-        strong: numbers of the lines that stand out.
-    """
+    """One table in words."""
 
     title: str
-    head: tuple[str, ...]
-    num_words: int
+    head: tuple[str, ...]  # headings; the terminal breaks them where they have a line's end
+    num_words: int  # columns that stand left
     lines: tuple[tuple[str, ...], ...]
-    strong: frozenset[int] = frozenset()
+    strong: frozenset[int] = frozenset()  # numbers of the lines that stand out
 
 
 def to_sections(comparison: Comparison) -> Iterator[Section]:
@@ -66,17 +60,13 @@ def to_sections(comparison: Comparison) -> Iterator[Section]:
 
 @dataclass(frozen=True, slots=True)
 class MarkedPair:
-    """A pair with its names as they are shown.
-
-    Attributes:
-        is_comparable: whether both rest on all samples, and on words that somebody said.
-    """
+    """A pair with its names as they are shown."""
 
     pair: ComparedPair
     within: str
     first: str
     second: str
-    is_comparable: bool
+    is_comparable: bool  # whether both rest on all samples, and on words that somebody said
 
     @classmethod
     def of(cls, pair: ComparedPair, comparison: Comparison) -> MarkedPair:

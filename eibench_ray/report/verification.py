@@ -16,17 +16,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """Claims and what a run says about them.
+    """Claims and what a run says about them."""
 
-    Attributes:
-        checked: in the order of the claims' file.
-        contradictions: claims that disagree with each other, whatever the run says.
-        remarks: what a reader must know about the cells that were compared.
-    """
-
-    checked: tuple[CheckedClaim, ...]
-    contradictions: tuple[Contradiction, ...]
-    remarks: tuple[str, ...]
+    checked: tuple[CheckedClaim, ...]  # in the order of the claims' file
+    contradictions: tuple[Contradiction, ...]  # claims that disagree with each other, whatever the run says
+    remarks: tuple[str, ...]  # what a reader must know about the cells that were compared
 
     @property
     def headline(self) -> list[CheckedClaim]:

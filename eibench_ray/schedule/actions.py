@@ -9,29 +9,20 @@ from eibench_ray.store.resume import Slice
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Start a replica.
+    """Start a replica."""
 
-    Attributes:
-        replica: its number, unique in the run.
-        nodes: ids of the nodes of its bundles, one each; empty where it reserves nothing.
-    """
-
-    replica: int
+    replica: int  # its number, unique in the run
     engine: str
-    nodes: tuple[str, ...]
+    nodes: tuple[str, ...]  # ids of the nodes of its bundles, one each; empty where it reserves nothing
 
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """Give slices to a ready replica, in this order.
-
-    Attributes:
-        is_probe: it is one, and a suspect: the replica has nothing else, and gets nothing else meanwhile.
-    """
+    """Give slices to a ready replica, in this order."""
 
     replica: int
     slices: tuple[Slice, ...]
-    is_probe: bool = False
+    is_probe: bool = False  # it is one, and a suspect: the replica has nothing else, and gets nothing else meanwhile
 
 
 @dataclass(frozen=True, slots=True)

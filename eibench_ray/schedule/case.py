@@ -20,18 +20,14 @@ class World:
     """What is true of the cluster and the engines, whatever the scheduler expects.
 
     Attributes:
-        nodes: with the second at which each joins.
-        engines: by key; `tokens_per_row` are true means.
-        spread: sigma of a reply's length, log-normal around its mean.
         failing: share of the replicas that die; each at a time within what the whole sweep would take at best.
-        seed: of lengths and deaths.
     """
 
-    nodes: Sequence[tuple[float, Node]]
-    engines: Mapping[str, EngineProfile]
-    spread: float = 0.5
+    nodes: Sequence[tuple[float, Node]]  # with the second at which each joins
+    engines: Mapping[str, EngineProfile]  # by key; `tokens_per_row` are true means
+    spread: float = 0.5  # sigma of a reply's length, log-normal around its mean
     failing: float = 0.0
-    seed: int = 0
+    seed: int = 0  # of lengths and deaths
 
     @property
     def num_gpus(self) -> float:
@@ -90,24 +86,15 @@ class Case:
 
 @dataclass(slots=True)
 class Outcome:
-    """What a simulated run came to.
-
-    Attributes:
-        lower_bound_s: see `schedule/bound.py`.
-        loads: replicas that became ready; files of recorded answers are not counted.
-        loads_at_least: likewise, engines with something to do: fewer loads are not possible.
-        deaths: replicas that died.
-        rows: requests.
-        decision_us: microseconds of each decision, as measured on this machine.
-    """
+    """What a simulated run came to."""
 
     makespan_s: float = 0.0
-    lower_bound_s: float = 0.0
-    loads: int = 0
-    loads_at_least: int = 0
-    deaths: int = 0
-    rows: int = 0
-    decision_us: list[float] = field(default_factory=list)
+    lower_bound_s: float = 0.0  # see `schedule/bound.py`
+    loads: int = 0  # replicas that became ready; files of recorded answers are not counted
+    loads_at_least: int = 0  # likewise, engines with something to do: fewer loads are not possible
+    deaths: int = 0  # replicas that died
+    rows: int = 0  # requests
+    decision_us: list[float] = field(default_factory=list)  # microseconds of each decision, as measured on this machine
 
     @property
     def ratio(self) -> float:

@@ -21,15 +21,10 @@ ROUNDS = 3
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What is left, and by when it can be done.
+    """What is left, and by when it can be done."""
 
-    Attributes:
-        demands: of the engines that have something left, by key.
-        horizon_s: seconds; math.inf where something fits on no node.
-    """
-
-    demands: Mapping[str, Demand]
-    horizon_s: float
+    demands: Mapping[str, Demand]  # of the engines that have something left, by key
+    horizon_s: float  # seconds; math.inf where something fits on no node
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,13 +25,11 @@ class Speed:
     """How fast an engine decodes.
 
     Attributes:
-        tokens_per_s: of a full batch.
-        capacity: rows of a full batch.
         alone_tokens_per_s: of a row that is alone; None: `ALONE_SPEEDUP` times its share of a full batch.
     """
 
-    tokens_per_s: float
-    capacity: int
+    tokens_per_s: float  # of a full batch
+    capacity: int  # rows of a full batch
     alone_tokens_per_s: float | None = None
 
     @classmethod

@@ -36,29 +36,19 @@ class Demand:
     Attributes:
         work: (head, seconds) pairs, the latest head first: from that second on at the earliest, what a full replica
             takes for the rows that come no earlier. The last pair is all of the work.
-        load_s: seconds that a further replica takes to load.
-        tail_s: seconds that must pass after its last row, for what others make of it.
-        gpus: of one replica.
-        num_ready: replicas that are at work.
-        num_starting: replicas that load.
-        starting_s: seconds that those take yet, on average.
-        most: replicas at the same time; math.inf where nothing limits them.
-        ready_s: seconds of work that can be asked now.
-        held_s: seconds of work that each replica at work holds, on average; it does that even if it is to go.
-        worth_s: seconds of work that a further replica must have to be worth its load.
     """
 
     work: tuple[tuple[float, float], ...]
-    load_s: float
-    gpus: float
-    tail_s: float = 0.0
-    num_ready: int = 0
-    num_starting: int = 0
-    starting_s: float = 0.0
-    most: float = math.inf
-    ready_s: float = 0.0
-    held_s: float = 0.0
-    worth_s: float = 0.0
+    load_s: float  # seconds that a further replica takes to load
+    gpus: float  # of one replica
+    tail_s: float = 0.0  # seconds that must pass after its last row, for what others make of it
+    num_ready: int = 0  # replicas that are at work
+    num_starting: int = 0  # replicas that load
+    starting_s: float = 0.0  # seconds that those take yet, on average
+    most: float = math.inf  # replicas at the same time; math.inf where nothing limits them
+    ready_s: float = 0.0  # seconds of work that can be asked now
+    held_s: float = 0.0  # seconds of work that each replica at work holds, on average; it does that even if it is to go
+    worth_s: float = 0.0  # seconds of work that a further replica must have to be worth its load
 
     @property
     def work_s(self) -> float:

@@ -26,31 +26,23 @@ class Replica:
     """One replica.
 
     Attributes:
-        nodes: of its bundles.
-        began_at: when its start was decided.
-        capacity: rows that it works on at once; 0 until it is ready.
         slices: what it holds, oldest first, with the time at which it got it.
-        rows: of those slices.
-        rows_done: those of them that are finished, as far as the caller has said.
-        ready_at: when it had loaded.
         full_since: since when each slice that it finished left its batch full; None: the last one did not.
-        measured_at: when it finished the last one.
-        is_probing: whether it has a suspect, and is to have nothing beside it.
     """
 
     id: int
     engine: str
-    nodes: tuple[str, ...]
-    began_at: float
+    nodes: tuple[str, ...]  # of its bundles
+    began_at: float  # when its start was decided
     phase: Phase = Phase.STARTING
-    capacity: int = 0
+    capacity: int = 0  # rows that it works on at once; 0 until it is ready
     slices: dict[Slice, float] = field(default_factory=dict)
-    rows: int = 0
-    rows_done: int = 0
-    ready_at: float = 0.0
+    rows: int = 0  # of those slices
+    rows_done: int = 0  # those of them that are finished, as far as the caller has said
+    ready_at: float = 0.0  # when it had loaded
     full_since: float | None = None
-    measured_at: float = 0.0
-    is_probing: bool = False
+    measured_at: float = 0.0  # when it finished the last one
+    is_probing: bool = False  # whether it has a suspect, and is to have nothing beside it
 
     @property
     def rows_left(self) -> int:
@@ -72,22 +64,19 @@ class Engine:
     """One engine.
 
     Attributes:
-        most: copies at the same time; math.inf where nothing limits them.
         starting, ready: its replicas, by number; those that drain or leave are in neither.
-        idle: numbers of the ready ones that hold nothing.
         hungry: (rows left, replica) of those that have room, the emptiest first; entries may be out of date.
-        rests_until: no replica is started before.
         waited_in_vain: whether a replica was started for rows to come, and had to make room before they came.
     """
 
     profile: EngineProfile
     estimate: Estimate
-    most: float
+    most: float  # copies at the same time; math.inf where nothing limits them
     starting: dict[int, Replica] = field(default_factory=dict)
     ready: dict[int, Replica] = field(default_factory=dict)
-    idle: set[int] = field(default_factory=set)
+    idle: set[int] = field(default_factory=set)  # numbers of the ready ones that hold nothing
     hungry: list[tuple[int, int]] = field(default_factory=list)
-    rests_until: float = -math.inf
+    rests_until: float = -math.inf  # no replica is started before
     waited_in_vain: bool = False
     is_given_up: bool = False
 

@@ -22,34 +22,22 @@ class Share:
 
     What must begin now to end by the horizon comes first, then what can be asked now, then what must begin sooner; of
     equals an engine's only replica, then the longest.
-
-    Attributes:
-        is_due: whether its latest start is now.
-        is_there: whether its engine has rows that can be asked now; else it waits for others.
-        leisure: the time until its latest start, negative, in steps that make about the same times equal.
-        is_first: whether the engine has no other.
-        length_s: seconds, load included.
     """
 
-    is_due: bool
-    is_there: bool
-    leisure: int
-    is_first: bool
-    length_s: float
+    is_due: bool  # whether its latest start is now
+    is_there: bool  # whether its engine has rows that can be asked now; else it waits for others
+    leisure: int  # the time until its latest start, negative, in steps that make about the same times equal
+    is_first: bool  # whether the engine has no other
+    length_s: float  # seconds, load included
     engine: str
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What a node is held for, lest smaller replicas take each GPU of it as it becomes free.
+    """What a node is held for, lest smaller replicas take each GPU of it as it becomes free."""
 
-    Attributes:
-        needs_gpus: whether it needs GPUs; if so, what needs none may start beside it.
-        is_first: whether its engine has no replica; if it has, an engine without one is not kept waiting for it.
-    """
-
-    needs_gpus: bool
-    is_first: bool
+    needs_gpus: bool  # whether it needs GPUs; if so, what needs none may start beside it
+    is_first: bool  # whether its engine has no replica; if it has, an engine without one is not kept waiting for it
 
 
 def review(roster: Roster, found: Forecast, now: float) -> Iterator[Action]:

@@ -30,19 +30,12 @@ NOTHING = Resources(0, 0)
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One machine of the cluster.
+    """One machine of the cluster."""
 
-    Attributes:
-        id: the cluster's own name of it (Ray: the node id in hexadecimal).
-        name: its name for people (host name or address).
-        total: what it has for replicas.
-        gpu_memory_gb: GB of each of its GPUs; 0 where that is not known.
-    """
-
-    id: str
-    name: str
-    total: Resources
-    gpu_memory_gb: float = 0.0
+    id: str  # the cluster's own name of it (Ray: the node id in hexadecimal)
+    name: str  # its name for people (host name or address)
+    total: Resources  # what it has for replicas
+    gpu_memory_gb: float = 0.0  # GB of each of its GPUs; 0 where that is not known
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +45,10 @@ class Need:
     Attributes:
         bundles: what it needs at a time on one node: one bundle, or one per pipeline stage. The bundles of a replica
             may lie on different nodes. None: it computes nothing here and is placed anywhere (endpoints, recordings).
-        gpu_memory_gb: GB that each of its GPUs must have at least; 0 where that is not known.
     """
 
     bundles: tuple[Resources, ...] = ()
-    gpu_memory_gb: float = 0.0
+    gpu_memory_gb: float = 0.0  # GB that each of its GPUs must have at least; 0 where that is not known
 
     @property
     def gpus(self) -> float:
@@ -66,27 +58,16 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class EngineProfile:
-    """What is expected of an engine before it has run; what a run measures replaces the numbers.
+    """What is expected of an engine before it has run; what a run measures replaces the numbers."""
 
-    Attributes:
-        key: of the plan's engine.
-        need: of one replica.
-        load_s: seconds from start to the first request.
-        tokens_per_s: generated tokens per second of one full replica.
-        capacity: rows that one replica works on at once.
-        max_replicas: copies at the same time; None: as many as pay.
-        tokens_per_row: step id -> generated tokens of one reply.
-        alone_tokens_per_s: generated tokens per second of a row that is alone; None: not known.
-    """
-
-    key: str
-    need: Need
-    load_s: float
-    tokens_per_s: float
-    capacity: int
-    max_replicas: int | None
-    tokens_per_row: Mapping[str, float]
-    alone_tokens_per_s: float | None = None
+    key: str  # of the plan's engine
+    need: Need  # of one replica
+    load_s: float  # seconds from start to the first request
+    tokens_per_s: float  # generated tokens per second of one full replica
+    capacity: int  # rows that one replica works on at once
+    max_replicas: int | None  # copies at the same time; None: as many as pay
+    tokens_per_row: Mapping[str, float]  # step id -> generated tokens of one reply
+    alone_tokens_per_s: float | None = None  # generated tokens per second of a row that is alone; None: not known
 
 
 class Phase(StrEnum):

@@ -26,14 +26,12 @@ class Stream:
 
     Attributes:
         from_s, to_s: seconds from now between which those come that wait for other steps.
-        num_waiting: how many these are; the others are there.
-        tail_s: seconds that must pass after its last row, for its batch to run dry and for what others make of it.
     """
 
     from_s: float
     to_s: float
-    num_waiting: int
-    tail_s: float
+    num_waiting: int  # how many these are; the others are there
+    tail_s: float  # seconds that must pass after its last row, for its batch to run dry and for what others make of it
 
     def parts(self, num_rows: int, horizon_s: float) -> Iterator[tuple[float, float]]:
         """(second, rows): from when on which of a step's `num_rows` rows can be asked."""

@@ -34,23 +34,20 @@ class ReplicaUse:
     """What one replica did with its time.
 
     Attributes:
-        nodes: ids; empty where it reserved nothing or nobody said.
         start, end: from the decision to start it until its resources were free again.
         spans: from start to end without gaps; where slices of both kinds are in flight, the kind with more rows.
-        seconds: by kind, one second per second, however many GPUs it holds.
-        step_seconds: the part of each step in it: step id -> kind -> seconds.
     """
 
     replica: int
     engine: str
     model: str
-    nodes: tuple[str, ...]
+    nodes: tuple[str, ...]  # ids; empty where it reserved nothing or nobody said
     gpus: tuple[Gpu, ...]
     start: float
     end: float
     spans: tuple[Span, ...]
-    seconds: Mapping[Kind, float]
-    step_seconds: Mapping[str, Mapping[Kind, float]]
+    seconds: Mapping[Kind, float]  # by kind, one second per second, however many GPUs it holds
+    step_seconds: Mapping[str, Mapping[Kind, float]]  # the part of each step in it: step id -> kind -> seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,20 +64,15 @@ class Usage:
 
     Attributes:
         start, end: first and last moment, in seconds of the ledger's clock.
-        duration_s: between them, without the time between a run and its resumption in the same ledger.
-        unit: what the sums count: GPU-seconds, or replica-seconds where the run has no GPU.
-        num_gpus: the most that were there at the same time.
-        nodes: id -> name for people.
-        replicas: by their start.
     """
 
     start: float
     end: float
-    duration_s: float
-    unit: Literal["GPU", "replica"]
-    num_gpus: int
-    nodes: Mapping[str, str]
-    replicas: tuple[ReplicaUse, ...]
+    duration_s: float  # between them, without the time between a run and its resumption in the same ledger
+    unit: Literal["GPU", "replica"]  # what the sums count: GPU-seconds, or replica-seconds where the run has no GPU
+    num_gpus: int  # the most that were there at the same time
+    nodes: Mapping[str, str]  # id -> name for people
+    replicas: tuple[ReplicaUse, ...]  # by their start
     unheld: tuple[Unheld, ...]
 
     def weight(self, replica: ReplicaUse) -> int:

@@ -22,21 +22,13 @@ KEPT_S = 30 * 86400.0
 
 @dataclass(frozen=True, slots=True)
 class BatchRecord:
-    """One file of requests and its batch.
+    """One file of requests and its batch."""
 
-    Attributes:
-        name: ours; the batch carries it as metadata, and the uploaded file is called by it.
-        line_ids: the `custom_id` of each of its lines.
-        created_at: Unix time, seconds.
-        file_id: the provider's name of the uploaded file. None: nothing that costs was sent.
-        batch_id: the provider's name of the batch. None beside a file: it may have been made or not.
-    """
-
-    name: str
-    line_ids: tuple[str, ...]
-    created_at: float
-    file_id: str | None = None
-    batch_id: str | None = None
+    name: str  # ours; the batch carries it as metadata, and the uploaded file is called by it
+    line_ids: tuple[str, ...]  # the `custom_id` of each of its lines
+    created_at: float  # Unix time, seconds
+    file_id: str | None = None  # the provider's name of the uploaded file. None: nothing that costs was sent.
+    batch_id: str | None = None  # the provider's name of the batch. None beside a file: it may have been made or not.
 
 
 class BatchFolder:

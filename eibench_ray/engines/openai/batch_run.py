@@ -65,15 +65,10 @@ class Places:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How a batch ended.
+    """How a batch ended."""
 
-    Attributes:
-        inbox: what the provider says of its lines; None: nothing.
-        missing: what became of a line that it says nothing of; None: it was never sent.
-    """
-
-    inbox: Inbox | None
-    missing: Said | None = None
+    inbox: Inbox | None  # what the provider says of its lines; None: nothing
+    missing: Said | None = None  # what became of a line that it says nothing of; None: it was never sent
 
 
 class BatchRun:

@@ -27,14 +27,10 @@ _MAX_REDIRECTIONS = 4
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What the endpoint said.
-
-    Attributes:
-        headers: names in lower case.
-    """
+    """What the endpoint said."""
 
     status: int
-    headers: Mapping[str, str]
+    headers: Mapping[str, str]  # names in lower case
     text: str
 
 

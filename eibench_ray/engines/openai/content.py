@@ -22,17 +22,11 @@ _KNOWN = _THOUGHTS | _REFUSED | _TEXTS
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a message says.
+    """What a message says."""
 
-    Attributes:
-        text: the answer's text, all parts together.
-        refusal: what stands where the model refused to answer.
-        unread: kinds of parts that are neither, in order: pictures, sounds, and what nobody knows.
-    """
-
-    text: str = ""
-    refusal: str = ""
-    unread: tuple[str, ...] = ()
+    text: str = ""  # the answer's text, all parts together
+    refusal: str = ""  # what stands where the model refused to answer
+    unread: tuple[str, ...] = ()  # kinds of parts that are neither, in order: pictures, sounds, and what nobody knows
 
 
 def read_content(value: object) -> Content:

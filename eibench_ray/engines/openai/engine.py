@@ -40,17 +40,12 @@ LONGEST_REASON = 200
 
 @dataclass(slots=True)
 class _Errand:
-    """One request on its way through its attempts.
-
-    Attributes:
-        num_sent: attempts that the endpoint may have got.
-        paid_usd: what those without a reply may have cost.
-    """
+    """One request on its way through its attempts."""
 
     request: Request
     body: bytes
-    num_sent: int = 0
-    paid_usd: float = 0.0
+    num_sent: int = 0  # attempts that the endpoint may have got
+    paid_usd: float = 0.0  # what those without a reply may have cost
 
 
 class _AgainError(Exception):

@@ -37,16 +37,11 @@ _TELLTALE = frozenset((*_CODES[:1], *_CODES[2:], *_MESSAGES, "errors", "success"
 
 @dataclass(frozen=True, slots=True)
 class ErrorBody:
-    """What an error's body says.
-
-    Attributes:
-        codes: its code and type, also those of an inner error, in lower case and without "_".
-        status: the HTTP status that it stands for.
-    """
+    """What an error's body says."""
 
     message: str
-    codes: frozenset[str]
-    status: int = _UNKNOWN_STATUS
+    codes: frozenset[str]  # its code and type, also those of an inner error, in lower case and without "_"
+    status: int = _UNKNOWN_STATUS  # the HTTP status that it stands for
 
     @classmethod
     def read(cls, text: str) -> ErrorBody:

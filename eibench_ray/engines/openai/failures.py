@@ -29,17 +29,14 @@ class Failure:
     """What became of a request that got no reply.
 
     Attributes:
-        message: what happened and, where a person has to fix it, what to do; without the key.
         row_kind: the row's error where it ends here; for `AGAIN`, where no attempt is left.
-        was_limited: whether a limit is the reason.
-        retry_after_s: seconds for which the endpoint wants to be left alone; None: it did not say.
     """
 
     fate: Fate
-    message: str
+    message: str  # what happened and, where a person has to fix it, what to do; without the key
     row_kind: RowErrorKind = RowErrorKind.ENGINE
-    was_limited: bool = False
-    retry_after_s: float | None = None
+    was_limited: bool = False  # whether a limit is the reason
+    retry_after_s: float | None = None  # seconds for which the endpoint wants to be left alone; None: it did not say
 
 
 # Codes and types of OpenAI, Azure, Anthropic and DashScope, in lower case and without "_".

@@ -33,19 +33,12 @@ class Hope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """Nothing that the endpoint said came through.
+    """Nothing that the endpoint said came through."""
 
-    Attributes:
-        reason: what happened, so that "waiting: REASON for 3 s" can be read, and where a person has to fix it, how.
-        was_sent: whether the endpoint may have got the request, and may ask to be paid for it.
-        hope: whether another attempt may bring a response.
-        is_too_large: what came is larger than any reply, and will be so again.
-    """
-
-    reason: str
-    was_sent: bool
-    hope: Hope = Hope.PASSES
-    is_too_large: bool = False
+    reason: str  # what happened, so that "waiting: REASON for 3 s" can be read, and where a person has to fix it, how
+    was_sent: bool  # whether the endpoint may have got the request, and may ask to be paid for it
+    hope: Hope = Hope.PASSES  # whether another attempt may bring a response
+    is_too_large: bool = False  # what came is larger than any reply, and will be so again
 
 
 def explain_loss(error: BaseException, route: Route, connect_timeout_s: float) -> Lost:

@@ -27,17 +27,11 @@ from eibench_ray.records import Reply, Request
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What an exchange came to.
+    """What an exchange came to."""
 
-    Attributes:
-        result: the reply, or why there is none.
-        passage: what the turnstile is told.
-        ending: what it says of the endpoint's strength.
-    """
-
-    result: Reply | Failure
-    passage: Passage
-    ending: Ending
+    result: Reply | Failure  # the reply, or why there is none
+    passage: Passage  # what the turnstile is told
+    ending: Ending  # what it says of the endpoint's strength
 
 
 def toll_of(request: Request, config: OpenaiEngine) -> Toll:

@@ -19,19 +19,13 @@ _PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """The way to an endpoint.
+    """The way to an endpoint."""
 
-    Attributes:
-        scheme: of its address.
-        proxy: host and port of the proxy; None: there is none in between.
-        proxy_variable: the environment variable that names it.
-    """
-
-    scheme: str
+    scheme: str  # of its address
     host: str
     port: int
-    proxy: str | None = None
-    proxy_variable: str = ""
+    proxy: str | None = None  # host and port of the proxy; None: there is none in between
+    proxy_variable: str = ""  # the environment variable that names it
 
     @classmethod
     def of(cls, base_url: str, proxies: Mapping[str, str] | None = None) -> Route:

@@ -18,17 +18,12 @@ _MAX_PROMPT_TOKENS = 100_000_000
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one completion.
-
-    Attributes:
-        cached_tokens: those of the prompt that the provider had cached.
-        cost_usd: None where the endpoint has no price.
-    """
+    """Tokens of one completion."""
 
     prompt_tokens: int
     completion_tokens: int
-    cached_tokens: int
-    cost_usd: float | None
+    cached_tokens: int  # those of the prompt that the provider had cached
+    cost_usd: float | None  # None where the endpoint has no price
 
 
 def read_usage(
