@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -98,6 +99,27 @@ def no_columns() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("COLUMNS", raising=False)
         yield
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Adds the option that writes the goldens anew."""
+    parser.addoption(
+        "--write-goldens", action="store_true", help="write tests/goldens/*.json anew instead of comparing"
+    )
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[str, Any], None]:
+    """Compares a JSON-able value with tests/goldens/NAME.json; `--write-goldens` writes it there instead."""
+
+    def compare(name: str, value: Any) -> None:
+        path = Path(__file__).parent / "goldens" / f"{name}.json"
+        text = json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+        if request.config.getoption("--write-goldens"):
+            path.write_text(text, encoding="utf-8")
+        assert json.loads(text) == json.loads(path.read_text(encoding="utf-8"))
+
+    return compare
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

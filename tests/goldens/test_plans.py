@@ -1,0 +1,97 @@
+"""Engine keys, step ids and cell keys of every option in conf/: they decide what a store has already.
+
+After a change that is meant to change them: `pytest tests/goldens --write-goldens`, and a line in the CHANGELOG.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from eibench_ray.config.folder import config_folder
+
+GROUPS = ("model", "setting", "dataset", "judge", "coherence", "cluster")
+BASE = {"model": "echo", "setting": "user_question", "dataset": "demo", "judge": "echo", "tracking": "none"}
+# What a person must choose, and a choice.
+CHOICES: dict[str, Sequence[str]] = {
+    "model/_vllm": (
+        "model.name=mine",
+        "model.sees_image=true",
+        "model.engine.source=me/mine",
+        "model.engine.max_model_len=512",
+    ),
+    "model/_transformers": ("model.name=mine", "model.sees_image=true", "model.engine.source=me/mine"),
+    "model/_openai": (
+        "model.name=mine",
+        "model.sees_image=true",
+        "model.engine.endpoint=mine",
+        "model.engine.base_url=http://127.0.0.1:8000/v1",
+        "model.engine.model=mine",
+    ),
+    "model/endpoint": (
+        "model.name=mine",
+        "model.sees_image=true",
+        "model.engine.base_url=http://127.0.0.1:8000/v1",
+        "model.engine.model=mine",
+    ),
+    "model/replay": ("model.name=mine", "model.engine.predictions=recorded"),
+    "dataset/prepared": ("dataset.name=mine", "dataset.path=data/mine", "dataset.expect_rows=8"),
+    "judge/official": ("model@judge.model=echo",),
+    "judge/strict": ("model@judge.model=echo",),
+    "judge/strict_count": ("model@judge.model=echo",),
+    "setting/cfsa": ("model@asker=echo",),
+    "setting/user_question_caption": ("model@captioner=echo",),
+    "setting/user_question_caption_text_only": ("model@captioner=echo",),
+}
+
+
+def identities(plan: Any) -> dict[str, Any]:
+    """What a plan calls its engines, steps and cells; two steps of one title differ in their seeds."""
+    return {
+        "engines": [[engine["name"], engine["kind"], engine["key"]] for engine in plan["engines"]],
+        "steps": [[step["title"], step["id"]] for step in plan["steps"]],
+        "cells": [
+            ["/".join(cell[part] for part in ("model", "setting", "dataset", "judge")), cell["key"]]
+            for cell in plan["cells"]
+        ],
+    }
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_every_option_makes_the_same_engines_steps_and_cells(
+    group: str, called: Callable[..., Any], golden: Callable[[str, Any], None]
+) -> None:
+    found = {}
+    for path in sorted((config_folder() / group).glob("*.yaml")):
+        chosen = [f"{key}={option}" for key, option in (BASE | {group: path.stem}).items()]
+        plan = called("plan", *chosen, *CHOICES.get(f"{group}/{path.stem}", ()), "--gpus-per-node", "8")
+        found[path.stem] = identities(plan)
+    assert found
+    golden(f"plan_{group}", found)
+
+
+@pytest.mark.parametrize("experiment", sorted(path.stem for path in (config_folder() / "experiment").glob("*.yaml")))
+def test_every_experiment_makes_the_same_engines_steps_and_cells(
+    experiment: str, called: Callable[..., Any], golden: Callable[[str, Any], None]
+) -> None:
+    plan = called("plan", f"experiment={experiment}", "--gpus-per-node", "8")
+    golden(f"plan_experiment_{experiment}", identities(plan))
+
+
+def test_repeats_fan_outs_and_coherence_make_the_same_steps(
+    called: Callable[..., Any], golden: Callable[[str, Any], None]
+) -> None:
+    chosen = [f"{key}={option}" for key, option in (BASE | {"setting": "cfsa", "coherence": "minilm"}).items()]
+    plan = called(
+        "plan", *chosen, "model@asker=tiny_llama", "judge.repeats=3", "judge.sampling.temperature=0.5", "seed=7"
+    )
+    golden("plan_repeats", identities(plan))
+
+
+def test_the_simulator_has_the_same_figures(called: Callable[..., Any], golden: Callable[[str, Any], None]) -> None:
+    sweep = ["experiment=paper_table", "judge=llama3_8b,llama3_8b_strict"]
+    found = called("simulate", *sweep, "--nodes", "2", "--gpus-per-node", "8")
+    measured = {"decision_us_median"}
+    golden("simulate_paper_table", {name: value for name, value in found.items() if name not in measured})
