@@ -21,13 +21,52 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from eibench_ray.errors import DataError, ScoreError
-from eibench_ray.records import VerdictStatus
-from eibench_ray.score.parsed import MAX_COUNT, UNPARSED, ParsedVerdict
+from eibench_ray.records import AcceptRule, Sample, Sampling
+from eibench_ray.score.parsed import MAX_COUNT, RECALL, UNPARSED, CountStatus, ParsedVerdict
+from eibench_ray.scoring.scorer import Score, Scorer
 
 _SCORE = re.compile(r"\{score: (\d+)/(\d+)\}")
 # Folders of EmoSet's emotions that only the complex subset draws from.
 _COMPLEX_ONLY = re.compile(r"EmoSet-118k/image/(?!sadness/|excitement/)[^/]+/")
 _EMOTION_BY_PATH = {"Happy": "happy", "sad": "sad", "Angry": "angry", "excit": "excit"}  # the first that matches
+
+
+@dataclass(frozen=True, slots=True)
+class OfficialScorer(Scorer):
+    """Follows EIBench's published scripts: their attempts, their fallback, their reading of a judge's reply.
+
+    A recall is kept as published: its total may differ from the number of reference triggers, and it may exceed 1.
+
+    Attributes:
+        variant: whose script: that for LLaMA-3 or for GPT.
+    """
+
+    variant: Literal["llama3", "gpt"] = "llama3"
+
+    asks = True
+    metrics = (RECALL,)
+
+    @property
+    def sampling(self) -> Sampling:
+        """The scripts' decoding parameters. Those for GPT leave top_p to the API, where it is 1."""
+        return Sampling(temperature=0.1, top_p=0.9 if self.variant == "llama3" else 1.0, max_tokens=512)
+
+    @property
+    def accept(self) -> AcceptRule:
+        """The script's rule for LLaMA-3; it holds for the project's own words too, which ask for the same reply."""
+        return AcceptRule(contains="{score: ", ignore_case=True, attempts=5, fallback="{score: 0/1}")
+
+    def prompt_names(self, subset: str) -> tuple[str, ...]:
+        """The script for the subset, else that for the basic one."""
+        return f"{self.variant}_{subset}", f"{self.variant}_basic"
+
+    def has_something_to_ask(self, sample: Sample) -> bool:
+        """Whether the sample has a trigger to find."""
+        return bool(sample.triggers)
+
+    def read(self, sample: Sample, answer: str, reply: str | None) -> Score:  # noqa: ARG002 - the judge has read it
+        """The recall that the reply states first."""
+        return official_verdict(reply or "").to_score(sample.sample_id)
 
 
 class Judgement(NamedTuple):
@@ -74,7 +113,7 @@ def official_verdict(text: str) -> ParsedVerdict:
     if total == 0 or max(correct, total) > MAX_COUNT:
         return UNPARSED
     explanation = (text[: match.start()] + text[match.end() :]).strip()
-    return ParsedVerdict(correct, total, explanation or None, VerdictStatus.OK)
+    return ParsedVerdict(correct, total, explanation or None, CountStatus.OK)
 
 
 def score_official(

@@ -14,13 +14,48 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, NoReturn
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, NoReturn
+
+from annotated_types import Ge
 
 from eibench_ray.errors import ScoreError
-from eibench_ray.records import VerdictStatus
-from eibench_ray.score.parsed import MAX_COUNT, UNPARSED, ParsedVerdict
+from eibench_ray.records import Sample
+from eibench_ray.score.parsed import MAX_COUNT, RECALL, STATUSES, UNPARSED, CountStatus, ParsedVerdict
+from eibench_ray.scoring.scorer import Score, Scorer
 
 _FENCE = re.compile(r"```(?:json)?(.*)```", re.DOTALL | re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class StrictScorer(Scorer):
+    """Asks a judge for constrained JSON about the reference triggers, and checks it.
+
+    Attributes:
+        verdict: whether the reply says of each of the `triggers` if the answer names it, or their `count`.
+        explanation_chars: longest explanation that the schema allows; 0 asks for none.
+    """
+
+    verdict: Literal["triggers", "count"] = "count"
+    explanation_chars: Annotated[int, Ge(0)] = 200
+
+    asks = True
+    metrics = (RECALL,)
+    statuses = STATUSES
+    asked_options = ("verdict", "explanation_chars")
+
+    def has_something_to_ask(self, sample: Sample) -> bool:
+        """Whether the sample has a trigger to find."""
+        return bool(sample.triggers)
+
+    def schema(self, sample: Sample) -> dict[str, Any]:
+        """As many booleans, or a total, as the sample has triggers."""
+        return strict_schema(len(sample.triggers), self.explanation_chars, per_trigger=self.verdict == "triggers")
+
+    def read(self, sample: Sample, answer: str, reply: str | None) -> Score:  # noqa: ARG002 - the judge has read it
+        """The recall that the reply states."""
+        parse = parse_named if self.verdict == "triggers" else parse_counts
+        return parse(reply or "", len(sample.triggers)).to_score(sample.sample_id)
 
 
 def strict_schema(num_triggers: int, explanation_chars: int, *, per_trigger: bool = False) -> dict[str, Any]:
@@ -66,7 +101,7 @@ def parse_named(text: str, num_triggers: int) -> ParsedVerdict:
         return UNPARSED
     hits = tuple(named[number] for number in numbers)
     is_whole = len(hits) == num_triggers
-    status = VerdictStatus.OK if is_whole else VerdictStatus.WRONG_TOTAL
+    status = CountStatus.OK if is_whole else CountStatus.WRONG_TOTAL
     return ParsedVerdict(sum(hits), len(hits), _words(found.get("explanation")), status, hits if is_whole else None)
 
 
@@ -94,10 +129,10 @@ def _object(properties: dict[str, Any]) -> dict[str, Any]:
     return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
 
 
-def _status(correct: int, total: int, num_triggers: int) -> VerdictStatus:
+def _status(correct: int, total: int, num_triggers: int) -> CountStatus:
     if not 0 <= correct <= total:
-        return VerdictStatus.OUT_OF_RANGE
-    return VerdictStatus.OK if total == num_triggers else VerdictStatus.WRONG_TOTAL
+        return CountStatus.OUT_OF_RANGE
+    return CountStatus.OK if total == num_triggers else CountStatus.WRONG_TOTAL
 
 
 def _read_object(text: str) -> dict[str, Any]:

@@ -37,4 +37,5 @@ def read_verdict(
         parsed = official_verdict(reply.text)
     else:
         parsed = (parse_named if per_trigger else parse_counts)(reply.text, len(sample.triggers))
-    return Verdict(sample.sample_id, parsed.correct, parsed.total, parsed.explanation, parsed.status, parsed.hits)
+    status = VerdictStatus(parsed.status)
+    return Verdict(sample.sample_id, parsed.correct, parsed.total, parsed.explanation, status, parsed.hits)

@@ -16,9 +16,9 @@ from eibench_ray.data.triggers import find_numbered, number_triggers, split_trig
 from eibench_ray.engines.base import RowError
 from eibench_ray.engines.openai.reply import FailedReplyError, MalformedReplyError, parse_body, read_reply
 from eibench_ray.engines.replay import Replay
-from eibench_ray.records import Request, Sampling, VerdictStatus
+from eibench_ray.records import Request, Sampling
 from eibench_ray.score.official import find_subset, official_verdict, read_judgements, score_official
-from eibench_ray.score.parsed import MAX_COUNT, ParsedVerdict
+from eibench_ray.score.parsed import MAX_COUNT, CountStatus, ParsedVerdict
 from eibench_ray.score.strict import parse_counts, parse_named
 
 PATH = "CAER-S/train/Happy/1.png"
@@ -43,7 +43,7 @@ def verdict(data: bytes, folder: Path) -> None:
     num_triggers, text = (data[0] % 12 + 1 if data else 1), to_text(data[1:])
     strict = [parse_named(text, num_triggers), parse_counts(text, num_triggers)]
     for parsed in strict:
-        if parsed.status is VerdictStatus.OK:
+        if parsed.status is CountStatus.OK:
             assert parsed.correct is not None
             assert 0 <= parsed.correct <= num_triggers == parsed.total
         if parsed.hits is not None:
@@ -58,7 +58,7 @@ def verdict(data: bytes, folder: Path) -> None:
 
 def _check_storable(parsed: ParsedVerdict) -> None:
     assert (parsed.correct is None) is (parsed.total is None)
-    assert (parsed.correct is None) is (parsed.status is VerdictStatus.UNPARSED)
+    assert (parsed.correct is None) is (parsed.status is CountStatus.UNPARSED)
     assert all(abs(count) <= MAX_COUNT for count in (parsed.correct, parsed.total) if count is not None)
     (parsed.explanation or "").encode()
 

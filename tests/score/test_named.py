@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eibench_ray.engines.openai.response_format import to_strict_schema
-from eibench_ray.records import VerdictStatus as Status
 from eibench_ray.score.parsed import UNPARSED
+from eibench_ray.score.parsed import CountStatus as Status
 from eibench_ray.score.strict import parse_named, strict_schema
 
 

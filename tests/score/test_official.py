@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from eibench_ray.errors import DataError, ScoreError
-from eibench_ray.records import VerdictStatus as Status
 from eibench_ray.score.official import official_verdict, read_judgements, score_official
+from eibench_ray.score.parsed import CountStatus as Status
 
 HAPPY, ANGRY, SAD, EXCIT = "C/train/Happy/1.png", "C/train/Angry/1.png", "E/sadness/1.jpg", "E/excitement/1.jpg"
 

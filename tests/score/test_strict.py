@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eibench_ray.errors import ScoreError
-from eibench_ray.records import VerdictStatus as Status
+from eibench_ray.score.parsed import CountStatus as Status
 from eibench_ray.score.strict import parse_counts, strict_schema
 
 

@@ -1,0 +1,164 @@
+"""Scorers: how an answer becomes a score, by a rule or by asking a judge and reading its reply.
+
+    @dataclass(frozen=True, slots=True)
+    class SaysYes(Scorer):
+        ignore_case: bool = True
+        metrics = (Metric("says_yes"),)
+
+        def read(self, sample: Sample, answer: str, reply: str | None) -> Score:
+            text = answer.lower() if self.ignore_case else answer
+            return Score(sample.sample_id, {"says_yes": float("yes" in text)})
+
+Its fields are its options: `judge: {kind: says_yes, ignore_case: false}`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, ClassVar, Literal
+
+from eibench_ray.records import AcceptRule, Sample, Sampling
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """What a figure is, so that tables, intervals and trackers need not know it by name.
+
+    Attributes:
+        name: a word, e.g. `accuracy`.
+        unit: what a value is counted in, e.g. `sentences`; empty for a share or an index.
+        direction: whether higher or lower values are the better ones.
+        aggregate: how a cell's value follows from those of its samples.
+        format: Python's format of a value; `.1%` shows shares in percent.
+        low, high: the least and the greatest value of a sample, between which a missing one may lie; None: there is
+            none.
+    """
+
+    name: str
+    unit: str = ""
+    direction: Literal["higher", "lower"] = "higher"
+    aggregate: Literal["mean"] = "mean"
+    format: str = ".1%"
+    low: float | None = 0.0
+    high: float | None = 1.0
+
+    @property
+    def worst(self) -> float | None:
+        """The value of an answer that is wrong altogether; None where there is none."""
+        return self.low if self.direction == "higher" else self.high
+
+    @property
+    def heading(self) -> str:
+        """Its name with what its values are written in, e.g. `accuracy %`."""
+        unit = "%" if self.is_percent else self.unit
+        return f"{self.name} {unit}" if unit else self.name
+
+    @property
+    def is_percent(self) -> bool:
+        """Whether values are written in percent."""
+        return self.format.endswith("%")
+
+    def show(self, value: float, digits: int | None = None) -> str:
+        """A value as it is written, without its unit.
+
+        Args:
+            value: of the metric.
+            digits: after the point; None: as many as `format` says.
+        """
+        return self._write(value, "", digits)
+
+    def show_difference(self, difference: float, digits: int | None = None) -> str:
+        """A difference of two values, with its sign; of shares in points."""
+        return self._write(difference, "+", digits)
+
+    def _write(self, value: float, sign: str, digits: int | None) -> str:
+        wanted = self.format if digits is None else f".{digits}{self.format[-1]}"
+        return format(value, f"{sign}{wanted}").removesuffix("%")
+
+
+class ScoreStatus(StrEnum):
+    """Why an answer has a score or none; a scorer may have further reasons of its own (`Scorer.statuses`)."""
+
+    OK = "ok"
+    UNPARSED = "unparsed"  # nothing that could be scored was found in the answer, or in the judge's reply
+    NOT_APPLICABLE = "not_applicable"  # the answer has nothing that the metric is about
+    NO_ANSWER = "no_answer"  # the subject gave no answer
+    JUDGE_ERROR = "judge_error"  # the judge gave no reply
+    NO_TARGET = "no_target"  # the sample has nothing to compare with: nobody was asked
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What a scorer makes of one answer.
+
+    Attributes:
+        values: metric -> value; a metric that is left out has none here.
+        status: a `ScoreStatus`, or one of the scorer's own.
+        details: what the values rest on, as plain JSON values.
+        explanation: in words, valid Unicode.
+    """
+
+    sample_id: str
+    values: Mapping[str, float] = field(default_factory=dict)
+    status: str = ScoreStatus.OK
+    details: Mapping[str, Any] = field(default_factory=dict)
+    explanation: str | None = None
+
+
+class Scorer(ABC):
+    """A scorer; subclasses are frozen dataclasses whose fields are the options of `judge`.
+
+    Attributes:
+        metrics: the figures that it makes, the headline first.
+        asks: whether a judge is asked; else the answer alone is read.
+        statuses: its own reasons for no score -> in words, to stand after "12 replies".
+        asked_options: the names of those options that shape `schema`.
+    """
+
+    __slots__ = ()
+    # Options are validated strictly: pydantic reads this, and is not imported for it.
+    __pydantic_config__: ClassVar[Mapping[str, Any]] = {"strict": True, "extra": "forbid"}
+
+    asks: ClassVar[bool] = False
+    statuses: ClassVar[Mapping[str, str]] = {}
+    asked_options: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def sampling(self) -> Sampling | None:
+        """How a judge's replies are decoded where nothing else says; None: greedily."""
+        return None
+
+    @property
+    def accept(self) -> AcceptRule | None:
+        """When a judge is asked again; None: the first reply stands."""
+        return None
+
+    def prompt_names(self, subset: str) -> tuple[str, ...]:  # noqa: ARG002 - for those that have some
+        """The names, the best first, under which a dataset's own prompts may have the one for the judge."""
+        return ()
+
+    @property
+    @abstractmethod
+    def metrics(self) -> tuple[Metric, ...]:
+        """The figures that it makes, the headline first."""
+
+    def schema(self, sample: Sample) -> dict[str, Any] | None:  # noqa: ARG002 - for those that have one
+        """JSON schema of a judge's reply about one sample; None: it is free text. Depends on `asked_options` alone."""
+        return None
+
+    def has_something_to_ask(self, sample: Sample) -> bool:  # noqa: ARG002
+        """Whether an answer to the sample can be scored at all; if not, no judge is asked about it."""
+        return True
+
+    @abstractmethod
+    def read(self, sample: Sample, answer: str, reply: str | None) -> Score:
+        """The score of one answer.
+
+        Args:
+            sample: what was asked.
+            answer: what the subject said.
+            reply: what the judge said; None where none is asked.
+        """
