@@ -10,6 +10,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
 from eibench_ray.config.secrets import has_login
 from eibench_ray.config.section import Filled, Frozen
+from eibench_ray.endpoints.prices import Price
 
 
 def _is_address(url: str) -> bool:
@@ -21,18 +22,17 @@ def _is_address(url: str) -> bool:
         return False
 
 
-class Price(Frozen):
-    """US dollars per million tokens.
-
-    Attributes:
-        cached_input: of prompt tokens that the provider had cached; None: as `input`.
-        batch_factor: what a request through the batch endpoint costs, as a share of these prices.
-    """
+class PriceSection(Frozen):
+    """What an engine's tokens cost, with the attributes of `Price`."""
 
     input: Annotated[float, Field(ge=0)]
     output: Annotated[float, Field(ge=0)]
     cached_input: Annotated[float, Field(ge=0)] | None = None
     batch_factor: Annotated[float, Field(gt=0, le=1)] = 0.5
+
+    def to_price(self) -> Price:
+        """The same as a plain value."""
+        return Price(**dict(self))
 
 
 class PictureLimits(Frozen):
@@ -131,7 +131,7 @@ class OpenaiEngine(Frozen):
     picture: PictureLimits = PictureLimits()
     picture_tokens: PositiveInt = 1000
     limits: EndpointLimits = EndpointLimits()
-    price: Price | None = None
+    price: PriceSection | None = None
     batch: BatchConfig = BatchConfig()
     request_timeout_s: PositiveFloat = 120.0
     attempts: PositiveInt = 8

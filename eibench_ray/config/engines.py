@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
-from eibench_ray.config.endpoints import OpenaiEngine, Price
+from eibench_ray.config.endpoints import OpenaiEngine, PriceSection
 from eibench_ray.config.secrets import has_login, is_secret_name
 from eibench_ray.config.section import Frozen, PathText, number_or_auto
 
@@ -201,7 +201,7 @@ class EchoEngine(Frozen):
     stop_s: Annotated[float, Field(ge=0)] = 0.0
     num_gpus: Annotated[int, Field(ge=0)] = 0
     runtime_env: EngineEnvironment | None = None
-    price: Price | None = None
+    price: PriceSection | None = None
 
 
 EngineConfig = Annotated[

@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 import math
-
-from eibench_ray.config.endpoints import Price
+from dataclasses import dataclass
 
 _PER_TOKEN = 1e-6  # prices are per million tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """US dollars per million tokens.
+
+    Attributes:
+        cached_input: of prompt tokens that the provider had cached; None: as `input`.
+        batch_factor: what a request through the batch endpoint costs, as a share of these prices.
+    """
+
+    input: float
+    output: float
+    cached_input: float | None = None
+    batch_factor: float = 0.5
 
 
 def cost_usd(

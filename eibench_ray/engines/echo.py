@@ -70,7 +70,7 @@ class Echo:
 
     def _cost_usd(self, prompt_tokens: int, completion_tokens: int) -> float:
         assert self._config.price is not None
-        return cost_usd(self._config.price, prompt_tokens, 0, completion_tokens, is_batch=False)
+        return cost_usd(self._config.price.to_price(), prompt_tokens, 0, completion_tokens, is_batch=False)
 
     async def _reply(self, request: Request, image: bytes | None) -> Reply:
         if self._config.latency_s:

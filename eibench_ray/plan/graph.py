@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from eibench_ray.config.embedding import EmbeddingEngine
-from eibench_ray.config.endpoints import OpenaiEngine, Price
+from eibench_ray.config.endpoints import OpenaiEngine
 from eibench_ray.config.engines import EchoEngine, EngineConfig, ReplayEngine, VllmEngine
 from eibench_ray.config.schema import Availability, Expectation
+from eibench_ray.endpoints.prices import Price
 from eibench_ray.plan.fanout import Item
 from eibench_ray.records import AcceptRule, Sampling
 
@@ -93,7 +94,8 @@ class EngineSpec:
     @property
     def price(self) -> Price | None:
         """What its tokens cost; None where that is nothing, or not known."""
-        return self.config.price if isinstance(self.config, OpenaiEngine | EchoEngine) else None
+        section = self.config.price if isinstance(self.config, OpenaiEngine | EchoEngine) else None
+        return section.to_price() if section else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ import pytest
 from eibench_ray.cluster.ask import Asker, Tally
 from eibench_ray.cluster.halt import Halt
 from eibench_ray.cluster.task import TaskReport, run_task
-from eibench_ray.config.endpoints import Price
+from eibench_ray.config.endpoints import PriceSection
 from eibench_ray.config.engines import EchoEngine
 from eibench_ray.data.dataset import open_dataset
 from eibench_ray.engines.base import BudgetSpentError, Engine, EngineDeadError, EngineFacts, RowError
@@ -401,7 +401,7 @@ def test_nothing_more_is_paid_for_once_rows_cannot_be_committed(sweeps: Sweeps) 
     asyncio.run(run())
 
 
-PRICE = Price(input=1e6, output=1e6)  # a dollar per token
+PRICE = PriceSection(input=1e6, output=1e6)  # a dollar per token
 
 
 def ask_until_killed(sweep: PlannedSweep, last: str) -> None:

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from eibench_ray.config.endpoints import Price
-from eibench_ray.endpoints.prices import cost_usd, format_usd
+from eibench_ray.endpoints.prices import Price, cost_usd, format_usd
 
 # Dollars per million tokens: a prompt token costs 2e-6, a cached one 0.5e-6, one of a reply 8e-6.
 PRICE: dict[str, Any] = {"input": 2.0, "output": 8.0}

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from eibench_ray.config.endpoints import OpenaiEngine, Price
+from eibench_ray.config.endpoints import OpenaiEngine, PriceSection
 from eibench_ray.config.engines import EchoEngine, ReplayEngine, VllmEngine
 from eibench_ray.config.schema import Expectation
 from eibench_ray.endpoints.local import LocalTurnstile
@@ -81,7 +81,7 @@ def test_a_spec_names_its_engine(config: Any, kind: type, tmp_path: Path) -> Non
     assert isinstance(create_engine(spec, LocalTurnstile(), tmp_path), kind)
 
 
-PRICE = Price(input=1e6, output=1e6)  # a dollar per word
+PRICE = PriceSection(input=1e6, output=1e6)  # a dollar per word
 
 
 def test_with_a_price_a_reply_costs_its_words_and_the_prompts() -> None:

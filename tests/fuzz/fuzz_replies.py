@@ -10,7 +10,7 @@ from pathlib import Path
 
 from fuzzing import AWKWARD_JSON, refusals, target, to_text
 
-from eibench_ray.config.endpoints import OpenaiEngine, Price
+from eibench_ray.config.endpoints import OpenaiEngine, PriceSection
 from eibench_ray.config.engines import ReplayEngine
 from eibench_ray.data.triggers import find_numbered, number_triggers, split_triggers
 from eibench_ray.engines.base import RowError
@@ -105,7 +105,7 @@ PRICED = OpenaiEngine(
     model="m",
     base_url="http://localhost/v1",
     logprobs=True,
-    price=Price(input=1.0, output=2.0),
+    price=PriceSection(input=1.0, output=2.0),
 )
 
 

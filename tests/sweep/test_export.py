@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from eibench_ray.cluster.requests import Requests
-from eibench_ray.config.endpoints import Price
+from eibench_ray.config.endpoints import PriceSection
 from eibench_ray.config.engines import EchoEngine, ReplayEngine
 from eibench_ray.data.dataset import open_dataset
 from eibench_ray.engines.echo import Echo
@@ -178,7 +178,7 @@ def test_what_a_sample_cost_counts_once_though_its_judge_repeats(sweeps: Sweeps,
     sweeps.write_dataset()
     config = sweeps.config(engine={"price": {"input": 1e6, "output": 0.0}})
     sweep = sweeps.plan(config.model_copy(update={"judge": config.judge.model_copy(update={"repeats": 2})}))
-    sweeps.ask(sweep, Echo(EchoEngine(kind="echo", price=Price(input=1e6, output=0.0))), costs_money=True)
+    sweeps.ask(sweep, Echo(EchoEngine(kind="echo", price=PriceSection(input=1e6, output=0.0))), costs_money=True)
     export_run(record(sweep, tmp_path / "run"), tmp_path / "out")
     rows = pl.read_parquet(tmp_path / "out" / "rows")
     assert rows["cost_usd"].sum() == pytest.approx(sum(sweep.store.read_cost(step) for step in sweep.plan.steps))
@@ -197,7 +197,7 @@ def test_rows_are_exported_with_what_they_cost(sweeps: Sweeps, tmp_path: Path) -
     priced = {"price": {"input": 1e6, "output": 0.0}}  # a dollar per word of a prompt
     sweep = sweeps.plan(sweeps.config(engine=priced, judge_engine={"fails_on": "never"}))
     answer, verdict = sweep.plan.steps
-    sweeps.ask(sweep, Echo(EchoEngine(kind="echo", price=Price(input=1e6, output=0.0))), costs_money=True)
+    sweeps.ask(sweep, Echo(EchoEngine(kind="echo", price=PriceSection(input=1e6, output=0.0))), costs_money=True)
     rows = sweep.store.read_slice(verdict, 0)
     free = [replace(row, cost_usd=None, mean_logprob=-0.5) for row in rows.values()]
     sweep.store.write_slice(verdict, 0, free)

@@ -92,6 +92,6 @@ def _refused(failure: Failure, told: Passage, request: Request, config: OpenaiEn
 
 def _toll(request: Request, config: OpenaiEngine, completion_tokens: int) -> Toll:
     prompt_tokens = prompt_estimate(request, config)
-    price = config.price
+    price = config.price and config.price.to_price()
     cost = cost_usd(price, prompt_tokens, 0, completion_tokens, is_batch=config.mode == "batch") if price else 0.0
     return Toll(config.pool, prompt_tokens + completion_tokens, cost, config.request_timeout_s + LATE_S)

@@ -50,7 +50,7 @@ def read_usage(
     details = usage.get("prompt_tokens_details")
     cached = details.get("cached_tokens") if isinstance(details, dict) else None
     cached_tokens = _count(cached, 0, prompt_tokens) or 0
-    price = config.price
+    price = config.price and config.price.to_price()
     cost = cost_usd(price, prompt_tokens, cached_tokens, completion_tokens, is_batch=is_batch) if price else None
     return Usage(prompt_tokens, completion_tokens, cached_tokens, cost)
 
