@@ -10,8 +10,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from eibench_ray.config.engines import LoadedEngine, VllmEngine
 from eibench_ray.installed import install_command
+from eibench_ray.weights.weights_request import WeightsRequest
 
 # By `model_type`: what transformers 5 and vLLM 0.32 need beyond what they install, to load the processor or the model.
 _BY_TYPE = {
@@ -26,14 +26,14 @@ _DISTRIBUTIONS = {
 _SENTENCEPIECE = ("sentencepiece", "google.protobuf")
 
 
-def missing_packages(folder: Path, engine: LoadedEngine) -> list[str]:
+def missing_packages(folder: Path, request: WeightsRequest) -> list[str]:
     """What has to be installed before a checkpoint loads in this Python, sorted: `["num2words"]`.
 
     Args:
         folder: of the checkpoint.
-        engine: what loads it.
+        request: what is loaded of it, and by whom.
     """
-    return sorted({_DISTRIBUTIONS.get(name, name) for name in _needed(folder, engine) if not _is_here(name)})
+    return sorted({_DISTRIBUTIONS.get(name, name) for name in _needed(folder, request) if not _is_here(name)})
 
 
 def explain_missing(packages: list[str]) -> str:
@@ -41,16 +41,16 @@ def explain_missing(packages: list[str]) -> str:
     return f"install {'it' if len(packages) == 1 else 'them'}: {install_command(*packages)}"
 
 
-def _needed(folder: Path, engine: LoadedEngine) -> Iterator[str]:
+def _needed(folder: Path, request: WeightsRequest) -> Iterator[str]:
     """Names of modules."""
     yield from _BY_TYPE.get(str(_read(folder / "config.json").get("model_type")), ())
     if (folder / "tokenizer.model").is_file() and not (folder / "tokenizer.json").is_file():
         yield from _SENTENCEPIECE
     if any(folder.glob("*.tiktoken")):
         yield "tiktoken"
-    if engine.trust_remote_code:
+    if request.runs_code:
         # vLLM has the model itself, and takes the configuration, the tokenizer and the processor from the checkpoint.
-        is_left_out = isinstance(engine, VllmEngine)
+        is_left_out = request.part.by == "vllm"
         for path in folder.glob("*.py"):
             if not (is_left_out and path.name.startswith("modeling")):
                 yield from _imports_of(path)

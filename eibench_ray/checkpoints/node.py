@@ -14,10 +14,8 @@ from eibench_ray.checkpoints.hub import HubModel
 from eibench_ray.checkpoints.identity import identity
 from eibench_ray.checkpoints.imports import explain_missing, missing_packages
 from eibench_ray.checkpoints.source import PREFIX, local_folder, resolve_source
-from eibench_ray.checkpoints.wanted import hub_model_of, is_spread, part_of
-from eibench_ray.config.embedding import EmbeddingEngine
-from eibench_ray.config.engines import LoadedEngine
 from eibench_ray.errors import ConfigError, EngineError
+from eibench_ray.weights.weights_request import WeightsRequest
 
 # What a replica's environment says of cluster.weights_cache.
 CACHE_VARIABLE = "EIBENCH_WEIGHTS_CACHE"
@@ -36,13 +34,13 @@ class Weights:
         commit: of the hub, once it is here; None: not known, or not from there.
     """
 
-    def __init__(self, engine: LoadedEngine | EmbeddingEngine, environ: Mapping[str, str] = os.environ) -> None:
-        self._engine = engine
+    def __init__(self, request: WeightsRequest, environ: Mapping[str, str] = os.environ) -> None:
+        self._request = request
         self._environ = environ
         self._fetching: HubModel | None = None
         self._copying: str | None = None
-        self.source = resolve_source(engine.source, environ)
-        self.revision = engine.revision
+        self.source = resolve_source(request.source, environ)
+        self.revision = request.revision
         self.commit: str | None = None
 
     def bring(self) -> None:
@@ -56,9 +54,10 @@ class Weights:
         """
         folder = self._find_folder()
         self.commit = folder.name if folder is not None and folder.parent.name == "snapshots" else None
-        if folder is not None and isinstance(self._engine, LoadedEngine):
-            self._check_packages(folder, self._engine)
-        if folder is None or is_spread(self._engine):
+        if folder is None:
+            return
+        self._check_packages(folder)
+        if self._request.is_spread:
             return
         if cache := self._environ.get(CACHE_VARIABLE):
             folder = self._copy(folder, Path(os.path.expandvars(cache)).expanduser())
@@ -67,14 +66,15 @@ class Weights:
     @property
     def label(self) -> str:
         """Source and revision in one word, for what is stored with every row: the commit, where it is known."""
-        revision = self.commit or self._engine.revision
-        return f"{self._engine.source}@{revision}" if revision else self._engine.source
+        revision = self.commit or self._request.revision
+        return f"{self._request.source}@{revision}" if revision else self._request.source
 
-    def _check_packages(self, folder: Path, engine: LoadedEngine) -> None:
+    def _check_packages(self, folder: Path) -> None:
         """Names what the checkpoint imports and this Python lacks, before minutes of loading end with it."""
-        if packages := missing_packages(folder, engine):
+        if packages := missing_packages(folder, self._request):
             raise EngineError(
-                f"{engine.source} needs {', '.join(packages)}, not installed on this node: {explain_missing(packages)}"
+                f"{self._request.source} needs {', '.join(packages)}, not installed on this node: "
+                f"{explain_missing(packages)}"
             )
 
     @property
@@ -82,10 +82,10 @@ class Weights:
         """What a `bring` in another thread waits for; empty where that is nothing."""
         if (model := self._fetching) is not None:
             return f"fetching the weights of {model} ({num_bytes_here(model, self._environ) / GB:.1f} GB are here)"
-        return f"copying the weights of {self._engine.source} ({self._copying})" if self._copying else ""
+        return f"copying the weights of {self._request.source} ({self._copying})" if self._copying else ""
 
     def _find_folder(self) -> Path | None:
-        source = self._engine.source
+        source = self._request.source
         if source.startswith(PREFIX):
             try:
                 return build_checkpoint(source.removeprefix(PREFIX))
@@ -93,7 +93,7 @@ class Weights:
                 raise EngineError(str(error)) from error
         if folder := local_folder(source):
             return folder
-        if (model := hub_model_of(self._engine)) is None:
+        if (model := self._request.hub_model) is None:
             return None
         self._fetching = model
         try:
@@ -112,13 +112,11 @@ class Weights:
 
         report("not begun")
         try:
-            names = choose_files(
-                (path.relative_to(folder).as_posix() for path in _files(folder)), part_of(self._engine)
-            )
+            names = choose_files((path.relative_to(folder).as_posix() for path in _files(folder)), self._request.part)
             return copy_folder(folder, names, cache / self._copy_name(folder), report)
         except (OSError, ConfigError) as error:
             raise EngineError(
-                f"the weights of {self._engine.source} cannot be copied to cluster.weights_cache={cache} ({error}): "
+                f"the weights of {self._request.source} cannot be copied to cluster.weights_cache={cache} ({error}): "
                 f"free some space there, choose another folder, or set it to null"
             ) from error
         finally:
@@ -127,14 +125,9 @@ class Weights:
     def _copy_name(self, folder: Path) -> str:
         """What the copy holds, in a name; another content has another name."""
         if folder.parent.name == "snapshots":
-            return f"{folder.parents[1].name}--{folder.name[:_COMMIT_DIGITS]}--{part_of(self._engine).by}"
+            return f"{folder.parents[1].name}--{folder.name[:_COMMIT_DIGITS]}--{self._request.part.by}"
         return f"{folder.name}--{identity(folder)}"
 
 
 def _files(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
-
-
-def weights_of(engine: object) -> Weights | None:
-    """What an engine loads; None for one that loads no weights."""
-    return Weights(engine) if isinstance(engine, LoadedEngine | EmbeddingEngine) else None

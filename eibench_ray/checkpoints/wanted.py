@@ -1,49 +1,48 @@
-"""What an engine wants of a checkpoint."""
+"""The weights that an engine loads, from its section."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from eibench_ray.checkpoints.files import Part
 from eibench_ray.checkpoints.hub import HubModel
-from eibench_ray.checkpoints.source import PREFIX, local_folder
+from eibench_ray.checkpoints.node import Weights
+from eibench_ray.checkpoints.source import local_folder
 from eibench_ray.config.embedding import EmbeddingEngine
 from eibench_ray.config.engines import LoadedEngine, VllmEngine
+from eibench_ray.weights.weights_request import WeightsRequest
 
 
-def part_of(engine: LoadedEngine | EmbeddingEngine) -> Part:
-    """What an engine loads of its checkpoint."""
-    if isinstance(engine, VllmEngine):
-        return Part("vllm", str(engine.args.get("load_format", "auto")))
-    return Part("transformers")
+def weights_of(engine: object) -> Weights | None:
+    """What an engine loads; None for one that loads no weights."""
+    return Weights(request_of(engine)) if isinstance(engine, LoadedEngine | EmbeddingEngine) else None
 
 
-def hub_model_of(engine: LoadedEngine | EmbeddingEngine) -> HubModel | None:
-    """What an engine loads from the hub's cache; None where that is nothing, or where it keeps a cache of its own."""
-    if engine.source.startswith(PREFIX) or local_folder(engine.source) or has_own_cache(engine):
-        return None
-    return HubModel(engine.source, engine.revision, part_of(engine))
-
-
-def has_own_cache(engine: LoadedEngine | EmbeddingEngine) -> bool:
-    """Whether vLLM is told to keep what it fetches elsewhere."""
-    return isinstance(engine, VllmEngine) and "download_dir" in engine.args
-
-
-def is_spread(engine: LoadedEngine | EmbeddingEngine) -> bool:
-    """Whether its processes lie on several nodes: then vLLM starts them with Ray."""
-    return isinstance(engine, VllmEngine) and engine.args.get("distributed_executor_backend") == "ray"
-
-
-def side_models_of(engine: LoadedEngine | EmbeddingEngine) -> list[HubModel]:
-    """What vLLM's further arguments name of the hub: a tokenizer, a configuration, a model that drafts."""
+def request_of(engine: LoadedEngine | EmbeddingEngine) -> WeightsRequest:
+    """What an engine loads of its checkpoint, and of others."""
     if not isinstance(engine, VllmEngine):
-        return []
+        runs_code = isinstance(engine, LoadedEngine) and engine.trust_remote_code
+        return WeightsRequest(engine.source, engine.revision, runs_code=runs_code)
     args = engine.args
-    found = []
+    return WeightsRequest(
+        engine.source,
+        engine.revision,
+        Part("vllm", str(args.get("load_format", "auto"))),
+        runs_code=engine.trust_remote_code,
+        has_own_cache="download_dir" in args,
+        # Over several nodes vLLM starts its processes with Ray.
+        is_spread=args.get("distributed_executor_backend") == "ray",
+        side_models=tuple(model for model in _side_models(engine) if local_folder(model.hub_id) is None),
+    )
+
+
+def _side_models(engine: VllmEngine) -> Iterator[HubModel]:
+    """What vLLM's further arguments name: a tokenizer, a configuration, a model that drafts."""
+    args = engine.args
     if tokenizer := args.get("tokenizer"):
-        found.append(HubModel(str(tokenizer), args.get("tokenizer_revision"), Part("tokenizer")))
+        yield HubModel(str(tokenizer), args.get("tokenizer_revision"), Part("tokenizer"))
     if other := args.get("hf_config_path"):
-        found.append(HubModel(str(other), None, Part("tokenizer")))
+        yield HubModel(str(other), None, Part("tokenizer"))
     draft = args.get("speculative_config") or {}
     if isinstance(draft, dict) and draft.get("model"):
-        found.append(HubModel(str(draft["model"]), draft.get("revision"), Part("vllm")))
-    return [model for model in found if local_folder(model.hub_id) is None]
+        yield HubModel(str(draft["model"]), draft.get("revision"), Part("vllm"))

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from eibench_ray.checkpoints.node import weights_of
+from eibench_ray.checkpoints.wanted import weights_of
 from eibench_ray.cluster.ask import Asker, Tally
 from eibench_ray.cluster.guard import guard_group
 from eibench_ray.cluster.halt import Halt

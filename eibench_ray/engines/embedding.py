@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from eibench_ray.checkpoints.node import Weights
+from eibench_ray.checkpoints.wanted import request_of
 from eibench_ray.config.embedding import EmbeddingEngine
 from eibench_ray.engines.base import EngineDeadError, EngineFacts, RowError
 from eibench_ray.engines.sentences import Splitter, check_packages
@@ -29,7 +30,7 @@ class Embedding:
 
     def __init__(self, config: EmbeddingEngine, device: Literal["cpu", "cuda"], weights: Weights | None = None) -> None:
         self._config = config
-        self._weights = weights or Weights(config)
+        self._weights = weights or Weights(request_of(config))
         self._device = device
         self._waiting: list[tuple[str, asyncio.Future[Reply]]] = []
         self._worker: asyncio.Task[None] | None = None

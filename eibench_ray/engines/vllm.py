@@ -11,6 +11,7 @@ from typing import Any, Literal
 from eibench_ray.chat_templates import no_template, template_file
 from eibench_ray.checkpoints.chat_template import lacks_chat_template
 from eibench_ray.checkpoints.node import Weights
+from eibench_ray.checkpoints.wanted import request_of
 from eibench_ray.config.engines import VllmEngine
 from eibench_ray.endings import ending_of
 from eibench_ray.engines.base import EngineDeadError, EngineFacts, RowError, no_numbers
@@ -71,7 +72,7 @@ class Vllm:
             await self.stop()
             raise
         num_seqs = int(self._llm.vllm_config.scheduler_config.max_num_seqs)
-        weights = self._weights or Weights(self._config)
+        weights = self._weights or Weights(request_of(self._config))
         fingerprint = f"{installed[0]} {self._device} {weights.label} {self._config.dtype}"
         return EngineFacts(fingerprint, num_seqs, progress=self._count_steps())
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from eibench_ray.checkpoints.node import Weights
+from eibench_ray.checkpoints.wanted import request_of
 from eibench_ray.config.engines import VllmEngine
 
 GIB = 1 << 30
@@ -22,7 +23,7 @@ def engine_arguments(
         device: where it runs.
         weights: what it loads; None: as configured.
     """
-    weights = weights or Weights(config)
+    weights = weights or Weights(request_of(config))
     chosen: dict[str, Any] = {
         "model": weights.source,
         "revision": weights.revision,

@@ -8,7 +8,7 @@ from typing import Literal
 
 from eibench_ray.checkpoints.hub import HubModel
 from eibench_ray.checkpoints.source import PREFIX, local_folder
-from eibench_ray.checkpoints.wanted import has_own_cache, hub_model_of, side_models_of
+from eibench_ray.checkpoints.wanted import request_of
 from eibench_ray.config.embedding import EmbeddingEngine
 from eibench_ray.config.engines import LoadedEngine
 from eibench_ray.plan.graph import EngineSpec
@@ -57,17 +57,18 @@ def _assets_of(spec: EngineSpec) -> Iterator[Asset]:
     engine, users = spec.config, (spec.name,)
     if not isinstance(engine, LoadedEngine | EmbeddingEngine):
         return
+    request = request_of(engine)
     env = tuple(sorted(engine.env.items())) if isinstance(engine, LoadedEngine) else ()
     if engine.source.startswith(PREFIX):
         yield Asset("checkpoint", engine.source.removeprefix(PREFIX), users)
     elif folder := local_folder(engine.source):
         yield Asset("folder", str(folder), users)
-    elif has_own_cache(engine):
+    elif request.has_own_cache:
         yield Asset("own cache", engine.source, users)
-    elif model := hub_model_of(engine):
+    elif model := request.hub_model:
         is_gated = spec.availability is not None and spec.availability.status == "gated"
         yield Asset("hub", model.hub_id, users, model, is_gated, env=env)
-    for model in side_models_of(engine):
+    for model in request.side_models:
         yield Asset("hub", model.hub_id, users, model, env=env)
     if isinstance(engine, EmbeddingEngine):
         yield Asset("splitter", engine.splitter, users, engine=engine)

@@ -14,7 +14,7 @@ from eibench_ray.checkpoints.chat_template import lacks_chat_template
 from eibench_ray.checkpoints.hub import find_snapshot, has_token, is_offline
 from eibench_ray.checkpoints.imports import explain_missing, missing_packages
 from eibench_ray.checkpoints.source import PREFIX, local_folder
-from eibench_ray.checkpoints.wanted import hub_model_of
+from eibench_ray.checkpoints.wanted import request_of
 from eibench_ray.config.endpoints import OpenaiEngine
 from eibench_ray.config.engines import LoadedEngine, ReplayEngine
 from eibench_ray.plan.graph import EngineSpec, Obstacle
@@ -61,7 +61,7 @@ def find_lost_template(spec: EngineSpec, environ: Mapping[str, str], *, is_local
 def _find_folder(engine: LoadedEngine, environ: Mapping[str, str], *, is_local: bool) -> Path | None:
     """Where the files of a checkpoint are on this machine, as far as they are here."""
     folder = local_folder(engine.source)
-    if folder is None and is_local and (model := hub_model_of(engine)):
+    if folder is None and is_local and (model := request_of(engine).hub_model):
         folder = find_snapshot(model, environ)
     return folder
 
@@ -73,7 +73,7 @@ def _lost_package(
     if not is_local or engine.runtime_env is not None or engine.source.startswith(PREFIX):
         return None
     folder = _find_folder(engine, environ, is_local=is_local)
-    if folder is None or not (packages := missing_packages(folder, engine)):
+    if folder is None or not (packages := missing_packages(folder, request_of(engine))):
         return None
     kind = "a package is missing" if len(packages) == 1 else "packages are missing"
     return Obstacle(spec.name, kind, ", ".join(packages), explain_missing(packages))
@@ -117,7 +117,7 @@ def _lost_weights(
         if folder.exists():
             return None
         return Obstacle(spec.name, "no weights", str(folder), "put the checkpoint there, or correct its engine.source")
-    model = hub_model_of(engine)
+    model = request_of(engine).hub_model
     if not is_local or model is None or find_snapshot(model, environ):
         return None
     if is_offline(environ):

@@ -11,6 +11,7 @@ from pathlib import Path
 from eibench_ray.chat_templates import no_template
 from eibench_ray.checkpoints.chat_template import lacks_chat_template
 from eibench_ray.checkpoints.node import Weights
+from eibench_ray.checkpoints.wanted import request_of
 from eibench_ray.config.engines import VllmEngine
 from eibench_ray.engines.openai.secret import Secret, read_key
 from eibench_ray.engines.vllm_arguments import engine_arguments
@@ -57,7 +58,7 @@ class Server:
         assert isinstance(spec.config, VllmEngine)
         self._spec = spec
         self._engine = spec.config
-        self._weights = Weights(spec.config)
+        self._weights = Weights(request_of(spec.config))
         self._listening = listening
         self._port = 0
         self._process: ServerProcess | None = None

@@ -12,6 +12,7 @@ import pytest
 from eibench_ray.checkpoints import imports
 from eibench_ray.checkpoints.imports import missing_packages
 from eibench_ray.checkpoints.node import Weights
+from eibench_ray.checkpoints.wanted import request_of
 from eibench_ray.config.engines import TransformersEngine, VllmEngine
 from eibench_ray.errors import EngineError
 
@@ -62,7 +63,7 @@ def vllm(source: Path, **keys: Any) -> VllmEngine:
 )
 @pytest.mark.usefixtures("bare")
 def test_packages_follow_from_the_files(tmp_path: Path, files: dict[str, str], missing: list[str]) -> None:
-    assert missing_packages(write(tmp_path, files), vllm(tmp_path)) == missing
+    assert missing_packages(write(tmp_path, files), request_of(vllm(tmp_path))) == missing
 
 
 @pytest.mark.usefixtures("bare")
@@ -72,17 +73,17 @@ def test_code_of_the_checkpoint_counts_where_it_is_run(tmp_path: Path) -> None:
         "try:\n    import flash_attn\nexcept ImportError:\n    pass\n"
     )
     write(tmp_path, {"tokenization_own.py": code, "modeling_own.py": "import timm\n", "broken.py": "def"})
-    assert missing_packages(tmp_path, vllm(tmp_path)) == []
-    assert missing_packages(tmp_path, vllm(tmp_path, trust_remote_code=True)) == ["einops", "pillow"]
+    assert missing_packages(tmp_path, request_of(vllm(tmp_path))) == []
+    assert missing_packages(tmp_path, request_of(vllm(tmp_path, trust_remote_code=True))) == ["einops", "pillow"]
     engine = TransformersEngine(kind="transformers", source=str(tmp_path), trust_remote_code=True)
-    assert missing_packages(tmp_path, engine) == ["einops", "pillow", "timm"]
+    assert missing_packages(tmp_path, request_of(engine)) == ["einops", "pillow", "timm"]
 
 
 @pytest.mark.usefixtures("bare")
 def test_a_replica_says_what_is_missing_before_it_loads(tmp_path: Path) -> None:
     write(tmp_path, {"config.json": '{"model_type": "smolvlm"}', "tokenizer.json": ""})
     with pytest.raises(EngineError, match=r"needs num2words, .*pip install .*num2words"):
-        Weights(vllm(tmp_path), {}).bring()
+        Weights(request_of(vllm(tmp_path)), {}).bring()
 
 
 @pytest.mark.parametrize("model_type", TYPES)

@@ -16,16 +16,18 @@ from hub_server import TOKEN, Hub, serving
 from eibench_ray.checkpoints import download
 from eibench_ray.checkpoints.copies import copy_folder
 from eibench_ray.checkpoints.node import CACHE_VARIABLE, Weights
+from eibench_ray.checkpoints.wanted import request_of
 from eibench_ray.config.engines import VllmEngine
 from eibench_ray.errors import EngineError
+from eibench_ray.weights.weights_request import WeightsRequest
 
 HUB_ID = "me/eye"
 NUM_BYTES = 1 << 19
 FILES = {"config.json", "tokenizer.json", "model.safetensors"}
 
 
-def engine(source: str = HUB_ID, revision: str | None = None, **args: object) -> VllmEngine:
-    return VllmEngine(kind="vllm", source=source, revision=revision, max_model_len=64, args=args)
+def engine(source: str = HUB_ID, revision: str | None = None, **args: object) -> WeightsRequest:
+    return request_of(VllmEngine(kind="vllm", source=source, revision=revision, max_model_len=64, args=args))
 
 
 @pytest.fixture
@@ -55,8 +57,9 @@ def environ(hub: Hub, tmp_path: Path) -> dict[str, str]:
 def start(environ: dict[str, str]) -> subprocess.Popen[str]:
     """A process that brings the weights and prints where they are, as a replica does."""
     script = (
-        "from eibench_ray.checkpoints.node import Weights; from eibench_ray.config.engines import VllmEngine\n"
-        f"weights = Weights(VllmEngine(kind='vllm', source='{HUB_ID}', max_model_len=64))\n"
+        "from eibench_ray.checkpoints.node import Weights\n"
+        "from eibench_ray.weights.weights_request import WeightsRequest\n"
+        f"weights = Weights(WeightsRequest('{HUB_ID}'))\n"
         "weights.bring(); print(weights.source)"
     )
     command = [sys.executable, "-c", script]

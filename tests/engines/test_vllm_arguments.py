@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from eibench_ray.checkpoints.node import CACHE_VARIABLE, Weights
+from eibench_ray.checkpoints.wanted import request_of
 from eibench_ray.config.engines import VllmEngine
 from eibench_ray.engines.vllm_arguments import engine_arguments
 
@@ -42,7 +43,7 @@ def test_what_was_brought_to_the_node_is_loaded_from_there(tmp_path: Path) -> No
     checkpoint.mkdir()
     for name in ("config.json", "model.safetensors"):
         (checkpoint / name).write_bytes(b"\2\0\0\0\0\0\0\0{}")
-    weights = Weights(engine(source=str(checkpoint)), {CACHE_VARIABLE: str(tmp_path / "nvme")})
+    weights = Weights(request_of(engine(source=str(checkpoint))), {CACHE_VARIABLE: str(tmp_path / "nvme")})
     weights.bring()
     arguments = engine_arguments(engine(source=str(checkpoint)), "cpu", weights)
     assert Path(arguments["model"]).parent == tmp_path / "nvme"

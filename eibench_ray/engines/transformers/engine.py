@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal
 
 from eibench_ray.checkpoints.node import Weights
+from eibench_ray.checkpoints.wanted import request_of
 from eibench_ray.config.engines import TransformersEngine
 from eibench_ray.engines.base import EngineFacts, no_numbers
 from eibench_ray.engines.decoding import decode_in_thread
@@ -54,7 +55,7 @@ class Transformers:
         except Exception as error:
             raise EngineError(f"transformers cannot load {config.source}: {' '.join(str(error).split())}") from error
         self._batches = Batches(self._model.answer, config.max_num_seqs)
-        label = (self._weights or Weights(config)).label
+        label = (self._weights or Weights(request_of(config))).label
         version = f"transformers {transformers_versions()['transformers']}"
         fingerprint = f"{version} {self._device} {label} {config.dtype}"
         return EngineFacts(fingerprint, config.max_num_seqs, progress=partial(getattr, self._model, "num_steps"))

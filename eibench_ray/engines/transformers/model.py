@@ -15,6 +15,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_
 
 from eibench_ray.chat_templates import no_template, template_file, template_variables
 from eibench_ray.checkpoints.node import Weights
+from eibench_ray.checkpoints.wanted import request_of
 from eibench_ray.config.engines import TransformersEngine
 from eibench_ray.engines.base import EngineDeadError, RowError
 from eibench_ray.engines.control_tokens import control_tokens
@@ -65,7 +66,7 @@ class Model:
         self, config: TransformersEngine, device: Literal["cpu", "cuda"], weights: Weights | None = None
     ) -> None:
         self._config = config
-        weights = weights or Weights(config)
+        weights = weights or Weights(request_of(config))
         source = {
             "pretrained_model_name_or_path": weights.source,
             "revision": weights.revision or "main",
