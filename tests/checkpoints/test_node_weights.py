@@ -57,9 +57,9 @@ def environ(hub: Hub, tmp_path: Path) -> dict[str, str]:
 def start(environ: dict[str, str]) -> subprocess.Popen[str]:
     """A process that brings the weights and prints where they are, as a replica does."""
     script = (
-        "from eibench_ray.checkpoints.node import Weights\n"
+        "from eibench_ray.checkpoints.files import Part; from eibench_ray.checkpoints.node import Weights\n"
         "from eibench_ray.weights.weights_request import WeightsRequest\n"
-        f"weights = Weights(WeightsRequest('{HUB_ID}'))\n"
+        f"weights = Weights(WeightsRequest('{HUB_ID}', part=Part('vllm')))\n"
         "weights.bring(); print(weights.source)"
     )
     command = [sys.executable, "-c", script]
