@@ -163,15 +163,15 @@ def _find_temporary(environ: Mapping[str, str]) -> tuple[Path | None, str, str]:
 
 def examine_store(root: str) -> list[Check]:
     """Whether a store can be written, and has space."""
-    if "://" not in root:
-        folder = Path(root)
-        disk = check_disk("store disk", folder, free_bytes(folder), wanted=10 * GIB, needed=GIB)
-        return [check_store(folder, try_to_write(folder)), disk]
     from eibench_ray.errors import StoreError
     from eibench_ray.store.slices import Store
 
     try:
         store = Store(root)
+        if "://" not in root:
+            folder = Path(root)
+            disk = check_disk("store disk", folder, free_bytes(folder), wanted=10 * GIB, needed=GIB)
+            return [check_store(folder, try_to_write(folder)), disk]
         store.storage.check_writable(store.paths.root)
     except StoreError as error:
         return [Check("store", Status.FAIL, str(error))]

@@ -43,7 +43,13 @@ def runs(
     chosen = [store] if store is not None else near or others
     found: dict[str, Sequence[ListedRun]] = {}
     for root in chosen:
-        opened = Store(root)
+        try:
+            opened = Store(root)
+        except StoreError as error:
+            if store is not None:
+                raise
+            say(in_line(f"left out: {error}"), style="yellow", stderr=True)
+            continue
         if "://" not in opened.root and not Path(opened.root).is_dir():
             raise StoreError(f"--store {root}: there is no such folder")
         found[opened.root] = list_runs(opened)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from eibench_ray.errors import StoreError
-
-SCHEMA_VERSION = 1
+from eibench_ray.store.store_version import SCHEMA_VERSION
 
 
 def read_manifest(manifest: Any, where: str) -> int:

@@ -1,5 +1,6 @@
 """Every path of a store, in one place.
 
+<root>/store.json
 <root>/steps/<step id>/manifest.json
 <root>/steps/<step id>/slice-000123.parquet
 <root>/runs/<run id>.json
@@ -24,6 +25,11 @@ class StorePaths:
     """The layout below a store's root, which is a folder, or a bucket with a prefix."""
 
     root: PurePath
+
+    @property
+    def version(self) -> PurePath:
+        """The file that says of which version the store is."""
+        return self.root / "store.json"
 
     @property
     def steps(self) -> PurePath:

@@ -13,7 +13,7 @@ import pyarrow as pa
 from eibench_ray.errors import StoreError
 from eibench_ray.records import ABSENT, Completion
 from eibench_ray.store.files import is_partial, parse_json
-from eibench_ray.store.manifest import SCHEMA_VERSION, read_manifest
+from eibench_ray.store.manifest import read_manifest
 from eibench_ray.store.paths import StorePaths, slice_index
 from eibench_ray.store.slice_format import (
     DAMAGE,
@@ -29,6 +29,7 @@ from eibench_ray.store.slice_format import (
     encode,
 )
 from eibench_ray.store.storage import open_storage
+from eibench_ray.store.store_version import SCHEMA_VERSION, check_version, write_version
 from eibench_ray.store.summary import Summary
 
 _Row = TypeVar("_Row", RowState, Completion)
@@ -44,6 +45,9 @@ class Store:
     Attributes:
         root: the folder, absolute, or the URI: what opens the store again.
         storage: where its files lie.
+
+    Raises:
+        StoreError: another version made it.
     """
 
     def __init__(self, root: str | PurePath) -> None:
@@ -51,6 +55,7 @@ class Store:
         self.root = str(root) if "://" in str(root) else str(path)
         self.paths = StorePaths(path)
         self._slice_rows: dict[str, int] = {}
+        self._says_version = check_version(self.storage, self.paths)
 
     def fix_slice_rows(self, step_id: str, slice_rows: int, description: Mapping[str, Any]) -> int:
         """The rows per slice of a step, fixed in its manifest when it first runs.
@@ -62,6 +67,7 @@ class Store:
         """
         if (known := self.slice_rows(step_id)) is not None:
             return known
+        self._say_version()
         manifest = {"schema_version": SCHEMA_VERSION, "id": step_id, "slice_rows": slice_rows, "step": description}
         self.storage.write_json(self.paths.manifest(step_id), manifest)
         return slice_rows
@@ -99,6 +105,7 @@ class Store:
         """
         if len({row.sample_id for row in rows}) != len(rows):
             raise StoreError(f"slice {index} of step {step_id} has two rows for one sample: nothing was written")
+        self._say_version()
         return self.storage.write_stamped(self.paths.slice(step_id, index), encode(rows, num_asked, made_from))
 
     def list_slices(self, step_id: str) -> list[int]:
@@ -200,6 +207,12 @@ class Store:
         """The slices of a step that a range of dataset rows touches."""
         size = self.slice_rows(step_id)
         return () if size is None or stop <= start else range(start // size, (stop - 1) // size + 1)
+
+    def _say_version(self) -> None:
+        """Writes into a new store which version it is of, before its first step."""
+        if not self._says_version:
+            write_version(self.storage, self.paths)
+            self._says_version = True
 
     def _pick(
         self,

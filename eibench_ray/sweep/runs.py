@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import time
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from eibench_ray.errors import StoreError
 from eibench_ray.store.files import read_json
@@ -22,6 +25,10 @@ from eibench_ray.sweep.record import (
     to_status,
 )
 from eibench_ray.sweep.stores import known_stores
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 # A run writes its status every few seconds while it asks; scoring a large sweep takes some minutes.
 SILENT_S = 600.0
@@ -99,17 +106,18 @@ def find_run(run: str | None, store: str | None = None, working: Path = Path()) 
     path = Path(run)
     if (path / RUN_FILE).is_file() or (path.is_file() and path.name == RUN_FILE):
         return _open(path if path.is_dir() else path.parent, store)
-    near, others = known_stores(working)
-    for roots in ([store],) if store is not None else (near, others):
-        matches = [(root, run_id) for root in roots for run_id in _ids_in(root) if run_id.startswith(run)]
+    near, others = ([store], []) if store is not None else known_stores(working)
+    for roots in (near, others):
+        known = _read_each(roots, lambda found: [(found, run_id) for run_id in run_ids(found)], store)
+        matches = [match for match in known if match[1].startswith(run)]
         exact = [match for match in matches if match[1] == run]
         matches = exact[:1] or matches
         if len(matches) > 1:
             names = ", ".join(sorted(run_id for _, run_id in matches)[:5])
             raise StoreError(f"{len(matches)} runs begin with {run!r} ({names}): give more of the id")
         if matches:
-            root, run_id = matches[0]
-            return _open_by_id(run_id, Store(root))
+            found, run_id = matches[0]
+            return _open_by_id(run_id, found)
     if path.exists():
         raise StoreError(
             f"{run} is no run: give the folder that `eibench-ray run` named (it holds {RUN_FILE}), or a run's id; "
@@ -125,7 +133,7 @@ def find_run(run: str | None, store: str | None = None, working: Path = Path()) 
 def _find_latest(store: str | None, working: Path) -> FoundRun:
     """The run that was active last: in a store; else of those that were called from here, or lie in Hydra's folders."""
     roots = [store] if store is not None else known_stores(working)[0]
-    listed = [run for root in roots for run in _list_in(root)]
+    listed = _read_each(roots, list_runs, store)
     if store is None:  # a store may have runs of other users, and of other folders
         listed = [run for run in listed if run.working == str(working.absolute())]
     latest = max(listed, key=lambda run: run.updated_at, default=None)
@@ -140,19 +148,17 @@ def _find_latest(store: str | None, working: Path) -> FoundRun:
     return _open_by_id(latest.id, Store(latest.store))
 
 
-def _list_in(root: str) -> list[ListedRun]:
-    """The runs of a store; none where it is gone, or cannot be reached now."""
-    try:
-        return list_runs(Store(root))
-    except StoreError:
-        return []
-
-
-def _ids_in(root: str) -> list[str]:
-    try:
-        return run_ids(Store(root))
-    except StoreError:
-        return []
+def _read_each(roots: Iterable[str], read: Callable[[Store], Iterable[T]], named: str | None) -> list[T]:
+    """What is read of stores. One that nobody named is left out, with a line, where it cannot be read."""
+    found: list[T] = []
+    for root in roots:
+        try:
+            found += read(Store(root))
+        except StoreError as error:
+            if named is not None:
+                raise
+            log.warning("left out: %s", error)
+    return found
 
 
 def _open(folder: Path, store: str | None) -> FoundRun:

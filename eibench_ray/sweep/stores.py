@@ -19,7 +19,7 @@ from typing import Any
 
 from eibench_ray.errors import StoreError
 from eibench_ray.store.files import read_json, write_json
-from eibench_ray.store.slices import Store
+from eibench_ray.store.storage import open_storage
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ def known_stores(working: Path, environ: Mapping[str, str] = os.environ) -> tupl
     used = sorted(found, key=lambda one: -one.used_at)
     here = [one.root for one in used if one.working == str(working.absolute())]
     if (working / DEFAULT_ROOT / "runs").is_dir():
-        here.append(Store(working.absolute() / DEFAULT_ROOT).root)
+        here.append(str(open_storage(str(working.absolute() / DEFAULT_ROOT))[1]))
     near = list(dict.fromkeys(here))
     return near, [root for root in dict.fromkeys(one.root for one in used) if root not in near]
 

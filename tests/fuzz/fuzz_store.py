@@ -19,9 +19,11 @@ from eibench_ray.store.check import check_slice
 from eibench_ray.store.files import parse_json
 from eibench_ray.store.fsck import check_store, repair
 from eibench_ray.store.holding import hold
-from eibench_ray.store.manifest import SCHEMA_VERSION, read_manifest
+from eibench_ray.store.manifest import read_manifest
+from eibench_ray.store.paths import StorePaths
 from eibench_ray.store.slice_format import SCHEMA
 from eibench_ray.store.slices import Store
+from eibench_ray.store.store_version import SCHEMA_VERSION
 from eibench_ray.store.summary import Summary, find, pack, summarise
 from eibench_ray.sweep.ledger import read_ledger
 
@@ -120,27 +122,30 @@ def _stores() -> list[bytes]:
     manifest = json.dumps({"schema_version": SCHEMA_VERSION, "id": STEP, "slice_rows": 4, "step": {}})
     run = json.dumps({"plan": {"steps": {STEP: {}}}})
     lease = {"run_id": "r", "host": "h", "kernel": "k", "pid": 1, "started": 2, "since": 1e9, "claims": [STEP]}
+    version = json.dumps({"schema_version": SCHEMA_VERSION})
     return [
-        join(manifest, run, json.dumps(lease | {"took_over": ["q"], "renewal": 3}), "damaged"),
-        join(manifest, "{}"),
-        *(join(value, manifest, value) for value in AWKWARD_JSON),
-        *(join(manifest, b'{"plan": {"steps": ' + value + b"}}") for value in AWKWARD_JSON),
+        join(version, manifest, run, json.dumps(lease | {"took_over": ["q"], "renewal": 3}), "damaged"),
+        join(version, manifest, "{}"),
+        *(join(value, manifest, run) for value in AWKWARD_JSON),
+        *(join(version, value, manifest, value) for value in AWKWARD_JSON),
+        *(join(version, manifest, b'{"plan": {"steps": ' + value + b"}}") for value in AWKWARD_JSON),
     ]
 
 
 @target(_stores)
 def fsck(data: bytes, folder: Path) -> None:
-    """A store's JSON files: a step's manifest, a run's, a lease; and a slice that is none."""
-    manifest, run, lease, rows = split(data, 4)
+    """A store's JSON files: its version, a step's manifest, a run's, a lease; and a slice that is none."""
+    version, manifest, run, lease, rows = split(data, 5)
     with refusals():
         assert read_manifest(parse_json(manifest, "manifest.json"), "manifest.json") >= 1
-    store = Store(folder)
-    files = {store.paths.manifest(STEP): manifest, store.paths.run("r"): run, store.paths.lease("r"): lease}
-    for path, content in (files | {store.paths.slice(STEP, 0): rows}).items():
+    paths = StorePaths(folder)
+    files = {paths.version: version, paths.manifest(STEP): manifest, paths.run("r"): run, paths.lease("r"): lease}
+    for path, content in (files | {paths.slice(STEP, 0): rows}).items():
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         Path(path).write_bytes(content)
     # Nobody renews this lease, so waiting for it would only take time.
     with patch.object(fsck_module, "EXPIRE_S", 0.0), patch.object(fsck_module, "hold", _hold_at_once), refusals():
+        store = Store(folder)
         checked = check_store(store, lambda *_: None)
         with refusals():
             repair(store, checked.findings)

@@ -76,6 +76,7 @@ def test_a_sweep_in_a_bucket_goes_on_where_it_was_and_is_reported(
     assert objects(s3_root) == [
         f"steps/{answers}/manifest.json",
         *(f"steps/{answers}/slice-00000{index}.parquet" for index in (0, 1)),
+        "store.json",
     ]
     engine = scripted()
     sweeps.ask(sweeps.plan(config), engine)

@@ -19,6 +19,7 @@ from eibench_ray.store.fsck import Repair, check_store, repair
 from eibench_ray.store.holding import hold
 from eibench_ray.store.leases import LeaseFolder, new_lease
 from eibench_ray.store.slices import Store
+from eibench_ray.store.store_version import SCHEMA_VERSION
 from eibench_ray.store.summary import KEY
 from eibench_ray.sweep.planning import PlannedSweep
 from eibench_ray.sweep.record import new_manifest, write_manifest
@@ -232,12 +233,15 @@ def test_a_run_that_names_steps_that_are_not_there_is_a_note(sweeps: Sweeps, swe
     assert (fix, is_problem) == (None, False)
 
 
-@pytest.mark.parametrize(("version", "remedy"), [(0, "use the version that wrote it"), (2, "update this program")])
+@pytest.mark.parametrize(
+    ("version", "remedy"),
+    [(SCHEMA_VERSION - 1, "use the version that wrote it"), (SCHEMA_VERSION + 1, "update this program")],
+)
 def test_a_step_of_another_version_is_refused_with_what_to_do(sweep: PlannedSweep, version: int, remedy: str) -> None:
     manifest = Path(sweep.store.paths.manifest(next(iter(sweep.plan.steps))))
     manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"schema_version": version}))
     ((_, what, fix, is_problem),) = findings(Store(sweep.store.root))
-    assert f"has schema version {version}, this program reads 1: {remedy}" in what
+    assert f"has schema version {version}, this program reads {SCHEMA_VERSION}: {remedy}" in what
     assert (fix, is_problem) == (None, True)
 
 

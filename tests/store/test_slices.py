@@ -13,9 +13,9 @@ import pytest
 from eibench_ray.errors import StoreError
 from eibench_ray.records import ABSENT, Completion, Retry, RowErrorKind
 from eibench_ray.store.files import read_json, write_json
-from eibench_ray.store.manifest import SCHEMA_VERSION
 from eibench_ray.store.slice_format import SCHEMA
 from eibench_ray.store.slices import Store
+from eibench_ray.store.store_version import SCHEMA_VERSION
 
 ANSWER = Completion(
     sample_id="a",
@@ -225,5 +225,5 @@ def test_damage_to_the_rows_is_never_read_as_another_answer(store: Store) -> Non
 def test_a_store_that_cannot_be_written_is_one_paragraph(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     store = Store(tmp_path / "file")
-    with pytest.raises(StoreError, match=r"cannot be written \(Not a directory\)"):
+    with pytest.raises(StoreError, match=r"cannot be written \(File exists\)"):
         store.write_slice("step", 0, [ANSWER])
