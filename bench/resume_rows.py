@@ -2,10 +2,8 @@
 
 A dataset of N/4 text-only samples, asked in two settings and judged: four steps with N committed rows, less one slice
 that is taken away. plan_s and plan_cpu_s are what planning takes, peak_mb its largest resident set; first_task_s what
-`eibench-ray run` takes from its start, with Python, Hydra and Ray, to the first slice that it hands out. old_plan_cpu_s
-is planning over rows that an earlier version wrote, whose slices have no summary (1 of 16 is made so, and the time is
-scaled). The files were just written: they are in memory as far as it holds them. The figures are in
-docs/measurements.md.
+`eibench-ray run` takes from its start, with Python, Hydra and Ray, to the first slice that it hands out. The files were
+just written: they are in memory as far as it holds them. The figures are in docs/measurements.md.
 """
 
 from __future__ import annotations
@@ -120,23 +118,6 @@ def take_away(sweep: PlannedSweep) -> None:
     sweep.store.storage.remove(sweep.store.paths.slice(verdict, sweep.store.list_slices(verdict)[-1] // 2))
 
 
-def forget_summaries(folder: Path, slice_rows: int) -> float:
-    """Writes 1 of 16 slices of each step as an earlier version would have; the share of these in all."""
-    import pyarrow.parquet as pq
-
-    sweep = plan(folder, slice_rows)
-    num_old = num_all = 0
-    for step_id in sweep.plan.steps:
-        indexes = sweep.store.list_slices(step_id)
-        num_all += len(indexes)
-        for index in indexes[::16]:
-            file = Path(sweep.store.paths.slice(step_id, index))
-            pq.write_table(pq.read_table(file).replace_schema_metadata(None), file, compression="zstd")
-            num_old += 1
-    take_away(sweep)
-    return num_old / num_all
-
-
 def time_plan(folder: Path, slice_rows: int) -> tuple[float, float, float]:
     """Seconds, seconds of CPU and MB that planning takes, in this process."""
     started, started_cpu = time.monotonic(), time.process_time()
@@ -185,8 +166,6 @@ def measure(folder: Path, num_rows: int, slice_rows: int) -> dict[str, Any]:
     prepared = time.monotonic()
     plan_s, plan_cpu_s, peak_mb = in_own_process(time_plan, folder, slice_rows)
     first_task_s = time_first_task(folder, slice_rows)
-    share = in_own_process(forget_summaries, folder, slice_rows)
-    _, mixed_cpu_s, _ = in_own_process(time_plan, folder, slice_rows)
     return {
         "rows": num_rows,
         "slice_rows": slice_rows,
@@ -195,7 +174,6 @@ def measure(folder: Path, num_rows: int, slice_rows: int) -> dict[str, Any]:
         "plan_cpu_s": round(plan_cpu_s, 2),
         "peak_mb": round(peak_mb),
         "first_task_s": round(first_task_s, 2),
-        "old_plan_cpu_s": round(plan_cpu_s + (mixed_cpu_s - plan_cpu_s) / share, 1),
     }
 
 

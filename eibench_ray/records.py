@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal
 
 from eibench_ray.endings import Ending, ending_of
 
-# Which rows a run asks again: none; errors that may pass; also those that killed their engine; or also answers of which
-# an older version did not know whether they are whole.
-Retry = Literal["none", "errors", "quarantined", "doubtful"]
+# Which rows a run asks again: none; errors that may pass; or also those that killed their engine.
+Retry = Literal["none", "errors", "quarantined"]
 # Why a row was never asked: it is about a line that an earlier answer does not have, or about a reference that its
 # sample does not have. It is no error, and no completion.
 ABSENT = "absent"
-# Characters of a text that its error repeats.
-_SHOWN = 200
 # Why a reply ended that no attempt was good enough for: its text is the rule's.
 FALLBACK = "fallback"
 
@@ -213,23 +210,9 @@ class Completion:
         """Whether another attempt may succeed."""
         return self.error_kind is not None and RowErrorKind(self.error_kind).is_transient
 
-    @property
-    def is_doubtful(self) -> bool:
-        """Whether its finish reason leaves open whether its text is an answer; only older versions kept such rows."""
-        return self.text is not None and ending_of(self.finish_reason) is Ending.UNKNOWN
-
     def is_asked_again(self, retry: Retry) -> bool:
         """Whether a run asks for this row again, although it is there."""
-        if self.error_kind is None:
-            return retry == "doubtful" and self.is_doubtful
-        return RowErrorKind(self.error_kind).is_asked_again(retry)
-
-    def as_it_ended(self) -> Completion:
-        """The row; where a failure ended its reply, which older versions took for an answer, the error that it is."""
-        if self.text is None or ending_of(self.finish_reason) is not Ending.FAILED:
-            return self
-        why = f"the reply ended with {self.finish_reason!r}, which is not how an answer ends: {self.text[:_SHOWN]!r}"
-        return replace(self, text=None, error_kind=RowErrorKind.ENGINE.value, error=why, finish_reason=None)
+        return self.error_kind is not None and RowErrorKind(self.error_kind).is_asked_again(retry)
 
 
 def digest_output(error_kind: str | None, text: str | None) -> str:

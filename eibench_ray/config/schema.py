@@ -208,9 +208,8 @@ class RunConfig(Frozen):
         asker: the model that answers `asker` calls; None: no setting of the sweep has any.
         coherence: what measures the answers' coherence; None: it is not measured.
         seed: base of every request's seed.
-        retry: which rows of earlier runs are asked again: none; the `errors` that may pass, such as a deadline; with
-            them the `quarantined` ones, of which their engine died; or with them the `doubtful` answers of an older
-            version, whose finish reason does not say that they are whole.
+        retry: which rows of earlier runs are asked again: none; the `errors` that may pass, such as a deadline; or with
+            them the `quarantined` ones, of which their engine died.
     """
 
     sweep: Filled

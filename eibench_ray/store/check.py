@@ -9,13 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from eibench_ray.endings import Ending, ending_of
+from eibench_ray.endings import ending_of
 from eibench_ray.records import ABSENT, ABSENT_OUTPUT, digest_output
 from eibench_ray.store.slice_format import DAMAGE, KINDS, SCHEMA
 from eibench_ray.store.summary import digest_column, unpack
-
-# Samples that are named of those that have the same fault.
-_MOST_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +21,6 @@ class CheckedSlice:
 
     Attributes:
         is_unreadable: whether its rows cannot be read at all.
-        failed: which answers a failure ended: how many, with which words, of which samples; empty where none.
-        doubtful: the same of those whose end is not known to be an answer's.
     """
 
     num_rows: int
@@ -33,8 +28,6 @@ class CheckedSlice:
     notes: tuple[str, ...] = ()
     is_unreadable: bool = False
     remedy: str = "another program wrote it: restore it, or move it away, and its rows are asked again"
-    failed: str = ""
-    doubtful: str = ""
 
 
 def check_slice(content: bytes, slice_rows: int) -> CheckedSlice:
@@ -57,18 +50,17 @@ def check_slice(content: bytes, slice_rows: int) -> CheckedSlice:
     num_extra = len(table) - slice_rows
     note = f"{num_extra} rows of samples that have left this slice: its dataset lost or gained rows"
     notes = (note,) if num_extra > 0 else ()
-    failed, doubtful = _name_endings(table, Ending.FAILED), _name_endings(table, Ending.UNKNOWN)
-    return CheckedSlice(len(table), tuple(problems), notes, failed=failed, doubtful=doubtful)
+    return CheckedSlice(len(table), tuple(problems), notes)
 
 
 def _check_schema(schema: pa.Schema) -> list[str]:
-    """Columns that are missing, of another type, or unknown; those that joined later may be missing."""
+    """Columns that are missing, of another type, or unknown."""
     problems = []
     for wanted in SCHEMA:
         place = schema.get_field_index(wanted.name)
-        if place < 0 and not wanted.nullable:
+        if place < 0:
             problems.append(f"has no column {wanted.name}")
-        elif place >= 0 and schema.field(place).type != wanted.type:
+        elif schema.field(place).type != wanted.type:
             problems.append(f"column {wanted.name} is {schema.field(place).type}, not {wanted.type}")
     problems += [f"has an unknown column {name}" for name in schema.names if name not in SCHEMA.names]
     return problems
@@ -97,26 +89,18 @@ def _check_rows(table: pa.Table) -> list[str]:
     rows = zip(kinds.to_pylist(), table["text"].to_pylist(), table["output_digest"].to_pylist(), strict=True)
     if num_other := sum(digest_output(kind, text) != said for kind, text, said in rows):
         problems.append(f"{num_other} rows whose text is not what its digest says")
+    words = [word for word in table["finish_reason"].filter(is_answer).to_pylist() if not ending_of(word).is_answer]
+    if words:
+        problems.append(f"{len(words)} answers that ended with {', '.join(sorted({str(word) for word in words}))}")
     return problems
-
-
-def _name_endings(table: pa.Table, ending: Ending) -> str:
-    """The answers that ended so: their number, their words, and the first of their samples."""
-    columns = (table[name].to_pylist() for name in ("sample_id", "text", "finish_reason"))
-    found = [(sample, word) for sample, text, word in zip(*columns, strict=True) if text is not None]
-    found = [(sample, word) for sample, word in found if ending_of(word) is ending]
-    if not found:
-        return ""
-    words = ", ".join(sorted({f"{word or 'nothing'}" for _, word in found}))
-    samples = ", ".join(f"{sample!r}" for sample, _ in found[:_MOST_NAMED])
-    more = f" and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
-    return f"{len(found)} answers that ended with {words} (of {samples}{more})"
 
 
 def _check_summary(table: pa.Table, metadata: dict[bytes, bytes] | None) -> list[str]:
     """What the footer says of the rows, and they do not."""
     summary = unpack(metadata)
-    if summary is None or summary.made_from is None:
+    if summary is None:
+        return ["its footer says nothing of its rows"]
+    if summary.made_from is None:
         return []
     asked = table.slice(0, summary.num_rows)
     kinds, outputs = asked["error_kind"], asked["output_digest"].to_pylist()

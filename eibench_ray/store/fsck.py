@@ -17,7 +17,6 @@ from eibench_ray.store.holding import hold
 from eibench_ray.store.leases import EXPIRE_S, LeaseFolder
 from eibench_ray.store.manifest import read_manifest
 from eibench_ray.store.paths import slice_index
-from eibench_ray.store.slice_format import decode_rows, decode_summary
 from eibench_ray.store.slices import Store
 
 
@@ -26,7 +25,6 @@ class Repair(StrEnum):
 
     REMOVE = "remove"
     MOVE = "move to damaged/"
-    MARK = "store as errors, the file as it was in damaged/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,22 +96,8 @@ def repair(store: Store, findings: Sequence[Finding]) -> list[Finding]:
             target = store.paths.damaged(finding.path.parent.name, finding.path.name)
             if _leads_away(store, target.parent):
                 raise StoreError(f"{target.parent} leads through a link to another place: remove the link first")
-            if finding.repair is Repair.MOVE:
-                store.storage.move(finding.path, target)
-            else:
-                _mark(store, finding.path, target)
+            store.storage.move(finding.path, target)
     return safe
-
-
-def _mark(store: Store, path: PurePath, target: PurePath) -> None:
-    """Writes a slice whose failures are errors, once its file as it was is kept elsewhere."""
-    index, content = slice_index(path.name), store.storage.read(path)
-    if index is None or content is None:
-        return
-    store.storage.write(target, content)
-    summary, rows = decode_summary(content), list(decode_rows(content).values())
-    made_from, num_asked = (summary.made_from, summary.num_rows) if summary else (None, 0)
-    store.write_slice(path.parent.name, index, rows, num_asked=num_asked, made_from=made_from)
 
 
 def _leads_away(store: Store, folder: PurePath) -> bool:
@@ -257,14 +241,6 @@ class _Check:
             for what in checked.problems
         ]
         findings += [Finding(where, what, is_problem=False) for what in checked.notes]
-        is_whole = not checked.problems and step_id not in self._claimed and not _leads_away(self._store, path.parent)
-        if checked.failed:
-            mark = Repair.MARK if is_whole else None
-            remedy = "they count as errors of kind engine, which the next run asks again, unless retry=none"
-            findings.append(Finding(where, checked.failed, remedy, mark, path=path))
-        if checked.doubtful:
-            remedy = "whether they are whole is not known; retry=doubtful asks them again"
-            findings.append(Finding(where, checked.doubtful, remedy, is_problem=False))
         return checked.num_rows, findings
 
     def _partial(self, folder: PurePath) -> list[Finding]:

@@ -105,7 +105,7 @@ def find_work(
                 digests[step.dataset, size] = _digest_rows(index, num_rows, size)
             row_digests = digests[step.dataset, size][slice_.index]
             summary = state.summaries[slice_.index]
-            if summary is not None and _is_done(summary, slice_, row_digests, inputs):
+            if _is_done(summary, slice_, row_digests, inputs):
                 state.note_done(slice_.start, slice_.stop)
                 num_errors += summary.num_errors
                 num_absent += summary.num_absent

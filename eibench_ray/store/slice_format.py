@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from eibench_ray.endings import Ending, ending_of
-from eibench_ray.records import ABSENT_OUTPUT, Completion, Retry, RowErrorKind, digest_output
+from eibench_ray.records import ABSENT_OUTPUT, Completion, Retry, RowErrorKind
 from eibench_ray.store.summary import Summary, find, pack, summarise, unpack
 
-# Columns that join at the end and may be null need no other SCHEMA_VERSION: a slice without them is read as having
-# nulls.
 SCHEMA = pa.schema(
     [
         pa.field("sample_id", pa.string(), nullable=False),
@@ -45,13 +42,11 @@ DAMAGE = (OSError, ValueError, pa.ArrowException)
 FOOTER_BYTES = 16_384
 
 _FIELDS = [field.name for field in fields(Completion)]
-_STATE_COLUMNS = ["sample_id", "input_digest", "output_digest", "error_kind", "finish_reason"]
-# What later steps read of a row that a failure ended, whatever an older version stored.
-_FAILED_OUTPUT = digest_output(RowErrorKind.ENGINE.value, None)
+_STATE_COLUMNS = ["sample_id", "input_digest", "output_digest", "error_kind"]
 
 
 class ForeignError(Exception):
-    """A file that is whole, with columns or kinds of errors that are none of this program's."""
+    """A file that is whole, with columns, kinds of errors or a footer that are none of this program's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +57,10 @@ class RowState:
     output_digest: str
     error_kind: RowErrorKind | None
     is_absent: bool
-    is_doubtful: bool = False
 
     def is_asked_again(self, retry: Retry) -> bool:
         """Whether a run asks for the row again, although it is there."""
-        if self.error_kind is None:
-            return retry == "doubtful" and self.is_doubtful
-        return self.error_kind.is_asked_again(retry)
+        return self.error_kind is not None and self.error_kind.is_asked_again(retry)
 
 
 def encode(rows: Sequence[Completion], num_asked: int, made_from: str | None) -> pa.Buffer:
@@ -83,37 +75,16 @@ def encode(rows: Sequence[Completion], num_asked: int, made_from: str | None) ->
 
 
 def decode_rows(content: bytes) -> dict[str, Completion]:
-    """The rows of a slice's file by sample id; raises what is in `DAMAGE`, or `ForeignError`.
-
-    What an older version took for an answer although a failure ended it is read as the error that it is.
-    """
+    """The rows of a slice's file by sample id; raises what is in `DAMAGE`, or `ForeignError`."""
     table = decode_columns(content, _FIELDS)
     columns = [table[name].to_pylist() for name in _FIELDS]
-    rows = dict(zip(columns[0], map(Completion, *columns), strict=True))
-    if has_failed(set(columns[_FIELDS.index("finish_reason")])):
-        return {sample_id: row.as_it_ended() for sample_id, row in rows.items()}
-    return rows
-
-
-def has_failed(finish_reasons: Iterable[str | None]) -> bool:
-    """Whether a failure ended one of the replies."""
-    return any(word is not None and ending_of(word) is Ending.FAILED for word in finish_reasons)
+    return dict(zip(columns[0], map(Completion, *columns), strict=True))
 
 
 def decode_outputs(content: bytes) -> list[str]:
     """The output digests of a slice's rows, in its file's order."""
-    return [state.output_digest for _, state in _states(decode_columns(content, _STATE_COLUMNS))]
-
-
-def are_endings_known(content: bytes) -> bool:
-    """Whether each answer of a slice's file ended as one, as far as its words tell."""
-    columns = decode_columns(content, ["finish_reason", "error_kind", "output_digest"])
-    words = {
-        word
-        for word, kind, said in zip(*(column.to_pylist() for column in columns.columns), strict=True)
-        if kind is None and said != ABSENT_OUTPUT
-    }
-    return all(ending_of(word).is_answer for word in words)
+    outputs: list[str] = decode_columns(content, ["output_digest"])["output_digest"].to_pylist()
+    return outputs
 
 
 def decode_states(content: bytes) -> dict[str, RowState]:
@@ -121,15 +92,17 @@ def decode_states(content: bytes) -> dict[str, RowState]:
     return dict(_states(decode_columns(content, _STATE_COLUMNS)))
 
 
-def decode_summary(content: bytes) -> Summary | None:
-    """What a slice says of itself at the end of its file; None where it says nothing."""
-    return find(content) or unpack(pq.read_metadata(pa.BufferReader(content)).metadata)
+def decode_summary(content: bytes) -> Summary:
+    """What a slice says of itself at the end of its file; raises what is in `DAMAGE`, or `ForeignError`."""
+    if summary := find(content) or unpack(pq.read_metadata(pa.BufferReader(content)).metadata):
+        return summary
+    raise ForeignError("its footer says nothing of its rows")
 
 
 def decode_columns(content: bytes, columns: list[str]) -> pa.Table:
-    """Some of the columns; those that the file does not have yet are null."""
+    """Some of the columns; raises what is in `DAMAGE`, or `ForeignError`."""
     with pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True) as file:
-        table = _with_nulls(file.read(columns, use_threads=False), columns)
+        table = file.read(columns, use_threads=False)
     table.validate(full=True)
     wanted = pa.schema([SCHEMA.field(name) for name in columns])
     if not table.schema.equals(wanted):
@@ -145,29 +118,8 @@ def decode_columns(content: bytes, columns: list[str]) -> pa.Table:
     return table
 
 
-def _with_nulls(table: pa.Table, columns: Iterable[str]) -> pa.Table:
-    """The table with all of the columns; what its file does not have yet is null."""
-    for name in columns:
-        if name not in table.column_names:
-            table = table.append_column(
-                SCHEMA.field(name).with_nullable(True), pa.nulls(len(table), SCHEMA.field(name).type)
-            )
-    return table
-
-
 def _states(table: pa.Table) -> Iterator[tuple[str, RowState]]:
     columns = (table.column(name).to_pylist() for name in _STATE_COLUMNS)
-    endings: dict[str | None, Ending] = {}  # a slice has few words
-    for sample_id, input_digest, output_digest, error_kind, word in zip(*columns, strict=True):
+    for sample_id, input_digest, output_digest, error_kind in zip(*columns, strict=True):
         kind = None if error_kind is None else RowErrorKind(error_kind)
-        is_absent = output_digest == ABSENT_OUTPUT
-        if kind is not None or is_absent:
-            yield sample_id, RowState(input_digest, output_digest, kind, is_absent)
-            continue
-        if (ending := endings.get(word)) is None:
-            ending = endings[word] = ending_of(word)
-        if ending is Ending.FAILED:
-            yield sample_id, RowState(input_digest, _FAILED_OUTPUT, RowErrorKind.ENGINE, is_absent=False)
-        else:
-            is_doubtful = ending is Ending.UNKNOWN
-            yield sample_id, RowState(input_digest, output_digest, None, is_absent=False, is_doubtful=is_doubtful)
+        yield sample_id, RowState(input_digest, output_digest, kind, output_digest == ABSENT_OUTPUT)

@@ -8,8 +8,6 @@ from functools import partial
 from pathlib import PurePath
 from typing import Any, TypeVar
 
-import pyarrow as pa
-
 from eibench_ray.errors import StoreError
 from eibench_ray.records import ABSENT, Completion
 from eibench_ray.store.files import is_partial, parse_json
@@ -20,8 +18,6 @@ from eibench_ray.store.slice_format import (
     FOOTER_BYTES,
     ForeignError,
     RowState,
-    are_endings_known,
-    decode_columns,
     decode_outputs,
     decode_rows,
     decode_states,
@@ -113,22 +109,14 @@ class Store:
         indexes = (slice_index(entry.name) for entry in self.storage.list(self.paths.step(step_id)))
         return sorted(index for index in indexes if index is not None)
 
-    def read_summaries(self, step_id: str, indexes: Sequence[int]) -> dict[int, Summary | None]:
-        """What slices say of themselves, read from their footers; None for one that says nothing.
-
-        An older version's tells only of costs where it took for an answer what may be none.
+    def read_summaries(self, step_id: str, indexes: Sequence[int]) -> dict[int, Summary]:
+        """What slices say of themselves, read from their footers; one that is gone is left out.
 
         Raises:
             StoreError: one cannot be read.
         """
-
-        def read(index: int) -> Summary | None:
-            summary = self._load(step_id, index, decode_summary, last=FOOTER_BYTES)
-            if summary is None or summary.made_from is None or summary.knows_endings:
-                return summary
-            return summary if self._load(step_id, index, are_endings_known) else Summary(summary.cost_usd)
-
-        return dict(zip(indexes, self._map(read, indexes), strict=True))
+        found = self._map(lambda index: self._load(step_id, index, decode_summary, last=FOOTER_BYTES), indexes)
+        return {index: summary for index, summary in zip(indexes, found, strict=True) if summary is not None}
 
     def stamp(self, step_id: str, index: int) -> Hashable:
         """What changes whenever a slice is written; None where it never was."""
@@ -170,31 +158,16 @@ class Store:
         }
 
     def count_endings(self, step_id: str, num_rows: int) -> tuple[int, int]:
-        """How many replies to a step's first `num_rows` rows were truncated, and how many are empty.
-
-        Slices that do not say so of themselves, such as those of earlier versions, are read.
-        """
+        """How many replies to a step's first `num_rows` rows were truncated, and how many are empty."""
         wanted = set(self.slices_of(step_id, 0, num_rows))
         summaries = self.read_summaries(step_id, [index for index in self.list_slices(step_id) if index in wanted])
-        truncated = empty = 0
-        for index, summary in summaries.items():
-            if summary is not None and summary.num_truncated is not None and summary.num_empty is not None:
-                truncated += summary.num_truncated
-                empty += summary.num_empty
-                continue
-            rows = self.read_slice(step_id, index).values()
-            truncated += sum(row.is_truncated for row in rows)
-            empty += sum(row.is_empty for row in rows)
-        return truncated, empty
+        found = summaries.values()
+        return sum(summary.num_truncated for summary in found), sum(summary.num_empty for summary in found)
 
     def read_cost(self, step_id: str) -> float:
         """What all committed rows of a step cost, in US dollars, those that no run asks any more included."""
         summaries = self.read_summaries(step_id, self.list_slices(step_id))
-        total = sum(summary.cost_usd or 0.0 for summary in summaries.values() if summary)
-        for index in (index for index, summary in summaries.items() if summary is None):
-            table = self._read(step_id, index, ["cost_usd"])
-            total += sum(cost or 0.0 for cost in (table["cost_usd"].to_pylist() if table else ()))
-        return total
+        return sum(summary.cost_usd or 0.0 for summary in summaries.values())
 
     def remove_partial(self, step_id: str) -> None:
         """Removes what killed writes have left in a step's folder, in which nobody else may be writing."""
@@ -243,10 +216,6 @@ class Store:
             for pairs in pool.map(lambda part: [(index, read(index)) for index in part], parts):
                 found.update(pairs)
         return [found[index] for index in indexes]
-
-    def _read(self, step_id: str, index: int, columns: list[str]) -> pa.Table | None:
-        """Columns of a slice's file; None where there is no file."""
-        return self._load(step_id, index, partial(decode_columns, columns=columns))
 
     def _load(self, step_id: str, index: int, decode: Callable[[bytes], _T], last: int | None = None) -> _T | None:
         """What a slice's file, or as many bytes of its end, is decoded to; None where there is no file."""

@@ -24,9 +24,8 @@ class Summary:
         outputs: digest of what later steps read from those rows.
         num_errors, num_absent: those of them that are errors, and those about which there was nothing to ask.
         is_final: whether none of them is asked again, whatever `retry` says.
-        num_truncated, num_empty: those that a limit of tokens cut off, and those without a word; None where the version
-            that wrote the file did not count them.
-        knows_endings: whether only what ended as an answer was taken for one (endings.py); older versions took all.
+        num_truncated, num_empty: those that a limit of tokens cut off, and those without a word; of all of its rows
+            where `made_from` is None.
     """
 
     cost_usd: float | None
@@ -36,9 +35,8 @@ class Summary:
     num_errors: int = 0
     num_absent: int = 0
     is_final: bool = False
-    num_truncated: int | None = None
-    num_empty: int | None = None
-    knows_endings: bool = False
+    num_truncated: int = 0
+    num_empty: int = 0
 
 
 _TYPES = get_type_hints(Summary)
@@ -50,9 +48,10 @@ def summarise(
     """The summary of a slice's rows, of which the first `num_rows` were made from what `made_from` says."""
     costs = [row.cost_usd for row in rows if row.cost_usd is not None]
     cost_usd = sum(costs) if costs else None
+    asked = rows if made_from is None else rows[:num_rows]
+    num_truncated, num_empty = sum(row.is_truncated for row in asked), sum(row.is_empty for row in asked)
     if made_from is None:
-        return Summary(cost_usd)
-    asked = rows[:num_rows]
+        return Summary(cost_usd, num_truncated=num_truncated, num_empty=num_empty)
     return Summary(
         cost_usd=cost_usd,
         made_from=made_from,
@@ -60,10 +59,9 @@ def summarise(
         num_rows=len(asked),
         num_errors=sum(row.error_kind is not None for row in asked),
         num_absent=sum(row.is_absent for row in asked),
-        num_truncated=sum(row.is_truncated for row in asked),
-        num_empty=sum(row.is_empty for row in asked),
-        is_final=not any(row.is_asked_again("quarantined") or row.is_doubtful for row in asked),
-        knows_endings=True,
+        num_truncated=num_truncated,
+        num_empty=num_empty,
+        is_final=not any(row.is_asked_again("quarantined") for row in asked),
     )
 
 
@@ -86,7 +84,7 @@ def find(end: bytes) -> Summary | None:
 
 
 def unpack(metadata: Mapping[bytes, bytes] | None) -> Summary | None:
-    """The summary in a footer's metadata; None where another version wrote the file, or none."""
+    """The summary in a footer's metadata; None where there is none."""
     try:
         summary = Summary(**json.loads((metadata or {})[KEY]))
     except (KeyError, ValueError, TypeError, RecursionError):

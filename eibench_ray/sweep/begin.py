@@ -111,8 +111,8 @@ def begin_run(sweep: PlannedSweep, wanted: Path, run_id: str) -> BegunRun:
     manifest = replace(manifest, folder=status.folder)
     run = BegunRun(manifest, status, folder, sweep.store)
     try:
+        write_state(status, sweep.store)  # first: what lists runs goes by their manifests
         write_manifest(manifest, sweep.store)
-        write_state(status, sweep.store)
         status.write(folder.path)
     except StoreError:
         run._withdraw()

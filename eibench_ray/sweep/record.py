@@ -47,8 +47,8 @@ class RunManifest:
         folder: the run's folder.
         started_at: Unix time, seconds.
         retry: which error rows of earlier runs it asked again.
-        tracking: where its cells are tracked; None in the record of a version that did not write it down.
-        pins: dataset -> digest of the rows that it asked; empty for a run of an earlier version.
+        tracking: where its cells are tracked.
+        pins: dataset -> digest of the rows that it asked.
     """
 
     id: str
@@ -268,11 +268,13 @@ def read_manifest_of(run_id: str, store: Store, what: str) -> RunManifest:
         raise _other_version(what, error) from None
 
 
-def read_state(run_id: str, store: Store) -> RunStatus | None:
-    """Where a run stood when it last told its store; None where it never did."""
-    path = store.paths.state(run_id)
-    content = store.storage.read(path)
-    return None if content is None else to_status(parse_json(content, store.storage.name(path)), f"{run_id} in it")
+def read_state(run_id: str, store: Store) -> RunStatus:
+    """Where a run stood when it last told its store.
+
+    Raises:
+        StoreError: its state is gone, or of another version.
+    """
+    return to_status(store.storage.read_json(store.paths.state(run_id)), f"{run_id} in it")
 
 
 def to_status(value: Any, where: str) -> RunStatus:

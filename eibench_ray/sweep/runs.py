@@ -18,7 +18,6 @@ from eibench_ray.sweep.folder import RUN_FILE
 from eibench_ray.sweep.record import (
     RunManifest,
     RunStatus,
-    new_status,
     read_manifest_of,
     read_run,
     read_state,
@@ -168,23 +167,23 @@ def _open(folder: Path, store: str | None) -> FoundRun:
 
 def _open_by_id(run_id: str, store: Store) -> FoundRun:
     manifest = read_manifest_of(run_id, store, f"run {run_id}")
-    status, has_folder = _read_status(manifest, store)
+    status, has_folder = _read_status(run_id, store)
     return FoundRun(manifest, status, store, Path(manifest.folder), has_folder)
 
 
-def _read_status(manifest: RunManifest, store: Store) -> tuple[RunStatus, bool]:
-    """Where a run stands, from its folder where that is its own still, else from its store."""
-    record = Path(manifest.folder) / RUN_FILE
+def _read_status(run_id: str, store: Store) -> tuple[RunStatus, bool]:
+    """Where a run stands, from its folder where that is its own still, else from its store; whether it is the former.
+
+    Raises:
+        StoreError: it cannot be read.
+    """
+    known = read_state(run_id, store)
+    record = Path(known.folder) / RUN_FILE
     if record.is_file():
-        status = to_status(read_json(record), str(record.parent))
-        if status.id == manifest.id:
-            return status, True
-    if (status_ := read_state(manifest.id, store)) is not None:
-        return status_, False
-    status = new_status(manifest, store)  # of a version that kept it in the folder only
-    status.state, status.pid, status.host, status.kernel, status.user = "unknown", 0, "", "", ""
-    status.updated_at = manifest.started_at
-    return status, False
+        newer = to_status(read_json(record), known.folder)
+        if newer.id == run_id:
+            return newer, True
+    return known, False
 
 
 def state_of(status: RunStatus) -> str:
@@ -195,7 +194,7 @@ def state_of(status: RunStatus) -> str:
 def _look_at(run_id: str, store: Store) -> ListedRun:
     """A run of the list; what cannot be read of it is told in its line."""
     try:
-        status, has_folder = _read_listed(run_id, store)
+        status, has_folder = _read_status(run_id, store)
     except StoreError as error:
         return ListedRun(run_id, store.root, "", "unknown", 0.0, 0.0, 0, 0, "", has_folder=False, trouble=str(error))
     state = state_of(status)
@@ -216,19 +215,3 @@ def _look_at(run_id: str, store: Store) -> ListedRun:
         host=status.host,
         silent_s=silent_s if state == "running" and has_folder and silent_s > SILENT_S else None,
     )
-
-
-def _read_listed(run_id: str, store: Store) -> tuple[RunStatus, bool]:
-    """A run's status; its manifest, which is long, is read only where an earlier version left nothing else."""
-    if (status := read_state(run_id, store)) is None:
-        manifest = read_manifest_of(run_id, store, f"run {run_id}")
-        status, has_folder = _read_status(manifest, store)
-        status.folder, status.sweep = manifest.folder, manifest.plan.sweep
-        status.started_at, status.num_rows = manifest.started_at, manifest.plan.num_requests
-        return status, has_folder
-    record = Path(status.folder) / RUN_FILE
-    if record.is_file():
-        newer = to_status(read_json(record), status.folder)
-        if newer.id == run_id:
-            return newer, True
-    return status, False

@@ -80,8 +80,7 @@ def slice_file(data: bytes, folder: Path) -> None:
     Path(store.paths.slice(STEP, 0)).write_bytes(data)
     with refusals():
         for found in store.read_summaries(STEP, [0]).values():
-            if found is not None:
-                _check_summary(found)
+            _check_summary(found)
     with refusals():
         store.read_cost(STEP)
     with refusals():

@@ -114,6 +114,11 @@ def test_a_slice_that_cannot_be_read_is_moved_away_and_asked_again(
     [
         (lambda table: table.drop_columns(["request_digest"]), "has no column request_digest"),
         (lambda table: table.append_column("mood", table["text"]), "has an unknown column mood"),
+        (lambda table: table.drop_columns(["mean_logprob"]), "has no column mean_logprob"),
+        (
+            with_column("finish_reason", ["stop", "abort", "unknown", "abort"]),
+            "3 answers that ended with abort, unknown",
+        ),
         (
             lambda table: table.set_column(6, "prompt_tokens", table["prompt_tokens"].cast("int64")),
             "column prompt_tokens is int64, not int32",
@@ -139,13 +144,6 @@ def test_rows_that_no_run_writes_are_named_and_left_where_they_are(
     assert all(found.is_problem and found.repair is None for found in checked.findings if what == found.what)
     assert repair(sweep.store, checked.findings) == []
     assert path.read_bytes() == content
-
-
-def test_a_slice_without_a_summary_or_with_columns_that_joined_later_is_whole(sweep: PlannedSweep) -> None:
-    rewrite(
-        slice_of(sweep), lambda table: table.drop_columns(["cost_usd", "mean_logprob"]).replace_schema_metadata(None)
-    )
-    assert findings(sweep.store) == []
 
 
 def test_rows_that_have_left_a_slice_are_a_note(sweeps: Sweeps, sweep: PlannedSweep) -> None:
@@ -248,7 +246,9 @@ def test_a_step_of_another_version_is_refused_with_what_to_do(sweep: PlannedSwee
 def test_a_footer_that_was_made_up_is_no_summary(sweeps: Sweeps, sweep: PlannedSweep) -> None:
     for metadata in ({KEY: b"{"}, {KEY: b'{"rows": 3}'}, {}):
         rewrite(slice_of(sweep), lambda table, known=metadata: table.replace_schema_metadata(known))
-        assert sweeps.plan().is_complete
+        with pytest.raises(StoreError, match="its footer says nothing of its rows"):
+            sweeps.plan()
+        assert [what for _, what, *_ in findings(sweep.store)] == ["its footer says nothing of its rows"]
 
 
 def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str) -> tuple[int, str]:

@@ -40,7 +40,6 @@ def test_a_summary_tells_of_the_rows_that_were_asked(store: Store) -> None:
         is_final=True,
         num_truncated=0,
         num_empty=0,
-        knows_endings=True,
     )
     assert store.read_summaries("step", [0]) == {0: summary}
     assert unpack(pq.read_metadata(path).metadata) == summary
@@ -85,12 +84,12 @@ def test_digests_tell_what_a_slice_was_made_from() -> None:
     assert len(digests) == 9
 
 
-def test_endings_are_counted_from_footers_and_from_rows_where_those_say_nothing(store: Store) -> None:
+def test_endings_are_counted_from_footers(store: Store) -> None:
     cut, empty = replace(ROW, sample_id="cut", finish_reason="max_tokens"), replace(ROW, sample_id="empty", text="\n")
     store.fix_slice_rows("step", 2, {})
     store.write_slice("step", 0, [cut, empty], num_asked=2, made_from="of this")
     assert store.count_endings("step", 2) == (1, 1)
-    # Not whole: its footer says nothing of how its rows ended.
+    # Not whole: its footer counts how all of its rows ended.
     store.write_slice("step", 1, [cut, replace(empty, sample_id="other")], num_asked=2, made_from=None)
     assert store.count_endings("step", 2) == (1, 1)
     assert store.count_endings("step", 3) == (2, 2)

@@ -15,7 +15,7 @@ from eibench_ray.cli.records import export, report, rescore
 from eibench_ray.cli.verify import verify
 from eibench_ray.errors import DataError
 from eibench_ray.sweep.pins import count_rows, find_changes
-from eibench_ray.sweep.record import RunManifest, RunStatus, new_manifest, new_status, write_manifest
+from eibench_ray.sweep.record import RunManifest, RunStatus, new_manifest, new_status, write_manifest, write_state
 from eibench_ray.sweep.status import read_status, render_status
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def run(sweep: PlannedSweep, tmp_path: Path) -> Path:
     folder.mkdir()
     manifest, status = record(sweep, folder)
     write_manifest(manifest, sweep.store)
+    write_state(status, sweep.store)
     status.write(folder)
     report(str(folder))
     compare([str(folder)])
