@@ -26,8 +26,9 @@ from rich.table import Table
 
 from eibench_ray.config.cluster import ClusterConfig, ClusterExpectation
 from eibench_ray.config.engines import EchoEngine
-from eibench_ray.config.schema import Expectation
-from eibench_ray.plan.graph import Cell, DatasetSpec, EngineSpec, Plan, Prompt, Step
+from eibench_ray.engines.engine_kind import engine_spec
+from eibench_ray.plan.engine_traits import Expectation
+from eibench_ray.plan.graph import Cell, DatasetSpec, Plan, Prompt, Step
 from eibench_ray.plan.slicing import choose_slice_rows
 from eibench_ray.records import Sampling
 from eibench_ray.schedule.baselines import reload_per_cell, two_phase
@@ -129,7 +130,7 @@ def paper_plan(num_samples: int, speeds: Speeds) -> Plan:
     for key, name in SIZES.items():
         size = SPEEDS[speeds][name]
         expect = Expectation(load_s=size.load_s, tokens_per_s=size.tokens_per_s, batch=size.capacity)
-        engines[key] = EngineSpec(key, key, EchoEngine(kind="echo"), "cuda", None, size.gpus, expect)
+        engines[key] = engine_spec(key, key, EchoEngine(kind="echo"), "cuda", None, size.gpus, expect)
     dataset = DatasetSpec("eibench", "eibench", None, num_samples, is_prepared=False)
     return Plan("paper", engines, {"eibench": dataset}, steps, tuple(cells))
 

@@ -14,7 +14,7 @@ from eibench_ray.errors import ConfigError
 from eibench_ray.visible import in_line
 
 if TYPE_CHECKING:
-    from eibench_ray.config.schema import Availability, ModelConfig
+    from eibench_ray.config.schema import AvailabilityConfig, ModelConfig
     from eibench_ray.table import FittingTable
 
 NAMES = ("model", "runs by", "weights or endpoint", "sees", "licence", "availability")
@@ -137,7 +137,7 @@ def _prompt_format(engine: Mapping[str, Any]) -> str:
             return engine["chat_template"] or "the checkpoint's template"
 
 
-def _say(available: Availability) -> str:
+def _say(available: AvailabilityConfig) -> str:
     joint = " " if available.status == "retired" else " until "
     return f"{available.status}{joint}{available.ends}" if available.ends else available.status
 

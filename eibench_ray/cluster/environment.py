@@ -14,11 +14,11 @@ from ray.exceptions import RuntimeEnvSetupError
 from eibench_ray.checkpoints.node import CACHE_VARIABLE
 from eibench_ray.cluster.nodes import ask_node
 from eibench_ray.config.cluster import ClusterConfig
-from eibench_ray.config.embedding import EmbeddingEngine
-from eibench_ray.config.endpoints import OpenaiEngine
-from eibench_ray.config.engines import EngineEnvironment, LoadedEngine, ReplayEngine, VllmEngine
+from eibench_ray.config.engines import LoadedEngine, VllmEngine
+from eibench_ray.engines.engine_kind import section_of
 from eibench_ray.errors import EngineError
 from eibench_ray.plan.digests import digest
+from eibench_ray.plan.engine_traits import PythonEnvironment
 from eibench_ray.plan.environment import examine_python
 from eibench_ray.plan.graph import EngineSpec
 
@@ -34,7 +34,7 @@ _VARIABLES = {
 
 def replica_runtime_env(spec: EngineSpec, config: ClusterConfig, replica_id: int) -> dict[str, Any]:
     """Ray's runtime_env of a replica."""
-    return {"env_vars": _variables(spec, config, replica_id)} | _own_python(_environment(spec), config)
+    return {"env_vars": _variables(spec, config, replica_id)} | _own_python(spec.traits.environment, config)
 
 
 async def check_python(spec: EngineSpec, nodes: tuple[str, ...]) -> None:
@@ -45,7 +45,7 @@ async def check_python(spec: EngineSpec, nodes: tuple[str, ...]) -> None:
     Raises:
         EngineError: it is not there, or has another Ray or eibench-ray.
     """
-    environment = _environment(spec)
+    environment = spec.traits.environment
     if environment is None or environment.py_executable is None:
         return
     for node in dict.fromkeys(nodes or (ray.get_runtime_context().get_node_id(),)):
@@ -70,11 +70,7 @@ def setup_failure(error: RuntimeEnvSetupError) -> EngineError:
     return EngineError(f"its own environment cannot be made: {reason.rstrip('.')}; {remedy}")
 
 
-def _environment(spec: EngineSpec) -> EngineEnvironment | None:
-    return None if isinstance(spec.config, ReplayEngine | OpenaiEngine | EmbeddingEngine) else spec.config.runtime_env
-
-
-def _own_python(environment: EngineEnvironment | None, config: ClusterConfig) -> dict[str, Any]:
+def _own_python(environment: PythonEnvironment | None, config: ClusterConfig) -> dict[str, Any]:
     """What makes Ray start the process in another Python; installing may take as long as the engine may to start."""
     if environment is None:
         return {}
@@ -82,10 +78,10 @@ def _own_python(environment: EngineEnvironment | None, config: ClusterConfig) ->
         return {"py_executable": shlex.quote(environment.py_executable)}
     timeout = {"config": {"setup_timeout_seconds": max(1, int(config.start_timeout_s))}}
     # Without options Ray would add --no-cache, and every session would download anew.
-    if environment.uv is not None:
-        return {"uv": {"packages": environment.uv, "uv_pip_install_options": environment.options}} | timeout
+    if environment.uv:
+        return {"uv": {"packages": [*environment.uv], "uv_pip_install_options": [*environment.options]}} | timeout
     options = ["--disable-pip-version-check", *environment.options]
-    return {"pip": {"packages": environment.pip, "pip_install_options": options}} | timeout
+    return {"pip": {"packages": [*environment.pip], "pip_install_options": options}} | timeout
 
 
 def _variables(spec: EngineSpec, config: ClusterConfig, replica_id: int) -> dict[str, str]:
@@ -94,10 +90,11 @@ def _variables(spec: EngineSpec, config: ClusterConfig, replica_id: int) -> dict
         # One process less per engine: it starts in 15-22 s instead of 23-28 (docs/measurements.md).
         variables["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
         variables["OMP_NUM_THREADS"] = str(config.cpus_per_replica)
-    if isinstance(spec.config, VllmEngine):
-        variables |= _kept_apart(spec.config, replica_id)
-    if isinstance(spec.config, LoadedEngine):
-        variables |= spec.config.env
+    section = section_of(spec)
+    if isinstance(section, VllmEngine):
+        variables |= _kept_apart(section, replica_id)
+    if isinstance(section, LoadedEngine):
+        variables |= section.env
     if config.weights_cache is not None:
         variables[CACHE_VARIABLE] = config.weights_cache
     return variables

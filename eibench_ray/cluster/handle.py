@@ -21,7 +21,6 @@ from eibench_ray.cluster.placement import Placement
 from eibench_ray.cluster.reasons import find_reason
 from eibench_ray.cluster.threads import in_thread
 from eibench_ray.config.cluster import ClusterConfig
-from eibench_ray.config.engines import VllmEngine
 from eibench_ray.engines.base import EngineDeadError
 from eibench_ray.errors import EibenchError, EngineError
 from eibench_ray.plan.graph import EngineSpec
@@ -203,10 +202,10 @@ def _with_executor(spec: EngineSpec, num_bundles: int) -> EngineSpec:
     Left alone, vLLM 0.32 takes Ray's executor wherever it finds itself in a placement group (config/parallel.py), and
     that wants bundles of one GPU. Within a node its own processes are as good and need nothing else.
     """
-    if not isinstance(spec.config, VllmEngine) or spec.device != "cuda" or spec.num_gpus < 2:
+    if spec.kind != "vllm" or spec.device != "cuda" or spec.num_gpus < 2:
         return spec
-    args = {"distributed_executor_backend": "ray" if num_bundles > 1 else "mp"} | spec.config.args
-    return replace(spec, config=spec.config.model_copy(update={"args": args}))
+    args = {"distributed_executor_backend": "ray" if num_bundles > 1 else "mp"} | spec.settings["args"]
+    return replace(spec, settings={**spec.settings, "args": args})
 
 
 async def result(ref: Any) -> Any:

@@ -23,6 +23,7 @@ from eibench_ray.endpoints.local import LocalTurnstile
 from eibench_ray.endpoints.turnstile import Turnstile
 from eibench_ray.engines.base import EngineFacts
 from eibench_ray.engines.create import create_engine
+from eibench_ray.engines.engine_kind import section_of
 from eibench_ray.plan.graph import DatasetSpec, EngineSpec, Step
 from eibench_ray.records import Retry
 from eibench_ray.store.resume import Slice
@@ -73,7 +74,7 @@ class Replica:
         self._guard = guard_group()
         self._store = store = Store(store_root)
         folder = store.paths.batches(spec.key)
-        self._weights = weights_of(spec.config)
+        self._weights = weights_of(section_of(spec))
         self._engine = create_engine(spec, turnstile or LocalTurnstile(), folder, store.storage, self._weights)
         self._datasets = datasets
         self._opened: dict[str, tuple[Dataset, DatasetIndex]] = {}

@@ -19,7 +19,7 @@ from eibench_ray.config.settings import Role, SamplingConfig, SettingConfig
 from eibench_ray.records import Retry
 
 
-class Expectation(Frozen):
+class ExpectConfig(Frozen):
     """Priors for planning; what a run measures replaces them.
 
     Attributes:
@@ -39,7 +39,7 @@ class Expectation(Frozen):
     memory_gb: PositiveFloat | None = None
 
 
-class Availability(Frozen):
+class AvailabilityConfig(Frozen):
     """Where a model is to be had.
 
     Attributes:
@@ -71,8 +71,8 @@ class ModelConfig(Frozen):
     family: str | None = None
     system: str | None = None
     licence: str | None = None
-    availability: Availability | None = None
-    expect: Expectation = Expectation()
+    availability: AvailabilityConfig | None = None
+    expect: ExpectConfig = ExpectConfig()
 
 
 class CoherenceConfig(Frozen):
@@ -85,7 +85,7 @@ class CoherenceConfig(Frozen):
     name: Filled
     engine: EmbeddingEngine
     licence: str | None = None
-    expect: Expectation = Expectation(load_s=20.0, tokens_per_s=20.0, tokens_per_row=1.0)
+    expect: ExpectConfig = ExpectConfig(load_s=20.0, tokens_per_s=20.0, tokens_per_row=1.0)
 
 
 class JudgeConfig(Frozen):

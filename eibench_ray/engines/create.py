@@ -10,6 +10,7 @@ from eibench_ray.config.endpoints import OpenaiEngine
 from eibench_ray.config.engines import EchoEngine, ReplayEngine, TransformersEngine
 from eibench_ray.endpoints.turnstile import Turnstile
 from eibench_ray.engines.base import Engine
+from eibench_ray.engines.engine_kind import section_of
 from eibench_ray.plan.graph import EngineSpec
 from eibench_ray.store.storage import LOCAL, Storage
 
@@ -20,10 +21,11 @@ def check_installed(spec: EngineSpec) -> None:
     Raises:
         ConfigError: a package is missing, with what to install.
     """
-    if isinstance(spec.config, EmbeddingEngine):
+    section = section_of(spec)
+    if isinstance(section, EmbeddingEngine):
         from eibench_ray.engines.sentences import check_packages
 
-        check_packages(spec.config)
+        check_packages(section)
 
 
 def create_engine(
@@ -42,31 +44,32 @@ def create_engine(
         storage: where that folder lies.
         weights: what it loads, where it loads any; None: as configured.
     """
-    if isinstance(spec.config, EchoEngine):
+    section = section_of(spec)
+    if isinstance(section, EchoEngine):
         from eibench_ray.engines.echo import Echo
 
-        return Echo(spec.config, turnstile)
-    if isinstance(spec.config, ReplayEngine):
+        return Echo(section, turnstile)
+    if isinstance(section, ReplayEngine):
         from eibench_ray.engines.replay import Replay
 
         assert spec.recording is not None
-        return Replay(spec.config, spec.recording)
-    if isinstance(spec.config, OpenaiEngine) and spec.config.mode == "batch":
+        return Replay(section, spec.recording)
+    if isinstance(section, OpenaiEngine) and section.mode == "batch":
         from eibench_ray.engines.openai.batch import OpenaiBatch
 
-        return OpenaiBatch(spec.config, turnstile, batches, storage)
-    if isinstance(spec.config, OpenaiEngine):
+        return OpenaiBatch(section, turnstile, batches, storage)
+    if isinstance(section, OpenaiEngine):
         from eibench_ray.engines.openai.engine import Openai
 
-        return Openai(spec.config, turnstile)
-    if isinstance(spec.config, EmbeddingEngine):
+        return Openai(section, turnstile)
+    if isinstance(section, EmbeddingEngine):
         from eibench_ray.engines.embedding import Embedding
 
-        return Embedding(spec.config, "cuda" if spec.device == "cuda" and spec.num_gpus else "cpu", weights)
-    if isinstance(spec.config, TransformersEngine):
+        return Embedding(section, "cuda" if spec.device == "cuda" and spec.num_gpus else "cpu", weights)
+    if isinstance(section, TransformersEngine):
         from eibench_ray.engines.transformers.engine import Transformers
 
-        return Transformers(spec.config, spec.device, weights)
+        return Transformers(section, spec.device, weights)
     from eibench_ray.engines.vllm import Vllm
 
-    return Vllm(spec.config, spec.device, weights)
+    return Vllm(section, spec.device, weights)

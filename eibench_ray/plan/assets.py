@@ -11,6 +11,7 @@ from eibench_ray.checkpoints.source import PREFIX, local_folder
 from eibench_ray.checkpoints.wanted import request_of
 from eibench_ray.config.embedding import EmbeddingEngine
 from eibench_ray.config.engines import LoadedEngine
+from eibench_ray.engines.engine_kind import section_of
 from eibench_ray.plan.graph import EngineSpec
 
 AssetKind = Literal["hub", "checkpoint", "folder", "own cache", "environment", "splitter"]
@@ -54,7 +55,7 @@ def collect_assets(engines: Iterable[EngineSpec]) -> list[Asset]:
 
 
 def _assets_of(spec: EngineSpec) -> Iterator[Asset]:
-    engine, users = spec.config, (spec.name,)
+    engine, users = section_of(spec), (spec.name,)
     if not isinstance(engine, LoadedEngine | EmbeddingEngine):
         return
     request = request_of(engine)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.config.engines import TransformersEngine, VllmEngine
+from eibench_ray.engines.engine_kind import section_of
 from eibench_ray.errors import ConfigError
 from eibench_ray.installed import extra_command
 from eibench_ray.plan.environment import declared_vllm, read_python
@@ -53,7 +54,7 @@ def check_builds(engines: Iterable[EngineSpec], cluster: ClusterConfig, asked: s
 
 def _cpu_build(spec: EngineSpec, installed: str | None) -> str:
     """The CPU build of vLLM that makes a model run on cores; empty where it runs on GPUs, or that is not known."""
-    engine = spec.config
+    engine = section_of(spec)
     if isinstance(engine, TransformersEngine):
         # It runs where the sweep's vLLM is made for.
         return installed if spec.device == "cpu" and installed and installed.startswith(_CPU_BUILD) else ""

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from eibench_ray.config.endpoints import OpenaiEngine
 from eibench_ray.endpoints.prices import cost_usd
 from eibench_ray.plan.expect import expected_prompt_tokens, expected_tokens, most_tokens
 from eibench_ray.plan.graph import Plan, Step
@@ -45,7 +44,7 @@ def add_up(costs: Mapping[str, CostEstimate], steps: Iterable[str]) -> CostEstim
 
 def describe_uncounted(plan: Plan, budget_usd: float | None) -> str | None:
     """A warning of endpoints that a budget cannot bound, since they have no price; None where there are none."""
-    unpriced = [spec.name for spec in plan.engines.values() if isinstance(spec.config, OpenaiEngine) and not spec.price]
+    unpriced = [spec.name for spec in plan.engines.values() if spec.traits.is_endpoint and not spec.price]
     if budget_usd is None or not unpriced:
         return None
     return (
@@ -57,8 +56,7 @@ def describe_uncounted(plan: Plan, budget_usd: float | None) -> str | None:
 def _estimate(plan: Plan, step: Step, rows: int) -> CostEstimate:
     spec = plan.engines[step.engine]
     assert spec.price is not None
-    is_batch = isinstance(spec.config, OpenaiEngine) and spec.config.mode == "batch"
     prompt, longest = expected_prompt_tokens(plan, step), expected_prompt_tokens(plan, step, most_tokens)
-    expected = cost_usd(spec.price, prompt, 0, expected_tokens(step, spec), is_batch=is_batch)
-    most = cost_usd(spec.price, longest, 0, most_tokens(step, spec), is_batch=is_batch)
+    expected = cost_usd(spec.price, prompt, 0, expected_tokens(step, spec), is_batch=spec.traits.is_batch)
+    most = cost_usd(spec.price, longest, 0, most_tokens(step, spec), is_batch=spec.traits.is_batch)
     return CostEstimate(rows * expected, rows * most * (step.accept.attempts if step.accept else 1))

@@ -13,8 +13,10 @@ from eibench_ray.config.embedding import EmbeddingEngine
 from eibench_ray.config.endpoints import OpenaiEngine
 from eibench_ray.config.engines import EchoEngine, ReplayEngine, TransformersEngine, VllmEngine
 from eibench_ray.config.schema import CoherenceConfig, ModelConfig, RunConfig
+from eibench_ray.engines.engine_kind import engine_spec
 from eibench_ray.errors import PlanError
 from eibench_ray.plan.digests import digest
+from eibench_ray.plan.engine_traits import Availability, Expectation
 from eibench_ray.plan.fit import GpuNodes, choose_tensor_parallel, fit_memory
 from eibench_ray.plan.graph import EngineSpec
 
@@ -92,13 +94,25 @@ class Engines:
         if key in self.specs:
             _check_equal(self._first_uses[key], use)
             return self.specs[key]
-        availability = model.availability if isinstance(model, ModelConfig) else None
-        spec = EngineSpec(
-            key, model.name, model.engine, self._device, recording, 0, model.expect, availability=availability
-        )
+        spec = plan_engine(key, model, self._device, recording)
         self._first_uses[key] = use
         self.specs[key] = with_gpus(spec, model, self._estimate, self._cluster, self._known)
         return self.specs[key]
+
+
+def plan_engine(key: str, model: EngineOwner, device: Literal["cpu", "cuda"], recording: str | None) -> EngineSpec:
+    """A model's spec, without its GPUs."""
+    available = model.availability if isinstance(model, ModelConfig) else None
+    return engine_spec(
+        key,
+        model.name,
+        model.engine,
+        device,
+        recording,
+        0,
+        Expectation(**dict(model.expect)),
+        availability=Availability(**dict(available)) if available else None,
+    )
 
 
 def with_gpus(
@@ -129,16 +143,15 @@ def with_gpus(
     if not isinstance(engine, VllmEngine | TransformersEngine):
         return spec
     memory = estimate(model) if owns_gpus else None
-    is_auto = isinstance(engine, VllmEngine) and engine.tensor_parallel == "auto"
-    if isinstance(engine, VllmEngine) and is_auto:
-        chosen = choose_tensor_parallel(model.name, engine, memory, cluster, known)
-        engine = engine.model_copy(update={"tensor_parallel": chosen})
+    chosen = {}
+    if isinstance(engine, VllmEngine) and engine.tensor_parallel == "auto":
+        chosen = {"tensor_parallel": choose_tensor_parallel(model.name, engine, memory, cluster, known)}
+        engine = engine.model_copy(update=chosen)
     return replace(
         spec,
-        config=engine,
         num_gpus=engine.num_gpus if owns_gpus else 0,
         memory=fit_memory(engine, memory, cluster, known) if memory else None,
-        is_auto=is_auto,
+        chosen=chosen,
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from eibench_ray.config.endpoints import OpenaiEngine
 from eibench_ray.endpoints.tokens import estimate_prompt_tokens, estimate_tokens
 from eibench_ray.plan.fanout import ITEM, Item, part_word
 from eibench_ray.plan.graph import EngineSpec, Plan, Step
@@ -12,9 +11,6 @@ from eibench_ray.plan.templates import words_in
 
 # A guess, not a measurement: replies end before their limit. What a run measures replaces it.
 SHARE_OF_MAX_TOKENS = 0.4
-# Of engines that are no endpoints. What these reckon for 1000 x 750 pixels: 765 (gpt-4o), 965 (DashScope), 1000
-# (Anthropic).
-_PICTURE_TOKENS = 1000
 # About what EIBench's samples have: questions of 35 to 203 characters, four to five triggers of a sentence each.
 _SAMPLE_TOKENS = {"question": 25, "emotion": 2, "reference": 70, "triggers": 70, "caption": 60, "source": 3}
 
@@ -26,16 +22,14 @@ def expected_tokens(step: Step, spec: EngineSpec) -> float:
 
 def most_tokens(step: Step, spec: EngineSpec) -> int:
     """Generated tokens of one reply at most, what a reasoning model thinks included."""
-    most = step.sampling.max_tokens
-    return spec.config.most_tokens(most) if isinstance(spec.config, OpenaiEngine) else most
+    return spec.traits.reply_tokens or step.sampling.max_tokens + spec.traits.thinking_tokens
 
 
 def expected_prompt_tokens(
     plan: Plan, step: Step, reply_tokens: Callable[[Step, EngineSpec], float] = expected_tokens
 ) -> float:
     """Tokens of one prompt; `reply_tokens` says how long the answers are that it reads."""
-    asked = plan.engines[step.engine].config
-    picture_tokens = asked.picture_tokens if isinstance(asked, OpenaiEngine) else _PICTURE_TOKENS
+    picture_tokens = plan.engines[step.engine].traits.picture_tokens
     template = estimate_prompt_tokens(step.prompt.user, step.prompt.system, picture_tokens * step.prompt.image)
     sources = {word: plan.steps[source] for word, source in step.inputs.items()}
     read = {word: reply_tokens(source, plan.engines[source.engine]) for word, source in sources.items()}

@@ -12,7 +12,7 @@ from eibench_ray.plan.costs import CostEstimate, add_up, estimate_costs
 from eibench_ray.plan.expect import expected_tokens, most_tokens
 from eibench_ray.plan.graph import EngineSpec, Plan, Step
 from eibench_ray.plan.naming import name_steps
-from eibench_ray.plan.outlook import foresight_to_json, loads_pinned
+from eibench_ray.plan.outlook import foresight_to_json
 
 if TYPE_CHECKING:
     from eibench_ray.plan.foresee import Foresight
@@ -101,7 +101,7 @@ def _engine_to_json(
     return {
         "key": spec.key,
         "name": spec.name,
-        "kind": spec.config.kind,
+        "kind": spec.kind,
         "device": spec.device,
         "num_gpus": spec.num_gpus,
         "steps": len(steps),
@@ -112,7 +112,7 @@ def _engine_to_json(
         "expected_tokens": sum(_expected_tokens(plan, step, work[step.id]) for step in steps),
         "est_tokens": sum(_tokens(plan, step, work[step.id]) for step in steps),
         "est_cost_usd": _cost_to_json(costs, (step.id for step in steps)),
-        "pinned": loads_pinned(spec),
+        "pinned": spec.traits.is_pinned,
         "memory": asdict(spec.memory) | {"fits": spec.memory.fits} if spec.memory else None,
     }
 

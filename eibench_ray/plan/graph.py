@@ -6,11 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from eibench_ray.config.embedding import EmbeddingEngine
-from eibench_ray.config.endpoints import OpenaiEngine
-from eibench_ray.config.engines import EchoEngine, EngineConfig, ReplayEngine, VllmEngine
-from eibench_ray.config.schema import Availability, Expectation
 from eibench_ray.endpoints.prices import Price
+from eibench_ray.plan.engine_traits import Availability, EngineTraits, Expectation
 from eibench_ray.plan.fanout import Item
 from eibench_ray.records import AcceptRule, Sampling
 
@@ -52,50 +49,46 @@ class EngineSpec:
         key: digest of the engine's identity (weights and revision, dtype, quantisation, version, chat template; of an
             endpoint: who answers, under which name, and what else of a request the configuration decides).
         name: the model's name, for people.
-        config: as configured, with `tensor_parallel: auto` resolved.
+        kind: the engine kind's name.
+        settings: its section of the configuration, as plain values.
         device: `cpu` or `cuda`.
         recording: for a replay engine, its file of predictions; None for the others.
-        num_gpus: GPUs that one replica owns; 0 for vLLM on a CPU, unless other resources stand in for GPUs.
+        num_gpus: GPUs that one replica owns; 0 on a CPU, unless other resources stand in for GPUs.
+        traits: how its kind says that it behaves.
         memory: None where it owns no GPU, or where nothing is known of its weights.
         availability: where its model is to be had; None: nothing is known.
-        is_auto: whether its `tensor_parallel` is chosen by the GPUs' memory.
+        chosen: settings that are `auto` in the configuration, as the plan chose them for the GPUs' memory.
     """
 
     key: str
     name: str
-    config: EngineConfig | EmbeddingEngine
+    kind: str
+    settings: Mapping[str, Any]
     device: Literal["cpu", "cuda"]
     recording: str | None
     num_gpus: int
     expect: Expectation
+    traits: EngineTraits
     memory: MemoryFit | None = None
     availability: Availability | None = None
-    is_auto: bool = False
+    chosen: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def is_load(self) -> bool:
         """Whether starting it counts as a load; a file of recorded predictions is only read, an endpoint only asked."""
-        return self.recording is None and not isinstance(self.config, OpenaiEngine)
-
-    @property
-    def auto_gpus(self) -> int | None:
-        """The GPUs that share its layers, as `tensor_parallel: auto` chose; None where the configuration says."""
-        if not (self.is_auto and isinstance(self.config, VllmEngine)):
-            return None
-        return None if self.config.tensor_parallel == "auto" else self.config.tensor_parallel
+        return not (self.traits.is_recorded or self.traits.is_endpoint)
 
     @property
     def source(self) -> Source:
         """Whose words its replies are."""
-        if isinstance(self.config, EchoEngine):
+        if self.traits.is_rehearsal:
             return "echo"
-        return "replay" if isinstance(self.config, ReplayEngine) else "model"
+        return "replay" if self.traits.is_recorded else "model"
 
     @property
     def price(self) -> Price | None:
         """What its tokens cost; None where that is nothing, or not known."""
-        section = self.config.price if isinstance(self.config, OpenaiEngine | EchoEngine) else None
-        return section.to_price() if section else None
+        return self.traits.price
 
 
 @dataclass(frozen=True, slots=True)

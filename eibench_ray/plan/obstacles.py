@@ -17,6 +17,7 @@ from eibench_ray.checkpoints.source import PREFIX, local_folder
 from eibench_ray.checkpoints.wanted import request_of
 from eibench_ray.config.endpoints import OpenaiEngine
 from eibench_ray.config.engines import LoadedEngine, ReplayEngine
+from eibench_ray.engines.engine_kind import section_of
 from eibench_ray.plan.graph import EngineSpec, Obstacle
 
 
@@ -30,7 +31,7 @@ def find_obstacle(spec: EngineSpec, environ: Mapping[str, str], today: date, *, 
         is_local: whether it would run on this machine. What the nodes of a joined cluster have in their environments
             and caches is not known here: an engine that lacks it there fails there.
     """
-    match spec.config:
+    match section_of(spec):
         case ReplayEngine():
             return _lost_recording(spec)
         case OpenaiEngine() as engine:
@@ -48,7 +49,7 @@ def find_obstacle(spec: EngineSpec, environ: Mapping[str, str], today: date, *, 
 
 def find_lost_template(spec: EngineSpec, environ: Mapping[str, str], *, is_local: bool) -> Obstacle | None:
     """The obstacle that an engine's checkpoint, where it is here, has no chat template; None where it may have one."""
-    engine = spec.config
+    engine = section_of(spec)
     if not isinstance(engine, LoadedEngine) or engine.source.startswith(PREFIX):
         return None
     folder = _find_folder(engine, {**environ, **engine.env}, is_local=is_local)

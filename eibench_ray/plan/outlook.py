@@ -6,8 +6,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from eibench_ray.config.embedding import EmbeddingEngine
-from eibench_ray.config.engines import LoadedEngine, is_pinned
 from eibench_ray.plan.expect import SHARE_OF_MAX_TOKENS
 from eibench_ray.plan.foresee import EXPECTED, HIGH, LOW, EngineOutlook, Foresight, Span
 from eibench_ray.plan.graph import EngineSpec, Plan
@@ -99,15 +97,9 @@ def render_foresight(plan: Plan, outlook: Sequence[Foresight]) -> Iterator[Rende
         yield ON_CORES
 
 
-def loads_pinned(spec: EngineSpec) -> bool:
-    """Whether what an engine loads, if anything, stays what it is."""
-    config = spec.config
-    return not isinstance(config, LoadedEngine | EmbeddingEngine) or is_pinned(config.source, config.revision)
-
-
 def describe_unpinned(specs: Iterable[EngineSpec]) -> str | None:
     """Which engines load whatever a branch of the hub is, and what to do; None where none does."""
-    names = [in_line(spec.name) for spec in specs if not loads_pinned(spec)]
+    names = [in_line(spec.name) for spec in specs if not spec.traits.is_pinned]
     if not names:
         return None
     return (
@@ -119,7 +111,7 @@ def describe_unpinned(specs: Iterable[EngineSpec]) -> str | None:
 def is_planned_for_cores(plan: Plan, outlook: Sequence[Foresight]) -> bool:
     """Whether models that expect a GPU are planned for this machine's cores."""
     is_here = bool(outlook) and outlook[0].unit == "core"
-    return is_here and any(isinstance(spec.config, LoadedEngine) for spec in plan.engines.values())
+    return is_here and any(spec.traits.is_language_model for spec in plan.engines.values())
 
 
 def _loaded(plan: Plan, outlook: Sequence[Foresight]) -> list[EngineSpec]:

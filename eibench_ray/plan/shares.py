@@ -11,7 +11,6 @@ import heapq
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import replace
 
-from eibench_ray.config.endpoints import OpenaiEngine
 from eibench_ray.config.slurm import ShareConfig
 from eibench_ray.plan.expect import expected_tokens
 from eibench_ray.plan.graph import Plan
@@ -56,8 +55,7 @@ def count_parts(plan: Plan, stage: int, most: int) -> int:
 def _groups(plan: Plan, engines: Iterable[str]) -> list[set[str]]:
     """The engines that can be parted from each other, and the endpoints together."""
     known = set(engines)
-    together = {key for key in known if plan.engines[key].price is not None}
-    together |= {key for key in known if isinstance(plan.engines[key].config, OpenaiEngine)}
+    together = {key for key in known if plan.engines[key].price is not None or plan.engines[key].traits.is_endpoint}
     return [*({key} for key in known - together), *([together] if together else [])]
 
 

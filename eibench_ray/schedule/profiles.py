@@ -7,9 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from eibench_ray.config.cluster import ClusterConfig
-from eibench_ray.config.embedding import EmbeddingEngine
-from eibench_ray.config.endpoints import OpenaiEngine
-from eibench_ray.config.engines import LoadedEngine, VllmEngine
 from eibench_ray.plan.expect import expected_prompt_tokens, expected_tokens
 from eibench_ray.plan.graph import EngineSpec, Plan, Step
 from eibench_ray.schedule.places import Places
@@ -24,11 +21,11 @@ def engine_profiles(plan: Plan, config: ClusterConfig, nodes: Iterable[Node]) ->
 
 def engine_need(spec: EngineSpec, config: ClusterConfig, nodes: Sequence[Node]) -> Need:
     """What one replica reserves: nothing, one bundle, or one per pipeline stage where no node can hold it whole."""
-    if not isinstance(spec.config, LoadedEngine | EmbeddingEngine) and not spec.num_gpus:
+    if not spec.traits.is_loaded and not spec.num_gpus:
         return Need()
     memory_gb = spec.memory.gpu_memory_gb if spec.memory else 0.0
     whole = Need((Resources(config.cpus_per_replica, spec.num_gpus),), memory_gb)
-    stages = spec.config.pipeline_parallel if isinstance(spec.config, VllmEngine) else 1
+    stages = spec.traits.stages
     if stages == 1 or not spec.num_gpus or fits(whole, nodes):
         return whole
     return Need((Resources(config.cpus_per_replica, spec.num_gpus // stages),) * stages, memory_gb)
@@ -71,7 +68,7 @@ def _words(resources: Resources, memory_gb: float) -> str:
 def _profile(plan: Plan, spec: EngineSpec, config: ClusterConfig, nodes: Sequence[Node]) -> EngineProfile:
     steps = [step for step in plan.steps.values() if step.engine == spec.key]
     tokens: Mapping[str, float] = {step.id: expected_tokens(step, spec) for step in steps}
-    capacity = min(spec.config.max_num_seqs, spec.expect.batch or spec.config.max_num_seqs)
+    capacity = min(spec.traits.max_num_seqs, spec.expect.batch or spec.traits.max_num_seqs)
     speed = spec.expect.tokens_per_s
     share = min(1.0, _allowed_tokens_per_s(plan, spec, steps) / speed)
     return EngineProfile(
@@ -89,9 +86,9 @@ def _profile(plan: Plan, spec: EngineSpec, config: ClusterConfig, nodes: Sequenc
 
 def _allowed_tokens_per_s(plan: Plan, spec: EngineSpec, steps: Sequence[Step]) -> float:
     """Generated tokens per second that an endpoint's configured limits allow; math.inf where there are none."""
-    if not isinstance(spec.config, OpenaiEngine) or spec.config.mode == "batch":
+    limits = spec.traits.limits
+    if limits is None:
         return math.inf
-    limits = spec.config.limits
     rows = {step.id: plan.datasets[step.dataset].num_rows for step in steps}
     replies = sum(rows[step.id] * expected_tokens(step, spec) for step in steps) / sum(rows.values())
     prompts = sum(rows[step.id] * expected_prompt_tokens(plan, step) for step in steps) / sum(rows.values())

@@ -13,6 +13,7 @@ from eibench_ray.checkpoints.chat_template import lacks_chat_template
 from eibench_ray.checkpoints.node import Weights
 from eibench_ray.checkpoints.wanted import request_of
 from eibench_ray.config.engines import VllmEngine
+from eibench_ray.engines.engine_kind import section_of
 from eibench_ray.engines.openai.secret import Secret, read_key
 from eibench_ray.engines.vllm_arguments import engine_arguments
 from eibench_ray.errors import EngineError
@@ -55,10 +56,11 @@ class Server:
         # A joined cluster was started elsewhere: relative paths mean what they mean where the command was called.
         if Path(working_folder).is_dir():
             os.chdir(working_folder)
-        assert isinstance(spec.config, VllmEngine)
+        engine = section_of(spec)
+        assert isinstance(engine, VllmEngine)
         self._spec = spec
-        self._engine = spec.config
-        self._weights = Weights(request_of(spec.config))
+        self._engine = engine
+        self._weights = Weights(request_of(engine))
         self._listening = listening
         self._port = 0
         self._process: ServerProcess | None = None

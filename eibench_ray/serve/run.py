@@ -18,7 +18,7 @@ from eibench_ray.errors import ConfigError
 from eibench_ray.journal import phase
 from eibench_ray.plan.builds import asks_for_gpus, check_builds
 from eibench_ray.plan.digests import digest
-from eibench_ray.plan.engines import with_gpus
+from eibench_ray.plan.engines import plan_engine, with_gpus
 from eibench_ray.plan.facts import engine_identity, engine_memory, vllm_version
 from eibench_ray.plan.graph import EngineSpec
 from eibench_ray.plan.obstacles import find_obstacle
@@ -104,5 +104,4 @@ def served_engine(config: ServeConfig) -> EngineSpec:
         )
     key = digest(engine_identity(model, None), size=10)
     device = engine_device(config.cluster)
-    spec = EngineSpec(key, model.name, model.engine, device, None, 0, model.expect, availability=model.availability)
-    return with_gpus(spec, model, engine_memory, config.cluster)
+    return with_gpus(plan_engine(key, model, device, None), model, engine_memory, config.cluster)

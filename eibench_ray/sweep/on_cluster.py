@@ -131,7 +131,7 @@ def _fit_to_nodes(sweep: PlannedSweep, manifest: RunManifest, console: Console) 
     """The sweep with `tensor_parallel: auto` by the GPUs of the nodes that are there; the run's record has it, too."""
     from eibench_ray.cluster.nodes import NodeWatch
 
-    if not any(spec.is_auto for spec in sweep.plan.engines.values()):
+    if not any(spec.chosen for spec in sweep.plan.engines.values()):
         return sweep
     nodes = asyncio.run(NodeWatch(sweep.config.cluster).look()).joined
     fitted, said = sweep.with_nodes(nodes)

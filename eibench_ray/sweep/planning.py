@@ -5,21 +5,22 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from typing import Literal
 
 from eibench_ray.cluster.gpus import list_devices, smallest_memory_gb, visible_devices
 from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.config.endpoints import EndpointLimits, OpenaiEngine
-from eibench_ray.config.engines import VllmEngine
 from eibench_ray.config.schema import ModelConfig, RunConfig
 from eibench_ray.data.dataset import DatasetIndex, open_dataset
 from eibench_ray.endpoints.funds import Funds
 from eibench_ray.endpoints.pools import pools_of
+from eibench_ray.engines.engine_kind import section_of
 from eibench_ray.errors import PlanError
 from eibench_ray.plan.blocked import block_cells, describe_blocked, without_blocked
 from eibench_ray.plan.build import build_plan
+from eibench_ray.plan.engine_traits import describe_chosen
 from eibench_ray.plan.engines import with_gpus
 from eibench_ray.plan.facts import engine_identity, engine_memory, read_dataset_facts, vllm_version
 from eibench_ray.plan.fit import GpuNodes
@@ -101,7 +102,7 @@ class PlannedSweep:
     def claims(self) -> list[str]:
         """What no other run may ask meanwhile: the steps with something to do, and the batches of their engines."""
         specs = (self.plan.engines[key] for key in self.engines_to_load())
-        batches = (spec.key for spec in specs if isinstance(spec.config, OpenaiEngine) and spec.config.mode == "batch")
+        batches = (spec.key for spec in specs if spec.traits.is_batch)
         return [*self.steps_to_ask, *(f"batches/{key}" for key in batches)]
 
     def fix_slices(self) -> PlannedSweep:
@@ -126,10 +127,11 @@ class PlannedSweep:
         if not known.nodes:
             return self, said
         for key, spec in self.plan.engines.items():
-            if not (spec.is_auto and isinstance(spec.config, VllmEngine)):
+            if not spec.chosen:
                 continue
-            engine = spec.config.model_copy(update={"tensor_parallel": "auto"})
-            model = ModelConfig(name=spec.name, engine=engine, sees_image=True, expect=spec.expect)
+            model = ModelConfig.model_validate(
+                {"name": spec.name, "engine": spec.settings, "sees_image": True, "expect": asdict(spec.expect)}
+            )
             try:
                 engines[key] = with_gpus(spec, model, engine_memory, self.config.cluster, known)
             except PlanError as error:
@@ -137,7 +139,7 @@ class PlannedSweep:
                 continue
             sizes = sorted({node.gpu_memory_gb for node in known.nodes})
             said.append(
-                f"{spec.name}: tensor_parallel=auto is {engines[key].auto_gpus}, by "
+                f"{spec.name}: {describe_chosen(engines[key].chosen)}, by "
                 f"{known.source} ({len(known.nodes)} with GPUs of {', '.join(f'{size:.3g}' for size in sizes)} GB)"
             )
         return replace(self, plan=replace(self.plan, engines=engines)), said
@@ -191,7 +193,9 @@ def plan_sweep(
         own=own,
         slice_rows=slice_rows,
         funds=Funds(config.budget_usd, read_spent(plan, store)),
-        pools=pools_of(spec.config for spec in plan.engines.values() if isinstance(spec.config, OpenaiEngine)),
+        pools=pools_of(
+            section for section in map(section_of, plan.engines.values()) if isinstance(section, OpenaiEngine)
+        ),
     )
 
 

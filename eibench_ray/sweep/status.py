@@ -13,6 +13,7 @@ from eibench_ray.endpoints.prices import format_usd
 from eibench_ray.errors import DataError, StoreError
 from eibench_ray.journal import LOG_FILE
 from eibench_ray.plan.blocked import describe_blocked, without_blocked
+from eibench_ray.plan.engine_traits import describe_chosen
 from eibench_ray.plan.graph import Plan
 from eibench_ray.plan.naming import name_steps
 from eibench_ray.plan.slicing import MOST
@@ -108,7 +109,7 @@ def describe_run(found: FoundRun) -> dict[str, Any]:
                 "load_s": event["load_s"],
                 "node": event["node"],
                 "fingerprint": event["fingerprint"],
-                "auto_gpus": plan.engines[event["engine"]].auto_gpus,
+                "chosen": dict(plan.engines[event["engine"]].chosen),
             }
             for event in loads
         ],
@@ -193,7 +194,7 @@ def render_status(facts: Mapping[str, Any]) -> Iterator[RenderableType]:
     yield from render_usage(facts["gpu_time"], {engine["name"]: engine for engine in facts["gpu_time"]["engines"]})
     for engine in facts["engines"]:
         named = in_line(f"{engine['node']} ({engine['fingerprint']})")
-        auto = f", tensor_parallel=auto is {engine['auto_gpus']}" if engine["auto_gpus"] else ""
+        auto = f", {describe_chosen(engine['chosen'])}" if engine["chosen"] else ""
         yield f"loaded {in_line(engine['name'])} in {engine['load_s']:.1f} s on {named}{auto}"
     yield from map(Text, map(in_line, facts["blocked"]))
     for step in facts["steps"]:

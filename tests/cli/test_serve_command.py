@@ -46,7 +46,7 @@ def test_the_composed_configuration_is_the_model_and_the_cluster(command: Callab
 def test_gpus_are_planned_as_a_sweep_plans_them() -> None:
     cluster = {"device": "cuda", "gpu_memory_gb": 40.0}
     spec = served_engine(config(cluster, tensor_parallel="auto"))
-    assert (spec.config.kind, spec.num_gpus, spec.device) == ("vllm", 2, "cuda")
+    assert (spec.kind, spec.num_gpus, spec.device) == ("vllm", 2, "cuda")
     assert served_engine(config({"device": "cpu"}, tensor_parallel="auto")).num_gpus == 0
 
 

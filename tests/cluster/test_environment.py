@@ -21,7 +21,8 @@ from eibench_ray.cluster.environment import replica_runtime_env, setup_failure
 from eibench_ray.cluster.session import ray_session
 from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.config.engines import EngineConfig, EngineEnvironment
-from eibench_ray.config.schema import Expectation
+from eibench_ray.engines.engine_kind import engine_spec
+from eibench_ray.plan.engine_traits import Expectation
 from eibench_ray.plan.graph import EngineSpec
 
 VLLM = {"kind": "vllm", "source": "me/eye", "max_model_len": 512}
@@ -31,7 +32,7 @@ CLUSTER = ClusterConfig(name="local", num_cpus=2, num_gpus=0, start_timeout_s=90
 def spec(engine: Mapping[str, Any] = {}, device: Literal["cpu", "cuda"] = "cuda") -> EngineSpec:
     raw = dict(engine) if "kind" in engine else VLLM | dict(engine)
     config: EngineConfig = TypeAdapter(EngineConfig).validate_python(raw)
-    return EngineSpec("key", "eye", config, device, None, 0, Expectation())
+    return engine_spec("key", "eye", config, device, None, 0, Expectation())
 
 
 def variables(replica_id: int = 1, engine: Mapping[str, Any] = {}, device: Literal["cpu", "cuda"] = "cuda") -> Any:

@@ -12,8 +12,9 @@ from eibench_ray.cluster import handle
 from eibench_ray.cluster.handle import ActorHandle
 from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.config.engines import EchoEngine
-from eibench_ray.config.schema import Expectation
+from eibench_ray.engines.engine_kind import engine_spec
 from eibench_ray.errors import EngineError
+from eibench_ray.plan.engine_traits import Expectation
 from eibench_ray.plan.graph import EngineSpec
 from eibench_ray.schedule.state import Need, Resources
 
@@ -72,7 +73,7 @@ class Slow(ActorHandle[Any]):
 )
 def test_a_start_that_takes_too_long_says_why(monkeypatch: pytest.MonkeyPatch, doing: str | None, message: str) -> None:
     monkeypatch.setattr(handle, "DOING_TIMEOUT_S", 0.05)
-    spec = EngineSpec("k", "eye", EchoEngine(kind="echo"), "cpu", None, 0, Expectation())
+    spec = engine_spec("k", "eye", EchoEngine(kind="echo"), "cpu", None, 0, Expectation())
     slow = Slow(1, spec, ClusterConfig(name="local", start_timeout_s=0.05), Placed(), "mark")  # type: ignore[arg-type]
     Slow.said = doing
     with pytest.raises(EngineError) as caught:

@@ -12,17 +12,17 @@ import pytest
 
 from eibench_ray.config.endpoints import OpenaiEngine, PriceSection
 from eibench_ray.config.engines import EchoEngine, ReplayEngine, VllmEngine
-from eibench_ray.config.schema import Expectation
 from eibench_ray.endpoints.local import LocalTurnstile
 from eibench_ray.endpoints.turnstile import Pass, Toll
 from eibench_ray.engines.base import BudgetSpentError, EngineFacts, RowError
 from eibench_ray.engines.create import create_engine
 from eibench_ray.engines.echo import Echo
+from eibench_ray.engines.engine_kind import engine_spec
 from eibench_ray.engines.openai.batch import OpenaiBatch
 from eibench_ray.engines.openai.engine import Openai
 from eibench_ray.engines.replay import Replay
 from eibench_ray.engines.vllm import Vllm
-from eibench_ray.plan.graph import EngineSpec
+from eibench_ray.plan.engine_traits import Expectation
 from eibench_ray.records import Request, RowErrorKind, Sampling
 from eibench_ray.score.strict import parse_named, strict_schema
 
@@ -77,7 +77,7 @@ def test_a_request_that_it_shall_fail_on_is_an_error_of_its_row() -> None:
     ],
 )
 def test_a_spec_names_its_engine(config: Any, kind: type, tmp_path: Path) -> None:
-    spec = EngineSpec("k", "name", config, "cpu", str(tmp_path / "p.jsonl"), 0, Expectation())
+    spec = engine_spec("k", "name", config, "cpu", str(tmp_path / "p.jsonl"), 0, Expectation())
     assert isinstance(create_engine(spec, LocalTurnstile(), tmp_path), kind)
 
 

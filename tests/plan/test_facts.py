@@ -12,7 +12,7 @@ import pytest
 from eibench_ray import __version__
 from eibench_ray.chat_templates import template_file
 from eibench_ray.checkpoints.memory import MemoryEstimate
-from eibench_ray.config.schema import DatasetConfig, Expectation, ModelConfig
+from eibench_ray.config.schema import DatasetConfig, ExpectConfig, ModelConfig
 from eibench_ray.errors import DataError, PlanError
 from eibench_ray.plan.facts import engine_identity, engine_memory, read_dataset_facts
 
@@ -138,7 +138,7 @@ def test_what_an_endpoint_is_told_is_part_of_what_it_is(change: Mapping[str, Any
 
 
 def test_memory_is_the_checkpoints_before_it_is_the_prior(tmp_path: Path) -> None:
-    prior = {"expect": Expectation(memory_gb=7.0)}
+    prior = {"expect": ExpectConfig(memory_gb=7.0)}
     assert engine_memory(vllm()) is None
     assert engine_memory(vllm().model_copy(update=prior)) == MemoryEstimate(7.0, "expect")
     shape = {"num_hidden_layers": 1, "num_attention_heads": 1, "hidden_size": 1}

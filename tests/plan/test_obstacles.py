@@ -11,7 +11,8 @@ import pytest
 
 from eibench_ray.config.schema import ModelConfig
 from eibench_ray.installed import install_command
-from eibench_ray.plan.graph import EngineSpec, Obstacle
+from eibench_ray.plan.engines import plan_engine
+from eibench_ray.plan.graph import Obstacle
 from eibench_ray.plan.obstacles import find_obstacle
 
 TODAY = date(2026, 11, 26)
@@ -31,7 +32,7 @@ def find(
     model = ModelConfig.model_validate(
         {"name": "eye", "engine": engine, "sees_image": True, "availability": availability}
     )
-    spec = EngineSpec("k", "eye", model.engine, "cpu", recording, 0, model.expect, availability=model.availability)
+    spec = plan_engine("k", model, "cpu", recording)
     return find_obstacle(spec, environ, TODAY, is_local=is_local)
 
 

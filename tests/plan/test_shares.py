@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from eibench_ray.config.schema import Expectation
 from eibench_ray.config.slurm import ShareConfig
+from eibench_ray.plan.engine_traits import Expectation
 from eibench_ray.plan.graph import Plan
 from eibench_ray.plan.shares import count_parts, find_stages, keep_own, own_steps, share_out
 

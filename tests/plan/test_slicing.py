@@ -6,8 +6,9 @@ import pytest
 
 from eibench_ray.config.cluster import ClusterConfig, ClusterExpectation
 from eibench_ray.config.engines import EchoEngine
-from eibench_ray.config.schema import Expectation
-from eibench_ray.plan.graph import DatasetSpec, EngineSpec, Plan, Prompt, Step
+from eibench_ray.engines.engine_kind import engine_spec
+from eibench_ray.plan.engine_traits import Expectation
+from eibench_ray.plan.graph import DatasetSpec, Plan, Prompt, Step
 from eibench_ray.plan.slicing import choose_slice_rows
 from eibench_ray.records import Sampling
 
@@ -16,7 +17,7 @@ def plan_of(num_rows: int, num_gpus: int, num_engines: int = 1) -> Plan:
     steps, engines = {}, {}
     for number in range(num_engines):
         key, step = f"engine{number}", f"step{number}"
-        engines[key] = EngineSpec(key, key, EchoEngine(kind="echo"), "cuda", None, num_gpus, Expectation())
+        engines[key] = engine_spec(key, key, EchoEngine(kind="echo"), "cuda", None, num_gpus, Expectation())
         steps[step] = Step(step, "answer", key, Prompt(None, "", False, False), Sampling(0, 1, 100), 0, "data", {})
     return Plan("test", engines, {"data": DatasetSpec("data", "data", None, num_rows, is_prepared=False)}, steps, ())
 

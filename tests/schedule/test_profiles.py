@@ -9,7 +9,8 @@ import pytest
 from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.config.endpoints import OpenaiEngine
 from eibench_ray.config.engines import EchoEngine, ReplayEngine, TransformersEngine, VllmEngine
-from eibench_ray.config.schema import Expectation
+from eibench_ray.engines.engine_kind import engine_spec
+from eibench_ray.plan.engine_traits import Expectation
 from eibench_ray.plan.graph import DatasetSpec, EngineSpec, MemoryFit, Plan, Prompt, Step
 from eibench_ray.records import Sampling
 from eibench_ray.schedule.profiles import describe_misfit, engine_need, engine_profiles, fits
@@ -22,7 +23,7 @@ MEMORY = MemoryFit(weights_gb=140, kv_gb=4, gpu_memory_gb=30, available_gb=80, s
 def vllm(tensor_parallel: int, pipeline_parallel: int) -> EngineSpec:
     sizes: dict[str, Any] = {"tensor_parallel": tensor_parallel, "pipeline_parallel": pipeline_parallel}
     engine = VllmEngine(kind="vllm", source="a/model", max_model_len=64, **sizes)
-    return EngineSpec("key", "large", engine, "cuda", None, engine.num_gpus, Expectation(), MEMORY)
+    return engine_spec("key", "large", engine, "cuda", None, engine.num_gpus, Expectation(), MEMORY)
 
 
 def node(gpus: float, memory_gb: float = 80) -> Node:
@@ -47,18 +48,18 @@ def test_stages_are_apart_only_where_no_node_holds_them_all(
 
 
 def test_what_computes_nothing_needs_nothing() -> None:
-    replay = EngineSpec("r", "r", ReplayEngine(kind="replay", predictions="."), "cuda", "file", 0, Expectation())
-    echo = EngineSpec("e", "e", EchoEngine(kind="echo"), "cuda", None, 0, Expectation())
-    slots = EngineSpec("s", "s", EchoEngine(kind="echo", num_gpus=1), "cpu", None, 1, Expectation())
+    replay = engine_spec("r", "r", ReplayEngine(kind="replay", predictions="."), "cuda", "file", 0, Expectation())
+    echo = engine_spec("e", "e", EchoEngine(kind="echo"), "cuda", None, 0, Expectation())
+    slots = engine_spec("s", "s", EchoEngine(kind="echo", num_gpus=1), "cpu", None, 1, Expectation())
     config = OpenaiEngine(kind="openai", endpoint="local", base_url="http://127.0.0.1:9/v1", model="m")
-    endpoint = EngineSpec("o", "o", config, "cuda", None, 0, Expectation())
+    endpoint = engine_spec("o", "o", config, "cuda", None, 0, Expectation())
     needs = [engine_need(spec, CONFIG, []).bundles for spec in (replay, echo, endpoint, slots)]
     assert needs == [(), (), (), (Resources(2, 1),)]
 
 
 def test_a_model_in_transformers_reserves_cores_and_its_gpus() -> None:
     config = TransformersEngine(kind="transformers", source="a/model", num_gpus=2)
-    specs = [EngineSpec("t", "t", config, "cuda", None, num_gpus, Expectation()) for num_gpus in (2, 0)]
+    specs = [engine_spec("t", "t", config, "cuda", None, num_gpus, Expectation()) for num_gpus in (2, 0)]
     needs = [engine_need(spec, CONFIG, []).bundles for spec in specs]
     assert needs == [(Resources(2, 2),), (Resources(2, 0),)]
 
@@ -91,7 +92,7 @@ def test_an_endpoint_is_no_faster_than_its_limits(
     limits: dict[str, Any], mode: Any, tokens_per_s: float, capacity: int
 ) -> None:
     engine = OpenaiEngine(kind="openai", endpoint="e", base_url="http://e", model="m", mode=mode, limits=limits)
-    spec = EngineSpec("key", "m", engine, "cpu", None, 0, Expectation(tokens_per_row=100.0))
+    spec = engine_spec("key", "m", engine, "cpu", None, 0, Expectation(tokens_per_row=100.0))
     prompt = Prompt(None, 4 * 92 * "x", image=False, is_official=False)
     step = Step("step", "answer", "key", prompt, Sampling(0.0, 1.0, 200), 0, "faces", {})
     dataset = DatasetSpec("faces", "faces", None, 10, is_prepared=True)

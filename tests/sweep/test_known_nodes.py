@@ -28,8 +28,8 @@ def sweep(sweeps: Sweeps) -> PlannedSweep:
 
 
 def tensor_parallel(sweep: PlannedSweep) -> Any:
-    [spec] = [spec for spec in sweep.plan.engines.values() if spec.is_auto]
-    return getattr(spec.config, "tensor_parallel")  # noqa: B009 - of one of many kinds
+    [spec] = [spec for spec in sweep.plan.engines.values() if spec.chosen]
+    return spec.chosen["tensor_parallel"]
 
 
 @pytest.mark.parametrize(("gpu_memory_gb", "chosen"), [(141.0, 1), (80.0, 1), (48.0, 2), (24.0, 4)])
@@ -38,7 +38,7 @@ def test_the_clusters_nodes_decide_and_nothing_changes_its_name(
 ) -> None:
     fitted, [said] = sweep.with_nodes([Node("a", "a", Resources(8, 4), gpu_memory_gb), Node("b", "b", Resources(8, 0))])
     assert tensor_parallel(fitted) == chosen
-    assert [spec.auto_gpus for spec in fitted.plan.engines.values() if spec.is_auto] == [chosen]
+    assert [spec.num_gpus for spec in fitted.plan.engines.values() if spec.chosen] == [chosen]
     assert list(fitted.plan.engines) == list(sweep.plan.engines)
     assert fitted.plan.steps == sweep.plan.steps
     assert (
