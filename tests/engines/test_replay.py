@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -118,5 +119,50 @@ def test_the_same_prediction_twice_is_no_contradiction(tmp_path: Path) -> None:
 
 def test_a_missing_file_is_named_with_what_to_do(tmp_path: Path) -> None:
     replay = Replay(ReplayEngine(kind="replay", predictions="p"), str(tmp_path / "faces.plain.jsonl"))
-    with pytest.raises(EngineError, match=r"faces\.plain\.jsonl cannot be read \(No such file.*put EIBench's JSONL"):
+    with pytest.raises(EngineError, match=r"faces\.plain\.jsonl cannot be read \(No such file.*put them there"):
         asyncio.run(replay.start())
+
+
+def test_lines_may_name_samples_by_their_ids(tmp_path: Path) -> None:
+    replay, _ = start(tmp_path, '{"id": "id1", "answer": "18", "model": "x"}\n{"id": 7, "answer": ""}\n')
+
+    assert replay_one(replay, request("a/1.jpg")).text == "18"
+    assert replay_one(replay, replace(request(None), sample_id="7")).text == ""
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [('{"id": "other", "answer": "sun"}', "no prediction for id1"), ('{"id": "id1", "answer": null}', "null in")],
+)
+def test_an_id_without_an_answer_is_an_error_of_its_row(tmp_path: Path, content: str, words: str) -> None:
+    replay, _ = start(tmp_path, content)
+
+    with pytest.raises(RowError, match=words) as caught:
+        replay_one(replay, request("id1"))
+
+    assert caught.value.kind is RowErrorKind.RECORD
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (
+            '{"id": "id1", "answer": "sun"}\n{"1.jpg": "sun"}',
+            r":2 has the form \{path: text\}, but line 1 has \{\"id\"",
+        ),
+        (
+            '{"1.jpg": "sun"}\n\n{"id": 1, "answer": "sun"}',
+            r":3 has the form \{\"id\": .*, but line 1 has \{path: text",
+        ),
+        ('{"id": "id1", "answer": "sun"}\n{"id": "id2"}', r":2 has the form \{path: text\}"),
+        (
+            '{"id": 1, "answer": "sun"}\n{"id": "1", "answer": "rain"}',
+            "another prediction for 1 than an earlier line: give",
+        ),
+        ('{"id": true, "answer": "sun"}', "has a bool for its id"),
+        ('{"id": 1, "answer": 18}', "has a int for 1, not a text"),
+    ],
+)
+def test_a_file_has_one_form_and_one_answer_per_id(tmp_path: Path, content: str, words: str) -> None:
+    with pytest.raises(EngineError, match=words):
+        start(tmp_path, content)
