@@ -32,9 +32,9 @@ EMOTIONS = ("happy", "sadness", "angry", "excitement")
 
 def write_dataset(folder: Path, num_samples: int) -> None:
     """Writes samples about as long as EIBench's: a question of 100 characters, four triggers, a caption."""
-    from eibench_ray.data.triggers import number_triggers
-    from eibench_ray.data.writer import DatasetWriter
-    from eibench_ray.records import Sample
+    from eibench_ray.benchmarks.eibench.triggers import number_triggers
+    from eibench_ray.datasets.writer import DatasetWriter
+    from eibench_ray.rows.sample import Sample
 
     triggers = ("The train left without him.", "Nobody answers.", "It has begun to rain.", "His bag is open.")
     with DatasetWriter(folder, "Synthetic: text only") as writer:
@@ -57,11 +57,11 @@ def run_once(num_samples: int, slice_rows: int, num_replicas: int) -> dict[str, 
     from omegaconf import OmegaConf
     from rich.console import Console
 
-    from eibench_ray.config.folder import config_folder
     from eibench_ray.config.load import to_config
-    from eibench_ray.sweep.planning import plan_sweep
-    from eibench_ray.sweep.record import LEDGER_FILE
-    from eibench_ray.sweep.run import run_sweep
+    from eibench_ray.config.options_folder import config_folder
+    from eibench_ray.runs.planning import plan_sweep
+    from eibench_ray.runs.run_record import LEDGER_FILE
+    from eibench_ray.runs.run_sweep import run_sweep
 
     with tempfile.TemporaryDirectory(prefix="driver_rows_") as scratch:
         folder = Path(scratch)

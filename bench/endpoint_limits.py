@@ -32,10 +32,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from eibench_ray.config.endpoints import EndpointLimits, OpenaiEngine
-from eibench_ray.endpoints.local import LocalTurnstile
-from eibench_ray.engines.base import Engine, RowError
-from eibench_ray.records import Request, Sampling
+from eibench_ray.config.endpoints import EndpointLimits, OpenaiSection
+from eibench_ray.engines.engine import Engine, RowError
+from eibench_ray.ratelimit.local_limiter import LocalRateLimiter
+from eibench_ray.rows.request import Request, Sampling
 
 SERVER = Path(__file__).parent.parent / "tests" / "endpoints" / "fault_server.py"
 # After so long a steady limit must not be overrun any more.
@@ -102,13 +102,13 @@ async def ask_for(engine: Engine, seconds: float) -> int:
 
 def run_case(case: str, per_min: float, seconds: float) -> dict[str, Any]:
     """One line of the table."""
-    from eibench_ray.engines.openai.engine import Openai
+    from eibench_ray.engines.openai.openai_engine import OpenaiEngine
 
     limit = {"requests_per_min": per_min} | TELLS[case]
     limits = EndpointLimits(requests_per_min=per_min if case == "configured" else None)
     with serving({"limit": limit, "latency_s": 0.5}) as address:
-        config = OpenaiEngine(kind="openai", endpoint="local", base_url=f"{address}/v1", model="tiny", limits=limits)
-        engine = Openai(config, LocalTurnstile({config.pool: limits}))
+        config = OpenaiSection(kind="openai", endpoint="local", base_url=f"{address}/v1", model="tiny", limits=limits)
+        engine = OpenaiEngine(config, LocalRateLimiter({config.pool: limits}))
         # The server's clock begins with the first request.
         failed = asyncio.run(ask_for(engine, seconds + 2.0))
         events = events_of(address)

@@ -22,7 +22,7 @@ from driver_rows import Watch, peak_mb, write_dataset
 from endpoint_limits import events_of, serving
 from rich.console import Console
 
-from eibench_ray.sweep.record import LEDGER_FILE
+from eibench_ray.runs.run_record import LEDGER_FILE
 
 
 def run_sweep_against(address: str, folder: Path, concurrency: int) -> Any:
@@ -30,10 +30,10 @@ def run_sweep_against(address: str, folder: Path, concurrency: int) -> Any:
     from hydra import compose, initialize_config_dir
     from omegaconf import OmegaConf
 
-    from eibench_ray.config.folder import config_folder
     from eibench_ray.config.load import to_config
-    from eibench_ray.sweep.planning import plan_sweep
-    from eibench_ray.sweep.run import run_sweep
+    from eibench_ray.config.options_folder import config_folder
+    from eibench_ray.runs.planning import plan_sweep
+    from eibench_ray.runs.run_sweep import run_sweep
 
     chosen = ["model=endpoint", "model.name=tiny", "model.sees_image=false", "model.engine.model=tiny"]
     chosen += [f"model.engine.base_url={address}/v1", f"model.engine.limits.max_concurrency={concurrency}"]

@@ -25,10 +25,10 @@ from typing import Annotated, Any, Literal
 import typer
 from PIL import Image
 
-from eibench_ray.checkpoints.build import build_checkpoint
-from eibench_ray.config.engines import TransformersEngine, VllmEngine
-from eibench_ray.engines.base import Engine
-from eibench_ray.records import Request, Sampling
+from eibench_ray.config.engines import TransformersSection, VllmSection
+from eibench_ray.engines.engine import Engine
+from eibench_ray.rows.request import Request, Sampling
+from eibench_ray.weights.build import build_checkpoint
 
 Kind = Literal["vllm", "transformers"]
 SENTENCE = "Look at this person, and say in a few words what may have made them feel as they do"
@@ -39,12 +39,12 @@ def create(kind: Kind, checkpoint: str, batch: int) -> Engine:
     keys = {"kind": kind, "source": f"checkpoint:{checkpoint}", "dtype": "float32", "max_num_seqs": batch}
     keys |= {"max_model_len": 1024}
     if kind == "transformers":
-        from eibench_ray.engines.transformers.engine import Transformers
+        from eibench_ray.engines.transformers.transformers_engine import TransformersEngine
 
-        return Transformers(TransformersEngine.model_validate(keys), "cpu")
-    from eibench_ray.engines.vllm import Vllm
+        return TransformersEngine(TransformersSection.model_validate(keys), "cpu")
+    from eibench_ray.engines.vllm.vllm_engine import VllmEngine
 
-    return Vllm(VllmEngine.model_validate(keys | {"kv_cache_gib": 0.5, "enforce_eager": True}), "cpu")
+    return VllmEngine(VllmSection.model_validate(keys | {"kv_cache_gib": 0.5, "enforce_eager": True}), "cpu")
 
 
 def make_requests(rows: int, tokens: int, *, sees: bool) -> list[tuple[Request, bytes | None]]:

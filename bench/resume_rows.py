@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from driver_rows import write_dataset
 
 if TYPE_CHECKING:
-    from eibench_ray.sweep.planning import PlannedSweep
+    from eibench_ray.runs.planning import PlannedSweep
 
 SLICE_ROWS = 256  # the most that `auto` takes
 SETTINGS = ("user_question", "user_question_cot")
@@ -45,9 +45,9 @@ def plan(folder: Path, slice_rows: int) -> PlannedSweep:
     from hydra import compose, initialize_config_dir
     from omegaconf import OmegaConf
 
-    from eibench_ray.config.folder import config_folder
     from eibench_ray.config.load import to_config
-    from eibench_ray.sweep.planning import plan_sweep
+    from eibench_ray.config.options_folder import config_folder
+    from eibench_ray.runs.planning import plan_sweep
 
     configs = []
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
@@ -59,11 +59,11 @@ def plan(folder: Path, slice_rows: int) -> PlannedSweep:
 
 def write_rows(folder: Path, slice_rows: int, part: int, num_parts: int) -> None:
     """Commits every `num_parts`-th slice of all steps, as a run of the echo engine would."""
-    from eibench_ray.data.dataset import open_dataset
-    from eibench_ray.plan.digests import digest, digest_input
-    from eibench_ray.records import Completion
-    from eibench_ray.store.resume import cut
-    from eibench_ray.store.summary import digest_column, digest_sources
+    from eibench_ray.datasets.dataset import open_dataset
+    from eibench_ray.plan.slices import cut
+    from eibench_ray.rows.completion import Completion
+    from eibench_ray.rows.digests import digest, digest_input
+    from eibench_ray.store.slice_summary import digest_column, digest_sources
 
     sweep = plan(folder, slice_rows)
     index = open_dataset(str(folder / "dataset")).index()

@@ -25,17 +25,17 @@ from rich.console import Console
 from rich.table import Table
 
 from eibench_ray.config.cluster import ClusterConfig, ClusterExpectation
-from eibench_ray.config.engines import EchoEngine
+from eibench_ray.config.engines import EchoSection
 from eibench_ray.engines.engine_kind import engine_spec
+from eibench_ray.estimate.baselines import reload_per_cell, two_phase
+from eibench_ray.estimate.simulated_case import Case, SimulationResult, World, uniform_nodes
+from eibench_ray.estimate.simulator import Simulator
 from eibench_ray.plan.engine_traits import Expectation
 from eibench_ray.plan.graph import Cell, DatasetSpec, Plan, Prompt, Step
-from eibench_ray.plan.slicing import choose_slice_rows
-from eibench_ray.records import Sampling
-from eibench_ray.schedule.baselines import reload_per_cell, two_phase
-from eibench_ray.schedule.case import Case, Outcome, World, uniform_nodes
-from eibench_ray.schedule.simulate import Simulation
-from eibench_ray.schedule.state import EngineProfile, Need, Node, Resources
-from eibench_ray.store.resume import StepWork, cut
+from eibench_ray.plan.slices import StepWork, cut
+from eibench_ray.planner.slice_size import choose_slice_rows
+from eibench_ray.rows.request import Sampling
+from eibench_ray.schedule.resources import EngineProfile, Need, Node, Resources
 
 NUM_SAMPLES = 1665
 GPUS_PER_NODE = 8
@@ -130,7 +130,7 @@ def paper_plan(num_samples: int, speeds: Speeds) -> Plan:
     for key, name in SIZES.items():
         size = SPEEDS[speeds][name]
         expect = Expectation(load_s=size.load_s, tokens_per_s=size.tokens_per_s, batch=size.capacity)
-        engines[key] = engine_spec(key, key, EchoEngine(kind="echo"), "cuda", None, size.gpus, expect)
+        engines[key] = engine_spec(key, key, EchoSection(kind="echo"), "cuda", None, size.gpus, expect)
     dataset = DatasetSpec("eibench", "eibench", None, num_samples, is_prepared=False)
     return Plan("paper", engines, {"eibench": dataset}, steps, tuple(cells))
 
@@ -160,8 +160,8 @@ def draw_case(
     return Case.draw(plan, work, World(nodes, profiles_of(plan, speeds), failing=failing, seed=seed))
 
 
-POLICIES: Mapping[str, Callable[[Case], Outcome]] = {
-    "shipped": lambda case: Simulation(case, case.world.engines).run(),
+POLICIES: Mapping[str, Callable[[Case], SimulationResult]] = {
+    "shipped": lambda case: Simulator(case, case.world.engines).run(),
     "two_phase": lambda case: two_phase(case, case.world.engines),
     "reload_per_cell": reload_per_cell,
 }

@@ -16,7 +16,7 @@ Every message is one paragraph: what is wrong, where, which value, and what to d
 no exception: it is an error row with a `RowErrorKind` (records.py).
 """
 
-from eibench_ray.visible import in_page, shorten_words
+from eibench_ray.visible_text import in_page, shorten_words
 
 
 class EibenchError(Exception):

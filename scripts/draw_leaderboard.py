@@ -12,8 +12,8 @@ from pathlib import Path
 from rich.console import Console
 
 from eibench_ray.report.leaderboard import render_table
-from eibench_ray.sweep.record import read_run
-from eibench_ray.sweep.results import score_run
+from eibench_ray.runs.results import score_run
+from eibench_ray.runs.run_record import read_run
 
 
 def draw_leaderboard(run: Path, out: Path, *, title: str, width: int) -> None:

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from eibench_ray.data.annotations import read_basic, read_complex
-from eibench_ray.data.pictures import split_path
-from eibench_ray.data.problems import Problems
+from eibench_ray.benchmarks.eibench.annotation_files import read_basic, read_complex
+from eibench_ray.datasets.picture_files import split_path
+from eibench_ray.datasets.problems import Problems
 
 
 def draw_standin(path: str, size: int) -> Image.Image:

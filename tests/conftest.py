@@ -14,17 +14,19 @@ import pytest
 from drawing import draw
 from hypothesis import HealthCheck, settings
 
-from eibench_ray.cluster.ask import Asker, Tally
-from eibench_ray.cluster.halt import Halt
-from eibench_ray.cluster.task import TaskReport, run_task
-from eibench_ray.config.engines import EchoEngine
+from eibench_ray.config.engines import EchoSection
 from eibench_ray.config.schema import RunConfig
-from eibench_ray.data.dataset import open_dataset
-from eibench_ray.data.writer import DatasetWriter
-from eibench_ray.engines.base import Engine, EngineFacts
-from eibench_ray.engines.echo import Echo
-from eibench_ray.records import Completion, Reply, Request, Sample
-from eibench_ray.sweep.planning import PlannedSweep, plan_sweep
+from eibench_ray.datasets.dataset import open_dataset
+from eibench_ray.datasets.writer import DatasetWriter
+from eibench_ray.engines.echo import EchoEngine
+from eibench_ray.engines.engine import Engine, EngineFacts
+from eibench_ray.rows.completion import Completion
+from eibench_ray.rows.request import Reply, Request
+from eibench_ray.rows.sample import Sample
+from eibench_ray.runs.planning import PlannedSweep, plan_sweep
+from eibench_ray.worker.drain import Drain
+from eibench_ray.worker.row_attempts import Asker, ReplicaCounts
+from eibench_ray.worker.task import TaskReport, run_task
 
 if TYPE_CHECKING:
     from fault_server import FaultServer
@@ -36,12 +38,12 @@ settings.load_profile("steady")
 
 # Where the tests lie that are `alone`.
 ALONE = (
-    "cluster/test_run_command.py",
+    "driver/test_run_command.py",
     "endpoints/test_fault_server.py",
-    "engines/openai/test_batch.py",
-    "engines/openai/test_engine.py",
+    "engines/openai/test_batch_engine.py",
+    "engines/openai/test_openai_engine.py",
     "engines/openai/test_silence.py",
-    "serve/test_guard.py",
+    "serve/test_parent_guard.py",
     "slurm/",
 )
 
@@ -213,7 +215,7 @@ class Sweeps:
         costs_money: bool = False,
     ) -> list[TaskReport]:
         """Runs all slices that are to do, one after the other and without Ray."""
-        chosen = engine or Echo(EchoEngine(kind="echo"))
+        chosen = engine or EchoEngine(EchoSection(kind="echo"))
         return asyncio.run(_ask(sweep, chosen, run_id or secrets.token_hex(4), costs_money=costs_money))
 
     def rows(self, sweep: PlannedSweep, step_name: str) -> dict[str, Completion]:
@@ -225,7 +227,9 @@ class Sweeps:
 
 
 async def _ask(sweep: PlannedSweep, engine: Engine, run_id: str, *, costs_money: bool) -> list[TaskReport]:
-    asker = Asker(engine, "a test's engine", asyncio.Semaphore(8), 30.0, run_id, Tally(), costs_money=costs_money)
+    asker = Asker(
+        engine, "a test's engine", asyncio.Semaphore(8), 30.0, run_id, ReplicaCounts(), costs_money=costs_money
+    )
     reports = []
     for step in sweep.plan.steps.values():
         sweep.store.fix_slice_rows(step.id, sweep.slice_rows[step.id], {})
@@ -234,7 +238,7 @@ async def _ask(sweep: PlannedSweep, engine: Engine, run_id: str, *, costs_money:
         for slice_ in sweep.work[step.id].todo:
             index = dataset.index(spec.limit)
             retry = sweep.config.retry
-            reports.append(await run_task(step, slice_, dataset, index, sweep.store, asker, Halt(), retry=retry))
+            reports.append(await run_task(step, slice_, dataset, index, sweep.store, asker, Drain(), retry=retry))
     return reports
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from eibench_ray.endings import Ending, ending_of
+from eibench_ray.rows.endings import Ending, ending_of
 
 
 @pytest.mark.parametrize(

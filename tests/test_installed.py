@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from eibench_ray import installed
-from eibench_ray.installed import extra_command, install_command, uninstall_command
+from eibench_ray import versions
+from eibench_ray.versions import extra_command, install_command, uninstall_command
 
 
 def pretend(monkeypatch: pytest.MonkeyPatch, prefix: Path, *, has_pip: bool, uv: str | None) -> None:
     monkeypatch.setattr(sys, "executable", "/a b/bin/python")
     monkeypatch.setattr(sys, "prefix", str(prefix))
-    monkeypatch.setattr(installed, "_has_pip", lambda: has_pip)
-    monkeypatch.setattr(installed.shutil, "which", lambda _: uv)
+    monkeypatch.setattr(versions, "_has_pip", lambda: has_pip)
+    monkeypatch.setattr(versions.shutil, "which", lambda _: uv)
 
 
 def test_pip_is_asked_where_it_is_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ def test_an_extra_comes_from_where_the_package_came_from(
             return None if told is None else json.dumps(told)
 
     pretend(monkeypatch, tmp_path, has_pip=True, uv=None)
-    monkeypatch.setattr(installed, "distribution", lambda _: Known())
+    monkeypatch.setattr(versions, "distribution", lambda _: Known())
     assert extra_command("cpu,demo") == f"'/a b/bin/python' -m pip {wanted}"
 
 
@@ -66,5 +66,5 @@ def test_the_command_for_this_environment_can_be_run() -> None:
 
 
 def test_setuptools_can_be_imported_after_it() -> None:
-    code = "from eibench_ray.installed import install_command; install_command('a'); import setuptools"
+    code = "from eibench_ray.versions import install_command; install_command('a'); import setuptools"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from eibench_ray.journal import ScreenHandler, lines_shown, log_kept, phase
+from eibench_ray.terminal.run_log import ScreenHandler, lines_shown, log_kept, phase
 
 log = logging.getLogger("eibench_ray.somewhere")
 

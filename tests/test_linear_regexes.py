@@ -6,19 +6,19 @@ from collections.abc import Callable
 
 import pytest
 
-from eibench_ray.cluster.failures import is_passing
-from eibench_ray.data.control_marks import ControlMarks
-from eibench_ray.data.picture_values import read_picture_value
-from eibench_ray.data.template import to_jinja
-from eibench_ray.data.values import ValueRefusedError, to_triggers
+from eibench_ray.benchmarks.eibench.official_scorer import official_verdict
+from eibench_ray.benchmarks.eibench.strict_scorer import parse_counts, parse_named
+from eibench_ray.datasets.cell_values import ValueRefusedError, to_triggers
+from eibench_ray.datasets.control_marks import ControlMarks
+from eibench_ray.datasets.format_template import to_jinja
+from eibench_ray.datasets.picture_values import read_picture_value
+from eibench_ray.driver.start_failures import is_passing
+from eibench_ray.engines.api_key import Secret
 from eibench_ray.engines.control_tokens import ControlTokens
-from eibench_ray.engines.openai.secret import Secret
 from eibench_ray.errors import DataError, EngineError
-from eibench_ray.records import Sample
-from eibench_ray.score.official import official_verdict
-from eibench_ray.score.strict import parse_counts, parse_named
-from eibench_ray.serve.failure import describe_end
-from eibench_ray.visible import in_line, shorten_words
+from eibench_ray.rows.sample import Sample
+from eibench_ray.serve.server_failure import describe_end
+from eibench_ray.visible_text import in_line, shorten_words
 
 
 def watch(text: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from eibench_ray.errors import ClusterError
-from eibench_ray.scratch import (
+from eibench_ray.storage.scratch_folders import (
     KEEP_VARIABLE,
     LOCK_FILE,
     MAX_BASE_BYTES,
@@ -26,7 +26,7 @@ from eibench_ray.scratch import (
 
 HOLD = """
 import os, sys
-from eibench_ray.scratch import scratch_folder
+from eibench_ray.storage.scratch_folders import scratch_folder
 with scratch_folder(os.environ) as folder:
     print(folder, flush=True)
     sys.stdin.read()
@@ -37,13 +37,13 @@ NOBODY = 65534
 @pytest.fixture
 def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A place for temporary folders, under a short name."""
-    monkeypatch.setattr("eibench_ray.scratch.MAX_BASE_BYTES", 300)
+    monkeypatch.setattr("eibench_ray.storage.scratch_folders.MAX_BASE_BYTES", 300)
     return tmp_path
 
 
 def hold(base: Path) -> tuple[subprocess.Popen[str], Path]:
     """A process that has a folder there until its input ends."""
-    short = f"import eibench_ray.scratch as s; s.MAX_BASE_BYTES = 300\n{HOLD}"
+    short = f"import eibench_ray.storage.scratch_folders as s; s.MAX_BASE_BYTES = 300\n{HOLD}"
     process = subprocess.Popen(
         [sys.executable, "-c", short],
         env=os.environ | {"RAY_TMPDIR": str(base)},

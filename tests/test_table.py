@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from eibench_ray.table import Column, FittingTable, fit_columns
+from eibench_ray.terminal.fitting_table import Column, FittingTable, fit_columns
 
 NAME = Column("model", ["llava_next_7b", "[b]odd[/b]"], is_name=True)
 RECALL = Column("recall %", ["43.2\n42.0-44.4", "9.0\n8.5-10.0"])

@@ -8,7 +8,7 @@ import unicodedata
 import pytest
 
 from eibench_ray.errors import EibenchError
-from eibench_ray.visible import PlainFormatter, in_line, in_page
+from eibench_ray.visible_text import PlainFormatter, in_line, in_page
 
 SEQUENCES = [
     "\x1b[31m",

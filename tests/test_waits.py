@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from eibench_ray.waits import Wait, gather_waits
+from eibench_ray.rows.wait import Wait, gather_waits
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from eibench_ray.data.triggers import number_triggers
-from eibench_ray.data.writer import DatasetWriter
-from eibench_ray.records import Sample
+from eibench_ray.benchmarks.eibench.triggers import number_triggers
+from eibench_ray.datasets.writer import DatasetWriter
+from eibench_ray.rows.sample import Sample
 
 _TRIGGERS = ("The train left without him.", "Nobody answers.", "It has begun to rain.")
 _EMOTIONS = ("happy", "sadness", "angry", "excitement")

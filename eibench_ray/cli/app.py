@@ -17,20 +17,20 @@ from eibench_ray.cli.checkpoint import checkpoint
 from eibench_ray.cli.compare import compare
 from eibench_ray.cli.doctor import doctor
 from eibench_ray.cli.fsck import fsck
+from eibench_ray.cli.list_runs import runs
 from eibench_ray.cli.models import models
 from eibench_ray.cli.prefetch import prefetch
 from eibench_ray.cli.prepare import app as prepare_app
-from eibench_ray.cli.records import export, report, rescore, status
-from eibench_ray.cli.runs import runs
+from eibench_ray.cli.run_commands import export, report, rescore, status
 from eibench_ray.cli.serve import serve
 from eibench_ray.cli.simulate import simulate
 from eibench_ray.cli.submit import app as submit_app
-from eibench_ray.cli.sweeps import plan, run
+from eibench_ray.cli.sweep_commands import plan, run
 from eibench_ray.cli.track import track
 from eibench_ray.cli.verify import verify
 from eibench_ray.errors import ConfigError, EibenchError
-from eibench_ray.journal import ScreenHandler
-from eibench_ray.store.files import FULL
+from eibench_ray.storage.atomic_files import FULL
+from eibench_ray.terminal.run_log import ScreenHandler
 
 # Options that these do not know go on to Hydra.
 TO_HYDRA = {"allow_extra_args": True, "ignore_unknown_options": True}

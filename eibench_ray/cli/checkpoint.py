@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from eibench_ray.checkpoints.build import build_checkpoint
-from eibench_ray.checkpoints.identity import identity
-from eibench_ray.checkpoints.recipes import NAMES
+from eibench_ray.weights.build import build_checkpoint
+from eibench_ray.weights.content_identity import identity
+from eibench_ray.weights.recipes import NAMES
 
 
 def checkpoint(

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from eibench_ray.cli.choose import Anyway, InStore, Out, check_figures, choose_run, place_for
+from eibench_ray.cli.choose_run import Anyway, InStore, Out, check_figures, choose_run, place_for
 from eibench_ray.cli.console import show_files
-from eibench_ray.cli.records import AsJson
+from eibench_ray.cli.run_commands import AsJson
 
 
 class By(StrEnum):
@@ -35,9 +35,9 @@ def compare(
     What a name means in two runs in two ways gets the letter of its run: strict (A), strict (B). Writes the result into
     the folder of the first run.
     """
-    from eibench_ray.report.comparison import render_comparison, write_comparison
+    from eibench_ray.report.comparison_page import render_comparison, write_comparison
     from eibench_ray.report.comparison_values import to_json
-    from eibench_ray.sweep.comparing import compare_runs
+    from eibench_ray.runs.compare_run import compare_runs
 
     chosen = [choose_run(run, store) for run in runs] if runs else [choose_run(None, store)]
     found = list({one.manifest.id: one for one in chosen}.values())

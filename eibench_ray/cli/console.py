@@ -18,7 +18,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from eibench_ray.visible import in_page
+from eibench_ray.visible_text import in_page
 
 # Columns where nobody says how many there are: no terminal on any of the three streams, and no COLUMNS.
 WIDTH = 100

@@ -16,8 +16,8 @@ import psutil
 import typer
 from rich.text import Text
 
-from eibench_ray.checkpoints.hub import hub_root, is_offline
-from eibench_ray.cli.checks import (
+from eibench_ray.cli.console import open_console
+from eibench_ray.cli.machine_checks import (
     GIB,
     Check,
     Status,
@@ -36,8 +36,7 @@ from eibench_ray.cli.checks import (
     check_torch_companions,
     check_vllm,
 )
-from eibench_ray.cli.console import open_console
-from eibench_ray.cli.probes import (
+from eibench_ray.cli.machine_probes import (
     ask_command,
     ask_hub,
     count_ray_heads,
@@ -63,13 +62,14 @@ from eibench_ray.cli.service_checks import (
     check_slurm,
     check_store,
 )
-from eibench_ray.cluster.ground import find_home_flaw, find_python_flaw
-from eibench_ray.config.folder import config_folder
-from eibench_ray.disk import free_bytes
+from eibench_ray.config.options_folder import config_folder
+from eibench_ray.driver.ray_requirements import find_home_flaw, find_python_flaw
 from eibench_ray.errors import ClusterError
-from eibench_ray.scratch import find_base
-from eibench_ray.table import Column, FittingTable
-from eibench_ray.visible import in_line
+from eibench_ray.storage.disk_space import free_bytes
+from eibench_ray.storage.scratch_folders import find_base
+from eibench_ray.terminal.fitting_table import Column, FittingTable
+from eibench_ray.visible_text import in_line
+from eibench_ray.weights.hub_cache import hub_root, is_offline
 
 _COLOURS = {Status.OK: "green", Status.WARN: "yellow", Status.FAIL: "red"}
 _SHARED_MEMORY = Path("/dev/shm")
@@ -164,7 +164,7 @@ def _find_temporary(environ: Mapping[str, str]) -> tuple[Path | None, str, str]:
 def examine_store(root: str) -> list[Check]:
     """Whether a store can be written, and has space."""
     from eibench_ray.errors import StoreError
-    from eibench_ray.store.slices import Store
+    from eibench_ray.store.slice_store import Store
 
     try:
         store = Store(root)
@@ -202,8 +202,8 @@ def _is_rays(holder: str | None) -> bool:
 
 def examine_cluster(address: str, store: str) -> list[Check]:
     """Whether a cluster can be joined, and each of its nodes run replicas and use the store. The one look with Ray."""
-    from eibench_ray.cluster.survey import read_versions as read_own_versions
-    from eibench_ray.cluster.survey import survey, wants_token
+    from eibench_ray.driver.node_survey import read_versions as read_own_versions
+    from eibench_ray.driver.node_survey import survey, wants_token
     from eibench_ray.errors import ClusterError
 
     try:

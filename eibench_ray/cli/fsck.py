@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from eibench_ray.cli.console import PlainConsole, open_console
-from eibench_ray.visible import in_line
+from eibench_ray.visible_text import in_line
 
 if TYPE_CHECKING:
-    from eibench_ray.store.fsck import Checked, Finding
+    from eibench_ray.store.store_check import Checked, StoreFault
 
 
 def fsck(
@@ -28,9 +28,9 @@ def fsck(
 
     Nothing is repaired that a run is working on, and no answer is ever deleted.
     """
-    from eibench_ray.store.fsck import check_store
-    from eibench_ray.store.fsck import repair as do_repair
-    from eibench_ray.store.slices import Store
+    from eibench_ray.store.slice_store import Store
+    from eibench_ray.store.store_check import check_store
+    from eibench_ray.store.store_check import repair as do_repair
 
     opened = Store(store)
     with _progress() as on_slice:
@@ -44,7 +44,7 @@ def fsck(
     raise typer.Exit(1 if left else 0)
 
 
-def _print(root: str, checked: Checked, settled: list[Finding], left: list[Finding]) -> None:
+def _print(root: str, checked: Checked, settled: list[StoreFault], left: list[StoreFault]) -> None:
     console = open_console()
     for finding in checked.findings:
         if not finding.is_problem:
@@ -62,7 +62,7 @@ def _print(root: str, checked: Checked, settled: list[Finding], left: list[Findi
     console.print(f"{in_line(root)}: {looked}: {outcome}.", soft_wrap=True)
 
 
-def _to_json(root: str, checked: Checked, settled: list[Finding]) -> dict[str, Any]:
+def _to_json(root: str, checked: Checked, settled: list[StoreFault]) -> dict[str, Any]:
     return {
         "store": root,
         "steps": checked.num_steps,

@@ -21,24 +21,24 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from eibench_ray.config.compose import to_composed
-from eibench_ray.config.folder import config_folder
 from eibench_ray.config.hydra_errors import HYDRA_ERRORS, UNNAMED_ERRORS, explain
-from eibench_ray.config.jobs import Job, SweepTask
+from eibench_ray.config.hydra_jobs import HydraJob, SweepTask
 from eibench_ray.config.option_files import own_loader
+from eibench_ray.config.options_folder import config_folder
+from eibench_ray.config.overrides import defer_to_jobs, spread_lists
 from eibench_ray.config.schema import RunConfig
 from eibench_ray.config.section import Frozen
-from eibench_ray.config.swept import defer_to_jobs, spread_lists
 from eibench_ray.errors import ConfigError, EibenchError
-from eibench_ray.scratch import private_folder
+from eibench_ray.storage.scratch_folders import private_folder
 
 SHOWN_ERRORS: tuple[type[Exception], ...] = (EibenchError, *HYDRA_ERRORS)
 
 
-def job_of_call(config: DictConfig) -> Job:
+def job_of_call(config: DictConfig) -> HydraJob:
     """The job of Hydra's plain run, for which it calls the task function itself."""
     hydra = OmegaConf.create({"hydra": HydraConfig.get()}).hydra
     composed = to_composed(DictConfig({**config, "hydra": hydra}))
-    return Job(composed.raw, composed.choices, hydra, 0, tuple(hydra.overrides.task))
+    return HydraJob(composed.raw, composed.choices, hydra, 0, tuple(hydra.overrides.task))
 
 
 def call_hydra(
@@ -136,7 +136,7 @@ class _Quiet:
             self.error = error
             return None
 
-    def run(self, jobs: Sequence[Job], folder: Path) -> Any:
+    def run(self, jobs: Sequence[HydraJob], folder: Path) -> Any:
         self.has_begun = True
         return self._task.run(jobs, folder)
 

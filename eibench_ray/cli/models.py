@@ -11,11 +11,11 @@ import typer
 
 from eibench_ray.cli.console import open_console
 from eibench_ray.errors import ConfigError
-from eibench_ray.visible import in_line
+from eibench_ray.visible_text import in_line
 
 if TYPE_CHECKING:
     from eibench_ray.config.schema import AvailabilityConfig, ModelConfig
-    from eibench_ray.table import FittingTable
+    from eibench_ray.terminal.fitting_table import FittingTable
 
 NAMES = ("model", "runs by", "weights or endpoint", "sees", "licence", "availability")
 DETAILS = ("revision", "dtype", "GB", "prompt format", "family", "note")
@@ -41,9 +41,9 @@ def models(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array.")] = False,
 ) -> None:
     """List the models: how each runs, its weights or endpoint, licence and availability, and what it sees."""
-    from eibench_ray.config.folder import config_folder
     from eibench_ray.config.hydra_errors import HYDRA_ERRORS, UNNAMED_ERRORS, explain
-    from eibench_ray.config.models import read_models
+    from eibench_ray.config.model_options import read_models
+    from eibench_ray.config.options_folder import config_folder
 
     if config_dir is not None and not config_dir.is_dir():
         raise ConfigError(f"--config-dir {config_dir} is no folder: name one that holds model/*.yaml")
@@ -63,7 +63,7 @@ def models(
 
 def render_markdown(found: Sequence[ModelConfig]) -> str:
     """The models as docs/models.md, ending in a newline."""
-    from eibench_ray.report.markdown import format_table
+    from eibench_ray.report.markdown_table import format_table
 
     facts = [describe(model) for model in found]
     tables = (
@@ -143,7 +143,7 @@ def _say(available: AvailabilityConfig) -> str:
 
 
 def _render_table(facts: Sequence[Mapping[str, str]]) -> FittingTable:
-    from eibench_ray.table import Column, FittingTable
+    from eibench_ray.terminal.fitting_table import Column, FittingTable
 
     # No word of a sentence is folded (a key's name is one); a hub's address may be.
     folded = {"licence", "runs by", "availability"}

@@ -14,17 +14,17 @@ import typer
 
 from eibench_ray.cli.console import open_console
 from eibench_ray.errors import ConfigError, EibenchError
-from eibench_ray.journal import lines_shown, phase
-from eibench_ray.visible import in_line
+from eibench_ray.terminal.run_log import lines_shown, phase
+from eibench_ray.visible_text import in_line
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
     from rich.console import Console
 
-    from eibench_ray.config.jobs import Job
+    from eibench_ray.config.hydra_jobs import HydraJob
     from eibench_ray.plan.graph import EngineSpec
-    from eibench_ray.sweep.prefetch import Finding
-    from eibench_ray.table import FittingTable
+    from eibench_ray.runs.fetch_assets import AssetState
+    from eibench_ray.terminal.fitting_table import FittingTable
 
 GB = 1e9
 _COLOURS = {"there": "green", "missing": "red"}
@@ -61,7 +61,7 @@ class PrefetchTask:
 
         self.run([job_of_call(config)], Path())
 
-    def run(self, jobs: Sequence[Job], folder: Path) -> None:  # noqa: ARG002 - it writes into caches only
+    def run(self, jobs: Sequence[HydraJob], folder: Path) -> None:  # noqa: ARG002 - it writes into caches only
         """Fetches for all cells.
 
         Raises:
@@ -69,9 +69,9 @@ class PrefetchTask:
             EibenchError: the hub did not give something.
         """
         from eibench_ray.config.load import to_config
-        from eibench_ray.plan.assets import collect_assets
-        from eibench_ray.sweep.planning import plan_sweep
-        from eibench_ray.sweep.prefetch import find_asset, variables_for_nodes
+        from eibench_ray.engines.assets import collect_assets
+        from eibench_ray.runs.fetch_assets import find_asset, variables_for_nodes
+        from eibench_ray.runs.planning import plan_sweep
 
         with phase("planning the sweep", is_told_early=False):
             sweep = plan_sweep([to_config(job.raw) for job in jobs], must_exist=False)
@@ -97,12 +97,12 @@ class PrefetchTask:
                 console.print(f"  export {name}={in_line(shlex.quote(value))}", soft_wrap=True)
 
 
-def _bring(findings: list[Finding], console: Console) -> list[Finding]:
+def _bring(findings: list[AssetState], console: Console) -> list[AssetState]:
     """The findings again, after everything that can be fetched or built here has been."""
-    from eibench_ray.sweep.prefetch import bring_asset, check_room, code_of, find_asset
+    from eibench_ray.runs.fetch_assets import bring_asset, check_room, code_of, find_asset
 
     check_room(findings, os.environ)
-    brought: list[Finding] = []
+    brought: list[AssetState] = []
     while findings:
         found, *findings = findings
         if found.state in ("to fetch", "to build"):
@@ -118,14 +118,14 @@ def _bring(findings: list[Finding], console: Console) -> list[Finding]:
     return brought
 
 
-def _how_far(found: Finding) -> str:
+def _how_far(found: AssetState) -> str:
     """How much of what is fetched is here."""
-    from eibench_ray.checkpoints.download import num_bytes_here
+    from eibench_ray.weights.hub_download import num_bytes_here
 
     return f"{num_bytes_here(found.asset.model) / GB:.2f} GB are here" if found.asset.model else ""
 
 
-def _check(findings: Sequence[Finding]) -> None:
+def _check(findings: Sequence[AssetState]) -> None:
     """Raises what stands between the sweep and nodes without a network, in one paragraph."""
     missing = [found for found in findings if found.state == "missing"]
     if not missing:
@@ -140,18 +140,18 @@ def _check(findings: Sequence[Finding]) -> None:
 
 def _check_templates(engines: Sequence[EngineSpec]) -> None:
     """Raises where the checkpoint of a model is here and has no chat template: it would be refused when it loads."""
-    from eibench_ray.plan.obstacles import find_lost_template
+    from eibench_ray.engines.blocker_checks import find_lost_template
 
     if found := [lost for spec in engines if (lost := find_lost_template(spec, os.environ, is_local=True))]:
         names = ", ".join(dict.fromkeys(str(lost) for lost in found))
         raise ConfigError(f"{names}: {found[0].remedy}")
 
 
-def _name(found: Finding) -> str:
+def _name(found: AssetState) -> str:
     return str(found.asset.model) if found.asset.model else found.asset.name
 
 
-def to_json(findings: Sequence[Finding], variables: Mapping[str, str]) -> dict[str, Any]:
+def to_json(findings: Sequence[AssetState], variables: Mapping[str, str]) -> dict[str, Any]:
     """The findings for programs."""
     return {
         "items": [
@@ -171,11 +171,11 @@ def to_json(findings: Sequence[Finding], variables: Mapping[str, str]) -> dict[s
     }
 
 
-def to_table(findings: Sequence[Finding]) -> FittingTable:
+def to_table(findings: Sequence[AssetState]) -> FittingTable:
     """The findings as a table, a line each."""
     from rich.text import Text
 
-    from eibench_ray.table import Column, FittingTable
+    from eibench_ray.terminal.fitting_table import Column, FittingTable
 
     kinds = [f"{found.asset.kind}{', gated' if found.asset.is_gated else ''}" for found in findings]
     sizes = ["" if found.num_bytes is None else f"{found.num_bytes / GB:.2f}" for found in findings]

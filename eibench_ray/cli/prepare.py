@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from eibench_ray.cli.console import PlainConsole, say
-from eibench_ray.visible import in_line
+from eibench_ray.visible_text import in_line
 
 if TYPE_CHECKING:
-    from eibench_ray.data.writer import OnRow, PreparedReport
+    from eibench_ray.datasets.writer import OnRow, PreparedReport
 
 app = typer.Typer(
     help="Prepare a dataset: annotations and pictures become one folder of Parquet.", no_args_is_help=True
@@ -64,7 +64,7 @@ def eibench(
     as_json: AsJson = False,
 ) -> None:
     """Prepare EIBench from a clone and the pictures of EmoSet-118K and CAER-S."""
-    from eibench_ray.data.eibench import prepare_eibench
+    from eibench_ray.benchmarks.eibench.importer import prepare_eibench
 
     with _progress() as on_row:
         report = prepare_eibench(source, images, out, subset.value, allow_missing_images, on_row)
@@ -84,8 +84,8 @@ def jsonl(
     as_json: AsJson = False,
 ) -> None:
     """Prepare a dataset from a JSONL, JSON or CSV file with the pictures' paths, or the pictures in base64."""
-    from eibench_ray.data.tables import read_jsonl
-    from eibench_ray.data.tabular import prepare_table
+    from eibench_ray.datasets.source_tables import read_jsonl
+    from eibench_ray.datasets.table_import import prepare_table
 
     with _progress() as on_row:
         report = prepare_table(
@@ -105,8 +105,8 @@ def parquet(
     as_json: AsJson = False,
 ) -> None:
     """Prepare a dataset from a Parquet file with the pictures' paths or bytes."""
-    from eibench_ray.data.tables import read_parquet
-    from eibench_ray.data.tabular import prepare_table
+    from eibench_ray.datasets.source_tables import read_parquet
+    from eibench_ray.datasets.table_import import prepare_table
 
     with _progress() as on_row:
         report = prepare_table(
@@ -129,8 +129,8 @@ def hf(
     as_json: AsJson = False,
 ) -> None:
     """Prepare a dataset that the `datasets` package reads."""
-    from eibench_ray.data.tables import read_hf
-    from eibench_ray.data.tabular import prepare_table
+    from eibench_ray.datasets.source_tables import read_hf
+    from eibench_ray.datasets.table_import import prepare_table
 
     with _progress() as on_row:
         report = prepare_table(

@@ -15,16 +15,16 @@ import typer
 
 from eibench_ray.cli.console import open_console, say
 from eibench_ray.errors import ConfigError
-from eibench_ray.journal import lines_shown
-from eibench_ray.serve.listening import VLLM_KEY, Listening
-from eibench_ray.visible import in_line
+from eibench_ray.serve.listen_address import VLLM_KEY, ListenAddress
+from eibench_ray.terminal.run_log import lines_shown
+from eibench_ray.visible_text import in_line
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from eibench_ray.config.jobs import Job
+    from eibench_ray.config.hydra_jobs import HydraJob
     from eibench_ray.config.schema import ModelConfig
-    from eibench_ray.serve.actor import ServerFacts
+    from eibench_ray.serve.server_actor import ServerFacts
 
 # Hydra reads all of these as a text without quotes.
 _PLAIN = re.compile(r"(?!(?:null|true|false|nan|inf)$)[a-z_][\w./:@+-]*", re.IGNORECASE)
@@ -83,7 +83,7 @@ class ServeTask:
 
         self.run([job_of_call(config)], Path())
 
-    def run(self, jobs: Sequence[Job], folder: Path) -> None:  # noqa: ARG002 - nothing is written into a folder
+    def run(self, jobs: Sequence[HydraJob], folder: Path) -> None:  # noqa: ARG002 - nothing is written into a folder
         """Serves the one model that was composed.
 
         Raises:
@@ -91,21 +91,21 @@ class ServeTask:
         """
         from eibench_ray.config.load import validate
         from eibench_ray.config.schema import ServeConfig
-        from eibench_ray.serve.run import serve_model
+        from eibench_ray.serve.serve_model import serve_model
 
         if len(jobs) > 1:
             raise ConfigError(f"serve was given {len(jobs)} configurations and starts one server: leave out -m")
         config = validate(jobs[0].raw, ServeConfig)
         options = self._options
         key = options.api_key_env or (VLLM_KEY if os.environ.get(VLLM_KEY) else None)
-        listening = Listening(options.host, options.port, options.served_name or config.model.name, key)
+        listening = ListenAddress(options.host, options.port, options.served_name or config.model.name, key)
 
         def announce(facts: ServerFacts) -> None:
             self._announce(config.model, replace(listening, port=facts.port), facts)
 
         serve_model(config, listening, announce, open_console(stderr=True))
 
-    def _announce(self, model: ModelConfig, listening: Listening, facts: ServerFacts) -> None:
+    def _announce(self, model: ModelConfig, listening: ListenAddress, facts: ServerFacts) -> None:
         """Tells where the server is, and how a sweep asks it."""
         base_url = listening.base_url(facts.node)
         overrides = endpoint_overrides(model, listening, base_url)
@@ -128,7 +128,7 @@ class ServeTask:
         )
 
 
-def endpoint_overrides(model: ModelConfig, listening: Listening, base_url: str) -> list[str]:
+def endpoint_overrides(model: ModelConfig, listening: ListenAddress, base_url: str) -> list[str]:
     """What makes a sweep ask a served model, as overrides of `run`."""
     told = {
         "name": model.name,

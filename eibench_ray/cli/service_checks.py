@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eibench_ray.cli.checks import Check, fail, ok, warn
+from eibench_ray.cli.machine_checks import Check, fail, ok, warn
 
 if TYPE_CHECKING:
-    from eibench_ray.cluster.survey import NodeReport
+    from eibench_ray.driver.node_survey import NodeReport
 
 KEYS = {"WANDB_API_KEY": "runs are tracked offline without it", "HF_TOKEN": "for gated checkpoints"}
 

@@ -13,17 +13,17 @@ import typer
 
 from eibench_ray.cli.console import open_console
 from eibench_ray.errors import ClusterError, ConfigError
-from eibench_ray.visible import in_line
+from eibench_ray.visible_text import in_line
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
     from rich.table import Table
 
-    from eibench_ray.config.jobs import Job
-    from eibench_ray.schedule.case import Case, Outcome
-    from eibench_ray.schedule.state import EngineProfile
-    from eibench_ray.schedule.usage import Usage
-    from eibench_ray.sweep.planning import PlannedSweep
+    from eibench_ray.config.hydra_jobs import HydraJob
+    from eibench_ray.estimate.simulated_case import Case, SimulationResult
+    from eibench_ray.runs.planning import PlannedSweep
+    from eibench_ray.schedule.gpu_usage import Usage
+    from eibench_ray.schedule.resources import EngineProfile
 
 LOWER_BOUND = (
     "The lower bound is the larger of two times that no schedule beats on these GPUs: the slowest row's way through "
@@ -121,13 +121,13 @@ class SimulateTask:
         job = job_of_call(config)
         self.run([job], Path(job.hydra.runtime.output_dir))
 
-    def run(self, jobs: Sequence[Job], folder: Path) -> None:  # noqa: ARG002 - nothing is written into a folder
+    def run(self, jobs: Sequence[HydraJob], folder: Path) -> None:  # noqa: ARG002 - nothing is written into a folder
         """Simulates all cells as one sweep and prints what came of it."""
         from eibench_ray.config.load import to_config, with_expected_cluster
         from eibench_ray.report.gantt import write_gantt
-        from eibench_ray.schedule.accounting import account
-        from eibench_ray.schedule.usage import step_roles
-        from eibench_ray.sweep.planning import plan_sweep
+        from eibench_ray.runs.planning import plan_sweep
+        from eibench_ray.schedule.gpu_accounting import account
+        from eibench_ray.schedule.gpu_usage import step_roles
 
         question = self._question
         configs = [with_expected_cluster(to_config(job.raw), question.expect) for job in jobs]
@@ -159,9 +159,9 @@ def _draw_case(sweep: PlannedSweep, question: Question) -> tuple[Case, Mapping[s
         ClusterError: an engine fits on no node.
         ConfigError: more nodes are late than there are.
     """
-    from eibench_ray.schedule.case import Case, World, uniform_nodes
-    from eibench_ray.schedule.profiles import describe_misfit, engine_profiles, expected_node, fits
-    from eibench_ray.store.resume import StepWork, cut
+    from eibench_ray.estimate.engine_profiles import describe_misfit, engine_profiles, expected_node, fits
+    from eibench_ray.estimate.simulated_case import Case, World, uniform_nodes
+    from eibench_ray.plan.slices import StepWork, cut
 
     config = sweep.config
     nodes = [node for _, node in uniform_nodes(config.cluster.expect.nodes, expected_node(config.cluster))]
@@ -188,26 +188,28 @@ def _draw_case(sweep: PlannedSweep, question: Question) -> tuple[Case, Mapping[s
     return case, profiles
 
 
-def _play(policy: Policy, case: Case, expected: Mapping[str, EngineProfile], events: list[dict[str, Any]]) -> Outcome:
-    from eibench_ray.schedule.baselines import reload_per_cell, two_phase
-    from eibench_ray.schedule.simulate import Simulation
+def _play(
+    policy: Policy, case: Case, expected: Mapping[str, EngineProfile], events: list[dict[str, Any]]
+) -> SimulationResult:
+    from eibench_ray.estimate.baselines import reload_per_cell, two_phase
+    from eibench_ray.estimate.simulator import Simulator
 
     match policy:
         case Policy.SHIPPED:
-            return Simulation(case, expected, events.append).run()
+            return Simulator(case, expected, events.append).run()
         case Policy.RELOAD_PER_CELL:
             return reload_per_cell(case, events.append)
         case Policy.TWO_PHASE:
             return two_phase(case, expected, events.append)
 
 
-def _summarise(policy: Policy, case: Case, outcome: Outcome, usage: Usage) -> dict[str, Any]:
-    from eibench_ray.schedule.meter import UNHELD, Kind
+def _summarise(policy: Policy, case: Case, outcome: SimulationResult, usage: Usage) -> dict[str, Any]:
+    from eibench_ray.schedule.replica_meter import UNHELD, TimeKind
 
     seconds = usage.seconds()
     total = sum(seconds.values())
     shares = {kind: taken / total for kind, taken in seconds.items()}
-    idle = {kind: share for kind, share in shares.items() if kind is Kind.IDLE or kind in UNHELD}
+    idle = {kind: share for kind, share in shares.items() if kind is TimeKind.IDLE or kind in UNHELD}
     return {
         "policy": policy,
         "nodes": len(case.world.nodes),

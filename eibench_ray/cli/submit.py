@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from eibench_ray.journal import lines_shown, phase
+from eibench_ray.terminal.run_log import lines_shown, phase
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from eibench_ray.config.jobs import Job
+    from eibench_ray.config.hydra_jobs import HydraJob
 
 app = typer.Typer(help="Hand a sweep to a batch system.", no_args_is_help=True)
 
@@ -57,12 +57,13 @@ class SubmitTask:
 
         self.run([job_of_call(config)], Path())
 
-    def run(self, jobs: Sequence[Job], folder: Path) -> None:  # noqa: ARG002 - the run in the job writes there
+    def run(self, jobs: Sequence[HydraJob], folder: Path) -> None:  # noqa: ARG002 - the run in the job writes there
         """Plans all cells here, where an error costs no wait, and submits them."""
-        from eibench_ray.cluster.ground import find_python_flaw
         from eibench_ray.config.load import to_config, with_expected_cluster
+        from eibench_ray.driver.ray_requirements import find_python_flaw
         from eibench_ray.errors import ConfigError
-        from eibench_ray.submit.script import num_nodes, render
+        from eibench_ray.runs.planning import plan_sweep
+        from eibench_ray.submit.job_script import num_nodes, render
         from eibench_ray.submit.submission import (
             Script,
             check_jobs_builds,
@@ -73,7 +74,6 @@ class SubmitTask:
             site_of,
             submit,
         )
-        from eibench_ray.sweep.planning import plan_sweep
 
         given = [to_config(job.raw) for job in jobs]
         site = site_of(given[0].cluster)

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from eibench_ray.cli.choose import InStore, Run, choose_run
+from eibench_ray.cli.choose_run import InStore, Run, choose_run
 from eibench_ray.cli.console import say
-from eibench_ray.cli.records import AsJson
+from eibench_ray.cli.run_commands import AsJson
 
 
 def track(
@@ -22,7 +22,7 @@ def track(
     store: InStore = None,
 ) -> None:
     """Send a run's final figures to Weights & Biases, if they are not there: what was offline, failed or disabled."""
-    from eibench_ray.sweep.sending import send
+    from eibench_ray.runs.send_run import send
 
     found = choose_run(run, store)
     folder = found.folder

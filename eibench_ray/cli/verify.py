@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from eibench_ray.cli.choose import Anyway, InStore, Out, Run, check_figures, choose_run, place_for
+from eibench_ray.cli.choose_run import Anyway, InStore, Out, Run, check_figures, choose_run, place_for
 from eibench_ray.cli.console import show_files
-from eibench_ray.cli.records import AsJson
+from eibench_ray.cli.run_commands import AsJson
 
 
 def verify(
@@ -24,10 +24,10 @@ def verify(
     anyway: Anyway = False,
 ) -> None:
     """Compare a run with the figures that the paper published, and write the result into the run's folder."""
-    from eibench_ray.report.claims_file import PAPER_CLAIMS, read_claims
-    from eibench_ray.report.verification import to_json
-    from eibench_ray.report.verification_page import render_verification, write_verification
-    from eibench_ray.sweep.claims import verify_run
+    from eibench_ray.benchmarks.eibench.claim_check import verify_run
+    from eibench_ray.benchmarks.eibench.claim_page import render_verification, write_verification
+    from eibench_ray.benchmarks.eibench.claim_report import to_json
+    from eibench_ray.benchmarks.eibench.claims_file import PAPER_CLAIMS, read_claims
 
     published = read_claims(claims or PAPER_CLAIMS)
     found = choose_run(run, store)

@@ -16,7 +16,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from eibench_ray.config.composer import HYDRA, Composer, Overrides, Sections, to_sections
+from eibench_ray.config.hydra_composer import HYDRA, Composer, Overrides, Sections, to_sections
 
 # Small sweeps are composed job by job: nothing is gained by sharing.
 SMALL_SWEEP = 8

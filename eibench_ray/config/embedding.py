@@ -12,7 +12,7 @@ from eibench_ray.config.section import Frozen, PathText
 SENTENCIZER = "sentencizer"
 
 
-class EmbeddingEngine(Frozen):
+class EmbeddingSection(Frozen):
     """A text encoder that says how alike adjacent sentences of an answer are; its reply is a small JSON text.
 
     A sentence that is longer than the encoder's window is cut to it.

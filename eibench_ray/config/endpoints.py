@@ -10,7 +10,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
 from eibench_ray.config.secrets import has_login
 from eibench_ray.config.section import Filled, Frozen
-from eibench_ray.endpoints.prices import Price
+from eibench_ray.rows.prices import Price
 
 
 def _is_address(url: str) -> bool:
@@ -86,7 +86,7 @@ class BatchConfig(Frozen):
         return int(self.window[:-1]) * (3600.0 if self.window.endswith("h") else 86400.0)
 
 
-class OpenaiEngine(Frozen):
+class OpenaiSection(Frozen):
     """An OpenAI-compatible endpoint: chat completions over HTTP.
 
     Attributes:

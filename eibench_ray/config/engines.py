@@ -8,12 +8,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
-from eibench_ray.config.endpoints import OpenaiEngine, PriceSection
+from eibench_ray.config.endpoints import OpenaiSection, PriceSection
 from eibench_ray.config.secrets import has_login, is_secret_name
 from eibench_ray.config.section import Frozen, PathText, number_or_auto
 
 
-class EngineEnvironment(Frozen):
+class EnvironmentSection(Frozen):
     """A Python environment of an engine's own, so that engines which need different packages run side by side.
 
     Exactly one of `uv`, `pip` and `py_executable` is set. The first two make Ray copy the environment that it runs in,
@@ -36,7 +36,7 @@ class EngineEnvironment(Frozen):
         return self.uv or self.pip or []
 
     @model_validator(mode="after")
-    def _is_one_of_three_without_secrets(self) -> EngineEnvironment:
+    def _is_one_of_three_without_secrets(self) -> EnvironmentSection:
         if sum(way is not None for way in (self.uv, self.pip, self.py_executable)) != 1:
             raise ValueError("set one of uv, pip and py_executable")
         if self.py_executable and self.options:
@@ -49,7 +49,7 @@ class EngineEnvironment(Frozen):
         return self
 
 
-class LoadedEngine(Frozen):
+class LoadedSection(Frozen):
     """What the engines have in common that load weights into a replica.
 
     Attributes:
@@ -67,10 +67,10 @@ class LoadedEngine(Frozen):
     chat_template: PathText | None = None
     trust_remote_code: bool = False
     env: dict[str, str] = {}
-    runtime_env: EngineEnvironment | None = None
+    runtime_env: EnvironmentSection | None = None
 
     @model_validator(mode="after")
-    def _env_has_no_secret(self) -> LoadedEngine:
+    def _env_has_no_secret(self) -> LoadedSection:
         if names := [name for name in self.env if is_secret_name(name)]:
             raise ValueError(
                 f"{', '.join(names)} looks like a secret: export it where the cluster is started; "
@@ -79,7 +79,7 @@ class LoadedEngine(Frozen):
         return self
 
     @model_validator(mode="after")
-    def _code_is_pinned(self) -> LoadedEngine:
+    def _code_is_pinned(self) -> LoadedSection:
         if self.trust_remote_code and is_hub_id(self.source) and not is_commit(self.revision):
             raise ValueError(
                 f"trust_remote_code runs code from {self.source} of the hub, which its owner may change at any time; "
@@ -105,7 +105,7 @@ def is_commit(revision: str | None) -> bool:
     return revision is not None and re.fullmatch(r"[0-9a-f]{40}", revision) is not None
 
 
-class VllmEngine(LoadedEngine):
+class VllmSection(LoadedSection):
     """A vLLM engine in a Ray actor.
 
     Attributes:
@@ -146,7 +146,7 @@ class VllmEngine(LoadedEngine):
         return self.tensor_parallel * self.pipeline_parallel
 
 
-class TransformersEngine(LoadedEngine):
+class TransformersSection(LoadedSection):
     """A model in Hugging Face transformers, in a Ray actor: what vLLM does not load, and what it is compared with.
 
     Attributes:
@@ -161,7 +161,7 @@ class TransformersEngine(LoadedEngine):
     num_gpus: PositiveInt = 1
 
 
-class ReplayEngine(Frozen):
+class ReplaySection(Frozen):
     """Predictions recorded elsewhere, as EIBench's JSONL: `{path: text}` or `{path: {question: text}}` per line."""
 
     kind: Literal["replay"]
@@ -174,7 +174,7 @@ class ReplayEngine(Frozen):
         return 0
 
 
-class EchoEngine(Frozen):
+class EchoSection(Frozen):
     """An engine that costs nothing: it answers from the request's digest. For tests and for measuring the driver.
 
     Attributes:
@@ -200,10 +200,10 @@ class EchoEngine(Frozen):
     load_s: Annotated[float, Field(ge=0)] = 0.0
     stop_s: Annotated[float, Field(ge=0)] = 0.0
     num_gpus: Annotated[int, Field(ge=0)] = 0
-    runtime_env: EngineEnvironment | None = None
+    runtime_env: EnvironmentSection | None = None
     price: PriceSection | None = None
 
 
 EngineConfig = Annotated[
-    VllmEngine | TransformersEngine | OpenaiEngine | ReplayEngine | EchoEngine, Field(discriminator="kind")
+    VllmSection | TransformersSection | OpenaiSection | ReplaySection | EchoSection, Field(discriminator="kind")
 ]

@@ -28,7 +28,7 @@ from omegaconf import DictConfig, OmegaConf
 from eibench_ray.config.programs import refuse_programs
 from eibench_ray.config.secrets import refuse_secrets
 from eibench_ray.errors import ConfigError
-from eibench_ray.visible import in_line
+from eibench_ray.visible_text import in_line
 
 PACKAGES = frozenset({"hydra", "main"})  # Hydra's words for its own folder and for the application's
 SCHEMA = "schema"  # what is registered in code; Hydra wants it last

@@ -11,12 +11,12 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from eibench_ray.config.cluster import ClusterConfig
-from eibench_ray.config.embedding import EmbeddingEngine
+from eibench_ray.config.embedding import EmbeddingSection
 from eibench_ray.config.engines import EngineConfig
-from eibench_ray.config.location import read_location
 from eibench_ray.config.section import Filled, Frozen, PathText, number_or_auto
-from eibench_ray.config.settings import Role, SamplingConfig, SettingConfig
-from eibench_ray.records import Retry
+from eibench_ray.config.setting import Role, SamplingConfig, SettingConfig
+from eibench_ray.rows.completion import Retry
+from eibench_ray.storage.location import read_location
 
 
 class ExpectConfig(Frozen):
@@ -83,7 +83,7 @@ class CoherenceConfig(Frozen):
     """
 
     name: Filled
-    engine: EmbeddingEngine
+    engine: EmbeddingSection
     licence: str | None = None
     expect: ExpectConfig = ExpectConfig(load_s=20.0, tokens_per_s=20.0, tokens_per_row=1.0)
 

@@ -10,16 +10,17 @@ from dataclasses import replace
 from typing import Any
 
 from eibench_ray import __version__
-from eibench_ray.config.engines import EchoEngine
-from eibench_ray.endpoints.line import Line
-from eibench_ray.endpoints.local import LocalTurnstile
-from eibench_ray.endpoints.prices import cost_usd
-from eibench_ray.endpoints.turnstile import Passage, Toll, Turnstile
-from eibench_ray.engines.base import PAID_GRACE_S, EngineDeadError, EngineFacts, RowError
-from eibench_ray.records import Reply, Request, RowErrorKind
+from eibench_ray.config.engines import EchoSection
+from eibench_ray.engines.engine import PAID_GRACE_S, EngineDeadError, EngineFacts, RowError
+from eibench_ray.ratelimit.local_limiter import LocalRateLimiter
+from eibench_ray.ratelimit.rate_limiter import RateLimiter, Reservation, Spend
+from eibench_ray.ratelimit.request_queue import RequestQueue
+from eibench_ray.rows.completion import RowErrorKind
+from eibench_ray.rows.prices import cost_usd
+from eibench_ray.rows.request import Reply, Request
 
 
-class Echo:
+class EchoEngine:
     """Answers from the request's digest; a request with a schema gets JSON that follows it.
 
     Args:
@@ -27,10 +28,10 @@ class Echo:
         turnstile: lets its requests through where the configuration gives them a price; None: all of them pass.
     """
 
-    def __init__(self, config: EchoEngine, turnstile: Turnstile | None = None) -> None:
+    def __init__(self, config: EchoSection, turnstile: RateLimiter | None = None) -> None:
         self._config = config
         most = config.max_num_seqs
-        self._line = Line(turnstile or LocalTurnstile(), most, first=most)
+        self._line = RequestQueue(turnstile or LocalRateLimiter(), most, first=most)
         self._died_on: str | None = None
 
     async def start(self) -> EngineFacts:
@@ -56,11 +57,11 @@ class Echo:
         if self._config.price is None:
             return await self._reply(request, image)
         most = self._cost_usd(len(request.user.split()), request.sampling.max_tokens)
-        async with self._line.trip(Toll("echo", 0, most)) as trip:
-            trip.passage = Passage()
+        async with self._line.trip(Reservation("echo", 0, most)) as trip:
+            trip.passage = Spend()
             reply = await self._reply(request, image)
             cost = self._cost_usd(reply.prompt_tokens, reply.completion_tokens)
-            trip.passage = Passage(cost_usd=cost)
+            trip.passage = Spend(cost_usd=cost)
             return replace(reply, cost_usd=cost)
 
     async def stop(self) -> None:

@@ -6,21 +6,21 @@ from typing import Literal
 
 from pydantic import TypeAdapter
 
-from eibench_ray.config.embedding import EmbeddingEngine
-from eibench_ray.config.endpoints import OpenaiEngine
+from eibench_ray.config.embedding import EmbeddingSection
+from eibench_ray.config.endpoints import OpenaiSection
 from eibench_ray.config.engines import (
-    EchoEngine,
+    EchoSection,
     EngineConfig,
-    EngineEnvironment,
-    LoadedEngine,
-    ReplayEngine,
-    VllmEngine,
+    EnvironmentSection,
+    LoadedSection,
+    ReplaySection,
+    VllmSection,
     is_pinned,
 )
 from eibench_ray.plan.engine_traits import Availability, EngineTraits, Expectation, PythonEnvironment, RateLimits
 from eibench_ray.plan.graph import EngineSpec, MemoryFit
 
-EngineSection = EngineConfig | EmbeddingEngine
+EngineSection = EngineConfig | EmbeddingSection
 _SECTIONS: TypeAdapter[EngineSection] = TypeAdapter(EngineSection)
 
 
@@ -49,7 +49,7 @@ def section_of(spec: EngineSpec) -> EngineSection:
 
 def traits_of(section: EngineSection) -> EngineTraits:
     """How the engine of a section behaves."""
-    if isinstance(section, OpenaiEngine):
+    if isinstance(section, OpenaiSection):
         is_batch, limits, said = section.mode == "batch", section.limits, section.args.get(section.max_tokens_key)
         return EngineTraits(
             section.max_num_seqs,
@@ -62,7 +62,7 @@ def traits_of(section: EngineSection) -> EngineTraits:
             thinking_tokens=section.reasoning_tokens,
             reply_tokens=said if isinstance(said, int) else None,
         )
-    if isinstance(section, EchoEngine):
+    if isinstance(section, EchoSection):
         environment = _plain(section.runtime_env)
         return EngineTraits(
             section.max_num_seqs,
@@ -70,20 +70,20 @@ def traits_of(section: EngineSection) -> EngineTraits:
             price=section.price.to_price() if section.price else None,
             environment=environment,
         )
-    if isinstance(section, ReplayEngine):
+    if isinstance(section, ReplaySection):
         return EngineTraits(section.max_num_seqs, is_recorded=True)
-    is_model = isinstance(section, LoadedEngine)
+    is_model = isinstance(section, LoadedSection)
     return EngineTraits(
         section.max_num_seqs,
         is_loaded=True,
         is_pinned=is_pinned(section.source, section.revision),
         is_language_model=is_model,
-        stages=section.pipeline_parallel if isinstance(section, VllmEngine) else 1,
-        environment=_plain(section.runtime_env) if isinstance(section, LoadedEngine) else None,
+        stages=section.pipeline_parallel if isinstance(section, VllmSection) else 1,
+        environment=_plain(section.runtime_env) if isinstance(section, LoadedSection) else None,
     )
 
 
-def _plain(environment: EngineEnvironment | None) -> PythonEnvironment | None:
+def _plain(environment: EnvironmentSection | None) -> PythonEnvironment | None:
     if environment is None:
         return None
     uv, pip = tuple(environment.uv or ()), tuple(environment.pip or ())

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from eibench_ray.config.engines import ReplayEngine
-from eibench_ray.engines.base import EngineFacts, RowError
+from eibench_ray.config.engines import ReplaySection
+from eibench_ray.engines.engine import EngineFacts, RowError
 from eibench_ray.engines.recording import Recording
-from eibench_ray.records import Reply, Request, RowErrorKind
+from eibench_ray.rows.completion import RowErrorKind
+from eibench_ray.rows.request import Reply, Request
 
 
-class Replay:
+class ReplayEngine:
     """Answers with what a file has for the sample."""
 
-    def __init__(self, config: ReplayEngine, recording: str) -> None:
+    def __init__(self, config: ReplaySection, recording: str) -> None:
         self._config = config
         self._path = Path(recording)
         self._recording: Recording | None = None

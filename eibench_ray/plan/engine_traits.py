@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from eibench_ray.endpoints.prices import Price
+from eibench_ray.rows.prices import Price
 
 
 @dataclass(frozen=True, slots=True)

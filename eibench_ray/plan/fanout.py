@@ -6,11 +6,10 @@ is known when the answer is: a row whose answer has no such line is absent, it i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from eibench_ray.config.settings import CallConfig, LinesConfig
-from eibench_ray.plan.lines import split_lines
+from eibench_ray.plan.reply_lines import split_lines
 
 ITEM = "item"  # the word under which a prompt reads what its step is about
 
@@ -38,23 +37,11 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class ItemAnswer:
     """An element of the list that a later prompt reads."""
 
     item: str
     answer: str
-
-
-def expand(call: CallConfig) -> Iterator[tuple[str, Item | None]]:
-    """The steps of a call: their words, and what each is about; None where the call is asked once."""
-    if call.each is None:
-        yield call.name, None
-        return
-    if isinstance(call.each, LinesConfig):
-        items = [Item(source=call.each.call, line=number) for number in range(1, call.each.lines + 1)]
-    else:
-        items = [Item(text) for text in call.each]
-    yield from ((part_word(call.name, number), item) for number, item in enumerate(items, start=1))
 
 
 def part_word(name: str, number: int) -> str:
@@ -68,7 +55,7 @@ def words_of(name: str, items: tuple[Item, ...]) -> set[str]:
     return steps | {item.source for item in items if item.source is not None}
 
 
-def read_parts(name: str, items: tuple[Item, ...], answers: Mapping[str, str]) -> list[Part]:
+def read_parts(name: str, items: tuple[Item, ...], answers: Mapping[str, str]) -> list[ItemAnswer]:
     """The items of a fan-out with the answers about them; those that are absent are left out."""
     said = [(item.read(answers), answers.get(part_word(name, number))) for number, item in enumerate(items, start=1)]
-    return [Part(item, answer) for item, answer in said if item is not None and answer is not None]
+    return [ItemAnswer(item, answer) for item, answer in said if item is not None and answer is not None]

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from eibench_ray.endpoints.prices import Price
 from eibench_ray.plan.engine_traits import Availability, EngineTraits, Expectation
 from eibench_ray.plan.fanout import Item
-from eibench_ray.records import AcceptRule, Sampling
+from eibench_ray.rows.prices import Price
+from eibench_ray.rows.request import AcceptRule, Sampling
 
 # Whose words an engine's replies are: a model's, nobody's (echo makes them up), or recorded ones.
 Source = Literal["model", "echo", "replay"]
@@ -160,7 +160,7 @@ class DatasetSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class Obstacle:
+class Blocker:
     """Why an engine cannot run here.
 
     Attributes:
@@ -211,7 +211,7 @@ class Cell:
     coherence: str | None = None
     family: str | None = None
     judge_family: str | None = None
-    obstacles: tuple[Obstacle, ...] = ()
+    obstacles: tuple[Blocker, ...] = ()
 
     @property
     def verdicts(self) -> tuple[str, ...]:

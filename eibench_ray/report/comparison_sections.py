@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, TypeVar
 
-from eibench_ray.plan.naming import mark_of, with_mark
+from eibench_ray.plan.step_names import mark_of, with_mark
 from eibench_ray.report.leaderboard_row import PARTIAL
 
 if TYPE_CHECKING:
-    from eibench_ray.score.agreement import JudgePair, JudgePanel
-    from eibench_ray.score.comparison import CellState, ComparedPair, Comparison, JudgeNoise, LengthBias
-    from eibench_ray.score.preference import Preference
+    from eibench_ray.scoring.cell_comparison import CellState, ComparedPair, Comparison, JudgeNoise, LengthBias
+    from eibench_ray.scoring.judge_agreement import JudgePair, JudgePanel
+    from eibench_ray.scoring.self_preference import Preference
 
     _OfCell = TypeVar("_OfCell", JudgeNoise, LengthBias)
 

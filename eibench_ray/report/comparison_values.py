@@ -6,9 +6,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from eibench_ray.score.agreement import JudgePair
-    from eibench_ray.score.comparison import CellState, ComparedPair, Comparison, JudgeNoise, LengthBias
-    from eibench_ray.score.preference import Preference
+    from eibench_ray.scoring.cell_comparison import CellState, ComparedPair, Comparison, JudgeNoise, LengthBias
+    from eibench_ray.scoring.judge_agreement import JudgePair
+    from eibench_ray.scoring.self_preference import Preference
 
 
 def to_json(comparison: Comparison) -> dict[str, Any]:

@@ -18,32 +18,32 @@ import altair as alt
 import numpy as np
 
 from eibench_ray.errors import DataError
-from eibench_ray.report.lanes import Bar, Lane, cut_bars, find_longest, name_lanes, seat_replicas
-from eibench_ray.schedule.meter import Kind
-from eibench_ray.schedule.usage import Usage
-from eibench_ray.store.files import replacing
-from eibench_ray.visible import in_line
+from eibench_ray.report.gantt_lanes import Bar, Lane, cut_bars, find_longest, name_lanes, seat_replicas
+from eibench_ray.schedule.gpu_usage import Usage
+from eibench_ray.schedule.replica_meter import TimeKind
+from eibench_ray.storage.atomic_files import replacing
+from eibench_ray.visible_text import in_line
 
 SUFFIXES = (".html", ".svg")
 MAX_LANES = 64
 
 _COLOURS = {  # in the order of the legend, and of the areas from below
-    Kind.GENERATING: "#4BA3DB",
-    Kind.JUDGING: "#E69F00",
-    Kind.TAIL: "#A9D3EE",
-    Kind.LOADING: "#A387C9",
-    Kind.WAITING: "#D9CBEA",
-    Kind.LEAVING: "#7D7D7D",
-    Kind.IDLE: "#D55E00",
-    Kind.DOES_NOT_FIT: "#8C6D46",
-    Kind.NOTHING_READY: "#8F9A94",
-    Kind.NO_WORK: "#C4C9C6",
-    Kind.UNASSIGNED: "#DDD8CF",
+    TimeKind.GENERATING: "#4BA3DB",
+    TimeKind.JUDGING: "#E69F00",
+    TimeKind.TAIL: "#A9D3EE",
+    TimeKind.LOADING: "#A387C9",
+    TimeKind.WAITING: "#D9CBEA",
+    TimeKind.LEAVING: "#7D7D7D",
+    TimeKind.IDLE: "#D55E00",
+    TimeKind.DOES_NOT_FIT: "#8C6D46",
+    TimeKind.NOTHING_READY: "#8F9A94",
+    TimeKind.NO_WORK: "#C4C9C6",
+    TimeKind.UNASSIGNED: "#DDD8CF",
 }
 _HEIGHTS = {  # of a bar, as a share of its lane
-    0.9: (Kind.GENERATING, Kind.JUDGING, Kind.TAIL),
-    0.6: (Kind.LOADING, Kind.WAITING, Kind.LEAVING),
-    0.15: (Kind.IDLE, Kind.DOES_NOT_FIT, Kind.NOTHING_READY, Kind.NO_WORK, Kind.UNASSIGNED),
+    0.9: (TimeKind.GENERATING, TimeKind.JUDGING, TimeKind.TAIL),
+    0.6: (TimeKind.LOADING, TimeKind.WAITING, TimeKind.LEAVING),
+    0.15: (TimeKind.IDLE, TimeKind.DOES_NOT_FIT, TimeKind.NOTHING_READY, TimeKind.NO_WORK, TimeKind.UNASSIGNED),
 }
 _WIDTH = 960  # pixels, as all below
 _LANE_HEIGHTS = {4: 40, 16: 26, 32: 18, MAX_LANES: 13}  # up to so many lanes
@@ -137,7 +137,7 @@ def _describe(usage: Usage, clock: _Clock) -> str:
     return f"{sizes}{clock.read(usage.end):.3g} {clock.unit}"
 
 
-def _name_kinds(usage: Usage) -> dict[Kind, str]:
+def _name_kinds(usage: Usage) -> dict[TimeKind, str]:
     """The kinds that occur, in the legend's order, as words with their share."""
     seconds = usage.seconds()
     total = sum(seconds.values())
@@ -146,7 +146,7 @@ def _name_kinds(usage: Usage) -> dict[Kind, str]:
     return {kind: f"{share:6.1%}  {kind.label}" for kind, share in shares.items()}
 
 
-def _encode(usage: Usage, names: Mapping[Kind, str], clock: _Clock) -> dict[str, Any]:
+def _encode(usage: Usage, names: Mapping[TimeKind, str], clock: _Clock) -> dict[str, Any]:
     """The channels that lanes and areas have in common."""
     times = alt.Scale(domain=[0, max(clock.read(usage.end), 1e-3)], nice=False)
     colours = alt.Scale(domain=list(names.values()), range=[_COLOURS[kind] for kind in names])
@@ -180,7 +180,7 @@ def _draw_lanes(
     return [*layers, text.encode(x=channels["x"], y=y, text="model:N")]
 
 
-def _row(bar: Bar, lanes: Mapping[Lane, str], names: Mapping[Kind, str], clock: _Clock) -> dict[str, Any]:
+def _row(bar: Bar, lanes: Mapping[Lane, str], names: Mapping[TimeKind, str], clock: _Clock) -> dict[str, Any]:
     return {
         "lane": lanes[bar.lane],
         "kind": names[bar.span.kind],
@@ -209,7 +209,7 @@ def _draw_areas(usage: Usage, clock: _Clock) -> list[alt.Chart]:
     """GPUs of each kind over time, on top of each other: means of short stretches, so that nothing is left out."""
     names = _name_kinds(usage)
     edges = np.linspace(usage.start, usage.end, _NUM_BINS + 1)
-    spans: dict[Kind, list[tuple[float, float, int]]] = defaultdict(list)
+    spans: dict[TimeKind, list[tuple[float, float, int]]] = defaultdict(list)
     for replica in usage.replicas:
         for span in replica.spans:
             spans[span.kind].append((span.start, span.end, usage.weight(replica)))

@@ -25,9 +25,9 @@ from eibench_ray.report.leaderboard_figures import (
     notes_of,
 )
 from eibench_ray.report.leaderboard_row import LeaderboardRow, sort_rows
-from eibench_ray.report.markdown import format_table
-from eibench_ray.table import Column, FittingTable
-from eibench_ray.visible import in_line
+from eibench_ray.report.markdown_table import format_table
+from eibench_ray.terminal.fitting_table import Column, FittingTable
+from eibench_ray.visible_text import in_line
 
 if TYPE_CHECKING:
     from rich.console import Group

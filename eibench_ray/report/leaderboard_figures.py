@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from operator import attrgetter
 
-from eibench_ray.endpoints.prices import format_usd
-from eibench_ray.plan.naming import ECHO, REPLAYED
-from eibench_ray.report.coherence import describe_coherence, format_coherence
+from eibench_ray.benchmarks.eibench.claims import MIN_COVERAGE
+from eibench_ray.benchmarks.eibench.coherence_text import describe_coherence, format_coherence
+from eibench_ray.plan.step_names import ECHO, REPLAYED
 from eibench_ray.report.leaderboard_row import (
     BLOCKED,
     FAILED,
@@ -18,8 +18,8 @@ from eibench_ray.report.leaderboard_row import (
     TEXT_ONLY,
     LeaderboardRow,
 )
-from eibench_ray.score.claims import MIN_COVERAGE
-from eibench_ray.score.recall import Recall
+from eibench_ray.rows.prices import format_usd
+from eibench_ray.scoring.cell_score import MetricSummary
 
 NO_VALUE = "-"
 
@@ -132,7 +132,7 @@ def in_percent(share: float | None, digits: int = 1) -> str:
     return NO_VALUE if share is None else f"{100 * share:.{digits}f}"
 
 
-def interval_of(recall: Recall, digits: int = 1) -> str:
+def interval_of(recall: MetricSummary, digits: int = 1) -> str:
     return _range(recall.ci_low, recall.ci_high, digits) if recall.recall is not None else NO_VALUE
 
 
@@ -140,12 +140,12 @@ def _range(low: float | None, high: float | None, digits: int = 1) -> str:
     return f"{in_percent(low, digits)}-{in_percent(high, digits)}"
 
 
-def coverage_of(recall: Recall) -> str:
+def coverage_of(recall: MetricSummary) -> str:
     """In percent, rounded down: only a full coverage reads 100."""
     return f"{recall.num_scored * 1000 // recall.n / 10:.1f}"
 
 
-def bounds_of(recall: Recall) -> str:
+def bounds_of(recall: MetricSummary) -> str:
     return _range(recall.bound_low, recall.bound_high) if recall.is_open else ""
 
 

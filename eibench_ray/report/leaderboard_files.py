@@ -10,13 +10,13 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eibench_ray.report.coherence import coherence_to_json
+from eibench_ray.benchmarks.eibench.coherence_scorer import FIGURES
+from eibench_ray.benchmarks.eibench.coherence_text import coherence_to_json
 from eibench_ray.report.leaderboard import emotions_of, render_markdown
 from eibench_ray.report.leaderboard_row import LeaderboardRow, sort_rows
 from eibench_ray.report.spreadsheet import write_csv
-from eibench_ray.score.coherence import FIGURES
-from eibench_ray.score.recall import Recall
-from eibench_ray.store.files import replacing
+from eibench_ray.scoring.cell_score import MetricSummary
+from eibench_ray.storage.atomic_files import replacing
 
 if TYPE_CHECKING:
     import polars as pl
@@ -104,7 +104,7 @@ def _write_parquet(frame: pl.DataFrame, path: Path) -> None:
     path.write_bytes(content.getvalue())
 
 
-def _json_recall(recall: Recall) -> dict[str, Any]:
+def _json_recall(recall: MetricSummary) -> dict[str, Any]:
     return {
         "recall": recall.recall,
         "ci95": None if recall.recall is None else [recall.ci_low, recall.ci_high],

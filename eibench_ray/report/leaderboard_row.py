@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from eibench_ray.benchmarks.eibench.claims import MIN_COVERAGE
+from eibench_ray.benchmarks.eibench.coherence_scorer import CellCoherence
 from eibench_ray.plan.graph import Source
-from eibench_ray.plan.naming import mark_of, with_mark
-from eibench_ray.score.claims import MIN_COVERAGE
-from eibench_ray.score.coherence import CellCoherence
-from eibench_ray.score.recall import MISSING, CellScore
+from eibench_ray.plan.step_names import mark_of, with_mark
+from eibench_ray.scoring.cell_score import MISSING, CellScore
 
 TEXT_ONLY = "(text only)"
 SELF_JUDGED = "(self-judged)"

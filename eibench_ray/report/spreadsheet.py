@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eibench_ray.visible import in_line
+from eibench_ray.visible_text import in_line
 
 if TYPE_CHECKING:
     import polars as pl

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from eibench_ray.store.resume import Slice
+from eibench_ray.plan.slices import Slice
 
 
 @dataclass(frozen=True, slots=True)

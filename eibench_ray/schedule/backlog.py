@@ -11,7 +11,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from eibench_ray.plan.graph import Plan
-from eibench_ray.store.resume import Slice, StepWork
+from eibench_ray.plan.slices import Slice, StepWork
 
 # So many replicas must have died with a slice before it is a suspect: one death may be anything.
 MARKS = 2

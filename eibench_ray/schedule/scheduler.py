@@ -15,14 +15,14 @@ import heapq
 import math
 from collections.abc import Iterable, Iterator, Mapping
 
+from eibench_ray.plan.slices import Slice
 from eibench_ray.schedule.actions import Action, Feed
+from eibench_ray.schedule.autoscaling import review
 from eibench_ray.schedule.backlog import Backlog
-from eibench_ray.schedule.forecast import forecast
-from eibench_ray.schedule.places import Places
-from eibench_ray.schedule.roster import Engine, Roster
-from eibench_ray.schedule.staffing import review
-from eibench_ray.schedule.state import EngineProfile, Node, Phase
-from eibench_ray.store.resume import Slice
+from eibench_ray.schedule.node_capacity import NodeCapacity
+from eibench_ray.schedule.remaining_work import forecast
+from eibench_ray.schedule.resources import EngineProfile, Node, Phase
+from eibench_ray.schedule.scheduler_state import EngineState, SchedulerState
 
 # The caller asks again after so many seconds in which nothing happened.
 REVIEW_S = 2.0
@@ -54,7 +54,7 @@ class Scheduler:
         *,
         until: float = math.inf,
     ) -> None:
-        self._roster = Roster(backlog, engines, until)
+        self._roster = SchedulerState(backlog, engines, until)
         self._review_at = self._not_before = -math.inf
         self._rest_ends_at = math.inf
         self._aim_at = math.inf
@@ -78,7 +78,7 @@ class Scheduler:
         )
 
     @property
-    def places(self) -> Places:
+    def places(self) -> NodeCapacity:
         """The cluster's nodes and what is free on them."""
         return self._roster.places
 
@@ -208,13 +208,13 @@ class Scheduler:
         return (engine.rests_until for engine in self._roster.engines.values())
 
     @staticmethod
-    def _until_loaded_s(engine: Engine, now: float) -> float:
+    def _until_loaded_s(engine: EngineState, now: float) -> float:
         return max(0.0, engine.rests_until - now) + engine.estimate.load_s
 
     def _review_soon(self) -> None:
         self._review_at = self._not_before
 
-    def _feed(self, engine: Engine, now: float) -> Iterator[Feed]:
+    def _feed(self, engine: EngineState, now: float) -> Iterator[Feed]:
         """Ready slices to replicas with room, one at a time to the emptiest; then suspects to those without any."""
         fed: dict[int, list[Slice]] = {}
         key, backlog = engine.profile.key, self._roster.backlog

@@ -20,7 +20,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar, Literal
 
-from eibench_ray.records import AcceptRule, Sample, Sampling
+from eibench_ray.rows.request import AcceptRule, Sampling
+from eibench_ray.rows.sample import Sample
 
 
 @dataclass(frozen=True, slots=True)

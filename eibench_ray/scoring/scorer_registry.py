@@ -14,8 +14,8 @@ from eibench_ray.scoring.scorer import Scorer
 SCORERS = PluginGroup(
     entry_points="eibench_ray.scorers",
     builtin={
-        "official": "eibench_ray.score.official:OfficialScorer",
-        "strict": "eibench_ray.score.strict:StrictScorer",
+        "official": "eibench_ray.benchmarks.eibench.official_scorer:OfficialScorer",
+        "strict": "eibench_ray.benchmarks.eibench.strict_scorer:StrictScorer",
     },
     what="scorer",
 )

@@ -21,9 +21,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from eibench_ray.errors import StoreError
-from eibench_ray.store.files import parse_json
+from eibench_ray.storage.atomic_files import parse_json
 from eibench_ray.store.processes import Life, ProcessId, find_life, this_process
-from eibench_ray.store.slices import Store
+from eibench_ray.store.slice_store import Store
 
 RENEW_S = 10.0
 # An owner that could not renew for so long gives up; others take over later than that.

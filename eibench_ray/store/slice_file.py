@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from eibench_ray.records import Completion
-from eibench_ray.store.slices import Store
+from eibench_ray.rows.completion import Completion
+from eibench_ray.store.slice_store import Store
 
 
 class SliceFile:

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from eibench_ray.records import ABSENT_OUTPUT, Completion, Retry, RowErrorKind
-from eibench_ray.store.summary import Summary, find, pack, summarise, unpack
+from eibench_ray.rows.completion import ABSENT_OUTPUT, Completion, Retry, RowErrorKind
+from eibench_ray.store.slice_summary import Summary, find, pack, summarise, unpack
 
 SCHEMA = pa.schema(
     [

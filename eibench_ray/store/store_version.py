@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from eibench_ray.errors import StoreError
-from eibench_ray.store.files import parse_json
-from eibench_ray.store.paths import StorePaths
-from eibench_ray.store.storage import Storage
+from eibench_ray.storage.atomic_files import parse_json
+from eibench_ray.storage.interface import Storage
+from eibench_ray.store.store_paths import StorePaths
 
 # 1: stores without a `store.json`. Raise it when a file's meaning or the ids of steps change; tests/goldens say when.
 SCHEMA_VERSION = 2

@@ -12,20 +12,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eibench_ray.cluster.walltime import deadlines
 from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.config.slurm import SlurmConfig
+from eibench_ray.driver.walltime import deadlines
+from eibench_ray.engines.cpu_builds import check_builds
+from eibench_ray.engines.python_environment import read_python
 from eibench_ray.errors import ConfigError, PlanError, StoreError
-from eibench_ray.plan.builds import check_builds
-from eibench_ray.plan.environment import read_python
+from eibench_ray.estimate.engine_profiles import describe_misfit, engine_need, expected_node, fits
 from eibench_ray.plan.graph import Plan
-from eibench_ray.plan.shares import count_parts, find_stages
-from eibench_ray.schedule.profiles import describe_misfit, engine_need, expected_node, fits
-from eibench_ray.store.files import read_json, replacing, write_json
+from eibench_ray.planner.step_shares import count_parts, find_stages
+from eibench_ray.runs.planning import PlannedSweep
+from eibench_ray.storage.atomic_files import read_json, replacing, write_json
+from eibench_ray.store.run_folder import RUN_FILE
+from eibench_ray.submit.job_script import SlurmJob, SlurmShare, num_nodes
 from eibench_ray.submit.sbatch import sbatch, scancel
-from eibench_ray.submit.script import Job, Share, num_nodes
-from eibench_ray.sweep.folder import RUN_FILE
-from eibench_ray.sweep.planning import PlannedSweep
 
 RECORD_FILE = "submission.json"
 
@@ -111,17 +111,17 @@ def check_jobs_builds(sweep: PlannedSweep, cluster: ClusterConfig, site: SlurmCo
     check_builds((sweep.plan.engines[key] for key in sweep.engines_to_load()), cluster, asked, installed)
 
 
-def jobs_of(plan: Plan, slurm: SlurmConfig, folder: str, arguments: Sequence[str]) -> Iterator[Job]:
+def jobs_of(plan: Plan, slurm: SlurmConfig, folder: str, arguments: Sequence[str]) -> Iterator[SlurmJob]:
     """The jobs, each after the one before: one; or, as an array, one per stage and one that scores what they made."""
     if slurm.form == "job":
-        yield Job(plan.sweep, folder, tuple(arguments))
+        yield SlurmJob(plan.sweep, folder, tuple(arguments))
         return
     num_stages = 1 + max(find_stages(plan).values())
     for stage in range(num_stages):
-        share = Share(stage, count_parts(plan, stage, slurm.nodes))
-        yield Job(plan.sweep, folder, (*arguments, "tracking.kind=none"), share)
+        share = SlurmShare(stage, count_parts(plan, stage, slurm.nodes))
+        yield SlurmJob(plan.sweep, folder, (*arguments, "tracking.kind=none"), share)
     last = f"cluster.share={{stage:{num_stages},part:0,parts:1}}"
-    yield Job(plan.sweep, folder, (*arguments, last), asks=False)
+    yield SlurmJob(plan.sweep, folder, (*arguments, last), asks=False)
 
 
 def new_folder() -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from eibench_ray.checkpoints.files import Part
-from eibench_ray.checkpoints.hub import HubModel
-from eibench_ray.checkpoints.source import PREFIX, local_folder
+from eibench_ray.weights.checkpoint_files import CheckpointPart
+from eibench_ray.weights.hub_cache import HubModel
+from eibench_ray.weights.weights_source import PREFIX, local_folder
 
-_ALL = Part("transformers")
+_ALL = CheckpointPart("transformers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class WeightsRequest:
 
     source: str
     revision: str | None = None
-    part: Part = _ALL
+    part: CheckpointPart = _ALL
     runs_code: bool = False
     has_own_cache: bool = False
     is_spread: bool = False

@@ -14,8 +14,8 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from eibench_ray.config.compose import compose_jobs
-from eibench_ray.config.composer import Composer
-from eibench_ray.config.jobs import Job, SweepTask
+from eibench_ray.config.hydra_composer import Composer
+from eibench_ray.config.hydra_jobs import HydraJob, SweepTask
 from eibench_ray.errors import ConfigError
 
 
@@ -56,14 +56,14 @@ class PlanLauncher(Launcher):
         assert isinstance(loader, ConfigLoaderImpl)
         composed = compose_jobs(job_overrides, Composer(loader, config))
         jobs = [
-            Job(result.raw, result.choices, result.hydra, num, tuple(overrides), config)
+            HydraJob(result.raw, result.choices, result.hydra, num, tuple(overrides), config)
             for num, (result, overrides) in enumerate(zip(composed, job_overrides, strict=True), initial_job_idx)
         ]
         outcome = self._task.run(jobs, Path(str(config.hydra.sweep.dir)))
         return [_to_return(job, outcome) for job in jobs]
 
 
-def _to_return(job: Job, outcome: object) -> JobReturn:
+def _to_return(job: HydraJob, outcome: object) -> JobReturn:
     returned = JobReturn(overrides=list(job.overrides), hydra_cfg=job.hydra, status=JobStatus.COMPLETED)
     returned.return_value = outcome
     return returned

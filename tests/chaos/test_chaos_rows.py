@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 
 from bench.chaos.rows import KEY, compare_rows, compare_scores, read_rows
-from eibench_ray.records import Completion
-from eibench_ray.sweep.planning import PlannedSweep
+from eibench_ray.rows.completion import Completion
+from eibench_ray.runs.planning import PlannedSweep
 
 if TYPE_CHECKING:
     from conftest import Sweeps

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from eibench_ray.sweep.record import new_manifest, new_status, write_manifest
+from eibench_ray.runs.run_record import new_manifest, new_status, write_manifest
 
 if TYPE_CHECKING:
     from conftest import Called, Sweeps

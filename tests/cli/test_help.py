@@ -64,10 +64,10 @@ def test_a_plan_loads_no_engine(tmp_path: Path) -> None:
     [
         "eibench_ray.config.load",
         "eibench_ray.config.compose",
-        "eibench_ray.config.jobs",
-        "eibench_ray.plan.build",
-        "eibench_ray.plan.explain",
-        "eibench_ray.plan.facts",
+        "eibench_ray.config.hydra_jobs",
+        "eibench_ray.planner.plan_builder",
+        "eibench_ray.estimate.plan_json",
+        "eibench_ray.planner.dataset_facts",
         "hydra_plugins.eibench_ray_launcher",
     ],
 )

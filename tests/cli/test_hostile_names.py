@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import eibench_ray
-from eibench_ray.visible import in_line
+from eibench_ray.visible_text import in_line
 
 if TYPE_CHECKING:
     from conftest import Called

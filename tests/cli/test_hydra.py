@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from eibench_ray.report.claims_file import read_claims
+from eibench_ray.benchmarks.eibench.claims_file import read_claims
 
 if TYPE_CHECKING:
     from conftest import Called

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from itertools import product
 from typing import TYPE_CHECKING
 
-from eibench_ray.config.folder import config_folder
+from eibench_ray.config.options_folder import config_folder
 
 if TYPE_CHECKING:
     import pytest

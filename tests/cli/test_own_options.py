@@ -75,7 +75,7 @@ def test_a_sweep_of_many_jobs_takes_them_too(command: Command, own: Path) -> Non
 
 
 def test_a_users_main_file_wins(command: Command, own: Path) -> None:
-    from eibench_ray.config.folder import config_folder
+    from eibench_ray.config.options_folder import config_folder
 
     text = (config_folder() / "config.yaml").read_text().replace("sweep: sweep ", "sweep: own_main ")
     (own / "config.yaml").write_text(text)

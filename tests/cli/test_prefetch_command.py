@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from hub_server import TOKEN, Hub, serving
 
-from eibench_ray.checkpoints import download
-from eibench_ray.checkpoints.build import build_checkpoint
 from eibench_ray.errors import UserError
+from eibench_ray.weights import hub_download
+from eibench_ray.weights.build import build_checkpoint
 
 Command = Callable[..., Any]
 COMMIT = "abc" * 13 + "d"
@@ -142,7 +142,7 @@ def test_failures_are_told_apart(
 def test_a_disk_that_is_too_small_is_said_before_anything_is_fetched(
     hub: Hub, options: tuple[str, ...], command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(download, "SPARE_BYTES", 1 << 60)
+    monkeypatch.setattr(hub_download, "SPARE_BYTES", 1 << 60)
     full = command("prefetch", *options, *SWEEP)
     assert full.code == UserError.exit_code
     assert "free some space, or set HF_HOME to a folder on a larger disk" in full.err

@@ -16,8 +16,8 @@ import pytest
 import yaml
 
 from eibench_ray.config.load import to_config
-from eibench_ray.data.dataset import open_dataset
-from eibench_ray.store.slices import Store
+from eibench_ray.datasets.dataset import open_dataset
+from eibench_ray.store.slice_store import Store
 
 if TYPE_CHECKING:
     from conftest import Called

@@ -12,8 +12,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from eibench_ray.cli.serve import endpoint_overrides
 from eibench_ray.config.schema import ModelConfig, ServeConfig
-from eibench_ray.serve.listening import Listening
-from eibench_ray.serve.run import served_engine
+from eibench_ray.serve.listen_address import ListenAddress
+from eibench_ray.serve.serve_model import served_engine
 
 if TYPE_CHECKING:
     from conftest import Called
@@ -69,7 +69,7 @@ def test_a_sweep_that_is_given_the_overrides_asks_the_server(
     name: str, system: str | None, host: str, key: str | None
 ) -> None:
     model = ModelConfig.model_validate({"name": "mine", "system": system, "engine": VLLM, "sees_image": False})
-    listening = Listening(host, 8000, name, key)
+    listening = ListenAddress(host, 8000, name, key)
     base_url = listening.base_url("192.0.2.7")
     parsed = OverridesParser.create().parse_overrides(endpoint_overrides(model, listening, base_url))
     told = {override.key_or_group: override.value() for override in parsed}

@@ -14,8 +14,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from eibench_ray.config.compose import SMALL_SWEEP, Composed, compose_jobs, to_composed
-from eibench_ray.config.composer import Composer, Sections
-from eibench_ray.config.folder import config_folder
+from eibench_ray.config.hydra_composer import Composer, Sections
+from eibench_ray.config.options_folder import config_folder
 
 MODELS = ["echo", "tiny_llama", "llava_next_7b"]
 SETTINGS = ["user_question", "user_question_caption"]

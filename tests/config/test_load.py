@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from eibench_ray.config.endpoints import OpenaiEngine
+from eibench_ray.config.endpoints import OpenaiSection
 from eibench_ray.config.load import suggest_key, to_config
 from eibench_ray.errors import ConfigError
 
@@ -184,4 +184,4 @@ def test_the_nearest_key_is_suggested(key: str, suggested: str | None) -> None:
 )
 def test_an_address_that_no_server_has_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="should be the address of a server, as http://HOST:PORT/v1"):
-        OpenaiEngine.model_validate({"kind": "openai", "endpoint": "mine", "base_url": url, "model": "mine"})
+        OpenaiSection.model_validate({"kind": "openai", "endpoint": "mine", "base_url": url, "model": "mine"})

@@ -11,13 +11,20 @@ from jinja2 import Environment
 from omegaconf import OmegaConf
 from pydantic import ValidationError
 
-from eibench_ray.chat_templates import template_file
 from eibench_ray.cli.models import describe, render_markdown
-from eibench_ray.config.endpoints import OpenaiEngine
-from eibench_ray.config.engines import EchoEngine, LoadedEngine, ReplayEngine, TransformersEngine, VllmEngine, is_pinned
-from eibench_ray.config.folder import config_folder
-from eibench_ray.config.models import read_models
+from eibench_ray.config.endpoints import OpenaiSection
+from eibench_ray.config.engines import (
+    EchoSection,
+    LoadedSection,
+    ReplaySection,
+    TransformersSection,
+    VllmSection,
+    is_pinned,
+)
+from eibench_ray.config.model_options import read_models
+from eibench_ray.config.options_folder import config_folder
 from eibench_ray.config.schema import ModelConfig
+from eibench_ray.engines.chat_templates import template_file
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -49,16 +56,16 @@ OLDER = {"qwen_vl_chat": "vllm==0.22.1"}
 
 # Which tests run each kind of engine: against real tiny checkpoints, recorded answers, or an endpoint that fails.
 PROVED_BY = {
-    VllmEngine: (
-        "engines/test_vllm.py",
+    VllmSection: (
+        "engines/vllm/test_vllm_engine.py",
         "engines/test_architectures.py",
         "engines/test_real_sweep.py",
         "engines/test_other_vllm.py",
     ),
-    TransformersEngine: ("engines/test_transformers.py",),
-    ReplayEngine: ("engines/test_replay.py", "cluster/test_driver.py"),
-    OpenaiEngine: ("engines/openai/test_engine.py", "cluster/test_endpoint_sweep.py"),
-    EchoEngine: ("engines/test_echo.py", "cli/test_run.py"),
+    TransformersSection: ("engines/test_transformers.py",),
+    ReplaySection: ("engines/test_replay.py", "driver/test_driver.py"),
+    OpenaiSection: ("engines/openai/test_openai_engine.py", "driver/test_endpoint_sweep.py"),
+    EchoSection: ("engines/test_echo.py", "cli/test_run.py"),
 }
 # The models of the paper's table, and the judge of its figures that was asked as a subject.
 PAPER = {
@@ -97,7 +104,7 @@ def test_every_model_says_whose_it_is_and_where_it_is_to_be_had(models: dict[str
         assert model.availability is not None, name
         assert model.family, name
         assert model.licence, name
-        kinds = {"endpoint": OpenaiEngine, "recorded": ReplayEngine, "open": LoadedEngine, "gated": LoadedEngine}
+        kinds = {"endpoint": OpenaiSection, "recorded": ReplaySection, "open": LoadedSection, "gated": LoadedSection}
         if model.availability.status == "retired":
             assert model.availability.ends, name
         else:
@@ -106,7 +113,7 @@ def test_every_model_says_whose_it_is_and_where_it_is_to_be_had(models: dict[str
 
 def test_what_is_loaded_from_the_hub_names_its_revision_and_dtype(models: dict[str, ModelConfig]) -> None:
     for name, model in models.items():
-        if isinstance(model.engine, LoadedEngine) and not model.engine.source.startswith("checkpoint:"):
+        if isinstance(model.engine, LoadedSection) and not model.engine.source.startswith("checkpoint:"):
             assert (bool(model.engine.revision), model.engine.dtype != "auto") == (True, True), name
 
 
@@ -119,10 +126,10 @@ def test_every_kind_of_engine_is_run_by_tests(models: dict[str, ModelConfig]) ->
 def test_vllm_has_each_models_architecture(models: dict[str, ModelConfig]) -> None:
     current, older = _registries()
     for name, model in models.items():
-        if isinstance(model.engine, VllmEngine) and name not in OLDER:
+        if isinstance(model.engine, VllmSection) and name not in OLDER:
             assert ARCHITECTURES[name] in current, name
     assert ARCHITECTURES.keys() | OLDER.keys() == {
-        name for name, model in models.items() if isinstance(model.engine, VllmEngine)
+        name for name, model in models.items() if isinstance(model.engine, VllmSection)
     }
     assert older["QwenVLForConditionalGeneration"] == "0.23.0"
 
@@ -130,7 +137,7 @@ def test_vllm_has_each_models_architecture(models: dict[str, ModelConfig]) -> No
 def test_a_model_that_vllm_dropped_brings_the_last_vllm_that_had_it(models: dict[str, ModelConfig]) -> None:
     for name, requirement in OLDER.items():
         engine = models[name].engine
-        assert isinstance(engine, VllmEngine)
+        assert isinstance(engine, VllmSection)
         assert engine.runtime_env is not None
         assert requirement in engine.runtime_env.packages
 
@@ -196,7 +203,7 @@ def test_llavas_models_are_asked_in_their_authors_conversations(models: dict[str
     asked = {
         name: model.engine.chat_template
         for name, model in models.items()
-        if isinstance(model.engine, LoadedEngine) and "llava" in name and not name.startswith("tiny")
+        if isinstance(model.engine, LoadedSection) and "llava" in name and not name.startswith("tiny")
     }
     assert asked == {
         "llava_1_5_13b": "package:llava_v1",
@@ -240,25 +247,25 @@ COMMIT = "f57cfbd358cb56b710d963669ad1bcfb44cdcdd8"
 @pytest.mark.parametrize("revision", [None, "main", "v1.0", COMMIT[:12], COMMIT.upper(), f"{COMMIT}0"])
 def test_code_of_the_hub_is_run_of_a_commit_only(revision: str | None) -> None:
     with pytest.raises(ValidationError, match="set it to a commit, in all its 40 digits"):
-        VllmEngine.model_validate(CODE | {"revision": revision})
+        VllmSection.model_validate(CODE | {"revision": revision})
 
 
 def test_code_of_a_commit_or_of_a_folder_is_run(tmp_path: Path) -> None:
-    assert VllmEngine.model_validate(CODE | {"revision": COMMIT}).trust_remote_code
-    assert VllmEngine.model_validate(CODE | {"source": str(tmp_path)}).trust_remote_code
-    assert TransformersEngine(kind="transformers", source=str(tmp_path), trust_remote_code=True).trust_remote_code
+    assert VllmSection.model_validate(CODE | {"revision": COMMIT}).trust_remote_code
+    assert VllmSection.model_validate(CODE | {"source": str(tmp_path)}).trust_remote_code
+    assert TransformersSection(kind="transformers", source=str(tmp_path), trust_remote_code=True).trust_remote_code
 
 
 def test_code_is_not_trusted_by_a_further_argument() -> None:
     engine = {"kind": "vllm", "source": "me/eye", "max_model_len": 64, "args": {"trust_remote_code": True}}
     with pytest.raises(ValidationError, match=r"set engine\.trust_remote_code"):
-        VllmEngine.model_validate(engine)
+        VllmSection.model_validate(engine)
 
 
 def test_a_model_without_a_commit_is_marked(models: dict[str, ModelConfig]) -> None:
     for name, model in models.items():
         engine = model.engine
-        if isinstance(engine, LoadedEngine):
+        if isinstance(engine, LoadedSection):
             pinned = engine.source.startswith("checkpoint:") or len(engine.revision or "") == 40
             assert is_pinned(engine.source, engine.revision) is pinned
             assert describe(model)["revision"].endswith("(not pinned)") is not pinned, name

@@ -11,20 +11,20 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
+from eibench_ray.benchmarks.eibench.strict_scorer import strict_schema
 from eibench_ray.config.compose import to_composed
-from eibench_ray.config.endpoints import OpenaiEngine
-from eibench_ray.config.engines import EchoEngine, LoadedEngine, ReplayEngine, TransformersEngine, VllmEngine
-from eibench_ray.config.folder import config_folder
+from eibench_ray.config.endpoints import OpenaiSection
+from eibench_ray.config.engines import EchoSection, LoadedSection, ReplaySection, TransformersSection, VllmSection
 from eibench_ray.config.hydra_errors import explain
 from eibench_ray.config.load import to_config
+from eibench_ray.config.options_folder import config_folder
 from eibench_ray.config.schema import RunConfig
 from eibench_ray.config.section import Frozen
-from eibench_ray.data.protocol import load_protocol
-from eibench_ray.engines.openai.body import build_body
+from eibench_ray.datasets.prompts_file import load_protocol
+from eibench_ray.engines.openai.request_body import build_body
 from eibench_ray.errors import ConfigError
-from eibench_ray.plan.wording import word_judge
-from eibench_ray.records import AcceptRule, Request, Sampling
-from eibench_ray.score.strict import strict_schema
+from eibench_ray.planner.prompt_source import word_judge
+from eibench_ray.rows.request import AcceptRule, Request, Sampling
 
 CONF = config_folder()
 PUBLISHED = Path(__file__).parents[3] / "shared" / "eibench" / "protocol.yaml"
@@ -92,11 +92,11 @@ def test_every_option_composes_and_validates(option: str) -> None:
 @pytest.mark.parametrize(
     ("option", "section"),
     [
-        ("model/_vllm", VllmEngine),
-        ("model/_transformers", TransformersEngine),
-        ("model/_openai", OpenaiEngine),
-        ("model/replay", ReplayEngine),
-        ("model/echo", EchoEngine),
+        ("model/_vllm", VllmSection),
+        ("model/_transformers", TransformersSection),
+        ("model/_openai", OpenaiSection),
+        ("model/replay", ReplaySection),
+        ("model/echo", EchoSection),
     ],
 )
 def test_every_key_of_an_engine_can_be_overridden(option: str, section: type[Frozen]) -> None:
@@ -121,13 +121,13 @@ def test_every_model_can_caption_ask_and_judge(option: str) -> None:
 @pytest.mark.parametrize("option", [option for option in CELLS if option.startswith("model/")])
 def test_every_model_with_weights_says_what_they_take(option: str) -> None:
     model = load(**BASE | {"model": option.split("/")[1]} | CHOICES.get(option, {})).model
-    assert (model.expect.memory_gb is not None) == (isinstance(model.engine, LoadedEngine) and option not in CHOICES)
+    assert (model.expect.memory_gb is not None) == (isinstance(model.engine, LoadedSection) and option not in CHOICES)
 
 
 @pytest.mark.parametrize("option", [option for option in CELLS if option.startswith("model/")])
 def test_one_request_without_a_reply_does_not_end_an_endpoint(option: str) -> None:
     engine = load(**BASE | {"model": option.split("/")[1]} | CHOICES.get(option, {})).model.engine
-    if isinstance(engine, OpenaiEngine):
+    if isinstance(engine, OpenaiSection):
         assert engine.outage_timeout_s >= 2 * engine.request_timeout_s
 
 
@@ -142,7 +142,7 @@ def test_one_request_without_a_reply_does_not_end_an_endpoint(option: str) -> No
 )
 def test_an_endpoint_is_sent_what_it_takes(name: str, fields: set[str]) -> None:
     engine = load(**BASE | {"model": name}).model.engine
-    assert isinstance(engine, OpenaiEngine)
+    assert isinstance(engine, OpenaiSection)
     sampling = Sampling(0.2, 0.9, 64)
     request = Request("s0", "d0", None, "Reply in JSON.", None, sampling, 7, strict_schema(2, 100))
     assert build_body(request, None, engine).keys() == fields | {"model", "messages"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from eibench_ray.report.tracking import Delivery, SampleRow, Target, TrackedCell, TrackingReport
+from eibench_ray.tracking.tracker import Delivery, SampleRow, Target, TrackedCell, TrackingReport
 
 ONLINE = Target("online", "https://api.wandb.ai", None, "eibench")
 OFFLINE = Target("offline", "https://api.wandb.ai", None, "eibench")

@@ -10,9 +10,9 @@ from heapq import heappop, heappush
 from fault_limits import Gate as Keeper
 from fault_limits import Limit
 
-from eibench_ray.endpoints.concurrency import Concurrency, Ending
-from eibench_ray.endpoints.gate import Gate
-from eibench_ray.endpoints.turnstile import Passage, Toll
+from eibench_ray.ratelimit.admission import Admission
+from eibench_ray.ratelimit.concurrency import Concurrency, Ending
+from eibench_ray.ratelimit.rate_limiter import Reservation, Spend
 
 
 @dataclass(slots=True)
@@ -46,7 +46,7 @@ class World:
         refuses: whether the endpoint refuses a request for no reason at a time.
     """
 
-    gate: Gate
+    gate: Admission
     limit: Callable[[float], Limit]
     latency_s: Callable[[random.Random], float] = lambda draw: draw.uniform(0.2, 0.6)
     way_s: Callable[[random.Random], float] = lambda draw: draw.uniform(0.001, 0.02)
@@ -60,7 +60,7 @@ class World:
         draw = random.Random(self.seed)
         trace, concurrency = Trace(), Concurrency(self.most)
         keeper = Keeper(self.limit(0.0))
-        toll = Toll("pool", self.tokens, 0.0)
+        toll = Reservation("pool", self.tokens, 0.0)
         # (time, order, what): an order, so that what happens at one time is not compared.
         agenda: list[tuple[float, int, Callable[[float], None]]] = []
         order = 0
@@ -96,16 +96,16 @@ class World:
                 told = keeper.headers(wait_s)
                 after_s = float(told["retry-after"]) if "retry-after" in told else None
                 after_s = float(told["retry-after-ms"]) / 1000 if "retry-after-ms" in told else after_s
-                passage, ending = Passage(was_limited=True, retry_after_s=after_s), Ending.REFUSED
+                passage, ending = Spend(was_limited=True, retry_after_s=after_s), Ending.REFUSED
                 back = now + self.way_s(draw)
             else:
                 told = keeper.headers(0.0)
                 allowed = told.get("x-ratelimit-limit-requests")
-                passage = Passage(tokens=self.tokens, allowed_per_min=float(allowed) if allowed else None)
+                passage = Spend(tokens=self.tokens, allowed_per_min=float(allowed) if allowed else None)
                 ending, back = Ending.REPLIED, now + self.latency_s(draw)
             at(back, lambda then: leave(number, passage, ending, began, then))
 
-        def leave(number: int, passage: Passage, ending: Ending, began: float, now: float) -> None:
+        def leave(number: int, passage: Spend, ending: Ending, began: float, now: float) -> None:
             self.gate.leave(number, passage, now)
             concurrency.end(ending, began, now)
             if not asks:

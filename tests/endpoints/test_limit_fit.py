@@ -7,7 +7,7 @@ import random
 import pytest
 from fault_limits import Gate, Limit
 
-from eibench_ray.endpoints.fit import fit_limit
+from eibench_ray.ratelimit.limit_estimate import fit_limit
 
 
 def record(

@@ -23,7 +23,7 @@ import yaml
 from fault_server import FaultServer
 from faults import Behaviour, Fault
 
-from eibench_ray.scratch import KEEP_VARIABLE
+from eibench_ray.storage.scratch_folders import KEEP_VARIABLE
 
 VARIABLE = "ODDLY_NAMED"
 # Others that a user may have set; the same key, so that one search finds all.

@@ -39,7 +39,7 @@ class VllmServer:
         return f"http://127.0.0.1:{self._port}/v1"
 
     def __enter__(self) -> VllmServer:
-        from eibench_ray.checkpoints.build import build_checkpoint
+        from eibench_ray.weights.build import build_checkpoint
 
         options: dict[str, Any] = {
             "model": build_checkpoint(self.model),

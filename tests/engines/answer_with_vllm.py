@@ -12,9 +12,9 @@ from typing import Any
 
 from asking_models import PICTURES, TURNED, request
 
-from eibench_ray.config.engines import VllmEngine
-from eibench_ray.engines.base import RowError
-from eibench_ray.engines.vllm import Vllm
+from eibench_ray.config.engines import VllmSection
+from eibench_ray.engines.engine import RowError
+from eibench_ray.engines.vllm.vllm_engine import VllmEngine
 
 ENGINE = {"kind": "vllm", "dtype": "float32", "max_model_len": 1024, "max_num_seqs": 8, "enforce_eager": True}
 
@@ -24,7 +24,7 @@ async def answer(names: list[str]) -> dict[str, Any]:
     engines, answers = [], {}
     for name in names:
         keys = ENGINE | {"source": f"checkpoint:{name}", "kv_cache_gib": 1 / 64}
-        engine = Vllm(VllmEngine.model_validate(keys), "cpu")
+        engine = VllmEngine(VllmSection.model_validate(keys), "cpu")
         await engine.start()
         engines.append(engine)
         replies = await asyncio.gather(*(engine.generate(request(), picture) for picture in (*PICTURES, TURNED)))

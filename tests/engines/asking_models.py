@@ -7,7 +7,7 @@ from typing import Any
 
 from PIL import Image
 
-from eibench_ray.records import Request, Sampling
+from eibench_ray.rows.request import Request, Sampling
 
 QUESTION = "Why is this person angry?"
 

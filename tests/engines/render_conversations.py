@@ -16,18 +16,18 @@ from asking_models import PICTURES, request
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.renderers import renderer_from_config
 
-from eibench_ray.chat_templates import template_file
-from eibench_ray.config.engines import VllmEngine
-from eibench_ray.engines.pictures import decode_picture
-from eibench_ray.engines.vllm_arguments import engine_arguments
-from eibench_ray.engines.vllm_prompts import Picture, Prompts
+from eibench_ray.config.engines import VllmSection
+from eibench_ray.engines.chat_templates import template_file
+from eibench_ray.engines.picture_decoding import decode_picture
+from eibench_ray.engines.vllm.vllm_arguments import engine_arguments
+from eibench_ray.engines.vllm.vllm_prompts import Picture, Prompts
 
 KEYS = {"kind": "vllm", "dtype": "float32", "max_model_len": 1024, "max_num_seqs": 8, "enforce_eager": True}
 
 
 async def render(folder: str, template: str) -> list[list[int]]:
     """The tokens of the three questions."""
-    engine = VllmEngine.model_validate(KEYS | {"source": folder, "chat_template": template, "kv_cache_gib": 1 / 64})
+    engine = VllmSection.model_validate(KEYS | {"source": folder, "chat_template": template, "kv_cache_gib": 1 / 64})
     config = AsyncEngineArgs(**engine_arguments(engine, "cpu")).create_engine_config()
     llm: Any = SimpleNamespace(renderer=renderer_from_config(config), model_config=config.model_config)
     prompts = Prompts(llm, template_file(template).read_text(), folder)

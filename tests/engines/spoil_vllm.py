@@ -16,17 +16,17 @@ import psutil
 from asking_models import paint, request
 from safetensors.torch import load_file, save_file
 
-from eibench_ray.checkpoints.build import build_checkpoint
-from eibench_ray.config.engines import VllmEngine
-from eibench_ray.engines.base import EngineDeadError, RowError
-from eibench_ray.engines.vllm import Vllm
+from eibench_ray.config.engines import VllmSection
+from eibench_ray.engines.engine import EngineDeadError, RowError
+from eibench_ray.engines.vllm.vllm_engine import VllmEngine
 from eibench_ray.errors import EngineError
+from eibench_ray.weights.build import build_checkpoint
 
 ENGINE = {"kind": "vllm", "dtype": "float32", "max_model_len": 1024, "max_num_seqs": 8, "enforce_eager": True}
 REFUSED = {"token": "what is <image> here?", "tokens": "<image> or <image>?", "length": "so " * 2000}
 
 
-async def ask(engine: Vllm, picture: bytes | None, user: str = "Why?", **options: Any) -> list[str]:
+async def ask(engine: VllmEngine, picture: bytes | None, user: str = "Why?", **options: Any) -> list[str]:
     """How a row ended, and its text or its error."""
     try:
         reply = await engine.generate(request(user, **options), picture)
@@ -35,7 +35,7 @@ async def ask(engine: Vllm, picture: bytes | None, user: str = "Why?", **options
     return [reply.finish_reason, reply.text]
 
 
-async def spoil(engine: Vllm) -> dict[str, Any]:
+async def spoil(engine: VllmEngine) -> dict[str, Any]:
     """What rows say whose picture another row had, which was refused or given up."""
     said: dict[str, Any] = {}
     for number, (name, text) in enumerate(REFUSED.items()):
@@ -56,7 +56,7 @@ async def spoil(engine: Vllm) -> dict[str, Any]:
     return said
 
 
-async def end(engine: Vllm) -> list[list[str]]:
+async def end(engine: VllmEngine) -> list[list[str]]:
     """What rows say while EngineCore is told to end, and one after them."""
     asked = [asyncio.create_task(ask(engine, None, f"Why {number}?", max_tokens=900)) for number in range(8)]
     await asyncio.sleep(0.3)
@@ -76,7 +76,7 @@ async def ask_base(folder: Path) -> list[list[str]]:
     said = []
     for template in (None, "package:plain"):
         keys = ENGINE | {"source": str(folder), "chat_template": template, "kv_cache_gib": 1 / 64}
-        engine = Vllm(VllmEngine.model_validate(keys), "cpu")
+        engine = VllmEngine(VllmSection.model_validate(keys), "cpu")
         try:
             await engine.start()
             said.append(await ask(engine, None, system="Be brief."))
@@ -92,7 +92,7 @@ async def ask_spoilt(folder: Path) -> list[str]:
     weights = load_file(folder / "model.safetensors")
     weights["model.norm.weight"][0] = float("nan")
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
-    engine = Vllm(VllmEngine.model_validate(ENGINE | {"source": str(folder), "kv_cache_gib": 1 / 64}), "cpu")
+    engine = VllmEngine(VllmSection.model_validate(ENGINE | {"source": str(folder), "kv_cache_gib": 1 / 64}), "cpu")
     await engine.start()
     said = await ask(engine, None)
     await engine.stop()
@@ -102,7 +102,7 @@ async def ask_spoilt(folder: Path) -> list[str]:
 async def run(folder: Path) -> dict[str, Any]:
     """All of it."""
     keys = ENGINE | {"source": "checkpoint:tiny_idefics3", "kv_cache_gib": 1 / 16}
-    engine = Vllm(VllmEngine.model_validate(keys), "cpu")
+    engine = VllmEngine(VllmSection.model_validate(keys), "cpu")
     await engine.start()
     said = {"spoiled": await spoil(engine), "ended": await end(engine)}
     await engine.stop()

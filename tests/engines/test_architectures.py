@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from asking_models import PICTURES, request
 
-from eibench_ray.checkpoints.build import build_checkpoint
-from eibench_ray.config.engines import TransformersEngine
-from eibench_ray.engines.transformers.engine import Transformers
+from eibench_ray.config.engines import TransformersSection
+from eibench_ray.engines.transformers.transformers_engine import TransformersEngine
+from eibench_ray.weights.build import build_checkpoint
 
 pytest.importorskip("vllm", reason="the engine needs eibench-ray[cpu] or [gpu]")
 pytestmark = pytest.mark.slow
@@ -56,12 +56,12 @@ def test_a_text_with_the_pictures_token_is_refused(answers: Mapping[str, Any], n
 
 @pytest.mark.parametrize("name", NAMES)
 def test_transformers_says_the_same(answers: Mapping[str, Any], name: str) -> None:
-    config = TransformersEngine.model_validate(
+    config = TransformersSection.model_validate(
         {"kind": "transformers", "source": f"checkpoint:{name}", "dtype": "float32"}
     )
 
     async def ask() -> list[str]:
-        engine = Transformers(config, "cpu")
+        engine = TransformersEngine(config, "cpu")
         await engine.start()
         replies = await asyncio.gather(*(engine.generate(request(), picture) for picture in PICTURES))
         await engine.stop()

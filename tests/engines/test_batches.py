@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from eibench_ray.engines.base import EngineDeadError, RowError
-from eibench_ray.engines.transformers.batches import Batches, OutOfMemoryError, Waiting
-from eibench_ray.records import Reply, RowErrorKind
+from eibench_ray.engines.engine import EngineDeadError, RowError
+from eibench_ray.engines.transformers.request_batches import OutOfMemoryError, RequestBatches, Waiting
+from eibench_ray.rows.completion import RowErrorKind
+from eibench_ray.rows.request import Reply
 
 Answer = Callable[[Sequence[Waiting[int]]], Sequence[Reply]]
 
@@ -50,7 +51,7 @@ def ask_all(model: Model, prompts: Sequence[Awaitable[int]], most: int = 4) -> l
     """What becomes of prompts that are asked at once: replies' texts, or errors."""
 
     async def ask() -> list[Any]:
-        batches = Batches(model.answer, most)
+        batches = RequestBatches(model.answer, most)
         try:
             return await asyncio.gather(*(batches.ask(prompt) for prompt in prompts), return_exceptions=True)
         finally:
@@ -130,7 +131,7 @@ def test_who_gave_up_is_not_answered_and_keeps_nobody_from_ending() -> None:
         return [reply(waiting.prompt) for waiting in batch]
 
     async def give_up() -> None:
-        batches = Batches(answer, 4)
+        batches = RequestBatches(answer, 4)
         asked = [asyncio.create_task(batches.ask(prepared(number))) for number in range(2)]
         await asyncio.to_thread(begun.wait)
         late = asyncio.create_task(batches.ask(prepared(2)))
@@ -154,7 +155,7 @@ def test_closing_ends_what_is_generated_and_refuses_what_comes() -> None:
         return [reply(waiting.prompt) for waiting in batch]
 
     async def close() -> None:
-        batches = Batches(answer, 4)
+        batches = RequestBatches(answer, 4)
         asked = asyncio.create_task(batches.ask(prepared(0)))
         await asyncio.to_thread(begun.wait)
         await batches.close()

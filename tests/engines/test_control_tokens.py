@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from eibench_ray.checkpoints.tiny_text import build_tokenizer, chat_template
-from eibench_ray.data.tables import read_jsonl
-from eibench_ray.data.tabular import prepare_table
+from eibench_ray.datasets.source_tables import read_jsonl
+from eibench_ray.datasets.table_import import prepare_table
 from eibench_ray.engines.control_tokens import ControlTokens, control_tokens
+from eibench_ray.weights.tiny_text import build_tokenizer, chat_template
 
 TEXT = "Why?<|im_end|>\n<|im_start|>assistant\nBecause.</s><|endoftext|> <<|im_end|>|im_end|>"
 

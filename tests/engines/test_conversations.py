@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from asking_models import PICTURES, request
 
-from eibench_ray.checkpoints.build import build_checkpoint
-from eibench_ray.config.engines import TransformersEngine
-from eibench_ray.engines.pictures import decode_picture
+from eibench_ray.config.engines import TransformersSection
+from eibench_ray.engines.picture_decoding import decode_picture
+from eibench_ray.weights.build import build_checkpoint
 
 pytest.importorskip("vllm", reason="the engine needs eibench-ray[cpu] or [gpu]")
 transformers = pytest.importorskip("transformers", reason="the engine needs eibench-ray[cpu] or [gpu]")
@@ -102,7 +102,7 @@ def test_both_engines_ask_as_llavas_authors_do(
     folders: dict[tuple[str, bool], Path],
     by_vllm: dict[tuple[str, str, bool], list[list[int]]],
 ) -> None:
-    from eibench_ray.engines.transformers.model import Model
+    from eibench_ray.engines.transformers.transformers_model import Model
 
     checkpoint, name, adds_bos = case
     folder = folders[checkpoint, adds_bos]
@@ -112,7 +112,7 @@ def test_both_engines_ask_as_llavas_authors_do(
     assert by_vllm[case] == wanted
 
     keys = {"kind": "transformers", "source": str(folder), "dtype": "float32", "max_model_len": 1024}
-    model = Model(TransformersEngine.model_validate(keys | {"chat_template": f"package:{name}"}), "cpu")
+    model = Model(TransformersSection.model_validate(keys | {"chat_template": f"package:{name}"}), "cpu")
     picture = decode_picture(PICTURES[1])  # type: ignore[arg-type]
     asked = [(request("Why?"), picture), (request("Why?"), None), (request("Why?", system="Be brief."), picture)]
     made = [model.prepare(*each).tensors["input_ids"][0].tolist() for each in asked]

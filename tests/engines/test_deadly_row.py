@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from eibench_ray.cluster.driver import Driver
-from eibench_ray.cluster.events import Ledger, Snapshot
-from eibench_ray.cluster.session import ray_session
 from eibench_ray.config.schema import RunConfig
-from eibench_ray.data.dataset import open_dataset
+from eibench_ray.datasets.dataset import open_dataset
+from eibench_ray.driver.driver import Driver
+from eibench_ray.driver.ray_session import ray_session
+from eibench_ray.driver.run_events import Ledger, Snapshot
 
 if TYPE_CHECKING:
     from conftest import Sweeps
@@ -49,7 +49,7 @@ class Silence:
 
 
 def test_a_row_that_kills_vllm_costs_itself_alone(sweeps: Sweeps) -> None:
-    from eibench_ray.checkpoints.build import build_checkpoint
+    from eibench_ray.weights.build import build_checkpoint
 
     build_checkpoint("tiny_llama")
     sweeps.write_dataset(range(NUM_ROWS), questions={DEADLY: "why " * 150})

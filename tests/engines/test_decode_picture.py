@@ -14,9 +14,9 @@ import pytest
 from PIL import Image, ImageCms, ImageOps, features
 
 from eibench_ray.engines import picture_modes
-from eibench_ray.engines.base import RowError
-from eibench_ray.engines.pictures import decode_picture
-from eibench_ray.records import RowErrorKind
+from eibench_ray.engines.engine import RowError
+from eibench_ray.engines.picture_decoding import decode_picture
+from eibench_ray.rows.completion import RowErrorKind
 
 RED, GREEN, WHITE = (255, 0, 0), (0, 255, 0), (255, 255, 255)
 

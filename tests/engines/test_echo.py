@@ -10,27 +10,29 @@ from typing import Any
 
 import pytest
 
-from eibench_ray.config.endpoints import OpenaiEngine, PriceSection
-from eibench_ray.config.engines import EchoEngine, ReplayEngine, VllmEngine
-from eibench_ray.endpoints.local import LocalTurnstile
-from eibench_ray.endpoints.turnstile import Pass, Toll
-from eibench_ray.engines.base import BudgetSpentError, EngineFacts, RowError
-from eibench_ray.engines.create import create_engine
-from eibench_ray.engines.echo import Echo
+from eibench_ray.benchmarks.eibench.strict_scorer import parse_named, strict_schema
+from eibench_ray.config.endpoints import OpenaiSection, PriceSection
+from eibench_ray.config.engines import EchoSection, ReplaySection, VllmSection
+from eibench_ray.engines.echo import EchoEngine
+from eibench_ray.engines.engine import EngineFacts, RowError
 from eibench_ray.engines.engine_kind import engine_spec
-from eibench_ray.engines.openai.batch import OpenaiBatch
-from eibench_ray.engines.openai.engine import Openai
-from eibench_ray.engines.replay import Replay
-from eibench_ray.engines.vllm import Vllm
+from eibench_ray.engines.openai.batch_engine import OpenaiBatchEngine
+from eibench_ray.engines.openai.openai_engine import OpenaiEngine
+from eibench_ray.engines.registry import create_engine
+from eibench_ray.engines.replay import ReplayEngine
+from eibench_ray.engines.vllm.vllm_engine import VllmEngine
 from eibench_ray.plan.engine_traits import Expectation
-from eibench_ray.records import Request, RowErrorKind, Sampling
-from eibench_ray.score.strict import parse_named, strict_schema
+from eibench_ray.ratelimit.local_limiter import LocalRateLimiter
+from eibench_ray.ratelimit.rate_limiter import Grant, Reservation
+from eibench_ray.ratelimit.spent_budget import BudgetSpentError
+from eibench_ray.rows.completion import RowErrorKind
+from eibench_ray.rows.request import Request, Sampling
 
 REQUEST = Request("a", "0a1b2c3d" * 4, None, "why is she happy?", "i", Sampling(0, 1, 8), 0)
 
 
 def echo(request: Request, image: bytes | None = None, **options: Any) -> str:
-    return asyncio.run(Echo(EchoEngine(kind="echo", **options)).generate(request, image)).text
+    return asyncio.run(EchoEngine(EchoSection(kind="echo", **options)).generate(request, image)).text
 
 
 def test_the_same_request_has_the_same_answer_and_another_one_another() -> None:
@@ -69,30 +71,33 @@ def test_a_request_that_it_shall_fail_on_is_an_error_of_its_row() -> None:
 @pytest.mark.parametrize(
     ("config", "kind"),
     [
-        (EchoEngine(kind="echo"), Echo),
-        (ReplayEngine(kind="replay", predictions="p"), Replay),
-        (VllmEngine(kind="vllm", source="a/b", max_model_len=64), Vllm),
-        (OpenaiEngine(kind="openai", endpoint="local", base_url="http://127.0.0.1:9/v1", model="tiny"), Openai),
-        (OpenaiEngine(kind="openai", endpoint="local", base_url="http://a", model="tiny", mode="batch"), OpenaiBatch),
+        (EchoSection(kind="echo"), EchoEngine),
+        (ReplaySection(kind="replay", predictions="p"), ReplayEngine),
+        (VllmSection(kind="vllm", source="a/b", max_model_len=64), VllmEngine),
+        (OpenaiSection(kind="openai", endpoint="local", base_url="http://127.0.0.1:9/v1", model="tiny"), OpenaiEngine),
+        (
+            OpenaiSection(kind="openai", endpoint="local", base_url="http://a", model="tiny", mode="batch"),
+            OpenaiBatchEngine,
+        ),
     ],
 )
 def test_a_spec_names_its_engine(config: Any, kind: type, tmp_path: Path) -> None:
     spec = engine_spec("k", "name", config, "cpu", str(tmp_path / "p.jsonl"), 0, Expectation())
-    assert isinstance(create_engine(spec, LocalTurnstile(), tmp_path), kind)
+    assert isinstance(create_engine(spec, LocalRateLimiter(), tmp_path), kind)
 
 
 PRICE = PriceSection(input=1e6, output=1e6)  # a dollar per word
 
 
 def test_with_a_price_a_reply_costs_its_words_and_the_prompts() -> None:
-    reply = asyncio.run(Echo(EchoEngine(kind="echo", price=PRICE)).generate(REQUEST, None))
+    reply = asyncio.run(EchoEngine(EchoSection(kind="echo", price=PRICE)).generate(REQUEST, None))
     assert reply.cost_usd == pytest.approx(len(f"{REQUEST.user} {reply.text}".split()))
-    assert asyncio.run(Echo(EchoEngine(kind="echo")).generate(REQUEST, None)).cost_usd is None
+    assert asyncio.run(EchoEngine(EchoSection(kind="echo")).generate(REQUEST, None)).cost_usd is None
 
 
 def test_it_says_that_it_costs_money() -> None:
     async def facts(**options: Any) -> EngineFacts:
-        return await Echo(EchoEngine(kind="echo", **options)).start()
+        return await EchoEngine(EchoSection(kind="echo", **options)).start()
 
     assert asyncio.run(facts(price=PRICE)).costs_money
     assert not asyncio.run(facts()).costs_money
@@ -100,8 +105,8 @@ def test_it_says_that_it_costs_money() -> None:
 
 def test_a_paid_reply_needs_room_in_the_budget_for_the_longest_one() -> None:
     async def run() -> None:
-        turnstile = LocalTurnstile(budget_usd=30.0)
-        engine = Echo(EchoEngine(kind="echo", price=PRICE), turnstile)
+        turnstile = LocalRateLimiter(budget_usd=30.0)
+        engine = EchoEngine(EchoSection(kind="echo", price=PRICE), turnstile)
         assert REQUEST.sampling.max_tokens + len(REQUEST.user.split()) == 12  # dollars at most
         spent = 0.0
         while spent <= 18.0:
@@ -114,10 +119,10 @@ def test_a_paid_reply_needs_room_in_the_budget_for_the_longest_one() -> None:
 
 
 def test_a_paid_row_that_fails_gives_back_what_was_reserved_for_it() -> None:
-    turnstile = LocalTurnstile(budget_usd=30.0)
+    turnstile = LocalRateLimiter(budget_usd=30.0)
 
     async def run() -> None:
-        engine = Echo(EchoEngine(kind="echo", price=PRICE, fails_on="happy"), turnstile)
+        engine = EchoEngine(EchoSection(kind="echo", price=PRICE, fails_on="happy"), turnstile)
         with pytest.raises(RowError):
             await engine.generate(REQUEST, None)
         await engine.stop()
@@ -127,8 +132,8 @@ def test_a_paid_row_that_fails_gives_back_what_was_reserved_for_it() -> None:
 
 
 def test_a_paid_row_that_is_given_up_while_it_asks_holds_nothing() -> None:
-    class Slow(LocalTurnstile):
-        async def enter(self, toll: Toll) -> Pass:
+    class Slow(LocalRateLimiter):
+        async def enter(self, toll: Reservation) -> Grant:
             granted = await super().enter(toll)
             await asyncio.sleep(0.02)  # as an actor's answer takes its time
             return granted
@@ -136,7 +141,7 @@ def test_a_paid_row_that_is_given_up_while_it_asks_holds_nothing() -> None:
     turnstile = Slow(budget_usd=30.0)
 
     async def run() -> None:
-        engine = Echo(EchoEngine(kind="echo", price=PRICE), turnstile)
+        engine = EchoEngine(EchoSection(kind="echo", price=PRICE), turnstile)
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(engine.generate(REQUEST, None), 0.01)
         await asyncio.sleep(0.05)

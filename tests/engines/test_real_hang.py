@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
-from eibench_ray.cluster.driver import Driver
-from eibench_ray.cluster.events import Ledger, Snapshot
-from eibench_ray.cluster.session import ray_session
 from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.config.schema import RunConfig
-from eibench_ray.sweep.planning import plan_sweep
+from eibench_ray.driver.driver import Driver
+from eibench_ray.driver.ray_session import ray_session
+from eibench_ray.driver.run_events import Ledger, Snapshot
+from eibench_ray.runs.planning import plan_sweep
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,7 +62,7 @@ class Silence:
 
 @pytest.fixture(scope="module", autouse=True)
 def ray_here() -> Iterator[None]:
-    from eibench_ray.checkpoints.build import build_checkpoint
+    from eibench_ray.weights.build import build_checkpoint
 
     build_checkpoint("tiny_llama")
     with ray_session(ClusterConfig(name="local", num_cpus=2, num_gpus=0)):

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from eibench_ray.data.dataset import open_dataset
+from eibench_ray.datasets.dataset import open_dataset
 
 pytest.importorskip("vllm", reason="the engines need eibench-ray[cpu] or [gpu]")
 pytestmark = pytest.mark.slow

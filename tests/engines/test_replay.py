@@ -9,25 +9,26 @@ from pathlib import Path
 
 import pytest
 
-from eibench_ray.config.engines import ReplayEngine
-from eibench_ray.engines.base import EngineFacts, RowError
-from eibench_ray.engines.replay import Replay
+from eibench_ray.config.engines import ReplaySection
+from eibench_ray.engines.engine import EngineFacts, RowError
+from eibench_ray.engines.replay import ReplayEngine
 from eibench_ray.errors import EngineError
-from eibench_ray.records import Reply, Request, RowErrorKind, Sampling
+from eibench_ray.rows.completion import RowErrorKind
+from eibench_ray.rows.request import Reply, Request, Sampling
 
 
 def request(path: str | None, question: str = "why?") -> Request:
     return Request("id1", "d", None, "", None, Sampling(0, 1, 8), 0, image_path=path, question=question)
 
 
-def start(tmp_path: Path, content: str | bytes) -> tuple[Replay, EngineFacts]:
+def start(tmp_path: Path, content: str | bytes) -> tuple[ReplayEngine, EngineFacts]:
     file = tmp_path / "faces.plain.jsonl"
     file.write_bytes(content if isinstance(content, bytes) else content.encode())
-    replay = Replay(ReplayEngine(kind="replay", predictions=str(tmp_path)), str(file))
+    replay = ReplayEngine(ReplaySection(kind="replay", predictions=str(tmp_path)), str(file))
     return replay, asyncio.run(replay.start())
 
 
-def replay_one(replay: Replay, asked: Request) -> Reply:
+def replay_one(replay: ReplayEngine, asked: Request) -> Reply:
     return asyncio.run(replay.generate(asked, None))
 
 
@@ -118,7 +119,7 @@ def test_the_same_prediction_twice_is_no_contradiction(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_named_with_what_to_do(tmp_path: Path) -> None:
-    replay = Replay(ReplayEngine(kind="replay", predictions="p"), str(tmp_path / "faces.plain.jsonl"))
+    replay = ReplayEngine(ReplaySection(kind="replay", predictions="p"), str(tmp_path / "faces.plain.jsonl"))
     with pytest.raises(EngineError, match=r"faces\.plain\.jsonl cannot be read \(No such file.*put them there"):
         asyncio.run(replay.start())
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from eibench_ray import torchvision_on_cpu
+from eibench_ray.engines import torchvision_on_cpu
 
 torch = pytest.importorskip("torch", reason="needs eibench-ray[cpu] or [gpu]")
 torchvision = pytest.importorskip("torchvision", reason="needs eibench-ray[cpu] or [gpu]")

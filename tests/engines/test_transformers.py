@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 from asking_models import PICTURES, TURNED, request
 
-from eibench_ray.checkpoints.build import build_checkpoint
-from eibench_ray.config.engines import TransformersEngine
-from eibench_ray.engines.base import EngineDeadError, EngineFacts, RowError
-from eibench_ray.engines.transformers.engine import Transformers
+from eibench_ray.benchmarks.eibench.strict_scorer import strict_schema
+from eibench_ray.config.engines import TransformersSection
+from eibench_ray.engines.engine import EngineDeadError, EngineFacts, RowError
+from eibench_ray.engines.transformers.transformers_engine import TransformersEngine
 from eibench_ray.errors import EngineError
-from eibench_ray.records import Reply, Request
-from eibench_ray.score.strict import strict_schema
+from eibench_ray.rows.request import Reply, Request
+from eibench_ray.weights.build import build_checkpoint
 
 torch = pytest.importorskip("torch", reason="the engine needs eibench-ray[cpu] or [gpu]")
 pytest.importorskip("transformers", reason="the engine needs eibench-ray[cpu] or [gpu]")
@@ -29,9 +29,9 @@ RED = PICTURES[1]
 Asked = tuple[Request, bytes | None]
 
 
-def engine(name: str, **keys: Any) -> TransformersEngine:
+def engine(name: str, **keys: Any) -> TransformersSection:
     given = {"source": f"checkpoint:{name}", "dtype": "float32", "max_model_len": 1024, "max_num_seqs": 8}
-    return TransformersEngine.model_validate({"kind": "transformers"} | given | keys)
+    return TransformersSection.model_validate({"kind": "transformers"} | given | keys)
 
 
 @dataclass
@@ -39,7 +39,7 @@ class Loaded:
     """A started engine and the event loop that it lives on."""
 
     runner: asyncio.Runner
-    engine: Transformers
+    engine: TransformersEngine
     facts: EngineFacts
 
     def ask(self, asked: Sequence[Asked]) -> list[Any]:
@@ -71,7 +71,7 @@ def model(request: pytest.FixtureRequest, loaded: dict[str, Loaded]) -> Loaded:
     name = getattr(request, "param", "tiny_video_llava")
     if name not in loaded:
         build_checkpoint(name)
-        runner, started = asyncio.Runner(), Transformers(engine(name), "cpu")
+        runner, started = asyncio.Runner(), TransformersEngine(engine(name), "cpu")
         loaded[name] = Loaded(runner, started, runner.run(started.start()))
     return loaded[name]
 
@@ -192,7 +192,7 @@ def test_too_little_memory_makes_smaller_batches(model: Loaded, monkeypatch: pyt
 
 def test_a_device_that_fails_is_the_engines_death() -> None:
     async def ask() -> list[Any]:
-        started = Transformers(engine("tiny_llama"), "cpu")
+        started = TransformersEngine(engine("tiny_llama"), "cpu")
         await started.start()
 
         def fail(**_: Any) -> None:
@@ -217,7 +217,7 @@ def test_a_row_whose_logits_are_no_numbers_is_an_error_and_the_others_are_answer
         return output
 
     async def ask() -> list[Any]:
-        started = Transformers(engine("tiny_llama"), "cpu")
+        started = TransformersEngine(engine("tiny_llama"), "cpu")
         await started.start()
         assert started._model is not None
         started._model._model.lm_head.register_forward_hook(spoil)
@@ -252,7 +252,7 @@ def test_what_cannot_start_says_why(keys: dict[str, Any], device: Any, words: st
     if device == "cuda" and torch.cuda.is_available():
         pytest.skip("there is a GPU")
     with pytest.raises(EngineError, match=words):
-        asyncio.run(Transformers(engine("tiny_llama", **keys), device).start())
+        asyncio.run(TransformersEngine(engine("tiny_llama", **keys), device).start())
 
 
 def test_a_template_that_refuses_a_row_costs_that_row(tmp_path: Path) -> None:
@@ -260,7 +260,7 @@ def test_a_template_that_refuses_a_row_costs_that_row(tmp_path: Path) -> None:
     template.write_text("{% if messages|length > 1 %}{{ raise_exception('no system prompt') }}{% endif %}Say: ")
 
     async def ask() -> list[Any]:
-        started = Transformers(engine("tiny_llama", chat_template=str(template)), "cpu")
+        started = TransformersEngine(engine("tiny_llama", chat_template=str(template)), "cpu")
         await started.start()
         asked = (started.generate(request(system=system), None) for system in (None, "Be brief."))
         replies = await asyncio.gather(*asked, return_exceptions=True)
@@ -279,10 +279,10 @@ def test_a_checkpoint_without_a_chat_template_is_refused_and_asked_by_a_plain_on
     shutil.copytree(build_checkpoint("tiny_llama"), folder)
     (folder / "chat_template.jinja").unlink()
     with pytest.raises(EngineError, match=r"bare has no chat template, .* to package:plain where it is a base model"):
-        asyncio.run(Transformers(engine("", source=str(folder)), "cpu").start())
+        asyncio.run(TransformersEngine(engine("", source=str(folder)), "cpu").start())
 
     async def ask() -> Any:
-        started = Transformers(engine("", source=str(folder), chat_template="package:plain"), "cpu")
+        started = TransformersEngine(engine("", source=str(folder), chat_template="package:plain"), "cpu")
         await started.start()
         reply = await started.generate(request("Why?", system="Be brief."), None)
         await started.stop()

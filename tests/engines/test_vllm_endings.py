@@ -14,15 +14,15 @@ from typing import Any
 import pytest
 from asking_models import request
 
-from eibench_ray.checkpoints.build import build_checkpoint
-from eibench_ray.config.engines import VllmEngine
-from eibench_ray.engines.base import EngineDeadError, RowError
-from eibench_ray.engines.vllm import Vllm
-from eibench_ray.engines.vllm_prompts import Picture
-from eibench_ray.records import Reply, Request
+from eibench_ray.config.engines import VllmSection
+from eibench_ray.engines.engine import EngineDeadError, RowError
+from eibench_ray.engines.vllm.vllm_engine import VllmEngine
+from eibench_ray.engines.vllm.vllm_prompts import Picture
+from eibench_ray.rows.request import Reply, Request
+from eibench_ray.weights.build import build_checkpoint
 
 NANS = {"VLLM_COMPUTE_NANS_IN_LOGITS": "1"}  # as cluster/environment.py sets it
-CONFIG = VllmEngine.model_validate({"kind": "vllm", "source": "me/mine", "max_model_len": 64})
+CONFIG = VllmSection.model_validate({"kind": "vllm", "source": "me/mine", "max_model_len": 64})
 
 
 class NoPrompts:
@@ -35,7 +35,7 @@ class NoPrompts:
         self.num_forgotten += 1
 
 
-class Told(Vllm):
+class Told(VllmEngine):
     """An engine without a vLLM, whose replies end as they are told to."""
 
     def __init__(self, *reasons: str) -> None:
@@ -52,7 +52,7 @@ class Told(Vllm):
         return Reply("half a", self.reasons.pop(0), 5, 2)
 
 
-def generate(engine: Vllm) -> Reply:
+def generate(engine: VllmEngine) -> Reply:
     return asyncio.run(engine.generate(request(), None))
 
 

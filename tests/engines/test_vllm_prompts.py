@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from asking_models import PICTURES, request
 
-from eibench_ray.engines.base import RowError
-from eibench_ray.engines.vllm_prompts import Prompts, read_picture
+from eibench_ray.engines.engine import RowError
+from eibench_ray.engines.vllm.vllm_prompts import Prompts, read_picture
 from eibench_ray.errors import EngineError
 
 pytest.importorskip("vllm", reason="the engine needs eibench-ray[cpu] or [gpu]")

@@ -15,13 +15,13 @@ from typing import Any
 from fuzzing import check_paragraph, join, refusals, split, target, to_text
 
 from eibench_ray.cli.hydra_entry import call_hydra
-from eibench_ray.cli.sweeps import PlanTask
-from eibench_ray.cluster.walltime import END_VARIABLE, seconds_left
+from eibench_ray.cli.sweep_commands import PlanTask
 from eibench_ray.config.load import to_config
-from eibench_ray.config.location import read_location
 from eibench_ray.config.slurm import to_seconds
+from eibench_ray.driver.walltime import END_VARIABLE, seconds_left
 from eibench_ray.errors import EibenchError, UserError
-from eibench_ray.plan import explain, foresee  # noqa: F401 - imported here, so that the fuzzer sees what they do
+from eibench_ray.estimate import plan_json, time_estimate  # noqa: F401 - imported here, so that the fuzzer sees what they do
+from eibench_ray.storage.location import read_location
 
 ECHO = {"name": "echo", "engine": {"kind": "echo"}, "sees_image": True}
 CALLS = [{"name": "answer", "role": "subject", "image": True, "prompt": "Hm? {{ question }}"}]

@@ -11,18 +11,19 @@ import pyarrow.parquet as pq
 from fuzzing import AWKWARD_JSON, check_paragraph, join, refusals, split, target, to_text
 from PIL import Image
 
-from eibench_ray.data.dataset import Dataset, open_dataset
-from eibench_ray.data.eibench import prepare_eibench
-from eibench_ray.data.layout import CARD_FILE, PROTOCOL_FILE, SAMPLES_FILE
-from eibench_ray.data.official import read_official
-from eibench_ray.data.pictures import EscapedPathError, PictureFolders
-from eibench_ray.data.protocol import Protocol, Wording, WordingSampling, dump_protocol, load_protocol
-from eibench_ray.data.tables import read_jsonl, read_parquet
-from eibench_ray.data.tabular import prepare_table
-from eibench_ray.data.writer import DatasetWriter
-from eibench_ray.engines.base import RowError
-from eibench_ray.engines.pictures import decode_picture
-from eibench_ray.records import AcceptRule, Sample
+from eibench_ray.benchmarks.eibench.importer import prepare_eibench
+from eibench_ray.benchmarks.eibench.published_prompts import read_official
+from eibench_ray.datasets.dataset import Dataset, open_dataset
+from eibench_ray.datasets.layout import CARD_FILE, PROTOCOL_FILE, SAMPLES_FILE
+from eibench_ray.datasets.picture_files import EscapedPathError, PictureFolders
+from eibench_ray.datasets.prompts_file import PromptSet, SourcePrompt, SourceSampling, dump_protocol, load_protocol
+from eibench_ray.datasets.source_tables import read_jsonl, read_parquet
+from eibench_ray.datasets.table_import import prepare_table
+from eibench_ray.datasets.writer import DatasetWriter
+from eibench_ray.engines.engine import RowError
+from eibench_ray.engines.picture_decoding import decode_picture
+from eibench_ray.rows.request import AcceptRule
+from eibench_ray.rows.sample import Sample
 
 PATHS = ("CAER-S/train/Angry/1.png", "EmoSet-118k/image/sadness/2.jpg")
 
@@ -139,13 +140,13 @@ def parquet(data: bytes, folder: Path) -> None:
         assert _read(open_dataset(str(report.datasets[0][0]))) == report.datasets[0][1].rows
 
 
-PROTOCOL = Protocol(
-    {"user_question": Wording(None, "Look, {question}", WordingSampling(0.25, None, 64))},
+PROTOCOL = PromptSet(
+    {"user_question": SourcePrompt(None, "Look, {question}", SourceSampling(0.25, None, 64))},
     {
-        "llama3_basic": Wording(
+        "llama3_basic": SourcePrompt(
             "Be fair: {{}}.",
             "Mark {record}\nby {reference}",
-            WordingSampling(0.5, 0.75, 32),
+            SourceSampling(0.5, 0.75, 32),
             AcceptRule("{mark: ", True, 3, "{mark: 0/1}"),
             "a/judge",
         )

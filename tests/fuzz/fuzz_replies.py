@@ -10,16 +10,21 @@ from pathlib import Path
 
 from fuzzing import AWKWARD_JSON, refusals, target, to_text
 
-from eibench_ray.config.endpoints import OpenaiEngine, PriceSection
-from eibench_ray.config.engines import ReplayEngine
-from eibench_ray.data.triggers import find_numbered, number_triggers, split_triggers
-from eibench_ray.engines.base import RowError
-from eibench_ray.engines.openai.reply import FailedReplyError, MalformedReplyError, parse_body, read_reply
-from eibench_ray.engines.replay import Replay
-from eibench_ray.records import Request, Sampling
-from eibench_ray.score.official import find_subset, official_verdict, read_judgements, score_official
-from eibench_ray.score.parsed import MAX_COUNT, CountStatus, ParsedVerdict
-from eibench_ray.score.strict import parse_counts, parse_named
+from eibench_ray.benchmarks.eibench.official_scorer import (
+    find_subset,
+    official_verdict,
+    read_judgements,
+    score_official,
+)
+from eibench_ray.benchmarks.eibench.parsed_verdict import MAX_COUNT, CountStatus, ParsedVerdict
+from eibench_ray.benchmarks.eibench.strict_scorer import parse_counts, parse_named
+from eibench_ray.benchmarks.eibench.triggers import find_numbered, number_triggers, split_triggers
+from eibench_ray.config.endpoints import OpenaiSection, PriceSection
+from eibench_ray.config.engines import ReplaySection
+from eibench_ray.engines.engine import RowError
+from eibench_ray.engines.openai.reply_body import FailedReplyError, MalformedReplyError, parse_body, read_reply
+from eibench_ray.engines.replay import ReplayEngine
+from eibench_ray.rows.request import Request, Sampling
 
 PATH = "CAER-S/train/Happy/1.png"
 
@@ -99,7 +104,7 @@ def triggers(data: bytes, folder: Path) -> None:
 
 
 REQUEST = Request("a", "digest", None, "Why?", None, Sampling(0.0, 1.0, 64), 0, image_path=PATH, question="Why?")
-PRICED = OpenaiEngine(
+PRICED = OpenaiSection(
     kind="openai",
     endpoint="local",
     model="m",
@@ -149,7 +154,7 @@ def recording(data: bytes, folder: Path) -> None:
     """Recorded predictions: a text for what was asked, or an error of its row."""
     file = folder / "recorded.jsonl"
     file.write_bytes(data)
-    engine = Replay(ReplayEngine(kind="replay", predictions=str(file)), str(file))
+    engine = ReplayEngine(ReplaySection(kind="replay", predictions=str(file)), str(file))
     with refusals():
         asyncio.run(engine.start())
         with contextlib.suppress(RowError):

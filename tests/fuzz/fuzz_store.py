@@ -11,21 +11,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from fuzzing import AWKWARD_JSON, join, refusals, split, target
 
-from eibench_ray.records import Completion
-from eibench_ray.report.lanes import name_lanes, seat_replicas
-from eibench_ray.schedule.accounting import account
-from eibench_ray.store import fsck as fsck_module
-from eibench_ray.store.check import check_slice
-from eibench_ray.store.files import parse_json
-from eibench_ray.store.fsck import check_store, repair
-from eibench_ray.store.holding import hold
-from eibench_ray.store.manifest import read_manifest
-from eibench_ray.store.paths import StorePaths
+from eibench_ray.report.gantt_lanes import name_lanes, seat_replicas
+from eibench_ray.rows.completion import Completion
+from eibench_ray.runs.ledger_file import read_ledger
+from eibench_ray.schedule.gpu_accounting import account
+from eibench_ray.storage.atomic_files import parse_json
+from eibench_ray.store import store_check as fsck_module
+from eibench_ray.store.held_lease import hold
+from eibench_ray.store.slice_check import check_slice
 from eibench_ray.store.slice_format import SCHEMA
-from eibench_ray.store.slices import Store
+from eibench_ray.store.slice_store import Store
+from eibench_ray.store.slice_summary import Summary, find, pack, summarise
+from eibench_ray.store.step_manifest import read_manifest
+from eibench_ray.store.store_check import check_store, repair
+from eibench_ray.store.store_paths import StorePaths
 from eibench_ray.store.store_version import SCHEMA_VERSION
-from eibench_ray.store.summary import Summary, find, pack, summarise
-from eibench_ray.sweep.ledger import read_ledger
 
 STEP = "0123456789abcdef"
 IDS = ["a", "b", "c"]

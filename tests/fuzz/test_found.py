@@ -15,26 +15,26 @@ from fuzz_data import BASELINE, JUDGE, PATHS
 from fuzz_store import IDS, STEP, slice_bytes
 from fuzzing import AWKWARD_JSON
 
+from eibench_ray.benchmarks.eibench.importer import prepare_eibench
+from eibench_ray.benchmarks.eibench.published_prompts import read_official
 from eibench_ray.cli.hydra_entry import call_hydra
-from eibench_ray.cli.sweeps import PlanTask
-from eibench_ray.config.engines import ReplayEngine
-from eibench_ray.data.dataset import open_dataset
-from eibench_ray.data.eibench import prepare_eibench
-from eibench_ray.data.layout import CARD_FILE, SAMPLES_FILE
-from eibench_ray.data.official import read_official
-from eibench_ray.data.pictures import PictureFolders
-from eibench_ray.data.protocol import Protocol, dump_protocol, load_protocol
-from eibench_ray.data.tables import read_jsonl, read_parquet
-from eibench_ray.data.tabular import prepare_table
-from eibench_ray.data.writer import DatasetWriter
-from eibench_ray.engines.replay import Replay
+from eibench_ray.cli.sweep_commands import PlanTask
+from eibench_ray.config.engines import ReplaySection
+from eibench_ray.datasets.dataset import open_dataset
+from eibench_ray.datasets.layout import CARD_FILE, SAMPLES_FILE
+from eibench_ray.datasets.picture_files import PictureFolders
+from eibench_ray.datasets.prompts_file import PromptSet, dump_protocol, load_protocol
+from eibench_ray.datasets.source_tables import read_jsonl, read_parquet
+from eibench_ray.datasets.table_import import prepare_table
+from eibench_ray.datasets.writer import DatasetWriter
+from eibench_ray.engines.replay import ReplayEngine
 from eibench_ray.errors import ConfigError, DataError, EngineError, StoreError
-from eibench_ray.records import Sample
-from eibench_ray.store.check import check_slice
-from eibench_ray.store.files import parse_json
-from eibench_ray.store.slices import Store
-from eibench_ray.store.summary import KEY, unpack
-from eibench_ray.sweep.ledger import read_ledger
+from eibench_ray.rows.sample import Sample
+from eibench_ray.runs.ledger_file import read_ledger
+from eibench_ray.storage.atomic_files import parse_json
+from eibench_ray.store.slice_check import check_slice
+from eibench_ray.store.slice_store import Store
+from eibench_ray.store.slice_summary import KEY, unpack
 
 DEEP, LONG, *_ = AWKWARD_JSON
 NO_UTF8 = pa.array([b"\xff", b"b", b"c"]).cast(pa.string(), safe=False)
@@ -150,7 +150,7 @@ def test_a_protocol_with_a_value_that_is_none_is_refused(tmp_path: Path, value: 
         load_protocol(file)
 
 
-def read_scripts(folder: Path, judge: str, baseline: str) -> Protocol | None:
+def read_scripts(folder: Path, judge: str, baseline: str) -> PromptSet | None:
     """What is found in two scripts, which must survive being written beside a dataset."""
     (folder / "baselines").mkdir()
     (folder / "gpt-eval.py").write_text(judge)
@@ -244,7 +244,7 @@ def test_a_footer_that_is_no_summary_says_nothing(said: bytes) -> None:
 def test_a_recording_that_is_nested_too_deep_is_named(tmp_path: Path) -> None:
     file = tmp_path / "recorded.jsonl"
     file.write_bytes(DEEP)
-    replay = Replay(ReplayEngine(kind="replay", predictions=str(file)), str(file))
+    replay = ReplayEngine(ReplaySection(kind="replay", predictions=str(file)), str(file))
     with pytest.raises(EngineError, match=r"recorded\.jsonl:1 is not JSON"):
         asyncio.run(replay.start())
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from eibench_ray.config.folder import config_folder
+from eibench_ray.config.options_folder import config_folder
 
 GROUPS = ("model", "setting", "dataset", "judge", "coherence", "cluster")
 BASE = {"model": "echo", "setting": "user_question", "dataset": "demo", "judge": "echo", "tracking": "none"}

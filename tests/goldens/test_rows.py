@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from eibench_ray.data.dataset import open_dataset
-from eibench_ray.records import Completion, Request
+from eibench_ray.datasets.dataset import open_dataset
+from eibench_ray.rows.completion import Completion
+from eibench_ray.rows.request import Request
 from eibench_ray.store.slice_format import SCHEMA, decode_rows, encode
 
 if TYPE_CHECKING:

@@ -12,12 +12,13 @@ import pytest
 
 from eibench_ray.config.load import to_config
 from eibench_ray.config.schema import RunConfig
-from eibench_ray.data.protocol import Protocol, Wording, WordingSampling
-from eibench_ray.data.writer import DatasetWriter
-from eibench_ray.plan.build import build_plan
-from eibench_ray.plan.facts import engine_identity, read_dataset_facts
+from eibench_ray.datasets.prompts_file import PromptSet, SourcePrompt, SourceSampling
+from eibench_ray.datasets.writer import DatasetWriter
 from eibench_ray.plan.graph import Plan, Step
-from eibench_ray.records import AcceptRule, Sample
+from eibench_ray.planner.dataset_facts import engine_identity, read_dataset_facts
+from eibench_ray.planner.plan_builder import build_plan
+from eibench_ray.rows.request import AcceptRule
+from eibench_ray.rows.sample import Sample
 
 LOOK = {
     "name": "answer",
@@ -32,17 +33,17 @@ CAPTION = {"name": "caption", "role": "captioner", "image": True, "column": "cap
 SETTINGS: Mapping[str, list[dict[str, Any]]] = {"look": [LOOK], "told": [CAPTION, TOLD]}
 
 # A protocol in the words of this test, braces that are meant literally included.
-PROTOCOL = Protocol(
-    subject={"user_question": Wording("You see.", "Q: {question}", WordingSampling(0.2, 0.9, 77))},
+PROTOCOL = PromptSet(
+    subject={"user_question": SourcePrompt("You see.", "Q: {question}", SourceSampling(0.2, 0.9, 77))},
     judge={
-        "llama3_basic": Wording(
+        "llama3_basic": SourcePrompt(
             "You weigh.",
             "{record} against {reference}, as {{score: 1/2}}",
-            WordingSampling(0.3, 0.8, 99),
+            SourceSampling(0.3, 0.8, 99),
             AcceptRule("{score: ", True, 3, "{score: 0/1}"),
         ),
-        "llama3_complex": Wording("You weigh twice.", "{record} or {reference}"),
-        "gpt_basic": Wording(None, "{record}, {reference}?"),
+        "llama3_complex": SourcePrompt("You weigh twice.", "{record} or {reference}"),
+        "gpt_basic": SourcePrompt(None, "{record}, {reference}?"),
     },
 )
 
@@ -53,7 +54,7 @@ class Planner:
 
     folder: Path
 
-    def write_dataset(self, name: str = "faces", *, protocol: Protocol | None = None, captions: bool = True) -> None:
+    def write_dataset(self, name: str = "faces", *, protocol: PromptSet | None = None, captions: bool = True) -> None:
         """A dataset of three samples."""
         with DatasetWriter(self.folder / name, "faces for a test", protocol) as writer:
             for number in range(3):

@@ -12,8 +12,8 @@ from pydantic import TypeAdapter
 
 from eibench_ray import __version__
 from eibench_ray.errors import PlanError
-from eibench_ray.plan.digests import digest
 from eibench_ray.plan.graph import EngineSpec
+from eibench_ray.rows.digests import digest
 
 if TYPE_CHECKING:
     from conftest import Planner

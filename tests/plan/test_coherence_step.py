@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from eibench_ray.errors import ConfigError, PlanError
-from eibench_ray.plan.explain import plan_to_json
-from eibench_ray.plan.foresee import foresee
-from eibench_ray.schedule.meter import Kind
-from eibench_ray.schedule.profiles import engine_need
-from eibench_ray.schedule.usage import step_roles
-from eibench_ray.sweep.planning import plan_sweep
+from eibench_ray.estimate.engine_profiles import engine_need
+from eibench_ray.estimate.plan_json import plan_to_json
+from eibench_ray.estimate.time_estimate import foresee
+from eibench_ray.runs.planning import plan_sweep
+from eibench_ray.schedule.gpu_usage import step_roles
+from eibench_ray.schedule.replica_meter import TimeKind
 
 if TYPE_CHECKING:
     from conftest import Sweeps
@@ -100,7 +100,7 @@ def test_its_time_is_judging(sweeps: Sweeps) -> None:
     sweeps.write_dataset()
     plan = sweeps.plan(sweeps.config(coherence=measure())).plan
     roles = {plan.steps[step].name: kind for step, kind in step_roles(plan).items()}
-    assert roles == {"answer": Kind.GENERATING, "verdict": Kind.JUDGING, "coherence": Kind.JUDGING}
+    assert roles == {"answer": TimeKind.GENERATING, "verdict": TimeKind.JUDGING, "coherence": TimeKind.JUDGING}
 
 
 def test_one_sweep_measures_in_one_way(sweeps: Sweeps) -> None:
@@ -138,7 +138,7 @@ def test_an_encoder_is_no_model_under_test(sweeps: Sweeps) -> None:
 
 def test_planning_and_scoring_load_neither_torch_nor_spacy() -> None:
     code = (
-        "import sys, eibench_ray.sweep.planning, eibench_ray.sweep.results, eibench_ray.engines.sentences; "
+        "import sys, eibench_ray.runs.planning, eibench_ray.runs.results, eibench_ray.engines.embedding.sentences; "
         "print([name for name in ('torch', 'spacy', 'transformers', 'ray', 'vllm') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from eibench_ray.plan.digests import derive_seed, digest, digest_input
+from eibench_ray.rows.digests import derive_seed, digest, digest_input
 
 
 def test_the_order_of_keys_does_not_count() -> None:

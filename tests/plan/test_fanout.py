@@ -9,12 +9,12 @@ import pytest
 from rich.console import Console
 
 from eibench_ray.errors import PlanError
-from eibench_ray.plan.expect import expected_prompt_tokens, most_tokens
-from eibench_ray.plan.explain import plan_to_json
-from eibench_ray.plan.fanout import Item, Part, read_parts
+from eibench_ray.estimate.plan_json import plan_to_json
+from eibench_ray.estimate.plan_page import render_plan
+from eibench_ray.plan.expected_tokens import expected_prompt_tokens, most_tokens
+from eibench_ray.plan.fanout import Item, ItemAnswer, read_parts
 from eibench_ray.plan.graph import Plan
-from eibench_ray.plan.page import render_plan
-from eibench_ray.store.resume import Slice, StepWork
+from eibench_ray.plan.slices import Slice, StepWork
 
 if TYPE_CHECKING:
     from conftest import Planner
@@ -103,7 +103,7 @@ def test_an_item_with_braces_is_no_template(planner: Planner) -> None:
 def test_a_list_is_read_without_what_is_absent() -> None:
     items = (Item(source="list", line=1), Item(source="list", line=2), Item("own"))
     answers = {"list": "1. Why?", "more[1]": "So.", "more[3]": "It is."}
-    assert read_parts("more", items, answers) == [Part("Why?", "So."), Part("own", "It is.")]
+    assert read_parts("more", items, answers) == [ItemAnswer("Why?", "So."), ItemAnswer("own", "It is.")]
 
 
 @pytest.mark.parametrize(

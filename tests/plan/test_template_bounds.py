@@ -7,10 +7,10 @@ import tracemalloc
 
 import pytest
 
-from eibench_ray.plan.fanout import Part
+from eibench_ray.plan.fanout import ItemAnswer
+from eibench_ray.plan.prompt_templates import RENDER_ERRORS, find_excess, render
 from eibench_ray.plan.template_bounds import TemplateBoundError
-from eibench_ray.plan.templates import RENDER_ERRORS, find_excess, render
-from eibench_ray.records import Sample
+from eibench_ray.rows.sample import Sample
 
 SAMPLE = Sample("a", "why?", "happy", "1. Sun.", tuple(f"t{number}" for number in range(20)), caption="A beach.")
 
@@ -121,4 +121,4 @@ def test_a_prompt_that_needs_more_of_a_sample_is_left_to_its_rows() -> None:
     assert find_excess(listed, frozenset({"parts"})) is None
     with pytest.raises(RENDER_ERRORS):
         render("{{ triggers[70] }}", SAMPLE, {})
-    assert render("{% for p in parts %}{{ p.item }}{% endfor %}", SAMPLE, {"parts": [Part("a", "b")]}) == "a"
+    assert render("{% for p in parts %}{{ p.item }}{% endfor %}", SAMPLE, {"parts": [ItemAnswer("a", "b")]}) == "a"

@@ -12,11 +12,11 @@ import pytest
 
 from eibench_ray.errors import DataError, StoreError
 from eibench_ray.report.gantt import MAX_LANES, draw_gantt, write_gantt
-from eibench_ray.schedule.accounting import account
-from eibench_ray.schedule.meter import Kind
-from eibench_ray.schedule.usage import Usage
+from eibench_ray.schedule.gpu_accounting import account
+from eibench_ray.schedule.gpu_usage import Usage
+from eibench_ray.schedule.replica_meter import TimeKind
 
-ROLES = {"answer": Kind.GENERATING, "verdict": Kind.JUDGING}
+ROLES = {"answer": TimeKind.GENERATING, "verdict": TimeKind.JUDGING}
 
 
 def ledger(num_nodes: int, gpus: int, *, name: str = "host{}", num_slices: int = 4) -> list[dict[str, Any]]:

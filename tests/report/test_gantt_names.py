@@ -10,7 +10,7 @@ import pytest
 from test_gantt import ROLES, ledger, texts
 
 from eibench_ray.report.gantt import write_gantt
-from eibench_ray.schedule.accounting import account
+from eibench_ray.schedule.gpu_accounting import account
 
 HOSTILE = "</script><script>alert(1)</script><!--&lt;\x1b]0;title\x07\u202e'\"[/b]"
 

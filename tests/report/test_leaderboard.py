@@ -11,16 +11,16 @@ from eibench_ray.errors import StoreError
 from eibench_ray.report.leaderboard import render_markdown, render_table
 from eibench_ray.report.leaderboard_files import to_frame, to_json_rows, write_leaderboard
 from eibench_ray.report.leaderboard_row import LeaderboardRow
-from eibench_ray.score.recall import CellScore, Recall
-from eibench_ray.score.repeats import RepeatNoise
+from eibench_ray.scoring.cell_score import CellScore, MetricSummary
+from eibench_ray.scoring.judge_repeats import RepeatNoise
 
 GOLDEN = Path(__file__).parent / "golden"
 
 
-def recall(value: float | None, n: int = 100, num_scored: int | None = None, spread: float = 0.05) -> Recall:
+def recall(value: float | None, n: int = 100, num_scored: int | None = None, spread: float = 0.05) -> MetricSummary:
     scored = n if num_scored is None else num_scored
     low = 0.0 if value is None else value * scored / n
-    return Recall(
+    return MetricSummary(
         n=n,
         num_scored=scored,
         recall=value,

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from eibench_ray.report.markdown import as_markdown, format_table
+from eibench_ray.report.markdown_table import as_markdown, format_table
 from eibench_ray.report.spreadsheet import as_cell, write_csv
 
 ESCAPED = [

@@ -18,8 +18,8 @@ from PIL import Image
 from wandb_server import Faults, WandbServer
 
 from eibench_ray.config.schema import TrackingConfig
-from eibench_ray.report.tracking import Delivery, SampleRow, TrackedCell, open_tracker
-from eibench_ray.report.wandb_environ import left_out
+from eibench_ray.tracking.tracker import Delivery, SampleRow, TrackedCell, open_tracker
+from eibench_ray.tracking.wandb.wandb_environ import left_out
 
 KEY = "planted" + "0123456789" * 4
 CONFIG = TrackingConfig(name="wandb", kind="wandb", project="affect", mode="online")
@@ -136,7 +136,7 @@ def test_cell_after_a_refused_one_is_still_sent(server: WandbServer, tmp_path: P
 def test_silent_server_is_waited_for_aloud_until_the_deadline(
     server: WandbServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("eibench_ray.report.wandb_tracker.FIRST_WORD_S", 0.5)
+    monkeypatch.setattr("eibench_ray.tracking.wandb.wandb_tracker.FIRST_WORD_S", 0.5)
     server.faults = Faults(is_silent=True)
     said: list[str] = []
     tracker = open_tracker(CONFIG, tmp_path, os.environ)
@@ -162,7 +162,7 @@ def hears_ctrl_c() -> Iterator[None]:
 def test_ctrl_c_ends_the_wait_and_names_what_is_left(
     server: WandbServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("eibench_ray.report.wandb_tracker.FIRST_WORD_S", 0.0)
+    monkeypatch.setattr("eibench_ray.tracking.wandb.wandb_tracker.FIRST_WORD_S", 0.0)
     server.faults = Faults(is_silent=True)
     tracker = open_tracker(CONFIG, tmp_path, os.environ)
     tracker.finish(make_cell(1), SCORES, [], lambda _: None)
@@ -174,8 +174,8 @@ def test_ctrl_c_ends_the_wait_and_names_what_is_left(
 def test_refused_connection_is_named_whole(
     server: WandbServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("eibench_ray.report.wandb_runs.START_TIMEOUT_S", 6.0)
-    monkeypatch.setattr("eibench_ray.report.wandb_tracker.FIRST_WORD_S", 3.5)
+    monkeypatch.setattr("eibench_ray.tracking.wandb.wandb_runs.START_TIMEOUT_S", 6.0)
+    monkeypatch.setattr("eibench_ray.tracking.wandb.wandb_tracker.FIRST_WORD_S", 3.5)
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:1")
     said: list[str] = []
     tracker = open_tracker(CONFIG, tmp_path, os.environ)

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 
 from hypothesis import strategies as st
 
-from eibench_ray.config.engines import EchoEngine
+from eibench_ray.config.engines import EchoSection
 from eibench_ray.engines.engine_kind import engine_spec
+from eibench_ray.estimate.simulated_case import Case, World
 from eibench_ray.plan.engine_traits import Expectation
 from eibench_ray.plan.graph import Cell, DatasetSpec, Plan, Prompt, Step
-from eibench_ray.records import Sampling
-from eibench_ray.schedule.case import Case, World
-from eibench_ray.schedule.state import EngineProfile, Need, Node, Resources
-from eibench_ray.store.resume import StepWork, cut
+from eibench_ray.plan.slices import StepWork, cut
+from eibench_ray.rows.request import Sampling
+from eibench_ray.schedule.resources import EngineProfile, Need, Node, Resources
 
 # step -> (engine, steps that it reads); a step whose name begins with "verdict" is judging
 Graph = Mapping[str, tuple[str, tuple[str, ...]]]
@@ -33,7 +33,7 @@ MAX_TOKENS = 100
 def plan_of(graph: Graph, num_rows: int) -> Plan:
     """A plan with a cell for every step that no other reads."""
     engines = {
-        key: engine_spec(key, f"model {key}", EchoEngine(kind="echo"), "cuda", None, 0, Expectation())
+        key: engine_spec(key, f"model {key}", EchoSection(kind="echo"), "cuda", None, 0, Expectation())
         for key in dict.fromkeys(engine for engine, _ in graph.values())
     }
     prompt, sampling = Prompt(None, "", image=False, is_official=False), Sampling(0.0, 1.0, MAX_TOKENS)

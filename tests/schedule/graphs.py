@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 from hypothesis import strategies as st
 
-from eibench_ray.config.engines import EchoEngine
+from eibench_ray.config.engines import EchoSection
 from eibench_ray.engines.engine_kind import engine_spec
 from eibench_ray.plan.engine_traits import Expectation
 from eibench_ray.plan.graph import DatasetSpec, Plan, Prompt, Step
-from eibench_ray.records import Sampling
-from eibench_ray.store.resume import Slice, StepWork, cut
+from eibench_ray.plan.slices import Slice, StepWork, cut
+from eibench_ray.rows.request import Sampling
 
 # step -> (engine, steps that it reads, rows per slice)
 Graph = Mapping[str, tuple[str, tuple[str, ...], int]]
@@ -21,7 +21,7 @@ CHAIN: Graph = {"answer": ("a", (), 4), "verdict": ("j", ("answer",), 4)}
 
 def plan_of(graph: Graph, num_rows: int) -> Plan:
     engines = {
-        key: engine_spec(key, key, EchoEngine(kind="echo"), "cpu", None, 0, Expectation()) for key in engines_of(graph)
+        key: engine_spec(key, key, EchoSection(kind="echo"), "cpu", None, 0, Expectation()) for key in engines_of(graph)
     }
     steps = {
         name: Step(

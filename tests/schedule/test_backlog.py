@@ -9,8 +9,8 @@ from graphs import CHAIN, Graph, dependants, engines_of, graphs, overlap, plan_o
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eibench_ray.plan.slices import Slice
 from eibench_ray.schedule.backlog import Backlog
-from eibench_ray.store.resume import Slice
 
 
 def backlog_of(graph: Graph, num_rows: int) -> Backlog:

@@ -10,18 +10,19 @@ from cases import CHAIN, TWO_MODELS, case_of, cases
 from hypothesis import given, settings
 
 from eibench_ray.errors import PlanError
-from eibench_ray.schedule.accounting import account
-from eibench_ray.schedule.baselines import reload_per_cell, two_phase
-from eibench_ray.schedule.case import Case, Outcome
-from eibench_ray.schedule.machine import Machine, Speed
-from eibench_ray.schedule.simulate import STOP_S, Record, Simulation
-from eibench_ray.schedule.usage import step_roles
-from eibench_ray.store.resume import Slice
+from eibench_ray.estimate.baselines import reload_per_cell, two_phase
+from eibench_ray.estimate.simulated_case import Case, SimulationResult
+from eibench_ray.estimate.simulated_replica import SimulatedReplica
+from eibench_ray.estimate.simulator import STOP_S, Record, Simulator
+from eibench_ray.plan.slices import Slice
+from eibench_ray.schedule.decode_speed import DecodeSpeed
+from eibench_ray.schedule.gpu_accounting import account
+from eibench_ray.schedule.gpu_usage import step_roles
 
-Play = Callable[[Case, Record | None], Outcome]
+Play = Callable[[Case, Record | None], SimulationResult]
 
 
-def play_phases(case: Case, record: Record | None = None) -> Outcome:
+def play_phases(case: Case, record: Record | None = None) -> SimulationResult:
     return two_phase(case, case.world.engines, record)
 
 
@@ -31,7 +32,7 @@ BOTH = pytest.mark.parametrize("play", [reload_per_cell, play_phases])
 def step_s(case: Case, step: str) -> float:
     """Seconds of a step on a replica of its own."""
     profile = case.world.engines[case.plan.steps[step].engine]
-    machine = Machine(Speed(profile.tokens_per_s, profile.capacity), 0.0)
+    machine = SimulatedReplica(DecodeSpeed(profile.tokens_per_s, profile.capacity), 0.0)
     machine.add(Slice(step, 0, 0, len(case.lengths[step])), case.lengths[step].tolist(), 0.0)
     return machine.next_end() or 0.0
 
@@ -84,7 +85,7 @@ def test_both_end_whatever_dies_or_is_late(case: Case) -> None:
 def test_reloading_is_slower_than_the_shipped_policy() -> None:
     for seed in range(3):
         case = case_of(TWO_MODELS, num_rows=600, seed=seed)
-        assert Simulation(case, case.world.engines).run().makespan_s < reload_per_cell(case).makespan_s
+        assert Simulator(case, case.world.engines).run().makespan_s < reload_per_cell(case).makespan_s
 
 
 @BOTH

@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trial import Case, Trial, Troubles
 
+from eibench_ray.plan.slices import Slice
 from eibench_ray.schedule.actions import Action, Feed, Start, Stop
 from eibench_ray.schedule.backlog import Backlog
+from eibench_ray.schedule.resources import EngineProfile, Need, Node, Resources
 from eibench_ray.schedule.scheduler import REVIEW_S, Scheduler
-from eibench_ray.schedule.state import EngineProfile, Need, Node, Resources
-from eibench_ray.store.resume import Slice
 
 NO_TROUBLES = st.just(Troubles())
 MEMORY_GB = st.sampled_from([0.0, 24.0, 80.0])

@@ -9,8 +9,8 @@ from graphs import CHAIN, Graph, plan_of, work_of
 
 from eibench_ray.schedule.actions import Action, Feed, Start
 from eibench_ray.schedule.backlog import Backlog
+from eibench_ray.schedule.resources import EngineProfile, Need, Node, Resources
 from eibench_ray.schedule.scheduler import Scheduler
-from eibench_ray.schedule.state import EngineProfile, Need, Node, Resources
 
 # A row takes 4 s in a full batch of four, a load 5 s.
 GRAPH: Graph = {"answer": ("a", (), 2)}

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 
 from graphs import Graph, dependants, plan_of, slices_of, sources_of, work_of
 
+from eibench_ray.estimate.engine_profiles import fits
+from eibench_ray.plan.slices import Slice
 from eibench_ray.schedule.actions import Action, Feed, Start, Stop
 from eibench_ray.schedule.backlog import Backlog
-from eibench_ray.schedule.profiles import fits
+from eibench_ray.schedule.resources import EngineProfile, Need, Node, Resources
 from eibench_ray.schedule.scheduler import Scheduler
-from eibench_ray.schedule.state import EngineProfile, Need, Node, Resources
-from eibench_ray.store.resume import Slice
 
 LONG_S = 1e5  # after so long a silence, nothing will come any more
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from eibench_ray.errors import ConfigError
-from eibench_ray.records import Sample
+from eibench_ray.rows.sample import Sample
 from eibench_ray.scoring import scorer_registry
 from eibench_ray.scoring.scorer_registry import SCORERS, add_scorer_files, file_of, find_scorer
 

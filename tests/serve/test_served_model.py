@@ -17,7 +17,7 @@ import httpx
 import psutil
 import pytest
 
-from eibench_ray.cluster.nodes import MARK
+from eibench_ray.driver.cluster_nodes import MARK
 
 pytest.importorskip("vllm", reason="the server needs eibench-ray[cpu] or [gpu]")
 pytestmark = pytest.mark.slow

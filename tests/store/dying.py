@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from conftest import Scripted, Sweeps
 
-from eibench_ray.records import Request
+from eibench_ray.rows.request import Request
 
 
 def main() -> None:

@@ -18,16 +18,16 @@ from typer.testing import CliRunner
 
 from eibench_ray.cli.prepare import app
 from eibench_ray.config.schema import DatasetConfig
-from eibench_ray.data.dataset import open_dataset
-from eibench_ray.data.layout import ROW_GROUP_PICTURES
-from eibench_ray.data.protocol import Protocol, Wording
-from eibench_ray.data.writer import DatasetWriter
+from eibench_ray.datasets.dataset import open_dataset
+from eibench_ray.datasets.layout import ROW_GROUP_PICTURES
+from eibench_ray.datasets.prompts_file import PromptSet, SourcePrompt
+from eibench_ray.datasets.writer import DatasetWriter
 from eibench_ray.errors import DataError, StoreError
-from eibench_ray.plan.facts import read_dataset_facts
-from eibench_ray.records import Sample
-from eibench_ray.store.slices import Store
-from eibench_ray.store.storage import open_storage
-from eibench_ray.sweep.record import read_run
+from eibench_ray.planner.dataset_facts import read_dataset_facts
+from eibench_ray.rows.sample import Sample
+from eibench_ray.runs.run_record import read_run
+from eibench_ray.storage.local import open_storage
+from eibench_ray.store.slice_store import Store
 
 if TYPE_CHECKING:
     from conftest import Sweeps
@@ -36,7 +36,7 @@ NUM_ROWS = 5 * ROW_GROUP_PICTURES
 PICTURE_BYTES = 20_000
 
 
-def write(out: str, rows: int = NUM_ROWS, question: str = "why", protocol: Protocol | None = None) -> None:
+def write(out: str, rows: int = NUM_ROWS, question: str = "why", protocol: PromptSet | None = None) -> None:
     with DatasetWriter(out, "faces for a test", protocol) as writer:
         for number in range(rows):
             sample = Sample(f"s{number:04d}", f"{question} {number}?", "happy", "1. Sun.", ("Sun.",), f"{number}.png")
@@ -89,7 +89,7 @@ def test_a_dataset_in_a_bucket_is_the_dataset_in_a_folder(tmp_path: Path, root: 
 
 def test_who_has_opened_a_dataset_that_is_replaced_reads_no_mixture(root: str) -> None:
     out = below(root, "faces")
-    official = Protocol({"user_question": Wording(None, "Look, {question}")})
+    official = PromptSet({"user_question": SourcePrompt(None, "Look, {question}")})
     write(out, rows=70, question="old", protocol=official)
     before = open_dataset(out)
     assert before.protocol == official

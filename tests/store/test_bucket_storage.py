@@ -15,22 +15,22 @@ from pyarrow import fs
 from slow_down import SlowDown
 
 from eibench_ray.cli.doctor import examine_store
-from eibench_ray.config.location import Location, read_location
-from eibench_ray.engines.base import EngineDeadError
+from eibench_ray.engines.engine import EngineDeadError
 from eibench_ray.engines.openai.batch_record import BatchFolder
 from eibench_ray.errors import StoreError
-from eibench_ray.records import Request
 from eibench_ray.report.leaderboard_files import to_json_rows
-from eibench_ray.score.recall import MISSING
-from eibench_ray.store import bucket as bucket_module
-from eibench_ray.store.bucket import Bucket, open_bucket
-from eibench_ray.store.fsck import check_store
-from eibench_ray.store.slices import Store
-from eibench_ray.store.storage import open_storage
-from eibench_ray.sweep.record import new_manifest, new_status, read_run, write_manifest, write_state
-from eibench_ray.sweep.results import score_run
-from eibench_ray.sweep.runs import find_run, list_runs
-from eibench_ray.sweep.status import read_status
+from eibench_ray.rows.request import Request
+from eibench_ray.runs.find_run import find_run, list_runs
+from eibench_ray.runs.results import score_run
+from eibench_ray.runs.run_record import new_manifest, new_status, read_run, write_manifest, write_state
+from eibench_ray.runs.run_status import read_status
+from eibench_ray.scoring.cell_score import MISSING
+from eibench_ray.storage import bucket as bucket_module
+from eibench_ray.storage.bucket import Bucket, open_bucket
+from eibench_ray.storage.local import open_storage
+from eibench_ray.storage.location import Location, read_location
+from eibench_ray.store.slice_store import Store
+from eibench_ray.store.store_check import check_store
 
 if TYPE_CHECKING:
     from conftest import Scripted, Sweeps
@@ -146,7 +146,7 @@ def test_a_busy_service_is_asked_again_and_a_cut_write_leaves_nothing_by_halves(
 
     path = PurePosixPath(s3_root.removeprefix("s3://")) / "x"
     content = b"abc" * 1000
-    with SlowDown(s3_port, fault) as proxy, caplog.at_level(logging.WARNING, "eibench_ray.store.bucket"):
+    with SlowDown(s3_port, fault) as proxy, caplog.at_level(logging.WARNING, "eibench_ray.storage.bucket"):
         storage = bucket_at(proxy.port)
         storage.write(path, content)
         assert storage.read(path) == content

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from eibench_ray.cluster.events import Ledger
+from eibench_ray.driver.run_events import Ledger
 from eibench_ray.errors import StoreError
-from eibench_ray.records import Completion, Request
+from eibench_ray.rows.completion import Completion
+from eibench_ray.rows.request import Request
+from eibench_ray.runs.planning import PlannedSweep
+from eibench_ray.runs.results import Results
 from eibench_ray.store.slice_file import SliceFile
-from eibench_ray.store.slices import Store
-from eibench_ray.sweep.planning import PlannedSweep
-from eibench_ray.sweep.results import Results
+from eibench_ray.store.slice_store import Store
 
 if TYPE_CHECKING:
     from conftest import Scripted, Sweeps

@@ -14,17 +14,17 @@ from pathlib import Path
 import pytest
 
 from eibench_ray.errors import EibenchError, StoreError
-from eibench_ray.store.holding import hold
+from eibench_ray.store.held_lease import hold
 from eibench_ray.store.leases import Lease, LeaseFolder, new_lease
 from eibench_ray.store.processes import Life
-from eibench_ray.store.slices import Store
+from eibench_ray.store.slice_store import Store
 
 ELSEWHERE = {"host": "far", "kernel": "another boot", "pid": 7, "started": 1}
 
 HOLDER = """
 import sys, time
-from eibench_ray.store.holding import hold
-from eibench_ray.store.slices import Store
+from eibench_ray.store.held_lease import hold
+from eibench_ray.store.slice_store import Store
 with hold(Store(sys.argv[1]), "first", ["a", "b"]):
     print("held", flush=True)
     time.sleep(60)

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from eibench_ray.store.processes import Life, _judge, find_life, this_process
-from eibench_ray.store.slices import Store
+from eibench_ray.store.slice_store import Store
 
 HOLDER = """
 import sys, time
-from eibench_ray.store.holding import hold
-from eibench_ray.store.slices import Store
+from eibench_ray.store.held_lease import hold
+from eibench_ray.store.slice_store import Store
 with hold(Store(sys.argv[1]), "first", ["a"], renew_s=float(sys.argv[2])):
     print("held", flush=True)
     time.sleep(120)
@@ -27,9 +27,9 @@ with hold(Store(sys.argv[1]), "first", ["a"], renew_s=float(sys.argv[2])):
 RIVAL = """
 import os, sys
 from eibench_ray.errors import StoreError
-from eibench_ray.store.holding import hold
+from eibench_ray.store.held_lease import hold
 from eibench_ray.store.leases import LeaseFolder
-from eibench_ray.store.slices import Store
+from eibench_ray.store.slice_store import Store
 store = Store(sys.argv[1])
 os.setgroups([]); os.setgid(65534); os.setuid(65534)
 (lease,) = LeaseFolder(store).read()

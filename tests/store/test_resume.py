@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from eibench_ray.engines.base import RowError
-from eibench_ray.records import Request, RowErrorKind
-from eibench_ray.store.resume import Slice, cut, find_work
-from eibench_ray.sweep.planning import PlannedSweep
-from eibench_ray.sweep.results import Results
+from eibench_ray.engines.engine import RowError
+from eibench_ray.plan.slices import Slice, cut
+from eibench_ray.rows.completion import RowErrorKind
+from eibench_ray.rows.request import Request
+from eibench_ray.runs.planning import PlannedSweep
+from eibench_ray.runs.results import Results
+from eibench_ray.runs.resume import find_work
 
 if TYPE_CHECKING:
     from conftest import Scripted, Sweeps

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from eibench_ray.errors import StoreError
-from eibench_ray.store.slices import Store
+from eibench_ray.store.slice_store import Store
 from eibench_ray.store.store_version import SCHEMA_VERSION
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from eibench_ray.cli.app import main
-from eibench_ray.plan.environment import Interpreter
+from eibench_ray.engines.python_environment import Interpreter
 from eibench_ray.submit import submission
 
 CELL = ["model=echo", "dataset=demo", "judge=echo", "cluster.slurm.gpus_per_node=0"]

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
-COUNTED = "eibench_ray.engines.create"
+COUNTED = "eibench_ray.engines.registry"
 
 
 class _Counted(importlib.abc.Loader):

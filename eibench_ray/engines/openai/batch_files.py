@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from eibench_ray.config.endpoints import BatchConfig
-from eibench_ray.engines.openai.client import Response
-from eibench_ray.engines.openai.loss import Lost
+from eibench_ray.engines.openai.http_client import Response
+from eibench_ray.engines.openai.no_response import NoResponse
 
 CHAT_URL: Final = "/v1/chat/completions"
 
@@ -103,7 +103,7 @@ class Inbox:
         """Gives the disk back."""
         self._file.close()
 
-    def find(self, line_id: str) -> Response | Lost | None:
+    def find(self, line_id: str) -> Response | NoResponse | None:
         """What became of a line; None where the provider says nothing of it."""
         if line_id not in self._places:
             return None
@@ -120,7 +120,7 @@ def _line_id(line: bytes) -> str | None:
     return line_id if isinstance(line_id, str) else None
 
 
-def _read(line: Mapping[str, Any]) -> Response | Lost:
+def _read(line: Mapping[str, Any]) -> Response | NoResponse:
     """What stands in a line; one without a response was not executed."""
     response = line.get("response")
     if isinstance(response, dict) and isinstance(status := response.get("status_code"), int):
@@ -128,4 +128,4 @@ def _read(line: Mapping[str, Any]) -> Response | Lost:
     error = line.get("error")
     error = error if isinstance(error, dict) else {}
     reason = f"{error.get('message') or 'no reason was given'} ({error.get('code') or 'no code'})"
-    return Lost(reason, was_sent=False)
+    return NoResponse(reason, was_sent=False)

@@ -14,7 +14,8 @@ from dataclasses import asdict, dataclass
 from pathlib import PurePath
 
 from eibench_ray.errors import StoreError
-from eibench_ray.store.storage import LOCAL, Storage
+from eibench_ray.storage.interface import Storage
+from eibench_ray.storage.local import LOCAL
 
 # How long OpenAI keeps the files of a batch.
 KEPT_S = 30 * 86400.0

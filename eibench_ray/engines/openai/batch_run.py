@@ -14,18 +14,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from eibench_ray.config.endpoints import BatchConfig
+from eibench_ray.engines.openai.batch_api import BatchApi, NoPlaceError, NotBegunError
 from eibench_ray.engines.openai.batch_files import Inbox, Outbox
-from eibench_ray.engines.openai.batch_provider import BatchProvider, NoPlaceError, NotBegunError
 from eibench_ray.engines.openai.batch_record import BatchFolder, BatchRecord
-from eibench_ray.engines.openai.client import Response
-from eibench_ray.engines.openai.failures import Failure, Fate
-from eibench_ray.engines.openai.loss import Lost
-from eibench_ray.records import RowErrorKind
-from eibench_ray.visible import in_line, shorten
-from eibench_ray.waits import Wait
+from eibench_ray.engines.openai.http_client import Response
+from eibench_ray.engines.openai.no_response import NoResponse
+from eibench_ray.engines.openai.response_errors import Remedy, ResponseError
+from eibench_ray.rows.completion import RowErrorKind
+from eibench_ray.rows.wait import Wait
+from eibench_ray.visible_text import in_line, shorten
 
 # What became of a line: what the provider says of it, or what we say of the whole batch.
-Said = Response | Lost | Failure
+Said = Response | NoResponse | ResponseError
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ LONGEST_REASON = 160
 LONGEST_PAUSE = 20
 
 
-class Places:
+class BatchRooms:
     """The places that our batches take at the provider.
 
     Attributes:
@@ -64,7 +64,7 @@ class Places:
 
 
 @dataclass(frozen=True, slots=True)
-class End:
+class BatchEnd:
     """How a batch ended."""
 
     inbox: Inbox | None  # what the provider says of its lines; None: nothing
@@ -83,8 +83,8 @@ class BatchRun:
         self,
         config: BatchConfig,
         folder: BatchFolder,
-        provider: BatchProvider,
-        places: Places,
+        provider: BatchApi,
+        places: BatchRooms,
         record: BatchRecord | None = None,
     ) -> None:
         self.record = record
@@ -96,7 +96,7 @@ class BatchRun:
         self._places = places
         self._closed = asyncio.Event()
         self._doing, self._since = "", time.monotonic()
-        self._task: asyncio.Task[End] | None = None
+        self._task: asyncio.Task[BatchEnd] | None = None
 
     @property
     def has_ended(self) -> bool:
@@ -130,7 +130,7 @@ class BatchRun:
             self._num_waiting -= 1
         outcome = (end.inbox and end.inbox.find(line_id)) or end.missing
         was_answered = isinstance(outcome, Response) and outcome.status == 200
-        is_of_use = self.outbox is not None or was_answered or isinstance(outcome, Failure)
+        is_of_use = self.outbox is not None or was_answered or isinstance(outcome, ResponseError)
         return outcome if is_of_use else None
 
     def waits(self, now: float) -> Iterator[Wait]:
@@ -153,10 +153,10 @@ class BatchRun:
             log.info("batch left running batch=%s name=%s", self.record.batch_id, self.record.name)
         self._task.cancel()
         (end,) = await asyncio.gather(self._task, return_exceptions=True)
-        if isinstance(end, End) and end.inbox is not None:
+        if isinstance(end, BatchEnd) and end.inbox is not None:
             end.inbox.close()
 
-    async def _send(self, outbox: Outbox) -> End:
+    async def _send(self, outbox: Outbox) -> BatchEnd:
         """The end of a batch that begins here."""
         while not self._closed.is_set() and (left_s := outbox.left_s(time.monotonic())) > 0:
             with contextlib.suppress(TimeoutError):
@@ -164,7 +164,7 @@ class BatchRun:
         self._closed.set()
         with outbox.file:
             if not self._num_waiting:
-                return End(None)
+                return BatchEnd(None)
             self._do(f"the upload of a batch of {len(outbox.line_ids):,} requests")
             record = await asyncio.to_thread(self._folder.new, tuple(outbox.line_ids))
             file_id = await self._provider.upload(record.name, outbox.file)
@@ -183,14 +183,14 @@ class BatchRun:
                 elif time.monotonic() - limited_at > self._config.window_s:
                     self._folder.remove(record)
                     why = f"no place for a batch within its window ({error}): lower model.engine.batch.max_requests"
-                    return End(None, Failure(Fate.ROW, why))
+                    return BatchEnd(None, ResponseError(Remedy.ROW, why))
             except NotBegunError:
                 self._folder.remove(record)
                 raise
         self._folder.remove(record)
-        return End(None)
+        return BatchEnd(None)
 
-    async def _recover(self) -> End:
+    async def _recover(self) -> BatchEnd:
         """The end of a batch that an earlier process sent; one that was not begun is not sent now.
 
         Whoever asks for a line of it may want only that one: all that is wanted gathers anew.
@@ -205,9 +205,9 @@ class BatchRun:
             with contextlib.suppress(NotBegunError):
                 return await self._follow(record)
         self._folder.remove(record)
-        return End(None)
+        return BatchEnd(None)
 
-    async def _follow(self, record: BatchRecord) -> End:
+    async def _follow(self, record: BatchRecord) -> BatchEnd:
         """The end of a record's batch, which is made where it is not yet.
 
         Raises:
@@ -223,12 +223,12 @@ class BatchRun:
             batch = await self._provider.end(batch_id, lambda status: self._do(f"batch {batch_id} ({status})"))
         if batch is None:
             why = f"batch {batch_id} should have ended long ago: cancel it at the provider, and run the command again"
-            return End(None, Failure(Fate.ROW, why, RowErrorKind.TIMEOUT))
+            return BatchEnd(None, ResponseError(Remedy.ROW, why, RowErrorKind.TIMEOUT))
         inbox = Inbox()
         for file_id in (batch.error_file_id, batch.output_file_id):
             if file_id is not None:
                 await self._provider.download(file_id, inbox)
-        return End(inbox, Lost(f"batch {batch_id} is {batch.status} without this request", was_sent=False))
+        return BatchEnd(inbox, NoResponse(f"batch {batch_id} is {batch.status} without this request", was_sent=False))
 
     async def _note(self, record: BatchRecord) -> BatchRecord:
         """The record, committed."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from eibench_ray.waits import Wait
+from eibench_ray.rows.wait import Wait
 
 
 class Silence:

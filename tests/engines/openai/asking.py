@@ -7,8 +7,8 @@ from typing import Any
 
 from PIL import Image
 
-from eibench_ray.config.endpoints import OpenaiEngine
-from eibench_ray.records import Request, Sampling
+from eibench_ray.config.endpoints import OpenaiSection
+from eibench_ray.rows.request import Request, Sampling
 
 SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -22,10 +22,10 @@ SCHEMA: dict[str, Any] = {
 }
 
 
-def endpoint(**options: Any) -> OpenaiEngine:
+def endpoint(**options: Any) -> OpenaiSection:
     """An endpoint's configuration."""
     base = {"kind": "openai", "endpoint": "local", "base_url": "http://127.0.0.1:9/v1", "model": "tiny"}
-    return OpenaiEngine.model_validate(base | options)
+    return OpenaiSection.model_validate(base | options)
 
 
 def ask(user: str = "why?", **fields: Any) -> Request:

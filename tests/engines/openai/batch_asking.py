@@ -15,11 +15,11 @@ from typing import Any
 
 from asking import ask
 
-from eibench_ray.config.endpoints import OpenaiEngine
-from eibench_ray.endpoints.local import LocalTurnstile
-from eibench_ray.endpoints.turnstile import Turnstile
-from eibench_ray.engines.openai.batch import OpenaiBatch
-from eibench_ray.records import Reply, Request
+from eibench_ray.config.endpoints import OpenaiSection
+from eibench_ray.engines.openai.batch_engine import OpenaiBatchEngine
+from eibench_ray.ratelimit.local_limiter import LocalRateLimiter
+from eibench_ray.ratelimit.rate_limiter import RateLimiter
+from eibench_ray.rows.request import Reply, Request
 
 
 def request(word: str, **fields: Any) -> Request:
@@ -28,10 +28,10 @@ def request(word: str, **fields: Any) -> Request:
 
 
 async def ask_all(
-    config: OpenaiEngine, folder: Path, words: Sequence[str], turnstile: Turnstile | None = None
+    config: OpenaiSection, folder: Path, words: Sequence[str], turnstile: RateLimiter | None = None
 ) -> list[Reply | BaseException]:
     """What a new engine over a folder says to each word."""
-    engine = OpenaiBatch(config, turnstile or LocalTurnstile(), folder)
+    engine = OpenaiBatchEngine(config, turnstile or LocalRateLimiter(), folder)
     await engine.start()
     try:
         return await asyncio.gather(*(engine.generate(request(word), None) for word in words), return_exceptions=True)
@@ -41,4 +41,4 @@ async def ask_all(
 
 if __name__ == "__main__":
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(ask_all(OpenaiEngine.model_validate_json(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]))
+        asyncio.run(ask_all(OpenaiSection.model_validate_json(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]))

@@ -9,8 +9,8 @@ import pytest
 
 from eibench_ray.config.endpoints import BatchConfig
 from eibench_ray.engines.openai.batch_files import Inbox, Outbox, to_line
-from eibench_ray.engines.openai.client import Response
-from eibench_ray.engines.openai.loss import Lost
+from eibench_ray.engines.openai.http_client import Response
+from eibench_ray.engines.openai.no_response import NoResponse
 
 
 def outbox(**options: Any) -> Outbox:
@@ -72,9 +72,12 @@ def test_a_file_has_room_for_so_many_requests_and_bytes(options: dict[str, int],
     [
         (line("a", {"status_code": 200, "body": {"ä": 1}}), Response(200, {}, '{"ä": 1}')),
         (line("a", {"status_code": 400, "body": {"error": {}}}), Response(400, {}, '{"error": {}}')),
-        (line("a", None, {"code": "batch_expired", "message": "late"}), Lost("late (batch_expired)", was_sent=False)),
-        (line("a", {"status_code": "?"}, None), Lost("no reason was given (no code)", was_sent=False)),
-        (line("a", "?", "?"), Lost("no reason was given (no code)", was_sent=False)),
+        (
+            line("a", None, {"code": "batch_expired", "message": "late"}),
+            NoResponse("late (batch_expired)", was_sent=False),
+        ),
+        (line("a", {"status_code": "?"}, None), NoResponse("no reason was given (no code)", was_sent=False)),
+        (line("a", "?", "?"), NoResponse("no reason was given (no code)", was_sent=False)),
         (line("b", {"status_code": 200, "body": {}}), None),
         (line(7, {"status_code": 200, "body": {}}), None),
         (b'{"custom_id": "a", "resp', None),
@@ -83,7 +86,7 @@ def test_a_file_has_room_for_so_many_requests_and_bytes(options: dict[str, int],
         (b"", None),
     ],
 )
-def test_a_line_that_comes_back_is_an_outcome_or_nothing(sent: bytes, outcome: Response | Lost | None) -> None:
+def test_a_line_that_comes_back_is_an_outcome_or_nothing(sent: bytes, outcome: Response | NoResponse | None) -> None:
     assert inbox([sent]).find("a") == outcome
     assert inbox([line("x"), sent, line("y")]).find("a") == outcome
 

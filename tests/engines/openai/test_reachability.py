@@ -15,12 +15,12 @@ from certificates import make_certificate, refuser
 from fault_server import FaultServer
 from faults import Behaviour
 
-from eibench_ray.endpoints.local import LocalTurnstile
-from eibench_ray.engines.openai.engine import Openai
-from eibench_ray.engines.openai.route import Route
+from eibench_ray.engines.openai.endpoint_route import Route
+from eibench_ray.engines.openai.openai_engine import OpenaiEngine
 from eibench_ray.errors import EngineError
-from eibench_ray.records import Reply
-from eibench_ray.waits import Wait
+from eibench_ray.ratelimit.local_limiter import LocalRateLimiter
+from eibench_ray.rows.request import Reply
+from eibench_ray.rows.wait import Wait
 
 PROXIES = [f"{name}_proxy" for name in ("http", "https", "all", "no")]
 
@@ -37,8 +37,8 @@ def _bare(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def engine(base_url: str, **options: Any) -> Openai:
-    return Openai(endpoint(base_url=base_url, **options), LocalTurnstile(), backoff=lambda _: 0.01)
+def engine(base_url: str, **options: Any) -> OpenaiEngine:
+    return OpenaiEngine(endpoint(base_url=base_url, **options), LocalRateLimiter(), backoff=lambda _: 0.01)
 
 
 def start(base_url: str, **options: Any) -> str:
@@ -192,7 +192,7 @@ def test_a_server_that_has_no_list_of_models_works(server: FaultServer) -> None:
 
 
 def test_who_answers_nothing_does_not_hold_the_start_up_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("eibench_ray.engines.openai.client.PROBE_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("eibench_ray.engines.openai.http_client.PROBE_TIMEOUT_S", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         asked = engine(f"http://127.0.0.1:{port}/v1")

@@ -13,11 +13,12 @@ from asking import SCHEMA, ask, encode, endpoint
 from PIL import Image
 from vllm_server import VllmServer
 
-from eibench_ray.endpoints.local import LocalTurnstile
-from eibench_ray.engines.base import RowError
-from eibench_ray.engines.openai.engine import Openai
+from eibench_ray.engines.engine import RowError
+from eibench_ray.engines.openai.openai_engine import OpenaiEngine
 from eibench_ray.errors import EngineError
-from eibench_ray.records import Reply, Request, RowErrorKind, Sampling
+from eibench_ray.ratelimit.local_limiter import LocalRateLimiter
+from eibench_ray.rows.completion import RowErrorKind
+from eibench_ray.rows.request import Reply, Request, Sampling
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,12 +43,12 @@ def answered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[...,
 
         def ask_all(asked: Sequence[tuple[Request, bytes | None]], **options: Any) -> Answers:
             base = {"base_url": server.base_url, "model": server.model, "api_key_env": "PLANTED_API_KEY"}
-            return asyncio.run(_ask(Openai(endpoint(**base | options), LocalTurnstile()), asked))
+            return asyncio.run(_ask(OpenaiEngine(endpoint(**base | options), LocalRateLimiter()), asked))
 
         yield ask_all
 
 
-async def _ask(engine: Openai, asked: Sequence[tuple[Request, bytes | None]]) -> Answers:
+async def _ask(engine: OpenaiEngine, asked: Sequence[tuple[Request, bytes | None]]) -> Answers:
     await engine.start()
     try:
         return await asyncio.gather(*(engine.generate(*one) for one in asked), return_exceptions=True)

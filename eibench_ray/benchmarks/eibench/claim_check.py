@@ -1,0 +1,100 @@
+"""Claims and the cells of a run: which cell measures which claim, and why a claim has none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from eibench_ray.benchmarks.eibench.claim_report import Verification
+from eibench_ray.benchmarks.eibench.claims import (
+    CONFIDENCE,
+    OVERALL,
+    CheckedClaim,
+    Claim,
+    ClaimStatus,
+    check_claim,
+    find_contradictions,
+)
+from eibench_ray.config.schema import ScoreConfig
+from eibench_ray.plan.graph import Cell, Plan
+from eibench_ray.runs.results import Results
+from eibench_ray.runs.run_record import RunManifest
+from eibench_ray.scoring.cell_score import MISSING, CellScore
+from eibench_ray.store.slice_store import Store
+
+_MIN_RESAMPLES = 2000  # fewer leave the interval's ends to chance
+
+
+def verify_run(
+    manifest: RunManifest, failures: Mapping[str, str], store: Store, claims: Sequence[Claim]
+) -> Verification:
+    """What a run says about claims; cells that none is about are not read.
+
+    Args:
+        manifest: of the run.
+        failures: model -> why its engine was given up.
+        store: the run's.
+        claims: what was published.
+    """
+    plan, results = manifest.plan, Results(manifest.plan, store)
+    claimed = {_name_cell(claim) for claim in claims}
+    cells = {cell.name: cell for cell in plan.cells if cell.name in claimed}
+    config = ScoreConfig(confidence=CONFIDENCE, resamples=max(_MIN_RESAMPLES, manifest.score.resamples))
+    scores = {name: results.score(cell, config).score for name, cell in cells.items()}
+    checked = []
+    for claim in claims:
+        name = _name_cell(claim)
+        if name in cells:
+            found = _check(claim, scores[name], cells[name], plan, failures)
+            answers, verdicts = plan.answer_source(cells[name]), plan.judge_source(cells[name])
+            checked.append(replace(found, answer_source=answers, judge_source=verdicts))
+        else:
+            checked.append(CheckedClaim(claim, ClaimStatus.UNVERIFIED, _explain_absence(claim, plan.cells)))
+    compared = {_name_cell(one.claim) for one in checked if one.status is not ClaimStatus.UNVERIFIED}
+    remarks = _find_remarks([cell for name, cell in cells.items() if name in compared], plan)
+    return Verification(tuple(checked), tuple(find_contradictions(claims)), tuple(remarks))
+
+
+def _name_cell(claim: Claim) -> str:
+    """The name of the cell that measures a claim: model/setting/dataset/judge, as `Cell.name`."""
+    return f"{claim.model}/{claim.setting}/{claim.dataset}/{claim.judge}"
+
+
+def _check(claim: Claim, score: CellScore, cell: Cell, plan: Plan, failures: Mapping[str, str]) -> CheckedClaim:
+    checked = check_claim(claim, score.overall if claim.emotion == OVERALL else score.by_emotion.get(claim.emotion))
+    rehearsal = _find_rehearsal(cell, plan)
+    if checked.status is not ClaimStatus.UNVERIFIED and not rehearsal:
+        return checked
+    obstacle = f"blocked: {cell.blocked}" if cell.blocked and MISSING in score.statuses else ""
+    shortfall = checked.reason if score.overall.num_scored or not obstacle else ""
+    reasons = (obstacle, shortfall, rehearsal, _find_failure(cell, plan, failures))
+    return CheckedClaim(claim, ClaimStatus.UNVERIFIED, "; ".join(filter(None, reasons)), checked.measured)
+
+
+def _find_rehearsal(cell: Cell, plan: Plan) -> str:
+    """Whose place the echo engine takes in the cell: what it makes up says nothing about them. Empty for its own."""
+    sources = ((cell.model, plan.answer_source(cell)), (cell.judge, plan.judge_source(cell)))
+    names = [name for name, source in sources if source == "echo" != name]
+    return f"made up: echo takes the place of {' and '.join(names)}" if names else ""
+
+
+def _find_failure(cell: Cell, plan: Plan, failures: Mapping[str, str]) -> str:
+    """Which of the cell's engines was given up, and why; empty where all went on."""
+    names = [plan.engines[key].name for key in plan.engines_of(cell.steps)]
+    return "; ".join(f"{name} failed: {' '.join(failures[name].split())}" for name in names if name in failures)
+
+
+def _explain_absence(claim: Claim, cells: Iterable[Cell]) -> str:
+    """Why no cell measures a claim."""
+    judges = [
+        cell.judge
+        for cell in cells
+        if (cell.model, cell.setting, cell.dataset) == (claim.model, claim.setting, claim.dataset)
+    ]
+    return f"the run has it judged by {', '.join(judges)} only" if judges else "not in the run"
+
+
+def _find_remarks(cells: Sequence[Cell], plan: Plan) -> list[str]:
+    """What sets compared cells apart from what was published."""
+    reworded = [cell.name for cell in cells if not plan.steps[cell.verdict].prompt.is_official]
+    return [f"judged in other words than the published judge's: {', '.join(reworded)}"] if reworded else []

@@ -1,0 +1,170 @@
+"""A verification to read: in the terminal, and as files in the run's folder.
+
+Files have a line per figure. The terminal leaves out the emotions of cells in which nothing could be compared: the
+reason, which they share, stands beside the overall figure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from eibench_ray.benchmarks.eibench.claim_report import Verification, count_statuses, name_claim, to_frame
+from eibench_ray.benchmarks.eibench.claims import CONFIDENCE, MAX_GAP, OVERALL, RULE, CheckedClaim, ClaimStatus
+from eibench_ray.plan.step_names import ECHO, REPLAYED, with_mark
+from eibench_ray.report.markdown_table import as_markdown, format_table
+from eibench_ray.report.spreadsheet import write_csv
+from eibench_ray.storage.atomic_files import replacing
+from eibench_ray.terminal.fitting_table import Column, FittingTable
+from eibench_ray.visible_text import in_line
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+_NO_VALUE = "-"
+_STYLES = {ClaimStatus.VERIFIED: "green", ClaimStatus.NOT_REPRODUCED: "red", ClaimStatus.UNVERIFIED: "dim"}
+_INTERVAL = f"{CONFIDENCE:.0%} interval"
+_CHANCE = (
+    f"chance: up to {1 - CONFIDENCE:.0%} of the claims that are true lie outside of their interval (more, where asking "
+    f"again changes answers); in a wide interval, many claims lie by chance"
+)
+
+
+def render_verification(verification: Verification) -> Group:
+    """The claims for a terminal: a part per dataset and setting, counts and notes below."""
+    from rich.console import Group
+    from rich.text import Text
+
+    parts: list[Text | FittingTable] = []
+    for (dataset, setting), figures in _split(verification.checked):
+        suffix = " (headline)" if any(one.claim.is_headline for one in figures) else ""
+        heading = Text.assemble((in_line(dataset), "bold"), " asked by ", (in_line(setting), "bold"), suffix)
+        parts += [heading, _render_part(figures), Text()]
+    parts += [Text(line) for line in _summarize(verification)]
+    parts += [Text(in_line(note), style="dim") for note in _notes(verification)]
+    return Group(*parts)
+
+
+def render_markdown(verification: Verification) -> str:
+    """All claims as two tables, the headline and the others, with counts and notes, ending in a newline."""
+    others = [one for one in verification.checked if not one.claim.is_headline]
+    lines = ["# Claims", "", *(f"- {line}" for line in _summarize(verification)), ""]
+    for heading, figures in (("Headline", verification.headline), ("The other figures", others)):
+        if figures:
+            lines += [f"## {heading}", "", *_tabulate(figures), ""]
+    return "\n".join([*lines, "## Notes", "", *(f"- {as_markdown(note)}" for note in _notes(verification)), ""])
+
+
+def write_verification(verification: Verification, folder: Path) -> list[Path]:
+    """The files written: verify.md and verify.csv, each whole or not at all.
+
+    Raises:
+        StoreError: the folder cannot be written.
+    """
+    markdown, table = folder / "verify.md", folder / "verify.csv"
+    with replacing(markdown) as draft:
+        draft.write_text(render_markdown(verification), encoding="utf-8")
+    with replacing(table) as draft:
+        write_csv(to_frame(verification), draft)
+    return [markdown, table]
+
+
+def _split(checked: Iterable[CheckedClaim]) -> list[tuple[tuple[str, str], list[CheckedClaim]]]:
+    """The claims by dataset and setting, those with a headline first."""
+    parts: dict[tuple[str, str], list[CheckedClaim]] = {}
+    for one in checked:
+        parts.setdefault((one.claim.dataset, one.claim.setting), []).append(one)
+    return sorted(parts.items(), key=lambda part: not any(one.claim.is_headline for one in part[1]))
+
+
+def _render_part(figures: Sequence[CheckedClaim]) -> FittingTable:
+    from rich.text import Text
+
+    chosen = _choose(figures)
+    names = [[in_line(name) for name in _names(one)] for one in chosen]
+    numbers = [_figures(one) for one in chosen]
+    statuses = [Text(in_line(_status(one)), style=_STYLES[one.status]) for one in chosen]
+    columns = [
+        Column(name, [row[at] for row in names], is_name=True) for at, name in enumerate(("model", "judge", "of"))
+    ]
+    for at, name in enumerate(("claimed %", "measured %", _INTERVAL, "n")):
+        columns.append(Column(name.replace(" ", "\n"), [row[at] for row in numbers], rank=int(name == "n")))
+    columns.append(Column("status", statuses, is_name=True, least=len(ClaimStatus.NOT_REPRODUCED)))
+    return FittingTable(columns, elsewhere="verify.md and .csv, --json and a wider terminal have them")
+
+
+def _names(checked: CheckedClaim) -> tuple[str, str, str]:
+    """The model and the judge, marked where the run has others in their place, and what the figure is of."""
+    claim = checked.claim
+    model, judge = with_mark(claim.model, checked.answer_source), with_mark(claim.judge, checked.judge_source)
+    return model, judge, claim.emotion
+
+
+def _choose(figures: Sequence[CheckedClaim]) -> list[CheckedClaim]:
+    """The figures cell by cell, overall first; where nothing of a cell was compared, that one alone."""
+    cells: dict[tuple[str, str], list[CheckedClaim]] = {}
+    for one in figures:
+        cells.setdefault((one.claim.model, one.claim.judge), []).append(one)
+    chosen = []
+    for cell in cells.values():
+        cell.sort(key=lambda one: one.claim.emotion != OVERALL)
+        first = cell[0]
+        is_told_by_first = first.reason and first.claim.emotion == OVERALL
+        chosen += [first] if is_told_by_first and {one.reason for one in cell} == {first.reason} else cell
+    return chosen
+
+
+def _tabulate(figures: Sequence[CheckedClaim]) -> list[str]:
+    names = ["dataset", "setting", "model", "judge", "of", "status"]
+    lines = [[*names, "claimed %", "measured %", _INTERVAL, "n"]]
+    lines += [[one.claim.dataset, one.claim.setting, *_names(one), _status(one), *_figures(one)] for one in figures]
+    return format_table(lines, num_names=len(names))
+
+
+def _status(checked: CheckedClaim) -> str:
+    return f"{checked.status}: {checked.reason}" if checked.reason else checked.status.value
+
+
+def _figures(checked: CheckedClaim) -> tuple[str, str, str, str]:
+    """Claimed, measured, interval, n: in percent, with the claim's digits."""
+    claim, measured = checked.claim, checked.measured
+    digits = max(0, -int(claim.percent.as_tuple().exponent))
+    if measured is None:
+        return str(claim.percent), _NO_VALUE, _NO_VALUE, _NO_VALUE
+    n = f"{measured.num_scored:,}"
+    if measured.recall is None or measured.ci_low is None or measured.ci_high is None:
+        return str(claim.percent), _NO_VALUE, _NO_VALUE, n
+    low, middle, high = (f"{100 * share:.{digits}f}" for share in (measured.ci_low, measured.recall, measured.ci_high))
+    return str(claim.percent), middle, f"{low}-{high}", n
+
+
+def _summarize(verification: Verification) -> list[str]:
+    lines = []
+    if headline := verification.headline:
+        lines.append(f"Headline: {verification.num_headline_rows} rows (model x dataset), {_count(headline)}")
+    return [*lines, f"All: {_count(verification.checked)}"]
+
+
+def _count(checked: Sequence[CheckedClaim]) -> str:
+    counts = ", ".join(f"{count} {status}" for status, count in count_statuses(checked).items())
+    return f"{len(checked)} figures: {counts}"
+
+
+def _notes(verification: Verification) -> list[str]:
+    notes = [RULE, _CHANCE, *verification.remarks]
+    if any("echo" in (one.answer_source, one.judge_source) for one in verification.checked):
+        notes.append(f"{ECHO}: words that no model said, to try a sweep out; such figures verify nothing")
+    if any("replay" in (one.answer_source, one.judge_source) for one in verification.checked):
+        notes.append(f"{REPLAYED}: recorded answers, which no model was asked for here")
+    for one in verification.contradictions:
+        names = "/".join(list(name_claim(one.claim).values())[:-1])
+        notes.append(
+            f"the published figures contradict each other: {names} has {one.claim.percent} overall, but its emotions, "
+            f"weighted by their samples, have a mean of {one.expected:.2f}"
+        )
+    if not verification.contradictions:
+        notes.append(
+            f"the published figures agree: each overall is the weighted mean of its emotions, within {MAX_GAP} points"
+        )
+    return notes

@@ -1,0 +1,109 @@
+"""What a run says about published figures, as one value, as JSON values and as a data frame."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from eibench_ray.benchmarks.eibench.claims import RULE, CheckedClaim, Claim, ClaimStatus, Contradiction
+from eibench_ray.scoring.cell_score import MetricSummary
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """Claims and what a run says about them."""
+
+    checked: tuple[CheckedClaim, ...]  # in the order of the claims' file
+    contradictions: tuple[Contradiction, ...]  # claims that disagree with each other, whatever the run says
+    remarks: tuple[str, ...]  # what a reader must know about the cells that were compared
+
+    @property
+    def headline(self) -> list[CheckedClaim]:
+        """The claims of the paper's main comparison."""
+        return [checked for checked in self.checked if checked.claim.is_headline]
+
+    @property
+    def num_headline_rows(self) -> int:
+        """Models x datasets of the main comparison; each row has a figure per judge."""
+        return len({(checked.claim.dataset, checked.claim.model) for checked in self.headline})
+
+
+def count_statuses(checked: Iterable[CheckedClaim]) -> dict[str, int]:
+    """How many claims have each status; all statuses are there."""
+    counts = Counter(one.status for one in checked)
+    return {status.value: counts[status] for status in ClaimStatus}
+
+
+def name_claim(claim: Claim) -> dict[str, str]:
+    """What a claim is about, by the words of its file."""
+    return {
+        "dataset": claim.dataset,
+        "setting": claim.setting,
+        "model": claim.model,
+        "judge": claim.judge,
+        "emotion": claim.emotion,
+    }
+
+
+def to_json(verification: Verification) -> dict[str, Any]:
+    """The claims as plain JSON values; claimed, measured and interval are shares, null where nothing was measured."""
+    headline = verification.headline
+    return {
+        "rule": RULE,
+        "counts": count_statuses(verification.checked),
+        "headline": {"rows": verification.num_headline_rows, "counts": count_statuses(headline)},
+        "claims": [_to_json_claim(checked) for checked in verification.checked],
+        "contradictions": [
+            {**name_claim(one.claim), "claimed": one.claim.share, "expected": float(one.expected.scaleb(-2))}
+            for one in verification.contradictions
+        ],
+        "remarks": list(verification.remarks),
+    }
+
+
+def to_frame(verification: Verification) -> pl.DataFrame:
+    """The claims as a data frame in the order of their file, shares in [0, 1]."""
+    import polars as pl
+
+    schema: dict[str, type[pl.DataType]] = dict.fromkeys(("dataset", "setting", "model", "judge", "emotion"), pl.String)
+    schema |= {"headline": pl.Boolean}
+    schema |= dict.fromkeys(("claimed", "measured", "ci_low", "ci_high"), pl.Float64)
+    schema |= dict.fromkeys(("n", "num_scored", "claimed_n"), pl.Int64)
+    schema |= dict.fromkeys(("status", "reason", "answer_source", "judge_source", "label", "source"), pl.String)
+    rows = []
+    for checked in verification.checked:
+        row = _to_json_claim(checked)
+        low, high = row.pop("interval") or (None, None)
+        rows.append({**row, "ci_low": low, "ci_high": high})
+    return pl.DataFrame(rows, schema=schema)
+
+
+def _to_json_claim(checked: CheckedClaim) -> dict[str, Any]:
+    claim, measured = checked.claim, checked.measured
+    return {
+        **name_claim(claim),
+        "headline": claim.is_headline,
+        "claimed": claim.share,
+        "measured": measured.recall if measured else None,
+        "interval": _interval(measured),
+        "n": measured.n if measured else None,
+        "num_scored": measured.num_scored if measured else None,
+        "claimed_n": claim.samples,
+        "status": checked.status.value,
+        "reason": checked.reason,
+        "answer_source": checked.answer_source,
+        "judge_source": checked.judge_source,
+        "label": claim.label,
+        "source": claim.source,
+    }
+
+
+def _interval(measured: MetricSummary | None) -> list[float] | None:
+    if measured is None or measured.ci_low is None or measured.ci_high is None:
+        return None
+    return [measured.ci_low, measured.ci_high]

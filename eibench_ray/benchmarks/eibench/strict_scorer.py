@@ -1,0 +1,183 @@
+"""The strict protocol: the JSON that a judge is asked for, and how its reply is read.
+
+A reply is one JSON object, bare or in one code fence, with white space around it and nothing else. It has one of two
+forms: `named`, an object with true or false under the number of each reference trigger, or the counts `correct` and
+`total`, which are integers in the sense of JSON Schema: 2 and 2.0 are, true and "2" are not. A key that comes twice
+says two things, so it says nothing. Further keys beside these are ignored: an engine that cannot constrain its output
+may add some.
+
+Numbers as keys, not an array: each answer stands beside the number that the prompt gives its trigger, so that a judge
+cannot lose count; and every endpoint that constrains objects enforces required keys, but not all take minItems.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, NoReturn
+
+from annotated_types import Ge
+
+from eibench_ray.benchmarks.eibench.parsed_verdict import (
+    MAX_COUNT,
+    RECALL,
+    STATUSES,
+    UNPARSED,
+    CountStatus,
+    ParsedVerdict,
+)
+from eibench_ray.errors import ScoreError
+from eibench_ray.rows.sample import Sample
+from eibench_ray.scoring.scorer import Score, Scorer
+
+_FENCE = re.compile(r"```(?:json)?(.*)```", re.DOTALL | re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class StrictScorer(Scorer):
+    """Asks a judge for constrained JSON about the reference triggers, and checks it.
+
+    Attributes:
+        verdict: whether the reply says of each of the `triggers` if the answer names it, or their `count`.
+        explanation_chars: longest explanation that the schema allows; 0 asks for none.
+    """
+
+    verdict: Literal["triggers", "count"] = "count"
+    explanation_chars: Annotated[int, Ge(0)] = 200
+
+    asks = True
+    metrics = (RECALL,)
+    statuses = STATUSES
+    asked_options = ("verdict", "explanation_chars")
+
+    def has_something_to_ask(self, sample: Sample) -> bool:
+        """Whether the sample has a trigger to find."""
+        return bool(sample.triggers)
+
+    def schema(self, sample: Sample) -> dict[str, Any]:
+        """As many booleans, or a total, as the sample has triggers."""
+        return strict_schema(len(sample.triggers), self.explanation_chars, per_trigger=self.verdict == "triggers")
+
+    def read(self, sample: Sample, answer: str, reply: str | None) -> Score:  # noqa: ARG002 - the judge has read it
+        """The recall that the reply states."""
+        parse = parse_named if self.verdict == "triggers" else parse_counts
+        return parse(reply or "", len(sample.triggers)).to_score(sample.sample_id)
+
+
+def strict_schema(num_triggers: int, explanation_chars: int, *, per_trigger: bool = False) -> dict[str, Any]:
+    """JSON schema of the reply to one sample; the explanation comes first, so that it is written before the verdict.
+
+    Args:
+        num_triggers: reference triggers of the sample; the only number of them that the schema allows.
+        explanation_chars: longest explanation; 0 leaves it out.
+        per_trigger: whether the reply says of each trigger if it is named, or how many are.
+
+    Raises:
+        ScoreError: the sample has no trigger to find.
+    """
+    if num_triggers < 1:
+        raise ScoreError(
+            f"a strict judge was asked about a sample with {num_triggers} reference triggers; its recall has no "
+            f"meaning: give the sample a trigger, or leave it out of the dataset"
+        )
+    properties: dict[str, Any] = {}
+    if explanation_chars > 0:
+        properties["explanation"] = {"type": "string", "maxLength": explanation_chars}
+    if per_trigger:
+        properties["named"] = _object({number: {"type": "boolean"} for number in _numbers(num_triggers)})
+    else:
+        properties["correct"] = {"type": "integer", "minimum": 0, "maximum": num_triggers}
+        properties["total"] = {"const": num_triggers}
+    return _object(properties)
+
+
+def parse_named(text: str, num_triggers: int) -> ParsedVerdict:
+    """The verdict of a reply that says of each trigger if it is named; never raises, whatever the text.
+
+    Args:
+        text: the judge's reply.
+        num_triggers: reference triggers of the sample, at least 1.
+    """
+    found = _read_object(text)
+    named = found.get("named")
+    if not isinstance(named, dict) or not named or not all(isinstance(value, bool) for value in named.values()):
+        return UNPARSED
+    numbers = _numbers(len(named))
+    if named.keys() != set(numbers):
+        return UNPARSED
+    hits = tuple(named[number] for number in numbers)
+    is_whole = len(hits) == num_triggers
+    status = CountStatus.OK if is_whole else CountStatus.WRONG_TOTAL
+    return ParsedVerdict(sum(hits), len(hits), _words(found.get("explanation")), status, hits if is_whole else None)
+
+
+def parse_counts(text: str, num_triggers: int) -> ParsedVerdict:
+    """The verdict of a reply that counts the named triggers; never raises, whatever the text.
+
+    Args:
+        text: the judge's reply.
+        num_triggers: reference triggers of the sample, at least 1.
+    """
+    found = _read_object(text)
+    correct, total = _whole(found.get("correct")), _whole(found.get("total"))
+    if correct is None or total is None:
+        return UNPARSED
+    return ParsedVerdict(correct, total, _words(found.get("explanation")), _status(correct, total, num_triggers))
+
+
+def _numbers(num_triggers: int) -> list[str]:
+    """The triggers' numbers in the prompt, as keys."""
+    return [str(number) for number in range(1, num_triggers + 1)]
+
+
+def _object(properties: dict[str, Any]) -> dict[str, Any]:
+    """The schema of an object with just these properties."""
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+
+
+def _status(correct: int, total: int, num_triggers: int) -> CountStatus:
+    if not 0 <= correct <= total:
+        return CountStatus.OUT_OF_RANGE
+    return CountStatus.OK if total == num_triggers else CountStatus.WRONG_TOTAL
+
+
+def _read_object(text: str) -> dict[str, Any]:
+    """The one JSON object that the text is; empty where it is something else."""
+    text = text.strip()
+    fenced = _FENCE.fullmatch(text)
+    try:
+        found = json.loads(
+            fenced.group(1) if fenced else text,
+            strict=False,  # xgrammar's grammar for a string with maxLength lets a bare tab through
+            object_pairs_hook=_unique_keys,
+            parse_constant=_refuse_constant,
+        )
+    except (ValueError, RecursionError):  # ValueError: not JSON, or a number with thousands of digits
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key comes twice")
+    return found
+
+
+def _refuse_constant(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _whole(value: object) -> int | None:
+    """The value as an integer that can be stored, or None."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or abs(value) > MAX_COUNT:
+        return None
+    return value
+
+
+def _words(value: object) -> str | None:
+    """The value as text that can be stored: JSON may escape half a surrogate pair, UTF-8 cannot hold it."""
+    return value.encode("utf-8", "replace").decode("utf-8") if isinstance(value, str) else None

@@ -1,0 +1,252 @@
+"""Commands over what was run: `status`, `report`, `rescore`, `export`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from rich.text import Text
+
+from eibench_ray.cli.choose_run import Anyway, InStore, Out, Run, check_figures, choose_run, place_for
+from eibench_ray.cli.console import open_console, say
+from eibench_ray.errors import ConfigError, DataError, StoreError
+
+if TYPE_CHECKING:
+    from eibench_ray.runs.find_run import FoundRun
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+class Protocol(StrEnum):
+    """How a file of judgements is read."""
+
+    OFFICIAL = "official"
+
+
+class ExportAs(StrEnum):
+    """What a run is written as."""
+
+    ROWS = "rows"
+    GROUND_TRUTH = "ground-truth"
+
+
+class Subset(StrEnum):
+    """Which of EIBench's subsets a file belongs to."""
+
+    AUTO = "auto"
+    BASIC = "basic"
+    COMPLEX = "complex"
+
+
+def status(run: Run = None, store: InStore = None, as_json: AsJson = False) -> None:
+    """Show how far a run is."""
+    from eibench_ray.runs.run_status import describe_run, render_status
+    from eibench_ray.submit.sbatch import ask_queue, describe_queue
+    from eibench_ray.submit.submission import read_jobs, runs_of
+
+    if run is not None and (jobs := read_jobs(Path(run))) and not runs_of(Path(run)):
+        queue = [describe_queue(job, ask_queue(job)) for job in jobs]
+        typer.echo(json.dumps({"jobs": jobs, "queue": queue})) if as_json else say("\n".join(queue))
+        return
+    facts = describe_run(choose_run(run, store))
+    if as_json:
+        typer.echo(json.dumps(facts))
+        return
+    console = open_console()
+    for part in render_status(facts):
+        console.print(part)
+    say(f"Run: {facts['run_dir']}\nStore: {facts['store']}")
+
+
+def report(
+    run: Run = None,
+    gantt: Annotated[
+        Path | None, typer.Option("--gantt", help="Draw where the GPU time went, into this .html or .svg.")
+    ] = None,
+    as_json: AsJson = False,
+    store: InStore = None,
+    out: Out = None,
+    anyway: Anyway = False,
+) -> None:
+    """Score a run from its store again, print the leaderboard and write it into the run's folder.
+
+    Refused where a dataset of the run was prepared anew since, or rows of it are gone: the run's own files stay.
+    """
+    from eibench_ray.plan.blockers import describe_blocked, without_blocked
+    from eibench_ray.report.leaderboard import render_table
+    from eibench_ray.report.leaderboard_files import to_json_rows, write_leaderboard
+    from eibench_ray.rows.prices import format_usd
+    from eibench_ray.runs.failed_cells import describe_failed
+    from eibench_ray.runs.ledger_file import describe_usage
+    from eibench_ray.runs.planning import read_costs
+    from eibench_ray.runs.results import score_run
+    from eibench_ray.runs.run_status import read_usage, render_usage
+
+    found = choose_run(run, store)
+    manifest, opened = found.manifest, found.store
+    asked = without_blocked(manifest.plan)
+    usage = read_usage(found.folder, asked)
+    if gantt is not None:
+        from eibench_ray.report.gantt import write_gantt
+
+        if not usage.replicas:
+            raise StoreError(f"--gantt: run {manifest.id} has no ledger of replicas in {found.folder}: nothing to draw")
+        write_gantt(gantt, usage, f"{manifest.plan.sweep} ({manifest.id})")
+    changes = check_figures(found, anyway=anyway)
+    rows = score_run(manifest, opened, found.status.failures)
+    place = place_for(found, out, changes)
+    paths = [*(write_leaderboard(rows, place) if place else ()), *([gantt] if gantt else [])]
+    blocked = {row.cell for row in rows if row.blocked}
+    gpu_time = describe_usage(usage, asked)
+    costs = read_costs(manifest.plan, opened)
+    if as_json:
+        answer = {
+            "run_dir": str(found.folder),
+            "store": opened.root,
+            "rows": to_json_rows(rows),
+            "cost_usd": sum(costs.values()) if costs else None,
+            "files": [str(path) for path in paths],
+            "gpu_time": gpu_time,
+            "changes": changes,
+        }
+        typer.echo(json.dumps(answer))
+        return
+    console = open_console()
+    console.print(render_table(rows))
+    for line in describe_blocked(cell for cell in manifest.plan.cells if cell.name in blocked):
+        console.print(line)
+    for line in describe_failed({row.cell: row.failed for row in rows if row.failed}):
+        console.print(Text(line, style="red"))
+    if costs:
+        console.print(f"All requests together cost ${format_usd(sum(costs.values()))}.")
+    cells = zip((cell.name for cell in asked.cells), gpu_time["cells"], strict=True)
+    for part in render_usage(gpu_time, dict(cells)):
+        console.print(part)
+    console.print("\n".join(str(path) for path in paths), soft_wrap=True)
+
+
+def rescore(
+    target: Annotated[
+        Path, typer.Argument(help="A run's folder or id, or a JSONL file of judgements, {path: reply} per line.")
+    ],
+    protocol: Annotated[Protocol | None, typer.Option("--protocol", help="How a file of judgements is read.")] = None,
+    subset: Annotated[
+        Subset, typer.Option("--subset", help="Which subset a file belongs to; auto: as its pictures' paths say.")
+    ] = Subset.AUTO,
+    resamples: Annotated[int | None, typer.Option("--resamples", min=1, help="Bootstrap resamples, for a run.")] = None,
+    confidence: Annotated[
+        float | None, typer.Option("--confidence", help="Of the interval, e.g. 0.95, for a run.")
+    ] = None,
+    as_json: AsJson = False,
+    store: InStore = None,
+    anyway: Anyway = False,
+) -> None:
+    """Read verdicts again without asking any judge: a run's, or a file's by the published rules."""
+    if protocol is not None and target.is_dir():
+        raise DataError(
+            f"--protocol {protocol} reads a JSONL file of judgements, and {target} is a folder: name such a file"
+        )
+    if protocol is not None or (target.suffix == ".jsonl" and not target.is_dir()):
+        _rescore_file(target, subset, as_json)
+        return
+    from eibench_ray.report.leaderboard import render_table
+    from eibench_ray.report.leaderboard_files import to_json_rows
+    from eibench_ray.runs.failed_cells import describe_failed
+    from eibench_ray.runs.results import score_run
+
+    found = choose_run(target, store)
+    check_figures(found, anyway=anyway)
+    rows = score_run(found.manifest, found.store, found.status.failures, resamples=resamples, confidence=confidence)
+    if as_json:
+        answer = {"run_dir": str(found.folder), "store": found.store.root, "rows": to_json_rows(rows)}
+        typer.echo(json.dumps(answer))
+        return
+    console = open_console()
+    console.print(render_table(rows))
+    for line in describe_failed({row.cell: row.failed for row in rows if row.failed}):
+        console.print(Text(line, style="red"))
+
+
+def export(
+    run: Run = None,
+    out: Annotated[Path, typer.Option("--out", help="Folder to write.")] = Path("export"),
+    as_: Annotated[
+        ExportAs, typer.Option("--as", help="Joined rows, or the answers' numbered triggers as EIBench's annotations.")
+    ] = ExportAs.ROWS,
+    model: Annotated[str | None, typer.Option("--model", help="Whose answers are the ground truth.")] = None,
+    setting: Annotated[str | None, typer.Option("--setting", help="In which setting.")] = None,
+    dataset: Annotated[str | None, typer.Option("--dataset", help="On which dataset.")] = None,
+    as_json: AsJson = False,
+    store: InStore = None,
+    anyway: Anyway = False,
+) -> None:
+    """Write a run's joined rows (Hive-partitioned Parquet, EIBench's own JSONL), or its answers as ground truth."""
+    from eibench_ray.runs.export_run import export_rows
+    from eibench_ray.runs.introduction import count
+
+    chosen = {"model": model, "setting": setting, "dataset": dataset}
+    if as_ is ExportAs.GROUND_TRUTH:
+        found = choose_run(run, store)
+        check_figures(found, anyway=anyway)
+        _export_ground_truth(found, out, chosen, as_json)
+        return
+    if given := [f"--{name}" for name, value in chosen.items() if value is not None]:
+        raise ConfigError(f"{', '.join(given)} chooses a ground truth: add --as ground-truth; rows are written of all")
+    found = choose_run(run, store)
+    check_figures(found, anyway=anyway)
+    exported = export_rows(found.manifest, found.store, out)
+    if as_json:
+        typer.echo(json.dumps({"run_dir": str(found.folder), "out": str(out.absolute()), **exported}))
+        return
+    blocked = f", {exported['cells_blocked']} of them blocked" if exported["cells_blocked"] else ""
+    say(
+        f"{count(exported['rows'], 'row')} of {count(exported['cells'], 'cell')}{blocked}: "
+        f"{out / 'rows'} (Parquet), {out / 'eibench'} (JSONL)"
+    )
+    for name, words in _TOLD.items():
+        if told := exported[name]:
+            say(f"{words}: {told if isinstance(told, int) else len(told):,}")
+
+
+# What is told of exported rows beside their number, by its key.
+_TOLD = {
+    "answer_truncated": "answers cut off at their limit of tokens (column answer_truncated)",
+    "answer_empty": "empty answers (column answer_empty)",
+    "reply_truncated": "replies of the judge that were cut off (column reply_truncated)",
+    "cells_partial": "partial cells (not all of their samples are asked, or fewer than 95% have a verdict)",
+    "cells_echo": "cells that rest on echo, which makes its words up (columns answer_source and judge_source)",
+    "cells_replayed": "cells that rest on recorded answers (column answer_source)",
+}
+
+
+def _export_ground_truth(found: FoundRun, out: Path, chosen: Mapping[str, str | None], as_json: bool) -> None:
+    from eibench_ray.benchmarks.eibench.ground_truth import write_ground_truth
+
+    counts = write_ground_truth(found.manifest, found.store, out, chosen)
+    if as_json:
+        typer.echo(json.dumps({"run_dir": str(found.folder), "out": str(out.absolute()), **counts}))
+        return
+    left_out = "".join(f", {count} {reason}" for reason, count in counts["left_out"].items())
+    say(f"{counts['labelled']} samples labelled{left_out}. `eibench-ray prepare eibench --source {out}` reads them.")
+
+
+def _rescore_file(path: Path, subset: Subset, as_json: bool) -> None:
+    """The published scripts' figures of a file, digit by digit."""
+    from eibench_ray.benchmarks.eibench.official_scorer import find_subset, read_judgements, score_official
+
+    judgements = list(read_judgements(path))
+    chosen: Literal["basic", "complex"] = "complex" if subset is Subset.COMPLEX else "basic"
+    if subset is Subset.AUTO:
+        chosen = find_subset(judgement.path for judgement in judgements)
+    scores = score_official(judgements, chosen)
+    if not as_json:
+        typer.echo(scores.text(), nl=False)
+        return
+    figures: dict[str, Any] = {"average": scores.average}
+    if chosen == "basic":
+        figures = {"happy": scores.happy, "angry": scores.angry, "sad": scores.sad, "excit": scores.excit} | figures
+    typer.echo(json.dumps({name: round(value, 5) for name, value in figures.items()}))

@@ -1,0 +1,227 @@
+"""A prepared dataset, read: its index for the planner, its rows and pictures for those who send them.
+
+In a bucket, a read of some columns is a request or two: neighbouring columns come together (`pre_buffer`), and narrow
+ones of several row groups at once.
+"""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_left, bisect_right
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, fields
+from functools import partial
+from itertools import accumulate
+from pathlib import Path, PurePath
+from typing import Any, NoReturn
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from eibench_ray.datasets.layout import CARD_FILE, PARQUET_ERRORS, PROTOCOL_FILE, SCHEMA, name_of_samples
+from eibench_ray.datasets.parquet_bounds import require_bounded
+from eibench_ray.datasets.prompts_file import PromptSet, load_protocol
+from eibench_ray.errors import DataError
+from eibench_ray.rows.sample import Sample
+from eibench_ray.storage.interface import Storage
+from eibench_ray.storage.local import LOCAL, open_storage
+
+PACKAGE_PREFIX = "package:"
+_ROW_COLUMNS = [name for name in SCHEMA.names if name not in ("image", "row_digest")] + ["image.path"]
+# Row groups of which texts and digests are read at once from a bucket: each is waited for as long as all of them.
+_REMOTE_GROUPS = 32
+
+
+class _SamplesFile:
+    """The open Parquet file of a dataset: its footer is read once, and a dataset that replaces it is not seen."""
+
+    def __init__(self, storage: Storage, path: PurePath) -> None:
+        if (source := storage.open(path)) is None:
+            raise FileNotFoundError
+        self._storage = storage
+        self._path = path
+        self._source = source
+        self._metadata = storage.attempt(path, lambda: pq.read_metadata(source))
+        require_bounded(self._metadata, storage.attempt(path, source.size), path)
+        self.schema = self._metadata.schema.to_arrow_schema()
+        groups = range(self._metadata.num_row_groups)
+        self._starts: list[int] = [0, *accumulate(self._metadata.row_group(group).num_rows for group in groups)]
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of all row groups; a damaged footer may say otherwise of the file."""
+        return self._starts[-1]
+
+    def tables(self, start: int, stop: int, columns: list[str]) -> Iterator[pa.Table]:
+        """Some columns of the rows [start, stop), in pieces."""
+        yield from (table for _, table in self._pieces(start, stop, columns, _REMOTE_GROUPS))
+
+    def groups(self, start: int, stop: int, columns: list[str]) -> Iterator[tuple[int, pa.Table]]:
+        """Per row group that [start, stop) touches: its first row that is in the range, and the rows in the range."""
+        return self._pieces(start, stop, columns, 1)
+
+    def _pieces(self, start: int, stop: int, columns: list[str], at_once: int) -> Iterator[tuple[int, pa.Table]]:
+        stop = min(stop, self.num_rows)
+        if start >= stop:
+            return
+        is_remote = self._storage.is_remote
+        file = pq.ParquetFile(self._source, metadata=self._metadata, pre_buffer=is_remote)
+        group, end = bisect_right(self._starts, start) - 1, bisect_left(self._starts, stop)
+        step = at_once if is_remote else 1
+        while start < stop:
+            chosen = range(group, min(group + step, end))
+            first, last = self._starts[group], min(self._starts[chosen.stop], stop)
+            table = self._storage.attempt(self._path, partial(self._read, file, chosen, columns))
+            yield start, table.slice(start - first, last - start)
+            start, group = last, chosen.stop
+
+    def _read(self, file: pq.ParquetFile, groups: range, columns: list[str]) -> pa.Table:
+        try:
+            table = file.read_row_groups(groups, columns=columns, use_threads=False)
+            table.validate(full=True)
+        except PARQUET_ERRORS as error:
+            # Arrow has OSErrors of its own for damaged pages; those of a disk have a number.
+            if isinstance(error, OSError) and (error.errno is not None or self._storage.is_remote):
+                raise
+            raise DataError(f"{self._path} is damaged ({error}): prepare the dataset again") from error
+        return table
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetIndex:
+    """What the planner needs of a dataset's first rows: ids and digests, read for as many rows as are asked for.
+
+    Attributes:
+        num_rows: rows that it covers.
+    """
+
+    num_rows: int
+    _samples: _SamplesFile
+
+    @property
+    def sample_ids(self) -> tuple[str, ...]:
+        """All ids, in the dataset's order."""
+        return tuple(sample_id for sample_id, _ in self.rows(0, self.num_rows))
+
+    @property
+    def row_digests(self) -> tuple[str, ...]:
+        """All digests, in the dataset's order."""
+        return tuple(row_digest for _, row_digest in self.rows(0, self.num_rows))
+
+    def row_digests_of(self, start: int, stop: int) -> Iterator[str]:
+        """Row digests of the rows [start, stop), in the dataset's order."""
+        for table in self._samples.tables(start, min(stop, self.num_rows), ["row_digest"]):
+            yield from table["row_digest"].to_pylist()
+
+    def rows(self, start: int, stop: int) -> Iterator[tuple[str, str]]:
+        """(Sample id, row digest) of the rows [start, stop), in the dataset's order."""
+        for table in self._samples.tables(start, min(stop, self.num_rows), ["sample_id", "row_digest"]):
+            yield from zip(table["sample_id"].to_pylist(), table["row_digest"].to_pylist(), strict=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """A prepared dataset, in a folder or in a bucket.
+
+    Attributes:
+        has_captions: whether every sample came with a caption.
+        protocol: the official wordings that were found when it was prepared; None: the project's own serve.
+    """
+
+    path: PurePath
+    num_rows: int
+    has_captions: bool
+    protocol: PromptSet | None
+    _samples: _SamplesFile
+
+    def index(self, limit: int | None = None) -> DatasetIndex:
+        """The ids and digests of the first `limit` samples; nothing is read yet."""
+        return DatasetIndex(self.num_rows if limit is None else min(limit, self.num_rows), self._samples)
+
+    def samples(self, start: int, stop: int) -> list[Sample]:
+        """The samples of rows [start, stop), without their pictures."""
+        return [sample for table in self._samples.tables(start, stop, _ROW_COLUMNS) for sample in _to_samples(table)]
+
+    def has_repeated_pictures(self, num_rows: int) -> bool:
+        """Whether two of the first `num_rows` samples have a picture of the same path."""
+        tables = self._samples.tables(0, num_rows, ["image.path"])
+        paths = pa.concat_tables(tables).flatten()["image.path"].drop_null()
+        return len(paths.unique()) < len(paths)
+
+    def images(self, start: int, stop: int, wanted: Collection[str]) -> dict[str, bytes]:
+        """The pictures' bytes of the wanted samples in rows [start, stop), by sample id; text-only samples have none.
+
+        Only row groups with a wanted sample are read, one at a time.
+        """
+        wanted = frozenset(wanted)
+        found: dict[str, bytes] = {}
+        if not wanted:
+            return found
+        for group_start, ids in self._samples.groups(start, stop, ["sample_id"]):
+            if wanted.isdisjoint(ids["sample_id"].to_pylist()):
+                continue
+            last = group_start + ids.num_rows
+            for _, table in self._samples.groups(group_start, last, ["sample_id", "image.bytes"]):
+                for sample_id, image in zip(table["sample_id"], table["image"], strict=True):
+                    if sample_id.as_py() in wanted and image["bytes"].is_valid:
+                        found[sample_id.as_py()] = image["bytes"].as_py()
+        return found
+
+
+def open_dataset(path: str) -> Dataset:
+    """The dataset in a folder or at a URI (s3://, gs://), or the one inside the package for `package:demo`.
+
+    Raises:
+        DataError: there is none, or something else lies there.
+        StoreError: it cannot be read.
+    """
+    storage, folder = open_place(path)
+    try:
+        if (content := storage.read(folder / CARD_FILE)) is None:
+            raise FileNotFoundError
+        card: dict[str, Any] = json.loads(content)
+        num_rows, has_captions = int(card["rows"]), card["without_captions"] == 0
+        name = name_of_samples(card)
+        samples = _SamplesFile(storage, folder / name)
+    except FileNotFoundError:
+        _refuse(path, "there is no prepared dataset there")
+    except (*PARQUET_ERRORS, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        _refuse(path, f"what lies there is not a prepared dataset ({type(error).__name__}: {error})")
+    if not samples.schema.equals(SCHEMA):
+        _refuse(path, f"{name} has other columns than a prepared dataset")
+    if samples.num_rows != num_rows:
+        _refuse(path, f"{name} has {samples.num_rows} rows and {CARD_FILE} says {num_rows}")
+    protocol_file = folder / PROTOCOL_FILE
+    protocol = load_protocol(protocol_file, storage) if storage.stamp(protocol_file) is not None else None
+    return Dataset(folder, num_rows, has_captions, protocol, samples)
+
+
+def open_place(path: str) -> tuple[Storage, PurePath]:
+    """Where a dataset lies, or is to lie.
+
+    Raises:
+        StoreError: the URI cannot be used.
+    """
+    if path.startswith(PACKAGE_PREFIX):
+        return LOCAL, Path(__file__).parent / path.removeprefix(PACKAGE_PREFIX)
+    return open_storage(path, "the dataset's path") if "://" in path else (LOCAL, Path(path))
+
+
+def _refuse(path: str, reason: str) -> NoReturn:
+    if path.startswith(PACKAGE_PREFIX):
+        remedy = "the dataset inside the package is package:demo"
+    elif (name := PurePath(path).name).startswith("eibench_"):
+        remedy = (
+            f"prepare it with `eibench-ray prepare eibench --source EIBENCH_CLONE --images PICTURES "
+            f"--out {path.removesuffix(name).rstrip('/') or '.'}`"
+        )
+    else:
+        remedy = f"prepare it, e.g. with `eibench-ray prepare jsonl FILE --images PICTURES --out {path}`"
+    raise DataError(f"the dataset {path} cannot be opened: {reason}; {remedy}")
+
+
+def _to_samples(table: pa.Table) -> Iterator[Sample]:
+    columns = {name: table[name].to_pylist() for name in table.column_names if name not in ("image", "triggers")}
+    columns["triggers"] = map(tuple, table["triggers"].to_pylist())
+    columns["image_path"] = table.select(["image"]).flatten()["image.path"].to_pylist()
+    return map(Sample, *(columns[field.name] for field in fields(Sample)))

@@ -1,0 +1,92 @@
+"""Nodes that join and leave while a run goes on, and engines that none of them can hold."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+from eibench_ray.driver.cluster_nodes import NodeChanges
+from eibench_ray.driver.replica_set import ReplicaSet
+from eibench_ray.driver.run_context import RunContext
+from eibench_ray.errors import ClusterError
+from eibench_ray.estimate.engine_profiles import describe_misfit
+
+log = logging.getLogger(__name__)
+
+LOOK_EVERY_S = 2.0
+_REMEDY = "lower model.engine.tensor_parallel or cluster.cpus_per_replica, or join a larger cluster"
+
+
+class NodeMonitor:
+    """Which nodes belong to the cluster, as the run knows it."""
+
+    def __init__(self, course: RunContext, crew: ReplicaSet) -> None:
+        self._course = course
+        self._crew = crew
+        self._homeless: set[str] = set()
+
+    def meet(self, changes: NodeChanges) -> None:
+        """Takes in the nodes that are there at the beginning.
+
+        Raises:
+            ClusterError: an engine fits on none of them, and no more are expected.
+        """
+        self._apply(changes)
+        if self._course.config.expect.nodes <= len(changes.joined):
+            for engine in self._course.profiles:  # in the plan's order
+                if engine in self._homeless and self._course.counts.has_work(engine):
+                    raise ClusterError(f"{self._describe_misfit(engine)}: {_REMEDY}")
+
+    async def follow(self) -> None:
+        """Looks for changes every few seconds.
+
+        Raises:
+            ClusterLostError: Ray has died, here or as a whole: replicas could be asked for, and would never come.
+        """
+        while True:
+            self._seek_homes()
+            await asyncio.sleep(LOOK_EVERY_S)
+            await self.look()
+
+    async def look(self) -> None:
+        """Takes in what has changed."""
+        self._apply(await self._course.watch.look())
+
+    def _apply(self, changes: NodeChanges) -> None:
+        course = self._course
+        if not changes.joined and not changes.left:
+            return
+        for node in changes.joined:
+            course.scheduler.add_node(node)
+            total = node.total
+            course.ledger.write("node_joined", node=node.id, name=node.name, cpus=total.cpus, gpus=total.gpus)
+        for name in changes.left:
+            course.ledger.write("node_left", node=name)
+            course.patience.node_left(name)
+            for replica in course.scheduler.remove_node(name):
+                self._crew.take_out(replica, f"node {name} has left the cluster")
+        places = course.scheduler.places
+        fitting = {need: places.fits(need) for need in {profile.need for profile in course.profiles.values()}}
+        self._homeless = {engine for engine, profile in course.profiles.items() if not fitting[profile.need]}
+        for engine in course.profiles.keys() - self._homeless:
+            course.patience.fits(engine)
+        course.jobs.wake()
+
+    def _seek_homes(self) -> None:
+        """Gives up engines that no node could hold for as long as an engine may take to start."""
+        course = self._course
+        for engine in self._homeless:
+            if course.is_given_up(engine) or not course.counts.has_work(engine):
+                continue
+            is_new, is_enough = course.patience.fits_nowhere(engine, time.monotonic())
+            misfit = self._describe_misfit(engine)
+            if is_new:
+                log.warning("%s: waiting for a node that can hold it", misfit)
+            if is_enough:
+                waited_s = course.config.start_timeout_s
+                self._crew.give_up(engine, f"{misfit}; none joined in {waited_s:g} s: {_REMEDY}")
+
+    def _describe_misfit(self, engine: str) -> str:
+        nodes = list(self._course.watch.nodes.values())
+        return describe_misfit(self._course.name(engine), self._course.profiles[engine].need, nodes)

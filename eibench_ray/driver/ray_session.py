@@ -1,0 +1,303 @@
+"""Ray, started or joined, with deadlines and clear words when it is not there."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import logging
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from eibench_ray.config.cluster import ClusterConfig
+from eibench_ray.driver.ray_address import resolve_address
+from eibench_ray.driver.ray_requirements import find_home_flaw, find_python_flaw
+from eibench_ray.driver.stop_signals import without_hangup
+from eibench_ray.errors import ClusterError, ClusterLostError, EibenchError
+from eibench_ray.storage.scratch_folders import RAY_FOLDER, scratch_folder
+from eibench_ray.terminal.run_log import phase
+from eibench_ray.worker.last_lines import keep_rays_lines
+
+log = logging.getLogger(__name__)
+
+CONNECT_TIMEOUT_S = 5.0
+# Importing Ray and asking takes 2 to 5 s on a slow machine.
+HEALTH_TIMEOUT_S = 30.0
+# Pictures and answers travel through the file system, hardly anything through Ray's object store.
+OBJECT_STORE_BYTES = 128 << 20
+# It takes 1 to 3 s, and then some until it notices that what it waits for was killed (5 s).
+LEAVE_TIMEOUT_S = 30.0
+KILLED_TIMEOUT_S = 15.0
+# Without its control service it does not come to an end.
+LOST_TIMEOUT_S = 5.0
+
+# Ray's processes that its others do not outlive.
+_SERVICES = frozenset({"gcs_server", "raylet"})
+
+_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_DEDUP_LOGS": "0",
+    # On a busy machine it takes longer than Ray's 30 s; then nothing could be started at all.
+    "RAY_raylet_start_wait_time_s": "120",
+    # When its control service has been gone for so long, Ray ends the program, with a line of its own; the watch over
+    # the nodes ends the run before, in order.
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "600",
+}
+
+# What keeps Ray on loopback: by its own name for macOS and Windows, where it is the default, but it works everywhere.
+# Ray reads it when it is imported, and otherwise listens on all addresses.
+_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+
+
+@contextlib.contextmanager
+def ray_session(config: ClusterConfig, keep: Path | None = None) -> Iterator[None]:
+    """Joins the cluster for the block; a Ray that was started here ends with it.
+
+    Nothing of a Ray that was started here listens beyond loopback, if Ray was not imported before; it answers only who
+    has this user's token (`~/.ray/auth_token`), which is Ray's own default; and what it writes lies in a folder that
+    nobody else can enter and that goes with it.
+
+    Args:
+        config: which Ray.
+        keep: where the last lines of a Ray that was started here are written, if an error ends the block.
+
+    Raises:
+        ClusterError: no cluster answers at the address, a port is taken, or Ray cannot be started here.
+    """
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    if config.address == "local":
+        with _started(config, keep):
+            yield
+    else:
+        address = resolve_address(config.address)
+        _check_healthy(address)
+        with _joined({"address": address}, config.address):
+            yield
+
+
+@contextlib.contextmanager
+def _started(config: ClusterConfig, keep: Path | None) -> Iterator[None]:
+    """A Ray of this block's own."""
+    if reason := find_python_flaw(sys.executable):
+        raise ClusterError(reason)
+    if reason := find_home_flaw(os.environ):
+        raise ClusterError(reason)
+    if config.dashboard_port is not None:
+        _check_port_free(config.dashboard_port)
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(scratch_folder(os.environ))
+        options = {
+            "address": "local",
+            "num_cpus": config.num_cpus,
+            **_gpus(config),
+            "include_dashboard": config.dashboard_port is not None,
+            "dashboard_port": config.dashboard_port,
+            "dashboard_host": "127.0.0.1",
+            "object_store_memory": OBJECT_STORE_BYTES,
+            "_temp_dir": str(folder / RAY_FOLDER),  # which Ray opens to all users
+        }
+        # What engines keep in temporary files, by names that others can guess, lies there, too.
+        try:
+            with _environment({**_LOOPBACK, "TMPDIR": str(folder)}):
+                stack.enter_context(_joined(options, "local"))
+            _hide_token()
+            _end_monitor()
+            yield
+        except EibenchError:
+            _keep_logs(folder / RAY_FOLDER, keep)
+            raise
+
+
+@contextlib.contextmanager
+def _joined(options: Mapping[str, Any], address: str) -> Iterator[None]:
+    """Ray for the block.
+
+    Args:
+        options: of ray.init.
+        address: as it is configured, for errors.
+    """
+    import ray  # noqa: F401 - its import sets the level that is set here
+
+    # Ray warns, on a handler of its own, of what is its default for a cluster on this machine.
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    with without_hangup():
+        _init(options, address)
+    timeout_s = LEAVE_TIMEOUT_S
+    try:
+        yield
+    except ClusterLostError:
+        timeout_s = LOST_TIMEOUT_S
+        raise
+    finally:
+        _leave(timeout_s)
+
+
+def _leave(timeout_s: float) -> None:
+    """Leaves Ray, and ends what was started of it here; within some time, whether Ray answers or not.
+
+    Without its control service ray.shutdown waits for ever, and once more when Python ends.
+    """
+    import ray
+    import ray._private.worker
+
+    leaving = threading.Thread(target=ray.shutdown, name="leave Ray", daemon=True)
+    leaving.start()
+    with phase("leaving Ray"):
+        leaving.join(timeout_s)
+    if not leaving.is_alive():
+        return
+    log.warning("deadline what=Ray to shut down waited_s=%g did=killed what was started of it here", timeout_s)
+    num_killed = sum(map(_kill_service, psutil.Process().children()))
+    if num_killed:
+        leaving.join(KILLED_TIMEOUT_S)
+    if leaving.is_alive():
+        atexit.unregister(ray._private.worker.shutdown)
+
+
+def _kill_service(process: psutil.Process) -> bool:
+    """Whether it was one of Ray's, and is killed; one that has gone by itself is not."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        if process.name() in _SERVICES:
+            process.kill()
+            return True
+    return False
+
+
+@contextlib.contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Sets variables for the block only: what is started later may be another Ray."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _init(options: Mapping[str, Any], address: str) -> None:
+    """Starts or joins Ray from this very thread: what a thread starts dies with it, not with the process (Linux)."""
+    import ray
+
+    common: dict[str, Any] = {
+        "namespace": "eibench_ray",
+        "log_to_driver": False,
+        "configure_logging": False,
+        "logging_level": logging.ERROR,
+    }
+    try:
+        ray.init(**common, **options)
+    except Exception as error:  # among them bare ones: "The current node timed out during startup"
+        reason = " ".join(str(error).split())
+        if address == "local":
+            raise ClusterError(
+                f"Ray does not start on this machine: {reason}; run the same command again when the machine is less "
+                f"busy, or see `eibench-ray doctor`"
+            ) from error
+        raise ClusterError(
+            f"Ray cannot be used (cluster.address={address}): {reason}; start it with `ray start --head`, or "
+            f"set cluster=local"
+        ) from error
+
+
+def _keep_logs(ray_folder: Path, keep: Path | None) -> None:
+    """Keeps what Ray's own processes have written last, before it goes with their folder."""
+    if keep is None:
+        return
+    with contextlib.suppress(OSError):  # the error that ends the run is the one to show
+        if keep_rays_lines(ray_folder / "session_latest" / "logs", keep):
+            log.info("the last lines of Ray's processes are kept in %s", keep.absolute())
+
+
+def _end_monitor() -> None:
+    """Ends Ray's autoscaler, which scales nothing here and shows its figures to all users of the machine (a port)."""
+    import ray._private.worker
+
+    if (node := ray._private.worker._global_node) is not None:
+        with contextlib.suppress(Exception):  # it is gone already
+            node.kill_monitor(check_alive=False)
+
+
+def _hide_token() -> None:
+    """Lets nobody else on this machine read the token, which Ray 2.60 makes readable by all."""
+    with contextlib.suppress(OSError):  # there is none, as the environment names another
+        (Path.home() / ".ray" / "auth_token").chmod(0o600)
+
+
+def _gpus(config: ClusterConfig) -> dict[str, Any]:
+    """Ray's options for the GPUs of this machine, or for what stands in for them."""
+    if config.gpu_resource == "GPU":
+        return {"num_gpus": config.num_gpus}
+    return {"num_gpus": 0, "resources": {config.gpu_resource: config.num_gpus or 0}}
+
+
+def find_refusal(address: str, environ: Mapping[str, str] = os.environ) -> str:
+    """Why a cluster does not take somebody with this environment, in Ray's last words; empty where it does.
+
+    Asked in a process of its own: where something else than Ray answers, ray.init ends the program.
+    """
+    command = [sys.executable, "-m", "ray.scripts.scripts", "health-check", "--address", address]
+    try:
+        done = subprocess.run(
+            command, env=environ, capture_output=True, text=True, timeout=HEALTH_TIMEOUT_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return f"no answer within {HEALTH_TIMEOUT_S:g} s"
+    return "" if done.returncode == 0 else (done.stderr.strip().splitlines() or ["it is not healthy"])[-1]
+
+
+def is_about_token(refusal: str) -> bool:
+    """Whether a cluster refuses somebody for the want of its token."""
+    return "token" in refusal.lower()
+
+
+def _check_healthy(address: str) -> None:
+    _check_answers(address)
+    reason = find_refusal(address)
+    if is_about_token(reason):
+        raise ClusterError(
+            f"the Ray cluster at cluster.address={address} wants a token: export RAY_AUTH_MODE=token and put its "
+            f"~/.ray/auth_token here, or name that file in RAY_AUTH_TOKEN_PATH"
+        )
+    if reason:
+        raise ClusterError(
+            f"no Ray cluster answers at cluster.address={address} ({reason}): start one with `ray start --head`, "
+            f"correct the address, or set cluster=local"
+        )
+
+
+def _check_port_free(port: int) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise ClusterError(
+                f"cluster.dashboard_port={port} cannot be used ({error.strerror}): free it, choose another, "
+                f"or set it to null"
+            ) from None
+
+
+def _check_answers(address: str) -> None:
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host.removeprefix("ray://"), int(port)), timeout=CONNECT_TIMEOUT_S):
+            return
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ClusterError(
+            f"nothing answers at cluster.address={address} ({reason}): start Ray there with `ray start --head "
+            f"--port={port}`, correct the address, or set cluster=local"
+        ) from None

@@ -1,0 +1,336 @@
+"""The replicas of a run from their start to their end: brought up, fed, lost, replaced, stopped.
+
+Over 250 lines: each step of a replica's life changes the same members; what may be awaited where stands together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+
+from eibench_ray.driver.actor_handle import NodeLostError
+from eibench_ray.driver.cluster_nodes import STUCK_TIMEOUT_S
+from eibench_ray.driver.failure_reasons import name_keys
+from eibench_ray.driver.placement_group import NotPlacedError
+from eibench_ray.driver.poisoned_slices import PoisonedSlices
+from eibench_ray.driver.replica_factory import STOP_TIMEOUT_S, ReplicaFactory
+from eibench_ray.driver.replica_state import ReplicaState
+from eibench_ray.driver.replica_waits import Rest, find_waits
+from eibench_ray.driver.run_context import RunContext
+from eibench_ray.driver.start_failures import StartTimeoutError, is_passing
+from eibench_ray.engines.engine import EngineDeadError
+from eibench_ray.errors import EibenchError, EngineError
+from eibench_ray.plan.slices import Slice
+from eibench_ray.rows.wait import Wait
+from eibench_ray.schedule.actions import Feed, Start, Stop
+from eibench_ray.worker.last_lines import LOGS_FOLDER, keep
+from eibench_ray.worker.probe import PoisonProbe
+from eibench_ray.worker.task import TaskReport
+
+# What a replica may take beyond the deadline of the end: for its processes to be killed, and to be seen to be gone.
+KILL_TIMEOUT_S = 8.0
+
+
+class ReplicaSet:
+    """The replicas that start or are ready, and how each comes and goes.
+
+    Attributes:
+        members: those replicas, by number.
+        must_look: nodes may have left. Before the scheduler is asked again, somebody is to look, and to call
+            `settle_doubts`: an engine that has died too often may have done so because nodes left under it.
+    """
+
+    def __init__(self, course: RunContext, fleet: ReplicaFactory) -> None:
+        self._course = course
+        self._fleet = fleet
+        self._suspects = PoisonedSlices(course)
+        self._stop_timeout_s = min(STOP_TIMEOUT_S, course.config.stop_timeout_s)
+        self._is_closing = asyncio.Event()
+        self.members: dict[int, ReplicaState] = {}
+        self.must_look = False
+        self._doubtful: dict[str, str] = {}
+        self._rests: dict[str, Rest] = {}
+
+    @property
+    def ready(self) -> list[ReplicaState]:
+        """Those that can be asked."""
+        return [member for member in self.members.values() if member.is_ready]
+
+    @property
+    def starting(self) -> list[ReplicaState]:
+        """Those that cannot be asked yet."""
+        return [member for member in self.members.values() if not member.is_ready]
+
+    def waits(self) -> list[Wait]:
+        """What the engines of the run wait for."""
+        return list(find_waits(self._course, self.members.values(), self._rests, time.monotonic()))
+
+    # What the scheduler decides.
+
+    def start(self, start: Start) -> None:
+        """Begins to bring a replica up."""
+        spec, need = self._course.plan.engines[start.engine], self._course.profiles[start.engine].need
+        member = ReplicaState(self._fleet.reserve(start.replica, spec, need, start.nodes), time.monotonic())
+        self.members[start.replica] = member
+        self._tell("replica_starting", member, model=spec.name, nodes=list(start.nodes), gpus=need.gpus)
+        self._course.jobs.spawn(self._live(member))
+
+    def feed(self, feed: Feed) -> None:
+        """Gives a replica slices to work on."""
+        member = self.members[feed.replica]
+        for slice_ in feed.slices:
+            probe = self._suspects.next_probe(slice_, has_answered=member.has_answered) if feed.is_probe else None
+            member.slices[slice_] = probe
+            self._tell_slice("slice_sent", member, slice_, rows=len(probe.rows) if probe else slice_.num_rows)
+            self._course.jobs.spawn(self._run_slice(member, slice_, probe))
+
+    def stop(self, stop: Stop) -> None:
+        """Ends a replica in order, in its own time."""
+        self._retire(self.members[stop.replica])
+
+    # A replica's life.
+
+    async def _live(self, member: ReplicaState) -> None:
+        """Brings a replica up, waits until it has to go, and gives back what it holds, whatever happens."""
+        handle = member.handle
+        starting = self._course.jobs.spawn(self._bring_up(member))
+        try:
+            await member.ended.wait()
+            starting.cancel()
+            await asyncio.wait({starting})
+            if member.is_ready and not member.is_lost:
+                await self._end_in_order(member)
+            if left := await handle.reap():
+                self.tell_deadline(member, f"replica {handle.id} to be gone", STUCK_TIMEOUT_S, f"left {left}")
+            if member.is_lost:  # not before: until then it may write
+                self._course.jobs.spawn(self._keep_log(member))
+        finally:
+            await handle.release()
+            self._tell("replica_stopped", member)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._is_closing.wait(), member.pause_s)
+        self._course.scheduler.replica_gone(handle.id)
+
+    async def _keep_log(self, member: ReplicaState) -> None:
+        """Keeps the last lines of a replica that was lost, where its node still has them."""
+        path = self._course.ledger.folder / LOGS_FOLDER / f"replica-{member.handle.id}.log"
+        if text := await member.handle.last_lines():
+            with contextlib.suppress(OSError):  # the disk is full, which others say
+                self._course.counts.outcome.logs[member.engine] = await asyncio.to_thread(keep, path, text)
+                self._tell("replica_log", member, path=str(path))
+
+    async def _end_in_order(self, member: ReplicaState) -> None:
+        timeout_s = self._stop_timeout_s
+        if not await member.handle.end(timeout_s):
+            self.tell_deadline(member, f"replica {member.handle.id} to stop its engine", timeout_s, "killed it")
+
+    async def _bring_up(self, member: ReplicaState) -> None:
+        course, handle = self._course, member.handle
+        patience_s = course.patience.waits_for_place(member.engine, time.monotonic())
+        try:
+            await handle.place(patience_s, list(course.watch.nodes.values()))
+            course.patience.got_place(member.engine)
+            member.placed_at = time.monotonic()
+            self._tell("replica_placed", member)
+            facts = await handle.start()
+        except NotPlacedError as error:
+            self.tell_deadline(member, f"a place for replica {handle.id}", patience_s, "gave it back")
+            self._miss_place(member, error)
+        except EibenchError as error:
+            if isinstance(error, StartTimeoutError):
+                waited_s = handle.config.start_timeout_s
+                self.tell_deadline(member, f"replica {handle.id} to load its engine", waited_s, "killed it")
+            self.lose(member, error, has_started=False)
+        else:
+            member.is_ready = True
+            course.patience.started(member.engine)
+            course.scheduler.replica_ready(handle.id, facts.capacity, time.monotonic())
+            course.counts.outcome.num_loads += handle.spec.is_load
+            self._tell(
+                "replica_ready",
+                member,
+                model=handle.spec.name,
+                node=facts.node,
+                load_s=round(facts.load_s, 2),
+                capacity=facts.capacity,
+                fingerprint=facts.fingerprint,
+            )
+
+    async def _run_slice(self, member: ReplicaState, slice_: Slice, probe: PoisonProbe | None) -> None:
+        try:
+            report = await member.handle.run_task(self._course.plan.steps[slice_.step], slice_, probe)
+        except EngineDeadError as error:
+            self.lose(member, error)
+        except EngineError as error:
+            self.lose(member, error, is_final=True)
+        else:
+            self._finish(member, report, probe)
+        finally:
+            member.slices.pop(slice_, None)
+
+    def _finish(self, member: ReplicaState, report: TaskReport, probe: PoisonProbe | None) -> None:
+        if member.is_lost:
+            return  # its slice is ready again; whoever asks it next finds these rows and reports them
+        course, slice_, now = self._course, report.slice, time.monotonic()
+        member.rows_reported += report.num_new + report.num_kept + report.num_errors
+        if report.num_answered:
+            member.has_answered = True
+            self._suspects.note_answer(member.engine)
+        if probe is None or report.num_answered:
+            course.patience.finished_slice(member.engine)
+        if probe is None or report.is_whole:
+            course.counts.add(report)
+        if probe is not None:
+            self._suspects.note_end(report)
+        for sample in report.quarantined:
+            self._tell_slice("row_quarantined", member, slice_, sample=sample)
+        of_probe = {"rows": len(probe.rows), "is_control": probe.is_control} if probe and not report.is_whole else {}
+        self._tell_slice(
+            "slice_committed" if report.is_whole else "slice_probed" if probe else "slice_interrupted",
+            member,
+            slice_,
+            **of_probe,
+            new=report.num_new,
+            kept=report.num_kept,
+            errors=report.num_errors,
+            absent=report.num_absent,
+            completion_tokens=report.completion_tokens,
+            cost_usd=round(report.cost_usd, 8),
+            seconds=round(report.seconds, 3),
+        )
+        if report.is_whole:
+            course.scheduler.slice_finished(member.handle.id, slice_, report.completion_tokens, now)
+        else:
+            course.scheduler.slice_returned(member.handle.id, slice_, now)
+        if report.shortage is not None:
+            course.spend_no_more(report.shortage)
+
+    # Failures. What is to be done about one is done before anything is awaited: the scheduler starts what has rows.
+
+    def take_out(self, replica: int, reason: str, *, is_blamed: bool = False) -> bool:
+        """Takes a dead replica out, once: its slices are ready again; what it holds is given back in its own time.
+
+        Args:
+            replica: its number.
+            reason: what is known of its death.
+            is_blamed: whether the rows that it had may have killed it.
+        """
+        if (member := self.members.pop(replica, None)) is None:
+            return False
+        suspects = self._course.scheduler.replica_lost(replica, time.monotonic(), is_blamed=is_blamed)
+        self._course.counts.add_gone(member.tally)
+        for slice_, probe in member.slices.items():
+            self._tell_slice("slice_returned", member, slice_)
+            if probe is not None and is_blamed:
+                self._suspects.note_death(slice_, reason, member.handle.nodes, has_answered=member.has_answered)
+                self.must_look = True
+            elif probe is not None:
+                self._suspects.note_break(slice_)
+        for slice_ in suspects:
+            self._tell_slice("slice_suspected", member, slice_)
+        self._tell("replica_lost", member, model=member.handle.spec.name, reason=reason)
+        member.is_lost = True
+        member.ended.set()
+        return True
+
+    def give_up(self, engine: str, reason: str) -> None:
+        """Never starts an engine again; its replicas that still load are ended, the others finish what they have."""
+        if self._course.is_given_up(engine):
+            return
+        self._course.give_up(engine, reason)
+        for replica, member in list(self.members.items()):
+            if member.engine == engine and not member.is_ready:
+                self.take_out(replica, "its engine was given up")
+
+    def lose(
+        self, member: ReplicaState, error: EibenchError, *, is_final: bool = False, has_started: bool = True
+    ) -> None:
+        """Takes a dead replica out; gives its engine up when it cannot start or keeps dying, else lets it rest.
+
+        Where a further copy fails for good, the engine goes on with those that it has. A node that leaves takes its
+        replicas along: that is no fault of theirs.
+        """
+        engine, nodes = member.engine, member.handle.nodes
+        is_node_lost = isinstance(error, NodeLostError)
+        is_excused = is_node_lost or any(node not in self._course.watch.nodes for node in nodes)
+        reason = name_keys(str(error), engine, self._course.plan)
+        if not self.take_out(member.handle.id, reason, is_blamed=not is_final and not is_excused):
+            return
+        if is_excused:
+            self.must_look |= is_node_lost
+            return
+        others = [other for other in self.members.values() if other.engine == engine]
+        patience, now = self._course.patience, time.monotonic()
+        is_news = patience.is_news(engine, member.began_at, now)
+        if not any(member.slices.values()):  # a search is bounded, and what it looks for kills at once
+            pause_s = patience.rest_s(engine)
+            self._course.scheduler.rest(engine, now + pause_s)
+            self._rests[engine] = Rest(reason, now, pause_s)
+        if not has_started:
+            is_final = not is_passing(error)
+            if not is_final and is_news and patience.failed_to_start(engine):
+                is_final = True
+                reason += (
+                    f" (cluster.max_start_failures={self._course.config.max_start_failures} starts in a row failed)"
+                )
+        if is_final and any(other.is_ready for other in others):
+            self._course.scheduler.limit_replicas(engine, len(others))
+        elif is_final:
+            self.give_up(engine, reason)
+        elif has_started and is_news and patience.died(engine, nodes, with_rows=bool(member.slices)):
+            self._doubtful[engine] = reason
+            self.must_look = True
+
+    def settle_doubts(self) -> None:
+        """Gives up the engines that have died too often, now that it is known which nodes have left."""
+        for engine, reason in self._suspects.settle():
+            self.give_up(engine, reason)
+        for engine, reason in self._doubtful.items():
+            if self._course.patience.is_over(engine):
+                self.give_up(engine, reason)
+        self._doubtful.clear()
+        self.must_look = False
+
+    def _miss_place(self, member: ReplicaState, error: NotPlacedError) -> None:
+        """Takes out a replica whose resources are somebody else's; they are left alone for a while."""
+        engine, patience = member.engine, self._course.patience
+        is_enough = patience.got_no_place(engine, time.monotonic())
+        member.pause_s = patience.pause_s(engine)
+        self._rests[engine] = Rest(str(error), time.monotonic(), member.pause_s)
+        self.take_out(member.handle.id, str(error))
+        if is_enough and not any(other.engine == engine for other in self.members.values()):
+            self.give_up(engine, f"engine {member.handle.spec.name!r} found {error}")
+
+    # The end.
+
+    async def halt(self, grace_s: float) -> None:
+        """Makes all tasks commit what they have and return; rows in flight have so many seconds to end."""
+        await asyncio.gather(*(member.handle.halt(grace_s) for member in self.ready))
+
+    async def close(self, timeout_s: float) -> None:
+        """Ends every replica: those that are ready in order, those that still load and those that are late at once."""
+        self._is_closing.set()
+        self._stop_timeout_s = min(STOP_TIMEOUT_S, timeout_s)
+        for member in list(self.members.values()):
+            self._retire(member)
+        await self._course.jobs.finish(timeout_s + KILL_TIMEOUT_S)
+        self._suspects.count_rest()
+
+    def _retire(self, member: ReplicaState) -> None:
+        del self.members[member.handle.id]
+        self._course.counts.add_gone(member.tally)
+        self._tell("replica_stopping", member)
+        member.ended.set()
+
+    # What others are told.
+
+    def tell_deadline(self, member: ReplicaState, what: str, waited_s: float, did: str) -> None:
+        """A replica has let a deadline pass."""
+        self._course.tell_deadline(what, waited_s, did, replica=member.handle.id, engine=member.engine)
+
+    def _tell(self, event: str, member: ReplicaState, **fields: object) -> None:
+        self._course.ledger.write(event, replica=member.handle.id, engine=member.engine, **fields)
+
+    def _tell_slice(self, event: str, member: ReplicaState, slice_: Slice, **fields: object) -> None:
+        self._course.ledger.write(event, replica=member.handle.id, step=slice_.step, slice=slice_.index, **fields)

@@ -1,0 +1,112 @@
+"""What happens during a run, as it happens: the ledger's lines and the numbers behind the progress display.
+
+Each line of a ledger has `time` (seconds: Unix time, in a simulation its own clock), `event`, and what belongs to it:
+
+    run_started          the driver meets the cluster
+    node_joined          node (its id), name, cpus, gpus
+    node_left            node
+    replica_starting     replica (its number), engine (its key), model, nodes (ids), gpus: it holds so many from now on
+    replica_placed       replica, engine: what it holds is really there
+    replica_ready        replica, engine, model, node (an address), load_s, capacity, fingerprint
+    slice_sent           replica, step, slice, rows
+    slice_committed      replica, step, slice, new, kept, errors, absent, completion_tokens, cost_usd, seconds
+    slice_interrupted    the same: the rest of its rows is given up
+    slice_suspected      replica, step, slice: replicas keep dying with it; from now on it is asked alone, and in parts
+    slice_probed         as slice_committed, and rows, is_control: a part of it was asked, and nothing died
+    row_quarantined      replica, step, slice, sample: its engine dies of it; the row says how often, and what of
+    slice_returned       replica, step, slice: the replica was lost under it
+    replica_lost         replica, engine, model, reason: it died, did not start, or got no place
+    replica_stopping     replica, engine: it is told to end
+    replica_stopped      replica, engine: what it held is free again, after either
+    replica_log          replica, engine, path: where the last lines are kept that a lost one wrote
+    deadline             what (was waited for), waited_s, did (what was done then); replica, engine where it is one's
+    engine_failed        engine, model, reason: it is never started again
+    budget_spent         reason: engines that cost money are given no further slice
+    interrupted          reason (stop, preemption, walltime): the run ends before all is asked
+    run_ended            nothing of it is left on the cluster
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TextIO
+
+from eibench_ray.rows.wait import Wait
+from eibench_ray.storage.atomic_files import cannot_write
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Where a run stands.
+
+    Attributes:
+        done: rows done by step id, those that the store had included.
+        absent: those of them about which there was nothing to ask.
+        replicas: per engine key, how many replicas start and how many are ready.
+        rows_in_flight: finished rows of slices that are not committed yet.
+        tokens: tokens generated in this run.
+        cost_usd: what this run's requests have cost so far.
+        errors: error rows of the slices that have come back.
+        waits: what the run waits for, the longest wait first; `str` of one is a line for people.
+    """
+
+    done: Mapping[str, int]
+    absent: Mapping[str, int]
+    replicas: Mapping[str, tuple[int, int]]
+    rows_in_flight: int
+    tokens: int
+    cost_usd: float
+    waits: tuple[Wait, ...] = ()
+    errors: int = 0
+
+
+class Listener(Protocol):
+    """Who wants to know where the run stands."""
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Called about once a second, and when the run ends."""
+
+
+class Ledger:
+    """One JSON line per change of state, appended to `ledger.jsonl`, which the first one makes.
+
+    Args:
+        path: the file.
+        tell: is told of each event, too.
+    """
+
+    def __init__(self, path: Path, tell: Callable[[str, Mapping[str, Any]], object] | None = None) -> None:
+        self._path = path
+        self._tell = tell
+        self._file: TextIO | None = None
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder."""
+        return self._path.parent
+
+    def write(self, event: str, **fields: Any) -> None:
+        """Appends one event with its Unix time, seconds.
+
+        Raises:
+            StoreError: the disk is full.
+        """
+        try:
+            if self._file is None:
+                self._file = self._path.open("a", encoding="utf-8", buffering=1)
+            self._file.write(json.dumps({"time": round(time.time(), 3), "event": event, **fields}) + "\n")
+        except OSError as error:
+            raise cannot_write(self._path, error) from error
+        if self._tell is not None:
+            self._tell(event, fields)
+
+    def close(self) -> None:
+        """Closes the file; what a full disk did not take is lost."""
+        with contextlib.suppress(OSError):
+            if self._file is not None:
+                self._file.close()

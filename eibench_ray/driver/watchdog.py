@@ -1,0 +1,76 @@
+"""How far each replica is, asked of each on its own; and which of them do not get on."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+
+from eibench_ray.driver.replica_set import ReplicaSet
+from eibench_ray.driver.replica_state import ReplicaState
+from eibench_ray.driver.run_context import RunContext
+from eibench_ray.driver.stall_detector import StallDetector
+from eibench_ray.engines.engine import EngineDeadError
+from eibench_ray.errors import EibenchError
+
+# How long one that does not answer may hold up the figures of the others; once, as it is not asked again before.
+ANSWER_TIMEOUT_S = 1.0
+
+
+class Watchdog:
+    """Asks the replicas of a crew how far they are, and kills those that have rows and do not get on."""
+
+    def __init__(self, course: RunContext, crew: ReplicaSet) -> None:
+        self._course = course
+        self._crew = crew
+        self._questions: dict[int, asyncio.Task[None]] = {}
+        self._vigils: dict[int, StallDetector] = {}
+
+    async def look(self) -> None:
+        """Asks those that do not owe an answer, and takes in what they say; no answer is no progress."""
+        ready = {member.handle.id: member for member in self._crew.ready}
+        members = ready | {member.handle.id: member for member in self._crew.starting}
+        for replica in self._questions.keys() - members.keys():
+            self._questions.pop(replica).cancel()
+        self._vigils = {replica: self._vigils.get(replica) or StallDetector() for replica in ready}
+        new = {number: member for number, member in members.items() if number not in self._questions}
+        asked = {number: asyncio.create_task(self._ask(member)) for number, member in new.items()}
+        self._questions |= asked
+        # One that still loads may answer nobody for minutes: nobody waits for it.
+        if awaited := [asked[number] for number in asked if number in ready]:
+            await asyncio.wait(awaited, timeout=ANSWER_TIMEOUT_S)
+        for replica, question in list(self._questions.items()):
+            if question.done():
+                del self._questions[replica]
+                question.result()
+        self._watch()
+
+    def close(self) -> None:
+        """Waits for no answer any more."""
+        for question in self._questions.values():
+            question.cancel()
+
+    async def _ask(self, member: ReplicaState) -> None:
+        with contextlib.suppress(EibenchError):
+            if not member.is_ready:
+                member.doing = await member.handle.doing()
+                return
+            member.tally = await member.handle.tally()
+            self._course.scheduler.rows_finished(member.handle.id, member.standing.rows_ahead)
+
+    def _watch(self) -> None:
+        now, timeout_s = time.monotonic(), self._course.config.progress_timeout_s
+        for member in self._crew.ready:
+            replica = member.handle.id
+            if (vigil := self._vigils.get(replica)) is None:
+                continue
+            # A slice that came back is progress even where the replica has no time to answer how far it is.
+            progress = member.tally.progress + member.rows_reported
+            waited_s = vigil.look(progress, now, is_busy=bool(member.slices))
+            if waited_s >= timeout_s:
+                what = f"replica {replica} to make a token or to finish a row"
+                self._crew.tell_deadline(member, what, waited_s, "killed it; its rows are asked again")
+                reason = (
+                    f"it hangs: no token and no row for {waited_s:.0f} s (cluster.progress_timeout_s={timeout_s:g})"
+                )
+                self._crew.lose(member, EngineDeadError(reason))

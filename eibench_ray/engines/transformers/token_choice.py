@@ -1,0 +1,134 @@
+"""What happens to each row of a batch while it is generated: which token is next, and whether it was the last.
+
+`generate` treats a batch as one; a sweep's rows have a seed, a schema, a limit and stop texts of their own. So each row
+chooses its tokens itself, whoever shares its batch, and `generate` merely takes the choice (as the greatest score).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from transformers import LogitsProcessor, StoppingCriteria
+from transformers.generation.logits_process import TemperatureLogitsWarper, TopPLogitsWarper
+
+from eibench_ray.rows.request import Sampling
+
+# A token may be but a part of a character, so that the end of a text is looked at with some to spare.
+_SPARE_TOKENS = 8
+
+
+@dataclass(slots=True)
+class BatchRow:
+    """One row of a batch.
+
+    Attributes:
+        limit: the most tokens that it may get.
+        generator: of its random choices; None where the likeliest token is taken.
+        matcher: xgrammar's, of the schema that its text must follow; None where it is free.
+        is_wanted: asked after every token; a row that nobody awaits any more ends.
+        tokens: what was generated, the token that ended it included.
+        end: why it ended; None while it goes on. `error`: its scores are no numbers.
+    """
+
+    sampling: Sampling
+    limit: int
+    generator: torch.Generator | None
+    matcher: Any
+    is_wanted: Callable[[], bool]
+    tokens: list[int] = field(default_factory=list)
+    end: Literal["stop", "length", "error"] | None = None
+
+
+class TokenChoice(LogitsProcessor):  # type: ignore[misc]
+    """Leaves each row the one token that it has chosen."""
+
+    def __init__(self, rows: Sequence[BatchRow]) -> None:
+        self._rows = rows
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+        """(rows, tokens) scores, of which all but the chosen are minus infinity; finished rows are left alone.
+
+        A row whose scores are no numbers ends: any token of it would be taken for a choice.
+        """
+        are_numbers = scores.isnan().any(dim=-1).logical_not().tolist()
+        for number, row in enumerate(self._rows):
+            if row.end is None and not are_numbers[number]:
+                row.end = "error"
+            if row.end is None and (row.generator or row.matcher):
+                part = scores[number : number + 1]
+                if row.matcher:
+                    _allow(row, part)
+                if row.generator:
+                    chosen = _draw(row.sampling, row.generator, input_ids, part)
+                    part.fill_(-torch.inf)[0, chosen] = 0
+        return scores
+
+
+class StopCheck(StoppingCriteria):  # type: ignore[misc]
+    """Takes each row's new token down, and tells which rows are finished.
+
+    Args:
+        rows: of the batch.
+        last_tokens: those that end a row.
+        decode: the text of tokens.
+        note: called for each step of the batch.
+    """
+
+    def __init__(
+        self,
+        rows: Sequence[BatchRow],
+        last_tokens: Collection[int],
+        decode: Callable[[list[int]], str],
+        note: Callable[[], object],
+    ) -> None:
+        self._rows = rows
+        self._last_tokens = last_tokens
+        self._decode = decode
+        self._note = note
+
+    def __call__(self, input_ids: torch.LongTensor, scores: Any, **_: Any) -> torch.BoolTensor:  # noqa: ARG002
+        """(rows,) bool."""
+        self._note()
+        for row, token in zip(self._rows, input_ids[:, -1].tolist(), strict=True):
+            if row.end is None:
+                row.tokens.append(token)
+                row.end = self._find_end(row, token)
+        return torch.tensor([row.end is not None for row in self._rows], device=input_ids.device)
+
+    def _find_end(self, row: BatchRow, token: int) -> Literal["stop", "length"] | None:
+        if token in self._last_tokens or (row.sampling.stop and self._has_stop(row)):
+            return "stop"
+        if len(row.tokens) >= row.limit or not row.is_wanted():
+            return "length"
+        return None
+
+    def _has_stop(self, row: BatchRow) -> bool:
+        """Whether the text's end has one of its stop texts; no token is shorter than a byte."""
+        longest = max(len(stop.encode()) for stop in row.sampling.stop)
+        text = self._decode(row.tokens[-(longest + _SPARE_TOKENS) :])
+        return any(stop in text for stop in row.sampling.stop)
+
+
+def _allow(row: BatchRow, scores: torch.FloatTensor) -> None:
+    """Sets what the schema does not allow next to minus infinity, in place."""
+    import xgrammar
+
+    if row.tokens:
+        row.matcher.accept_token(row.tokens[-1])
+    mask = xgrammar.allocate_token_bitmask(1, scores.shape[-1])
+    row.matcher.fill_next_token_bitmask(mask)
+    xgrammar.apply_token_bitmask_inplace(scores, mask.to(scores.device))
+
+
+def _draw(
+    sampling: Sampling, generator: torch.Generator, input_ids: torch.LongTensor, scores: torch.FloatTensor
+) -> torch.Tensor:
+    """A token, drawn by its probability: the greatest of p / e, where e is exponentially distributed."""
+    scores = TemperatureLogitsWarper(sampling.temperature)(input_ids, scores)
+    if sampling.top_p < 1:
+        scores = TopPLogitsWarper(sampling.top_p)(input_ids, scores)
+    chances = scores.softmax(-1)
+    return (chances / torch.empty_like(chances).exponential_(generator=generator)).argmax()

@@ -1,0 +1,256 @@
+"""A model in transformers: prompts from requests, batches from prompts, replies from batches. All of it blocks."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+import transformers as hf
+from jinja2 import TemplateError
+from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+
+from eibench_ray.config.engines import TransformersSection
+from eibench_ray.engines.chat_templates import no_template, template_file, template_variables
+from eibench_ray.engines.control_tokens import control_tokens
+from eibench_ray.engines.engine import EngineDeadError, RowError
+from eibench_ray.engines.loaded_weights import request_of
+from eibench_ray.engines.transformers.collate import collate
+from eibench_ray.engines.transformers.request_batches import OutOfMemoryError, Waiting
+from eibench_ray.engines.transformers.token_choice import BatchRow, StopCheck, TokenChoice
+from eibench_ray.errors import EngineError
+from eibench_ray.rows.completion import RowErrorKind
+from eibench_ray.rows.request import Reply, Request
+from eibench_ray.versions import install_command
+from eibench_ray.weights.node_weights import Weights
+
+# What some tokenizers make and few models take.
+_OPTIONAL_INPUTS = frozenset({"token_type_ids"})
+_NO_MEMORY = "can't allocate memory"  # what torch says on a CPU, as a RuntimeError
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedPrompt:
+    """A request as the model takes it.
+
+    Attributes:
+        tensors: what its processor made, for a batch of one; `input_ids` is (1, tokens).
+        room: tokens that the reply may have, by the model's length.
+        grammar: xgrammar's, of the schema that the reply must follow; None where it is free.
+    """
+
+    request: Request
+    tensors: dict[str, torch.Tensor]
+    room: int
+    grammar: Any = None
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of the prompt, those of its picture included."""
+        return int(self.tensors["input_ids"].shape[1])
+
+
+class Model:
+    """A loaded model with its processor.
+
+    Attributes:
+        num_steps: tokens that its batches have got, whatever the number of their rows.
+
+    Raises:
+        EngineError: it cannot be used as configured.
+    """
+
+    def __init__(
+        self, config: TransformersSection, device: Literal["cpu", "cuda"], weights: Weights | None = None
+    ) -> None:
+        self._config = config
+        weights = weights or Weights(request_of(config))
+        source = {
+            "pretrained_model_name_or_path": weights.source,
+            "revision": weights.revision or "main",
+            "trust_remote_code": config.trust_remote_code,
+        }
+        self._processor = hf.AutoProcessor.from_pretrained(**source)
+        self._tokenizer = getattr(self._processor, "tokenizer", self._processor)
+        self._control = control_tokens(self._tokenizer, config.source)
+        self._template = self._read_template()
+        self._variables = template_variables(self._template, self._tokenizer)
+        settings = hf.AutoConfig.from_pretrained(**source)
+        sees = settings.model_type in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+        auto = hf.AutoModelForImageTextToText if sees else hf.AutoModelForCausalLM
+        spread = {"device_map": "auto"} if device == "cuda" and config.num_gpus > 1 else {}
+        model = auto.from_pretrained(**source, dtype=config.dtype, **spread)
+        self._model = model.eval() if spread else model.to(device).eval()
+        self._inputs = inspect.signature(self._model.forward).parameters
+        text = settings.get_text_config()
+        self._vocabulary = int(text.vocab_size)
+        self._most_tokens = config.max_model_len or getattr(text, "max_position_embeddings", None)
+        visual = (getattr(settings, f"{kind}_token_id", None) for kind in ("image", "video"))
+        self._visual_tokens = {token for token in visual if token is not None}
+        self._last_tokens = self._find_last_tokens()
+        # The checkpoint's own defaults (a temperature, a repetition penalty) are none of the sweep's.
+        self._model.generation_config = hf.GenerationConfig(
+            do_sample=False,
+            eos_token_id=sorted(self._last_tokens),
+            pad_token_id=self._pad_token,
+            bos_token_id=self._tokenizer.bos_token_id,
+        )
+        self._compiler: Any = None
+        self.num_steps = 0
+
+    def prepare(self, request: Request, picture: Any) -> PreparedPrompt:
+        """A request with its picture (RGB) as tensors; one at a time, since tokenizers are not safe between threads.
+
+        Raises:
+            RowError: the prompt cannot be used.
+        """
+        try:
+            return self._prepare(request, picture)
+        except (ValueError, TypeError, KeyError, IndexError, RuntimeError, TemplateError) as error:
+            raise RowError(RowErrorKind.PROMPT, " ".join(str(error).split()) or type(error).__name__) from error
+
+    def _prepare(self, request: Request, picture: Any) -> PreparedPrompt:
+        user, system = self._control.defuse(request.user), self._control.defuse(request.system or "")
+        messages = [{"role": "user", "content": self._content(user, picture)}]
+        if system:
+            messages.insert(0, {"role": "system", "content": self._content(system, None)})
+        self._check_text(f"{request.system or ''}\n{request.user}")
+        made = self._processor.apply_chat_template(
+            messages,
+            chat_template=self._template,
+            add_generation_prompt=True,
+            tokenize=True,
+            return_dict=True,
+            return_tensors="pt",
+            **self._variables,
+        )
+        tensors = {name: made[name] for name in made if name in self._inputs or name not in _OPTIONAL_INPUTS}
+        num_tokens = tensors["input_ids"].shape[1]
+        has_picture = bool(self._visual_tokens & set(tensors["input_ids"].flatten().tolist()))
+        if self._visual_tokens and has_picture != (picture is not None):
+            raise ValueError(
+                f"the chat template of {self._config.source} placed {int(has_picture)} of {int(picture is not None)} "
+                f"pictures"
+            )
+        most = self._most_tokens or num_tokens + request.sampling.max_tokens
+        if num_tokens >= most:
+            raise ValueError(f"the prompt has {num_tokens} tokens, and the model takes {most} with the reply")
+        grammar = self._compile(request.json_schema) if request.json_schema else None
+        return PreparedPrompt(request, tensors, most - num_tokens, grammar)
+
+    def _content(self, text: str, picture: Any) -> str | list[dict[str, Any]]:
+        """A message's content: in parts for a model that sees, else the plain text that its template expects."""
+        if self._processor is self._tokenizer:
+            if picture is not None:
+                raise ValueError(f"{self._config.source} takes no pictures: set model.sees_image to false")
+            return text
+        parts: list[dict[str, Any]] = [{"type": "text", "text": text}]
+        return [{"type": "image", "image": picture}, *parts] if picture is not None else parts
+
+    def _check_text(self, text: str) -> None:
+        if self._visual_tokens & set(self._tokenizer(text, add_special_tokens=False)["input_ids"]):
+            raise ValueError("the text contains the token that stands for a picture")
+
+    def answer(self, batch: Sequence[Waiting[PreparedPrompt]]) -> list[Reply]:
+        """The replies to a batch, in order.
+
+        Raises:
+            OutOfMemoryError: the batch is too large.
+            EngineDeadError: the device cannot be used any more.
+        """
+        rows = [self._row(waiting) for waiting in batch]
+        try:
+            self._generate([waiting.prompt for waiting in batch], rows)
+        except RuntimeError as error:  # torch's own errors are
+            if isinstance(error, torch.OutOfMemoryError) or _NO_MEMORY in str(error):
+                torch.cuda.empty_cache()
+                raise OutOfMemoryError(
+                    "out of memory: lower model.engine.max_model_len, or give it more GPUs (model.engine.num_gpus)"
+                ) from error
+            if isinstance(error, torch.AcceleratorError) or "CUDA error" in str(error):
+                raise EngineDeadError(f"the GPU failed: {' '.join(str(error).split())[:400]}") from error
+            raise
+        return [self._reply(waiting.prompt, row) for waiting, row in zip(batch, rows, strict=True)]
+
+    def _generate(self, prompts: Sequence[PreparedPrompt], rows: Sequence[BatchRow]) -> None:
+        inputs = collate([prompt.tensors for prompt in prompts], self._pad_token)
+        dtype, device = self._model.dtype, self._model.device
+        with torch.inference_mode():
+            self._model.generate(
+                **{
+                    name: value.to(device, dtype if value.is_floating_point() else None)
+                    for name, value in inputs.items()
+                },
+                max_new_tokens=max(row.limit for row in rows),
+                logits_processor=[TokenChoice(rows)],
+                stopping_criteria=[StopCheck(rows, self._last_tokens, self._decode, self._note_step)],
+            )
+
+    def _note_step(self) -> None:
+        self.num_steps += 1
+
+    def _row(self, waiting: Waiting[PreparedPrompt]) -> BatchRow:
+        request = waiting.prompt.request
+        generator = None
+        if request.sampling.temperature > 0:
+            generator = torch.Generator(self._model.device).manual_seed(request.seed)
+        limit = min(request.sampling.max_tokens, waiting.prompt.room)
+        return BatchRow(request.sampling, limit, generator, _matcher(waiting.prompt.grammar), waiting.is_wanted)
+
+    def _compile(self, schema: dict[str, Any]) -> Any:
+        """What keeps a reply to a JSON schema, as in the vLLM engine; equal schemas are compiled once."""
+        try:
+            import xgrammar
+        except ImportError:
+            raise ValueError(f"a reply by a JSON schema needs xgrammar: {install_command('xgrammar')}") from None
+        if self._compiler is None:
+            info = xgrammar.TokenizerInfo.from_huggingface(
+                self._tokenizer, vocab_size=self._vocabulary, stop_token_ids=sorted(self._last_tokens)
+            )
+            self._compiler = xgrammar.GrammarCompiler(info)
+        return self._compiler.compile_json_schema(json.dumps(schema), any_whitespace=False, separators=(",", ":"))
+
+    def _reply(self, prompt: PreparedPrompt, row: BatchRow) -> Reply:
+        text = self._decode(row.tokens)
+        starts = [text.find(stop) for stop in row.sampling.stop if stop in text]
+        return Reply(
+            text=text[: min(starts)] if starts else text,
+            finish_reason=row.end or "unknown",  # without an end it was not generated to one
+            prompt_tokens=prompt.num_tokens,
+            completion_tokens=len(row.tokens),
+        )
+
+    def _decode(self, tokens: list[int]) -> str:
+        return str(self._tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+    def _read_template(self) -> str:
+        if self._config.chat_template:
+            return template_file(self._config.chat_template).read_text(encoding="utf-8")
+        template = self._processor.chat_template or self._tokenizer.chat_template
+        if isinstance(template, dict):
+            template = template.get("default")
+        if not template:
+            raise EngineError(no_template(self._config.source))
+        return str(template)
+
+    def _find_last_tokens(self) -> set[int]:
+        """The tokens that end a reply: the checkpoint names one or several, and its tokenizer one."""
+        named = self._model.generation_config.eos_token_id
+        listed = named if isinstance(named, list) else [named]
+        return {int(token) for token in (*listed, self._tokenizer.eos_token_id) if token is not None}
+
+    @property
+    def _pad_token(self) -> int:
+        token = self._tokenizer.pad_token_id
+        return int(token) if token is not None else min(self._last_tokens)
+
+
+def _matcher(grammar: Any) -> Any:
+    if grammar is None:
+        return None
+    from xgrammar import GrammarMatcher
+
+    return GrammarMatcher(grammar)

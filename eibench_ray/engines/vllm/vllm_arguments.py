@@ -1,0 +1,54 @@
+"""The arguments of a vLLM engine: the same for one in a replica and for one behind vLLM's own server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from eibench_ray.config.engines import VllmSection
+from eibench_ray.engines.loaded_weights import request_of
+from eibench_ray.weights.node_weights import Weights
+
+GIB = 1 << 30
+CPU_BATCH_TOKENS = 16_384
+
+
+def engine_arguments(
+    config: VllmSection, device: Literal["cpu", "cuda"], weights: Weights | None = None
+) -> Mapping[str, Any]:
+    """The arguments by the names that `AsyncEngineArgs` gives them; the chat template is none of them.
+
+    Args:
+        config: the engine.
+        device: where it runs.
+        weights: what it loads; None: as configured.
+    """
+    weights = weights or Weights(request_of(config))
+    chosen: dict[str, Any] = {
+        "model": weights.source,
+        "revision": weights.revision,
+        "dtype": config.dtype,
+        "quantization": config.quantization,
+        "trust_remote_code": config.trust_remote_code,
+        "max_model_len": config.max_model_len,
+        "max_num_seqs": config.max_num_seqs,
+        "tensor_parallel_size": config.tensor_parallel if device == "cuda" else 1,
+        "pipeline_parallel_size": config.pipeline_parallel if device == "cuda" else 1,
+        "gpu_memory_utilization": config.gpu_memory_utilization,
+        "kv_cache_memory_bytes": int(config.kv_cache_gib * GIB) if config.kv_cache_gib else None,
+        "enforce_eager": config.enforce_eager,
+        "enable_prefix_caching": True,
+        "seed": 0,
+        # A model that knows no better fills a JSON reply with blanks up to its limit; the request's own option of
+        # the same name is not read (vLLM 0.32), and the engine's is refused with the backend "auto".
+        "structured_outputs_config": {"backend": "xgrammar", "disable_any_whitespace": True},
+        "disable_log_stats": True,
+    }
+    if device == "cpu":
+        # vLLM 0.32 dies on a CPU when a seeded request's prompt is computed in chunks ("CPU Generator does not use
+        # offset"): prompts are computed whole there.
+        chosen |= {
+            "enable_chunked_prefill": False,
+            "max_num_batched_tokens": max(config.max_model_len, CPU_BATCH_TOKENS),
+        }
+    return chosen | config.args

@@ -1,0 +1,220 @@
+"""vLLM: AsyncLLM in this process's event loop. This module, vllm_prompts.py and vllm_versions.py import vllm."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from eibench_ray.config.engines import VllmSection
+from eibench_ray.engines.chat_template_check import lacks_chat_template
+from eibench_ray.engines.chat_templates import no_template, template_file
+from eibench_ray.engines.cpu_builds import remedy
+from eibench_ray.engines.decoding_slots import decode_in_thread
+from eibench_ray.engines.engine import EngineDeadError, EngineFacts, RowError, no_numbers
+from eibench_ray.engines.loaded_weights import request_of
+from eibench_ray.engines.vllm.vllm_arguments import engine_arguments
+from eibench_ray.engines.vllm.vllm_prompts import Picture, Prompts, read_picture
+from eibench_ray.engines.vllm.vllm_versions import refused_request_error
+from eibench_ray.errors import EngineError
+from eibench_ray.planner.dataset_facts import vllm_version
+from eibench_ray.rows.completion import RowErrorKind
+from eibench_ray.rows.endings import ending_of
+from eibench_ray.rows.request import Reply, Request, Sampling
+from eibench_ray.versions import extra_command
+from eibench_ray.weights.node_weights import Weights
+
+# How vLLM ends what it had in hand when its EngineCore got SIGTERM.
+_ABORTED = "abort"
+# What a template or a processor raises for a row that it cannot take.
+_UNUSABLE = (ValueError, TypeError, KeyError, IndexError, RuntimeError)
+
+
+class VllmEngine:
+    """A vLLM engine: weights loaded once, requests batched continuously, prompts rendered off the event loop."""
+
+    def __init__(self, config: VllmSection, device: Literal["cpu", "cuda"], weights: Weights | None = None) -> None:
+        self._config = config
+        self._weights = weights
+        self._device = device
+        self._llm: Any = None
+        self._template: str | None = None
+        self._prompts: Prompts | None = None
+        self._ids = itertools.count()
+        self._num_steps = 0
+        self._spoilt: set[str] = set()
+
+    async def start(self) -> EngineFacts:
+        """Loads the weights; minutes for a large model.
+
+        Raises:
+            EngineError: vLLM does not start, with its own reason.
+        """
+        installed = vllm_version()
+        if installed is None:
+            raise EngineError(
+                f"vLLM is not installed: {extra_command('gpu')} (on a machine without GPU, cpu in its place)"
+            )
+        if installed[1] == "cpu" and self._device == "cuda":
+            raise EngineError(f"{installed[0]} on this node is a build for CPUs, and GPUs are to be used: {remedy()}")
+        try:
+            # Loading blocks for minutes; a replica must go on answering its driver meanwhile.
+            self._llm = await asyncio.to_thread(self._load)
+        except EngineError:
+            raise
+        except Exception as error:
+            raise EngineError(f"vLLM cannot load {self._config.source}: {_reason(error)}") from error
+        self._prompts = Prompts(self._llm, self._template, self._config.source)
+        try:
+            await self._prompts.check()
+        except EngineError:
+            await self.stop()
+            raise
+        num_seqs = int(self._llm.vllm_config.scheduler_config.max_num_seqs)
+        weights = self._weights or Weights(request_of(self._config))
+        fingerprint = f"{installed[0]} {self._device} {weights.label} {self._config.dtype}"
+        return EngineFacts(fingerprint, num_seqs, progress=self._count_steps())
+
+    def _count_steps(self) -> Callable[[], int]:
+        """A count of the steps in which vLLM made a token; of rows whose logits are no numbers, it notes the ids.
+
+        What its process sends after each step passes here anyway. vLLM's own statistics would be gathered for every
+        step and every row (a logger of ours switches them on), and are no better a sign of life.
+        """
+        core = self._llm.engine_core
+        receive = core.get_output_async
+
+        async def counted() -> Any:
+            outputs = await receive()
+            self._num_steps += 1
+            # Counted where VLLM_COMPUTE_NANS_IN_LOGITS is set (cluster/environment.py); vLLM adds to our ids.
+            self._spoilt.update(
+                output.request_id.partition("-")[0]
+                for output in outputs.outputs
+                if getattr(output, "num_nans_in_logits", 0)
+            )
+            return outputs
+
+        core.get_output_async = counted
+        return lambda: self._num_steps
+
+    def _load(self) -> Any:
+        from vllm.engine.arg_utils import AsyncEngineArgs
+        from vllm.v1.engine.async_llm import AsyncLLM
+
+        config = self._config
+        if config.chat_template:
+            self._template = template_file(config.chat_template).read_text(encoding="utf-8")
+        # Seen from its files where it is: a large model loads for minutes.
+        elif self._weights is not None and lacks_chat_template(Path(self._weights.source), config):
+            raise EngineError(no_template(config.source))
+        return AsyncLLM.from_engine_args(AsyncEngineArgs(**engine_arguments(config, self._device, self._weights)))
+
+    async def generate(self, request: Request, image: bytes | None) -> Reply:
+        """The reply to one request; many run at once.
+
+        What vLLM ends with `error` is asked once more, from its rendering on: it may have been another row's fault.
+
+        Raises:
+            RowError: the picture or the prompt cannot be used, or the engine failed on this request alone.
+            EngineDeadError: the engine died.
+        """
+        prompts = self._prompts
+        assert prompts is not None
+        picture = await decode_in_thread(read_picture, image) if image is not None else None
+        for is_again in (False, True):
+            try:
+                reply = await self._ask(request, picture, is_again=is_again)
+            except BaseException:  # a deadline, too: the engine may never have got the picture
+                prompts.forget(picture)
+                raise
+            if reply.finish_reason == _ABORTED:
+                raise EngineDeadError(
+                    f"vLLM was told to end while it answered {request.sample_id}, and gave {reply.completion_tokens} "
+                    f"tokens of the answer up"
+                )
+            if ending_of(reply.finish_reason).is_answer:
+                return reply
+            prompts.forget(picture)
+        raise RowError(
+            RowErrorKind.ENGINE,
+            f"vLLM ended the reply with {reply.finish_reason!r} after {reply.completion_tokens} tokens, also when it "
+            f"was asked again: the log of its replica says why",
+        )
+
+    async def _ask(self, request: Request, picture: Picture | None, *, is_again: bool) -> Reply:
+        from vllm.v1.engine.exceptions import EngineDeadError as VllmDeadError
+        from vllm.v1.engine.exceptions import EngineGenerateError
+
+        assert self._prompts is not None
+        try:
+            prompt = await self._prompts.render(request, picture, is_again=is_again)
+            return await self._complete(prompt, request)
+        except VllmDeadError as error:
+            raise EngineDeadError(f"vLLM died while it answered {request.sample_id}: {_reason(error)}") from error
+        except (refused_request_error(), *_UNUSABLE) as error:
+            if self._llm is None:
+                raise EngineDeadError("vLLM was stopped") from error
+            raise RowError(RowErrorKind.PROMPT, _reason(error)) from error
+        except (EngineGenerateError, AssertionError) as error:
+            if self._llm is None or self._llm.errored:
+                raise EngineDeadError(f"vLLM died while it answered {request.sample_id}: {_reason(error)}") from error
+            raise RowError(RowErrorKind.ENGINE, _reason(error)) from error
+
+    async def _complete(self, prompt: Any, request: Request) -> Reply:
+        final, name = None, f"r{next(self._ids)}"
+        try:
+            async for output in self._llm.generate(prompt, _sampling_params(request), name):
+                final = output
+            if final is None or not final.outputs:
+                return Reply("", "error", 0, 0)
+            answer = final.outputs[0]
+            if name in self._spoilt:
+                raise no_numbers(self._config.dtype, len(answer.token_ids))
+        finally:
+            self._spoilt.discard(name)
+        return Reply(
+            text=answer.text,
+            finish_reason=answer.finish_reason or "unknown",
+            prompt_tokens=len(final.prompt_token_ids or ()),
+            completion_tokens=len(answer.token_ids),
+            cached_tokens=final.num_cached_tokens or 0,
+        )
+
+    async def stop(self) -> None:
+        """Shuts the engine's processes down."""
+        if (llm := self._llm) is not None:
+            self._llm = None
+            await asyncio.to_thread(llm.shutdown)
+
+
+def _sampling_params(request: Request) -> Any:
+    from vllm import SamplingParams
+    from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
+
+    sampling: Sampling = request.sampling
+    schema = request.json_schema
+    return SamplingParams(
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        max_tokens=sampling.max_tokens,
+        stop=list(sampling.stop),
+        seed=request.seed,
+        output_kind=RequestOutputKind.FINAL_ONLY,
+        structured_outputs=StructuredOutputsParams(json=schema) if schema else None,
+    )
+
+
+def _reason(error: BaseException) -> str:
+    """The first message in an error's chain of causes; vLLM's own wrapper often has none."""
+    chain: Sequence[BaseException] = list(_causes(error))
+    message = next((str(link) for link in chain if str(link).strip()), type(chain[-1]).__name__)
+    return " ".join(message.split())
+
+
+def _causes(error: BaseException | None) -> Any:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

@@ -1,0 +1,103 @@
+"""What the engines of a plan need of a cluster, and whether it has it. Pure: no Ray in here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from eibench_ray.config.cluster import ClusterConfig
+from eibench_ray.plan.expected_tokens import expected_prompt_tokens, expected_tokens
+from eibench_ray.plan.graph import EngineSpec, Plan, Step
+from eibench_ray.schedule.node_capacity import NodeCapacity
+from eibench_ray.schedule.resources import EngineProfile, Need, Node, Resources
+
+
+def engine_profiles(plan: Plan, config: ClusterConfig, nodes: Iterable[Node]) -> dict[str, EngineProfile]:
+    """What is expected of each engine of the plan, by key, on a cluster that has these nodes."""
+    known = tuple(nodes)
+    return {key: _profile(plan, spec, config, known) for key, spec in plan.engines.items()}
+
+
+def engine_need(spec: EngineSpec, config: ClusterConfig, nodes: Sequence[Node]) -> Need:
+    """What one replica reserves: nothing, one bundle, or one per pipeline stage where no node can hold it whole."""
+    if not spec.traits.is_loaded and not spec.num_gpus:
+        return Need()
+    memory_gb = spec.memory.gpu_memory_gb if spec.memory else 0.0
+    whole = Need((Resources(config.cpus_per_replica, spec.num_gpus),), memory_gb)
+    stages = spec.traits.stages
+    if stages == 1 or not spec.num_gpus or fits(whole, nodes):
+        return whole
+    return Need((Resources(config.cpus_per_replica, spec.num_gpus // stages),) * stages, memory_gb)
+
+
+def expected_node(config: ClusterConfig) -> Node:
+    """A node as the configuration expects them; without a name, for the caller to give."""
+    expect = config.expect
+    total = Resources(expect.cpus_per_node, expect.gpus_per_node)
+    return Node("", "", total, config.gpu_memory_gb or expect.gpu_memory_gb)
+
+
+def fits(need: Need, nodes: Iterable[Node]) -> bool:
+    """Whether a replica would have room if the nodes were empty."""
+    places = NodeCapacity()
+    for node in nodes:
+        places.add(node)
+    return places.fits(need)
+
+
+def describe_misfit(name: str, need: Need, nodes: Sequence[Node]) -> str:
+    """Why an engine fits on no node: what it needs, and what the largest node has."""
+    bundle = need.bundles[0]
+    # Memory is named only where it is what is missing.
+    lacks_memory = fits(replace(need, gpu_memory_gb=0), nodes)
+    stages = f" for each of its {len(need.bundles)} stages" if len(need.bundles) > 1 else " for one replica"
+    needs = f"engine {name!r} needs {_words(bundle, need.gpu_memory_gb * lacks_memory)}{stages}"
+    if not nodes:
+        return f"{needs}; the cluster has no node"
+    largest = max(nodes, key=lambda node: (node.total.gpus, node.gpu_memory_gb, node.total.cpus))
+    has = _words(largest.total, largest.gpu_memory_gb * lacks_memory)
+    return f"{needs}; the cluster has {has} on its largest node ({largest.name}), of {len(nodes)}"
+
+
+def _words(resources: Resources, memory_gb: float) -> str:
+    of_memory = f" of {memory_gb:.3g} GB" if memory_gb and resources.gpus else ""
+    return f"{resources.gpus:g} GPUs{of_memory} and {resources.cpus:g} cores"
+
+
+def _profile(plan: Plan, spec: EngineSpec, config: ClusterConfig, nodes: Sequence[Node]) -> EngineProfile:
+    steps = [step for step in plan.steps.values() if step.engine == spec.key]
+    tokens: Mapping[str, float] = {step.id: expected_tokens(step, spec) for step in steps}
+    capacity = min(spec.traits.max_num_seqs, spec.expect.batch or spec.traits.max_num_seqs)
+    speed = spec.expect.tokens_per_s
+    share = min(1.0, _allowed_tokens_per_s(plan, spec, steps) / speed)
+    return EngineProfile(
+        key=spec.key,
+        need=engine_need(spec, config, nodes),
+        load_s=spec.expect.load_s,
+        tokens_per_s=speed * share,
+        # A limit lets fewer requests in; it makes none of them slower.
+        capacity=max(1, round(capacity * share)),
+        max_replicas=_max_replicas(spec, config),
+        tokens_per_row=tokens,
+        alone_tokens_per_s=spec.expect.alone_tokens_per_s,
+    )
+
+
+def _allowed_tokens_per_s(plan: Plan, spec: EngineSpec, steps: Sequence[Step]) -> float:
+    """Generated tokens per second that an endpoint's configured limits allow; math.inf where there are none."""
+    limits = spec.traits.limits
+    if limits is None:
+        return math.inf
+    rows = {step.id: plan.datasets[step.dataset].num_rows for step in steps}
+    replies = sum(rows[step.id] * expected_tokens(step, spec) for step in steps) / sum(rows.values())
+    prompts = sum(rows[step.id] * expected_prompt_tokens(plan, step) for step in steps) / sum(rows.values())
+    per_min = min(limits.requests_per_min or math.inf, (limits.tokens_per_min or math.inf) / (prompts + replies))
+    return per_min / 60 * replies
+
+
+def _max_replicas(spec: EngineSpec, config: ClusterConfig) -> int | None:
+    """Copies at the same time; on a machine's cores alone, copies would share the very same cores."""
+    if config.max_replicas_per_engine is not None:
+        return config.max_replicas_per_engine
+    return 1 if spec.device == "cpu" and config.gpu_resource == "GPU" else None

@@ -1,0 +1,155 @@
+"""What a plan says before anything runs, for programs: one object. For people `page` writes it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from eibench_ray.estimate.cost_estimate import CostEstimate, add_up, estimate_costs
+from eibench_ray.estimate.time_tables import foresight_to_json
+from eibench_ray.plan.blockers import describe_blocked, without_blocked
+from eibench_ray.plan.expected_tokens import expected_tokens, most_tokens
+from eibench_ray.plan.graph import EngineSpec, Plan, Step
+from eibench_ray.plan.step_names import name_steps
+from eibench_ray.ratelimit.budget import Budget
+
+if TYPE_CHECKING:
+    from eibench_ray.estimate.time_estimate import TimeEstimate
+    from eibench_ray.plan.slices import StepWork
+
+_NO_FUNDS = Budget()
+
+
+def plan_to_json(
+    plan: Plan, work: Mapping[str, StepWork], store: str, outlook: Sequence[TimeEstimate], funds: Budget = _NO_FUNDS
+) -> dict[str, Any]:
+    """The plan as plain values; `est_tokens` bounds what is left to generate: rows left x max_tokens.
+
+    Where lines of earlier answers decide what is asked (`is_bounded`), `requests` and `rows` say how many at most.
+    Blocked cells count in all figures; `blocked` says how many there are, and how many requests only they make.
+
+    Args:
+        plan: the sweep.
+        work: how far its steps are.
+        store: the store's folder.
+        outlook: what the rest would take, on the cluster that is expected and on others beside it.
+        funds: what it may cost and has cost.
+    """
+    costs = estimate_costs(plan, work)
+    num_requests = sum(left.num_requests for left in work.values())
+    engines = [_engine_to_json(plan, spec, work, outlook, costs) for spec in plan.engines.values()]
+    blocked = [cell for cell in plan.cells if cell.obstacles]
+    runnable = without_blocked(plan).steps
+    names = name_steps(plan)
+    num_requests_blocked = sum(_left(left) for step, left in work.items() if step not in runnable)
+    return {
+        "sweep": plan.sweep,
+        "store": store,
+        "engines": engines,
+        "steps": [
+            _step_to_json(plan, step, work[step.id], costs) | {"title": names[step.id].title}
+            for step in plan.steps.values()
+        ],
+        "cells": [
+            {
+                "model": cell.model,
+                "setting": cell.setting,
+                "dataset": cell.dataset,
+                "judge": cell.judge,
+                "key": cell.key,
+                "blocked": cell.blocked,
+                "steps": list(cell.steps),
+                "requests": sum(work[step].num_requests for step in cell.steps),
+                "requests_done": sum(work[step].num_replied for step in cell.steps),
+                "est_cost_usd": _cost_to_json(costs, cell.steps),
+            }
+            for cell in plan.cells
+        ],
+        "requests": num_requests,
+        "requests_at_least": num_requests
+        - sum(_left(work[step.id]) for step in plan.steps.values() if step.is_bounded),
+        "requests_done": sum(left.num_replied for left in work.values()),
+        "quarantined": sum(left.num_quarantined for left in work.values()),
+        "blocked": {"cells": len(blocked), "requests": num_requests_blocked, "why": list(describe_blocked(blocked))},
+        "expected_tokens": sum(engine["expected_tokens"] for engine in engines),
+        "loads": sum(engine["loads"] for engine in engines),
+        "est_cost_usd": _cost_to_json(costs, plan.steps),
+        "cost_usd": funds.spent_usd if costs else None,
+        "budget_usd": funds.budget_usd,
+        "foresight": foresight_to_json(plan, outlook),
+        "greedy_repeats": _greedy_repeats(plan),
+        "unprepared_datasets": [name for name, spec in plan.datasets.items() if not spec.is_prepared],
+    }
+
+
+def _greedy_repeats(plan: Plan) -> list[str]:
+    """Judges that are asked more than once, but greedily."""
+    greedy = (cell.judge for cell in plan.cells if cell.repeats and not plan.steps[cell.verdict].sampling.temperature)
+    return list(dict.fromkeys(greedy))
+
+
+def _engine_to_json(
+    plan: Plan,
+    spec: EngineSpec,
+    work: Mapping[str, StepWork],
+    outlook: Sequence[TimeEstimate],
+    costs: Mapping[str, CostEstimate],
+) -> dict[str, Any]:
+    steps = [step for step in plan.steps.values() if step.engine == spec.key]
+    foreseen = outlook[0].engines.get(spec.key) if outlook else None
+    return {
+        "key": spec.key,
+        "name": spec.name,
+        "kind": spec.kind,
+        "device": spec.device,
+        "num_gpus": spec.num_gpus,
+        "steps": len(steps),
+        "requests": sum(work[step.id].num_requests for step in steps),
+        "requests_left": sum(_left(work[step.id]) for step in steps),
+        "loads": int(spec.is_load and any(work[step.id].todo for step in steps)),
+        "est_replicas": foreseen.replicas if foreseen else 0,
+        "expected_tokens": sum(_expected_tokens(plan, step, work[step.id]) for step in steps),
+        "est_tokens": sum(_tokens(plan, step, work[step.id]) for step in steps),
+        "est_cost_usd": _cost_to_json(costs, (step.id for step in steps)),
+        "pinned": spec.traits.is_pinned,
+        "memory": asdict(spec.memory) | {"fits": spec.memory.fits} if spec.memory else None,
+    }
+
+
+def _step_to_json(plan: Plan, step: Step, left: StepWork, costs: Mapping[str, CostEstimate]) -> dict[str, Any]:
+    return {
+        "id": step.id,
+        "name": step.name,
+        "engine": step.engine,
+        "model": plan.engines[step.engine].name,
+        "dataset": step.dataset,
+        "wording": "official" if step.prompt.is_official else "own",
+        "image": step.prompt.image,
+        "inputs": dict(step.inputs),
+        "rows": left.num_requests,
+        "rows_done": left.num_replied,
+        "is_bounded": step.is_bounded and _left(left) > 0,
+        "expected_tokens": _expected_tokens(plan, step, left),
+        "est_tokens": _tokens(plan, step, left),
+        "est_cost_usd": _cost_to_json(costs, (step.id,)),
+    }
+
+
+def _cost_to_json(costs: Mapping[str, CostEstimate], steps: Iterable[str]) -> dict[str, float] | None:
+    cost = add_up(costs, steps)
+    return asdict(cost) if cost else None
+
+
+def _left(left: StepWork) -> int:
+    return left.num_rows - left.num_done
+
+
+def _tokens(plan: Plan, step: Step, left: StepWork) -> int:
+    return _left(left) * most_tokens(step, plan.engines[step.engine])
+
+
+def _expected_tokens(plan: Plan, step: Step, left: StepWork) -> int:
+    """What is left to generate, as far as one can tell; recorded replies are only read."""
+    spec = plan.engines[step.engine]
+    return round(_left(left) * expected_tokens(step, spec)) if spec.recording is None else 0

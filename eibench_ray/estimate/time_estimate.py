@@ -1,0 +1,222 @@
+"""What the rest of a plan would take on some nodes, reckoned from priors. Pure: nothing runs, nothing is simulated.
+
+The makespan is the shortest time into which the work and its loads fit (`schedule/policy.py`), or the slowest row's way
+where that is longer, times what a schedule loses. It is reckoned three times: as the configuration expects, and with
+those priors off to either side.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from eibench_ray.config.cluster import ClusterConfig
+from eibench_ray.estimate.critical_path import Leg, StepPaths
+from eibench_ray.estimate.engine_profiles import describe_misfit, engine_profiles, expected_node, fits
+from eibench_ray.plan.graph import Plan, Step
+from eibench_ray.plan.slices import StepWork
+from eibench_ray.schedule.policy import Demand, choose_horizon, pile_up
+from eibench_ray.schedule.remaining_work import WORTH_LOAD
+from eibench_ray.schedule.resources import EngineProfile, Need, Node, Resources
+
+Unit = Literal["gpu", "core"]
+
+
+@dataclass(frozen=True, slots=True)
+class Assumption:
+    """How far priors are off."""
+
+    speed: float  # true tokens per second over expected ones; lengths of replies count in it
+    load: float  # true seconds of a load over expected ones
+    loss: float  # makespan over the shortest time into which all of it fits
+
+
+# The options' speeds are rooflines and the lengths of replies shares of what is allowed: right within a factor of 2.
+# The loss: the paper's sweep, simulated on 2 to 512 GPUs, takes 1.0 to 1.3 times the time that all of it fits into.
+LOW, EXPECTED, HIGH = Assumption(2.0, 1 / 1.5, 1.0), Assumption(1.0, 1.0, 1.1), Assumption(0.5, 1.5, 1.3)
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """An estimate and its error bar."""
+
+    low: float
+    expected: float
+    high: float
+
+    def times(self, factor: float) -> Range:
+        """All three, multiplied."""
+        return Range(self.low * factor, self.expected * factor, self.high * factor)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineTime:
+    """One engine with something to do."""
+
+    replicas: int  # that would be loaded
+    load_s: float  # of one replica
+    work_s: float  # what one full replica takes for all of its rows
+
+
+@dataclass(frozen=True, slots=True)
+class TimeEstimate:
+    """What the rest of a plan would take on some nodes.
+
+    Attributes:
+        misfits: why an engine fits on no node, by its key; neither it nor what reads from it is reckoned.
+    """
+
+    nodes: tuple[Node, ...]  # equal ones
+    unit: Unit  # what replicas compute on
+    makespan_s: Range  # from the start to the last verdict
+    used_s: Range  # unit-seconds in which replicas load or work
+    engines: Mapping[str, EngineTime]  # by key; those with something to do, as far as they fit
+    path: tuple[Leg, ...]  # the chain of loads and steps that takes longest
+    misfits: Mapping[str, str]
+    price: float | None  # of one unit's hour; None: not known
+
+    @property
+    def num_units(self) -> float:
+        """GPUs, or cores, of all nodes."""
+        return sum(_units(node.total, self.unit) for node in self.nodes)
+
+    @property
+    def path_s(self) -> float:
+        """Seconds of the critical path."""
+        return sum(leg.seconds for leg in self.path)
+
+    @property
+    def held_s(self) -> Range:
+        """Unit-seconds of all nodes, kept until the end."""
+        return self.makespan_s.times(self.num_units)
+
+    def cost(self, unit_s: Range) -> Range | None:
+        """What so many unit-seconds cost; None where no price is known."""
+        return None if self.price is None else unit_s.times(self.price / 3600)
+
+
+def foresee(plan: Plan, work: Mapping[str, StepWork], cluster: ClusterConfig, cores: int) -> tuple[TimeEstimate, ...]:
+    """The outlook on the nodes that the configuration expects, and on twice as many.
+
+    Where no engine owns a GPU, it is one outlook, on this machine.
+
+    Args:
+        plan: the sweep.
+        work: how far its steps are.
+        cluster: what is expected of nodes.
+        cores: of this machine.
+    """
+    if any(spec.device == "cuda" or spec.num_gpus for spec in plan.engines.values()):
+        num_nodes = cluster.expect.nodes
+        names = [f"node{number}" for number in range(2 * num_nodes)]
+        nodes = tuple(replace(expected_node(cluster), id=name, name=name) for name in names)
+        once = foresee_on(plan, work, cluster, nodes[:num_nodes], "gpu")
+        return once, foresee_on(plan, work, cluster, nodes, "gpu")
+    here = Node("here", "this machine", Resources(cluster.num_cpus or cores, 0))
+    return (foresee_on(plan, work, cluster, (here,), "core"),)
+
+
+def foresee_on(
+    plan: Plan, work: Mapping[str, StepWork], cluster: ClusterConfig, nodes: tuple[Node, ...], unit: Unit
+) -> TimeEstimate:
+    """The outlook on some equal nodes."""
+    profiles = engine_profiles(plan, cluster, nodes)
+    rows = {step: todo for step, left in work.items() if (todo := left.num_rows - left.num_done)}
+    needs = {key: profiles[key].need for key in dict.fromkeys(plan.steps[step].engine for step in rows)}
+    misfits = {key: need for key, need in needs.items() if not fits(need, nodes)}
+    steps = list(_steps_without(plan, rows, misfits))
+
+    def reckon(guess: Assumption) -> _Reckoning:
+        return _Reckoning(steps, rows, {key: _as_guessed(profiles[key], guess) for key in needs}, nodes, unit)
+
+    low, expected, high = reckon(LOW), reckon(EXPECTED), reckon(HIGH)
+    return TimeEstimate(
+        nodes=nodes,
+        unit=unit,
+        makespan_s=Range(low.horizon_s * LOW.loss, expected.horizon_s * EXPECTED.loss, high.horizon_s * HIGH.loss),
+        used_s=Range(low.used_s, expected.used_s, high.used_s),
+        engines=expected.engines,
+        path=expected.critical_path,
+        misfits={key: describe_misfit(plan.engines[key].name, need, nodes) for key, need in misfits.items()},
+        price=cluster.price_per_gpu_hour if unit == "gpu" else None,
+    )
+
+
+class _Reckoning:
+    """One guess, worked out.
+
+    Attributes:
+        horizon_s: the shortest time that it takes.
+        used_s: unit-seconds in which replicas load or work.
+    """
+
+    def __init__(
+        self,
+        steps: Sequence[Step],
+        rows: Mapping[str, int],
+        profiles: Mapping[str, EngineProfile],
+        nodes: Sequence[Node],
+        unit: Unit,
+    ) -> None:
+        self._ways = ways = StepPaths(steps, rows, profiles)
+        num_units = sum(_units(node.total, unit) for node in nodes)
+        steps_of: dict[str, list[str]] = {}
+        for step in steps:
+            steps_of.setdefault(step.engine, []).append(step.id)
+        demands = {
+            key: Demand(
+                work=pile_up((ways.heads_s[step], ways.work_s[step]) for step in own),
+                load_s=profiles[key].load_s,
+                gpus=sum(_units(bundle, unit) for bundle in profiles[key].need.bundles),
+                tail_s=min(ways.tails_s[step] for step in own),
+                most=_most(profiles[key], nodes),
+                worth_s=WORTH_LOAD * profiles[key].load_s,
+            )
+            for key, own in steps_of.items()
+        }
+        shortest_s = choose_horizon(list(demands.values()), num_units, stretch=1.0)
+        self.horizon_s = max(shortest_s, ways.longest_s) if demands else 0.0
+        self.engines = {
+            key: EngineTime(int(demand.num_new(self.horizon_s)), demand.load_s, demand.work_s)
+            for key, demand in demands.items()
+        }
+        self.used_s = 0.0
+        for key, engine in self.engines.items():
+            # A batch that is not full takes as long as its longest row.
+            busy_s = max(engine.work_s, max(ways.latency_s[step] for step in steps_of[key]))
+            self.used_s += demands[key].gpus * (busy_s + engine.replicas * engine.load_s)
+
+    @property
+    def critical_path(self) -> tuple[Leg, ...]:
+        """The chain that takes longest."""
+        return self._ways.critical_path({key: engine.replicas for key, engine in self.engines.items()})
+
+
+def _as_guessed(profile: EngineProfile, guess: Assumption) -> EngineProfile:
+    return replace(profile, tokens_per_s=profile.tokens_per_s * guess.speed, load_s=profile.load_s * guess.load)
+
+
+def _steps_without(plan: Plan, rows: Mapping[str, int], engines: Mapping[str, Need]) -> Iterator[Step]:
+    """The steps with rows left, without those of some engines and all that reads from them."""
+    lost: set[str] = set()
+    for step in plan.steps.values():
+        if step.id in rows and (step.engine in engines or not lost.isdisjoint(step.inputs.values())):
+            lost.add(step.id)
+        elif step.id in rows:
+            yield step
+
+
+def _most(profile: EngineProfile, nodes: Sequence[Node]) -> float:
+    """Replicas of an engine that find room at the same time if the nodes, which are equal, were empty."""
+    if not profile.need.bundles:
+        return 1
+    bundle, total = profile.need.bundles[0], nodes[0].total
+    rooms = [total.cpus // bundle.cpus] + ([total.gpus // bundle.gpus] if bundle.gpus else [])
+    places = len(nodes) * min(rooms) // len(profile.need.bundles)
+    return min(places, profile.max_replicas or math.inf)
+
+
+def _units(resources: Resources, unit: Unit) -> float:
+    return resources.gpus if unit == "gpu" else resources.cpus

@@ -1,0 +1,226 @@
+"""What the rest of a plan would take, in words: for people as tables, for programs as plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from eibench_ray.estimate.time_estimate import EXPECTED, HIGH, LOW, EngineTime, Range, TimeEstimate
+from eibench_ray.plan.expected_tokens import SHARE_OF_MAX_TOKENS
+from eibench_ray.plan.graph import EngineSpec, Plan
+from eibench_ray.terminal.fitting_table import Column, FittingTable
+from eibench_ray.visible_text import in_line, in_page
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+HOUR_S = 3600.0
+_MINUTE_S = 60.0
+
+_ASSUMED = (
+    f"Estimates from what the configuration expects (model.expect), none of it measured: replies of "
+    f"expect.tokens_per_row, else of {SHARE_OF_MAX_TOKENS:.0%} of max_tokens, and {EXPECTED.loss - 1:.0%} lost to "
+    f"waiting. In brackets the best and the worst case: speeds {LOW.speed:g} times as high and as low, loads "
+    f"{HIGH.load:g} times as short and as long, {LOW.loss - 1:.0%} and {HIGH.loss - 1:.0%} lost."
+)
+ON_CORES = (
+    "The large options expect the speed of a GPU: where model.expect is not of this machine's cores, neither are these "
+    "figures. For nodes with GPUs, give --nodes."
+)
+
+
+def foresight_to_json(plan: Plan, outlook: Sequence[TimeEstimate]) -> list[dict[str, Any]]:
+    """Plain values, one object per cluster: the one that is expected, then others to compare it with."""
+    return [
+        {
+            "nodes": len(foresight.nodes),
+            "gpus_per_node": foresight.nodes[0].total.gpus,
+            "gpu_memory_gb": foresight.nodes[0].gpu_memory_gb or None,
+            f"{foresight.unit}s": foresight.num_units,
+            "makespan_s": asdict(foresight.makespan_s),
+            f"{foresight.unit}_hours": asdict(foresight.used_s.times(1 / HOUR_S)),
+            f"{foresight.unit}_hours_held": asdict(foresight.held_s.times(1 / HOUR_S)),
+            "cost": asdict(cost) if (cost := foresight.cost(foresight.used_s)) else None,
+            "cost_held": asdict(cost) if (cost := foresight.cost(foresight.held_s)) else None,
+            "loads": _num_loads(plan, foresight),
+            "engines": {key: asdict(engine) for key, engine in foresight.engines.items()},
+            "critical_path_s": foresight.path_s,
+            "critical_path": [asdict(leg) | {"name": plan.engines[leg.engine].name} for leg in foresight.path],
+            "misfits": dict(foresight.misfits),
+            "assumed": {"low": asdict(LOW), "expected": asdict(EXPECTED), "high": asdict(HIGH)},
+        }
+        for foresight in outlook
+    ]
+
+
+def summarise_foresight(outlook: Sequence[TimeEstimate]) -> Iterator[tuple[str, str]]:
+    """The answer in a few words: how long it takes, how many GPU-hours, and what these cost; nothing to do says so."""
+    expected = outlook[0] if outlook else None
+    if expected is None or not (expected.engines or expected.misfits):
+        yield "Time", "none: nothing is left to ask"
+        return
+    if expected.engines:
+        times = (f"{_duration(one.makespan_s)} on {describe_nodes(one)}" for one in outlook)
+        yield "Time", "; ".join(times)
+        unit = _unit(expected)
+        used, held = (span.times(1 / HOUR_S) for span in (expected.used_s, expected.held_s))
+        yield (
+            f"{unit[0].upper()}{unit[1:]}-hours",
+            f"{_amount(used)} of loads and work; {_amount(held)} with all {unit}s kept to the end",
+        )
+        if (cost := expected.cost(expected.used_s)) and (kept := expected.cost(expected.held_s)):
+            yield "GPU cost", f"{_amount(cost)} for loads and work; {_amount(kept)} with all GPUs kept to the end"
+        elif expected.unit == "gpu":
+            yield "GPU cost", "not known: set cluster.price_per_gpu_hour"
+    for misfit in expected.misfits.values():
+        yield "Does not fit", f"{misfit}; the time above is without it, and without what reads from it"
+
+
+def render_foresight(plan: Plan, outlook: Sequence[TimeEstimate]) -> Iterator[RenderableType]:
+    """What each engine takes, what all of it takes on each cluster, the longest chain, and what was assumed."""
+    if not (outlook and (outlook[0].engines or outlook[0].misfits)):
+        return
+    expected = outlook[0]
+    if loaded := _loaded(plan, outlook):
+        yield _engines_table(loaded, outlook)
+        if line := describe_unpinned(loaded):
+            yield line
+    for misfit in expected.misfits.values():
+        yield f"It does not fit: {in_page(misfit)}. What follows leaves it out, and what reads from it."
+    if not expected.engines:
+        return
+    yield _totals_table(plan, outlook)
+    yield f"Longest chain of loads and steps, {_time(expected.path_s)}: {' > '.join(_legs(plan, expected))}."
+    yield _ASSUMED
+    if is_planned_for_cores(plan, outlook):
+        yield ON_CORES
+
+
+def describe_unpinned(specs: Iterable[EngineSpec]) -> str | None:
+    """Which engines load whatever a branch of the hub is, and what to do; None where none does."""
+    names = [in_line(spec.name) for spec in specs if not spec.traits.is_pinned]
+    if not names:
+        return None
+    return (
+        f"Not pinned: {', '.join(names)}. Their weights are what the hub's branch is when they are fetched; rows name "
+        f"the commit. Set the model's engine.revision to it for figures that are to be published."
+    )
+
+
+def is_planned_for_cores(plan: Plan, outlook: Sequence[TimeEstimate]) -> bool:
+    """Whether models that expect a GPU are planned for this machine's cores."""
+    is_here = bool(outlook) and outlook[0].unit == "core"
+    return is_here and any(spec.traits.is_language_model for spec in plan.engines.values())
+
+
+def _loaded(plan: Plan, outlook: Sequence[TimeEstimate]) -> list[EngineSpec]:
+    """The engines that are to be loaded."""
+    todo = outlook[0].engines.keys() | outlook[0].misfits.keys()
+    return [spec for key, spec in plan.engines.items() if spec.is_load and key in todo]
+
+
+def _engines_table(shown: Sequence[EngineSpec], outlook: Sequence[TimeEstimate]) -> FittingTable:
+    """A line per engine that is to be loaded: its replicas and its memory."""
+    columns = [Column("engine", [in_line(spec.name) for spec in shown], is_name=True)]
+    for heading, foresight in zip(("replicas", "on twice\nthe nodes"), outlook, strict=False):
+        engines = [foresight.engines.get(spec.key) for spec in shown]
+        columns.append(Column(heading, [f"{engine.replicas:,}" if engine else "-" for engine in engines]))
+    times = [_times(outlook[0].engines.get(spec.key)) for spec in shown]
+    columns += [
+        Column("load", [load for load, _ in times]),
+        Column("work of\none replica", [work for _, work in times]),
+    ]
+    if any(spec.num_gpus for spec in shown):
+        memory = [list(_memory(spec)) for spec in shown]
+        headings = ("weights", "KV of one\nsequence", "each GPU\nneeds", "each GPU\nhas", "fits")
+        columns += [Column(heading, [row[at] for row in memory]) for at, heading in enumerate(headings)]
+        sources = dict.fromkeys(spec.memory.gpus_from for spec in shown if spec.memory)
+        taken = f"; GPUs as of {', '.join(sources)}" if sources else ""
+        return FittingTable(columns, title=f"Engines to load, memory in GB{taken}")
+    return FittingTable(columns, title="Engines to load")
+
+
+def _totals_table(plan: Plan, outlook: Sequence[TimeEstimate]) -> FittingTable:
+    """A column per cluster."""
+    unit = _unit(outlook[0])
+    rows = {
+        "wall-clock time": [_duration(one.makespan_s) for one in outlook],
+        f"{unit}-hours of loads and work": [_amount(one.used_s.times(1 / HOUR_S)) for one in outlook],
+        f"{unit}-hours, all {unit}s kept": [_amount(one.held_s.times(1 / HOUR_S)) for one in outlook],
+    }
+    if outlook[0].price is not None:
+        costs = [(foresight.cost(foresight.used_s), foresight.cost(foresight.held_s)) for foresight in outlook]
+        rows["cost of loads and work"] = [_amount(cost) for cost, _ in costs if cost]
+        rows["cost, all GPUs kept"] = [_amount(cost) for _, cost in costs if cost]
+    rows["replicas to load"] = [f"{_num_loads(plan, one):,}" for one in outlook]
+    rows["longest chain"] = [_time(one.path_s) for one in outlook]
+    columns = [Column("", list(rows), is_name=True)]
+    for at, foresight in enumerate(outlook):
+        columns.append(Column(describe_nodes(foresight).replace(" x ", "\nx "), [row[at] for row in rows.values()]))
+    return FittingTable(columns, title="Wall-clock time and what is used")
+
+
+def _unit(foresight: TimeEstimate) -> str:
+    return "GPU" if foresight.unit == "gpu" else "core"
+
+
+def describe_nodes(foresight: TimeEstimate) -> str:
+    """The cluster in words."""
+    node, count = foresight.nodes[0], len(foresight.nodes)
+    if foresight.unit == "core":
+        return f"{in_line(node.name)}, {node.total.cpus:g} cores"
+    return f"{count:,} {'node' if count == 1 else 'nodes'} x {node.total.gpus:g} GPUs of {node.gpu_memory_gb:g} GB"
+
+
+def _legs(plan: Plan, foresight: TimeEstimate) -> Iterator[str]:
+    for leg in foresight.path:
+        name = in_line(plan.engines[leg.engine].name)
+        copies = f" on {leg.replicas:,} replicas" if leg.replicas > 1 else ""
+        words = f"load {name}" if leg.what == "load" else f"{leg.what} by {name}{copies}"
+        yield f"{words} ({_time(leg.seconds)})"
+
+
+def _num_loads(plan: Plan, foresight: TimeEstimate) -> int:
+    """Replicas that would be loaded; a file of recorded predictions is only read."""
+    return sum(engine.replicas for key, engine in foresight.engines.items() if plan.engines[key].is_load)
+
+
+def _times(engine: EngineTime | None) -> tuple[str, str]:
+    return (_time(engine.load_s), _time(engine.work_s)) if engine else ("-", "-")
+
+
+def _memory(spec: EngineSpec) -> Iterator[str]:
+    """GB of weights, of one sequence's KV cache, of each GPU: needed and there; whether that is enough."""
+    memory = spec.memory
+    if memory is None:
+        return iter("-----" if not spec.num_gpus else "?????")
+    known = (memory.weights_gb, memory.kv_gb, memory.gpu_memory_gb, memory.available_gb)
+    return iter([*("?" if gb is None else f"{gb:.1f}" for gb in known), "yes" if memory.fits else "no"])
+
+
+def _duration(span: Range) -> str:
+    """A time with its error bar, all in one unit."""
+    unit_s, name = _time_unit(span.expected)
+    return f"{_amount(span.times(1 / unit_s), name)}"
+
+
+def _amount(span: Range, unit: str = "") -> str:
+    return f"{_number(span.expected)}{unit} ({_number(span.low)} to {_number(span.high)})"
+
+
+def _time(seconds: float) -> str:
+    unit_s, name = _time_unit(seconds)
+    return f"{_number(seconds / unit_s)}{name}"
+
+
+def _time_unit(seconds: float) -> tuple[float, str]:
+    """The unit in which a time reads best: its seconds and its name."""
+    if seconds < 2 * _MINUTE_S:
+        return 1.0, " s"
+    return (_MINUTE_S, " min") if seconds < 2 * HOUR_S else (HOUR_S, " h")
+
+
+def _number(value: float) -> str:
+    """Two digits: estimates have no more, but for those before the point."""
+    return f"{value:,.0f}" if value >= 9.95 else f"{value:.1f}" if value >= 0.995 else f"{value:.2g}"

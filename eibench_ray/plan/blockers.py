@@ -1,0 +1,81 @@
+"""Cells that cannot run here: planned like the others, left out of a run, and named with what they lack. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from eibench_ray.plan.graph import Blocker, Cell, Plan
+
+if TYPE_CHECKING:
+    from eibench_ray.plan.slices import StepWork
+
+_MAX_NAMES = 3
+
+
+def block_cells(plan: Plan, work: Mapping[str, StepWork], obstacles: Mapping[str, Blocker]) -> Plan:
+    """The plan whose cells say why they cannot run.
+
+    A cell is blocked by the engine of any of its steps that still has rows to ask: what the store has needs no engine.
+
+    Args:
+        plan: the sweep.
+        work: how far its steps are.
+        obstacles: by key of the engine that cannot run.
+    """
+    hindered = {step.id: step.engine for step in plan.steps.values() if step.engine in obstacles and work[step.id].todo}
+    if not hindered:
+        return plan
+    cells = []
+    for cell in plan.cells:
+        engines = dict.fromkeys(hindered[step] for step in cell.steps if step in hindered)
+        cells.append(replace(cell, obstacles=tuple(obstacles[engine] for engine in engines)))
+    return replace(plan, cells=tuple(cells))
+
+
+def without_blocked(plan: Plan) -> Plan:
+    """The part of a plan that can run: the cells that are not blocked, and what they need."""
+    cells = tuple(cell for cell in plan.cells if not cell.obstacles)
+    if len(cells) == len(plan.cells):
+        return plan
+    needed = {step for cell in cells for step in cell.steps}
+    steps = {key: step for key, step in plan.steps.items() if key in needed}
+    engines = {key: plan.engines[key] for key in plan.engines_of(steps)}
+    datasets = {cell.dataset for cell in cells}
+    return replace(
+        plan,
+        engines=engines,
+        datasets={name: spec for name, spec in plan.datasets.items() if name in datasets},
+        steps=steps,
+        cells=cells,
+    )
+
+
+def describe_blocked(cells: Iterable[Cell]) -> Iterator[str]:
+    """A line per problem: how many cells it blocks, of whom, what they lack, and what to do."""
+    for problem, blocked in group_obstacles(cells).items():
+        num_cells = len({cell.name for _, cell in blocked})
+        models = ", ".join(dict.fromkeys(obstacle.model for obstacle, _ in blocked))
+        details = _shorten(list(dict.fromkeys(obstacle.detail for obstacle, _ in blocked)))
+        remedies = "; ".join(dict.fromkeys(obstacle.remedy for obstacle, _ in blocked))
+        yield f"{count_cells(num_cells)} blocked: {problem}: {details} ({models}): {remedies}"
+
+
+def group_obstacles(cells: Iterable[Cell]) -> dict[str, list[tuple[Blocker, Cell]]]:
+    """Why cells are blocked, and which, by the problem."""
+    found: dict[str, list[tuple[Blocker, Cell]]] = {}
+    for cell in cells:
+        for obstacle in cell.obstacles:
+            found.setdefault(obstacle.problem, []).append((obstacle, cell))
+    return found
+
+
+def count_cells(number: int) -> str:
+    """So many cells, in words."""
+    return f"{number:,} cell{'' if number == 1 else 's'}"
+
+
+def _shorten(names: list[str]) -> str:
+    more = len(names) - _MAX_NAMES
+    return ", ".join(names[:_MAX_NAMES]) + (f" and {more:,} more" if more > 0 else "")

@@ -1,0 +1,176 @@
+"""The engines of a plan: each is one, whoever uses it, with its GPUs and how it fits into them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from eibench_ray.config.cluster import ClusterConfig
+from eibench_ray.config.embedding import EmbeddingSection
+from eibench_ray.config.endpoints import OpenaiSection
+from eibench_ray.config.engines import EchoSection, ReplaySection, TransformersSection, VllmSection
+from eibench_ray.config.schema import CoherenceConfig, ModelConfig, RunConfig
+from eibench_ray.engines.engine_kind import engine_spec
+from eibench_ray.engines.engine_memory import GpuNodes, choose_tensor_parallel, fit_memory
+from eibench_ray.errors import PlanError
+from eibench_ray.plan.engine_traits import Availability, Expectation
+from eibench_ray.plan.graph import EngineSpec
+from eibench_ray.rows.digests import digest
+from eibench_ray.weights.memory_estimate import MemoryEstimate
+
+EngineOwner = ModelConfig | CoherenceConfig
+Identify = Callable[[EngineOwner, str | None], Mapping[str, Any]]
+Estimate = Callable[[EngineOwner], MemoryEstimate | None]
+ModelKey = Literal["model", "captioner", "asker", "judge.model", "coherence"]
+
+# Keys of which two values may mean the same; what they stand for is part of the engine's identity.
+_ALIASES = frozenset({"source", "revision", "chat_template"})
+
+
+@dataclass(frozen=True, slots=True)
+class EngineUse:
+    """Where a cell names an engine.
+
+    Attributes:
+        key: where the model stands in the cell's configuration.
+        config: the cell's.
+    """
+
+    model: EngineOwner
+    key: ModelKey
+    config: RunConfig
+
+    @property
+    def cell(self) -> str:
+        """The cell in words."""
+        config = self.config
+        return f"{config.model.name}/{config.setting.name}/{config.dataset.name}/{config.judge.name}"
+
+    @property
+    def recording(self) -> str | None:
+        """For a replay engine, its file of predictions, in whose name a `/` is `%2F`; None for the others."""
+        if not isinstance(self.model.engine, ReplaySection):
+            return None
+        parts = [self.config.dataset.name, self.config.setting.name]
+        if self.key == "judge.model":
+            parts.append(self.config.judge.name)
+        return str(Path(self.model.engine.predictions) / f"{'.'.join(parts).replace('/', '%2F')}.jsonl")
+
+
+class Engines:
+    """Collects engines; one that is met again must be configured as it was before.
+
+    Attributes:
+        specs: what was collected, by key.
+    """
+
+    def __init__(
+        self,
+        identify: Identify,
+        estimate: Estimate,
+        device: Literal["cpu", "cuda"],
+        cluster: ClusterConfig,
+        known: GpuNodes | None = None,
+    ) -> None:
+        self.specs: dict[str, EngineSpec] = {}
+        self._first_uses: dict[str, EngineUse] = {}
+        self._identify = identify
+        self._estimate = estimate
+        self._device = device
+        self._cluster = cluster
+        self._known = known
+
+    def add(self, use: EngineUse) -> EngineSpec:
+        """The spec of the engine that a cell names.
+
+        Raises:
+            PlanError: it was configured otherwise before, or no node has enough memory for it.
+        """
+        model = use.model
+        recording = use.recording
+        key = digest(self._identify(model, recording), size=10)
+        if key in self.specs:
+            _check_equal(self._first_uses[key], use)
+            return self.specs[key]
+        spec = plan_engine(key, model, self._device, recording)
+        self._first_uses[key] = use
+        self.specs[key] = with_gpus(spec, model, self._estimate, self._cluster, self._known)
+        return self.specs[key]
+
+
+def plan_engine(key: str, model: EngineOwner, device: Literal["cpu", "cuda"], recording: str | None) -> EngineSpec:
+    """A model's spec, without its GPUs."""
+    available = model.availability if isinstance(model, ModelConfig) else None
+    return engine_spec(
+        key,
+        model.name,
+        model.engine,
+        device,
+        recording,
+        0,
+        Expectation(**dict(model.expect)),
+        availability=Availability(**dict(available)) if available else None,
+    )
+
+
+def with_gpus(
+    spec: EngineSpec,
+    model: EngineOwner,
+    estimate: Estimate,
+    cluster: ClusterConfig,
+    known: GpuNodes | None = None,
+) -> EngineSpec:
+    """A model's spec with its GPUs, with `tensor_parallel: auto` resolved, and how it fits.
+
+    Args:
+        spec: the engine's.
+        model: as configured.
+        estimate: says what it takes.
+        cluster: the configuration.
+        known: the run's nodes with GPUs; None: as the configuration expects them.
+
+    Raises:
+        PlanError: no node has enough memory for it.
+    """
+    engine = model.engine
+    if isinstance(engine, EchoSection):
+        return replace(spec, num_gpus=engine.num_gpus)
+    owns_gpus = spec.device == "cuda" or cluster.gpu_resource != "GPU"
+    if isinstance(engine, EmbeddingSection):
+        return replace(spec, num_gpus=engine.num_gpus if owns_gpus else 0)
+    if not isinstance(engine, VllmSection | TransformersSection):
+        return spec
+    memory = estimate(model) if owns_gpus else None
+    chosen = {}
+    if isinstance(engine, VllmSection) and engine.tensor_parallel == "auto":
+        chosen = {"tensor_parallel": choose_tensor_parallel(model.name, engine, memory, cluster, known)}
+        engine = engine.model_copy(update=chosen)
+    return replace(
+        spec,
+        num_gpus=engine.num_gpus if owns_gpus else 0,
+        memory=fit_memory(engine, memory, cluster, known) if memory else None,
+        chosen=chosen,
+    )
+
+
+def _check_equal(first: EngineUse, again: EngineUse) -> None:
+    """Refuses two configurations of one engine that is loaded, or asked, in one way; replay and echo cost nothing."""
+    if isinstance(first.model.engine, ReplaySection | EchoSection) or first.model == again.model:
+        return
+    once = "asked in one way" if isinstance(first.model.engine, OpenaiSection) else "loaded once"
+    before, now = dict(_running(first.model)), dict(_running(again.model))
+    for key, value in before.items():
+        if now[key] != value:
+            raise PlanError(
+                f"model {first.model.name!r} is {once} for all cells, but {first.key}.{key} is {value!r} in cell "
+                f"{first.cell} and {again.key}.{key} is {now[key]!r} in cell {again.cell}: give both the same value"
+            )
+
+
+def _running(model: EngineOwner) -> Iterator[tuple[str, Any]]:
+    """How an engine runs, beside what it is: dotted keys and values."""
+    engine = model.engine.model_dump()
+    yield from ((f"engine.{name}", value) for name, value in engine.items() if name not in _ALIASES)
+    yield from ((f"expect.{name}", value) for name, value in model.expect)

@@ -1,0 +1,271 @@
+"""The planner: cells in, a graph of content-addressed steps out. Pure, but for the facts that it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from eibench_ray.config.engines import ReplaySection
+from eibench_ray.config.schema import DatasetConfig, ModelConfig, RunConfig
+from eibench_ray.config.setting import CallConfig
+from eibench_ray.engines.engine_memory import GpuNodes
+from eibench_ray.errors import PlanError
+from eibench_ray.plan.fanout import ITEM, Item, words_of
+from eibench_ray.plan.graph import Cell, DatasetSpec, EngineSpec, Plan, Prompt, Step
+from eibench_ray.plan.prompt_templates import SAMPLE_WORDS, find_excess, words_in
+from eibench_ray.planner.call_items import expand
+from eibench_ray.planner.dataset_facts import DatasetFacts, engine_memory
+from eibench_ray.planner.engine_specs import Engines, EngineUse, Estimate, Identify, ModelKey
+from eibench_ray.planner.prompt_source import word_call, word_judge
+from eibench_ray.rows.digests import derive_seed, digest
+from eibench_ray.rows.request import AcceptRule, Sampling
+
+
+def build_plan(
+    configs: Sequence[RunConfig],
+    datasets: Mapping[str, DatasetFacts],
+    identify: Identify,
+    device: Literal["cpu", "cuda"],
+    estimate: Estimate = engine_memory,
+    known: GpuNodes | None = None,
+) -> Plan:
+    """The plan of all cells.
+
+    Args:
+        configs: one per cell.
+        datasets: facts by dataset name.
+        identify: identity of an engine, from its model and (for replay) its file of predictions.
+        device: where vLLM engines run.
+        estimate: what a model's engine takes of its GPUs' memory.
+        known: the run's nodes with GPUs; None: as the configuration expects them.
+
+    Raises:
+        PlanError: cells that contradict each other, a setting that lacks what it needs, or a model that fits nowhere.
+    """
+    builder = _Builder(datasets, Engines(identify, estimate, device, configs[0].cluster, known))
+    for config in configs:
+        builder.add(config)
+    return builder.plan(configs[0].sweep)
+
+
+def _calls_to_make(config: RunConfig) -> Sequence[CallConfig]:
+    """The calls of a cell's setting. A recorded answer is what its recording says, whatever would have led to it."""
+    *earlier, answer = config.setting.calls
+    if earlier and isinstance(config.model.engine, ReplaySection):
+        return [answer.model_copy(update={"prompt": "{{ question }}", "protocol": None})]
+    return config.setting.calls
+
+
+class _Builder:
+    """Collects steps and cells; equal ones are met again, not added again."""
+
+    def __init__(self, facts: Mapping[str, DatasetFacts], engines: Engines) -> None:
+        self._facts = facts
+        self._engines = engines
+        self._datasets: dict[str, tuple[DatasetConfig, DatasetSpec]] = {}
+        self._steps: dict[str, Step] = {}
+        self._cells: dict[str, Cell] = {}
+
+    def plan(self, sweep: str) -> Plan:
+        datasets = {name: spec for name, (_, spec) in self._datasets.items()}
+        return Plan(sweep, self._engines.specs, datasets, self._steps, tuple(self._cells.values()))
+
+    def add(self, config: RunConfig) -> None:
+        self._add_dataset(config.dataset)
+        inputs: dict[str, str] = {}
+        lists: dict[str, tuple[Item, ...]] = {}
+        for call in _calls_to_make(config):
+            if (model := self._model_of(config, call)) is None:
+                continue
+            steps = self._call_steps(config, call, model, inputs, lists)
+            inputs |= {word: step.id for word, step in steps.items()}
+            if call.each is not None:
+                lists[call.name] = tuple(step.item for step in steps.values() if step.item is not None)
+        answer = inputs[config.setting.calls[-1].name]
+        verdict, *repeats = [step.id for step in self._judge_steps(config, answer)]
+        coherence = self._coherence_step(config, answer).id if config.coherence else None
+        cell = Cell(
+            key="",
+            model=config.model.name,
+            setting=config.setting.name,
+            dataset=config.dataset.name,
+            judge=config.judge.name,
+            judge_kind=config.judge.kind,
+            sees_image=config.model.sees_image,
+            self_judged=self._steps[answer].engine == self._steps[verdict].engine,
+            answer=answer,
+            verdict=verdict,
+            steps=(*inputs.values(), verdict, *repeats, *([coherence] if coherence else [])),
+            config=config.model_dump(),
+            repeats=tuple(repeats),
+            coherence=coherence,
+            family=config.model.family,
+            judge_family=config.judge.model.family,
+        )
+        self._add_cell(replace(cell, key=digest([config.sweep, cell.name, cell.steps])))
+
+    def _add_cell(self, cell: Cell) -> None:
+        known = self._cells.setdefault(cell.name, cell)
+        if known.key != cell.key:
+            raise PlanError(
+                f"two cells are both called {cell.name} but ask for different things (keys {known.key[:8]} and "
+                f"{cell.key[:8]}): give one of them another model.name, setting.name, dataset.name or judge.name"
+            )
+
+    def _add_dataset(self, config: DatasetConfig) -> None:
+        facts = self._facts[config.name]
+        # Absolute, so that a run can be read from any folder later.
+        is_folder = not config.path.startswith("package:") and "://" not in config.path
+        path = str(Path(config.path).absolute()) if is_folder else config.path
+        spec = DatasetSpec(config.name, path, config.limit, facts.num_rows, facts.is_prepared)
+        known, _ = self._datasets.setdefault(config.name, (config, spec))
+        if (known.path, known.limit) != (config.path, config.limit):
+            raise PlanError(
+                f"dataset {config.name!r} appears with two paths or limits ({known.path}, {known.limit} and "
+                f"{config.path}, {config.limit}): give one of them another dataset.name"
+            )
+
+    def _model_of(self, config: RunConfig, call: CallConfig) -> ModelConfig | None:
+        """Who answers a call; None where a dataset column stands in for it."""
+        role, model = call.role, config.model_of(call.role)
+        if model is None:
+            if call.column is not None and self._facts[config.dataset.name].has_captions:
+                return None
+            column = f", and dataset {config.dataset.name!r} has no column of captions" if call.column else ""
+            raise PlanError(
+                f"call {call.name!r} of setting {config.setting.name!r} needs the sweep's {role}{column}: choose one "
+                f"with model@{role}=MODEL"
+            )
+        if call.image and not model.sees_image and role != "subject":
+            raise PlanError(f"{role} {model.name!r} sees no picture: choose another with model@{role}=MODEL")
+        return model
+
+    def _call_steps(
+        self,
+        config: RunConfig,
+        call: CallConfig,
+        model: ModelConfig,
+        known: Mapping[str, str],
+        lists: Mapping[str, tuple[Item, ...]],
+    ) -> dict[str, Step]:
+        """The step of a call, or one per item that it goes over, by the words for them."""
+        key: ModelKey = "model" if call.role == "subject" else call.role
+        prompt, sampling = word_call(call, config.setting, model, self._facts[config.dataset.name].protocol)
+        if call.each is not None and ITEM not in words_in(prompt.user):
+            raise PlanError(
+                f"call {call.name!r} of setting {config.setting.name!r} asks the same for each item: let its prompt "
+                f"read {{{{ {ITEM} }}}}"
+            )
+        engine = self._engines.add(EngineUse(model, key, config))
+        read = {name: items for name, items in lists.items() if name in words_in(prompt.user)}
+        steps = {}
+        for word, item in expand(call):
+            inputs = self._inputs_read(config, prompt, known, lists, item)
+            steps[word] = self._step(config, word, engine, prompt, sampling, inputs, item=item, lists=read)
+        return steps
+
+    def _judge_steps(self, config: RunConfig, answer: str) -> list[Step]:
+        """One per repeat. The first has the sweep's seed, so that further ones leave it as it is."""
+        judge = config.judge
+        facts = self._facts[config.dataset.name]
+        prompt, sampling, accept = word_judge(judge, config.dataset.subset, facts.protocol)
+        engine = self._engines.add(EngineUse(judge.model, "judge.model", config))
+        strict_chars = judge.explanation_chars if judge.kind == "strict" else None
+        inputs = self._inputs_read(config, prompt, {"answer": answer, "record": answer})
+        seeds = [config.seed, *(derive_seed(config.seed, "repeat", number) for number in range(1, judge.repeats))]
+        ask = partial(self._step, config, "verdict", engine, prompt, sampling, inputs, strict_chars, accept)
+        return [ask(seed=seed, per_trigger=judge.verdict == "triggers") for seed in seeds]
+
+    def _coherence_step(self, config: RunConfig, answer: str) -> Step:
+        """The step that measures the answers' coherence; an encoder draws nothing, and says one thing."""
+        assert config.coherence is not None
+        engine = self._engines.add(EngineUse(config.coherence, "coherence", config))
+        prompt = Prompt(None, "{{ answer }}", image=False, is_official=False)
+        sampling = Sampling(temperature=0.0, top_p=1.0, max_tokens=1)
+        return self._step(config, "coherence", engine, prompt, sampling, {"answer": answer})
+
+    def _inputs_read(
+        self,
+        config: RunConfig,
+        prompt: Prompt,
+        known: Mapping[str, str],
+        lists: Mapping[str, tuple[Item, ...]] = {},
+        item: Item | None = None,
+    ) -> Mapping[str, str]:
+        """The steps whose answers a prompt reads: what it does not read is no part of what the step is."""
+        words = words_in(prompt.user)
+        fields = SAMPLE_WORDS if self._facts[config.dataset.name].has_captions else SAMPLE_WORDS - {"caption"}
+        source = {item.source} if item is not None and item.source is not None else set()
+        if source - known.keys():
+            raise PlanError(
+                f"setting {config.setting.name!r} goes over the lines of {', '.join(source)}, for which a column of "
+                f"dataset {config.dataset.name!r} stands in: choose who makes it with model@captioner=MODEL"
+            )
+        read = (words & known.keys()).union(source, *(words_of(word, lists[word]) for word in words & lists.keys()))
+        unknown = words - fields - known.keys() - lists.keys() - ({ITEM} if item is not None else set())
+        if unknown:
+            raise PlanError(
+                f"the prompt {prompt.user[:60]!r} of setting {config.setting.name!r} or judge {config.judge.name!r} "
+                f"reads {', '.join(sorted(unknown))}, which neither dataset {config.dataset.name!r} "
+                f"nor an earlier call has"
+            )
+        if excess := find_excess(prompt.user, frozenset(lists)):
+            raise PlanError(
+                f"the prompt {prompt.user[:60]!r} of setting {config.setting.name!r} or judge {config.judge.name!r} "
+                f"cannot be rendered: {excess}; shorten what it makes"
+            )
+        return {word: step for word, step in known.items() if word in read}
+
+    def _step(
+        self,
+        config: RunConfig,
+        name: str,
+        engine: EngineSpec,
+        prompt: Prompt,
+        sampling: Sampling,
+        inputs: Mapping[str, str],
+        strict_chars: int | None = None,
+        accept: AcceptRule | None = None,
+        *,
+        item: Item | None = None,
+        lists: Mapping[str, tuple[Item, ...]] = {},
+        seed: int | None = None,
+        per_trigger: bool = False,
+    ) -> Step:
+        seed = config.seed if seed is None else seed
+        identity = (
+            {
+                "engine": engine.key,
+                "system": prompt.system,
+                "user": prompt.user,
+                "image": prompt.image,
+                "sampling": asdict(sampling),
+                "seed": seed,
+                "dataset": config.dataset.name,
+                "inputs": dict(inputs),
+                "strict_chars": strict_chars,
+                "accept": asdict(accept) if accept else None,
+            }
+            | ({"item": asdict(item)} if item else {})
+            | ({"per_trigger": True} if per_trigger else {})
+        )
+        step_id = digest(identity, size=10)
+        step = Step(
+            id=step_id,
+            name=name,
+            engine=engine.key,
+            prompt=prompt,
+            sampling=sampling,
+            seed=seed,
+            dataset=config.dataset.name,
+            inputs=dict(inputs),
+            strict_chars=strict_chars,
+            accept=accept,
+            item=item,
+            lists=dict(lists),
+            per_trigger=per_trigger,
+        )
+        return self._steps.setdefault(step_id, step)

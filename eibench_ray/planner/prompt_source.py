@@ -1,0 +1,91 @@
+"""Chooses the words and the decoding parameters of a call: the dataset's official ones, or the project's own."""
+
+from __future__ import annotations
+
+from eibench_ray.config.schema import JudgeConfig, ModelConfig
+from eibench_ray.config.setting import CallConfig, SamplingConfig, SettingConfig
+from eibench_ray.datasets.prompts_file import PromptSet, SourcePrompt, to_jinja
+from eibench_ray.errors import PlanError
+from eibench_ray.plan.graph import Prompt
+from eibench_ray.rows.request import AcceptRule, Sampling
+
+# What is sent where neither the configuration nor a protocol says otherwise.
+GREEDY = Sampling(temperature=0.0, top_p=1.0, max_tokens=512)
+# The published GPT scripts leave top_p to the API, where it is 1.
+OFFICIAL_JUDGES = {
+    "llama3": Sampling(temperature=0.1, top_p=0.9, max_tokens=512),
+    "gpt": Sampling(temperature=0.1, top_p=1.0, max_tokens=512),
+}
+
+# The published LLaMA-3 script's rule; it holds for the project's own words too, which ask for the same reply.
+OFFICIAL_ACCEPT = AcceptRule(contains="{score: ", ignore_case=True, attempts=5, fallback="{score: 0/1}")
+
+
+def word_call(
+    call: CallConfig, setting: SettingConfig, model: ModelConfig, protocol: PromptSet | None
+) -> tuple[Prompt, Sampling]:
+    """What a call of a setting sends, and how it is decoded.
+
+    Raises:
+        PlanError: the official wording is demanded and the dataset has none.
+    """
+    official = None
+    if call.protocol and setting.wording != "own" and protocol:
+        official = protocol.subject_wording(call.protocol)
+    if call.protocol and setting.wording == "official" and official is None:
+        raise PlanError(
+            f"setting {setting.name!r} asks for the official prompt of {call.protocol!r}, which the dataset does not "
+            f"carry: prepare it from a clone of EIBench that has its scripts, or set setting.wording=auto"
+        )
+    prompt = Prompt(
+        system=_join(model.system, official.system if official else call.system),
+        user=to_jinja(official.user) if official else call.prompt,
+        image=call.image and model.sees_image,
+        is_official=official is not None,
+    )
+    return prompt, _sampling((call.sampling or setting.sampling, setting.sampling), official, GREEDY)
+
+
+def word_judge(
+    judge: JudgeConfig, subset: str, protocol: PromptSet | None
+) -> tuple[Prompt, Sampling, AcceptRule | None]:
+    """What a judge sends, how it is decoded, and when it is asked again.
+
+    Raises:
+        PlanError: the official wording is demanded and the dataset has none.
+    """
+    official = None
+    if judge.kind == "official" and judge.wording != "own" and protocol:
+        official = protocol.judge_wording(f"{judge.variant}_{subset}") or protocol.judge_wording(
+            f"{judge.variant}_basic"
+        )
+    if judge.wording == "official" and official is None:
+        raise PlanError(
+            f"judge {judge.name!r} asks for the official prompt, which the dataset does not carry: prepare it from a "
+            f"clone of EIBench that has its scripts, or set judge.wording=auto"
+        )
+    prompt = Prompt(
+        system=_join(judge.model.system, official.system if official else judge.system),
+        user=to_jinja(official.user) if official else judge.prompt,
+        image=False,
+        is_official=official is not None,
+    )
+    default = OFFICIAL_JUDGES[judge.variant] if judge.kind == "official" else GREEDY
+    sampling = _sampling((judge.sampling,), official, default)
+    if judge.kind == "strict":
+        return prompt, sampling, None
+    return prompt, sampling, (official.accept if official else None) or OFFICIAL_ACCEPT
+
+
+def _join(*parts: str | None) -> str | None:
+    return "\n\n".join(part for part in parts if part) or None
+
+
+def _sampling(chosen: tuple[SamplingConfig, ...], official: SourcePrompt | None, default: Sampling) -> Sampling:
+    """Each parameter from the first that has it: the configuration, the protocol, the default."""
+    sources = (*chosen, *((official.sampling,) if official else ()), default)
+    temperature = next(source.temperature for source in sources if source.temperature is not None)
+    top_p = next(source.top_p for source in sources if source.top_p is not None)
+    max_tokens = next(source.max_tokens for source in sources if source.max_tokens is not None)
+    stop = next((tuple(config.stop) for config in chosen if config.stop), ())
+    return Sampling(float(temperature), float(top_p), max_tokens, stop)

@@ -1,0 +1,96 @@
+"""The turnstile's decisions: who may pass now, who waits for how long, for whom the budget is spent. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from eibench_ray.config.endpoints import EndpointLimits
+from eibench_ray.ratelimit.budget_account import BudgetAccount, BudgetAnswer
+from eibench_ray.ratelimit.limit_pool import LimitPool
+from eibench_ray.ratelimit.rate_limiter import Grant, Reservation, Spend
+
+# Who waits asks again at least so often, since what it waits for may change.
+LONGEST_WAIT_S = 5.0
+SHORTEST_WAIT_S = 0.001
+BUDGET_WAIT_S = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class _Visit:
+    """A request that was let through."""
+
+    toll: Reservation
+    entered: float
+
+
+class Admission:
+    """All pools and the one budget. `now` is in seconds, of a clock that never goes back."""
+
+    def __init__(
+        self,
+        limits: Mapping[str, EndpointLimits],
+        budget_usd: float | None = None,
+        spent_usd: float = 0.0,
+        first_number: int = 0,
+    ) -> None:
+        """A gate through which nobody has passed yet.
+
+        Args:
+            limits: by pool; what is not named has no configured limits.
+            budget_usd: None: no limit.
+            spent_usd: what was spent of it before.
+            first_number: of the requests that will be let through.
+        """
+        self.purse = BudgetAccount(budget_usd, spent_usd)
+        self._limits = limits
+        self._pools: dict[str, LimitPool] = {}
+        self._inside: dict[int, _Visit] = {}
+        self._overdue: dict[int, _Visit] = {}
+        self._first_number = self._next_number = first_number
+
+    def enter(self, toll: Reservation, now: float) -> Grant:
+        """Whether a request may be sent now."""
+        if (fit := self.purse.fits(toll.cost_usd)) is BudgetAnswer.LATER:
+            self._expire(now)
+            fit = self.purse.fits(toll.cost_usd)
+        if fit is BudgetAnswer.NEVER:
+            return Grant(None, is_spent=True)
+        if fit is BudgetAnswer.LATER:
+            return Grant(None, BUDGET_WAIT_S, reason="budget_usd, which requests in flight have reserved")
+        pool = self._pool(toll.pool, now)
+        wait_s = pool.wait_s(now)
+        if wait_s > 0:
+            what = "the pause that was asked for by" if pool.is_paused(now) else "the rate limit of"
+            return Grant(None, min(max(wait_s, SHORTEST_WAIT_S), LONGEST_WAIT_S), reason=f"{what} {toll.pool}")
+        pool.enter(toll, now)
+        self.purse.reserve(toll.cost_usd)
+        number, self._next_number = self._next_number, self._next_number + 1
+        self._inside[number] = _Visit(toll, now)
+        return Grant(number)
+
+    def leave(self, number: int, passage: Spend, now: float) -> None:
+        """A request has ended.
+
+        One that this gate has not let through was let through by the one before it, which was lost: what it cost is
+        spent. To leave twice is to leave once.
+        """
+        if visit := self._inside.pop(number, None):
+            self.purse.settle(visit.toll.cost_usd, passage.cost_usd)
+            self._pool(visit.toll.pool, now).leave(visit.toll, visit.entered, passage, now)
+        elif visit := self._overdue.pop(number, None):
+            self.purse.spent_usd += passage.cost_usd - visit.toll.cost_usd
+        elif not self._first_number <= number < self._next_number:
+            self.purse.spent_usd += passage.cost_usd
+
+    def _expire(self, now: float) -> None:
+        """Counts as spent what was reserved by those who do not come back."""
+        late = [number for number, visit in self._inside.items() if visit.entered < now - visit.toll.lifetime_s]
+        for number in late:
+            visit = self._overdue[number] = self._inside.pop(number)
+            self.purse.settle(visit.toll.cost_usd, visit.toll.cost_usd)
+
+    def _pool(self, name: str, now: float) -> LimitPool:
+        if name not in self._pools:
+            self._pools[name] = LimitPool(self._limits.get(name, EndpointLimits()), now)
+        return self._pools[name]

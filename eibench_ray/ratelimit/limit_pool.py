@@ -1,0 +1,69 @@
+"""What engines of one pool share: limits that were told, limits that were learnt, and buckets for both. Pure."""
+
+from __future__ import annotations
+
+from eibench_ray.config.endpoints import EndpointLimits
+from eibench_ray.ratelimit.learned_rate import LearnedRate
+from eibench_ray.ratelimit.rate_limiter import Reservation, Spend
+from eibench_ray.ratelimit.token_bucket import TokenBucket, rate_under
+
+
+class LimitPool:
+    """Configured limits hold before those that the endpoint's headers tell. What 429s teach may be lower than both.
+
+    What they teach is requests per second, whatever it was that the endpoint had too much of.
+    """
+
+    def __init__(self, limits: EndpointLimits, now: float) -> None:
+        self._limits = limits
+        self._requests_per_min = limits.requests_per_min
+        self._tokens_per_min = limits.tokens_per_min
+        self._requests = TokenBucket()
+        self._tokens = TokenBucket()
+        self._pace = LearnedRate()
+        self._set_rates(now)
+
+    def is_paused(self, now: float) -> bool:
+        """Whether the endpoint has asked to be left alone."""
+        return now < self._pace.paused_until
+
+    def wait_s(self, now: float) -> float:
+        """Seconds until the next request may pass; 0.0: now."""
+        if self.is_paused(now):
+            return self._pace.paused_until - now
+        if self._requests.wait_s(now) > 0:
+            self._pace.press(now)
+            self._set_rates(now)
+        return max(self._requests.wait_s(now), self._tokens.wait_s(now))
+
+    def enter(self, toll: Reservation, now: float) -> None:
+        """A request passes."""
+        self._requests.take(1.0)
+        self._tokens.take(toll.tokens)
+        self._pace.enter(now)
+
+    def leave(self, toll: Reservation, entered: float, passage: Spend, now: float) -> None:
+        """A request that entered at some time has ended."""
+        # Some servers say 0 or -1 where they have no limit.
+        if self._limits.requests_per_min is None and (passage.allowed_per_min or 0.0) > 0:
+            self._requests_per_min = passage.allowed_per_min
+        if self._limits.tokens_per_min is None and (passage.allowed_tokens_per_min or 0.0) > 0:
+            self._tokens_per_min = passage.allowed_tokens_per_min
+        if passage.was_limited:
+            self._pace.refuse(entered, passage.retry_after_s, now)
+        self._set_rates(now)
+        if passage.was_limited:
+            self._requests.take(-1.0)
+            self._requests.calm(now)
+            if passage.retry_after_s is None:
+                self._requests.hold(self._pace.paused_until)
+        # Where there was no answer, and no refusal, the endpoint may have counted what was reserved.
+        if passage.was_limited or passage.tokens:
+            self._tokens.take(passage.tokens - toll.tokens)
+
+    def _set_rates(self, now: float) -> None:
+        told = [] if self._requests_per_min is None else [rate_under(self._requests_per_min)]
+        learnt = [] if self._pace.rate is None else [self._pace.rate]
+        self._requests.allow(min(told + learnt, default=None), now)
+        if self._tokens_per_min is not None:
+            self._tokens.allow(rate_under(self._tokens_per_min), now)

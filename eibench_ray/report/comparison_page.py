@@ -1,0 +1,128 @@
+"""The comparisons of a run as terminal tables and as Markdown.
+
+Terminal and Markdown show the same sections: words first, then figures, in percent and points where they are recalls.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from eibench_ray.benchmarks.eibench.claims import MIN_COVERAGE
+from eibench_ray.report.comparison_sections import MUTUAL, NO_VALUE, SELF_JUDGED, Section, name_level, to_sections
+from eibench_ray.report.comparison_values import to_json
+from eibench_ray.report.leaderboard_figures import source_notes
+from eibench_ray.report.leaderboard_row import PARTIAL
+from eibench_ray.report.markdown_table import as_markdown, format_table
+from eibench_ray.storage.atomic_files import replacing, write_json
+from eibench_ray.terminal.fitting_table import Column, FittingTable
+from eibench_ray.visible_text import in_line
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+    from eibench_ray.scoring.cell_comparison import Comparison
+
+
+def render_comparison(comparison: Comparison) -> Group:
+    """The comparisons for a terminal, the notes below."""
+    from rich.console import Group
+    from rich.text import Text
+
+    parts: list[Text | FittingTable] = []
+    for section in to_sections(comparison):
+        parts += [Text(in_line(section.title), style="bold"), _render_section(section), Text()]
+    return Group(*parts, *(Text(in_line(note), style="dim") for note in _notes(comparison)))
+
+
+def render_comparison_markdown(comparison: Comparison) -> str:
+    """The comparisons as GitHub Markdown with their notes, ending in a newline."""
+    lines = ["# Comparisons", ""]
+    for section in to_sections(comparison):
+        head = [heading.replace("\n", " ") for heading in section.head]
+        lines += [f"## {as_markdown(section.title)}", "", *format_table([head, *section.lines], section.num_words), ""]
+    return "\n".join([*lines, *(f"- {note}" for note in _notes(comparison)), ""])
+
+
+def write_comparison(comparison: Comparison, folder: Path) -> list[Path]:
+    """The files written: compare.md and compare.json, each whole or not at all; of several runs, compare_runs.*.
+
+    Raises:
+        StoreError: the folder cannot be written.
+    """
+    stem = "compare_runs" if comparison.runs else "compare"  # a run's own comparison stays
+    markdown, values = folder / f"{stem}.md", folder / f"{stem}.json"
+    with replacing(markdown) as draft:
+        draft.write_text(render_comparison_markdown(comparison), encoding="utf-8")
+    write_json(values, to_json(comparison))
+    return [markdown, values]
+
+
+def _render_section(section: Section) -> FittingTable:
+    columns = []
+    for number, heading in enumerate(section.head):
+        cells = [in_line(line[number]) for line in section.lines]
+        # What is said of a difference goes last: without p, its interval tells nearly the same.
+        rank = {"p": 2, "n": 1}.get(heading, 0)
+        columns.append(Column(heading, cells, is_name=number < section.num_words, rank=rank))
+    return FittingTable(columns, strong=section.strong, elsewhere="compare.md, --json and a wider terminal have them")
+
+
+def _notes(comparison: Comparison) -> list[str]:
+    """What a reader of these tables must know."""
+    level = name_level(comparison)
+    notes = ["n: samples that both sides have; no others are compared"]
+    if comparison.pairs:
+        notes += [
+            f"diff.: recall of the first minus that of the second, in points; {level} bootstrap interval, clustered by "
+            f"image",
+            "p: sign-flip test, clustered by image; p (Holm): adjusted for all lines of its table, so that the chance "
+            f"of any line below {1 - comparison.confidence:.2g} (bold) without a true difference is at most that",
+        ]
+    else:
+        notes.append(
+            "no pair is compared: it takes two models in one setting, or two settings of one model, on one dataset "
+            "under one judge"
+        )
+    states = [comparison.states_of(pair) for pair in comparison.pairs]
+    everything = [*(state for both in states for state in both), *comparison.states.values()]
+    if comparison.runs:
+        runs = "; ".join(f"{run.letter}: {run.sweep} ({run.id})" for run in comparison.runs)
+        notes.append(f"runs: {runs}; a letter stands where a name does not mean the same in all of them")
+    if any(state.is_partial for state in everything):
+        notes.append(
+            f"{PARTIAL}: not all samples are asked yet, or fewer than {MIN_COVERAGE:.0%} have a verdict; such lines "
+            f"stand after the others and are never bold"
+        )
+    notes += source_notes((state.answer_source, state.judge_source) for state in everything)
+    if any(pair.first_self_judged or pair.second_self_judged for pair in comparison.pairs):
+        notes.append(f"{SELF_JUDGED}: self-judged, the model judges its own answers")
+    if comparison.judges:
+        notes += [
+            "alpha: Krippendorff's, interval level, over samples; rho: Spearman's, of the two recalls of each sample, "
+            "and of the two means of each cell",
+            f"bias: recall by the first judge minus that by the second, in points; {level} interval, clustered by "
+            f"image",
+        ]
+    else:
+        notes.append("no two judges graded the same answers: agreement is not known")
+    if comparison.preferences:
+        notes.append(
+            "own family: bias against the other judge on the answers of the judge's own family, or of itself, minus "
+            "that on others' answers; positive where it favours its own; p: sign-flip test, not adjusted"
+        )
+    if any(one.is_mutual for one in comparison.preferences):
+        notes.append(f"{MUTUAL}: the others are the other judge's own family, whose preference is in the figure, too")
+    if comparison.noises:
+        notes.append(
+            "repeats: the same judge again, with other seeds; sd: standard deviation of the mean recall between "
+            "repeats, in points; differ: share of the samples whose verdicts do; noise: share of the variance of "
+            "single verdicts that lies within samples (1 - ICC)"
+        )
+    return [
+        *notes,
+        "length: Spearman's rho of recall and the answer's number of words, clustered by image; an answer that names "
+        "more causes is longer, too: rho alone is no proof of a bias",
+        f"{NO_VALUE}: cannot be said (no sample; fewer than two pictures for an interval; fewer than three samples or "
+        "equal values only for rho; equal values only for alpha)",
+    ]

@@ -1,0 +1,78 @@
+"""A request for one row, and the reply to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """Decoding parameters, all resolved: what is sent is what stands here."""
+
+    temperature: float
+    top_p: float
+    max_tokens: int
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptRule:
+    """Ask again, with another seed, until the reply contains `contains`.
+
+    Attributes:
+        contains: text that an acceptable reply has.
+        ignore_case: compare lower-cased.
+        attempts: how often to ask in all.
+        fallback: the reply that stands in when no attempt was acceptable.
+    """
+
+    contains: str
+    ignore_case: bool
+    attempts: int
+    fallback: str
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One chat request: what is sent to an engine for one row.
+
+    Attributes:
+        digest: digest over everything that is sent and who it is sent to.
+        image_digest: the picture that goes before the user's text, or None.
+        json_schema: the schema that the reply must follow, where the engine can constrain it.
+        image_path, question: what the row is about, by which recorded predictions are found.
+    """
+
+    sample_id: str
+    digest: str
+    system: str | None
+    user: str
+    image_digest: str | None
+    sampling: Sampling
+    seed: int
+    json_schema: dict[str, Any] | None = None
+    accept: AcceptRule | None = None
+    image_path: str | None = None
+    question: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What an engine says to one request, before it becomes a row.
+
+    Attributes:
+        finish_reason: "stop", "length", or the engine's own word; whether it is an answer's, `endings.ending_of` says.
+        prompt_tokens, completion_tokens, cached_tokens: counts; cached is the part of the prompt that was in the
+            prefix cache.
+        cost_usd: what it cost; None where it has no price.
+        mean_logprob: mean log probability (natural) of the reply's tokens; None where it was not asked for or given.
+    """
+
+    text: str
+    finish_reason: str
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int = 0
+    cost_usd: float | None = None
+    mean_logprob: float | None = None

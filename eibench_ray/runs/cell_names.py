@@ -1,0 +1,116 @@
+"""Cells of several runs under names that tell them apart: what one name means in two ways gets a letter. Pure.
+
+    run 1, judge `strict` with its old prompt       strict (A)
+    run 2, judge `strict` with its new prompt       strict (B)
+
+A name that means the same in all runs stays as it is, and so a cell that several runs have is one cell.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from eibench_ray.plan.graph import Cell, Plan
+from eibench_ray.rows.digests import digest
+from eibench_ray.runs.run_record import RunManifest
+
+
+@dataclass(frozen=True, slots=True)
+class RunCell:
+    """A cell of one of several runs.
+
+    Attributes:
+        run: the run's number, from 0.
+        cell: the cell, its names with letters where they need them.
+        answers: what was answered: the same for cells that graded the very same answers.
+    """
+
+    run: int
+    cell: Cell
+    answers: str
+
+
+def tell_apart(runs: Sequence[tuple[RunManifest, str]]) -> list[RunCell]:
+    """The cells of some runs that are not blocked, each once, under names that tell them apart.
+
+    Args:
+        runs: their manifests, and the root of the store that each is in.
+    """
+    found: dict[tuple[Hashable, ...], _Found] = {}
+    for number, (manifest, root) in enumerate(runs):
+        for cell in manifest.plan.cells:
+            if not cell.obstacles:
+                one = _Found(number, manifest.plan, root, cell)
+                known = found.setdefault((cell.name, root, cell.answer, cell.verdicts), one)
+                if one.num_rows > known.num_rows:  # the same cell with a higher limit
+                    found[cell.name, root, cell.answer, cell.verdicts] = one
+    cells = list(found.values())
+    named = _name_all(cells, _AXES)
+    if len({one.cell.name for one in named}) < len(named):
+        # Nothing in the configuration tells them apart: another version of an engine, say.
+        named = _name_all(cells, {**_AXES, "model": lambda one: one.run})
+    return named
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A cell under its own name."""
+
+    run: int
+    plan: Plan
+    root: str
+    cell: Cell
+
+    @property
+    def num_rows(self) -> int:
+        """Samples that it asks."""
+        return self.plan.datasets[self.cell.dataset].num_rows
+
+
+def _name_all(cells: Sequence[_Found], axes: Mapping[str, Callable[[_Found], Hashable]]) -> list[RunCell]:
+    names: dict[str, list[str]] = {}
+    for axis, mean in axes.items():
+        meanings: dict[tuple[str, str], dict[Hashable, int]] = {}
+        for one in cells:
+            meanings.setdefault((one.cell.dataset, getattr(one.cell, axis)), {}).setdefault(mean(one), one.run)
+        names[axis] = []
+        for one in cells:
+            name = getattr(one.cell, axis)
+            first = meanings[one.cell.dataset, name]
+            names[axis].append(f"{name} ({letter_of(first[mean(one)])})" if len(first) > 1 else name)
+    return [
+        RunCell(one.run, replace(one.cell, model=model, setting=setting, judge=judge), f"{one.root}/{one.cell.answer}")
+        for one, model, setting, judge in zip(cells, names["model"], names["setting"], names["judge"], strict=True)
+    ]
+
+
+def letter_of(run: int) -> str:
+    """The letter of a run, from 0: A to Z, then A1 and so on."""
+    return f"{chr(ord('A') + run % 26)}{run // 26 or ''}"
+
+
+def _model(one: _Found) -> Hashable:
+    """Who answers; in another store the same model has answered anew."""
+    return _digest(one.cell.config["model"]), one.root
+
+
+def _setting(one: _Found) -> Hashable:
+    """What leads to the answer, whoever answers."""
+    return _digest([one.cell.config[name] for name in ("setting", "captioner", "asker", "seed")])
+
+
+def _judge(one: _Found) -> Hashable:
+    """Who judges, and in which words."""
+    verdict = one.plan.steps[one.cell.verdict]
+    rules = (verdict.sampling, verdict.strict_chars, verdict.accept, verdict.per_trigger)
+    return _digest(one.cell.config["judge"]), verdict.prompt, rules
+
+
+def _digest(config: Any) -> str:
+    return digest(json.loads(json.dumps(config, default=str)))
+
+
+_AXES: Mapping[str, Callable[[_Found], Hashable]] = {"model": _model, "setting": _setting, "judge": _judge}

@@ -1,0 +1,140 @@
+"""Runs compared: the store's rows become columns, a dataset at a time, and those become comparisons."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from math import nan
+
+import numpy as np
+
+from eibench_ray.plan.graph import Plan
+from eibench_ray.rows.sample import Sample
+from eibench_ray.runs.cell_names import RunCell, letter_of, tell_apart
+from eibench_ray.runs.results import GapMeter, Results
+from eibench_ray.runs.run_record import RunManifest
+from eibench_ray.scoring.cell_comparison import CellState, Comparison, NamedRun, Side, compare_cells
+from eibench_ray.scoring.clusters import Clusters
+from eibench_ray.scoring.interval import Resampling
+from eibench_ray.scoring.judge_repeats import NoiseMeter
+from eibench_ray.scoring.scored_cell import ScoredCell
+from eibench_ray.store.slice_store import Store
+
+
+def compare_run(manifest: RunManifest, store: Store, sides: Sequence[Side]) -> Comparison:
+    """All comparisons of a run; as `compare_runs`."""
+    return compare_runs([(manifest, store)], sides)
+
+
+def compare_runs(runs: Sequence[tuple[RunManifest, Store]], sides: Sequence[Side]) -> Comparison:
+    """All comparisons of some runs, from their stores alone; equal for equal stores. Blocked cells are left out.
+
+    Samples are the same in two runs where their questions, references and pictures are. While a dataset is compared,
+    each of its cells keeps 16 bytes per sample.
+
+    Args:
+        runs: their manifests and stores; the first says how intervals are drawn.
+        sides: what is compared pairwise.
+    """
+    results = [Results(manifest.plan, store) for manifest, store in runs]
+    plans = [manifest.plan for manifest, _ in runs]
+    score = runs[0][0].score
+    resampling = Resampling(score.confidence, score.resamples)
+    states: dict[tuple[str, str, str, str], CellState] = {}
+    parts = []
+    for cells in _by_dataset(tell_apart([(manifest, store.root) for manifest, store in runs])):
+        graded = list(_read_cells(results, plans, cells, states))
+        parts.append(compare_cells(graded, sides, resampling))
+    return Comparison(
+        pairs=tuple(chain.from_iterable(part.pairs for part in parts)),
+        judges=tuple(chain.from_iterable(part.judges for part in parts)),
+        panels=tuple(chain.from_iterable(part.panels for part in parts)),
+        lengths=tuple(chain.from_iterable(part.lengths for part in parts)),
+        confidence=resampling.confidence,
+        preferences=tuple(chain.from_iterable(part.preferences for part in parts)),
+        noises=tuple(chain.from_iterable(part.noises for part in parts)),
+        states=states,
+        runs=tuple(
+            NamedRun(letter_of(number), manifest.id, manifest.plan.sweep, manifest.folder)
+            for number, (manifest, _) in enumerate(runs)
+            if len(runs) > 1
+        ),
+    )
+
+
+def _by_dataset(cells: Sequence[RunCell]) -> list[list[RunCell]]:
+    found: dict[str, list[RunCell]] = {}
+    for one in cells:
+        found.setdefault(one.cell.dataset, []).append(one)
+    return list(found.values())
+
+
+def _read_cells(
+    results: Sequence[Results],
+    plans: Sequence[Plan],
+    cells: Sequence[RunCell],
+    states: dict[tuple[str, str, str, str], CellState],
+) -> Iterator[ScoredCell]:
+    """The cells of one dataset, their samples at the same places; `states` is told how far each can be trusted."""
+    places = _Places(is_shared=len({one.run for one in cells}) > 1)
+    # All samples of all runs first: columns are as long as there are samples, and clusters are of all of them.
+    of_run = {one.run: places.of(results[one.run].samples(one.cell.dataset)) for one in cells}
+    clusters = np.array(places.clusters, np.int32)
+    for one in cells:
+        recall, words = np.full((2, len(clusters)), nan)
+        noise, gaps = NoiseMeter(), GapMeter()
+        for place, row in zip(of_run[one.run], results[one.run].join(one.cell), strict=True):
+            noise.add(row.verdicts)
+            gaps.add(row)
+            text = None if row.answer is None else row.answer.text
+            recall[place] = nan if (value := row.recall) is None else value
+            words[place] = nan if text is None else len(text.split())
+        cell, plan = one.cell, plans[one.run]
+        states[cell.model, cell.setting, cell.dataset, cell.judge] = CellState(
+            gaps.is_partial, plan.answer_source(cell), plan.judge_source(cell)
+        )
+        yield ScoredCell(
+            model=cell.model,
+            setting=cell.setting,
+            dataset=cell.dataset,
+            judge=cell.judge,
+            self_judged=cell.self_judged,
+            answers=one.answers,
+            recall=recall,
+            words=words,
+            clusters=clusters,
+            family=cell.family,
+            judge_family=cell.judge_family,
+            noise=noise.read(),
+        )
+
+
+class _Places:
+    """Where the samples of a dataset stand in all columns, whichever run asked them.
+
+    Args:
+        is_shared: whether several runs did.
+
+    Attributes:
+        clusters: the code of each sample's picture.
+    """
+
+    def __init__(self, *, is_shared: bool) -> None:
+        self.clusters = array("i")
+        self._is_shared = is_shared
+        self._numbering = Clusters()
+        self._known: dict[int, int] = {}
+
+    def of(self, samples: Iterator[Sample]) -> array[int]:
+        """The places of a run's samples, in the run's order."""
+        found = array("i")
+        for sample in samples:
+            place = len(self.clusters)
+            if self._is_shared:
+                what = hash((sample.sample_id, sample.question, sample.reference, sample.image_digest))
+                place = self._known.setdefault(what, place)
+            if place == len(self.clusters):
+                self.clusters.append(self._numbering.code(sample))
+            found.append(place)
+        return found

@@ -1,0 +1,275 @@
+"""Export: the joined view of a run for polars, and EIBench's own JSONL."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from eibench_ray.benchmarks.eibench.coherence_scorer import read_coherence
+from eibench_ray.benchmarks.eibench.trigger_counts import TriggerCounts
+from eibench_ray.errors import StoreError
+from eibench_ray.runs.path_names import path_names
+from eibench_ray.runs.results import GapMeter
+from eibench_ray.storage.atomic_files import replacing
+
+if TYPE_CHECKING:
+    from eibench_ray.plan.graph import Cell, Plan, Source
+    from eibench_ray.rows.completion import Completion
+    from eibench_ray.runs.run_record import RunManifest
+    from eibench_ray.scoring.joined_row import JoinedRow
+    from eibench_ray.scoring.verdict import Verdict
+    from eibench_ray.store.slice_store import Store
+
+GROUP_ROWS = 16_384
+_KEYS = ("model", "setting", "dataset", "judge")
+
+SCHEMA = pa.schema(
+    [
+        # As the folders have them, and as text: without them readers would make a date or a number of some names.
+        *(pa.field(name, pa.string(), nullable=False) for name in _KEYS),
+        pa.field("sample_id", pa.string(), nullable=False),
+        pa.field("image_path", pa.string()),
+        pa.field("question", pa.string()),
+        pa.field("emotion", pa.string()),
+        pa.field("reference", pa.string()),
+        pa.field("triggers", pa.list_(pa.string())),
+        pa.field("answer", pa.string()),
+        pa.field("answer_error_kind", pa.string()),
+        pa.field("answer_error", pa.string()),
+        pa.field("answer_finish_reason", pa.string()),
+        pa.field("answer_truncated", pa.bool_()),
+        pa.field("answer_empty", pa.bool_()),
+        pa.field("answer_prompt_tokens", pa.int32()),
+        pa.field("answer_completion_tokens", pa.int32()),
+        pa.field("answer_latency_s", pa.float32()),
+        pa.field("answer_cost_usd", pa.float64()),
+        pa.field("answer_mean_logprob", pa.float32()),
+        pa.field("answer_engine", pa.string()),
+        pa.field("answer_request_digest", pa.string()),
+        pa.field("repeat", pa.int16(), nullable=False),
+        pa.field("reply", pa.string()),
+        pa.field("reply_error_kind", pa.string()),
+        pa.field("reply_error", pa.string()),
+        pa.field("reply_attempt", pa.int16()),
+        pa.field("reply_finish_reason", pa.string()),
+        pa.field("reply_truncated", pa.bool_()),
+        pa.field("reply_completion_tokens", pa.int32()),
+        pa.field("reply_cost_usd", pa.float64()),
+        pa.field("reply_mean_logprob", pa.float32()),
+        pa.field("reply_engine", pa.string()),
+        pa.field("reply_request_digest", pa.string()),
+        pa.field("status", pa.string()),
+        pa.field("correct", pa.int32()),
+        pa.field("total", pa.int32()),
+        pa.field("hits", pa.list_(pa.bool_())),
+        pa.field("recall", pa.float64()),
+        pa.field("explanation", pa.string()),
+        pa.field("coherence", pa.float64()),
+        pa.field("sentences", pa.int32()),
+        pa.field("coherence_error_kind", pa.string()),
+        pa.field("coherence_error", pa.string()),
+        pa.field("coherence_engine", pa.string()),
+        pa.field("cost_usd", pa.float64()),
+        pa.field("answer_source", pa.string()),
+        pa.field("judge_source", pa.string()),
+    ]
+)
+_OF_CELL = ("answer_source", "judge_source")
+# Beside each reply: what it is as `Completion` says, by the column's name.
+_FLAGS = {"answer_truncated": "is_truncated", "answer_empty": "is_empty", "reply_truncated": "is_truncated"}
+
+
+def export_run(folder: Path, out: Path) -> dict[str, Any]:
+    """Counts of what was written of the run in a folder, as `export_rows` writes it.
+
+    Raises:
+        StoreError: there is no run in the folder, or `out` holds something else.
+    """
+    from eibench_ray.runs.run_record import read_run
+
+    manifest, _, store = read_run(folder)
+    return export_rows(manifest, store, out)
+
+
+def export_rows(manifest: RunManifest, store: Store, out: Path) -> dict[str, Any]:
+    """Counts of what was written of a run.
+
+    That is rows/model=/.../rows.parquet, triggers/dataset=/judge=/triggers.parquet where judges say which triggers are
+    named, and eibench/<cell>.{answers,judgements}.jsonl.
+
+    Raises:
+        StoreError: `out` holds something else, or cannot be written.
+    """
+    from eibench_ray.runs.results import Results
+
+    if out.exists() and not out.is_dir():
+        raise StoreError(f"{out} is a file: name a folder with --out")
+    plan, results = manifest.plan, Results(manifest.plan, store)
+    num_rows = 0
+    ended: Counter[str] = Counter()
+    partial: list[str] = []
+    tallies: dict[tuple[str, str], tuple[Cell, TriggerCounts]] = {}
+    folders = _Folders(plan.cells)
+    stems = path_names(_names(cell) for cell in plan.cells)
+    for cell in plan.cells:
+        num_cell_rows = plan.datasets[cell.dataset].num_rows
+        told = _Told()
+        rows = told.watch(results.join(cell))
+        if plan.steps[cell.verdict].per_trigger:
+            rows = tallies.setdefault((cell.dataset, cell.judge), (cell, TriggerCounts()))[1].watch(rows)
+        sources = {"answer_source": plan.answer_source(cell), "judge_source": plan.judge_source(cell)}
+        _write_parquet(cell, rows, sources, folders.of(out / "rows", cell, *_KEYS))
+        ended.update(told.ended)
+        num_rows += told.num_rows
+        if told.gaps.is_partial:
+            partial.append(cell.name)
+        if cell.blocked and not any(row.answer for row in results.join(cell)):
+            continue  # to the published scripts, a file without texts would be a model without answers
+        is_complex = results.dataset(cell.dataset).has_repeated_pictures(num_cell_rows)
+        _write_jsonl(cell, results.join(cell), out / "eibench" / stems[_names(cell)], is_complex=is_complex)
+    for (dataset, judge), (cell, tally) in tallies.items():
+        folder = folders.of(out / "triggers", cell, "dataset", "judge")
+        tally.write(results.samples(dataset), folder / "triggers.parquet", dataset=dataset, judge=judge)
+    num_blocked = sum(cell.blocked is not None for cell in plan.cells)
+    return {
+        "cells": len(plan.cells),
+        "cells_blocked": num_blocked,
+        "cells_partial": partial,
+        "cells_echo": [cell.name for cell in plan.cells if "echo" in _sources(plan, cell)],
+        "cells_replayed": [cell.name for cell in plan.cells if "replay" in _sources(plan, cell)],
+        "rows": num_rows,
+        **{name: ended[name] for name in _FLAGS},
+    }
+
+
+def _sources(plan: Plan, cell: Cell) -> tuple[Source, Source]:
+    return plan.answer_source(cell), plan.judge_source(cell)
+
+
+class _Told:
+    """What is told of a cell beside its rows, counted while they are written.
+
+    Attributes:
+        num_rows: rows that were written, one per repeat of the judge.
+        ended: how many answers and replies ended in which way, by the name of the column that says so.
+        gaps: whether it rests on all samples.
+    """
+
+    def __init__(self) -> None:
+        self.num_rows = 0
+        self.ended: Counter[str] = Counter()
+        self.gaps = GapMeter()
+
+    def watch(self, rows: Iterable[JoinedRow]) -> Iterator[JoinedRow]:
+        """The rows as they are."""
+        for row in rows:
+            self.num_rows += len(row.replies)
+            self.gaps.add(row)
+            self.ended["answer_truncated"] += row.answer is not None and row.answer.is_truncated
+            self.ended["answer_empty"] += row.answer is not None and row.answer.is_empty
+            self.ended["reply_truncated"] += sum(reply is not None and reply.is_truncated for reply in row.replies)
+            yield row
+
+
+def _names(cell: Cell) -> tuple[str, ...]:
+    return cell.model, cell.setting, cell.dataset, cell.judge
+
+
+class _Folders:
+    """The folders of Hive's layout, one for each name."""
+
+    def __init__(self, cells: Sequence[Cell]) -> None:
+        columns = zip(*map(_names, cells), strict=True)
+        self._names = {key: path_names((name,) for name in names) for key, names in zip(_KEYS, columns, strict=True)}
+
+    def of(self, root: Path, cell: Cell, *keys: str) -> Path:
+        """The folder of a cell below the root, by some of its names."""
+        return root.joinpath(*(f"{key}={self._names[key][(getattr(cell, key),)]}" for key in keys))
+
+
+def _write_parquet(cell: Cell, rows: Iterator[JoinedRow], sources: Mapping[str, str], folder: Path) -> None:
+    same = {**dict(zip(_KEYS, _names(cell), strict=True)), **sources}
+    with (
+        replacing(folder / "rows.parquet") as temporary,
+        pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer,
+    ):
+        unjudged = "blocked" if cell.blocked else "missing"
+        flat = ({**line, **same} for row in rows for line in _flatten(row, unjudged))
+        while group := list(islice(flat, GROUP_ROWS)):
+            writer.write_table(pa.Table.from_pylist(group, schema=SCHEMA))
+
+
+def _flatten(row: JoinedRow, unjudged: str) -> Iterator[dict[str, Any]]:
+    """One line per repeat of the judge; what the sample cost in all stands in the first.
+
+    Args:
+        row: the sample.
+        unjudged: the status where there is no verdict.
+    """
+    for repeat, (reply, verdict) in enumerate(zip(row.replies, row.verdicts, strict=True)):
+        status = verdict.status.value if verdict else unjudged
+        yield _flatten_verdict(row, repeat, reply, verdict, status)
+
+
+def _flatten_verdict(
+    row: JoinedRow, repeat: int, reply: Completion | None, verdict: Verdict | None, status: str
+) -> dict[str, Any]:
+    sample = row.sample
+    flat: dict[str, Any] = {
+        "sample_id": sample.sample_id,
+        "image_path": sample.image_path,
+        "question": sample.question,
+        "emotion": sample.emotion,
+        "reference": sample.reference,
+        "triggers": list(sample.triggers),
+        "repeat": repeat + 1,
+        "status": status,
+        "correct": verdict.correct if verdict else None,
+        "total": verdict.total if verdict else None,
+        "hits": list(verdict.hits) if verdict and verdict.hits else None,
+        "recall": verdict.recall if verdict else None,
+        "explanation": verdict.explanation if verdict else None,
+        "cost_usd": None if repeat else row.cost_usd,
+    }
+    for prefix, completion in (("answer", row.answer), ("reply", reply), ("coherence", row.coherence)):
+        flat[prefix] = completion.text if completion else None
+        for name in SCHEMA.names:
+            if name.startswith(f"{prefix}_") and name not in _OF_CELL:
+                attribute = _FLAGS.get(name, name.removeprefix(f"{prefix}_"))
+                flat[name] = getattr(completion, attribute) if completion else None
+    measured = read_coherence(flat["coherence"])
+    flat |= {
+        "coherence": measured.coherence if measured else None,
+        "sentences": measured.sentences if measured else None,
+    }
+    return flat
+
+
+def _write_jsonl(cell: Cell, rows: Iterable[JoinedRow], stem: Path, *, is_complex: bool) -> None:
+    """EIBench's own files: `{path: answer}` and `{path: reply}` per line, in the dataset's order.
+
+    A judge's further repeats have files of their own: judgements.2.jsonl and so on.
+
+    Its scripts for the complex subset pair lines with annotations by position: every row has its line there, an
+    empty one where there is no text. For the basic subset they pair by path: rows without a text are left out.
+    """
+    further = [f"judgements.{repeat + 1}" for repeat in range(1, len(cell.verdicts))]
+    with ExitStack() as stack:
+        files = []
+        for kind in ("answers", "judgements", *further):
+            draft = stack.enter_context(replacing(stem.with_name(f"{stem.name}.{kind}.jsonl")))
+            files.append(stack.enter_context(draft.open("w", encoding="utf-8")))
+        for row in rows:
+            path = row.sample.image_path or row.sample.sample_id
+            for completion, file in zip((row.answer, *row.replies), files, strict=True):
+                text = completion.text if completion else None
+                if is_complex or text is not None:
+                    file.write(json.dumps({path: text or ""}, ensure_ascii=False) + "\n")

@@ -1,0 +1,181 @@
+"""Cells that have no figure although everything in them was asked: why, in one line.
+
+A run that ends with such a cell has failed, whatever its engines did: a template that refuses a system role, a judge
+whose key is refused, a judge whose replies are never a verdict.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from eibench_ray.plan.graph import Cell, Plan
+from eibench_ray.plan.step_names import name_steps
+from eibench_ray.rows.completion import Completion, RowErrorKind
+from eibench_ray.scoring.cell_score import MISSING, CellScore
+from eibench_ray.scoring.verdict import VerdictStatus
+from eibench_ray.visible_text import in_line
+
+_MOST_REASONS = 100  # that are told apart: an error's text may name the row
+_MOST_CHARACTERS = 300
+_MOST_NAMES = 3  # of cells that failed of one reason
+_FAILED_OF = " failed: "
+_UNREADABLE = {
+    VerdictStatus.UNPARSED: "hold no verdict",
+    VerdictStatus.WRONG_TOTAL: "count another number of triggers than the sample has",
+    VerdictStatus.OUT_OF_RANGE: "count more triggers than there are, or fewer than none",
+}
+
+
+@dataclass(slots=True)
+class RowErrors:
+    """The errors of one column of rows, such as a cell's answers, counted while they are read.
+
+    Attributes:
+        num_rows: rows that were asked.
+        num_errors: those that are errors.
+        reasons: how often each was the first cause: (step, kind and text of the error); the step is empty where it is
+            the rows' own.
+        num_inherited: those of the errors that are of an answer which they read, and which is counted elsewhere.
+        num_truncated: rows that are texts, cut off by a limit of tokens.
+        example: the first text.
+    """
+
+    num_rows: int = 0
+    num_errors: int = 0
+    num_inherited: int = 0
+    num_truncated: int = 0
+    reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
+    example: str | None = None
+
+    def add(self, row: Completion | None, made: Mapping[str, Completion] | None = None) -> None:
+        """Counts a row; None and an absent one were not asked.
+
+        Args:
+            row: the row.
+            made: all rows of the sample by step id, inputs before what reads them, to look for the first cause of an
+                error; None: such errors are counted elsewhere.
+        """
+        if row is None or row.is_absent:
+            return
+        self.num_rows += 1
+        self.num_truncated += row.is_truncated
+        if row.error_kind is None:
+            self.example = self.example or row.text
+            return
+        self.num_errors += 1
+        cause = ("", row)
+        if row.error_kind == RowErrorKind.UPSTREAM:
+            if made is None:
+                self.num_inherited += 1
+                return
+            errors = ((name, one) for name, one in made.items() if one.error_kind is not None)
+            cause = next(((name, one) for name, one in errors if one.error_kind != RowErrorKind.UPSTREAM), cause)
+        reason = (cause[0], f"{cause[1].error_kind}: {cause[1].error}")
+        if reason in self.reasons or len(self.reasons) < _MOST_REASONS:
+            self.reasons[reason] += 1
+
+    @property
+    def is_failed(self) -> bool:
+        """Whether every row that was asked is an error of its own."""
+        return 0 < self.num_rows == self.num_own
+
+    @property
+    def num_own(self) -> int:
+        """Errors that are counted here alone."""
+        return self.num_errors - self.num_inherited
+
+    def most(self, plan: Plan) -> str:
+        """The most frequent error in one line, with its step where that is another one."""
+        [((step, text), count)] = self.reasons.most_common(1)
+        times = "" if count == self.num_own else f" ({count:,} of them)"
+        name = name_steps(plan)[step] if step else None
+        return f"{f'{name.what} by {name.asked}: ' if name else ''}{_shorten(text)}{times}"
+
+
+def explain_failure(
+    plan: Plan,
+    score: CellScore,
+    answers: RowErrors,
+    replies: Sequence[RowErrors],
+    measured: RowErrors,
+) -> str | None:
+    """Why a cell has no figure, or lacks one of those that were asked for; None where it has all, or is not asked yet.
+
+    Args:
+        plan: the sweep.
+        score: the cell's scores.
+        answers: its answers.
+        replies: its judge's, per repeat.
+        measured: of its answers' coherence.
+    """
+    if answers.is_failed:
+        return f"all {answers.num_rows:,} answers are errors: {answers.most(plan)}"
+    if MISSING in score.statuses:
+        return None
+    for repeat in replies:
+        if repeat.is_failed:
+            return f"all {repeat.num_rows:,} replies of the judge are errors: {repeat.most(plan)}"
+    if not score.overall.num_scored and (told := _explain_no_verdict(plan, score, answers, replies)):
+        return told
+    if measured.is_failed:
+        return f"all {measured.num_rows:,} measurements are errors: {measured.most(plan)}"
+    return None
+
+
+def explain_engines(plan: Plan, cell: Cell, failures: Mapping[str, str]) -> str | None:
+    """Which of a cell's engines were given up, and why, in one line; None where all went on.
+
+    Args:
+        plan: the sweep.
+        cell: the cell.
+        failures: model -> why its engine was given up.
+    """
+    names = (plan.engines[key].name for key in plan.engines_of(cell.steps))
+    return "; ".join(f"{name}{_FAILED_OF}{_shorten(failures[name])}" for name in names if name in failures) or None
+
+
+def describe_failed(reasons: Mapping[str, str], told: Iterable[str] = ()) -> Iterator[str]:
+    """A line per reason: how many cells have failed of it, and which.
+
+    Args:
+        reasons: cell -> why it has failed.
+        told: models whose failure is told above; their reasons are not repeated.
+    """
+    models = tuple(told)
+    cells: dict[str, list[str]] = {}
+    for cell, reason in reasons.items():
+        model = next((name for name in models if reason.startswith(f"{name}{_FAILED_OF}")), None)
+        cells.setdefault(f"{model} failed, see above" if model else reason, []).append(cell)
+    for reason, names in cells.items():
+        more = f" and {len(names) - _MOST_NAMES:,} more" if len(names) > _MOST_NAMES else ""
+        what = "1 cell" if len(names) == 1 else f"{len(names):,} cells"
+        yield in_line(f"{what} failed ({', '.join(names[:_MOST_NAMES])}{more}): {reason}")
+
+
+def _explain_no_verdict(plan: Plan, score: CellScore, answers: RowErrors, replies: Sequence[RowErrors]) -> str | None:
+    """Why no verdict counts; None where no sample has a reference, so that there is none to be had."""
+    parts = [f"{answers.num_errors:,} answers are errors ({answers.most(plan)})"] if answers.num_errors else []
+    for repeat in replies:
+        if repeat.num_own:
+            parts.append(f"{repeat.num_own:,} replies of the judge are errors ({repeat.most(plan)})")
+    parts += [f"{count:,} replies {words}" for status, words in _UNREADABLE.items() if (count := _of(score, status))]
+    if not parts:
+        return None
+    example = next((repeat.example for repeat in replies if repeat.example is not None), None)
+    if score.num_unreadable and example is not None:
+        parts.append(f"the first reply is {_shorten(example)!r}")
+    if cut := sum(repeat.num_truncated for repeat in replies):
+        parts.append(f"{cut:,} replies of the judge were cut off: raise judge.sampling.max_tokens")
+    return f"no verdict counts: {'; '.join(parts)}"
+
+
+def _of(score: CellScore, status: VerdictStatus) -> int:
+    return score.statuses.get(status.value, 0)
+
+
+def _shorten(text: str) -> str:
+    """A text in one line, not too long."""
+    line = " ".join(text.split())
+    return line if len(line) <= _MOST_CHARACTERS else f"{line[:_MOST_CHARACTERS]}..."

@@ -1,0 +1,77 @@
+"""What a run tells when it begins, where it lies and what its plan is; and the error that ends it."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import os
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from eibench_ray.driver.walltime import seconds_left
+from eibench_ray.errors import EibenchError
+from eibench_ray.plan.graph import Cell
+from eibench_ray.runs.begin_run import state_after
+from eibench_ray.runs.planning import PlannedSweep
+from eibench_ray.terminal.run_log import LOG_FILE, log_kept, tell
+
+log = logging.getLogger(__name__)
+
+_MOST_NAMES = 6
+
+
+@contextlib.contextmanager
+def told_run(sweep: PlannedSweep, run_id: str, folder: Path, console: Console) -> Iterator[None]:
+    """Keeps the run's log for the block, begins it with what is run, and ends it with the error that ended it."""
+    with log_kept(folder / LOG_FILE):
+        for line in introduce(sweep, run_id, folder):
+            tell(console, line)
+        try:
+            yield
+        except BaseException as error:
+            if (state := state_after(error)) != "failed":
+                log.info("the run has ended: %s", state)
+            else:
+                paragraph = str(error) if isinstance(error, EibenchError) else type(error).__name__
+                log.error("the run has ended: %s", paragraph, extra={"is_printed": True})
+            raise
+
+
+def introduce(sweep: PlannedSweep, run_id: str, folder: Path) -> Iterator[str]:
+    """Where the run and its log lie, and its plan in three lines: cells, requests, engines and limits."""
+    yield f"run {run_id} of sweep {sweep.plan.sweep}: {folder.absolute()} (these lines: {LOG_FILE} there)"
+    cells = sweep.plan.cells
+    blocked = sum(bool(cell.obstacles) for cell in cells)
+    kinds = [("model", _names(cells, "model")), ("setting", _names(cells, "setting"))]
+    kinds += [("dataset", _names(cells, "dataset")), ("judge", _names(cells, "judge"))]
+    sizes = " x ".join(count(len(names), kind) for kind, names in kinds)
+    yield f"plan: {count(len(cells), 'cell')} of {sizes}{f'; {blocked} blocked, see `plan`' if blocked else ''}"
+    asked = sweep.runnable()
+    total = sum(left.num_rows for left in asked.work.values())
+    done = sum(left.num_done for left in asked.work.values())
+    known = f"of which {done:,} are in the store {sweep.store.root}"
+    yield f"plan: {count(total, 'request')}, {known}; {total - done:,} to ask"
+    names = [sweep.plan.engines[key].name for key in asked.engines_to_load()]
+    shown = ", ".join(names[:_MOST_NAMES]) + (
+        f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    )
+    cluster = sweep.config.cluster
+    where = "a Ray on this machine" if cluster.address == "local" else f"the Ray cluster at {cluster.address}"
+    left_s = seconds_left(cluster.walltime, time.time(), os.environ)
+    limits = [f"{left_s / 60:.0f} min of walltime"] if not math.isinf(left_s) else []
+    limits += [f"{sweep.funds} spent"] if sweep.is_paid else []
+    end = f"; {', '.join(limits)}" if limits else ""
+    yield f"plan: asks {shown} on {where}{end}" if names else f"plan: asks nobody: scores what the store has{end}"
+
+
+def _names(cells: Sequence[Cell], kind: str) -> list[str]:
+    return list(dict.fromkeys(getattr(cell, kind) for cell in cells))
+
+
+def count(number: int, what: str) -> str:
+    """A number of things: "1 cell", "1,200 cells"."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -1,0 +1,251 @@
+"""From the configurations of all cells to a plan, and to what the store has of it already."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import date
+from typing import Literal
+
+from eibench_ray.config.cluster import ClusterConfig
+from eibench_ray.config.endpoints import EndpointLimits, OpenaiSection
+from eibench_ray.config.schema import ModelConfig, RunConfig
+from eibench_ray.datasets.dataset import DatasetIndex, open_dataset
+from eibench_ray.driver.gpu_devices import list_devices, smallest_memory_gb, visible_devices
+from eibench_ray.engines.blocker_checks import find_obstacle
+from eibench_ray.engines.engine_kind import section_of
+from eibench_ray.engines.engine_memory import GpuNodes
+from eibench_ray.errors import PlanError
+from eibench_ray.plan.blockers import block_cells, describe_blocked, without_blocked
+from eibench_ray.plan.engine_traits import describe_chosen
+from eibench_ray.plan.graph import Blocker, Plan
+from eibench_ray.plan.slices import StepWork, cut
+from eibench_ray.planner.dataset_facts import engine_identity, engine_memory, read_dataset_facts, vllm_version
+from eibench_ray.planner.engine_specs import with_gpus
+from eibench_ray.planner.plan_builder import build_plan
+from eibench_ray.planner.slice_size import choose_slice_rows
+from eibench_ray.planner.step_shares import keep_own, own_steps
+from eibench_ray.ratelimit.budget import Budget
+from eibench_ray.ratelimit.limit_pools import pools_of
+from eibench_ray.rows.completion import Retry
+from eibench_ray.runs.resume import find_work
+from eibench_ray.schedule.resources import Node, Resources
+from eibench_ray.store.slice_store import Store
+
+# What is the same for every cell of a sweep.
+SHARED_SECTIONS = ("sweep", "coherence", "cluster", "tracking", "store", "score", "budget_usd", "retry")
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedSweep:
+    """A sweep that is ready to run.
+
+    Attributes:
+        config: the first cell's configuration, for the sections that all cells share.
+        plan: of all cells, those that are blocked included.
+        work: how far each step is in the store; of what others do, nothing is to do.
+        own: ids of the steps that are this run's share; None: all are.
+        slice_rows: rows per slice of the steps that are new to the store.
+        funds: what it may cost, and what the rows in the store have cost.
+        pools: the limits that endpoints share.
+    """
+
+    config: RunConfig
+    plan: Plan
+    store: Store
+    work: Mapping[str, StepWork]
+    own: frozenset[str] | None
+    slice_rows: Mapping[str, int]
+    funds: Budget
+    pools: Mapping[str, EndpointLimits]
+
+    @property
+    def num_done(self) -> int:
+        """Requests that the store has answered already, error rows included."""
+        return sum(left.num_done for left in self.work.values())
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether there is nothing to ask."""
+        return not any(left.todo for left in self.work.values())
+
+    @property
+    def is_paid(self) -> bool:
+        """Whether some engine has a price."""
+        return any(spec.price is not None for spec in self.plan.engines.values())
+
+    def runnable(self) -> PlannedSweep:
+        """The part of it that can run: without the cells that are blocked, and what only they need."""
+        plan = without_blocked(self.plan)
+        return replace(self, plan=plan, work={step: self.work[step] for step in plan.steps})
+
+    def check_runnable(self) -> None:
+        """Makes sure that there is something to run.
+
+        Raises:
+            PlanError: every cell is blocked.
+        """
+        if all(cell.obstacles for cell in self.plan.cells):
+            raise PlanError(f"nothing of this sweep can run. {'. '.join(describe_blocked(self.plan.cells))}")
+
+    def read_funds(self) -> Budget:
+        """What it may cost, and what it has cost by now."""
+        return Budget(self.config.budget_usd, read_spent(self.plan, self.store))
+
+    @property
+    def steps_to_ask(self) -> list[str]:
+        """Ids of the steps with something to do."""
+        return [step for step, left in self.work.items() if left.todo]
+
+    @property
+    def claims(self) -> list[str]:
+        """What no other run may ask meanwhile: the steps with something to do, and the batches of their engines."""
+        specs = (self.plan.engines[key] for key in self.engines_to_load())
+        batches = (spec.key for spec in specs if spec.traits.is_batch)
+        return [*self.steps_to_ask, *(f"batches/{key}" for key in batches)]
+
+    def fix_slices(self) -> PlannedSweep:
+        """This sweep in the slices that the store fixes; another run may have begun a step since it was planned."""
+        is_as_planned = True
+        for step_id, left in self.work.items():
+            if left.todo:
+                step = self.plan.steps[step_id]
+                what = {"name": step.name, "model": self.plan.engines[step.engine].name, "dataset": step.dataset}
+                size = self.store.fix_slice_rows(step_id, self.slice_rows[step_id], what)
+                is_as_planned &= set(left.todo) <= set(cut(step_id, left.num_rows, size))
+        return self if is_as_planned else replace(self, work=self.look_again())
+
+    def with_nodes(self, nodes: Iterable[Node]) -> tuple[PlannedSweep, list[str]]:
+        """The sweep as it fits on the nodes that are there, and a line per engine whose GPUs were chosen by them.
+
+        Engines keep their keys and steps their ids: how many GPUs share a model is no part of what it is.
+        """
+        known = GpuNodes(tuple(node for node in nodes if node.total.gpus), "the cluster's nodes")
+        engines = dict(self.plan.engines)
+        said: list[str] = []
+        if not known.nodes:
+            return self, said
+        for key, spec in self.plan.engines.items():
+            if not spec.chosen:
+                continue
+            model = ModelConfig.model_validate(
+                {"name": spec.name, "engine": spec.settings, "sees_image": True, "expect": asdict(spec.expect)}
+            )
+            try:
+                engines[key] = with_gpus(spec, model, engine_memory, self.config.cluster, known)
+            except PlanError as error:
+                said.append(str(error))
+                continue
+            sizes = sorted({node.gpu_memory_gb for node in known.nodes})
+            said.append(
+                f"{spec.name}: {describe_chosen(engines[key].chosen)}, by "
+                f"{known.source} ({len(known.nodes)} with GPUs of {', '.join(f'{size:.3g}' for size in sizes)} GB)"
+            )
+        return replace(self, plan=replace(self.plan, engines=engines)), said
+
+    def look_again(self) -> Mapping[str, StepWork]:
+        """How far each step is by now."""
+        return _find_work(self.plan, self.store, self.slice_rows, self.own, self.config.retry)
+
+    def count_left(self) -> int:
+        """Requests that can be asked and that the store has not answered by now."""
+        return sum(left.num_rows - left.num_done for left in self.runnable().look_again().values())
+
+    def engines_to_load(self) -> list[str]:
+        """Keys of the engines that still have something to do."""
+        return self.plan.engines_of(step for step, left in self.work.items() if left.todo)
+
+
+def plan_sweep(
+    configs: Sequence[RunConfig], *, must_exist: bool, device: Literal["cpu", "cuda"] | None = None
+) -> PlannedSweep:
+    """The plan of all cells, how far it is, and which of them cannot run here.
+
+    Args:
+        configs: one per cell.
+        must_exist: whether datasets must be prepared; a dry run plans from what the configuration expects.
+        device: where vLLM engines would run; None: where the configuration says, or what is installed here.
+
+    Raises:
+        PlanError: the cells contradict each other, or engines of one pool do.
+        DataError: a dataset is not there.
+    """
+    config = configs[0]
+    for section in SHARED_SECTIONS:
+        if any(getattr(other, section) != getattr(config, section) for other in configs):
+            raise PlanError(f"{section} differs between the cells of one sweep: set it once, outside of what is swept")
+    chosen = {other.dataset.name: other.dataset for other in configs}
+    facts = {name: read_dataset_facts(dataset, must_exist=must_exist) for name, dataset in chosen.items()}
+    known = known_gpus(config.cluster, os.environ) if device is None else None
+    plan = build_plan(configs, facts, engine_identity, device or engine_device(config.cluster), known=known)
+    store = Store(config.store.root)
+    slice_rows = choose_slice_rows(plan, config.store.slice_rows, config.cluster)
+    share = config.cluster.share
+    own = None if share is None else own_steps(plan, share)
+    work = _find_work(plan, store, slice_rows, own, config.retry)
+    plan = block_cells(plan, work, _find_obstacles(plan, config.cluster))
+    return PlannedSweep(
+        config=config,
+        plan=plan,
+        store=store,
+        work=work,
+        own=own,
+        slice_rows=slice_rows,
+        funds=Budget(config.budget_usd, read_spent(plan, store)),
+        pools=pools_of(
+            section for section in map(section_of, plan.engines.values()) if isinstance(section, OpenaiSection)
+        ),
+    )
+
+
+def _find_work(
+    plan: Plan, store: Store, slice_rows: Mapping[str, int], own: frozenset[str] | None, retry: Retry
+) -> Mapping[str, StepWork]:
+    work = find_work(plan, open_indexes(plan), store, slice_rows, retry)
+    return work if own is None else keep_own(plan, work, own)
+
+
+def _find_obstacles(plan: Plan, cluster: ClusterConfig) -> dict[str, Blocker]:
+    """Why engines cannot run here, by their key."""
+    today, is_local = date.today(), cluster.address == "local"
+    found = ((key, find_obstacle(spec, os.environ, today, is_local=is_local)) for key, spec in plan.engines.items())
+    return {key: obstacle for key, obstacle in found if obstacle}
+
+
+def read_spent(plan: Plan, store: Store) -> float:
+    """What the committed rows of all steps have cost, in US dollars."""
+    return sum(read_costs(plan, store).values())
+
+
+def read_costs(plan: Plan, store: Store) -> dict[str, float]:
+    """What the committed rows of each step have cost, by its id; only of steps whose engine has a price."""
+    steps = (step for step in plan.steps.values() if plan.engines[step.engine].price is not None)
+    return {step.id: store.read_cost(step.id) for step in steps}
+
+
+def engine_device(cluster: ClusterConfig) -> Literal["cpu", "cuda"]:
+    """Where vLLM engines run: as configured, else what the installed vLLM is made for."""
+    if cluster.device != "auto":
+        return cluster.device
+    installed = vllm_version()
+    return installed[1] if installed else "cuda"
+
+
+def known_gpus(cluster: ClusterConfig, environ: Mapping[str, str]) -> GpuNodes | None:
+    """This machine's GPUs, where a run would use them; None where it has none, or the run lies elsewhere."""
+    is_elsewhere = cluster.slurm is not None and "SLURM_JOB_ID" not in environ
+    if cluster.address != "local" or cluster.gpu_resource != "GPU" or is_elsewhere:
+        return None
+    devices = list_devices()
+    num_gpus = min(len(visible_devices(devices, environ)), cluster.num_gpus or sys.maxsize)
+    if not num_gpus:
+        return None
+    memory_gb = cluster.gpu_memory_gb or smallest_memory_gb(devices, environ)
+    return GpuNodes((Node("", "", Resources(0, num_gpus), memory_gb),), "this machine")
+
+
+def open_indexes(plan: Plan) -> dict[str, DatasetIndex]:
+    """The ids and digests of the plan's datasets, as far as they are prepared."""
+    return {name: open_dataset(spec.path).index(spec.limit) for name, spec in plan.datasets.items() if spec.is_prepared}

@@ -1,0 +1,214 @@
+"""Cells joined and scored: samples, answers and verdicts of the store become figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from eibench_ray.benchmarks.eibench.claims import MIN_COVERAGE
+from eibench_ray.benchmarks.eibench.coherence_scorer import CoherenceColumns, read_coherence
+from eibench_ray.config.schema import ScoreConfig
+from eibench_ray.datasets.dataset import Dataset, open_dataset
+from eibench_ray.plan.graph import Cell, Plan
+from eibench_ray.report.leaderboard_row import LeaderboardRow
+from eibench_ray.rows.completion import Completion
+from eibench_ray.rows.digests import digest_input
+from eibench_ray.rows.sample import Sample
+from eibench_ray.runs.failed_cells import RowErrors, explain_engines, explain_failure
+from eibench_ray.runs.run_record import RunManifest
+from eibench_ray.scoring.cell_score import MISSING, score_cell
+from eibench_ray.scoring.interval import Resampling
+from eibench_ray.scoring.joined_row import JoinedRow
+from eibench_ray.scoring.reply_scoring import read_verdict
+from eibench_ray.scoring.verdict import Verdict
+from eibench_ray.store.slice_store import Store
+
+RANGE_ROWS = 1024
+
+
+class GapMeter:
+    """Whether a cell rests on all of its samples, as the leaderboard has it, told row by row."""
+
+    def __init__(self) -> None:
+        self._num_rows = self._num_scored = 0
+        self._has_gaps = False
+
+    def add(self, row: JoinedRow) -> None:
+        """Counts a row."""
+        self._num_rows += 1
+        self._num_scored += row.recall is not None
+        self._has_gaps = self._has_gaps or None in row.verdicts
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether a sample was not asked, or too few have a verdict."""
+        return self._has_gaps or 0 < self._num_scored < MIN_COVERAGE * self._num_rows
+
+
+class Results:
+    """Reads cells from a store, a range of rows after the other: a cell of any size takes the memory of one range."""
+
+    def __init__(self, plan: Plan, store: Store) -> None:
+        self._plan = plan
+        self._store = store
+        self._datasets: dict[str, Dataset] = {}
+
+    def dataset(self, name: str) -> Dataset:
+        """A dataset of the plan."""
+        if name not in self._datasets:
+            self._datasets[name] = open_dataset(self._plan.datasets[name].path)
+        return self._datasets[name]
+
+    def samples(self, dataset: str) -> Iterator[Sample]:
+        """The samples of the plan's part of a dataset, in order."""
+        num_rows = self._plan.datasets[dataset].num_rows
+        for start in range(0, num_rows, RANGE_ROWS):
+            yield from self.dataset(dataset).samples(start, min(start + RANGE_ROWS, num_rows))
+
+    def join(self, cell: Cell) -> Iterator[JoinedRow]:
+        """The cell's rows in the dataset's order."""
+        dataset, spec = self.dataset(cell.dataset), self._plan.datasets[cell.dataset]
+        # As long as the longest slice: a shorter range would read that slice again and again.
+        size = max(RANGE_ROWS, *(self._store.slice_rows(step) or 0 for step in cell.steps))
+        for start in range(0, spec.num_rows, size):
+            stop = min(start + size, spec.num_rows)
+            samples, current = dataset.samples(start, stop), self._current_rows(cell, start, stop)
+            yield from self._join(cell, samples, current)
+
+    def score(self, cell: Cell, config: ScoreConfig, failures: Mapping[str, str] = {}) -> LeaderboardRow:
+        """The cell's line in the leaderboard.
+
+        Args:
+            cell: the cell.
+            config: how it is scored.
+            failures: model -> why its engine was given up in the run.
+        """
+        counts, columns = _Counts(cell), CoherenceColumns()
+
+        def judged() -> Iterator[tuple[Sample, tuple[Verdict | None, ...]]]:
+            for row in self.join(cell):
+                counts.add(row)
+                if cell.coherence:
+                    columns.add(row.sample, read_coherence(row.coherence.text) if row.coherence else None)
+                yield row.sample, row.verdicts
+
+        resampling = Resampling(config.confidence, config.resamples)
+        score = score_cell(judged(), confidence=config.confidence, resamples=config.resamples, seed=0)
+        is_whole = MISSING not in score.statuses
+        failed = explain_failure(self._plan, score, counts.answers, counts.replies, counts.measured)
+        return LeaderboardRow(
+            model=cell.model,
+            setting=cell.setting,
+            dataset=cell.dataset,
+            judge=cell.judge,
+            sees_image=cell.sees_image,
+            self_judged=cell.self_judged,
+            same_family=cell.same_family,
+            score=score,
+            errors=counts.num_errors,
+            refused=counts.num_refused,
+            truncated=counts.answers.num_truncated,
+            empty=counts.num_empty,
+            calls_truncated=counts.num_calls_truncated,
+            judge_truncated=sum(repeat.num_truncated for repeat in counts.replies),
+            judge_fallbacks=counts.num_fallbacks,
+            cost_usd=counts.cost_usd,
+            coherence=columns.score(self._measure(cell.coherence), resampling) if cell.coherence else None,
+            blocked=None if is_whole else cell.blocked,
+            failed=failed or (None if is_whole else explain_engines(self._plan, cell, failures)),
+            answer_source=self._plan.answer_source(cell),
+            judge_source=self._plan.judge_source(cell),
+        )
+
+    def _measure(self, step_id: str) -> str:
+        """The name of the option that measures in a step."""
+        return self._plan.engines[self._plan.steps[step_id].engine].name
+
+    def _current_rows(self, cell: Cell, start: int, stop: int) -> dict[str, dict[str, Completion]]:
+        """By step and sample id, the rows made from what the dataset and the earlier steps say now."""
+        index = list(self.dataset(cell.dataset).index().rows(start, stop))
+        sample_ids = [sample_id for sample_id, _ in index]
+        current: dict[str, dict[str, Completion]] = {}
+        for step_id in cell.steps:  # inputs come first
+            sources = [current[source] for source in self._plan.steps[step_id].inputs.values()]
+            committed = self._store.read_rows(step_id, start, sample_ids)
+            rows = current[step_id] = {}
+            for sample_id, row_digest in index:
+                row = committed.get(sample_id)
+                if row is None or any(sample_id not in source for source in sources):
+                    continue
+                outputs = [source[sample_id].output_digest for source in sources]
+                if row.input_digest == digest_input(row_digest, outputs):
+                    rows[sample_id] = row
+        return current
+
+    def _join(
+        self, cell: Cell, samples: list[Sample], current: Mapping[str, Mapping[str, Completion]]
+    ) -> Iterator[JoinedRow]:
+        per_trigger = self._plan.steps[cell.verdict].per_trigger
+        for sample in samples:
+            answer = current[cell.answer].get(sample.sample_id)
+            replies = tuple(current[step].get(sample.sample_id) for step in cell.verdicts)
+            coherence = current[cell.coherence].get(sample.sample_id) if cell.coherence else None
+            made = {step: row for step in cell.steps if (row := current[step].get(sample.sample_id)) is not None}
+            is_lost = answer is not None and answer.error_kind is not None
+            verdicts = tuple(
+                read_verdict(cell.judge_kind, sample, answer, reply, per_trigger=per_trigger)
+                if reply is not None or is_lost
+                else None
+                for reply in replies
+            )
+            yield JoinedRow(sample, answer, replies, verdicts, coherence, made)
+
+
+class _Counts:
+    """What a cell's rows are beside their verdicts, counted while they are read."""
+
+    def __init__(self, cell: Cell) -> None:
+        self._calls = [step for step in cell.steps if step not in (cell.answer, *cell.verdicts, cell.coherence)]
+        self.answers, self.measured = RowErrors(), RowErrors()
+        self.replies = [RowErrors() for _ in cell.verdicts]
+        self.num_refused = self.num_empty = self.num_fallbacks = self.num_calls_truncated = 0
+        self.cost_usd: float | None = None
+
+    @property
+    def num_errors(self) -> int:
+        """Answers, replies of the judge and measurements that are errors."""
+        return sum(column.num_errors for column in (self.answers, *self.replies, self.measured))
+
+    def add(self, row: JoinedRow) -> None:
+        self.answers.add(row.answer, row.made)
+        for column, reply in zip(self.replies, row.replies, strict=True):
+            column.add(reply)
+            self.num_fallbacks += reply is not None and reply.is_fallback
+        self.measured.add(row.coherence)
+        if row.answer is not None:
+            self.num_refused += row.answer.is_refused
+            self.num_empty += row.answer.is_empty
+        self.num_calls_truncated += sum(row.made[step].is_truncated for step in self._calls if step in row.made)
+        if (cost_usd := row.cost_usd) is not None:
+            self.cost_usd = (self.cost_usd or 0.0) + cost_usd
+
+
+def score_run(
+    manifest: RunManifest,
+    store: Store,
+    failures: Mapping[str, str] = {},
+    *,
+    resamples: int | None = None,
+    confidence: float | None = None,
+) -> list[LeaderboardRow]:
+    """The leaderboard of a run, from its store alone; with other bootstrap parameters where they are given.
+
+    Args:
+        manifest: of the run.
+        store: the run's.
+        failures: model -> why its engine was given up in the run.
+        resamples: of the bootstrap; None: the run's own.
+        confidence: of the intervals; None: the run's own.
+    """
+    chosen = {"resamples": resamples, "confidence": confidence}
+    config = ScoreConfig(
+        **manifest.score.model_dump() | {name: value for name, value in chosen.items() if value is not None}
+    )
+    results = Results(manifest.plan, store)
+    return [results.score(cell, config, failures) for cell in manifest.plan.cells]

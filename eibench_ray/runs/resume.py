@@ -1,0 +1,151 @@
+"""What a store has already, and what is left to do: the whole of resuming."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+
+from eibench_ray.datasets.dataset import DatasetIndex
+from eibench_ray.plan.graph import Plan, Step
+from eibench_ray.plan.slices import Slice, StepWork, cut
+from eibench_ray.rows.completion import Retry, RowErrorKind
+from eibench_ray.rows.digests import digest_input
+from eibench_ray.store.slice_format import RowState
+from eibench_ray.store.slice_store import Store
+from eibench_ray.store.slice_summary import Summary, digest_column, digest_sources
+
+
+def find_work(
+    plan: Plan,
+    indexes: Mapping[str, DatasetIndex],
+    store: Store,
+    slice_rows: Mapping[str, int],
+    retry: Retry = "errors",
+) -> dict[str, StepWork]:
+    """How far every step of the plan is, by step id.
+
+    A slice whose footer says that it was made from what it would be made from today is done without a look at its rows.
+
+    Args:
+        plan: the plan.
+        indexes: dataset name -> sample ids and row digests, cut at the run's limit. A dataset that is missing here is
+            not prepared: all of its rows are to do.
+        store: the store.
+        slice_rows: step id -> rows per slice, for steps that are new to the store.
+        retry: which error rows are to be asked again.
+    """
+    work: dict[str, StepWork] = {}
+    # Inputs stand before the steps that read them.
+    states: dict[str, _StepState] = {}
+    digests: dict[tuple[str, int], list[str]] = {}
+    for step in plan.steps.values():
+        num_rows = plan.datasets[step.dataset].num_rows
+        size = store.slice_rows(step.id) or slice_rows[step.id]
+        slices = list(cut(step.id, num_rows, size))
+        index = indexes.get(step.dataset)
+        state = states[step.id] = _StepState(step, store, num_rows, slices if index else [])
+        inputs = [states[source] for source in step.inputs.values()]
+        num_errors = num_absent = num_quarantined = 0
+        todo = []
+        for slice_ in slices:
+            if index is None or slice_.index not in state.summaries:
+                todo.append(slice_)
+                continue
+            if (step.dataset, size) not in digests:
+                digests[step.dataset, size] = _digest_rows(index, num_rows, size)
+            row_digests = digests[step.dataset, size][slice_.index]
+            summary = state.summaries[slice_.index]
+            if _is_done(summary, slice_, row_digests, inputs):
+                state.note_done(slice_.start, slice_.stop)
+                num_errors += summary.num_errors
+                num_absent += summary.num_absent
+                continue
+            done = list(_done_rows(step, slice_, index, store, inputs, retry))
+            for row, _ in done:
+                state.note_done(row, row + 1)
+            num_errors += sum(kept.error_kind is not None for _, kept in done)
+            num_absent += sum(kept.is_absent for _, kept in done)
+            num_quarantined += sum(kept.error_kind is RowErrorKind.QUARANTINED for _, kept in done)
+            if len(done) < slice_.num_rows:
+                todo.append(slice_)
+        work[step.id] = StepWork(num_rows, state.num_done, num_errors, tuple(todo), num_absent, num_quarantined)
+    return work
+
+
+class _StepState:
+    """What is known of a step while the steps that read it are looked at.
+
+    Attributes:
+        summaries: what its committed slices say of themselves.
+        num_done: rows that the run will not make anew.
+    """
+
+    def __init__(self, step: Step, store: Store, num_rows: int, slices: Sequence[Slice]) -> None:
+        self._step = step
+        self._store = store
+        self._is_done = bytearray(num_rows)  # one byte per row
+        committed = set(store.list_slices(step.id)) if slices else set()
+        wanted = [slice_ for slice_ in slices if slice_.index in committed]
+        self._bounds = {slice_.index: slice_ for slice_ in wanted}
+        self.summaries = store.read_summaries(step.id, [slice_.index for slice_ in wanted])
+        self.num_done = 0
+        self._last: tuple[int, list[str]] = (-1, [])
+
+    def note_done(self, start: int, stop: int) -> None:
+        """Rows of the range are not made anew."""
+        self._is_done[start:stop] = b"\1" * (stop - start)
+        self.num_done += stop - start
+
+    def is_done(self, start: int, stop: int) -> bool:
+        """Whether no row of the range is made anew."""
+        return self._is_done.find(0, start, stop) < 0
+
+    def outputs(self, slice_: Slice) -> str | None:
+        """`digest_column` of the output digests of a slice's rows in this step; None where its slices are not whole."""
+        indexes = self._store.slices_of(self._step.id, slice_.start, slice_.stop)
+        columns = []
+        for index in indexes:
+            bounds, summary = self._bounds.get(index), self.summaries.get(index)
+            if bounds is None or summary is None or summary.num_rows != bounds.num_rows:
+                return None
+            if (bounds.start, bounds.stop) == (slice_.start, slice_.stop):
+                return summary.outputs
+            if self._last[0] != index:  # several slices in a row may read the same longer one
+                self._last = (index, self._store.read_outputs(self._step.id, index))
+            columns += self._last[1][max(0, slice_.start - bounds.start) : slice_.stop - bounds.start]
+        return digest_column(columns)
+
+
+def _digest_rows(index: DatasetIndex, num_rows: int, slice_rows: int) -> list[str]:
+    """`digest_column` of the dataset's row digests, per slice of a step."""
+    rows = index.row_digests_of(0, num_rows)
+    return [digest_column(islice(rows, slice_rows)) for _ in range(0, num_rows, slice_rows)]
+
+
+def _is_done(summary: Summary, slice_: Slice, row_digests: str, inputs: Sequence[_StepState]) -> bool:
+    """Whether a slice says of itself that it has a row for each that is asked, and that it would be the same today."""
+    if summary.made_from is None or summary.num_rows != slice_.num_rows or not summary.is_final:
+        return False
+    if not all(source.is_done(slice_.start, slice_.stop) for source in inputs):
+        return False
+    outputs = [digest for source in inputs if (digest := source.outputs(slice_)) is not None]
+    return len(outputs) == len(inputs) and summary.made_from == digest_sources(row_digests, outputs)
+
+
+def _done_rows(
+    step: Step, slice_: Slice, index: DatasetIndex, store: Store, inputs: Sequence[_StepState], retry: Retry
+) -> Iterator[tuple[int, RowState]]:
+    """The rows of a slice that are committed for the very input they would have now."""
+    rows = list(index.rows(slice_.start, slice_.stop))
+    place = (slice_.start, [sample_id for sample_id, _ in rows])
+    states = store.read_states(step.id, *place)
+    if not states:
+        return
+    sources = [store.read_states(source, *place) for source in step.inputs.values()]
+    for row, (sample_id, row_digest) in enumerate(rows, start=slice_.start):
+        state = states.get(sample_id)
+        if state is None or state.is_asked_again(retry) or not all(source.is_done(row, row + 1) for source in inputs):
+            continue
+        outputs = [known.output_digest for source in sources if (known := source.get(sample_id)) is not None]
+        if len(outputs) == len(sources) and state.input_digest == digest_input(row_digest, outputs):
+            yield row, state

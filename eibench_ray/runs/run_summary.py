@@ -1,0 +1,90 @@
+"""The answer of a run for programs, and its counts in a line for people."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from eibench_ray.plan.slices import cut
+from eibench_ray.plan.step_names import titles
+from eibench_ray.ratelimit.budget import Budget
+from eibench_ray.report.leaderboard_files import to_json_rows
+from eibench_ray.report.leaderboard_row import LeaderboardRow
+from eibench_ray.rows.completion import ABSENT, RowErrorKind
+from eibench_ray.rows.prices import format_usd
+from eibench_ray.runs.ask_cluster import Asked
+from eibench_ray.runs.introduction import count
+from eibench_ray.runs.planning import PlannedSweep, open_indexes
+from eibench_ray.runs.run_record import RunStatus
+
+
+def summarise(
+    sweep: PlannedSweep, folder: Path, rows: Sequence[LeaderboardRow], done: Asked, wall_s: float
+) -> dict[str, Any]:
+    """The answer for programs."""
+    unanswered, quarantined = _find_unanswered(sweep)
+    num_absent = unanswered.pop(ABSENT, 0)
+    return {
+        "run_dir": str(folder.absolute()),
+        "store": sweep.store.root,
+        "cells": len(rows),
+        "cells_blocked": sum(bool(row.blocked) for row in rows),
+        "cells_failed": sum(bool(row.failed) for row in rows),
+        "requests": sweep.plan.num_requests - num_absent,
+        "completions_new": done.num_new,
+        "completions_reused": sum(left.num_replied - left.num_errors for left in sweep.work.values()),
+        "errors": unanswered.total(),
+        "errors_by_kind": dict(unanswered.most_common()),
+        "quarantined": quarantined,
+        "loads": done.num_loads,
+        "wall_s": round(wall_s, 2),
+        "interrupted": done.was_interrupted,
+        "preempted": done.was_preempted,
+        "rows": to_json_rows(list(rows)),
+    }
+
+
+def make_bill(sweep: PlannedSweep, status: RunStatus, funds: Budget) -> dict[str, Any]:
+    """What it cost, for programs; nulls where nothing has a price."""
+    return {
+        "cost_usd": round(funds.spent_usd, 8) if sweep.is_paid else None,
+        "run_cost_usd": round(status.cost_usd, 8) if sweep.is_paid else None,
+        "budget_usd": funds.budget_usd,
+        "shortage": status.shortage,
+    }
+
+
+def describe_counts(summary: Mapping[str, Any]) -> str:
+    """What a run asked, met and cost, in a line."""
+    reused, wall_s, cost_usd = summary["completions_reused"], summary["wall_s"], summary["run_cost_usd"]
+    words = [count(summary["completions_new"], "new completion"), f"{reused:,} from the store"]
+    kinds = ", ".join(f"{number:,} {kind}" for kind, number in summary["errors_by_kind"].items())
+    words += [count(summary["errors"], "error") + (f" ({kinds})" if kinds else ""), count(summary["loads"], "load")]
+    words += [f"${format_usd(cost_usd)}"] if cost_usd is not None else []
+    return ", ".join([*words, f"{wall_s:.1f} s"])
+
+
+def _find_unanswered(sweep: PlannedSweep) -> tuple[Counter[str], list[dict[str, Any]]]:
+    """Rows of all steps without an answer as they stand in the store now.
+
+    How many per kind of error, and absent; and the samples of which an engine died, by the step that asked for them.
+    """
+    indexes, names = open_indexes(sweep.plan), titles(sweep.plan)
+    counts: Counter[str] = Counter()
+    quarantined = []
+    for step in sweep.plan.steps.values():
+        num_rows = sweep.plan.datasets[step.dataset].num_rows
+        samples: list[str] = []
+        for slice_ in cut(step.id, num_rows, sweep.store.slice_rows(step.id) or num_rows):
+            if found := sweep.store.read_unanswered(step.id, slice_.index):
+                rows = [row for row, _ in indexes[step.dataset].rows(slice_.start, slice_.stop) if row in found]
+                counts.update(found[sample_id] for sample_id in rows)
+                samples += [sample_id for sample_id in rows if found[sample_id] == RowErrorKind.QUARANTINED]
+        if samples:
+            model = sweep.plan.engines[step.engine].name
+            where = {"model": model, "name": step.name, "dataset": step.dataset, "step": step.id}
+            where["title"] = names[step.id]
+            quarantined.append(where | {"samples": samples})
+    return counts, quarantined

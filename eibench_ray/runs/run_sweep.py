@@ -1,0 +1,170 @@
+"""Runs a planned sweep: on the cluster what the store lacks, then scores, tables and tracking."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from eibench_ray.engines.cpu_builds import asks_for_gpus, check_builds
+from eibench_ray.plan.step_names import titles
+from eibench_ray.planner.dataset_facts import vllm_version
+from eibench_ray.report.leaderboard_files import write_leaderboard
+from eibench_ray.report.leaderboard_row import LeaderboardRow
+from eibench_ray.runs.ask_cluster import Asked, ask_cluster
+from eibench_ray.runs.begin_run import BegunRun, begin_run
+from eibench_ray.runs.failed_cells import describe_failed
+from eibench_ray.runs.introduction import told_run
+from eibench_ray.runs.pinned_inputs import count_rows
+from eibench_ray.runs.planning import PlannedSweep
+from eibench_ray.runs.results import Results
+from eibench_ray.runs.run_record import RunState, RunStatus, new_run_id
+from eibench_ray.runs.run_summary import describe_counts, make_bill, summarise
+from eibench_ray.runs.tracked_cells import CellTracking
+from eibench_ray.storage.atomic_files import cannot_write
+from eibench_ray.store.held_lease import HeldLease, hold
+from eibench_ray.terminal.run_log import phase, tell
+from eibench_ray.tracking.tracker import NoTracker, Tracker, TrackingReport, open_tracker
+from eibench_ray.visible_text import in_line
+
+log = logging.getLogger(__name__)
+
+# How long a tracker may take at the end of a run that was told to stop, or that failed.
+INTERRUPTED_DEADLINE_S = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class SweepResult:
+    """What came out of a run.
+
+    Attributes:
+        rows: the leaderboard.
+        summary: the answer for programs; its keys are stable.
+        failures: model -> why its engine was given up.
+        shortage: where the budget ended the run, how it stands and what to do.
+        failed_cells: a line per reason for which cells have no figure.
+        ended_by: what interrupted it, in words.
+        untracked: what the tracker was not sent, why, and how to send it; None where nothing is left to send.
+    """
+
+    rows: tuple[LeaderboardRow, ...]
+    summary: Mapping[str, Any]
+    failures: Mapping[str, str]
+    was_interrupted: bool
+    was_preempted: bool
+    shortage: str | None
+    failed_cells: tuple[str, ...] = ()
+    ended_by: str = ""
+    untracked: str | None = None
+
+
+def run_sweep(
+    sweep: PlannedSweep, wanted: Path, console: Console, fill: Callable[[Path], object] = lambda _: None
+) -> SweepResult:
+    """What came out, once everything that can be asked has been asked and scored.
+
+    Nothing is left behind by a sweep that is refused.
+
+    Args:
+        sweep: the plan and what the store has of it.
+        wanted: the run's folder; where another run has it, the run takes one beside it.
+        console: where progress is shown.
+        fill: writes into the run's folder what else belongs there, once it is the run's.
+
+    Raises:
+        ConfigError: GPUs are asked for, and models would run on cores.
+        StoreError: the store or the folder cannot be written.
+        ClusterError: no cluster, or one that is too small.
+    """
+    started = time.monotonic()
+    asked, cluster, installed = sweep.runnable(), sweep.config.cluster, vllm_version()
+    engines = [asked.plan.engines[key] for key in asked.engines_to_load()]
+    check_builds(engines, cluster, asks_for_gpus(cluster), installed[0] if installed else None)
+    sweep.store.storage.check_writable(sweep.store.paths.root)
+    run_id = new_run_id()
+    with contextlib.ExitStack() as stack:
+        with phase("watching whether another run that asks for the same is alive", console, is_told_early=False):
+            holding = stack.enter_context(hold(sweep.store, run_id, asked.claims, titles(sweep.plan)))
+        run = begin_run(sweep, wanted, run_id)
+        if run.folder.is_other:
+            note = f"{wanted.absolute()} is the folder of an earlier run: this one writes to {run.folder.path}"
+            console.print(in_line(note), soft_wrap=True)
+        stack.enter_context(run.ending())
+        stack.enter_context(told_run(sweep, run_id, run.folder.path, console))
+        try:
+            fill(run.folder.path)
+        except OSError as error:
+            raise cannot_write(run.folder.path, error) from error
+        return _run(sweep, run, console, holding, started)
+
+
+def _run(sweep: PlannedSweep, run: BegunRun, console: Console, holding: HeldLease, started: float) -> SweepResult:
+    """What came out of a run that has its steps and its folder for itself."""
+    status, folder = run.status, run.folder.path
+    tracker = open_tracker(sweep.config.tracking, folder, os.environ)
+    tracking = TrackingReport()
+    deadline_s = INTERRUPTED_DEADLINE_S
+    try:
+        asked = sweep.runnable()
+        done = Asked() if asked.is_complete else ask_cluster(asked, run, tracker, console, holding)
+        holding.release()
+        with phase(f"scoring the sweep's cells ({len(sweep.plan.cells)})", console):
+            rows = _score(sweep, done, tracker, status.failures)
+            write_leaderboard(rows, folder)
+        funds = sweep.read_funds()
+        status.cost_usd = funds.spent_usd - sweep.funds.spent_usd
+        status.shortage = funds.describe_shortage(sweep.count_left()) if done.has_shortage else None
+        status.failed_cells = {row.cell: row.failed for row in rows if row.failed}
+        status.state = _end_state(done, status)
+        with phase("counting rows without an answer", console):
+            status.done = count_rows(sweep.plan, sweep.store)
+            summary = summarise(sweep, folder, rows, done, time.monotonic() - started)
+        summary |= make_bill(sweep, status, funds)
+        status.summary = summary
+        if not done.was_interrupted:
+            deadline_s = sweep.config.tracking.deadline_s
+        status.write(folder)  # what is left to be told to the tracker may take a while
+    finally:
+        with phase("ending the tracker", console, is_told_early=not isinstance(tracker, NoTracker)):
+            tracking = tracker.close(deadline_s, partial(tell, console))
+    summary |= {"tracking": asdict(tracking)}
+    log.info("the run has ended: %s; %s", status.state.replace("_", " "), describe_counts(summary))
+    return SweepResult(
+        tuple(rows),
+        summary,
+        dict(status.failures),
+        done.was_interrupted,
+        done.was_preempted,
+        status.shortage,
+        tuple(describe_failed(status.failed_cells, status.failures)),
+        ended_by=done.ended_by,
+        untracked=tracking.describe(folder.absolute()),
+    )
+
+
+def _end_state(done: Asked, status: RunStatus) -> RunState:
+    if done.was_interrupted:
+        return "preempted" if done.was_preempted else "interrupted"
+    return "failed" if status.failures or status.failed_cells else "budget_spent" if status.shortage else "finished"
+
+
+def _score(sweep: PlannedSweep, done: Asked, tracker: Tracker, failures: Mapping[str, str]) -> list[LeaderboardRow]:
+    """The leaderboard; cells that are whole and whose figures are new are handed to the tracker."""
+    results = Results(sweep.plan, sweep.store)
+    tracking = CellTracking(sweep.plan, sweep.store, sweep.config.tracking, tracker)
+    rows = []
+    for cell in sweep.plan.cells:
+        row = results.score(cell, sweep.config.score, failures)
+        rows.append(row)
+        if not done.was_interrupted:
+            tracking.tell(cell, row)
+    tracking.tell_blocked()
+    return rows

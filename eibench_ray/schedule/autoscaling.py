@@ -1,0 +1,203 @@
+"""Which replicas to start, drain and stop, for the horizon that the forecast sees."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from eibench_ray.schedule.actions import Action, Start, Stop
+from eibench_ray.schedule.backlog import Backlog
+from eibench_ray.schedule.remaining_work import RemainingWork
+from eibench_ray.schedule.resources import Phase
+from eibench_ray.schedule.scheduler_state import ScheduledReplica, SchedulerState
+
+# Latest starts that differ by less than this share of the horizon are equal.
+SOON = 0.02
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ReplicaShare:
+    """What one further replica would do; the one to start first is the largest.
+
+    What must begin now to end by the horizon comes first, then what can be asked now, then what must begin sooner; of
+    equals an engine's only replica, then the longest.
+    """
+
+    is_due: bool  # whether its latest start is now
+    is_there: bool  # whether its engine has rows that can be asked now; else it waits for others
+    leisure: int  # the time until its latest start, negative, in steps that make about the same times equal
+    is_first: bool  # whether the engine has no other
+    length_s: float  # seconds, load included
+    engine: str
+
+
+@dataclass(frozen=True, slots=True)
+class StartRequest:
+    """What a node is held for, lest smaller replicas take each GPU of it as it becomes free."""
+
+    needs_gpus: bool  # whether it needs GPUs; if so, what needs none may start beside it
+    is_first: bool  # whether its engine has no replica; if it has, an engine without one is not kept waiting for it
+
+
+def review(roster: SchedulerState, found: RemainingWork, now: float) -> Iterator[Action]:
+    """What to stop and start now; every action counts as done."""
+    yield from _stop_finished(roster)
+    held: dict[str, set[StartRequest]] = {}  # by node
+    unmet: list[tuple[ReplicaShare, str]] = []
+    nearly: dict[str, str | None] = {}  # engine without a place -> the node that lacks least for one of its replicas
+    for share in sorted(_shares(found), reverse=True):
+        key = share.engine
+        if not (share.is_there or _waits_with_reason(roster, key)):
+            continue
+        if key not in nearly:
+            if (start := roster.start(key, now, _barred(roster, held, key))) is not None:
+                yield start
+                continue
+            nearly[key] = roster.places.find_nearly(roster.engines[key].profile.need)
+        node = nearly[key]
+        if node is not None and (share.is_there or share.is_due) and roster.can_use(key, now):
+            unmet.append((share, node))
+            needs_gpus = roster.engines[key].profile.need.gpus > 0
+            held.setdefault(node, set()).add(StartRequest(needs_gpus, not roster.engines[key].count))
+    _drain(roster, found, unmet)
+    yield from _start_copies(roster, found, now, held)
+    yield from _make_room(roster, found, now)
+
+
+def _barred(roster: SchedulerState, held: Mapping[str, set[StartRequest]], key: str) -> set[str]:
+    """The held nodes that an engine must leave alone."""
+    needs_gpus = roster.engines[key].profile.need.gpus > 0
+    is_starved = not roster.engines[key].count and roster.backlog.num_ready(key) > 0
+    return {
+        node
+        for node, claims in held.items()
+        if any((needs_gpus or not claim.needs_gpus) and (claim.is_first or not is_starved) for claim in claims)
+    }
+
+
+def _shares(found: RemainingWork) -> Iterator[ReplicaShare]:
+    """What each replica that is still to be loaded would do."""
+    for key, demand in found.demands.items():
+        num_new = demand.num_new(found.horizon_s)
+        if num_new == math.inf:
+            num_new = 0 if demand.count else 1
+        share_s = demand.work_s / max(1, demand.count + num_new)
+        there_s = demand.ready_s
+        for number, start_s in enumerate(demand.latest_starts(found.horizon_s, int(num_new))):
+            length_s = demand.load_s + (min(share_s, there_s) if there_s > 0 else share_s)
+            leisure = 0 if found.horizon_s == math.inf else -round(start_s / (SOON * found.horizon_s))
+            yield ReplicaShare(leisure == 0, demand.ready_s > 0, leisure, demand.count + number == 0, length_s, key)
+            there_s -= share_s
+
+
+def _waits_with_reason(roster: SchedulerState, key: str) -> bool:
+    """Whether what an engine waits for is being made, and none of its replicas waits for it, or waited in vain."""
+    engine = roster.engines[key]
+    is_made = any(roster.engines[source].count for source in roster.backlog.sources[key])
+    return is_made and not engine.idle and not engine.waited_in_vain
+
+
+def _drain(roster: SchedulerState, found: RemainingWork, unmet: list[tuple[ReplicaShare, str]]) -> None:
+    """Drains replicas that their engine can spare by the horizon, for what has no place, the most wanted first."""
+    spare = {
+        key: demand.num_ready - demand.num_kept(found.horizon_s)
+        for key, demand in found.demands.items()
+        if demand.gpus and demand.num_ready > 1 and not demand.num_starting and not roster.backlog.blocked_rows(key)
+    }
+    coming = sum(roster.gpus(replica) for replica in roster.leaving.values())
+    for share, node in unmet:
+        need = roster.engines[share.engine].profile.need.gpus
+        coming, missing = max(0.0, coming - need), max(0.0, need - coming)
+        for key in spare:
+            for replica in list(roster.engines[key].ready.values()) if key != share.engine else ():
+                if missing <= 0 or spare[key] <= 0:
+                    break
+                if need <= 1 or node in replica.nodes:
+                    spare[key] -= 1
+                    missing -= roster.gpus(replica)
+                    roster.drain(replica)
+        if missing > 0:
+            return
+
+
+def _start_copies(
+    roster: SchedulerState, found: RemainingWork, now: float, held: Mapping[str, set[StartRequest]]
+) -> Iterator[Start]:
+    """Further replicas on what would stand idle, each for the engine that takes longest for what can be asked now."""
+    wanting = {key: demand for key, demand in found.demands.items() if roster.backlog.num_ready(key)}
+
+    def left_s(key: str) -> float:
+        """Seconds until the replicas that the engine has are through; the copies of this review load as long as one."""
+        demand, count = wanting[key], max(1, roster.engines[key].count)
+        loading_s = demand.num_starting * demand.starting_s + (count - demand.count) * demand.load_s
+        return (demand.ready_s + loading_s) / count
+
+    while wanting:
+        key = max(wanting, key=left_s)
+        # Else the others would be through before a copy has loaded, or soon after.
+        pays = left_s(key) > wanting[key].load_s + wanting[key].worth_s
+        start = roster.start(key, now, _barred(roster, held, key)) if pays else None
+        if start is None:
+            del wanting[key]
+        else:
+            yield start
+
+
+def _make_room(roster: SchedulerState, found: RemainingWork, now: float) -> Iterator[Stop]:
+    """Stops idle replicas for an engine that has rows to ask and no replica; those with the least to come first.
+
+    Only where nothing is leaving anyway, and where nothing is being made that they wait for.
+    """
+    order = sorted(found.demands, key=lambda key: found.demands[key].work_s, reverse=True)
+    starved = [
+        key
+        for key in order
+        if not roster.engines[key].count and roster.backlog.num_ready(key) and now >= roster.engines[key].rests_until
+    ]
+    if not starved or roster.leaving:
+        return
+    idle = _in_the_way(roster)
+    idle.sort(key=lambda replica: roster.backlog.blocked_rows(replica.engine))
+    for key in starved:
+        for count in range(1, len(idle) + 1) if roster.would_fit(key, idle) else ():
+            if roster.would_fit(key, idle[:count]):
+                for replica in idle[:count]:
+                    roster.engines[replica.engine].waited_in_vain = True
+                    yield roster.stop(replica)
+                return
+
+
+def _in_the_way(roster: SchedulerState) -> list[ScheduledReplica]:
+    """Replicas that hold room and wait for what nobody makes; that others wait as they do makes nothing."""
+    waiting = {key for key, engine in roster.engines.items() if engine.idle and not roster.backlog.num_ready(key)}
+    at_work = {
+        key
+        for key, engine in roster.engines.items()
+        if engine.count and (key not in waiting or engine.count > len(engine.idle))
+    }
+    return [
+        replica
+        for key in waiting
+        if at_work.isdisjoint(_all_sources(roster.backlog, key))
+        for number, replica in roster.engines[key].ready.items()
+        if number in roster.engines[key].idle and replica.nodes
+    ]
+
+
+def _all_sources(backlog: Backlog, key: str) -> set[str]:
+    """The engines that one waits for, directly or through others."""
+    found: set[str] = set()
+    new = {key}
+    while new := {source for one in new for source in backlog.sources[one]} - found:
+        found |= new
+    return found
+
+
+def _stop_finished(roster: SchedulerState) -> Iterator[Stop]:
+    """Stops replicas that are drained, and idle ones to which nothing can come any more."""
+    for key, engine in roster.engines.items():
+        if engine.idle and roster.is_through(key):
+            yield from (roster.stop(engine.ready[number]) for number in sorted(engine.idle))
+    drained = [replica for replica in roster.leaving.values() if replica.phase is Phase.DRAINING and not replica.slices]
+    yield from map(roster.stop, drained)

@@ -1,0 +1,63 @@
+"""What engines are expected to do: the configuration's priors, replaced by what the run measures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from eibench_ray.schedule.resources import EngineProfile
+
+# Rows after which a step's measured length counts as much as its prior, and seconds likewise for an engine's speed.
+PRIOR_ROWS = 16
+PRIOR_S = 5.0
+
+
+class EngineEstimate:
+    """One engine's load time, speed and reply lengths as they are known by now."""
+
+    def __init__(self, profile: EngineProfile) -> None:
+        self._prior = profile
+        self._loads: list[float] = []
+        self._tokens = 0.0
+        self._seconds = 0.0
+        self._replies: dict[str, tuple[int, int]] = {}
+
+    @property
+    def load_s(self) -> float:
+        """Seconds from a replica's start to its readiness."""
+        return sum(self._loads) / len(self._loads) if self._loads else self._prior.load_s
+
+    @property
+    def tokens_per_s(self) -> float:
+        """Generated tokens per second of one full replica."""
+        return (self._prior.tokens_per_s * PRIOR_S + self._tokens) / (PRIOR_S + self._seconds)
+
+    def tokens_per_row(self, step: str) -> float:
+        """Generated tokens of one reply of a step."""
+        rows, tokens = self._replies.get(step, (0, 0))
+        return (self._prior.tokens_per_row[step] * PRIOR_ROWS + tokens) / (PRIOR_ROWS + rows)
+
+    def row_s(self, step: str) -> float:
+        """Seconds from a row's start to its end in a full batch."""
+        return self.row_work_s(step) * self._prior.capacity
+
+    def row_work_s(self, step: str) -> float:
+        """Seconds of a full replica's time that one row of a step takes."""
+        return self.tokens_per_row(step) / self.tokens_per_s
+
+    def work_s(self, rows: Mapping[str, int]) -> float:
+        """Seconds that one full replica takes for rows of steps."""
+        return sum(count * self.row_work_s(step) for step, count in rows.items())
+
+    def loaded(self, seconds: float) -> None:
+        """A replica took so long to load."""
+        self._loads.append(seconds)
+
+    def replied(self, step: str, rows: int, tokens: int) -> None:
+        """Rows of a step came to so many tokens."""
+        known_rows, known_tokens = self._replies.get(step, (0, 0))
+        self._replies[step] = (known_rows + rows, known_tokens + tokens)
+
+    def generated(self, tokens: int, seconds: float) -> None:
+        """A replica whose batch was full all the while generated so many tokens."""
+        self._tokens += tokens
+        self._seconds += seconds

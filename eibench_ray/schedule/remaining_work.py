@@ -1,0 +1,109 @@
+"""What is left for each engine as the horizon's arithmetic wants it, from the roster and what was measured."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from eibench_ray.schedule.policy import Demand, choose_horizon, pile_up
+from eibench_ray.schedule.row_arrivals import RowArrivals
+from eibench_ray.schedule.scheduler_state import SchedulerState
+
+# A further replica must have this share of its load time to work, or it is not worth the load.
+WORTH_LOAD = 0.05
+MAX_HEADS = 12
+# When rows come depends on the horizon, and the horizon on when they come: it is looked for until it moves no more than
+# this, or so often.
+CLOSE = 0.02
+ROUNDS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class RemainingWork:
+    """What is left, and by when it can be done."""
+
+    demands: Mapping[str, Demand]  # of the engines that have something left, by key
+    horizon_s: float  # seconds; math.inf where something fits on no node
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """What an engine's replicas hold, in seconds of a full replica: what is done of it, and what is not."""
+
+    done_s: float
+    held_s: float
+
+
+def forecast(roster: SchedulerState, now: float, guess_s: float | None = None) -> RemainingWork:
+    """The forecast of this moment.
+
+    Args:
+        roster: the engines and what they have to do.
+        now: the time.
+        guess_s: the horizon as far as it is known; None: it is not.
+    """
+    live = [
+        key
+        for key, engine in roster.engines.items()
+        if (engine.count or not roster.is_through(key)) and roster.backlog.rows_left(key) and not engine.is_given_up
+    ]
+    num_gpus = roster.places.num_gpus
+    begun = {key: _find_begun(roster, key, now) for key in live}
+    demands: dict[str, Demand] = {}
+    horizon_s, before_s = guess_s or _all_at_full_speed_s(roster, live), math.inf
+    for _ in range(ROUNDS):
+        if horizon_s == math.inf or abs(horizon_s - before_s) <= CLOSE * horizon_s:
+            break
+        streams, before_s = RowArrivals(roster, now, horizon_s), horizon_s
+        demands = {key: _demand(roster, key, now, streams, begun[key], horizon_s) for key in live}
+        horizon_s = choose_horizon(list(demands.values()), num_gpus)
+    return RemainingWork(demands, horizon_s)
+
+
+def _all_at_full_speed_s(roster: SchedulerState, keys: list[str]) -> float:
+    """Seconds that all rows and a load of each engine would take if GPUs could be shared out at will."""
+    used_s = 0.0
+    for key in keys:
+        engine = roster.engines[key]
+        work_s = engine.estimate.work_s(roster.backlog.rows_left(key))
+        used_s += engine.profile.need.gpus * (work_s + engine.estimate.load_s)
+    return used_s / max(1.0, roster.places.num_gpus)
+
+
+def _find_begun(roster: SchedulerState, key: str, now: float) -> _Begun:
+    engine, rows_left = roster.engines[key], roster.backlog.rows_left(key)
+    row_s = engine.estimate.work_s(rows_left) / sum(rows_left.values())
+    rows_begun = sum([replica.rows_begun(row_s, now) for replica in engine.ready.values()])
+    rows_held = sum([replica.rows for replica in engine.ready.values()])
+    return _Begun(rows_begun * row_s, (rows_held - rows_begun) * row_s)
+
+
+def _demand(
+    roster: SchedulerState, key: str, now: float, streams: RowArrivals, begun: _Begun, horizon_s: float
+) -> Demand:
+    engine, backlog = roster.engines[key], roster.backlog
+    estimate, rows_left = engine.estimate, backlog.rows_left(key)
+    parts = [
+        (head_s, rows * estimate.row_work_s(step))
+        for step, num_rows in rows_left.items()
+        for head_s, rows in streams.of[step].parts(num_rows, horizon_s)
+    ]
+    # A few heads are enough: the horizon is found by trying, each time over all of them.
+    grain_s = max(head_s for head_s, _ in parts) / MAX_HEADS or 1.0
+    piled = pile_up((head_s // grain_s * grain_s, work_s) for head_s, work_s in parts)
+    work_s = max(piled[-1][1] - begun.done_s, 0.0)
+    loading_s = sum(max(0.0, replica.began_at + estimate.load_s - now) for replica in engine.starting.values())
+    return Demand(
+        work=tuple((head_s, min(late_s, work_s)) for head_s, late_s in piled),
+        load_s=estimate.load_s,
+        gpus=engine.profile.need.gpus,
+        tail_s=min(streams.of[step].tail_s for step in rows_left),
+        num_ready=len(engine.ready),
+        num_starting=len(engine.starting),
+        starting_s=loading_s / max(1, len(engine.starting)),
+        most=min(engine.most, len(engine.ready) + max(len(engine.starting), backlog.num_untaken(key))),
+        ready_s=estimate.work_s(backlog.ready_rows(key)),
+        held_s=begun.held_s / max(1, len(engine.ready)),
+        worth_s=WORTH_LOAD * estimate.load_s,
+    )

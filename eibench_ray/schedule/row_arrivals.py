@@ -1,0 +1,109 @@
+"""When the rows of a running sweep come: from when to when each step's rows can be asked, if all ends by a horizon.
+
+An engine does its steps in the order of their rank, and is expected to spread them over the time until the horizon, as
+the policy means it to. What reads a step's answers gets them over the same stretch of time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from eibench_ray.schedule.scheduler_state import EngineState, SchedulerState
+
+# A stream is reckoned with in so many parts.
+PARTS = 4
+# What comes in the last part of the time until the horizon counts as if it came before: it is little, when it comes is
+# not known so well, and as generation drains there are places for it.
+LATEST = 0.7
+# A batch that runs dry takes this share of a row's time longer than the same tokens in full batches (simulated).
+DRAIN = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class RowArrival:
+    """When the rows that are left of a step can be asked.
+
+    Attributes:
+        from_s, to_s: seconds from now between which those come that wait for other steps.
+    """
+
+    from_s: float
+    to_s: float
+    num_waiting: int  # how many these are; the others are there
+    tail_s: float  # seconds that must pass after its last row, for its batch to run dry and for what others make of it
+
+    def parts(self, num_rows: int, horizon_s: float) -> Iterator[tuple[float, float]]:
+        """(second, rows): from when on which of a step's `num_rows` rows can be asked."""
+        if num_rows > self.num_waiting:
+            yield 0.0, num_rows - self.num_waiting
+        for part in range(PARTS if self.num_waiting else 0):
+            at_s = self.from_s + (part + 0.5) / PARTS * (self.to_s - self.from_s)
+            yield min(at_s, max(self.from_s, LATEST * horizon_s)), self.num_waiting / PARTS
+
+
+class RowArrivals:
+    """The streams of all steps with rows left.
+
+    Attributes:
+        of: by step id.
+
+    Args:
+        roster: the engines and what they have to do.
+        now: the time.
+        horizon_s: seconds from now by which all is meant to end.
+    """
+
+    def __init__(self, roster: SchedulerState, now: float, horizon_s: float) -> None:
+        self._roster = roster
+        tails_s = self._find_tails()
+        waits_s = {key: _wait_s(engine, now) for key, engine in roster.engines.items()}
+        shares = dict(self._shares())
+        engine_of = {step: key for step, key, _ in roster.backlog.steps}
+        made: dict[str, tuple[float, float]] = {}
+        self.of: dict[str, RowArrival] = {}
+        for step, key, sources in roster.backlog.steps:
+            if step not in shares:
+                continue
+            arrivals = [made[source] for source in sources if source in made]
+            from_s = max((arrival[0] for arrival in arrivals), default=0.0)
+            to_s = max((arrival[1] for arrival in arrivals), default=0.0)
+            unmade = (roster.backlog.rows_left(engine_of[source]).get(source, 0) for source in sources)
+            num_waiting = min(roster.backlog.rows_left(key)[step], max(unmade, default=0))
+            row_s = roster.engines[key].estimate.row_s(step)
+            self.of[step] = RowArrival(from_s, to_s, num_waiting, tails_s[step] + DRAIN * row_s)
+            begin_s = waits_s[key]
+            spread_s = max(0.0, horizon_s - tails_s[step] - begin_s)
+            first_s, last_s = (begin_s + share * spread_s for share in shares[step])
+            made[step] = max(first_s, from_s) + row_s, max(last_s, to_s) + row_s
+
+    def _find_tails(self) -> dict[str, float]:
+        """Per step, the seconds that the longest chain of steps behind it takes, a row's time each."""
+        tails_s: dict[str, float] = {}
+        for step, key, sources in reversed(self._roster.backlog.steps):
+            tails_s.setdefault(step, 0.0)
+            if step in self._roster.backlog.rows_left(key):
+                behind_s = tails_s[step] + self._roster.engines[key].estimate.row_s(step)
+                for source in sources:
+                    tails_s[source] = max(tails_s.get(source, 0.0), behind_s)
+        return tails_s
+
+    def _shares(self) -> Iterator[tuple[str, tuple[float, float]]]:
+        """Per step with rows left, which part of its engine's work it is: from which share of it to which."""
+        backlog = self._roster.backlog
+        for key, engine in self._roster.engines.items():
+            rows, estimate = backlog.rows_left(key), engine.estimate
+            ranked = sorted(rows, key=lambda step: backlog.rank(step, estimate.tokens_per_row(step)), reverse=True)
+            total_s = estimate.work_s(rows)
+            done_s = 0.0
+            for step in ranked:
+                begin_s, done_s = done_s, done_s + rows[step] * estimate.row_work_s(step)
+                yield step, (begin_s / total_s, done_s / total_s)
+
+
+def _wait_s(engine: EngineState, now: float) -> float:
+    """Seconds until an engine's first replica is ready, if one is started now where there is none."""
+    if engine.ready:
+        return 0.0
+    began = min((replica.began_at for replica in engine.starting.values()), default=now)
+    return max(0.0, began + engine.estimate.load_s - now)

@@ -1,0 +1,203 @@
+"""The comparisons of a run: models and settings pairwise on the same samples, judges, and length."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import combinations
+from typing import Literal
+
+from eibench_ray.plan.graph import Source
+from eibench_ray.scoring.interval import Resampling
+from eibench_ray.scoring.judge_agreement import JudgePair, JudgePanel, compare_judges, panel_of
+from eibench_ray.scoring.judge_repeats import RepeatNoise
+from eibench_ray.scoring.multiplicity import adjust_holm
+from eibench_ray.scoring.paired_tests import PairedDifference, compare_paired
+from eibench_ray.scoring.rank_correlation import RankCorrelation, correlate_ranks
+from eibench_ray.scoring.scored_cell import ScoredCell
+from eibench_ray.scoring.self_preference import Preference, find_preferences
+
+Side = Literal["model", "setting"]
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedPair:
+    """Two cells that differ in the model or in the setting only.
+
+    Attributes:
+        within: what they share: the setting, where models are compared, or the model.
+        first_self_judged, second_self_judged: the judge is the model under test.
+        p_holm: adjusted over all pairs of the same side, dataset and judge; None where there is no p-value.
+    """
+
+    side: Side
+    dataset: str
+    judge: str
+    within: str
+    first: str
+    second: str
+    first_self_judged: bool
+    second_self_judged: bool
+    paired: PairedDifference
+    p_holm: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class LengthBias:
+    """Whether a cell's longer answers are the better ones.
+
+    Attributes:
+        correlation: Spearman's rho of recall and the answer's words.
+    """
+
+    model: str
+    setting: str
+    dataset: str
+    judge: str
+    correlation: RankCorrelation
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeNoise:
+    """How far a judge differs from itself on a cell's answers."""
+
+    model: str
+    setting: str
+    dataset: str
+    judge: str
+    noise: RepeatNoise
+
+
+@dataclass(frozen=True, slots=True)
+class CellState:
+    """How far a cell's figures can be trusted.
+
+    Attributes:
+        is_partial: they rest on a part of the samples.
+        answer_source, judge_source: whose words the answers and the verdicts are.
+    """
+
+    is_partial: bool = False
+    answer_source: Source = "model"
+    judge_source: Source = "model"
+
+    @property
+    def is_comparable(self) -> bool:
+        """Whether they may stand out."""
+        return not self.is_partial and "echo" not in (self.answer_source, self.judge_source)
+
+
+_TRUSTED = CellState()
+
+
+@dataclass(frozen=True, slots=True)
+class NamedRun:
+    """One of several runs that are compared, and the letter of what only it means by a name."""
+
+    letter: str
+    id: str
+    sweep: str
+    folder: str
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """All comparisons; each part may be empty.
+
+    Attributes:
+        confidence: of every interval here.
+        states: of the cells that differ from others in this, by model, setting, dataset and judge.
+        runs: those that were compared, where they are several.
+    """
+
+    pairs: tuple[ComparedPair, ...]
+    judges: tuple[JudgePair, ...]
+    panels: tuple[JudgePanel, ...]
+    lengths: tuple[LengthBias, ...]
+    confidence: float
+    preferences: tuple[Preference, ...] = ()
+    noises: tuple[JudgeNoise, ...] = ()
+    states: Mapping[tuple[str, str, str, str], CellState] = field(default_factory=dict)
+    runs: tuple[NamedRun, ...] = ()
+
+    def state(self, model: str, setting: str, dataset: str, judge: str) -> CellState:
+        """How far a cell's figures can be trusted."""
+        return self.states.get((model, setting, dataset, judge), _TRUSTED)
+
+    def states_of(self, pair: ComparedPair) -> tuple[CellState, CellState]:
+        """The states of the two cells of a pair."""
+        cells = (
+            ((pair.first, pair.within), (pair.second, pair.within))
+            if pair.side == "model"
+            else ((pair.within, pair.first), (pair.within, pair.second))
+        )
+        first, second = (self.state(*cell, pair.dataset, pair.judge) for cell in cells)
+        return first, second
+
+    def judge_source(self, dataset: str, judge: str) -> Source:
+        """Whose words a judge's verdicts are on a dataset."""
+        sources = {state.judge_source for cell, state in self.states.items() if cell[2:] == (dataset, judge)}
+        return "echo" if "echo" in sources else "replay" if "replay" in sources else "model"
+
+
+def compare_cells(cells: Sequence[ScoredCell], sides: Sequence[Side], resampling: Resampling) -> Comparison:
+    """What can be compared among cells of one dataset.
+
+    Args:
+        cells: of one dataset.
+        sides: what is compared pairwise.
+        resampling: of all intervals.
+    """
+    judges = list(dict.fromkeys(cell.judge for cell in cells))
+    panel = panel_of(cells)
+    return Comparison(
+        pairs=tuple(
+            pair
+            for side in sides
+            for judge in judges
+            for pair in _compare_pairs([cell for cell in cells if cell.judge == judge], side, resampling)
+        ),
+        judges=tuple(compare_judges(cells, resampling)),
+        panels=(panel,) if panel else (),
+        lengths=tuple(_relate_length(cell, resampling) for cell in cells),
+        confidence=resampling.confidence,
+        preferences=tuple(find_preferences(cells, resampling)),
+        noises=tuple(
+            JudgeNoise(cell.model, cell.setting, cell.dataset, cell.judge, cell.noise)
+            for cell in cells
+            if cell.noise is not None
+        ),
+    )
+
+
+def _compare_pairs(cells: Sequence[ScoredCell], side: Side, resampling: Resampling) -> list[ComparedPair]:
+    """All pairs of one judge, as one family of tests."""
+    pairs = [
+        _compare(first, second, side, resampling)
+        for first, second in combinations(cells, 2)
+        if (first.setting == second.setting if side == "model" else first.model == second.model)
+    ]
+    adjusted = adjust_holm([pair.paired.p_value for pair in pairs])
+    return [replace(pair, p_holm=p_holm) for pair, p_holm in zip(pairs, adjusted, strict=True)]
+
+
+def _compare(first: ScoredCell, second: ScoredCell, side: Side, resampling: Resampling) -> ComparedPair:
+    is_model = side == "model"
+    return ComparedPair(
+        side=side,
+        dataset=first.dataset,
+        judge=first.judge,
+        within=first.setting if is_model else first.model,
+        first=first.model if is_model else first.setting,
+        second=second.model if is_model else second.setting,
+        first_self_judged=first.self_judged,
+        second_self_judged=second.self_judged,
+        paired=compare_paired(first.recall, second.recall, first.clusters, resampling),
+        p_holm=None,
+    )
+
+
+def _relate_length(cell: ScoredCell, resampling: Resampling) -> LengthBias:
+    """Words, not tokens: what the judge reads, in the same unit for every model, recorded answers included."""
+    correlation = correlate_ranks(cell.recall, cell.words, cell.clusters, resampling)
+    return LengthBias(cell.model, cell.setting, cell.dataset, cell.judge, correlation)

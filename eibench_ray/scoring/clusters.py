@@ -1,0 +1,24 @@
+"""What samples are resampled with: those of one picture are alike, so they count together."""
+
+from __future__ import annotations
+
+from eibench_ray.rows.sample import Sample
+
+
+class Clusters:
+    """Numbers clusters of samples, from 0 and in order of appearance."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, int] = {}
+        self._num_clusters = 0
+
+    def code(self, sample: Sample) -> int:
+        """The sample's cluster: its picture by content, else by path; a sample without one stands alone."""
+        new = self._num_clusters
+        code = new
+        if sample.image_digest is not None:
+            code = self._known.setdefault(f"digest {sample.image_digest}", new)
+        elif sample.image_path is not None:
+            code = self._known.setdefault(f"path {sample.image_path}", new)
+        self._num_clusters += code == new
+        return code

@@ -1,0 +1,132 @@
+"""Judges that graded the same answers: how far they agree, and who is the milder one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eibench_ray.scoring.interval import Resampling
+from eibench_ray.scoring.krippendorff import interval_alpha
+from eibench_ray.scoring.paired_tests import PairedDifference, compare_paired
+from eibench_ray.scoring.rank_correlation import RankCorrelation, spearman
+from eibench_ray.scoring.scored_cell import ScoredCell
+
+
+@dataclass(frozen=True, slots=True)
+class JudgePair:
+    """Two judges of a dataset, over all answers that both graded; the samples of all those cells are pooled.
+
+    Attributes:
+        num_cells: models x settings whose very answers both graded.
+        alpha: Krippendorff's, at the interval level, over samples; None where it is undefined.
+        over_samples: Spearman's rho of the two recalls of each answer.
+        over_cells: Spearman's rho of the two mean recalls of each cell: do both rank the models alike?
+        bias: first minus second; positive where the first is milder. Clustered by image, over cells too.
+    """
+
+    dataset: str
+    first: str
+    second: str
+    num_cells: int
+    alpha: float | None
+    over_samples: RankCorrelation
+    over_cells: RankCorrelation
+    bias: PairedDifference
+
+
+@dataclass(frozen=True, slots=True)
+class JudgePanel:
+    """All judges of a dataset, where they are more than two.
+
+    Attributes:
+        n: answers that at least two of them graded.
+        alpha: Krippendorff's, at the interval level, over those; None where it is undefined.
+    """
+
+    dataset: str
+    judges: tuple[str, ...]
+    n: int
+    alpha: float | None
+
+
+def compare_judges(cells: Sequence[ScoredCell], resampling: Resampling) -> list[JudgePair]:
+    """Each pair of judges that graded the same answers, in the order of the cells.
+
+    Args:
+        cells: of one dataset.
+        resampling: of the biases' intervals.
+    """
+    pairs = []
+    for first, second in combinations(judges_of(cells), 2):
+        if both := pair_cells(cells, first, second):
+            pairs.append(_compare(both, resampling))
+    return pairs
+
+
+def pair_cells(cells: Sequence[ScoredCell], first: str, second: str) -> list[tuple[ScoredCell, ScoredCell]]:
+    """The cells of two judges that graded the very same answers, side by side."""
+    theirs = {_answers(cell): cell for cell in cells if cell.judge == second}
+    return [(cell, theirs[_answers(cell)]) for cell in cells if cell.judge == first and _answers(cell) in theirs]
+
+
+def judges_of(cells: Sequence[ScoredCell]) -> list[str]:
+    """The judges in order of appearance."""
+    return list(dict.fromkeys(cell.judge for cell in cells))
+
+
+def panel_of(cells: Sequence[ScoredCell]) -> JudgePanel | None:
+    """What all judges of a dataset agree in; None where two or fewer graded.
+
+    Args:
+        cells: of one dataset.
+    """
+    judges = judges_of(cells)
+    if len(judges) < 3:
+        return None
+    by_answers: dict[tuple[str, str, str], dict[str, ScoredCell]] = {}
+    for cell in cells:
+        by_answers.setdefault(_answers(cell), {})[cell.judge] = cell
+    grades = np.hstack([_stack(graded, judges) for graded in by_answers.values()])
+    num_graded = int(((~np.isnan(grades)).sum(axis=0) > 1).sum())
+    return JudgePanel(cells[0].dataset, tuple(judges), num_graded, interval_alpha(grades))
+
+
+def _compare(both: Sequence[tuple[ScoredCell, ScoredCell]], resampling: Resampling) -> JudgePair:
+    first = np.concatenate([mine.recall for mine, _ in both])
+    second = np.concatenate([theirs.recall for _, theirs in both])
+    clusters = np.concatenate([mine.clusters for mine, _ in both])
+    means = [_shared_means(mine.recall, theirs.recall) for mine, theirs in both]
+    mine, theirs = both[0]
+    return JudgePair(
+        dataset=mine.dataset,
+        first=mine.judge,
+        second=theirs.judge,
+        num_cells=len(both),
+        alpha=interval_alpha(np.vstack([first, second])),
+        over_samples=spearman(first, second),
+        over_cells=spearman(*np.array(means).T),
+        bias=compare_paired(first, second, clusters, resampling),
+    )
+
+
+def _shared_means(first: NDArray[np.float64], second: NDArray[np.float64]) -> tuple[float, float]:
+    """Both means over the samples that both have; NaN where there is none."""
+    has_both = ~(np.isnan(first) | np.isnan(second))
+    if not has_both.any():
+        return np.nan, np.nan
+    return float(first[has_both].mean()), float(second[has_both].mean())
+
+
+def _stack(graded: dict[str, ScoredCell], judges: Sequence[str]) -> NDArray[np.float64]:
+    """(Judges, samples) of the recalls of the same answers, NaN for a judge that did not grade them."""
+    nothing = np.full_like(next(iter(graded.values())).recall, np.nan)
+    return np.vstack([graded[judge].recall if judge in graded else nothing for judge in judges])
+
+
+def _answers(cell: ScoredCell) -> tuple[str, str, str]:
+    """What was graded: the same cell's answers, and the very same."""
+    return cell.model, cell.setting, cell.answers

@@ -1,0 +1,43 @@
+"""What comparing needs of a cell: a column of recalls and a column of lengths, in the dataset's order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eibench_ray.scoring.judge_repeats import RepeatNoise
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredCell:
+    """One cell's figures per sample. Cells of one dataset have the same samples at the same places.
+
+    Attributes:
+        self_judged: the judge is the model under test.
+        answers: id of the step whose answers were graded.
+        recall: (samples,), mean over the repeats of the judge; NaN where there is no verdict that counts.
+        words: (samples,) of the answer, NaN where there is none.
+        clusters: (samples,), the code of each sample's picture; one array for all cells of a dataset.
+        family, judge_family: whose kin the model and its judge are; None: not known.
+        noise: of the judge's repeats; None where it was asked once.
+    """
+
+    model: str
+    setting: str
+    dataset: str
+    judge: str
+    self_judged: bool
+    answers: str
+    recall: NDArray[np.float64]
+    words: NDArray[np.float64]
+    clusters: NDArray[np.int32]
+    family: str | None = None
+    judge_family: str | None = None
+    noise: RepeatNoise | None = None
+
+    @property
+    def is_of_judges_family(self) -> bool:
+        """Whether the model is its judge, or is known to be of its family."""
+        return self.self_judged or (self.family is not None and self.family == self.judge_family)

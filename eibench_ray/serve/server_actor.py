@@ -1,0 +1,129 @@
+"""The Ray actor that owns an endpoint's GPUs and keeps watch over vLLM's server."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from eibench_ray.config.engines import VllmSection
+from eibench_ray.engines.api_key import Secret, read_key
+from eibench_ray.engines.chat_template_check import lacks_chat_template
+from eibench_ray.engines.chat_templates import no_template
+from eibench_ray.engines.engine_kind import section_of
+from eibench_ray.engines.loaded_weights import request_of
+from eibench_ray.engines.vllm.server_command import MODULE, server_arguments
+from eibench_ray.engines.vllm.vllm_arguments import engine_arguments
+from eibench_ray.errors import EngineError
+from eibench_ray.plan.graph import EngineSpec
+from eibench_ray.serve.listen_address import VLLM_KEY, ListenAddress, find_port, outside_address
+from eibench_ray.serve.server_process import ServerProcess, is_healthy
+from eibench_ray.weights.node_weights import Weights
+
+# While it loads, and while it serves.
+LOOK_EVERY_S = 0.5
+HEALTH_EVERY_S = 5.0
+# So many looks without an answer in a row, of up to 20 s each, are a server that hangs.
+MAX_MISSES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFacts:
+    """What a server says when it is ready.
+
+    Attributes:
+        port: where it listens.
+        pid: of vLLM's own process.
+        load_s: seconds from its start to its readiness.
+        node, node_id: the address and Ray's name of its node.
+        gpus: the GPUs that it owns, by index or UUID.
+    """
+
+    port: int
+    pid: int
+    load_s: float
+    node: str
+    node_id: str
+    gpus: tuple[str, ...]
+
+
+class Server:
+    """One server of vLLM's, started from an engine's options."""
+
+    def __init__(self, spec: EngineSpec, listening: ListenAddress, working_folder: str) -> None:
+        # A joined cluster was started elsewhere: relative paths mean what they mean where the command was called.
+        if Path(working_folder).is_dir():
+            os.chdir(working_folder)
+        engine = section_of(spec)
+        assert isinstance(engine, VllmSection)
+        self._spec = spec
+        self._engine = engine
+        self._weights = Weights(request_of(engine))
+        self._listening = listening
+        self._port = 0
+        self._process: ServerProcess | None = None
+
+    async def start(self) -> ServerFacts:
+        """Facts, once it answers that it is ready.
+
+        Raises:
+            ClusterError: its port is taken.
+            EngineError: it ended before, or there is no key where one is named.
+        """
+        import ray
+        from ray.util import get_node_ip_address
+
+        engine, started = self._engine, time.monotonic()
+        self._port = find_port(self._listening)
+        await asyncio.to_thread(self._weights.bring)
+        if lacks_chat_template(Path(self._weights.source), engine):
+            raise EngineError(no_template(engine.source))
+        arguments = server_arguments(
+            engine_arguments(engine, self._spec.device, self._weights),
+            engine.chat_template,
+            self._listening,
+            self._port,
+        )
+        # From this process's environment: an argument of Ray's would be kept in its tables.
+        name = self._listening.api_key_env
+        key = read_key(name, "--api-key-env") if name else None
+        environment = {name: value for name, value in os.environ.items() if name != VLLM_KEY}
+        # A host that is allowed could send vLLM on to one that is not.
+        environment.setdefault("VLLM_MEDIA_URL_ALLOW_REDIRECTS", "0")
+        if key is not None:
+            environment[VLLM_KEY] = key
+        self._process = await ServerProcess.start(("-m", MODULE, *arguments), environment, Secret(key))
+        while not await is_healthy(self._listening, self._port):
+            if reason := await self._process.ended(LOOK_EVERY_S):
+                raise EngineError(f"vLLM's server does not start with {engine.source}: {reason}")
+        where = ray.get_runtime_context()
+        return ServerFacts(
+            port=self._port,
+            pid=self._process.pid,
+            load_s=time.monotonic() - started,
+            node=outside_address(get_node_ip_address()),
+            node_id=where.get_node_id(),
+            gpus=tuple(str(gpu) for gpu in where.get_accelerator_ids().get("GPU", [])),
+        )
+
+    async def doing(self) -> str:
+        """What its start waits for beside vLLM's own; empty where that is nothing."""
+        return self._weights.doing
+
+    async def watch(self) -> str:
+        """Why it does not serve any more, once that is so."""
+        assert self._process is not None
+        misses = 0
+        while (reason := await self._process.ended(HEALTH_EVERY_S)) is None:
+            misses = 0 if await is_healthy(self._listening, self._port) else misses + 1
+            if misses == MAX_MISSES:
+                await self._process.kill()
+                return f"it gave no answer to /health, {MAX_MISSES} times in a row"
+        return reason
+
+    async def stop(self) -> None:
+        """Ends it in order."""
+        if self._process is not None:
+            await self._process.stop()

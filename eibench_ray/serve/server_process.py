@@ -1,0 +1,117 @@
+"""vLLM's server as a process of an actor: started behind its guard, watched by /health, stopped in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import http.client
+import sys
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from eibench_ray.engines.api_key import Secret
+from eibench_ray.errors import EngineError
+from eibench_ray.serve.listen_address import ListenAddress
+from eibench_ray.serve.server_failure import describe_end
+
+# What is kept of its output: a traceback of vLLM has some hundred lines, in each of two processes.
+TAIL_LINES = 500
+LONGEST_LINE = 1 << 20
+# An answer of /health costs nothing; on cores that are all taken it may take its time.
+HEALTH_TIMEOUT_S = 20.0
+
+
+@dataclass(slots=True)
+class ServerProcess:
+    """A server that was started; `ended` says why it is none any more.
+
+    Attributes:
+        pid: of vLLM's own process.
+    """
+
+    pid: int
+    _guard: asyncio.subprocess.Process
+    _ending: asyncio.Task[str]
+
+    @classmethod
+    async def start(cls, arguments: Sequence[str], environment: Mapping[str, str], secret: Secret) -> ServerProcess:
+        """A server that has just begun to load.
+
+        Args:
+            arguments: what follows `python`.
+            environment: all of its environment variables.
+            secret: what must not be read in its output.
+
+        Raises:
+            EngineError: it cannot be started.
+        """
+        python = (sys.executable, "-P")  # -P: not this folder, where a checkout may lie
+        guard = await asyncio.create_subprocess_exec(
+            *(*python, "-m", "eibench_ray.serve.parent_guard", *python, *arguments),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=environment,
+            start_new_session=True,
+            limit=LONGEST_LINE,
+        )
+        assert guard.stdout is not None
+        assert guard.stderr is not None
+        output = asyncio.create_task(_follow(guard.stderr, secret))
+        first = (await guard.stdout.readline()).split()
+        if not first:
+            raise EngineError(f"vLLM's server cannot be started: {describe_end(1, await output)}")
+        return cls(int(first[1]), guard, asyncio.create_task(_wait(guard.stdout, output)))
+
+    async def ended(self, timeout_s: float | None = None) -> str | None:
+        """Why it ended; None where it has not within the time."""
+        done, _ = await asyncio.wait({self._ending}, timeout=timeout_s)
+        return self._ending.result() if done else None
+
+    async def stop(self) -> None:
+        """Ends it in order; returns when nothing of it is left."""
+        assert self._guard.stdin is not None
+        with contextlib.suppress(ConnectionError):
+            self._guard.stdin.write(b"stop\n")
+            await self._guard.stdin.drain()
+        await self.ended()
+
+    async def kill(self) -> None:
+        """Ends it at once; returns when nothing of it is left."""
+        assert self._guard.stdin is not None
+        self._guard.stdin.close()
+        await self.ended()
+
+
+async def is_healthy(listening: ListenAddress, port: int) -> bool:
+    """Whether a server answers there that it is ready."""
+    return await asyncio.to_thread(_ask_health, listening.local_host, port)
+
+
+def _ask_health(host: str, port: int) -> bool:
+    connection = http.client.HTTPConnection(host, port, timeout=HEALTH_TIMEOUT_S)
+    with contextlib.closing(connection), contextlib.suppress(OSError, http.client.HTTPException):
+        connection.request("GET", "/health")
+        return connection.getresponse().status == http.client.OK
+    return False
+
+
+async def _follow(output: asyncio.StreamReader, secret: Secret) -> str:
+    """The last lines of what a server prints, once it has ended; all of it goes to Ray's log of this process."""
+    tail: deque[str] = deque(maxlen=TAIL_LINES)
+    while True:
+        try:
+            line = secret.hide((await output.readline()).decode(errors="replace"))
+        except ValueError:  # a line beyond all limits
+            continue
+        if not line:
+            return "".join(tail)
+        tail.append(line)
+        sys.stderr.write(line)
+
+
+async def _wait(reports: asyncio.StreamReader, output: asyncio.Task[str]) -> str:
+    """Why a server ended, once it has."""
+    code = (await reports.read()).decode().partition("exit ")[2]
+    return describe_end(int(code), await output) if code else "its guard was killed"

@@ -1,0 +1,199 @@
+"""What a checkpoint takes of a GPU's memory, from its metadata alone: no tensor is read, nothing is downloaded."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from eibench_ray.errors import ConfigError
+from eibench_ray.weights.hub_cache import hub_folder
+from eibench_ray.weights.weights_source import resolve_source
+
+GB = 10**9
+
+_INDEX = "model.safetensors.index.json"
+_FLOAT_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}  # what vLLM converts; other tensors stay as they are stored
+_TEXT_SECTIONS = ("thinker_config", "text_config", "llm_config", "language_config")
+# A config.json leaves out what equals its class's defaults (LLaVA 1.5 names no layers). Source: transformers 5.19.
+CLASS_DEFAULTS: Mapping[str, Mapping[str, int]] = {
+    "llama": {"num_hidden_layers": 32, "hidden_size": 4096, "num_attention_heads": 32},
+    "mistral": {"num_hidden_layers": 32, "hidden_size": 4096, "num_attention_heads": 32, "num_key_value_heads": 8},
+    "qwen2": {"num_hidden_layers": 32, "hidden_size": 4096, "num_attention_heads": 32, "num_key_value_heads": 32},
+    "gemma3_text": {
+        "num_hidden_layers": 26,
+        "hidden_size": 2304,
+        "num_attention_heads": 8,
+        "num_key_value_heads": 4,
+        "head_dim": 256,
+    },
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """The shape of a language model's KV cache.
+
+    Attributes:
+        num_kv_heads: heads that tensor parallelism divides; 1 where it cannot (multi-head latent attention).
+        values_per_token: numbers that one token adds to the cache, over all layers and heads.
+    """
+
+    num_heads: int
+    num_kv_heads: int
+    values_per_token: int
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryEstimate:
+    """What an engine takes of its GPUs' memory, all GPUs together; what is not known is None.
+
+    Attributes:
+        kv_gb_per_token: GB of KV cache that one token takes.
+        source: `checkpoint`: its metadata; `expect`: the configuration's prior.
+    """
+
+    weights_gb: float
+    source: Literal["checkpoint", "expect"]
+    kv_gb_per_token: float | None = None
+    num_heads: int | None = None
+    num_kv_heads: int | None = None
+
+
+def estimate_memory(
+    source: str,
+    revision: str | None,
+    dtype: str,
+    quantization: str | None,
+    kv_cache_dtype: str = "auto",
+    environ: Mapping[str, str] = os.environ,
+    *,
+    keeps_float32: bool = False,
+) -> MemoryEstimate | None:
+    """What a checkpoint takes once it is loaded; None where its metadata is not on this machine.
+
+    The arguments are an engine's, as vLLM takes them. Weights count in the dtype that they are loaded in, `auto` as two
+    bytes per value, since vLLM then loads float32 in half precision, unless the engine `keeps_float32`; those of a
+    quantised checkpoint count as they are stored. Sliding windows count as full attention, which is at least what is
+    needed.
+
+    Raises:
+        ConfigError: a file of the checkpoint cannot be read.
+    """
+    folder = _snapshot(resolve_source(source, environ), revision, environ)
+    if folder is None or not (folder / "config.json").is_file():
+        return None
+    try:
+        config = json.loads((folder / "config.json").read_bytes())
+        if keeps_float32 and dtype == "auto":
+            dtype = _stored_dtype(config)
+        value_bytes = None if quantization or _is_quantized(config) else _dtype_bytes(dtype)
+        weights = _weights_bytes(folder, config, value_bytes)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(
+            f"the metadata of the checkpoint {folder} cannot be read ({error!r}): copy or download it again"
+        ) from error
+    if weights is None:
+        return None
+    attention = attention_shape(config)
+    if attention is None:
+        return MemoryEstimate(weights / GB, "checkpoint")
+    kv_bytes = _dtype_bytes(dtype if kv_cache_dtype == "auto" else kv_cache_dtype)
+    return MemoryEstimate(
+        weights_gb=weights / GB,
+        source="checkpoint",
+        kv_gb_per_token=attention.values_per_token * kv_bytes / GB,
+        num_heads=attention.num_heads,
+        num_kv_heads=attention.num_kv_heads,
+    )
+
+
+def attention_shape(config: Mapping[str, Any]) -> Attention | None:
+    """The shape of the KV cache that a config.json asks for; None where it does not say.
+
+    A vision-language model's is its language model's: its pictures are read without a cache.
+    """
+    section = _text_section(config)
+    defaults = CLASS_DEFAULTS.get(section.get("model_type", ""), {})
+    text: dict[str, Any] = {**defaults, **{key: value for key, value in section.items() if value is not None}}
+    layers, heads = text.get("num_hidden_layers"), text.get("num_attention_heads")
+    if not layers or not heads:
+        return None
+    if rank := text.get("kv_lora_rank"):
+        return Attention(heads, 1, layers * (rank + text.get("qk_rope_head_dim", 0)))
+    head_dim = text.get("head_dim") or text.get("hidden_size", 0) // heads
+    kv_heads = text.get("num_key_value_heads") or heads
+    return Attention(heads, kv_heads, layers * kv_heads * head_dim * 2) if head_dim else None
+
+
+def _snapshot(resolved: str, revision: str | None, environ: Mapping[str, str]) -> Path | None:
+    """The folder behind a resolved source: itself, or the hub id's revision in the local Hugging Face cache."""
+    if Path(resolved).is_absolute():
+        return Path(resolved)
+    cached = hub_folder(resolved, environ)
+    reference = cached / "refs" / (revision or "main")
+    commit = reference.read_text().strip() if reference.is_file() else revision
+    return cached / "snapshots" / commit if commit else None
+
+
+def _weights_bytes(folder: Path, config: Mapping[str, Any], value_bytes: int | None) -> int | None:
+    """Bytes of all tensors with their floats in `value_bytes` each, or as stored where that is None."""
+    index: Mapping[str, Any] = {}
+    names = ["model.safetensors"]
+    if (folder / _INDEX).is_file():
+        index = json.loads((folder / _INDEX).read_bytes())
+        names = sorted(set(index["weight_map"].values()))
+    elif not (folder / names[0]).is_file():
+        names = sorted(path.name for path in folder.glob("*.safetensors"))
+    if names and all((folder / name).is_file() for name in names):
+        return sum(_tensor_bytes(folder / name, value_bytes) for name in names)
+    total = index.get("metadata", {}).get("total_size")
+    if total is None:
+        return None
+    return int(total) * value_bytes // _dtype_bytes(_stored_dtype(config)) if value_bytes else int(total)
+
+
+def _tensor_bytes(path: Path, value_bytes: int | None) -> int:
+    """Bytes of one file's tensors, from its header. Source: the safetensors format, 8 + N bytes of header."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if length > path.stat().st_size:
+            raise ValueError(f"the header of {path.name} is longer than the file")
+        header = json.loads(file.read(length))
+    total = 0
+    for name, tensor in header.items():
+        if name != "__metadata__":
+            begin, end = tensor["data_offsets"]
+            stored = _FLOAT_BYTES.get(tensor["dtype"])
+            total += (end - begin) * value_bytes // stored if value_bytes and stored else end - begin
+    return total
+
+
+def _text_section(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The language model's part of a config.json; older ones keep it at the top."""
+    for name in _TEXT_SECTIONS:
+        if isinstance(section := config.get(name), dict):
+            return _text_section(section)
+    return config
+
+
+def _is_quantized(config: Mapping[str, Any]) -> bool:
+    sections = (config, _text_section(config))
+    return any(part.get(key) for part in sections for key in ("quantization_config", "compression_config"))
+
+
+def _stored_dtype(config: Mapping[str, Any]) -> str:
+    """The dtype of the checkpoint's files; float32 is what transformers takes where nothing is said."""
+    sections = (config, _text_section(config))
+    named = (part.get(key) for part in sections for key in ("dtype", "torch_dtype"))
+    return str(next(filter(None, named), "float32"))
+
+
+def _dtype_bytes(dtype: str) -> int:
+    """Bytes per value of a dtype that vLLM knows by this name."""
+    if dtype.startswith(("fp8", "int8")):
+        return 1
+    return 4 if dtype in ("float32", "float") else 2

@@ -1,0 +1,22 @@
+"""A search for a row that kills its engine, as a replica is told of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class PoisonProbe:
+    """What a task is to ask of a suspect slice.
+
+    Attributes:
+        rows: rows of the dataset; those that are in the store are not asked again.
+        settled: rows that have survived: what this run has made of them stands, also where it is an error.
+        condemned: rows that become error rows without being asked, each with the reason.
+        is_control: instead of all this, a row of the step that has its answer is asked again, and nothing is committed.
+    """
+
+    rows: tuple[int, ...] = ()
+    settled: tuple[int, ...] = ()
+    condemned: tuple[tuple[int, str], ...] = ()
+    is_control: bool = False

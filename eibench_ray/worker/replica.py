@@ -1,0 +1,172 @@
+"""A replica: one running copy of an engine, as a Ray actor that owns its GPUs."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import math
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from eibench_ray.datasets.dataset import Dataset, DatasetIndex, open_dataset
+from eibench_ray.engines.engine import EngineFacts
+from eibench_ray.engines.engine_kind import section_of
+from eibench_ray.engines.loaded_weights import weights_of
+from eibench_ray.engines.registry import create_engine
+from eibench_ray.plan.graph import DatasetSpec, EngineSpec, Step
+from eibench_ray.plan.slices import Slice
+from eibench_ray.ratelimit.local_limiter import LocalRateLimiter
+from eibench_ray.ratelimit.rate_limiter import RateLimiter
+from eibench_ray.rows.completion import Retry
+from eibench_ray.store.slice_store import Store
+from eibench_ray.worker.drain import Drain
+from eibench_ray.worker.last_lines import write_mark
+from eibench_ray.worker.probe import PoisonProbe
+from eibench_ray.worker.process_guard import guard_group
+from eibench_ray.worker.row_attempts import Asker, ReplicaCounts
+from eibench_ray.worker.task import TaskReport, run_task
+
+# Requests beyond the engine's batch, so that a finished one is replaced at once.
+QUEUE_FACTOR = 1.1
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaFacts:
+    """What a replica says when it is ready.
+
+    Attributes:
+        capacity: rows that it works on at once.
+        load_s: seconds from its creation to its readiness.
+        node, node_id: the address and Ray's name of the node of its own process.
+        gpus: the GPUs that this process owns, by index or UUID.
+    """
+
+    fingerprint: str
+    capacity: int
+    load_s: float
+    node: str
+    node_id: str
+    pid: int
+    gpus: tuple[str, ...]
+
+
+class Replica:
+    """Loads one engine and runs tasks on it; several at the same time share the engine's batch."""
+
+    def __init__(
+        self,
+        spec: EngineSpec,
+        datasets: Mapping[str, DatasetSpec],
+        store_root: str,
+        run_id: str,
+        row_timeout_s: float,
+        working_folder: str,
+        turnstile: RateLimiter | None,
+        retry: Retry,
+    ) -> None:
+        # A joined cluster was started elsewhere: relative paths mean what they mean where the command was called.
+        if Path(working_folder).is_dir():
+            os.chdir(working_folder)
+        write_mark()
+        self._guard = guard_group()
+        self._store = store = Store(store_root)
+        folder = store.paths.batches(spec.key)
+        self._weights = weights_of(section_of(spec))
+        self._engine = create_engine(spec, turnstile or LocalRateLimiter(), folder, store.storage, self._weights)
+        self._datasets = datasets
+        self._opened: dict[str, tuple[Dataset, DatasetIndex]] = {}
+        self._run_id = run_id
+        self._row_timeout_s = row_timeout_s
+        self._retry = retry
+        self._halt = Drain()
+        self._paid_grace_s = 0.0
+        self._tally = ReplicaCounts()
+        self._asker: Asker | None = None
+        self._facts: EngineFacts | None = None
+        self._num_seen_waiting = 0
+
+    async def start(self) -> ReplicaFacts:
+        """Facts, once the engine is loaded.
+
+        Raises:
+            EngineError: the engine cannot start.
+        """
+        import ray
+        from ray.util import get_node_ip_address
+
+        started = time.monotonic()
+        if self._weights is not None:
+            await asyncio.to_thread(self._weights.bring)
+        facts = self._facts = await self._engine.start()
+        capacity = math.ceil(facts.max_num_seqs * QUEUE_FACTOR)
+        slots = asyncio.Semaphore(capacity)
+        self._asker = Asker(
+            self._engine,
+            facts.fingerprint,
+            slots,
+            facts.row_timeout_s or self._row_timeout_s,
+            self._run_id,
+            self._tally,
+            facts.costs_money,
+        )
+        self._paid_grace_s = facts.grace_s
+        where = ray.get_runtime_context()
+        # What is loaded stays: without it in each collection of garbage a row costs 3-14 us less.
+        gc.freeze()
+        return ReplicaFacts(
+            fingerprint=facts.fingerprint,
+            capacity=capacity,
+            load_s=time.monotonic() - started,
+            node=get_node_ip_address(),
+            node_id=where.get_node_id(),
+            pid=os.getpid(),
+            gpus=tuple(str(gpu) for gpu in where.get_accelerator_ids().get("GPU", [])),
+        )
+
+    async def doing(self) -> str:
+        """What its start waits for beside the engine's own load; empty where that is nothing."""
+        return self._weights.doing if self._weights is not None else ""
+
+    async def run_task(self, step: Step, slice_: Slice, probe: PoisonProbe | None) -> TaskReport:
+        """Asks for a slice's rows and commits them; see `cluster.task.run_task`."""
+        assert self._asker is not None
+        if step.dataset not in self._opened:
+            self._opened[step.dataset] = await asyncio.to_thread(self._open, step.dataset)
+        dataset, index = self._opened[step.dataset]
+        store, asker, halt = self._store, self._asker, self._halt
+        return await run_task(step, slice_, dataset, index, store, asker, halt, retry=self._retry, probe=probe)
+
+    def _open(self, name: str) -> tuple[Dataset, DatasetIndex]:
+        spec = self._datasets[name]
+        dataset = open_dataset(spec.path)
+        return dataset, dataset.index(spec.limit)
+
+    async def tally(self) -> ReplicaCounts:
+        """What it has done so far.
+
+        An endpoint's rows show nothing until they end, and each has a deadline: while there are some, it gets on.
+        """
+        assert self._facts is not None
+        progress = self._tally.progress
+        if self._facts.progress is not None:
+            progress += self._facts.progress()
+        if self._facts.is_endpoint:
+            self._num_seen_waiting += self._tally.in_flight > 0
+            progress += self._num_seen_waiting
+        if self._facts.waits is not None:
+            self._tally.waits = tuple(self._facts.waits())  # rows that take too long say so
+        return replace(self._tally, progress=progress)
+
+    async def halt(self, grace_s: float) -> None:
+        """Asks no further row; tasks commit what they have and return once rows in flight have ended.
+
+        These are given up after `grace_s` seconds; what is paid for, not before the engine's own time of grace.
+        """
+        self._halt.order(max(grace_s, self._paid_grace_s))
+
+    async def stop(self) -> None:
+        """Ends the engine."""
+        await self._engine.stop()

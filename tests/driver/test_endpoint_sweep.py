@@ -1,0 +1,105 @@
+"""A sweep at an endpoint where everything goes wrong, killed and resumed: no row is lost, none is paid for twice."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from driving import Run, check_whole, cluster_of, replica_processes
+from faults import Behaviour, all_mixed
+
+from eibench_ray.config.cluster import ClusterConfig
+from eibench_ray.driver.ray_session import ray_session
+
+if TYPE_CHECKING:
+    from conftest import Sweeps
+    from fault_server import FaultServer
+
+    from eibench_ray.runs.planning import PlannedSweep
+
+NUM_SAMPLES = 24
+LONGEST_S = 90.0  # it takes 10 to 20 s
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ray_here() -> Iterator[None]:
+    with ray_session(ClusterConfig(name="local", num_cpus=2, num_gpus=0)):
+        yield
+
+
+def answered(sweep: PlannedSweep, sweeps: Sweeps) -> dict[str, str]:
+    """The request of each committed answer, with what was answered."""
+    rows = {name: sweeps.rows(sweep, name) for name in ("answer", "verdict")}
+    return {row.request_digest: row.text or "" for step in rows.values() for row in step.values() if not row.error_kind}
+
+
+def test_every_row_ends_as_one_row_and_is_paid_for_once(sweeps: Sweeps, fault_server: FaultServer) -> None:
+    sweeps.write_dataset(range(NUM_SAMPLES))
+    fault_server.behave(Behaviour(faults=all_mixed(0.5), latency_s=0.02))
+    engine: dict[str, Any] = {
+        "kind": "openai",
+        "endpoint": "local",
+        "base_url": fault_server.base_url,
+        "model": "tiny",
+        "price": {"input": 1.0, "output": 2.0},
+        "request_timeout_s": 0.5,
+        "attempts": 30,
+        "limits": {"max_concurrency": 8},
+    }
+    config = sweeps.config(engine=engine, judge_engine=engine, cluster=cluster_of())
+    started = time.monotonic()
+
+    def kill_once(event: str, _: dict[str, Any]) -> None:
+        if event == "slice_committed" and len(first.events("slice_committed")) == 3:
+            (process,) = replica_processes()
+            process.kill()
+            # While it is replaced, the port is dead as well for a while.
+            fault_server.stop()
+            threading.Timer(3.0, fault_server.start).start()
+            committed.update(answered(sweep, sweeps))
+            stored.update(name for name, row in sweeps.rows(sweep, "answer").items() if not row.error_kind)
+
+    committed: dict[str, str] = {}
+    stored: set[str] = set()
+    sweep = sweeps.plan(config)
+    first = Run(sweep, kill_once)
+    first.finish()
+    assert len(first.events("replica_lost")) == 1
+    assert len(committed) >= 12
+    # What failed for a passing reason is asked again, if there is any.
+    Run(sweeps.plan(config)).finish()
+
+    assert time.monotonic() - started < LONGEST_S
+    check_whole(sweep, sweeps.plan(config))
+    kept = answered(sweep, sweeps)
+    assert len(kept) == 2 * NUM_SAMPLES
+    assert {digest: kept[digest] for digest in committed} == committed
+    # Only what the dead replica had been answered and had not committed yet was paid for twice: at most what it held.
+    counts = fault_server.counts().values()
+    twice = [count.text for count in counts if count.answered > 1]
+    assert len(twice) <= 8
+    assert sum(count.answered for count in counts) == 2 * NUM_SAMPLES + len(twice)
+    assert not [text for text in twice for name in stored if f"Look. why is person {int(name[1:])} so?" in text]
+
+
+def test_an_outage_ends_the_engine_once_and_makes_no_row_a_suspect(sweeps: Sweeps) -> None:
+    sweeps.write_dataset(range(NUM_SAMPLES))
+    engine = {"kind": "openai", "endpoint": "local", "base_url": "http://127.0.0.1:1/v1", "model": "tiny"}
+    config = sweeps.config(engine=engine | {"outage_timeout_s": 6.0}, cluster=cluster_of())
+    sweep = sweeps.plan(config)
+    run = Run(sweep)
+    outcome = run.finish()
+    (reason,) = outcome.failed_engines.values()
+    assert (
+        "given no answer of any kind for outage_timeout_s=6; the last time: connection refused by 127.0.0.1:1" in reason
+    )
+    assert len([event for event in run.events("replica_starting") if event["model"] == "echo"]) == 1
+    assert not any(run.events(kind) for kind in ("slice_suspected", "slice_probed", "row_quarantined"))
+    assert sweeps.rows(sweep, "answer") == {}
+    waits = [str(wait) for snapshot in run.listener.snapshots for wait in snapshot.waits]
+    told = [wait for wait in waits if wait.startswith("waiting: connection refused by 127.0.0.1:1 for ")]
+    assert told
+    assert all(wait.endswith(" s of 6 s (echo)") for wait in told)

@@ -1,0 +1,89 @@
+"""Who can reach a run on one machine: nobody from outside, and from inside who has the user's token."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from eibench_ray.serve.listen_address import outside_address
+
+RUN = ["model=echo", "model.engine.latency_s=60", "cluster.grace_s=1", "dataset=demo", "judge=echo"]
+RUN += ["tracking=none", "cluster.num_cpus=2", "cluster.stop_timeout_s=10"]
+
+
+def listening(pid: int) -> set[tuple[str, str, int]]:
+    """(Process, address, port) of all that a process and its descendants listen on."""
+    found = set()
+    for process in (psutil.Process(pid), *psutil.Process(pid).children(recursive=True)):
+        try:
+            for socket in process.net_connections("inet"):
+                if socket.status == psutil.CONN_LISTEN or not socket.raddr:
+                    found.add((process.name(), socket.laddr.ip.removeprefix("::ffff:"), socket.laddr.port))
+        except psutil.Error:  # it has ended
+            continue
+    return found
+
+
+def health(port: int, mode: str, token: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """What Ray's own command says of a cluster, to somebody with a token or without one."""
+    command = [sys.executable, "-m", "ray.scripts.scripts", "health-check", "--address", f"127.0.0.1:{port}"]
+    environment = os.environ | {"RAY_AUTH_MODE": mode, "RAY_AUTH_TOKEN": token, "HOME": str(folder)}
+    environment |= {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # else it asks at the outer address, where nobody listens
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.mark.slow
+def test_a_run_listens_on_loopback_alone_and_its_ray_wants_the_users_token(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    with tempfile.TemporaryDirectory(prefix="r", dir="/tmp") as ray_folder:
+        run = subprocess.Popen(
+            [sys.executable, "-m", "eibench_ray.cli.app", "run", *RUN],
+            cwd=tmp_path,
+            env=environment | {"HOME": str(home), "RAY_TMPDIR": ray_folder},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            deadline = time.monotonic() + 120
+            found: set[tuple[str, str, int]] = set()
+            while not any(name.startswith("ray::Replica") for name, _, _ in found):
+                assert time.monotonic() < deadline
+                assert run.poll() is None, run.communicate()
+                found |= listening(run.pid)
+                time.sleep(0.2)
+            assert {"raylet", "gcs_server"} <= {name for name, _, _ in found}
+            (private,) = Path(ray_folder).iterdir()
+            assert private.stat().st_mode & 0o777 == 0o700
+            commands = [" ".join(process.cmdline()) for process in psutil.Process(run.pid).children(recursive=True)]
+            assert any(f"--temp-dir={private}" in command or f"{private}/session_" in command for command in commands)
+            assert not [command for command in commands if "autoscaler" in command]
+            assert [one for one in found if not ipaddress.ip_address(one[1]).is_loopback] == []
+            (port,) = {port for name, _, port in found if name == "gcs_server"}
+            token = (home / ".ray" / "auth_token").read_text()
+            assert (home / ".ray" / "auth_token").stat().st_mode & 0o077 == 0
+            assert health(port, "token", token, tmp_path).returncode == 0
+            stranger = health(port, "token", "0" * 64, tmp_path)
+            assert stranger.returncode
+            assert "token" in (stranger.stdout + stranger.stderr).lower()
+        finally:
+            run.terminate()
+            run.communicate(timeout=60)
+        assert list(Path(ray_folder).iterdir()) == []
+
+
+def test_the_address_for_others_is_none_of_loopback() -> None:
+    assert outside_address("192.0.2.9") == "192.0.2.9"
+    address = outside_address("127.0.0.1")
+    addresses = {one.address for many in psutil.net_if_addrs().values() for one in many}
+    assert address in addresses

@@ -1,0 +1,303 @@
+"""Placement on a real Ray of several nodes: replicas lie where they should, nodes come and go, nothing is left."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from driving import SLOW, Run, check_whole
+
+from eibench_ray.config.cluster import ClusterConfig
+from eibench_ray.config.schema import RunConfig
+from eibench_ray.config.setting import SamplingConfig
+from eibench_ray.driver.failure_policy import MAX_DEATHS
+from eibench_ray.driver.placement_group import NotPlacedError, Placement
+from eibench_ray.driver.ray_session import ray_session
+from eibench_ray.errors import ClusterError
+from eibench_ray.schedule.resources import Need, Node, Resources
+from eibench_ray.weights.build import build_checkpoint
+
+if TYPE_CHECKING:
+    from conftest import Sweeps
+
+SLOTS = "slot"  # stands in for GPUs
+
+
+class Nodes:
+    """A Ray cluster on this machine, of a head without slots and of nodes that tests add and remove."""
+
+    def __init__(self, folder: str) -> None:
+        from ray.cluster_utils import Cluster
+
+        self._cluster: Any = Cluster(
+            initialize_head=True,
+            head_node_args={
+                "num_cpus": 2,
+                "include_dashboard": False,
+                "object_store_memory": 100 << 20,
+                "temp_dir": folder,
+                "_system_config": {"health_check_period_ms": 500, "health_check_failure_threshold": 4},
+            },
+        )
+        self.address: str = self._cluster.address
+        self._nodes: dict[str, Any] = {}
+
+    def add(self, num_slots: int) -> str:
+        """A node with so many slots; its id."""
+        node = self._cluster.add_node(num_cpus=4, resources={SLOTS: num_slots}, object_store_memory=100 << 20)
+        self._nodes[node.node_id] = node
+        return str(node.node_id)
+
+    def remove(self, node: str) -> None:
+        """Ends a node at once, with everything that runs on it."""
+        self._cluster.remove_node(self._nodes.pop(node), allow_graceful=False)
+
+    def shut_down(self) -> None:
+        """Ends all nodes."""
+        self._cluster.shutdown()
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[Nodes]:
+    # Ray's sockets lie below this folder, and a socket's path has at most 107 characters.
+    with tempfile.TemporaryDirectory(prefix="r", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        cluster = Nodes(folder)
+        try:
+            with ray_session(ClusterConfig(name="ray", address=cluster.address)):
+                yield cluster
+        finally:
+            cluster.shut_down()
+
+
+@pytest.fixture(scope="module")
+def two(nodes: Nodes) -> tuple[str, str]:
+    """Nodes with two slots and with four."""
+    return nodes.add(2), nodes.add(4)
+
+
+def groups_left() -> list[str]:
+    """The placement groups that have not been removed."""
+    from ray.util import placement_group_table
+
+    return [group["name"] for group in placement_group_table().values() if group["state"] != "REMOVED"]
+
+
+def wait_until(is_true: Callable[[], bool], timeout_s: float = 30) -> None:
+    """Looks again and again until something holds that Ray brings about."""
+    deadline = time.monotonic() + timeout_s
+    while not is_true():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def cluster_of(**options: Any) -> dict[str, Any]:
+    return {"name": "ray", "gpu_resource": SLOTS, "stop_timeout_s": 10.0} | options
+
+
+def engine_of(sweeps: Sweeps, name: str, num_slots: int, cluster: dict[str, Any], **engine: Any) -> RunConfig:
+    """A cell whose model is an engine of its own with so many slots; its judge needs none."""
+    return sweeps.config(
+        engine={"num_gpus": num_slots, "fails_on": f"never {name}"} | engine,
+        model={"name": name, "expect": {"load_s": 0.1, "tokens_per_s": 100.0}},
+        judge_engine={"fails_on": "never a judge"},
+        cluster=cluster,
+    )
+
+
+def test_replicas_of_several_engines_lie_on_the_nodes_that_were_chosen(sweeps: Sweeps, two: tuple[str, str]) -> None:
+    sweeps.write_dataset(range(24))
+    cluster = cluster_of(max_replicas_per_engine=2)
+    wide = engine_of(sweeps, "wide", 3, cluster, **SLOW)
+    narrow = engine_of(sweeps, "narrow", 1, cluster, **SLOW)
+    where: dict[int, str] = {}
+
+    def note(event: str, fields: dict[str, Any]) -> None:
+        if event == "replica_ready":
+            facts = run.driver.crew.members[fields["replica"]].handle.facts
+            assert facts is not None
+            where[fields["replica"]] = facts.node_id
+
+    sweep = sweeps.plan(wide, narrow)
+    run = Run(sweep, note)
+    outcome = run.finish()
+    assert outcome.num_new == 96
+    chosen = {event["replica"]: event for event in run.events("replica_starting") if event["nodes"]}
+    assert {number: (where[number],) for number in chosen if number in where} == {
+        number: tuple(event["nodes"]) for number, event in chosen.items() if number in where
+    }
+    assert {(event["model"], event["gpus"]) for event in chosen.values()} == {("wide", 3), ("narrow", 1)}
+    assert {node for event in chosen.values() if event["model"] == "wide" for node in event["nodes"]} == {two[1]}
+    assert {event["replica"] for event in run.events("replica_stopped")} == {
+        event["replica"] for event in run.events("replica_starting")
+    }
+    assert groups_left() == []
+    check_whole(sweep, sweeps.plan(wide, narrow))
+
+
+@pytest.mark.usefixtures("two")
+def test_an_engine_that_fits_on_no_node_is_one_paragraph(sweeps: Sweeps) -> None:
+    sweeps.write_dataset()
+    run = Run(sweeps.plan(engine_of(sweeps, "large", 5, cluster_of())))
+    with pytest.raises(ClusterError) as caught:
+        run.finish()
+    message = str(caught.value)
+    assert "\n" not in message
+    assert "engine 'large' needs 5 GPUs and 1 cores for one replica; the cluster has 4 GPUs and 4 cores on" in message
+    assert groups_left() == []
+
+
+@pytest.mark.usefixtures("two")
+def test_an_engine_for_which_no_node_joins_is_given_up_and_the_others_finish(sweeps: Sweeps) -> None:
+    sweeps.write_dataset()
+    cluster = cluster_of(expect={"nodes": 9}, start_timeout_s=20.0)
+    large, sound = engine_of(sweeps, "large", 5, cluster), engine_of(sweeps, "sound", 0, cluster)
+    outcome = Run(sweeps.plan(large, sound)).finish()
+    (reason,) = outcome.failed_engines.values()
+    assert reason.startswith("engine 'large' needs 5 GPUs")
+    assert "none joined in 20 s" in reason
+    assert outcome.num_new == 20
+
+
+def test_what_somebody_else_holds_is_named_and_not_waited_for(two: tuple[str, str]) -> None:
+    small, _ = two
+    first = Placement(Need((Resources(1, 2),)), (small,), SLOTS, "first")
+    second = Placement(Need((Resources(1, 1),)), (small,), SLOTS, "second")
+    known = [Node(small, "box", Resources(4, 2))]
+    asyncio.run(first.wait(10, known))
+    with pytest.raises(NotPlacedError) as caught:
+        asyncio.run(second.wait(0.5, known))
+    second.remove()
+    assert str(caught.value) == (
+        "no place for a replica within 0.5 s: it needs 1 GPUs and 1 cores on node box, where 0 GPUs and 3 cores are "
+        "free now; another job on the cluster holds the rest"
+    )
+    first.remove()
+    assert groups_left() == []
+
+
+def test_pipeline_stages_get_a_bundle_per_gpu_on_their_nodes(two: tuple[str, str]) -> None:
+    from ray.util import placement_group_table
+
+    small, large = two
+    stages = Placement(Need((Resources(1, 2), Resources(1, 2))), (large, small), SLOTS, "stages")
+    asyncio.run(stages.wait(10, []))
+    table = placement_group_table(stages.group)
+    stages.remove()
+    assert list(table["bundles_to_node_id"].values()) == [large, large, small, small]
+    assert [bundle[SLOTS] for bundle in table["bundles"].values()] == [1, 1, 1, 1]
+    assert stages.options()["num_cpus"] == 1  # the engine's own process; its workers take the GPUs
+
+
+def test_a_driver_that_is_killed_leaves_no_placement_behind(nodes: Nodes, two: tuple[str, str]) -> None:
+    script = (
+        "import asyncio, os, signal\n"
+        "from eibench_ray.driver.placement_group import Placement\n"
+        "from eibench_ray.driver.ray_session import ray_session\n"
+        "from eibench_ray.config.cluster import ClusterConfig\n"
+        "from eibench_ray.schedule.resources import Need, Resources\n"
+        f"with ray_session(ClusterConfig(name='ray', address='{nodes.address}')):\n"
+        f"    placed = Placement(Need((Resources(1, 4),)), ('{two[1]}',), '{SLOTS}', 'orphan')\n"
+        "    asyncio.run(placed.wait(20, []))\n"
+        "    print('placed', flush=True)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    environment = os.environ | {"RAY_AUTH_MODE": os.environ.get("RAY_AUTH_MODE", "disabled")}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, env=environment)
+    assert (done.stdout, done.returncode) == ("placed\n", -signal.SIGKILL), done.stderr
+    wait_until(lambda: groups_left() == [])
+
+
+@pytest.mark.usefixtures("two")
+def test_a_node_that_joins_later_is_used(sweeps: Sweeps, nodes: Nodes) -> None:
+    sweeps.write_dataset()
+    cluster = cluster_of(expect={"nodes": 4})
+    wide, narrow = engine_of(sweeps, "wide", 6, cluster), engine_of(sweeps, "narrow", 1, cluster)
+    added: list[str] = []
+
+    def add_node(event: str, _: dict[str, Any]) -> None:
+        if event == "slice_committed" and not added:
+            added.append(nodes.add(6))
+
+    sweep = sweeps.plan(wide, narrow)
+    run = Run(sweep, add_node)
+    outcome = run.finish()
+    nodes.remove(added[0])
+    assert not outcome.failed_engines
+    assert len(run.events("node_joined")) == 4
+    assert [event["nodes"] for event in run.events("replica_starting") if event["model"] == "wide"] == [added]
+    assert groups_left() == []
+    check_whole(sweep, sweeps.plan(wide, narrow))
+
+
+@pytest.mark.usefixtures("two")
+def test_a_node_that_leaves_takes_its_replicas_along_and_no_row(sweeps: Sweeps, nodes: Nodes) -> None:
+    sweeps.write_dataset(range(40))
+    spot = nodes.add(4)
+    config = engine_of(sweeps, "echo", 1, cluster_of(), latency_s=1.0, max_num_seqs=1)
+    removed: list[str] = []
+
+    def remove_node(event: str, fields: dict[str, Any]) -> None:
+        if event == "replica_ready" and not removed:
+            there = [member for member in run.driver.crew.members.values() if spot in member.handle.nodes]
+            if fields["replica"] in [member.handle.id for member in there] and len(there) >= MAX_DEATHS:
+                removed.append(spot)
+                nodes.remove(spot)
+
+    sweep = sweeps.plan(config)
+    run = Run(sweep, remove_node)
+    outcome = run.finish()
+    assert removed
+    assert spot in [event["node"] for event in run.events("node_left")]
+    assert len(run.events("replica_lost")) >= MAX_DEATHS
+    returned = Counter((event["step"], event["slice"]) for event in run.events("slice_returned"))
+    assert max(returned.values(), default=0) <= 1
+    assert not outcome.failed_engines
+    assert outcome.num_new == 80
+    assert groups_left() == []
+    check_whole(sweep, sweeps.plan(config))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("two")
+def test_two_vllm_engines_run_at_once_on_two_nodes(sweeps: Sweeps) -> None:
+    for name in ("tiny_llama", "tiny_idefics3"):
+        build_checkpoint(name)
+    sweeps.write_dataset(range(8))
+    common = {"kind": "vllm", "max_model_len": 1024, "max_num_seqs": 8, "kv_cache_gib": 0.25, "enforce_eager": True}
+    cluster = cluster_of(device="cpu", max_replicas_per_engine=1)
+    brief = {"sampling": SamplingConfig(max_tokens=8)}
+    cells = [
+        sweeps.config(
+            model={
+                "name": name,
+                "engine": common | {"source": f"checkpoint:{name}"},
+                "sees_image": name == "tiny_idefics3",
+            },
+            cluster=cluster,
+        )
+        for name in ("tiny_llama", "tiny_idefics3")
+    ]
+    cells = [cell.model_copy(update={"setting": cell.setting.model_copy(update=brief)}) for cell in cells]
+    together: list[set[str]] = []
+
+    def note(event: str, _: dict[str, Any]) -> None:
+        if event == "replica_ready":
+            together.append(
+                {m.handle.spec.name for m in run.driver.crew.members.values() if m.handle.actor is not None}
+            )
+
+    run = Run(sweeps.plan(*cells), note)
+    outcome = run.finish()
+    assert not outcome.failed_engines
+    assert outcome.num_new == 32
+    assert any({"tiny_llama", "tiny_idefics3"} <= names for names in together)
+    assert groups_left() == []

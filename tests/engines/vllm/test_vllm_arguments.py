@@ -1,0 +1,58 @@
+"""The arguments of a vLLM engine: what the configuration says, in vLLM's words, and what a CPU needs besides."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eibench_ray.config.engines import VllmSection
+from eibench_ray.engines.loaded_weights import request_of
+from eibench_ray.engines.vllm.vllm_arguments import engine_arguments
+from eibench_ray.weights.node_weights import CACHE_VARIABLE, Weights
+
+
+def engine(**keys: Any) -> VllmSection:
+    return VllmSection.model_validate({"kind": "vllm", "source": "me/mine", "max_model_len": 512} | keys)
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ({"source": "me/mine"}, {"model": "me/mine", "revision": None}),
+        ({"source": "me/mine", "revision": "v2"}, {"model": "me/mine", "revision": "v2"}),
+        ({"kv_cache_gib": 0.0625}, {"kv_cache_memory_bytes": 64 << 20}),
+        ({"kv_cache_gib": None}, {"kv_cache_memory_bytes": None}),
+        ({"tensor_parallel": 2, "pipeline_parallel": 3}, {"tensor_parallel_size": 2, "pipeline_parallel_size": 3}),
+        ({"args": {"seed": 7, "kv_cache_dtype": "fp8"}}, {"seed": 7, "kv_cache_dtype": "fp8"}),
+    ],
+)
+def test_a_key_is_said_in_vllms_words(keys: dict[str, Any], expected: dict[str, Any]) -> None:
+    arguments = engine_arguments(engine(**keys), "cuda")
+    assert expected.items() <= arguments.items()
+
+
+def test_a_folder_is_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert engine_arguments(engine(source="./mine"), "cpu")["model"] == str(tmp_path / "mine")
+
+
+def test_what_was_brought_to_the_node_is_loaded_from_there(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "mine"
+    checkpoint.mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (checkpoint / name).write_bytes(b"\2\0\0\0\0\0\0\0{}")
+    weights = Weights(request_of(engine(source=str(checkpoint))), {CACHE_VARIABLE: str(tmp_path / "nvme")})
+    weights.bring()
+    arguments = engine_arguments(engine(source=str(checkpoint)), "cpu", weights)
+    assert Path(arguments["model"]).parent == tmp_path / "nvme"
+    assert arguments["revision"] is None
+
+
+def test_a_cpu_computes_prompts_whole_and_shares_nothing() -> None:
+    arguments = engine_arguments(engine(tensor_parallel=4, max_model_len=32_768), "cpu")
+    assert arguments["tensor_parallel_size"] == 1
+    assert arguments["enable_chunked_prefill"] is False
+    assert arguments["max_num_batched_tokens"] == 32_768
+    assert "enable_chunked_prefill" not in engine_arguments(engine(), "cuda")

@@ -1,0 +1,154 @@
+"""What a replica needs of its GPUs' memory, and the fewest GPUs that have it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from eibench_ray.config.cluster import ClusterConfig
+from eibench_ray.config.engines import TransformersSection, VllmSection
+from eibench_ray.engines.engine_memory import OVERHEAD_GB, GpuNodes, choose_tensor_parallel, expected_nodes, fit_memory
+from eibench_ray.errors import PlanError
+from eibench_ray.schedule.resources import Node, Resources
+from eibench_ray.weights.memory_estimate import MemoryEstimate
+
+# 60 GB of weights, 10 GB of cache for its longest sequence, 56 heads, 8 of them with keys and values.
+LARGE = MemoryEstimate(60.0, "checkpoint", 0.01, 56, 8)
+
+
+def engine(**options: Any) -> VllmSection:
+    base = {"kind": "vllm", "source": "me/eye", "max_model_len": 1000, "gpu_memory_utilization": 1.0}
+    return VllmSection.model_validate(base | options)
+
+
+def cluster(gpu_memory_gb: float, gpus_per_node: int = 8) -> ClusterConfig:
+    return ClusterConfig.model_validate(
+        {"name": "here", "gpu_memory_gb": gpu_memory_gb, "expect": {"gpus_per_node": gpus_per_node}}
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "needed_gb"),
+    [
+        ({}, 60 + 10),
+        ({"tensor_parallel": 4}, 15 + 2.5),
+        ({"tensor_parallel": 2, "pipeline_parallel": 4}, 7.5 + 1.25),
+        ({"max_model_len": 500}, 60 + 5),
+        ({"kv_cache_gib": 20.0}, 60 + 20 * 1.073741824),
+        ({"kv_cache_gib": 1.0}, 60 + 10),
+    ],
+)
+def test_a_gpu_needs_its_share_of_weights_and_cache(options: dict[str, Any], needed_gb: float) -> None:
+    fit = fit_memory(engine(**options), LARGE, cluster(80))
+    assert fit.gpu_memory_gb == pytest.approx(needed_gb + OVERHEAD_GB)
+    assert (fit.weights_gb, fit.available_gb, fit.source) == (60, 80, "checkpoint")
+
+
+def test_more_gpus_than_heads_keep_copies_of_the_cache() -> None:
+    narrow = MemoryEstimate(60.0, "checkpoint", 0.01, 56, 2)
+    latent = MemoryEstimate(60.0, "checkpoint", 0.01, 56, 1)
+    needs = [fit_memory(engine(tensor_parallel=4), memory, cluster(80)).gpu_memory_gb for memory in (narrow, latent)]
+    assert needs == pytest.approx([15 + 5 + OVERHEAD_GB, 15 + 10 + OVERHEAD_GB])
+
+
+def test_only_the_share_that_vllm_may_use_counts() -> None:
+    fit = fit_memory(engine(gpu_memory_utilization=0.5), LARGE, cluster(80))
+    assert fit.gpu_memory_gb == 2 * (60 + 10 + OVERHEAD_GB)
+    assert not fit.fits
+
+
+@pytest.mark.parametrize(
+    ("options", "needed_gb"),
+    [({}, 60), ({"max_model_len": 1000}, 60 + 10), ({"max_model_len": 1000, "num_gpus": 4}, 15 + 2.5)],
+)
+def test_transformers_spreads_layers_with_their_cache(options: dict[str, Any], needed_gb: float) -> None:
+    spread = TransformersSection.model_validate({"kind": "transformers", "source": "me/eye"} | options)
+    assert fit_memory(spread, LARGE, cluster(80)).gpu_memory_gb == pytest.approx(needed_gb + OVERHEAD_GB)
+
+
+def test_what_the_cluster_expects_counts_where_its_gpus_are_not_given() -> None:
+    expected = ClusterConfig.model_validate({"name": "here", "expect": {"gpu_memory_gb": 141.0}})
+    assert fit_memory(engine(), LARGE, expected).available_gb == 141
+
+
+@pytest.mark.parametrize(
+    ("gpu_memory_gb", "chosen"), [(141, 1), (73.1, 1), (72.9, 2), (38.1, 2), (37.9, 4), (20.6, 4), (20.4, 8)]
+)
+def test_auto_takes_the_fewest_gpus_that_suffice(gpu_memory_gb: float, chosen: int) -> None:
+    assert choose_tensor_parallel("eye", engine(), LARGE, cluster(gpu_memory_gb)) == chosen
+
+
+def test_auto_counts_the_stages_of_a_pipeline() -> None:
+    staged = engine(pipeline_parallel=2)
+    assert [choose_tensor_parallel("eye", staged, LARGE, cluster(gb)) for gb in (40, 24)] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("num_heads", "num_kv_heads", "chosen"),
+    [(56, 8, 4), (32, 2, 4), (32, 1, 4), (None, None, 4), (40, 40, 4), (20, 10, None), (9, 3, None), (24, 6, None)],
+)
+def test_auto_divides_heads_as_vllm_does(num_heads: int | None, num_kv_heads: int | None, chosen: int | None) -> None:
+    memory = MemoryEstimate(60.0, "checkpoint", 0.0, num_heads, num_kv_heads)
+    if chosen is None:
+        with pytest.raises(PlanError, match="fits on no number of GPUs"):
+            choose_tensor_parallel("eye", engine(), memory, cluster(20, gpus_per_node=4))
+    else:
+        assert choose_tensor_parallel("eye", engine(), memory, cluster(20, gpus_per_node=4)) == chosen
+
+
+def test_what_fits_on_no_node_says_what_it_has_and_what_to_do() -> None:
+    with pytest.raises(
+        PlanError,
+        match=r"model 'eye' with tensor_parallel=auto fits on no number of GPUs of one node: it has 60 GB of weights "
+        r"and 10 GB of KV cache per 1,000 tokens, and a node has 4 GPUs of 16 GB \(cluster.gpu_memory_gb\), "
+        r".*: lower model.engine.max_model_len,"
+        r" .*quantised.* raise model.engine.pipeline_parallel \(now 1\) .* larger GPUs",
+    ):
+        choose_tensor_parallel("eye", engine(), LARGE, cluster(16, gpus_per_node=4))
+
+
+def test_what_is_not_known_takes_one_gpu() -> None:
+    assert choose_tensor_parallel("eye", engine(), None, cluster(1)) == 1
+
+
+def test_a_prior_knows_no_cache() -> None:
+    prior = MemoryEstimate(60.0, "expect")
+    assert fit_memory(engine(), prior, cluster(80)).kv_gb is None
+    assert choose_tensor_parallel("eye", engine(), prior, cluster(40)) == 2
+    with pytest.raises(PlanError, match=r"it has 60 GB of weights, and a node has 8 GPUs of 4 GB"):
+        choose_tensor_parallel("eye", engine(), prior, cluster(4))
+
+
+def nodes(*sizes: tuple[int, float]) -> GpuNodes:
+    return GpuNodes(
+        tuple(Node(str(at), str(at), Resources(8, gpus), gb) for at, (gpus, gb) in enumerate(sizes)), "here"
+    )
+
+
+@pytest.mark.parametrize(
+    ("known", "chosen"),
+    [
+        (nodes((8, 141)), 1),
+        (nodes((8, 80)), 1),
+        (nodes((8, 40)), 2),
+        (nodes((2, 40), (2, 40), (2, 40), (1, 80)), 2),  # six GPUs are of use, and with one each but one
+        (nodes((1, 24), (4, 80)), 1),  # the small GPU is left alone
+        (nodes((8, 24), (1, 80)), 4),
+        (nodes((8, 0.0)), 2),  # not known: as expected
+    ],
+)
+def test_the_nodes_of_the_run_decide_where_they_are_known(known: GpuNodes, chosen: int) -> None:
+    assert choose_tensor_parallel("eye", engine(), LARGE, ClusterConfig(name="x", gpu_memory_gb=40), known) == chosen
+
+
+def test_a_model_that_fits_on_no_node_names_the_largest_and_whence_it_is_known() -> None:
+    with pytest.raises(PlanError, match=r"a node has 2 GPUs of 24 GB \(here\)"):
+        choose_tensor_parallel("eye", engine(), LARGE, cluster(80), nodes((2, 24), (1, 16)))
+
+
+def test_what_fits_says_whence_the_memory_is_known() -> None:
+    assert fit_memory(engine(), LARGE, cluster(80), nodes((8, 24), (1, 141))).available_gb == 141
+    assert fit_memory(engine(), LARGE, cluster(80), nodes((1, 24))).gpus_from == "here"
+    assert fit_memory(engine(), LARGE, cluster(80)).gpus_from == "cluster.gpu_memory_gb"
+    assert expected_nodes(ClusterConfig(name="x")).source == "cluster.expect"

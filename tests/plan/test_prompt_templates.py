@@ -1,0 +1,93 @@
+"""Prompt templates: what they read, and that they give back every text as it is."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jinja2 import UndefinedError
+from jinja2.sandbox import SecurityError
+
+from eibench_ray.datasets.format_template import from_literal, to_jinja
+from eibench_ray.errors import PlanError
+from eibench_ray.plan.prompt_templates import SAMPLE_WORDS, render, words_in
+from eibench_ray.rows.sample import Sample
+
+SAMPLE = Sample("a", "why?", "happy", "1. Sun.\n2. Sea.", ("Sun.", "Sea."), caption="A beach.", source="here")
+
+
+@pytest.mark.parametrize(
+    ("template", "words"),
+    [
+        ("", set()),
+        ("no word", set()),
+        ("{{ question }}", {"question"}),
+        ("{{question}}{{ answer }} {{ question | upper }}", {"question", "answer"}),
+        ("{% for trigger in triggers %}{{ loop.index }}. {{ trigger }}{% endfor %}", {"triggers"}),
+        ("{% if caption %}{{ emotion }}{% endif %}", {"caption", "emotion"}),
+        ("{# {{ hidden }} #}", set()),
+        ("{score: 1/2} {'a': {'b': 1}}", set()),
+    ],
+)
+def test_the_words_that_a_prompt_reads(template: str, words: set[str]) -> None:
+    assert words_in(template) == words
+
+
+@pytest.mark.parametrize("template", ["{{ question", "{% for x %}", "{{ question | nothing }}", "{% endif %}"])
+def test_what_is_no_template_is_told(template: str) -> None:
+    with pytest.raises(PlanError, match="is not a Jinja2 template"):
+        words_in(template)
+
+
+@pytest.mark.parametrize(
+    ("template", "text"),
+    [
+        ("{{ question }} {score: 1/2}", "why? {score: 1/2}"),
+        ("{{ triggers | length }}: {{ triggers | join(' ') }}", "2: Sun. Sea."),
+        ("{% for trigger in triggers %}{{ loop.index }}. {{ trigger }}\n{% endfor %}", "1. Sun.\n2. Sea.\n"),
+        ("{{ caption }} {{ emotion }} {{ source }} {{ reference }}", "A beach. happy here 1. Sun.\n2. Sea."),
+    ],
+)
+def test_a_prompt_is_rendered(template: str, text: str) -> None:
+    assert render(template, SAMPLE, {}) == text
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [("index", "12"), ("index0", "01"), ("revindex", "21"), ("first", "TrueFalse"), ("last", "FalseTrue")],
+)
+def test_a_loop_knows_its_numbers(number: str, text: str) -> None:
+    assert render(f"{{% for trigger in triggers %}}{{{{ loop.{number} }}}}{{% endfor %}}", SAMPLE, {}) == text
+
+
+def test_an_answer_stands_before_a_field_of_the_same_name() -> None:
+    assert render("{{ caption }}", SAMPLE, {"caption": "made"}) == "made"
+
+
+def test_every_word_of_a_sample_can_be_read() -> None:
+    for word in SAMPLE_WORDS:
+        assert render(f"{{{{ {word} }}}}", SAMPLE, {}) != ""
+
+
+def test_a_word_that_is_not_there_is_no_empty_text() -> None:
+    with pytest.raises(UndefinedError):
+        render("{{ answer }}", SAMPLE, {})
+
+
+def test_a_prompt_cannot_reach_into_python() -> None:
+    for prompt in (
+        "{{ question.__class__.__mro__ }}",
+        "{% for trigger in triggers %}{{ loop.__class__.__mro__ }}{% endfor %}",
+    ):
+        with pytest.raises(SecurityError):
+            render(prompt, SAMPLE, {})
+
+
+@given(st.text())
+def test_what_a_model_says_is_never_read_as_a_template(text: str) -> None:
+    assert render("<{{ answer }}>", SAMPLE, {"answer": text}) == f"<{text}>"
+
+
+@given(st.text(max_size=30))
+def test_a_protocols_text_comes_out_as_it_was(text: str) -> None:
+    assert render(to_jinja(from_literal(text)), SAMPLE, {}) == text

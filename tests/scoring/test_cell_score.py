@@ -1,0 +1,213 @@
+import subprocess
+import sys
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from eibench_ray.errors import ScoreError
+from eibench_ray.rows.sample import Sample
+from eibench_ray.scoring.cell_score import CellScore, score_cell
+from eibench_ray.scoring.verdict import Verdict, VerdictStatus
+
+
+def sample(name: str, image: str | None = None, emotion: str = "happy", digest: str | None = None) -> Sample:
+    return Sample(name, "Why?", emotion, "1. x", ("x",), image_path=image, image_digest=digest)
+
+
+def verdict(name: str, correct: int, total: int = 4) -> Verdict:
+    return Verdict(name, correct, total, None, VerdictStatus.OK)
+
+
+def failure(name: str, status: VerdictStatus) -> Verdict:
+    return Verdict(name, None, None, None, status)
+
+
+def score(
+    samples: Sequence[Sample], *verdicts: Verdict, confidence: float = 0.95, resamples: int = 500, seed: int = 0
+) -> CellScore:
+    by_id = {verdict.sample_id: verdict for verdict in verdicts}
+    rows = [(sample, [by_id.get(sample.sample_id)]) for sample in samples]
+    return score_cell(rows, confidence=confidence, resamples=resamples, seed=seed)
+
+
+def test_recall_is_the_mean_over_samples_not_over_triggers() -> None:
+    cell = score([sample("a"), sample("b")], verdict("a", 1, 2), verdict("b", 10, 10))
+    assert cell.overall.recall == 0.75
+    assert (cell.overall.n, cell.overall.num_scored, cell.overall.coverage) == (2, 2, 1.0)
+    assert (cell.overall.bound_low, cell.overall.bound_high) == (0.75, 0.75)
+
+
+def test_failed_verdicts_lower_the_coverage_and_open_the_bounds() -> None:
+    wrong = Verdict("b", 1, 3, None, VerdictStatus.WRONG_TOTAL)
+    samples = [sample(name) for name in "abcd"]
+    cell = score(samples, verdict("a", 2), wrong, failure("c", VerdictStatus.NO_ANSWER))
+    assert (cell.overall.recall, cell.overall.coverage) == (0.5, 0.25)
+    assert (cell.overall.bound_low, cell.overall.bound_high) == (0.125, 0.875)
+    assert dict(cell.statuses) == {"ok": 1, "wrong_total": 1, "no_answer": 1, "missing": 1}
+    assert cell.num_unreadable == 1
+
+
+def test_unreadable_replies_are_those_that_came_and_could_not_be_scored() -> None:
+    statuses = [status for status in VerdictStatus if status is not VerdictStatus.OK]
+    cell = score([sample(s) for s in statuses], *(failure(s, s) for s in statuses))
+    assert cell.num_unreadable == 3
+    assert sum(cell.statuses.values()) == len(statuses)
+    assert all(type(status) is str for status in cell.statuses)
+
+
+def test_cell_without_verdicts_has_bounds_but_no_recall() -> None:
+    overall = score([sample("a"), sample("b")]).overall
+    assert (overall.recall, overall.ci_low, overall.ci_high, overall.coverage) == (None, None, None, 0.0)
+    assert (overall.bound_low, overall.bound_high) == (0.0, 1.0)
+
+
+def test_cell_without_samples_is_an_error() -> None:
+    with pytest.raises(ScoreError, match="without samples"):
+        score([])
+
+
+def test_emotions_are_scored_apart_in_alphabetical_order() -> None:
+    samples = [sample("a", emotion="sad"), sample("b", emotion="angry"), sample("c", emotion="sad")]
+    cell = score(samples, verdict("a", 4), verdict("b", 1), verdict("c", 2))
+    assert {emotion: (part.n, part.recall) for emotion, part in cell.by_emotion.items()} == {
+        "angry": (1, 0.25),
+        "sad": (2, 0.75),
+    }
+    assert list(cell.by_emotion) == ["angry", "sad"]
+
+
+@pytest.mark.parametrize(
+    ("samples", "correct"),
+    [
+        ([sample("a")], [1]),
+        ([sample("a", "one.png"), sample("b", "one.png"), sample("c", "one.png")], [0, 1, 4]),
+        ([sample("a"), sample("b"), sample("c")], [1, 1, 1]),
+        ([sample("a"), sample("b")], [0, 0]),
+        ([sample("a"), sample("b")], [4, 4]),
+    ],
+)
+def test_interval_of_one_cluster_or_equal_values_is_the_value(samples: list[Sample], correct: list[int]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        overall = score(samples, *(verdict(s.sample_id, c) for s, c in zip(samples, correct, strict=True))).overall
+    assert overall.ci_low == overall.recall == overall.ci_high == sum(correct) / 4 / len(correct)
+
+
+def test_interval_holds_the_mean_and_is_the_same_for_the_same_seed() -> None:
+    samples = [sample(f"s{i}", f"{i // 2}.png") for i in range(40)]
+    verdicts = [verdict(f"s{i}", i * i % 5) for i in range(40)]
+    first, again, other = (score(samples, *verdicts, seed=seed).overall for seed in (1, 1, 2))
+    assert first == again
+    assert (first.ci_low, first.ci_high) != (other.ci_low, other.ci_high)
+    assert first.ci_low is not None
+    assert first.recall is not None
+    assert first.ci_high is not None
+    assert 0 <= first.ci_low < first.recall < first.ci_high <= 1
+    assert score(samples, *reversed(verdicts), seed=1).overall == first
+
+
+def test_higher_confidence_widens_the_interval() -> None:
+    samples = [sample(f"s{i}") for i in range(30)]
+    verdicts = [verdict(f"s{i}", i % 5) for i in range(30)]
+    assert width(score(samples, *verdicts, confidence=0.5)) < width(score(samples, *verdicts, confidence=0.99))
+
+
+def test_samples_of_one_picture_are_resampled_together() -> None:
+    verdicts = [verdict(f"s{i}", 4 * (i // 4 % 2)) for i in range(40)]  # fours of equal values
+    alone = [sample(f"s{i}") for i in range(40)]
+    by_path = [sample(f"s{i}", f"{i // 4}.png") for i in range(40)]
+    by_digest = [sample(f"s{i}", f"{i}.png", digest=f"d{i // 4}") for i in range(40)]
+    assert score(by_path, *verdicts) == score(by_digest, *verdicts)
+    assert width(score(by_path, *verdicts)) > 1.5 * width(score(alone, *verdicts))  # in theory 2: clusters of 4
+
+
+def test_95_percent_interval_covers_the_truth_and_would_not_without_clusters() -> None:
+    """200 synthetic datasets of 60 pictures with 1 to 6 questions; a picture's questions are alike in difficulty.
+
+    The share that covers has a standard error of 0.015 at 0.95.
+    """
+    rng = np.random.default_rng(7)
+    clustered, unclustered = 0, 0
+    for seed in range(200):
+        samples, alone, verdicts = [], [], []
+        for image in range(60):
+            difficulty = rng.beta(1, 2)  # the true recall is its mean, 1/3
+            for question in range(rng.integers(1, 7)):
+                name = f"{image}-{question}"
+                samples.append(sample(name, f"{image}.png"))
+                alone.append(sample(name))
+                verdicts.append(verdict(name, int(rng.binomial(4, difficulty))))
+        clustered += covers(score(samples, *verdicts, resamples=300, seed=seed), 1 / 3)
+        unclustered += covers(score(alone, *verdicts, resamples=300, seed=seed), 1 / 3)
+    assert 0.90 <= clustered / 200 <= 0.985
+    assert unclustered / 200 < 0.85
+
+
+def test_modules_that_score_load_no_numerics_before_they_need_them() -> None:
+    script = (
+        "import sys, eibench_ray.scoring.reply_scoring, eibench_ray.scoring.cell_score, eibench_ray.report.leaderboard;"
+        "print(*{'numpy', 'scipy', 'polars', 'rich', 'pyarrow'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+
+
+def width(cell: CellScore) -> float:
+    assert cell.overall.ci_low is not None
+    assert cell.overall.ci_high is not None
+    return cell.overall.ci_high - cell.overall.ci_low
+
+
+def covers(cell: CellScore, truth: float) -> bool:
+    assert cell.overall.ci_low is not None
+    assert cell.overall.ci_high is not None
+    return cell.overall.ci_low <= truth <= cell.overall.ci_high
+
+
+def test_many_clusters_have_the_interval_that_few_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond some number, clusters are drawn by kind: another way to the same distribution."""
+    chooser = np.random.default_rng(3)
+    pictures = chooser.integers(0, 700, 1000)
+    samples = [sample(str(number), digest=f"{picture}") for number, picture in enumerate(pictures)]
+    verdicts = [verdict(str(number), int(chooser.integers(0, 5))) for number in range(1000)]
+    one_by_one = score(samples, *verdicts, resamples=4000).overall
+    monkeypatch.setattr("eibench_ray.scoring.interval._FEW_CLUSTERS", 10)
+    by_kind = score(samples, *verdicts, resamples=4000).overall
+    assert by_kind.recall == one_by_one.recall
+    assert by_kind.ci_low == pytest.approx(one_by_one.ci_low, abs=0.002)
+    assert by_kind.ci_high == pytest.approx(one_by_one.ci_high, abs=0.002)
+
+
+def test_samples_that_stand_alone_are_drawn_by_their_recall(monkeypatch: pytest.MonkeyPatch) -> None:
+    samples = [sample(str(number)) for number in range(3000)]
+    verdicts = [verdict(str(number), number % 5) for number in range(2900)]
+    one_by_one = score(samples, *verdicts, resamples=4000).overall
+    monkeypatch.setattr("eibench_ray.scoring.interval._FEW_CLUSTERS", 10)
+    by_kind = score(samples, *verdicts, resamples=4000).overall
+    assert (by_kind.n, by_kind.num_scored, by_kind.recall) == (3000, 2900, one_by_one.recall)
+    assert by_kind.ci_low == pytest.approx(one_by_one.ci_low, abs=0.002)
+    assert by_kind.ci_high == pytest.approx(one_by_one.ci_high, abs=0.002)
+    assert (by_kind.bound_low, by_kind.bound_high) == (one_by_one.bound_low, one_by_one.bound_high)
+
+
+def test_the_figures_stay_as_they_are_to_the_digit() -> None:
+    """Interleaved pictures, three emotions, verdicts that do not count: the figures of a reference run."""
+    samples, verdicts = [], []
+    for number in range(60):
+        name, picture = f"s{number}", None if number % 7 == 0 else f"picture {number * 5 % 23}"
+        samples.append(sample(name, digest=picture, emotion=("happy", "angry", "sadness")[number % 3]))
+        if number % 11:
+            verdicts.append(verdict(name, number * 7 % 4, 3))
+    cell = score(samples, *verdicts, resamples=300)
+    found = [figure for r in (cell.overall, *cell.by_emotion.values()) for figure in (r.recall, r.ci_low, r.ci_high)]
+    assert found == pytest.approx(
+        [
+            *(0.5123456790123457, 0.43929205851619646, 0.6038254310344827),
+            *(0.5, 0.31481481481481477, 0.6851851851851851),
+            *(0.5, 0.3333333333333333, 0.6481481481481481),
+            *(0.537037037037037, 0.37037037037037035, 0.694907407407407),
+        ],
+        rel=1e-14,
+    )
