@@ -15,18 +15,21 @@ from eibench_ray.cli.run_commands import AsJson
 
 def track(
     run: Run = None,
-    project: Annotated[str | None, typer.Option("--project", help="Where to; the run's own if left out.")] = None,
-    entity: Annotated[str | None, typer.Option("--entity", help="Team or user; the run's own if left out.")] = None,
+    options: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="An option of `tracking` in the place of the run's own."),
+    ] = None,
     is_dry: Annotated[bool, typer.Option("--dry-run", help="Only say what would be sent.")] = False,
     as_json: AsJson = False,
     store: InStore = None,
 ) -> None:
-    """Send a run's final figures to Weights & Biases, if they are not there: what was offline, failed or disabled."""
-    from eibench_ray.runs.send_run import send
+    """Send a run's final figures to its tracker, if they are not there: what was offline, failed or disabled."""
+    from eibench_ray.runs.send_run import read_options, send
 
     found = choose_run(run, store)
     folder = found.folder
-    sending = send(found, project, entity, is_dry=is_dry, say=lambda line: say(line, stderr=True))
+    given = read_options(options or [])
+    sending = send(found, given, is_dry=is_dry, say=lambda line: say(line, stderr=True))
     report = sending.report
     if as_json:
         typer.echo(json.dumps({"run_dir": str(folder), "dry_run": is_dry, **asdict(sending)}))

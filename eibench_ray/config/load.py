@@ -65,7 +65,7 @@ def suggest_key(key: str, schema: type[Frozen] = RunConfig, file: str | None = N
 
 def _describe(detail: ErrorDetails, schema: type[Frozen]) -> str:
     key = ".".join(str(part) for part in detail["loc"] if part not in _UNION_TAGS)
-    if detail["type"] == "extra_forbidden":
+    if detail["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         return f"{key}: there is no such key{suggest_key(key, schema)}"
     if detail["type"] == "missing":
         return f"{key} is missing: set it, e.g. {key}=VALUE"
@@ -89,6 +89,8 @@ def _as_text(detail: ErrorDetails, key: str) -> str:
 
 def _dotted(model: type[BaseModel], prefix: str) -> Iterator[str]:
     """Every key of the schema, e.g. `model.engine.dtype`; of each member where a section is a union."""
+    if issubclass(model, Frozen):
+        yield from (prefix + name for name in model.plugin_keys())
     for name, field in model.model_fields.items():
         yield prefix + name
         for section in _models_in(field.annotation):

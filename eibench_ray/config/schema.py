@@ -15,6 +15,7 @@ from eibench_ray.config.embedding import EmbeddingSection
 from eibench_ray.config.engines import EngineConfig
 from eibench_ray.config.section import Filled, Frozen, PathText, number_or_auto
 from eibench_ray.config.setting import Role, SamplingConfig, SettingConfig
+from eibench_ray.config.tracking_section import TrackingConfig
 from eibench_ray.rows.completion import Retry
 from eibench_ray.storage.location import read_location
 
@@ -142,26 +143,6 @@ class DatasetConfig(Frozen):
     expect_rows: PositiveInt | None = None
 
     _can_be_opened = field_validator("path")(_check_location)
-
-
-class TrackingConfig(Frozen):
-    """Experiment tracking.
-
-    Attributes:
-        mode: `auto` is online where the key's variable is set, offline otherwise; it never prompts.
-        api_key_env: name of the environment variable that holds the key. The key itself is never in a config.
-        num_samples: rows in the table of samples, 0 for none.
-        deadline_s: seconds that the tracker may take at the end of a run; what it was not sent by then is named.
-    """
-
-    name: Filled
-    kind: Literal["none", "wandb"]
-    project: Filled = "eibench"
-    entity: str | None = None
-    mode: Literal["auto", "online", "offline"] = "auto"
-    api_key_env: str = "WANDB_API_KEY"
-    num_samples: Annotated[int, Field(ge=0)] = 24
-    deadline_s: PositiveFloat = 600.0
 
 
 class StoreConfig(Frozen):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -29,6 +30,11 @@ class Frozen(BaseModel):
     """A frozen section of the configuration; unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
+
+    @classmethod
+    def plugin_keys(cls) -> Iterable[str]:
+        """The options that plug-ins may have beside its own keys."""
+        return ()
 
 
 def number_or_auto(value: object, what: str) -> object:

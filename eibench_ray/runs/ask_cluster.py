@@ -28,7 +28,7 @@ from eibench_ray.runs.run_listeners import Listeners, StatusWriter, TrackingList
 from eibench_ray.runs.run_record import LEDGER_FILE, RunManifest, write_manifest
 from eibench_ray.store.held_lease import HeldLease
 from eibench_ray.terminal.run_log import phase, tell
-from eibench_ray.tracking.tracker import Tracker
+from eibench_ray.tracking.tracking_queue import CellTracker
 from eibench_ray.worker.last_lines import LOGS_FOLDER, logs_here
 
 if TYPE_CHECKING:
@@ -50,7 +50,9 @@ class Asked:
     ended_by: str = ""
 
 
-def ask_cluster(sweep: PlannedSweep, run: BegunRun, tracker: Tracker, console: Console, holding: HeldLease) -> Asked:
+def ask_cluster(
+    sweep: PlannedSweep, run: BegunRun, tracker: CellTracker, console: Console, holding: HeldLease
+) -> Asked:
     """Runs the driver on the cluster until nothing is left, or until it is told to stop."""
     from eibench_ray.driver.ray_session import ray_session
     from eibench_ray.driver.stop_signals import as_interrupt

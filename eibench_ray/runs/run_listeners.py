@@ -11,7 +11,8 @@ from eibench_ray.plan.graph import Cell, Plan
 from eibench_ray.plan.step_names import with_mark
 from eibench_ray.report.leaderboard_row import PARTIAL, LeaderboardRow
 from eibench_ray.runs.run_record import RunStatus
-from eibench_ray.tracking.tracker import TrackedCell, Tracker
+from eibench_ray.tracking.tracker import Progress, TrackedCell
+from eibench_ray.tracking.tracking_queue import CellTracker
 
 STATUS_EVERY_S = 2.0
 TRACK_EVERY_S = 10.0
@@ -53,7 +54,7 @@ class StatusWriter:
 class TrackingListener:
     """Tells the tracker how far each cell is, every few seconds and only where something moved."""
 
-    def __init__(self, plan: Plan, tracker: Tracker) -> None:
+    def __init__(self, plan: Plan, tracker: CellTracker) -> None:
         self._plan = plan
         self._tracker = tracker
         self._started = self._told_at = time.monotonic()
@@ -71,7 +72,7 @@ class TrackingListener:
                 self._told[cell.key] = rows_done
                 rate = snapshot.tokens / (now - self._started)
                 cell_ = tracked_cell(self._plan, cell)
-                self._tracker.progress(cell_, rows_done=rows_done, tokens=snapshot.tokens, tokens_per_s=rate)
+                self._tracker.progress(cell_, Progress(rows_done, cell_.num_rows, snapshot.tokens, rate))
 
 
 class Listeners:

@@ -19,7 +19,8 @@ from typing import Any, Literal
 from pydantic import TypeAdapter, ValidationError
 
 from eibench_ray import __version__
-from eibench_ray.config.schema import ScoreConfig, StoreConfig, TrackingConfig
+from eibench_ray.config.schema import ScoreConfig, StoreConfig
+from eibench_ray.config.tracking_section import TrackingConfig
 from eibench_ray.datasets.dataset import PACKAGE_PREFIX
 from eibench_ray.errors import StoreError
 from eibench_ray.plan.graph import Plan
@@ -47,7 +48,7 @@ class RunManifest:
         folder: the run's folder.
         started_at: Unix time, seconds.
         retry: which error rows of earlier runs it asked again.
-        tracking: where its cells are tracked.
+        tracking: the section `tracking`, whose tracker may be gone.
         pins: dataset -> digest of the rows that it asked.
     """
 
@@ -59,7 +60,7 @@ class RunManifest:
     store: StoreConfig
     score: ScoreConfig
     retry: Retry = "errors"
-    tracking: TrackingConfig | None = None
+    tracking: Mapping[str, Any] | None = None
     pins: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -187,7 +188,8 @@ def new_manifest(
     paths = {name: replace(spec, path=_absolute(spec.path)) for name, spec in plan.datasets.items()}
     pinned = replace(plan, datasets=paths)
     pins = pin_datasets(plan)
-    return RunManifest(run_id, __version__, where, time.time(), pinned, store, score, retry, tracking, pins)
+    said = tracking.model_dump(mode="json") if tracking is not None else None
+    return RunManifest(run_id, __version__, where, time.time(), pinned, store, score, retry, said, pins)
 
 
 def _absolute(path: str) -> str:

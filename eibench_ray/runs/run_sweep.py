@@ -32,7 +32,9 @@ from eibench_ray.runs.tracked_cells import CellTracking
 from eibench_ray.storage.atomic_files import cannot_write
 from eibench_ray.store.held_lease import HeldLease, hold
 from eibench_ray.terminal.run_log import phase, tell
-from eibench_ray.tracking.tracker import NoTracker, Tracker, TrackingReport, open_tracker
+from eibench_ray.tracking.tracker import TrackingReport
+from eibench_ray.tracking.tracker_registry import find_tracker, open_tracker
+from eibench_ray.tracking.tracking_queue import CellTracker, NoTracker
 from eibench_ray.visible_text import in_line
 
 log = logging.getLogger(__name__)
@@ -109,7 +111,7 @@ def run_sweep(
 def _run(sweep: PlannedSweep, run: BegunRun, console: Console, holding: HeldLease, started: float) -> SweepResult:
     """What came out of a run that has its steps and its folder for itself."""
     status, folder = run.status, run.folder.path
-    tracker = open_tracker(sweep.config.tracking, folder, os.environ)
+    tracker = open_tracker(find_tracker(sweep.config.tracking), folder, os.environ)
     tracking = TrackingReport()
     deadline_s = INTERRUPTED_DEADLINE_S
     try:
@@ -156,7 +158,7 @@ def _end_state(done: Asked, status: RunStatus) -> RunState:
     return "failed" if status.failures or status.failed_cells else "budget_spent" if status.shortage else "finished"
 
 
-def _score(sweep: PlannedSweep, done: Asked, tracker: Tracker, failures: Mapping[str, str]) -> list[LeaderboardRow]:
+def _score(sweep: PlannedSweep, done: Asked, tracker: CellTracker, failures: Mapping[str, str]) -> list[LeaderboardRow]:
     """The leaderboard; cells that are whole and whose figures are new are handed to the tracker."""
     results = Results(sweep.plan, sweep.store)
     tracking = CellTracking(sweep.plan, sweep.store, sweep.config.tracking, tracker)

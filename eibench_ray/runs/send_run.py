@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from eibench_ray.config.schema import TrackingConfig
+from omegaconf import OmegaConf
+
+from eibench_ray.config.load import validate
+from eibench_ray.config.tracking_section import NONE, TrackingConfig
 from eibench_ray.errors import ConfigError, StoreError
 from eibench_ray.runs.find_run import FoundRun
 from eibench_ray.runs.pinned_inputs import check_unchanged
 from eibench_ray.runs.results import Results
 from eibench_ray.runs.run_record import read_run
 from eibench_ray.runs.tracked_cells import CellTracking, is_whole
-from eibench_ray.tracking.tracker import TrackingReport, make_target, open_tracker
+from eibench_ray.tracking.tracker import TrackingReport
+from eibench_ray.tracking.tracker_registry import find_tracker, open_tracker
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +42,7 @@ class Sending:
     report: TrackingReport | None
 
 
-def send_run(
-    folder: Path, project: str | None, entity: str | None, *, is_dry: bool, say: Callable[[str], None]
-) -> Sending:
+def send_run(folder: Path, options: Mapping[str, Any], *, is_dry: bool, say: Callable[[str], None]) -> Sending:
     """Sends the run in a folder, as `send` does.
 
     Raises:
@@ -46,36 +50,36 @@ def send_run(
         DataError: figures made today are not the run's.
     """
     manifest, status, store = read_run(folder)
-    return send(FoundRun(manifest, status, store, folder, has_folder=True), project, entity, is_dry=is_dry, say=say)
+    return send(FoundRun(manifest, status, store, folder, has_folder=True), options, is_dry=is_dry, say=say)
 
 
-def send(
-    found: FoundRun, project: str | None, entity: str | None, *, is_dry: bool, say: Callable[[str], None]
-) -> Sending:
+def send(found: FoundRun, options: Mapping[str, Any], *, is_dry: bool, say: Callable[[str], None]) -> Sending:
     """Sends, online, the cells of a run whose figures are not at the place.
 
     Args:
         found: the run.
-        project: where to; None: as the run was configured.
-        entity: a team or user; None: likewise.
+        options: of the section `tracking`, in the place of what the run was configured with.
         is_dry: only look.
         say: takes a line about what is waited for.
 
     Raises:
         ConfigError: it is not known where to, or there is no key.
         DataError: figures made today are not the run's.
-        StoreError: the run's folder is gone, where W&B would keep its files.
+        StoreError: the run's folder is gone, where the tracker would keep its files.
     """
     manifest, store, folder = found.manifest, found.store, found.folder
     if not found.has_folder and not is_dry:
         raise StoreError(
-            f"the folder of run {manifest.id}, {folder}, is gone, and W&B's files lie there: make it again"
+            f"the folder of run {manifest.id}, {folder}, is gone, and the tracker's files lie there: make it again"
         )
     check_unchanged(manifest, found.status, store, otherwise="")
-    config = _choose(manifest.tracking, project, entity)
-    target = make_target(config, "online", os.environ)
+    config = _choose(manifest.tracking, options)
+    kind = find_tracker(config)
+    assert kind is not None
+    kind = kind.online()
+    target = kind.target(os.environ)
     reasons, partial, rows = {}, [], []
-    tracker = open_tracker(config.model_copy(update={"kind": "none"}) if is_dry else config, folder, os.environ)
+    tracker = open_tracker(None if is_dry else kind, folder, os.environ)
     report = None
     try:
         tracking = CellTracking(manifest.plan, store, config, tracker)
@@ -94,17 +98,29 @@ def send(
     finally:
         closed = tracker.close(config.deadline_s, say)
         report = None if is_dry else closed
-    place = f"{target.server}, project {target.project}{f' of {target.entity}' if target.entity else ''}"
-    return Sending(place, reasons, tuple(partial), len(rows) - len(partial) - len(reasons), report)
+    return Sending(str(target), reasons, tuple(partial), len(rows) - len(partial) - len(reasons), report)
 
 
-def _choose(known: TrackingConfig | None, project: str | None, entity: str | None) -> TrackingConfig:
-    """The run's own configuration, online, with what is given in its place."""
-    if (known is None or known.kind == "none") and project is None:
+def read_options(given: Sequence[str]) -> dict[str, Any]:
+    """Options as a command line gives them: `["project=mine", "entity=null"]`."""
+    for option in given:
+        if not re.fullmatch(r"[A-Za-z_]\w*=.*", option):
+            raise ConfigError(f"--set {option}: write KEY=VALUE, e.g. --set project=NAME")
+    options = OmegaConf.to_container(OmegaConf.from_dotlist(list(given)))
+    assert isinstance(options, dict)
+    return {str(key): value for key, value in options.items()}
+
+
+def _choose(known: Mapping[str, Any] | None, options: Mapping[str, Any]) -> TrackingConfig:
+    """The run's own configuration, with what is given in its place."""
+    said = dict(known or {})
+    section = said | dict(options)
+    if section.get("kind", NONE) == NONE:
         raise ConfigError(
-            "the run's record does not say where it is tracked (tracking=none, or an earlier version wrote it): "
-            "add --project NAME, and --entity NAME for a team's"
+            "the run's record does not say where it is tracked (tracking=none): add --set kind=NAME of a tracker, and "
+            "its options, e.g. --set kind=wandb --set project=NAME"
         )
-    config = known or TrackingConfig(name="wandb", kind="wandb")
-    given = {name: value for name, value in (("project", project), ("entity", entity)) if value is not None}
-    return config.model_copy(update={"kind": "wandb", "mode": "online", **given})
+    if section["kind"] != said.get("kind"):  # the options of another tracker say nothing of this one's
+        own = {key: value for key, value in said.items() if key in TrackingConfig.model_fields}
+        section = {**own, "name": section["kind"], **options}
+    return validate(section, TrackingConfig)

@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from eibench_ray.config.schema import TrackingConfig
+from eibench_ray.config.tracking_section import TrackingConfig
 from eibench_ray.plan.graph import Cell, Plan
 from eibench_ray.report.leaderboard_row import LeaderboardRow
 from eibench_ray.rows.digests import digest
@@ -19,7 +19,9 @@ from eibench_ray.runs.run_listeners import tracked_cell
 from eibench_ray.scoring.cell_score import MISSING
 from eibench_ray.storage.atomic_files import parse_json
 from eibench_ray.store.slice_store import Store
-from eibench_ray.tracking.tracker import Delivery, SampleRow, Target, TrackedCell, Tracker
+from eibench_ray.tracking.tracker import Delivery, SampleRow, Target, TrackedCell
+from eibench_ray.tracking.tracker_registry import find_tracker
+from eibench_ray.tracking.tracking_queue import CellTracker
 
 
 class CellTracking:
@@ -32,11 +34,12 @@ class CellTracking:
         tracker: who is told.
     """
 
-    def __init__(self, plan: Plan, store: Store, config: TrackingConfig, tracker: Tracker) -> None:
+    def __init__(self, plan: Plan, store: Store, config: TrackingConfig, tracker: CellTracker) -> None:
         self._plan = plan
         self._store = store
         self._config = config
         self._tracker = tracker
+        self._kind = find_tracker(config)
         self._results = Results(plan, store)
 
     def find_reason(self, cell: Cell, row: LeaderboardRow, target: Target) -> str | None:
@@ -67,8 +70,8 @@ class CellTracking:
     def _find_reason(self, key: str, fingerprint: str, target: Target) -> str | None:
         marks = self._read_marks(key)
         same = [mark for mark in marks if mark.get("figures") == fingerprint]
-        there = [mark for mark in same if _is_at(mark, target)]
-        if any(mark["mode"] == "online" or _was_synced(mark) for mark in there):
+        there = [mark for mark in same if self._is_at(mark, target)]
+        if any(mark["mode"] == "online" or self._was_synced(mark) for mark in there):
             return None
         folders = [mark["folder"] for mark in there if mark["folder"] and Path(mark["folder"]).is_dir()]
         if folders:
@@ -76,7 +79,7 @@ class CellTracking:
         if there:
             return "its offline folder is gone"
         if same:
-            return f"sent to another place ({same[-1]['server']}, project {same[-1]['project']})"
+            return f"sent to another place ({Target('online', same[-1]['server'], same[-1]['project'])})"
         return "its figures changed since it was sent" if any("figures" in mark for mark in marks) else "never sent"
 
     def _read_marks(self, key: str) -> list[dict[str, Any]]:
@@ -90,10 +93,21 @@ class CellTracking:
     def _note(self, key: str, fingerprint: str, target: Target | None, delivery: Delivery) -> None:
         """Writes down where a cell's figures have arrived."""
         assert target is not None
-        place = {"server": target.server, "entity_asked": target.entity}
+        place = {"tracker": self._config.kind, "server": target.server, "project": target.project}
         mark = {"figures": fingerprint, "at": time.time()} | place | asdict(delivery)
         others = [known for known in self._read_marks(key) if not _is_same_place(known, mark)]
         self._store.storage.write_json(self._store.paths.tracked(key), {"deliveries": [*others, mark]})
+
+    def _is_at(self, mark: Mapping[str, Any], target: Target) -> bool:
+        """Whether a delivery went where a tracker sends; what lies offline can be sent to any server."""
+        place = (mark.get("tracker"), mark.get("project"))
+        return place == (self._config.kind, target.project) and (
+            mark.get("mode") == "offline" or mark.get("server") == target.server
+        )
+
+    def _was_synced(self, mark: Mapping[str, Any]) -> bool:
+        folder = mark.get("folder")
+        return self._kind is not None and bool(folder) and self._kind.was_synced(Path(str(folder)))
 
     def _read_samples(self, cell: Cell) -> Iterator[SampleRow]:
         shown = list(islice(self._results.join(cell), self._config.num_samples))
@@ -101,14 +115,16 @@ class CellTracking:
         images = self._results.dataset(cell.dataset).images(0, len(shown), wanted)
         for line in shown:
             yield SampleRow(
-                sample_id=line.sample.sample_id,
-                question=line.sample.question,
-                emotion=line.sample.emotion,
-                reference=line.sample.reference,
-                answer=line.answer.text if line.answer else None,
-                judge_reply=line.replies[0].text if line.replies[0] else None,
-                recall=line.recall,
-                image=images.get(line.sample.sample_id),
+                line.sample.sample_id,
+                {
+                    "question": line.sample.question,
+                    "emotion": line.sample.emotion,
+                    "reference": line.sample.reference,
+                    "answer": line.answer.text if line.answer else None,
+                    "judge_reply": line.replies[0].text if line.replies[0] else None,
+                    "recall": line.recall,
+                },
+                images.get(line.sample.sample_id),
             )
 
 
@@ -117,22 +133,9 @@ def is_whole(row: LeaderboardRow) -> bool:
     return MISSING not in row.score.statuses
 
 
-def _is_at(mark: Mapping[str, Any], target: Target) -> bool:
-    """Whether a delivery went where a tracker sends; what lies offline can be sent to any server."""
-    place = (mark.get("entity_asked"), mark.get("project"))
-    return place == (target.entity, target.project) and (
-        mark.get("mode") == "offline" or mark.get("server") == target.server
-    )
-
-
 def _is_same_place(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    names = ("mode", "server", "entity_asked", "project")
+    names = ("tracker", "mode", "server", "project")
     return all(one.get(name) == other.get(name) for name in names)
-
-
-def _was_synced(mark: Mapping[str, Any]) -> bool:
-    """Whether `wandb sync` has sent an offline run: it leaves a file beside the run's log."""
-    return bool(mark.get("folder")) and any(Path(mark["folder"]).glob("*.wandb.synced"))
 
 
 def flat_scores(row: LeaderboardRow) -> dict[str, float | int]:

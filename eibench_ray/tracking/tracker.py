@@ -1,24 +1,32 @@
-"""Experiment tracking: one tracked run per cell, grouped by sweep.
+"""Trackers: where a sweep's progress and scores are shown, one tracked run per cell, grouped by sweep.
 
-Tracking is a bystander. It is told about cells from the driver's loop and never makes that loop wait or fail. What was
-delivered, and where, is told back cell by cell; what was not is named at the end, with the reason.
+    @dataclass(frozen=True, slots=True)
+    class LinesTracker(Tracker):
+        path: str
+        title = "a file"
+
+        def target(self, environ: Mapping[str, str]) -> Target:
+            return Target("online", self.path)
+
+        def open(self, cell: TrackedCell, place: TrackingPlace) -> TrackedRun:
+            return LinesRun(self.path, cell)
+
+Its fields are its options: `tracking: {kind: lines, path: figures.jsonl}`. A tracker blocks and raises as it likes: it
+is called on a thread of the core's, which queues what is told, hides the secret in what went wrong, gives up at a
+deadline, and keeps in the store what has arrived where.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
-
-from eibench_ray.config.schema import TrackingConfig
-from eibench_ray.errors import ConfigError
+from typing import Any, ClassVar, Literal
 
 Mode = Literal["online", "offline"]
-
-# W&B's own values of WANDB_MODE; `run` and `dryrun` are its older names.
-_MODES: dict[str, Mode] = {"online": "online", "run": "online", "offline": "offline", "dryrun": "offline"}
-DEFAULT_SERVER = "https://api.wandb.ai"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,21 +49,26 @@ class TrackedCell:
 
 
 @dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a cell is."""
+
+    rows_done: int
+    rows_total: int
+    tokens: int
+    tokens_per_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class SampleRow:
     """One row of the table of samples.
 
     Attributes:
-        recall: share of the reference triggers that the answer names, in [0, 1]; None without a valid verdict.
+        values: column -> text or figure; the same columns in each row.
         image: the picture's bytes as they are stored; None for a text-only sample.
     """
 
     sample_id: str
-    question: str
-    emotion: str
-    reference: str
-    answer: str | None
-    judge_reply: str | None
-    recall: float | None
+    values: Mapping[str, str | float | None]
     image: bytes | None
 
 
@@ -64,14 +77,37 @@ class Target:
     """The place that a tracker sends to.
 
     Attributes:
-        server: W&B's address.
-        entity: team or user; None: the key's own.
+        mode: `offline` leaves what was told in the run's folder; `disabled` tells nobody.
+        server: an address, a path or another name, by which one server is told from another.
+        project: the place on the server, with its owner if it has one.
+        reason: why it is not online.
     """
 
-    mode: Mode
+    mode: Literal["online", "offline", "disabled"]
     server: str
-    entity: str | None
-    project: str
+    project: str = ""
+    reason: str | None = None
+
+    def __str__(self) -> str:
+        """The server and the project."""
+        return f"{self.server}, project {self.project}" if self.project else self.server
+
+
+@dataclass(frozen=True, slots=True)
+class TrackingPlace:
+    """What a tracked run is opened with.
+
+    Attributes:
+        folder: of the sweep's run, where the tracker may write.
+        target: what the configuration asks for.
+        mode: how this run is kept: offline, too, where the server did not take it.
+        secret: what `Tracker.secret` found.
+    """
+
+    folder: Path
+    target: Target
+    mode: Mode
+    secret: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,17 +115,98 @@ class Delivery:
     """A cell's final figures at the place where they arrived.
 
     Attributes:
-        entity: as the server named it; offline, as configured.
-        url: the run's page; None offline.
+        run_id: of the tracked run.
+        url: the run's page; None where it has none.
         folder: the offline run's folder; None online.
     """
 
     mode: Mode
     run_id: str
-    entity: str | None
-    project: str
-    url: str | None
-    folder: str | None
+    url: str | None = None
+    folder: str | None = None
+
+
+class TrackedRun(ABC):
+    """The tracked run of one cell."""
+
+    @abstractmethod
+    def log(self, progress: Progress) -> None:
+        """Adds a point to its history."""
+
+    @abstractmethod
+    def finish(self, cell: TrackedCell, scores: Mapping[str, float | int], samples: Sequence[SampleRow]) -> Delivery:
+        """Ends the run with a cell's scores and samples, and returns once all of it has arrived.
+
+        Args:
+            cell: its name may have other marks than when the run was opened.
+            scores: name -> figure; those that do not exist are left out.
+            samples: some rows for a table.
+        """
+
+    def fail(self) -> None:  # noqa: B027 - for those that mark it
+        """Ends the run of a cell that was not finished."""
+
+
+class Tracker(ABC):
+    """A tracker; subclasses are frozen dataclasses whose fields are the options of `tracking`.
+
+    All is called from one thread, but for `stop` and `describe_trouble`.
+
+    Attributes:
+        title: what messages call it.
+        has_offline: whether it can keep in the run's folder what its server did not take.
+    """
+
+    __slots__ = ()
+    # Options are validated strictly: pydantic reads this, and is not imported for it.
+    __pydantic_config__: ClassVar[Mapping[str, Any]] = {"strict": True, "extra": "forbid"}
+
+    title: ClassVar[str] = "the tracker"
+    has_offline: ClassVar[bool] = False
+
+    @abstractmethod
+    def target(self, environ: Mapping[str, str]) -> Target:
+        """The place that it sends to.
+
+        Args:
+            environ: the process's environment.
+
+        Raises:
+            ConfigError: something is missing, such as a key.
+        """
+
+    @abstractmethod
+    def open(self, cell: TrackedCell, place: TrackingPlace) -> TrackedRun:
+        """The tracked run of a cell, resumed where an earlier run of the sweep has begun it."""
+
+    def online(self) -> Tracker:
+        """The same, told to send now: `eibench-ray track` asks for it."""
+        return self
+
+    def secret(self, environ: Mapping[str, str]) -> str | None:  # noqa: ARG002 - for those that have one
+        """The key, which is shown nowhere; None where there is none."""
+        return None
+
+    def session(self, folder: Path) -> AbstractContextManager[None]:  # noqa: ARG002
+        """What lasts from before the first run is opened until after the last has ended."""
+        return contextlib.nullcontext()
+
+    def reset(self) -> None:  # noqa: B027 - for those with a service
+        """Lets go of all runs after a failure; what comes next opens them anew."""
+
+    def stop(self) -> None:  # noqa: B027
+        """Makes a call that hangs end, from another thread."""
+
+    def describe_trouble(self, folder: Path, runs: Sequence[TrackedRun]) -> str | None:  # noqa: ARG002
+        """What those runs met on their way that did not end them; None: nothing. From another thread."""
+        return None
+
+    def clean(self, folder: Path, *, is_all_sent: bool) -> None:  # noqa: B027
+        """Removes from the run's folder what nobody reads again."""
+
+    def was_synced(self, folder: Path) -> bool:  # noqa: ARG002
+        """Whether an offline run has been sent since, by the tracker's own command."""
+        return False
 
 
 @dataclass(slots=True)
@@ -97,12 +214,14 @@ class TrackingReport:
     """What a tracker delivered of the final figures that it was told.
 
     Attributes:
+        title: of the tracker.
         sent: cell name -> the tracked run's page.
         offline: cell name -> the offline run's folder.
         missing: cell name -> why its figures are nowhere.
         reason: why cells are offline or missing, as the server or the system said it; None where all were sent.
     """
 
+    title: str = Tracker.title
     sent: dict[str, str | None] = field(default_factory=dict)
     offline: dict[str, str | None] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
@@ -124,127 +243,14 @@ class TrackingReport:
         num_left = len(self.offline) + len(self.missing)
         if not num_left:
             return None
-        where = [f"{len(self.offline)} in offline folders below {run / 'wandb'}"] if self.offline else []
+        where = [f"{len(self.offline)} in offline folders below {run}"] if self.offline else []
         where += [f"{len(self.missing)} nowhere ({_shorten(sorted(self.missing))})"] if self.missing else []
         return (
-            f"Tracking: the final figures of {num_left} of {num_left + len(self.sent)} cells are not at W&B: "
+            f"Tracking: the final figures of {num_left} of {num_left + len(self.sent)} cells are not at {self.title}: "
             f"{', '.join(where)}. Reason: {self.reason or 'unknown'}. "
-            f"`eibench-ray track {run}` sends them, and so does the next run of this sweep that reaches W&B."
+            f"`eibench-ray track {run}` sends them, and so does the next run of this sweep that reaches {self.title}."
         )
 
 
 def _shorten(names: Sequence[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-
-
-class Tracker(Protocol):
-    """Where a sweep's progress and scores are shown. No method raises, and only `close` waits.
-
-    Attributes:
-        target: where it sends; None: nowhere.
-    """
-
-    target: Target | None
-
-    def progress(self, cell: TrackedCell, *, rows_done: int, tokens: int, tokens_per_s: float) -> None:
-        """Note how far a cell is; the caller limits the rate, and only a cell's newest note is sure to arrive."""
-
-    def finish(
-        self,
-        cell: TrackedCell,
-        scores: Mapping[str, float | int],
-        samples: Sequence[SampleRow],
-        on_delivery: Callable[[Delivery], None],
-    ) -> None:
-        """Note a cell's scores, and end its run; `on_delivery` is called once they have arrived, from any thread."""
-
-    def close(self, deadline_s: float, say: Callable[[str], None]) -> TrackingReport:
-        """Deliver what is left.
-
-        Args:
-            deadline_s: seconds after which it gives up, and kills what still sends; Ctrl-C does that before.
-            say: takes a line about what is waited for, now and then.
-        """
-
-
-class NoTracker:
-    """A tracker that sends nothing.
-
-    Args:
-        reason: why, if the configuration asks for tracking; then its report names the cells that it was told.
-    """
-
-    def __init__(self, reason: str | None = None) -> None:
-        self.target: Target | None = None
-        self._report = TrackingReport(reason=reason)
-
-    def progress(self, cell: TrackedCell, *, rows_done: int, tokens: int, tokens_per_s: float) -> None:
-        """Do nothing."""
-
-    def finish(
-        self,
-        cell: TrackedCell,
-        scores: Mapping[str, float | int],  # noqa: ARG002 - as the protocol wants it
-        samples: Sequence[SampleRow],  # noqa: ARG002
-        on_delivery: Callable[[Delivery], None],  # noqa: ARG002
-    ) -> None:
-        """Keep the cell's name, if somebody wants to know what was not sent."""
-        if self._report.reason:
-            self._report.missing[cell.name] = self._report.reason
-
-    def close(self, deadline_s: float, say: Callable[[str], None]) -> TrackingReport:  # noqa: ARG002
-        """Report what was not sent."""
-        return self._report
-
-
-def open_tracker(config: TrackingConfig, folder: Path, environ: Mapping[str, str]) -> Tracker:
-    """The tracker that the configuration asks for; W&B is imported only if it is W&B's.
-
-    Args:
-        config: what to track with.
-        folder: where the tracker may write; W&B's files lie in its `wandb`.
-        environ: the process's environment, for the key and for WANDB_MODE.
-
-    Raises:
-        ConfigError: online without a key, or an unknown WANDB_MODE.
-    """
-    if config.kind != "wandb":
-        return NoTracker()
-    mode = resolve_mode(config, environ)
-    if mode is None:
-        return NoTracker("WANDB_MODE is disabled")
-    from eibench_ray.tracking.wandb.wandb_tracker import WandbTracker
-
-    target = make_target(config, mode, environ)
-    return WandbTracker(config, folder, target, environ.get(config.api_key_env) if mode == "online" else None)
-
-
-def make_target(config: TrackingConfig, mode: Mode, environ: Mapping[str, str]) -> Target:
-    """The place that a configuration names; the server is the environment's."""
-    return Target(mode, environ.get("WANDB_BASE_URL") or DEFAULT_SERVER, config.entity, config.project)
-
-
-def resolve_mode(config: TrackingConfig, environ: Mapping[str, str]) -> Mode | None:
-    """Online or offline; None where WANDB_MODE is `disabled`.
-
-    A mode in the configuration wins. `auto` follows WANDB_MODE where that is set, and else whether there is a key.
-    """
-    has_key = bool(environ.get(config.api_key_env))
-    mode: Mode | None
-    if config.mode != "auto":
-        mode, source = config.mode, "tracking.mode"
-    elif asked := environ.get("WANDB_MODE"):
-        if asked != "disabled" and asked not in _MODES:
-            raise ConfigError(
-                f"WANDB_MODE is {asked!r}, which a sweep cannot use: unset it, or set it to online, offline or disabled"
-            )
-        mode, source = _MODES.get(asked), "WANDB_MODE"
-    else:
-        mode, source = "online" if has_key else "offline", "tracking.mode"
-    if mode == "online" and not has_key:
-        # W&B would ask at the terminal, and a sweep has nobody there to answer.
-        raise ConfigError(
-            f"{source} is online, but the environment variable {config.api_key_env} is not set: "
-            f"put the key there, or set tracking.mode=offline and send later with `eibench-ray track RUN`"
-        )
-    return mode

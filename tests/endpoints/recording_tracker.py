@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from eibench_ray.tracking.tracker import Delivery, SampleRow, Target, TrackedCell, TrackingReport
+from eibench_ray.tracking.tracker import Delivery, Progress, SampleRow, Target, TrackedCell, TrackingReport
 
-ONLINE = Target("online", "https://api.wandb.ai", None, "eibench")
-OFFLINE = Target("offline", "https://api.wandb.ai", None, "eibench")
+ONLINE = Target("online", "https://api.wandb.ai", "eibench")
+OFFLINE = Target("offline", "https://api.wandb.ai", "eibench")
 
 
 class RecordingTracker:
@@ -30,7 +30,7 @@ class RecordingTracker:
         self._undelivered = undelivered
         self._report = TrackingReport(reason="a test's reason")
 
-    def progress(self, cell: TrackedCell, *, rows_done: int, tokens: int, tokens_per_s: float) -> None:
+    def progress(self, cell: TrackedCell, progress: Progress) -> None:
         """Do nothing."""
 
     def finish(
@@ -47,7 +47,7 @@ class RecordingTracker:
             return
         is_offline = self.target.mode == "offline"
         where = (None, str(self._folder)) if is_offline else (f"https://wandb.ai/{cell.key[:4]}", None)
-        delivery = Delivery(self.target.mode, cell.key[:32], self.target.entity, self.target.project, *where)
+        delivery = Delivery("offline" if is_offline else "online", cell.key[:32], *where)
         self._report.note(cell, delivery)
         on_delivery(delivery)
 

@@ -11,22 +11,24 @@ from recording_tracker import OFFLINE, ONLINE, RecordingTracker
 from typer.testing import CliRunner
 
 from eibench_ray.cli.app import app
+from eibench_ray.config.tracking_section import TrackingConfig
 from eibench_ray.errors import ConfigError
 from eibench_ray.runs.results import Results
-from eibench_ray.runs.run_record import new_manifest, new_status, write_manifest
-from eibench_ray.runs.send_run import send_run
+from eibench_ray.runs.run_record import new_manifest, new_status, read_run, write_manifest
+from eibench_ray.runs.send_run import read_options, send_run
 from eibench_ray.runs.tracked_cells import CellTracking
 from eibench_ray.storage.local import LOCAL
-from eibench_ray.tracking.tracker import NoTracker, Target
+from eibench_ray.tracking.tracker import Target, Tracker
+from eibench_ray.tracking.tracking_queue import NoTracker
 
 if TYPE_CHECKING:
     from conftest import Sweeps
 
-    from eibench_ray.config.schema import TrackingConfig
     from eibench_ray.runs.planning import PlannedSweep
 
 NAME = "echo/plain/faces/strict"
 TOLD = f"{NAME} (echo)"  # as every table marks it
+WANDB = TrackingConfig.model_validate({"name": "wandb", "kind": "wandb"})
 
 
 @pytest.fixture
@@ -40,7 +42,7 @@ def asked(sweeps: Sweeps) -> PlannedSweep:
 
 def tell(sweep: PlannedSweep, tracker: RecordingTracker | NoTracker, **changes: Any) -> list[str]:
     """The names of the cells that a tracker is told in a run of the sweep."""
-    config = sweep.config.tracking.model_copy(update=changes)
+    config = WANDB.model_copy(update=changes)
     tracking = CellTracking(sweep.plan, sweep.store, config, tracker)
     results = Results(sweep.plan, sweep.store)
     for cell in sweep.plan.cells:
@@ -96,11 +98,10 @@ def test_what_wandb_sync_has_sent_is_not_sent_again(asked: PlannedSweep, tmp_pat
 @pytest.mark.parametrize(
     "other",
     [
-        Target("online", ONLINE.server, None, "another"),
-        Target("online", ONLINE.server, "team", ONLINE.project),
-        Target("online", "https://wandb.example.org", None, ONLINE.project),
+        Target("online", ONLINE.server, "another"),
+        Target("online", "https://wandb.example.org", ONLINE.project),
     ],
-    ids=["project", "entity", "server"],
+    ids=["project", "server"],
 )
 def test_another_place_is_told_too_and_each_remembers(asked: PlannedSweep, other: Target) -> None:
     assert tell(asked, RecordingTracker(ONLINE)) == [TOLD]
@@ -153,17 +154,16 @@ def record(sweep: PlannedSweep, folder: Path, tracking: TrackingConfig | None) -
 def run(asked: PlannedSweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("WANDB_API_KEY", "WANDB_BASE_URL", "WANDB_MODE"):
         monkeypatch.delenv(name, raising=False)
-    tracking = asked.config.tracking.model_copy(update={"kind": "wandb"})
-    return record(asked, tmp_path / "run", tracking)
+    return record(asked, tmp_path / "run", WANDB)
 
 
 def test_track_sends_what_is_not_there_and_then_nothing(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trackers: list[RecordingTracker] = []
 
-    def open_recording(config: TrackingConfig, *_: Any) -> RecordingTracker | NoTracker:
-        if config.kind == "none":
+    def open_recording(tracker: Tracker | None, *_: Any) -> RecordingTracker | NoTracker:
+        if tracker is None:
             return NoTracker()
-        assert config.mode == "online"
+        assert tracker.target({"WANDB_MODE": "offline"}).mode == "online"
         trackers.append(RecordingTracker(ONLINE))
         return trackers[-1]
 
@@ -176,7 +176,7 @@ def test_track_sends_what_is_not_there_and_then_nothing(run: Path, monkeypatch: 
     assert (list(done["report"]["sent"]), done["reasons"]) == ([TOLD], {NAME: "never sent"})
     [(cell, _, samples)] = trackers[0].told
     assert (cell.name, len(samples)) == (TOLD, 3)
-    again = send_run(run, None, None, is_dry=False, say=print)
+    again = send_run(run, {}, is_dry=False, say=print)
     assert (again.num_there, again.reasons, trackers[1].told) == (1, {}, [])
 
 
@@ -191,12 +191,31 @@ def test_track_fails_with_the_reason_where_something_was_not_sent(run: Path, mon
 
 def test_track_without_a_key_says_which_variable(run: Path) -> None:
     with pytest.raises(ConfigError, match="WANDB_API_KEY"):
-        send_run(run, None, None, is_dry=False, say=print)
+        send_run(run, {}, is_dry=False, say=print)
 
 
 def test_track_of_a_run_without_tracking_asks_for_the_project(asked: PlannedSweep, tmp_path: Path) -> None:
     for number, tracking in enumerate([None, asked.config.tracking.model_copy(update={"kind": "none"})]):
         folder = record(asked, tmp_path / f"run{number}", tracking)
-        with pytest.raises(ConfigError, match="--project"):
-            send_run(folder, None, None, is_dry=True, say=print)
-        assert list(send_run(folder, "mine", None, is_dry=True, say=print).reasons) == [NAME]
+        with pytest.raises(ConfigError, match="--set kind=NAME"):
+            send_run(folder, {}, is_dry=True, say=print)
+        assert list(send_run(folder, {"kind": "wandb", "project": "mine"}, is_dry=True, say=print).reasons) == [NAME]
+
+
+def test_options_on_the_command_line_say_where_to(run: Path) -> None:
+    place = json.loads(
+        CliRunner().invoke(app, ["track", str(run), "--dry-run", "--json", "--set", "entity=team"]).stdout
+    )["place"]
+    assert place == "https://api.wandb.ai, project team/eibench"
+    with pytest.raises(ConfigError, match=r"projekt: there is no such key; did you mean 'project'"):
+        send_run(run, read_options(["projekt=mine"]), is_dry=True, say=print)
+    with pytest.raises(ConfigError, match="--set project: write KEY=VALUE"):
+        read_options(["project"])
+
+
+def test_a_run_is_read_where_its_tracker_is_gone(asked: PlannedSweep, tmp_path: Path) -> None:
+    gone = WANDB.model_copy(update={"kind": "gone"})
+    folder = record(asked, tmp_path / "run", gone)
+    assert read_run(folder)[0].tracking == gone.model_dump(mode="json")
+    with pytest.raises(ConfigError, match="there is no tracker 'gone'; there are wandb"):
+        send_run(folder, {}, is_dry=True, say=print)

@@ -13,19 +13,18 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import psutil
 import wandb
 
-from eibench_ray.config.schema import TrackingConfig
 from eibench_ray.engines.engine import RowError
 from eibench_ray.engines.picture_decoding import decode_picture
 from eibench_ray.errors import EibenchError
-from eibench_ray.tracking.tracker import Delivery, Mode, SampleRow, TrackedCell
+from eibench_ray.tracking.tracker import Delivery, Mode, Progress, SampleRow, TrackedCell, TrackedRun, TrackingPlace
 from eibench_ray.visible_text import in_line, in_page
 
 log = logging.getLogger(__name__)
@@ -38,144 +37,77 @@ _HARMLESS = ("featurechecker", "api: HTTP error")
 PICTURE_PIXELS = 512  # longer side: 24 noisy pictures of 640 x 480 take 2 MB as such JPEGs, 18 MB as W&B's PNGs
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a cell is."""
-
-    cell: TrackedCell
-    rows_done: int
-    tokens: int
-    tokens_per_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Final:
-    """A cell's scores and samples, and whom to tell that they have arrived."""
-
-    cell: TrackedCell
-    scores: Mapping[str, float | int]
-    samples: Sequence[SampleRow]
-    on_delivery: Callable[[Delivery], None]
-
-
 class NotDeliveredError(EibenchError):
     """W&B ended a run without an error, but its service could not send all of it."""
 
 
-class WandbRuns:
-    """The W&B runs of one sweep, by cell. Blocks and raises as W&B does; for one thread only, but for `kill`.
+class WandbRun(TrackedRun):
+    """The W&B run of one cell. Blocks and raises as W&B does.
 
     Args:
-        config: what to track with.
-        folder: where W&B's files go, in its `wandb`.
-        api_key: for online runs.
-        has_pictures: whether offline tables hold pictures: a MB per cell, for `wandb sync`.
+        run: W&B's own.
+        mode: how it is kept.
+        has_pictures: whether its table holds pictures.
+
+    Attributes:
+        folder: where W&B keeps it.
     """
 
-    def __init__(self, config: TrackingConfig, folder: Path, api_key: str | None, has_pictures: bool) -> None:
-        self._config = config
-        self._folder = folder
-        self._api_key = api_key
+    def __init__(self, run: Any, mode: Mode, *, has_pictures: bool) -> None:
+        self._run = run
+        self.folder = Path(run.dir).parent
+        self._mode = mode
         self._has_pictures = has_pictures
-        self._runs: dict[tuple[str, Mode], Any] = {}
 
-    def show(self, progress: Progress, mode: Mode) -> None:
-        """Add one point to the history of a cell's run."""
-        self._open(progress.cell, mode).log(
-            {
-                "rows_done": progress.rows_done,
-                "rows_total": progress.cell.num_rows,
-                "tokens": progress.tokens,
-                "tokens_per_s": progress.tokens_per_s,
-            }
-        )
+    def log(self, progress: Progress) -> None:
+        """Adds one point to the history."""
+        self._run.log(asdict(progress))
 
-    def finish(self, final: Final, mode: Mode) -> Delivery:
-        """Write a cell's summary and its table of samples, end its run, and make sure that all of it went out.
+    def finish(self, cell: TrackedCell, scores: Mapping[str, float | int], samples: Sequence[SampleRow]) -> Delivery:
+        """Writes the summary and the table of samples, ends the run, and makes sure that all of it went out.
 
         Raises:
             TimeoutError: the server did not take the run's data in time.
             NotDeliveredError: it refused some of it.
         """
-        run = self._open(final.cell, mode)
-        if run.name != (name := in_line(final.cell.name)):  # it was opened before anything was known to be missing
+        run, folder = self._run, self.folder
+        if run.name != (name := in_line(cell.name)):  # it was opened before anything was known to be missing
             run.name = name
-        if final.samples:
-            run.log({"samples": sample_table(final.samples, has_pictures=mode == "online" or self._has_pictures)})
-        run.summary.update(dict(final.scores))
-        del self._runs[final.cell.key, mode]
+        if samples:
+            run.log({"samples": sample_table(samples, has_pictures=self._has_pictures)})
+        run.summary.update(dict(scores))
         try:
             run.finish()
         except TimeoutError as error:
-            raise TimeoutError(f"{error} {'; '.join(read_troubles(Path(run.dir).parent))}") from None
-        if mode == "online" and (troubles := read_troubles(Path(run.dir).parent, only_lost=True)):
+            raise TimeoutError(f"{error} {'; '.join(read_troubles(folder))}") from None
+        if self._mode == "online" and (troubles := read_troubles(folder, only_lost=True)):
             # W&B's service logs what it could not upload, and ends the run as if nothing had been.
             raise NotDeliveredError("; ".join(troubles))
-        folder = str(Path(run.dir).parent) if mode == "offline" else None
-        return Delivery(mode, run.id, run.entity or None, run.project, run.url, folder)
+        return Delivery(self._mode, run.id, run.url, str(folder) if self._mode == "offline" else None)
 
-    def abandon(self, cell: TrackedCell) -> None:
-        """End the runs of a cell that was not finished, as failed."""
-        for mode in ("online", "offline"):
-            if run := self._runs.pop((cell.key, mode), None):
-                run.finish(exit_code=1)
+    def fail(self) -> None:
+        """Ends the run as failed."""
+        self._run.finish(exit_code=1)
 
-    def start_over(self) -> None:
-        """Let go of all runs, with W&B's service; what comes next opens them anew."""
-        self._runs.clear()
-        with contextlib.suppress(SystemExit):  # W&B leaves by it where its service ended with an error
-            wandb.teardown()
 
-    def kill(self) -> None:
-        """Kill W&B's service, so that a call which waits for it ends; from any thread."""
-        for child in psutil.Process().children():
-            with contextlib.suppress(psutil.Error):
-                if child.name() == "wandb-core":
-                    child.kill()
-                    child.wait(5)
+def open_run(
+    cell: TrackedCell, place: TrackingPlace, project: str, entity: str | None, *, has_pictures: bool
+) -> WandbRun:
+    """A cell's run, opened or resumed.
 
-    def clean(self, *, is_all_sent: bool) -> None:
-        """Remove what nobody reads again: the service's cache, and what was staged for an upload that is done."""
-        for name in ("cache", *(["artifacts"] if is_all_sent else [])):
-            shutil.rmtree(self._folder / "wandb" / name, ignore_errors=True)
-        for empty in (self._folder / "wandb").glob("*/tmp"):  # where W&B would save code, which it is told not to
-            shutil.rmtree(empty, ignore_errors=True)
-
-    def describe_trouble(self) -> str | None:
-        """The last thing that a run which is still open met on its way to the server; from any thread."""
-        open_runs = [Path(run.dir).parent for run in list(self._runs.values())]
-        # W&B makes the folder of a run before it asks the server for it.
-        for folder in (*open_runs, *sorted(self._list_folders())[-1:]):
-            if troubles := read_troubles(folder):
-                return troubles[-1]
-        return None
-
-    def _open(self, cell: TrackedCell, mode: Mode) -> Any:
-        if (cell.key, mode) not in self._runs:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            if not os.access(self._folder, os.R_OK | os.W_OK):  # W&B would write to the system's temporary folder
-                raise PermissionError(f"{self._folder} cannot be read and written")
-            wandb.setup(wandb.Settings(silent=True))  # also what is said before a run has settings of its own
-            before = self._list_folders()
-            try:
-                run = self._init(cell, mode)
-            except Exception:
-                for folder in self._list_folders() - before:  # nothing is in it but W&B's own log
-                    shutil.rmtree(folder, ignore_errors=True)
-                raise
-            for metric in ("rows_total", "tokens", "tokens_per_s"):
-                run.define_metric(metric, step_metric="rows_done")
-            self._runs[cell.key, mode] = run
-        return self._runs[cell.key, mode]
-
-    def _list_folders(self) -> set[Path]:
-        """The folders of online runs."""
-        return set((self._folder / "wandb").glob("run-*"))
-
-    def _init(self, cell: TrackedCell, mode: Mode) -> Any:
-        return wandb.init(
-            project=self._config.project,
-            entity=self._config.entity,
+    Raises:
+        PermissionError: its folder cannot be written.
+    """
+    folder, mode = place.folder, place.mode
+    folder.mkdir(parents=True, exist_ok=True)
+    if not os.access(folder, os.R_OK | os.W_OK):  # W&B would write to the system's temporary folder
+        raise PermissionError(f"{folder} cannot be read and written")
+    wandb.setup(wandb.Settings(silent=True))  # also what is said before a run has settings of its own
+    before = _list_folders(folder)
+    try:
+        run = wandb.init(
+            project=project,
+            entity=entity,
             id=cell.key[:32],
             group=in_line(cell.sweep),
             name=in_line(cell.name),
@@ -183,8 +115,53 @@ class WandbRuns:
             mode=mode,
             resume="allow",
             reinit="create_new",
-            settings=run_settings(self._folder, self._api_key if mode == "online" else None),
+            settings=run_settings(folder, place.secret if mode == "online" else None),
         )
+    except Exception:
+        for made in _list_folders(folder) - before:  # nothing is in it but W&B's own log
+            shutil.rmtree(made, ignore_errors=True)
+        raise
+    for metric in ("rows_total", "tokens", "tokens_per_s"):
+        run.define_metric(metric, step_metric="rows_done")
+    return WandbRun(run, mode, has_pictures=mode == "online" or has_pictures)
+
+
+def end_service() -> None:
+    """Lets go of all runs, with W&B's service; what comes next starts it anew."""
+    with contextlib.suppress(SystemExit):  # W&B leaves by it where its service ended with an error
+        wandb.teardown()
+
+
+def kill_service() -> None:
+    """Kills W&B's service, so that a call which waits for it ends; from any thread."""
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.Error):
+            if child.name() == "wandb-core":
+                child.kill()
+                child.wait(5)
+
+
+def clean_folder(folder: Path, *, is_all_sent: bool) -> None:
+    """Removes what nobody reads again: the service's cache, and what was staged for an upload that is done."""
+    for name in ("cache", *(["artifacts"] if is_all_sent else [])):
+        shutil.rmtree(folder / "wandb" / name, ignore_errors=True)
+    for empty in (folder / "wandb").glob("*/tmp"):  # where W&B would save code, which it is told not to
+        shutil.rmtree(empty, ignore_errors=True)
+
+
+def last_trouble(folder: Path, runs: Sequence[TrackedRun]) -> str | None:
+    """The last thing that a run which is still open met on its way to the server; from any thread."""
+    open_runs = [run.folder for run in runs if isinstance(run, WandbRun)]
+    # W&B makes the folder of a run before it asks the server for it.
+    for run_folder in (*open_runs, *sorted(_list_folders(folder))[-1:]):
+        if troubles := read_troubles(run_folder):
+            return troubles[-1]
+    return None
+
+
+def _list_folders(folder: Path) -> set[Path]:
+    """The folders of online runs."""
+    return set((folder / "wandb").glob("run-*"))
 
 
 def read_troubles(folder: Path, *, only_lost: bool = False) -> list[str]:
@@ -247,13 +224,11 @@ def ignore_stop() -> None:
 
 
 def sample_table(samples: Sequence[SampleRow], *, has_pictures: bool = True) -> wandb.Table:
-    """The table of samples, one column per field, the picture where it can be read."""
-    columns = [field.name for field in fields(SampleRow)]
-    table = wandb.Table(columns=columns)
+    """The table of samples, one column per value, the picture where it can be read."""
+    table = wandb.Table(columns=["sample_id", *samples[0].values, "image"])
     for sample in samples:
-        values = {name: getattr(sample, name) for name in columns}
-        row = {name: in_page(value) if isinstance(value, str) else value for name, value in values.items()}
-        table.add_data(*(row | {"image": thumbnail(sample.image) if sample.image and has_pictures else None}).values())
+        texts = (in_page(value) if isinstance(value, str) else value for value in sample.values.values())
+        table.add_data(sample.sample_id, *texts, thumbnail(sample.image) if sample.image and has_pictures else None)
     return table
 
 
@@ -266,8 +241,3 @@ def thumbnail(image: bytes) -> wandb.Image | None:
         return None
     picture.thumbnail((PICTURE_PIXELS, PICTURE_PIXELS))
     return wandb.Image(picture, file_type="jpg")
-
-
-def describe_error(error: BaseException) -> str:
-    """The error's kind and all that it says, on one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -1,219 +1,133 @@
-"""Tracking with Weights & Biases, on one background thread.
-
-The driver's calls only leave a job behind. A cell's newest progress replaces an older one that still waits, so that
-what waits is bounded by the number of cells; final scores are never dropped to make room. A cell that cannot be sent is
-written offline, and its reason is logged; after two in a row the rest is written offline without being tried. A cell
-that cannot be written either is named in the report. `close` waits until its deadline, says what it waits for, and ends
-W&B's service if that is still busy then.
-"""
+"""Weights & Biases: its options, where it sends, and its service. W&B is imported when a run is opened."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import os
-import threading
-import time
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
-from eibench_ray.config.schema import TrackingConfig
-from eibench_ray.engines.api_key import Secret
-from eibench_ray.errors import EibenchError
-from eibench_ray.rows.wait import Wait
-from eibench_ray.tracking.tracker import Delivery, Mode, SampleRow, Target, TrackedCell, TrackingReport
+from eibench_ray.config.section import Filled
+from eibench_ray.errors import ConfigError
+from eibench_ray.tracking.tracker import Mode, Target, TrackedCell, TrackedRun, Tracker, TrackingPlace
 from eibench_ray.tracking.wandb.wandb_environ import describe_left_out, left_out, tracking_environ
-from eibench_ray.tracking.wandb.wandb_runs import Final, Progress, WandbRuns, describe_error
 
 log = logging.getLogger(__name__)
 
-SAY_EVERY_S = 15.0
-FIRST_WORD_S = 3.0
-# After so many failures in a row the server is not asked again.
-MOST_FAILURES = 2
-# What a killed service leaves its thread to come back in.
-_LAST_JOIN_S = 10.0
+# W&B's own values of WANDB_MODE; `run` and `dryrun` are its older names.
+_MODES: dict[str, Mode] = {"online": "online", "run": "online", "offline": "offline", "dryrun": "offline"}
+DEFAULT_SERVER = "https://api.wandb.ai"
 
 
-class WandbTracker:
-    """A tracker that hands its jobs to a background thread.
+@dataclass(frozen=True, slots=True)
+class WandbTracker(Tracker):
+    """One W&B run per cell.
 
-    Args:
-        config: what to track with.
-        folder: where W&B's files go, in its `wandb`.
-        target: where it sends.
-        api_key: for online runs.
+    Attributes:
+        entity: team or user; None: the key's own.
+        mode: `auto` is online where the key's variable is set, offline otherwise; it never prompts.
+        api_key_env: name of the environment variable that holds the key. The key itself is never in a config.
     """
 
-    def __init__(self, config: TrackingConfig, folder: Path, target: Target, api_key: str | None) -> None:
-        self.target: Target | None = target
-        folder = folder.resolve()
-        self._mode: Mode = target.mode
-        self._secret = Secret(api_key)
-        # Who chose offline will sync; who merely has no key gets small folders.
-        was_asked = config.mode != "auto" or bool(os.environ.get("WANDB_MODE")) or target.mode == "online"
-        self._runs = WandbRuns(config, folder, api_key, has_pictures=was_asked)
-        self._jobs: dict[tuple[type, str], Progress | Final] = {}
-        self._unfinished: dict[str, TrackedCell] = {}
-        self._ended: set[str] = set()
-        self._finals: dict[str, TrackedCell] = {}  # of the ended ones, those that are not delivered yet
-        self._report = TrackingReport()
-        if target.mode == "offline":
-            self._report.reason = (
-                f"tracking is offline ({'as configured' if was_asked else f'{config.api_key_env} is not set'})"
+    project: Filled = "eibench"
+    entity: str | None = None
+    mode: Literal["auto", "online", "offline"] = "auto"
+    api_key_env: str = "WANDB_API_KEY"
+
+    title = "W&B"
+    has_offline = True
+
+    def target(self, environ: Mapping[str, str]) -> Target:
+        """The project on the environment's server, online or offline.
+
+        Raises:
+            ConfigError: WANDB_MODE is unknown.
+        """
+        server = environ.get("WANDB_BASE_URL") or DEFAULT_SERVER
+        mode, reason = self._resolve_mode(environ)
+        return Target(mode, server, "/".join(filter(None, (self.entity, self.project))), reason)
+
+    def _resolve_mode(self, environ: Mapping[str, str]) -> tuple[Literal["online", "offline", "disabled"], str | None]:
+        """A configured mode wins; `auto` follows WANDB_MODE, where it is set, and else whether there is a key."""
+        asked = environ.get("WANDB_MODE")
+        if self.mode != "auto":
+            mode = self.mode
+        elif asked == "disabled":
+            return "disabled", "WANDB_MODE is disabled"
+        elif asked in _MODES:
+            mode = _MODES[asked]
+        elif asked:
+            raise ConfigError(
+                f"WANDB_MODE is {asked!r}, which a sweep cannot use: unset it, or set it to online, offline or disabled"
             )
-        self._num_in_row = self._num_failures = 0
-        self._is_closing = False
-        self._is_given_up = False
-        self._changed = threading.Condition()
-        self._environ = contextlib.ExitStack()
+        elif not environ.get(self.api_key_env):
+            return "offline", f"tracking is offline ({self.api_key_env} is not set)"
+        else:
+            mode = "online"
+        return mode, None if mode == "online" else "tracking is offline (as configured)"
+
+    def secret(self, environ: Mapping[str, str]) -> str | None:
+        """The key.
+
+        Raises:
+            ConfigError: it is needed and not there: W&B would ask at the terminal, and a sweep has nobody there.
+        """
+        key = environ.get(self.api_key_env)
+        if not key and self.target(environ).mode == "online":
+            raise ConfigError(
+                f"{'WANDB_MODE' if self.mode == 'auto' else 'tracking.mode'} is online, but the environment variable "
+                f"{self.api_key_env} is not set: put the key there, or set tracking.mode=offline and send later with "
+                f"`eibench-ray track RUN`"
+            )
+        return key
+
+    def online(self) -> WandbTracker:
+        """The same, online."""
+        return replace(self, mode="online")
+
+    @contextlib.contextmanager
+    def session(self, folder: Path) -> Iterator[None]:
+        """The process's environment as W&B's service is to see it."""
         if names := left_out(os.environ):
             log.warning("%s", describe_left_out(names))
-        self._environ.enter_context(tracking_environ(folder))
-        self._thread = threading.Thread(target=self._work, name="tracking", daemon=True)
-        self._thread.start()
+        with tracking_environ(folder):
+            yield
 
-    def progress(self, cell: TrackedCell, *, rows_done: int, tokens: int, tokens_per_s: float) -> None:
-        """Leave a point for the thread, in the place of one that still waits."""
-        self._put(Progress(cell, rows_done, tokens, tokens_per_s))
+    def open(self, cell: TrackedCell, place: TrackingPlace) -> TrackedRun:
+        """A run of W&B's."""
+        from eibench_ray.tracking.wandb.wandb_runs import open_run
 
-    def finish(
-        self,
-        cell: TrackedCell,
-        scores: Mapping[str, float | int],
-        samples: Sequence[SampleRow],
-        on_delivery: Callable[[Delivery], None],
-    ) -> None:
-        """Leave the scores for the thread."""
-        self._put(Final(cell, scores, samples, on_delivery))
+        # Who chose offline will sync, a MB of pictures per cell; who merely has no key gets small folders.
+        was_asked = self.mode != "auto" or bool(os.environ.get("WANDB_MODE")) or place.target.mode == "online"
+        return open_run(cell, place, self.project, self.entity, has_pictures=was_asked)
 
-    def close(self, deadline_s: float, say: Callable[[str], None]) -> TrackingReport:
-        """Wait for the thread, with a line about it now and then; at the deadline, or on Ctrl-C, end what it does."""
-        with self._changed:
-            self._is_closing = True
-            self._changed.notify()
-        why = f"not sent within {deadline_s:.0f} s"
-        try:
-            self._wait(deadline_s, say)
-        except (KeyboardInterrupt, SystemExit):  # SIGTERM, too: everything but this wait is done
-            why = "interrupted before it was sent"
-        if self._thread.is_alive():
-            if trouble := self._runs.describe_trouble():
-                why = f"{why}: {self._secret.hide(trouble)}"
-            with self._changed:
-                self._is_given_up = True
-                self._jobs.clear()
-                self._changed.notify()
-                self._report.reason = self._report.reason or why
-                self._report.missing |= {cell.name: why for cell in self._finals.values()}
-            self._runs.kill()
-            self._thread.join(_LAST_JOIN_S)
-        if not self._thread.is_alive():
-            self._environ.close()
-            self._runs.clean(is_all_sent=not (self._report.offline or self._report.missing))
-        return self._report
+    def reset(self) -> None:
+        """Ends W&B's service."""
+        from eibench_ray.tracking.wandb.wandb_runs import end_service
 
-    def _wait(self, deadline_s: float, say: Callable[[str], None]) -> None:
-        started = time.monotonic()
-        next_word_s = FIRST_WORD_S
-        while (waited_s := time.monotonic() - started) < deadline_s:
-            self._thread.join(min(1.0, deadline_s - waited_s))
-            if not self._thread.is_alive():
-                return
-            if waited_s >= next_word_s:
-                next_word_s = waited_s + SAY_EVERY_S
-                say(self._describe_wait(waited_s, deadline_s))
+        end_service()
 
-    def _describe_wait(self, waited_s: float, deadline_s: float) -> str:
-        with self._changed:
-            num_done = len(self._report.sent) + len(self._report.offline)
-            left = [cell.name for cell in self._finals.values()]
-        trouble = self._runs.describe_trouble()
-        what = f"W&B to take {left[0]}" if left else "W&B to end its runs"
-        wait = Wait(f"{what}{f' ({self._secret.hide(trouble)})' if trouble else ''}", waited_s, deadline_s)
-        return (
-            f"Tracking: {num_done} of {num_done + len(left)} cells are told; {wait}. Ctrl-C leaves the rest for later."
-        )
+    def stop(self) -> None:
+        """Kills W&B's service, so that a call which waits for it ends."""
+        from eibench_ray.tracking.wandb.wandb_runs import kill_service
 
-    def _put(self, job: Progress | Final) -> None:
-        key = job.cell.key
-        with self._changed:
-            if key in self._ended:
-                return  # a late point would open the run again
-            self._jobs[type(job), key] = job
-            self._unfinished[key] = job.cell
-            if isinstance(job, Final):
-                self._ended.add(key)
-                self._finals[key] = job.cell
-            self._changed.notify()
+        kill_service()
 
-    def _take(self) -> Progress | Final | None:
-        """The job that has waited longest; None when there is none and none will come."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._jobs or self._is_closing)
-            return self._jobs.pop(next(iter(self._jobs))) if self._jobs else None
+    def describe_trouble(self, folder: Path, runs: Sequence[TrackedRun]) -> str | None:
+        """The last thing that a run met on its way to the server."""
+        from eibench_ray.tracking.wandb.wandb_runs import last_trouble
 
-    def _work(self) -> None:
-        while job := self._take():
-            if isinstance(job, Progress):
-                self._show(job)
-            else:
-                self._finish(job)
-                with self._changed:
-                    self._unfinished.pop(job.cell.key)
-                    self._finals.pop(job.cell.key, None)
-        for cell in list(self._unfinished.values()):
-            self._attempt(cell, partial(self._runs.abandon, cell))
-        self._attempt(None, self._runs.start_over)
+        return last_trouble(folder, runs)
 
-    def _show(self, job: Progress) -> None:
-        if error := self._attempt(job.cell, lambda: self._runs.show(job, self._mode)):
-            self._note_failure(job.cell, error)
-            if self._mode == "offline":  # a server that does not answer is not asked at once again, for a point
-                self._attempt(job.cell, lambda: self._runs.show(job, self._mode))
+    def clean(self, folder: Path, *, is_all_sent: bool) -> None:
+        """Removes the service's cache, and what was staged for an upload that is done."""
+        from eibench_ray.tracking.wandb.wandb_runs import clean_folder
 
-    def _finish(self, job: Final) -> None:
-        """Delivers a cell's figures: as configured, and else offline."""
-        if not (error := self._attempt(job.cell, lambda: self._deliver(job, self._mode))):
-            self._num_in_row = 0
-            return
-        if self._is_given_up:  # the call ended because W&B's service was killed
-            return
-        self._note_failure(job.cell, error)
-        if error := self._attempt(job.cell, lambda: self._deliver(job, "offline")):
-            self._report.missing.setdefault(job.cell.name, error)
+        clean_folder(folder, is_all_sent=is_all_sent)
 
-    def _deliver(self, job: Final, mode: Mode) -> None:
-        delivery = self._runs.finish(job, mode)
-        with self._changed:
-            self._report.note(job.cell, delivery)
-            self._report.missing.pop(job.cell.name, None)
-        try:
-            job.on_delivery(delivery)
-        except EibenchError as error:
-            log.warning("%s was told to the tracker, but the store cannot note that: %s", job.cell.name, error)
-
-    def _note_failure(self, cell: TrackedCell, error: str) -> None:
-        """Says the first failure, whole; starts W&B's service anew; leaves the server alone after some in a row."""
-        self._num_in_row += 1
-        if self._num_failures == 0:
-            self._report.reason = error
-        self._num_failures += 1
-        level = logging.WARNING if self._num_failures == 1 else logging.INFO
-        log.log(level, "tracking of %s failed, its figures are written offline: %s", cell.name, error)
-        if self._num_in_row >= MOST_FAILURES and self._mode == "online":
-            self._mode = "offline"
-            log.info("tracking goes on offline after %d failures in a row", self._num_in_row)
-        self._attempt(cell, self._runs.start_over)
-
-    def _attempt(self, cell: TrackedCell | None, deliver: Callable[[], object]) -> str | None:
-        """Does something; what went wrong, whole and without the key, or None."""
-        try:
-            deliver()
-        # Whatever it is: W&B raises a dozen kinds straight from Exception, and none may end a sweep.
-        except Exception as error:
-            message = self._secret.hide(describe_error(error))
-            log.debug("tracking cell=%s: %s", cell.name if cell else "all", message)
-            return message
-        return None
+    def was_synced(self, folder: Path) -> bool:
+        """Whether `wandb sync` has sent it: that leaves a file beside the run's log."""
+        return any(folder.glob("*.wandb.synced"))

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import psutil
 import pytest
@@ -22,22 +22,15 @@ import wandb
 from PIL import Image
 from wandb.proto import wandb_internal_pb2 as pb
 
-from eibench_ray.config.schema import TrackingConfig
 from eibench_ray.errors import ConfigError
-from eibench_ray.tracking.tracker import (
-    Delivery,
-    NoTracker,
-    SampleRow,
-    TrackedCell,
-    Tracker,
-    TrackingReport,
-    open_tracker,
-    resolve_mode,
-)
+from eibench_ray.tracking.tracker import Delivery, Progress, SampleRow, TrackedCell, TrackingReport
+from eibench_ray.tracking.tracker_registry import open_tracker
+from eibench_ray.tracking.tracking_queue import CellTracker, NoTracker
+from eibench_ray.tracking.wandb.wandb_tracker import WandbTracker
 
 SECRET = "planted" + "0123456789" * 4  # as long as a real key
-CONFIG = TrackingConfig(name="wandb", kind="wandb", project="affect", mode="offline")
-AUTO = CONFIG.model_copy(update={"mode": "auto"})
+CONFIG = WandbTracker(project="affect", mode="offline")
+AUTO = replace(CONFIG, mode="auto")
 SCORES = {"recall": 0.5, "ci_low": 0.4, "ci_high": 0.6, "coverage": 1.0, "n": 24, "recall/Angry": 0.25}
 
 
@@ -58,7 +51,7 @@ def make_cell(number: int) -> TrackedCell:
 
 
 def make_sample(number: int, image: bytes | None) -> SampleRow:
-    return SampleRow(f"s{number}", "why?", "Angry", "1. a bill", f"answer {number}", None, number / 24, image)
+    return SampleRow(f"s{number}", {"answer": f"answer {number}", "judge_reply": None, "recall": number / 24}, image)
 
 
 def make_picture(width: int, height: int) -> bytes:
@@ -103,7 +96,7 @@ def ignore(delivery: Delivery) -> None:
     """Nobody is told."""
 
 
-def close(tracker: Tracker) -> TrackingReport:
+def close(tracker: CellTracker) -> TrackingReport:
     return tracker.close(60.0, lambda _: None)
 
 
@@ -117,7 +110,7 @@ def test_offline_run_holds_config_history_summary_and_samples(
     cell = make_cell(1)
     tracker = open_tracker(CONFIG, tmp_path, {})
     for rows_done in range(0, 25, 4):
-        tracker.progress(cell, rows_done=rows_done, tokens=10 * rows_done, tokens_per_s=2.5)
+        tracker.progress(cell, Progress(rows_done, 24, 10 * rows_done, 2.5))
     pictures = [None, b"no picture", make_picture(1024, 256), make_picture(64, 64)]
     tracker.finish(cell, SCORES, [make_sample(number, picture) for number, picture in enumerate(pictures)], ignore)
     report = close(tracker)
@@ -166,7 +159,7 @@ def test_offline_run_holds_config_history_summary_and_samples(
 def test_run_that_was_open_takes_the_name_that_its_figures_have(tmp_path: Path) -> None:
     cell = make_cell(1)
     tracker = open_tracker(CONFIG, tmp_path, {})
-    tracker.progress(cell, rows_done=8, tokens=1, tokens_per_s=1.0)
+    tracker.progress(cell, Progress(8, 24, 1, 1.0))
     tracker.finish(replace(cell, name=f"{cell.name} (partial)"), SCORES, [], ignore)
     close(tracker)
     (run_folder,) = run_folders(tmp_path)
@@ -180,7 +173,7 @@ def test_runs_of_several_cells_are_open_at_once(tmp_path: Path) -> None:
     cells = [make_cell(number) for number in range(3)]
     tracker = open_tracker(CONFIG, tmp_path, {})
     for cell in cells:
-        tracker.progress(cell, rows_done=12, tokens=1, tokens_per_s=1.0)
+        tracker.progress(cell, Progress(12, 24, 1, 1.0))
     for cell in cells:
         tracker.finish(cell, {"recall": int(cell.name[-1])}, [], ignore)
     close(tracker)
@@ -194,7 +187,7 @@ def test_runs_of_several_cells_are_open_at_once(tmp_path: Path) -> None:
 def test_unfinished_cell_ends_as_failed_and_resumes_under_the_same_id(tmp_path: Path) -> None:
     cell = make_cell(1)
     tracker = open_tracker(CONFIG, tmp_path, {})
-    tracker.progress(cell, rows_done=8, tokens=1, tokens_per_s=1.0)
+    tracker.progress(cell, Progress(8, 24, 1, 1.0))
     close(tracker)
     tracker = open_tracker(CONFIG, tmp_path, {})
     tracker.finish(cell, SCORES, [], ignore)
@@ -213,7 +206,7 @@ def test_late_progress_does_not_open_a_finished_run_again(tmp_path: Path) -> Non
     tracker = open_tracker(CONFIG, tmp_path, {})
     tracker.finish(make_cell(1), SCORES, [], ignore)
     unmarked = replace(make_cell(1), name="before its figures were known")
-    tracker.progress(unmarked, rows_done=24, tokens=1, tokens_per_s=1.0)
+    tracker.progress(unmarked, Progress(24, 24, 1, 1.0))
     close(tracker)
     assert len(run_folders(tmp_path)) == 1
 
@@ -235,7 +228,7 @@ def test_refused_key_leaves_the_sweep_offline_with_one_warning(
     caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    config = AUTO.model_copy(update={"api_key_env": "TEAM_KEY"})
+    config = replace(AUTO, api_key_env="TEAM_KEY")
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), RefusingServer)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{server.server_port}")
@@ -269,7 +262,7 @@ def test_planted_secret_is_in_no_file_of_an_offline_run(tmp_path: Path, monkeypa
 def test_killed_service_costs_no_final_and_one_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     cells = [make_cell(1), make_cell(2)]
     tracker = open_tracker(CONFIG, tmp_path, {})
-    tracker.progress(cells[0], rows_done=8, tokens=1, tokens_per_s=1.0)
+    tracker.progress(cells[0], Progress(8, 24, 1, 1.0))
     while not (service := [child for child in psutil.Process().children() if child.name() == "wandb-core"]):
         pass
     service[0].kill()
@@ -307,7 +300,7 @@ def fail(delivery: Delivery) -> None:
     [
         ("auto", {}, "offline"),
         ("auto", {"WANDB_API_KEY": ""}, "offline"),
-        ("auto", {"WANDB_API_KEY": SECRET, "WANDB_MODE": "disabled"}, None),
+        ("auto", {"WANDB_API_KEY": SECRET, "WANDB_MODE": "disabled"}, "disabled"),
         ("auto", {"WANDB_API_KEY": SECRET, "WANDB_MODE": "offline"}, "offline"),
         ("auto", {"WANDB_API_KEY": SECRET, "WANDB_MODE": "dryrun"}, "offline"),
         ("offline", {"WANDB_API_KEY": SECRET}, "offline"),
@@ -317,9 +310,9 @@ def fail(delivery: Delivery) -> None:
     ],
 )
 def test_mode_follows_the_configuration_then_wandb_mode_then_the_key(
-    mode: str, environ: dict[str, str], expected: str | None
+    mode: Literal["auto", "online", "offline"], environ: dict[str, str], expected: str
 ) -> None:
-    assert resolve_mode(CONFIG.model_copy(update={"mode": mode}), environ) == expected
+    assert replace(CONFIG, mode=mode).target(environ).mode == expected
 
 
 def test_disabled_mode_tracks_nothing(tmp_path: Path) -> None:
@@ -335,10 +328,10 @@ def test_disabled_mode_tracks_nothing(tmp_path: Path) -> None:
     ],
 )
 def test_mode_that_would_prompt_or_is_unknown_is_refused(
-    mode: str, environ: dict[str, str], names: list[str], tmp_path: Path
+    mode: Literal["auto", "online"], environ: dict[str, str], names: list[str], tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError) as caught:
-        open_tracker(CONFIG.model_copy(update={"mode": mode}), tmp_path, environ)
+        open_tracker(replace(CONFIG, mode=mode), tmp_path, environ)
     assert [name for name in names if name not in str(caught.value)] == []
 
 
@@ -346,11 +339,13 @@ def test_no_tracking_imports_no_wandb_and_writes_nothing(tmp_path: Path) -> None
     script = f"""
 import sys
 from pathlib import Path
-from eibench_ray.config.schema import TrackingConfig
-from eibench_ray.tracking.tracker import TrackedCell, open_tracker
-tracker = open_tracker(TrackingConfig(name="none", kind="none"), Path({str(tmp_path)!r}), {{}})
+from eibench_ray.config.tracking_section import TrackingConfig
+from eibench_ray.tracking.tracker import Progress, TrackedCell
+from eibench_ray.tracking.tracker_registry import find_tracker, open_tracker
+TrackingConfig(name="wandb", kind="wandb", project="x")
+tracker = open_tracker(find_tracker(TrackingConfig(name="none", kind="none")), Path({str(tmp_path)!r}), {{}})
 cell = TrackedCell("ab", "night", "tiny", {{}}, 1)
-tracker.progress(cell, rows_done=1, tokens=1, tokens_per_s=1.0)
+tracker.progress(cell, Progress(1, 1, 1, 1.0))
 tracker.finish(cell, {{"recall": 1.0}}, [], print)
 tracker.close(1.0, print)
 print("wandb" in sys.modules)

@@ -9,6 +9,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -17,12 +18,13 @@ import wandb
 from PIL import Image
 from wandb_server import Faults, WandbServer
 
-from eibench_ray.config.schema import TrackingConfig
-from eibench_ray.tracking.tracker import Delivery, SampleRow, TrackedCell, open_tracker
+from eibench_ray.tracking.tracker import Delivery, Progress, SampleRow, TrackedCell
+from eibench_ray.tracking.tracker_registry import open_tracker
 from eibench_ray.tracking.wandb.wandb_environ import left_out
+from eibench_ray.tracking.wandb.wandb_tracker import WandbTracker
 
 KEY = "planted" + "0123456789" * 4
-CONFIG = TrackingConfig(name="wandb", kind="wandb", project="affect", mode="online")
+CONFIG = WandbTracker(project="affect", mode="online")
 SCORES = {"recall": 0.5, "n": 24}
 
 
@@ -49,14 +51,14 @@ def make_cell(number: int) -> TrackedCell:
 def make_samples() -> list[SampleRow]:
     buffer = io.BytesIO()
     Image.effect_noise((64, 48), 60).save(buffer, "PNG")
-    return [SampleRow("s0", "why?", "Angry", "1. a bill", "an answer", None, 0.5, buffer.getvalue())]
+    return [SampleRow("s0", {"answer": "an answer", "recall": 0.5}, buffer.getvalue())]
 
 
 def test_each_cell_arrives_as_a_run_of_its_own_and_says_where(server: WandbServer, tmp_path: Path) -> None:
     cells = [make_cell(number) for number in range(2)]
     deliveries: list[Delivery] = []
     tracker = open_tracker(CONFIG, tmp_path, os.environ)
-    tracker.progress(cells[0], rows_done=12, tokens=1, tokens_per_s=1.0)
+    tracker.progress(cells[0], Progress(12, 24, 1, 1.0))
     for cell in cells:
         tracker.finish(cell, SCORES, make_samples(), deliveries.append)
     report = tracker.close(60.0, lambda _: None)
@@ -69,9 +71,8 @@ def test_each_cell_arrives_as_a_run_of_its_own_and_says_where(server: WandbServe
         assert run.exit_code == 0
     assert "samples.table.json" in server.files
     assert [delivery.run_id for delivery in deliveries] == [cell.key[:32] for cell in cells]
-    assert {(delivery.mode, delivery.entity, delivery.project) for delivery in deliveries} == {
-        ("online", "team", "affect")
-    }
+    assert {delivery.mode for delivery in deliveries} == {"online"}
+    assert all(delivery.url and "/team/affect/runs/" in delivery.url for delivery in deliveries)
     assert set(report.sent) == {cell.name for cell in cells}
     assert report.describe(tmp_path) is None
     left = [path for path in (tmp_path / "wandb").iterdir() if not path.name.startswith("run-")]
@@ -113,7 +114,7 @@ def test_what_the_server_refuses_is_offline_with_its_reason_and_not_taken_for_se
 
 
 def test_bad_name_of_a_project_is_said_whole(server: WandbServer, tmp_path: Path) -> None:
-    tracker = open_tracker(CONFIG.model_copy(update={"project": "a/b"}), tmp_path, os.environ)
+    tracker = open_tracker(replace(CONFIG, project="a/b"), tmp_path, os.environ)
     tracker.finish(make_cell(1), SCORES, [], lambda _: None)
     report = tracker.close(60.0, lambda _: None)
     assert "invalid project name" in str(report.reason).lower()
@@ -136,7 +137,7 @@ def test_cell_after_a_refused_one_is_still_sent(server: WandbServer, tmp_path: P
 def test_silent_server_is_waited_for_aloud_until_the_deadline(
     server: WandbServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("eibench_ray.tracking.wandb.wandb_tracker.FIRST_WORD_S", 0.5)
+    monkeypatch.setattr("eibench_ray.tracking.tracking_queue.FIRST_WORD_S", 0.5)
     server.faults = Faults(is_silent=True)
     said: list[str] = []
     tracker = open_tracker(CONFIG, tmp_path, os.environ)
@@ -162,7 +163,7 @@ def hears_ctrl_c() -> Iterator[None]:
 def test_ctrl_c_ends_the_wait_and_names_what_is_left(
     server: WandbServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("eibench_ray.tracking.wandb.wandb_tracker.FIRST_WORD_S", 0.0)
+    monkeypatch.setattr("eibench_ray.tracking.tracking_queue.FIRST_WORD_S", 0.0)
     server.faults = Faults(is_silent=True)
     tracker = open_tracker(CONFIG, tmp_path, os.environ)
     tracker.finish(make_cell(1), SCORES, [], lambda _: None)
@@ -175,7 +176,7 @@ def test_refused_connection_is_named_whole(
     server: WandbServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("eibench_ray.tracking.wandb.wandb_runs.START_TIMEOUT_S", 6.0)
-    monkeypatch.setattr("eibench_ray.tracking.wandb.wandb_tracker.FIRST_WORD_S", 3.5)
+    monkeypatch.setattr("eibench_ray.tracking.tracking_queue.FIRST_WORD_S", 3.5)
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:1")
     said: list[str] = []
     tracker = open_tracker(CONFIG, tmp_path, os.environ)
