@@ -7,7 +7,7 @@ import copy
 import os
 import tempfile
 from argparse import ArgumentError, ArgumentParser, Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -31,10 +31,11 @@ from eibench_ray.config.section import Frozen
 from eibench_ray.errors import ConfigError, EibenchError
 from eibench_ray.storage.scratch_folders import private_folder
 
+RunJobs = Callable[[Sequence[HydraJob], Path], Any]
 SHOWN_ERRORS: tuple[type[Exception], ...] = (EibenchError, *HYDRA_ERRORS)
 
 
-def job_of_call(config: DictConfig) -> HydraJob:
+def _job_of_call(config: DictConfig) -> HydraJob:
     """The job of Hydra's plain run, for which it calls the task function itself."""
     hydra = OmegaConf.create({"hydra": HydraConfig.get()}).hydra
     composed = to_composed(DictConfig({**config, "hydra": hydra}))
@@ -42,19 +43,19 @@ def job_of_call(config: DictConfig) -> HydraJob:
 
 
 def call_hydra(
-    task: SweepTask,
+    run: RunJobs,
     arguments: Sequence[str],
     *,
     leaves_traces: bool,
     config_name: str = "config",
     schema: type[Frozen] = RunConfig,
 ) -> None:
-    """Composes what the arguments say and calls the task with it; `--cfg` and `--info` print and call nothing.
+    """Composes what the arguments say and calls `run` with it; `--cfg` and `--info` print and call nothing.
 
     Args:
-        task: called once, with one job or with all of them.
+        run: called once, with one job or with all of them, and the run's folder.
         arguments: Hydra's command line: overrides, -m, --config-dir, --cfg, ...
-        leaves_traces: whether `hydra.run.dir` and `hydra.sweep.dir` are the task's to make and to fill.
+        leaves_traces: whether `hydra.run.dir` and `hydra.sweep.dir` are for `run` to make and to fill.
         config_name: the main option file.
         schema: the keys that it and its groups have.
 
@@ -64,9 +65,9 @@ def call_hydra(
     version.setbase("1.3")
     parser = get_args_parser()
     parsed = _parse(parser, arguments)
-    quiet = _Quiet(task)
+    task = _Task(run)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_full_errors())
+        stack.enter_context(env_override({"HYDRA_FULL_ERROR": "1"}))  # raise what went wrong, print and exit not
         stack.enter_context(own_loader())
         stack.enter_context(_without_folders())
         if not leaves_traces and parsed.cfg is None and parsed.info is None:
@@ -78,13 +79,13 @@ def call_hydra(
             if parsed.multirun and (parsed.cfg or parsed.info):
                 raise ConfigError("--cfg and --info print one configuration and run nothing: leave out -m, and lists")
             parsed.overrides = defer_to_jobs(parsed.overrides)
-            _run_hydra(parsed, parser, quiet, config_path=str(config_folder()), config_name=config_name)
-            if quiet.error:
-                raise quiet.error
+            _run_hydra(parsed, parser, task, config_path=str(config_folder()), config_name=config_name)
+            if task.error:
+                raise task.error
         except HYDRA_ERRORS as error:
             raise explain(error, schema) from error
         except UNNAMED_ERRORS as error:
-            if quiet.has_begun:
+            if task.has_begun:
                 raise
             raise explain(error, schema) from error
 
@@ -120,25 +121,25 @@ def _run_job(
     return returned
 
 
-class _Quiet:
-    """A task whose error for the user waits until Hydra is through: of one that it sees, it prints a line itself."""
+class _Task(SweepTask):
+    """Hydra's task function. Its error for the user waits until Hydra is through, which would print a line itself."""
 
-    def __init__(self, task: SweepTask) -> None:
-        self._task = task
+    def __init__(self, run: RunJobs) -> None:
+        self._run = run
         self.has_begun = False
         self.error: Exception | None = None
 
     def __call__(self, config: DictConfig) -> Any:
-        self.has_begun = True
         try:
-            return self._task(config)
+            job = _job_of_call(config)
+            return self.run([job], Path(job.hydra.runtime.output_dir))
         except SHOWN_ERRORS as error:
             self.error = error
             return None
 
     def run(self, jobs: Sequence[HydraJob], folder: Path) -> Any:
         self.has_begun = True
-        return self._task.run(jobs, folder)
+        return self._run(jobs, folder)
 
 
 def _parse(parser: ArgumentParser, arguments: Sequence[str]) -> Namespace:
@@ -151,17 +152,3 @@ def _parse(parser: ArgumentParser, arguments: Sequence[str]) -> Namespace:
     if unknown:
         raise ConfigError(f"{' '.join(unknown)}: there is no such option; `eibench-ray run --help` names them")
     return parsed
-
-
-@contextlib.contextmanager
-def _full_errors() -> Iterator[None]:
-    """Makes Hydra raise what went wrong, instead of printing it and exiting with 1."""
-    before = os.environ.get("HYDRA_FULL_ERROR")
-    os.environ["HYDRA_FULL_ERROR"] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["HYDRA_FULL_ERROR"]
-        else:
-            os.environ["HYDRA_FULL_ERROR"] = before

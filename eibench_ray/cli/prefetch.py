@@ -18,7 +18,6 @@ from eibench_ray.terminal.run_log import lines_shown, phase
 from eibench_ray.visible_text import in_line
 
 if TYPE_CHECKING:
-    from omegaconf import DictConfig
     from rich.console import Console
 
     from eibench_ray.config.hydra_jobs import HydraJob
@@ -45,56 +44,43 @@ def prefetch(
     from eibench_ray.cli.hydra_entry import call_hydra
 
     with lines_shown():
-        call_hydra(PrefetchTask(dry_run=dry_run, as_json=as_json), context.args, leaves_traces=False)
+        call_hydra(partial(_prefetch, dry_run, as_json), context.args, leaves_traces=False)
 
 
-class PrefetchTask:
-    """Hydra's task function of `prefetch`."""
+def _prefetch(dry_run: bool, as_json: bool, jobs: Sequence[HydraJob], folder: Path) -> None:  # noqa: ARG001 - into caches only
+    """Fetches for all cells.
 
-    def __init__(self, *, dry_run: bool, as_json: bool) -> None:
-        self._dry_run = dry_run
-        self._as_json = as_json
+    Raises:
+        ConfigError: something is missing that the user can fix, or the disk is too small.
+        EibenchError: the hub did not give something.
+    """
+    from eibench_ray.config.load import to_config
+    from eibench_ray.engines.assets import collect_assets
+    from eibench_ray.runs.fetch_assets import find_asset, variables_for_nodes
+    from eibench_ray.runs.planning import plan_sweep
 
-    def __call__(self, config: DictConfig) -> None:
-        """Fetches for one cell."""
-        from eibench_ray.cli.hydra_entry import job_of_call
-
-        self.run([job_of_call(config)], Path())
-
-    def run(self, jobs: Sequence[HydraJob], folder: Path) -> None:  # noqa: ARG002 - it writes into caches only
-        """Fetches for all cells.
-
-        Raises:
-            ConfigError: something is missing that the user can fix, or the disk is too small.
-            EibenchError: the hub did not give something.
-        """
-        from eibench_ray.config.load import to_config
-        from eibench_ray.engines.assets import collect_assets
-        from eibench_ray.runs.fetch_assets import find_asset, variables_for_nodes
-        from eibench_ray.runs.planning import plan_sweep
-
-        with phase("planning the sweep", is_told_early=False):
-            sweep = plan_sweep([to_config(job.raw) for job in jobs], must_exist=False)
-        engines = [sweep.plan.engines[key] for key in sweep.engines_to_load()]
-        assets = collect_assets(engines)
-        console = open_console(stderr=self._as_json)
-        with phase("looking for what the sweep needs", console, is_told_early=False):
-            findings = [find_asset(asset, os.environ) for asset in assets]
-        if not self._dry_run:
-            findings = _bring(findings, console)
-        variables = variables_for_nodes(findings, os.environ)
-        if self._as_json:
-            typer.echo(json.dumps(to_json(findings, variables)))
-        elif not findings:
-            console.print("Nothing is needed: no engine of it loads anything, or the store has every answer.")
-        else:
-            console.print(to_table(findings))
-        _check(findings)
-        _check_templates(engines)
-        if variables and not self._as_json and all(found.state != "to fetch" for found in findings):
-            console.print("On nodes without a network that see these folders (or copies of them), set:")
-            for name, value in variables.items():
-                console.print(f"  export {name}={in_line(shlex.quote(value))}", soft_wrap=True)
+    with phase("planning the sweep", is_told_early=False):
+        sweep = plan_sweep([to_config(job.raw) for job in jobs], must_exist=False)
+    engines = [sweep.plan.engines[key] for key in sweep.engines_to_load()]
+    assets = collect_assets(engines)
+    console = open_console(stderr=as_json)
+    with phase("looking for what the sweep needs", console, is_told_early=False):
+        findings = [find_asset(asset, os.environ) for asset in assets]
+    if not dry_run:
+        findings = _bring(findings, console)
+    variables = variables_for_nodes(findings, os.environ)
+    if as_json:
+        typer.echo(json.dumps(to_json(findings, variables)))
+    elif not findings:
+        console.print("Nothing is needed: no engine of it loads anything, or the store has every answer.")
+    else:
+        console.print(to_table(findings))
+    _check(findings)
+    _check_templates(engines)
+    if variables and not as_json and all(found.state != "to fetch" for found in findings):
+        console.print("On nodes without a network that see these folders (or copies of them), set:")
+        for name, value in variables.items():
+            console.print(f"  export {name}={in_line(shlex.quote(value))}", soft_wrap=True)
 
 
 def _bring(findings: list[AssetState], console: Console) -> list[AssetState]:

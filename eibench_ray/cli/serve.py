@@ -8,6 +8,7 @@ import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,8 +21,6 @@ from eibench_ray.terminal.run_log import lines_shown
 from eibench_ray.visible_text import in_line
 
 if TYPE_CHECKING:
-    from omegaconf import DictConfig
-
     from eibench_ray.config.hydra_jobs import HydraJob
     from eibench_ray.config.schema import ModelConfig
     from eibench_ray.serve.server_actor import ServerFacts
@@ -66,66 +65,54 @@ def serve(
     from eibench_ray.cli.hydra_entry import call_hydra
     from eibench_ray.config.schema import ServeConfig
 
-    task = ServeTask(ServeOptions(host, port, served_name, api_key_env, as_json))
+    options = ServeOptions(host, port, served_name, api_key_env, as_json)
     with lines_shown():
-        call_hydra(task, context.args, leaves_traces=False, config_name="serve", schema=ServeConfig)
+        call_hydra(partial(_serve, options), context.args, leaves_traces=False, config_name="serve", schema=ServeConfig)
 
 
-class ServeTask:
-    """Hydra's task function of `serve`."""
+def _serve(options: ServeOptions, jobs: Sequence[HydraJob], folder: Path) -> None:  # noqa: ARG001 - nothing is written
+    """Serves the one model that was composed.
 
-    def __init__(self, options: ServeOptions) -> None:
-        self._options = options
+    Raises:
+        ConfigError: there are several.
+    """
+    from eibench_ray.config.load import validate
+    from eibench_ray.config.schema import ServeConfig
+    from eibench_ray.serve.serve_model import serve_model
 
-    def __call__(self, config: DictConfig) -> None:
-        """Serves the model."""
-        from eibench_ray.cli.hydra_entry import job_of_call
+    if len(jobs) > 1:
+        raise ConfigError(f"serve was given {len(jobs)} configurations and starts one server: leave out -m")
+    config = validate(jobs[0].raw, ServeConfig)
+    key = options.api_key_env or (VLLM_KEY if os.environ.get(VLLM_KEY) else None)
+    listening = ListenAddress(options.host, options.port, options.served_name or config.model.name, key)
 
-        self.run([job_of_call(config)], Path())
+    def announce(facts: ServerFacts) -> None:
+        _announce(config.model, replace(listening, port=facts.port), facts, options.as_json)
 
-    def run(self, jobs: Sequence[HydraJob], folder: Path) -> None:  # noqa: ARG002 - nothing is written into a folder
-        """Serves the one model that was composed.
+    serve_model(config, listening, announce, open_console(stderr=True))
 
-        Raises:
-            ConfigError: there are several.
-        """
-        from eibench_ray.config.load import validate
-        from eibench_ray.config.schema import ServeConfig
-        from eibench_ray.serve.serve_model import serve_model
 
-        if len(jobs) > 1:
-            raise ConfigError(f"serve was given {len(jobs)} configurations and starts one server: leave out -m")
-        config = validate(jobs[0].raw, ServeConfig)
-        options = self._options
-        key = options.api_key_env or (VLLM_KEY if os.environ.get(VLLM_KEY) else None)
-        listening = ListenAddress(options.host, options.port, options.served_name or config.model.name, key)
-
-        def announce(facts: ServerFacts) -> None:
-            self._announce(config.model, replace(listening, port=facts.port), facts)
-
-        serve_model(config, listening, announce, open_console(stderr=True))
-
-    def _announce(self, model: ModelConfig, listening: ListenAddress, facts: ServerFacts) -> None:
-        """Tells where the server is, and how a sweep asks it."""
-        base_url = listening.base_url(facts.node)
-        overrides = endpoint_overrides(model, listening, base_url)
-        if self._options.as_json:
-            ready = {
-                "base_url": base_url,
-                "model": listening.served_name,
-                "pid": facts.pid,
-                "load_s": round(facts.load_s, 1),
-                "overrides": overrides,
-            }
-            typer.echo(json.dumps(ready))
-            return
-        say(
-            f"{base_url} serves {in_line(listening.served_name)} (loaded in {facts.load_s:.0f} s). A sweep asks it "
-            f"with\n"
-            f"  {in_line(shlex.join(overrides))}\n"
-            f"or, as its judge, captioner or asker, with model@judge.model=endpoint, model@captioner=endpoint or "
-            f"model@asker=endpoint and the same keys below judge.model, captioner or asker. Ctrl-C ends the server."
-        )
+def _announce(model: ModelConfig, listening: ListenAddress, facts: ServerFacts, as_json: bool) -> None:
+    """Tells where the server is, and how a sweep asks it."""
+    base_url = listening.base_url(facts.node)
+    overrides = endpoint_overrides(model, listening, base_url)
+    if as_json:
+        ready = {
+            "base_url": base_url,
+            "model": listening.served_name,
+            "pid": facts.pid,
+            "load_s": round(facts.load_s, 1),
+            "overrides": overrides,
+        }
+        typer.echo(json.dumps(ready))
+        return
+    say(
+        f"{base_url} serves {in_line(listening.served_name)} (loaded in {facts.load_s:.0f} s). A sweep asks it "
+        f"with\n"
+        f"  {in_line(shlex.join(overrides))}\n"
+        f"or, as its judge, captioner or asker, with model@judge.model=endpoint, model@captioner=endpoint or "
+        f"model@asker=endpoint and the same keys below judge.model, captioner or asker. Ctrl-C ends the server."
+    )
 
 
 def endpoint_overrides(model: ModelConfig, listening: ListenAddress, base_url: str) -> list[str]:

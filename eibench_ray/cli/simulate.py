@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +17,6 @@ from eibench_ray.errors import ClusterError, ConfigError
 from eibench_ray.visible_text import in_line
 
 if TYPE_CHECKING:
-    from omegaconf import DictConfig
     from rich.table import Table
 
     from eibench_ray.config.hydra_jobs import HydraJob
@@ -105,51 +105,37 @@ def simulate(
     expect = {name: value for name, value in given.items() if value is not None}
     late = (late_nodes, late_s)
     question = Question(expect, policy, failing, late, spread, seed, from_store, slice_rows, gantt, as_json)
-    call_hydra(SimulateTask(question), context.args, leaves_traces=False)
+    call_hydra(partial(_simulate, question), context.args, leaves_traces=False)
 
 
-class SimulateTask:
-    """Hydra's task function of `simulate`."""
+def _simulate(question: Question, jobs: Sequence[HydraJob], folder: Path) -> None:  # noqa: ARG001 - nothing is written
+    """Simulates all cells as one sweep and prints what came of it."""
+    from eibench_ray.config.load import to_config, with_expected_cluster
+    from eibench_ray.report.gantt import write_gantt
+    from eibench_ray.runs.planning import plan_sweep
+    from eibench_ray.schedule.gpu_accounting import account
+    from eibench_ray.schedule.gpu_usage import step_roles
 
-    def __init__(self, question: Question) -> None:
-        self._question = question
-
-    def __call__(self, config: DictConfig) -> None:
-        """Simulates one cell."""
-        from eibench_ray.cli.hydra_entry import job_of_call
-
-        job = job_of_call(config)
-        self.run([job], Path(job.hydra.runtime.output_dir))
-
-    def run(self, jobs: Sequence[HydraJob], folder: Path) -> None:  # noqa: ARG002 - nothing is written into a folder
-        """Simulates all cells as one sweep and prints what came of it."""
-        from eibench_ray.config.load import to_config, with_expected_cluster
-        from eibench_ray.report.gantt import write_gantt
-        from eibench_ray.runs.planning import plan_sweep
-        from eibench_ray.schedule.gpu_accounting import account
-        from eibench_ray.schedule.gpu_usage import step_roles
-
-        question = self._question
-        configs = [with_expected_cluster(to_config(job.raw), question.expect) for job in jobs]
-        sweep = plan_sweep(configs, must_exist=False, device="cuda")
-        events: list[dict[str, Any]] = []
-        case, expected = _draw_case(sweep, question)
-        outcome = _play(question.policy, case, expected, events)
-        usage = account(events, step_roles(sweep.plan))
-        if question.gantt is not None:
-            write_gantt(question.gantt, usage, f"{sweep.plan.sweep}, simulated, policy {question.policy}")
-        summary = _summarise(question.policy, case, outcome, usage)
-        if question.as_json:
-            typer.echo(json.dumps(summary))
-            return
-        console = open_console()
-        if not case.lengths:
-            console.print("Nothing is left to do: the store has every answer. --from-scratch leaves it aside.")
-            return
-        console.print(_render(summary))
-        console.print(LOWER_BOUND)
-        if question.gantt is not None:
-            console.print(f"Picture: {in_line(str(question.gantt))}", soft_wrap=True)
+    configs = [with_expected_cluster(to_config(job.raw), question.expect) for job in jobs]
+    sweep = plan_sweep(configs, must_exist=False, device="cuda")
+    events: list[dict[str, Any]] = []
+    case, expected = _draw_case(sweep, question)
+    outcome = _play(question.policy, case, expected, events)
+    usage = account(events, step_roles(sweep.plan))
+    if question.gantt is not None:
+        write_gantt(question.gantt, usage, f"{sweep.plan.sweep}, simulated, policy {question.policy}")
+    summary = _summarise(question.policy, case, outcome, usage)
+    if question.as_json:
+        typer.echo(json.dumps(summary))
+        return
+    console = open_console()
+    if not case.lengths:
+        console.print("Nothing is left to do: the store has every answer. --from-scratch leaves it aside.")
+        return
+    console.print(_render(summary))
+    console.print(LOWER_BOUND)
+    if question.gantt is not None:
+        console.print(f"Picture: {in_line(str(question.gantt))}", soft_wrap=True)
 
 
 def _draw_case(sweep: PlannedSweep, question: Question) -> tuple[Case, Mapping[str, EngineProfile]]:

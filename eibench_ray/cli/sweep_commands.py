@@ -20,8 +20,6 @@ from eibench_ray.terminal.run_log import lines_shown, phase
 from eibench_ray.visible_text import in_line, in_page
 
 if TYPE_CHECKING:
-    from omegaconf import DictConfig
-
     from eibench_ray.config.hydra_jobs import HydraJob
     from eibench_ray.plan.graph import Cell
     from eibench_ray.runs.run_sweep import SweepResult
@@ -45,10 +43,10 @@ def run(context: typer.Context, as_json: AsJson = False) -> None:
         from eibench_ray.cli.hydra_entry import call_hydra
 
         reading.enter_context(phase("reading the configuration", is_told_early=False))
-        task = RunTask(as_json, reading)
-        call_hydra(task, context.args, leaves_traces=True)
-    if task.exit_code:
-        raise typer.Exit(task.exit_code)
+        results: list[SweepResult] = []
+        call_hydra(partial(_run, as_json, reading, results), context.args, leaves_traces=True)
+    if results and (exit_code := exit_code_of(results[0])):
+        raise typer.Exit(exit_code)
 
 
 def plan(
@@ -72,7 +70,7 @@ def plan(
     given = {"nodes": nodes, "gpus_per_node": gpus_per_node, "gpu_memory_gb": gpu_memory_gb}
     expect = {name: value for name, value in given.items() if value is not None}
     with _collection_paused(), lines_shown(), phase("planning the sweep", is_told_early=False):
-        call_hydra(PlanTask(as_json, expect, is_full=full), context.args, leaves_traces=False)
+        call_hydra(partial(show_plan, as_json, expect, full), context.args, leaves_traces=False)
 
 
 @contextlib.contextmanager
@@ -85,119 +83,96 @@ def _collection_paused() -> Iterator[None]:
         gc.enable()
 
 
-class PlanTask:
-    """Hydra's task function of `plan`.
+def show_plan(
+    as_json: bool,
+    expect: Mapping[str, int | float],
+    is_full: bool,
+    jobs: Sequence[HydraJob],
+    folder: Path,  # noqa: ARG001 - a plan writes nothing into a folder
+) -> None:
+    """Plans all cells and prints the plan.
 
     Args:
+        as_json: whether for programs.
         expect: what to plan for instead of `cluster.expect`, by its keys; where it says something, it is of GPUs.
         is_full: whether everything behind the answer is shown, too.
+        jobs: the cells.
+        folder: of a run.
     """
+    from eibench_ray.config.load import to_config, with_expected_cluster
+    from eibench_ray.estimate.plan_json import plan_to_json
+    from eibench_ray.estimate.plan_page import render_plan
+    from eibench_ray.estimate.time_estimate import foresee
+    from eibench_ray.runs.planning import plan_sweep
 
-    def __init__(self, as_json: bool, expect: Mapping[str, int | float], *, is_full: bool = False) -> None:
-        self._as_json = as_json
-        self._is_full = is_full
-        self._expect = expect
-
-    def __call__(self, config: DictConfig) -> None:
-        """Plans one cell."""
-        from eibench_ray.cli.hydra_entry import job_of_call
-
-        job = job_of_call(config)
-        self.run([job], Path(job.hydra.runtime.output_dir))
-
-    def run(self, jobs: Sequence[HydraJob], folder: Path) -> None:  # noqa: ARG002 - a plan writes nothing into a folder
-        """Plans all cells and prints the plan."""
-        from eibench_ray.config.load import to_config, with_expected_cluster
-        from eibench_ray.estimate.plan_json import plan_to_json
-        from eibench_ray.estimate.plan_page import render_plan
-        from eibench_ray.estimate.time_estimate import foresee
-        from eibench_ray.runs.planning import plan_sweep
-
-        configs = [with_expected_cluster(to_config(job.raw), self._expect) for job in jobs]
-        sweep = plan_sweep(configs, must_exist=False, device="cuda" if self._expect else None)
-        outlook = foresee(sweep.plan, sweep.work, sweep.config.cluster, os.cpu_count() or 1)
-        store = sweep.store.root
-        if self._as_json:
-            typer.echo(json.dumps(plan_to_json(sweep.plan, sweep.work, store, outlook, sweep.funds)))
-        else:
-            console = open_console()
-            for part in render_plan(sweep.plan, sweep.work, store, outlook, sweep.funds, is_full=self._is_full):
-                console.print(part)
+    configs = [with_expected_cluster(to_config(job.raw), expect) for job in jobs]
+    sweep = plan_sweep(configs, must_exist=False, device="cuda" if expect else None)
+    outlook = foresee(sweep.plan, sweep.work, sweep.config.cluster, os.cpu_count() or 1)
+    store = sweep.store.root
+    if as_json:
+        typer.echo(json.dumps(plan_to_json(sweep.plan, sweep.work, store, outlook, sweep.funds)))
+    else:
+        console = open_console()
+        for part in render_plan(sweep.plan, sweep.work, store, outlook, sweep.funds, is_full=is_full):
+            console.print(part)
 
 
-class RunTask:
-    """Hydra's task function of `run`.
+def _run(
+    as_json: bool, reading: contextlib.ExitStack, results: list[SweepResult], jobs: Sequence[HydraJob], folder: Path
+) -> Any:
+    """Runs all cells as one plan; `reading` is closed once the configuration is read."""
+    from eibench_ray.config.hydra_jobs import write_jobs
+    from eibench_ray.config.load import to_config
+    from eibench_ray.errors import ConfigError
+    from eibench_ray.runs.planning import plan_sweep
+    from eibench_ray.runs.run_sweep import run_sweep
 
-    Args:
-        as_json: whether it ends with a line for programs.
-        reading: closed once the configuration is read.
-    """
+    reading.close()
+    console = PlainConsole(stderr=True)
+    with phase("planning: reading the datasets and what the store has of them", console, is_told_early=False):
+        sweep = plan_sweep([to_config(job.raw) for job in jobs], must_exist=True)
+    sweep.check_runnable()
+    if jobs[0].hydra.job.chdir:
+        raise ConfigError("hydra.job.chdir=true: a run stays in the folder that it was called from; leave it out")
+    result = run_sweep(sweep, folder, console, partial(write_jobs, jobs))
+    _print(result, sweep.plan.cells, as_json)
+    results.append(result)
+    return result.summary
 
-    def __init__(self, as_json: bool, reading: contextlib.ExitStack) -> None:
-        self._as_json = as_json
-        self._reading = reading
-        self.exit_code = 0
 
-    def __call__(self, config: DictConfig) -> Any:
-        """Runs one cell."""
-        from eibench_ray.cli.hydra_entry import job_of_call
+def _print(result: SweepResult, cells: Sequence[Cell], as_json: bool) -> None:
+    """The leaderboard and where everything is; with --json, the summary as stdout's last line."""
+    from eibench_ray.plan.blockers import describe_blocked
+    from eibench_ray.report.leaderboard import render_table
+    from eibench_ray.runs.run_summary import describe_counts
 
-        job = job_of_call(config)
-        return self.run([job], Path(job.hydra.runtime.output_dir))
-
-    def run(self, jobs: Sequence[HydraJob], folder: Path) -> Any:
-        """Runs all cells as one plan."""
-        from eibench_ray.config.hydra_jobs import write_jobs
-        from eibench_ray.config.load import to_config
-        from eibench_ray.errors import ConfigError
-        from eibench_ray.runs.planning import plan_sweep
-        from eibench_ray.runs.run_sweep import run_sweep
-
-        self._reading.close()
-        console = PlainConsole(stderr=True)
-        with phase("planning: reading the datasets and what the store has of them", console, is_told_early=False):
-            sweep = plan_sweep([to_config(job.raw) for job in jobs], must_exist=True)
-        sweep.check_runnable()
-        if jobs[0].hydra.job.chdir:
-            raise ConfigError("hydra.job.chdir=true: a run stays in the folder that it was called from; leave it out")
-        result = run_sweep(sweep, folder, console, partial(write_jobs, jobs))
-        self._print(result, sweep.plan.cells)
-        self.exit_code = exit_code_of(result)
-        return result.summary
-
-    def _print(self, result: SweepResult, cells: Sequence[Cell]) -> None:
-        """The leaderboard and where everything is; with --json, the summary as stdout's last line."""
-        from eibench_ray.plan.blockers import describe_blocked
-        from eibench_ray.report.leaderboard import render_table
-        from eibench_ray.runs.run_summary import describe_counts
-
-        console = open_console(stderr=self._as_json)
-        summary = result.summary
-        console.print(render_table(result.rows))
-        for line in describe_blocked(cells):
-            console.print(Text(line, style="yellow"))
-        for model, reason in result.failures.items():
-            console.print(Text.assemble((f"{in_line(model)} failed:", "red"), f" {in_page(reason)}"))
-        for line in result.failed_cells:
-            console.print(Text(line, style="red"))
-        if result.shortage:
-            console.print(Text.assemble(("Stopped:", "yellow"), f" {result.shortage}"))
-        if result.untracked:
-            console.print(Text(result.untracked), soft_wrap=True)
-        for step in summary["quarantined"]:
-            console.print(Text.assemble(("Quarantined:", "yellow"), f" {_describe_quarantine(step)}"))
-        if result.was_interrupted:
-            console.print(
-                f"Ended early by {result.ended_by}: what was done is committed. The same command goes on from here."
-            )
-        elif not (
-            summary["completions_new"] or summary["loads"] or result.failures or result.shortage or result.failed_cells
-        ):
-            console.print("Nothing was asked: the store had every answer.")
-        console.print(describe_counts(summary))
-        console.print(f"Run: {in_line(summary['run_dir'])}\nStore: {in_line(summary['store'])}", soft_wrap=True)
-        if self._as_json:
-            typer.echo(json.dumps(summary))
+    console = open_console(stderr=as_json)
+    summary = result.summary
+    console.print(render_table(result.rows))
+    for line in describe_blocked(cells):
+        console.print(Text(line, style="yellow"))
+    for model, reason in result.failures.items():
+        console.print(Text.assemble((f"{in_line(model)} failed:", "red"), f" {in_page(reason)}"))
+    for line in result.failed_cells:
+        console.print(Text(line, style="red"))
+    if result.shortage:
+        console.print(Text.assemble(("Stopped:", "yellow"), f" {result.shortage}"))
+    if result.untracked:
+        console.print(Text(result.untracked), soft_wrap=True)
+    for step in summary["quarantined"]:
+        console.print(Text.assemble(("Quarantined:", "yellow"), f" {_describe_quarantine(step)}"))
+    if result.was_interrupted:
+        console.print(
+            f"Ended early by {result.ended_by}: what was done is committed. The same command goes on from here."
+        )
+    elif not (
+        summary["completions_new"] or summary["loads"] or result.failures or result.shortage or result.failed_cells
+    ):
+        console.print("Nothing was asked: the store had every answer.")
+    console.print(describe_counts(summary))
+    console.print(f"Run: {in_line(summary['run_dir'])}\nStore: {in_line(summary['store'])}", soft_wrap=True)
+    if as_json:
+        typer.echo(json.dumps(summary))
 
 
 def exit_code_of(result: SweepResult) -> int:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
@@ -73,12 +74,13 @@ def write_jobs(jobs: Sequence[HydraJob], run_folder: Path) -> None:
         job.write(run_folder)
 
 
-@runtime_checkable
-class SweepTask(Protocol):
-    """What the command gives to Hydra as its task function."""
+class SweepTask(ABC):
+    """A task function of Hydra's that takes all jobs of a sweep at once, too."""
 
+    @abstractmethod
     def __call__(self, config: DictConfig) -> Any:
         """Hydra's own call, for a single job."""
 
+    @abstractmethod
     def run(self, jobs: Sequence[HydraJob], folder: Path) -> Any:
         """All jobs of a sweep, as one plan."""

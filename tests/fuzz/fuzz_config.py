@@ -9,13 +9,14 @@ import json
 import os
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from fuzzing import check_paragraph, join, refusals, split, target, to_text
 
 from eibench_ray.cli.hydra_entry import call_hydra
-from eibench_ray.cli.sweep_commands import PlanTask
+from eibench_ray.cli.sweep_commands import show_plan
 from eibench_ray.config.load import to_config
 from eibench_ray.config.slurm import to_seconds
 from eibench_ray.driver.walltime import END_VARIABLE, seconds_left
@@ -189,7 +190,7 @@ def _plan(arguments: list[str], folder: Path) -> None:
     """Plans, and prints nothing."""
     with _inside(folder), contextlib.redirect_stdout(io.StringIO()) as printed:
         try:
-            call_hydra(PlanTask(True, {}), arguments, leaves_traces=False)
+            call_hydra(partial(show_plan, True, {}, False), arguments, leaves_traces=False)
         except EibenchError as error:
             check_paragraph(error)
             if not isinstance(error, UserError):

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,7 +19,7 @@ from fuzzing import AWKWARD_JSON
 from eibench_ray.benchmarks.eibench.importer import prepare_eibench
 from eibench_ray.benchmarks.eibench.published_prompts import read_official
 from eibench_ray.cli.hydra_entry import call_hydra
-from eibench_ray.cli.sweep_commands import PlanTask
+from eibench_ray.cli.sweep_commands import show_plan
 from eibench_ray.config.engines import ReplaySection
 from eibench_ray.datasets.dataset import open_dataset
 from eibench_ray.datasets.layout import CARD_FILE, SAMPLES_FILE
@@ -212,7 +213,7 @@ def store(tmp_path: Path) -> Store:
     [
         (with_column("error_kind", pa.array([None, "tired", None])), "unknown kinds of errors among tired"),
         (with_column("error_kind", pa.array([[], [], []], pa.list_(pa.int8()))), ""),
-        (lambda table: table.drop_columns(["error_kind", "output_digest"]), "null"),
+        (lambda table: table.drop_columns(["error_kind", "output_digest"]), "does not exist"),
         (with_column("output_digest", pa.array(["a", None, "b"])), "null"),
     ],
 )
@@ -295,4 +296,4 @@ def test_an_option_file_that_is_no_yaml_is_a_paragraph(tmp_path: Path, text: str
     file.write_text(text)
     arguments = ["--config-dir", str(tmp_path), "model=mine", "judge=echo", "dataset=demo"]
     with pytest.raises(ConfigError, match=reason):
-        call_hydra(PlanTask(True, {}), arguments, leaves_traces=False)
+        call_hydra(partial(show_plan, True, {}, False), arguments, leaves_traces=False)

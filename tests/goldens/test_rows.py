@@ -12,7 +12,7 @@ import pytest
 from eibench_ray.datasets.dataset import open_dataset
 from eibench_ray.rows.completion import Completion
 from eibench_ray.rows.request import Request
-from eibench_ray.store.slice_format import SCHEMA, decode_rows, encode
+from eibench_ray.store.slice_format import SCHEMA, decode_rows, decode_summary, encode
 
 if TYPE_CHECKING:
     from conftest import Scripted, Sweeps
@@ -119,9 +119,10 @@ def test_a_slice_that_was_written_once_is_read_as_what_it_was(
 ) -> None:
     if request.config.getoption("--write-goldens"):
         SLICE.write_bytes(encode(ROWS, 4, "cd" * 8))
-    rows = decode_rows(SLICE.read_bytes())
+    rows, summary = decode_rows(SLICE.read_bytes()), decode_summary(SLICE.read_bytes())
     assert list(rows.values()) == list(ROWS)
-    golden("slice", {"rows": [asdict(row) for row in rows.values()], "schema": str(SCHEMA).splitlines()})
+    columns = str(SCHEMA).splitlines()
+    golden("slice", {"rows": [asdict(row) for row in rows.values()], "schema": columns, "summary": asdict(summary)})
 
 
 def test_what_is_written_today_has_the_bytes_of_then() -> None:
