@@ -39,7 +39,7 @@ check: setup
 bench: setup
 	$(BIN)/python bench/driver_rows.py
 	$(BIN)/python bench/resume_rows.py
-	$(BIN)/python bench/simulate_paper.py
+	$(BIN)/python -m bench.simulate_paper
 	$(BIN)/python bench/endpoint_limits.py
 	$(BIN)/python bench/endpoint_memory.py
 	$(BIN)/python bench/engines.py

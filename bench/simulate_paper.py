@@ -1,7 +1,7 @@
 """The paper's sweep in the simulator: makespan over lower bound, and the two baselines on the same input.
 
-    python bench/simulate_paper.py [--gpus 8,64,512] [--failing 0,0.05] [--seeds 5] [--speeds roofline|batched]
-    python bench/simulate_paper.py --scale
+    python -m bench.simulate_paper [--gpus 8,64,512] [--failing 0,0.05] [--seeds 5] [--speeds roofline|batched]
+    python -m bench.simulate_paper --scale
 
 The sweep is the paper's in size: 13 models x 3 settings x 2 judges over 1,665 samples, as if all 13 ran on the cluster;
 the four large open ones do, and in the place of models behind an API or without a working checkpoint stand engines of
@@ -24,10 +24,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from bench.baselines import reload_per_cell, two_phase
 from eibench_ray.config.cluster import ClusterConfig, ClusterExpectation
 from eibench_ray.config.engines import EchoSection
 from eibench_ray.engines.engine_kind import engine_spec
-from eibench_ray.estimate.baselines import reload_per_cell, two_phase
 from eibench_ray.estimate.simulated_case import Case, SimulationResult, World, uniform_nodes
 from eibench_ray.estimate.simulator import Simulator
 from eibench_ray.plan.engine_traits import Expectation

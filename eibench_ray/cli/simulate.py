@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -32,14 +31,6 @@ LOWER_BOUND = (
 )
 
 
-class Policy(StrEnum):
-    """Who decides."""
-
-    SHIPPED = "shipped"
-    RELOAD_PER_CELL = "reload_per_cell"
-    TWO_PHASE = "two_phase"
-
-
 @dataclass(frozen=True, slots=True)
 class Question:
     """The command's options.
@@ -51,7 +42,6 @@ class Question:
     """
 
     expect: Mapping[str, float]
-    policy: Policy
     failing: float
     late: tuple[int, float]
     spread: float
@@ -68,9 +58,6 @@ def simulate(
     gpus_per_node: Annotated[int | None, typer.Option(min=0, help="GPUs of each node.")] = None,
     cpus_per_node: Annotated[int | None, typer.Option(min=1, help="Cores of each node.")] = None,
     gpu_memory_gb: Annotated[float | None, typer.Option(min=1, help="GB of each GPU.")] = None,
-    policy: Annotated[Policy, typer.Option(help="The real scheduler, or one of two to compare it with.")] = (
-        Policy.SHIPPED
-    ),
     failing: Annotated[float, typer.Option(min=0, max=0.9, help="Share of the replicas that fail.")] = 0.0,
     late_nodes: Annotated[int, typer.Option(min=0, help="How many of the nodes join later.")] = 0,
     late_s: Annotated[float, typer.Option(min=0, help="Seconds until these nodes join.")] = 600.0,
@@ -104,13 +91,14 @@ def simulate(
     }
     expect = {name: value for name, value in given.items() if value is not None}
     late = (late_nodes, late_s)
-    question = Question(expect, policy, failing, late, spread, seed, from_store, slice_rows, gantt, as_json)
+    question = Question(expect, failing, late, spread, seed, from_store, slice_rows, gantt, as_json)
     call_hydra(partial(_simulate, question), context.args, leaves_traces=False)
 
 
 def _simulate(question: Question, jobs: Sequence[HydraJob], folder: Path) -> None:  # noqa: ARG001 - nothing is written
     """Simulates all cells as one sweep and prints what came of it."""
     from eibench_ray.config.load import to_config, with_expected_cluster
+    from eibench_ray.estimate.simulator import Simulator
     from eibench_ray.report.gantt import write_gantt
     from eibench_ray.runs.planning import plan_sweep
     from eibench_ray.schedule.gpu_accounting import account
@@ -120,11 +108,11 @@ def _simulate(question: Question, jobs: Sequence[HydraJob], folder: Path) -> Non
     sweep = plan_sweep(configs, must_exist=False, device="cuda")
     events: list[dict[str, Any]] = []
     case, expected = _draw_case(sweep, question)
-    outcome = _play(question.policy, case, expected, events)
+    outcome = Simulator(case, expected, events.append).run()
     usage = account(events, step_roles(sweep.plan))
     if question.gantt is not None:
-        write_gantt(question.gantt, usage, f"{sweep.plan.sweep}, simulated, policy {question.policy}")
-    summary = _summarise(question.policy, case, outcome, usage)
+        write_gantt(question.gantt, usage, f"{sweep.plan.sweep}, simulated")
+    summary = _summarise(case, outcome, usage)
     if question.as_json:
         typer.echo(json.dumps(summary))
         return
@@ -174,22 +162,7 @@ def _draw_case(sweep: PlannedSweep, question: Question) -> tuple[Case, Mapping[s
     return case, profiles
 
 
-def _play(
-    policy: Policy, case: Case, expected: Mapping[str, EngineProfile], events: list[dict[str, Any]]
-) -> SimulationResult:
-    from eibench_ray.estimate.baselines import reload_per_cell, two_phase
-    from eibench_ray.estimate.simulator import Simulator
-
-    match policy:
-        case Policy.SHIPPED:
-            return Simulator(case, expected, events.append).run()
-        case Policy.RELOAD_PER_CELL:
-            return reload_per_cell(case, events.append)
-        case Policy.TWO_PHASE:
-            return two_phase(case, expected, events.append)
-
-
-def _summarise(policy: Policy, case: Case, outcome: SimulationResult, usage: Usage) -> dict[str, Any]:
+def _summarise(case: Case, outcome: SimulationResult, usage: Usage) -> dict[str, Any]:
     from eibench_ray.schedule.replica_meter import UNHELD, TimeKind
 
     seconds = usage.seconds()
@@ -197,7 +170,6 @@ def _summarise(policy: Policy, case: Case, outcome: SimulationResult, usage: Usa
     shares = {kind: taken / total for kind, taken in seconds.items()}
     idle = {kind: share for kind, share in shares.items() if kind is TimeKind.IDLE or kind in UNHELD}
     return {
-        "policy": policy,
         "nodes": len(case.world.nodes),
         "gpus": case.world.num_gpus,
         "requests": outcome.rows,
@@ -222,7 +194,7 @@ def _render(summary: Mapping[str, Any]) -> Table:
     table = Table(box=SIMPLE_HEAD, show_header=False)
     table.add_column()
     table.add_column(justify="right")
-    for name in ("policy", "nodes", "gpus", "requests"):
+    for name in ("nodes", "gpus", "requests"):
         table.add_row(name if name != "gpus" else "GPUs", _count(summary[name]))
     table.add_section()
     table.add_row("wall-clock time", _duration(summary["makespan_s"]))

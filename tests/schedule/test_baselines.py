@@ -9,8 +9,8 @@ import pytest
 from cases import CHAIN, TWO_MODELS, case_of, cases
 from hypothesis import given, settings
 
+from bench.baselines import reload_per_cell, two_phase
 from eibench_ray.errors import PlanError
-from eibench_ray.estimate.baselines import reload_per_cell, two_phase
 from eibench_ray.estimate.simulated_case import Case, SimulationResult
 from eibench_ray.estimate.simulated_replica import SimulatedReplica
 from eibench_ray.estimate.simulator import STOP_S, Record, Simulator

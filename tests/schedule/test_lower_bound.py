@@ -6,7 +6,7 @@ import pytest
 from cases import CHAIN, Graph, case_of, cases
 from hypothesis import given, settings
 
-from eibench_ray.estimate.baselines import reload_per_cell, two_phase
+from bench.baselines import reload_per_cell, two_phase
 from eibench_ray.estimate.simulated_case import Case
 from eibench_ray.estimate.simulator import Simulator
 
