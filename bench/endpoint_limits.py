@@ -34,6 +34,7 @@ from rich.table import Table
 
 from eibench_ray.config.endpoints import EndpointLimits, OpenaiSection
 from eibench_ray.engines.engine import Engine, RowError
+from eibench_ray.plan.engine_traits import RateLimits
 from eibench_ray.ratelimit.local_limiter import LocalRateLimiter
 from eibench_ray.rows.request import Request, Sampling
 
@@ -108,7 +109,7 @@ def run_case(case: str, per_min: float, seconds: float) -> dict[str, Any]:
     limits = EndpointLimits(requests_per_min=per_min if case == "configured" else None)
     with serving({"limit": limit, "latency_s": 0.5}) as address:
         config = OpenaiSection(kind="openai", endpoint="local", base_url=f"{address}/v1", model="tiny", limits=limits)
-        engine = OpenaiEngine(config, LocalRateLimiter({config.pool: limits}))
+        engine = OpenaiEngine(config, LocalRateLimiter({config.pool: RateLimits(config.pool, limits.requests_per_min)}))
         # The server's clock begins with the first request.
         failed = asyncio.run(ask_for(engine, seconds + 2.0))
         events = events_of(address)

@@ -15,8 +15,8 @@ from ray.exceptions import RayActorError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential
 
-from eibench_ray.config.endpoints import EndpointLimits
 from eibench_ray.errors import EngineError
+from eibench_ray.plan.engine_traits import RateLimits
 from eibench_ray.ratelimit.local_limiter import LocalRateLimiter
 from eibench_ray.ratelimit.rate_limiter import Grant, Reservation, Spend
 
@@ -31,7 +31,7 @@ class _Booth(LocalRateLimiter):
 
     def __init__(
         self,
-        limits: Mapping[str, EndpointLimits],
+        limits: Mapping[str, RateLimits],
         budget_usd: float | None,
         spent: Callable[[], float],
         working_folder: str,
@@ -49,9 +49,7 @@ _Actor = ray.remote(_Booth)
 class RayRateLimiter:
     """The turnstile of a run, for the driver that opens it and the replicas that it is handed to."""
 
-    def __init__(
-        self, limits: Mapping[str, EndpointLimits], budget_usd: float | None, spent: Callable[[], float]
-    ) -> None:
+    def __init__(self, limits: Mapping[str, RateLimits], budget_usd: float | None, spent: Callable[[], float]) -> None:
         """Opens it on this node.
 
         Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from eibench_ray.config.endpoints import EndpointLimits
+from eibench_ray.plan.engine_traits import RateLimits
 from eibench_ray.ratelimit.budget_account import BudgetAccount, BudgetAnswer
 from eibench_ray.ratelimit.limit_pool import LimitPool
 from eibench_ray.ratelimit.rate_limiter import Grant, Reservation, Spend
@@ -29,7 +29,7 @@ class Admission:
 
     def __init__(
         self,
-        limits: Mapping[str, EndpointLimits],
+        limits: Mapping[str, RateLimits],
         budget_usd: float | None = None,
         spent_usd: float = 0.0,
         first_number: int = 0,
@@ -92,5 +92,5 @@ class Admission:
 
     def _pool(self, name: str, now: float) -> LimitPool:
         if name not in self._pools:
-            self._pools[name] = LimitPool(self._limits.get(name, EndpointLimits()), now)
+            self._pools[name] = LimitPool(self._limits.get(name, RateLimits(name)), now)
         return self._pools[name]

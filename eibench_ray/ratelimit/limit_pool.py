@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eibench_ray.config.endpoints import EndpointLimits
+from eibench_ray.plan.engine_traits import RateLimits
 from eibench_ray.ratelimit.learned_rate import LearnedRate
 from eibench_ray.ratelimit.rate_limiter import Reservation, Spend
 from eibench_ray.ratelimit.token_bucket import TokenBucket, rate_under
@@ -14,7 +14,7 @@ class LimitPool:
     What they teach is requests per second, whatever it was that the endpoint had too much of.
     """
 
-    def __init__(self, limits: EndpointLimits, now: float) -> None:
+    def __init__(self, limits: RateLimits, now: float) -> None:
         self._limits = limits
         self._requests_per_min = limits.requests_per_min
         self._tokens_per_min = limits.tokens_per_min

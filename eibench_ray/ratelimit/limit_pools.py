@@ -4,28 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from eibench_ray.config.endpoints import EndpointLimits, OpenaiSection
 from eibench_ray.errors import PlanError
+from eibench_ray.plan.engine_traits import RateLimits
 
 
-def pools_of(engines: Iterable[OpenaiSection]) -> dict[str, EndpointLimits]:
-    """The limits of each pool; those of batches have none.
+def pools_of(engines: Iterable[tuple[str, RateLimits | None]]) -> dict[str, RateLimits]:
+    """The limits of each pool.
+
+    Args:
+        engines: their names and limits; None: it has none, as batches.
 
     Raises:
         PlanError: two engines share a pool and disagree on its limits.
     """
-    pools: dict[str, EndpointLimits] = {}
-    for engine in engines:
-        if engine.mode == "batch":
+    pools: dict[str, RateLimits] = {}
+    for name, limits in engines:
+        if limits is None:
             continue
-        known = pools.setdefault(engine.pool, engine.limits)
+        known = pools.setdefault(limits.pool, limits)
         for key in ("requests_per_min", "tokens_per_min"):
-            one, other = getattr(known, key), getattr(engine.limits, key)
+            one, other = getattr(known, key), getattr(limits, key)
             if one != other:
                 raise PlanError(
-                    f"the pool {engine.pool!r} has two values of engine.limits.{key}, {_number(one)} and "
+                    f"the pool {limits.pool!r} has two values of engine.limits.{key}, {_number(one)} and "
                     f"{_number(other)}: engines of one pool share its limits, so give them the same, or another "
-                    f"engine.limits.pool to {engine.model!r}"
+                    f"engine.limits.pool to {name!r}"
                 )
     return pools
 

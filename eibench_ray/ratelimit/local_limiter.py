@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
-from eibench_ray.config.endpoints import EndpointLimits
+from eibench_ray.plan.engine_traits import RateLimits
 from eibench_ray.ratelimit.admission import Admission
 from eibench_ray.ratelimit.rate_limiter import Grant, Reservation, Spend
 
@@ -15,7 +15,7 @@ class LocalRateLimiter:
 
     def __init__(
         self,
-        limits: Mapping[str, EndpointLimits] | None = None,
+        limits: Mapping[str, RateLimits] | None = None,
         budget_usd: float | None = None,
         spent_usd: float = 0.0,
         clock: Callable[[], float] = time.monotonic,

@@ -10,16 +10,14 @@ from datetime import date
 from typing import Literal
 
 from eibench_ray.config.cluster import ClusterConfig
-from eibench_ray.config.endpoints import EndpointLimits, OpenaiSection
 from eibench_ray.config.schema import ModelConfig, RunConfig
 from eibench_ray.datasets.dataset import DatasetIndex, open_dataset
 from eibench_ray.driver.gpu_devices import list_devices, smallest_memory_gb, visible_devices
 from eibench_ray.engines.blocker_checks import find_obstacle
-from eibench_ray.engines.engine_kind import section_of
 from eibench_ray.engines.engine_memory import GpuNodes
 from eibench_ray.errors import PlanError
 from eibench_ray.plan.blockers import block_cells, describe_blocked, without_blocked
-from eibench_ray.plan.engine_traits import describe_chosen
+from eibench_ray.plan.engine_traits import RateLimits, describe_chosen
 from eibench_ray.plan.graph import Blocker, Plan
 from eibench_ray.plan.slices import StepWork, cut
 from eibench_ray.planner.dataset_facts import engine_identity, engine_memory, read_dataset_facts, vllm_version
@@ -59,7 +57,7 @@ class PlannedSweep:
     own: frozenset[str] | None
     slice_rows: Mapping[str, int]
     funds: Budget
-    pools: Mapping[str, EndpointLimits]
+    pools: Mapping[str, RateLimits]
 
     @property
     def num_done(self) -> int:
@@ -194,9 +192,7 @@ def plan_sweep(
         own=own,
         slice_rows=slice_rows,
         funds=Budget(config.budget_usd, read_spent(plan, store)),
-        pools=pools_of(
-            section for section in map(section_of, plan.engines.values()) if isinstance(section, OpenaiSection)
-        ),
+        pools=pools_of((spec.name, spec.traits.limits) for spec in plan.engines.values()),
     )
 
 

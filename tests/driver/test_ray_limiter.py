@@ -13,11 +13,11 @@ import pytest
 import ray
 
 from eibench_ray.config.cluster import ClusterConfig
-from eibench_ray.config.endpoints import EndpointLimits
 from eibench_ray.driver import ray_limiter as module
 from eibench_ray.driver.ray_limiter import RayRateLimiter
 from eibench_ray.driver.ray_session import ray_session
 from eibench_ray.errors import EngineError
+from eibench_ray.plan.engine_traits import RateLimits
 from eibench_ray.ratelimit.rate_limiter import Grant, Reservation, Spend
 
 TOLL = Reservation("pool", 10, 1.0)
@@ -54,7 +54,7 @@ def test_all_processes_share_limits_and_budget_and_a_death_forgets_no_money(tmp_
     committed = tmp_path / "spent"
     committed.write_text("5.0")
     turnstile = RayRateLimiter(
-        {"slow": EndpointLimits(requests_per_min=1.0)}, 10.0, lambda: float(committed.read_text())
+        {"slow": RateLimits("slow", requests_per_min=1.0)}, 10.0, lambda: float(committed.read_text())
     )
 
     async def enter(toll: Reservation) -> Grant:

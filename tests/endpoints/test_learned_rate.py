@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from simulated import Trace, World
 
-from eibench_ray.config.endpoints import EndpointLimits
+from eibench_ray.plan.engine_traits import RateLimits
 from eibench_ray.ratelimit.admission import Admission
 
 
 def visit(limit: Limit, until_s: float = 70.0, configured: float | None = None, seed: int = 0) -> Trace:
-    gate = Admission({"pool": EndpointLimits(requests_per_min=configured)})
+    gate = Admission({"pool": RateLimits("pool", requests_per_min=configured)})
     return World(gate, lambda _: limit, seed=seed).run(until_s)
 
 

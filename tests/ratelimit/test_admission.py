@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eibench_ray.config.endpoints import EndpointLimits
+from eibench_ray.plan.engine_traits import RateLimits
 from eibench_ray.ratelimit.admission import LONGEST_WAIT_S, Admission
 from eibench_ray.ratelimit.local_limiter import LocalRateLimiter
 from eibench_ray.ratelimit.rate_limiter import LIFETIME_S, Grant, Reservation, Spend
@@ -45,7 +45,7 @@ requests = st.lists(
 def test_every_request_passes_or_is_told_that_it_never_will(
     plan: list[tuple[str, int, float, float, float]], budget: float
 ) -> None:
-    limits = {"a": EndpointLimits(requests_per_min=60.0), "b": EndpointLimits(tokens_per_min=60_000.0)}
+    limits = {"a": RateLimits("a", requests_per_min=60.0), "b": RateLimits("b", tokens_per_min=60_000.0)}
     gate, now = Admission(limits, budget), 0.0
     leaving: list[tuple[float, int, Spend]] = []
     waiting = [(0.0, line) for line in plan]
@@ -97,7 +97,7 @@ def test_whatever_an_endpoint_answers_somebody_passes_again(plan: list[tuple[flo
 
 
 def test_engines_of_one_pool_share_its_limit_and_others_do_not() -> None:
-    gate = Admission({name: EndpointLimits(requests_per_min=600.0) for name in "ab"})
+    gate = Admission({name: RateLimits(name, requests_per_min=600.0) for name in "ab"})
     assert len(drain(gate, 0.0, Reservation("a", 0, 0.0))) == 4
     assert drain(gate, 0.0, Reservation("a", 9, 0.0)) == []
     assert len(drain(gate, 0.0, Reservation("b", 0, 0.0))) == 4
@@ -105,7 +105,7 @@ def test_engines_of_one_pool_share_its_limit_and_others_do_not() -> None:
 
 
 def test_tokens_that_were_not_needed_come_back() -> None:
-    gate = Admission({"pool": EndpointLimits(tokens_per_min=60_000.0)})
+    gate = Admission({"pool": RateLimits("pool", tokens_per_min=60_000.0)})
     number = enter(gate, 0.0, Reservation("pool", 5000, 0.0))
     assert gate.enter(FREE, 0.0).wait_s == pytest.approx(4.5, abs=0.2)
     gate.leave(number, Spend(tokens=100), 0.0)
@@ -113,10 +113,10 @@ def test_tokens_that_were_not_needed_come_back() -> None:
 
 
 def test_tokens_of_a_request_without_an_answer_may_have_been_counted() -> None:
-    gate = Admission({"pool": EndpointLimits(tokens_per_min=60_000.0)})
+    gate = Admission({"pool": RateLimits("pool", tokens_per_min=60_000.0)})
     gate.leave(enter(gate, 0.0, Reservation("pool", 5000, 0.0)), Spend(), 0.0)
     assert gate.enter(FREE, 0.0).number is None
-    gate = Admission({"pool": EndpointLimits(tokens_per_min=60_000.0)})
+    gate = Admission({"pool": RateLimits("pool", tokens_per_min=60_000.0)})
     gate.leave(enter(gate, 0.0, Reservation("pool", 5000, 0.0)), Spend(was_limited=True), 0.0)
     enter(gate, 1.0)
 
@@ -138,7 +138,7 @@ def test_headers_name_a_limit_where_none_is_configured() -> None:
     gate = Admission({})
     gate.leave(enter(gate, 0.0), told, 0.0)
     assert len(drain(gate, 0.0)) == 4
-    gate = Admission({"pool": EndpointLimits(requests_per_min=6000.0)})
+    gate = Admission({"pool": RateLimits("pool", requests_per_min=6000.0)})
     gate.leave(enter(gate, 0.0), told, 0.0)
     assert len(drain(gate, 1.0)) == 49
     gate = Admission({})
@@ -192,7 +192,7 @@ def test_who_takes_a_day_holds_its_reservation_for_as_long() -> None:
 
 def test_a_local_turnstile_goes_by_its_clock() -> None:
     now = 0.0
-    turnstile = LocalRateLimiter({"pool": EndpointLimits(requests_per_min=1.0)}, clock=lambda: now)
+    turnstile = LocalRateLimiter({"pool": RateLimits("pool", requests_per_min=1.0)}, clock=lambda: now)
 
     async def visit() -> Grant:
         return await turnstile.enter(FREE)

@@ -26,7 +26,7 @@ from eibench_ray.engines.engine import EngineDeadError, RowError
 from eibench_ray.engines.openai import response_bounds
 from eibench_ray.engines.openai.batch_engine import OpenaiBatchEngine
 from eibench_ray.errors import EngineError
-from eibench_ray.ratelimit.limit_pools import pools_of
+from eibench_ray.plan.engine_traits import RateLimits
 from eibench_ray.ratelimit.local_limiter import LocalRateLimiter
 from eibench_ray.ratelimit.rate_limiter import Spend
 from eibench_ray.ratelimit.spent_budget import BudgetSpentError
@@ -622,8 +622,8 @@ def test_what_was_paid_for_is_fetched_although_the_budget_is_spent(server: Batch
 def test_limits_of_online_requests_do_not_slow_batches(server: BatchServer, tmp_path: Path) -> None:
     config = at(server, limits={"requests_per_min": 1.0})
     online = config.model_copy(update={"mode": "online"})
-    turnstile = LocalRateLimiter(limits := pools_of([online, config]))
-    assert limits == {"local/tiny": config.limits}
+    turnstile = LocalRateLimiter({online.pool: RateLimits(online.pool, requests_per_min=1.0)})
+    assert (online.pool, config.pool) == ("local/tiny", "local/tiny/batch")
     server.decide = only(WORDS[:4], failing(429), times=1)
 
     async def run() -> None:

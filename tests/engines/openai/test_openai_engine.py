@@ -22,7 +22,7 @@ from eibench_ray.engines.engine import EngineFacts, RowError
 from eibench_ray.engines.openai.openai_engine import MAX_VAIN, OpenaiEngine
 from eibench_ray.engines.openai.response_bounds import MAX_REPLY_BYTES
 from eibench_ray.errors import EngineError
-from eibench_ray.ratelimit.limit_pools import pools_of
+from eibench_ray.plan.engine_traits import RateLimits
 from eibench_ray.ratelimit.local_limiter import LocalRateLimiter
 from eibench_ray.ratelimit.rate_limiter import Grant, Reservation, Spend
 from eibench_ray.ratelimit.spent_budget import BudgetSpentError
@@ -274,7 +274,9 @@ def test_a_stream_parts_and_a_server_that_moved_are_read(server: FaultServer) ->
 
 def test_while_attempts_fail_or_a_limit_holds_the_engine_says_so(server: FaultServer) -> None:
     async def run(**options: Any) -> list[str]:
-        engine = engine_at(server, LocalRateLimiter(pools_of([endpoint(**options)])), **options)
+        config = endpoint(**options)
+        limits = RateLimits(config.pool, config.limits.requests_per_min, config.limits.tokens_per_min)
+        engine = engine_at(server, LocalRateLimiter({config.pool: limits}), **options)
         engine._backoff = lambda _: 0.2
         waits = (await engine.start()).waits
         assert waits is not None
