@@ -14,16 +14,15 @@ from eibench_ray.errors import PlanError
 from eibench_ray.plan.fanout import ItemAnswer
 from eibench_ray.plan.template_bounds import (
     OPERATORS,
+    NodeBounds,
     TemplateBoundError,
     bound_filters,
     bound_format,
-    bound_nodes,
-    check_call,
+    call_method,
     check_operator,
     concat,
     count,
     counted,
-    join_items,
     renew_budget,
     show,
     tick,
@@ -47,6 +46,7 @@ class _Environment(ImmutableSandboxedEnvironment):
     intercepted_binops = OPERATORS
     bounded_tick = staticmethod(tick)
     counted = staticmethod(counted)
+    bounded_count = staticmethod(count)
     bounded_concat = staticmethod(concat)  # `concat` is a word of Jinja's own
 
     def getattr(self, obj: Any, attribute: str) -> Any:
@@ -55,19 +55,18 @@ class _Environment(ImmutableSandboxedEnvironment):
         return super().getattr(obj, attribute)
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
-        return bound_nodes(super()._parse(source, name, filename))
+        bound: nodes.Template = NodeBounds().visit(super()._parse(source, name, filename))
+        return bound
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         check_operator(operator, left, right)
         return count(super().call_binop(context, operator, left, right))
 
     def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:
-        if __obj is tick or __obj is concat or __obj is counted:
+        if __obj is tick or __obj is concat or __obj is counted or __obj is count:
             return __obj(*args)
-        check_call(__obj, args)
-        if (joined := join_items(__obj, args)) is not None:
-            return joined
-        return count(super().call(__context, __obj, *args, **kwargs))
+        joined = call_method(__obj, args)
+        return count(super().call(__context, __obj, *args, **kwargs)) if joined is None else joined
 
     def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
         wrapped = super().wrap_str_format(value)
@@ -117,6 +116,7 @@ def render(template: str, sample: Sample, answers: Mapping[str, str | Sequence[I
 @lru_cache(maxsize=1024)
 def _compile(template: str) -> tuple[Template, tuple[str, ...]]:
     """A template and the sample's words that it reads."""
+    renew_budget()
     return _environment().from_string(template), tuple(words_in(template) & SAMPLE_WORDS)
 
 

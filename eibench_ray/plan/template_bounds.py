@@ -1,15 +1,15 @@
-"""Bounds on the time and the memory that a prompt may take to render: a template is a program.
+"""Bounds on the work and the memory that a prompt may take to render: a template is a program.
 
-Every loop, call, filter and text that is made draws from a budget per rendering. What can grow out of a small template
-(`'a' * 10**9`, `|center(10**9)`, `'%999999999d'`) is bounded before it is made, the rest as it is made.
+A rendering has a budget of steps (loops, calls, filters, comparisons) and of characters that these read and make. What
+can grow out of a small template (`'a' * 10**9`, `|center(10**9)`, `'%999999999d'`) is bounded before it is made, the
+rest as it is made. So no clock is needed: a step takes as long as it has characters to read.
 """
 
 from __future__ import annotations
 
 import re
-import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from functools import wraps
 from typing import Any
 
@@ -20,15 +20,14 @@ from jinja2.nodes import EvalContext
 from jinja2.runtime import Context
 from jinja2.visitor import NodeTransformer
 
-MAX_CHARS = 16_000_000  # of all texts of one rendering together; a context of a million tokens has a quarter of it
-MAX_STEPS = 1_000_000  # loops, calls and filters
+MAX_CHARS = 16_000_000  # that one rendering reads and makes; a context of a million tokens has a quarter of it
+MAX_STEPS = 1_000_000
 MAX_WIDTH = 100_000  # that a text may be padded to
-MAX_SECONDS = 10.0
-_STEPS_PER_LOOK = 256  # at the clock
-_MAX_BITS = 100_000  # of a number
+_MAX_BITS = 10_000  # of a number: a million products of two take seconds
 
 OPERATORS = frozenset({"*", "**", "%", "+"})
 _TAKE_ANY_NUMBER = frozenset({"default", "d", "int", "float", "sum"})
+_SIZED = (str, bytes, list, tuple, dict)
 _WIDTH = re.compile(r"\d{6,}|\*|:[^{}]*\{")  # in a text that formats others; "*" and "{" take it from a value
 
 
@@ -37,84 +36,56 @@ class TemplateBoundError(SecurityError):
 
     def __init__(self, what: str) -> None:
         super().__init__(
-            f"it makes {what}: a prompt may make {MAX_CHARS:,} characters, pad to {MAX_WIDTH:,}, take {MAX_STEPS:,} "
-            f"steps and {MAX_SECONDS:g} s"
+            f"it makes {what}: a prompt may read and make {MAX_CHARS:,} characters, pad to {MAX_WIDTH:,} and take "
+            f"{MAX_STEPS:,} steps"
         )
 
 
 class _Budget:
-    """What is left to one rendering."""
-
-    __slots__ = ("chars", "steps", "until")
-
-    def renew(self) -> None:
-        """Begins another rendering."""
-        self.chars, self.steps, self.until = MAX_CHARS, MAX_STEPS, time.monotonic() + MAX_SECONDS
-
-
-class _Budgets(threading.local):
-    """Each thread's, so that several may render."""
+    """The characters and steps that are left to one rendering."""
 
     def __init__(self) -> None:
-        self.own = _Budget()
-        self.own.renew()
+        self.chars, self.steps = MAX_CHARS, MAX_STEPS
 
 
-_budgets = _Budgets()
+_budget: ContextVar[_Budget] = ContextVar("budget")  # of each thread, so that several may render
 
 
 def renew_budget() -> None:
     """Begins another rendering in this thread."""
-    _budgets.own.renew()
+    _budget.set(_Budget())
 
 
 def tick(num_chars: int = 0) -> str:
-    """Counts one step, and the text that stands in it; an empty text, so that it can stand anywhere.
+    """Counts one step, and the text that it takes; an empty text, so that it can stand anywhere.
 
     Raises:
         TemplateBoundError: nothing is left for it.
     """
-    budget = _budgets.own
+    budget = _budget.get()
     budget.steps -= 1
     budget.chars -= num_chars
     if budget.chars < 0:
         raise TemplateBoundError("too long a text")
     if budget.steps < 0:
         raise TemplateBoundError("too many steps")
-    if not budget.steps % _STEPS_PER_LOOK and time.monotonic() > budget.until:
-        raise TemplateBoundError("steps that take too long")
     return ""
 
 
-class _Counted:
-    """What a loop goes over, each element a step."""
-
-    __slots__ = ("_elements", "_num_chars")
-
-    def __init__(self, elements: Any, num_chars: int) -> None:
-        self._elements = elements
-        self._num_chars = num_chars
-
-    def __iter__(self) -> Iterator[Any]:
-        num_chars = self._num_chars
-        for element in self._elements:
-            tick(num_chars)
-            yield element
-
-    def __len__(self) -> int:
-        return len(self._elements)
-
-
-def counted(elements: Any, num_chars: int) -> Iterable[Any]:
-    """The elements, each a step with so many characters of text around it."""
-    given = _Counted(elements, num_chars)
-    return given if hasattr(elements, "__len__") else iter(given)
+def counted(elements: Iterable[Any], num_chars: int) -> Iterator[Any]:
+    """The elements of a loop, each a step with so many characters of text around it."""
+    for element in elements:
+        tick(num_chars)
+        yield element
 
 
 def count(value: Any) -> Any:
-    """The value, once its size has been taken off what is left."""
-    if isinstance(value, str | bytes | list | tuple | dict):
-        _take(len(value))
+    """The value, once it and all that is in it have been taken off what is left."""
+    tick(len(value) if isinstance(value, _SIZED) else 0)
+    if isinstance(value, list | tuple | dict):
+        for item in value if not isinstance(value, dict) else (*value, *value.values()):
+            if isinstance(item, _SIZED):
+                count(item)
     elif isinstance(value, int) and value.bit_length() > _MAX_BITS:
         raise TemplateBoundError("too large a number")
     return value
@@ -123,7 +94,7 @@ def count(value: Any) -> Any:
 def show(value: Any) -> str:
     """The text of a value that a prompt puts out."""
     text = value if type(value) is str else str(value)
-    _take(len(text))
+    tick(len(text))
     return text
 
 
@@ -138,7 +109,6 @@ def check_operator(operator: str, left: Any, right: Any) -> None:
     Raises:
         TemplateBoundError: it is not.
     """
-    tick()
     if operator == "%":
         if isinstance(left, str | bytes):
             _check_format(left, right if isinstance(right, tuple) else (right,))
@@ -154,40 +124,30 @@ def check_operator(operator: str, left: Any, right: Any) -> None:
         _reserve(len(left) + len(right))
 
 
-def check_call(called: Any, arguments: Sequence[Any]) -> None:
-    """Passes a call of a text's or a number's own methods whose result is small enough to be made.
+def call_method(called: Any, arguments: Sequence[Any]) -> str | None:
+    """What `' '.join(items)` gives; None for another call, whose result is small enough to be made.
 
     Raises:
         TemplateBoundError: it is not.
     """
-    tick()
-    of = getattr(called, "__self__", None)
+    of, name = getattr(called, "__self__", None), getattr(called, "__name__", "")
     if not isinstance(of, str | bytes | int | float):
-        return
-    if isinstance(of, str) and getattr(called, "__name__", "") == "replace" and len(arguments) > 1:
+        return None
+    count(of)
+    if isinstance(of, str) and name == "join" and len(arguments) == 1:
+        return _join_texts(of, arguments[0])
+    if isinstance(of, str) and name == "replace" and len(arguments) > 1:
         _check_replace(of, str(arguments[0]), str(arguments[1]))
     else:
         _check_numbers(arguments)
-
-
-def join_items(called: Any, arguments: Sequence[Any]) -> str | None:
-    """What `' '.join(items)` gives; None where something else is called."""
-    of = getattr(called, "__self__", None)
-    if not isinstance(of, str) or getattr(called, "__name__", "") != "join" or len(arguments) != 1:
-        return None
-    parts = []
-    for item in arguments[0]:
-        tick(len(item) + len(of))
-        parts.append(item)
-    return of.join(parts)
+    return None
 
 
 def bound_format(text: str, function: Callable[..., str]) -> Callable[..., str]:
     """The method `format` or `format_map` of a text, which pads within bounds."""
 
     def bounded(*arguments: Any, **named: Any) -> str:
-        values = [value for argument in (*arguments, named) for value in _inner(argument)]
-        _check_format(text, values)
+        _check_format(text, [value for argument in (*arguments, named) for value in _inner(argument)])
         return function(*arguments, **named)
 
     return bounded
@@ -198,13 +158,9 @@ def bound_filters(filters: Mapping[str, Callable[..., Any]]) -> dict[str, Callab
     return {name: _bound(name, function) for name, function in {**filters, "join": _join}.items()}
 
 
-def bound_nodes(template: nodes.Template) -> nodes.Template:
-    """A template whose loops count their steps and whose `~` counts its texts."""
-    bound: nodes.Template = _Bounding().visit(template)
-    return bound
+class NodeBounds(NodeTransformer):
+    """Rewrites a template so that its loops, comparisons, slices and `~` count what they take."""
 
-
-class _Bounding(NodeTransformer):
     def visit_For(self, node: nodes.For) -> nodes.Node:
         node = self.generic_visit(node)  # type: ignore[assignment]
         size = sum(len(data.data) for data in node.find_all(nodes.TemplateData))
@@ -218,20 +174,31 @@ class _Bounding(NodeTransformer):
         node = self.generic_visit(node)  # type: ignore[assignment]
         return _call("bounded_concat", node.nodes)
 
+    def visit_Compare(self, node: nodes.Compare) -> nodes.Node:
+        node = self.generic_visit(node)  # type: ignore[assignment]
+        node.expr = _call("bounded_count", [node.expr])
+        for operand in node.ops:
+            operand.expr = _call("bounded_count", [operand.expr])
+        return node
+
+    def visit_Test(self, node: nodes.Test) -> nodes.Node:
+        node = self.generic_visit(node)  # type: ignore[assignment]
+        if node.args:  # it compares
+            node.args = [_call("bounded_count", [arg]) for arg in node.args]
+            node.node = _call("bounded_count", [node.node])
+        return node
+
+    def visit_Getitem(self, node: nodes.Getitem) -> nodes.Node:
+        node = self.generic_visit(node)  # type: ignore[assignment]
+        return _call("bounded_count", [node]) if isinstance(node.arg, nodes.Slice) else node
+
 
 def _call(name: str, arguments: list[nodes.Expr]) -> nodes.Call:
     return nodes.Call(nodes.EnvironmentAttribute(name), arguments, [], None, None)
 
 
-def _take(num_chars: int) -> None:
-    budget = _budgets.own
-    budget.chars -= num_chars
-    if budget.chars < 0:
-        raise TemplateBoundError("too long a text")
-
-
 def _reserve(num_chars: int) -> None:
-    if num_chars > _budgets.own.chars:
+    if num_chars > _budget.get().chars:
         raise TemplateBoundError("too long a text")
 
 
@@ -260,8 +227,7 @@ def _inner(value: Any) -> list[Any]:
 def _bound(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(function)  # what Jinja hands to it is noted at the function
     def bounded(*arguments: Any, **named: Any) -> Any:
-        tick()
-        given = [value for value in arguments if not isinstance(value, EvalContext | Context | Environment)]
+        given = [count(value) for value in arguments if not isinstance(value, EvalContext | Context | Environment)]
         others = [*given[1:], *named.values()]
         if name == "format" and given:
             _check_format(str(given[0]), [value for one in others for value in _inner(one)])
@@ -278,8 +244,12 @@ def _bound(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 def _join(environment: Environment, value: Any, d: str = "", attribute: str | int | None = None) -> str:
     """Jinja's `join`, which counts as it goes."""
     get: Callable[[Any], Any] = str if attribute is None else make_attrgetter(environment, attribute)
+    return _join_texts(str(d), (str(get(item)) for item in value))
+
+
+def _join_texts(separator: str, texts: Iterable[str]) -> str:
     parts = []
-    for item in value:
-        parts.append(str(get(item)))
-        tick(len(parts[-1]) + len(str(d)))
-    return str(d).join(parts)
+    for text in texts:
+        tick(len(text) + len(separator))
+        parts.append(text)
+    return separator.join(parts)

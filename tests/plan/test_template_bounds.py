@@ -82,11 +82,34 @@ def test_loops_within_loops_end() -> None:
         render(nested, SAMPLE, {})
 
 
-def test_steps_that_are_slow_each_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = iter(range(0, 10_000, 6))
-    monkeypatch.setattr(time, "monotonic", lambda: float(next(now)))
-    with pytest.raises(TemplateBoundError, match="take too long"):
-        render("{% for c in 'a' * 10000 %}{% endfor %}", SAMPLE, {})
+@pytest.mark.parametrize(
+    "step",
+    [
+        "{% if big == other %}{% endif %}",
+        "{% if 'b' in big %}{% endif %}",
+        "{% if big is eq other %}{% endif %}",
+        "{% if [big] == [other] %}{% endif %}",
+        "{% set x = big[1:] %}",
+        "{% set x = big | length %}",
+        "{% set x = big.count('b') %}",
+        "{% set x = big.startswith('b') or big.upper() %}",
+    ],
+)
+def test_steps_that_read_much_each_end(step: str) -> None:
+    big = "{% set big = 'a' * 1000000 %}{% set other = 'a' * 1000000 %}"
+    began = time.monotonic()
+    with pytest.raises(TemplateBoundError, match="too long a text"):
+        render(f"{big}{{% for c in 'a' * 100000 %}}{step}{{% endfor %}}", SAMPLE, {})
+    assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize("step", ["x * x", "x // 7", "x % 7", "x - 1"])
+def test_numbers_stay_small_enough_to_reckon_with(step: str) -> None:
+    loops = "{% for c in all %}{% for d in all %}{% set y = " + step + " %}{% endfor %}{% endfor %}"
+    began = time.monotonic()
+    with pytest.raises(TemplateBoundError, match="too many steps"):
+        render("{% set x = 7 ** 1000 %}{% set all = 'a' * 1000000 %}" + loops, SAMPLE, {})
+    assert time.monotonic() - began < 30
 
 
 def test_one_rendering_takes_nothing_from_the_next() -> None:
