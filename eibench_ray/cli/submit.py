@@ -73,7 +73,7 @@ def _submit(
     check_possible(sweep.plan, sweep.engines_to_load(), configs[0].cluster)
     if not site.container and (flaw := find_python_flaw(f"{site.venv or sys.prefix}/bin/python")):
         raise ConfigError(f"{flaw}, or name another with cluster.slurm.venv")
-    check_jobs_builds(sweep, configs[0].cluster, site)
+    check_jobs_builds([sweep.plan.engines[key] for key in sweep.engines_to_load()], configs[0].cluster, site)
     where = new_folder()
     # What the user says of the same keys comes later, and holds.
     arguments = [*expected_overrides(site), *given]

@@ -7,7 +7,7 @@ import secrets
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,8 @@ from eibench_ray.engines.cpu_builds import check_builds
 from eibench_ray.engines.python_environment import read_python
 from eibench_ray.errors import ConfigError, PlanError, StoreError
 from eibench_ray.estimate.engine_profiles import describe_misfit, engine_need, expected_node, fits
-from eibench_ray.plan.graph import Plan
+from eibench_ray.plan.graph import EngineSpec, Plan
 from eibench_ray.planner.step_shares import count_parts, find_stages
-from eibench_ray.runs.planning import PlannedSweep
 from eibench_ray.storage.atomic_files import read_json, replacing, write_json
 from eibench_ray.store.run_folder import RUN_FILE
 from eibench_ray.submit.job_script import SlurmJob, SlurmShare, num_nodes
@@ -94,7 +93,7 @@ def check_possible(plan: Plan, engines: Sequence[str], cluster: ClusterConfig) -
                 )
 
 
-def check_jobs_builds(sweep: PlannedSweep, cluster: ClusterConfig, site: SlurmConfig) -> None:
+def check_jobs_builds(engines: Iterable[EngineSpec], cluster: ClusterConfig, site: SlurmConfig) -> None:
     """Refuses a job that asks for GPUs and would leave them idle; what a container has is not known here.
 
     Raises:
@@ -108,7 +107,7 @@ def check_jobs_builds(sweep: PlannedSweep, cluster: ClusterConfig, site: SlurmCo
     except PlanError:  # seen here, and made for the nodes
         return
     asked = f"cluster.slurm.gpus_per_node={site.gpus_per_node}" if site.gpus_per_node else ""
-    check_builds((sweep.plan.engines[key] for key in sweep.engines_to_load()), cluster, asked, installed)
+    check_builds(engines, cluster, asked, installed)
 
 
 def jobs_of(plan: Plan, slurm: SlurmConfig, folder: str, arguments: Sequence[str]) -> Iterator[SlurmJob]:
