@@ -13,10 +13,37 @@ from typing import Any
 from eibench_ray.plan.graph import Plan
 from eibench_ray.plan.step_names import titles
 
+INFO, WARNING = logging.INFO, logging.WARNING
+
+# Event -> level and line over its fields, and over `replica_`, `node_`, `where` and `title`, which are names for people.
+_LINES = {
+    "node_joined": (INFO, "node {name} has joined: {gpus:g} GPUs, {cpus:g} cores"),
+    "node_left": (WARNING, "node {node_} has left"),
+    "replica_starting": (INFO, "{replica_} starts{where}"),
+    "replica_ready": (
+        INFO,
+        "{replica_} is ready after {load_s:.1f} s on {node} (asks for up to {capacity} rows at once)",
+    ),
+    "replica_lost": (WARNING, "{replica_} is lost: {reason}"),
+    "replica_stopping": (INFO, "{replica_} is told to stop"),
+    "replica_stopped": (INFO, "{replica_} has stopped"),
+    "replica_log": (INFO, "the last lines of {replica_} are kept in {path}"),
+    "deadline": (WARNING, "waited {waited_s:g} s for {what}: {did}"),
+    "engine_failed": (WARNING, "{model} is given up: {reason}"),
+    "slice_suspected": (
+        WARNING,
+        "replicas keep dying with a slice of {title}: its rows are asked alone, to find which one it is",
+    ),
+    "row_quarantined": (WARNING, "sample {sample} of {title} kills its engine: it is quarantined"),
+    "budget_spent": (WARNING, "the budget is spent: {reason}"),
+    "interrupted": (WARNING, "{end}: finishing what is in flight"),
+}
+_ENDS = {"stop": "told to stop", "preemption": "told to end by a signal", "walltime": "the walltime is nearly over"}
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What is told of an event, and how loudly.
+    """A line about an event.
 
     Attributes:
         level: of `logging`.
@@ -36,53 +63,20 @@ class Narrator:
 
     def describe(self, event: str, fields: Mapping[str, Any]) -> Line | None:
         """The line of an event; None for what only programs read."""
-        match event:
-            case "node_joined":
-                self._nodes[fields["node"]] = fields["name"]
-                has = f"{fields['gpus']:g} GPUs, {fields['cpus']:g} cores"
-                return _info(f"node {fields['name']} has joined: {has}")
-            case "node_left":
-                return _warning(f"node {self._nodes.get(fields['node'], fields['node'])} has left")
-            case "replica_starting":
-                where = ", ".join(self._nodes.get(node, node) for node in fields["nodes"])
-                return _info(f"{self._replica(fields)} starts{f' on {where}' if where else ''}")
-            case "replica_ready":
-                ready = f"is ready after {fields['load_s']:.1f} s on {fields['node']}"
-                return _info(f"{self._replica(fields)} {ready} (asks for up to {fields['capacity']} rows at once)")
-            case "replica_lost":
-                return _warning(f"{self._replica(fields)} is lost: {fields['reason']}")
-            case "replica_stopping":
-                return _info(f"{self._replica(fields)} is told to stop")
-            case "replica_stopped":
-                return _info(f"{self._replica(fields)} has stopped")
-            case "replica_log":
-                return _info(f"the last lines of {self._replica(fields)} are kept in {fields['path']}")
-            case "deadline":
-                return _warning(f"waited {fields['waited_s']:g} s for {fields['what']}: {fields['did']}")
-            case "engine_failed":
-                return _warning(f"{fields['model']} is given up: {fields['reason']}")
-            case "slice_suspected":
-                what = f"a slice of {self._titles.get(fields['step'], fields['step'])}"
-                return _warning(f"replicas keep dying with {what}: its rows are asked alone, to find which one it is")
-            case "row_quarantined":
-                what = self._titles.get(fields["step"], fields["step"])
-                return _warning(f"sample {fields['sample']} of {what} kills its engine: it is quarantined")
-            case "budget_spent":
-                return _warning(f"the budget is spent: {fields['reason']}")
-            case "interrupted":
-                return _warning(f"{_ENDS.get(str(fields['reason']), 'told to stop')}: finishing what is in flight")
-        return None
+        if event == "node_joined":
+            self._nodes[fields["node"]] = fields["name"]
+        if event not in _LINES:
+            return None
+        level, text = _LINES[event]
+        return Line(level, text.format(**fields, **self._names(fields)))
 
-    def _replica(self, fields: Mapping[str, Any]) -> str:
-        return f"replica {fields['replica']} of {self._models.get(fields['engine'], fields['engine'])}"
-
-
-_ENDS = {"stop": "told to stop", "preemption": "told to end by a signal", "walltime": "the walltime is nearly over"}
-
-
-def _info(text: str) -> Line:
-    return Line(logging.INFO, text)
-
-
-def _warning(text: str) -> Line:
-    return Line(logging.WARNING, text)
+    def _names(self, fields: Mapping[str, Any]) -> dict[str, str]:
+        engine, step, node = (str(fields.get(name)) for name in ("engine", "step", "node"))
+        where = ", ".join(self._nodes.get(node, node) for node in fields.get("nodes", ()))
+        return {
+            "replica_": f"replica {fields.get('replica')} of {self._models.get(engine, engine)}",
+            "node_": self._nodes.get(node, node),
+            "where": f" on {where}" if where else "",
+            "title": self._titles.get(step, step),
+            "end": _ENDS.get(str(fields.get("reason")), "told to stop"),
+        }
