@@ -15,7 +15,7 @@ from eibench_ray.plan.step_names import titles
 
 INFO, WARNING = logging.INFO, logging.WARNING
 
-# Event -> level and line over its fields, and over `replica_`, `node_`, `where` and `title`, which are names for people.
+# Event -> level, and line over its fields and the names for people that `Narrator._names` gives.
 _LINES = {
     "node_joined": (INFO, "node {name} has joined: {gpus:g} GPUs, {cpus:g} cores"),
     "node_left": (WARNING, "node {node_} has left"),

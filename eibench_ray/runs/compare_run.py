@@ -22,11 +22,6 @@ from eibench_ray.scoring.scored_cell import ScoredCell
 from eibench_ray.store.slice_store import Store
 
 
-def compare_run(manifest: RunManifest, store: Store, sides: Sequence[Side]) -> Comparison:
-    """All comparisons of a run; as `compare_runs`."""
-    return compare_runs([(manifest, store)], sides)
-
-
 def compare_runs(runs: Sequence[tuple[RunManifest, Store]], sides: Sequence[Side]) -> Comparison:
     """All comparisons of some runs, from their stores alone; equal for equal stores. Blocked cells are left out.
 

@@ -87,18 +87,6 @@ _OF_CELL = ("answer_source", "judge_source")
 _FLAGS = {"answer_truncated": "is_truncated", "answer_empty": "is_empty", "reply_truncated": "is_truncated"}
 
 
-def export_run(folder: Path, out: Path) -> dict[str, Any]:
-    """Counts of what was written of the run in a folder, as `export_rows` writes it.
-
-    Raises:
-        StoreError: there is no run in the folder, or `out` holds something else.
-    """
-    from eibench_ray.runs.run_record import read_run
-
-    manifest, _, store = read_run(folder)
-    return export_rows(manifest, store, out)
-
-
 def export_rows(manifest: RunManifest, store: Store, out: Path) -> dict[str, Any]:
     """Counts of what was written of a run.
 

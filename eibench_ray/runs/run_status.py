@@ -24,7 +24,7 @@ from eibench_ray.runs.ledger_file import describe_usage, read_ledger
 from eibench_ray.runs.pinned_inputs import find_dataset_changes
 from eibench_ray.runs.planning import open_indexes, read_costs
 from eibench_ray.runs.resume import find_work
-from eibench_ray.runs.run_record import LEDGER_FILE, RunManifest, RunStatus, read_run
+from eibench_ray.runs.run_record import LEDGER_FILE, RunManifest, RunStatus
 from eibench_ray.schedule.gpu_accounting import account
 from eibench_ray.schedule.gpu_usage import Usage, step_roles
 from eibench_ray.schedule.replica_meter import UNHELD, TimeKind
@@ -45,16 +45,6 @@ _STATES = {"preempted": "ended early (a signal or its walltime)"}
 TAIL_LINES, TAIL_BYTES = 8, 16 << 10
 _QUIET = frozenset({"finished", "budget_spent"})
 QUARANTINE = "quarantined; retry=quarantined asks again"
-
-
-def read_status(folder: Path) -> dict[str, Any]:
-    """Where the run in a folder stands, as plain values.
-
-    Raises:
-        StoreError: there is no run in the folder.
-    """
-    manifest, status, store = read_run(folder)
-    return describe_run(FoundRun(manifest, status, store, folder, has_folder=True))
 
 
 def describe_run(found: FoundRun) -> dict[str, Any]:

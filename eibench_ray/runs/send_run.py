@@ -6,7 +6,6 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -17,7 +16,6 @@ from eibench_ray.errors import ConfigError, StoreError
 from eibench_ray.runs.find_run import FoundRun
 from eibench_ray.runs.pinned_inputs import check_unchanged
 from eibench_ray.runs.results import Results
-from eibench_ray.runs.run_record import read_run
 from eibench_ray.runs.tracked_cells import CellTracking, is_whole
 from eibench_ray.tracking.tracker import TrackingReport
 from eibench_ray.tracking.tracker_registry import find_tracker, open_tracker
@@ -40,17 +38,6 @@ class Sending:
     partial: tuple[str, ...]
     num_there: int
     report: TrackingReport | None
-
-
-def send_run(folder: Path, options: Mapping[str, Any], *, is_dry: bool, say: Callable[[str], None]) -> Sending:
-    """Sends the run in a folder, as `send` does.
-
-    Raises:
-        StoreError: there is no run in the folder.
-        DataError: figures made today are not the run's.
-    """
-    manifest, status, store = read_run(folder)
-    return send(FoundRun(manifest, status, store, folder, has_folder=True), options, is_dry=is_dry, say=say)
 
 
 def send(found: FoundRun, options: Mapping[str, Any], *, is_dry: bool, say: Callable[[str], None]) -> Sending:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
+from read_back import export_run, read_status
 from recording_tracker import ONLINE, RecordingTracker
 from rich.console import Console
 
@@ -22,11 +23,10 @@ from eibench_ray.estimate.plan_page import render_plan
 from eibench_ray.plan.blockers import describe_blocked
 from eibench_ray.report.leaderboard import render_markdown, render_table
 from eibench_ray.report.leaderboard_files import to_frame, to_json_rows
-from eibench_ray.runs.compare_run import compare_run
-from eibench_ray.runs.export_run import export_run
+from eibench_ray.runs.compare_run import compare_runs
 from eibench_ray.runs.results import score_run
 from eibench_ray.runs.run_record import new_manifest, new_status, read_run, write_manifest
-from eibench_ray.runs.run_status import read_status, render_status
+from eibench_ray.runs.run_status import render_status
 from eibench_ray.runs.tracked_cells import CellTracking
 
 if TYPE_CHECKING:
@@ -275,7 +275,7 @@ def test_they_are_compared_with_nothing_and_take_no_time(sweeps: Sweeps, half: P
     folder = record_run(half, sweeps.folder / "run")
     assert len(read_status(folder)["gpu_time"]["cells"]) == 1
     manifest, _, store = read_run(folder)
-    assert compare_run(manifest, store, ["model"]).pairs == ()
+    assert compare_runs([(manifest, store)], ["model"]).pairs == ()
 
 
 def test_the_tracker_is_told_once(half: PlannedSweep, sweeps: Sweeps) -> None:

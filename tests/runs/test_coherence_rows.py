@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
+from read_back import export_run
 from rich.console import Console
 
 from eibench_ray.benchmarks.eibench.coherence_scorer import Coherence
@@ -17,7 +18,6 @@ from eibench_ray.report.leaderboard import render_markdown, render_table
 from eibench_ray.report.leaderboard_files import to_frame, to_json_rows
 from eibench_ray.rows.completion import RowErrorKind
 from eibench_ray.rows.request import Request
-from eibench_ray.runs.export_run import export_run
 from eibench_ray.runs.results import Results
 from eibench_ray.runs.run_record import new_manifest, new_status, write_manifest
 from eibench_ray.runs.tracked_cells import flat_scores

@@ -12,7 +12,7 @@ from eibench_ray.config.schema import RunConfig
 from eibench_ray.engines.engine import RowError
 from eibench_ray.rows.completion import RowErrorKind
 from eibench_ray.rows.request import Request
-from eibench_ray.runs.compare_run import compare_run, compare_runs
+from eibench_ray.runs.compare_run import compare_runs
 from eibench_ray.runs.results import score_run
 from eibench_ray.runs.run_record import RunManifest, new_manifest
 
@@ -61,7 +61,7 @@ def compared(sweeps: Sweeps, scripted: type[Scripted]) -> Comparison:
     sweeps.write_dataset(range(NUM_SAMPLES))
     sweep = plan_all(sweeps)
     sweeps.ask(sweep, scripted(reply))
-    return compare_run(manifest_of(sweep), sweep.store, ["model", "setting"])
+    return compare_runs([(manifest_of(sweep), sweep.store)], ["model", "setting"])
 
 
 def test_models_are_compared_within_a_setting_and_settings_within_a_model(compared: Comparison) -> None:
@@ -121,7 +121,7 @@ def test_longer_answers_that_score_higher_show(sweeps: Sweeps, scripted: type[Sc
     sweeps.write_dataset(range(NUM_SAMPLES))
     sweep = sweeps.plan()
     sweeps.ask(sweep, scripted(grow))
-    compared = compare_run(manifest_of(sweep), sweep.store, ["model", "setting"])
+    compared = compare_runs([(manifest_of(sweep), sweep.store)], ["model", "setting"])
     (length,) = compared.lengths
     assert length.correlation.rho is not None
     assert length.correlation.rho > 0.8
@@ -137,7 +137,7 @@ def test_means_are_the_leaderboards_where_nothing_is_missing(sweeps: Sweeps) -> 
     board = {
         (row.model, row.setting, row.judge): row.score.overall for row in score_run(manifest_of(sweep), sweep.store)
     }
-    for pair in compare_run(manifest_of(sweep), sweep.store, ["model"]).pairs:
+    for pair in compare_runs([(manifest_of(sweep), sweep.store)], ["model"]).pairs:
         assert pair.paired.first == pytest.approx(board[pair.first, pair.within, pair.judge].recall)
         assert pair.paired.second == pytest.approx(board[pair.second, pair.within, pair.judge].recall)
 
@@ -165,7 +165,7 @@ def test_a_judge_that_favours_its_kin_shows(sweeps: Sweeps, scripted: type[Scrip
     ]
     sweep = sweeps.plan(*cells)
     sweeps.ask(sweep, scripted(grade))
-    (found,) = compare_run(manifest_of(sweep), sweep.store, ["model"]).preferences
+    (found,) = compare_runs([(manifest_of(sweep), sweep.store)], ["model"]).preferences
     assert (found.judge, found.against, found.own, found.others) == ("mild", "stern", ("able",), ("dull",))
     assert found.bias.first is not None
     assert found.bias.first > 0.4
@@ -179,7 +179,7 @@ def test_a_judges_noise_is_measured_where_it_repeats(sweeps: Sweeps) -> None:
     config = sweeps.config()
     sweep = sweeps.plan(config.model_copy(update={"judge": config.judge.model_copy(update={"repeats": 3})}))
     sweeps.ask(sweep)
-    (one,) = compare_run(manifest_of(sweep), sweep.store, ["model"]).noises
+    (one,) = compare_runs([(manifest_of(sweep), sweep.store)], ["model"]).noises
     (row,) = score_run(manifest_of(sweep), sweep.store)
     assert one.noise == row.score.noise
     assert (one.noise.repeats, one.noise.n) == (3, NUM_SAMPLES)
@@ -192,7 +192,7 @@ def test_a_judges_noise_is_measured_where_it_repeats(sweeps: Sweeps) -> None:
 def test_a_run_that_has_not_begun_has_dashes_for_all(sweeps: Sweeps) -> None:
     sweeps.write_dataset(range(NUM_SAMPLES))
     sweep = plan_all(sweeps)
-    compared = compare_run(manifest_of(sweep), sweep.store, ["model", "setting"])
+    compared = compare_runs([(manifest_of(sweep), sweep.store)], ["model", "setting"])
     assert {(pair.paired.n, pair.paired.difference, pair.p_holm) for pair in compared.pairs} == {(0, None, None)}
     assert {(one.correlation.n, one.correlation.rho) for one in compared.lengths} == {(0, None)}
     assert [(pair.over_samples.n, pair.alpha, pair.bias.difference) for pair in compared.judges] == [(0, None, None)]
@@ -268,6 +268,6 @@ def test_a_cell_that_is_not_whole_is_partial(sweeps: Sweeps) -> None:
     sweeps.write_dataset(range(NUM_SAMPLES))
     sweeps.ask(sweeps.plan(sweeps.config(limit=4)))
     sweep = sweeps.plan(sweeps.config(), sweeps.config("brief"))
-    compared = compare_run(manifest_of(sweep), sweep.store, ["setting"])
+    compared = compare_runs([(manifest_of(sweep), sweep.store)], ["setting"])
     assert compared.state("echo", "plain", "faces", "strict").is_partial
     assert compared.state("echo", "plain", "faces", "strict").answer_source == "echo"

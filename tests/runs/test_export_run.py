@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 import pytest
+from read_back import export_run, read_status
 
 from eibench_ray.benchmarks.eibench.official_scorer import read_judgements, score_official
 from eibench_ray.config.endpoints import PriceSection
@@ -18,9 +19,7 @@ from eibench_ray.datasets.dataset import open_dataset
 from eibench_ray.engines.echo import EchoEngine
 from eibench_ray.engines.replay import ReplayEngine
 from eibench_ray.rows.request import Reply, Request
-from eibench_ray.runs.export_run import export_run
 from eibench_ray.runs.run_record import new_manifest, new_status, write_manifest
-from eibench_ray.runs.run_status import read_status
 from eibench_ray.worker.request_builder import RequestBuilder
 
 if TYPE_CHECKING:

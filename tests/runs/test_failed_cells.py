@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from read_back import read_status
 from rich.console import Console
 from rich.text import Text
 
@@ -15,7 +16,7 @@ from eibench_ray.rows.completion import RowErrorKind
 from eibench_ray.rows.request import Request
 from eibench_ray.runs.failed_cells import describe_failed
 from eibench_ray.runs.run_record import RUN_FILE
-from eibench_ray.runs.run_status import read_status, render_status
+from eibench_ray.runs.run_status import render_status
 from eibench_ray.runs.run_summary import describe_counts
 from eibench_ray.runs.run_sweep import run_sweep
 

@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from read_back import export_run, read_status
 from rich.console import Console
 
 from eibench_ray.errors import DiskFullError, PlanError, StoreError
 from eibench_ray.runs import run_sweep as run_module
-from eibench_ray.runs.export_run import export_run
 from eibench_ray.runs.find_run import find_run, list_runs
-from eibench_ray.runs.run_status import read_status
 from eibench_ray.runs.run_sweep import run_sweep
 
 if TYPE_CHECKING:

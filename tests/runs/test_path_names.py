@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from read_back import export_run
 
-from eibench_ray.runs.export_run import export_run
 from eibench_ray.runs.path_names import path_names
 from eibench_ray.runs.run_record import new_manifest, new_status, write_manifest
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from read_back import read_status
 from rich.console import Console
 
 from eibench_ray.cli.run_commands import report
@@ -19,7 +20,7 @@ from eibench_ray.errors import DataError
 from eibench_ray.rows.wait import Wait
 from eibench_ray.runs.run_listeners import StatusWriter
 from eibench_ray.runs.run_record import LEDGER_FILE, RunState, new_manifest, new_status, read_run, write_manifest
-from eibench_ray.runs.run_status import read_status, render_status
+from eibench_ray.runs.run_status import render_status
 from eibench_ray.schedule.gpu_usage import step_roles
 from eibench_ray.schedule.replica_meter import TimeKind
 from eibench_ray.terminal.run_log import LOG_FILE

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from read_back import send_run
 from recording_tracker import OFFLINE, ONLINE, RecordingTracker
 from typer.testing import CliRunner
 
@@ -15,7 +16,7 @@ from eibench_ray.config.tracking_section import TrackingConfig
 from eibench_ray.errors import ConfigError
 from eibench_ray.runs.results import Results
 from eibench_ray.runs.run_record import new_manifest, new_status, read_run, write_manifest
-from eibench_ray.runs.send_run import read_options, send_run
+from eibench_ray.runs.send_run import read_options
 from eibench_ray.runs.tracked_cells import CellTracking
 from eibench_ray.storage.local import LOCAL
 from eibench_ray.tracking.tracker import Target, Tracker

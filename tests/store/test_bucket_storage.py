@@ -23,7 +23,7 @@ from eibench_ray.rows.request import Request
 from eibench_ray.runs.find_run import find_run, list_runs
 from eibench_ray.runs.results import score_run
 from eibench_ray.runs.run_record import new_manifest, new_status, read_run, write_manifest, write_state
-from eibench_ray.runs.run_status import read_status
+from eibench_ray.runs.run_status import describe_run
 from eibench_ray.scoring.cell_score import MISSING
 from eibench_ray.storage import bucket as bucket_module
 from eibench_ray.storage.bucket import Bucket, open_bucket
@@ -242,7 +242,7 @@ def test_the_command_runs_a_sweep_in_a_bucket_and_reads_it(tmp_path: Path, s3_ro
     manifest, status, store = read_run(Path(ran["run_dir"]))
     assert (status.state, store.root) == ("finished", s3_root)
     assert to_json_rows(score_run(manifest, store)) == ran["rows"]
-    assert read_status(Path(ran["run_dir"]))["requests_done"] == 48
+    assert describe_run(find_run(ran["run_dir"]))["requests_done"] == 48
     assert check_store(store, lambda *_: None).findings == ()
     assert not (tmp_path / "store").exists()
     assert not any(name.startswith("leases/") for name in objects(s3_root))

@@ -23,18 +23,6 @@ if TYPE_CHECKING:
 Label = tuple[str, str, str]
 
 
-def export_ground_truth(folder: Path, out: Path, chosen: Mapping[str, str | None]) -> dict[str, Any]:
-    """Counts of what was written of the run in a folder, as `write_ground_truth` does.
-
-    Raises:
-        StoreError: there is no run in the folder.
-    """
-    from eibench_ray.runs.run_record import read_run
-
-    manifest, _, store = read_run(folder)
-    return write_ground_truth(manifest, store, out, chosen)
-
-
 def write_ground_truth(
     manifest: RunManifest, store: Store, out: Path, chosen: Mapping[str, str | None]
 ) -> dict[str, Any]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from eibench_ray.benchmarks.eibench.ground_truth import export_ground_truth
+from eibench_ray.benchmarks.eibench.ground_truth import write_ground_truth
 from eibench_ray.benchmarks.eibench.importer import prepare_eibench
 from eibench_ray.datasets.dataset import open_dataset
 from eibench_ray.datasets.source_tables import read_jsonl
@@ -18,6 +19,7 @@ from eibench_ray.engines.engine import RowError
 from eibench_ray.errors import ConfigError, DataError, StoreError
 from eibench_ray.rows.completion import RowErrorKind
 from eibench_ray.rows.request import Request
+from eibench_ray.runs.find_run import find_run
 from eibench_ray.runs.run_record import new_manifest, new_status, write_manifest
 
 if TYPE_CHECKING:
@@ -38,6 +40,11 @@ RAIN = ("new/grief/2.png", "Why does he cry?", "1) Rain\n2) A farewell")
 NOBODY = ("new/grief/3.png", "Why is nobody there?", "I cannot tell.")
 LOST = ("new/joy/4.png", "Why are they late?", "refused")
 TRIGGERS = {PARTY[0]: ("A cake.", "Friends around her."), RAIN[0]: ("Rain", "A farewell")}
+
+
+def export_ground_truth(folder: Path, out: Path, chosen: Mapping[str, str | None]) -> dict[str, Any]:
+    found = find_run(str(folder))
+    return write_ground_truth(found.manifest, found.store, out, chosen)
 
 
 def record(sweep: PlannedSweep, folder: Path) -> Path:

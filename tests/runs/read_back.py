@@ -1,0 +1,23 @@
+"""Runs in folders, as commands take them."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from eibench_ray.runs.export_run import export_rows
+from eibench_ray.runs.find_run import find_run
+from eibench_ray.runs.run_status import describe_run
+from eibench_ray.runs.send_run import Sending, send
+
+
+def read_status(folder: Path) -> dict[str, Any]:
+    return describe_run(find_run(str(folder)))
+
+
+def export_run(folder: Path, out: Path) -> dict[str, Any]:
+    found = find_run(str(folder))
+    return export_rows(found.manifest, found.store, out)
+
+
+def send_run(folder: Path, options: Mapping[str, Any], *, is_dry: bool, say: Callable[[str], None]) -> Sending:
+    return send(find_run(str(folder)), options, is_dry=is_dry, say=say)
