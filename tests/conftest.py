@@ -24,8 +24,8 @@ from eibench_ray.rows.completion import Completion
 from eibench_ray.rows.request import Reply, Request
 from eibench_ray.rows.sample import Sample
 from eibench_ray.runs.planning import PlannedSweep, plan_sweep
-from eibench_ray.worker.drain import Drain
 from eibench_ray.worker.row_attempts import Asker, ReplicaCounts
+from eibench_ray.worker.rows_in_flight import Drain
 from eibench_ray.worker.task import TaskReport, run_task
 
 if TYPE_CHECKING:

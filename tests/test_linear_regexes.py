@@ -12,12 +12,12 @@ from eibench_ray.datasets.cell_values import ValueRefusedError, to_triggers
 from eibench_ray.datasets.control_marks import ControlMarks
 from eibench_ray.datasets.format_template import to_jinja
 from eibench_ray.datasets.picture_values import read_picture_value
-from eibench_ray.driver.start_failures import is_passing
+from eibench_ray.driver.failure_reasons import is_passing
 from eibench_ray.engines.api_key import Secret
 from eibench_ray.engines.control_tokens import ControlTokens
 from eibench_ray.errors import DataError, EngineError
 from eibench_ray.rows.sample import Sample
-from eibench_ray.serve.server_failure import describe_end
+from eibench_ray.serve.server_process import describe_end
 from eibench_ray.visible_text import in_line, shorten_words
 
 

@@ -6,11 +6,14 @@ terminal. Styles are given beside a text (`say(text, style="yellow")`), never wi
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import os
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import typer
 from rich.console import Console, ConsoleOptions, Group, RenderableType
@@ -87,3 +90,28 @@ def _plain_text(text: Text) -> Text:
         shown = in_page(character)
         plain.append_text(text[number]) if shown == character else plain.append(shown)
     return plain
+
+
+class _Stream(io.FileIO):
+    """A stream whose terminal may go: what is written to it then is dropped, as there is nobody to read it."""
+
+    def write(self, content: Any, /) -> int:
+        """The number of bytes that were taken."""
+        try:
+            return super().write(content) or 0
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            return len(content)
+
+
+def outlive_terminal() -> None:
+    """Lets the command go on where its terminal is closed; what is no terminal is left as it is."""
+    sys.stdout, sys.stderr = _outliving(sys.stdout), _outliving(sys.stderr)
+
+
+def _outliving(stream: TextIO) -> TextIO:
+    if not stream.isatty():
+        return stream
+    raw = io.BufferedWriter(_Stream(stream.fileno(), "w", closefd=False))
+    return io.TextIOWrapper(raw, encoding=stream.encoding, errors=stream.errors, line_buffering=True)

@@ -84,8 +84,8 @@ def jsonl(
     as_json: AsJson = False,
 ) -> None:
     """Prepare a dataset from a JSONL, JSON or CSV file with the pictures' paths, or the pictures in base64."""
-    from eibench_ray.datasets.source_tables import read_jsonl
     from eibench_ray.datasets.table_import import prepare_table
+    from eibench_ray.datasets.text_tables import read_jsonl
 
     with _progress() as on_row:
         report = prepare_table(
@@ -105,7 +105,7 @@ def parquet(
     as_json: AsJson = False,
 ) -> None:
     """Prepare a dataset from a Parquet file with the pictures' paths or bytes."""
-    from eibench_ray.datasets.source_tables import read_parquet
+    from eibench_ray.datasets.parquet_tables import read_parquet
     from eibench_ray.datasets.table_import import prepare_table
 
     with _progress() as on_row:
@@ -129,7 +129,7 @@ def hf(
     as_json: AsJson = False,
 ) -> None:
     """Prepare a dataset that the `datasets` package reads."""
-    from eibench_ray.datasets.source_tables import read_hf
+    from eibench_ray.datasets.hub_tables import read_hf
     from eibench_ray.datasets.table_import import prepare_table
 
     with _progress() as on_row:

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
-from eibench_ray.cli.closed_terminal import outlive_terminal
-from eibench_ray.cli.console import PlainConsole, open_console
+from eibench_ray.cli.console import PlainConsole, open_console, outlive_terminal
 from eibench_ray.terminal.run_log import lines_shown, phase
 from eibench_ray.visible_text import in_line, in_page
 

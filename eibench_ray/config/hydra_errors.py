@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
+import shlex
+import traceback
 from collections.abc import Iterator
 from difflib import get_close_matches
+from types import FrameType
+from typing import Any
 
 import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
 
-from eibench_ray.config.composition_trace import find_cycle, find_file
 from eibench_ray.config.load import suggest_key
-from eibench_ray.config.quoting import quote_for_shell
 from eibench_ray.config.schema import RunConfig
 from eibench_ray.config.section import Frozen
 from eibench_ray.errors import ConfigError
@@ -85,3 +89,69 @@ def _options(listed: str) -> list[str]:
 def _suggest(name: str, known: list[str]) -> str:
     close = get_close_matches(name, known, n=1) or [option for option in known if option.startswith(name)]
     return f"; did you mean {close[0]!r}?" if close else f" (there are {', '.join(known)})"
+
+
+_MAX_FILES = 8
+
+
+def find_file(error: BaseException, key: str) -> str | None:
+    """The path of the option file that a key of the configuration belongs to; None where that is not known."""
+    for frame in _frames(error, "_load_configuration_impl"):
+        defaults, repository = frame.f_locals.get("defaults_list"), frame.f_locals.get("caching_repo")
+        if defaults is None or repository is None:
+            continue
+        own = [
+            (len(one.package or ""), number, one.config_path)
+            for number, one in enumerate(defaults.defaults)
+            if one.package and f"{key}.".startswith(f"{one.package}.")
+        ]
+        return _locate(repository, max(own)[2]) if own else None
+    return None
+
+
+def find_cycle(error: BaseException) -> str | None:
+    """The option files whose defaults lead back to themselves, with a path; None where there are none."""
+    steps = [
+        (frame.f_locals["root"].node.get_config_path(), frame.f_locals["repo"])
+        for frame in _frames(error, "_create_defaults_tree_impl")
+        if "root" in frame.f_locals and "repo" in frame.f_locals
+    ]
+    names = [name for name, _ in steps]
+    if not names or (last := names[-1]) not in names[:-1]:
+        return None
+    cycle = names[len(names) - 2 - names[:-1][::-1].index(last) :]
+    shown = " > ".join(cycle if len(cycle) <= _MAX_FILES else [*cycle[:_MAX_FILES], "..."])
+    return f"{shown} ({_locate(steps[-1][1], last)})"
+
+
+def _frames(error: BaseException | None, function: str) -> Iterator[FrameType]:
+    while error is not None:
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            if frame.f_code.co_name == function:
+                yield frame
+        error = error.__cause__ or error.__context__
+
+
+def _locate(repository: Any, config_path: str) -> str:
+    for source in repository.get_sources():
+        if source.is_config(config_path):
+            return f"{source.path.rstrip('/')}/{config_path}.yaml"
+    return config_path
+
+
+def quote_for_shell(override: str) -> str | None:
+    """The override as it can be pasted into a shell, its value as one text; None where no quotes help.
+
+    Args:
+        override: as it was given, e.g. `store.root=runs/epoch=3`.
+    """
+    key, separator, text = override.partition("=")
+    if not separator:
+        return None
+    quoted = f"{key}={QuotedString(text, Quote.double).with_quotes()}"
+    try:
+        [parsed] = OverridesParser.create().parse_overrides([quoted])
+        value = parsed.value()
+    except HydraException:
+        return None
+    return shlex.quote(quoted) if value == text else None

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from eibench_ray.datasets.table_rows import Row, Table
+from eibench_ray.datasets.source_tables import Row, Table
 from eibench_ray.errors import DataError
 from eibench_ray.versions import install_command
 

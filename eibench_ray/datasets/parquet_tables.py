@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 
 from eibench_ray.datasets.layout import PARQUET_ERRORS
 from eibench_ray.datasets.parquet_bounds import MOST_ITEMS, batch_rows, count_items, require_bounded
+from eibench_ray.datasets.source_tables import Row, Table
 from eibench_ray.datasets.table_files import list_files, refuse_others
-from eibench_ray.datasets.table_rows import Row, Table
 from eibench_ray.errors import DataError
 
 

@@ -1,10 +1,23 @@
-"""Tables of rows from outside: text files, Parquet, and what the `datasets` package reads."""
+"""A table of rows from outside, whatever it was read from."""
 
 from __future__ import annotations
 
-from eibench_ray.datasets.hub_tables import read_hf
-from eibench_ray.datasets.parquet_tables import read_parquet
-from eibench_ray.datasets.table_rows import Row, Table
-from eibench_ray.datasets.text_tables import read_jsonl
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
-__all__ = ["Row", "Table", "read_hf", "read_jsonl", "read_parquet"]
+Row = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows to prepare, each with its place for messages.
+
+    Attributes:
+        name: what the messages call the table.
+        rows: (place, columns); read once. Where the columns are None, the place says why.
+        num_rows: how many there are, where that is known before they are read.
+    """
+
+    name: str
+    rows: Iterable[tuple[str, Row | None]]
+    num_rows: int | None = None

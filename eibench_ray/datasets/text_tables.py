@@ -15,8 +15,8 @@ from typing import IO, cast
 
 import pyarrow as pa
 
+from eibench_ray.datasets.source_tables import Row, Table
 from eibench_ray.datasets.table_files import list_files, open_plain, refuse_others
-from eibench_ray.datasets.table_rows import Row, Table
 from eibench_ray.errors import DataError
 from eibench_ray.visible_text import quote
 

@@ -14,12 +14,11 @@ import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError, RuntimeEnvSetupError
 
 from eibench_ray.config.cluster import ClusterConfig
-from eibench_ray.driver.blocking_calls import in_thread
+from eibench_ray.driver.background_tasks import in_thread
 from eibench_ray.driver.cluster_nodes import ask_node, wait_until_gone
-from eibench_ray.driver.failure_reasons import find_reason
+from eibench_ray.driver.failure_reasons import StartTimeoutError, find_reason
 from eibench_ray.driver.placement_group import Placement
 from eibench_ray.driver.replica_environment import check_python, replica_runtime_env, setup_failure
-from eibench_ray.driver.start_failures import StartTimeoutError
 from eibench_ray.engines.engine import EngineDeadError
 from eibench_ray.errors import EibenchError, EngineError
 from eibench_ray.plan.graph import EngineSpec

@@ -16,7 +16,7 @@ from ray.exceptions import GetTimeoutError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from eibench_ray.config.cluster import ClusterConfig
-from eibench_ray.driver.blocking_calls import in_thread
+from eibench_ray.driver.background_tasks import in_thread
 from eibench_ray.driver.gpu_devices import find_device, list_devices, smallest_memory_gb
 from eibench_ray.errors import ClusterLostError
 from eibench_ray.schedule.resources import Node, Resources

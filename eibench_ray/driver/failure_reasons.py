@@ -1,9 +1,11 @@
-"""The reason why a task or an actor failed, in words for people. Pure."""
+"""Why tasks, actors and starts failed, in words for people, and which starts are worth another try. Pure."""
 
 from __future__ import annotations
 
 import re
 
+from eibench_ray.engines.engine import EngineDeadError
+from eibench_ray.errors import EibenchError, EngineError
 from eibench_ray.plan.graph import Plan
 
 # The end of a traceback: a class of errors, perhaps with its module, and the message, which may have several lines.
@@ -35,3 +37,33 @@ def name_keys(reason: str, engine: str, plan: Plan) -> str:
     verdicts = {step for cell in plan.cells for step in cell.verdicts}
     asks = {step.id for step in plan.steps.values() if step.engine == engine}
     return _MODEL_KEY.sub("judge.model.engine", reason) if asks and asks <= verdicts else reason
+
+
+class StartTimeoutError(EngineError):
+    """An engine did not load in time."""
+
+
+# What others on the machine or on the way to it do, or what an earlier process has left, and what passes. Where vLLM's
+# own process fails, the parent knows no reason ("Engine core initialization failed. See root cause above").
+_PASSING = re.compile(
+    r"""
+    \b(cuda|nccl|hip|accelerator)\s(driver\s)?error | cudaError | NCCL\serror | ncclUnhandled
+    | out\sof\smemory | OutOfMemory | cannot\sallocate\smemory | can't\sallocate\smemory
+    | free\smemory\son\sdevice | less\sthan\sdesired\sGPU\smemory
+    | address\salready\sin\suse | EADDRINUSE | port\s\S*\s?is\s(already\s)?in\suse
+    | engine\score\s(proc\S*\s)?(initialization\s)?failed | worker\s?proc\S*\sinitialization\sfailed
+    | connection\s(reset|refused|aborted|timed\sout|error) | ConnectionError | ReadTimeout | timed\sout
+    | temporary\sfailure | temporarily\sunavailable | too\smany\srequests
+    | \b(429|50[234])\s(client|server|bad|service|gateway)
+    | stale\sfile\shandle | input/output\serror | too\smany\sopen\sfiles
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
+
+
+def is_passing(error: EibenchError) -> bool:
+    """Whether the same engine may start if it is tried again: it died, took too long, or met what passes.
+
+    Weights that are not there, and a configuration that is wrong, are so the next time.
+    """
+    return isinstance(error, EngineDeadError | StartTimeoutError) or _PASSING.search(str(error)) is not None

@@ -14,7 +14,7 @@ from ray.exceptions import RayError
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from eibench_ray.driver.blocking_calls import in_thread
+from eibench_ray.driver.background_tasks import in_thread
 from eibench_ray.errors import EngineError
 from eibench_ray.schedule.resources import Need, Node, Resources
 

@@ -11,14 +11,13 @@ import time
 
 from eibench_ray.driver.actor_handle import NodeLostError
 from eibench_ray.driver.cluster_nodes import STUCK_TIMEOUT_S
-from eibench_ray.driver.failure_reasons import name_keys
+from eibench_ray.driver.failure_reasons import StartTimeoutError, is_passing, name_keys
 from eibench_ray.driver.placement_group import NotPlacedError
 from eibench_ray.driver.poisoned_slices import PoisonedSlices
 from eibench_ray.driver.replica_factory import STOP_TIMEOUT_S, ReplicaFactory
 from eibench_ray.driver.replica_state import ReplicaState
 from eibench_ray.driver.replica_waits import Rest, find_waits
 from eibench_ray.driver.run_context import RunContext
-from eibench_ray.driver.start_failures import StartTimeoutError, is_passing
 from eibench_ray.engines.engine import EngineDeadError
 from eibench_ray.errors import EibenchError, EngineError
 from eibench_ray.plan.slices import Slice

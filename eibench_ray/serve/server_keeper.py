@@ -6,7 +6,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,17 +15,16 @@ import ray
 
 from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.driver.actor_handle import ActorHandle, result
-from eibench_ray.driver.blocking_calls import in_thread
+from eibench_ray.driver.background_tasks import in_thread
 from eibench_ray.driver.cluster_nodes import NodeWatch
 from eibench_ray.driver.placement_group import FREE_TIMEOUT_S, Placement, free_resources
 from eibench_ray.errors import ClusterError, EngineError
-from eibench_ray.estimate.engine_profiles import engine_need
+from eibench_ray.estimate.engine_profiles import describe_misfit, engine_need, fits
 from eibench_ray.plan.graph import EngineSpec
-from eibench_ray.schedule.resources import Node
+from eibench_ray.schedule.node_capacity import NodeCapacity
+from eibench_ray.schedule.resources import Need, Node, Resources
 from eibench_ray.serve.listen_address import ListenAddress
-from eibench_ray.serve.restart_policy import RestartPolicy
 from eibench_ray.serve.server_actor import Server, ServerFacts
-from eibench_ray.serve.server_nodes import choose_node
 from eibench_ray.terminal.run_log import phase
 
 log = logging.getLogger(__name__)
@@ -157,3 +156,56 @@ class ServerKeeper:
             if handle.facts is None:
                 raise
             return str(error)
+
+
+# Before the first, second and third start after a death.
+PAUSES_S = (1.0, 5.0, 25.0)
+# Who served for so long is forgiven what was before.
+STEADY_S = 600.0
+
+
+class RestartPolicy:
+    """The deaths of a server, and what follows from them.
+
+    Attributes:
+        num_deaths: in a row.
+    """
+
+    def __init__(self) -> None:
+        self.num_deaths = 0
+
+    def died(self, served_s: float) -> float | None:
+        """Seconds to wait before it is started again, now that it served for so long; None: it has died too often."""
+        self.num_deaths = 1 if served_s >= STEADY_S else self.num_deaths + 1
+        return PAUSES_S[self.num_deaths - 1] if self.num_deaths <= len(PAUSES_S) else None
+
+
+def choose_node(name: str, need: Need, nodes: Sequence[Node], free: Mapping[str, Resources], home: str | None) -> str:
+    """The node for a server: one with room now, else one that is large enough.
+
+    Args:
+        name: the engine's, for the error.
+        need: of its engine.
+        nodes: of the cluster.
+        free: what nobody has reserved, by node.
+        home: the only node that will do; None: any.
+
+    Raises:
+        ClusterError: it fits on none.
+    """
+    allowed = [node for node in nodes if home in (None, node.id)]
+    if len(need.bundles) > 1 or not fits(need, allowed):
+        elsewhere = "take another node with --host 0.0.0.0, " if home and fits(need, nodes) else ""
+        raise ClusterError(
+            f"{describe_misfit(name, need, allowed)}; a server lies on one node: {elsewhere}"
+            f"lower model.engine.tensor_parallel, or join a larger node"
+        )
+    now = NodeCapacity()
+    for node in allowed:
+        now.add(replace(node, total=free.get(node.id, Resources(0, 0))))
+    larger = NodeCapacity()
+    for node in allowed:
+        larger.add(node)
+    found = now.find(need) or larger.find(need)
+    assert found is not None
+    return found[0]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import http.client
+import re
+import signal
 import sys
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -13,7 +15,6 @@ from dataclasses import dataclass
 from eibench_ray.engines.api_key import Secret
 from eibench_ray.errors import EngineError
 from eibench_ray.serve.listen_address import ListenAddress
-from eibench_ray.serve.server_failure import describe_end
 
 # What is kept of its output: a traceback of vLLM has some hundred lines, in each of two processes.
 TAIL_LINES = 500
@@ -115,3 +116,32 @@ async def _wait(reports: asyncio.StreamReader, output: asyncio.Task[str]) -> str
     """Why a server ended, once it has."""
     code = (await reports.read()).decode().partition("exit ")[2]
     return describe_end(int(code), await output) if code else "its guard was killed"
+
+
+LONGEST = 600
+# Colours, and what vLLM writes before a line: `(EngineCore pid=12) ERROR 11-26 06:20:51 [core.py:1100] `.
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_PREFIX = re.compile(r"^(?:\([\w.-]+ pid=\d+\)\s*)?(?:[A-Z]+ \d\d-\d\d \d\d:\d\d:\d\d \[[^\]]*\]\s?)?")
+# An exception's own line at the end of a traceback, and what argparse and Python themselves say.
+_ERROR = re.compile(r"^(?:[\w.]*(?:Error|Exception)\b: \S|\S+: error: |\S+: No module named )")
+# What a process says of the death of another, which has given its reason before.
+_ECHOES = ("Engine core initialization failed", "Engine core proc", "EngineCore encountered an issue")
+
+
+def describe_end(code: int, output: str) -> str:
+    """The last error that was printed, else the last line, and the code; of one that was killed, by which signal."""
+    lines = [_PREFIX.sub("", _COLOUR.sub("", line)).strip() for line in output.splitlines()]
+    errors = [line for line in lines if _ERROR.match(line)]
+    own = [line for line in errors if not any(echo in line for echo in _ECHOES)]
+    said = (own or errors or [""])[-1]
+    if not said and code >= 0:
+        said = next((line for line in reversed(lines) if line), "it said nothing")
+    end = f"killed by {_signal_name(-code)}" if code < 0 else f"exit code {code}"
+    return f"{said[:LONGEST].rstrip('.')} ({end})" if said else end
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

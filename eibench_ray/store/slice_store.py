@@ -24,9 +24,8 @@ from eibench_ray.store.slice_format import (
     encode,
 )
 from eibench_ray.store.slice_summary import Summary
-from eibench_ray.store.step_manifest import read_manifest
 from eibench_ray.store.store_paths import StorePaths, slice_index
-from eibench_ray.store.store_version import SCHEMA_VERSION, check_version, write_version
+from eibench_ray.store.store_version import SCHEMA_VERSION, check_version, read_manifest, write_version
 
 _Row = TypeVar("_Row", RowState, Completion)
 _T = TypeVar("_T")

@@ -16,8 +16,8 @@ from eibench_ray.store.held_lease import hold
 from eibench_ray.store.leases import EXPIRE_S, LeaseFolder
 from eibench_ray.store.slice_check import check_slice
 from eibench_ray.store.slice_store import Store
-from eibench_ray.store.step_manifest import read_manifest
 from eibench_ray.store.store_paths import slice_index
+from eibench_ray.store.store_version import read_manifest
 
 
 class Repair(StrEnum):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from eibench_ray.errors import StoreError
 from eibench_ray.storage.atomic_files import parse_json
 from eibench_ray.storage.interface import Storage
@@ -43,3 +45,23 @@ def check_version(storage: Storage, paths: StorePaths) -> bool:
 def write_version(storage: Storage, paths: StorePaths) -> None:
     """Says of a new store which version it is of."""
     storage.write_json(paths.version, {"schema_version": SCHEMA_VERSION})
+
+
+def read_manifest(manifest: Any, where: str) -> int:
+    """The rows per slice that a step's manifest fixes.
+
+    Raises:
+        StoreError: another version wrote it, or it is none.
+    """
+    version = manifest.get("schema_version") if isinstance(manifest, dict) else None
+    if version != SCHEMA_VERSION:
+        is_newer = isinstance(version, int) and version > SCHEMA_VERSION
+        remedy = "update this program" if is_newer else "use the version that wrote it"
+        raise StoreError(
+            f"{where} has schema version {version}, this program reads {SCHEMA_VERSION}: {remedy}, or name another "
+            f"store.root"
+        )
+    slice_rows = manifest.get("slice_rows")
+    if not isinstance(slice_rows, int) or slice_rows < 1:
+        raise StoreError(f"{where} says {slice_rows!r} rows per slice: restore it, or move the step's folder away")
+    return slice_rows

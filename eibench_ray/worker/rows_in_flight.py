@@ -1,4 +1,4 @@
-"""The rows of one task on their way through the engine."""
+"""The rows of one task on their way through the engine: asked, committed as they come, drained at the end."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from dataclasses import replace
 
 from eibench_ray.ratelimit.spent_budget import BudgetSpentError
 from eibench_ray.rows.completion import Completion, RowErrorKind
-from eibench_ray.worker.drain import Drain
-from eibench_ray.worker.incremental_commit import IncrementalCommit
 from eibench_ray.worker.row_attempts import Asker
 from eibench_ray.worker.task_rows import TaskRow
 
@@ -140,3 +138,60 @@ class RowsInFlight:
         if self._failure is None:
             self._failure = error
         self._ended.set()
+
+
+class Drain:
+    """First no further row is asked, then those in flight are given up.
+
+    Attributes:
+        is_ordered: no further row is asked.
+        is_over: rows in flight are not awaited any longer.
+    """
+
+    def __init__(self) -> None:
+        self.is_ordered = asyncio.Event()
+        self.is_over = asyncio.Event()
+
+    def order(self, grace_s: float) -> None:
+        """No further row is asked; those in flight have so many seconds. Ordered again, the sooner end holds."""
+        self.is_ordered.set()
+        asyncio.get_running_loop().call_later(grace_s, self.is_over.set)
+
+
+class IncrementalCommit:
+    """The writes of one slice while its rows come, one at a time; what comes during one goes with the next.
+
+    Args:
+        commit: puts the rows that there are by now into the store.
+        on_failure: told of the error of a write.
+    """
+
+    def __init__(
+        self, commit: Callable[[], Coroutine[None, None, None]], on_failure: Callable[[BaseException], None]
+    ) -> None:
+        self._commit = commit
+        self._on_failure = on_failure
+        self._has_news = False
+        self._writing: asyncio.Task[None] | None = None
+
+    def note(self) -> None:
+        """A row has come."""
+        self._has_news = True
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.create_task(self._write())
+            self._writing.add_done_callback(self._note_end)
+
+    async def settle(self) -> None:
+        """Returns once no write is under way; a later one must not be overtaken by it."""
+        self._has_news = False
+        if self._writing is not None:
+            await asyncio.wait({self._writing})
+
+    async def _write(self) -> None:
+        while self._has_news:
+            self._has_news = False
+            await self._commit()
+
+    def _note_end(self, writing: asyncio.Task[None]) -> None:
+        if not writing.cancelled() and (error := writing.exception()) is not None:
+            self._on_failure(error)

@@ -14,10 +14,9 @@ from eibench_ray.plan.slices import Slice
 from eibench_ray.rows.completion import Completion, Retry
 from eibench_ray.store.slice_file import SliceFile, settle
 from eibench_ray.store.slice_store import Store
-from eibench_ray.worker.drain import Drain
 from eibench_ray.worker.probe import PoisonProbe
 from eibench_ray.worker.row_attempts import Asker, ReplicaCounts
-from eibench_ray.worker.rows_in_flight import RowsInFlight
+from eibench_ray.worker.rows_in_flight import Drain, RowsInFlight
 from eibench_ray.worker.task_rows import TaskRow, read_rows, reuse
 
 

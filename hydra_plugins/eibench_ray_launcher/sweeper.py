@@ -11,7 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobReturn
 
-from eibench_ray.config.sweep_union import join_blocks
+from eibench_ray.config.overrides import join_blocks
 
 
 @dataclass

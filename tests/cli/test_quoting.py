@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from eibench_ray.config.quoting import quote_for_shell
+from eibench_ray.config.hydra_errors import quote_for_shell
 
 if TYPE_CHECKING:
     from conftest import Called

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from eibench_ray.config.sweep_union import join_blocks
+from eibench_ray.config.overrides import join_blocks
 from eibench_ray.errors import ConfigError
 
 BLOCKS = {

@@ -17,9 +17,10 @@ from drawing import draw
 from eibench_ray.datasets.cell_values import ValueRefusedError, to_field, to_text, to_triggers
 from eibench_ray.datasets.dataset import open_dataset
 from eibench_ray.datasets.layout import digest_bytes
+from eibench_ray.datasets.parquet_tables import read_parquet
 from eibench_ray.datasets.picture_values import read_picture_value
-from eibench_ray.datasets.source_tables import read_jsonl, read_parquet
 from eibench_ray.datasets.table_import import prepare_table
+from eibench_ray.datasets.text_tables import read_jsonl
 from eibench_ray.errors import DataError
 
 UUID = uuid.UUID("12345678-1234-5678-1234-567812345678")

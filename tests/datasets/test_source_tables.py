@@ -22,8 +22,9 @@ import pytest
 
 from eibench_ray.datasets import problems, text_tables
 from eibench_ray.datasets.parquet_bounds import count_items
-from eibench_ray.datasets.source_tables import read_jsonl, read_parquet
+from eibench_ray.datasets.parquet_tables import read_parquet
 from eibench_ray.datasets.table_import import prepare_table
+from eibench_ray.datasets.text_tables import read_jsonl
 from eibench_ray.errors import DataError
 
 CASES = Path(__file__).parents[3] / "shared" / "cases" / "tables"
@@ -195,7 +196,7 @@ def test_a_small_parquet_file_that_unpacks_to_gigabytes_is_refused(tmp_path: Pat
     bomb(tmp_path / "rows.parquet", kind)
     assert (tmp_path / "rows.parquet").stat().st_size < 200_000
     code = (
-        "import sys; from pathlib import Path; from eibench_ray.datasets.source_tables import read_parquet\n"
+        "import sys; from pathlib import Path; from eibench_ray.datasets.parquet_tables import read_parquet\n"
         "for _, row in read_parquet(Path(sys.argv[1])).rows: dict(row)"
     )
 

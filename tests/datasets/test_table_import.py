@@ -8,8 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from eibench_ray.datasets.dataset import open_dataset
-from eibench_ray.datasets.source_tables import read_hf, read_jsonl, read_parquet
+from eibench_ray.datasets.hub_tables import read_hf
+from eibench_ray.datasets.parquet_tables import read_parquet
 from eibench_ray.datasets.table_import import parse_mapping, prepare_table
+from eibench_ray.datasets.text_tables import read_jsonl
 from eibench_ray.errors import DataError
 from eibench_ray.rows.sample import Sample
 

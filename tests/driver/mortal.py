@@ -31,10 +31,10 @@ from eibench_ray.runs.planning import PlannedSweep
 from eibench_ray.schedule.actions import Feed, Start
 from eibench_ray.schedule.backlog import Backlog
 from eibench_ray.schedule.scheduler import REVIEW_S, Scheduler
-from eibench_ray.worker.drain import Drain
 from eibench_ray.worker.probe import PoisonProbe
 from eibench_ray.worker.replica import ReplicaFacts
 from eibench_ray.worker.row_attempts import Asker, ReplicaCounts
+from eibench_ray.worker.rows_in_flight import Drain
 from eibench_ray.worker.task import TaskReport, run_task
 
 Die = Callable[[Request], bool]

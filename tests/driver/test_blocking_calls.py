@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from eibench_ray.driver.blocking_calls import in_thread
+from eibench_ray.driver.background_tasks import in_thread
 
 
 def test_what_a_function_returns_or_raises_comes_back() -> None:
@@ -28,7 +28,7 @@ def test_a_call_that_hangs_is_left_to_itself() -> None:
 def test_a_command_ends_although_a_call_hangs() -> None:
     script = (
         "import asyncio, threading\n"
-        "from eibench_ray.driver.blocking_calls import in_thread\n"
+        "from eibench_ray.driver.background_tasks import in_thread\n"
         "try:\n    asyncio.run(in_thread(0.1, threading.Event().wait))\n"
         "except TimeoutError:\n    print('left')\n"
     )

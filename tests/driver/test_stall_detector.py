@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eibench_ray.driver.stall_detector import LONGEST_GAP_S, StallDetector
+from eibench_ray.driver.watchdog import LONGEST_GAP_S, StallDetector
 
 
 def test_time_without_progress_adds_up_only_while_there_are_rows() -> None:

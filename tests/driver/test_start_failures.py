@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from eibench_ray.driver.start_failures import StartTimeoutError, is_passing
+from eibench_ray.driver.failure_reasons import StartTimeoutError, is_passing
 from eibench_ray.engines.chat_templates import no_template
 from eibench_ray.engines.cpu_builds import remedy
 from eibench_ray.engines.engine import EngineDeadError

@@ -15,10 +15,11 @@ from eibench_ray.benchmarks.eibench.importer import prepare_eibench
 from eibench_ray.benchmarks.eibench.published_prompts import read_official
 from eibench_ray.datasets.dataset import Dataset, open_dataset
 from eibench_ray.datasets.layout import CARD_FILE, PROTOCOL_FILE, SAMPLES_FILE
+from eibench_ray.datasets.parquet_tables import read_parquet
 from eibench_ray.datasets.picture_files import EscapedPathError, PictureFolders
 from eibench_ray.datasets.prompts_file import PromptSet, SourcePrompt, SourceSampling, dump_protocol, load_protocol
-from eibench_ray.datasets.source_tables import read_jsonl, read_parquet
 from eibench_ray.datasets.table_import import prepare_table
+from eibench_ray.datasets.text_tables import read_jsonl
 from eibench_ray.datasets.writer import DatasetWriter
 from eibench_ray.engines.engine import RowError
 from eibench_ray.engines.picture_decoding import decode_picture

@@ -22,10 +22,9 @@ from eibench_ray.store.slice_check import check_slice
 from eibench_ray.store.slice_format import SCHEMA
 from eibench_ray.store.slice_store import Store
 from eibench_ray.store.slice_summary import Summary, find, pack, summarise
-from eibench_ray.store.step_manifest import read_manifest
 from eibench_ray.store.store_check import check_store, repair
 from eibench_ray.store.store_paths import StorePaths
-from eibench_ray.store.store_version import SCHEMA_VERSION
+from eibench_ray.store.store_version import SCHEMA_VERSION, read_manifest
 
 STEP = "0123456789abcdef"
 IDS = ["a", "b", "c"]

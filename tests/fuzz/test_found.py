@@ -23,10 +23,11 @@ from eibench_ray.cli.sweep_commands import show_plan
 from eibench_ray.config.engines import ReplaySection
 from eibench_ray.datasets.dataset import open_dataset
 from eibench_ray.datasets.layout import CARD_FILE, SAMPLES_FILE
+from eibench_ray.datasets.parquet_tables import read_parquet
 from eibench_ray.datasets.picture_files import PictureFolders
 from eibench_ray.datasets.prompts_file import PromptSet, dump_protocol, load_protocol
-from eibench_ray.datasets.source_tables import read_jsonl, read_parquet
 from eibench_ray.datasets.table_import import prepare_table
+from eibench_ray.datasets.text_tables import read_jsonl
 from eibench_ray.datasets.writer import DatasetWriter
 from eibench_ray.engines.replay import ReplayEngine
 from eibench_ray.errors import ConfigError, DataError, EngineError, StoreError

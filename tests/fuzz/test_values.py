@@ -8,8 +8,8 @@ from urllib.parse import quote
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eibench_ray.config.overrides import Choices, join_blocks
 from eibench_ray.config.slurm import to_seconds
-from eibench_ray.config.sweep_union import Choices, join_blocks
 from eibench_ray.errors import ConfigError
 from eibench_ray.rows.prices import Price, cost_usd, format_usd
 from eibench_ray.storage.location import read_location

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eibench_ray.serve.restart_policy import PAUSES_S, STEADY_S, RestartPolicy
+from eibench_ray.serve.server_keeper import PAUSES_S, STEADY_S, RestartPolicy
 
 
 def test_one_that_dies_again_and_again_is_waited_for_longer_and_then_given_up() -> None:

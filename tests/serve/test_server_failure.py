@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from eibench_ray.serve.server_failure import LONGEST, describe_end
+from eibench_ray.serve.server_process import LONGEST, describe_end
 
 CORE = "(EngineCore pid=12) ERROR 11-26 06:20:51 [core.py:1100] "
 FALLEN = f"""{CORE}EngineCore failed to start.

@@ -6,7 +6,7 @@ import pytest
 
 from eibench_ray.errors import ClusterError
 from eibench_ray.schedule.resources import Need, Node, Resources
-from eibench_ray.serve.server_nodes import choose_node
+from eibench_ray.serve.server_keeper import choose_node
 
 SMALL, LARGE = Node("s", "small", Resources(8, 1)), Node("l", "large", Resources(64, 8))
 ALL_FREE = {node.id: node.total for node in (SMALL, LARGE)}
