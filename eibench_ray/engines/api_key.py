@@ -28,10 +28,6 @@ _READ_CHARS = 4000  # an error page may be long
 def read_key(variable: str, option: str) -> str:
     """The key in an environment variable, without blanks around it.
 
-    Args:
-        variable: its name.
-        option: where a person has named it, for errors.
-
     Raises:
         EngineError: it is not set, or what it holds is no key.
     """
@@ -47,7 +43,7 @@ def read_key(variable: str, option: str) -> str:
 
 
 def _writings(key: str) -> dict[int, set[str]]:
-    """How a key may be written, by the length of a piece that gives as much of it away as `_PIECE_CHARS` of its own."""
+    """A key's encodings, by the length of a piece that gives as much of it away as `_PIECE_CHARS` of its own."""
     data = key.encode()
     in_base64 = set()
     for before in range(3):  # what stands before it ("user:key") moves the borders of its sextets
@@ -90,7 +86,7 @@ class Secret:
         return text
 
     def scrub(self, message: str) -> str:
-        """What a server says, in one bounded line, without the key, pieces of it, and what looks like one.
+        """A server's message in one bounded line, without the key, pieces of it, and what looks like one.
 
         Control characters, which could act on the terminal where it is shown, are shown as what they are.
         """

@@ -51,5 +51,5 @@ def reserved(num_pixels: int) -> Iterator[None]:
 
 
 async def decode_in_thread(decode: Callable[..., T], *arguments: object) -> T:
-    """What `decode` returns, called in one of the threads for pictures; rows beyond their number wait in line."""
+    """Calls `decode` in one of the threads for pictures; rows beyond their number wait in line."""
     return await asyncio.get_running_loop().run_in_executor(_threads, decode, *arguments)

@@ -21,12 +21,7 @@ from eibench_ray.rows.request import Reply, Request
 
 
 class EchoEngine:
-    """Answers from the request's digest; a request with a schema gets JSON that follows it.
-
-    Args:
-        config: its latency, and what it fails on and dies on.
-        turnstile: lets its requests through where the configuration gives them a price; None: all of them pass.
-    """
+    """Answers from the request's digest; a request with a schema gets JSON that follows it."""
 
     def __init__(self, config: EchoSection, turnstile: RateLimiter | None = None) -> None:
         self._config = config

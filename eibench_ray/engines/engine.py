@@ -79,10 +79,6 @@ class Engine(Protocol):
     async def generate(self, request: Request, image: bytes | None) -> Reply:
         """The reply to one request.
 
-        Args:
-            request: what is asked.
-            image: the picture's bytes as stored; None where none is sent.
-
         Raises:
             RowError: this request failed.
             EngineDeadError: the engine died.

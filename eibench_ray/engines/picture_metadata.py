@@ -1,4 +1,4 @@
-"""What stands in a picture's file beside its pixels: which way is up, and how to do without the rest."""
+"""A picture file's metadata: its orientation, and the file without the rest."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _JPEG_NOTES = frozenset({*range(0xE1, 0xEE), 0xEF, 0xFE})
 
 @dataclass(frozen=True, slots=True)
 class Orientation:
-    """Which way is up.
+    """A picture's orientation.
 
     Attributes:
         value: EXIF's, 1 to 8; 1 where there is none.

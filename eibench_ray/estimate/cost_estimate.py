@@ -1,4 +1,4 @@
-"""What the rest of a plan is expected to cost where its tokens have a price. Pure."""
+"""The expected cost of the rest of a plan, where its tokens have a price. Pure."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class CostEstimate:
 
 
 def estimate_costs(plan: Plan, work: Mapping[str, StepWork]) -> dict[str, CostEstimate]:
-    """What the rows cost that are left, by step id; only of steps whose engine has a price."""
+    """The cost of the rows that are left, by step id; only of steps whose engine has a price."""
     return {
         step.id: _estimate(plan, step, work[step.id].num_rows - work[step.id].num_done)
         for step in plan.steps.values()
@@ -37,7 +37,7 @@ def estimate_costs(plan: Plan, work: Mapping[str, StepWork]) -> dict[str, CostEs
 
 
 def add_up(costs: Mapping[str, CostEstimate], steps: Iterable[str]) -> CostEstimate | None:
-    """What some steps cost together; None where none of them has a price."""
+    """The cost of some steps together; None where none of them has a price."""
     known = [costs[step] for step in steps if step in costs]
     return CostEstimate(sum(cost.expected for cost in known), sum(cost.most for cost in known)) if known else None
 

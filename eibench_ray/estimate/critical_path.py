@@ -1,4 +1,4 @@
-"""How steps follow one another in time: when a row can reach each, what it leaves, the critical path. Pure."""
+"""The steps' order in time: when a row can reach each, what it leaves, the critical path. Pure."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class StepPaths:
         return [*self._way_to(step), Leg(step.name, step.engine, self.latency_s[step_id])]
 
     def _way_to(self, step: Step) -> list[Leg]:
-        """What a step waits for: its engine's load, or what it reads."""
+        """The chain that a step waits for: its engine's load, or what it reads."""
         load_s = self._profiles[step.engine].load_s
         if load_s >= self.heads_s[step.id]:
             return [Leg("load", step.engine, load_s)]

@@ -1,4 +1,4 @@
-"""What the engines of a plan need of a cluster, and whether it has it. Pure: no Ray in here."""
+"""The engines' needs of a cluster, their expected speeds, and whether they fit. Pure: no Ray in here."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from eibench_ray.schedule.resources import EngineProfile, Need, Node, Resources
 
 
 def engine_profiles(plan: Plan, config: ClusterConfig, nodes: Iterable[Node]) -> dict[str, EngineProfile]:
-    """What is expected of each engine of the plan, by key, on a cluster that has these nodes."""
+    """The expected profile of each engine of the plan, by key, on a cluster that has these nodes."""
     known = tuple(nodes)
     return {key: _profile(plan, spec, config, known) for key, spec in plan.engines.items()}
 
 
 def engine_need(spec: EngineSpec, config: ClusterConfig, nodes: Sequence[Node]) -> Need:
-    """What one replica reserves: nothing, one bundle, or one per pipeline stage where no node can hold it whole."""
+    """The resources of one replica: none, one bundle, or one per pipeline stage where no node can hold it whole."""
     if not spec.traits.is_loaded and not spec.num_gpus:
         return Need()
     memory_gb = spec.memory.gpu_memory_gb if spec.memory else 0.0
@@ -47,7 +47,7 @@ def fits(need: Need, nodes: Iterable[Node]) -> bool:
 
 
 def describe_misfit(name: str, need: Need, nodes: Sequence[Node]) -> str:
-    """Why an engine fits on no node: what it needs, and what the largest node has."""
+    """Says why an engine fits on no node: what it needs, and what the largest node has."""
     bundle = need.bundles[0]
     # Memory is named only where it is what is missing.
     lacks_memory = fits(replace(need, gpu_memory_gb=0), nodes)

@@ -61,7 +61,7 @@ def lower_bound_s(
 
 
 class _Ways:
-    """When rows can begin at the earliest, and what they leave to others.
+    """The times at which rows can begin at the earliest, and what they leave to others.
 
     Attributes:
         heads_s: per step, when the first of its rows can begin.
@@ -115,7 +115,7 @@ class _EngineLoad:
     parts: tuple[_Part, ...]
 
     def needs(self, horizon_s: float) -> list[_PartNeed] | None:
-        """What each part takes to end by the horizon; None where no number of replicas does."""
+        """The replicas that each part takes to end by the horizon; None where no number does."""
         needs = []
         for part in self.parts:
             window_s = horizon_s - self.tail_s - max(part.head_s, self.profile.load_s)

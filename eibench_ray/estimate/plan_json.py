@@ -1,4 +1,4 @@
-"""What a plan says before anything runs, for programs: one object. For people `page` writes it."""
+"""A plan before anything runs, as one JSON object; `plan_page` writes it for people."""
 
 from __future__ import annotations
 
@@ -28,13 +28,6 @@ def plan_to_json(
 
     Where lines of earlier answers decide what is asked (`is_bounded`), `requests` and `rows` say how many at most.
     Blocked cells count in all figures; `blocked` says how many there are, and how many requests only they make.
-
-    Args:
-        plan: the sweep.
-        work: how far its steps are.
-        store: the store's folder.
-        outlook: what the rest would take, on the cluster that is expected and on others beside it.
-        funds: what it may cost and has cost.
     """
     costs = estimate_costs(plan, work)
     num_requests = sum(left.num_requests for left in work.values())
@@ -150,6 +143,6 @@ def _tokens(plan: Plan, step: Step, left: StepWork) -> int:
 
 
 def _expected_tokens(plan: Plan, step: Step, left: StepWork) -> int:
-    """What is left to generate, as far as one can tell; recorded replies are only read."""
+    """Tokens that are left to generate, as far as one can tell; recorded replies are only read."""
     spec = plan.engines[step.engine]
     return round(_left(left) * expected_tokens(step, spec)) if spec.recording is None else 0

@@ -76,7 +76,7 @@ def render_plan(
 def _answer(
     plan: Plan, facts: Mapping[str, Any], outlook: Sequence[TimeEstimate], funds: Budget
 ) -> Iterator[tuple[str, str]]:
-    """What one wants to know first, in words, by headings."""
+    """The answer in words, by headings: time, cost, blockers, requests."""
     yield from summarise_foresight(outlook)
     if (total := facts["est_cost_usd"]) is not None:
         expected, most = _amounts(total)
@@ -129,7 +129,7 @@ def _to_grid(lines: Iterator[tuple[str, str]]) -> Table:
 def _warn(
     plan: Plan, facts: Mapping[str, Any], outlook: Sequence[TimeEstimate], funds: Budget
 ) -> Iterator[RenderableType]:
-    """What may not be as it was meant."""
+    """Warnings of what may not be as it was meant."""
     if uncounted := describe_uncounted(plan, funds.budget_usd):
         yield uncounted
     total = facts["est_cost_usd"]
@@ -227,7 +227,7 @@ def _cells_table(plan: Plan, cells: Sequence[Mapping[str, Any]]) -> FittingTable
 
 
 def _costs(facts: Mapping[str, Any]) -> Iterator[RenderableType]:
-    """What the requests that are left cost, by engine."""
+    """The cost of the requests that are left, by engine."""
     if (total := facts["est_cost_usd"]) is None:
         return
     priced = [engine for engine in facts["engines"] if engine["est_cost_usd"]]

@@ -1,4 +1,4 @@
-"""What is simulated, and what came of it: a cluster and engines as they truly are, a sweep, an outcome."""
+"""A simulated sweep and its result: the cluster and the engines as they truly are."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from eibench_ray.schedule.resources import EngineProfile, Node
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What is true of the cluster and the engines, whatever the scheduler expects.
+    """The cluster and the engines as they truly are, whatever the scheduler expects.
 
     Attributes:
         failing: share of the replicas that die; each at a time within what the whole sweep would take at best.
@@ -37,7 +37,7 @@ class World:
 
 @dataclass(frozen=True)  # without slots, for the cached property
 class Case:
-    """What is simulated, the same under every policy.
+    """One sweep to simulate, the same under every policy.
 
     Attributes:
         plan, work: the sweep and what is left of it.
@@ -86,7 +86,7 @@ class Case:
 
 @dataclass(slots=True)
 class SimulationResult:
-    """What a simulated run came to."""
+    """The result of a simulated run."""
 
     makespan_s: float = 0.0
     lower_bound_s: float = 0.0  # see `schedule/bound.py`
@@ -108,7 +108,7 @@ class SimulationResult:
 
 
 def chance_of_deaths(world: World) -> np.random.Generator:
-    """What decides which replicas die, and when: apart from the lengths, which are the same under every policy."""
+    """Random numbers for which replicas die, and when: apart from the lengths, which no policy changes."""
     return np.random.default_rng((world.seed, 1))
 
 

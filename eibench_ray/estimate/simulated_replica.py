@@ -32,7 +32,7 @@ class SimulatedReplica:
 
     @property
     def slices(self) -> list[Slice]:
-        """What it holds, in no order."""
+        """The slices that it holds, in no order."""
         return [slice_ for _, _, slice_ in self._slices]
 
     def add(self, slice_: Slice, tokens: Iterable[float], now: float) -> None:
@@ -47,7 +47,7 @@ class SimulatedReplica:
         heapq.heappush(self._slices, (last, next(self._order), slice_))
 
     def next_end(self) -> float | None:
-        """When the next slice ends if nothing else joins; None where there is none."""
+        """The time at which the next slice ends if nothing else joins; None where there is none."""
         return self._now + self._seconds_until(self._slices[0][0]) if self._slices else None
 
     def pop(self, now: float) -> Slice:

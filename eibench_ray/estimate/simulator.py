@@ -28,13 +28,7 @@ Record = Callable[[dict[str, Any]], None]
 
 
 class Simulator:
-    """One simulated run under the shipped policy.
-
-    Args:
-        case: what is true.
-        expected: what the scheduler is told of the engines.
-        record: is given every event of the ledger, in order; None: nobody is.
-    """
+    """One simulated run under the shipped policy."""
 
     def __init__(self, case: Case, expected: Mapping[str, EngineProfile], record: Record | None = None) -> None:
         self._plan = case.plan
@@ -56,7 +50,7 @@ class Simulator:
         self._next_tally_at = TALLY_S
 
     def run(self) -> SimulationResult:
-        """What it came to.
+        """Runs the simulation to its end.
 
         Raises:
             PlanError: something is left that fits on no node.

@@ -1,4 +1,4 @@
-"""What the rest of a plan would take on some nodes, reckoned from priors. Pure: nothing runs, nothing is simulated.
+"""Estimates the time that the rest of a plan takes on some nodes, from priors. Pure: nothing is run or simulated.
 
 The makespan is the shortest time into which the work and its loads fit (`schedule/policy.py`), or the slowest row's way
 where that is longer, times what a schedule loses. It is reckoned three times: as the configuration expects, and with
@@ -26,7 +26,7 @@ Unit = Literal["gpu", "core"]
 
 @dataclass(frozen=True, slots=True)
 class Assumption:
-    """How far priors are off."""
+    """Factors by which priors are off."""
 
     speed: float  # true tokens per second over expected ones; lengths of replies count in it
     load: float  # true seconds of a load over expected ones
@@ -62,7 +62,7 @@ class EngineTime:
 
 @dataclass(frozen=True, slots=True)
 class TimeEstimate:
-    """What the rest of a plan would take on some nodes.
+    """The estimate for the rest of a plan on some nodes.
 
     Attributes:
         misfits: why an engine fits on no node, by its key; neither it nor what reads from it is reckoned.
@@ -93,7 +93,7 @@ class TimeEstimate:
         return self.makespan_s.times(self.num_units)
 
     def cost(self, unit_s: Range) -> Range | None:
-        """What so many unit-seconds cost; None where no price is known."""
+        """The cost of so many unit-seconds; None where no price is known."""
         return None if self.price is None else unit_s.times(self.price / 3600)
 
 
@@ -101,12 +101,6 @@ def foresee(plan: Plan, work: Mapping[str, StepWork], cluster: ClusterConfig, co
     """The outlook on the nodes that the configuration expects, and on twice as many.
 
     Where no engine owns a GPU, it is one outlook, on this machine.
-
-    Args:
-        plan: the sweep.
-        work: how far its steps are.
-        cluster: what is expected of nodes.
-        cores: of this machine.
     """
     if any(spec.device == "cuda" or spec.num_gpus for spec in plan.engines.values()):
         num_nodes = cluster.expect.nodes

@@ -1,4 +1,4 @@
-"""What the rest of a plan would take, in words: for people as tables, for programs as plain values."""
+"""The estimate of a plan's time: for people as tables, for programs as plain values."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def summarise_foresight(outlook: Sequence[TimeEstimate]) -> Iterator[tuple[str, 
 
 
 def render_foresight(plan: Plan, outlook: Sequence[TimeEstimate]) -> Iterator[RenderableType]:
-    """What each engine takes, what all of it takes on each cluster, the longest chain, and what was assumed."""
+    """Tables of what each engine takes, of all of it on each cluster, the longest chain, and the assumptions."""
     if not (outlook and (outlook[0].engines or outlook[0].misfits)):
         return
     expected = outlook[0]
@@ -98,7 +98,7 @@ def render_foresight(plan: Plan, outlook: Sequence[TimeEstimate]) -> Iterator[Re
 
 
 def describe_unpinned(specs: Iterable[EngineSpec]) -> str | None:
-    """Which engines load whatever a branch of the hub is, and what to do; None where none does."""
+    """Names the engines that load whatever a branch of the hub is, and the remedy; None where none does."""
     names = [in_line(spec.name) for spec in specs if not spec.traits.is_pinned]
     if not names:
         return None

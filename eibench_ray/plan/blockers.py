@@ -18,11 +18,6 @@ def block_cells(plan: Plan, work: Mapping[str, StepWork], obstacles: Mapping[str
     """The plan whose cells say why they cannot run.
 
     A cell is blocked by the engine of any of its steps that still has rows to ask: what the store has needs no engine.
-
-    Args:
-        plan: the sweep.
-        work: how far its steps are.
-        obstacles: by key of the engine that cannot run.
     """
     hindered = {step.id: step.engine for step in plan.steps.values() if step.engine in obstacles and work[step.id].todo}
     if not hindered:
@@ -63,7 +58,7 @@ def describe_blocked(cells: Iterable[Cell]) -> Iterator[str]:
 
 
 def group_obstacles(cells: Iterable[Cell]) -> dict[str, list[tuple[Blocker, Cell]]]:
-    """Why cells are blocked, and which, by the problem."""
+    """Groups blocked cells by their problem."""
     found: dict[str, list[tuple[Blocker, Cell]]] = {}
     for cell in cells:
         for obstacle in cell.obstacles:

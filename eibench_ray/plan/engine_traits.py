@@ -1,4 +1,4 @@
-"""What the plan knows of an engine beside its settings: plain values that its kind gives. Pure."""
+"""The plan's facts of an engine beside its settings: plain values that its kind gives. Pure."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Expectation:
 
 @dataclass(frozen=True, slots=True)
 class Availability:
-    """Where a model is to be had.
+    """The availability of a model.
 
     Attributes:
         status: `open` weights; `gated` ones, behind a licence to accept; an `endpoint`; answers that were `recorded`;
@@ -67,7 +67,7 @@ class PythonEnvironment:
 
 @dataclass(frozen=True, slots=True)
 class EngineTraits:
-    """How an engine behaves, as far as planning, scheduling and reports ask; its kind says so.
+    """An engine's behaviour, as far as planning, scheduling and reports ask; its kind says so.
 
     Attributes:
         max_num_seqs: requests that it works on at once.

@@ -1,4 +1,4 @@
-"""What is expected of a step before it has run."""
+"""The expected tokens of a step before it has run."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ ITEM = "item"  # the word under which a prompt reads what its step is about
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """What one step of a fan-out is about: a text of the setting, or a line of an earlier answer.
+    """The subject of one step of a fan-out: a text of the setting, or a line of an earlier answer.
 
     Attributes:
         text: the text; None for a line.
@@ -29,7 +29,7 @@ class Item:
     line: int = 0
 
     def read(self, answers: Mapping[str, str]) -> str | None:
-        """What it says; None where the answer has no such line."""
+        """Its text; None where the answer has no such line."""
         if self.source is None:
             return self.text
         lines = split_lines(answers[self.source])

@@ -17,7 +17,7 @@ Source = Literal["model", "echo", "replay"]
 
 @dataclass(frozen=True, slots=True)
 class MemoryFit:
-    """What a replica takes of its GPUs' memory, against what they have.
+    """A replica's share of its GPUs' memory, against what they have.
 
     Attributes:
         weights_gb: GB of weights, all GPUs of a replica together.
@@ -87,13 +87,13 @@ class EngineSpec:
 
     @property
     def price(self) -> Price | None:
-        """What its tokens cost; None where that is nothing, or not known."""
+        """The price of its tokens; None where that is nothing, or not known."""
         return self.traits.price
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What a step says to its engine.
+    """A step's prompt.
 
     Attributes:
         user: Jinja2 text over the sample's fields and the inputs' answers.
@@ -161,7 +161,7 @@ class DatasetSpec:
 
 @dataclass(frozen=True, slots=True)
 class Blocker:
-    """Why an engine cannot run here.
+    """The reason why an engine cannot run here.
 
     Attributes:
         model: the engine's name.
@@ -230,7 +230,7 @@ class Cell:
 
     @property
     def blocked(self) -> str | None:
-        """Why it cannot run here, in one line; None where it can."""
+        """The reason why it cannot run here, in one line; None where it can."""
         return "; ".join(map(str, self.obstacles)) or None
 
 

@@ -99,11 +99,6 @@ def words_in(template: str) -> frozenset[str]:
 def render(template: str, sample: Sample, answers: Mapping[str, str | Sequence[ItemAnswer]]) -> str:
     """The prompt for one sample.
 
-    Args:
-        template: Jinja2 text.
-        sample: the sample whose fields it reads.
-        answers: word -> the answer of the step that the word stands for, or the list of a fan-out.
-
     Raises:
         TemplateBoundError: it would take too much time or memory.
         RENDER_ERRORS: it cannot be rendered for this sample.
@@ -122,13 +117,9 @@ def _compile(template: str) -> tuple[Template, tuple[str, ...]]:
 
 @lru_cache(maxsize=1024)
 def find_excess(template: str, lists: frozenset[str]) -> str | None:
-    """Why a prompt takes too much time or memory, whatever it reads; None where it does not.
+    """Says why a prompt takes too much time or memory, whatever it reads; None where it does not.
 
     It is rendered once, with short words in the place of all that it reads.
-
-    Args:
-        template: Jinja2 text.
-        lists: the words that stand for the list of a fan-out.
     """
     sample = Sample("id", "question", "emotion", "1. a\n2. b", ("a", "b"), caption="caption", source="source")
     words = words_in(template) - SAMPLE_WORDS

@@ -27,7 +27,7 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class StepWork:
-    """How far a step is.
+    """The progress of a step.
 
     Attributes:
         num_rows: rows that the run asks.

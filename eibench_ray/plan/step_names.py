@@ -41,7 +41,7 @@ class StepName:
 
 
 def mark_of(name: str, source: Source) -> str:
-    """What stands beside a name whose words are not its own; empty where they are."""
+    """The mark beside a name whose words are not its own; empty where they are."""
     return "" if name == source else _MARKS[source]
 
 

@@ -125,7 +125,7 @@ def check_operator(operator: str, left: Any, right: Any) -> None:
 
 
 def call_method(called: Any, arguments: Sequence[Any]) -> str | None:
-    """What `' '.join(items)` gives; None for another call, whose result is small enough to be made.
+    """The result of `' '.join(items)`; None for another call, whose result is small enough to be made.
 
     Raises:
         TemplateBoundError: it is not.

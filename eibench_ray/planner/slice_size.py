@@ -22,13 +22,7 @@ FEWEST, MOST = 8, 256
 
 
 def choose_slice_rows(plan: Plan, chosen: int | Literal["auto"], cluster: ClusterConfig) -> Mapping[str, int]:
-    """Rows per slice of each step, for those that are new to the store: as chosen, or a power of two.
-
-    Args:
-        plan: the sweep.
-        chosen: `store.slice_rows`.
-        cluster: what is expected of it says how many replicas share a step's rows.
-    """
+    """Rows per slice of each step, for those that are new to the store: as chosen, or a power of two."""
     if chosen != "auto":
         return dict.fromkeys(plan.steps, chosen)
     num_gpus = cluster.expect.nodes * cluster.expect.gpus_per_node

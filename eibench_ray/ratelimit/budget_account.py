@@ -24,12 +24,7 @@ class BudgetAccount:
     """
 
     def __init__(self, budget_usd: float | None, spent_usd: float = 0.0) -> None:
-        """A purse.
-
-        Args:
-            budget_usd: None: no limit.
-            spent_usd: what earlier runs have spent of it.
-        """
+        """A purse."""
         self._budget_usd = budget_usd
         self.spent_usd = spent_usd
         self.reserved_usd = 0.0

@@ -1,4 +1,4 @@
-"""How many requests an endpoint is sent at once: more while it bears them, fewer when it does not. Pure."""
+"""The number of requests that an endpoint is sent at once: more while it bears them, fewer when it does not. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CAREFUL_GROWTH = 0.05
 
 
 class Ending(Enum):
-    """How a request ended, as far as the endpoint's strength is concerned."""
+    """The end of a request, as far as the endpoint's strength is concerned."""
 
     REPLIED = "replied"  # with whatever: an error that is the request's own fault, too
     REFUSED = "refused"  # 429
@@ -51,13 +51,7 @@ class Concurrency:
         self._in_flight += 1
 
     def end(self, ending: Ending, began: float, now: float) -> None:
-        """A request has ended that began at some time.
-
-        Args:
-            ending: how.
-            began: when, in seconds.
-            now: on the same clock.
-        """
+        """A request has ended that began at some time."""
         was_busy = 2 * self._in_flight >= self.limit
         self._in_flight -= 1
         if ending is Ending.REPLIED and was_busy:

@@ -1,4 +1,4 @@
-"""Which limit an endpoint keeps, told from what it let through and what it refused. Pure."""
+"""Estimates the limit that an endpoint keeps from what it let through and what it refused. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What engines of one pool share: limits that were told, limits that were learnt, and buckets for both. Pure."""
+"""A pool of engines that share limits: those that were told, those that were learnt, and buckets for both. Pure."""
 
 from __future__ import annotations
 

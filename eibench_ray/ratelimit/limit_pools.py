@@ -11,9 +11,6 @@ from eibench_ray.plan.engine_traits import RateLimits
 def pools_of(engines: Iterable[tuple[str, RateLimits | None]]) -> dict[str, RateLimits]:
     """The limits of each pool.
 
-    Args:
-        engines: their names and limits; None: it has none, as batches.
-
     Raises:
         PlanError: two engines share a pool and disagree on its limits.
     """

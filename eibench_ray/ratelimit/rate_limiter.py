@@ -1,4 +1,4 @@
-"""Who lets requests through to the endpoints of a run: rates that engines share, and one budget."""
+"""The rate limiter of a run: rates that engines share, and one budget."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ LIFETIME_S = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """What a request is expected to take at most.
+    """The most that a request is expected to take.
 
     Attributes:
         lifetime_s: who has not left after so long may have died, and what it had reserved counts as spent.
@@ -25,7 +25,7 @@ class Reservation:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What the turnstile says to a request."""
+    """The rate limiter's answer to a request."""
 
     number: int | None  # of the request that may be sent now; None: it may not
     wait_s: float = 0.0  # seconds after which to ask again, where it may not be sent now
@@ -35,7 +35,7 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Spend:
-    """What became of a request that was let through.
+    """The outcome of a request that was let through.
 
     Attributes:
         allowed_per_min, allowed_tokens_per_min: the limits that the endpoint's headers named; None: they did not.

@@ -1,4 +1,4 @@
-"""What an endpoint let through and what it refused, in the last minute or so. Pure."""
+"""The requests that an endpoint let through and refused in the last minute or so. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ MEMORY_S = 75.0
 
 
 class RequestHistory:
-    """When requests entered, and which of them were refused. One that is under way counts as let through."""
+    """The times at which requests entered, and those of the refused. One that is under way counts as let through."""
 
     def __init__(self) -> None:
         self._entered: list[float] = []
@@ -31,11 +31,11 @@ class RequestHistory:
         return bool(self._entered) and self._entered[0] <= entered
 
     def entered(self, begin: float, end: float) -> list[float]:
-        """When requests entered, after `begin` and up to `end`."""
+        """The times at which requests entered, after `begin` and up to `end`."""
         return self._entered[bisect_right(self._entered, begin) : bisect_right(self._entered, end)]
 
     def refused(self, begin: float, end: float) -> list[float]:
-        """When those entered that were refused, after `begin` and up to `end`."""
+        """The times at which those entered that were refused, after `begin` and up to `end`."""
         return self._refused[bisect_right(self._refused, begin) : bisect_right(self._refused, end)]
 
     def granted(self, begin: float, end: float) -> int:

@@ -66,7 +66,7 @@ class RequestQueue:
             self._call(self._turnstile.leave(number, trip.passage))
 
     def waits(self, now: float) -> Iterator[Wait]:
-        """What the first request waits for before it may be sent, other than replies."""
+        """The wait of the first request before it may be sent, other than for replies."""
         if self._held is not None:
             reason, since = self._held
             yield Wait(reason, now - since)

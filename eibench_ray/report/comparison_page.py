@@ -69,7 +69,7 @@ def _render_section(section: Section) -> FittingTable:
 
 
 def _notes(comparison: Comparison) -> list[str]:
-    """What a reader of these tables must know."""
+    """Notes that a reader of these tables needs."""
     level = name_level(comparison)
     notes = ["n: samples that both sides have; no others are compared"]
     if comparison.pairs:

@@ -12,12 +12,7 @@ _encode = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", 
 
 
 def digest(value: Any, size: int = 16) -> str:
-    """Hex digest of a JSON-able value; equal values have equal digests, whatever the order of their keys.
-
-    Args:
-        value: nothing but dict, list, tuple, str, int, float, bool and None.
-        size: bytes of the digest, half of its hex length.
-    """
+    """Hex digest of a JSON-able value; equal values have equal digests, whatever the order of their keys."""
     return hashlib.blake2b(_encode(value).encode("utf-8", "surrogatepass"), digest_size=size).hexdigest()
 
 
@@ -27,11 +22,6 @@ def derive_seed(base: int, *parts: str | int) -> int:
 
 
 def digest_input(row_digest: str, outputs: Sequence[str]) -> str:
-    """Digest of what a row is made from.
-
-    Args:
-        row_digest: of the dataset's row.
-        outputs: output digests of the rows it reads, in the order of the step's inputs.
-    """
+    """Digest of what a row is made from."""
     # Joined, not as JSON: half the time, on what every row of a run, of a resume and of a score needs.
     return hashlib.blake2b(":".join((row_digest, *outputs)).encode(), digest_size=8).hexdigest()

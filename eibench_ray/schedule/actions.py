@@ -1,4 +1,4 @@
-"""What the scheduler tells its caller to do."""
+"""The scheduler's actions, for its caller to carry out."""
 
 from __future__ import annotations
 

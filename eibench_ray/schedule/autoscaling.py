@@ -1,4 +1,4 @@
-"""Which replicas to start, drain and stop, for the horizon that the forecast sees."""
+"""Decides which replicas to start, drain and stop, for the horizon that the forecast sees."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SOON = 0.02
 
 @dataclass(frozen=True, slots=True, order=True)
 class ReplicaShare:
-    """What one further replica would do; the one to start first is the largest.
+    """The work of one further replica; the one to start first is the largest.
 
     What must begin now to end by the horizon comes first, then what can be asked now, then what must begin sooner; of
     equals an engine's only replica, then the longest.
@@ -34,14 +34,14 @@ class ReplicaShare:
 
 @dataclass(frozen=True, slots=True)
 class StartRequest:
-    """What a node is held for, lest smaller replicas take each GPU of it as it becomes free."""
+    """A claim on a node, lest smaller replicas take each GPU of it as it becomes free."""
 
     needs_gpus: bool  # whether it needs GPUs; if so, what needs none may start beside it
     is_first: bool  # whether its engine has no replica; if it has, an engine without one is not kept waiting for it
 
 
 def review(roster: SchedulerState, found: RemainingWork, now: float) -> Iterator[Action]:
-    """What to stop and start now; every action counts as done."""
+    """Decides what to stop and start now; every action counts as done."""
     yield from _stop_finished(roster)
     held: dict[str, set[StartRequest]] = {}  # by node
     unmet: list[tuple[ReplicaShare, str]] = []
@@ -77,7 +77,7 @@ def _barred(roster: SchedulerState, held: Mapping[str, set[StartRequest]], key: 
 
 
 def _shares(found: RemainingWork) -> Iterator[ReplicaShare]:
-    """What each replica that is still to be loaded would do."""
+    """The work of each replica that is still to be loaded."""
     for key, demand in found.demands.items():
         num_new = demand.num_new(found.horizon_s)
         if num_new == math.inf:

@@ -75,7 +75,7 @@ class Backlog:
         return self._ready_rows[engine]
 
     def rank(self, step: str, tokens_per_row: float) -> tuple[int, float]:
-        """What decides which of an engine's steps goes first: the one with the largest rank.
+        """The rank of a step; of an engine's steps the one with the largest goes first.
 
         The one on which the longest chain of steps waits; of equals, the one with the longest replies, so that they are
         not what a batch ends with.
@@ -83,12 +83,7 @@ class Backlog:
         return self._depth[step], tokens_per_row
 
     def take(self, engine: str, tokens_per_row: Callable[[str], float]) -> Slice:
-        """The next ready slice of an engine that is no suspect, of the step that goes first; it is taken now.
-
-        Args:
-            engine: its key.
-            tokens_per_row: of a step.
-        """
+        """The next ready slice of an engine that is no suspect, of the step that goes first; it is taken now."""
         queues = self._ready[engine]
         step = max(queues, key=lambda step: self.rank(step, tokens_per_row(step)))
         slice_ = queues[step].popleft()
@@ -136,12 +131,7 @@ class Backlog:
                     self._queue(waiting).append(waiting)
 
     def drop_engine(self, engine: str, *, drops_taken: bool = True) -> set[str]:
-        """Gives up an engine's slices and all that waits for them; the ids of the steps that cannot be finished.
-
-        Args:
-            engine: its key.
-            drops_taken: whether those that are taken go, too.
-        """
+        """Gives up an engine's slices and all that waits for them; the ids of the steps that cannot be finished."""
         lost = {slice_ for queue in (*self._ready[engine].values(), self._suspects[engine]) for slice_ in queue}
         held = (*self._waits_for, *self._taken) if drops_taken else tuple(self._waits_for)
         lost |= {slice_ for slice_ in held if self._engine[slice_.step] == engine}

@@ -13,7 +13,7 @@ ALONE_SPEEDUP = 4.0
 
 @dataclass(frozen=True, slots=True)
 class DecodeSpeed:
-    """How fast an engine decodes.
+    """The decoding speed of an engine.
 
     Attributes:
         alone_tokens_per_s: of a row that is alone; None: `ALONE_SPEEDUP` times its share of a full batch.

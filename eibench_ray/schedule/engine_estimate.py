@@ -1,4 +1,4 @@
-"""What engines are expected to do: the configuration's priors, replaced by what the run measures."""
+"""Expected speeds of engines: the configuration's priors, replaced by what the run measures."""
 
 from __future__ import annotations
 

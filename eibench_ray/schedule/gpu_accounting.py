@@ -19,7 +19,7 @@ from eibench_ray.schedule.replica_meter import ReplicaMeter, TimeKind, TimeSpan
 
 
 def account(events: Iterable[Mapping[str, Any]], roles: Mapping[str, TimeKind], *, until: float | None = None) -> Usage:
-    """Where the time went.
+    """The account of a ledger's GPU time.
 
     Args:
         events: a ledger's, in order. A clock that was set back stands still until it has caught up. What old ledgers do
@@ -57,7 +57,7 @@ class _Replica:
 
 @dataclass(slots=True)
 class _Run:
-    """What is there in the run that is being read.
+    """The nodes and replicas of the run that is being read.
 
     Attributes:
         free: stretches in which the same GPUs of a node were free: (start, end, GPUs).

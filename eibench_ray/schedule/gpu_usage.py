@@ -1,4 +1,4 @@
-"""Where the GPU time of a run went, as sums and spans: by kind, by replica, by cell.
+"""The GPU time of a run as sums and spans: by kind, by replica, by cell.
 
 Every GPU-second of every node that joined is in exactly one kind (`TimeKind` defines them). A run without GPUs is
 counted in replica-seconds instead.
@@ -31,7 +31,7 @@ class Gpu:
 
 @dataclass(frozen=True, slots=True)
 class ReplicaUse:
-    """What one replica did with its time.
+    """One replica's use of its time.
 
     Attributes:
         start, end: from the decision to start it until its resources were free again.
@@ -76,7 +76,7 @@ class Usage:
     unheld: tuple[Unheld, ...]
 
     def weight(self, replica: ReplicaUse) -> int:
-        """What a second of a replica counts: its GPUs, or one."""
+        """The weight of a second of a replica: its GPUs, or one."""
         return len(replica.gpus) if self.unit == "GPU" else 1
 
     def seconds(self) -> dict[TimeKind, float]:

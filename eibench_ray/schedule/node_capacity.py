@@ -1,4 +1,4 @@
-"""Where a replica fits: nodes for its bundles, the fullest that still take them."""
+"""Places replicas: nodes for their bundles, the fullest that still take them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class NodeCapacity:
         return sum(node.total.gpus for node in self._nodes.values())
 
     def free(self, node: str) -> Resources:
-        """What is free on a node."""
+        """The free resources of a node."""
         return self._free[node]
 
     def add(self, node: Node) -> None:

@@ -119,13 +119,7 @@ def pile_up(parts: Iterable[tuple[float, float]]) -> tuple[tuple[float, float], 
 
 
 def find_horizon(demands: Sequence[Demand], num_gpus: float, *, at_once: bool = False) -> float:
-    """The shortest time in which all of it fits into the cluster, in seconds; inf where there is none.
-
-    Args:
-        demands: the engines'.
-        num_gpus: of the cluster.
-        at_once: every replica has its GPUs from now on; else GPUs may serve one after another.
-    """
+    """The shortest time in which all of it fits into the cluster, in seconds; inf where there is none."""
     fits = _fits_at_once if at_once else _fits
     longest = 1.0
     while not fits(demands, num_gpus, longest):

@@ -1,4 +1,4 @@
-"""What is left for each engine as the horizon's arithmetic wants it, from the roster and what was measured."""
+"""The work that is left for each engine, as the horizon's arithmetic wants it, from the state and what was measured."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ROUNDS = 3
 
 @dataclass(frozen=True, slots=True)
 class RemainingWork:
-    """What is left, and by when it can be done."""
+    """The work that is left, and the time by which it can be done."""
 
     demands: Mapping[str, Demand]  # of the engines that have something left, by key
     horizon_s: float  # seconds; math.inf where something fits on no node
@@ -29,20 +29,14 @@ class RemainingWork:
 
 @dataclass(frozen=True, slots=True)
 class _Begun:
-    """What an engine's replicas hold, in seconds of a full replica: what is done of it, and what is not."""
+    """The work that an engine's replicas hold, in seconds of a full replica: done and not done."""
 
     done_s: float
     held_s: float
 
 
 def forecast(roster: SchedulerState, now: float, guess_s: float | None = None) -> RemainingWork:
-    """The forecast of this moment.
-
-    Args:
-        roster: the engines and what they have to do.
-        now: the time.
-        guess_s: the horizon as far as it is known; None: it is not.
-    """
+    """The forecast of this moment."""
     live = [
         key
         for key, engine in roster.engines.items()

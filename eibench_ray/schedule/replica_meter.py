@@ -9,7 +9,7 @@ from enum import StrEnum
 
 
 class TimeKind(StrEnum):
-    """What a stretch of GPU time went into. The first seven are of a replica, the others of a GPU that none holds.
+    """The kinds of GPU time. The first seven are of a replica, the others of a GPU that none holds.
 
     Attributes:
         WAITING: from the decision to start a replica until its resources are there.

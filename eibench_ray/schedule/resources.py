@@ -1,4 +1,4 @@
-"""What the scheduler knows: nodes, what a replica needs, and what an engine is expected to do. Values only."""
+"""The scheduler's inputs: nodes, what a replica needs, and what an engine is expected to do. Values only."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """What one replica reserves.
+    """The resources that one replica reserves.
 
     Attributes:
         bundles: what it needs at a time on one node: one bundle, or one per pipeline stage. The bundles of a replica
@@ -58,7 +58,7 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class EngineProfile:
-    """What is expected of an engine before it has run; what a run measures replaces the numbers."""
+    """The expected speed of an engine before it has run; what a run measures replaces the numbers."""
 
     key: str  # of the plan's engine
     need: Need  # of one replica
@@ -71,7 +71,7 @@ class EngineProfile:
 
 
 class Phase(StrEnum):
-    """Where a replica is in its life."""
+    """The phase of a replica's life."""
 
     STARTING = "starting"
     READY = "ready"

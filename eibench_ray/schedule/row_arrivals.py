@@ -1,4 +1,4 @@
-"""When the rows of a running sweep come: from when to when each step's rows can be asked, if all ends by a horizon.
+"""The arrival of a running sweep's rows: from when to when each step's can be asked, if all ends by a horizon.
 
 An engine does its steps in the order of their rank, and is expected to spread them over the time until the horizon, as
 the policy means it to. What reads a step's answers gets them over the same stretch of time.
@@ -22,7 +22,7 @@ DRAIN = 0.5
 
 @dataclass(frozen=True, slots=True)
 class RowArrival:
-    """When the rows that are left of a step can be asked.
+    """The times at which the rows that are left of a step can be asked.
 
     Attributes:
         from_s, to_s: seconds from now between which those come that wait for other steps.
@@ -47,11 +47,6 @@ class RowArrivals:
 
     Attributes:
         of: by step id.
-
-    Args:
-        roster: the engines and what they have to do.
-        now: the time.
-        horizon_s: seconds from now by which all is meant to end.
     """
 
     def __init__(self, roster: SchedulerState, now: float, horizon_s: float) -> None:

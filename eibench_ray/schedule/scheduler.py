@@ -184,7 +184,7 @@ class Scheduler:
     # What to do.
 
     def decide(self, now: float) -> list[Action]:
-        """What to do now; every action counts as done.
+        """Decides what to do now; every action counts as done.
 
         To be asked again when something has happened, and every `REVIEW_S` while nothing does.
         """

@@ -50,12 +50,7 @@ class ScheduledReplica:
         return self.rows - self.rows_done
 
     def rows_begun(self, row_s: float, now: float) -> float:
-        """Rows' worth of what it holds that is done already: those that are finished, and half of each in the batch.
-
-        Args:
-            row_s: seconds of a full replica's time that one of its rows takes.
-            now: the time.
-        """
+        """Rows' worth of what it holds that is done already: those that are finished, and half of each in the batch."""
         return min(self.rows_done + min(self.rows_left, self.capacity) / 2, (now - self.ready_at) / row_s)
 
 
@@ -220,12 +215,7 @@ class SchedulerState:
         return Stop(replica.id)
 
     def lose(self, replica: ScheduledReplica, *, is_blamed: bool = False) -> list[Slice]:
-        """A replica has died: its slices are ready again, in their order; those of them that are suspects as of now.
-
-        Args:
-            replica: the one that died.
-            is_blamed: whether what it held may have killed it.
-        """
+        """A replica has died: its slices are ready again, in their order; those of them that are suspects as of now."""
         replica.phase = Phase.LEAVING
         self._strike(replica)
         suspects = [slice_ for slice_ in replica.slices if self.backlog.mark(slice_)] if is_blamed else []
@@ -236,7 +226,7 @@ class SchedulerState:
         return suspects
 
     def remove(self, replica: ScheduledReplica) -> None:
-        """What a replica reserved is free again."""
+        """Frees what a replica reserved."""
         del self.replicas[replica.id]
         self._strike(replica)
         del self.leaving[replica.id]

@@ -59,12 +59,7 @@ class NoPlaceError(NotBegunError):
 
 
 class BatchApi:
-    """Files and batches of one endpoint.
-
-    Args:
-        client: with the key.
-        config: the engine's.
-    """
+    """Files and batches of one endpoint."""
 
     def __init__(self, client: Client, config: OpenaiSection) -> None:
         self._endpoint = client
@@ -90,7 +85,7 @@ class BatchApi:
         self._silence.is_over(reason, sent_at, now)
 
     def waits(self, now: float) -> Iterator[Wait]:
-        """What is waited for while nothing is answered."""
+        """The wait for a provider that does not answer."""
         return self._silence.waits(now)
 
     async def upload(self, name: str, lines: IO[bytes]) -> str:
@@ -155,10 +150,6 @@ class BatchApi:
     async def end(self, batch_id: str, note: Callable[[str], None]) -> Batch | None:
         """The batch when it has ended; None: it should have, long ago.
 
-        Args:
-            batch_id: the provider's name of it.
-            note: told at each look how far it is.
-
         Raises:
             NotBegunError: it failed its validation; a NoPlaceError where that was for a limit.
             EngineError: the provider does not know it.
@@ -217,7 +208,7 @@ class BatchApi:
         await self._through("download a file", fetch, TRANSFER_TIMEOUT_S)
 
     async def _through(self, what: str, call: Callable[[], Awaitable[_T]], timeout_s: float | None = None) -> _T:
-        """What a call returns, however often it takes.
+        """Repeats a call until it is answered, and returns its result.
 
         Args:
             what: the call in words.
@@ -284,7 +275,7 @@ def _is_whole(batch: Batch) -> bool:
 
 
 def _named(value: _Named) -> _Named:
-    """What the provider sent, if it is what was asked for."""
+    """Passes an object that the provider sent, if it is one."""
     name = getattr(value, "id", None)
     if not isinstance(name, str) or not name.isprintable():
         raise _GARBLED

@@ -39,11 +39,7 @@ class BatchAssignment:
         return line_id in self._newest
 
     async def ask(self, line_id: str, compose: Callable[[], Awaitable[bytes]]) -> Said | None:
-        """What became of a request, which is sent unless it was sent before; None: it was, and is to be sent again.
-
-        Args:
-            line_id: the request's.
-            compose: its line, which is only made where it is needed.
+        """Sends a request unless it was sent before, and returns its outcome; None: it was, and is to be sent again.
 
         Raises:
             EngineError: the provider refuses the batch, or does not answer.
@@ -57,7 +53,7 @@ class BatchAssignment:
             del self._newest[line_id]
 
     def waits(self, now: float) -> Iterator[Wait]:
-        """What rows wait for: their batches."""
+        """The batches that rows wait for."""
         for run in self._runs:
             yield from run.waits(now)
 

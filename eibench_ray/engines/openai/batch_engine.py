@@ -134,7 +134,7 @@ class OpenaiBatchEngine:
             self._client = None
 
     def _waits(self) -> Iterator[Wait]:
-        """What is waited for: a provider that is silent, or the batches there."""
+        """The waits for a silent provider, and for the batches there."""
         now = time.monotonic()
         assert self._provider is not None
         assert self._batches is not None
@@ -152,7 +152,7 @@ class OpenaiBatchEngine:
     async def _attempt(
         self, line_id: str, request: Request, image: bytes | None
     ) -> tuple[Reply | ResponseError | None, float]:
-        """What came of one batch for a request, and what it cost; None: an earlier run's batch has no answer to it."""
+        """One batch's result for a request, and its cost; None: an earlier run's batch has no answer to it."""
         assert self._batches is not None
         toll = replace(toll_of(request, self._config), lifetime_s=self._attempt_s)
         try:

@@ -19,12 +19,7 @@ CHAT_URL: Final = "/v1/chat/completions"
 
 
 def to_line(line_id: str, body: bytes) -> bytes:
-    """One request as a line of an input file.
-
-    Args:
-        line_id: by which its outcome is found.
-        body: as JSON without line breaks.
-    """
+    """One request as a line of an input file."""
     head = json.dumps({"custom_id": line_id, "method": "POST", "url": CHAT_URL})
     return b'%s, "body": %s}\n' % (head[:-1].encode(), body)
 
@@ -73,7 +68,7 @@ class Inbox:
         self._places: dict[str, tuple[int, int]] = {}
 
     def begin(self) -> int:
-        """Where the next file begins; what is written after it can be taken back by `rewind`."""
+        """The offset at which the next file begins; what is written after it can be taken back by `rewind`."""
         return self._file.seek(0, 2)
 
     def rewind(self, start: int) -> None:
@@ -104,7 +99,7 @@ class Inbox:
         self._file.close()
 
     def find(self, line_id: str) -> Response | NoResponse | None:
-        """What became of a line; None where the provider says nothing of it."""
+        """The outcome of a line; None where the provider says nothing of it."""
         if line_id not in self._places:
             return None
         start, length = self._places[line_id]
@@ -121,7 +116,7 @@ def _line_id(line: bytes) -> str | None:
 
 
 def _read(line: Mapping[str, Any]) -> Response | NoResponse:
-    """What stands in a line; one without a response was not executed."""
+    """Reads a line of output; one without a response was not executed."""
     response = line.get("response")
     if isinstance(response, dict) and isinstance(status := response.get("status_code"), int):
         return Response(status, {}, json.dumps(response.get("body"), ensure_ascii=False))

@@ -1,4 +1,4 @@
-"""What was sent to a batch endpoint, one file per batch in the store, so that nothing of it is sent again.
+"""Records of batches that were sent, one file each in the store, so that nothing of them is sent again.
 
 A record is written before anything is sent (an intent), again when the provider has the file, and again when it has
 made the batch. That is all that must outlive a crash: the replies themselves stay with the provider, from where a later

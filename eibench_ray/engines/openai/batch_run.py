@@ -65,7 +65,7 @@ class BatchRooms:
 
 @dataclass(frozen=True, slots=True)
 class BatchEnd:
-    """How a batch ended."""
+    """The end of a batch."""
 
     inbox: Inbox | None  # what the provider says of its lines; None: nothing
     missing: Said | None = None  # what became of a line that it says nothing of; None: it was never sent
@@ -115,7 +115,7 @@ class BatchRun:
         return has_room
 
     async def outcome(self, line_id: str) -> Said | None:
-        """What became of a line, once the batch has ended; None: it was not sent, or an earlier run had no luck.
+        """The outcome of a line, once the batch has ended; None: it was not sent, or an earlier run had no luck.
 
         Raises:
             EngineError: the provider refuses the batch, or does not answer.
@@ -134,7 +134,7 @@ class BatchRun:
         return outcome if is_of_use else None
 
     def waits(self, now: float) -> Iterator[Wait]:
-        """What rows wait for that are in it."""
+        """The wait of the rows that are in it."""
         if self._num_waiting and self._doing and not self.has_ended:
             yield Wait(self._doing, now - self._since, self._config.window_s)
 

@@ -60,7 +60,7 @@ class Route:
 
     @property
     def origin(self) -> tuple[str, str, int]:
-        """What two addresses of one server share."""
+        """Scheme, host and port, which two addresses of one server share."""
         return self.scheme, self.host, self.port
 
     @property
@@ -70,12 +70,12 @@ class Route:
 
     @property
     def peer(self) -> str:
-        """Who is connected to: the endpoint, or the proxy before it."""
+        """The host that is connected to: the endpoint, or the proxy before it."""
         return f"{self.proxy}, the proxy that {self.proxy_variable} names" if self.proxy else self.address
 
     @property
     def proxy_note(self) -> str:
-        """What to know of a proxy where something went wrong; empty where there is none."""
+        """A note about the proxy for where something went wrong; empty where there is none."""
         if self.proxy is None:
             return ""
         return (

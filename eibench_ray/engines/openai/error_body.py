@@ -37,7 +37,7 @@ _TELLTALE = frozenset((*_CODES[:1], *_CODES[2:], *_MESSAGES, "errors", "success"
 
 @dataclass(frozen=True, slots=True)
 class ErrorBody:
-    """What an error's body says."""
+    """An error as its body states it."""
 
     message: str
     codes: frozenset[str]  # its code and type, also those of an inner error, in lower case and without "_"
@@ -69,7 +69,7 @@ class ErrorBody:
 
     @classmethod
     def of(cls, body: object) -> ErrorBody:
-        """What an error says, as plain values."""
+        """Reads an error from plain values."""
         found: Any = body.get("error") or body.get("errors") or body if isinstance(body, dict) else body
         if isinstance(found, list) and found:
             found = found[0]

@@ -1,4 +1,4 @@
-"""What one exchange with an endpoint came to: for the row, for the turnstile, and for the concurrency. Pure."""
+"""The result of one exchange with an endpoint: for the row, for the rate limiter, and for the concurrency. Pure."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from eibench_ray.rows.token_counts import estimate_tokens
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """What an exchange came to."""
+    """The result of an exchange."""
 
     result: Reply | ResponseError  # the reply, or why there is none
     passage: Spend  # what the turnstile is told
@@ -42,7 +42,7 @@ class Exchange:
 
 
 def toll_of(request: Request, config: OpenaiSection) -> Reservation:
-    """What one attempt at a request takes at most, as far as can be told."""
+    """The reservation for one attempt at a request: what it may take at most."""
     return _toll(request, config, config.most_tokens(request.sampling.max_tokens))
 
 
@@ -51,17 +51,10 @@ LATE_S = 60.0
 
 
 def judge(said: Response | NoResponse, request: Request, config: OpenaiSection, secret: Secret, now: float) -> Exchange:
-    """What an exchange came to.
+    """The result of an exchange.
 
     What may have been paid for counts as paid: all that it could have cost, where the request may have been worked on
     and nothing came back; what came back, where that cannot be read.
-
-    Args:
-        said: what came back.
-        request: what was asked.
-        config: of whom.
-        secret: the key that was sent.
-        now: Unix time.
     """
     if isinstance(said, NoResponse):
         most = toll_of(request, config)
@@ -89,7 +82,7 @@ def judge(said: Response | NoResponse, request: Request, config: OpenaiSection, 
 
 
 def _refused(failure: ResponseError, told: Spend, request: Request, config: OpenaiSection) -> Exchange:
-    """What a response came to that is an error."""
+    """The result of a response that is an error."""
     told = replace(told, was_limited=failure.was_limited, retry_after_s=failure.retry_after_s)
     if failure.fate is Remedy.ANSWER:
         return Exchange(filtered_reply(request, config), told, Ending.REPLIED)

@@ -27,7 +27,7 @@ _MAX_REDIRECTIONS = 4
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What the endpoint said."""
+    """A response of the endpoint."""
 
     status: int
     headers: Mapping[str, str]  # names in lower case
@@ -71,7 +71,7 @@ class Client:
         )
 
     async def post(self, path: str, body: bytes) -> Response | NoResponse:
-        """What came back within the deadline.
+        """Posts a request and returns the response within the deadline.
 
         It is for the whole reply: a drip of bytes, each of which comes in time, must not outlive it.
         """
@@ -113,7 +113,7 @@ class Client:
         )
 
     def explain(self, error: BaseException) -> NoResponse:
-        """What it means that openai could not connect, or lost the connection."""
+        """Explains that openai could not connect, or lost the connection."""
         return explain_loss(error.__cause__ or error, self.route, self._connect_timeout_s)
 
     async def close(self) -> None:

@@ -1,4 +1,4 @@
-"""What a response's headers say of limits. Pure; names are in lower case."""
+"""Rate limits in a response's headers. Pure; names are in lower case."""
 
 from __future__ import annotations
 
@@ -21,12 +21,7 @@ class HeaderLimits:
 
 
 def retry_after_s(headers: Mapping[str, str], now: float) -> float | None:
-    """Seconds for which the endpoint wants to be left alone; None: it does not say.
-
-    Args:
-        headers: of the response.
-        now: Unix time, which a date is compared with.
-    """
+    """Seconds for which the endpoint wants to be left alone; None: it does not say."""
     if (ms := _number(headers.get("retry-after-ms"))) is not None:
         return ms / 1000
     said = headers.get("retry-after", "")

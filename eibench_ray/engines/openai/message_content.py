@@ -22,7 +22,7 @@ _KNOWN = _THOUGHTS | _REFUSED | _TEXTS
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a message says."""
+    """The readable parts of a message."""
 
     text: str = ""  # the answer's text, all parts together
     refusal: str = ""  # what stands where the model refused to answer
@@ -30,7 +30,7 @@ class Content:
 
 
 def read_content(value: object) -> Content:
-    """What a message's `content` says: a text, parts, or what a server has parsed where JSON was asked for."""
+    """Reads a message's `content`: a text, parts, or what a server has parsed where JSON was asked for."""
     if value is None:
         return Content()
     if isinstance(value, str):

@@ -1,4 +1,4 @@
-"""What it means that a request brought no response: who refused it, whether it can pass, what to do. No HTTP in here.
+"""Explains why a request brought no response: who refused it, whether it can pass, what to do. No HTTP in here.
 
 What httpx2 raises hides its reason ("All connection attempts failed"): that stands in what it was raised from.
 """
@@ -42,13 +42,7 @@ class NoResponse:
 
 
 def explain_loss(error: BaseException, route: Route, connect_timeout_s: float) -> NoResponse:
-    """What became of a request, from what httpx2 raised.
-
-    Args:
-        error: httpx2's.
-        route: where to.
-        connect_timeout_s: how long a connection was tried for.
-    """
+    """Explains an error of httpx2 as a request that brought no response."""
     kind, peer = type(error).__name__, route.peer
     was_sent = kind not in _UNSENT
     for cause in _causes(error):

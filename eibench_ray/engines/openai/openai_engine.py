@@ -236,7 +236,7 @@ class OpenaiEngine:
             )
 
     def _waits(self) -> Iterator[Wait]:
-        """What is waited for, beside replies that take their time."""
+        """The waits, beside replies that take their time."""
         now = time.monotonic()
         if not self._num_asked:
             return

@@ -23,11 +23,11 @@ _MAX_REASON_CHARS = 60
 
 
 class MalformedReplyError(ValueError):
-    """What came back is no chat completion; another attempt may bring one."""
+    """The response is no chat completion; another attempt may bring one."""
 
 
 class FailedReplyError(Exception):
-    """What came back says that it is no answer.
+    """The response says itself that it is no answer.
 
     Attributes:
         error: what it says.
@@ -60,12 +60,6 @@ def parse_body(text: str) -> object:
 
 def read_reply(body: object, request: Request, config: OpenaiSection, *, is_batch: bool = False) -> Reply:
     """The reply that a response's body holds; a refusal is one, and so is what a content filter left.
-
-    Args:
-        body: as `parse_body` gives it.
-        request: what was asked.
-        config: of whom, and at which price.
-        is_batch: whether it came through the batch endpoint.
 
     Raises:
         MalformedReplyError: it is no chat completion.

@@ -14,7 +14,7 @@ from eibench_ray.rows.token_counts import estimate_prompt_tokens
 
 
 def build_body(request: Request, picture_uri: str | None, config: OpenaiSection) -> dict[str, Any]:
-    """What is sent to `chat/completions`, as plain values.
+    """The body for `chat/completions`, as plain values.
 
     Args:
         request: what is asked.

@@ -1,4 +1,4 @@
-"""What an endpoint's refusal means: ask again, a row's own error, an answer, or the end of the engine. Pure."""
+"""Classifies an endpoint's refusals: ask again, a row's own error, an answer, or the end of the engine. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from eibench_ray.rows.completion import RowErrorKind
 
 
 class Remedy(StrEnum):
-    """What follows from a failure."""
+    """The consequence of a failure."""
 
     AGAIN = "again"  # another attempt may succeed
     ROW = "row"  # this request fails, however often it is sent
@@ -26,7 +26,7 @@ class Remedy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ResponseError:
-    """What became of a request that got no reply.
+    """The failure of a request that got no reply.
 
     Attributes:
         row_kind: the row's error where it ends here; for `AGAIN`, where no attempt is left.
@@ -58,16 +58,7 @@ _MISCONFIGURED_WORDS = ("cannot both be specified", "invalid schema for response
 def judge_status(
     status: int, headers: Mapping[str, str], body: str, config: OpenaiSection, secret: Secret, now: float
 ) -> ResponseError:
-    """What a response means that is no success.
-
-    Args:
-        status: its HTTP status.
-        headers: names in lower case.
-        body: its text.
-        config: whom it is from.
-        secret: the key that was sent.
-        now: Unix time.
-    """
+    """Classifies a response that is no success."""
     error = ErrorBody.read(body)
     said = secret.scrub(f"{config.endpoint} answered {status}: {error.message}")
     if 300 <= status < 400:
@@ -77,7 +68,7 @@ def judge_status(
 
 
 def judge_error(error: ErrorBody, config: OpenaiSection, secret: Secret, now: float) -> ResponseError:
-    """What an error means that came in a response which calls itself a success: the same as with its own status."""
+    """Classifies an error in a response that calls itself a success, as if it had come with its own status."""
     said = secret.scrub(f"{config.endpoint} answered 200 with an error: {error.message}")
     return _judge(error.status, error, said, {}, config, now)
 
@@ -100,7 +91,7 @@ def _judge(
 
 
 def judge_loss(lost: NoResponse, config: OpenaiSection, secret: Secret) -> ResponseError:
-    """What it means that no response came, or one that is larger than any reply."""
+    """Classifies the lack of a response, or one that is larger than any reply."""
     said = secret.scrub(f"{config.endpoint} at {config.base_url}: {lost.reason}")
     if lost.hope is Hope.NONE:
         return ResponseError(Remedy.ENGINE, said)
@@ -108,12 +99,12 @@ def judge_loss(lost: NoResponse, config: OpenaiSection, secret: Secret) -> Respo
 
 
 def judge_garbled(reason: str, config: OpenaiSection, secret: Secret) -> ResponseError:
-    """What it means that a body cannot be read."""
+    """Classifies a body that cannot be read."""
     return ResponseError(Remedy.AGAIN, secret.scrub(f"{config.endpoint} at {config.base_url}: {reason}"))
 
 
 def _remedy(status: int, error: ErrorBody, config: OpenaiSection) -> str | None:
-    """What a person has to do before any request can succeed; None where it is not so."""
+    """The remedy without which no request can succeed; None where one can."""
     if status == 402 or error.says(_UNPAID, _UNPAID_WORDS):
         # DashScope gives a limit per minute the name of OpenAI's empty account.
         if status == 429 and "aliyuncs.com" in config.base_url:

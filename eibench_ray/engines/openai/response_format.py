@@ -1,4 +1,4 @@
-"""How a JSON schema is asked for. Endpoints differ in what they take."""
+"""The `response_format` that asks for a JSON schema. Endpoints differ in what they take."""
 
 from __future__ import annotations
 

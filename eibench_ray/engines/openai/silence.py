@@ -15,10 +15,9 @@ from eibench_ray.rows.wait import Wait
 
 
 class Silence:
-    """How long an endpoint has been silent while it was asked, and why as far as is known.
+    """The time for which an endpoint has been silent while it was asked, and why as far as is known.
 
     Attributes:
-        has_heard: whether it has ever answered.
         reason: why the last request brought no answer.
     """
 
@@ -67,6 +66,6 @@ class Silence:
         return now - self._heard_at
 
     def waits(self, now: float) -> Iterator[Wait]:
-        """What is waited for while it is silent, as somebody asks it."""
+        """The wait for it while it is silent and somebody asks it."""
         if self._since is not None:
             yield Wait(self.reason, now - self._since, self._timeout_s)

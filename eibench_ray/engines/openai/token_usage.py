@@ -29,15 +29,7 @@ class Usage:
 def read_usage(
     completion: Mapping[str, Any], text: str, request: Request, config: OpenaiSection, *, is_batch: bool
 ) -> Usage:
-    """What a completion says that it took; counts that are missing or cannot be are estimated: a row is paid by them.
-
-    Args:
-        completion: as plain values.
-        text: its answer's.
-        request: what was asked.
-        config: of whom, and at which price.
-        is_batch: whether it came through the batch endpoint.
-    """
+    """Reads a completion's token counts; impossible and missing ones are estimated, as rows are paid by them."""
     usage = completion.get("usage")
     usage = usage if isinstance(usage, dict) else {}
     prompt_tokens = _count(usage.get("prompt_tokens"), 1, _MAX_PROMPT_TOKENS)

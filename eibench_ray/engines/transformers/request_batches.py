@@ -96,7 +96,7 @@ class RequestBatches(Generic[P]):
                 waiting.reply.cancel()
 
     def _next_batch(self) -> list[Waiting[P]]:
-        """What is to be answered next; nothing while more is to come."""
+        """The requests that are to be answered next; none while more are to come."""
         self._waiting = [waiting for waiting in self._waiting if waiting.is_wanted()]
         if self._num_coming and len(self._waiting) < self._most:
             return []

@@ -1,4 +1,4 @@
-"""What happens to each row of a batch while it is generated: which token is next, and whether it was the last.
+"""Chooses the next token of each row of a batch, and tells whether it was the last.
 
 `generate` treats a batch as one; a sweep's rows have a seed, a schema, a limit and stop texts of their own. So each row
 chooses its tokens itself, whoever shares its batch, and `generate` merely takes the choice (as the greatest score).

@@ -201,7 +201,7 @@ class Model:
         return BatchRow(request.sampling, limit, generator, _matcher(waiting.prompt.grammar), waiting.is_wanted)
 
     def _compile(self, schema: dict[str, Any]) -> Any:
-        """What keeps a reply to a JSON schema, as in the vLLM engine; equal schemas are compiled once."""
+        """The grammar that keeps a reply to a JSON schema, as in the vLLM engine; equal schemas are compiled once."""
         try:
             import xgrammar
         except ImportError:

@@ -16,13 +16,7 @@ CPU_BATCH_TOKENS = 16_384
 def engine_arguments(
     config: VllmSection, device: Literal["cpu", "cuda"], weights: Weights | None = None
 ) -> Mapping[str, Any]:
-    """The arguments by the names that `AsyncEngineArgs` gives them; the chat template is none of them.
-
-    Args:
-        config: the engine.
-        device: where it runs.
-        weights: what it loads; None: as configured.
-    """
+    """The arguments by the names that `AsyncEngineArgs` gives them; the chat template is none of them."""
     weights = weights or Weights(request_of(config))
     chosen: dict[str, Any] = {
         "model": weights.source,

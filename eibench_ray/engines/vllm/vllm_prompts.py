@@ -42,11 +42,6 @@ class Prompts:
     vLLM sends a picture to its EngineCore once: it is marked as sent when it is rendered, and the next request with it
     carries the mark alone. Where the first request then never gets there, since it is refused or given up, the next
     one ends with `error`. So whoever gives a request up calls `forget`, and what is asked again carries its picture.
-
-    Args:
-        llm: vLLM's AsyncLLM.
-        template: the text of a chat template; None: the checkpoint's own.
-        source: of the checkpoint, for messages.
     """
 
     def __init__(self, llm: Any, template: str | None, source: str) -> None:
@@ -90,12 +85,7 @@ class Prompts:
         return True
 
     async def render(self, request: Request, picture: Picture | None, *, is_again: bool = False) -> Any:
-        """What `AsyncLLM.generate` takes as its prompt.
-
-        Args:
-            request: what is asked.
-            picture: what goes before its text.
-            is_again: whether the engine may lack the picture although it is marked as sent.
+        """The prompt for `AsyncLLM.generate`.
 
         Raises:
             RowError: the prompt cannot be used.
