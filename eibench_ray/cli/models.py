@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -75,66 +75,24 @@ def render_markdown(found: Sequence[ModelConfig]) -> str:
 
 def describe(model: ModelConfig) -> Mapping[str, str]:
     """What the tables say of a model, by the names of their columns."""
-    engine = model.engine.model_dump()
+    from eibench_ray.engines.registry import kind_of
+
+    engine = kind_of(model.engine).describe(model.engine)
     memory = model.expect.memory_gb
     return {
         "model": model.name,
-        "runs by": _how_it_runs(engine),
-        "weights or endpoint": _where_it_is(engine),
+        "runs by": engine.runs_by,
+        "weights or endpoint": engine.place,
         "sees": "pictures" if model.sees_image else "text only",
         "licence": model.licence or "-",
         "availability": _say(model.availability) if model.availability else "-",
         "note": (model.availability.note if model.availability else None) or "-",
-        "revision": _revision(engine),
-        "dtype": engine.get("dtype", "-"),
+        "revision": engine.revision,
+        "dtype": engine.dtype,
         "GB": "-" if memory is None else f"{memory:g}",
-        "prompt format": _prompt_format(engine),
+        "prompt format": engine.prompt_format,
         "family": model.family or "-",
     }
-
-
-def _revision(engine: Mapping[str, Any]) -> str:
-    """What of the hub is loaded, and whether that may change."""
-    from eibench_ray.config.engines import is_pinned
-
-    if engine["kind"] in ("vllm", "transformers") and not is_pinned(engine["source"], engine["revision"]):
-        return f"{engine['revision'] or 'main'} (not pinned)"
-    return engine.get("revision") or "-"
-
-
-def _how_it_runs(engine: Mapping[str, Any]) -> str:
-    match engine["kind"]:
-        case "vllm" if engine["runtime_env"]:
-            packages = engine["runtime_env"]["uv"] or engine["runtime_env"]["pip"] or ["another Python"]
-            return f"{packages[0].replace('vllm==', 'vLLM ')} of its own"
-        case "vllm":
-            return "vLLM"
-        case "openai":
-            return f"endpoint ({engine['api_key_env'] or 'no key'})"
-        case "replay":
-            return "recorded"
-        case kind:
-            return str(kind)
-
-
-def _where_it_is(engine: Mapping[str, Any]) -> str:
-    match engine["kind"]:
-        case "openai":
-            return f"{engine['endpoint']}: {engine['model']}"
-        case "replay":
-            return f"{engine['predictions']}/"
-        case _:
-            return str(engine.get("source", "-"))
-
-
-def _prompt_format(engine: Mapping[str, Any]) -> str:
-    match engine["kind"]:
-        case "openai":
-            return "the endpoint's"
-        case "replay" | "echo":
-            return "-"
-        case _:
-            return engine["chat_template"] or "the checkpoint's template"
 
 
 def _say(available: AvailabilityConfig) -> str:

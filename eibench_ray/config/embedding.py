@@ -6,13 +6,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt
 
-from eibench_ray.config.section import Frozen, PathText
+from eibench_ray.config.engine_section import EngineSection
+from eibench_ray.config.section import PathText
 
 # The splitter that needs no pipeline: spaCy's rule over punctuation.
 SENTENCIZER = "sentencizer"
 
 
-class EmbeddingSection(Frozen):
+class EmbeddingSection(EngineSection):
     """A text encoder that says how alike adjacent sentences of an answer are; its reply is a small JSON text.
 
     A sentence that is longer than the encoder's window is cut to it.

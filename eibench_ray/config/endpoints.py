@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
+from eibench_ray.config.engine_section import EngineSection
 from eibench_ray.config.secrets import has_login
 from eibench_ray.config.section import Filled, Frozen
 from eibench_ray.rows.prices import Price
@@ -86,7 +87,7 @@ class BatchConfig(Frozen):
         return int(self.window[:-1]) * (3600.0 if self.window.endswith("h") else 86400.0)
 
 
-class OpenaiSection(Frozen):
+class OpenaiSection(EngineSection):
     """An OpenAI-compatible endpoint: chat completions over HTTP.
 
     Attributes:

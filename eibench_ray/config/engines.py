@@ -9,8 +9,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from eibench_ray.config.endpoints import OpenaiSection, PriceSection
+from eibench_ray.config.engine_section import EngineSection
 from eibench_ray.config.secrets import has_login, is_secret_name
 from eibench_ray.config.section import Frozen, PathText, number_or_auto
+from eibench_ray.plan.engine_traits import PythonEnvironment
 
 
 class EnvironmentSection(Frozen):
@@ -35,6 +37,11 @@ class EnvironmentSection(Frozen):
         """What is installed, by uv or by pip."""
         return self.uv or self.pip or []
 
+    def to_environment(self) -> PythonEnvironment:
+        """The plan's value."""
+        uv, pip = tuple(self.uv or ()), tuple(self.pip or ())
+        return PythonEnvironment(uv, pip, tuple(self.options), self.py_executable)
+
     @model_validator(mode="after")
     def _is_one_of_three_without_secrets(self) -> EnvironmentSection:
         if sum(way is not None for way in (self.uv, self.pip, self.py_executable)) != 1:
@@ -49,7 +56,7 @@ class EnvironmentSection(Frozen):
         return self
 
 
-class LoadedSection(Frozen):
+class LoadedSection(EngineSection):
     """What the engines have in common that load weights into a replica.
 
     Attributes:
@@ -161,7 +168,7 @@ class TransformersSection(LoadedSection):
     num_gpus: PositiveInt = 1
 
 
-class ReplaySection(Frozen):
+class ReplaySection(EngineSection):
     """Predictions recorded elsewhere, as EIBench's JSONL: `{path: text}` or `{path: {question: text}}` per line."""
 
     kind: Literal["replay"]
@@ -174,7 +181,7 @@ class ReplaySection(Frozen):
         return 0
 
 
-class EchoSection(Frozen):
+class EchoSection(EngineSection):
     """An engine that costs nothing: it answers from the request's digest. For tests and for measuring the driver.
 
     Attributes:

@@ -20,6 +20,7 @@ from eibench_ray.driver.failure_reasons import StartTimeoutError, find_reason
 from eibench_ray.driver.placement_group import Placement
 from eibench_ray.driver.replica_environment import check_python, replica_runtime_env, setup_failure
 from eibench_ray.engines.engine import EngineDeadError
+from eibench_ray.engines.registry import kind_of, section_of
 from eibench_ray.errors import EibenchError, EngineError
 from eibench_ray.plan.graph import EngineSpec
 from eibench_ray.schedule.resources import Node
@@ -113,7 +114,7 @@ class ActorHandle(ABC, Generic[F]):
         }
         # Before it loads: whoever dies meanwhile leaves memory behind, too.
         self.gpus = await self.placement.find_gpus()
-        spec = _with_executor(self.spec, len(self.placement.need.bundles))
+        spec = _spread(self.spec, len(self.placement.need.bundles))
         try:
             async with asyncio.timeout(timeout_s):
                 self.actor = await in_thread(timeout_s, self.create, spec, options | self.placement.options())
@@ -195,16 +196,11 @@ class ActorHandle(ABC, Generic[F]):
                 await in_thread(KILL_TIMEOUT_S, ray.kill, self.actor, no_restart=True)
 
 
-def _with_executor(spec: EngineSpec, num_bundles: int) -> EngineSpec:
-    """The spec, with how vLLM is to spread over several GPUs.
-
-    Left alone, vLLM 0.32 takes Ray's executor wherever it finds itself in a placement group (config/parallel.py), and
-    that wants bundles of one GPU. Within a node its own processes are as good and need nothing else.
-    """
-    if spec.kind != "vllm" or spec.device != "cuda" or spec.num_gpus < 2:
+def _spread(spec: EngineSpec, num_bundles: int) -> EngineSpec:
+    """The spec, with how its kind spreads a replica over several GPUs."""
+    if spec.device != "cuda" or spec.num_gpus < 2:
         return spec
-    args = {"distributed_executor_backend": "ray" if num_bundles > 1 else "mp"} | spec.settings["args"]
-    return replace(spec, settings={**spec.settings, "args": args})
+    return replace(spec, settings={**spec.settings, **kind_of(spec).spread(section_of(spec), num_bundles)})
 
 
 async def result(ref: Any) -> Any:

@@ -22,11 +22,11 @@ from eibench_ray.driver.run_progress import RunProgress, RunResult
 from eibench_ray.driver.walltime import Deadlines, deadlines
 from eibench_ray.driver.watchdog import Watchdog
 from eibench_ray.engines.cpu_builds import check_builds
+from eibench_ray.engines.python_environment import vllm_version
 from eibench_ray.errors import ClusterError, ClusterLostError
 from eibench_ray.estimate.engine_profiles import engine_profiles
 from eibench_ray.plan.graph import Plan
 from eibench_ray.plan.slices import StepWork
-from eibench_ray.planner.dataset_facts import vllm_version
 from eibench_ray.ratelimit.rate_limiter import RateLimiter
 from eibench_ray.rows.completion import Retry
 from eibench_ray.schedule.actions import Feed, Start

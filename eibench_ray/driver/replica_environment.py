@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-from pathlib import Path
 from typing import Any
 
 import ray
 from ray.exceptions import RuntimeEnvSetupError
 
 from eibench_ray.config.cluster import ClusterConfig
-from eibench_ray.config.engines import LoadedSection, VllmSection
 from eibench_ray.driver.cluster_nodes import ask_node
-from eibench_ray.engines.engine_kind import section_of
 from eibench_ray.engines.python_environment import examine_python
+from eibench_ray.engines.registry import kind_of, section_of
 from eibench_ray.errors import EngineError
 from eibench_ray.plan.engine_traits import PythonEnvironment
 from eibench_ray.plan.graph import EngineSpec
-from eibench_ray.rows.digests import digest
 from eibench_ray.weights.node_weights import CACHE_VARIABLE
 
-_VARIABLES = {
-    "VLLM_NO_USAGE_STATS": "1",
-    "VLLM_LOGGING_LEVEL": "WARNING",
-    # A row whose logits are no numbers is an error, and not an answer of "!!!!".
-    "VLLM_COMPUTE_NANS_IN_LOGITS": "1",
-    "TOKENIZERS_PARALLELISM": "false",
-    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-}
+_VARIABLES = {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
 
 
 def replica_runtime_env(spec: EngineSpec, config: ClusterConfig, replica_id: int) -> dict[str, Any]:
@@ -87,37 +76,9 @@ def _own_python(environment: PythonEnvironment | None, config: ClusterConfig) ->
 def _variables(spec: EngineSpec, config: ClusterConfig, replica_id: int) -> dict[str, str]:
     variables = dict(_VARIABLES)
     if spec.device == "cpu":
-        # One process less per engine: it starts in 15-22 s instead of 23-28 (docs/measurements.md).
-        variables["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
         variables["OMP_NUM_THREADS"] = str(config.cpus_per_replica)
-    section = section_of(spec)
-    if isinstance(section, VllmSection):
-        variables |= _kept_apart(section, replica_id)
-    if isinstance(section, LoadedSection):
-        variables |= section.env
+    variables |= kind_of(spec).variables(section_of(spec), spec.device, replica_id)
+    variables |= spec.traits.env
     if config.weights_cache is not None:
         variables[CACHE_VARIABLE] = config.weights_cache
     return variables
-
-
-def _kept_apart(engine: VllmSection, replica_id: int) -> dict[str, str]:
-    """What keeps several vLLM on one node out of each other's way: a folder of its own for what one writes in place.
-
-    Compiled graphs are (vllm/compilation/backends.py), so two copies that compile the same model must not share them.
-    What vLLM has learned of its own model classes is one file per class, which two versions would overwrite for each
-    other at every start. What is not compiled by the sweep's own vLLM is shared.
-
-    Ports need no setting. vLLM 0.32 takes none where an engine lies on one node (a rendezvous by file, sockets named by
-    uuid), and one that the kernel chooses where it spans several; older versions ask the kernel for a free one. With
-    VLLM_PORT all would look upwards from a given one, and find the same until somebody binds it.
-    """
-    parts = []
-    if engine.runtime_env is not None:
-        parts.append(f"environment-{digest(engine.runtime_env.model_dump(), size=4)}")
-    if not engine.enforce_eager:
-        parts.append(f"replica-{replica_id}")
-    if not parts:
-        return {}
-    default = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "vllm"
-    root = Path(os.environ.get("VLLM_CACHE_ROOT") or default)
-    return {"VLLM_CACHE_ROOT": str(root.joinpath("eibench_ray", *parts))}

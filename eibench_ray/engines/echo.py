@@ -6,12 +6,16 @@ import asyncio
 import json
 import os
 import signal
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from eibench_ray import __version__
 from eibench_ray.config.engines import EchoSection
 from eibench_ray.engines.engine import PAID_GRACE_S, EngineDeadError, EngineFacts, RowError
+from eibench_ray.engines.engine_kind import EngineKind, EngineSetup, Needs, Site
+from eibench_ray.engines.python_environment import environment_identity
+from eibench_ray.plan.engine_traits import EngineTraits
 from eibench_ray.ratelimit.local_limiter import LocalRateLimiter
 from eibench_ray.ratelimit.rate_limiter import RateLimiter, Reservation, Spend
 from eibench_ray.ratelimit.request_queue import RequestQueue
@@ -103,3 +107,34 @@ class EchoEngine:
             total = int(properties["correct"]["maximum"])
             reply |= {"correct": number % (total + 1), "total": total}
         return json.dumps(reply)
+
+
+class EchoKind(EngineKind[EchoSection]):
+    """Replies that are made up."""
+
+    section = EchoSection
+
+    def traits(self, section: EchoSection) -> EngineTraits:
+        """A rehearsal, of a paid endpoint where it has a price."""
+        return EngineTraits(
+            section.max_num_seqs,
+            is_rehearsal=True,
+            price=section.price.to_price() if section.price else None,
+            environment=section.runtime_env.to_environment() if section.runtime_env else None,
+        )
+
+    def identity(self, section: EchoSection, recording: str | None) -> Mapping[str, Any]:  # noqa: ARG002
+        """Which requests fail, and the version of what makes replies up."""
+        own = {"environment": environment_identity(section.runtime_env)} if section.runtime_env else {}
+        return {"kind": section.kind, "version": __version__, "fails_on": section.fails_on} | own
+
+    def needs(self, section: EchoSection, site: Site) -> Needs:  # noqa: ARG002 - as configured, wherever it is
+        """GPUs that it holds without using them."""
+        return Needs(section.num_gpus)
+
+    def create(self, section: EchoSection, setup: EngineSetup) -> EchoEngine:
+        """An engine in this process."""
+        return EchoEngine(section, setup.limiter)
+
+
+KIND = EchoKind()

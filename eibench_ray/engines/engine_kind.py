@@ -1,90 +1,218 @@
-"""From the section of an engine to the plan's values, and back."""
+"""What an engine kind says of itself: the one declaration by which the rest of the package knows it.
+
+A kind is a subclass of `EngineKind` and one instance of it, found by name: in this package's table, or by the entry
+point `eibench_ray.engines` of an installed package. What it says nothing of has a default that is safe, but for these:
+without `section`, `traits`, `identity`, `needs` and `create` it is refused, so that no engine gets a number of GPUs, or
+a name for its answers, by accident.
+"""
 
 from __future__ import annotations
 
-from typing import Literal
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
-from pydantic import TypeAdapter
+from eibench_ray.config.cluster import ClusterConfig
+from eibench_ray.config.engine_section import EngineSection
+from eibench_ray.engines.engine import Engine
+from eibench_ray.engines.engine_memory import GpuNodes
+from eibench_ray.plan.engine_traits import EngineTraits
+from eibench_ray.plan.graph import Blocker, EngineSpec, MemoryFit
 
-from eibench_ray.config.embedding import EmbeddingSection
-from eibench_ray.config.endpoints import OpenaiSection
-from eibench_ray.config.engines import (
-    EchoSection,
-    EngineConfig,
-    EnvironmentSection,
-    LoadedSection,
-    ReplaySection,
-    VllmSection,
-    is_pinned,
-)
-from eibench_ray.plan.engine_traits import Availability, EngineTraits, Expectation, PythonEnvironment, RateLimits
-from eibench_ray.plan.graph import EngineSpec, MemoryFit
+if TYPE_CHECKING:
+    from eibench_ray.ratelimit.rate_limiter import RateLimiter
+    from eibench_ray.storage.interface import Storage
+    from eibench_ray.weights.memory_estimate import MemoryEstimate
+    from eibench_ray.weights.node_weights import Weights
+    from eibench_ray.weights.weights_request import WeightsRequest
 
-EngineSection = EngineConfig | EmbeddingSection
-_SECTIONS: TypeAdapter[EngineSection] = TypeAdapter(EngineSection)
-
-
-def engine_spec(
-    key: str,
-    name: str,
-    section: EngineSection,
-    device: Literal["cpu", "cuda"],
-    recording: str | None,
-    num_gpus: int,
-    expect: Expectation,
-    memory: MemoryFit | None = None,
-    availability: Availability | None = None,
-) -> EngineSpec:
-    """The plan's entry of an engine, from its section."""
-    settings, traits = section.model_dump(), traits_of(section)
-    return EngineSpec(
-        key, name, section.kind, settings, device, recording, num_gpus, expect, traits, memory, availability
-    )
+S = TypeVar("S", bound=EngineSection)
+Device = Literal["cpu", "cuda"]
 
 
-def section_of(spec: EngineSpec) -> EngineSection:
-    """The section of a planned engine, with what the plan chose for it."""
-    return _SECTIONS.validate_python({**spec.settings, **spec.chosen})
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where an engine's replicas would run.
+
+    Attributes:
+        model: the model's name, for errors.
+        memory: what the engine takes of its GPUs' memory; None: not known, or it owns none.
+        nodes: the run's nodes with GPUs; None: as the configuration of the cluster expects them.
+    """
+
+    model: str
+    device: Device
+    cluster: ClusterConfig
+    memory: MemoryEstimate | None = None
+    nodes: GpuNodes | None = None
+
+    @property
+    def has_gpus(self) -> bool:
+        """Whether replicas own GPUs there, or what stands in for them in a rehearsal."""
+        return self.device == "cuda" or self.cluster.gpu_resource != "GPU"
 
 
-def traits_of(section: EngineSection) -> EngineTraits:
-    """How the engine of a section behaves."""
-    if isinstance(section, OpenaiSection):
-        is_batch, limits, said = section.mode == "batch", section.limits, section.args.get(section.max_tokens_key)
-        return EngineTraits(
-            section.max_num_seqs,
-            is_endpoint=True,
-            is_batch=is_batch,
-            price=section.price.to_price() if section.price else None,
-            # The provider keeps the limits of batches itself.
-            limits=None if is_batch else RateLimits(section.pool, limits.requests_per_min, limits.tokens_per_min),
-            picture_tokens=section.picture_tokens,
-            thinking_tokens=section.reasoning_tokens,
-            reply_tokens=said if isinstance(said, int) else None,
-        )
-    if isinstance(section, EchoSection):
-        environment = _plain(section.runtime_env)
-        return EngineTraits(
-            section.max_num_seqs,
-            is_rehearsal=True,
-            price=section.price.to_price() if section.price else None,
-            environment=environment,
-        )
-    if isinstance(section, ReplaySection):
-        return EngineTraits(section.max_num_seqs, is_recorded=True)
-    is_model = isinstance(section, LoadedSection)
-    return EngineTraits(
-        section.max_num_seqs,
-        is_loaded=True,
-        is_pinned=is_pinned(section.source, section.revision),
-        is_language_model=is_model,
-        stages=section.pipeline_parallel if isinstance(section, VllmSection) else 1,
-        environment=_plain(section.runtime_env) if isinstance(section, LoadedSection) else None,
-    )
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What one replica of an engine takes.
+
+    Attributes:
+        num_gpus: GPUs that it owns.
+        memory: how it fits into them; None: it owns none, or that is not known.
+        chosen: settings that are `auto` in the section, as they are chosen for this site.
+    """
+
+    num_gpus: int
+    memory: MemoryFit | None = None
+    chosen: Mapping[str, Any] = field(default_factory=dict)
 
 
-def _plain(environment: EnvironmentSection | None) -> PythonEnvironment | None:
-    if environment is None:
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What is looked at to see whether an engine can run.
+
+    Attributes:
+        environ: of this process.
+        today: when it would run.
+        is_local: whether it would run on this machine; what the nodes of a joined cluster have is not known here.
+    """
+
+    environ: Mapping[str, str]
+    today: date
+    is_local: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSetup:
+    """What an engine is created with, beside its section.
+
+    Attributes:
+        num_gpus: GPUs that its replica owns.
+        recording: the file that `EngineKind.recording` named.
+        limiter: lets requests to an endpoint through.
+        weights: what `EngineKind.weights` asked for; None: it asked for none, or they are taken as configured.
+        batches: the folder of what was sent to a batch endpoint, in `storage`.
+    """
+
+    device: Device
+    num_gpus: int
+    recording: str | None
+    limiter: RateLimiter
+    weights: Weights | None
+    batches: PurePath
+    storage: Storage
+
+
+@dataclass(frozen=True, slots=True)
+class EngineDescription:
+    """How tables of models speak of an engine, `-` where there is nothing to say."""
+
+    runs_by: str
+    place: str = "-"
+    revision: str = "-"
+    dtype: str = "-"
+    prompt_format: str = "-"
+
+
+class EngineKind(ABC, Generic[S]):
+    """One kind of engine.
+
+    Attributes:
+        section: its section of the configuration, whose `kind` is a Literal of its name.
+    """
+
+    section: type[S]
+
+    @abstractmethod
+    def traits(self, section: S) -> EngineTraits:
+        """How the engine behaves, for plans, schedules and reports."""
+
+    @abstractmethod
+    def identity(self, section: S, recording: str | None) -> Mapping[str, Any]:
+        """All that an answer can depend on, as plain values: equal ones make two engines one.
+
+        Args:
+            section: as configured.
+            recording: the file that `recording` named.
+
+        Raises:
+            PlanError: a file that the section names is not there.
+        """
+
+    @abstractmethod
+    def needs(self, section: S, site: Site) -> Needs:
+        """The GPUs that one replica owns.
+
+        Raises:
+            PlanError: no node has enough of them.
+        """
+
+    @abstractmethod
+    def create(self, section: S, setup: EngineSetup) -> Engine:
+        """An engine that has not started yet; what it stands on is imported here, not with this module."""
+
+    def recording(self, section: S, name: str) -> str | None:  # noqa: ARG002 - most read none
+        """The file of recorded replies that it reads for a cell; None: it reads none.
+
+        Args:
+            section: as configured.
+            name: of the cell's part, in a file's name.
+        """
         return None
-    uv, pip = tuple(environment.uv or ()), tuple(environment.pip or ())
-    return PythonEnvironment(uv, pip, tuple(environment.options), environment.py_executable)
+
+    def weights(self, section: S) -> WeightsRequest | None:  # noqa: ARG002 - most load none
+        """The weights that it loads; None: none."""
+        return None
+
+    def memory(self, section: S) -> MemoryEstimate | None:  # noqa: ARG002 - most take none
+        """What it takes of its GPUs' memory, by its weights' metadata; None: not known."""
+        return None
+
+    def blocker(
+        self,
+        section: S,  # noqa: ARG002 - most need nothing
+        spec: EngineSpec,  # noqa: ARG002
+        around: Surroundings,  # noqa: ARG002
+    ) -> Blocker | None:
+        """Why it cannot run, beside weights that are not there; None where nothing speaks against it."""
+        return None
+
+    def lacks_chat_template(self, section: S, folder: Path) -> bool:  # noqa: ARG002 - most read none
+        """Whether it surely finds no chat template in the folder of its checkpoint."""
+        return False
+
+    def cpu_build(self, section: S, device: Device, installed: str | None) -> str:  # noqa: ARG002 - most have one build
+        """The installed build that makes it run on cores although GPUs may be there; empty where none does.
+
+        Args:
+            section: as configured.
+            device: where it is planned to run.
+            installed: the vLLM of the sweep's own Python.
+        """
+        return ""
+
+    def packages(self, section: S) -> str:  # noqa: ARG002 - most need none
+        """What `check_installed` looks for, in a word; empty where that is nothing."""
+        return ""
+
+    def check_installed(self, section: S) -> None:
+        """Returns if this machine, whose packages are those of every node, has what it imports.
+
+        Raises:
+            ConfigError: a package is missing, with what to install.
+        """
+
+    def variables(self, section: S, device: Device, replica_id: int) -> Mapping[str, str]:  # noqa: ARG002 - most need none
+        """Environment variables of a replica's process, beside those that the section sets."""
+        return {}
+
+    def spread(self, section: S, num_bundles: int) -> Mapping[str, Any]:  # noqa: ARG002 - most lie in one process
+        """Settings to change for a replica on several GPUs, in so many parts of its placement group."""
+        return {}
+
+    def describe(self, section: S) -> EngineDescription:
+        """How tables of models speak of it."""
+        return EngineDescription(section.kind)

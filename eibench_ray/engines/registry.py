@@ -1,19 +1,52 @@
-"""Creates the engine behind a spec."""
+"""The engine kinds by name, and what goes by the kind of a planned engine."""
 
 from __future__ import annotations
 
 from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
 
-from eibench_ray.config.embedding import EmbeddingSection
-from eibench_ray.config.endpoints import OpenaiSection
-from eibench_ray.config.engines import EchoSection, ReplaySection, TransformersSection
+from eibench_ray.config.engine_section import ENGINE_KINDS, EngineSection
 from eibench_ray.engines.engine import Engine
-from eibench_ray.engines.engine_kind import section_of
-from eibench_ray.plan.graph import EngineSpec
-from eibench_ray.ratelimit.rate_limiter import RateLimiter
-from eibench_ray.storage.interface import Storage
-from eibench_ray.storage.local import LOCAL
-from eibench_ray.weights.node_weights import Weights
+from eibench_ray.engines.engine_kind import Device, EngineKind, EngineSetup
+from eibench_ray.plan.engine_traits import Availability, Expectation
+from eibench_ray.plan.graph import EngineSpec, MemoryFit
+
+if TYPE_CHECKING:
+    from eibench_ray.ratelimit.rate_limiter import RateLimiter
+    from eibench_ray.storage.interface import Storage
+    from eibench_ray.weights.node_weights import Weights
+
+
+def kind_of(what: EngineSection | EngineSpec) -> EngineKind[Any]:
+    """The kind of an engine.
+
+    Raises:
+        ConfigError: there is none of that name, or it cannot be imported.
+    """
+    return ENGINE_KINDS.find(what.kind, EngineKind)  # type: ignore[type-abstract]
+
+
+def engine_spec(
+    key: str,
+    name: str,
+    section: EngineSection,
+    device: Device,
+    recording: str | None,
+    num_gpus: int,
+    expect: Expectation,
+    memory: MemoryFit | None = None,
+    availability: Availability | None = None,
+) -> EngineSpec:
+    """The plan's entry of an engine, from its section."""
+    settings, traits = section.model_dump(), kind_of(section).traits(section)
+    return EngineSpec(
+        key, name, section.kind, settings, device, recording, num_gpus, expect, traits, memory, availability
+    )
+
+
+def section_of(spec: EngineSpec) -> Any:
+    """The section of a planned engine, of its kind's own class, with what the plan chose."""
+    return kind_of(spec).section.model_validate({**spec.settings, **spec.chosen})
 
 
 def check_installed(spec: EngineSpec) -> None:
@@ -22,55 +55,28 @@ def check_installed(spec: EngineSpec) -> None:
     Raises:
         ConfigError: a package is missing, with what to install.
     """
-    section = section_of(spec)
-    if isinstance(section, EmbeddingSection):
-        from eibench_ray.engines.embedding.sentences import check_packages
+    kind_of(spec).check_installed(section_of(spec))
 
-        check_packages(section)
+
+def weights_of(spec: EngineSpec) -> Weights | None:
+    """The weights that an engine loads; None: it loads none."""
+    from eibench_ray.weights.node_weights import Weights
+
+    request = kind_of(spec).weights(section_of(spec))
+    return None if request is None else Weights(request)
 
 
 def create_engine(
-    spec: EngineSpec,
-    turnstile: RateLimiter,
-    batches: PurePath,
-    storage: Storage = LOCAL,
-    weights: Weights | None = None,
+    spec: EngineSpec, limiter: RateLimiter, batches: PurePath, storage: Storage, weights: Weights | None = None
 ) -> Engine:
-    """An engine that has not started yet; its module, and what it stands on, is imported here.
+    """An engine that has not started yet; what it stands on is imported here.
 
     Args:
         spec: which one.
-        turnstile: lets its requests through, where it is an endpoint.
+        limiter: lets its requests through, where it is an endpoint.
         batches: the folder of what it has sent to a batch endpoint.
         storage: where that folder lies.
         weights: what it loads, where it loads any; None: as configured.
     """
-    section = section_of(spec)
-    if isinstance(section, EchoSection):
-        from eibench_ray.engines.echo import EchoEngine
-
-        return EchoEngine(section, turnstile)
-    if isinstance(section, ReplaySection):
-        from eibench_ray.engines.replay import ReplayEngine
-
-        assert spec.recording is not None
-        return ReplayEngine(section, spec.recording)
-    if isinstance(section, OpenaiSection) and section.mode == "batch":
-        from eibench_ray.engines.openai.batch_engine import OpenaiBatchEngine
-
-        return OpenaiBatchEngine(section, turnstile, batches, storage)
-    if isinstance(section, OpenaiSection):
-        from eibench_ray.engines.openai.openai_engine import OpenaiEngine
-
-        return OpenaiEngine(section, turnstile)
-    if isinstance(section, EmbeddingSection):
-        from eibench_ray.engines.embedding.embedding_engine import EmbeddingEngine
-
-        return EmbeddingEngine(section, "cuda" if spec.device == "cuda" and spec.num_gpus else "cpu", weights)
-    if isinstance(section, TransformersSection):
-        from eibench_ray.engines.transformers.transformers_engine import TransformersEngine
-
-        return TransformersEngine(section, spec.device, weights)
-    from eibench_ray.engines.vllm.vllm_engine import VllmEngine
-
-    return VllmEngine(section, spec.device, weights)
+    setup = EngineSetup(spec.device, spec.num_gpus, spec.recording, limiter, weights, batches, storage)
+    return kind_of(spec).create(section_of(spec), setup)

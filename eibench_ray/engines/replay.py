@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from eibench_ray.config.engines import ReplaySection
 from eibench_ray.engines.engine import EngineFacts, RowError
+from eibench_ray.engines.engine_identity import file_digest
+from eibench_ray.engines.engine_kind import EngineDescription, EngineKind, EngineSetup, Needs, Site, Surroundings
 from eibench_ray.engines.recording import Recording
+from eibench_ray.plan.engine_traits import EngineTraits
+from eibench_ray.plan.graph import Blocker, EngineSpec
 from eibench_ray.rows.completion import RowErrorKind
 from eibench_ray.rows.request import Reply, Request
 
@@ -40,3 +46,46 @@ class ReplayEngine:
     async def stop(self) -> None:
         """Forgets the texts."""
         self._recording = None
+
+
+class ReplayKind(EngineKind[ReplaySection]):
+    """Replies that were recorded elsewhere, in a file for each dataset and setting."""
+
+    section = ReplaySection
+
+    def traits(self, section: ReplaySection) -> EngineTraits:
+        """It only reads."""
+        return EngineTraits(section.max_num_seqs, is_recorded=True)
+
+    def recording(self, section: ReplaySection, name: str) -> str:
+        """The file in the folder of predictions."""
+        return str(Path(section.predictions) / f"{name}.jsonl")
+
+    def identity(self, section: ReplaySection, recording: str | None) -> Mapping[str, Any]:
+        """The recording's content; its path as long as it is not there."""
+        assert recording is not None
+        path = Path(recording)
+        return {"kind": section.kind, "recording": file_digest(path) if path.is_file() else recording}
+
+    def needs(self, section: ReplaySection, site: Site) -> Needs:  # noqa: ARG002 - nothing is computed
+        """No GPU."""
+        return Needs(0)
+
+    def blocker(self, section: ReplaySection, spec: EngineSpec, around: Surroundings) -> Blocker | None:  # noqa: ARG002
+        """A recording that is not there."""
+        if spec.recording is None or Path(spec.recording).exists():
+            return None
+        remedy = "put EIBench's JSONL ({path: text} per line) there, or set its engine.predictions to another folder"
+        return Blocker(spec.name, "no recorded predictions", spec.recording, remedy)
+
+    def describe(self, section: ReplaySection) -> EngineDescription:
+        """Its folder."""
+        return EngineDescription("recorded", f"{section.predictions}/")
+
+    def create(self, section: ReplaySection, setup: EngineSetup) -> ReplayEngine:
+        """A reader of the file."""
+        assert setup.recording is not None
+        return ReplayEngine(section, setup.recording)
+
+
+KIND = ReplayKind()

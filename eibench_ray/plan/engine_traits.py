@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from eibench_ray.rows.prices import Price
@@ -85,6 +85,7 @@ class EngineTraits:
         thinking_tokens: tokens that a reply may have beyond the request's own limit.
         reply_tokens: the longest reply in tokens, whatever the request allows; None: as the request says.
         environment: the Python of its own; None: the sweep's.
+        env: environment variables that its configuration sets for its process.
     """
 
     max_num_seqs: int
@@ -103,6 +104,7 @@ class EngineTraits:
     thinking_tokens: int = 0
     reply_tokens: int | None = None
     environment: PythonEnvironment | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
 
 
 def describe_chosen(chosen: Mapping[str, Any]) -> str:

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Literal
 
 from eibench_ray.config.cluster import ClusterConfig
-from eibench_ray.config.embedding import EmbeddingSection
-from eibench_ray.config.endpoints import OpenaiSection
-from eibench_ray.config.engines import EchoSection, ReplaySection, TransformersSection, VllmSection
 from eibench_ray.config.schema import CoherenceConfig, ModelConfig, RunConfig
-from eibench_ray.engines.engine_kind import engine_spec
-from eibench_ray.engines.engine_memory import GpuNodes, choose_tensor_parallel, fit_memory
+from eibench_ray.engines.engine_kind import Site
+from eibench_ray.engines.engine_memory import GpuNodes
+from eibench_ray.engines.registry import engine_spec, kind_of
 from eibench_ray.errors import PlanError
-from eibench_ray.plan.engine_traits import Availability, Expectation
+from eibench_ray.plan.engine_traits import Availability, EngineTraits, Expectation
 from eibench_ray.plan.graph import EngineSpec
 from eibench_ray.rows.digests import digest
 from eibench_ray.weights.memory_estimate import MemoryEstimate
@@ -50,13 +47,12 @@ class EngineUse:
 
     @property
     def recording(self) -> str | None:
-        """For a replay engine, its file of predictions, in whose name a `/` is `%2F`; None for the others."""
-        if not isinstance(self.model.engine, ReplaySection):
-            return None
+        """The file of recorded replies that the engine reads, in whose name a `/` is `%2F`; None: it reads none."""
         parts = [self.config.dataset.name, self.config.setting.name]
         if self.key == "judge.model":
             parts.append(self.config.judge.name)
-        return str(Path(self.model.engine.predictions) / f"{'.'.join(parts).replace('/', '%2F')}.jsonl")
+        engine, name = self.model.engine, ".".join(parts).replace("/", "%2F")
+        return kind_of(engine).recording(engine, name)
 
 
 class Engines:
@@ -92,7 +88,7 @@ class Engines:
         recording = use.recording
         key = digest(self._identify(model, recording), size=10)
         if key in self.specs:
-            _check_equal(self._first_uses[key], use)
+            _check_equal(self._first_uses[key], use, self.specs[key].traits)
             return self.specs[key]
         spec = plan_engine(key, model, self._device, recording)
         self._first_uses[key] = use
@@ -115,6 +111,28 @@ def plan_engine(key: str, model: EngineOwner, device: Literal["cpu", "cuda"], re
     )
 
 
+def engine_identity(model: EngineOwner, recording: str | None) -> Mapping[str, Any]:
+    """What makes two engines the same one: everything that an answer can depend on.
+
+    Args:
+        model: whose engine it is.
+        recording: the file of recorded replies that it reads; None: none.
+
+    Raises:
+        PlanError: a file that the engine names is not there.
+    """
+    return kind_of(model.engine).identity(model.engine, recording)
+
+
+def engine_memory(model: EngineOwner) -> MemoryEstimate | None:
+    """What an engine takes of its GPUs' memory: by its weights' metadata, else the prior; None: not known."""
+    kind = kind_of(model.engine)
+    known: MemoryEstimate | None = kind.memory(model.engine)
+    if known is None and model.expect.memory_gb is not None and kind.traits(model.engine).is_loaded:
+        return MemoryEstimate(model.expect.memory_gb, "expect")
+    return known
+
+
 def with_gpus(
     spec: EngineSpec,
     model: EngineOwner,
@@ -122,7 +140,7 @@ def with_gpus(
     cluster: ClusterConfig,
     known: GpuNodes | None = None,
 ) -> EngineSpec:
-    """A model's spec with its GPUs, with `tensor_parallel: auto` resolved, and how it fits.
+    """A model's spec with its GPUs, what is chosen by them, and how it fits.
 
     Args:
         spec: the engine's.
@@ -134,32 +152,18 @@ def with_gpus(
     Raises:
         PlanError: no node has enough memory for it.
     """
-    engine = model.engine
-    if isinstance(engine, EchoSection):
-        return replace(spec, num_gpus=engine.num_gpus)
-    owns_gpus = spec.device == "cuda" or cluster.gpu_resource != "GPU"
-    if isinstance(engine, EmbeddingSection):
-        return replace(spec, num_gpus=engine.num_gpus if owns_gpus else 0)
-    if not isinstance(engine, VllmSection | TransformersSection):
-        return spec
-    memory = estimate(model) if owns_gpus else None
-    chosen = {}
-    if isinstance(engine, VllmSection) and engine.tensor_parallel == "auto":
-        chosen = {"tensor_parallel": choose_tensor_parallel(model.name, engine, memory, cluster, known)}
-        engine = engine.model_copy(update=chosen)
-    return replace(
-        spec,
-        num_gpus=engine.num_gpus if owns_gpus else 0,
-        memory=fit_memory(engine, memory, cluster, known) if memory else None,
-        chosen=chosen,
-    )
+    site = Site(spec.name, spec.device, cluster, nodes=known)
+    if site.has_gpus:
+        site = replace(site, memory=estimate(model))
+    needs = kind_of(spec).needs(model.engine, site)
+    return replace(spec, num_gpus=needs.num_gpus, memory=needs.memory, chosen=needs.chosen)
 
 
-def _check_equal(first: EngineUse, again: EngineUse) -> None:
-    """Refuses two configurations of one engine that is loaded, or asked, in one way; replay and echo cost nothing."""
-    if isinstance(first.model.engine, ReplaySection | EchoSection) or first.model == again.model:
+def _check_equal(first: EngineUse, again: EngineUse, traits: EngineTraits) -> None:
+    """Refuses two configurations of one engine that is loaded, or asked, in one way; others cost nothing."""
+    if not (traits.is_loaded or traits.is_endpoint) or first.model == again.model:
         return
-    once = "asked in one way" if isinstance(first.model.engine, OpenaiSection) else "loaded once"
+    once = "asked in one way" if traits.is_endpoint else "loaded once"
     before, now = dict(_running(first.model)), dict(_running(again.model))
     for key, value in before.items():
         if now[key] != value:

@@ -8,17 +8,17 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from eibench_ray.config.engines import ReplaySection
 from eibench_ray.config.schema import DatasetConfig, ModelConfig, RunConfig
 from eibench_ray.config.setting import CallConfig
 from eibench_ray.engines.engine_memory import GpuNodes
+from eibench_ray.engines.registry import kind_of
 from eibench_ray.errors import PlanError
 from eibench_ray.plan.fanout import ITEM, Item, words_of
 from eibench_ray.plan.graph import Cell, DatasetSpec, EngineSpec, Plan, Prompt, Step
 from eibench_ray.plan.prompt_templates import SAMPLE_WORDS, find_excess, words_in
 from eibench_ray.planner.call_items import expand
-from eibench_ray.planner.dataset_facts import DatasetFacts, engine_memory
-from eibench_ray.planner.engine_specs import Engines, EngineUse, Estimate, Identify, ModelKey
+from eibench_ray.planner.dataset_facts import DatasetFacts
+from eibench_ray.planner.engine_specs import Engines, EngineUse, Estimate, Identify, ModelKey, engine_memory
 from eibench_ray.planner.prompt_source import word_call, word_judge
 from eibench_ray.rows.digests import derive_seed, digest
 from eibench_ray.rows.request import AcceptRule, Sampling
@@ -54,7 +54,7 @@ def build_plan(
 def _calls_to_make(config: RunConfig) -> Sequence[CallConfig]:
     """The calls of a cell's setting. A recorded answer is what its recording says, whatever would have led to it."""
     *earlier, answer = config.setting.calls
-    if earlier and isinstance(config.model.engine, ReplaySection):
+    if earlier and kind_of(config.model.engine).traits(config.model.engine).is_recorded:
         return [answer.model_copy(update={"prompt": "{{ question }}", "protocol": None})]
     return config.setting.calls
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from eibench_ray.engines.assets import Asset
-from eibench_ray.engines.embedding.sentences import check_packages
+from eibench_ray.engines.registry import check_installed
 from eibench_ray.errors import ConfigError
 from eibench_ray.weights.build import build_checkpoint
 from eibench_ray.weights.checkpoint_files import CheckpointPart
@@ -60,7 +60,9 @@ def find_asset(asset: Asset, environ: Mapping[str, str]) -> AssetState:
                 asset, "missing", None, "no such folder", "put the checkpoint there, or correct engine.source"
             )
         case "own cache":
-            return AssetState(asset, "on the nodes", None, "vLLM fetches into its own engine.args.download_dir")
+            return AssetState(
+                asset, "on the nodes", None, "its engine fetches into a folder of its own (engine.args.download_dir)"
+            )
         case "environment" if asset.name.startswith("/"):
             if Path(asset.name).exists():
                 return AssetState(asset, "there", None, asset.name)
@@ -69,10 +71,10 @@ def find_asset(asset: Asset, environ: Mapping[str, str]) -> AssetState:
             return AssetState(
                 asset, "on the nodes", None, "each node installs it, from the index that its uv or pip knows"
             )
-        case "splitter":
-            assert asset.engine is not None
+        case "packages":
+            assert asset.spec is not None
             try:
-                check_packages(asset.engine)
+                check_installed(asset.spec)
             except ConfigError as error:
                 what, _, remedy = str(error).partition(": ")
                 return AssetState(asset, "missing", None, what, remedy)

@@ -15,13 +15,14 @@ from eibench_ray.datasets.dataset import DatasetIndex, open_dataset
 from eibench_ray.driver.gpu_devices import list_devices, smallest_memory_gb, visible_devices
 from eibench_ray.engines.blocker_checks import find_obstacle
 from eibench_ray.engines.engine_memory import GpuNodes
+from eibench_ray.engines.python_environment import vllm_version
 from eibench_ray.errors import PlanError
 from eibench_ray.plan.blockers import block_cells, describe_blocked, without_blocked
 from eibench_ray.plan.engine_traits import RateLimits, describe_chosen
 from eibench_ray.plan.graph import Blocker, Plan
 from eibench_ray.plan.slices import StepWork, cut
-from eibench_ray.planner.dataset_facts import engine_identity, engine_memory, read_dataset_facts, vllm_version
-from eibench_ray.planner.engine_specs import with_gpus
+from eibench_ray.planner.dataset_facts import read_dataset_facts
+from eibench_ray.planner.engine_specs import engine_identity, engine_memory, with_gpus
 from eibench_ray.planner.plan_builder import build_plan
 from eibench_ray.planner.slice_size import choose_slice_rows
 from eibench_ray.planner.step_shares import keep_own, own_steps

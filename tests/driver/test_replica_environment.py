@@ -21,7 +21,7 @@ from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.config.engines import EngineConfig, EnvironmentSection
 from eibench_ray.driver.ray_session import ray_session
 from eibench_ray.driver.replica_environment import replica_runtime_env, setup_failure
-from eibench_ray.engines.engine_kind import engine_spec
+from eibench_ray.engines.registry import engine_spec
 from eibench_ray.plan.engine_traits import Expectation
 from eibench_ray.plan.graph import EngineSpec
 

@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from eibench_ray.datasets.dataset import open_dataset
-from eibench_ray.planner.dataset_facts import vllm_version
+from eibench_ray.engines.python_environment import vllm_version
 
 # Two settings over 24 samples, each answer judged: 96 requests, a quarter of a second each, nine at a time.
 SWEEP = [

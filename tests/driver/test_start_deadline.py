@@ -12,7 +12,7 @@ from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.config.engines import EchoSection
 from eibench_ray.driver import actor_handle
 from eibench_ray.driver.actor_handle import ActorHandle
-from eibench_ray.engines.engine_kind import engine_spec
+from eibench_ray.engines.registry import engine_spec
 from eibench_ray.errors import EngineError
 from eibench_ray.plan.engine_traits import Expectation
 from eibench_ray.plan.graph import EngineSpec

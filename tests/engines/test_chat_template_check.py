@@ -10,8 +10,8 @@ import jinja2
 import pytest
 
 from eibench_ray.config.engines import TransformersSection, VllmSection
-from eibench_ray.engines.chat_template_check import lacks_chat_template
 from eibench_ray.engines.chat_templates import PLAIN, is_plain, template_file, template_variables
+from eibench_ray.engines.registry import kind_of
 
 BASE = {"config.json": {"model_type": "llama"}, "tokenizer.json": {}, "tokenizer_config.json": {"bos_token": "<s>"}}
 
@@ -22,6 +22,10 @@ def vllm(**keys: Any) -> VllmSection:
 
 def transformers(**keys: Any) -> TransformersSection:
     return TransformersSection.model_validate({"kind": "transformers", "source": "me/mine"} | keys)
+
+
+def lacks_chat_template(folder: Path, engine: VllmSection | TransformersSection) -> bool:
+    return kind_of(engine).lacks_chat_template(engine, folder)
 
 
 def write(folder: Path, files: dict[str, Any]) -> Path:

@@ -15,10 +15,9 @@ from eibench_ray.config.endpoints import OpenaiSection, PriceSection
 from eibench_ray.config.engines import EchoSection, ReplaySection, VllmSection
 from eibench_ray.engines.echo import EchoEngine
 from eibench_ray.engines.engine import EngineFacts, RowError
-from eibench_ray.engines.engine_kind import engine_spec
 from eibench_ray.engines.openai.batch_engine import OpenaiBatchEngine
 from eibench_ray.engines.openai.openai_engine import OpenaiEngine
-from eibench_ray.engines.registry import create_engine
+from eibench_ray.engines.registry import create_engine, engine_spec
 from eibench_ray.engines.replay import ReplayEngine
 from eibench_ray.engines.vllm.vllm_engine import VllmEngine
 from eibench_ray.plan.engine_traits import Expectation
@@ -27,6 +26,7 @@ from eibench_ray.ratelimit.rate_limiter import Grant, Reservation
 from eibench_ray.ratelimit.spent_budget import BudgetSpentError
 from eibench_ray.rows.completion import RowErrorKind
 from eibench_ray.rows.request import Request, Sampling
+from eibench_ray.storage.local import LOCAL
 
 REQUEST = Request("a", "0a1b2c3d" * 4, None, "why is she happy?", "i", Sampling(0, 1, 8), 0)
 
@@ -83,7 +83,7 @@ def test_a_request_that_it_shall_fail_on_is_an_error_of_its_row() -> None:
 )
 def test_a_spec_names_its_engine(config: Any, kind: type, tmp_path: Path) -> None:
     spec = engine_spec("k", "name", config, "cpu", str(tmp_path / "p.jsonl"), 0, Expectation())
-    assert isinstance(create_engine(spec, LocalRateLimiter(), tmp_path), kind)
+    assert isinstance(create_engine(spec, LocalRateLimiter(), tmp_path, LOCAL), kind)
 
 
 PRICE = PriceSection(input=1e6, output=1e6)  # a dollar per word

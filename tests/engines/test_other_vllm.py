@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from eibench_ray.planner.dataset_facts import vllm_version
+from eibench_ray.engines.python_environment import vllm_version
 
 pytest.importorskip("vllm", reason="the engines need eibench-ray[cpu] or [gpu]")
 pytestmark = pytest.mark.slow

@@ -9,7 +9,7 @@ import yaml
 
 from eibench_ray.config.options_folder import config_folder
 from eibench_ray.config.schema import CoherenceConfig, ModelConfig
-from eibench_ray.planner.dataset_facts import engine_identity
+from eibench_ray.planner.engine_specs import engine_identity
 
 # What `???` in an option file stands for here.
 CHOSEN = {"name": "mine", "sees_image": True}

@@ -15,7 +15,8 @@ from eibench_ray.config.schema import RunConfig
 from eibench_ray.datasets.prompts_file import PromptSet, SourcePrompt, SourceSampling
 from eibench_ray.datasets.writer import DatasetWriter
 from eibench_ray.plan.graph import Plan, Step
-from eibench_ray.planner.dataset_facts import engine_identity, read_dataset_facts
+from eibench_ray.planner.dataset_facts import read_dataset_facts
+from eibench_ray.planner.engine_specs import engine_identity
 from eibench_ray.planner.plan_builder import build_plan
 from eibench_ray.rows.request import AcceptRule
 from eibench_ray.rows.sample import Sample

@@ -9,10 +9,10 @@ import pytest
 
 from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.config.schema import ModelConfig
-from eibench_ray.engines import cpu_builds
+from eibench_ray.engines import python_environment
 from eibench_ray.engines.cpu_builds import asks_for_gpus, check_builds
-from eibench_ray.engines.engine_kind import engine_spec
 from eibench_ray.engines.python_environment import Interpreter
+from eibench_ray.engines.registry import engine_spec
 from eibench_ray.errors import ConfigError
 from eibench_ray.plan.engine_traits import Expectation
 from eibench_ray.plan.graph import EngineSpec
@@ -94,7 +94,7 @@ def test_the_python_of_an_engines_own_is_looked_at(
 ) -> None:
     python = tmp_path / "python"
     python.write_text("")
-    monkeypatch.setattr(cpu_builds, "read_python", lambda _: Interpreter((3, 11), None, {name: "0.31.0"}))
+    monkeypatch.setattr(python_environment, "read_python", lambda _: Interpreter((3, 11), None, {name: "0.31.0"}))
     own = spec(VLLM | {"runtime_env": {"py_executable": str(python)}})
     if not is_refused:
         check_builds([own], cluster(), "node a has 8 GPUs", CPU)

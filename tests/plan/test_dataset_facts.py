@@ -13,7 +13,8 @@ from eibench_ray import __version__
 from eibench_ray.config.schema import DatasetConfig, ExpectConfig, ModelConfig
 from eibench_ray.engines.chat_templates import template_file
 from eibench_ray.errors import DataError, PlanError
-from eibench_ray.planner.dataset_facts import engine_identity, engine_memory, read_dataset_facts
+from eibench_ray.planner.dataset_facts import read_dataset_facts
+from eibench_ray.planner.engine_specs import engine_identity, engine_memory
 from eibench_ray.weights.memory_estimate import MemoryEstimate
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from eibench_ray.config.schema import ModelConfig
-from eibench_ray.engines.python_environment import examine_python, read_python
+from eibench_ray.engines.python_environment import examine_python, read_python, transformers_versions, vllm_version
 from eibench_ray.errors import PlanError
-from eibench_ray.planner.dataset_facts import engine_identity, transformers_versions, vllm_version
+from eibench_ray.planner.engine_specs import engine_identity
 
 
 def identity(environment: Mapping[str, Any] | None, kind: str = "vllm") -> Mapping[str, Any]:

@@ -6,7 +6,7 @@ import pytest
 
 from eibench_ray.config.cluster import ClusterConfig, ClusterExpectation
 from eibench_ray.config.engines import EchoSection
-from eibench_ray.engines.engine_kind import engine_spec
+from eibench_ray.engines.registry import engine_spec
 from eibench_ray.plan.engine_traits import Expectation
 from eibench_ray.plan.graph import DatasetSpec, Plan, Prompt, Step
 from eibench_ray.planner.slice_size import choose_slice_rows

@@ -11,6 +11,7 @@ import pytest
 
 from eibench_ray.config.engines import TransformersSection, VllmSection
 from eibench_ray.engines.loaded_weights import request_of
+from eibench_ray.engines.vllm.vllm_kind import vllm_weights
 from eibench_ray.errors import EngineError
 from eibench_ray.weights import missing_imports
 from eibench_ray.weights.missing_imports import missing_packages
@@ -63,7 +64,7 @@ def vllm(source: Path, **keys: Any) -> VllmSection:
 )
 @pytest.mark.usefixtures("bare")
 def test_packages_follow_from_the_files(tmp_path: Path, files: dict[str, str], missing: list[str]) -> None:
-    assert missing_packages(write(tmp_path, files), request_of(vllm(tmp_path))) == missing
+    assert missing_packages(write(tmp_path, files), vllm_weights(vllm(tmp_path))) == missing
 
 
 @pytest.mark.usefixtures("bare")
@@ -73,8 +74,8 @@ def test_code_of_the_checkpoint_counts_where_it_is_run(tmp_path: Path) -> None:
         "try:\n    import flash_attn\nexcept ImportError:\n    pass\n"
     )
     write(tmp_path, {"tokenization_own.py": code, "modeling_own.py": "import timm\n", "broken.py": "def"})
-    assert missing_packages(tmp_path, request_of(vllm(tmp_path))) == []
-    assert missing_packages(tmp_path, request_of(vllm(tmp_path, trust_remote_code=True))) == ["einops", "pillow"]
+    assert missing_packages(tmp_path, vllm_weights(vllm(tmp_path))) == []
+    assert missing_packages(tmp_path, vllm_weights(vllm(tmp_path, trust_remote_code=True))) == ["einops", "pillow"]
     engine = TransformersSection(kind="transformers", source=str(tmp_path), trust_remote_code=True)
     assert missing_packages(tmp_path, request_of(engine)) == ["einops", "pillow", "timm"]
 
@@ -83,7 +84,7 @@ def test_code_of_the_checkpoint_counts_where_it_is_run(tmp_path: Path) -> None:
 def test_a_replica_says_what_is_missing_before_it_loads(tmp_path: Path) -> None:
     write(tmp_path, {"config.json": '{"model_type": "smolvlm"}', "tokenizer.json": ""})
     with pytest.raises(EngineError, match=r"needs num2words, .*pip install .*num2words"):
-        Weights(request_of(vllm(tmp_path)), {}).bring()
+        Weights(vllm_weights(vllm(tmp_path)), {}).bring()
 
 
 @pytest.mark.parametrize("model_type", TYPES)

@@ -14,7 +14,7 @@ import pytest
 from hub_server import TOKEN, Hub, serving
 
 from eibench_ray.config.engines import VllmSection
-from eibench_ray.engines.loaded_weights import request_of
+from eibench_ray.engines.vllm.vllm_kind import vllm_weights
 from eibench_ray.errors import EngineError
 from eibench_ray.weights import hub_download
 from eibench_ray.weights.node_copies import copy_folder
@@ -27,7 +27,7 @@ FILES = {"config.json", "tokenizer.json", "model.safetensors"}
 
 
 def engine(source: str = HUB_ID, revision: str | None = None, **args: object) -> WeightsRequest:
-    return request_of(VllmSection(kind="vllm", source=source, revision=revision, max_model_len=64, args=args))
+    return vllm_weights(VllmSection(kind="vllm", source=source, revision=revision, max_model_len=64, args=args))
 
 
 @pytest.fixture
@@ -57,9 +57,10 @@ def environ(hub: Hub, tmp_path: Path) -> dict[str, str]:
 def start(environ: dict[str, str]) -> subprocess.Popen[str]:
     """A process that brings the weights and prints where they are, as a replica does."""
     script = (
-        "from eibench_ray.weights.checkpoint_files import Part; from eibench_ray.weights.node_weights import Weights\n"
+        "from eibench_ray.weights.checkpoint_files import CheckpointPart\n"
+        "from eibench_ray.weights.node_weights import Weights\n"
         "from eibench_ray.weights.weights_request import WeightsRequest\n"
-        f"weights = Weights(WeightsRequest('{HUB_ID}', part=Part('vllm')))\n"
+        f"weights = Weights(WeightsRequest('{HUB_ID}', part=CheckpointPart('vllm')))\n"
         "weights.bring(); print(weights.source)"
     )
     command = [sys.executable, "-c", script]

@@ -13,9 +13,9 @@ from eibench_ray.engines.decoding_slots import decode_in_thread
 from eibench_ray.engines.engine import EngineFacts, no_numbers
 from eibench_ray.engines.loaded_weights import request_of
 from eibench_ray.engines.picture_decoding import decode_picture
+from eibench_ray.engines.python_environment import transformers_versions
 from eibench_ray.engines.transformers.request_batches import RequestBatches
 from eibench_ray.errors import EngineError
-from eibench_ray.planner.dataset_facts import transformers_versions
 from eibench_ray.rows.request import Reply, Request
 from eibench_ray.versions import extra_command, install_command
 from eibench_ray.weights.node_weights import Weights

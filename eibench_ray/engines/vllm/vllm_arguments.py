@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from eibench_ray.config.engines import VllmSection
-from eibench_ray.engines.loaded_weights import request_of
+from eibench_ray.engines.vllm.vllm_kind import vllm_weights
 from eibench_ray.weights.node_weights import Weights
 
 GIB = 1 << 30
@@ -17,7 +17,7 @@ def engine_arguments(
     config: VllmSection, device: Literal["cpu", "cuda"], weights: Weights | None = None
 ) -> Mapping[str, Any]:
     """The arguments by the names that `AsyncEngineArgs` gives them; the chat template is none of them."""
-    weights = weights or Weights(request_of(config))
+    weights = weights or Weights(vllm_weights(config))
     chosen: dict[str, Any] = {
         "model": weights.source,
         "revision": weights.revision,

@@ -9,17 +9,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from eibench_ray.config.engines import VllmSection
-from eibench_ray.engines.chat_template_check import lacks_chat_template
 from eibench_ray.engines.chat_templates import no_template, template_file
 from eibench_ray.engines.cpu_builds import remedy
 from eibench_ray.engines.decoding_slots import decode_in_thread
 from eibench_ray.engines.engine import EngineDeadError, EngineFacts, RowError, no_numbers
-from eibench_ray.engines.loaded_weights import request_of
+from eibench_ray.engines.python_environment import vllm_version
 from eibench_ray.engines.vllm.vllm_arguments import engine_arguments
+from eibench_ray.engines.vllm.vllm_kind import KIND, vllm_weights
 from eibench_ray.engines.vllm.vllm_prompts import Picture, Prompts, read_picture
 from eibench_ray.engines.vllm.vllm_versions import refused_request_error
 from eibench_ray.errors import EngineError
-from eibench_ray.planner.dataset_facts import vllm_version
 from eibench_ray.rows.completion import RowErrorKind
 from eibench_ray.rows.endings import ending_of
 from eibench_ray.rows.request import Reply, Request, Sampling
@@ -73,7 +72,7 @@ class VllmEngine:
             await self.stop()
             raise
         num_seqs = int(self._llm.vllm_config.scheduler_config.max_num_seqs)
-        weights = self._weights or Weights(request_of(self._config))
+        weights = self._weights or Weights(vllm_weights(self._config))
         fingerprint = f"{installed[0]} {self._device} {weights.label} {self._config.dtype}"
         return EngineFacts(fingerprint, num_seqs, progress=self._count_steps())
 
@@ -108,7 +107,7 @@ class VllmEngine:
         if config.chat_template:
             self._template = template_file(config.chat_template).read_text(encoding="utf-8")
         # Seen from its files where it is: a large model loads for minutes.
-        elif self._weights is not None and lacks_chat_template(Path(self._weights.source), config):
+        elif self._weights is not None and KIND.lacks_chat_template(config, Path(self._weights.source)):
             raise EngineError(no_template(config.source))
         return AsyncLLM.from_engine_args(AsyncEngineArgs(**engine_arguments(config, self._device, self._weights)))
 

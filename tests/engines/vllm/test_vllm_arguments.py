@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from eibench_ray.config.engines import VllmSection
-from eibench_ray.engines.loaded_weights import request_of
 from eibench_ray.engines.vllm.vllm_arguments import engine_arguments
+from eibench_ray.engines.vllm.vllm_kind import vllm_weights
 from eibench_ray.weights.node_weights import CACHE_VARIABLE, Weights
 
 
@@ -43,7 +43,7 @@ def test_what_was_brought_to_the_node_is_loaded_from_there(tmp_path: Path) -> No
     checkpoint.mkdir()
     for name in ("config.json", "model.safetensors"):
         (checkpoint / name).write_bytes(b"\2\0\0\0\0\0\0\0{}")
-    weights = Weights(request_of(engine(source=str(checkpoint))), {CACHE_VARIABLE: str(tmp_path / "nvme")})
+    weights = Weights(vllm_weights(engine(source=str(checkpoint))), {CACHE_VARIABLE: str(tmp_path / "nvme")})
     weights.bring()
     arguments = engine_arguments(engine(source=str(checkpoint)), "cpu", weights)
     assert Path(arguments["model"]).parent == tmp_path / "nvme"

@@ -8,7 +8,10 @@ import pytest
 
 from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.config.engines import TransformersSection, VllmSection
-from eibench_ray.engines.engine_memory import OVERHEAD_GB, GpuNodes, choose_tensor_parallel, expected_nodes, fit_memory
+from eibench_ray.engines.engine_kind import Site
+from eibench_ray.engines.engine_memory import OVERHEAD_GB, GpuNodes, expected_nodes
+from eibench_ray.engines.transformers.transformers_kind import KIND
+from eibench_ray.engines.vllm.vllm_memory import choose_tensor_parallel, fit_vllm
 from eibench_ray.errors import PlanError
 from eibench_ray.schedule.resources import Node, Resources
 from eibench_ray.weights.memory_estimate import MemoryEstimate
@@ -40,7 +43,7 @@ def cluster(gpu_memory_gb: float, gpus_per_node: int = 8) -> ClusterConfig:
     ],
 )
 def test_a_gpu_needs_its_share_of_weights_and_cache(options: dict[str, Any], needed_gb: float) -> None:
-    fit = fit_memory(engine(**options), LARGE, cluster(80))
+    fit = fit_vllm(engine(**options), LARGE, cluster(80))
     assert fit.gpu_memory_gb == pytest.approx(needed_gb + OVERHEAD_GB)
     assert (fit.weights_gb, fit.available_gb, fit.source) == (60, 80, "checkpoint")
 
@@ -48,12 +51,12 @@ def test_a_gpu_needs_its_share_of_weights_and_cache(options: dict[str, Any], nee
 def test_more_gpus_than_heads_keep_copies_of_the_cache() -> None:
     narrow = MemoryEstimate(60.0, "checkpoint", 0.01, 56, 2)
     latent = MemoryEstimate(60.0, "checkpoint", 0.01, 56, 1)
-    needs = [fit_memory(engine(tensor_parallel=4), memory, cluster(80)).gpu_memory_gb for memory in (narrow, latent)]
+    needs = [fit_vllm(engine(tensor_parallel=4), memory, cluster(80)).gpu_memory_gb for memory in (narrow, latent)]
     assert needs == pytest.approx([15 + 5 + OVERHEAD_GB, 15 + 10 + OVERHEAD_GB])
 
 
 def test_only_the_share_that_vllm_may_use_counts() -> None:
-    fit = fit_memory(engine(gpu_memory_utilization=0.5), LARGE, cluster(80))
+    fit = fit_vllm(engine(gpu_memory_utilization=0.5), LARGE, cluster(80))
     assert fit.gpu_memory_gb == 2 * (60 + 10 + OVERHEAD_GB)
     assert not fit.fits
 
@@ -64,12 +67,14 @@ def test_only_the_share_that_vllm_may_use_counts() -> None:
 )
 def test_transformers_spreads_layers_with_their_cache(options: dict[str, Any], needed_gb: float) -> None:
     spread = TransformersSection.model_validate({"kind": "transformers", "source": "me/eye"} | options)
-    assert fit_memory(spread, LARGE, cluster(80)).gpu_memory_gb == pytest.approx(needed_gb + OVERHEAD_GB)
+    fit = KIND.needs(spread, Site("eye", "cuda", cluster(80), LARGE)).memory
+    assert fit is not None
+    assert fit.gpu_memory_gb == pytest.approx(needed_gb + OVERHEAD_GB)
 
 
 def test_what_the_cluster_expects_counts_where_its_gpus_are_not_given() -> None:
     expected = ClusterConfig.model_validate({"name": "here", "expect": {"gpu_memory_gb": 141.0}})
-    assert fit_memory(engine(), LARGE, expected).available_gb == 141
+    assert fit_vllm(engine(), LARGE, expected).available_gb == 141
 
 
 @pytest.mark.parametrize(
@@ -114,7 +119,7 @@ def test_what_is_not_known_takes_one_gpu() -> None:
 
 def test_a_prior_knows_no_cache() -> None:
     prior = MemoryEstimate(60.0, "expect")
-    assert fit_memory(engine(), prior, cluster(80)).kv_gb is None
+    assert fit_vllm(engine(), prior, cluster(80)).kv_gb is None
     assert choose_tensor_parallel("eye", engine(), prior, cluster(40)) == 2
     with pytest.raises(PlanError, match=r"it has 60 GB of weights, and a node has 8 GPUs of 4 GB"):
         choose_tensor_parallel("eye", engine(), prior, cluster(4))
@@ -148,7 +153,7 @@ def test_a_model_that_fits_on_no_node_names_the_largest_and_whence_it_is_known()
 
 
 def test_what_fits_says_whence_the_memory_is_known() -> None:
-    assert fit_memory(engine(), LARGE, cluster(80), nodes((8, 24), (1, 141))).available_gb == 141
-    assert fit_memory(engine(), LARGE, cluster(80), nodes((1, 24))).gpus_from == "here"
-    assert fit_memory(engine(), LARGE, cluster(80)).gpus_from == "cluster.gpu_memory_gb"
+    assert fit_vllm(engine(), LARGE, cluster(80), nodes((8, 24), (1, 141))).available_gb == 141
+    assert fit_vllm(engine(), LARGE, cluster(80), nodes((1, 24))).gpus_from == "here"
+    assert fit_vllm(engine(), LARGE, cluster(80)).gpus_from == "cluster.gpu_memory_gb"
     assert expected_nodes(ClusterConfig(name="x")).source == "cluster.expect"

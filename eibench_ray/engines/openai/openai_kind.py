@@ -1,0 +1,103 @@
+"""OpenAI-compatible endpoints as an engine kind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from eibench_ray.config.endpoints import OpenaiSection
+from eibench_ray.engines.engine import Engine
+from eibench_ray.engines.engine_kind import EngineDescription, EngineKind, EngineSetup, Needs, Site, Surroundings
+from eibench_ray.plan.engine_traits import EngineTraits, RateLimits
+from eibench_ray.plan.graph import Blocker, EngineSpec
+
+
+class OpenaiKind(EngineKind[OpenaiSection]):
+    """Somebody else's model, asked over HTTP, a request at a time or in batches."""
+
+    section = OpenaiSection
+
+    def traits(self, section: OpenaiSection) -> EngineTraits:
+        """An endpoint with the limits of its account."""
+        is_batch, limits, said = section.mode == "batch", section.limits, section.args.get(section.max_tokens_key)
+        return EngineTraits(
+            section.max_num_seqs,
+            is_endpoint=True,
+            is_batch=is_batch,
+            price=section.price.to_price() if section.price else None,
+            # The provider keeps the limits of batches itself.
+            limits=None if is_batch else RateLimits(section.pool, limits.requests_per_min, limits.tokens_per_min),
+            picture_tokens=section.picture_tokens,
+            thinking_tokens=section.reasoning_tokens,
+            reply_tokens=said if isinstance(said, int) else None,
+        )
+
+    def identity(self, section: OpenaiSection, recording: str | None) -> Mapping[str, Any]:  # noqa: ARG002
+        """Who answers, and what else of a request the section decides.
+
+        Not where it is, what it costs, or how fast and how patiently it is asked.
+        """
+        return {
+            "kind": section.kind,
+            "endpoint": section.endpoint,
+            "model": section.model,
+            "revision": section.revision,
+            "json_output": section.json_output,
+            "max_tokens_key": section.max_tokens_key,
+            "sends_sampling": section.sends_sampling,
+            "sends_seed": section.sends_seed,
+            "reasoning_effort": section.reasoning_effort,
+            "reasoning_tokens": section.reasoning_tokens,
+            "picture": section.picture.model_dump(),
+            "args": section.args,
+        }
+
+    def needs(self, section: OpenaiSection, site: Site) -> Needs:  # noqa: ARG002 - it computes elsewhere
+        """No GPU."""
+        return Needs(0)
+
+    def blocker(self, section: OpenaiSection, spec: EngineSpec, around: Surroundings) -> Blocker | None:
+        """A model that its provider has ended, or a key that is not there."""
+        return _retirement(section, spec, around) or (_lost_key(section, spec, around) if around.is_local else None)
+
+    def describe(self, section: OpenaiSection) -> EngineDescription:
+        """Who answers."""
+        return EngineDescription(
+            f"endpoint ({section.api_key_env or 'no key'})",
+            f"{section.endpoint}: {section.model}",
+            section.revision or "-",
+            prompt_format="the endpoint's",
+        )
+
+    def create(self, section: OpenaiSection, setup: EngineSetup) -> Engine:
+        """A client, of the batch endpoint where it is to be."""
+        if section.mode == "batch":
+            from eibench_ray.engines.openai.batch_engine import OpenaiBatchEngine
+
+            return OpenaiBatchEngine(section, setup.limiter, setup.batches, setup.storage)
+        from eibench_ray.engines.openai.openai_engine import OpenaiEngine
+
+        return OpenaiEngine(section, setup.limiter)
+
+
+KIND = OpenaiKind()
+
+
+def _retirement(section: OpenaiSection, spec: EngineSpec, around: Surroundings) -> Blocker | None:
+    available = spec.availability
+    if available is None:
+        return None
+    if available.status != "retired" and (available.ends is None or available.ends > around.today.isoformat()):
+        return None
+    since = f" since {available.ends}" if available.ends else ""
+    remedy = (
+        "replay its recorded answers (model=replay), or name another host of it in its engine.base_url and set its "
+        "availability to null"
+    )
+    return Blocker(spec.name, "retired", f"{section.endpoint} has no {section.model}{since}", remedy)
+
+
+def _lost_key(section: OpenaiSection, spec: EngineSpec, around: Surroundings) -> Blocker | None:
+    if section.api_key_env is None or around.environ.get(section.api_key_env, "").strip():
+        return None
+    return Blocker(spec.name, "no key", section.api_key_env, "export the key under that name")

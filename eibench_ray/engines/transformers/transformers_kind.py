@@ -1,0 +1,61 @@
+"""transformers as an engine kind. Nothing of it is imported before an engine is created."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from eibench_ray.config.engines import TransformersSection
+from eibench_ray.engines.engine_kind import Device, EngineSetup, Needs, Site
+from eibench_ray.engines.engine_memory import fit_memory
+from eibench_ray.engines.loaded_kind import LoadedKind, loaded_identity, loaded_traits
+from eibench_ray.engines.python_environment import CPU_BUILD, transformers_environment, transformers_versions
+from eibench_ray.plan.engine_traits import EngineTraits
+from eibench_ray.weights.memory_estimate import MemoryEstimate, estimate_memory
+
+if TYPE_CHECKING:
+    from eibench_ray.engines.transformers.transformers_engine import TransformersEngine
+
+
+class TransformersKind(LoadedKind[TransformersSection]):
+    """Weights in transformers, on cores or on the GPUs of one node."""
+
+    section = TransformersSection
+
+    def traits(self, section: TransformersSection) -> EngineTraits:
+        """Those of what loads weights."""
+        return loaded_traits(section, section.max_num_seqs)
+
+    def identity(self, section: TransformersSection, recording: str | None) -> Mapping[str, Any]:  # noqa: ARG002
+        """Weights, dtype, template, and the versions of what computes."""
+        return {
+            **loaded_identity(section),
+            "version": transformers_versions(),
+            **(transformers_environment(section.runtime_env) if section.runtime_env else {}),
+            "max_model_len": section.max_model_len,
+        }
+
+    def needs(self, section: TransformersSection, site: Site) -> Needs:
+        """The GPUs that share its layers."""
+        if not site.has_gpus or site.memory is None:
+            return Needs(section.num_gpus if site.has_gpus else 0)
+        length = section.max_model_len
+        fit = fit_memory(site.memory, section.num_gpus, site.cluster, site.nodes, max_model_len=length)
+        return Needs(section.num_gpus, fit)
+
+    def memory(self, section: TransformersSection) -> MemoryEstimate | None:
+        """By the checkpoint's metadata."""
+        return estimate_memory(section.source, section.revision, section.dtype, None, keeps_float32=True)
+
+    def cpu_build(self, section: TransformersSection, device: Device, installed: str | None) -> str:  # noqa: ARG002
+        """It runs where the sweep's vLLM is made for."""
+        return installed if device == "cpu" and installed and installed.startswith(CPU_BUILD) else ""
+
+    def create(self, section: TransformersSection, setup: EngineSetup) -> TransformersEngine:
+        """An engine in this process."""
+        from eibench_ray.engines.transformers.transformers_engine import TransformersEngine
+
+        return TransformersEngine(section, setup.device, setup.weights)
+
+
+KIND = TransformersKind()

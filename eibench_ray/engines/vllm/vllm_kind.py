@@ -1,0 +1,176 @@
+"""vLLM as an engine kind. Nothing of vLLM is imported before an engine is created."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from eibench_ray.config.engines import VllmSection
+from eibench_ray.engines.chat_template_check import lacks_chat_template
+from eibench_ray.engines.engine_kind import Device, EngineDescription, EngineSetup, Needs, Site
+from eibench_ray.engines.loaded_kind import LoadedKind, describe_source, loaded_identity, loaded_traits
+from eibench_ray.engines.python_environment import CPU_BUILD, environment_identity, vllm_of, vllm_version
+from eibench_ray.engines.vllm.vllm_memory import choose_tensor_parallel, fit_vllm
+from eibench_ray.plan.engine_traits import EngineTraits
+from eibench_ray.rows.digests import digest
+from eibench_ray.weights.checkpoint_files import CheckpointPart
+from eibench_ray.weights.hub_cache import HubModel
+from eibench_ray.weights.memory_estimate import MemoryEstimate, estimate_memory
+from eibench_ray.weights.weights_request import WeightsRequest
+from eibench_ray.weights.weights_source import local_folder
+
+if TYPE_CHECKING:
+    from eibench_ray.engines.vllm.vllm_engine import VllmEngine
+
+_VARIABLES = {
+    "VLLM_NO_USAGE_STATS": "1",
+    "VLLM_LOGGING_LEVEL": "WARNING",
+    # A row whose logits are no numbers is an error, and not an answer of "!!!!".
+    "VLLM_COMPUTE_NANS_IN_LOGITS": "1",
+}
+# Arguments that may bring a chat template from elsewhere.
+_ELSEWHERE = ("tokenizer", "tokenizer_mode", "hf_config_path", "hf_overrides", "load_format", "model_impl")
+# For these vLLM has templates or renderers of its own. Source: vLLM 0.32, transformers_utils/chat_templates/registry.py
+# and ModelConfig.
+_OWN_TEMPLATES = (
+    *("blip-2", "clip", "colpali", "deepseek", "unlimited", "minicpm", "paligemma", "siglip", "kimi", "inkling"),
+    *("mistral", "mixtral", "pixtral", "voxtral", "cohere", "terratorch"),
+)
+
+
+class VllmKind(LoadedKind[VllmSection]):
+    """Weights in vLLM, on the GPUs of one node or of several."""
+
+    section = VllmSection
+
+    def traits(self, section: VllmSection) -> EngineTraits:
+        """Its stages may lie on different nodes."""
+        return loaded_traits(section, section.max_num_seqs, section.pipeline_parallel)
+
+    def identity(self, section: VllmSection, recording: str | None) -> Mapping[str, Any]:  # noqa: ARG002
+        """Weights, dtype, quantisation, version, template, and all further arguments."""
+        installed = vllm_version()
+        return {
+            **loaded_identity(section),
+            "version": installed[0] if installed else None,
+            **(environment_identity(section.runtime_env) if section.runtime_env else {}),
+            "quantization": section.quantization,
+            "max_model_len": section.max_model_len,
+            "args": section.args,
+        }
+
+    def needs(self, section: VllmSection, site: Site) -> Needs:
+        """The GPUs that share its layers; `auto`: as few as have the memory.
+
+        Raises:
+            PlanError: all GPUs of a node together are too small.
+        """
+        chosen: dict[str, Any] = {}
+        if section.tensor_parallel == "auto":
+            number = choose_tensor_parallel(site.model, section, site.memory, site.cluster, site.nodes)
+            chosen = {"tensor_parallel": number}
+            section = section.model_copy(update=chosen)
+        fit = fit_vllm(section, site.memory, site.cluster, site.nodes) if site.memory else None
+        return Needs(section.num_gpus if site.has_gpus else 0, fit, chosen)
+
+    def memory(self, section: VllmSection) -> MemoryEstimate | None:
+        """By the checkpoint's metadata, in the dtypes that vLLM makes of it."""
+        kv_cache_dtype = str(section.args.get("kv_cache_dtype", "auto"))
+        return estimate_memory(section.source, section.revision, section.dtype, section.quantization, kv_cache_dtype)
+
+    def weights(self, section: VllmSection) -> WeightsRequest:
+        """The checkpoint in its load format, and what further arguments name."""
+        return vllm_weights(section)
+
+    def lacks_chat_template(self, section: VllmSection, folder: Path) -> bool:
+        """Whether neither the checkpoint, the configuration nor vLLM itself has one."""
+        if section.chat_template or section.trust_remote_code or any(name in section.args for name in _ELSEWHERE):
+            return False
+        return lacks_chat_template(folder, _OWN_TEMPLATES)
+
+    def cpu_build(self, section: VllmSection, device: Device, installed: str | None) -> str:  # noqa: ARG002
+        """A build of vLLM for CPUs, in the sweep's Python or in the engine's own."""
+        if section.runtime_env is not None:
+            installed = vllm_of(section.runtime_env, installed)
+        return installed if installed and installed.startswith(CPU_BUILD) else ""
+
+    def variables(self, section: VllmSection, device: Device, replica_id: int) -> Mapping[str, str]:
+        """What makes it quiet and careful, and keeps it apart from others on its node."""
+        # One process less per engine: it starts in 15-22 s instead of 23-28 (docs/measurements.md).
+        in_process = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"} if device == "cpu" else {}
+        return _VARIABLES | in_process | _kept_apart(section, replica_id)
+
+    def spread(self, section: VllmSection, num_bundles: int) -> Mapping[str, Any]:
+        """Its executor.
+
+        Left alone, vLLM 0.32 takes Ray's executor wherever it finds itself in a placement group (config/parallel.py),
+        and that wants bundles of one GPU. Within a node its own processes are as good and need nothing else.
+        """
+        return {"args": {"distributed_executor_backend": "ray" if num_bundles > 1 else "mp"} | section.args}
+
+    def describe(self, section: VllmSection) -> EngineDescription:
+        """Its version, where it is not the sweep's."""
+        runs_by = "vLLM"
+        if environment := section.runtime_env:
+            runs_by = f"{(environment.packages or ['another Python'])[0].replace('vllm==', 'vLLM ')} of its own"
+        return describe_source(runs_by, section.source, section.revision, section.dtype, section.chat_template)
+
+    def create(self, section: VllmSection, setup: EngineSetup) -> VllmEngine:
+        """An engine in this process."""
+        from eibench_ray.engines.vllm.vllm_engine import VllmEngine
+
+        return VllmEngine(section, setup.device, setup.weights)
+
+
+KIND = VllmKind()
+
+
+def vllm_weights(section: VllmSection) -> WeightsRequest:
+    """What vLLM loads: the checkpoint, and what its further arguments name."""
+    args = section.args
+    return WeightsRequest(
+        section.source,
+        section.revision,
+        CheckpointPart("vllm", str(args.get("load_format", "auto"))),
+        runs_code=section.trust_remote_code,
+        has_own_cache="download_dir" in args,
+        # Over several nodes vLLM starts its processes with Ray.
+        is_spread=args.get("distributed_executor_backend") == "ray",
+        side_models=tuple(model for model in _side_models(args) if local_folder(model.hub_id) is None),
+    )
+
+
+def _side_models(args: Mapping[str, Any]) -> Iterator[HubModel]:
+    """A tokenizer, a configuration, a model that drafts."""
+    if tokenizer := args.get("tokenizer"):
+        yield HubModel(str(tokenizer), args.get("tokenizer_revision"), CheckpointPart("tokenizer"))
+    if other := args.get("hf_config_path"):
+        yield HubModel(str(other), None, CheckpointPart("tokenizer"))
+    draft = args.get("speculative_config") or {}
+    if isinstance(draft, dict) and draft.get("model"):
+        yield HubModel(str(draft["model"]), draft.get("revision"), CheckpointPart("vllm"))
+
+
+def _kept_apart(section: VllmSection, replica_id: int) -> dict[str, str]:
+    """What keeps several vLLM on one node out of each other's way: a folder of its own for what one writes in place.
+
+    Compiled graphs are (vllm/compilation/backends.py), so two copies that compile the same model must not share them.
+    What vLLM has learned of its own model classes is one file per class, which two versions would overwrite for each
+    other at every start. What is not compiled by the sweep's own vLLM is shared.
+
+    Ports need no setting. vLLM 0.32 takes none where an engine lies on one node (a rendezvous by file, sockets named by
+    uuid), and one that the kernel chooses where it spans several; older versions ask the kernel for a free one. With
+    VLLM_PORT all would look upwards from a given one, and find the same until somebody binds it.
+    """
+    parts = []
+    if section.runtime_env is not None:
+        parts.append(f"environment-{digest(section.runtime_env.model_dump(), size=4)}")
+    if not section.enforce_eager:
+        parts.append(f"replica-{replica_id}")
+    if not parts:
+        return {}
+    default = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "vllm"
+    root = Path(os.environ.get("VLLM_CACHE_ROOT") or default)
+    return {"VLLM_CACHE_ROOT": str(root.joinpath("eibench_ray", *parts))}

@@ -1,0 +1,93 @@
+"""vLLM's share of its GPUs' memory, and the fewest GPUs that suffice. Pure."""
+
+from __future__ import annotations
+
+from eibench_ray.config.cluster import ClusterConfig
+from eibench_ray.config.engines import VllmSection
+from eibench_ray.engines.engine_memory import (
+    OVERHEAD_GB,
+    GpuNodes,
+    expected_nodes,
+    fit_memory,
+    gpu_memory_gb,
+    kv_cache_gb,
+)
+from eibench_ray.errors import PlanError
+from eibench_ray.plan.graph import MemoryFit
+from eibench_ray.weights.memory_estimate import GB, MemoryEstimate
+
+GIB = 1 << 30
+
+
+def choose_tensor_parallel(
+    name: str, engine: VllmSection, memory: MemoryEstimate | None, cluster: ClusterConfig, known: GpuNodes | None = None
+) -> int:
+    """GPUs of one node that share an engine's layers, a power of two; 1 where its memory is not known.
+
+    The fewest whose memory suffices. Where nodes differ: the number with which replicas can use the most GPUs, since no
+    replica is placed where a GPU is too small for its share.
+
+    Args:
+        name: the model's, for the error.
+        engine: with `tensor_parallel: auto`.
+        memory: what it takes.
+        cluster: the configuration.
+        known: the run's nodes; None: as the configuration expects them.
+
+    Raises:
+        PlanError: all GPUs of a node together are too small.
+    """
+    if memory is None:
+        return 1
+    known = known or expected_nodes(cluster)
+    most = max(node.total.gpus for node in known.nodes)
+    usable: dict[int, int] = {}
+    chosen = 1
+    while chosen <= most:
+        if _can_divide(memory, chosen):
+            candidate = engine.model_copy(update={"tensor_parallel": chosen})
+            needed_gb = fit_vllm(candidate, memory, cluster, known).gpu_memory_gb
+            nodes = [node for node in known.nodes if gpu_memory_gb(node, cluster) >= needed_gb]
+            usable[chosen] = sum(int(node.total.gpus) // chosen * chosen for node in nodes)
+        chosen *= 2
+    if best := max(usable.values(), default=0):
+        return min(number for number, num_gpus in usable.items() if num_gpus == best)
+    kv_gb = kv_cache_gb(memory, engine.max_model_len)
+    cache = "" if kv_gb is None else f" and {kv_gb:.3g} GB of KV cache per {engine.max_model_len:,} tokens"
+    largest = max(known.nodes, key=lambda node: node.total.gpus * gpu_memory_gb(node, cluster))
+    raise PlanError(
+        f"model {name!r} with tensor_parallel=auto fits on no number of GPUs of one node: it has "
+        f"{memory.weights_gb:.3g} GB of weights{cache}, and a node has {largest.total.gpus:g} GPUs of "
+        f"{gpu_memory_gb(largest, cluster):g} GB ({known.source}), of which "
+        f"gpu_memory_utilization={engine.gpu_memory_utilization:g} is used and "
+        f"{OVERHEAD_GB:g} GB each go to activations and CUDA graphs: lower model.engine.max_model_len, take a "
+        f"quantised checkpoint, raise model.engine.pipeline_parallel (now {engine.pipeline_parallel}) to spread it "
+        f"over nodes, or use larger GPUs (cluster.gpu_memory_gb, cluster.expect)"
+    )
+
+
+def fit_vllm(
+    engine: VllmSection, memory: MemoryEstimate, cluster: ClusterConfig, known: GpuNodes | None = None
+) -> MemoryFit:
+    """What each GPU of a replica must have, and what the largest has; `tensor_parallel: auto` is chosen before."""
+    assert engine.tensor_parallel != "auto"
+    # vLLM keeps copies of the heads of keys and values on GPUs that are more than there are heads.
+    kv_shares = min(engine.tensor_parallel, memory.num_kv_heads or 1) * engine.pipeline_parallel
+    kv_gb = kv_cache_gb(memory, engine.max_model_len) or 0
+    return fit_memory(
+        memory,
+        engine.num_gpus,
+        cluster,
+        known,
+        max_model_len=engine.max_model_len,
+        kv_gb_per_gpu=max(kv_gb / kv_shares, (engine.kv_cache_gib or 0) * GIB / GB),
+        share=engine.gpu_memory_utilization,
+    )
+
+
+def _can_divide(memory: MemoryEstimate, tensor_parallel: int) -> bool:
+    """Whether vLLM can share the heads out: it wants equal parts, or whole copies of the heads of keys and values."""
+    heads, kv_heads = memory.num_heads, memory.num_kv_heads
+    if heads is None or kv_heads is None:
+        return True
+    return heads % tensor_parallel == 0 and (kv_heads % tensor_parallel == 0 or tensor_parallel % kv_heads == 0)
