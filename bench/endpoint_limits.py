@@ -35,7 +35,7 @@ from rich.table import Table
 from eibench_ray.config.endpoints import EndpointLimits, OpenaiSection
 from eibench_ray.engines.engine import Engine, RowError
 from eibench_ray.plan.engine_traits import RateLimits
-from eibench_ray.ratelimit.local_limiter import LocalRateLimiter
+from eibench_ray.ratelimit.admission import LocalRateLimiter
 from eibench_ray.rows.request import Request, Sampling
 
 SERVER = Path(__file__).parent.parent / "tests" / "endpoints" / "fault_server.py"

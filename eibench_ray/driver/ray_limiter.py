@@ -17,7 +17,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential
 
 from eibench_ray.errors import EngineError
 from eibench_ray.plan.engine_traits import RateLimits
-from eibench_ray.ratelimit.local_limiter import LocalRateLimiter
+from eibench_ray.ratelimit.admission import LocalRateLimiter
 from eibench_ray.ratelimit.rate_limiter import Grant, Reservation, Spend
 
 log = logging.getLogger(__name__)

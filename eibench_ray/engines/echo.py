@@ -16,7 +16,7 @@ from eibench_ray.engines.engine import PAID_GRACE_S, EngineDeadError, EngineFact
 from eibench_ray.engines.engine_kind import EngineKind, EngineSetup, Needs, Site
 from eibench_ray.engines.python_environment import environment_identity
 from eibench_ray.plan.engine_traits import EngineTraits
-from eibench_ray.ratelimit.local_limiter import LocalRateLimiter
+from eibench_ray.ratelimit.admission import LocalRateLimiter
 from eibench_ray.ratelimit.rate_limiter import RateLimiter, Reservation, Spend
 from eibench_ray.ratelimit.request_queue import RequestQueue
 from eibench_ray.rows.completion import RowErrorKind

@@ -1,12 +1,13 @@
-"""The turnstile's decisions: who may pass now, who waits for how long, for whom the budget is spent. Pure."""
+"""The rate limiter's decisions: which request may be sent now, which waits for how long, which the budget ends."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from eibench_ray.plan.engine_traits import RateLimits
-from eibench_ray.ratelimit.budget_account import BudgetAccount, BudgetAnswer
+from eibench_ray.ratelimit.budget import BudgetAccount, BudgetAnswer
 from eibench_ray.ratelimit.limit_pool import LimitPool
 from eibench_ray.ratelimit.rate_limiter import Grant, Reservation, Spend
 
@@ -94,3 +95,27 @@ class Admission:
         if name not in self._pools:
             self._pools[name] = LimitPool(self._limits.get(name, RateLimits(name)), now)
         return self._pools[name]
+
+
+class LocalRateLimiter:
+    """Lets the requests of this process through."""
+
+    def __init__(
+        self,
+        limits: Mapping[str, RateLimits] | None = None,
+        budget_usd: float | None = None,
+        spent_usd: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
+        first_number: int = 0,
+    ) -> None:
+        """Begins as `Admission` does; `clock` counts seconds and never goes back."""
+        self.gate = Admission(limits or {}, budget_usd, spent_usd, first_number)
+        self._clock = clock
+
+    async def enter(self, toll: Reservation) -> Grant:
+        """Whether a request may be sent now."""
+        return self.gate.enter(toll, self._clock())
+
+    async def leave(self, number: int, passage: Spend) -> None:
+        """A request that was let through has ended."""
+        self.gate.leave(number, passage, self._clock())

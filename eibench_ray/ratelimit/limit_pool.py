@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from eibench_ray.errors import PlanError
 from eibench_ray.plan.engine_traits import RateLimits
 from eibench_ray.ratelimit.learned_rate import LearnedRate
 from eibench_ray.ratelimit.rate_limiter import Reservation, Spend
@@ -67,3 +70,29 @@ class LimitPool:
         self._requests.allow(min(told + learnt, default=None), now)
         if self._tokens_per_min is not None:
             self._tokens.allow(rate_under(self._tokens_per_min), now)
+
+
+def pools_of(engines: Iterable[tuple[str, RateLimits | None]]) -> dict[str, RateLimits]:
+    """The limits of each pool.
+
+    Raises:
+        PlanError: two engines share a pool and disagree on its limits.
+    """
+    pools: dict[str, RateLimits] = {}
+    for name, limits in engines:
+        if limits is None:
+            continue
+        known = pools.setdefault(limits.pool, limits)
+        for key in ("requests_per_min", "tokens_per_min"):
+            one, other = getattr(known, key), getattr(limits, key)
+            if one != other:
+                raise PlanError(
+                    f"the pool {limits.pool!r} has two values of engine.limits.{key}, {_number(one)} and "
+                    f"{_number(other)}: engines of one pool share its limits, so give them the same, or another "
+                    f"engine.limits.pool to {name!r}"
+                )
+    return pools
+
+
+def _number(limit: float | None) -> str:
+    return "null" if limit is None else f"{limit:g}"

@@ -5,8 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from eibench_ray.errors import EngineError
+
 # Longer than any online attempt.
 LIFETIME_S = 3600.0
+
+
+class BudgetSpentError(EngineError):
+    """The sweep's budget does not allow another request; the row has no completion, and nothing was sent for it."""
 
 
 @dataclass(frozen=True, slots=True)

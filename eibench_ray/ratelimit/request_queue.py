@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from eibench_ray.ratelimit.concurrency import FIRST, Concurrency, Ending
-from eibench_ray.ratelimit.rate_limiter import Grant, RateLimiter, Reservation, Spend
-from eibench_ray.ratelimit.spent_budget import BudgetSpentError
+from eibench_ray.ratelimit.rate_limiter import BudgetSpentError, Grant, RateLimiter, Reservation, Spend
 from eibench_ray.rows.prices import format_usd
 from eibench_ray.rows.wait import Wait
 

@@ -27,7 +27,7 @@ from eibench_ray.planner.plan_builder import build_plan
 from eibench_ray.planner.slice_size import choose_slice_rows
 from eibench_ray.planner.step_shares import keep_own, own_steps
 from eibench_ray.ratelimit.budget import Budget
-from eibench_ray.ratelimit.limit_pools import pools_of
+from eibench_ray.ratelimit.limit_pool import pools_of
 from eibench_ray.rows.completion import Retry
 from eibench_ray.runs.resume import find_work
 from eibench_ray.schedule.resources import Node, Resources

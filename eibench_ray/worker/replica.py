@@ -16,7 +16,7 @@ from eibench_ray.engines.engine import EngineFacts
 from eibench_ray.engines.registry import create_engine, weights_of
 from eibench_ray.plan.graph import DatasetSpec, EngineSpec, Step
 from eibench_ray.plan.slices import Slice
-from eibench_ray.ratelimit.local_limiter import LocalRateLimiter
+from eibench_ray.ratelimit.admission import LocalRateLimiter
 from eibench_ray.ratelimit.rate_limiter import RateLimiter
 from eibench_ray.rows.completion import Retry
 from eibench_ray.store.slice_store import Store

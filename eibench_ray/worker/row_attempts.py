@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, replace
 
 from eibench_ray.engines.engine import Engine, RowError
-from eibench_ray.ratelimit.spent_budget import BudgetSpentError
+from eibench_ray.ratelimit.rate_limiter import BudgetSpentError
 from eibench_ray.rows.completion import ABSENT, FALLBACK, Completion, RowErrorKind
 from eibench_ray.rows.digests import derive_seed
 from eibench_ray.rows.endings import ending_of

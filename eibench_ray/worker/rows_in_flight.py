@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
 
-from eibench_ray.ratelimit.spent_budget import BudgetSpentError
+from eibench_ray.ratelimit.rate_limiter import BudgetSpentError
 from eibench_ray.rows.completion import Completion, RowErrorKind
 from eibench_ray.worker.row_attempts import Asker
 from eibench_ray.worker.task_rows import TaskRow

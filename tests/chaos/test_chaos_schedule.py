@@ -107,7 +107,7 @@ def test_each_request_is_counted_even_by_a_process_that_is_killed(tmp_path: Path
     script = (
         "import asyncio, os, signal\n"
         "from eibench_ray.config.engines import EchoSection\n"
-        "from eibench_ray.ratelimit.local_limiter import LocalRateLimiter\n"
+        "from eibench_ray.ratelimit.admission import LocalRateLimiter\n"
         "from eibench_ray.engines.registry import create_engine\n"
         "from eibench_ray.engines.registry import engine_spec\n"
         "from eibench_ray.plan.engine_traits import Expectation\n"

@@ -21,7 +21,7 @@ from eibench_ray.driver.replica_set import KILL_TIMEOUT_S
 from eibench_ray.driver.run_events import Snapshot
 from eibench_ray.driver.walltime import Deadlines
 from eibench_ray.errors import ClusterError
-from eibench_ray.ratelimit.local_limiter import LocalRateLimiter
+from eibench_ray.ratelimit.admission import LocalRateLimiter
 from eibench_ray.schedule.backlog import MARKS
 
 if TYPE_CHECKING:

@@ -21,9 +21,8 @@ from eibench_ray.engines.registry import create_engine, engine_spec
 from eibench_ray.engines.replay import ReplayEngine
 from eibench_ray.engines.vllm.vllm_engine import VllmEngine
 from eibench_ray.plan.engine_traits import Expectation
-from eibench_ray.ratelimit.local_limiter import LocalRateLimiter
-from eibench_ray.ratelimit.rate_limiter import Grant, Reservation
-from eibench_ray.ratelimit.spent_budget import BudgetSpentError
+from eibench_ray.ratelimit.admission import LocalRateLimiter
+from eibench_ray.ratelimit.rate_limiter import BudgetSpentError, Grant, Reservation
 from eibench_ray.rows.completion import RowErrorKind
 from eibench_ray.rows.request import Request, Sampling
 from eibench_ray.storage.local import LOCAL

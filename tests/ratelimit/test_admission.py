@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eibench_ray.plan.engine_traits import RateLimits
-from eibench_ray.ratelimit.admission import LONGEST_WAIT_S, Admission
-from eibench_ray.ratelimit.local_limiter import LocalRateLimiter
+from eibench_ray.ratelimit.admission import LONGEST_WAIT_S, Admission, LocalRateLimiter
 from eibench_ray.ratelimit.rate_limiter import LIFETIME_S, Grant, Reservation, Spend
 
 FREE = Reservation("pool", 100, 0.0)

@@ -1,8 +1,69 @@
-"""What a sweep may cost and has cost."""
+"""The budget is never overrun, whatever the order of events, and what is left of it can be spent."""
 
 from __future__ import annotations
 
-from eibench_ray.ratelimit.budget import Budget
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eibench_ray.ratelimit.budget import TINY_USD, Budget, BudgetAccount, BudgetAnswer
+
+costs = st.floats(0.0, 3.0)
+# What a request may cost at most, which share of it it does cost, and which of those in flight ends next.
+events = st.lists(st.tuples(costs, st.floats(0.0, 1.0), st.integers(0, 9)), max_size=60)
+
+
+@given(st.floats(0.0, 20.0), st.floats(0.0, 5.0), events)
+def test_reserved_and_spent_stay_within_the_budget(
+    budget: float, spent: float, plan: list[tuple[float, float, int]]
+) -> None:
+    purse = BudgetAccount(budget, spent)
+    in_flight: list[tuple[float, float]] = []
+    for most, share, which in plan:
+        if purse.fits(most) is BudgetAnswer.NOW:
+            purse.reserve(most)
+            in_flight.append((most, most * share))
+        elif in_flight:
+            purse.settle(*in_flight.pop(which % len(in_flight)))
+        assert purse.reserved_usd + purse.spent_usd <= max(budget, spent) + 2 * TINY_USD
+    for most, cost in in_flight:
+        purse.settle(most, cost)
+    assert purse.reserved_usd < 1e-9
+    # Nobody waits for what is not reserved.
+    assert all(purse.fits(most) is not BudgetAnswer.LATER for most, _, _ in plan)
+
+
+def test_who_does_not_fit_now_waits_only_as_long_as_it_may_help() -> None:
+    purse = BudgetAccount(10.0, 4.0)
+    purse.reserve(5.0)
+    assert [purse.fits(cost) for cost in (1.0, 2.0, 6.0, 6.1)] == [
+        BudgetAnswer.NOW,
+        BudgetAnswer.LATER,
+        BudgetAnswer.LATER,
+        BudgetAnswer.NEVER,
+    ]
+    purse.settle(5.0, 1.0)
+    assert [purse.fits(cost) for cost in (2.0, 5.0, 5.1)] == [BudgetAnswer.NOW, BudgetAnswer.NOW, BudgetAnswer.NEVER]
+
+
+def test_prices_add_up_to_the_budget() -> None:
+    purse = BudgetAccount(0.3)
+    for _ in range(3):
+        assert purse.fits(0.1) is BudgetAnswer.NOW
+        purse.reserve(0.1)
+        purse.settle(0.1, 0.1)
+    assert purse.fits(0.1) is BudgetAnswer.NEVER
+
+
+def test_what_costs_nothing_passes_a_budget_that_is_overspent() -> None:
+    purse = BudgetAccount(1.0)
+    purse.reserve(0.5)
+    purse.settle(0.5, 7.0)
+    assert purse.fits(0.0) is BudgetAnswer.NOW
+    assert purse.fits(0.01) is BudgetAnswer.NEVER
+
+
+def test_no_budget_is_no_limit() -> None:
+    assert BudgetAccount(None, 1e9).fits(1e9) is BudgetAnswer.NOW
 
 
 def test_funds_are_said_with_their_budget_if_there_is_one() -> None:

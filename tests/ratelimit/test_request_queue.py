@@ -9,9 +9,8 @@ import pytest
 
 from eibench_ray.engines.engine import EngineDeadError
 from eibench_ray.ratelimit.concurrency import Ending
-from eibench_ray.ratelimit.rate_limiter import Grant, Reservation, Spend
+from eibench_ray.ratelimit.rate_limiter import BudgetSpentError, Grant, Reservation, Spend
 from eibench_ray.ratelimit.request_queue import RequestQueue
-from eibench_ray.ratelimit.spent_budget import BudgetSpentError
 
 TOLL = Reservation("pool", 100, 0.5)
 

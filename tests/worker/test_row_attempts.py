@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from eibench_ray.engines.engine import EngineDeadError, EngineFacts, RowError
-from eibench_ray.ratelimit.spent_budget import BudgetSpentError
+from eibench_ray.ratelimit.rate_limiter import BudgetSpentError
 from eibench_ray.rows.completion import Completion, RowErrorKind
 from eibench_ray.rows.digests import derive_seed
 from eibench_ray.rows.request import AcceptRule, Reply, Request, Sampling

@@ -22,7 +22,7 @@ from eibench_ray.engines.picture_decoding import decode_picture
 from eibench_ray.errors import StoreError
 from eibench_ray.plan.prompt_templates import render
 from eibench_ray.plan.slices import Slice
-from eibench_ray.ratelimit.spent_budget import BudgetSpentError
+from eibench_ray.ratelimit.rate_limiter import BudgetSpentError
 from eibench_ray.rows.completion import Completion, RowErrorKind
 from eibench_ray.rows.request import Reply, Request
 from eibench_ray.rows.sample import Sample

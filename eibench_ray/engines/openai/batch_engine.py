@@ -25,9 +25,8 @@ from eibench_ray.engines.openai.picture_encoding import to_data_uri
 from eibench_ray.engines.openai.request_body import build_body, encode_body
 from eibench_ray.engines.openai.response_errors import Remedy, ResponseError
 from eibench_ray.errors import EngineError
-from eibench_ray.ratelimit.rate_limiter import RateLimiter, Reservation, Spend
+from eibench_ray.ratelimit.rate_limiter import BudgetSpentError, RateLimiter, Reservation, Spend
 from eibench_ray.ratelimit.request_queue import RequestQueue
-from eibench_ray.ratelimit.spent_budget import BudgetSpentError
 from eibench_ray.rows.completion import RowErrorKind
 from eibench_ray.rows.digests import digest
 from eibench_ray.rows.request import Reply, Request

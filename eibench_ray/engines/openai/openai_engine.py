@@ -21,9 +21,8 @@ from eibench_ray.engines.openai.request_body import build_body, encode_body
 from eibench_ray.engines.openai.response_errors import Remedy, ResponseError
 from eibench_ray.engines.openai.silence import Silence
 from eibench_ray.errors import EngineError
-from eibench_ray.ratelimit.rate_limiter import RateLimiter, Spend
+from eibench_ray.ratelimit.rate_limiter import BudgetSpentError, RateLimiter, Spend
 from eibench_ray.ratelimit.request_queue import RequestQueue
-from eibench_ray.ratelimit.spent_budget import BudgetSpentError
 from eibench_ray.rows.completion import RowErrorKind
 from eibench_ray.rows.request import Reply, Request
 from eibench_ray.rows.wait import Wait

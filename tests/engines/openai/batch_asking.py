@@ -17,7 +17,7 @@ from asking import ask
 
 from eibench_ray.config.endpoints import OpenaiSection
 from eibench_ray.engines.openai.batch_engine import OpenaiBatchEngine
-from eibench_ray.ratelimit.local_limiter import LocalRateLimiter
+from eibench_ray.ratelimit.admission import LocalRateLimiter
 from eibench_ray.ratelimit.rate_limiter import RateLimiter
 from eibench_ray.rows.request import Reply, Request
 

@@ -27,9 +27,8 @@ from eibench_ray.engines.openai import response_bounds
 from eibench_ray.engines.openai.batch_engine import OpenaiBatchEngine
 from eibench_ray.errors import EngineError
 from eibench_ray.plan.engine_traits import RateLimits
-from eibench_ray.ratelimit.local_limiter import LocalRateLimiter
-from eibench_ray.ratelimit.rate_limiter import Spend
-from eibench_ray.ratelimit.spent_budget import BudgetSpentError
+from eibench_ray.ratelimit.admission import LocalRateLimiter
+from eibench_ray.ratelimit.rate_limiter import BudgetSpentError, Spend
 from eibench_ray.rows.completion import RowErrorKind
 from eibench_ray.rows.digests import derive_seed
 from eibench_ray.rows.request import Reply

@@ -23,9 +23,8 @@ from eibench_ray.engines.openai.openai_engine import MAX_VAIN, OpenaiEngine
 from eibench_ray.engines.openai.response_bounds import MAX_REPLY_BYTES
 from eibench_ray.errors import EngineError
 from eibench_ray.plan.engine_traits import RateLimits
-from eibench_ray.ratelimit.local_limiter import LocalRateLimiter
-from eibench_ray.ratelimit.rate_limiter import Grant, Reservation, Spend
-from eibench_ray.ratelimit.spent_budget import BudgetSpentError
+from eibench_ray.ratelimit.admission import LocalRateLimiter
+from eibench_ray.ratelimit.rate_limiter import BudgetSpentError, Grant, Reservation, Spend
 from eibench_ray.rows.completion import RowErrorKind
 from eibench_ray.rows.request import Reply
 

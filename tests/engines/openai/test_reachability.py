@@ -18,7 +18,7 @@ from faults import Behaviour
 from eibench_ray.engines.openai.endpoint_route import Route
 from eibench_ray.engines.openai.openai_engine import OpenaiEngine
 from eibench_ray.errors import EngineError
-from eibench_ray.ratelimit.local_limiter import LocalRateLimiter
+from eibench_ray.ratelimit.admission import LocalRateLimiter
 from eibench_ray.rows.request import Reply
 from eibench_ray.rows.wait import Wait
 

@@ -16,7 +16,7 @@ from vllm_server import VllmServer
 from eibench_ray.engines.engine import RowError
 from eibench_ray.engines.openai.openai_engine import OpenaiEngine
 from eibench_ray.errors import EngineError
-from eibench_ray.ratelimit.local_limiter import LocalRateLimiter
+from eibench_ray.ratelimit.admission import LocalRateLimiter
 from eibench_ray.rows.completion import RowErrorKind
 from eibench_ray.rows.request import Reply, Request, Sampling
 

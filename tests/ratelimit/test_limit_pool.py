@@ -6,7 +6,7 @@ import pytest
 
 from eibench_ray.errors import PlanError
 from eibench_ray.plan.engine_traits import RateLimits
-from eibench_ray.ratelimit.limit_pools import pools_of
+from eibench_ray.ratelimit.limit_pool import pools_of
 
 
 def limits(engine: str, pool: str | None = None, **rates: float) -> tuple[str, RateLimits]:
