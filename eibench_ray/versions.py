@@ -1,4 +1,4 @@
-"""What is installed beside this package, and how more is. Packages' metadata is read, and none is imported."""
+"""Installed packages, and commands that install more. Packages' metadata is read, and none is imported."""
 
 from __future__ import annotations
 

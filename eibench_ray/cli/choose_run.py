@@ -1,4 +1,4 @@
-"""Which run a command is about, whether its figures can be made again, and where the command writes."""
+"""Finds the run that a command is about, checks that its figures can be made again, and the place to write to."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from eibench_ray.cli.run_commands import AsJson
 
 
 class By(StrEnum):
-    """What is compared pairwise."""
+    """Columns whose values are compared pairwise."""
 
     MODEL = "model"
     SETTING = "setting"

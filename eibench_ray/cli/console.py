@@ -50,7 +50,7 @@ def say(text: str, *, style: str = "", stderr: bool = False) -> None:
 
 
 def show_files(paths: Sequence[Path], page: RenderableType, values: Mapping[str, Any], *, as_json: bool) -> None:
-    """What a command has written: for people the page and the files' paths, for programs the values with them."""
+    """Prints what a command has written: for people the page and the paths, for programs the values with them."""
     files = [str(path) for path in paths]
     if as_json:
         typer.echo(json.dumps({**values, "files": files}))

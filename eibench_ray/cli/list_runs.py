@@ -98,7 +98,7 @@ def _when(time_s: float) -> str:
 
 
 def _folder(run: ListedRun) -> str:
-    """Where the run lies, from here where it lies below."""
+    """The run's folder, relative where it lies below the current one."""
     if not run.folder:
         return "-"
     path = Path(run.folder)

@@ -34,7 +34,7 @@ TORCH_COMPANIONS = ("torchaudio", "torchcodec")
 
 
 class Status(StrEnum):
-    """How a check ended; only `fail` fails the command."""
+    """Result of a check; only `fail` fails the command."""
 
     OK = "ok"
     WARN = "warn"

@@ -1,4 +1,4 @@
-"""What the doctor reads of this machine, and asks of its surroundings; nothing heavy is imported."""
+"""Reads this machine and probes its surroundings for the doctor; imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def read_versions() -> dict[str, str]:
 
 
 def find_misfits(distribution: str) -> list[str]:
-    """What a package wants in other versions than those that are installed; what is not there does not count."""
+    """Packages whose installed versions another package does not accept; those that are not installed do not count."""
     try:
         wanted = [Requirement(text) for text in metadata.requires(distribution) or ()]
     except metadata.PackageNotFoundError:
@@ -65,7 +65,7 @@ def list_gpus() -> str | None:
 
 
 def ask_command(name: str, *arguments: str) -> str | None:
-    """What a command prints; None where there is none, empty where it fails or does not answer."""
+    """Output of a command; None where there is no such command, empty where it fails or does not answer."""
     if not (command := shutil.which(name)):
         return None
     try:
@@ -95,7 +95,7 @@ def limit_of_processes(container: Path = _PIDS_OF_CONTAINER) -> int | None:
 
 
 def try_to_write(folder: Path) -> OSError | None:
-    """What keeps a file from being written in a folder, or in the one where it would be made; None if nothing does."""
+    """The error that keeps a file from being written in a folder, or in the one where it would be made; else None."""
     try:
         with tempfile.TemporaryFile(dir=nearest_folder(folder)):
             return None
@@ -109,7 +109,7 @@ def count_ray_heads() -> int:
 
 
 def find_holder(port: int) -> str | None:
-    """Who listens on a port of this machine, in words; None where nobody does."""
+    """The process that listens on a port of this machine, in words; None where none does."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -127,7 +127,7 @@ def find_holder(port: int) -> str | None:
 
 
 def ask_hub(endpoint: str) -> str | None:
-    """Why the hub does not answer; None where it does. Proxies are those of the environment."""
+    """The reason why the hub does not answer, through the environment's proxies; None where it does."""
     try:
         with urllib.request.urlopen(f"{endpoint.rstrip('/')}/api/models?limit=1", timeout=HUB_TIMEOUT_S):
             return None

@@ -74,7 +74,7 @@ def render_markdown(found: Sequence[ModelConfig]) -> str:
 
 
 def describe(model: ModelConfig) -> Mapping[str, str]:
-    """What the tables say of a model, by the names of their columns."""
+    """A model's row of the tables, by the names of their columns."""
     from eibench_ray.engines.registry import kind_of
 
     engine = kind_of(model.engine).describe(model.engine)

@@ -105,7 +105,7 @@ def _bring(findings: list[AssetState], console: Console) -> list[AssetState]:
 
 
 def _how_far(found: AssetState) -> str:
-    """How much of what is fetched is here."""
+    """Share of an asset that is on this machine, in words."""
     from eibench_ray.weights.hub_download import num_bytes_here
 
     return f"{num_bytes_here(found.asset.model) / GB:.2f} GB are here" if found.asset.model else ""

@@ -25,7 +25,7 @@ app = typer.Typer(
 
 
 class SubsetName(StrEnum):
-    """Which of EIBench's subsets to prepare."""
+    """EIBench's subsets."""
 
     BASIC = "basic"
     COMPLEX = "complex"

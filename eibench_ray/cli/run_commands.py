@@ -22,20 +22,20 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 class Protocol(StrEnum):
-    """How a file of judgements is read."""
+    """Formats of a file of judgements."""
 
     OFFICIAL = "official"
 
 
 class ExportAs(StrEnum):
-    """What a run is written as."""
+    """Formats in which a run is written."""
 
     ROWS = "rows"
     GROUND_TRUTH = "ground-truth"
 
 
 class Subset(StrEnum):
-    """Which of EIBench's subsets a file belongs to."""
+    """EIBench's subset of a file."""
 
     AUTO = "auto"
     BASIC = "basic"

@@ -116,7 +116,7 @@ def _announce(model: ModelConfig, listening: ListenAddress, facts: ServerFacts, 
 
 
 def endpoint_overrides(model: ModelConfig, listening: ListenAddress, base_url: str) -> list[str]:
-    """What makes a sweep ask a served model, as overrides of `run`."""
+    """Overrides of `run` that make a sweep ask a served model."""
     told = {
         "name": model.name,
         "system": model.system,

@@ -127,7 +127,7 @@ def _simulate(question: Question, jobs: Sequence[HydraJob], folder: Path) -> Non
 
 
 def _draw_case(sweep: PlannedSweep, question: Question) -> tuple[Case, Mapping[str, EngineProfile]]:
-    """What is simulated, and what the scheduler is told of the engines.
+    """Draws a simulated cluster and sweep, and what the scheduler is told of the engines.
 
     Raises:
         ClusterError: an engine fits on no node.

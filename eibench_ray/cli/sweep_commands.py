@@ -175,7 +175,7 @@ def _print(result: SweepResult, cells: Sequence[Cell], as_json: bool) -> None:
 
 
 def exit_code_of(result: SweepResult) -> int:
-    """What the command ends with: 0 where every cell that can run has its figure."""
+    """Exit code of the command: 0 where every cell that can run has its figure."""
     from eibench_ray.driver.stop_signals import PREEMPTED
 
     if result.was_interrupted:
@@ -184,7 +184,7 @@ def exit_code_of(result: SweepResult) -> int:
 
 
 def _describe_quarantine(step: Mapping[str, Any]) -> str:
-    """Which rows of a step kill its engine, and what to do."""
+    """Names the rows of a step that kill its engine, and the remedy."""
     samples = [in_line(sample) for sample in step["samples"]]
     named = ", ".join(samples[:5]) + (", ..." if len(samples) > 5 else "")
     return (

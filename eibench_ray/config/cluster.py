@@ -25,7 +25,7 @@ class ClusterExpectation(Frozen):
 
 
 class ClusterConfig(Frozen):
-    """Where the sweep runs.
+    """The cluster of a sweep, and the limits that hold on it.
 
     Attributes:
         address: `local` starts Ray here; `auto` or `host:port` joins a running cluster.

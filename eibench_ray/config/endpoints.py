@@ -24,7 +24,7 @@ def _is_address(url: str) -> bool:
 
 
 class PriceSection(Frozen):
-    """What an engine's tokens cost, with the attributes of `Price`."""
+    """Price of an engine's tokens, with the attributes of `Price`."""
 
     input: Annotated[float, Field(ge=0)]
     output: Annotated[float, Field(ge=0)]
@@ -37,7 +37,7 @@ class PriceSection(Frozen):
 
 
 class PictureLimits(Frozen):
-    """What an endpoint takes as a picture; another one is re-encoded until it fits.
+    """Pictures that an endpoint accepts; another one is re-encoded until it fits.
 
     Attributes:
         formats: what may be sent as it is stored, if it is upright and opaque; the first is what others become.
@@ -51,7 +51,7 @@ class PictureLimits(Frozen):
 
 
 class EndpointLimits(Frozen):
-    """What an endpoint allows; None: it is learnt from what the endpoint answers.
+    """Limits of an endpoint; None: learnt from its responses.
 
     Attributes:
         pool: the word under which engines of a run share these limits; None: the endpoint and model, alone.
@@ -66,7 +66,7 @@ class EndpointLimits(Frozen):
 
 
 class BatchConfig(Frozen):
-    """How requests are gathered into the files of a batch endpoint.
+    """Grouping of requests into the files of a batch endpoint.
 
     Attributes:
         max_requests, max_bytes: of one file.
@@ -155,7 +155,7 @@ class OpenaiSection(EngineSection):
 
     @property
     def who(self) -> str:
-        """Who answers, with the model's name and revision: in a row's fingerprint."""
+        """The endpoint with the model's name and revision, for a row's fingerprint."""
         revision = f"@{self.revision}" if self.revision else ""
         return f"{self.endpoint} {self.model}{revision}"
 

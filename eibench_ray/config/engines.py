@@ -34,7 +34,7 @@ class EnvironmentSection(Frozen):
 
     @property
     def packages(self) -> list[str]:
-        """What is installed, by uv or by pip."""
+        """Packages to install, by uv or by pip."""
         return self.uv or self.pip or []
 
     def to_environment(self) -> PythonEnvironment:
@@ -57,7 +57,7 @@ class EnvironmentSection(Frozen):
 
 
 class LoadedSection(EngineSection):
-    """What the engines have in common that load weights into a replica.
+    """Keys of all engines that load weights into a replica.
 
     Attributes:
         source: a Hugging Face id, a folder, or `checkpoint:NAME` for one that `eibench-ray prepare checkpoint` builds.

@@ -1,4 +1,4 @@
-"""What Hydra hands over: the composed jobs of a sweep."""
+"""Composed jobs of a sweep, as Hydra hands them over."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def _describe(detail: ErrorDetails, schema: type[Frozen]) -> str:
 
 
 def _as_text(detail: ErrorDetails, key: str) -> str:
-    """How a text is written that reads as something else; empty where none is wanted."""
+    """Quotes a text that would be read as another type; empty where no quotes are needed."""
     if detail["type"] != "string_type":
         return ""
     given = detail["input"]

@@ -15,7 +15,7 @@ from eibench_ray.config.section import Frozen
 
 
 class _Composed(Frozen):
-    """What a file of the group `model` composes to."""
+    """A composed option of the group `model`."""
 
     model: ModelConfig
 

@@ -69,7 +69,7 @@ class OptionLoader(ConfigLoaderImpl):
         self.repository = OptionFiles(config_search_path)
 
     def load_configuration(self, *args: Any, **kwargs: Any) -> DictConfig:
-        """What the files and the overrides say, with Hydra's node; Hydra writes it to disk before it calls the task.
+        """Composes files and overrides, with Hydra's node; Hydra writes it to disk before it calls the task.
 
         Raises:
             ConfigError: it holds a secret, or names a program to start.

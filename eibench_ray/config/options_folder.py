@@ -1,4 +1,4 @@
-"""Where the package's option files lie."""
+"""Folder of the package's option files."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class ExpectConfig(Frozen):
 
 
 class AvailabilityConfig(Frozen):
-    """Where a model is to be had.
+    """Availability of a model: open, gated, an endpoint, recorded, retired.
 
     Attributes:
         status: `open` weights; `gated` ones, behind a licence to accept; an `endpoint`; answers that were `recorded`;
@@ -77,7 +77,7 @@ class ModelConfig(Frozen):
 
 
 class CoherenceConfig(Frozen):
-    """What measures the long-term coherence of answers: the mean cosine between embeddings of adjacent sentences.
+    """Measures the long-term coherence of answers: the mean cosine between embeddings of adjacent sentences.
 
     Attributes:
         expect: an answer that is measured counts as one generated token.
@@ -168,7 +168,7 @@ class StoreConfig(Frozen):
 
 
 class ScoreConfig(Frozen):
-    """How verdicts become figures.
+    """Confidence and resampling of a cell's intervals.
 
     Attributes:
         confidence: of the bootstrap interval, e.g. 0.95.
@@ -210,7 +210,7 @@ class RunConfig(Frozen):
     retry: Retry = "errors"
 
     def model_of(self, role: Role) -> ModelConfig | None:
-        """Who answers the calls of a role; None where nobody was chosen."""
+        """The model that answers the calls of a role; None where none was chosen."""
         models = {"subject": self.model, "captioner": self.captioner, "asker": self.asker}
         return models[role]
 

@@ -1,4 +1,4 @@
-"""How a model is asked: the calls of a setting, who answers them, and what they go over."""
+"""The calls of a setting: their prompts, roles, and the items that they go over."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class CallConfig(Frozen):
 
 
 class SettingConfig(Frozen):
-    """How a model is asked: a list of calls; the last one is the answer that is judged.
+    """The calls with which a model is asked; the last one is the answer that is judged.
 
     Attributes:
         wording: `auto` takes the dataset's official wording where it has one; `official` insists; `own` never does.

@@ -38,7 +38,7 @@ Walltime = Annotated[float, BeforeValidator(to_seconds), Field(gt=0)]
 
 
 class SlurmConfig(Frozen):
-    """What is asked of SLURM. None leaves an option out: the site's default holds.
+    """Options for SLURM. None leaves an option out: the site's default holds.
 
     Attributes:
         form: `job` is one job whose nodes are one Ray cluster; `array` are jobs of one node each, for sites that forbid

@@ -1,4 +1,4 @@
-"""What a table's cell means: a text, triggers, or nothing; what has no single meaning is refused with its reason.
+"""Reads a table's cell as a text, triggers, or nothing; refuses what has no single meaning, with the reason.
 
 Examples: 101.0 is "101", Decimal("1.50") is "1.50", b"abc" is "abc", ["sad"] is "sad". An object, true, infinity, a
 number that a float cannot hold exactly and bytes that are no text are refused: what they were to say cannot be known.

@@ -89,7 +89,7 @@ class _SamplesFile:
 
 @dataclass(frozen=True, slots=True)
 class DatasetIndex:
-    """What the planner needs of a dataset's first rows: ids and digests, read for as many rows as are asked for.
+    """Ids and digests of a dataset's first rows, for the planner; read for as many rows as are asked for.
 
     Attributes:
         num_rows: rows that it covers.
@@ -197,7 +197,7 @@ def open_dataset(path: str) -> Dataset:
 
 
 def open_place(path: str) -> tuple[Storage, PurePath]:
-    """Where a dataset lies, or is to lie.
+    """Storage and path of a dataset, whether it is there or is to be made.
 
     Raises:
         StoreError: the URI cannot be used.

@@ -1,4 +1,4 @@
-"""Where a dataset is to lie: a folder or a prefix in a bucket, where it appears whole or not at all."""
+"""Destination of a dataset: a folder or a prefix in a bucket, where it appears whole or not at all."""
 
 from __future__ import annotations
 

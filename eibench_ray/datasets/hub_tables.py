@@ -97,7 +97,7 @@ def _undecoded(feature: Any) -> Any:
 
 
 def _reader(feature: Any) -> Callable[[Any], object]:
-    """What makes names of a feature's class labels; -1 stands for no label."""
+    """Converter from a feature's class numbers to their names; -1 stands for no label."""
     import datasets
 
     if isinstance(feature, datasets.ClassLabel):

@@ -1,4 +1,4 @@
-"""What a dataset's folder holds: its files, its Arrow schema, its digests."""
+"""Layout of a dataset's folder: its files, Arrow schema and digests."""
 
 from __future__ import annotations
 

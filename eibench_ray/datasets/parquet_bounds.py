@@ -47,13 +47,13 @@ def require_bounded(metadata: Any, num_bytes: int, path: object) -> None:
 
 
 def batch_rows(metadata: Any) -> int:
-    """How many rows can be read at once: fewer where each may be as large as its row group says it is."""
+    """Number of rows to read at once: fewer where each may be as large as its row group says it is."""
     largest = max((large for _, large, _ in _groups(metadata)), default=1)
     return max(1, min(_BATCH_ROWS, _BATCH_BYTES // max(1, largest)))
 
 
 def count_items(cells: pa.Array) -> int:
-    """How many items the lists in some cells hold, with those of the lists in them."""
+    """Number of items in the lists of some cells, nested lists included."""
     if isinstance(cells, pa.MapArray):  # is a list to Python, and cannot be flattened
         return int(cells.offsets[-1].as_py() - cells.offsets[0].as_py())
     if isinstance(cells, _LISTS):

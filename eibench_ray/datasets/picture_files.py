@@ -1,4 +1,4 @@
-"""Where a picture lies: a path from an annotation, looked up under the folders that the user names."""
+"""Looks up a picture's path from an annotation under the folders that the user names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is wrong with a source, collected so that the user sees all of it at once."""
+"""Collects what is wrong with a source, so that the user sees all of it at once."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Problems:
             self._found[kind].append(shorten(where))
 
     def count(self, kind: ProblemKind) -> int:
-        """How many problems of a kind were noted."""
+        """Number of problems of a kind."""
         return self._counts[kind]
 
     def raise_any(self, source: object, ignore: Iterable[ProblemKind] = ()) -> None:

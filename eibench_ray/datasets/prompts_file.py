@@ -40,7 +40,7 @@ class SourceSampling:
 
 @dataclass(frozen=True, slots=True)
 class SourcePrompt:
-    """What is sent for one call: texts in `str.format` syntax over {question}, {record} and {reference}.
+    """Text of one call in `str.format` syntax over {question}, {record} and {reference}.
 
     Attributes:
         accept: when a judge's reply is accepted; None: always.
@@ -62,11 +62,11 @@ class PromptSet:
     judge: Mapping[str, SourcePrompt] = field(default_factory=dict)
 
     def subject_wording(self, name: str) -> SourcePrompt | None:
-        """How a model under test is asked, e.g. `user_question`; None where the protocol does not say."""
+        """Name of the prompt for a model under test, e.g. `user_question`; None where the protocol has none."""
         return self.subject.get(name)
 
     def judge_wording(self, name: str) -> SourcePrompt | None:
-        """How a judge is asked, e.g. `llama3_basic`; None where the protocol does not say."""
+        """Name of the prompt for a judge, e.g. `llama3_basic`; None where the protocol has none."""
         return self.judge.get(name)
 
     @property

@@ -47,7 +47,7 @@ def prepare_table(
     unlabelled: bool = False,
     on_row: OnRow = ignore_rows,
 ) -> PreparedReport:
-    """What was written to OUT; rows stream through, and nothing is left there when any of them cannot be used.
+    """Prepares a table as a dataset at OUT; rows stream through, and nothing is left there when any cannot be used.
 
     `mapping` holds FIELD=COLUMN pairs. Pictures that are paths are looked up under `images`; bytes need no folder. With
     `allow_missing_images`, samples without their picture are left out and counted; if `unlabelled`, they need no

@@ -42,7 +42,7 @@ def ignore_rows(done: int, total: int | None) -> None:
 
 @dataclass(frozen=True, slots=True)
 class DatasetCard:
-    """What `dataset.json` says of a dataset.
+    """Contents of a dataset's `dataset.json`.
 
     Attributes:
         sources: samples per source.
@@ -66,7 +66,7 @@ class DatasetCard:
 
 @dataclass(frozen=True, slots=True)
 class PreparedReport:
-    """What a preparation made: the datasets' paths with their cards, and notes for the user."""
+    """Result of a preparation: the datasets' paths with their cards, and notes for the user."""
 
     datasets: tuple[tuple[str, DatasetCard], ...]
     notes: tuple[str, ...] = ()
@@ -138,17 +138,17 @@ class DatasetWriter:
 
     @property
     def path(self) -> str:
-        """Where the dataset will lie: what opens it."""
+        """Path of the dataset to be, as it is opened."""
         return self._out.path
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a user should know of the rows so far."""
+        """Remarks for the user on the rows so far."""
         return self._marks.notes
 
     @property
     def card(self) -> DatasetCard:
-        """What the dataset holds so far."""
+        """The dataset's card after the rows so far."""
         return DatasetCard(
             name=self._out.name,
             title=self._title,

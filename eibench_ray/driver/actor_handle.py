@@ -40,7 +40,7 @@ class NodeLostError(EngineDeadError):
 
 
 class Facts(Protocol):
-    """What an actor says once its engine is loaded: at least where it lies."""
+    """Facts that an actor reports once its engine is loaded: at least its node."""
 
     @property
     def node_id(self) -> str:
@@ -125,7 +125,7 @@ class ActorHandle(ABC, Generic[F]):
         return self.facts
 
     async def _explain_delay(self, timeout_s: float) -> str:
-        """Why it has not started within the time, as far as its actor says."""
+        """The reason for a start that takes too long, as far as its actor says."""
         if self.actor is None:
             return f"Ray has made no process for it within {timeout_s:g} s: raise cluster.start_timeout_s"
         doing = ""
@@ -139,7 +139,7 @@ class ActorHandle(ABC, Generic[F]):
         )
 
     async def doing(self) -> str:
-        """What its start waits for beside the engine's own load, whenever it answers; empty where that is nothing.
+        """Waits of the start beside the engine's own load, once the actor answers; empty where there are none.
 
         Raises:
             EibenchError: it does not any more.
@@ -169,7 +169,7 @@ class ActorHandle(ABC, Generic[F]):
         return "; ".join(filter(None, left))
 
     async def last_lines(self) -> str:
-        """What its process has written last, without secrets; empty where its node is gone, or it wrote nothing."""
+        """Last lines of the replica's process, without secrets; empty where its node is gone, or it wrote nothing."""
         for node in self.nodes or (ray.get_runtime_context().get_node_id(),):
             if text := await ask_node(node, read_last_lines, self.mark):
                 return str(text)

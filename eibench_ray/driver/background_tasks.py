@@ -59,7 +59,7 @@ T = TypeVar("T")
 
 
 async def in_thread(timeout_s: float, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """What a function returns.
+    """Runs a function in a thread that nobody joins, and returns its result.
 
     `asyncio.to_thread` takes its threads from a pool, for which asyncio and Python wait when they end: a call that
     hangs (a network drive, Ray without its control service) would keep the command from ending.

@@ -42,7 +42,7 @@ _GO_ON = "what was committed is kept, and the same command goes on from there"
 
 @dataclass(frozen=True, slots=True)
 class NodeChanges:
-    """What has changed since the last look."""
+    """Nodes that joined or left since the last look."""
 
     joined: tuple[Node, ...]
     left: tuple[str, ...]
@@ -62,7 +62,7 @@ class NodeWatch:
         return self._nodes
 
     async def look(self) -> NodeChanges:
-        """What has changed since the last look.
+        """Nodes that joined or left since the last look.
 
         Raises:
             ClusterLostError: this machine is no part of the cluster any more, or nobody answers.
@@ -117,7 +117,7 @@ def _node(node: Mapping[str, Any], gpu_resource: str) -> Node:
 
 
 async def wait_until_gone(node: str, mark: str, gpus: Sequence[str]) -> str:
-    """What is left of a replica on a node, at best nothing: waits for its processes and its GPUs' memory to go.
+    """Waits for a replica's processes and its GPUs' memory to go; returns what is left, at best nothing.
 
     Not for ever, and not on a dead node.
 
@@ -137,7 +137,7 @@ async def wait_until_gone(node: str, mark: str, gpus: Sequence[str]) -> str:
 
 
 async def ask_node(node: str, function: Any, *arguments: Any, timeout_s: float = ASK_TIMEOUT_S) -> Any:
-    """What a function says on a node, where it takes no resources; None where the node does not answer."""
+    """Runs a function on a node without taking resources; None where the node does not answer."""
     with contextlib.suppress(RayError, TimeoutError):
         if node == ray.get_runtime_context().get_node_id():
             return await in_thread(timeout_s, function, *arguments)
@@ -163,7 +163,7 @@ def smallest_gpu_memory_gb() -> float:
 
 
 def find_remains(mark: str, gpus: Sequence[str], must_kill: bool) -> str:
-    """What is left of a replica on this machine, in words: its processes, else its GPUs whose memory is not empty.
+    """Remains of a replica on this machine, in words: its processes, else its GPUs whose memory is not empty.
 
     Args:
         mark: of the replica.

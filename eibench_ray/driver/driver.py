@@ -37,7 +37,7 @@ from eibench_ray.terminal.run_log import phase
 
 
 class RunEnd(StrEnum):
-    """Why a run ends before all is asked."""
+    """Reason why a run ends before all is asked."""
 
     STOP = "stop"  # somebody wants it to
     GIVE_WAY = "preemption"  # somebody else wants its place
@@ -45,7 +45,7 @@ class RunEnd(StrEnum):
 
     @property
     def told(self) -> str:
-        """What ended the run, for people; nobody says whether a signal was of a preemption."""
+        """The end's cause, for people; nobody says whether a signal was of a preemption."""
         return {"stop": "Ctrl-C", "preemption": "SIGTERM, SIGUSR1 or SIGHUP", "walltime": "its walltime"}[self.value]
 
 
@@ -97,7 +97,7 @@ class Driver:
             self._jobs.wake()
 
     async def run(self) -> RunResult:
-        """What was done, once the backlog is empty, nothing left can be asked or paid for, or the end has come.
+        """Runs until the backlog is empty, nothing left can be asked or paid for, or an end has come.
 
         Cancelled, it kills what runs and ends.
 

@@ -1,4 +1,4 @@
-"""How long an engine is borne with: deaths, failed starts, places it does not get, nodes it fits on none of. Pure."""
+"""Failure limits per engine: deaths, failed starts, places it does not get, nodes it fits on none of. Pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FIRST_REST_S = 1.0
 
 
 class FailurePolicy:
-    """What has gone wrong with each engine, and whether that is enough to give it up."""
+    """Failures of each engine, and whether they are enough to give it up."""
 
     def __init__(self, config: ClusterConfig) -> None:
         self._config = config

@@ -1,4 +1,4 @@
-"""Why tasks, actors and starts failed, in words for people, and which starts are worth another try. Pure."""
+"""Reasons why tasks, actors and starts failed, in words for people, and whether a start is worth another try. Pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _GUESSES = re.compile(r"Some common causes include: .*", re.DOTALL)
 
 
 def find_reason(text: str) -> str:
-    """What says why in Ray's several paragraphs, whole and in one line: of a traceback its last error, else all."""
+    """The reason in Ray's several paragraphs, whole and in one line: of a traceback its last error, else all."""
     lines = text.splitlines()
     found = [number for number, line in enumerate(lines) if _ERROR_LINE.match(line)]
     words = "\n".join(lines[found[-1] :]) if found else _GUESSES.sub("", _NAMES.sub("", text))

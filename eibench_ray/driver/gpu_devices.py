@@ -73,7 +73,7 @@ def smallest_memory_gb(devices: Sequence[Device], environ: Mapping[str, str] = o
 
 
 def _devices_of_library() -> Iterator[Device]:
-    """What NVIDIA's library says; nothing where it is not there, or fails."""
+    """Devices as NVIDIA's library lists them; none where it is not there, or fails."""
     try:
         import pynvml  # of nvidia-ml-py, which comes with the CUDA build of vLLM
 

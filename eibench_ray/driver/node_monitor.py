@@ -19,7 +19,7 @@ _REMEDY = "lower model.engine.tensor_parallel or cluster.cpus_per_replica, or jo
 
 
 class NodeMonitor:
-    """Which nodes belong to the cluster, as the run knows it."""
+    """Nodes of the cluster, as the run knows them."""
 
     def __init__(self, course: RunContext, crew: ReplicaSet) -> None:
         self._course = course

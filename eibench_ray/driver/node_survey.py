@@ -1,4 +1,4 @@
-"""What each node of a joined cluster has, as it says itself. Ray is imported when one is asked for."""
+"""Asks each node of a joined cluster for its facts. Ray is imported when one is asked for."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class NodeReport:
 
 
 def survey(address: str, root: str) -> list[NodeReport]:
-    """What the nodes of a cluster say, each of them in a task of its own.
+    """Facts of all nodes of a cluster, each asked in a task of its own.
 
     Each writes a file where the store is, or will be, and reads those of this process; this one reads theirs.
 
@@ -120,7 +120,7 @@ class _Probe:
     token: str
 
     def write(self, who: str) -> str:
-        """Why the file cannot be written; empty where it can."""
+        """Writes the file; returns why it cannot, empty where it can."""
         try:
             storage, path = self._find(who)
             storage.write(path, who.encode())
@@ -129,7 +129,7 @@ class _Probe:
         return ""
 
     def read(self, who: str, unseen: str) -> str:
-        """Why another's file cannot be read; empty where it can."""
+        """Reads another node's file; returns why it cannot, empty where it can."""
         try:
             storage, path = self._find(who)
             return "" if storage.read(path) == who.encode() else unseen

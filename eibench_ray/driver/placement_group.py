@@ -34,7 +34,7 @@ class NotPlacedError(EngineError):
 
 @dataclass(slots=True)
 class Placement:
-    """What one replica reserves: a bundle per node, each where the scheduler wants it.
+    """Resources that one replica reserves: a bundle per node, each where the scheduler wants it.
 
     Ray's control service is asked in a thread of its own: without it, Ray waits for ever.
 
@@ -97,7 +97,7 @@ class Placement:
         return bundles, where
 
     async def _free(self) -> dict[str, Resources] | None:
-        """What nobody has reserved, by node; None where Ray does not say."""
+        """Unreserved resources, by node; None where Ray does not say."""
         try:
             return await in_thread(FREE_TIMEOUT_S, free_resources, self.gpu_resource)
         except (TimeoutError, RayError):
@@ -200,6 +200,6 @@ def _bundle(resources: Resources, gpu_resource: str) -> dict[str, float]:
 
 
 def free_resources(gpu_resource: str) -> dict[str, Resources]:
-    """What nobody has reserved, by node."""
+    """Unreserved resources, by node."""
     found = available_resources_per_node()
     return {node: Resources(has.get("CPU", 0.0), has.get(gpu_resource, 0.0)) for node, has in found.items()}

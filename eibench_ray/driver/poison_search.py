@@ -1,4 +1,4 @@
-"""Which rows of a slice kill their engine: found by halving what dies, judged by what happens to a row alone. Pure.
+"""Finds the rows of a slice that kill their engine: halves what dies, and judges by what happens to a row alone. Pure.
 
 A suspect slice is asked in *probes*, each alone on its replica. What survives a probe is clear; what dies is halved. A
 row that died alone is *accused*, and *condemned* when it has died alone twice, once of this on a replica that had
@@ -73,7 +73,7 @@ class PoisonSearch:
         return dict(self._condemned)
 
     def next(self, *, has_answered: bool, num_deaths: int) -> PoisonProbe:
-        """What to ask now; nothing where all is found out, which commits the condemned and ends the slice.
+        """The next probe; at the end one without rows, which commits the poisoned rows and ends the slice.
 
         Args:
             has_answered: whether the replica that will be asked has answered anything yet.
@@ -160,6 +160,6 @@ class PoisonSearch:
 
 
 def _cut(part: _Part, left: Collection[int]) -> _Part:
-    """What is left of a part."""
+    """A part without some of its rows."""
     rows, rest = (tuple(row for row in rows if row in left) for rows in (part.rows, part.rest))
     return _Part(rows, rest) if rows else _Part(rest)

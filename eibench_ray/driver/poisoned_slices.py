@@ -46,7 +46,7 @@ class PoisonedSlices:
         self._deaths: list[_Death] = []
 
     def next_probe(self, slice_: Slice, *, has_answered: bool) -> PoisonProbe:
-        """What to ask of a suspect now; `has_answered`: whether the replica that is asked has answered anything yet."""
+        """Next probe of a candidate; `has_answered`: whether the replica that is asked has answered anything yet."""
         engine = self._engine(slice_)
         if slice_ not in self._cases:
             is_free = self._course.plan.engines[engine].price is None

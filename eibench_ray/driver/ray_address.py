@@ -56,7 +56,7 @@ def resolve_address(address: str, environ: Mapping[str, str] = os.environ) -> st
 
 
 def _read_own(path: Path) -> str:
-    """What a file says that only this user, or root, can have written.
+    """Contents of a file that only this user, or root, can have written.
 
     Raises:
         OSError: it is not there, or another user could have written it.

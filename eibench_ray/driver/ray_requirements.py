@@ -16,7 +16,7 @@ _TOKEN_VARIABLES = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 
 
 def find_python_flaw(executable: str) -> str:
-    """Why Ray cannot start workers in this Python, with what to do; empty where it can."""
+    """The reason why Ray cannot start workers in this Python, with the remedy; empty where it can."""
     if not (found := _SHELL.search(executable)):
         return ""
     what = "a blank" if found[0].isspace() else found[0]
@@ -27,7 +27,7 @@ def find_python_flaw(executable: str) -> str:
 
 
 def find_home_flaw(environ: Mapping[str, str]) -> str:
-    """Why Ray's token cannot be kept in the user's home, with what to do; empty where it can, or lies elsewhere."""
+    """Reason why Ray's token cannot lie in the user's home, with the remedy; empty where it can, or is elsewhere."""
     if environ.get("RAY_AUTH_MODE") == "disabled" or any(environ.get(name) for name in _TOKEN_VARIABLES):
         return ""
     remedy = "export HOME=FOLDER that you may write to, or RAY_AUTH_TOKEN_PATH=FILE with a token of yours"

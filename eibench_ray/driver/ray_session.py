@@ -244,7 +244,7 @@ def _gpus(config: ClusterConfig) -> dict[str, Any]:
 
 
 def find_refusal(address: str, environ: Mapping[str, str] = os.environ) -> str:
-    """Why a cluster does not take somebody with this environment, in Ray's last words; empty where it does.
+    """The reason why a cluster refuses this environment, in Ray's last words; empty where it does not.
 
     Asked in a process of its own: where something else than Ray answers, ray.init ends the program.
     """

@@ -60,7 +60,7 @@ def setup_failure(error: RuntimeEnvSetupError) -> EngineError:
 
 
 def _own_python(environment: PythonEnvironment | None, config: ClusterConfig) -> dict[str, Any]:
-    """What makes Ray start the process in another Python; installing may take as long as the engine may to start."""
+    """Runtime environment with another Python; installing may take as long as the engine may to start."""
     if environment is None:
         return {}
     if environment.py_executable is not None:

@@ -32,7 +32,7 @@ _Actor = ray.remote(Replica)
 
 @dataclass(frozen=True, slots=True)
 class ReplicaFactory:
-    """What all replicas of a run have in common.
+    """Starts replicas of a run from what all of them share.
 
     Attributes:
         turnstile: lets the requests to endpoints through; None where the run has none.
@@ -84,7 +84,7 @@ class ReplicaHandle(ActorHandle[ReplicaFacts]):
         return report
 
     async def tally(self) -> ReplicaCounts:
-        """What it has done so far, whenever it answers.
+        """Counts of the replica's work so far, whenever it answers.
 
         Raises:
             EibenchError: it does not any more.

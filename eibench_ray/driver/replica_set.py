@@ -62,7 +62,7 @@ class ReplicaSet:
         return [member for member in self.members.values() if not member.is_ready]
 
     def waits(self) -> list[Wait]:
-        """What the engines of the run wait for."""
+        """Waits of all engines of the run."""
         return list(find_waits(self._course, self.members.values(), self._rests, time.monotonic()))
 
     # What the scheduler decides.

@@ -47,5 +47,5 @@ class ReplicaState:
 
     @property
     def standing(self) -> ReplicaStatus:
-        """What it adds to the display."""
+        """The replica's part of the progress display."""
         return ReplicaStatus(self.engine, self.is_ready, self.tally, self.rows_reported)

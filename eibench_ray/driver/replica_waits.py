@@ -1,4 +1,4 @@
-"""What the engines of a run wait for: a node, a place, their weights, or what they say themselves."""
+"""Finds what the engines of a run wait for: a node, a place, their weights, or what they say themselves."""
 
 from __future__ import annotations
 

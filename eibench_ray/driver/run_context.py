@@ -1,4 +1,4 @@
-"""What the parts of a driver share while a run is on its course."""
+"""State that the parts of a driver share during a run."""
 
 from __future__ import annotations
 

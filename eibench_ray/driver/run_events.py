@@ -1,4 +1,4 @@
-"""What happens during a run, as it happens: the ledger's lines and the numbers behind the progress display.
+"""Events of a run: the ledger's lines and the numbers behind the progress display.
 
 Each line of a ledger has `time` (seconds: Unix time, in a simulation its own clock), `event`, and what belongs to it:
 
@@ -42,7 +42,7 @@ from eibench_ray.storage.atomic_files import cannot_write
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Where a run stands.
+    """Progress of a run at one moment.
 
     Attributes:
         done: rows done by step id, those that the store had included.
@@ -66,7 +66,7 @@ class Snapshot:
 
 
 class Listener(Protocol):
-    """Who wants to know where the run stands."""
+    """Receiver of a run's progress."""
 
     def update(self, snapshot: Snapshot) -> None:
         """Called about once a second, and when the run ends."""

@@ -1,4 +1,4 @@
-"""What a run has done, counted as it goes on."""
+"""Counts a run's rows, tokens and costs as it goes on."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from eibench_ray.worker.task import TaskReport
 
 @dataclass(slots=True)
 class RunResult:
-    """What a run did.
+    """Result of a run.
 
     Attributes:
         num_new, prompt_tokens, completion_tokens, cost_usd: over rows that engines answered in this run.
@@ -46,7 +46,7 @@ class RunResult:
 
 @dataclass(frozen=True, slots=True)
 class ReplicaStatus:
-    """What one replica adds to the display, before its slices are committed.
+    """A replica's part of the progress display, before its slices are committed.
 
     Attributes:
         tally: what it has finished.
@@ -110,7 +110,7 @@ class RunProgress:
         self.outcome.unfinished_steps |= {step for step, done in self._done.items() if done < self._total[step]}
 
     def snapshot(self, replicas: Iterable[ReplicaStatus], waits: Iterable[Wait] = ()) -> Snapshot:
-        """Where the run stands, with what is waited for."""
+        """The run's progress now, with what is waited for."""
         by_engine: dict[str, tuple[int, int]] = {}
         in_flight, tokens, cost_usd = 0, self._gone.tokens, self._gone.cost_usd
         for replica in replicas:

@@ -1,4 +1,4 @@
-"""What Ctrl-C, SIGTERM, SIGUSR1 and SIGHUP do to what runs on a cluster.
+"""Handling of Ctrl-C, SIGTERM, SIGUSR1 and SIGHUP while something runs on a cluster.
 
 SIGHUP, which a closed terminal sends, is as good as SIGTERM, unless whoever started the command has it ignored, as
 `nohup` does. It goes to all processes of the terminal: those that Ray starts are started with it blocked
@@ -39,7 +39,7 @@ async def run_until_told(
     doing: str,
     give_way: Callable[[], object] | None = None,
 ) -> T:
-    """What the work comes to; the first Ctrl-C calls `stop` with its task, a second one cancels it.
+    """Awaits the work and returns its result; the first Ctrl-C calls `stop` with its task, a second one cancels it.
 
     Args:
         work: runs as a task.
@@ -88,7 +88,7 @@ async def run_until_told(
 
 @contextlib.contextmanager
 def giving_way() -> Iterator[None]:
-    """Until the work itself listens, a signal of preemption ends the command with the exit code that says so."""
+    """Lets a signal of preemption end the command with the exit code that says so, until the work itself listens."""
 
     def leave(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - as signal.signal wants it
         log.warning("%s: ending; the same command goes on from here", signal.Signals(number).name)

@@ -1,4 +1,4 @@
-"""How long this process may live: as configured, and as the batch system says."""
+"""Time that this process may live: as configured, and as the batch system says."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ END_VARIABLE = "SLURM_JOB_END_TIME"
 
 @dataclass(frozen=True, slots=True)
 class Deadlines:
-    """Until when what may be done; on the clock of whoever asks.
+    """Phase deadlines on the caller's clock.
 
     Attributes:
         drain_at: no further row is asked from then on.
@@ -48,7 +48,7 @@ def seconds_left(walltime_s: float | None, unix_now: float, environment: Mapping
 
 
 def deadlines(left_s: float, now: float, config: ClusterConfig) -> Deadlines:
-    """What follows from the time that is left: at the end there must be time to stop, and to score.
+    """Phase deadlines for the time that is left: the end is kept for stopping and scoring.
 
     Raises:
         ClusterError: there is too little.

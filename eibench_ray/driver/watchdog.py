@@ -1,4 +1,4 @@
-"""How far each replica is, asked of each on its own; and which of them do not get on."""
+"""Asks each replica how far it is, on its own, and finds those that make no progress."""
 
 from __future__ import annotations
 

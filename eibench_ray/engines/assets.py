@@ -1,4 +1,4 @@
-"""What the engines of a plan need beside data: weights, tokenizers, pipelines, environments. Pure but for paths."""
+"""Assets of a plan's engines beside data: weights, tokenizers, pipelines, environments. Pure but for paths."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Asset:
 
 
 def collect_assets(engines: Iterable[EngineSpec]) -> list[Asset]:
-    """What some engines need, each thing once, in the order in which they name it."""
+    """Assets of some engines, each once, in the order in which they name it."""
     found: dict[Asset, Asset] = {}
     for spec in engines:
         for asset in _assets_of(spec):

@@ -1,4 +1,4 @@
-"""What stands in an engine's way here: recordings, keys, weights and templates that are not there, retired endpoints.
+"""Checks for what blocks an engine here: recordings, keys, weights and templates that are missing, retired endpoints.
 
 It is looked up where a run would look for it; nothing is tried, no endpoint is asked.
 """
@@ -20,7 +20,7 @@ from eibench_ray.weights.weights_source import PREFIX, local_folder
 
 
 def find_obstacle(spec: EngineSpec, environ: Mapping[str, str], today: date, *, is_local: bool) -> Blocker | None:
-    """Why an engine cannot run; None where nothing speaks against it.
+    """The reason why an engine cannot run here; None where it can.
 
     Args:
         spec: the engine.
@@ -57,7 +57,7 @@ def find_lost_template(spec: EngineSpec, environ: Mapping[str, str], *, is_local
 
 
 def _find_folder(request: WeightsRequest, environ: Mapping[str, str], *, is_local: bool) -> Path | None:
-    """Where the files of a checkpoint are on this machine, as far as they are here."""
+    """Folder of a checkpoint's files on this machine, as far as they are here."""
     folder = local_folder(request.source)
     if folder is None and is_local and (model := request.hub_model):
         folder = find_snapshot(model, environ)

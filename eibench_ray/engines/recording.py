@@ -45,7 +45,7 @@ class Recording:
         return self._form_from is not None and self._form_from[0]
 
     def keys_of(self, sample_id: str, path: str | None, question: str) -> list[_Key]:
-        """Where the answer to a sample may stand, the more special place first."""
+        """Keys under which a sample's answer may stand, the more special one first."""
         if self.is_by_id:
             return [(sample_id, None)]
         return [(path or sample_id, question), (path or sample_id, None)]
@@ -66,7 +66,7 @@ class Recording:
 
     @property
     def keys(self) -> list[_Key]:
-        """What the lines are about, in their order."""
+        """Keys of the lines, in their order."""
         return list(self._texts)
 
     def _read_line(self, number: int, line: bytes) -> None:

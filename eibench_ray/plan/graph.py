@@ -80,7 +80,7 @@ class EngineSpec:
 
     @property
     def source(self) -> Source:
-        """Whose words its replies are."""
+        """Source of its replies: a model, echo, or a recording."""
         if self.traits.is_rehearsal:
             return "echo"
         return "replay" if self.traits.is_recorded else "model"
@@ -252,17 +252,17 @@ class Plan:
     cells: tuple[Cell, ...]
 
     def source_of(self, *steps: str) -> Source:
-        """Whose words some steps rest on: one that echo makes up spoils what is made of it."""
+        """Source of what some steps' replies rest on: one that echo makes up spoils what is made of it."""
         sources = {self.engines[self.steps[step].engine].source for step in steps}
         return "echo" if "echo" in sources else "replay" if "replay" in sources else "model"
 
     def answer_source(self, cell: Cell) -> Source:
-        """Whose words a cell's answers are, and what they were made from."""
+        """Source of a cell's answers, and of what they were made from."""
         judging = {*cell.verdicts, cell.coherence}
         return self.source_of(*(step for step in cell.steps if step not in judging))
 
     def judge_source(self, cell: Cell) -> Source:
-        """Whose words a cell's verdicts are."""
+        """Source of a cell's verdicts."""
         return self.source_of(*cell.verdicts)
 
     def engines_of(self, steps: Iterable[str]) -> list[str]:

@@ -11,7 +11,7 @@ from eibench_ray.errors import DataError
 
 @dataclass(frozen=True, slots=True)
 class DatasetFacts:
-    """What the planner knows of a dataset; `protocol` is None where the dataset carries none."""
+    """Facts about a dataset for the planner; `protocol` is None where the dataset carries none."""
 
     num_rows: int
     has_captions: bool
@@ -20,7 +20,7 @@ class DatasetFacts:
 
 
 def read_dataset_facts(config: DatasetConfig, *, must_exist: bool) -> DatasetFacts:
-    """What a dataset has, from its folder; from the configuration where it is not prepared yet.
+    """Reads a dataset's facts from its folder, or from the configuration where it is not prepared yet.
 
     Raises:
         DataError: it must exist and does not, or the configuration does not say how many rows to expect.

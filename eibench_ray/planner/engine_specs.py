@@ -28,7 +28,7 @@ _ALIASES = frozenset({"source", "revision", "chat_template"})
 
 @dataclass(frozen=True, slots=True)
 class EngineUse:
-    """Where a cell names an engine.
+    """Role in which a cell names an engine.
 
     Attributes:
         key: where the model stands in the cell's configuration.
@@ -112,7 +112,7 @@ def plan_engine(key: str, model: EngineOwner, device: Literal["cpu", "cuda"], re
 
 
 def engine_identity(model: EngineOwner, recording: str | None) -> Mapping[str, Any]:
-    """What makes two engines the same one: everything that an answer can depend on.
+    """Identity of an engine: everything that an answer can depend on.
 
     Args:
         model: whose engine it is.
@@ -174,7 +174,7 @@ def _check_equal(first: EngineUse, again: EngineUse, traits: EngineTraits) -> No
 
 
 def _running(model: EngineOwner) -> Iterator[tuple[str, Any]]:
-    """How an engine runs, beside what it is: dotted keys and values."""
+    """Settings of how an engine runs, beside what it is: dotted keys and values."""
     engine = model.engine.model_dump()
     yield from ((f"engine.{name}", value) for name, value in engine.items() if name not in _ALIASES)
     yield from ((f"expect.{name}", value) for name, value in model.expect)

@@ -129,7 +129,7 @@ class _Builder:
             )
 
     def _model_of(self, config: RunConfig, call: CallConfig) -> ModelConfig | None:
-        """Who answers a call; None where a dataset column stands in for it."""
+        """The model that answers a call; None where a dataset column stands in for it."""
         role, model = call.role, config.model_of(call.role)
         if model is None:
             if call.column is not None and self._facts[config.dataset.name].has_captions:

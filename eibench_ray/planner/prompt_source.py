@@ -24,7 +24,7 @@ OFFICIAL_ACCEPT = AcceptRule(contains="{score: ", ignore_case=True, attempts=5, 
 def word_call(
     call: CallConfig, setting: SettingConfig, model: ModelConfig, protocol: PromptSet | None
 ) -> tuple[Prompt, Sampling]:
-    """What a call of a setting sends, and how it is decoded.
+    """Text and sampling of a call of a setting.
 
     Raises:
         PlanError: the official wording is demanded and the dataset has none.
@@ -49,7 +49,7 @@ def word_call(
 def word_judge(
     judge: JudgeConfig, subset: str, protocol: PromptSet | None
 ) -> tuple[Prompt, Sampling, AcceptRule | None]:
-    """What a judge sends, how it is decoded, and when it is asked again.
+    """Text and sampling of a judge, and the rule by which it is asked again.
 
     Raises:
         PlanError: the official wording is demanded and the dataset has none.

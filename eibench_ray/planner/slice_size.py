@@ -1,4 +1,4 @@
-"""How many rows a slice has where the configuration leaves it open.
+"""Number of rows in a slice where the configuration leaves it open.
 
 A slice is what a replica is given, and what later steps wait for: small ones let judges begin sooner and end a sweep
 more evenly. It is also a file, which every later plan opens: large ones keep these few.

@@ -1,4 +1,4 @@
-"""Which part of a sweep each of several runs over one store does, without a word between them.
+"""Divides a sweep among several runs over one store, without a word between them.
 
 The plan alone decides, so all of them come to the same parts. Steps are done in *stages*: what reads answers of another
 engine's steps comes after these, so no run waits for another one's slices. Within a stage an engine belongs to one
@@ -66,7 +66,7 @@ def own_steps(plan: Plan, share: ShareConfig) -> frozenset[str]:
 
 
 def keep_own(plan: Plan, work: Mapping[str, StepWork], own: Container[str]) -> dict[str, StepWork]:
-    """What is left of a share: its slices whose inputs are there. All else counts as nobody's work here."""
+    """The rest of a share: its slices whose inputs are there. All else counts as nobody's work here."""
     kept: dict[str, StepWork] = {}
     for step in plan.steps.values():
         left = work[step.id]

@@ -93,20 +93,20 @@ class MarkedPair:
 
 
 def _mark(model: str, state: CellState) -> str:
-    """What stands beside a model's name."""
+    """Mark beside a model's name."""
     marks = (mark_of(model, state.answer_source), PARTIAL if state.is_partial else "")
     return "".join(f" {mark}" for mark in marks if mark)
 
 
 def _mark_cells(of_cells: Sequence[_OfCell], comparison: Comparison) -> list[tuple[str, _OfCell]]:
-    """What is said of single cells, with the model's name as it is shown; partial cells after the others."""
+    """Marks of single cells, with the model's name as it is shown; partial cells after the others."""
     states = [comparison.state(one.model, one.setting, one.dataset, one.judge) for one in of_cells]
     ordered = sorted(zip(of_cells, states, strict=True), key=lambda found: found[1].is_partial)
     return [(one.model + _mark(one.model, state), one) for one, state in ordered]
 
 
 def _by_judge(of_cells: Sequence[_OfCell]) -> dict[tuple[str, str], list[_OfCell]]:
-    """What is said of single cells, by dataset and judge, each in order of appearance."""
+    """Marks of single cells, by dataset and judge, each in order of appearance."""
     found: dict[tuple[str, str], list[_OfCell]] = {}
     for one in of_cells:
         found.setdefault((one.dataset, one.judge), []).append(one)

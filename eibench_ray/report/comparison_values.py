@@ -29,7 +29,7 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
 
 
 def _json_state(comparison: Comparison, one: JudgeNoise | LengthBias) -> dict[str, Any]:
-    """How far the figures of a cell can be trusted."""
+    """Whether a cell's figures can be trusted, as JSON values."""
     state = comparison.state(one.model, one.setting, one.dataset, one.judge)
     return {
         "partial": state.is_partial,

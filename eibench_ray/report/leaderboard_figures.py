@@ -73,7 +73,7 @@ def coherence_of(rows: Sequence[LeaderboardRow], gap: str) -> dict[str, Callable
 
 
 def notes_of(rows: Sequence[LeaderboardRow]) -> list[str]:
-    """What a reader of these rows must know."""
+    """Notes for a reader of these rows."""
     if not rows:
         return ["no cell has been scored yet"]
     notes = [f"recall: mean over the samples with a verdict; {level_of(rows)} bootstrap interval, clustered by image"]

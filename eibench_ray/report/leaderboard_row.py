@@ -76,7 +76,7 @@ class LeaderboardRow:
 
     @property
     def marks(self) -> list[str]:
-        """What stands beside the model's name."""
+        """Marks beside the model's name."""
         marks = {
             TEXT_ONLY: not self.sees_image,
             mark_of(self.model, self.answer_source): self.answer_source != "model",
@@ -93,7 +93,7 @@ class LeaderboardRow:
 
     @property
     def kinship(self) -> str:
-        """How near the judge is to the model under test, in words; empty where they are strangers."""
+        """Kinship of the judge and the model under test, in words; empty where there is none."""
         return SELF_JUDGED if self.self_judged else SAME_FAMILY if self.same_family else ""
 
     @property

@@ -19,7 +19,7 @@ FALLBACK = "fallback"
 
 
 class RowErrorKind(StrEnum):
-    """Why a row has no answer. Which are asked again on the next run, `retry` says."""
+    """Reason why a row has no answer. `retry` says which are asked again on the next run."""
 
     IMAGE = "image"  # the picture cannot be read
     PROMPT = "prompt"  # the engine refused the prompt (too long, unknown token, ...)

@@ -16,7 +16,7 @@ CONTENT_FILTER = "content_filter"
 
 
 class Ending(StrEnum):
-    """What a finish reason says of its reply."""
+    """Meaning of a finish reason for its reply."""
 
     WHOLE = "whole"  # the model ended it
     TRUNCATED = "truncated"  # a limit of tokens ended it, or vLLM's own detection of endless repetition
@@ -57,7 +57,7 @@ _ENDINGS = {word: ending for ending, words in _WORDS.items() for word in words.s
 
 
 def ending_of(finish_reason: str | None) -> Ending:
-    """What a finish reason says of its reply, however it is written.
+    """Meaning of a finish reason for its reply, however it is written.
 
     Args:
         finish_reason: an engine's word; Gemini's `content_filter: SAFETY` is known by what stands before the colon.

@@ -71,7 +71,7 @@ def read_numbered(text: str) -> NumberedList | None:
 
 
 def _read_lines(lines: Sequence[str]) -> tuple[list[str], list[Item]]:
-    """What stands before the first mark at the start of a line, and the items from there on."""
+    """Splits lines into the text before the first mark at the start of a line, and the items from there on."""
     preamble: list[str] = []
     items: list[Item] = []
     nested: int | None = None  # the indent of the sub-items that are being read

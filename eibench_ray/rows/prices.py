@@ -1,4 +1,4 @@
-"""What requests cost, and how an amount is written. Pure."""
+"""Prices of tokens, and amounts in words. Pure."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Price:
 def cost_usd(
     price: Price, prompt_tokens: float, cached_tokens: float, completion_tokens: float, *, is_batch: bool
 ) -> float:
-    """What requests with so many tokens in all cost, in US dollars.
+    """Cost in US dollars of requests with so many tokens in all.
 
     Args:
         price: per million tokens.

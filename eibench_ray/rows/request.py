@@ -59,7 +59,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What an engine says to one request, before it becomes a row.
+    """An engine's reply to one request, before it becomes a row.
 
     Attributes:
         finish_reason: "stop", "length", or the engine's own word; whether it is an answer's, `endings.ending_of` says.

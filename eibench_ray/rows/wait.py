@@ -1,4 +1,4 @@
-"""What a run waits for, in words for people."""
+"""A wait of a run, in words for people."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Asked:
-    """What the cluster did in this run."""
+    """Result of the cluster's part of a run."""
 
     num_new: int = 0
     num_loads: int = 0
@@ -118,7 +118,7 @@ def ask_cluster(
 
 
 def _where_lines_are(outcome: RunResult, engine: str) -> str:
-    """Where a failed engine's last lines are kept, as the end of a sentence; empty where there are none."""
+    """Place of a failed engine's last lines, as the end of a sentence; empty where there are none."""
     path = outcome.logs.get(engine)
     return f" (its last lines: {path.absolute()})" if path else ""
 
@@ -146,7 +146,7 @@ def _fit_to_nodes(sweep: PlannedSweep, manifest: RunManifest, console: Console) 
 
 
 async def _conduct(driver: Driver, holding: HeldLease) -> RunResult:
-    """What the driver did until nothing was left, it was told to stop, or the lease was lost."""
+    """Runs the driver until nothing is left, it is told to stop, or the lease is lost; returns its result."""
     from eibench_ray.driver.stop_signals import run_until_told
 
     loop = asyncio.get_running_loop()
@@ -160,7 +160,7 @@ async def _conduct(driver: Driver, holding: HeldLease) -> RunResult:
 
 
 def _open_turnstile(sweep: PlannedSweep) -> RateLimiter | None:
-    """What all requests of the run to endpoints pass through; None where it sends none."""
+    """Opens the rate limiter of the run's requests to endpoints; None where it sends none."""
     if not (sweep.pools or sweep.is_paid):
         return None
     from eibench_ray.driver.ray_limiter import RayRateLimiter

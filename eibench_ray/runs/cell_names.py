@@ -93,17 +93,17 @@ def letter_of(run: int) -> str:
 
 
 def _model(one: _Found) -> Hashable:
-    """Who answers; in another store the same model has answered anew."""
+    """Identity of the model; in another store the same model has answered anew."""
     return _digest(one.cell.config["model"]), one.root
 
 
 def _setting(one: _Found) -> Hashable:
-    """What leads to the answer, whoever answers."""
+    """Identity of the setting, whoever answers."""
     return _digest([one.cell.config[name] for name in ("setting", "captioner", "asker", "seed")])
 
 
 def _judge(one: _Found) -> Hashable:
-    """Who judges, and in which words."""
+    """Identity of the judge and of its prompt."""
     verdict = one.plan.steps[one.cell.verdict]
     rules = (verdict.sampling, verdict.strict_chars, verdict.accept, verdict.per_trigger)
     return _digest(one.cell.config["judge"]), verdict.prompt, rules

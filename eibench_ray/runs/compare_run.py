@@ -106,7 +106,7 @@ def _read_cells(
 
 
 class _Places:
-    """Where the samples of a dataset stand in all columns, whichever run asked them.
+    """Positions of a dataset's samples in all columns, whichever run asked them.
 
     Args:
         is_shared: whether several runs did.

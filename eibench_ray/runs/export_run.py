@@ -143,7 +143,7 @@ def _sources(plan: Plan, cell: Cell) -> tuple[Source, Source]:
 
 
 class _Told:
-    """What is told of a cell beside its rows, counted while they are written.
+    """Counts of a cell beside its rows, made while they are written.
 
     Attributes:
         num_rows: rows that were written, one per repeat of the judge.

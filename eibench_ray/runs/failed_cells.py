@@ -101,7 +101,7 @@ def explain_failure(
     replies: Sequence[RowErrors],
     measured: RowErrors,
 ) -> str | None:
-    """Why a cell has no figure, or lacks one of those that were asked for; None where it has all, or is not asked yet.
+    """The reason why a cell lacks a figure that was asked for; None where it has all, or is not asked yet.
 
     Args:
         plan: the sweep.
@@ -125,7 +125,7 @@ def explain_failure(
 
 
 def explain_engines(plan: Plan, cell: Cell, failures: Mapping[str, str]) -> str | None:
-    """Which of a cell's engines were given up, and why, in one line; None where all went on.
+    """The engines of a cell that were given up, with the reasons in one line; None where all went on.
 
     Args:
         plan: the sweep.
@@ -155,7 +155,7 @@ def describe_failed(reasons: Mapping[str, str], told: Iterable[str] = ()) -> Ite
 
 
 def _explain_no_verdict(plan: Plan, score: CellScore, answers: RowErrors, replies: Sequence[RowErrors]) -> str | None:
-    """Why no verdict counts; None where no sample has a reference, so that there is none to be had."""
+    """The reason why no verdict counts; None where no sample has a reference, so that there is none to be had."""
     parts = [f"{answers.num_errors:,} answers are errors ({answers.most(plan)})"] if answers.num_errors else []
     for repeat in replies:
         if repeat.num_own:

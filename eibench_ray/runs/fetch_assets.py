@@ -26,7 +26,7 @@ _NAMES_CODE = ("config.json", "tokenizer_config.json", "processor_config.json", 
 
 @dataclass(frozen=True, slots=True)
 class AssetState:
-    """What has been found of one thing that a sweep needs.
+    """Findings about one asset of a sweep.
 
     Attributes:
         state: `on the nodes`: nothing can be done here.
@@ -44,7 +44,7 @@ class AssetState:
 
 
 def find_asset(asset: Asset, environ: Mapping[str, str]) -> AssetState:
-    """What is here of a thing, and where the hub is asked, what is there."""
+    """Looks for an asset here and, where the hub is asked, there."""
     environ = {**environ, **dict(asset.env)}
     match asset.kind:
         case "hub":
@@ -119,7 +119,7 @@ def code_of(finding: AssetState) -> list[Asset]:
 
 
 def variables_for_nodes(findings: Sequence[AssetState], environ: Mapping[str, str]) -> dict[str, str]:
-    """What is to be set on nodes without a network, so that they find what was fetched and ask nobody for more."""
+    """Environment variables for nodes without a network, so that they find what was fetched and ask nobody for more."""
     kinds = {found.asset.kind for found in findings}
     variables = {}
     if "hub" in kinds:

@@ -141,7 +141,7 @@ def _find_latest(store: str | None, working: Path) -> FoundRun:
 
 
 def _read_each(roots: Iterable[str], read: Callable[[Store], Iterable[T]], named: str | None) -> list[T]:
-    """What is read of stores. One that nobody named is left out, with a line, where it cannot be read."""
+    """Reads stores one after the other. One that nobody named is left out, with a line, where it cannot be read."""
     found: list[T] = []
     for root in roots:
         try:
@@ -165,7 +165,7 @@ def _open_by_id(run_id: str, store: Store) -> FoundRun:
 
 
 def _read_status(run_id: str, store: Store) -> tuple[RunStatus, bool]:
-    """Where a run stands, from its folder where that is its own still, else from its store; whether it is the former.
+    """Reads a run's status from its folder where that is still its own, else from its store; and says from which.
 
     Raises:
         StoreError: it cannot be read.

@@ -1,4 +1,4 @@
-"""What a run tells when it begins, where it lies and what its plan is; and the error that ends it."""
+"""Announces a run: its place and its plan when it begins, and the error that ends it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def told_run(sweep: PlannedSweep, run_id: str, folder: Path, console: Console) -
 
 
 def introduce(sweep: PlannedSweep, run_id: str, folder: Path) -> Iterator[str]:
-    """Where the run and its log lie, and its plan in three lines: cells, requests, engines and limits."""
+    """Tells where the run and its log lie, and its plan in three lines: cells, requests, engines and limits."""
     yield f"run {run_id} of sweep {sweep.plan.sweep}: {folder.absolute()} (these lines: {LOG_FILE} there)"
     cells = sweep.plan.cells
     blocked = sum(bool(cell.obstacles) for cell in cells)

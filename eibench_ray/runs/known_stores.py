@@ -1,4 +1,4 @@
-"""Which stores the commands look in when nobody names one: those that runs of this user have used.
+"""Stores that the commands look in when nobody names one: those that runs of this user have used.
 
 A run notes its store and the folder from which it was called, in a small file of the user's own state folder
 (`$XDG_STATE_HOME/eibench_ray/stores`, by default below `~/.local/state`). A command that is told no store looks in

@@ -1,4 +1,4 @@
-"""What a run asked, held against what there is today: figures of other samples, or of fewer rows, are not the run's.
+"""Compares what a run asked with what there is today: figures of other samples, or of fewer rows, are not the run's.
 
 Scoring a run reads its plan, which its manifest holds; the samples of its datasets, which may have been prepared anew
 since; and the rows in the store. A digest of the samples is written into the manifest (a pin), and how many rows each
@@ -96,7 +96,7 @@ def _find_lost_rows(manifest: RunManifest, done: Mapping[str, int], store: Store
 
 
 def count_rows(plan: Plan, store: Store) -> dict[str, int]:
-    """How many rows of each step are in the store, errors included, that were made from today's samples."""
+    """Number of rows in the store per step, errors included, that were made from today's samples."""
     # Before it asks anything, a run fixes the slices of all steps that it asks: nothing here is new to the store.
     work = find_work(plan, open_indexes(plan), store, dict.fromkeys(plan.steps, MOST), "none")
     return {step: left.num_done for step, left in work.items()}

@@ -90,7 +90,7 @@ class PlannedSweep:
             raise PlanError(f"nothing of this sweep can run. {'. '.join(describe_blocked(self.plan.cells))}")
 
     def read_funds(self) -> Budget:
-        """What it may cost, and what it has cost by now."""
+        """Budget of the sweep with its cost by now."""
         return Budget(self.config.budget_usd, read_spent(self.plan, self.store))
 
     @property
@@ -100,7 +100,7 @@ class PlannedSweep:
 
     @property
     def claims(self) -> list[str]:
-        """What no other run may ask meanwhile: the steps with something to do, and the batches of their engines."""
+        """Claims that no other run may hold meanwhile: steps with something to do, and the batches of their engines."""
         specs = (self.plan.engines[key] for key in self.engines_to_load())
         batches = (spec.key for spec in specs if spec.traits.is_batch)
         return [*self.steps_to_ask, *(f"batches/{key}" for key in batches)]
@@ -145,7 +145,7 @@ class PlannedSweep:
         return replace(self, plan=replace(self.plan, engines=engines)), said
 
     def look_again(self) -> Mapping[str, StepWork]:
-        """How far each step is by now."""
+        """Progress of each step by now."""
         return _find_work(self.plan, self.store, self.slice_rows, self.own, self.config.retry)
 
     def count_left(self) -> int:
@@ -205,25 +205,25 @@ def _find_work(
 
 
 def _find_obstacles(plan: Plan, cluster: ClusterConfig) -> dict[str, Blocker]:
-    """Why engines cannot run here, by their key."""
+    """Reasons why engines cannot run here, by their key."""
     today, is_local = date.today(), cluster.address == "local"
     found = ((key, find_obstacle(spec, os.environ, today, is_local=is_local)) for key, spec in plan.engines.items())
     return {key: obstacle for key, obstacle in found if obstacle}
 
 
 def read_spent(plan: Plan, store: Store) -> float:
-    """What the committed rows of all steps have cost, in US dollars."""
+    """Cost of all steps' committed rows, in US dollars."""
     return sum(read_costs(plan, store).values())
 
 
 def read_costs(plan: Plan, store: Store) -> dict[str, float]:
-    """What the committed rows of each step have cost, by its id; only of steps whose engine has a price."""
+    """Cost of each step's committed rows, by its id; only of steps whose engine has a price."""
     steps = (step for step in plan.steps.values() if plan.engines[step.engine].price is not None)
     return {step.id: store.read_cost(step.id) for step in steps}
 
 
 def engine_device(cluster: ClusterConfig) -> Literal["cpu", "cuda"]:
-    """Where vLLM engines run: as configured, else what the installed vLLM is made for."""
+    """Device of vLLM engines: as configured, else what the installed vLLM is made for."""
     if cluster.device != "auto":
         return cluster.device
     installed = vllm_version()

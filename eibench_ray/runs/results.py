@@ -161,7 +161,7 @@ class Results:
 
 
 class _Counts:
-    """What a cell's rows are beside their verdicts, counted while they are read."""
+    """Counts of a cell's rows beside their verdicts, made while they are read."""
 
     def __init__(self, cell: Cell) -> None:
         self._calls = [step for step in cell.steps if step not in (cell.answer, *cell.verdicts, cell.coherence)]

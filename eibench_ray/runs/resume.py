@@ -1,4 +1,4 @@
-"""What a store has already, and what is left to do: the whole of resuming."""
+"""Finds what a store has already, and what is left to do: the whole of resuming."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def find_work(
     slice_rows: Mapping[str, int],
     retry: Retry = "errors",
 ) -> dict[str, StepWork]:
-    """How far every step of the plan is, by step id.
+    """Progress of every step of the plan, by step id.
 
     A slice whose footer says that it was made from what it would be made from today is done without a look at its rows.
 
@@ -73,7 +73,7 @@ def find_work(
 
 
 class _StepState:
-    """What is known of a step while the steps that read it are looked at.
+    """State of a step while the steps that read it are looked at.
 
     Attributes:
         summaries: what its committed slices say of themselves.

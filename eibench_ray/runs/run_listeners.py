@@ -1,4 +1,4 @@
-"""Who follows a run: the terminal, the run's status file, the tracker."""
+"""Listeners of a run: the terminal, the run's status file, the tracker."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ RunState = Literal["running", "finished", "interrupted", "preempted", "failed", 
 
 @dataclass(frozen=True, slots=True)
 class RunManifest:
-    """What a run set out to do; written once, into the store, so that scores need no configuration.
+    """Purpose of a run; written once, into the store, so that scores need no configuration.
 
     Attributes:
         folder: the run's folder.
@@ -66,7 +66,7 @@ class RunManifest:
 
 @dataclass(slots=True)
 class RunStatus:
-    """Where a run stands; rewritten as it goes on, in its folder.
+    """Progress of a run; rewritten as it goes on, in its folder.
 
     Attributes:
         host, pid, kernel, started: the driver's process (`ProcessId`).
@@ -271,7 +271,7 @@ def read_manifest_of(run_id: str, store: Store, what: str) -> RunManifest:
 
 
 def read_state(run_id: str, store: Store) -> RunStatus:
-    """Where a run stood when it last told its store.
+    """State of a run when it last told its store.
 
     Raises:
         StoreError: its state is gone, or of another version.

@@ -1,4 +1,4 @@
-"""How far a run is: its record, the store's count of rows, and what its ledger says of loads and of GPU time."""
+"""Status of a run: its record, the store's count of rows, and what its ledger says of loads and of GPU time."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ QUARANTINE = "quarantined; retry=quarantined asks again"
 
 
 def describe_run(found: FoundRun) -> dict[str, Any]:
-    """Where a run stands, as plain values."""
+    """Status of a run, as plain values."""
     manifest, status, store, folder = found.manifest, found.status, found.store, found.folder
     plan = manifest.plan
     changes = find_dataset_changes(manifest)
@@ -156,7 +156,7 @@ def read_tail(path: Path) -> list[str]:
 
 
 def read_usage(folder: Path, plan: Plan) -> Usage:
-    """Where the GPU time of a run went, as its ledger tells it so far."""
+    """GPU time of a run by use, as its ledger tells it so far."""
     return account(read_ledger(folder / LEDGER_FILE), step_roles(plan))
 
 
@@ -232,7 +232,7 @@ def _sum(steps: Sequence[Mapping[str, Any]], name: str) -> int:
 
 
 def render_usage(gpu_time: Mapping[str, Any], parts: Mapping[str, Mapping[str, Any]]) -> Iterator[RenderableType]:
-    """Where the GPU time went: a row for all, one per named part, and why GPUs were free; nothing where none passed.
+    """Renders GPU time: a row for all, one per named part, and why GPUs were free; nothing where none passed.
 
     Args:
         gpu_time: as `describe_usage` gives it.
@@ -268,7 +268,7 @@ def _note_loads(events: Iterable[dict[str, Any]], loads: list[Mapping[str, Any]]
 
 
 def _sum_costs(costs: Mapping[str, float], steps: Iterable[str]) -> float | None:
-    """What some steps have cost together; None where none of them has a price."""
+    """Cost of some steps together; None where none of them has a price."""
     known = [costs[step] for step in steps if step in costs]
     return sum(known) if known else None
 
@@ -283,7 +283,7 @@ def _state(status: RunStatus, queue: Mapping[str, list[Queued] | None]) -> str:
 
 
 def _find_work(manifest: RunManifest, status: RunStatus, store: Store) -> Mapping[str, StepWork]:
-    """How far each step is; as the run itself last counted, where its datasets are not there any more."""
+    """Progress of each step; as the run itself last counted, where its datasets are not there any more."""
     plan = manifest.plan
     try:
         indexes = open_indexes(plan)

@@ -47,7 +47,7 @@ def summarise(
 
 
 def make_bill(sweep: PlannedSweep, status: RunStatus, funds: Budget) -> dict[str, Any]:
-    """What it cost, for programs; nulls where nothing has a price."""
+    """Cost of a run, for programs; nulls where nothing has a price."""
     return {
         "cost_usd": round(funds.spent_usd, 8) if sweep.is_paid else None,
         "run_cost_usd": round(status.cost_usd, 8) if sweep.is_paid else None,
@@ -57,7 +57,7 @@ def make_bill(sweep: PlannedSweep, status: RunStatus, funds: Budget) -> dict[str
 
 
 def describe_counts(summary: Mapping[str, Any]) -> str:
-    """What a run asked, met and cost, in a line."""
+    """Counts and cost of a run, in a line."""
     reused, wall_s, cost_usd = summary["completions_reused"], summary["wall_s"], summary["run_cost_usd"]
     words = [count(summary["completions_new"], "new completion"), f"{reused:,} from the store"]
     kinds = ", ".join(f"{number:,} {kind}" for kind, number in summary["errors_by_kind"].items())

@@ -45,7 +45,7 @@ INTERRUPTED_DEADLINE_S = 20.0
 
 @dataclass(frozen=True, slots=True)
 class SweepResult:
-    """What came out of a run.
+    """Result of a sweep's run.
 
     Attributes:
         rows: the leaderboard.
@@ -71,7 +71,7 @@ class SweepResult:
 def run_sweep(
     sweep: PlannedSweep, wanted: Path, console: Console, fill: Callable[[Path], object] = lambda _: None
 ) -> SweepResult:
-    """What came out, once everything that can be asked has been asked and scored.
+    """Asks and scores everything that can be, and returns the result.
 
     Nothing is left behind by a sweep that is refused.
 
@@ -109,7 +109,7 @@ def run_sweep(
 
 
 def _run(sweep: PlannedSweep, run: BegunRun, console: Console, holding: HeldLease, started: float) -> SweepResult:
-    """What came out of a run that has its steps and its folder for itself."""
+    """Result of a run that has its steps and its folder for itself."""
     status, folder = run.status, run.folder.path
     tracker = open_tracker(find_tracker(sweep.config.tracking), folder, os.environ)
     tracking = TrackingReport()

@@ -23,7 +23,7 @@ from eibench_ray.tracking.tracker_registry import find_tracker, open_tracker
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """What was sent of a run, or would be.
+    """Figures of a run that were sent, or would be.
 
     Attributes:
         place: the server and the project.

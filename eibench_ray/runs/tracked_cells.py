@@ -43,7 +43,7 @@ class CellTracking:
         self._results = Results(plan, store)
 
     def find_reason(self, cell: Cell, row: LeaderboardRow, target: Target) -> str | None:
-        """Why a cell is to be sent to a place; None where the place has its figures."""
+        """The reason to send a cell to a place; None where the place has its figures."""
         return self._find_reason(cell.key, self._fingerprint(row), target)
 
     def tell(self, cell: Cell, row: LeaderboardRow) -> None:

@@ -59,7 +59,7 @@ class LengthBias:
 
 @dataclass(frozen=True, slots=True)
 class JudgeNoise:
-    """How far a judge differs from itself on a cell's answers."""
+    """Difference of a judge from itself on a cell's answers."""
 
     model: str
     setting: str
@@ -70,7 +70,7 @@ class JudgeNoise:
 
 @dataclass(frozen=True, slots=True)
 class CellState:
-    """How far a cell's figures can be trusted.
+    """Trust that a cell's figures deserve.
 
     Attributes:
         is_partial: they rest on a part of the samples.
@@ -121,7 +121,7 @@ class Comparison:
     runs: tuple[NamedRun, ...] = ()
 
     def state(self, model: str, setting: str, dataset: str, judge: str) -> CellState:
-        """How far a cell's figures can be trusted."""
+        """Trust that a cell's figures deserve."""
         return self.states.get((model, setting, dataset, judge), _TRUSTED)
 
     def states_of(self, pair: ComparedPair) -> tuple[CellState, CellState]:
@@ -135,13 +135,13 @@ class Comparison:
         return first, second
 
     def judge_source(self, dataset: str, judge: str) -> Source:
-        """Whose words a judge's verdicts are on a dataset."""
+        """Source of a judge's verdicts on a dataset."""
         sources = {state.judge_source for cell, state in self.states.items() if cell[2:] == (dataset, judge)}
         return "echo" if "echo" in sources else "replay" if "replay" in sources else "model"
 
 
 def compare_cells(cells: Sequence[ScoredCell], sides: Sequence[Side], resampling: Resampling) -> Comparison:
-    """What can be compared among cells of one dataset.
+    """Compares the cells of one dataset.
 
     Args:
         cells: of one dataset.

@@ -127,7 +127,7 @@ def score_cell(
 
 
 class _Columns:
-    """What scoring keeps of a cell's samples: per sample the codes of its recall, its cluster and its emotion.
+    """Columns that scoring keeps of a cell: per sample the codes of its score, its cluster and its group.
 
     Attributes:
         values, emotions: recall and emotion -> code, in the order of the codes.

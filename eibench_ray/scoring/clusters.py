@@ -1,4 +1,4 @@
-"""What samples are resampled with: those of one picture are alike, so they count together."""
+"""Clusters by which samples are resampled: those of one picture are alike, so they count together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How sure a mean is: its bootstrap interval, whole clusters of values resampled.
+"""Bootstrap interval of a mean, whole clusters of values resampled.
 
 Values come as codes into a short list of those that occur, those of a cluster side by side.
 """
@@ -21,7 +21,7 @@ _LOOKED_UP_AT_ONCE = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Resampling:
-    """How intervals are made: equal for equal seeds.
+    """Parameters of the bootstrap; intervals are equal for equal seeds.
 
     Attributes:
         confidence: e.g. 0.95.

@@ -79,7 +79,7 @@ def judges_of(cells: Sequence[ScoredCell]) -> list[str]:
 
 
 def panel_of(cells: Sequence[ScoredCell]) -> JudgePanel | None:
-    """What all judges of a dataset agree in; None where two or fewer graded.
+    """Agreement of all judges of a dataset; None where two or fewer graded.
 
     Args:
         cells: of one dataset.
@@ -128,5 +128,5 @@ def _stack(graded: dict[str, ScoredCell], judges: Sequence[str]) -> NDArray[np.f
 
 
 def _answers(cell: ScoredCell) -> tuple[str, str, str]:
-    """What was graded: the same cell's answers, and the very same."""
+    """Answers that were graded: the same cell's, and the very same."""
     return cell.model, cell.setting, cell.answers

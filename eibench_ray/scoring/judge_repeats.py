@@ -11,7 +11,7 @@ from eibench_ray.scoring.verdict import Verdict
 
 @dataclass(frozen=True, slots=True)
 class RepeatNoise:
-    """How far verdicts on the same answers differ, over the samples of which every repeat's verdict counts.
+    """Spread of verdicts on the same answers, over the samples of which every repeat's verdict counts.
 
     Attributes:
         repeats: verdicts per answer.

@@ -1,4 +1,4 @@
-"""What comparing needs of a cell: a column of recalls and a column of lengths, in the dataset's order."""
+"""Columns of a cell that comparing needs: scores and lengths, in the dataset's order."""
 
 from __future__ import annotations
 

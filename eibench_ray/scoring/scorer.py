@@ -26,7 +26,7 @@ from eibench_ray.rows.sample import Sample
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """What a figure is, so that tables, intervals and trackers need not know it by name.
+    """A figure's name, unit and format, so that tables, intervals and trackers need not know it by name.
 
     Attributes:
         name: a word, e.g. `accuracy`.
@@ -81,7 +81,7 @@ class Metric:
 
 
 class ScoreStatus(StrEnum):
-    """Why an answer has a score or none; a scorer may have further reasons of its own (`Scorer.statuses`)."""
+    """Reason why an answer has a score or none; a scorer may have further ones of its own (`Scorer.statuses`)."""
 
     OK = "ok"
     UNPARSED = "unparsed"  # nothing that could be scored was found in the answer, or in the judge's reply
@@ -93,7 +93,7 @@ class ScoreStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """What a scorer makes of one answer.
+    """Score of one answer.
 
     Attributes:
         values: metric -> value; a metric that is left out has none here.
@@ -129,12 +129,12 @@ class Scorer(ABC):
 
     @property
     def sampling(self) -> Sampling | None:
-        """How a judge's replies are decoded where nothing else says; None: greedily."""
+        """Sampling of a judge's replies where nothing else says; None: greedy."""
         return None
 
     @property
     def accept(self) -> AcceptRule | None:
-        """When a judge is asked again; None: the first reply stands."""
+        """Rule by which a judge is asked again; None: the first reply stands."""
         return None
 
     def prompt_names(self, subset: str) -> tuple[str, ...]:  # noqa: ARG002 - for those that have some

@@ -19,7 +19,7 @@ Both = Sequence[tuple[ScoredCell, ScoredCell]]
 
 @dataclass(frozen=True, slots=True)
 class Preference:
-    """What a judge grants more than another one: to its own family, against to other models.
+    """Difference between a judge's grants to its own family and another judge's, against other models.
 
     Attributes:
         against: the other judge, which graded the same answers.

@@ -1,4 +1,4 @@
-"""How often chance alone makes two sides differ as much: the sign-flip test of paired differences, by cluster.
+"""Sign-flip test of paired differences, by cluster: how often chance alone makes two sides differ as much.
 
 Were both sides alike, each cluster (all samples of a picture) could as well have come with the sides exchanged, which
 turns the sign of its differences. So the test needs no distribution, no large sample and no independence within a

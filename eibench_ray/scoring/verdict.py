@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class VerdictStatus(StrEnum):
-    """What became of a judge's reply. Only `ok` verdicts enter the headline; the others lower its coverage."""
+    """Outcome of a judge's reply. Only `ok` verdicts enter the headline; the others lower its coverage."""
 
     OK = "ok"
     UNPARSED = "unparsed"  # no verdict could be read from the reply

@@ -1,4 +1,4 @@
-"""Where an endpoint listens, and under which name. Pure, but for the look at a port."""
+"""Address and name under which an endpoint listens. Pure, but for the look at a port."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ VLLM_KEY = "VLLM_API_KEY"
 
 @dataclass(frozen=True, slots=True)
 class ListenAddress:
-    """What an endpoint is told of its outside.
+    """Address of an endpoint, as seen from outside.
 
     Attributes:
         host: the address or name that it is bound to.

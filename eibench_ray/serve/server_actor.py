@@ -29,7 +29,7 @@ MAX_MISSES = 3
 
 @dataclass(frozen=True, slots=True)
 class ServerFacts:
-    """What a server says when it is ready.
+    """Facts that a server reports when it is ready.
 
     Attributes:
         port: where it listens.
@@ -109,11 +109,11 @@ class Server:
         )
 
     async def doing(self) -> str:
-        """What its start waits for beside vLLM's own; empty where that is nothing."""
+        """Waits of its start beside the server's own; empty where there are none."""
         return self._weights.doing
 
     async def watch(self) -> str:
-        """Why it does not serve any more, once that is so."""
+        """Waits until it does not serve any more, and returns the reason."""
         assert self._process is not None
         misses = 0
         while (reason := await self._process.ended(HEALTH_EVERY_S)) is None:

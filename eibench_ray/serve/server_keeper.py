@@ -46,7 +46,7 @@ class ServerHandle(ActorHandle[ServerFacts]):
         return _Actor.options(**options).remote(spec, listening, str(Path.cwd()))
 
     async def watch(self) -> str:
-        """Why the server does not serve any more, once that is so.
+        """Waits until the server does not serve any more, and returns the reason.
 
         Raises:
             EngineDeadError: its actor died.
@@ -141,7 +141,7 @@ class ServerKeeper:
             await asyncio.sleep(pause_s)
 
     async def _serve(self, handle: ServerHandle) -> str:
-        """Why a server that was ready once does not serve any more.
+        """Keeps a server that was ready once, and returns the reason for its end.
 
         Raises:
             EngineError: it does not start, and never did.

@@ -66,7 +66,7 @@ class ServerProcess:
         return cls(int(first[1]), guard, asyncio.create_task(_wait(guard.stdout, output)))
 
     async def ended(self, timeout_s: float | None = None) -> str | None:
-        """Why it ended; None where it has not within the time."""
+        """The reason for its end; None where it has not ended within the time."""
         done, _ = await asyncio.wait({self._ending}, timeout=timeout_s)
         return self._ending.result() if done else None
 
@@ -113,7 +113,7 @@ async def _follow(output: asyncio.StreamReader, secret: Secret) -> str:
 
 
 async def _wait(reports: asyncio.StreamReader, output: asyncio.Task[str]) -> str:
-    """Why a server ended, once it has."""
+    """Waits for a server's end, and returns the reason."""
     code = (await reports.read()).decode().partition("exit ")[2]
     return describe_end(int(code), await output) if code else "its guard was killed"
 

@@ -86,7 +86,7 @@ class Bucket(Storage):
         return self._try("read", path, open_object)
 
     def attempt(self, path: PurePath, read: Callable[[], T]) -> T:
-        """What reading ranges comes to, tried again as other operations are."""
+        """Reads ranges, tried again as other operations are."""
         return self._try("read", path, read, failures=(OSError,))
 
     def upload(self, file: Path, path: PurePath) -> None:
@@ -108,14 +108,14 @@ class Bucket(Storage):
         self._try("written", path, write)
 
     def list(self, folder: PurePath) -> Sequence[Entry]:
-        """What lies in a folder, by name; nothing where there is none."""
+        """Entries of a folder, by name; nothing where there is none."""
         selector = fs.FileSelector(str(folder), allow_not_found=True)
         found = self._try("listed", folder, lambda: self._service.get_file_info(selector))
         entries = (Entry(info.base_name, info.type == fs.FileType.Directory) for info in found)
         return sorted(entries, key=lambda entry: entry.name)
 
     def stamp(self, path: PurePath) -> Hashable:
-        """When the object was put, and its size; None where there is none."""
+        """Time at which the object was put, and its size; None where there is none."""
         info = self._try("looked at", path, lambda: self._service.get_file_info(str(path)))
         return None if info.type == fs.FileType.NotFound else (info.mtime_ns, info.size)
 
@@ -142,7 +142,7 @@ class Bucket(Storage):
         operation: Callable[[], T],
         failures: tuple[type[Exception], ...] = (OSError, pa.ArrowException),
     ) -> T:
-        """What the operation comes to, after as many attempts as the patience allows."""
+        """Result of the operation, after as many attempts as the time allows."""
         attempts = Retrying(
             retry=retry_if_exception(_may_pass),
             wait=wait_random_exponential(multiplier=0.2, max=MOST_WAIT_S),

@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What lies directly in a folder."""
+    """Entry of a folder."""
 
     name: str
     is_folder: bool
@@ -39,7 +39,7 @@ class Storage(ABC):
 
     @abstractmethod
     def name(self, path: PurePath) -> str:
-        """How a user calls a path."""
+        """A path as a user names it."""
 
     @abstractmethod
     def read(self, path: PurePath, last: int | None = None) -> bytes | None:
@@ -51,7 +51,7 @@ class Storage(ABC):
 
     @abstractmethod
     def attempt(self, path: PurePath, read: Callable[[], T]) -> T:
-        """What reading from an open file comes to.
+        """Result of reading from an open file.
 
         Raises:
             StoreError: it cannot be read; what is wrong with its content is `read`'s own to say.
@@ -67,11 +67,11 @@ class Storage(ABC):
 
     @abstractmethod
     def list(self, folder: PurePath) -> Sequence[Entry]:
-        """What lies in a folder, by name; nothing where there is none."""
+        """Entries of a folder, by name; nothing where there is none."""
 
     @abstractmethod
     def stamp(self, path: PurePath) -> Hashable:
-        """What changes whenever a file is written; None where there is none."""
+        """Value that changes whenever a file is written; None where there is none."""
 
     def is_link(self, path: PurePath) -> bool:  # noqa: ARG002 - a bucket has none
         """Whether a name leads to another place."""

@@ -1,4 +1,4 @@
-"""Where files of stores and datasets lie, behind a few operations. Writes are whole or not there."""
+"""Folder that holds stores and datasets, behind a few operations. Writes are whole or not there."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class LocalStorage(Storage):
             raise _unreadable(path, error) from None
 
     def attempt(self, path: PurePath, read: Callable[[], T]) -> T:
-        """What one attempt comes to."""
+        """Result of one attempt."""
         try:
             return read()
         except OSError as error:
@@ -70,7 +70,7 @@ class LocalStorage(Storage):
             return self.stamp(temporary)
 
     def list(self, folder: PurePath) -> Sequence[Entry]:
-        """What lies in a folder, by name; nothing where there is none."""
+        """Entries of a folder, by name; nothing where there is none."""
         try:
             with os.scandir(folder) as found:
                 return sorted((Entry(entry.name, entry.is_dir()) for entry in found), key=lambda entry: entry.name)

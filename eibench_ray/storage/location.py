@@ -1,4 +1,4 @@
-"""Where a store or a dataset lies: a folder that every node sees, or a prefix in a bucket."""
+"""Location of a store or a dataset: a folder that every node sees, or a prefix in a bucket."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OPTIONS: Mapping[Scheme, frozenset[str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """Where a store or a dataset lies.
+    """Location of a store or a dataset.
 
     Attributes:
         path: an absolute folder, or bucket and prefix.
@@ -32,7 +32,7 @@ class Location:
 
 
 def read_location(root: str) -> Location:
-    """Where `store.root` or `dataset.path` points to: a path, or a URI (file://, s3://, gs://).
+    """Reads `store.root` or `dataset.path` as a location: a path, or a URI (file://, s3://, gs://).
 
     Raises:
         ValueError: it cannot be used, and why. The message repeats nothing that may be a secret.

@@ -44,7 +44,7 @@ _PLAIN = re.compile(r"/[\w.,+@%=:/-]*", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """Where temporary folders are made.
+    """Parent of temporary folders.
 
     Attributes:
         passed_over: why it is not what TMPDIR names, in words; empty where it is, or TMPDIR names nothing.
@@ -108,7 +108,7 @@ def private_folder(base: Path, *, is_kept: bool = False) -> Iterator[Path]:
 
 
 def find_base(environ: Mapping[str, str]) -> Base:
-    """Where temporary folders are made: in RAY_TMPDIR, in TMPDIR where Ray can use it, or in /tmp.
+    """Finds the parent of temporary folders: RAY_TMPDIR, TMPDIR where Ray can use it, or /tmp.
 
     Raises:
         ClusterError: RAY_TMPDIR cannot be used, or nothing can.
@@ -134,7 +134,7 @@ def find_base(environ: Mapping[str, str]) -> Base:
 
 
 def find_flaw(base: str) -> str:
-    """Why Ray's folder cannot be made in a folder; empty where it can."""
+    """The reason why Ray's folder cannot be made in a folder; empty where it can."""
     size = len(os.fsencode(base.rstrip("/")))
     if size > MAX_BASE_BYTES:
         return f"its path has {size} bytes, and the path of Ray's sockets below it leaves room for {MAX_BASE_BYTES}"

@@ -75,7 +75,7 @@ class HeldLease:
                 return
 
     def _renew(self) -> str | None:
-        """Why the lease is lost; None where it is renewed, or may be a moment later."""
+        """Renews the lease; returns why it is lost, None where it is renewed, or may be a moment later."""
         assert self._lease is not None
         run_id, renewed = self._lease.run_id, replace(self._lease, renewal=self._lease.renewal + 1)
         try:

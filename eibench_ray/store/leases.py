@@ -1,4 +1,4 @@
-"""Who asks which steps of a store: a file per run, so that no two runs ask the same step at the same time.
+"""Leases on a store's steps: a file per run, so that no two runs ask the same step at the same time.
 
 A run writes what it claims and then looks for others that claim some of it too. Whoever finds one withdraws: of two
 that come together each sees the other, as whoever lists a folder sees what was written before (file systems, S3, GCS).
@@ -35,7 +35,7 @@ LOOK_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """What one run claims.
+    """Steps that one run claims.
 
     Attributes:
         host, kernel, pid, started: the driver's process (`ProcessId`).

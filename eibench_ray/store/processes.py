@@ -98,7 +98,7 @@ def _exists(pid: int) -> bool:
 
 
 def _read_start(pid: int) -> int | None:
-    """When a process began, in clock ticks since boot, which no change of the clock moves; None: not to be seen.
+    """Start of a process in clock ticks since boot, which no change of the clock moves; None: not to be seen.
 
     A zombie, which has ended, began at -1.
     """

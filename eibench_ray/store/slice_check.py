@@ -17,7 +17,7 @@ from eibench_ray.store.slice_summary import digest_column, unpack
 
 @dataclass(frozen=True, slots=True)
 class CheckedSlice:
-    """What a slice's file holds, and what is wrong with it.
+    """Contents of a slice's file, and what is wrong with it.
 
     Attributes:
         is_unreadable: whether its rows cannot be read at all.
@@ -31,7 +31,7 @@ class CheckedSlice:
 
 
 def check_slice(content: bytes, slice_rows: int) -> CheckedSlice:
-    """What is wrong with a slice's file.
+    """Checks a slice's file.
 
     Args:
         content: the file's.
@@ -96,7 +96,7 @@ def _check_rows(table: pa.Table) -> list[str]:
 
 
 def _check_summary(table: pa.Table, metadata: dict[bytes, bytes] | None) -> list[str]:
-    """What the footer says of the rows, and they do not."""
+    """Differences between the footer and the rows."""
     summary = unpack(metadata)
     if summary is None:
         return ["its footer says nothing of its rows"]

@@ -44,5 +44,5 @@ def settle(mine: Completion, other: Completion) -> Completion:
 
 
 def _doubt(row: Completion) -> int:
-    """How little a row is worth: less than an answer is that the engine died, and less than this a passing error."""
+    """Rank of a row's doubt: an answer is worth more than its engine's death, and that more than a passing error."""
     return 2 if row.is_transient_error else int(row.is_quarantined)

@@ -51,7 +51,7 @@ class ForeignError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class RowState:
-    """What resuming needs to know of a committed row."""
+    """State of a committed row that resuming needs."""
 
     input_digest: str
     output_digest: str
@@ -88,12 +88,12 @@ def decode_outputs(content: bytes) -> list[str]:
 
 
 def decode_states(content: bytes) -> dict[str, RowState]:
-    """What resuming needs of them; decodes the narrow columns only."""
+    """Decodes the row states that resuming needs, from the narrow columns only."""
     return dict(_states(decode_columns(content, _STATE_COLUMNS)))
 
 
 def decode_summary(content: bytes) -> Summary:
-    """What a slice says of itself at the end of its file; raises what is in `DAMAGE`, or `ForeignError`."""
+    """Decodes the summary at the end of a slice's file; raises what is in `DAMAGE`, or `ForeignError`."""
     if summary := find(content) or unpack(pq.read_metadata(pa.BufferReader(content)).metadata):
         return summary
     raise ForeignError("its footer says nothing of its rows")

@@ -109,7 +109,7 @@ class Store:
         return sorted(index for index in indexes if index is not None)
 
     def read_summaries(self, step_id: str, indexes: Sequence[int]) -> dict[int, Summary]:
-        """What slices say of themselves, read from their footers; one that is gone is left out.
+        """Summaries of slices, read from their footers; one that is gone is left out.
 
         Raises:
             StoreError: one cannot be read.
@@ -118,7 +118,7 @@ class Store:
         return {index: summary for index, summary in zip(indexes, found, strict=True) if summary is not None}
 
     def stamp(self, step_id: str, index: int) -> Hashable:
-        """What changes whenever a slice is written; None where it never was."""
+        """Value that changes whenever a slice is written; None where it never was."""
         return self.storage.stamp(self.paths.slice(step_id, index))
 
     def read_slice(self, step_id: str, index: int) -> dict[str, Completion]:
@@ -136,7 +136,7 @@ class Store:
         return self._pick(step_id, start, sample_ids, self.read_slice)
 
     def read_states(self, step_id: str, start: int, sample_ids: Sequence[str]) -> dict[str, RowState]:
-        """What resuming needs of a range's rows, as `read_rows` gives them; decodes the narrow columns only."""
+        """Row states of a range, as `read_rows` gives rows; decodes the narrow columns only."""
 
         def read(step_id: str, index: int) -> dict[str, RowState]:
             return self._load(step_id, index, decode_states) or {}
@@ -157,14 +157,14 @@ class Store:
         }
 
     def count_endings(self, step_id: str, num_rows: int) -> tuple[int, int]:
-        """How many replies to a step's first `num_rows` rows were truncated, and how many are empty."""
+        """Number of replies to a step's first `num_rows` rows that were truncated, and that are empty."""
         wanted = set(self.slices_of(step_id, 0, num_rows))
         summaries = self.read_summaries(step_id, [index for index in self.list_slices(step_id) if index in wanted])
         found = summaries.values()
         return sum(summary.num_truncated for summary in found), sum(summary.num_empty for summary in found)
 
     def read_cost(self, step_id: str) -> float:
-        """What all committed rows of a step cost, in US dollars, those that no run asks any more included."""
+        """Cost of all committed rows of a step, in US dollars, those that no run asks any more included."""
         summaries = self.read_summaries(step_id, self.list_slices(step_id))
         return sum(summary.cost_usd or 0.0 for summary in summaries.values())
 
@@ -204,7 +204,7 @@ class Store:
         return found
 
     def _map(self, read: Callable[[int], _T], indexes: Sequence[int]) -> Sequence[_T]:
-        """What is read of each slice, in order; several at the same time where it pays."""
+        """Results of reading each slice, in order; several at the same time where it pays."""
         num_threads = min(self.storage.num_threads, len(indexes) // self.storage.reads_per_thread)
         if num_threads < 2:
             return [read(index) for index in indexes]
@@ -217,7 +217,7 @@ class Store:
         return [found[index] for index in indexes]
 
     def _load(self, step_id: str, index: int, decode: Callable[[bytes], _T], last: int | None = None) -> _T | None:
-        """What a slice's file, or as many bytes of its end, is decoded to; None where there is no file."""
+        """Decodes a slice's file, or as many bytes of its end; None where there is no file."""
         path = self.paths.slice(step_id, index)
         content = self.storage.read(path, last)
         while content is not None:

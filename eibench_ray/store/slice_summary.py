@@ -1,4 +1,4 @@
-"""What a slice says of itself in its Parquet footer, so that a resume need not read its rows."""
+"""Summary of a slice in its Parquet footer, so that a resume need not read its rows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ KEY = b"eibench_ray"
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What is known of a slice without its rows.
+    """Facts about a slice that are known without its rows.
 
     Attributes:
         cost_usd: what all of its rows cost; None where none has a price.

@@ -21,7 +21,7 @@ from eibench_ray.store.store_version import read_manifest
 
 
 class Repair(StrEnum):
-    """What `--repair` does about a finding; neither loses an answer that can be read."""
+    """Action of `--repair` for a fault; neither loses an answer that can be read."""
 
     REMOVE = "remove"
     MOVE = "move to damaged/"
@@ -49,7 +49,7 @@ class StoreFault:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What a check came to.
+    """Result of a check.
 
     Attributes:
         num_steps, num_slices, num_rows: what was looked at.
@@ -137,7 +137,7 @@ class _Check:
                 yield StoreFault(where, f"{lease} is gone without releasing its lease", "", Repair.REMOVE, path=path)
 
     def leftovers(self) -> Iterator[StoreFault]:
-        """What killed writes have left outside of the steps; where a run is active, it may be its own."""
+        """Leftovers of killed writes outside of the steps; where a run is active, they may be its own."""
         if self._claimed:
             return
         root = self._store.paths.root
@@ -172,7 +172,7 @@ class _Check:
                 yield StoreFault(where, what, "the run did not come to them, or they were removed", is_problem=False)
 
     def steps(self, on_slice: Callable[[int, int], None]) -> Iterator[StoreFault]:
-        """What is wrong with steps and their slices."""
+        """Faults of steps and their slices."""
         findings: list[StoreFault] = []
         todo: list[tuple[str, int, int]] = []
         for entry in self._storage.list(self._store.paths.steps):
@@ -188,7 +188,7 @@ class _Check:
         return iter(findings)
 
     def _step(self, step_id: str) -> tuple[list[StoreFault], list[tuple[str, int, int]]]:
-        """What is wrong with a step's folder, and its slices: step, index, rows per slice."""
+        """Faults of a step's folder, and its slices: step, index, rows per slice."""
         self.num_steps += 1
         folder, manifest = self._store.paths.step(step_id), self._store.paths.manifest(step_id)
         findings: list[StoreFault] = []
@@ -244,7 +244,7 @@ class _Check:
         return checked.num_rows, findings
 
     def _partial(self, folder: PurePath) -> list[StoreFault]:
-        """What killed writes have left in a folder, unless a link leads there."""
+        """Leftovers of killed writes in a folder, unless a link leads there."""
         if _leads_away(self._store, folder):
             return []
         paths = [folder / entry.name for entry in self._storage.list(folder) if is_partial(entry.name)]

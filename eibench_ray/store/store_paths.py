@@ -68,15 +68,15 @@ class StorePaths:
         return self.root / "states"
 
     def state(self, run_id: str) -> PurePath:
-        """Where a run stands, also for those who do not see its folder."""
+        """Path of a run's state, also for those who do not see its folder."""
         return self.states / f"{run_id}.json"
 
     def lease(self, run_id: str) -> PurePath:
-        """What a run claims."""
+        """Path of a run's claims."""
         return self.leases / f"{run_id}.json"
 
     def tracked(self, cell_key: str) -> PurePath:
-        """Where which figures of a cell were delivered."""
+        """Path of the record of a cell's delivered figures."""
         return self.root / "tracked" / f"{cell_key}.json"
 
     def batches(self, engine_key: str) -> PurePath:
@@ -84,7 +84,7 @@ class StorePaths:
         return self.root / "batches" / engine_key
 
     def damaged(self, step_id: str, name: str) -> PurePath:
-        """Where a step's file goes that cannot be read."""
+        """Path to which a step's file goes that cannot be read."""
         return self.root / "damaged" / step_id / name
 
 

@@ -73,7 +73,7 @@ def ask_queue(job: str) -> list[Queued] | None:
 
 
 def describe_queue(job: str, queued: list[Queued] | None) -> str:
-    """What the queue says of a job, a line per part of it."""
+    """The queue's words about a job, a line per part of it."""
     if queued is None:
         return f"SLURM job {job}: squeue does not answer here"
     return "\n".join(map(str, queued)) or f"SLURM job {job}: not in the queue any more"

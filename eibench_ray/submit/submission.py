@@ -38,7 +38,7 @@ class Script:
 
 
 def site_of(cluster: ClusterConfig) -> SlurmConfig:
-    """What the cluster's option says of SLURM.
+    """The cluster option's section for SLURM.
 
     Raises:
         ConfigError: nothing.
@@ -52,7 +52,7 @@ def site_of(cluster: ClusterConfig) -> SlurmConfig:
 
 
 def expected_overrides(slurm: SlurmConfig) -> list[str]:
-    """What a job's run is told of its nodes."""
+    """Overrides that tell a job's run of its nodes."""
     return [
         f"cluster.num_cpus={slurm.cpus_per_node}",
         f"cluster.num_gpus={slurm.gpus_per_node}",
@@ -124,7 +124,7 @@ def jobs_of(plan: Plan, slurm: SlurmConfig, folder: str, arguments: Sequence[str
 
 
 def new_folder() -> str:
-    """Where a submission's script, logs and runs lie: below Hydra's folder, so that `status` finds them."""
+    """Folder for a submission's script, logs and runs: below Hydra's folder, so that `status` finds them."""
     return f"multirun/slurm-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
 
 

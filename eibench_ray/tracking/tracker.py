@@ -50,7 +50,7 @@ class TrackedCell:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a cell is."""
+    """Progress of a cell."""
 
     rows_done: int
     rows_total: int
@@ -95,7 +95,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class TrackingPlace:
-    """What a tracked run is opened with.
+    """Facts with which a tracked run is opened.
 
     Attributes:
         folder: of the sweep's run, where the tracker may write.
@@ -188,7 +188,7 @@ class Tracker(ABC):
         return None
 
     def session(self, folder: Path) -> AbstractContextManager[None]:  # noqa: ARG002
-        """What lasts from before the first run is opened until after the last has ended."""
+        """Context from before the first run is opened until after the last has ended."""
         return contextlib.nullcontext()
 
     def reset(self) -> None:  # noqa: B027 - for those with a service
@@ -198,7 +198,7 @@ class Tracker(ABC):
         """Makes a call that hangs end, from another thread."""
 
     def describe_trouble(self, folder: Path, runs: Sequence[TrackedRun]) -> str | None:  # noqa: ARG002
-        """What those runs met on their way that did not end them; None: nothing. From another thread."""
+        """Troubles of those runs that did not end them; None: nothing. From another thread."""
         return None
 
     def clean(self, folder: Path, *, is_all_sent: bool) -> None:  # noqa: B027
@@ -211,7 +211,7 @@ class Tracker(ABC):
 
 @dataclass(slots=True)
 class TrackingReport:
-    """What a tracker delivered of the final figures that it was told.
+    """Deliveries of a tracker, of the final figures that it was told.
 
     Attributes:
         title: of the tracker.

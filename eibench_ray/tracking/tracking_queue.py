@@ -1,4 +1,4 @@
-"""What a tracker is told, on one background thread.
+"""Queue of a tracker's calls, worked off by one background thread.
 
 Tracking is a bystander: the driver's calls only leave a job behind. A cell's newest progress replaces an older one that
 still waits, so that what waits is bounded by the number of cells; final scores are never dropped to make room. A cell
@@ -45,7 +45,7 @@ _LAST_JOIN_S = 10.0
 
 
 class CellTracker(Protocol):
-    """What a run tells of its cells. No method raises, and only `close` waits.
+    """Tells a tracker of a run's cells. No method raises, and only `close` waits.
 
     Attributes:
         target: where it goes; None: nowhere.

@@ -1,4 +1,4 @@
-"""Which of a checkpoint's files an engine loads, and whether a folder has them all."""
+"""Chooses the files of a checkpoint that an engine loads, and checks that a folder has them all."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _INDEXES = {".safetensors": "model.safetensors.index.json", ".bin": "pytorch_mod
 
 @dataclass(frozen=True, slots=True)
 class CheckpointPart:
-    """What of a checkpoint is loaded.
+    """Part of a checkpoint that is loaded.
 
     Attributes:
         by: who loads it; `tokenizer`: anybody, and no weights.

@@ -1,4 +1,4 @@
-"""What this machine has of the Hugging Face hub: cached checkpoints and a token. Looked up, never asked for."""
+"""Finds cached checkpoints and a token of the Hugging Face hub on this machine. Nothing is asked of the hub."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _TRUE = frozenset({"1", "ON", "YES", "TRUE"})
 
 @dataclass(frozen=True, slots=True)
 class HubModel:
-    """What is wanted from the hub.
+    """Model that is wanted from the hub.
 
     Attributes:
         revision: branch, tag or commit; None: the main branch.
@@ -36,7 +36,7 @@ def hub_root(environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def hub_folder(hub_id: str, environ: Mapping[str, str] = os.environ) -> Path:
-    """Where the Hugging Face cache keeps a hub id, there or not."""
+    """Folder of a hub id in the Hugging Face cache, there or not."""
     return hub_root(environ) / f"models--{hub_id.replace('/', '--')}"
 
 

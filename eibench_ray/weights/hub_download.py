@@ -26,7 +26,7 @@ _PUBLIC_HUB = "https://huggingface.co"
 
 @dataclass(frozen=True, slots=True)
 class HubFiles:
-    """What the hub has of a checkpoint.
+    """Files that the hub has of a checkpoint.
 
     Attributes:
         commit: that the revision stands for today.
@@ -41,7 +41,7 @@ class HubFiles:
 
 @dataclass(frozen=True, slots=True)
 class HubFailure:
-    """Why a checkpoint cannot be fetched.
+    """Failure to fetch a checkpoint, with the reason.
 
     Attributes:
         remedy: what to do.
@@ -58,7 +58,7 @@ class NoSpaceError(OSError):
 
 
 def look_up(model: HubModel, environ: Mapping[str, str] = os.environ) -> HubFiles:
-    """What the hub has; one request, and one more where access needs a licence.
+    """Asks the hub for a checkpoint's files; one request, and one more where access needs a licence.
 
     Raises:
         Exception: what `explain_failure` turns into words.
@@ -133,7 +133,7 @@ def num_bytes_here(model: HubModel, environ: Mapping[str, str] = os.environ) -> 
 
 
 def explain_failure(error: Exception, model: HubModel, environ: Mapping[str, str] = os.environ) -> HubFailure:
-    """What went wrong with the hub, in words."""
+    """Explains an error of the hub, in words."""
     from huggingface_hub import errors
 
     endpoint = environ.get("HF_ENDPOINT") or _PUBLIC_HUB

@@ -1,4 +1,4 @@
-"""What a checkpoint takes of a GPU's memory, from its metadata alone: no tensor is read, nothing is downloaded."""
+"""Estimates a checkpoint's GPU memory from its metadata alone: no tensor is read, nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Attention:
 
 @dataclass(frozen=True, slots=True)
 class MemoryEstimate:
-    """What an engine takes of its GPUs' memory, all GPUs together; what is not known is None.
+    """GPU memory that an engine takes, all GPUs together; None where a part is not known.
 
     Attributes:
         kv_gb_per_token: GB of KV cache that one token takes.
@@ -73,7 +73,7 @@ def estimate_memory(
     *,
     keeps_float32: bool = False,
 ) -> MemoryEstimate | None:
-    """What a checkpoint takes once it is loaded; None where its metadata is not on this machine.
+    """GPU memory of a loaded checkpoint; None where its metadata is not on this machine.
 
     The arguments are an engine's, as vLLM takes them. Weights count in the dtype that they are loaded in, `auto` as two
     bytes per value, since vLLM then loads float32 in half precision, unless the engine `keeps_float32`; those of a

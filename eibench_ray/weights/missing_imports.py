@@ -27,7 +27,7 @@ _SENTENCEPIECE = ("sentencepiece", "google.protobuf")
 
 
 def missing_packages(folder: Path, request: WeightsRequest) -> list[str]:
-    """What has to be installed before a checkpoint loads in this Python, sorted: `["num2words"]`.
+    """Packages to install before a checkpoint loads in this Python, sorted: `["num2words"]`.
 
     Args:
         folder: of the checkpoint.
@@ -37,7 +37,7 @@ def missing_packages(folder: Path, request: WeightsRequest) -> list[str]:
 
 
 def explain_missing(packages: list[str]) -> str:
-    """What to do about missing packages, for this Python."""
+    """Remedy for missing packages, for this Python."""
     return f"install {'it' if len(packages) == 1 else 'them'}: {install_command(*packages)}"
 
 

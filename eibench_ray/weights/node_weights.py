@@ -23,7 +23,7 @@ _COMMIT_DIGITS = 12
 
 
 class Weights:
-    """What an engine loads: as configured, until `bring` has made it a folder of this machine.
+    """Weights of an engine: as configured, until `bring` has made them a folder of this machine.
 
     A folder, so that all of a sweep's replicas load the commit that the cache has, whatever a branch becomes meanwhile,
     and ask the hub nothing more.
@@ -79,7 +79,7 @@ class Weights:
 
     @property
     def doing(self) -> str:
-        """What a `bring` in another thread waits for; empty where that is nothing."""
+        """Wait of a `bring` in another thread; empty where there is none."""
         if (model := self._fetching) is not None:
             return f"fetching the weights of {model} ({num_bytes_here(model, self._environ) / GB:.1f} GB are here)"
         return f"copying the weights of {self._request.source} ({self._copying})" if self._copying else ""
@@ -123,7 +123,7 @@ class Weights:
             self._copying = None
 
     def _copy_name(self, folder: Path) -> str:
-        """What the copy holds, in a name; another content has another name."""
+        """Name of a copy by its content; another content has another name."""
         if folder.parent.name == "snapshots":
             return f"{folder.parents[1].name}--{folder.name[:_COMMIT_DIGITS]}--{self._request.part.by}"
         return f"{folder.name}--{identity(folder)}"

@@ -13,7 +13,7 @@ from eibench_ray.errors import ConfigError
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How one checkpoint comes about.
+    """Recipe of one checkpoint.
 
     Attributes:
         version: raised whenever the recipe's outcome changes; part of the folder's name and of the identity.

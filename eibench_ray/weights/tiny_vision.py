@@ -18,7 +18,7 @@ _SQUARE = {"image_size": _PIXELS, "patch_size": _PATCH}
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    """What a vision-language checkpoint consists of.
+    """Parts of a vision-language checkpoint.
 
     Attributes:
         processors: what saves itself beside the model: a processor with its tokenizer, or its parts.

@@ -1,4 +1,4 @@
-"""What of a checkpoint an engine loads, as plain values: what brings weights knows no engine."""
+"""Plain request for the weights that an engine loads: what brings weights knows no engine."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class WeightsRequest:
 
     @property
     def hub_model(self) -> HubModel | None:
-        """What is loaded from the hub's cache; None where that is nothing."""
+        """Model that is loaded from the hub's cache; None where there is none."""
         if self.source.startswith(PREFIX) or local_folder(self.source) or self.has_own_cache:
             return None
         return HubModel(self.source, self.revision, self.part)

@@ -1,4 +1,4 @@
-"""What `source` in an engine's configuration means: a built checkpoint, a folder, or a Hugging Face id."""
+"""Resolves `source` of an engine's configuration: a built checkpoint, a folder, or a Hugging Face id."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PREFIX = "checkpoint:"
 
 
 def resolve_source(source: str, environ: Mapping[str, str] = os.environ) -> str:
-    """What an engine loads: an absolute folder, or the hub id unchanged. Builds and downloads nothing."""
+    """Resolves a source to an absolute folder, or the hub id unchanged. Builds and downloads nothing."""
     if source.startswith(PREFIX):
         return str(checkpoint_folder(source.removeprefix(PREFIX), environ))
     folder = local_folder(source)
@@ -23,7 +23,7 @@ def resolve_source(source: str, environ: Mapping[str, str] = os.environ) -> str:
 
 
 def source_identity(source: str, revision: str | None, environ: Mapping[str, str] = os.environ) -> str:
-    """What the weights are, for step ids; cheap enough to ask for every plan.
+    """Identity of the weights for step ids; cheap enough to ask for every plan.
 
     A `checkpoint:NAME` is its recipe and version, built or not; a folder is its content, or its path as long as it is
     not there; a hub id is its revision. A hub id without one is the commit that the local cache holds for `main`, and

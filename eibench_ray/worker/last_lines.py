@@ -51,7 +51,7 @@ def logs_here() -> Path | None:
 
 
 def read_last_lines(mark: str) -> str:
-    """What the process with a mark has written last on this node, without secrets; empty where it left no log."""
+    """Last lines of the process with a mark on this node, without secrets; empty where it left no log."""
     logs = logs_here()
     for err in sorted(logs.glob("worker-*.err")) if logs else ():
         if f"{MARK}={mark}\n".encode() in _read(err, _HEAD_BYTES):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class PoisonProbe:
-    """What a task is to ask of a suspect slice.
+    """Part of a candidate slice that a task is to ask.
 
     Attributes:
         rows: rows of the dataset; those that are in the store are not asked again.

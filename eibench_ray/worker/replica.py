@@ -33,7 +33,7 @@ QUEUE_FACTOR = 1.1
 
 @dataclass(frozen=True, slots=True)
 class ReplicaFacts:
-    """What a replica says when it is ready.
+    """Facts that a replica reports when it is ready.
 
     Attributes:
         capacity: rows that it works on at once.
@@ -125,7 +125,7 @@ class Replica:
         )
 
     async def doing(self) -> str:
-        """What its start waits for beside the engine's own load; empty where that is nothing."""
+        """Waits of its start beside the engine's own load; empty where there are none."""
         return self._weights.doing if self._weights is not None else ""
 
     async def run_task(self, step: Step, slice_: Slice, probe: PoisonProbe | None) -> TaskReport:
@@ -143,7 +143,7 @@ class Replica:
         return dataset, dataset.index(spec.limit)
 
     async def tally(self) -> ReplicaCounts:
-        """What it has done so far.
+        """Counts of its work so far.
 
         An endpoint's rows show nothing until they end, and each has a deadline: while there are some, it gets on.
         """

@@ -28,7 +28,7 @@ class RequestBuilder:
         self._shared: dict[int, tuple[dict[str, Any] | None, str]] = {}
 
     def build(self, sample: Sample, answers: Mapping[str, str]) -> Request | None:
-        """What the step sends for one sample; None where there is nothing to ask, and the row is absent.
+        """Request of the step for one sample; None where there is nothing to ask, and the row is absent.
 
         Args:
             sample: the row of the dataset.

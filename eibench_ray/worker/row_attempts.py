@@ -18,7 +18,7 @@ from eibench_ray.visible_text import in_page
 
 @dataclass(slots=True)
 class ReplicaCounts:
-    """What a replica has done so far; read by the driver for progress.
+    """Counts of a replica's work so far; read by the driver for progress.
 
     Attributes:
         rows: finished ones, with those that were committed before and stand.
@@ -174,7 +174,7 @@ class Asker:
 
 
 def _cost_usd(attempts: list[Reply], error: RowError | None) -> float | None:
-    """What all attempts cost; None where none of them has a price."""
+    """Cost of all attempts; None where none of them has a price."""
     costs = [reply.cost_usd for reply in attempts] + [error.cost_usd if error else None]
     known = [cost for cost in costs if cost is not None]
     return sum(known) if known else None

@@ -22,7 +22,7 @@ from eibench_ray.worker.task_rows import TaskRow, read_rows, reuse
 
 @dataclass(frozen=True, slots=True)
 class TaskReport:
-    """What became of a task.
+    """Result of a task.
 
     Attributes:
         num_new: rows that the engine answered in this run, without error rows; also those that an earlier attempt at

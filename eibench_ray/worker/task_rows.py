@@ -1,4 +1,4 @@
-"""What a task asks for: the rows of a slice with what they read, and which of them the store has already."""
+"""Rows of a task's slice with what they read, and which of them the store has already."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ _MIN_RESAMPLES = 2000  # fewer leave the interval's ends to chance
 def verify_run(
     manifest: RunManifest, failures: Mapping[str, str], store: Store, claims: Sequence[Claim]
 ) -> Verification:
-    """What a run says about claims; cells that none is about are not read.
+    """Checks a run against claims; cells that no claim is about are not read.
 
     Args:
         manifest: of the run.
@@ -72,20 +72,20 @@ def _check(claim: Claim, score: CellScore, cell: Cell, plan: Plan, failures: Map
 
 
 def _find_rehearsal(cell: Cell, plan: Plan) -> str:
-    """Whose place the echo engine takes in the cell: what it makes up says nothing about them. Empty for its own."""
+    """Engine that echo stands in for in this cell, whose figures then say nothing; empty for echo itself."""
     sources = ((cell.model, plan.answer_source(cell)), (cell.judge, plan.judge_source(cell)))
     names = [name for name, source in sources if source == "echo" != name]
     return f"made up: echo takes the place of {' and '.join(names)}" if names else ""
 
 
 def _find_failure(cell: Cell, plan: Plan, failures: Mapping[str, str]) -> str:
-    """Which of the cell's engines was given up, and why; empty where all went on."""
+    """The engine of the cell that was given up, with the reason; empty where none was."""
     names = [plan.engines[key].name for key in plan.engines_of(cell.steps)]
     return "; ".join(f"{name} failed: {' '.join(failures[name].split())}" for name in names if name in failures)
 
 
 def _explain_absence(claim: Claim, cells: Iterable[Cell]) -> str:
-    """Why no cell measures a claim."""
+    """The reason why no cell measures a claim."""
     judges = [
         cell.judge
         for cell in cells
@@ -95,6 +95,6 @@ def _explain_absence(claim: Claim, cells: Iterable[Cell]) -> str:
 
 
 def _find_remarks(cells: Sequence[Cell], plan: Plan) -> list[str]:
-    """What sets compared cells apart from what was published."""
+    """Differences between the compared cells and the published setup, in words."""
     reworded = [cell.name for cell in cells if not plan.steps[cell.verdict].prompt.is_official]
     return [f"judged in other words than the published judge's: {', '.join(reworded)}"] if reworded else []

@@ -1,4 +1,4 @@
-"""What a run says about published figures, as one value, as JSON values and as a data frame."""
+"""A run's verification against published figures, as one value, as JSON values and as a data frame."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ class Verification:
 
 
 def count_statuses(checked: Iterable[CheckedClaim]) -> dict[str, int]:
-    """How many claims have each status; all statuses are there."""
+    """Number of claims per status; every status has an entry."""
     counts = Counter(one.status for one in checked)
     return {status.value: counts[status] for status in ClaimStatus}
 
 
 def name_claim(claim: Claim) -> dict[str, str]:
-    """What a claim is about, by the words of its file."""
+    """A claim in one line, in the words of its file."""
     return {
         "dataset": claim.dataset,
         "setting": claim.setting,

@@ -34,7 +34,7 @@ _SLACK = 1e-12  # of sums in binary: a claim on the very edge lies inside
 
 
 class ClaimStatus(StrEnum):
-    """What a run says about a claim."""
+    """Outcome of checking a claim against a run."""
 
     VERIFIED = "verified"
     NOT_REPRODUCED = "not reproduced"
@@ -127,7 +127,7 @@ def check_claim(claim: Claim, measured: MetricSummary | None) -> CheckedClaim:
 
 
 def _find_obstacle(claim: Claim, measured: MetricSummary | None) -> str:
-    """Why the two cannot be compared; empty where they can."""
+    """The reason why the two cannot be compared; empty where they can."""
     if measured is None:
         return f"the run's dataset has no sample of {claim.emotion}"
     if measured.n > claim.samples:

@@ -16,7 +16,7 @@ def format_coherence(cell: CellCoherence | None, gap: str) -> str:
 
 
 def describe_coherence(measures: Sequence[str]) -> str:
-    """What the columns mean, with the names of what measured."""
+    """Explains the coherence columns, with the names of what measured them."""
     return (
         f"coherence: mean cosine of adjacent sentences' embeddings ({', '.join(measures)}); measured: the answers of "
         f"two sentences or more"

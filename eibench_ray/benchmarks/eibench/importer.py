@@ -28,7 +28,7 @@ def prepare_eibench(
     allow_missing_images: bool = False,
     on_row: OnRow = ignore_rows,
 ) -> PreparedReport:
-    """What was written: OUT/eibench_basic and OUT/eibench_complex, or one of them.
+    """Writes OUT/eibench_basic and OUT/eibench_complex, or one of them, and reports what was written.
 
     Everything is checked before anything is written, and each dataset appears whole or not at all.
 

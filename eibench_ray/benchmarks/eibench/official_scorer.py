@@ -79,7 +79,7 @@ class Judgement(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class OfficialScores:
-    """What the published scripts print: means, not clamped; 0 where there is nothing to average.
+    """Figures as the published scripts print them: means, not clamped; 0 where there is nothing to average.
 
     Attributes:
         happy, angry, sad, excit: None for the complex subset.
@@ -150,7 +150,7 @@ def score_official(
 
 
 def find_subset(paths: Iterable[str]) -> Literal["basic", "complex"]:
-    """Which subset a file is about: complex where all pictures are EmoSet's, some of an emotion that basic lacks."""
+    """Subset of a file: complex where all pictures are EmoSet's, some of an emotion that basic lacks."""
     found = list(paths)
     is_complex = all("EmoSet-118k/" in path for path in found) and any(map(_COMPLEX_ONLY.search, found))
     return "complex" if is_complex else "basic"

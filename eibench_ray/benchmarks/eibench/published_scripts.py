@@ -1,4 +1,4 @@
-"""What one published script sends, read from its syntax tree. Nothing here runs or imports the script."""
+"""Reads from a published script's syntax tree what it sends. Nothing here runs or imports the script."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def parse_script(file: Path) -> ast.Module:
 
 
 def read_judge(tree: ast.Module) -> SourcePrompt:
-    """What a judge's script sends, and which replies it accepts.
+    """Reads from a judge's script what it sends, and which replies it accepts.
 
     Raises:
         ScriptError: no text has both a record and a reference.
@@ -172,7 +172,7 @@ def _accept_rule(tree: ast.Module) -> AcceptRule | None:
 
 
 def _last_attempt(tree: ast.Module) -> tuple[int | None, str | None]:
-    """How many attempts the script makes and the reply that it then takes: `if i == 4: output = "..."` is the fifth."""
+    """Number of attempts of the script, and the reply that it then takes: `if i == 4: output = "..."` is the fifth."""
     for node in _nodes(tree, ast.If):
         match node:
             case ast.If(

@@ -1,4 +1,4 @@
-"""Which reference triggers are named, and which by nobody: a judge's verdicts by trigger, over all cells of a run."""
+"""Counts by reference trigger how often it is named, and lists those that nobody names, over all cells of a run."""
 
 from __future__ import annotations
 

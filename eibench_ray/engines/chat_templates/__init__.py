@@ -37,7 +37,7 @@ def template_variables(template: str | None, tokenizer: Any) -> dict[str, Any]:
 
 
 def no_template(source: str) -> str:
-    """Why a model without a chat template is refused, and what to do."""
+    """Error text for a model without a chat template, with the remedy."""
     return (
         f"{source} has no chat template, and without one none of its rows can be asked: set engine.chat_template of "
         f"the model to {PLAIN} where it is a base model, else to a Jinja file with its format; or choose the "

@@ -19,7 +19,7 @@ NO_MEDIA_HOST = "no-media-by-url.invalid"
 def server_arguments(
     engine: Mapping[str, Any], chat_template: str | None, listening: ListenAddress, port: int
 ) -> tuple[str, ...]:
-    """What follows `python -m MODULE`; the key is not in it, since everybody on the machine may read it.
+    """Arguments after `python -m MODULE`; the key is not among them, since everybody on the machine may read them.
 
     Args:
         engine: as `AsyncEngineArgs` takes them.

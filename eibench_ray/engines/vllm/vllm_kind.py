@@ -154,7 +154,7 @@ def _side_models(args: Mapping[str, Any]) -> Iterator[HubModel]:
 
 
 def _kept_apart(section: VllmSection, replica_id: int) -> dict[str, str]:
-    """What keeps several vLLM on one node out of each other's way: a folder of its own for what one writes in place.
+    """Environment variables that keep several vLLM on one node apart: a folder of its own for what one writes in place.
 
     Compiled graphs are (vllm/compilation/backends.py), so two copies that compile the same model must not share them.
     What vLLM has learned of its own model classes is one file per class, which two versions would overwrite for each

@@ -27,7 +27,7 @@ def compile_pattern(pattern: str, *, ignore_case: bool = False) -> Any:
 
 
 def find_taken(pattern: str, text: str, *, ignore_case: bool = False) -> list[str]:
-    """What a pattern takes from a text at each place where it matches: its first group that took part, else all of it.
+    """Text that a pattern takes at each place where it matches: its first group that took part, else the whole match.
 
     Raises:
         ScoreError: it takes longer than `LIMIT_S`.

@@ -165,7 +165,7 @@ def _list_folders(folder: Path) -> set[Path]:
 
 
 def read_troubles(folder: Path, *, only_lost: bool = False) -> list[str]:
-    """What a run's own log says went wrong, without repetitions.
+    """Troubles that a run's own log names, without repetitions.
 
     Args:
         folder: of the run.
