@@ -32,7 +32,6 @@ EMOTIONS = ("happy", "sadness", "angry", "excitement")
 
 def write_dataset(folder: Path, num_samples: int) -> None:
     """Writes samples about as long as EIBench's: a question of 100 characters, four triggers, a caption."""
-    from eibench_ray.benchmarks.eibench.triggers import number_triggers
     from eibench_ray.datasets.writer import DatasetWriter
     from eibench_ray.rows.sample import Sample
 
@@ -40,15 +39,15 @@ def write_dataset(folder: Path, num_samples: int) -> None:
     with DatasetWriter(folder, "Synthetic: text only") as writer:
         for number in range(num_samples):
             sample = Sample(
-                sample_id=f"synthetic/{number:07d}",
-                question=f"Person {number} stands on a platform and looks along the rails. What might be the reason?",
-                emotion=EMOTIONS[number % len(EMOTIONS)],
-                reference=number_triggers(triggers),
-                triggers=triggers,
-                caption=f"Person {number} on an empty platform.",
-                source="synthetic",
+                f"synthetic/{number:07d}",
+                {
+                    "question": f"Person {number} stands on a platform and looks along the rails. What might be why?",
+                    "caption": f"Person {number} on an empty platform.",
+                },
+                target=triggers,
+                metadata={"emotion": EMOTIONS[number % len(EMOTIONS)], "source": "synthetic"},
             )
-            writer.add(sample, None)
+            writer.add(sample)
 
 
 def run_once(num_samples: int, slice_rows: int, num_replicas: int) -> dict[str, Any]:

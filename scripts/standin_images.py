@@ -37,7 +37,7 @@ def write_standins(source: Path, out: Path, size: int) -> int:
     samples = [*read_basic(source, problems), *read_complex(source, problems)]
     problems.raise_any(source)
     num_written = 0
-    for path in sorted({sample.image_path for sample in samples if sample.image_path}):
+    for path in sorted({media.path for sample in samples for media in sample.media}):
         file = out.joinpath(*split_path(path))
         if not file.exists():
             file.parent.mkdir(parents=True, exist_ok=True)

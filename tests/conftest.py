@@ -22,7 +22,7 @@ from eibench_ray.engines.echo import EchoEngine
 from eibench_ray.engines.engine import Engine, EngineFacts
 from eibench_ray.rows.completion import Completion
 from eibench_ray.rows.request import Reply, Request
-from eibench_ray.rows.sample import Sample
+from eibench_ray.rows.sample import Media, Sample
 from eibench_ray.runs.planning import PlannedSweep, plan_sweep
 from eibench_ray.worker.row_attempts import Asker, ReplicaCounts
 from eibench_ray.worker.rows_in_flight import Drain
@@ -83,6 +83,8 @@ SETTINGS: Mapping[str, list[dict[str, Any]]] = {
         },
     ],
 }
+# The targets, numbered, one per line.
+LISTED = "{% for cause in targets %}{{ loop.index }}. {{ cause }}{{ '\n' if not loop.last }}{% endfor %}"
 ASKER = {"name": "asker", "engine": {"kind": "echo", "fails_on": "an asker is another engine"}, "sees_image": False}
 
 
@@ -151,18 +153,21 @@ class Sweeps:
         out = self.folder / name
         with DatasetWriter(out, "faces for a test") as writer:
             for number in ids:
+                picture = images.get(number, draw((number % 256, 40, 200)))
                 causes = tuple(f"cause {number}.{part}" for part in range(2 + number % 3))
                 listed = causes if triggers is None else triggers
                 sample = Sample(
-                    sample_id=f"s{number:03d}",
-                    question=questions.get(number, f"why is person {number} so?"),
-                    emotion=emotions.get(number, "happy"),
-                    reference="\n".join(f"{part}. {text}" for part, text in enumerate(listed, start=1)),
-                    triggers=listed,
-                    image_path=f"faces/{number}.png",
-                    source=f"source {number}",
+                    f"s{number:03d}",
+                    {"question": questions.get(number, f"why is person {number} so?")},
+                    () if picture is None else (Media(f"faces/{number}.png"),),
+                    listed or None,
+                    {
+                        "emotion": emotions.get(number, "happy"),
+                        "source": f"source {number}",
+                        "reference": "\n".join(f"{part}. {text}" for part, text in enumerate(listed, start=1)),
+                    },
                 )
-                writer.add(sample, images.get(number, draw((number % 256, 40, 200))))
+                writer.add(sample, [] if picture is None else [picture])
         return out
 
     def config(
@@ -193,7 +198,7 @@ class Sweeps:
                     "kind": "official" if judge == "official" else "strict",
                     "model": judge_model,
                     "system": "You count.",
-                    "prompt": f"{judge}: how many of {{{{ reference }}}} has {{{{ answer }}}}",
+                    "prompt": f"{judge}: how many of {LISTED} has {{{{ answer }}}}",
                 },
                 "cluster": {"name": "local", "num_cpus": 2},
                 "tracking": {"name": "none", "kind": "none"},

@@ -8,10 +8,10 @@ import pytest
 
 from eibench_ray.benchmarks.eibench.official_scorer import official_verdict
 from eibench_ray.benchmarks.eibench.strict_scorer import parse_counts, parse_named
-from eibench_ray.datasets.cell_values import ValueRefusedError, to_triggers
+from eibench_ray.datasets.cell_values import ValueRefusedError, to_field
 from eibench_ray.datasets.control_marks import ControlMarks
 from eibench_ray.datasets.format_template import to_jinja
-from eibench_ray.datasets.picture_values import read_picture_value
+from eibench_ray.datasets.picture_values import read_picture_values
 from eibench_ray.driver.failure_reasons import is_passing
 from eibench_ray.engines.api_key import Secret
 from eibench_ray.engines.control_tokens import ControlTokens
@@ -22,7 +22,7 @@ from eibench_ray.visible_text import in_line, shorten_words
 
 
 def watch(text: str) -> None:
-    ControlMarks().watch(Sample("a", text, "", "", ()))
+    ControlMarks().watch(Sample("a", {"question": text}))
 
 
 READERS: dict[str, Callable[[str], object]] = {
@@ -34,8 +34,8 @@ READERS: dict[str, Callable[[str], object]] = {
     "template": to_jinja,
     "marks": watch,
     "tokens": ControlTokens(["<|im_end|>", "<|im_start|>", "</s>"], "m").defuse,
-    "picture": read_picture_value,
-    "triggers": to_triggers,
+    "picture": read_picture_values,
+    "field": to_field,
     "shown": lambda text: (in_line(text), shorten_words(text)),
 }
 UNITS = [

@@ -7,9 +7,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from eibench_ray.benchmarks.eibench.triggers import number_triggers
 from eibench_ray.datasets.writer import DatasetWriter
-from eibench_ray.rows.sample import Sample
+from eibench_ray.rows.sample import Media, Sample
 
 _TRIGGERS = ("The train left without him.", "Nobody answers.", "It has begun to rain.")
 _EMOTIONS = ("happy", "sadness", "angry", "excitement")
@@ -21,15 +20,13 @@ def write_samples(folder: Path, num_samples: int, *, has_pictures: bool) -> None
         for number in range(num_samples):
             triggers = _TRIGGERS[: 2 + number % 2]
             sample = Sample(
-                sample_id=f"chaos/{number:07d}",
-                question=f"Person {number} looks along the rails. Why?",
-                emotion=_EMOTIONS[number % len(_EMOTIONS)],
-                reference=number_triggers(triggers),
-                triggers=triggers,
-                image_path=f"chaos/{number}.png" if has_pictures else None,
-                source="chaos",
+                f"chaos/{number:07d}",
+                {"question": f"Person {number} looks along the rails. Why?"},
+                (Media(f"chaos/{number}.png"),) if has_pictures else (),
+                triggers,
+                {"emotion": _EMOTIONS[number % len(_EMOTIONS)], "source": "chaos"},
             )
-            writer.add(sample, _draw(number) if has_pictures else None)
+            writer.add(sample, [_draw(number)] if has_pictures else ())
 
 
 def _draw(number: int) -> bytes:

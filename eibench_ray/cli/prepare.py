@@ -39,7 +39,7 @@ AllowMissing = Annotated[
     bool, typer.Option("--allow-missing-images", help="Leave out samples whose picture is not found, and count them.")
 ]
 Unlabelled = Annotated[
-    bool, typer.Option("--unlabelled", help="Samples need no reference: `export --as ground-truth` will write one.")
+    bool, typer.Option("--unlabelled", help="Samples need no target: `export --as ground-truth` will write one.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
 Images = Annotated[
@@ -47,7 +47,14 @@ Images = Annotated[
 ]
 Mapping = Annotated[
     list[str] | None,
-    typer.Option("--map", help="FIELD=COLUMN: id, image, question, emotion, reference, triggers, caption or source."),
+    typer.Option(
+        "--map",
+        help="NAME=COLUMN, repeatable: id, target, image (several, in order), or the name of an input for prompts.",
+    ),
+]
+Keep = Annotated[
+    list[str] | None,
+    typer.Option("--keep", help="COLUMN or NAME=COLUMN of metadata, repeatable; all other plain columns by default."),
 ]
 
 
@@ -79,18 +86,18 @@ def jsonl(
     out: Out,
     images: Images = None,
     mapping: Mapping = None,
+    keep: Keep = None,
     allow_missing_images: AllowMissing = False,
     unlabelled: Unlabelled = False,
     as_json: AsJson = False,
 ) -> None:
     """Prepare a dataset from a JSONL, JSON or CSV file with the pictures' paths, or the pictures in base64."""
-    from eibench_ray.datasets.table_import import prepare_table
+    from eibench_ray.datasets.table_import import parse_columns, prepare_table
     from eibench_ray.datasets.text_tables import read_jsonl
 
+    columns = parse_columns(mapping or [], keep or [])
     with _progress() as on_row:
-        report = prepare_table(
-            read_jsonl(file), mapping or [], images or [], out, allow_missing_images, unlabelled, on_row
-        )
+        report = prepare_table(read_jsonl(file), columns, images or [], out, allow_missing_images, unlabelled, on_row)
     _print(report, as_json)
 
 
@@ -100,18 +107,18 @@ def parquet(
     out: Out,
     images: Images = None,
     mapping: Mapping = None,
+    keep: Keep = None,
     allow_missing_images: AllowMissing = False,
     unlabelled: Unlabelled = False,
     as_json: AsJson = False,
 ) -> None:
     """Prepare a dataset from a Parquet file with the pictures' paths or bytes."""
     from eibench_ray.datasets.parquet_tables import read_parquet
-    from eibench_ray.datasets.table_import import prepare_table
+    from eibench_ray.datasets.table_import import parse_columns, prepare_table
 
+    columns = parse_columns(mapping or [], keep or [])
     with _progress() as on_row:
-        report = prepare_table(
-            read_parquet(file), mapping or [], images or [], out, allow_missing_images, unlabelled, on_row
-        )
+        report = prepare_table(read_parquet(file), columns, images or [], out, allow_missing_images, unlabelled, on_row)
     _print(report, as_json)
 
 
@@ -124,17 +131,19 @@ def hf(
     ] = None,
     images: Images = None,
     mapping: Mapping = None,
+    keep: Keep = None,
     allow_missing_images: AllowMissing = False,
     unlabelled: Unlabelled = False,
     as_json: AsJson = False,
 ) -> None:
     """Prepare a dataset that the `datasets` package reads."""
     from eibench_ray.datasets.hub_tables import read_hf
-    from eibench_ray.datasets.table_import import prepare_table
+    from eibench_ray.datasets.table_import import parse_columns, prepare_table
 
+    columns = parse_columns(mapping or [], keep or [])
     with _progress() as on_row:
         report = prepare_table(
-            read_hf(name, split), mapping or [], images or [], out, allow_missing_images, unlabelled, on_row
+            read_hf(name, split), columns, images or [], out, allow_missing_images, unlabelled, on_row
         )
     _print(report, as_json)
 
@@ -159,9 +168,9 @@ def _print(report: PreparedReport, as_json: bool) -> None:
         typer.echo(json.dumps({"datasets": datasets, "notes": report.notes}, indent=2, ensure_ascii=False))
         return
     for path, card in report.datasets:
-        sources = ", ".join(f"{count} from {source or 'no named source'}" for source, count in card.sources.items())
+        inputs = ", ".join(f"{name} ({count})" if count < card.rows else name for name, count in card.inputs.items())
         left_out = f", {card.left_out} left out (picture not found)" if card.left_out else ""
         prompts = _PROMPTS.get(card.protocol, card.protocol)
-        say(in_line(f"{path}: {card.rows} samples ({sources}){left_out}, {prompts} prompts"))
+        say(in_line(f"{path}: {card.rows} samples ({inputs}), {card.media} pictures{left_out}, {prompts} prompts"))
     for note in report.notes:
         say(in_line(f"note: {note}"))

@@ -60,7 +60,7 @@ class CallConfig(Frozen):
             read a list of pairs: `{% for part in NAME %}{{ part.item }} {{ part.answer }}{% endfor %}`.
         prompt: Jinja2 text over the sample's fields and earlier calls' answers; the project's own wording.
         protocol: where the dataset's protocol has the official wording, e.g. `subject.user_question`; None: nowhere.
-        column: a dataset column that stands in for this call when the sweep has no engine for its role.
+        column: an input of the dataset, or metadata, that stands in for this call when nobody answers for its role.
     """
 
     name: Filled
@@ -70,7 +70,7 @@ class CallConfig(Frozen):
     prompt: str
     system: str | None = None
     protocol: str | None = None
-    column: Literal["caption"] | None = None
+    column: Filled | None = None
     sampling: SamplingConfig | None = None
 
 

@@ -1,4 +1,4 @@
-"""Reads a table's cell as a text, triggers, or nothing; refuses what has no single meaning, with the reason.
+"""Reads a table's cell as a text, a number, a list, or nothing; refuses what has no single meaning, with the reason.
 
 Examples: 101.0 is "101", Decimal("1.50") is "1.50", b"abc" is "abc", ["sad"] is "sad". An object, true, infinity, a
 number that a float cannot hold exactly and bytes that are no text are refused: what they were to say cannot be known.
@@ -6,15 +6,13 @@ number that a float cannot hold exactly and bytes that are no text are refused: 
 
 from __future__ import annotations
 
-import ast
-import json
 import math
 from collections.abc import Iterable
 from datetime import date, time
 from decimal import Decimal
 from uuid import UUID
 
-from eibench_ray.benchmarks.eibench.triggers import find_numbered, number_triggers, split_triggers
+from eibench_ray.rows.sample import MetadataValue, TargetValue
 from eibench_ray.visible_text import quote
 
 _MOST_EXACT = 2**53  # beyond, a float holds every second integer at best
@@ -57,12 +55,8 @@ def to_text(value: object) -> str:
     raise ValueRefusedError(f"{_name(value)} is no text: {quote(value)}")
 
 
-def to_field(value: object, *, separator: str | None = None) -> str:
-    """The text of a field, empty where it holds nothing; a list of one is what it holds.
-
-    Args:
-        value: the cell.
-        separator: what joins the texts of a longer list; None: there can be only one.
+def to_field(value: object) -> str:
+    """The text of an input, empty where the cell holds nothing; a list of one is what it holds.
 
     Raises:
         ValueRefusedError: it has no single meaning.
@@ -71,68 +65,64 @@ def to_field(value: object, *, separator: str | None = None) -> str:
         return ""
     if not isinstance(value, list | tuple):
         return to_text(value)
-    texts = [_in_list(to_text, number, item) for number, item in enumerate(value, start=1)]
-    if len(texts) > 1 and separator is None:
-        raise ValueRefusedError(f"a list of {len(texts)}, and a sample has one: {quote(value)}")
-    return (separator or "").join(texts)
+    texts = _to_texts(value)
+    if len(texts) > 1:
+        raise ValueRefusedError(
+            f"a list of {len(texts)}, and an input is one text: {quote(value)}; as metadata (without --map) prompts "
+            f"read it as a list"
+        )
+    return "".join(texts)
 
 
-def to_triggers(value: object) -> tuple[str, ...]:
-    """The triggers in a cell: a list of them, a text that lists them, or such a text's JSON.
-
-    Raises:
-        ValueRefusedError: one of them is no text, or empty.
-    """
-    if is_missing(value):
-        return ()
-    if isinstance(value, str) and (listed := _read_list(value)) is not None:
-        value = listed
-    if not isinstance(value, list | tuple):
-        return split_triggers(to_text(value))
-    texts = tuple(_in_list(_to_trigger, number, item) for number, item in enumerate(value, start=1))
-    inner = find_numbered(texts[0]) if len(texts) == 1 else ()
-    return inner if len(inner) > 1 else texts
-
-
-def to_reference(value: object) -> str:
-    """A reference's text; a list of triggers is numbered.
+def to_target(value: object) -> TargetValue:
+    """The target in a cell: a text, a number, or a list of texts; None where it holds nothing.
 
     Raises:
         ValueRefusedError: it has no single meaning.
     """
-    return number_triggers(to_triggers(value)) if isinstance(value, list | tuple) else to_field(value)
+    if isinstance(value, list | tuple):
+        texts = _to_texts(value)
+        for number, text in enumerate(texts, start=1):
+            if not text.strip():
+                raise ValueRefusedError(f"item {number} of its list: an empty text is no target")
+        return tuple(text.strip() for text in texts) or None
+    found = _to_plain(value)
+    if isinstance(found, bool):
+        raise ValueRefusedError(
+            f"{str(found).lower()} is no target: write it as the text that is right, e.g. yes or no"
+        )
+    return found or None if isinstance(found, str) else found
 
 
-def _to_trigger(value: object) -> str:
-    text = to_text(value).strip()
-    if not text:
-        raise ValueRefusedError("an empty text is no trigger")
-    return text
+def to_metadata(value: object) -> MetadataValue:
+    """The value of a column that is kept: a text, a number, a boolean, a list of texts, or nothing.
+
+    Raises:
+        ValueRefusedError: it is none of these.
+    """
+    return _to_texts(value) if isinstance(value, list | tuple) else _to_plain(value)
 
 
-def _in_list(convert: object, number: int, item: object) -> str:
-    assert callable(convert)
-    try:
-        return str(convert(item))
-    except ValueRefusedError as error:
-        raise ValueRefusedError(f"item {number} of its list: {error}") from error
-
-
-def _read_list(text: str) -> list[object] | None:
-    """The list that a text spells out, as JSON or (from a table that pandas wrote) as Python; None for other texts."""
-    if not (text.lstrip().startswith("[") and text.rstrip().endswith("]")):
+def _to_plain(value: object) -> str | int | float | bool | None:
+    """A cell's text, number or boolean; a float that is whole is an integer."""
+    if is_missing(value):
         return None
-    readers: Iterable[object] = (json.loads, ast.literal_eval)
-    for read in readers:
-        assert callable(read)
+    if isinstance(value, bool | int):
+        return value
+    if isinstance(value, float | Decimal):
+        text = to_text(value)
+        return float(value) if "." in text else int(text)
+    return to_text(value)
+
+
+def _to_texts(values: Iterable[object]) -> tuple[str, ...]:
+    texts = []
+    for number, item in enumerate(values, start=1):
         try:
-            found = read(text.strip())
-        # MemoryError and RecursionError: brackets within brackets.
-        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-            continue
-        if isinstance(found, list):
-            return found
-    return None
+            texts.append(to_text(item))
+        except ValueRefusedError as error:
+            raise ValueRefusedError(f"item {number} of its list: {error}") from error
+    return tuple(texts)
 
 
 def _float_to_text(value: float) -> str:

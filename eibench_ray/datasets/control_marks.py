@@ -27,7 +27,8 @@ class ControlMarks:
 
     def watch(self, sample: Sample) -> None:
         """Looks at a sample's texts."""
-        texts = (sample.question, sample.reference, sample.caption or "", *sample.triggers)
+        known = (value for value in sample.metadata.values() if isinstance(value, str))
+        texts = (*sample.inputs.values(), *sample.targets, *known)
         found = {mark for text in texts if "<" in text or "[" in text for mark in _MARK.findall(text)}
         if found:
             self._counts.update(found)

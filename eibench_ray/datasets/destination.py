@@ -153,7 +153,8 @@ def _require_dataset(path: str, found: set[str], card: bytes | None, *, may_hold
 
 def _is_card(content: bytes) -> bool:
     try:
-        return "without_captions" in json.loads(content)
+        card = json.loads(content)
+        return "rows" in card and ("layout" in card or "without_captions" in card)
     except (ValueError, TypeError, RecursionError):
         return False
 

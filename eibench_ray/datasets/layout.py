@@ -6,11 +6,13 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import fields
 
 import pyarrow as pa
 
 from eibench_ray.rows.sample import Sample
+
+# What a dataset's card says of its layout. 1 had a column each for what one benchmark's samples have.
+LAYOUT = 2
 
 SAMPLES_FILE = "samples.parquet"
 CARD_FILE = "dataset.json"
@@ -22,18 +24,14 @@ ROW_GROUP_PICTURES = 64
 ROW_GROUP_ROWS = 1024
 ROW_GROUP_BYTES = 256 << 20  # of pictures: what reads a group holds all of it
 
-# `image` has the shape of Hugging Face's Image feature, so that `datasets` shows the pictures without being told.
+_MEDIA = pa.struct([("kind", pa.string()), ("path", pa.string()), ("digest", pa.string()), ("bytes", pa.binary())])
+# As JSON: which columns a table has, and of which types, is known only when all of its rows have been read.
+JSON_COLUMNS = ("inputs", "target", "metadata")
 SCHEMA = pa.schema(
     [
         ("sample_id", pa.string()),
-        ("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
-        ("image_digest", pa.string()),
-        ("question", pa.string()),
-        ("emotion", pa.string()),
-        ("reference", pa.string()),
-        ("triggers", pa.list_(pa.string())),
-        ("caption", pa.string()),
-        ("source", pa.string()),
+        ("media", pa.list_(_MEDIA)),
+        *((name, pa.string()) for name in JSON_COLUMNS),
         ("row_digest", pa.string()),
     ]
 )
@@ -44,8 +42,8 @@ PARQUET_ERRORS = (OSError, ValueError, pa.ArrowException)
 # What the writer calls the rows' file, in a folder and in a bucket: a card names nothing else.
 _SAMPLES_NAME = re.compile(r"samples(?:-[0-9a-f]{8})?\.parquet")
 
-_SAMPLE_FIELDS = tuple(field.name for field in fields(Sample))
-_encode = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
+_encode_sorted = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False).encode
+encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 
 
 def digest_bytes(content: bytes) -> str:
@@ -59,8 +57,10 @@ def digest_text(text: str) -> str:
 
 
 def digest_sample(sample: Sample) -> str:
-    """The digest of all that a sample says, with its picture's digest for the picture."""
-    return digest_text(_encode({name: getattr(sample, name) for name in _SAMPLE_FIELDS}))
+    """The digest of all that a sample says, with the digests of its pictures for them."""
+    media = [(one.kind, one.path, one.digest) for one in sample.media]
+    said = (sample.sample_id, dict(sample.inputs), media, sample.target, dict(sample.metadata))
+    return digest_text(_encode_sorted(said))
 
 
 def is_samples_name(name: str) -> bool:

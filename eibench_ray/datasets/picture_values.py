@@ -1,4 +1,4 @@
-"""A table's picture cell: a path, the file's bytes, both, or the bytes in base64; nothing else."""
+"""The pictures of a table's cell: a path, the file's bytes, both, or the bytes in base64, or a list of such."""
 
 from __future__ import annotations
 
@@ -32,16 +32,27 @@ class PictureValue:
     content: bytes | None = None
 
 
-def read_picture_value(value: object) -> PictureValue:
-    """The picture in a cell.
+def read_picture_values(value: object) -> tuple[PictureValue, ...]:
+    """The pictures in a cell, in order; none where it holds nothing.
 
     Raises:
         ValueRefusedError: it is none of what a picture can be.
     """
-    if isinstance(value, list | tuple):
-        if len(value) > 1:
-            raise ValueRefusedError(f"a list of {len(value)} pictures, and a sample has one")
-        value = value[0] if value else None
+    if not isinstance(value, list | tuple):
+        picture = _read_picture(value)
+        return () if picture == PictureValue() else (picture,)
+    pictures = []
+    for number, item in enumerate(value, start=1):
+        if (picture := _read_picture(item)) == PictureValue():
+            raise ValueRefusedError(
+                f"item {number} of its list is no picture, and the others would move up: leave it out"
+            )
+        pictures.append(picture)
+    return tuple(pictures)
+
+
+def _read_picture(value: object) -> PictureValue:
+    """One picture; one without path and content where there is none."""
     if is_missing(value):
         return PictureValue()
     match value:
@@ -50,7 +61,7 @@ def read_picture_value(value: object) -> PictureValue:
         case str():
             return _read_text(value)
         case {"bytes": content, **rest} if content is not None:
-            held = _read_text(content) if isinstance(content, str) else read_picture_value(content)
+            held = _read_text(content) if isinstance(content, str) else _read_picture(content)
             path = rest.get("path")
             if held.content is None:
                 raise ValueRefusedError(f"its bytes are {quote(content)}, which is no picture in base64")

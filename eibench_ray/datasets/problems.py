@@ -18,7 +18,7 @@ class ProblemKind(StrEnum):
 
     MALFORMED = "malformed"
     DUPLICATE = "named twice"
-    NO_REFERENCE = "question without reference"
+    NO_TARGET = "sample without target"
     ESCAPED = "path that leaves the picture folders"
     MISSING = "picture not found"
 
@@ -26,7 +26,7 @@ class ProblemKind(StrEnum):
 REMEDIES = {
     ProblemKind.MALFORMED: "correct the malformed rows",
     ProblemKind.DUPLICATE: "keep one of each that is named twice",
-    ProblemKind.NO_REFERENCE: "add the references (jsonl, parquet and hf do without them: --unlabelled)",
+    ProblemKind.NO_TARGET: "add the targets (jsonl, parquet and hf do without them: --unlabelled)",
     ProblemKind.ESCAPED: "write paths that stay in an --images folder; a link's target can be one itself",
     ProblemKind.MISSING: "pass the folders with the pictures as --images, or --allow-missing-images to leave these out",
 }
@@ -70,26 +70,30 @@ class SampleCheck:
 
     Args:
         problems: where it is noted.
-        needs_reference: False where samples are still to be labelled.
+        needs_target: False where samples are still to be labelled.
+
+    Attributes:
+        asked: the input that every sample must have.
     """
 
-    def __init__(self, problems: Problems, *, needs_reference: bool = True) -> None:
+    def __init__(self, problems: Problems, *, needs_target: bool = True) -> None:
+        self.asked = "question"
         self._problems = problems
-        self._needs_reference = needs_reference
+        self._needs_target = needs_target
         self._places: dict[str, str] = {}
 
     def accept(self, where: str, sample: Sample) -> bool:
         """Whether a sample is whole and the first with its id; `where` is its place in the source."""
         seen = self._places.setdefault(sample.sample_id, where)
         named = f"{where} ({shorten(sample.sample_id)})"
-        if not sample.question.strip():
-            self._problems.add(ProblemKind.MALFORMED, f"{named}: the question is not there, empty, or no text")
+        if not sample.inputs.get(self.asked, "").strip():
+            self._problems.add(ProblemKind.MALFORMED, f"{named}: the {self.asked} is not there, empty, or no text")
         elif not _is_unicode(sample):
-            self._problems.add(ProblemKind.MALFORMED, f"{named}: path, question and reference must be text")
+            self._problems.add(ProblemKind.MALFORMED, f"{named}: its texts cannot be written in UTF-8")
         elif seen != where:
             self._problems.add(ProblemKind.DUPLICATE, f"{named}, as in {seen}")
-        elif self._needs_reference and not sample.triggers:
-            self._problems.add(ProblemKind.NO_REFERENCE, named)
+        elif self._needs_target and sample.target is None:
+            self._problems.add(ProblemKind.NO_TARGET, named)
         else:
             return True
         return False
@@ -97,10 +101,9 @@ class SampleCheck:
 
 def _is_unicode(sample: Sample) -> bool:
     """Whether every text can be stored: JSON lets half of a surrogate pair through, UTF-8 does not."""
-    single = (sample.sample_id, sample.question, sample.emotion, sample.reference, sample.source)
-    texts = (*single, *sample.triggers, sample.image_path, sample.caption)
+    paths = (media.path for media in sample.media)
     try:
-        "".join(text for text in texts if text).encode()
+        "".join((sample.sample_id, *sample.inputs.values(), *sample.targets, *paths, str(sample.metadata))).encode()
     except UnicodeEncodeError:
         return False
     return True

@@ -1,46 +1,97 @@
-"""A dataset from any table: a mapping says which column is which field."""
+"""A dataset from any table: some columns are inputs, pictures and the target, all other plain ones are metadata."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from eibench_ray.benchmarks.eibench.triggers import number_triggers, split_triggers
-from eibench_ray.datasets.cell_values import ValueRefusedError, is_missing, to_field, to_reference, to_text, to_triggers
+from eibench_ray.datasets.cell_values import ValueRefusedError, is_missing, to_field, to_metadata, to_target, to_text
 from eibench_ray.datasets.layout import digest_bytes
 from eibench_ray.datasets.picture_files import EscapedPathError, PictureFolders, read_picture
-from eibench_ray.datasets.picture_values import PictureValue, read_picture_value
+from eibench_ray.datasets.picture_values import PictureValue, read_picture_values
 from eibench_ray.datasets.problems import ProblemKind, Problems, SampleCheck
 from eibench_ray.datasets.sample_ids import SampleIds
 from eibench_ray.datasets.source_tables import Row, Table
 from eibench_ray.datasets.writer import DatasetWriter, OnRow, PreparedReport, ignore_rows
 from eibench_ray.errors import DataError
-from eibench_ray.rows.sample import Sample
+from eibench_ray.rows.sample import TARGET, TARGETS, Media, MetadataValue, Sample
 from eibench_ray.visible_text import quote, shorten
 
 T = TypeVar("T")
-FIELDS = ("id", "image", "question", "emotion", "reference", "triggers", "caption", "source")
-UNSPECIFIED_EMOTION = "unspecified"
+ID, IMAGE = "id", "image"
+QUESTION = "question"  # an input that is read without being mapped
+# Words that prompts read something else under.
+_TAKEN = frozenset({"images", "item", TARGETS})
 MOST_COLUMNS = 10  # that a note names
 
 
-def parse_mapping(pairs: Sequence[str]) -> dict[str, str]:
-    """The column of every field: FIELD=COLUMN where the user says so, else the column of the field's own name."""
-    columns = {name: name for name in FIELDS}
-    for pair in pairs:
-        name, equals, column = pair.partition("=")
-        if name not in FIELDS or not equals or not column:
-            raise DataError(f"--map {pair} is not FIELD=COLUMN with a FIELD of {', '.join(FIELDS)}")
-        columns[name] = column
-    return columns
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Which column of a table is read as what. A name with dots reaches into objects: `answers.text`.
+
+    Attributes:
+        sample_id, target: their columns.
+        images: columns of pictures, in order; each may hold a list of them.
+        inputs: name -> column.
+        kept: name -> column of the metadata; None: all other plain columns, under their own names.
+        chosen: the columns that the user has named, which must be there.
+    """
+
+    sample_id: str
+    target: str
+    images: tuple[str, ...]
+    inputs: Mapping[str, str]
+    kept: Mapping[str, str] | None
+    chosen: tuple[str, ...]
+
+    @property
+    def read(self) -> frozenset[str]:
+        """All columns that are no metadata."""
+        return frozenset({self.sample_id, self.target, *self.images, *self.inputs.values()})
+
+
+def parse_columns(mapping: Sequence[str], kept: Sequence[str] = ()) -> Columns:
+    """The columns that are read.
+
+    Args:
+        mapping: NAME=COLUMN: `id`, `target`, `image` (several, in order), and any other name is an input.
+        kept: COLUMN or NAME=COLUMN of metadata; none: all other columns.
+
+    Raises:
+        DataError: one of them is of another form, or names something twice.
+    """
+    pairs = [_split_pair("--map", pair, "NAME=COLUMN") for pair in mapping]
+    named = [name for name, _ in pairs if name != IMAGE]
+    if twice := sorted(name for name, count in Counter(named).items() if count > 1):
+        raise DataError(f"--map names {', '.join(twice)} twice: only image can have several columns")
+    if taken := sorted(_TAKEN & set(named)):
+        raise DataError(f"--map {taken[0]}=...: prompts read something else under {taken[0]!r}: choose another name")
+    images = tuple(column for name, column in pairs if name == IMAGE)
+    others = dict(pair for pair in pairs if pair[0] not in (ID, TARGET, IMAGE))
+    held = dict(_split_pair("--keep", pair if "=" in pair else f"{pair}={pair}", "[NAME=]COLUMN") for pair in kept)
+    return Columns(
+        sample_id=dict(pairs).get(ID, ID),
+        target=dict(pairs).get(TARGET, TARGET),
+        images=images or (IMAGE, "images"),
+        inputs=others if QUESTION in others else others | {QUESTION: QUESTION},
+        kept=held if kept else None,
+        chosen=(*(column for _, column in pairs), *held.values()),
+    )
+
+
+def _split_pair(option: str, pair: str, form: str) -> tuple[str, str]:
+    name, equals, column = pair.partition("=")
+    if not (name and equals and column):
+        raise DataError(f"{option} {pair} is not {form}, e.g. {option} question=prompt")
+    return name, column
 
 
 def prepare_table(
     table: Table,
-    mapping: Sequence[str],
+    columns: Columns,
     images: Sequence[Path],
     out: str | Path,
     allow_missing_images: bool = False,
@@ -49,21 +100,24 @@ def prepare_table(
 ) -> PreparedReport:
     """Prepares a table as a dataset at OUT; rows stream through, and nothing is left there when any cannot be used.
 
-    `mapping` holds FIELD=COLUMN pairs. Pictures that are paths are looked up under `images`; bytes need no folder. With
-    `allow_missing_images`, samples without their picture are left out and counted; if `unlabelled`, they need no
-    reference.
+    Pictures that are paths are looked up under `images`; bytes need no folder. With `allow_missing_images`, samples
+    that lack one are left out and counted; if `unlabelled`, they need no target.
 
     Raises:
-        DataError: a mapped column is not there, or rows cannot be used: all of them in one message.
+        DataError: a column that was named is not there, or rows cannot be used: all of them in one message.
     """
     problems = Problems()
-    check = SampleCheck(problems, needs_reference=not unlabelled)
-    reader = _RowReader(parse_mapping(mapping), PictureFolders(images), problems, check)
+    check = SampleCheck(problems, needs_target=not unlabelled)
+    reader = _RowReader(columns, PictureFolders(images), problems, check)
     with DatasetWriter(out, table.name) as writer:
+        is_first = True
         for done, (where, row) in enumerate(table.rows, start=1):
             if row is None:
                 problems.add(ProblemKind.MALFORMED, where)
                 continue
+            if is_first:
+                _require_columns(where, row, columns, check, unlabelled=unlabelled)
+                is_first = False
             reader.read_into(writer, where, row)
             on_row(done, table.num_rows)
         writer.left_out = problems.count(ProblemKind.MISSING)
@@ -71,39 +125,65 @@ def prepare_table(
     return PreparedReport(((writer.path, writer.card),), (*reader.notes, *writer.notes))
 
 
+def _require_columns(where: str, row: Row, columns: Columns, check: SampleCheck, *, unlabelled: bool) -> None:
+    """Tells the check which input all samples need.
+
+    Raises:
+        DataError: a column that was named is not there, or none that could be an input or the target.
+    """
+    missing = [column for column in columns.chosen if not _has(row, column)]
+    there = [name for name, column in columns.inputs.items() if _has(row, column)]
+    if not missing and not there:
+        missing = [QUESTION]
+    elif not missing and not unlabelled and not _has(row, columns.target):
+        missing = [columns.target]
+    if missing:
+        name = missing[0] if missing[0] in (QUESTION, TARGET) else "NAME"
+        less = " (or --unlabelled where samples have none yet)" if name == TARGET else ""
+        raise DataError(
+            f"{where} has no column {', '.join(missing)}; it has {shorten(', '.join(row))}: "
+            f"name the right one with --map {name}=COLUMN{less}"
+        )
+    check.asked = QUESTION if QUESTION in there else there[0]
+
+
 class _RowReader:
     """Reads rows of one table; what cannot be used is noted."""
 
-    def __init__(
-        self, columns: Mapping[str, str], folders: PictureFolders, problems: Problems, check: SampleCheck
-    ) -> None:
+    def __init__(self, columns: Columns, folders: PictureFolders, problems: Problems, check: SampleCheck) -> None:
         self._columns = columns
+        self._read_columns = columns.read
         self._folders = folders
         self._problems = problems
         self._check = check
         self._ids = SampleIds()
-        self._is_first = True
-        self._mapped = frozenset(columns.values())
-        self._unread: Counter[str] = Counter()
+        self._kept: dict[str, None] = {}
+        self._dropped: Counter[str] = Counter()
+        self._reasons: dict[str, str] = {}
+        self._left: dict[str, None] = {}
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """The columns that hold something and are no field, of all rows so far."""
-        if not self._unread:
-            return ()
-        named = ", ".join(quote(column) for column in list(self._unread)[:MOST_COLUMNS])
-        more = f" and {len(self._unread) - MOST_COLUMNS} more" if len(self._unread) > MOST_COLUMNS else ""
-        return (f"not read, for they name no field: the columns {named}{more}; --map FIELD=COLUMN has one read",)
+        """The columns that were kept as metadata, and those that were not, of all rows so far."""
+        notes = []
+        if self._kept:
+            notes.append(f"kept as metadata: the columns {_enumerate(map(quote, self._kept))}")
+        if self._dropped:
+            told = (
+                f"{quote(column)} ({self._reasons[column]}; rows: {count})" for column, count in self._dropped.items()
+            )
+            notes.append(
+                f"not kept, as metadata are texts, numbers, booleans and lists of texts: the columns "
+                f"{_enumerate(told)}; --map image=COLUMN reads one as pictures, --map NAME=COLUMN.FIELD a part of it"
+            )
+        if self._left:
+            notes.append(f"not kept, as no --keep names them: the columns {_enumerate(map(quote, self._left))}")
+        return tuple(notes)
 
     def read_into(self, writer: DatasetWriter, where: str, row: Row) -> None:
         """Adds the row to the dataset, or notes why not."""
-        if self._is_first:
-            self._require_columns(where, row)
-            self._is_first = False
-        others = ((column, value) for column, value in row.items() if column not in self._mapped)
-        self._unread.update(column for column, value in others if not is_missing(value) and value not in ("", [], {}))
         try:
-            sample, image = self._read(row)
+            sample, images = self._read(row)
         except EscapedPathError as error:
             self._problems.add(ProblemKind.ESCAPED, f"{where} ({shorten(str(error))})")
             return
@@ -112,69 +192,75 @@ class _RowReader:
             return
         if not self._check.accept(where, sample):
             return
-        if sample.image_path is not None and image is None:
-            self._problems.add(ProblemKind.MISSING, f"{where} ({shorten(sample.image_path)})")
+        found = [image for image in images if image is not None]
+        if len(found) < len(images):
+            paths = (media.path for media, image in zip(sample.media, images, strict=True) if image is None)
+            self._problems.add(ProblemKind.MISSING, f"{where} ({shorten(', '.join(paths))})")
             return
-        writer.add(sample, image)
+        writer.add(sample, found)
 
-    def _require_columns(self, where: str, row: Row) -> None:
-        mapped = {column for name, column in self._columns.items() if name != column or name == "question"}
-        if missing := sorted(mapped - row.keys()):
-            raise DataError(
-                f"{where} has no column {', '.join(missing)}; it has {shorten(', '.join(row))}: "
-                f"name the right ones with --map FIELD=COLUMN"
-            )
-
-    def _read(self, row: Row) -> tuple[Sample, bytes | None]:
-        """A row's sample, and its picture's bytes where they were found.
+    def _read(self, row: Row) -> tuple[Sample, list[bytes | None]]:
+        """A row's sample, and the bytes of its pictures where they were found.
 
         Raises:
             _CellError: a cell has no single meaning.
-            EscapedPathError: the picture's path leads out of the picture folders.
+            EscapedPathError: a picture's path leads out of the picture folders.
         """
-        path, image = self._find_picture(self._cell(row, "image", read_picture_value))
-        question = self._cell(row, "question", to_field)
-        listed = row.get(self._columns["triggers"])
-        triggers = self._cell(row, "triggers", to_triggers)
-        reference = self._cell(row, "reference", to_reference)
-        if not reference:
-            reference = listed if triggers and isinstance(listed, str) else number_triggers(triggers)
+        columns = self._columns
+        inputs = {name: text for name, column in columns.inputs.items() if (text := _cell(row, column, to_field))}
+        media, images = [], []
+        for column in columns.images:
+            for value in _cell(row, column, read_picture_values):
+                path, image = self._find_picture(value)
+                media.append(Media(path))
+                images.append(image)
+        first, *others = (one.path for one in media) if media else (None,)
+        asked = "\n".join((inputs.get(self._check.asked, ""), *(path for path in others if path)))
         sample = Sample(
-            sample_id=self._id(row) or self._ids.make(path, question),
-            question=question,
-            emotion=self._cell(row, "emotion", to_field) or UNSPECIFIED_EMOTION,
-            reference=reference,
-            triggers=triggers or split_triggers(reference),
-            image_path=path,
-            caption=self._cell(row, "caption", partial(to_field, separator="\n")) or None,
-            source=self._cell(row, "source", to_field),
+            sample_id=self._id(row) or self._ids.make(first, asked),
+            inputs=inputs,
+            media=tuple(media),
+            target=_cell(row, columns.target, to_target),
+            metadata=self._metadata(row),
         )
-        return sample, image
+        return sample, images
 
-    def _cell(self, row: Row, name: str, read: Callable[[object], T]) -> T:
-        column = self._columns[name]
-        try:
-            return read(row.get(column))
-        except ValueRefusedError as error:
-            raise _CellError(f"{column}: {error}") from error
+    def _metadata(self, row: Row) -> dict[str, MetadataValue]:
+        """The columns that are kept; one that cannot be is counted with its reason."""
+        if (kept := self._columns.kept) is None:
+            kept = {column: column for column in row if column not in self._read_columns}
+        else:
+            self._left |= dict.fromkeys(column for column in row if column not in {*kept.values(), *self._read_columns})
+        values: dict[str, MetadataValue] = {}
+        for name, column in kept.items():
+            cell = _find(row, column)
+            try:
+                values[name] = to_metadata(cell)
+            except ValueRefusedError as error:
+                if isinstance(cell, str):  # one that no file can hold
+                    raise _CellError(f"{column}: {error}") from error
+                self._dropped[column] += 1
+                self._reasons.setdefault(column, shorten(str(error), 80))
+            else:
+                if not is_missing(cell):
+                    self._kept[name] = None
+        return values
 
     def _id(self, row: Row) -> str | None:
         """The id that the row has; None where its table has no such column. Whoever gives ids gives each row one."""
-        if self._columns["id"] not in row:
+        column = self._columns.sample_id
+        if not _has(row, column):
             return None
-        sample_id = self._cell(row, "id", _to_id)
+        sample_id = _cell(row, column, _to_id)
         if not sample_id.strip():
-            raise _CellError(
-                f"{self._columns['id']}: it is null or empty: give each row an id, or leave the column out"
-            )
+            raise _CellError(f"{column}: it is null or empty: give each row an id, or leave the column out")
         return sample_id
 
-    def _find_picture(self, value: PictureValue) -> tuple[str | None, bytes | None]:
-        """A picture's path and bytes; bytes without a path are named by their digest, no picture is (None, None)."""
+    def _find_picture(self, value: PictureValue) -> tuple[str, bytes | None]:
+        """A picture's path and bytes; bytes without a path are named by their digest."""
         if value.content is not None:
             return value.path or digest_bytes(value.content), value.content
-        if value.path is None:
-            return None, None
+        assert value.path is not None
         path = self._folders.relative(value.path)
         file = self._folders.find(path)
         return path, None if file is None else read_picture(file)
@@ -182,6 +268,33 @@ class _RowReader:
 
 class _CellError(Exception):
     """A cell that has no single meaning: its column, and what it is."""
+
+
+def _cell(row: Row, column: str, read: Callable[[object], T]) -> T:
+    try:
+        return read(_find(row, column))
+    except ValueRefusedError as error:
+        raise _CellError(f"{column}: {error}") from error
+
+
+def _has(row: Row, column: str) -> bool:
+    return column in row or _find(row, column) is not None
+
+
+def _find(row: Row, column: str) -> object:
+    """A cell, or the part of one that the name reaches into; None where there is none."""
+    if column in row or "." not in column:
+        return row.get(column)
+    value: object = row
+    for part in column.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
+
+
+def _enumerate(names: Iterable[str]) -> str:
+    listed = list(names)
+    more = f" and {len(listed) - MOST_COLUMNS} more" if len(listed) > MOST_COLUMNS else ""
+    return f"{', '.join(listed[:MOST_COLUMNS])}{more}"
 
 
 def _to_id(value: object) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -18,6 +18,8 @@ from eibench_ray.datasets.control_marks import ControlMarks
 from eibench_ray.datasets.destination import open_destination
 from eibench_ray.datasets.layout import (
     CARD_FILE,
+    JSON_COLUMNS,
+    LAYOUT,
     PROTOCOL_FILE,
     ROW_GROUP_BYTES,
     ROW_GROUP_PICTURES,
@@ -25,12 +27,11 @@ from eibench_ray.datasets.layout import (
     SCHEMA,
     digest_bytes,
     digest_sample,
+    encode,
 )
 from eibench_ray.datasets.prompts_file import PromptSet, dump_protocol
 from eibench_ray.errors import DataError
 from eibench_ray.rows.sample import Sample
-
-_COPIED_FIELDS = tuple(field.name for field in fields(Sample) if field.name != "image_path")
 
 OnRow = Callable[[int, int | None], None]  # rows done, rows in all if known
 
@@ -45,23 +46,30 @@ class DatasetCard:
     """Contents of a dataset's `dataset.json`.
 
     Attributes:
-        sources: samples per source.
-        left_out: samples of the source that have no row, because their picture was not found.
+        inputs, metadata: samples that have it, by name.
+        targets: samples that have one.
+        media: pictures in all.
+        most_media: pictures of one sample at most.
+        left_out: samples of the source that have no row, because a picture of theirs was not found.
         version: the project's version that prepared it.
         protocol: "official" where `protocol.yaml` lies beside it, else "own".
         samples: the file beside it that holds the rows.
+        layout: the version of the dataset's layout.
     """
 
     name: str
     title: str
     rows: int
-    with_captions: int
-    without_captions: int
-    sources: dict[str, int]
+    inputs: dict[str, int]
+    targets: int
+    metadata: dict[str, int]
+    media: int
+    most_media: int
     left_out: int
     version: str
     protocol: str
     samples: str
+    layout: int = LAYOUT
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +100,10 @@ class DatasetWriter:
         self._title = title
         self._protocol = protocol
         self._ids: set[str] = set()
-        self._sources: Counter[str] = Counter()
+        self._inputs: Counter[str] = Counter()
+        self._metadata: Counter[str] = Counter()
+        self._num_targets = self._num_media = self._most_media = 0
         self._marks = ControlMarks()
-        self._with_captions = 0
         self._pending: list[dict[str, Any]] = []
         self._num_pictures = self._num_bytes = 0
         self._file: pq.ParquetWriter | None = None
@@ -114,8 +123,12 @@ class DatasetWriter:
             self._close()
             self._out.end()
 
-    def add(self, sample: Sample, image: bytes | None) -> None:
-        """Appends a row; the sample's picture digest is computed here.
+    def add(self, sample: Sample, images: Sequence[bytes] = ()) -> None:
+        """Appends a row; the digests of its pictures are computed here.
+
+        Args:
+            sample: the row.
+            images: the bytes of its pictures, in their order.
 
         Raises:
             DataError: a row with the same id was added before.
@@ -124,15 +137,18 @@ class DatasetWriter:
             raise DataError(f"two samples of {self._title} have the id {sample.sample_id!r}: ids must be unique")
         self._ids.add(sample.sample_id)
         self._marks.watch(sample)
-        self._sources[sample.source] += 1
-        self._with_captions += sample.caption is not None
-        digest = digest_bytes(image) if image is not None else None
-        if digest != sample.image_digest:
-            sample = replace(sample, image_digest=digest)
-        self._pending.append(_to_row(sample, image))
-        self._num_pictures += image is not None
-        self._num_bytes += len(image or b"")
-        is_full = self._num_pictures == ROW_GROUP_PICTURES or len(self._pending) == ROW_GROUP_ROWS
+        self._inputs.update(sample.inputs.keys())
+        self._metadata.update(name for name, value in sample.metadata.items() if value is not None)
+        self._num_targets += sample.target is not None
+        self._num_media += len(images)
+        self._most_media = max(self._most_media, len(images))
+        if images:
+            media = zip(sample.media, images, strict=True)
+            sample = replace(sample, media=tuple(replace(one, digest=digest_bytes(image)) for one, image in media))
+        self._pending.append(_to_row(sample, images))
+        self._num_pictures += len(images)
+        self._num_bytes += sum(map(len, images))
+        is_full = self._num_pictures >= ROW_GROUP_PICTURES or len(self._pending) == ROW_GROUP_ROWS
         if is_full or self._num_bytes >= ROW_GROUP_BYTES:
             self._flush()
 
@@ -153,9 +169,11 @@ class DatasetWriter:
             name=self._out.name,
             title=self._title,
             rows=len(self._ids),
-            with_captions=self._with_captions,
-            without_captions=len(self._ids) - self._with_captions,
-            sources=dict(sorted(self._sources.items())),
+            inputs=dict(self._inputs),
+            targets=self._num_targets,
+            metadata=dict(self._metadata),
+            media=self._num_media,
+            most_media=self._most_media,
             left_out=self.left_out,
             version=__version__,
             protocol="official" if self._protocol else "own",
@@ -188,8 +206,7 @@ class DatasetWriter:
         self._out.publish()
 
 
-def _to_row(sample: Sample, image: bytes | None) -> dict[str, Any]:
-    row = {name: getattr(sample, name) for name in _COPIED_FIELDS}
-    row["row_digest"] = digest_sample(sample)
-    row["image"] = None if image is None else {"bytes": image, "path": sample.image_path}
-    return row
+def _to_row(sample: Sample, images: Sequence[bytes]) -> dict[str, Any]:
+    media = [asdict(one) | {"bytes": image} for one, image in zip(sample.media, images, strict=True)]
+    row = {"sample_id": sample.sample_id, "media": media, "row_digest": digest_sample(sample)}
+    return row | {name: encode(getattr(sample, name)) for name in JSON_COLUMNS}

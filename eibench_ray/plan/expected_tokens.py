@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from eibench_ray.plan.fanout import ITEM, Item, part_word
 from eibench_ray.plan.graph import EngineSpec, Plan, Step
 from eibench_ray.plan.prompt_templates import words_in
+from eibench_ray.rows.sample import TARGET, TARGETS
 from eibench_ray.rows.token_counts import estimate_prompt_tokens, estimate_tokens
 
 # A guess, not a measurement: replies end before their limit. What a run measures replaces it.
 SHARE_OF_MAX_TOKENS = 0.4
-# About what EIBench's samples have: questions of 35 to 203 characters, four to five triggers of a sentence each.
-_SAMPLE_TOKENS = {"question": 25, "emotion": 2, "reference": 70, "triggers": 70, "caption": 60, "source": 3}
+# A guess: a question of a line or two, a description, a target of some sentences.
+_SAMPLE_TOKENS = {"question": 25, "caption": 60, "reference": 70, TARGET: 70, TARGETS: 70}
 
 
 def expected_tokens(step: Step, spec: EngineSpec) -> float:

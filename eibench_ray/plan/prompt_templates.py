@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined, Template, TemplateError, meta, nodes
+from jinja2 import Environment, StrictUndefined, Template, TemplateError, Undefined, UndefinedError, meta, nodes
 from jinja2.runtime import Context, LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -27,12 +27,8 @@ from eibench_ray.plan.template_bounds import (
     show,
     tick,
 )
-from eibench_ray.rows.sample import Sample
+from eibench_ray.rows.sample import TARGET_WORDS, Sample
 
-# What every prompt may read: the sample's own fields.
-SAMPLE_WORDS = frozenset({"question", "emotion", "reference", "triggers", "caption", "source"})
-# Those of them that a sample without a reference does not have.
-REFERENCE_WORDS = frozenset({"reference", "triggers"})
 _LOOP_NUMBERS = frozenset({"index", "index0", "revindex", "revindex0", "first", "last", "length"})
 
 
@@ -73,6 +69,15 @@ class _Environment(ImmutableSandboxedEnvironment):
         return None if wrapped is None else bound_format(str(value.__self__), wrapped)
 
 
+class _Missing(Undefined):
+    """The value of a word that a sample does not have: it can be asked for, but not put out."""
+
+    def __str__(self) -> str:
+        raise UndefinedError(
+            f"it reads {self._undefined_name}, which this sample does not have: {{% if {self._undefined_name} %}} asks"
+        )
+
+
 @lru_cache(maxsize=1)
 def _environment() -> Environment:
     environment = _Environment(undefined=StrictUndefined, keep_trailing_newline=False, trim_blocks=True, finalize=show)
@@ -99,20 +104,27 @@ def words_in(template: str) -> frozenset[str]:
 def render(template: str, sample: Sample, answers: Mapping[str, str | Sequence[ItemAnswer]]) -> str:
     """The prompt for one sample.
 
+    Args:
+        template: Jinja2 text.
+        sample: the sample whose target, inputs and metadata it reads.
+        answers: word -> the answer of the step that the word stands for, or the list of a fan-out; these stand before
+            what the sample has under the same word.
+
     Raises:
         TemplateBoundError: it would take too much time or memory.
         RENDER_ERRORS: it cannot be rendered for this sample.
     """
     compiled, words = _compile(template)
     renew_budget()
-    return compiled.render({word: getattr(sample, word) for word in words} | dict(answers))
+    values = {word: value if (value := sample.read(word)) is not None else _Missing(name=word) for word in words}
+    return compiled.render(values | dict(answers))
 
 
 @lru_cache(maxsize=1024)
 def _compile(template: str) -> tuple[Template, tuple[str, ...]]:
-    """A template and the sample's words that it reads."""
+    """A template and the words that it reads."""
     renew_budget()
-    return _environment().from_string(template), tuple(words_in(template) & SAMPLE_WORDS)
+    return _environment().from_string(template), tuple(words_in(template))
 
 
 @lru_cache(maxsize=1024)
@@ -121,11 +133,10 @@ def find_excess(template: str, lists: frozenset[str]) -> str | None:
 
     It is rendered once, with short words in the place of all that it reads.
     """
-    sample = Sample("id", "question", "emotion", "1. a\n2. b", ("a", "b"), caption="caption", source="source")
-    words = words_in(template) - SAMPLE_WORDS
+    words = words_in(template) - TARGET_WORDS
     answers = {word: [ItemAnswer("item", "answer")] * 2 if word in lists else "answer" for word in words}
     try:
-        render(template, sample, answers)
+        render(template, Sample("id", target=("a", "b")), answers)
     except (TemplateBoundError, RecursionError) as error:
         return str(error)
     except RENDER_ERRORS:  # what it needs of a sample may not be in this one

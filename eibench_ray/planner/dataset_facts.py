@@ -11,12 +11,21 @@ from eibench_ray.errors import DataError
 
 @dataclass(frozen=True, slots=True)
 class DatasetFacts:
-    """Facts about a dataset for the planner; `protocol` is None where the dataset carries none."""
+    """Facts about a dataset for the planner.
+
+    Attributes:
+        protocol: None where the dataset carries none.
+        words: inputs and metadata that prompts may read; None where it is not prepared.
+        whole: those of them that every sample has.
+        most_media: pictures of one sample at most.
+    """
 
     num_rows: int
-    has_captions: bool
     protocol: PromptSet | None
     is_prepared: bool
+    words: frozenset[str] | None = None
+    whole: frozenset[str] = frozenset()
+    most_media: int = 1
 
 
 def read_dataset_facts(config: DatasetConfig, *, must_exist: bool) -> DatasetFacts:
@@ -36,6 +45,14 @@ def read_dataset_facts(config: DatasetConfig, *, must_exist: bool) -> DatasetFac
         if storage.list(folder):
             raise
         rows = min(config.expect_rows, config.limit or config.expect_rows)
-        return DatasetFacts(rows, has_captions=False, protocol=None, is_prepared=False)
+        return DatasetFacts(rows, protocol=None, is_prepared=False)
     rows = min(dataset.num_rows, config.limit or dataset.num_rows)
-    return DatasetFacts(rows, dataset.has_captions, dataset.protocol, is_prepared=True)
+    has = {**dataset.metadata, **dataset.inputs}
+    return DatasetFacts(
+        rows,
+        dataset.protocol,
+        is_prepared=True,
+        words=frozenset(has),
+        whole=frozenset(name for name, count in has.items() if count == dataset.num_rows),
+        most_media=dataset.most_media,
+    )

@@ -15,13 +15,14 @@ from eibench_ray.engines.registry import kind_of
 from eibench_ray.errors import PlanError
 from eibench_ray.plan.fanout import ITEM, Item, words_of
 from eibench_ray.plan.graph import Cell, DatasetSpec, EngineSpec, Plan, Prompt, Step
-from eibench_ray.plan.prompt_templates import SAMPLE_WORDS, find_excess, words_in
+from eibench_ray.plan.prompt_templates import find_excess, words_in
 from eibench_ray.planner.call_items import expand
 from eibench_ray.planner.dataset_facts import DatasetFacts
 from eibench_ray.planner.engine_specs import Engines, EngineUse, Estimate, Identify, ModelKey, engine_memory
 from eibench_ray.planner.prompt_source import word_call, word_judge
 from eibench_ray.rows.digests import derive_seed, digest
 from eibench_ray.rows.request import AcceptRule, Sampling
+from eibench_ray.rows.sample import TARGET_WORDS
 
 
 def build_plan(
@@ -132,9 +133,10 @@ class _Builder:
         """The model that answers a call; None where a dataset column stands in for it."""
         role, model = call.role, config.model_of(call.role)
         if model is None:
-            if call.column is not None and self._facts[config.dataset.name].has_captions:
+            if call.column in self._facts[config.dataset.name].whole:
                 return None
-            column = f", and dataset {config.dataset.name!r} has no column of captions" if call.column else ""
+            column = f", and dataset {config.dataset.name!r} does not have {call.column!r} in every sample"
+            column = column if call.column else ""
             raise PlanError(
                 f"call {call.name!r} of setting {config.setting.name!r} needs the sweep's {role}{column}: choose one "
                 f"with model@{role}=MODEL"
@@ -197,7 +199,7 @@ class _Builder:
     ) -> Mapping[str, str]:
         """The steps whose answers a prompt reads: what it does not read is no part of what the step is."""
         words = words_in(prompt.user)
-        fields = SAMPLE_WORDS if self._facts[config.dataset.name].has_captions else SAMPLE_WORDS - {"caption"}
+        has = self._facts[config.dataset.name].words
         source = {item.source} if item is not None and item.source is not None else set()
         if source - known.keys():
             raise PlanError(
@@ -205,12 +207,12 @@ class _Builder:
                 f"dataset {config.dataset.name!r} stands in: choose who makes it with model@captioner=MODEL"
             )
         read = (words & known.keys()).union(source, *(words_of(word, lists[word]) for word in words & lists.keys()))
-        unknown = words - fields - known.keys() - lists.keys() - ({ITEM} if item is not None else set())
-        if unknown:
+        own = TARGET_WORDS | known.keys() | lists.keys() | ({ITEM} if item is not None else set())
+        if has is not None and (unknown := words - own - has):
             raise PlanError(
                 f"the prompt {prompt.user[:60]!r} of setting {config.setting.name!r} or judge {config.judge.name!r} "
                 f"reads {', '.join(sorted(unknown))}, which neither dataset {config.dataset.name!r} "
-                f"nor an earlier call has"
+                f"({', '.join(sorted({*TARGET_WORDS, *has}))}) nor an earlier call has"
             )
         if excess := find_excess(prompt.user, frozenset(lists)):
             raise PlanError(

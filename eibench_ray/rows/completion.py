@@ -1,4 +1,4 @@
-"""The rows that travel through a sweep: samples, requests, completions, verdicts."""
+"""The rows that travel through a sweep: requests, completions, verdicts."""
 
 from __future__ import annotations
 

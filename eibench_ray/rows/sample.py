@@ -1,29 +1,66 @@
-"""A benchmark's sample, as it travels through a sweep."""
+"""Samples: the items of a benchmark, as prompts, scorers and reports read them.
+
+>>> sample = Sample("gsm8k/1", {"question": "What is 6 * 7?"}, target=42, metadata={"topic": "products"})
+>>> sample.read("question"), sample.read("topic"), sample.read("target"), sample.targets
+('What is 6 * 7?', 'products', 42, ('42',))
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+# The words under which prompts read what a scorer compares with: as it is, and always as a list of texts.
+TARGET, TARGETS = "target", "targets"
+TARGET_WORDS = frozenset({TARGET, TARGETS})
+
+TargetValue = str | int | float | tuple[str, ...] | None
+# A plain column of a dataset. Samples can be grouped by all but lists.
+MetadataValue = str | int | float | bool | tuple[str, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """One picture of a sample, without its bytes.
+
+    Attributes:
+        path: as the source names it; of bytes without a path, their digest.
+        digest: of the bytes.
+    """
+
+    path: str
+    digest: str = ""
+    kind: Literal["image"] = "image"
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One benchmark item, without its picture's bytes.
+    """One benchmark item.
 
     Attributes:
         sample_id: unique in its dataset and stable over re-preparation.
-        image_path: the picture's path as its source names it (EIBench's key); None for a text-only sample.
-        image_digest: digest of the picture's bytes; None where there is none.
-        reference: the reference triggers as one text, as the source writes them.
-        caption: a caption that came with the dataset, if any.
-        source: where the sample is from, e.g. "CAER-S".
+        inputs: named texts that prompts read; one that the sample lacks is left out.
+        media: its pictures, in order.
+        target: what a scorer compares with: a text, a list of texts, a choice, a number; None: there is none.
+        metadata: further columns, to group by and for prompts to read.
     """
 
     sample_id: str
-    question: str
-    emotion: str
-    reference: str
-    triggers: tuple[str, ...]
-    image_path: str | None = None
-    image_digest: str | None = None
-    caption: str | None = None
-    source: str = ""
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    media: tuple[Media, ...] = ()
+    target: TargetValue = None
+    metadata: Mapping[str, MetadataValue] = field(default_factory=dict)
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The target as a list of texts: of one, unless it is a list already; empty where there is none."""
+        if isinstance(self.target, tuple):
+            return self.target
+        return () if self.target is None else (str(self.target),)
+
+    def read(self, word: str) -> TargetValue | MetadataValue:
+        """The value that a prompt reads under a word: the target, an input, or metadata; None where it has none."""
+        if word in TARGET_WORDS:
+            return self.target if word == TARGET else self.targets
+        return self.inputs[word] if word in self.inputs else self.metadata.get(word)

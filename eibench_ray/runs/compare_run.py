@@ -127,7 +127,7 @@ class _Places:
         for sample in samples:
             place = len(self.clusters)
             if self._is_shared:
-                what = hash((sample.sample_id, sample.question, sample.reference, sample.image_digest))
+                what = hash((sample.sample_id, *sample.inputs.items(), sample.target, sample.media))
                 place = self._known.setdefault(what, place)
             if place == len(self.clusters):
                 self.clusters.append(self._numbering.code(sample))

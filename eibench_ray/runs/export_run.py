@@ -213,11 +213,11 @@ def _flatten_verdict(
     sample = row.sample
     flat: dict[str, Any] = {
         "sample_id": sample.sample_id,
-        "image_path": sample.image_path,
-        "question": sample.question,
-        "emotion": sample.emotion,
-        "reference": sample.reference,
-        "triggers": list(sample.triggers),
+        "image_path": sample.media[0].path if sample.media else None,
+        "question": sample.inputs.get("question"),
+        "emotion": sample.metadata.get("emotion"),
+        "reference": sample.metadata.get("reference"),
+        "triggers": list(sample.targets),
         "repeat": repeat + 1,
         "status": status,
         "correct": verdict.correct if verdict else None,
@@ -256,7 +256,7 @@ def _write_jsonl(cell: Cell, rows: Iterable[JoinedRow], stem: Path, *, is_comple
             draft = stack.enter_context(replacing(stem.with_name(f"{stem.name}.{kind}.jsonl")))
             files.append(stack.enter_context(draft.open("w", encoding="utf-8")))
         for row in rows:
-            path = row.sample.image_path or row.sample.sample_id
+            path = row.sample.media[0].path if row.sample.media else row.sample.sample_id
             for completion, file in zip((row.answer, *row.replies), files, strict=True):
                 text = completion.text if completion else None
                 if is_complex or text is not None:

@@ -14,6 +14,7 @@ from eibench_ray.config.tracking_section import TrackingConfig
 from eibench_ray.plan.graph import Cell, Plan
 from eibench_ray.report.leaderboard_row import LeaderboardRow
 from eibench_ray.rows.digests import digest
+from eibench_ray.rows.sample import MetadataValue, TargetValue
 from eibench_ray.runs.results import Results
 from eibench_ray.runs.run_listeners import tracked_cell
 from eibench_ray.scoring.cell_score import MISSING
@@ -112,20 +113,25 @@ class CellTracking:
     def _read_samples(self, cell: Cell) -> Iterator[SampleRow]:
         shown = list(islice(self._results.join(cell), self._config.num_samples))
         wanted = [line.sample.sample_id for line in shown]
-        images = self._results.dataset(cell.dataset).images(0, len(shown), wanted)
+        dataset = self._results.dataset(cell.dataset)
+        words = dict.fromkeys((*dataset.inputs, *dataset.metadata))
+        images = dataset.images(0, len(shown), wanted)
         for line in shown:
             yield SampleRow(
                 line.sample.sample_id,
                 {
-                    "question": line.sample.question,
-                    "emotion": line.sample.emotion,
-                    "reference": line.sample.reference,
+                    **{word: _show(line.sample.read(word)) for word in words},
+                    "target": "\n".join(line.sample.targets),
                     "answer": line.answer.text if line.answer else None,
                     "judge_reply": line.replies[0].text if line.replies[0] else None,
                     "recall": line.recall,
                 },
-                images.get(line.sample.sample_id),
+                images.get(line.sample.sample_id, (None,))[0],
             )
+
+
+def _show(value: TargetValue | MetadataValue) -> str | float | None:
+    return "\n".join(value) if isinstance(value, tuple) else value
 
 
 def is_whole(row: LeaderboardRow) -> bool:

@@ -157,11 +157,15 @@ class _Columns:
         self._missing_of.append(sum(verdict is None or verdict.recall is None for verdict in verdicts))
         self._code_of.append(_NO_RECALL if recall is None else self.values.setdefault(recall, len(self.values)))
         self._cluster_of.append(self._clusters.code(sample))
-        self._emotion_of.append(self.emotions.setdefault(sample.emotion, len(self.emotions)))
+        self._emotion_of.append(self.emotions.setdefault(_group(sample), len(self.emotions)))
 
     def arrays(self) -> tuple[array[int], array[int], array[int], array[int]]:
         """Codes of recall (-1 for none), verdicts that do not count, cluster, emotion."""
         return self._code_of, self._missing_of, self._cluster_of, self._emotion_of
+
+
+def _group(sample: Sample) -> str:
+    return str(sample.metadata.get("emotion", "unspecified"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,12 +13,9 @@ class Clusters:
         self._num_clusters = 0
 
     def code(self, sample: Sample) -> int:
-        """The sample's cluster: its picture by content, else by path; a sample without one stands alone."""
+        """The sample's cluster: its pictures by content; a sample without one stands alone."""
         new = self._num_clusters
-        code = new
-        if sample.image_digest is not None:
-            code = self._known.setdefault(f"digest {sample.image_digest}", new)
-        elif sample.image_path is not None:
-            code = self._known.setdefault(f"path {sample.image_path}", new)
+        pictures = " ".join(media.digest or media.path for media in sample.media)
+        code = self._known.setdefault(pictures, new) if pictures else new
         self._num_clusters += code == new
         return code

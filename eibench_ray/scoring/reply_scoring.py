@@ -29,7 +29,7 @@ def read_verdict(
         reply: the judge's row; None where there is none.
         per_trigger: whether a strict judge was asked about each trigger.
     """
-    if not sample.triggers:
+    if sample.target is None:
         return Verdict(sample.sample_id, None, None, None, VerdictStatus.NO_REFERENCE)
     if answer is None or answer.error_kind is not None or answer.text is None:
         return Verdict(sample.sample_id, None, None, None, VerdictStatus.NO_ANSWER)
@@ -38,6 +38,6 @@ def read_verdict(
     if kind == "official":
         parsed = official_verdict(reply.text)
     else:
-        parsed = (parse_named if per_trigger else parse_counts)(reply.text, len(sample.triggers))
+        parsed = (parse_named if per_trigger else parse_counts)(reply.text, len(sample.targets))
     status = VerdictStatus(parsed.status)
     return Verdict(sample.sample_id, parsed.correct, parsed.total, parsed.explanation, status, parsed.hits)

@@ -96,7 +96,8 @@ async def run_task(
     images: Mapping[str, bytes] = {}
     if step.prompt.image:
         pictured = [row.sample.sample_id for row in missing if row.request and row.request.image_digest]
-        images = await asyncio.to_thread(dataset.images, slice_.start, slice_.stop, pictured)
+        found = await asyncio.to_thread(dataset.images, slice_.start, slice_.stop, pictured)
+        images = {sample_id: several[0] for sample_id, several in found.items()}
 
     async def commit(completions: dict[str, Completion]) -> None:
         for sample_id, row in (await asyncio.to_thread(file.read_news)).items():
@@ -179,5 +180,5 @@ def _find_answered(
             known = committed.get(row.sample.sample_id)
             if known and known.text is not None and row.request and row.request.digest == known.request_digest:
                 wanted = [known.sample_id] if row.request.image_digest else []
-                return row, dataset.images(start, stop, wanted).get(known.sample_id) if wanted else None
+                return row, dataset.images(start, stop, wanted)[known.sample_id][0] if wanted else None
     return None

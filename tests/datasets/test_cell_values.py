@@ -14,14 +14,15 @@ import pyarrow.parquet as pq
 import pytest
 from drawing import draw
 
-from eibench_ray.datasets.cell_values import ValueRefusedError, to_field, to_text, to_triggers
+from eibench_ray.datasets.cell_values import ValueRefusedError, to_field, to_metadata, to_target, to_text
 from eibench_ray.datasets.dataset import open_dataset
 from eibench_ray.datasets.layout import digest_bytes
 from eibench_ray.datasets.parquet_tables import read_parquet
-from eibench_ray.datasets.picture_values import read_picture_value
-from eibench_ray.datasets.table_import import prepare_table
+from eibench_ray.datasets.picture_values import read_picture_values
+from eibench_ray.datasets.table_import import parse_columns, prepare_table
 from eibench_ray.datasets.text_tables import read_jsonl
 from eibench_ray.errors import DataError
+from eibench_ray.rows.sample import Media
 
 UUID = uuid.UUID("12345678-1234-5678-1234-567812345678")
 
@@ -72,29 +73,59 @@ def test_what_has_no_single_meaning_is_refused(value: object, reason: str) -> No
 
 
 @pytest.mark.parametrize(
-    ("value", "triggers"),
+    ("value", "target"),
     [
         (["Rain.", " A bag. "], ("Rain.", "A bag.")),
         (["lost job", 1990, 2.0], ("lost job", "1990", "2")),
-        ("1. Rain.\n2. A bag.", ("Rain.", "A bag.")),
-        (["1. Rain.\n2. A bag."], ("Rain.", "A bag.")),
-        ('["Rain.", "A bag."]', ("Rain.", "A bag.")),
-        ("['Rain.', 'A bag.']", ("Rain.", "A bag.")),
-        ("[sic] rain", ("[sic] rain",)),
-        ("[rain]", ("[rain]",)),
-        (None, ()),
-        (float("nan"), ()),
-        ([], ()),
+        ("1. Rain.\n2. A bag.", "1. Rain.\n2. A bag."),
+        ('["Rain.", "A bag."]', '["Rain.", "A bag."]'),
+        (" B", " B"),
+        (3, 3),
+        (3.0, 3),
+        (-0.5, -0.5),
+        (2**60, 2**60),
+        (decimal.Decimal("1.50"), 1.5),
+        (decimal.Decimal("1E+2"), 100),
+        (datetime.date(2020, 5, 1), "2020-05-01"),
+        (None, None),
+        ("", None),
+        (float("nan"), None),
+        ([], None),
     ],
 )
-def test_triggers_are_as_many_as_there_are(value: object, triggers: tuple[str, ...]) -> None:
-    assert to_triggers(value) == triggers
+def test_a_target_is_a_text_a_number_or_a_list(value: object, target: object) -> None:
+    assert (to_target(value), type(to_target(value))) == (target, type(target))
+
+
+@pytest.mark.parametrize("value", [True, {"text": "rain"}, float("inf"), float(2**53), b"\xff"])
+def test_what_can_be_no_target_is_refused(value: object) -> None:
+    with pytest.raises(ValueRefusedError, match=r"is no target|is no text|are no text|too large"):
+        to_target(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        (True, True),
+        (0, 0),
+        (2.0, 2),
+        (2.5, 2.5),
+        ("", ""),
+        (["a", 1], ("a", "1")),
+        ([], ()),
+        (None, None),
+        (float("nan"), None),
+        (UUID, str(UUID)),
+    ],
+)
+def test_metadata_are_plain_values(value: object, kept: object) -> None:
+    assert (to_metadata(value), type(to_metadata(value))) == (kept, type(kept))
 
 
 @pytest.mark.parametrize("item", [None, True, "", " ", {"text": "rain"}, ["rain"], float("nan"), b"\xff"])
-def test_a_list_with_something_else_than_triggers_is_refused(item: object) -> None:
+def test_a_list_with_something_else_than_texts_is_no_target(item: object) -> None:
     with pytest.raises(ValueRefusedError, match="item 2 of its list"):
-        to_triggers(["rain", item])
+        to_target(["rain", item])
 
 
 def test_a_field_is_one_text() -> None:
@@ -125,15 +156,20 @@ BASE64 = base64.b64encode(PICTURE).decode()
     ids=["bytes", "view", "list", "base64", "lines", "urlsafe", "data_url", "struct", "json_struct"],
 )
 def test_a_pictures_bytes_are_read_however_they_are_written(value: object) -> None:
-    assert read_picture_value(value).content == PICTURE
+    assert [picture.content for picture in read_picture_values(value)] == [PICTURE]
 
 
 @pytest.mark.parametrize(
     ("value", "path"),
-    [("a/b.png", "a/b.png"), ({"path": "a.png"}, "a.png"), ("a" * 100, "a" * 100), (None, None), ([], None)],
+    [("a/b.png", "a/b.png"), ({"path": "a.png"}, "a.png"), ("a" * 100, "a" * 100), (["a.png"], "a.png")],
 )
-def test_a_path_is_a_path(value: object, path: str | None) -> None:
-    assert read_picture_value(value).path == path
+def test_a_path_is_a_path(value: object, path: str) -> None:
+    assert [picture.path for picture in read_picture_values(value)] == [path]
+
+
+@pytest.mark.parametrize("value", [None, [], float("nan"), {"bytes": None, "path": None}])
+def test_no_picture_is_none(value: object) -> None:
+    assert read_picture_values(value) == ()
 
 
 @pytest.mark.parametrize(
@@ -145,7 +181,7 @@ def test_a_path_is_a_path(value: object, path: str | None) -> None:
         ("x y" * 500_000, "neither a path nor a picture in base64"),
         ("A" * 1_400_000, "neither a path nor a picture in base64"),
         ({"url": "a.png"}, "not dict"),
-        ([PICTURE, PICTURE], "a list of 2 pictures"),
+        ([PICTURE, None], "item 2 of its list is no picture"),
         ("", "an empty path"),
         (b"", "a picture of 0 bytes"),
         (3.5, "not float"),
@@ -153,27 +189,27 @@ def test_a_path_is_a_path(value: object, path: str | None) -> None:
 )
 def test_what_is_no_picture_is_refused_in_one_line(value: object, reason: str) -> None:
     with pytest.raises(ValueRefusedError, match=reason) as caught:
-        read_picture_value(value)
+        read_picture_values(value)
     assert len(str(caught.value)) < 300
 
 
 def test_pictures_in_base64_are_the_pictures(tmp_path: Path) -> None:
     noise = draw((9, 9, 9), (300, 300))
-    row = {"question": "why?", "triggers": ["a"], "image": base64.b64encode(noise).decode()}
+    row = {"question": "why?", "target": ["a"], "image": base64.b64encode(noise).decode()}
     (tmp_path / "rows.jsonl").write_text(json.dumps(row))
-    prepare_table(read_jsonl(tmp_path / "rows.jsonl"), [], [], tmp_path / "out")
+    prepare_table(read_jsonl(tmp_path / "rows.jsonl"), parse_columns([]), [], tmp_path / "out")
     dataset = open_dataset(str(tmp_path / "out"))
     [sample] = dataset.samples(0, 1)
-    assert sample.image_path == digest_bytes(noise) == sample.image_digest
-    assert dataset.images(0, 1, [sample.sample_id]) == {sample.sample_id: noise}
+    assert sample.media == (Media(digest_bytes(noise), digest_bytes(noise)),)
+    assert dataset.images(0, 1, [sample.sample_id]) == {sample.sample_id: (noise,)}
 
 
-@pytest.mark.parametrize("column", ["id", "image", "question", "emotion", "reference", "caption", "source"])
+@pytest.mark.parametrize("column", ["id", "image", "question", "target"])
 def test_no_message_repeats_a_long_value(tmp_path: Path, column: str) -> None:
-    row = {"question": "why?", "triggers": ["a"], column: {"text": "x" * 1_400_000}}
+    row = {"question": "why?", "target": ["a"], column: {"text": "x" * 1_400_000}}
     (tmp_path / "rows.jsonl").write_text("\n".join([json.dumps(row)] * 50))
     with pytest.raises(DataError, match=f"rows.jsonl:1, column {column}: ") as caught:
-        prepare_table(read_jsonl(tmp_path / "rows.jsonl"), [], [], tmp_path / "out")
+        prepare_table(read_jsonl(tmp_path / "rows.jsonl"), parse_columns([]), [], tmp_path / "out")
     assert len(str(caught.value)) < 20 * 300
 
 
@@ -193,29 +229,21 @@ TYPES: list[pa.Array] = [
 
 @pytest.mark.parametrize("ids", TYPES, ids=[str(array.type) for array in TYPES])
 def test_each_type_of_an_id_has_one_text_for_each_value(tmp_path: Path, ids: pa.Array) -> None:
-    table = pa.table({"id": ids, "question": ["why?", "who?"], "triggers": [["a"], ["b"]]})
+    table = pa.table({"id": ids, "question": ["why?", "who?"], "target": [["a"], ["b"]]})
     pq.write_table(table, tmp_path / "rows.parquet")
-    prepare_table(read_parquet(tmp_path / "rows.parquet"), [], [], tmp_path / "out")
+    prepare_table(read_parquet(tmp_path / "rows.parquet"), parse_columns([]), [], tmp_path / "out")
     assert len(set(open_dataset(str(tmp_path / "out")).index().sample_ids)) == 2
 
 
-def test_a_map_is_refused(tmp_path: Path) -> None:
+def test_a_map_is_no_input(tmp_path: Path) -> None:
     captions = pa.array([[("a", "b")]], pa.map_(pa.string(), pa.string()))
-    table = pa.table({"question": ["why?"], "triggers": [["a"]], "caption": captions})
+    table = pa.table({"question": ["why?"], "target": [["a"]], "caption": captions})
     pq.write_table(table, tmp_path / "rows.parquet")
     with pytest.raises(DataError, match=r"rows.parquet:1, column caption: item 1 of its list: a list is no text"):
-        prepare_table(read_parquet(tmp_path / "rows.parquet"), [], [], tmp_path / "out")
+        prepare_table(read_parquet(tmp_path / "rows.parquet"), parse_columns(["c=caption"]), [], tmp_path / "out")
 
 
-def test_a_column_that_is_no_field_is_told(tmp_path: Path) -> None:
-    rows = [
-        {"qid": 101.0, "question": "Why?", "triggers": ["a"], "captions": ["A man."], "nothing": None},
-        {"qid": 102.0, "question": "Why not?", "triggers": ["b"], "\x1b[2J": 1, "nothing": float("nan")},
-    ]
-    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    [note] = prepare_table(read_jsonl(tmp_path / "rows.jsonl"), [], [], tmp_path / "out").notes
-    assert "the columns 'qid', 'captions', '\\x1b[2J'; --map FIELD=COLUMN" in note
-    mapping = ["id=qid", "caption=captions"]
-    [note] = prepare_table(read_jsonl(tmp_path / "rows.jsonl"), mapping, [], tmp_path / "out").notes
-    assert "the columns '\\x1b[2J';" in note
-    assert [sample.sample_id for sample in open_dataset(str(tmp_path / "out")).samples(0, 2)] == ["101", "102"]
+def test_names_that_act_on_a_terminal_are_told_as_they_are_written(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text(json.dumps({"question": "Why?", "target": "a", "\x1b[2J": 1}))
+    [note] = prepare_table(read_jsonl(tmp_path / "rows.jsonl"), parse_columns([]), [], tmp_path / "out").notes
+    assert note == "kept as metadata: the columns '\\x1b[2J'"

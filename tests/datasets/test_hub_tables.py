@@ -11,7 +11,7 @@ from drawing import draw
 
 from eibench_ray.datasets.dataset import open_dataset
 from eibench_ray.datasets.hub_tables import read_hf
-from eibench_ray.datasets.table_import import prepare_table
+from eibench_ray.datasets.table_import import parse_columns, prepare_table
 from eibench_ray.errors import DataError
 from eibench_ray.rows.sample import Sample
 
@@ -45,8 +45,10 @@ def saved(**split: Any) -> datasets.Dataset:
     return datasets.Dataset.from_list(rows, features=FEATURES, **split)
 
 
-def prepare(folder: Path, out: Path, *mapping: str, split: str | None = None) -> tuple[list[Sample], dict[str, bytes]]:
-    prepare_table(read_hf(str(folder), split), ["triggers=labels", *mapping], [], out)
+def prepare(
+    folder: Path, out: Path, *mapping: str, split: str | None = None
+) -> tuple[list[Sample], dict[str, tuple[bytes, ...]]]:
+    prepare_table(read_hf(str(folder), split), parse_columns(["target=labels", *mapping]), [], out)
     dataset = open_dataset(str(out))
     return dataset.samples(0, 9), dataset.images(0, 9, dataset.index().sample_ids)
 
@@ -56,23 +58,23 @@ def prepare(folder: Path, out: Path, *mapping: str, split: str | None = None) ->
 def test_a_saved_format_changes_nothing(tmp_path: Path, kind: str | None, columns: list[str] | None) -> None:
     saved().with_format(kind, columns=columns).save_to_disk(str(tmp_path / "saved"))
     samples, images = prepare(tmp_path / "saved", tmp_path / "out")
-    assert [(sample.question, sample.emotion, sample.triggers) for sample in samples] == [
+    assert [(sample.inputs["question"], sample.metadata["emotion"], sample.target) for sample in samples] == [
         ("why?", "sad", ("a", "b")),
-        ("who?", "unspecified", ("c",)),
+        ("who?", None, ("c",)),
     ]
-    assert list(images.values()) == [PICTURE]
+    assert list(images.values()) == [(PICTURE,)]
 
 
 def test_a_list_of_one_picture_is_that_picture(tmp_path: Path) -> None:
     saved().save_to_disk(str(tmp_path / "saved"))
     _, images = prepare(tmp_path / "saved", tmp_path / "out", "image=shown")
-    assert list(images.values()) == [PICTURE]
+    assert list(images.values()) == [(PICTURE,)]
 
 
 def test_labels_in_a_list_have_their_names(tmp_path: Path) -> None:
     saved().save_to_disk(str(tmp_path / "saved"))
-    samples, _ = prepare(tmp_path / "saved", tmp_path / "out", "caption=moods")
-    assert [sample.caption for sample in samples] == ["high\nlow", None]
+    samples, _ = prepare(tmp_path / "saved", tmp_path / "out")
+    assert [sample.metadata["moods"] for sample in samples] == [("high", "low"), ()]
 
 
 def test_a_split_that_is_not_there_is_named_with_those_that_are(tmp_path: Path) -> None:
@@ -93,7 +95,7 @@ def test_a_folder_of_files_is_read(tmp_path: Path) -> None:
     (tmp_path / "files").mkdir()
     saved().to_parquet(str(tmp_path / "files" / "test.parquet"))
     samples, images = prepare(tmp_path / "files", tmp_path / "out")
-    assert (len(samples), list(images.values())) == (2, [PICTURE])
+    assert (len(samples), list(images.values())) == (2, [(PICTURE,)])
     with pytest.raises(DataError, match=r"does not give the split 'train' of .*--split"):
         read_hf(str(tmp_path / "files"), "train")
 

@@ -19,7 +19,7 @@ def test_a_table_is_prepared_and_reported_as_json(tmp_path: Path) -> None:
         "--map",
         "question=text",
         "--map",
-        "triggers=labels",
+        "target=labels",
     ]
     result = CliRunner().invoke(app, [*arguments, "--json"])
     assert result.exit_code == 0, result.output
@@ -31,13 +31,13 @@ def test_the_report_says_what_was_left_out(tmp_path: Path) -> None:
     (tmp_path / "pictures").mkdir()
     file = tmp_path / "rows.jsonl"
     rows = [
-        '{"question": "Why?", "triggers": ["Sun."]}',
-        '{"question": "Who?", "triggers": ["Sun."], "image": "a.png"}',
+        '{"question": "Why?", "target": ["Sun."]}',
+        '{"question": "Who?", "target": ["Sun."], "image": "a.png"}',
     ]
     file.write_text("\n".join(rows), encoding="utf-8")
     arguments = ["jsonl", str(file), "--out", str(tmp_path / "out"), "--images", str(tmp_path / "pictures")]
     result = CliRunner().invoke(app, [*arguments, "--allow-missing-images"])
-    assert "1 samples (1 from no named source), 1 left out (picture not found), built-in prompts" in result.stdout
+    assert "1 samples (question), 0 pictures, 1 left out (picture not found), built-in prompts" in result.stdout
 
 
 def test_an_error_reaches_the_command_as_one_paragraph(tmp_path: Path) -> None:

@@ -23,14 +23,14 @@ import pytest
 from eibench_ray.datasets import problems, text_tables
 from eibench_ray.datasets.parquet_bounds import count_items
 from eibench_ray.datasets.parquet_tables import read_parquet
-from eibench_ray.datasets.table_import import prepare_table
+from eibench_ray.datasets.table_import import parse_columns, prepare_table
 from eibench_ray.datasets.text_tables import read_jsonl
 from eibench_ray.errors import DataError
 
 CASES = Path(__file__).parents[3] / "shared" / "cases" / "tables"
 ROWS: list[dict[str, Any]] = [
-    {"id": "007", "question": "Why caf\u00e9?", "triggers": ["a", "b"]},
-    {"id": "2", "question": "Why \u732b?", "triggers": ["c"]},
+    {"id": "007", "question": "Why caf\u00e9?", "target": ["a", "b"]},
+    {"id": "2", "question": "Why \u732b?", "target": ["c"]},
 ]
 LINES = "\n".join(json.dumps(row, ensure_ascii=False) for row in ROWS) + "\n"
 
@@ -90,20 +90,20 @@ def test_a_single_row_is_a_row_on_one_line_and_on_several(tmp_path: Path) -> Non
 
 
 def test_csv_has_texts_and_nothing_where_a_field_is_empty(tmp_path: Path) -> None:
-    text = 'id,question,triggers,caption\n007,"Why, so?","1. a\n2. b",\n8,Why?,"[""a"", ""b""]",x\n'
+    text = 'id,question,target,caption\n007,"Why, so?","1. a\n2. b",\n8,Why?,"[""a"", ""b""]",x\n'
     for name, delimiter in (("rows.csv", ","), ("rows.tsv", "\t")):
         (tmp_path / name).write_bytes(codecs.BOM_UTF8 + text.replace(",", delimiter).encode())
         first, second = rows_of(tmp_path / name)
-        assert (first["id"], first["triggers"], first["caption"]) == ("007", "1. a\n2. b", None)
+        assert (first["id"], first["target"], first["caption"]) == ("007", "1. a\n2. b", None)
         assert second["caption"] == "x"
     (tmp_path / "rows.csv.gz").write_bytes(gzip.compress(text.encode()))
     assert len(rows_of(tmp_path / "rows.csv.gz")) == 2
 
 
 def test_a_csv_row_of_another_length_is_named(tmp_path: Path) -> None:
-    (tmp_path / "rows.csv").write_text("question,triggers\nWhy?\nWhy?,a\n")
+    (tmp_path / "rows.csv").write_text("question,target\nWhy?\nWhy?,a\n")
     with pytest.raises(DataError, match=r"rows\.csv:2 \(1 fields, and the first line names 2\)"):
-        prepare_table(read_jsonl(tmp_path / "rows.csv"), [], [], tmp_path / "out")
+        prepare_table(read_jsonl(tmp_path / "rows.csv"), parse_columns([]), [], tmp_path / "out")
 
 
 def test_a_folder_of_shards_is_read_in_order(tmp_path: Path) -> None:
@@ -128,9 +128,9 @@ def test_the_cases_are_read(name: str) -> None:
 
 
 def test_a_key_that_comes_twice_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "rows.jsonl").write_text('{"question": "Why?", "question": "Who?", "triggers": ["a"]}\n')
+    (tmp_path / "rows.jsonl").write_text('{"question": "Why?", "question": "Who?", "target": ["a"]}\n')
     with pytest.raises(DataError, match=r"rows.jsonl:1 \(not JSON: the key 'question' comes twice"):
-        prepare_table(read_jsonl(tmp_path / "rows.jsonl"), [], [], tmp_path / "out")
+        prepare_table(read_jsonl(tmp_path / "rows.jsonl"), parse_columns([]), [], tmp_path / "out")
 
 
 def archive(path: Path) -> None:
@@ -156,7 +156,7 @@ def archive(path: Path) -> None:
 def test_what_is_no_table_is_named_with_what_to_do(tmp_path: Path, write: Callable[[Path], Any], reason: str) -> None:
     write(tmp_path / "rows.jsonl")
     with pytest.raises(DataError, match=reason):
-        prepare_table(read_jsonl(tmp_path / "rows.jsonl"), [], [], tmp_path / "out")
+        prepare_table(read_jsonl(tmp_path / "rows.jsonl"), parse_columns([]), [], tmp_path / "out")
 
 
 def test_a_parquet_command_on_something_else_says_what_it_is(tmp_path: Path) -> None:
@@ -234,4 +234,4 @@ def test_ordinary_files_are_within_the_bounds(tmp_path: Path) -> None:
 def test_only_the_first_problems_are_held(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text("\n".join(["{"] * 5000))
     with pytest.raises(DataError, match=rf"malformed, 5000: .*and {5000 - problems.SHOWN_PER_KIND} more"):
-        prepare_table(read_jsonl(tmp_path / "rows.jsonl"), [], [], tmp_path / "out")
+        prepare_table(read_jsonl(tmp_path / "rows.jsonl"), parse_columns([]), [], tmp_path / "out")

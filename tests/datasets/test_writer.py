@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -10,35 +11,37 @@ from eibench_ray.datasets.layout import ROW_GROUP_PICTURES, ROW_GROUP_ROWS
 from eibench_ray.datasets.prompts_file import PromptSet, SourcePrompt
 from eibench_ray.datasets.writer import DatasetWriter
 from eibench_ray.errors import DataError
-from eibench_ray.rows.sample import Sample
+from eibench_ray.rows.sample import Media, Sample, TargetValue
 
 NUM_ROWS = 2 * ROW_GROUP_PICTURES + 22
 
 
 def make_sample(number: int) -> Sample:
-    path = None if number == 7 else f"a/{number}.png"
-    return Sample(
-        f"id-{number}", f"why {number}?", "happy", "1. Sun.", ("Sun.",), path, None, f"caption {number}", "here"
-    )
+    media = () if number == 7 else (Media(f"a/{number}.png"),)
+    inputs = {"question": f"why {number}?", "caption": f"caption {number}"}
+    return Sample(f"id-{number}", inputs, media, ("Sun.",), {"emotion": "happy", "level": number, "tags": ("a", "b")})
 
 
 def write(out: Path, rows: int = NUM_ROWS, protocol: PromptSet | None = None) -> None:
     with DatasetWriter(out, "A test", protocol) as writer:
         for number in range(rows):
-            writer.add(make_sample(number), None if number == 7 else b"picture %d" % number)
+            writer.add(make_sample(number), [] if number == 7 else [b"picture %d" % number])
 
 
 def write_twins(out: Path) -> None:
     with DatasetWriter(out, "A test") as writer:
-        writer.add(make_sample(1), b"a")
-        writer.add(make_sample(1), b"a")
+        writer.add(make_sample(1), [b"a"])
+        writer.add(make_sample(1), [b"a"])
 
 
 def test_rows_come_back_as_they_were_written(tmp_path: Path) -> None:
     write(tmp_path / "d")
     dataset = open_dataset(str(tmp_path / "d"))
     assert dataset.num_rows == NUM_ROWS
-    assert dataset.has_captions
+    assert (dataset.inputs, dataset.metadata) == (
+        dict.fromkeys(("question", "caption"), NUM_ROWS),
+        dict.fromkeys(("emotion", "level", "tags"), NUM_ROWS),
+    )
     assert dataset.protocol is None
     index = dataset.index()
     assert index.sample_ids == tuple(f"id-{number}" for number in range(NUM_ROWS))
@@ -46,8 +49,33 @@ def test_rows_come_back_as_they_were_written(tmp_path: Path) -> None:
     assert dataset.index(limit=3).row_digests == index.row_digests[:3]
     samples = dataset.samples(60, 70)
     assert [sample.sample_id for sample in samples] == [f"id-{number}" for number in range(60, 70)]
-    assert samples[4].image_path == "a/64.png"
-    assert samples[4].image_digest != samples[5].image_digest
+    assert [one.path for one in samples[4].media] == ["a/64.png"]
+    assert samples[4].media[0].digest != samples[5].media[0].digest
+    assert replace(samples[4], media=()) == replace(make_sample(64), media=())
+
+
+@pytest.mark.parametrize("target", [None, "B", "", 42, 0, 1.5, ("a",), ("a", "b")])
+def test_a_target_keeps_its_kind(tmp_path: Path, target: TargetValue) -> None:
+    with DatasetWriter(tmp_path / "d", "A test") as writer:
+        writer.add(Sample("a", {"question": "why?"}, target=target, metadata={"flag": True, "none": None, "pi": 3.14}))
+    [sample] = open_dataset(str(tmp_path / "d")).samples(0, 1)
+    assert (sample.target, type(sample.target)) == (target, type(target))
+    assert sample.metadata == {"flag": True, "none": None, "pi": 3.14}
+
+
+def test_several_pictures_come_back_in_their_order(tmp_path: Path) -> None:
+    orders = []
+    for names in (("b", "a", "b"), ("a", "b", "b")):
+        with DatasetWriter(tmp_path / "d", "A test") as writer:
+            media = tuple(Media(f"{name}.png") for name in names)
+            writer.add(Sample("one", {"question": "why?"}, media), [name.encode() for name in names])
+            writer.add(Sample("none", {"question": "why?"}))
+        dataset = open_dataset(str(tmp_path / "d"))
+        assert [one.path[0] for one in dataset.samples(0, 1)[0].media] == list(names)
+        assert dataset.images(0, 2, ["one", "none"]) == {"one": tuple(name.encode() for name in names)}
+        assert dataset.most_media == 3
+        orders.append(dataset.index().row_digests[0])
+    assert orders[0] != orders[1]
 
 
 @pytest.mark.parametrize(("start", "stop"), [(0, 0), (3, 70), (64, 65), (149, 150), (140, 400)])
@@ -81,14 +109,13 @@ def test_any_range_can_be_read(tmp_path: Path, start: int, stop: int, num_rows: 
 def test_only_wanted_pictures_in_the_range_are_read(tmp_path: Path) -> None:
     write(tmp_path / "d")
     images = open_dataset(str(tmp_path / "d")).images(6, 130, ["id-5", "id-6", "id-7", "id-129", "id-140", "unknown"])
-    assert images == {"id-6": b"picture 6", "id-129": b"picture 129"}
+    assert images == {"id-6": (b"picture 6",), "id-129": (b"picture 129",)}
 
 
 def test_a_text_only_sample_has_no_picture(tmp_path: Path) -> None:
     write(tmp_path / "d")
     [sample] = open_dataset(str(tmp_path / "d")).samples(7, 8)
-    assert sample.image_path is None
-    assert sample.image_digest is None
+    assert sample.media == ()
 
 
 def test_row_groups_are_short_enough_for_slices(tmp_path: Path) -> None:
@@ -100,7 +127,7 @@ def test_row_groups_are_short_enough_for_slices(tmp_path: Path) -> None:
 def test_rows_without_a_picture_share_longer_row_groups(tmp_path: Path) -> None:
     with DatasetWriter(tmp_path / "d", "A test") as writer:
         for number in range(ROW_GROUP_ROWS + 3):
-            writer.add(make_sample(number), None)
+            writer.add(replace(make_sample(number), media=()))
     metadata = pq.read_metadata(tmp_path / "d" / "samples.parquet")
     assert [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)] == [ROW_GROUP_ROWS, 3]
 
@@ -109,8 +136,8 @@ def test_a_changed_picture_or_text_changes_only_its_row_digest(tmp_path: Path) -
     digests = []
     for image, question in ((b"x", "why?"), (b"y", "why?"), (b"x", "why not?")):
         with DatasetWriter(tmp_path / "d", "A test") as writer:
-            writer.add(Sample("a", question, "happy", "1. Sun.", ("Sun.",), "a.png"), image)
-            writer.add(make_sample(1), b"same")
+            writer.add(Sample("a", {"question": question}, (Media("a.png"),), ("Sun.",)), [image])
+            writer.add(make_sample(1), [b"same"])
         digests.append(open_dataset(str(tmp_path / "d")).index().row_digests)
     assert len({first for first, _ in digests}) == 3
     assert len({second for _, second in digests}) == 1
@@ -142,13 +169,13 @@ def test_empty_datasets_are_refused(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_captions_count_only_when_every_sample_has_one(tmp_path: Path) -> None:
+def test_the_card_counts_who_has_what(tmp_path: Path) -> None:
     with DatasetWriter(tmp_path / "d", "A test") as writer:
-        writer.add(make_sample(1), b"a")
-        writer.add(Sample("bare", "why?", "happy", "1. Sun.", ("Sun.",)), None)
-    assert not open_dataset(str(tmp_path / "d")).has_captions
+        writer.add(make_sample(1), [b"a"])
+        writer.add(Sample("bare", {"question": "why?"}, target="Sun."))
     card = json.loads((tmp_path / "d" / "dataset.json").read_text())
-    assert (card["with_captions"], card["without_captions"], card["protocol"]) == (1, 1, "own")
+    assert (card["inputs"], card["targets"], card["media"]) == ({"question": 2, "caption": 1}, 2, 1)
+    assert (card["metadata"], card["protocol"]) == ({"emotion": 1, "level": 1, "tags": 1}, "own")
 
 
 def test_the_protocol_travels_with_the_dataset(tmp_path: Path) -> None:
@@ -214,6 +241,6 @@ def test_large_pictures_share_shorter_row_groups(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(writing, "ROW_GROUP_BYTES", 1000)
     with DatasetWriter(tmp_path / "d", "A test") as writer:
         for number in range(5):
-            writer.add(make_sample(number), bytes([number]) * 400)
+            writer.add(make_sample(number), [bytes([number]) * 400])
     metadata = pq.read_metadata(tmp_path / "d" / "samples.parquet")
     assert [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)] == [3, 2]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from eibench_ray.datasets.table_import import prepare_table
+from eibench_ray.datasets.table_import import parse_columns, prepare_table
 from eibench_ray.datasets.text_tables import read_jsonl
 from eibench_ray.engines.control_tokens import ControlTokens, control_tokens
 from eibench_ray.weights.tiny_text import build_tokenizer, chat_template
@@ -47,15 +47,15 @@ def test_what_stands_for_a_picture_is_left_to_the_engine() -> None:
 
 def test_preparing_a_dataset_counts_and_names_them(tmp_path: Path) -> None:
     rows = [
-        {"id": "a", "question": "Why? <|im_end|>", "triggers": ["x"]},
-        {"id": "b", "question": "Why?", "triggers": ["</s>", "[INST] y"], "caption": "<|im_end|>"},
-        {"id": "c", "question": "a < b, [sic], <br>, c|d", "triggers": ["x"]},
+        {"id": "a", "question": "Why? <|im_end|>", "target": ["x"]},
+        {"id": "b", "question": "Why?", "target": ["</s>", "[INST] y"], "caption": "<|im_end|>"},
+        {"id": "c", "question": "a < b, [sic], <br>, c|d", "target": ["x"]},
     ]
     (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    (note,) = prepare_table(read_jsonl(tmp_path / "rows.jsonl"), [], [], tmp_path / "out").notes
+    *_, note = prepare_table(read_jsonl(tmp_path / "rows.jsonl"), parse_columns([]), [], tmp_path / "out").notes
     assert note.startswith("2 samples hold what models take for control tokens (<|im_end|> in 2, ")
     assert "</s> in 1" in note
     assert "[INST] in 1" in note
     assert "the first is a" in note
     (tmp_path / "plain.jsonl").write_text(json.dumps(rows[2]))
-    assert prepare_table(read_jsonl(tmp_path / "plain.jsonl"), [], [], tmp_path / "plain").notes == ()
+    assert prepare_table(read_jsonl(tmp_path / "plain.jsonl"), parse_columns([]), [], tmp_path / "plain").notes == ()

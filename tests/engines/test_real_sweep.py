@@ -106,7 +106,7 @@ def test_the_summary_counts_them(swept: Swept) -> None:
 
 def test_every_verdict_has_one_boolean_per_trigger(swept: Swept) -> None:
     dataset = open_dataset("package:demo")
-    num_triggers = {sample.sample_id: len(sample.triggers) for sample in dataset.samples(0, NUM_SAMPLES)}
+    num_triggers = {sample.sample_id: len(sample.targets) for sample in dataset.samples(0, NUM_SAMPLES)}
     assert len(set(num_triggers.values())) > 1
     for row in swept.rows():
         if row["step"] == "verdict":

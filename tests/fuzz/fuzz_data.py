@@ -18,13 +18,13 @@ from eibench_ray.datasets.layout import CARD_FILE, PROTOCOL_FILE, SAMPLES_FILE
 from eibench_ray.datasets.parquet_tables import read_parquet
 from eibench_ray.datasets.picture_files import EscapedPathError, PictureFolders
 from eibench_ray.datasets.prompts_file import PromptSet, SourcePrompt, SourceSampling, dump_protocol, load_protocol
-from eibench_ray.datasets.table_import import prepare_table
+from eibench_ray.datasets.table_import import parse_columns, prepare_table
 from eibench_ray.datasets.text_tables import read_jsonl
 from eibench_ray.datasets.writer import DatasetWriter
 from eibench_ray.engines.engine import RowError
 from eibench_ray.engines.picture_decoding import decode_picture
 from eibench_ray.rows.request import AcceptRule
-from eibench_ray.rows.sample import Sample
+from eibench_ray.rows.sample import Media, Sample
 
 PATHS = ("CAER-S/train/Angry/1.png", "EmoSet-118k/image/sadness/2.jpg")
 
@@ -79,9 +79,9 @@ def _read(dataset: Dataset) -> int:
 
 
 ROWS: list[dict[str, object]] = [
-    {"id": "a", "image": PATHS[0], "question": "Why?", "emotion": "angry", "reference": "1. Noise.\n2. A cup."},
-    {"id": 7, "image": None, "question": "Why not?", "triggers": ["Rain.", "A book."], "caption": "A street."},
-    {"question": "Who?", "image": {"path": PATHS[1]}, "triggers": "1. Tea.", "source": "mine"},
+    {"id": "a", "image": PATHS[0], "question": "Why?", "emotion": "angry", "target": "1. Noise.\n2. A cup."},
+    {"id": 7, "image": None, "question": "Why not?", "target": ["Rain.", "A book."], "caption": "A street."},
+    {"question": "Who?", "image": {"path": PATHS[1]}, "target": "1. Tea.", "source": "mine"},
 ]
 
 
@@ -91,7 +91,7 @@ def _lines() -> list[bytes]:
         "\n".join(lines).encode(),
         *(line.encode() for line in lines),
         (lines[0] + "\n\n[1]\n{").encode(),
-        *(b'{"question": "Why?", "triggers": ["Rain."], "source": ' + value + b"}" for value in AWKWARD_JSON),
+        *(b'{"question": "Why?", "target": ["Rain."], "source": ' + value + b"}" for value in AWKWARD_JSON),
         *(b'{"question": "Why?", "image": ' + value + b"}" for value in AWKWARD_JSON),
     ]
 
@@ -105,7 +105,7 @@ def jsonl(data: bytes, folder: Path) -> None:
         with refusals():
             report = prepare_table(
                 read_jsonl(file),
-                [],
+                parse_columns([]),
                 [_pictures(folder)],
                 folder / "out",
                 allow_missing_images=True,
@@ -116,9 +116,9 @@ def jsonl(data: bytes, folder: Path) -> None:
 
 def _tables() -> list[bytes]:
     columns: list[dict[str, object]] = [
-        {"id": ["a", "b"], "question": ["Why?", "Who?"], "triggers": [["Rain."], ["Tea.", "A book."]]},
-        {"image": [{"bytes": b"png", "path": PATHS[0]}], "question": ["Why?"], "reference": ["1. Rain."]},
-        {"image": [PATHS[0]], "question": ["Why?"], "reference": ["1. Rain."], "id": [1]},
+        {"id": ["a", "b"], "question": ["Why?", "Who?"], "target": [["Rain."], ["Tea.", "A book."]]},
+        {"image": [{"bytes": b"png", "path": PATHS[0]}], "question": ["Why?"], "target": ["Rain."]},
+        {"image": [PATHS[0]], "question": ["Why?"], "target": ["Rain."], "id": [1]},
     ]
     return [_parquet(pa.table(one), compression) for one in columns for compression in ("none", "zstd")]
 
@@ -136,7 +136,12 @@ def parquet(data: bytes, folder: Path) -> None:
     file.write_bytes(data)
     with refusals():
         report = prepare_table(
-            read_parquet(file), [], [_pictures(folder)], folder / "out", allow_missing_images=True, unlabelled=True
+            read_parquet(file),
+            parse_columns([]),
+            [_pictures(folder)],
+            folder / "out",
+            allow_missing_images=True,
+            unlabelled=True,
         )
         assert _read(open_dataset(str(report.datasets[0][0]))) == report.datasets[0][1].rows
 
@@ -168,11 +173,12 @@ def _datasets() -> list[bytes]:
     with tempfile.TemporaryDirectory() as made:
         with DatasetWriter(Path(made) / "made", "made for a test", PROTOCOL) as writer:
             for number in range(3):
-                image = f"picture {number}".encode() if number else None
-                path = f"faces/{number}.png" if number else None
-                writer.add(Sample(f"s{number}", "Why?", "calm", "1. Tea.", ("Tea.",), path), image)
+                images = [f"picture {number}".encode()] * number
+                media = (Media(f"faces/{number}.png"),) * number
+                writer.add(Sample(f"s{number}", {"question": "Why?"}, media, ("Tea.",)), images)
         files = [(Path(writer.path) / name).read_bytes() for name in (CARD_FILE, PROTOCOL_FILE, SAMPLES_FILE)]
-    cards = [b'{"rows": ' + value + b', "without_captions": 0}' for value in AWKWARD_JSON]
+    rest = b', "layout": 2, "inputs": {}, "metadata": {}, "most_media": 0}'
+    cards = [b'{"rows": ' + value + rest for value in AWKWARD_JSON]
     return [join(*files), join(files[0], "{}", files[2]), *(join(card, "{}", files[2]) for card in cards)]
 
 

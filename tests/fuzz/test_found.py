@@ -26,7 +26,7 @@ from eibench_ray.datasets.layout import CARD_FILE, SAMPLES_FILE
 from eibench_ray.datasets.parquet_tables import read_parquet
 from eibench_ray.datasets.picture_files import PictureFolders
 from eibench_ray.datasets.prompts_file import PromptSet, dump_protocol, load_protocol
-from eibench_ray.datasets.table_import import prepare_table
+from eibench_ray.datasets.table_import import parse_columns, prepare_table
 from eibench_ray.datasets.text_tables import read_jsonl
 from eibench_ray.datasets.writer import DatasetWriter
 from eibench_ray.engines.replay import ReplayEngine
@@ -51,7 +51,7 @@ def dataset(tmp_path: Path) -> Path:
     """A dataset of three samples in three row groups."""
     with DatasetWriter(tmp_path / "made", "made for a test") as writer:
         for number in range(3):
-            writer.add(Sample(f"s{number}", "Why?", "calm", "1. Tea.", ("Tea.",)), None)
+            writer.add(Sample(f"s{number}", {"question": "Why?"}, target=("Tea.",)))
     return Path(writer.path)
 
 
@@ -64,7 +64,7 @@ def with_column(name: str, values: pa.Array) -> Callable[[pa.Table], pa.Table]:
 
 
 def test_a_dataset_with_text_that_is_no_unicode_is_refused(dataset: Path) -> None:
-    change(dataset / SAMPLES_FILE, with_column("question", NO_UTF8))
+    change(dataset / SAMPLES_FILE, with_column("inputs", NO_UTF8))
     with pytest.raises(DataError, match=r"samples\.parquet is damaged .*UTF8.*prepare the dataset again"):
         open_dataset(str(dataset)).samples(0, 3)
 
@@ -101,17 +101,19 @@ def test_a_dataset_whose_footer_counts_other_rows_than_its_row_groups_is_refused
 
 @pytest.mark.parametrize("rows", [DEEP, LONG, b"1e999"])
 def test_a_datasets_card_with_a_count_that_is_none_is_refused(dataset: Path, rows: bytes) -> None:
-    (dataset / CARD_FILE).write_bytes(b'{"without_captions": 0, "rows": ' + rows + b"}")
+    (dataset / CARD_FILE).write_bytes(
+        b'{"layout": 2, "inputs": {}, "metadata": {}, "most_media": 0, "rows": ' + rows + b"}"
+    )
     with pytest.raises(DataError, match="not a prepared dataset"):
         open_dataset(str(dataset))
 
 
-@pytest.mark.parametrize("line", [DEEP, LONG, b'{"question": "Why?", "triggers": ["Rain."], "source": "\\ud800"}'])
+@pytest.mark.parametrize("line", [DEEP, LONG, b'{"question": "Why?", "target": ["Rain."], "source": "\\ud800"}'])
 def test_a_line_that_no_dataset_can_hold_is_named(tmp_path: Path, line: bytes) -> None:
     file = tmp_path / "rows.jsonl"
     file.write_bytes(line)
     with pytest.raises(DataError, match=r"malformed, 1: rows\.jsonl:1"):
-        prepare_table(read_jsonl(file), [], [], tmp_path / "out")
+        prepare_table(read_jsonl(file), parse_columns([]), [], tmp_path / "out")
 
 
 @pytest.mark.parametrize("path", ["a" * 300 + ".png", "\ud800.png"])
@@ -123,7 +125,7 @@ def test_a_table_with_text_that_is_no_unicode_is_refused(tmp_path: Path) -> None
     file = tmp_path / "rows.parquet"
     pq.write_table(pa.table({"question": NO_UTF8}), file)
     with pytest.raises(DataError, match=r"rows\.parquet is damaged after row 0 .*: restore it"):
-        prepare_table(read_parquet(file), [], [], tmp_path / "out", unlabelled=True)
+        prepare_table(read_parquet(file), parse_columns([]), [], tmp_path / "out", unlabelled=True)
 
 
 def test_a_table_with_a_name_that_is_no_unicode_is_refused(tmp_path: Path) -> None:
@@ -131,7 +133,7 @@ def test_a_table_with_a_name_that_is_no_unicode_is_refused(tmp_path: Path) -> No
     pq.write_table(pa.table({"question": ["Why?"]}), file)
     file.write_bytes(file.read_bytes().replace(b"question", b"questio\xff"))
     with pytest.raises(DataError, match=r"rows\.parquet is"):
-        prepare_table(read_parquet(file), [], [], tmp_path / "out", unlabelled=True)
+        prepare_table(read_parquet(file), parse_columns([]), [], tmp_path / "out", unlabelled=True)
 
 
 @pytest.mark.parametrize("references", [DEEP, LONG])

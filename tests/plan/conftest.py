@@ -19,7 +19,7 @@ from eibench_ray.planner.dataset_facts import read_dataset_facts
 from eibench_ray.planner.engine_specs import engine_identity
 from eibench_ray.planner.plan_builder import build_plan
 from eibench_ray.rows.request import AcceptRule
-from eibench_ray.rows.sample import Sample
+from eibench_ray.rows.sample import Media, Sample
 
 LOOK = {
     "name": "answer",
@@ -59,9 +59,10 @@ class Planner:
         """A dataset of three samples."""
         with DatasetWriter(self.folder / name, "faces for a test", protocol) as writer:
             for number in range(3):
-                caption = f"caption {number}" if captions else None
-                sample = Sample(f"s{number}", "why?", "happy", "1. Sun.", ("Sun.",), f"{number}.png", caption=caption)
-                writer.add(sample, b"picture %d" % number)
+                inputs = {"question": "why?"} | ({"caption": f"caption {number}"} if captions else {})
+                known = {"emotion": "happy", "reference": "1. Sun."}
+                sample = Sample(f"s{number}", inputs, (Media(f"{number}.png"),), ("Sun.",), known)
+                writer.add(sample, [b"picture %d" % number])
 
     def config(self, changes: Mapping[str, Any] = {}, *, setting: str = "look", dataset: str = "faces") -> RunConfig:
         """One cell, with changes by dotted key."""
@@ -77,7 +78,7 @@ class Planner:
                 "kind": "strict",
                 "model": {"name": "judge_model", "engine": judge_engine, "sees_image": False},
                 "system": "Count.",
-                "prompt": "{{ answer }} of {{ reference }}",
+                "prompt": "{{ answer }} of {{ targets }}",
             },
             "cluster": {"name": "local"},
             "tracking": {"name": "none", "kind": "none"},

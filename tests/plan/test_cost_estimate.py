@@ -55,7 +55,7 @@ def test_a_prompt_is_as_long_as_its_words_its_picture_and_what_it_reads(planner:
     assert 1000 < expected_prompt_tokens(plan, answer) < 1100  # a picture, and a short question
     reading = [expected_prompt_tokens(plan, verdict, lambda *_, tokens=tokens: tokens) for tokens in (100.0, 500.0)]
     assert reading[1] - reading[0] == 400
-    wordy = planner.plan(planner.config({"judge.prompt": "{{ answer }} of {{ reference }}" + 4000 * "x"}))
+    wordy = planner.plan(planner.config({"judge.prompt": "{{ answer }} of {{ targets }}" + 4000 * "x"}))
     longer = expected_prompt_tokens(wordy, planner.step(wordy, "verdict")) - expected_prompt_tokens(plan, verdict)
     assert longer == pytest.approx(1000, abs=1)
 
@@ -161,7 +161,7 @@ def test_people_read_the_cost_of_each_engine_and_what_is_left_for_it(planner: Pl
     plan = planner.plan(planner.config(PAID | PAID_JUDGE))
     text = shown(plan, Budget(5.0, 1.5))
     assert "Cost of requests ($) engine requests left expected at most" in text
-    assert "eye 3 4.31 6.11 judge_model 3 0.98 2.06 all 6 5.30 8.18" in text
+    assert "eye 3 4.31 6.11 judge_model 3 0.98 2.06 all 6 5.29 8.17" in text
     assert "spent so far: $1.50 of $5.00" in text
     assert "budget_usd leaves $3.50: the run will stop before its end" in text
     assert "the run will stop" not in shown(plan, Budget(50.0, 1.5))

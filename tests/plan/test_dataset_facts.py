@@ -200,7 +200,12 @@ def test_an_engine_of_the_projects_own_counts_by_the_projects_version() -> None:
 
 def test_a_prepared_dataset_says_what_it_has(planner: Planner) -> None:
     facts = read_dataset_facts(planner.config().dataset, must_exist=True)
-    assert (facts.num_rows, facts.has_captions, facts.protocol, facts.is_prepared) == (3, True, None, True)
+    assert (facts.num_rows, facts.whole, facts.protocol, facts.is_prepared) == (
+        3,
+        {"question", "caption", "emotion", "reference"},
+        None,
+        True,
+    )
     limited = planner.config({"dataset.limit": 2}).dataset
     assert read_dataset_facts(limited, must_exist=True).num_rows == 2
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from conftest import Planner
 
 OFFICIAL_JUDGE = {"judge.kind": "official", "judge.prompt": "{{ record }} or {{ reference }}"}
-SAMPLE = Sample("a", "why?", "happy", "1. Sun {it}.", ("Sun {it}.",))
+SAMPLE = Sample("a", {"question": "why?"}, target=("Sun {it}.",), metadata={"reference": "1. Sun {it}."})
 
 
 def test_the_official_words_are_taken_where_the_dataset_has_them(official: Planner) -> None:

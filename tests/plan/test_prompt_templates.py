@@ -10,10 +10,16 @@ from jinja2.sandbox import SecurityError
 
 from eibench_ray.datasets.format_template import from_literal, to_jinja
 from eibench_ray.errors import PlanError
-from eibench_ray.plan.prompt_templates import SAMPLE_WORDS, render, words_in
+from eibench_ray.plan.prompt_templates import render, words_in
 from eibench_ray.rows.sample import Sample
 
-SAMPLE = Sample("a", "why?", "happy", "1. Sun.\n2. Sea.", ("Sun.", "Sea."), caption="A beach.", source="here")
+SAMPLE = Sample(
+    "a",
+    {"question": "why?", "caption": "A beach."},
+    (),
+    ("Sun.", "Sea."),
+    {"emotion": "happy", "level": 3, "gone": None},
+)
 
 
 @pytest.mark.parametrize(
@@ -23,7 +29,7 @@ SAMPLE = Sample("a", "why?", "happy", "1. Sun.\n2. Sea.", ("Sun.", "Sea."), capt
         ("no word", set()),
         ("{{ question }}", {"question"}),
         ("{{question}}{{ answer }} {{ question | upper }}", {"question", "answer"}),
-        ("{% for trigger in triggers %}{{ loop.index }}. {{ trigger }}{% endfor %}", {"triggers"}),
+        ("{% for trigger in targets %}{{ loop.index }}. {{ trigger }}{% endfor %}", {"targets"}),
         ("{% if caption %}{{ emotion }}{% endif %}", {"caption", "emotion"}),
         ("{# {{ hidden }} #}", set()),
         ("{score: 1/2} {'a': {'b': 1}}", set()),
@@ -43,9 +49,10 @@ def test_what_is_no_template_is_told(template: str) -> None:
     ("template", "text"),
     [
         ("{{ question }} {score: 1/2}", "why? {score: 1/2}"),
-        ("{{ triggers | length }}: {{ triggers | join(' ') }}", "2: Sun. Sea."),
-        ("{% for trigger in triggers %}{{ loop.index }}. {{ trigger }}\n{% endfor %}", "1. Sun.\n2. Sea.\n"),
-        ("{{ caption }} {{ emotion }} {{ source }} {{ reference }}", "A beach. happy here 1. Sun.\n2. Sea."),
+        ("{{ targets | length }}: {{ targets | join(' ') }}", "2: Sun. Sea."),
+        ("{% for trigger in targets %}{{ loop.index }}. {{ trigger }}\n{% endfor %}", "1. Sun.\n2. Sea.\n"),
+        ("{{ caption }} {{ emotion }} {{ level + 1 }} {{ target[1] }}", "A beach. happy 4 Sea."),
+        ("{% if gone %}{{ gone }}{% else %}none{% endif %} {{ gone | default('no') }}", "none no"),
     ],
 )
 def test_a_prompt_is_rendered(template: str, text: str) -> None:
@@ -57,27 +64,30 @@ def test_a_prompt_is_rendered(template: str, text: str) -> None:
     [("index", "12"), ("index0", "01"), ("revindex", "21"), ("first", "TrueFalse"), ("last", "FalseTrue")],
 )
 def test_a_loop_knows_its_numbers(number: str, text: str) -> None:
-    assert render(f"{{% for trigger in triggers %}}{{{{ loop.{number} }}}}{{% endfor %}}", SAMPLE, {}) == text
+    assert render(f"{{% for trigger in targets %}}{{{{ loop.{number} }}}}{{% endfor %}}", SAMPLE, {}) == text
 
 
 def test_an_answer_stands_before_a_field_of_the_same_name() -> None:
     assert render("{{ caption }}", SAMPLE, {"caption": "made"}) == "made"
 
 
-def test_every_word_of_a_sample_can_be_read() -> None:
-    for word in SAMPLE_WORDS:
-        assert render(f"{{{{ {word} }}}}", SAMPLE, {}) != ""
+@pytest.mark.parametrize(
+    "prompt", ["{{ answer }}", "{{ gone }}", "{{ 'a' ~ gone }}", "{{ gone | upper }}", "{{ gone + 1 }}"]
+)
+def test_a_word_that_is_not_there_is_no_empty_text(prompt: str) -> None:
+    with pytest.raises(UndefinedError, match=r"answer|gone"):
+        render(prompt, SAMPLE, {})
 
 
-def test_a_word_that_is_not_there_is_no_empty_text() -> None:
-    with pytest.raises(UndefinedError):
-        render("{{ answer }}", SAMPLE, {})
+def test_an_input_stands_before_metadata_and_the_target_before_both() -> None:
+    sample = Sample("a", {"topic": "input", "target": "input"}, target=4, metadata={"topic": "metadata"})
+    assert render("{{ topic }} {{ target + 1 }} {{ targets }}", sample, {}) == "input 5 ('4',)"
 
 
 def test_a_prompt_cannot_reach_into_python() -> None:
     for prompt in (
         "{{ question.__class__.__mro__ }}",
-        "{% for trigger in triggers %}{{ loop.__class__.__mro__ }}{% endfor %}",
+        "{% for trigger in targets %}{{ loop.__class__.__mro__ }}{% endfor %}",
     ):
         with pytest.raises(SecurityError):
             render(prompt, SAMPLE, {})

@@ -12,7 +12,7 @@ from eibench_ray.plan.prompt_templates import RENDER_ERRORS, find_excess, render
 from eibench_ray.plan.template_bounds import TemplateBoundError
 from eibench_ray.rows.sample import Sample
 
-SAMPLE = Sample("a", "why?", "happy", "1. Sun.", tuple(f"t{number}" for number in range(20)), caption="A beach.")
+SAMPLE = Sample("a", {"question": "why?", "caption": "A beach."}, target=tuple(f"t{number}" for number in range(20)))
 
 
 def doubled(step: str) -> str:
@@ -31,7 +31,7 @@ BOMBS = [
     "{{ {'a': 1} | tojson(10**9) }}",
     "{{ [1] | batch(10**9, 'x') | list }}",
     "{{ [1] | slice(10**9) | list }}",
-    "{{ triggers | map('center', 10**9) | list }}",
+    "{{ targets | map('center', 10**9) | list }}",
     "{% filter center(10**9) %}a{% endfilter %}",
     "{{ '%2000000000d' % 3 }}",
     "{{ '%*d' % (2000000000, 3) }}",
@@ -71,13 +71,13 @@ def test_what_would_take_all_memory_is_refused_before_it_takes_any(template: str
     assert peak < 400e6
 
 
-@pytest.mark.parametrize("template", [bomb for bomb in BOMBS if "triggers" not in bomb])
+@pytest.mark.parametrize("template", [bomb for bomb in BOMBS if "targets" not in bomb])
 def test_it_shows_before_any_sample_is_there(template: str) -> None:
     assert find_excess(template, frozenset())
 
 
 def test_loops_within_loops_end() -> None:
-    nested = "".join(f"{{% for v{number} in triggers %}}" for number in range(9)) + "{% endfor %}" * 9
+    nested = "".join(f"{{% for v{number} in targets %}}" for number in range(9)) + "{% endfor %}" * 9
     with pytest.raises(TemplateBoundError, match="too many steps"):
         render(nested, SAMPLE, {})
 
@@ -139,9 +139,9 @@ def test_what_needs_little_is_as_in_jinja(template: str, text: str) -> None:
 
 
 def test_a_prompt_that_needs_more_of_a_sample_is_left_to_its_rows() -> None:
-    assert find_excess("{{ triggers[7] }} {{ answer | int / 0 }}", frozenset()) is None
+    assert find_excess("{{ targets[7] }} {{ answer | int / 0 }}", frozenset()) is None
     listed = "{% for part in parts %}{{ part.item }}{{ part.answer }}{% endfor %}"
     assert find_excess(listed, frozenset({"parts"})) is None
     with pytest.raises(RENDER_ERRORS):
-        render("{{ triggers[70] }}", SAMPLE, {})
+        render("{{ targets[70] }}", SAMPLE, {})
     assert render("{% for p in parts %}{{ p.item }}{% endfor %}", SAMPLE, {"parts": [ItemAnswer("a", "b")]}) == "a"

@@ -7,13 +7,15 @@ import numpy as np
 import pytest
 
 from eibench_ray.errors import ScoreError
-from eibench_ray.rows.sample import Sample
+from eibench_ray.rows.sample import Media, Sample
 from eibench_ray.scoring.cell_score import CellScore, score_cell
 from eibench_ray.scoring.verdict import Verdict, VerdictStatus
 
 
 def sample(name: str, image: str | None = None, emotion: str = "happy", digest: str | None = None) -> Sample:
-    return Sample(name, "Why?", emotion, "1. x", ("x",), image_path=image, image_digest=digest)
+    return Sample(
+        name, {}, (Media(image or "", digest or ""),) if image or digest else (), ("x",), {"emotion": emotion}
+    )
 
 
 def verdict(name: str, correct: int, total: int = 4) -> Verdict:

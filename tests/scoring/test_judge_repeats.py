@@ -28,7 +28,7 @@ def measure(rows: list[list[int | None]], total: int = 4) -> RepeatNoise | None:
 
 def score(rows: list[list[int | None]]) -> CellScore:
     judged = [
-        (Sample(f"s{number}", "Why?", "sad", "", ("a",) * 4), [verdict(correct) for correct in row])
+        (Sample(f"s{number}", target=("a",) * 4), [verdict(correct) for correct in row])
         for number, row in enumerate(rows)
     ]
     return score_cell(judged, confidence=0.95, resamples=50, seed=0)

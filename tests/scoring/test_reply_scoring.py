@@ -7,7 +7,7 @@ from eibench_ray.rows.sample import Sample
 from eibench_ray.scoring.reply_scoring import read_verdict
 from eibench_ray.scoring.verdict import VerdictStatus
 
-SAMPLE = Sample("s1", "Why so glad?", "happy", "1. Cake\n2. Friends", ("Cake", "Friends"))
+SAMPLE = Sample("s1", {"question": "Why so glad?"}, target=("Cake", "Friends"))
 
 
 def completion(text: str | None, error_kind: str | None = None) -> Completion:

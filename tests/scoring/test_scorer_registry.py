@@ -24,7 +24,7 @@ class SaysYes(Scorer):
         text = answer.lower() if self.ignore_case else answer
         return Score(sample.sample_id, {"says_yes": float("yes" in text)})
 """
-SAMPLE = Sample("s1", "Is it?", "", "", ())
+SAMPLE = Sample("s1", {"question": "Is it?"})
 
 
 @pytest.fixture(autouse=True)

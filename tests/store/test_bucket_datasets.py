@@ -24,7 +24,7 @@ from eibench_ray.datasets.prompts_file import PromptSet, SourcePrompt
 from eibench_ray.datasets.writer import DatasetWriter
 from eibench_ray.errors import DataError, StoreError
 from eibench_ray.planner.dataset_facts import read_dataset_facts
-from eibench_ray.rows.sample import Sample
+from eibench_ray.rows.sample import Media, Sample
 from eibench_ray.runs.run_record import read_run
 from eibench_ray.storage.local import open_storage
 from eibench_ray.store.slice_store import Store
@@ -39,8 +39,8 @@ PICTURE_BYTES = 20_000
 def write(out: str, rows: int = NUM_ROWS, question: str = "why", protocol: PromptSet | None = None) -> None:
     with DatasetWriter(out, "faces for a test", protocol) as writer:
         for number in range(rows):
-            sample = Sample(f"s{number:04d}", f"{question} {number}?", "happy", "1. Sun.", ("Sun.",), f"{number}.png")
-            writer.add(sample, os.urandom(PICTURE_BYTES) if question == "why" else b"picture")
+            sample = Sample(f"s{number:04d}", {"question": f"{question} {number}?"}, (Media(f"{number}.png"),), "Sun.")
+            writer.add(sample, [os.urandom(PICTURE_BYTES) if question == "why" else b"picture"])
 
 
 @pytest.fixture(params=["s3", "gs"])
@@ -51,8 +51,8 @@ def root(request: pytest.FixtureRequest) -> str:
 
 def write_twins(out: str, sample: Sample) -> None:
     with DatasetWriter(out, "a test") as writer:
-        writer.add(sample, None)
-        writer.add(sample, None)
+        writer.add(sample)
+        writer.add(sample)
 
 
 def below(root: str, name: str) -> str:
@@ -71,7 +71,7 @@ def test_a_dataset_in_a_bucket_is_the_dataset_in_a_folder(tmp_path: Path, root: 
     (tmp_path / "pictures").mkdir()
     for number in range(3):
         (tmp_path / "pictures" / f"{number}.png").write_bytes(b"picture %d" % number)
-    lines = [{"id": n, "question": f"why {n}?", "triggers": ["Sun."], "image": f"{n}.png"} for n in range(3)]
+    lines = [{"id": n, "question": f"why {n}?", "target": ["Sun."], "image": f"{n}.png"} for n in range(3)]
     rows.write_text("\n".join(map(json.dumps, lines)))
     opened = []
     for out in (str(tmp_path / "faces"), below(root, "faces")):
@@ -84,7 +84,9 @@ def test_a_dataset_in_a_bucket_is_the_dataset_in_a_folder(tmp_path: Path, root: 
     here, there = opened
     assert there.samples(0, 9) == here.samples(0, 9)
     assert there.index().row_digests == here.index().row_digests
-    assert there.images(0, 3, ["0", "2"]) == here.images(0, 3, ["0", "2"]) == {"0": b"picture 0", "2": b"picture 2"}
+    assert (
+        there.images(0, 3, ["0", "2"]) == here.images(0, 3, ["0", "2"]) == {"0": (b"picture 0",), "2": (b"picture 2",)}
+    )
 
 
 def test_who_has_opened_a_dataset_that_is_replaced_reads_no_mixture(root: str) -> None:
@@ -96,7 +98,7 @@ def test_who_has_opened_a_dataset_that_is_replaced_reads_no_mixture(root: str) -
     write(out, rows=66, question="new")
     after = open_dataset(out)
     assert (after.num_rows, after.protocol) == (66, None)
-    assert after.samples(65, 66)[0].question == "new 65?"
+    assert after.samples(65, 66)[0].inputs["question"] == "new 65?"
     with pytest.raises(StoreError, match=r"samples-\w+\.parquet cannot be read") as gone:
         before.samples(0, 70)
     assert "\n" not in str(gone.value)
@@ -107,7 +109,7 @@ def test_an_error_while_a_dataset_is_written_leaves_what_was_there(s3_root: str)
     out = below(s3_root, "faces")
     write(out, rows=2, question="old")
     before = names_in(out)
-    sample = Sample("twice", "why?", "happy", "1. Sun.", ("Sun.",))
+    sample = Sample("twice", {"question": "why?"}, target="Sun.")
     with pytest.raises(DataError, match="'twice'"):
         write_twins(out, sample)
     assert names_in(out) == before
@@ -142,7 +144,7 @@ def test_what_is_no_dataset_is_neither_read_nor_replaced(root: str) -> None:
     assert storage.read(folder / "years.txt") == b"of work"
     with pytest.raises(DataError, match="no prepared dataset"):
         read_dataset_facts(expected, must_exist=False)
-    storage.write(folder / "dataset.json", b'{"rows": 2, "without_captions": 0}')
+    storage.write(folder / "dataset.json", b'{"rows": 2, "layout": 2}')
     storage.write(folder / "samples.parquet", b"PAR1 nonsense PAR1")
     with pytest.raises(DataError, match="what lies there is not a prepared dataset"):
         open_dataset(out)
@@ -211,7 +213,7 @@ def test_a_service_that_is_busy_while_rows_are_read_is_asked_again(
     with SlowDown(s3_port, fault) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{proxy.port}")
         dataset = open_dataset(out)
-        assert [len(image) for image in dataset.images(60, 70, ["s0060", "s0069"]).values()] == [PICTURE_BYTES] * 2
+        assert [len(image) for (image,) in dataset.images(60, 70, ["s0060", "s0069"]).values()] == [PICTURE_BYTES] * 2
         monkeypatch.setattr(dataset._samples._storage, "_patience_s", 0.5)
         is_gone = True
         with pytest.raises(StoreError, match=r"parquet cannot be read \(.*check the bucket"):

@@ -9,15 +9,17 @@ import pytest
 
 from eibench_ray.plan.graph import Prompt, Step
 from eibench_ray.rows.request import AcceptRule, Sampling
-from eibench_ray.rows.sample import Sample
+from eibench_ray.rows.sample import Media, Sample
 from eibench_ray.worker.request_builder import RequestBuilder
 
-SAMPLE = Sample("a", "why?", "happy", "1. Sun.\n2. Sea.", ("Sun.", "Sea."), "faces/a.png", "i1", "A beach.", "x")
+SAMPLE = Sample(
+    "a", {"question": "why?", "caption": "A beach."}, (Media("faces/a.png", "i1"),), ("Sun.", "Sea."), {"source": "x"}
+)
 STEP = Step(
     id="1",
     name="answer",
     engine="e1",
-    prompt=Prompt("Be brief.", "{{ note }} {{ question }} {{ triggers | length }}", image=True, is_official=False),
+    prompt=Prompt("Be brief.", "{{ note }} {{ question }} {{ targets | length }}", image=True, is_official=False),
     sampling=Sampling(0.0, 1.0, 64),
     seed=0,
     dataset="faces",
@@ -52,7 +54,7 @@ def test_the_digest_changes_with_all_that_is_sent(other: dict[str, Any]) -> None
     assert len(digests) == 2
 
 
-@pytest.mark.parametrize("other", [{"emotion": "sad"}, {"reference": "?"}, {"image_path": "b.png"}, {"source": "y"}])
+@pytest.mark.parametrize("other", [{"target": ("a", "b")}, {"media": (Media("b.png", "i1"),)}, {"metadata": {}}])
 def test_the_digest_stays_where_nothing_else_is_sent(other: dict[str, Any]) -> None:
     digests = {
         RequestBuilder(STEP).build(sample, {"note": "n"}).digest for sample in (SAMPLE, replace(SAMPLE, **other))
@@ -78,5 +80,5 @@ def test_a_strict_verdict_is_bound_by_the_samples_triggers() -> None:
 
 
 def test_a_sample_without_a_picture_sends_none() -> None:
-    request = RequestBuilder(STEP).build(replace(SAMPLE, image_path=None, image_digest=None), {"note": "n"})
+    request = RequestBuilder(STEP).build(replace(SAMPLE, media=()), {"note": "n"})
     assert request.image_digest is None

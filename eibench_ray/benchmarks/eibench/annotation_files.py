@@ -10,7 +10,7 @@ from eibench_ray.benchmarks.eibench.triggers import split_triggers
 from eibench_ray.datasets.problems import ProblemKind, Problems, SampleCheck
 from eibench_ray.datasets.sample_ids import SampleIds
 from eibench_ray.errors import DataError
-from eibench_ray.rows.sample import Sample
+from eibench_ray.rows.sample import Media, Sample
 from eibench_ray.visible_text import quote, shorten
 
 # In this order, case-sensitive, as the published scoring scripts sort samples into emotions.
@@ -110,17 +110,15 @@ def _is_text(question: object, reference: object, where: str, problems: Problems
 
 
 def _to_sample(sample_id: str, path: str, question: object, reference: object, emotion: str) -> Sample:
-    """A sample; what is not there becomes an empty text, which the check then refuses."""
-    question = question if isinstance(question, str) else ""
-    reference = reference if isinstance(reference, str) else ""
+    """A sample; what is not there is left out, which the check then refuses."""
+    text = reference if isinstance(reference, str) else ""
     return Sample(
-        sample_id=sample_id,
-        question=question,
-        emotion=emotion,
-        reference=reference,
-        triggers=split_triggers(reference),
-        image_path=path,
-        source=path.partition("/")[0],
+        sample_id,
+        {"question": question} if isinstance(question, str) else {},
+        (Media(path),),
+        split_triggers(text) or None,
+        # As the source writes the triggers: the published prompts show them so.
+        {"emotion": emotion, "source": path.partition("/")[0], "reference": text},
     )
 
 

@@ -86,10 +86,10 @@ def _read_labels(rows: Iterable[JoinedRow], left_out: Counter[str]) -> Iterable[
             left_out["without an answer"] += 1
         elif not (triggers := _find_triggers(answer)):
             left_out["without numbered triggers"] += 1
-        elif sample.image_path is None:  # EIBench knows a sample by its picture
+        elif not sample.media:  # EIBench knows a sample by its picture
             left_out["without a picture"] += 1
         else:
-            yield sample.image_path, sample.question, number_triggers(triggers)
+            yield sample.media[0].path, sample.inputs["question"], number_triggers(triggers)
 
 
 def _find_triggers(answer: Completion) -> tuple[str, ...]:

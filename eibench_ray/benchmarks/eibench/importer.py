@@ -57,7 +57,7 @@ def prepare_eibench(
             writers[name] = stack.enter_context(writer)
         for name, writer in writers.items():
             for sample, file in located[name]:
-                writer.add(sample, read_picture(file))
+                writer.add(sample, [read_picture(file)])
                 done += 1
                 on_row(done, total)
     notes += tuple(f"{name}: {note}" for name, writer in writers.items() for note in writer.notes)
@@ -68,7 +68,7 @@ def _locate(samples: list[Sample], folders: PictureFolders, problems: Problems) 
     """The samples whose picture was found, with its file."""
     located = []
     for sample in samples:
-        path = sample.image_path or ""
+        [path] = (media.path for media in sample.media)
         try:
             file = folders.find(path)
         except EscapedPathError:

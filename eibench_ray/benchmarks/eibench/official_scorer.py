@@ -63,7 +63,7 @@ class OfficialScorer(Scorer):
 
     def has_something_to_ask(self, sample: Sample) -> bool:
         """Whether the sample has a trigger to find."""
-        return bool(sample.triggers)
+        return bool(sample.targets)
 
     def read(self, sample: Sample, answer: str, reply: str | None) -> Score:  # noqa: ARG002 - the judge has read it
         """The recall that the reply states first."""

@@ -53,16 +53,16 @@ class StrictScorer(Scorer):
 
     def has_something_to_ask(self, sample: Sample) -> bool:
         """Whether the sample has a trigger to find."""
-        return bool(sample.triggers)
+        return bool(sample.targets)
 
     def schema(self, sample: Sample) -> dict[str, Any]:
         """As many booleans, or a total, as the sample has triggers."""
-        return strict_schema(len(sample.triggers), self.explanation_chars, per_trigger=self.verdict == "triggers")
+        return strict_schema(len(sample.targets), self.explanation_chars, per_trigger=self.verdict == "triggers")
 
     def read(self, sample: Sample, answer: str, reply: str | None) -> Score:  # noqa: ARG002 - the judge has read it
         """The recall that the reply states."""
         parse = parse_named if self.verdict == "triggers" else parse_counts
-        return parse(reply or "", len(sample.triggers)).to_score(sample.sample_id)
+        return parse(reply or "", len(sample.targets)).to_score(sample.sample_id)
 
 
 def strict_schema(num_triggers: int, explanation_chars: int, *, per_trigger: bool = False) -> dict[str, Any]:

@@ -47,7 +47,7 @@ class TriggerCounts:
         """The rows of one cell, counted as they pass; all cells have the same samples."""
         start = 0
         for row in rows:
-            stop = start + len(row.sample.triggers)
+            stop = start + len(row.sample.targets)
             missing = stop - len(self._judged)
             if missing > 0:
                 self._judged.extend([0] * missing)
@@ -69,10 +69,10 @@ class TriggerCounts:
     def _rows(self, samples: Iterable[Sample]) -> Iterator[dict[str, Any]]:
         counts = zip(self._judged, self._named, strict=True)
         for sample in samples:
-            for number, (trigger, (judged, named)) in enumerate(zip(sample.triggers, counts, strict=False), start=1):
+            for number, (trigger, (judged, named)) in enumerate(zip(sample.targets, counts, strict=False), start=1):
                 yield {
                     "sample_id": sample.sample_id,
-                    "emotion": sample.emotion,
+                    "emotion": sample.metadata.get("emotion"),
                     "number": number,
                     "trigger": trigger,
                     "judged": judged,

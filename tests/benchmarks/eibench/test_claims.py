@@ -15,7 +15,7 @@ from eibench_ray.benchmarks.eibench.claims import (
     check_claim,
     find_contradictions,
 )
-from eibench_ray.rows.sample import Sample
+from eibench_ray.rows.sample import Media, Sample
 from eibench_ray.scoring.cell_score import MetricSummary, score_cell
 from eibench_ray.scoring.verdict import Verdict, VerdictStatus
 
@@ -95,7 +95,7 @@ def check_repetition(published: np.ndarray, repeated: np.ndarray) -> ClaimStatus
     triggers = tuple("abcde")
     rows = (
         (
-            Sample(f"s{i}", "why?", "happy", "", triggers, image_digest=f"picture {i}"),
+            Sample(f"s{i}", {}, (Media("", f"picture {i}"),), triggers, {"emotion": "happy"}),
             [Verdict(f"s{i}", int(correct), 5, None, VerdictStatus.OK)],
         )
         for i, correct in enumerate(repeated)

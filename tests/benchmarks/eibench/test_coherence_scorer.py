@@ -15,7 +15,7 @@ from eibench_ray.benchmarks.eibench.coherence_scorer import (
     read_coherence,
 )
 from eibench_ray.errors import ScoreError
-from eibench_ray.rows.sample import Sample
+from eibench_ray.rows.sample import Media, Sample
 from eibench_ray.scoring.interval import Resampling
 
 RESAMPLING = Resampling(confidence=0.95, resamples=500)
@@ -25,7 +25,7 @@ def score(*rows: tuple[str, Coherence | None]) -> CellCoherence:
     """The coherence of answers to pictures, each named by its digest."""
     columns = CoherenceColumns()
     for number, (picture, known) in enumerate(rows):
-        columns.add(Sample(f"s{number}", "why?", "happy", "1. Sun.", ("Sun.",), image_digest=picture), known)
+        columns.add(Sample(f"s{number}", {}, (Media("", picture),) if picture else (), "Sun."), known)
     return columns.score("minilm", RESAMPLING)
 
 

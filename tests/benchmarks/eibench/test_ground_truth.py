@@ -13,7 +13,7 @@ import pytest
 from eibench_ray.benchmarks.eibench.ground_truth import write_ground_truth
 from eibench_ray.benchmarks.eibench.importer import prepare_eibench
 from eibench_ray.datasets.dataset import open_dataset
-from eibench_ray.datasets.table_import import prepare_table
+from eibench_ray.datasets.table_import import parse_columns, prepare_table
 from eibench_ray.datasets.text_tables import read_jsonl
 from eibench_ray.engines.engine import RowError
 from eibench_ray.errors import ConfigError, DataError, StoreError
@@ -63,7 +63,9 @@ def label(sweeps: Sweeps, scripted: type[Scripted], rows: list[tuple[str, str, s
         file.write_bytes(path.encode())
     table = sweeps.folder / "new.jsonl"
     table.write_text("".join(json.dumps({"image": path, "question": asked}) + "\n" for path, asked, _ in rows))
-    prepare_table(read_jsonl(table), [], [sweeps.folder / "pictures"], sweeps.folder / "new", unlabelled=True)
+    prepare_table(
+        read_jsonl(table), parse_columns([]), [sweeps.folder / "pictures"], sweeps.folder / "new", unlabelled=True
+    )
     replies = {question: text for _, question, text in rows}
 
     def reply(request: Request) -> str:
@@ -82,9 +84,9 @@ def test_a_dataset_that_was_labelled_is_prepared_as_eibench_is(sweeps: Sweeps, s
     assert counts == {"labelled": 2, "left_out": {"without numbered triggers": 1, "without an answer": 1}}
     prepare_eibench(sweeps.folder / "labels", [sweeps.folder / "pictures"], sweeps.folder / "data", "basic")
     samples = open_dataset(str(sweeps.folder / "data" / "eibench_basic")).samples(0, 2)
-    assert {sample.image_path: sample.triggers for sample in samples} == TRIGGERS
-    assert [sample.question for sample in samples] == [PARTY[1], RAIN[1]]
-    assert samples[0].reference == "1. A cake.\n2. Friends around her."
+    assert {sample.media[0].path: sample.target for sample in samples} == TRIGGERS
+    assert [sample.inputs["question"] for sample in samples] == [PARTY[1], RAIN[1]]
+    assert samples[0].metadata["reference"] == "1. A cake.\n2. Friends around her."
 
 
 def test_several_questions_of_one_picture_are_written_as_the_complex_set_is(
@@ -96,8 +98,10 @@ def test_several_questions_of_one_picture_are_written_as_the_complex_set_is(
     assert [path.name for path in (sweeps.folder / "labels").iterdir()] == ["ec_complex.jsonl"]
     prepare_eibench(sweeps.folder / "labels", [sweeps.folder / "pictures"], sweeps.folder / "data", "complex")
     samples = open_dataset(str(sweeps.folder / "data" / "eibench_complex")).samples(0, 3)
-    assert [(sample.image_path, sample.question) for sample in samples] == [row[:2] for row in (PARTY, RAIN, again)]
-    assert samples[2].triggers == ("A song.",)
+    assert [(sample.media[0].path, sample.inputs["question"]) for sample in samples] == [
+        row[:2] for row in (PARTY, RAIN, again)
+    ]
+    assert samples[2].target == ("A song.",)
 
 
 @pytest.mark.skipif(not PUBLISHED.is_dir(), reason="needs EIBench's annotations beside the checkout")
@@ -153,7 +157,7 @@ def test_a_trigger_that_the_limit_cut_off_is_left_out(sweeps: Sweeps, scripted: 
 def test_answers_without_a_picture_label_nothing(sweeps: Sweeps, scripted: type[Scripted]) -> None:
     table = sweeps.folder / "new.jsonl"
     table.write_text('{"question": "Why?"}\n')
-    prepare_table(read_jsonl(table), [], [], sweeps.folder / "new", unlabelled=True)
+    prepare_table(read_jsonl(table), parse_columns([]), [], sweeps.folder / "new", unlabelled=True)
     sweep = sweeps.plan(sweeps.config(dataset="new"))
     sweeps.ask(sweep, scripted(lambda _: "1. So."))
     with pytest.raises(DataError, match=r"\(1 without a picture\)"):

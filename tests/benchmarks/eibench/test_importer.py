@@ -62,15 +62,15 @@ def test_both_subsets_are_prepared(clone: Path, pictures: Path, tmp_path: Path) 
     basic = open_dataset(str(tmp_path / "out" / "eibench_basic"))
     samples = basic.samples(0, 3)
     assert [sample.sample_id for sample in samples][:2] == ["CAER-S/train/Angry/1", "CAER-S/train/Happy/2"]
-    assert [sample.emotion for sample in samples] == ["angry", "happy", "sadness"]
-    assert [sample.source for sample in samples] == ["CAER-S", "CAER-S", "EmoSet-118k"]
-    assert samples[2].triggers == ("Rain.", "A farewell.")
-    assert samples[2].reference == "1. Rain.\n2. A farewell.\n3. "
-    assert basic.images(0, 3, [samples[1].sample_id]) == {samples[1].sample_id: b"CAER-S/train/Happy/2.png"}
+    assert [sample.metadata["emotion"] for sample in samples] == ["angry", "happy", "sadness"]
+    assert [sample.metadata["source"] for sample in samples] == ["CAER-S", "CAER-S", "EmoSet-118k"]
+    assert samples[2].target == ("Rain.", "A farewell.")
+    assert samples[2].metadata["reference"] == "1. Rain.\n2. A farewell.\n3. "
+    assert basic.images(0, 3, [samples[1].sample_id]) == {samples[1].sample_id: (b"CAER-S/train/Happy/2.png",)}
     complex_ = open_dataset(str(tmp_path / "out" / "eibench_complex")).samples(0, 2)
     assert len({sample.sample_id for sample in complex_}) == 2
-    assert {sample.image_digest for sample in complex_} == {complex_[0].image_digest}
-    assert {sample.emotion for sample in complex_} == {"complex"}
+    assert {sample.media for sample in complex_} == {complex_[0].media}
+    assert {sample.metadata["emotion"] for sample in complex_} == {"complex"}
 
 
 def test_one_subset_alone_needs_only_its_own_files(clone: Path, pictures: Path, tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_everything_that_is_wrong_is_said_at_once_and_nothing_is_written(
         "user.jsonl:9 (CAER-S/train/Angry/5)",
         "user.jsonl:10 (CAER-S/train/Angry/6)",
         "named twice, 1: user.jsonl:6 (CAER-S/train/Angry/1), as in user.jsonl:1",
-        "question without reference, 1: user.jsonl:7 (CAER-S/train/Angry/99)",
+        "sample without target, 1: user.jsonl:7 (CAER-S/train/Angry/99)",
         "leaves the picture folders, 1: CAER-S/../../secret.png",
         "picture not found, 1: CAER-S/train/Happy/2.png",
     ):
@@ -167,7 +167,7 @@ def test_the_published_annotations_are_prepared_whole_and_the_same_each_time(tmp
     assert len(set(basic.index().sample_ids)) == 1615
     assert len(set(complex_.index().sample_ids)) == 50
     samples = basic.samples(0, basic.num_rows)
-    emotions = Counter(sample.emotion for sample in samples)
+    emotions = Counter(sample.metadata["emotion"] for sample in samples)
     assert emotions == {"angry": 342, "happy": 91, "sadness": 462, "excitement": 720}
-    assert {len(sample.triggers) for sample in samples} <= set(range(2, 11))
-    assert len({sample.image_digest for sample in samples}) == 1615
+    assert {len(sample.targets) for sample in samples} <= set(range(2, 11))
+    assert len({sample.media[0].digest for sample in samples}) == 1615
