@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
+
+import numpy as np
+from numpy.typing import NDArray
 
 from eibench_ray.plan.graph import Step
 from eibench_ray.schedule.decode_speed import DecodeSpeed
 from eibench_ray.schedule.resources import EngineProfile
+
+Seconds = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,26 +27,51 @@ class Leg:
     replicas: int = 1  # that share it
 
 
-class StepPaths:
-    """The ways of rows through the steps that have rows left.
+class RowPaths:
+    """The times of rows on their way through the steps, if nothing but their own way takes time.
+
+    Attributes:
+        heads_s: per step, when the first of its rows can begin, its engine's load included.
+        ends_s: per step and row, when it can have ended; 0 where there is nothing to do.
+        tails_s: per step, what the row that leaves least to others leaves to them.
+        longest_s: the slowest row's way through all of its steps.
+    """
+
+    def __init__(self, steps: Sequence[Step], row_s: Mapping[str, Seconds], load_s: Mapping[str, float]) -> None:
+        self.heads_s: dict[str, float] = {}
+        self.ends_s: dict[str, Seconds] = {}
+        left_s = {step.id: np.zeros_like(row_s[step.id]) for step in steps}
+        for step in steps:
+            own_s = row_s[step.id]
+            sources = [self.ends_s[source] for source in step.inputs.values() if source in self.ends_s]
+            begins = reduce(np.maximum, sources, np.full_like(own_s, load_s[step.engine]))
+            # A row that is done waits for nothing, and nothing waits for it.
+            self.ends_s[step.id] = np.where(own_s > 0, begins + own_s, 0.0)
+            self.heads_s[step.id] = float(begins[own_s > 0].min())
+        for step in reversed(steps):
+            for source in step.inputs.values():
+                if source in left_s:
+                    left_s[source] = np.maximum(left_s[source], left_s[step.id] + row_s[step.id])
+        self.tails_s = {step: float(rows.min()) for step, rows in left_s.items()}
+        self.longest_s = max((float(ends.max()) for ends in self.ends_s.values()), default=0.0)
+
+
+class StepPaths(RowPaths):
+    """The paths through the steps that have rows left, each row as long as it is expected to be.
 
     Attributes:
         work_s: per step, what one full replica takes for all of its rows.
         latency_s: per step, what one row takes among as many others as there are.
-        heads_s: per step, when the first of its rows have all that they read.
-        tails_s: per step, what its rows leave to those that read them.
     """
 
     def __init__(self, steps: Sequence[Step], rows: Mapping[str, int], profiles: Mapping[str, EngineProfile]) -> None:
         self._steps = {step.id: step for step in steps}
         self._profiles = profiles
-        rows_of: dict[str, int] = {}
+        rows_of: Counter[str] = Counter()
         for step in steps:
-            rows_of[step.engine] = rows_of.get(step.engine, 0) + rows[step.id]
+            rows_of[step.engine] += rows[step.id]
         self.work_s: dict[str, float] = {}
         self.latency_s: dict[str, float] = {}
-        self.heads_s: dict[str, float] = {}
-        self._ends_s: dict[str, float] = {}
         for step in steps:
             profile = profiles[step.engine]
             tokens = profile.tokens_per_row[step.id]
@@ -47,17 +79,8 @@ class StepPaths:
             tick_s = speed.alpha + speed.beta * min(profile.capacity, rows_of[step.engine])
             self.work_s[step.id] = rows[step.id] * tokens / profile.tokens_per_s
             self.latency_s[step.id] = tokens * tick_s
-            self.heads_s[step.id] = max((self._ends_s[source] for source in self._sources(step)), default=0.0)
-            self._ends_s[step.id] = max(self.heads_s[step.id], profile.load_s) + self.latency_s[step.id]
-        self.tails_s = dict.fromkeys(self._steps, 0.0)
-        for step in reversed(steps):
-            for source in self._sources(step):
-                self.tails_s[source] = max(self.tails_s[source], self.latency_s[step.id] + self.tails_s[step.id])
-
-    @property
-    def longest_s(self) -> float:
-        """Seconds of the slowest row's way, loads included: no cluster is faster."""
-        return max(self._ends_s.values(), default=0.0)
+        row_s = {step: np.array([seconds]) for step, seconds in self.latency_s.items()}
+        super().__init__(steps, row_s, {key: profile.load_s for key, profile in profiles.items()})
 
     def critical_path(self, replicas: Mapping[str, int]) -> tuple[Leg, ...]:
         """The chain that takes longest: a row's way, or one to an engine, through all of its work, and on.
@@ -67,7 +90,7 @@ class StepPaths:
         """
         if not self._steps:
             return ()
-        paths = [self._way(max(self._ends_s, key=self._ends_s.__getitem__))]
+        paths = [self._way(max(self._steps, key=self._ends_at))]
         paths += [self._path_through(engine, count) for engine, count in replicas.items()]
         return tuple(max(paths, key=lambda path: sum(leg.seconds for leg in path)))
 
@@ -90,7 +113,7 @@ class StepPaths:
         load_s = self._profiles[step.engine].load_s
         if load_s >= self.heads_s[step.id]:
             return [Leg("load", step.engine, load_s)]
-        return self._way(max(self._sources(step), key=self._ends_s.__getitem__))
+        return self._way(max((name for name in step.inputs.values() if name in self._steps), key=self._ends_at))
 
     def _way_from(self, step: Step) -> Iterator[Leg]:
         """The longest chain of steps that reads from a step."""
@@ -100,6 +123,5 @@ class StepPaths:
             yield Leg(longest.name, longest.engine, self.latency_s[longest.id])
             yield from self._way_from(longest)
 
-    def _sources(self, step: Step) -> list[str]:
-        """The steps that a step reads and that have rows left themselves."""
-        return [source for source in step.inputs.values() if source in self._ends_s]
+    def _ends_at(self, step: str) -> float:
+        return float(self.ends_s[step].max())

@@ -5,7 +5,7 @@ The largest of these, each of which holds for any schedule of makespan T:
 1. *A row's way.* Its steps follow one another, each in a batch of its own at best, once its engine has loaded.
 2. *Each engine.* The rows that cannot reach it before some second, its head, are worked on between that (or the end of
    a load) and the tail that the last of them leaves to others. A replica which runs v decoding steps in that time for k
-   tokens takes alpha x v + beta x k seconds (`schedule/machine.py`), where v is at least its longest row and at least
+   tokens takes alpha x v + beta x k seconds (`DecodeSpeed`), where v is at least its longest row and at least
    k / capacity. Fewest replicas are needed where the longest rows share replicas: they are filled in that order, a
    row split where a replica is full, and n(T) are counted.
 3. *All GPUs.* Loads and full batches take T x GPUs at most: the sum of gpus x (W + n(T) x load); and what cannot begin
@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from eibench_ray.estimate.critical_path import RowPaths
 from eibench_ray.plan.graph import Plan
 from eibench_ray.schedule.decode_speed import DecodeSpeed
 from eibench_ray.schedule.resources import EngineProfile
@@ -41,12 +42,15 @@ def lower_bound_s(
         lengths: per step with something to do, the tokens of each row of its dataset; 0 where a row is done.
         num_gpus: GPUs of the cluster, as if all were there from the beginning.
     """
-    ways = _Ways(plan, profiles, lengths)
+    steps = [step for step in plan.steps.values() if step.id in lengths]
+    tick_s = {key: DecodeSpeed.of(profile).alone_tick_s for key, profile in profiles.items()}
+    row_s = {step.id: lengths[step.id] * tick_s[step.engine] for step in steps}
+    ways = RowPaths(steps, row_s, {key: profile.load_s for key, profile in profiles.items()})
     loads = []
     for key, profile in profiles.items():
-        steps = [step for step in lengths if plan.steps[step].engine == key]
-        if steps:
-            loads.append(_engine_load(profile, steps, ways, lengths))
+        own = [step for step in lengths if plan.steps[step].engine == key]
+        if own:
+            loads.append(_engine_load(profile, own, ways, lengths))
     longest = max(1.0, ways.longest_s)
     while not _fits(loads, num_gpus, longest):
         longest *= 2
@@ -58,41 +62,6 @@ def lower_bound_s(
         else:
             shortest = middle
     return shortest
-
-
-class _Ways:
-    """The times at which rows can begin at the earliest, and what they leave to others.
-
-    Attributes:
-        heads_s: per step, when the first of its rows can begin.
-        tails_s: per step, what the row that leaves least to others leaves to them.
-        longest_s: the slowest row's way through all of its steps.
-    """
-
-    def __init__(self, plan: Plan, profiles: Mapping[str, EngineProfile], lengths: Mapping[str, Lengths]) -> None:
-        tick_s = {key: DecodeSpeed.of(profile).alone_tick_s for key, profile in profiles.items()}
-        ends: dict[str, Lengths] = {}
-        self.heads_s: dict[str, float] = {}
-        for step in plan.steps.values():
-            if step.id in lengths:
-                load_s = profiles[step.engine].load_s
-                begins = np.full_like(lengths[step.id], load_s)
-                for source in step.inputs.values():
-                    if source in ends:
-                        begins = np.maximum(begins, ends[source])
-                # A row that is done waits for nothing, and nothing waits for it.
-                is_left = lengths[step.id] > 0
-                ends[step.id] = np.where(is_left, begins + lengths[step.id] * tick_s[step.engine], 0.0)
-                self.heads_s[step.id] = float(begins[is_left].min())
-        self.longest_s = max((float(end.max()) for end in ends.values()), default=0.0)
-        left: dict[str, Lengths] = {step: np.zeros_like(rows) for step, rows in lengths.items()}
-        for step_id in reversed([step for step in plan.steps if step in lengths]):
-            step = plan.steps[step_id]
-            for source in step.inputs.values():
-                if source in left:
-                    own = lengths[step_id] * tick_s[step.engine]
-                    left[source] = np.maximum(left[source], left[step_id] + own)
-        self.tails_s = {step: float(rows.min()) for step, rows in left.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +106,9 @@ class _PartNeed:
     busy_s: float
 
 
-def _engine_load(profile: EngineProfile, steps: list[str], ways: _Ways, lengths: Mapping[str, Lengths]) -> _EngineLoad:
+def _engine_load(
+    profile: EngineProfile, steps: list[str], ways: RowPaths, lengths: Mapping[str, Lengths]
+) -> _EngineLoad:
     parts = []
     for head_s in sorted({ways.heads_s[step] for step in steps}):
         rows = np.concatenate([lengths[step] for step in steps if ways.heads_s[step] >= head_s])
