@@ -11,6 +11,8 @@ from importlib.machinery import PathFinder
 from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 
+__version__ = "0.1.0"
+
 _OWN = "eibench-ray"
 
 

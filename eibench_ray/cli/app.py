@@ -12,7 +12,6 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from eibench_ray import __version__
 from eibench_ray.cli.checkpoint import checkpoint
 from eibench_ray.cli.compare import compare
 from eibench_ray.cli.doctor import doctor
@@ -31,6 +30,7 @@ from eibench_ray.cli.verify import verify
 from eibench_ray.errors import ConfigError, EibenchError
 from eibench_ray.storage.atomic_files import FULL
 from eibench_ray.terminal.run_log import ScreenHandler
+from eibench_ray.versions import __version__
 
 # Options that these do not know go on to Hydra.
 TO_HYDRA = {"allow_extra_args": True, "ignore_unknown_options": True}

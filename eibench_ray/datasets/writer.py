@@ -13,7 +13,6 @@ from typing import Any, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from eibench_ray import __version__
 from eibench_ray.datasets.control_marks import ControlMarks
 from eibench_ray.datasets.destination import open_destination
 from eibench_ray.datasets.layout import (
@@ -32,6 +31,7 @@ from eibench_ray.datasets.layout import (
 from eibench_ray.datasets.prompts_file import PromptSet, dump_protocol
 from eibench_ray.errors import DataError
 from eibench_ray.rows.sample import Sample
+from eibench_ray.versions import __version__
 
 OnRow = Callable[[int, int | None], None]  # rows done, rows in all if known
 

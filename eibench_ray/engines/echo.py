@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from eibench_ray import __version__
 from eibench_ray.config.engines import EchoSection
 from eibench_ray.engines.engine import PAID_GRACE_S, EngineDeadError, EngineFacts, RowError
 from eibench_ray.engines.engine_kind import EngineKind, EngineSetup, Needs, Site
@@ -22,6 +21,7 @@ from eibench_ray.ratelimit.request_queue import RequestQueue
 from eibench_ray.rows.completion import RowErrorKind
 from eibench_ray.rows.prices import cost_usd
 from eibench_ray.rows.request import Reply, Request
+from eibench_ray.versions import __version__
 
 
 class EchoEngine:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
@@ -113,8 +113,7 @@ def export_rows(manifest: RunManifest, store: Store, out: Path) -> dict[str, Any
         rows = told.watch(results.join(cell))
         if plan.steps[cell.verdict].per_trigger:
             rows = tallies.setdefault((cell.dataset, cell.judge), (cell, TriggerCounts()))[1].watch(rows)
-        sources = {"answer_source": plan.answer_source(cell), "judge_source": plan.judge_source(cell)}
-        _write_parquet(cell, rows, sources, folders.of(out / "rows", cell, *_KEYS))
+        _write_parquet(_tables(plan, cell, rows), folders.of(out / "rows", cell, *_KEYS))
         ended.update(told.ended)
         num_rows += told.num_rows
         if told.gaps.is_partial:
@@ -183,16 +182,31 @@ class _Folders:
         return root.joinpath(*(f"{key}={self._names[key][(getattr(cell, key),)]}" for key in keys))
 
 
-def _write_parquet(cell: Cell, rows: Iterator[JoinedRow], sources: Mapping[str, str], folder: Path) -> None:
-    same = {**dict(zip(_KEYS, _names(cell), strict=True)), **sources}
+def joined_tables(plan: Plan, store: Store) -> Iterator[pa.Table]:
+    """Yields the joined rows of all cells as `export_rows` writes them."""
+    from eibench_ray.runs.results import Results
+
+    results = Results(plan, store)
+    for cell in plan.cells:
+        yield from _tables(plan, cell, results.join(cell))
+
+
+def _tables(plan: Plan, cell: Cell, rows: Iterable[JoinedRow]) -> Iterator[pa.Table]:
+    same = dict(zip(_KEYS, _names(cell), strict=True))
+    same |= {"answer_source": plan.answer_source(cell), "judge_source": plan.judge_source(cell)}
+    unjudged = "blocked" if cell.blocked else "missing"
+    flat = ({**line, **same} for row in rows for line in _flatten(row, unjudged))
+    while group := list(islice(flat, GROUP_ROWS)):
+        yield pa.Table.from_pylist(group, schema=SCHEMA)
+
+
+def _write_parquet(tables: Iterable[pa.Table], folder: Path) -> None:
     with (
         replacing(folder / "rows.parquet") as temporary,
         pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer,
     ):
-        unjudged = "blocked" if cell.blocked else "missing"
-        flat = ({**line, **same} for row in rows for line in _flatten(row, unjudged))
-        while group := list(islice(flat, GROUP_ROWS)):
-            writer.write_table(pa.Table.from_pylist(group, schema=SCHEMA))
+        for table in tables:
+            writer.write_table(table)
 
 
 def _flatten(row: JoinedRow, unjudged: str) -> Iterator[dict[str, Any]]:

@@ -18,7 +18,6 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from eibench_ray import __version__
 from eibench_ray.config.schema import ScoreConfig, StoreConfig
 from eibench_ray.config.tracking_section import TrackingConfig
 from eibench_ray.datasets.dataset import PACKAGE_PREFIX
@@ -31,6 +30,7 @@ from eibench_ray.store.processes import Life, ProcessId, find_life, this_process
 from eibench_ray.store.run_folder import LEDGER_FILE, RUN_FILE
 from eibench_ray.store.slice_store import Store
 from eibench_ray.submit.sbatch import job_of
+from eibench_ray.versions import __version__
 
 __all__ = ["LEDGER_FILE", "RUN_FILE"]
 
