@@ -18,7 +18,6 @@ class Device:
 
     Attributes:
         names: its index and UUID; of a MIG device, its UUID.
-        used_mb, total_mb: MiB of its memory.
         is_cut: a GPU that is divided into MIG devices, so that no process has it whole.
     """
 

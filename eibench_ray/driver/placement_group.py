@@ -39,7 +39,6 @@ class Placement:
     Ray's control service is asked in a thread of its own: without it, Ray waits for ever.
 
     Attributes:
-        name: of the placement group.
         group: None until it is asked for, and where nothing is reserved.
     """
 
@@ -165,12 +164,7 @@ class Placement:
 
 
 def _ask_bundles(group: PlacementGroup, bundles: Sequence[tuple[int, float, str]]) -> list[tuple[str, tuple[str, ...]]]:
-    """Each bundle's node and GPUs.
-
-    Args:
-        group: whose bundles.
-        bundles: number, GPUs and node of each.
-    """
+    """Each bundle's node and GPUs."""
     task = ray.remote(_own_gpus)
     asked = [
         task.options(

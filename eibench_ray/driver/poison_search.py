@@ -30,7 +30,6 @@ class _Accused:
 
     Attributes:
         is_proven: whether a replica that had answered something died of it.
-        reason: of its last death.
     """
 
     num_deaths: int = 0

@@ -18,7 +18,6 @@ class _Case:
 
     Attributes:
         inquest: what is known of its rows.
-        probe: the last one.
         report: the last one of a probe that committed anything; it speaks for all of the slice's rows so far.
     """
 

@@ -35,7 +35,6 @@ class ReplicaSet:
     """The replicas that start or are ready, and how each comes and goes.
 
     Attributes:
-        members: those replicas, by number.
         must_look: nodes may have left. Before the scheduler is asked again, somebody is to look, and to call
             `settle_doubts`: an engine that has died too often may have done so because nodes left under it.
     """

@@ -21,9 +21,7 @@ class Rest:
     """A pause before an engine is started again.
 
     Attributes:
-        reason: what went wrong before.
         since: when it began, on the monotonic clock.
-        pause_s: how long it takes.
     """
 
     reason: str

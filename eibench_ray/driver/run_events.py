@@ -73,12 +73,7 @@ class Listener(Protocol):
 
 
 class Ledger:
-    """One JSON line per change of state, appended to `ledger.jsonl`, which the first one makes.
-
-    Args:
-        path: the file.
-        tell: is told of each event, too.
-    """
+    """One JSON line per change of state, appended to `ledger.jsonl`, which the first one makes."""
 
     def __init__(self, path: Path, tell: Callable[[str, Mapping[str, Any]], object] | None = None) -> None:
         self._path = path

@@ -49,7 +49,6 @@ class ReplicaStatus:
     """A replica's part of the progress display, before its slices are committed.
 
     Attributes:
-        tally: what it has finished.
         rows_reported: those of its rows whose slices have come back.
     """
 

@@ -33,13 +33,10 @@ class RowErrors:
     """The errors of one column of rows, such as a cell's answers, counted while they are read.
 
     Attributes:
-        num_rows: rows that were asked.
-        num_errors: those that are errors.
         reasons: how often each was the first cause: (step, kind and text of the error); the step is empty where it is
             the rows' own.
         num_inherited: those of the errors that are of an answer which they read, and which is counted elsewhere.
         num_truncated: rows that are texts, cut off by a limit of tokens.
-        example: the first text.
     """
 
     num_rows: int = 0

@@ -73,7 +73,6 @@ class RunStatus:
         done: rows done by step id.
         error: what ended a run that failed.
         folder, sweep, started_at, num_rows: as the manifest says, for lists of runs; `num_rows`: its requests.
-        user: who runs it.
         working: the folder from which it was called.
         summary: the run's answer for programs, once it has ended.
         failures: model -> why its engine was given up.
@@ -249,11 +248,6 @@ def read_run(run: Path, store: str | None = None) -> tuple[RunManifest, RunStatu
 
 def read_manifest_of(run_id: str, store: Store, what: str) -> RunManifest:
     """The manifest of a run, from its store.
-
-    Args:
-        run_id: the run.
-        store: its store.
-        what: what a message calls the run.
 
     Raises:
         StoreError: the store, or the run in it, is gone, or of another version.

@@ -48,7 +48,6 @@ class SweepResult:
     """Result of a sweep's run.
 
     Attributes:
-        rows: the leaderboard.
         summary: the answer for programs; its keys are stable.
         failures: model -> why its engine was given up.
         shortage: where the budget ended the run, how it stands and what to do.

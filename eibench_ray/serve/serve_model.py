@@ -36,12 +36,6 @@ def serve_model(
 ) -> None:
     """Serves until Ctrl-C or SIGTERM.
 
-    Args:
-        config: the model and the cluster.
-        listening: where, and under which name.
-        announce: called whenever the server is ready.
-        console: where progress is told.
-
     Raises:
         ConfigError: the model's engine is none that is served, its weights are not there, or the key's variable is not
             set.

@@ -32,7 +32,6 @@ class ServerFacts:
     """Facts that a server reports when it is ready.
 
     Attributes:
-        port: where it listens.
         pid: of vLLM's own process.
         load_s: seconds from its start to its readiness.
         node, node_id: the address and Ray's name of its node.

@@ -165,11 +165,7 @@ STEADY_S = 600.0
 
 
 class RestartPolicy:
-    """The deaths of a server, and what follows from them.
-
-    Attributes:
-        num_deaths: in a row.
-    """
+    """The deaths of a server, and what follows from them."""
 
     def __init__(self) -> None:
         self.num_deaths = 0

@@ -43,11 +43,7 @@ class RunFolder:
     before: frozenset[str] = frozenset()
 
     def withdraw(self, *hydra: str) -> None:
-        """Removes what the run has made, where it was refused after all; what was there before it stays.
-
-        Args:
-            hydra: names of what Hydra writes.
-        """
+        """Removes what the run has made, where it was refused after all; what was there before it stays."""
         if self.path in self.made:
             shutil.rmtree(self.path, ignore_errors=True)
         else:

@@ -39,7 +39,6 @@ class Store:
 
     Attributes:
         root: the folder, absolute, or the URI: what opens the store again.
-        storage: where its files lie.
 
     Raises:
         StoreError: another version made it.

@@ -33,10 +33,8 @@ class StoreFault:
 
     Attributes:
         where: the file or folder, as a user calls it.
-        what: what is found there.
         remedy: what to do about it, for people; empty where nothing is to be done.
         repair: what `--repair` does; None: nothing that is surely safe.
-        is_problem: False for a note.
     """
 
     where: str
@@ -52,7 +50,6 @@ class Checked:
     """Result of a check.
 
     Attributes:
-        num_steps, num_slices, num_rows: what was looked at.
         findings: in the order of the store's folders.
     """
 

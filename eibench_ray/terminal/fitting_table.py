@@ -29,7 +29,6 @@ class Column:
     """A column in words or in numbers.
 
     Attributes:
-        heading: may have several lines.
         cells: one per row, of as many lines as they like.
         is_name: words, which stand left and may be folded; else numbers, which stand right and never are.
         rank: how soon it is left out: the highest first; 0 only where nothing else helps.

@@ -44,7 +44,6 @@ class HubFailure:
     """Failure to fetch a checkpoint, with the reason.
 
     Attributes:
-        remedy: what to do.
         is_for_user: whether asking again does not help.
     """
 

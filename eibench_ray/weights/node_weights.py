@@ -30,7 +30,6 @@ class Weights:
 
     Attributes:
         source: an absolute folder, or a hub id that the engine fetches itself.
-        revision: of a hub id.
         commit: of the hub, once it is here; None: not known, or not from there.
     """
 

@@ -18,7 +18,6 @@ class Recipe:
     Attributes:
         version: raised whenever the recipe's outcome changes; part of the folder's name and of the identity.
         module: where its `build(name, folder)` is; imported only to build.
-        requires: modules that building needs.
     """
 
     name: str

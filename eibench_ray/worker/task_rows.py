@@ -25,7 +25,6 @@ class TaskRow:
 
     Attributes:
         request: None where there is nothing to ask, or where what it reads is an error, or its prompt cannot be made.
-        is_absent: the first of these.
         unmade: why its prompt cannot be made; None: it can, or need not.
     """
 
