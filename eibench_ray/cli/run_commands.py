@@ -44,7 +44,8 @@ class Subset(StrEnum):
 
 def status(run: Run = None, store: InStore = None, as_json: AsJson = False) -> None:
     """Show how far a run is."""
-    from eibench_ray.runs.run_status import describe_run, render_status
+    from eibench_ray.runs.run_status import describe_run
+    from eibench_ray.runs.status_page import render_status
     from eibench_ray.submit.sbatch import ask_queue, describe_queue
     from eibench_ray.submit.submission import read_jobs, runs_of
 
@@ -84,7 +85,8 @@ def report(
     from eibench_ray.runs.ledger_file import describe_usage
     from eibench_ray.runs.planning import read_costs
     from eibench_ray.runs.results import score_run
-    from eibench_ray.runs.run_status import read_usage, render_usage
+    from eibench_ray.runs.run_status import read_usage
+    from eibench_ray.runs.status_page import render_usage
 
     found = choose_run(run, store)
     manifest, opened = found.manifest, found.store

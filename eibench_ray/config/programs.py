@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from eibench_ray.config.secrets import leaves_of
 from eibench_ray.errors import ConfigError
 
 _TARGET = "_target_"
@@ -29,14 +28,15 @@ def refuse_programs(config: DictConfig) -> None:
     Raises:
         ConfigError: with the key, and what it names.
     """
-    for key, name, value in _entries(OmegaConf.to_container(config, resolve=False), ""):
-        if name == _TARGET and value not in _TARGETS:
-            _refuse(f"{key}.{name}".lstrip("."), value)
+    for key, value in leaves_of(OmegaConf.to_container(config, resolve=False), ""):
+        names = key.split(".")
+        if _TARGET in names and value not in _TARGETS:
+            _refuse(key, value)
         if key.startswith(_LOGGING):
-            if name in ("class", "()") and not _CLASS.fullmatch(str(value)):
-                _refuse(f"{key}.{name}", value)
+            if names[-1] in ("class", "()") and not _CLASS.fullmatch(str(value)):
+                _refuse(key, value)
             if isinstance(value, str) and value.startswith(("ext://", "cfg://")) and not _STREAM.fullmatch(value):
-                _refuse(f"{key}.{name}", value)
+                _refuse(key, value)
 
 
 def _refuse(key: str, value: object) -> None:
@@ -44,14 +44,3 @@ def _refuse(key: str, value: object) -> None:
         f"{key} is {str(value)[:100]!r}: an option file may not start programs of its own: take it out; what a job "
         f"runs before a sweep is cluster.slurm.setup"
     )
-
-
-def _entries(value: Any, key: str) -> Iterator[tuple[str, str, object]]:
-    """Every entry of every mapping: the mapping's key, the entry's name, its value."""
-    if isinstance(value, Mapping):
-        for name, inner in value.items():
-            yield key, str(name), inner
-            yield from _entries(inner, f"{key}.{name}" if key else str(name))
-    elif isinstance(value, list | tuple):
-        for inner in value:
-            yield from _entries(inner, key)

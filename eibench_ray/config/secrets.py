@@ -80,7 +80,7 @@ def refuse_secrets(config: DictConfig) -> None:
         ConfigError: a value looks like a secret by its name or its shape; or comes from an environment variable where
             it would be shown.
     """
-    for key, value in _leaves(OmegaConf.to_container(config, resolve=False), ""):
+    for key, value in leaves_of(OmegaConf.to_container(config, resolve=False), ""):
         _check(key, value)
 
 
@@ -149,13 +149,13 @@ def _refusal(key: str, why: str) -> str:
     )
 
 
-def _leaves(value: Any, key: str) -> Iterator[tuple[str, object]]:
+def leaves_of(value: Any, key: str) -> Iterator[tuple[str, object]]:
     """Every value with its full key; those of a list under the list's key."""
     if isinstance(value, Mapping):
         for name, inner in value.items():
-            yield from _leaves(inner, f"{key}.{name}" if key else str(name))
+            yield from leaves_of(inner, f"{key}.{name}" if key else str(name))
     elif isinstance(value, list | tuple):
         for inner in value:
-            yield from _leaves(inner, key)
+            yield from leaves_of(inner, key)
     else:
         yield key, value

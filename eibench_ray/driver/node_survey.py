@@ -11,7 +11,7 @@ from typing import Any
 
 from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.driver.failure_reasons import find_reason
-from eibench_ray.driver.ray_address import resolve_address
+from eibench_ray.driver.ray_address import find_refusal, is_about_token, resolve_address
 from eibench_ray.errors import StoreError
 from eibench_ray.storage.interface import Storage
 from eibench_ray.storage.local import open_storage
@@ -66,8 +66,6 @@ def read_versions() -> dict[str, str]:
 
 def wants_token(address: str) -> bool | None:
     """Whether a cluster refuses somebody who has no token; None where it does not say so in time."""
-    from eibench_ray.driver.ray_session import find_refusal, is_about_token
-
     refusal = find_refusal(resolve_address(address), {**os.environ, "RAY_AUTH_MODE": "disabled"})
     return False if not refusal else True if is_about_token(refusal) else None
 

@@ -1,4 +1,4 @@
-"""The address of a running Ray cluster that `auto` stands for, taken only from what this user has written.
+"""The address of a running Ray cluster, and whether one answers there. `auto` is what this user has written alone.
 
 Ray keeps it in a file below /tmp/ray, a folder that it opens to all users: whoever writes another address there is sent
 the token of who joins it. Ray itself looks at no owner.
@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import socket
 import stat
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -17,6 +20,9 @@ import psutil
 from eibench_ray.errors import ClusterError
 
 AUTO = "auto"
+CONNECT_TIMEOUT_S = 5.0
+# Importing Ray and asking takes 2 to 5 s on a slow machine.
+HEALTH_TIMEOUT_S = 30.0
 _FILE = Path("ray") / "ray_current_cluster"
 _LONGEST = 300  # bytes of an address
 _LISTENS = "0A"
@@ -105,3 +111,51 @@ def _is_here(host: str) -> bool:
     except ValueError:
         return False
     return any(host == one.address for addresses in psutil.net_if_addrs().values() for one in addresses)
+
+
+def find_refusal(address: str, environ: Mapping[str, str] = os.environ) -> str:
+    """The reason why a cluster refuses this environment, in Ray's last words; empty where it does not.
+
+    Asked in a process of its own: where something else than Ray answers, ray.init ends the program.
+    """
+    command = [sys.executable, "-m", "ray.scripts.scripts", "health-check", "--address", address]
+    try:
+        done = subprocess.run(
+            command, env=environ, capture_output=True, text=True, timeout=HEALTH_TIMEOUT_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return f"no answer within {HEALTH_TIMEOUT_S:g} s"
+    return "" if done.returncode == 0 else (done.stderr.strip().splitlines() or ["it is not healthy"])[-1]
+
+
+def is_about_token(refusal: str) -> bool:
+    """Whether a cluster refuses somebody for the want of its token."""
+    return "token" in refusal.lower()
+
+
+def check_healthy(address: str) -> None:
+    _check_answers(address)
+    reason = find_refusal(address)
+    if is_about_token(reason):
+        raise ClusterError(
+            f"the Ray cluster at cluster.address={address} wants a token: export RAY_AUTH_MODE=token and put its "
+            f"~/.ray/auth_token here, or name that file in RAY_AUTH_TOKEN_PATH"
+        )
+    if reason:
+        raise ClusterError(
+            f"no Ray cluster answers at cluster.address={address} ({reason}): start one with `ray start --head`, "
+            f"correct the address, or set cluster=local"
+        )
+
+
+def _check_answers(address: str) -> None:
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host.removeprefix("ray://"), int(port)), timeout=CONNECT_TIMEOUT_S):
+            return
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ClusterError(
+            f"nothing answers at cluster.address={address} ({reason}): start Ray there with `ray start --head "
+            f"--port={port}`, correct the address, or set cluster=local"
+        ) from None

@@ -7,7 +7,6 @@ import contextlib
 import logging
 import os
 import socket
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping
@@ -17,7 +16,7 @@ from typing import Any
 import psutil
 
 from eibench_ray.config.cluster import ClusterConfig
-from eibench_ray.driver.ray_address import resolve_address
+from eibench_ray.driver.ray_address import check_healthy, resolve_address
 from eibench_ray.driver.ray_requirements import find_home_flaw, find_python_flaw
 from eibench_ray.driver.stop_signals import without_hangup
 from eibench_ray.errors import ClusterError, ClusterLostError, EibenchError
@@ -27,9 +26,6 @@ from eibench_ray.worker.last_lines import keep_rays_lines
 
 log = logging.getLogger(__name__)
 
-CONNECT_TIMEOUT_S = 5.0
-# Importing Ray and asking takes 2 to 5 s on a slow machine.
-HEALTH_TIMEOUT_S = 30.0
 # Pictures and answers travel through the file system, hardly anything through Ray's object store.
 OBJECT_STORE_BYTES = 128 << 20
 # It takes 1 to 3 s, and then some until it notices that what it waits for was killed (5 s).
@@ -79,7 +75,7 @@ def ray_session(config: ClusterConfig, keep: Path | None = None) -> Iterator[Non
             yield
     else:
         address = resolve_address(config.address)
-        _check_healthy(address)
+        check_healthy(address)
         with _joined({"address": address}, config.address):
             yield
 
@@ -243,41 +239,6 @@ def _gpus(config: ClusterConfig) -> dict[str, Any]:
     return {"num_gpus": 0, "resources": {config.gpu_resource: config.num_gpus or 0}}
 
 
-def find_refusal(address: str, environ: Mapping[str, str] = os.environ) -> str:
-    """The reason why a cluster refuses this environment, in Ray's last words; empty where it does not.
-
-    Asked in a process of its own: where something else than Ray answers, ray.init ends the program.
-    """
-    command = [sys.executable, "-m", "ray.scripts.scripts", "health-check", "--address", address]
-    try:
-        done = subprocess.run(
-            command, env=environ, capture_output=True, text=True, timeout=HEALTH_TIMEOUT_S, check=False
-        )
-    except subprocess.TimeoutExpired:
-        return f"no answer within {HEALTH_TIMEOUT_S:g} s"
-    return "" if done.returncode == 0 else (done.stderr.strip().splitlines() or ["it is not healthy"])[-1]
-
-
-def is_about_token(refusal: str) -> bool:
-    """Whether a cluster refuses somebody for the want of its token."""
-    return "token" in refusal.lower()
-
-
-def _check_healthy(address: str) -> None:
-    _check_answers(address)
-    reason = find_refusal(address)
-    if is_about_token(reason):
-        raise ClusterError(
-            f"the Ray cluster at cluster.address={address} wants a token: export RAY_AUTH_MODE=token and put its "
-            f"~/.ray/auth_token here, or name that file in RAY_AUTH_TOKEN_PATH"
-        )
-    if reason:
-        raise ClusterError(
-            f"no Ray cluster answers at cluster.address={address} ({reason}): start one with `ray start --head`, "
-            f"correct the address, or set cluster=local"
-        )
-
-
 def _check_port_free(port: int) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -288,16 +249,3 @@ def _check_port_free(port: int) -> None:
                 f"cluster.dashboard_port={port} cannot be used ({error.strerror}): free it, choose another, "
                 f"or set it to null"
             ) from None
-
-
-def _check_answers(address: str) -> None:
-    host, _, port = address.rpartition(":")
-    try:
-        with socket.create_connection((host.removeprefix("ray://"), int(port)), timeout=CONNECT_TIMEOUT_S):
-            return
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise ClusterError(
-            f"nothing answers at cluster.address={address} ({reason}): start Ray there with `ray start --head "
-            f"--port={port}`, correct the address, or set cluster=local"
-        ) from None

@@ -100,7 +100,7 @@ def _secrets(environ: Mapping[str, str]) -> Iterator[str]:
 
 def _sections(paths: tuple[Path, ...], environ: Mapping[str, str]) -> Iterator[str]:
     for path in paths:
-        lines = _tail(path).decode(errors="replace").splitlines()[-MAX_LINES:]
+        lines = read_end(path, MAX_BYTES).decode(errors="replace").splitlines()[-MAX_LINES:]
         if lines:
             yield f"--- {path.name}, its last {len(lines)} lines\n"
             yield in_page(scrub("\n".join(lines), environ)) + "\n"
@@ -114,13 +114,13 @@ def _read(path: Path, num_bytes: int) -> bytes:
         return b""
 
 
-def _tail(path: Path) -> bytes:
-    """The last bytes of a file, from the beginning of a line on."""
+def read_end(path: Path, num_bytes: int) -> bytes:
+    """The last bytes of a file, from the beginning of a line on; none where it cannot be read."""
     try:
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - MAX_BYTES))
-            found = file.read(MAX_BYTES)
+            file.seek(max(0, size - num_bytes))
+            found = file.read(num_bytes)
     except OSError:
         return b""
-    return found if size <= MAX_BYTES else found.partition(b"\n")[2]
+    return found if size <= num_bytes else found.partition(b"\n")[2]

@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from eibench_ray.config.cluster import ClusterConfig
+from eibench_ray.driver import ray_address
 from eibench_ray.driver import ray_session as session
 from eibench_ray.driver.ray_session import ray_session
 from eibench_ray.errors import ClusterError
@@ -38,7 +39,7 @@ def test_an_address_that_does_not_answer(address: str) -> None:
 
 
 def test_something_that_answers_and_is_no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "HEALTH_TIMEOUT_S", 3.0)
+    monkeypatch.setattr(ray_address, "HEALTH_TIMEOUT_S", 3.0)
     with socket.create_server(("127.0.0.1", 0)) as stranger:
         address = f"127.0.0.1:{stranger.getsockname()[1]}"
         message = refusal(ClusterConfig(name="ray", address=address))

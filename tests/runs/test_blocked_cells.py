@@ -26,7 +26,7 @@ from eibench_ray.report.leaderboard_files import to_frame, to_json_rows
 from eibench_ray.runs.compare_run import compare_runs
 from eibench_ray.runs.results import score_run
 from eibench_ray.runs.run_record import new_manifest, new_status, read_run, write_manifest
-from eibench_ray.runs.run_status import render_status
+from eibench_ray.runs.status_page import render_status
 from eibench_ray.runs.tracked_cells import CellTracking
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ from eibench_ray.rows.completion import RowErrorKind
 from eibench_ray.rows.request import Request
 from eibench_ray.runs.failed_cells import describe_failed
 from eibench_ray.runs.run_record import RUN_FILE
-from eibench_ray.runs.run_status import render_status
 from eibench_ray.runs.run_summary import describe_counts
 from eibench_ray.runs.run_sweep import run_sweep
+from eibench_ray.runs.status_page import render_status
 
 if TYPE_CHECKING:
     from conftest import Scripted, Sweeps

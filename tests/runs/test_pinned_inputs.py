@@ -17,7 +17,7 @@ from eibench_ray.cli.verify import verify
 from eibench_ray.errors import DataError
 from eibench_ray.runs.pinned_inputs import count_rows, find_changes
 from eibench_ray.runs.run_record import RunManifest, RunStatus, new_manifest, new_status, write_manifest, write_state
-from eibench_ray.runs.run_status import render_status
+from eibench_ray.runs.status_page import render_status
 
 if TYPE_CHECKING:
     from conftest import Sweeps

@@ -20,7 +20,7 @@ from eibench_ray.errors import DataError
 from eibench_ray.rows.wait import Wait
 from eibench_ray.runs.run_listeners import StatusWriter
 from eibench_ray.runs.run_record import LEDGER_FILE, RunState, new_manifest, new_status, read_run, write_manifest
-from eibench_ray.runs.run_status import render_status
+from eibench_ray.runs.status_page import render_status
 from eibench_ray.schedule.gpu_usage import step_roles
 from eibench_ray.schedule.replica_meter import TimeKind
 from eibench_ray.terminal.run_log import LOG_FILE
