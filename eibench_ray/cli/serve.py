@@ -16,7 +16,7 @@ import typer
 
 from eibench_ray.cli.console import open_console, say
 from eibench_ray.errors import ConfigError
-from eibench_ray.serve.listen_address import VLLM_KEY, ListenAddress
+from eibench_ray.serve.listen_address import ListenAddress
 from eibench_ray.terminal.run_log import lines_shown
 from eibench_ray.visible_text import in_line
 
@@ -49,8 +49,8 @@ def serve(
         str | None,
         typer.Option(
             metavar="NAME",
-            help=f"The environment variable that holds the endpoint's key, here and on the nodes. Default: "
-            f"{VLLM_KEY} where it is set, else no key.",
+            help="The environment variable that holds the endpoint's key, here and on the nodes. Default: "
+            "where it is set, that in which the engine's own server looks (VLLM_API_KEY), else no key.",
         ),
     ] = None,
     as_json: Annotated[
@@ -59,8 +59,8 @@ def serve(
 ) -> None:
     """Serve a model to sweeps: `eibench-ray serve model=qwen3_8b --port 8000`, until Ctrl-C or SIGTERM.
 
-    vLLM's own server, with the options of conf/model, on the cluster of conf/cluster. Takes Hydra's arguments for
-    these two groups: model=OPTION, model.engine.KEY=VALUE, cluster=ray, --config-dir DIR, --cfg job.
+    The engine's own server (vLLM's), with the options of conf/model, on the cluster of conf/cluster. Takes Hydra's
+    arguments for these two groups: model=OPTION, model.engine.KEY=VALUE, cluster=ray, --config-dir DIR, --cfg job.
     """
     from eibench_ray.cli.hydra_entry import call_hydra
     from eibench_ray.config.schema import ServeConfig
@@ -78,12 +78,14 @@ def _serve(options: ServeOptions, jobs: Sequence[HydraJob], folder: Path) -> Non
     """
     from eibench_ray.config.load import validate
     from eibench_ray.config.schema import ServeConfig
+    from eibench_ray.engines.registry import kind_of
     from eibench_ray.serve.serve_model import serve_model
 
     if len(jobs) > 1:
         raise ConfigError(f"serve was given {len(jobs)} configurations and starts one server: leave out -m")
     config = validate(jobs[0].raw, ServeConfig)
-    key = options.api_key_env or (VLLM_KEY if os.environ.get(VLLM_KEY) else None)
+    own = kind_of(config.model.engine).server_key
+    key = options.api_key_env or (own if os.environ.get(own) else None)
     listening = ListenAddress(options.host, options.port, options.served_name or config.model.name, key)
 
     def announce(facts: ServerFacts) -> None:

@@ -117,14 +117,44 @@ class EngineDescription:
     prompt_format: str = "-"
 
 
+@dataclass(frozen=True, slots=True)
+class ServerAddress:
+    """Where a kind's own server is to listen.
+
+    Attributes:
+        served_name: what a request calls the model.
+        has_key: whether it has to ask for a key, on every path but /health.
+    """
+
+    host: str
+    port: int
+    served_name: str
+    has_key: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ServerCommand:
+    """How a kind's own server is started: an OpenAI-compatible one, whose /health answers once it is ready.
+
+    Attributes:
+        arguments: what follows `python`. The key is not in it: everybody on the machine may read a command line.
+        environment: variables that it needs, where they are not set.
+    """
+
+    arguments: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
 class EngineKind(ABC, Generic[S]):
     """One kind of engine.
 
     Attributes:
         section: its section of the configuration, whose `kind` is a Literal of its name.
+        server_key: the variable in which its own server looks for its key; empty: it has no server.
     """
 
     section: type[S]
+    server_key: str = ""
 
     @abstractmethod
     def traits(self, section: S) -> EngineTraits:
@@ -212,6 +242,20 @@ class EngineKind(ABC, Generic[S]):
     def spread(self, section: S, num_bundles: int) -> Mapping[str, Any]:  # noqa: ARG002 - most lie in one process
         """Settings to change for a replica on several GPUs, in so many parts of its placement group."""
         return {}
+
+    def server(self, section: S, device: Device, weights: Weights, address: ServerAddress) -> ServerCommand:
+        """The command of its own server.
+
+        Args:
+            section: as configured.
+            device: where it is to run.
+            weights: what `weights` asked for, here by now.
+            address: where it is to listen.
+
+        Raises:
+            EngineError: it cannot be served so.
+        """
+        raise NotImplementedError
 
     def describe(self, section: S) -> EngineDescription:
         """How tables of models speak of it."""

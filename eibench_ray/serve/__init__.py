@@ -1,1 +1,1 @@
-"""An OpenAI-compatible endpoint over a model's engine options: vLLM's own server, kept up on the cluster."""
+"""An OpenAI-compatible endpoint over a model's engine options: the engine kind's own server, kept up on the cluster."""

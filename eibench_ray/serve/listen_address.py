@@ -8,9 +8,6 @@ from dataclasses import dataclass
 
 from eibench_ray.errors import ClusterError
 
-# The variable in which vLLM looks for its key (vllm/envs.py).
-VLLM_KEY = "VLLM_API_KEY"
-
 
 @dataclass(frozen=True, slots=True)
 class ListenAddress:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from eibench_ray.config.cluster import ClusterConfig
-from eibench_ray.config.engines import VllmSection
 from eibench_ray.config.schema import ServeConfig
 from eibench_ray.engines.blocker_checks import find_obstacle
 from eibench_ray.engines.cpu_builds import asks_for_gpus, check_builds
 from eibench_ray.engines.python_environment import vllm_version
+from eibench_ray.engines.registry import kind_of
 from eibench_ray.errors import ConfigError
 from eibench_ray.plan.graph import EngineSpec
 from eibench_ray.planner.engine_specs import engine_identity, engine_memory, plan_engine, with_gpus
@@ -87,14 +87,14 @@ def served_engine(config: ServeConfig) -> EngineSpec:
     """The engine of a served model, planned as a sweep's are.
 
     Raises:
-        ConfigError: it is none of vLLM's.
+        ConfigError: its kind has no server.
         PlanError: no node has enough memory for it.
     """
     model = config.model
-    if not isinstance(model.engine, VllmSection):
+    if not kind_of(model.engine).server_key:
         raise ConfigError(
-            f"model {model.name!r} has an engine of kind {model.engine.kind!r}: only models of kind 'vllm' can be "
-            f"served; choose one with model=OPTION"
+            f"model {model.name!r} has an engine of kind {model.engine.kind!r}, which has no server of its own; choose "
+            f"one of another kind with model=OPTION, e.g. vllm"
         )
     key = digest(engine_identity(model, None), size=10)
     device = engine_device(config.cluster)

@@ -1,4 +1,4 @@
-"""The Ray actor that owns an endpoint's GPUs and keeps watch over vLLM's server."""
+"""The Ray actor that owns an endpoint's GPUs and keeps watch over its server."""
 
 from __future__ import annotations
 
@@ -8,17 +8,13 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from eibench_ray.config.engines import VllmSection
 from eibench_ray.engines.api_key import Secret, read_key
-from eibench_ray.engines.chat_templates import no_template
-from eibench_ray.engines.registry import kind_of, section_of
-from eibench_ray.engines.vllm.server_command import MODULE, server_arguments
-from eibench_ray.engines.vllm.vllm_arguments import engine_arguments
+from eibench_ray.engines.engine_kind import ServerAddress
+from eibench_ray.engines.registry import kind_of, section_of, weights_of
 from eibench_ray.errors import EngineError
 from eibench_ray.plan.graph import EngineSpec
-from eibench_ray.serve.listen_address import VLLM_KEY, ListenAddress, find_port, outside_address
+from eibench_ray.serve.listen_address import ListenAddress, find_port, outside_address
 from eibench_ray.serve.server_process import ServerProcess, is_healthy
-from eibench_ray.weights.node_weights import Weights
 
 # While it loads, and while it serves.
 LOOK_EVERY_S = 0.5
@@ -32,7 +28,7 @@ class ServerFacts:
     """Facts that a server reports when it is ready.
 
     Attributes:
-        pid: of vLLM's own process.
+        pid: of the server's own process.
         load_s: seconds from its start to its readiness.
         node, node_id: the address and Ray's name of its node.
         gpus: the GPUs that it owns, by index or UUID.
@@ -47,19 +43,16 @@ class ServerFacts:
 
 
 class Server:
-    """One server of vLLM's, started from an engine's options."""
+    """One engine kind's own server, started from an engine's options."""
 
     def __init__(self, spec: EngineSpec, listening: ListenAddress, working_folder: str) -> None:
         # A joined cluster was started elsewhere: relative paths mean what they mean where the command was called.
         if Path(working_folder).is_dir():
             os.chdir(working_folder)
-        engine = section_of(spec)
-        request = kind_of(spec).weights(engine)
-        assert isinstance(engine, VllmSection)
-        assert request is not None
+        weights = weights_of(spec)
+        assert weights is not None
         self._spec = spec
-        self._engine = engine
-        self._weights = Weights(request)
+        self._weights = weights
         self._listening = listening
         self._port = 0
         self._process: ServerProcess | None = None
@@ -74,29 +67,23 @@ class Server:
         import ray
         from ray.util import get_node_ip_address
 
-        engine, started = self._engine, time.monotonic()
-        self._port = find_port(self._listening)
+        started = time.monotonic()
+        spec, listening, kind = self._spec, self._listening, kind_of(self._spec)
+        self._port = find_port(listening)
         await asyncio.to_thread(self._weights.bring)
-        if kind_of(self._spec).lacks_chat_template(engine, Path(self._weights.source)):
-            raise EngineError(no_template(engine.source))
-        arguments = server_arguments(
-            engine_arguments(engine, self._spec.device, self._weights),
-            engine.chat_template,
-            self._listening,
-            self._port,
-        )
         # From this process's environment: an argument of Ray's would be kept in its tables.
-        name = self._listening.api_key_env
+        name = listening.api_key_env
         key = read_key(name, "--api-key-env") if name else None
-        environment = {name: value for name, value in os.environ.items() if name != VLLM_KEY}
-        # A host that is allowed could send vLLM on to one that is not.
-        environment.setdefault("VLLM_MEDIA_URL_ALLOW_REDIRECTS", "0")
+        address = ServerAddress(listening.host, self._port, listening.served_name, has_key=key is not None)
+        command = kind.server(section_of(spec), spec.device, self._weights, address)
+        environment = {**command.environment, **os.environ}
+        environment.pop(kind.server_key, None)
         if key is not None:
-            environment[VLLM_KEY] = key
-        self._process = await ServerProcess.start(("-m", MODULE, *arguments), environment, Secret(key))
+            environment[kind.server_key] = key
+        self._process = await ServerProcess.start(command.arguments, environment, Secret(key))
         while not await is_healthy(self._listening, self._port):
             if reason := await self._process.ended(LOOK_EVERY_S):
-                raise EngineError(f"vLLM's server does not start with {engine.source}: {reason}")
+                raise EngineError(f"the server of {spec.name} does not start: {reason}")
         where = ray.get_runtime_context()
         return ServerFacts(
             port=self._port,

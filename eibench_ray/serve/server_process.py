@@ -1,4 +1,4 @@
-"""vLLM's server as a process of an actor: started behind its guard, watched by /health, stopped in order."""
+"""A server as a process of an actor: started behind its guard, watched by /health, stopped in order."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ServerProcess:
     """A server that was started; `ended` says why it is none any more.
 
     Attributes:
-        pid: of vLLM's own process.
+        pid: of the server's own process.
     """
 
     pid: int
@@ -62,7 +62,7 @@ class ServerProcess:
         output = asyncio.create_task(_follow(guard.stderr, secret))
         first = (await guard.stdout.readline()).split()
         if not first:
-            raise EngineError(f"vLLM's server cannot be started: {describe_end(1, await output)}")
+            raise EngineError(f"the server cannot be started: {describe_end(1, await output)}")
         return cls(int(first[1]), guard, asyncio.create_task(_wait(guard.stdout, output)))
 
     async def ended(self, timeout_s: float | None = None) -> str | None:

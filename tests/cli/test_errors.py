@@ -167,7 +167,7 @@ MISTAKES = [
         "model=tiny_lama: there is no such option; did you mean 'tiny_llama'?",
     ),
     ("no model to serve", "serve", "model is missing: choose one with model=OPTION (there are "),
-    ("echo to serve", "serve model=echo", "model 'echo' has an engine of kind 'echo': only models of kind 'vllm' can"),
+    ("echo to serve", "serve model=echo", "model 'echo' has an engine of kind 'echo', which has no server of its own"),
     ("recordings to serve", "serve model=claude_3_haiku", "'claude_3_haiku' has an engine of kind 'replay': only"),
     ("a sweep's group to serve", "serve model=tiny_llama setting=user_question", "setting: there is no such key"),
     (

@@ -53,7 +53,7 @@ def test_gpus_are_planned_as_a_sweep_plans_them() -> None:
 def test_what_vllm_does_not_load_is_not_served(command: Callable[..., Called]) -> None:
     called = command("serve", "model=tiny_video_llava")
     assert called.code == 2
-    assert "has an engine of kind 'transformers': only models of kind 'vllm' can be served" in called.err
+    assert "has an engine of kind 'transformers', which has no server of its own" in called.err
 
 
 @pytest.mark.parametrize(

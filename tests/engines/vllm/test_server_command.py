@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from eibench_ray.config.engines import VllmSection
+from eibench_ray.engines.engine_kind import ServerAddress
 from eibench_ray.engines.vllm.server_command import KEY_GUARD, NO_MEDIA_HOST, server_arguments
 from eibench_ray.engines.vllm.vllm_arguments import engine_arguments
-from eibench_ray.serve.listen_address import ListenAddress
 
-HERE = ListenAddress("127.0.0.1", 0, "mine", "MY_KEY")
+HERE = ServerAddress("127.0.0.1", 8123, "mine", has_key=True)
 # What the server is told besides: its name, host, port, log, the guard of the key, and the flag and host of media.
 NUM_OWN = 7
 
@@ -35,19 +35,19 @@ NUM_OWN = 7
     ],
 )
 def test_an_argument_becomes_an_option(argument: dict[str, Any], words: list[str]) -> None:
-    said = server_arguments(argument, None, HERE, 8000)
+    said = server_arguments(argument, None, HERE)
     assert list(said[: len(said) - NUM_OWN]) == words
 
 
 def test_the_server_is_told_where_it_listens() -> None:
-    said = server_arguments({}, None, HERE, 8123)
+    said = server_arguments({}, None, HERE)
     assert set(said) >= {"--host=127.0.0.1", "--port=8123", "--served-model-name=mine"}
 
 
 def test_a_key_is_asked_for_on_all_paths_where_there_is_one() -> None:
     guard = f"--middleware={KEY_GUARD}"
-    assert guard in server_arguments({}, None, HERE, 8000)
-    assert guard not in server_arguments({}, None, dataclasses.replace(HERE, api_key_env=None), 8000)
+    assert guard in server_arguments({}, None, HERE)
+    assert guard not in server_arguments({}, None, dataclasses.replace(HERE, has_key=False))
 
 
 @pytest.mark.parametrize(
@@ -60,19 +60,19 @@ def test_a_key_is_asked_for_on_all_paths_where_there_is_one() -> None:
     ],
 )
 def test_media_are_fetched_from_nowhere_unless_hosts_are_named(given: dict[str, Any], words: list[str]) -> None:
-    said = list(server_arguments(given, None, HERE, 8000))
+    said = list(server_arguments(given, None, HERE))
     start = said.index("--allowed-media-domains") if words else len(said)
     assert said[start : start + 2] == words
 
 
 def test_a_template_is_named_by_its_whole_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert f"--chat-template={tmp_path / 'mine.jinja'}" in server_arguments({}, "mine.jinja", HERE, 8000)
+    assert f"--chat-template={tmp_path / 'mine.jinja'}" in server_arguments({}, "mine.jinja", HERE)
 
 
 def test_neither_the_key_nor_its_name_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_KEY", "hunter2")
-    said = " ".join(server_arguments(engine_arguments(engine(), "cpu"), None, HERE, 8000))
+    said = " ".join(server_arguments(engine_arguments(engine(), "cpu"), None, HERE))
     assert "hunter2" not in said
     assert "MY_KEY" not in said
 
@@ -119,7 +119,7 @@ def test_vllm_reads_the_very_engine_that_a_replica_has(keys: dict[str, Any], dev
     def read(said: Sequence[str]) -> Any:
         return AsyncEngineArgs.from_cli_args(make_arg_parser(FlexibleArgumentParser()).parse_args(list(said)))
 
-    ours, theirs, plain = AsyncEngineArgs(**arguments), read(server_arguments(arguments, None, HERE, 8000)), read([])
+    ours, theirs, plain = AsyncEngineArgs(**arguments), read(server_arguments(arguments, None, HERE)), read([])
     for field in dataclasses.fields(AsyncEngineArgs):
         has, wanted = getattr(theirs, field.name), getattr(ours, field.name)
         if field.name == "served_model_name":

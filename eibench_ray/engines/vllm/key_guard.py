@@ -12,11 +12,11 @@ import secrets
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
-from eibench_ray.serve.listen_address import VLLM_KEY
-
 Message = MutableMapping[str, Any]
 App = Callable[[Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]]
 
+# The variable in which vLLM looks for its key (vllm/envs.py).
+VLLM_KEY = "VLLM_API_KEY"
 # Whoever starts servers looks here whether one is ready, and learns nothing else.
 OPEN_PATH = "/health"
 _REFUSAL = {

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from eibench_ray.serve.key_guard import KeyGuard
+from eibench_ray.engines.vllm.key_guard import KeyGuard
 
 KEY = "sk-serve-4711"
 PREFLIGHT = {"Origin": "http://x", "Access-Control-Request-Method": "POST"}
