@@ -17,6 +17,9 @@ from eibench_ray.engines.api_key import Secret
 from eibench_ray.engines.control_tokens import ControlTokens
 from eibench_ray.errors import DataError, EngineError
 from eibench_ray.rows.sample import Sample
+from eibench_ray.scoring.rules.choice_letter import find_letter
+from eibench_ray.scoring.rules.normal_text import normal_text
+from eibench_ray.scoring.rules.numerals import find_numerals
 from eibench_ray.serve.server_process import describe_end
 from eibench_ray.visible_text import in_line, shorten_words
 
@@ -36,6 +39,9 @@ READERS: dict[str, Callable[[str], object]] = {
     "tokens": ControlTokens(["<|im_end|>", "<|im_start|>", "</s>"], "m").defuse,
     "picture": read_picture_values,
     "field": to_field,
+    "numerals": find_numerals,
+    "letter": lambda text: (find_letter(text), find_letter(text, ("Paris", "a"))),
+    "normal": normal_text,
     "shown": lambda text: (in_line(text), shorten_words(text)),
 }
 UNITS = [

@@ -25,7 +25,7 @@ The options of the group `model`, as `eibench-ray models --markdown` writes them
 any other model is a file of your own (README, "Your own model"), `model=endpoint`, or `model=replay`.
 
 - **runs by**: `vLLM`; `vLLM 0.22.1 of its own`, in an environment beside the others; `transformers`; an `endpoint`
-  with OpenAI's API, whose key the named variable holds; `recorded` answers, as EIBench's JSONL.
+  with OpenAI's API, whose key the named variable holds; `recorded` answers, as lines of JSON.
 - **availability**: `open` weights; `gated` ones (accept the licence on the hub, export HF_TOKEN); `endpoint`;
   `recorded`: no engine here runs it; `retired`: its provider has ended it. A cell that cannot run, for want of a key,
   of weights or of recorded answers, is blocked: planned, left out of the run, and named with its reason.

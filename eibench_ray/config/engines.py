@@ -169,7 +169,7 @@ class TransformersSection(LoadedSection):
 
 
 class ReplaySection(EngineSection):
-    """Predictions recorded elsewhere, as EIBench's JSONL: `{path: text}` or `{path: {question: text}}` per line."""
+    """Predictions recorded elsewhere, a JSON object per line: `{"id": ..., "answer": ...}` or `{path: text}`."""
 
     kind: Literal["replay"]
     predictions: PathText

@@ -11,6 +11,7 @@ from eibench_ray.engines.engine import EngineFacts, RowError
 from eibench_ray.engines.engine_identity import file_digest
 from eibench_ray.engines.engine_kind import EngineDescription, EngineKind, EngineSetup, Needs, Site, Surroundings
 from eibench_ray.engines.recording import Recording
+from eibench_ray.errors import EngineError
 from eibench_ray.plan.engine_traits import EngineTraits
 from eibench_ray.plan.graph import Blocker, EngineSpec
 from eibench_ray.rows.completion import RowErrorKind
@@ -72,11 +73,19 @@ class ReplayKind(EngineKind[ReplaySection]):
         return Needs(0)
 
     def blocker(self, section: ReplaySection, spec: EngineSpec, around: Surroundings) -> Blocker | None:  # noqa: ARG002
-        """A recording that is not there."""
-        if spec.recording is None or Path(spec.recording).exists():
+        """A recording that is not there, or that cannot be used."""
+        if spec.recording is None:
             return None
-        remedy = "put EIBench's JSONL ({path: text} per line) there, or set its engine.predictions to another folder"
-        return Blocker(spec.name, "no recorded predictions", spec.recording, remedy)
+        path = Path(spec.recording)
+        if not path.exists():
+            lines = 'lines of {path: text} or {"id": ..., "answer": ...}'
+            remedy = f"put {lines} there, or set its engine.predictions to another folder"
+            return Blocker(spec.name, "no recorded predictions", spec.recording, remedy)
+        try:
+            Recording(path)
+        except EngineError as error:
+            return Blocker(spec.name, "recorded predictions that cannot be used", path.name, str(error))
+        return None
 
     def describe(self, section: ReplaySection) -> EngineDescription:
         """Its folder."""

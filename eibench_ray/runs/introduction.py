@@ -17,6 +17,7 @@ from eibench_ray.errors import EibenchError
 from eibench_ray.plan.graph import Cell
 from eibench_ray.runs.begin_run import state_after
 from eibench_ray.runs.planning import PlannedSweep
+from eibench_ray.runs.recordings import describe_recordings, match_recordings
 from eibench_ray.terminal.run_log import LOG_FILE, log_kept, tell
 
 log = logging.getLogger(__name__)
@@ -66,6 +67,7 @@ def introduce(sweep: PlannedSweep, run_id: str, folder: Path) -> Iterator[str]:
     limits += [f"{sweep.funds} spent"] if sweep.is_paid else []
     end = f"; {', '.join(limits)}" if limits else ""
     yield f"plan: asks {shown} on {where}{end}" if names else f"plan: asks nobody: scores what the store has{end}"
+    yield from describe_recordings(match_recordings(sweep.plan))
 
 
 def _names(cells: Sequence[Cell], kind: str) -> list[str]:

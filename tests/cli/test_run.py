@@ -121,7 +121,7 @@ def test_a_cell_that_cannot_run_stops_nothing_and_is_no_failure(ran: Run, comman
     text = " ".join(called.out.split())
     assert (
         "2 cells blocked: no recorded predictions: predictions/otter/demo.user_question.jsonl, "
-        "predictions/otter/demo.user_question_caption.jsonl (otter): put EIBench's JSONL"
+        "predictions/otter/demo.user_question_caption.jsonl (otter): put lines of {path: text} or"
     ) in text
     summary = command("run", "--json", *arguments).json
     assert (summary["cells"], summary["cells_blocked"]) == (4, 2)

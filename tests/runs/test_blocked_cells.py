@@ -155,9 +155,9 @@ def test_a_sweep_of_blocked_cells_is_refused_with_all_reasons(sweeps: Sweeps, mo
     folder = sweeps.folder / "recorded"
     assert str(caught.value) == (
         f"nothing of this sweep can run. 2 cells blocked: no recorded predictions: {folder}/faces.plain.jsonl, "
-        f"{folder}/faces.brief.jsonl (otter): put EIBench's JSONL ({{path: text}} per line) there, or set its "
-        "engine.predictions to another folder. 1 cell blocked: no key: BLOCKED_TEST_KEY (paid_model): export the key "
-        "under that name"
+        f'{folder}/faces.brief.jsonl (otter): put lines of {{path: text}} or {{"id": ..., "answer": ...}} there, or '
+        "set its engine.predictions to another folder. 1 cell blocked: no key: BLOCKED_TEST_KEY (paid_model): export "
+        "the key under that name"
     )
 
 
@@ -171,7 +171,7 @@ def test_many_files_are_told_in_one_line(sweeps: Sweeps) -> None:
     [line] = describe_blocked(sweeps.plan(*cells).plan.cells)
     assert line.startswith(
         "6 cells blocked: no recorded predictions: /0/faces.plain.jsonl, /0/faces.brief.jsonl, /1/faces.plain.jsonl "
-        "and 3 more (m0, m1, m2): put EIBench's JSONL"
+        "and 3 more (m0, m1, m2): put lines of {path: text} or"
     )
 
 

@@ -43,13 +43,17 @@ def find_letter(reply: str, options: Sequence[str] = (), *, first: bool = False)
     """
     letters = ascii_uppercase[: len(options)] or _LIKELY
     which = 0 if first else -1
+    texts = [normal_text(option) for option in options]
+    ends = [found.end() for found in _STATED_TEXT.finditer(reply)] if options else []
+    said = reply[ends[which] : ends[which] + _TEXT_CHARS] if ends else ""
+    said_text = _option_in(normal_text(said), texts, at_start=True)
     for statement in _STATED:
         if stated := statement.findall(reply):
-            return "".join(stated[which]).upper()
-    texts = [normal_text(option) for option in options]
-    said = [reply[found.end() : found.end() + _TEXT_CHARS] for found in _STATED_TEXT.finditer(reply)] if options else []
-    if said and (letter := _option_in(normal_text(said[which]), texts, at_start=True)):
-        return letter
+            letter = "".join(stated[which]).upper()
+            # "The answer is A dog" names the option that is a dog.
+            return said_text if letter == "A" and said_text else letter
+    if said_text:
+        return said_text
     lines = [line for line in reply.splitlines() if line.strip()]
     for line in lines[-1:] + lines[:1]:
         if (found := _LINE.fullmatch(line)) and found[1].upper() in letters:
@@ -57,8 +61,8 @@ def find_letter(reply: str, options: Sequence[str] = (), *, first: bool = False)
     starts = [(found[1] or found[2]).upper() if (found := _START.match(line)) else None for line in lines]
     if starts and starts[0] and starts[0] in letters and set(starts) <= {starts[0], None}:
         return starts[0]
-    if letter := _option_in(normal_text(reply), texts):
-        return letter
+    if named := _option_in(normal_text(reply), texts):
+        return named
     lone = set(_LONE.findall(reply)) & set(letters)
     return lone.pop() if len(lone) == 1 else None
 

@@ -75,6 +75,9 @@ def test_a_letter_is_read_as_it_is_written(reply: str, letter: str | None) -> No
         ("Rome", None),
         ("The answer is B, Paris", "B"),
         ("Plan H", None),
+        ("The answer is A York", "D"),
+        ("The answer is A, Paris", "A"),
+        ("The answer is A", "A"),
         ("", None),
     ],
 )
