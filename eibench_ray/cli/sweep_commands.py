@@ -102,20 +102,20 @@ def show_plan(
     from eibench_ray.config.load import to_config, with_expected_cluster
     from eibench_ray.estimate.plan_json import plan_to_json
     from eibench_ray.estimate.plan_page import render_plan
-    from eibench_ray.estimate.time_estimate import foresee
+    from eibench_ray.estimate.time_estimate import estimate_time
     from eibench_ray.runs.planning import plan_sweep
     from eibench_ray.runs.recordings import describe_recordings, match_recordings
 
     configs = [with_expected_cluster(to_config(job.raw), expect) for job in jobs]
     sweep = plan_sweep(configs, must_exist=False, device="cuda" if expect else None)
-    outlook = foresee(sweep.plan, sweep.work, sweep.config.cluster, os.cpu_count() or 1)
+    estimates = estimate_time(sweep.plan, sweep.work, sweep.config.cluster, os.cpu_count() or 1)
     store, recordings = sweep.store.root, match_recordings(sweep.plan)
     if as_json:
-        planned = plan_to_json(sweep.plan, sweep.work, store, outlook, sweep.funds)
+        planned = plan_to_json(sweep.plan, sweep.work, store, estimates, sweep.funds)
         typer.echo(json.dumps(planned | {"recordings": [asdict(match) for match in recordings]}))
     else:
         console = open_console()
-        for part in render_plan(sweep.plan, sweep.work, store, outlook, sweep.funds, is_full=is_full):
+        for part in render_plan(sweep.plan, sweep.work, store, estimates, sweep.funds, is_full=is_full):
             console.print(part)
         for line in describe_recordings(recordings):
             console.print(line, markup=False)

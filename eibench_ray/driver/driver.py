@@ -32,7 +32,7 @@ from eibench_ray.rows.completion import Retry
 from eibench_ray.schedule.actions import Feed, Start
 from eibench_ray.schedule.backlog import Backlog
 from eibench_ray.schedule.scheduler import REVIEW_S, Scheduler
-from eibench_ray.schedule.scheduler_state import TALLY_S
+from eibench_ray.schedule.scheduler_state import PROGRESS_S
 from eibench_ray.terminal.run_log import phase
 
 
@@ -232,7 +232,7 @@ class Driver:
     async def _report(self, lookout: Watchdog) -> None:
         """Tells the scheduler and the listener where the run stands, about once a second."""
         while True:
-            await asyncio.sleep(TALLY_S)
+            await asyncio.sleep(PROGRESS_S)
             await lookout.look()
             self._jobs.wake()
             self._show()

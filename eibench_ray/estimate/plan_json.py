@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from eibench_ray.estimate.cost_estimate import CostEstimate, add_up, estimate_costs
-from eibench_ray.estimate.time_tables import foresight_to_json
+from eibench_ray.estimate.time_tables import estimates_to_json
 from eibench_ray.plan.blockers import describe_blocked, without_blocked
 from eibench_ray.plan.expected_tokens import expected_tokens, most_tokens
 from eibench_ray.plan.graph import EngineSpec, Plan, Step
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from eibench_ray.estimate.time_estimate import TimeEstimate
     from eibench_ray.plan.slices import StepWork
 
-_NO_FUNDS = Budget()
+_NO_BUDGET = Budget()
 
 
 def plan_to_json(
-    plan: Plan, work: Mapping[str, StepWork], store: str, outlook: Sequence[TimeEstimate], funds: Budget = _NO_FUNDS
+    plan: Plan, work: Mapping[str, StepWork], store: str, estimates: Sequence[TimeEstimate], budget: Budget = _NO_BUDGET
 ) -> dict[str, Any]:
     """The plan as plain values; `est_tokens` bounds what is left to generate: rows left x max_tokens.
 
@@ -31,7 +31,7 @@ def plan_to_json(
     """
     costs = estimate_costs(plan, work)
     num_requests = sum(left.num_requests for left in work.values())
-    engines = [_engine_to_json(plan, spec, work, outlook, costs) for spec in plan.engines.values()]
+    engines = [_engine_to_json(plan, spec, work, estimates, costs) for spec in plan.engines.values()]
     blocked = [cell for cell in plan.cells if cell.obstacles]
     runnable = without_blocked(plan).steps
     names = name_steps(plan)
@@ -68,9 +68,9 @@ def plan_to_json(
         "expected_tokens": sum(engine["expected_tokens"] for engine in engines),
         "loads": sum(engine["loads"] for engine in engines),
         "est_cost_usd": _cost_to_json(costs, plan.steps),
-        "cost_usd": funds.spent_usd if costs else None,
-        "budget_usd": funds.budget_usd,
-        "foresight": foresight_to_json(plan, outlook),
+        "cost_usd": budget.spent_usd if costs else None,
+        "budget_usd": budget.budget_usd,
+        "estimates": estimates_to_json(plan, estimates),
         "greedy_repeats": _greedy_repeats(plan),
         "unprepared_datasets": [name for name, spec in plan.datasets.items() if not spec.is_prepared],
     }
@@ -86,11 +86,11 @@ def _engine_to_json(
     plan: Plan,
     spec: EngineSpec,
     work: Mapping[str, StepWork],
-    outlook: Sequence[TimeEstimate],
+    estimates: Sequence[TimeEstimate],
     costs: Mapping[str, CostEstimate],
 ) -> dict[str, Any]:
     steps = [step for step in plan.steps.values() if step.engine == spec.key]
-    foreseen = outlook[0].engines.get(spec.key) if outlook else None
+    expected = estimates[0].engines.get(spec.key) if estimates else None
     return {
         "key": spec.key,
         "name": spec.name,
@@ -101,7 +101,7 @@ def _engine_to_json(
         "requests": sum(work[step.id].num_requests for step in steps),
         "requests_left": sum(_left(work[step.id]) for step in steps),
         "loads": int(spec.is_load and any(work[step.id].todo for step in steps)),
-        "est_replicas": foreseen.replicas if foreseen else 0,
+        "est_replicas": expected.replicas if expected else 0,
         "expected_tokens": sum(_expected_tokens(plan, step, work[step.id]) for step in steps),
         "est_tokens": sum(_tokens(plan, step, work[step.id]) for step in steps),
         "est_cost_usd": _cost_to_json(costs, (step.id for step in steps)),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from eibench_ray.estimate.cost_estimate import describe_uncounted
 from eibench_ray.estimate.plan_json import plan_to_json
-from eibench_ray.estimate.time_tables import ON_CORES, is_planned_for_cores, render_foresight, summarise_foresight
+from eibench_ray.estimate.time_tables import ON_CORES, is_planned_for_cores, render_estimates, summarise_estimates
 from eibench_ray.plan.blockers import count_cells, describe_blocked, group_obstacles
 from eibench_ray.plan.graph import Cell, Plan
 from eibench_ray.plan.step_names import with_mark
@@ -32,15 +32,15 @@ _AT_MOST = "≤"  # before rows of which lines of earlier answers decide
 _MOST_ENGINES = 6  # lines, on the one screen
 _MOST_PROBLEMS = 4
 _PROMPTS = {"own": "built-in", "official": "official"}
-_NO_FUNDS = Budget()
+_NO_BUDGET = Budget()
 
 
 def render_plan(
     plan: Plan,
     work: Mapping[str, StepWork],
     store: str,
-    outlook: Sequence[TimeEstimate],
-    funds: Budget = _NO_FUNDS,
+    estimates: Sequence[TimeEstimate],
+    budget: Budget = _NO_BUDGET,
     *,
     is_full: bool = False,
 ) -> Iterator[RenderableType]:
@@ -50,14 +50,14 @@ def render_plan(
         plan: the sweep.
         work: how far its steps are.
         store: the store's folder.
-        outlook: what the rest would take, on the cluster that is expected and on others beside it.
-        funds: what it may cost and has cost.
+        estimates: what the rest would take, on the cluster that is expected and on others beside it.
+        budget: what it may cost and has cost.
         is_full: whether all steps, cells and estimates follow.
     """
-    facts = plan_to_json(plan, work, store, outlook, funds)
+    facts = plan_to_json(plan, work, store, estimates, budget)
     yield f"{in_line(plan.sweep)}: {count_cells(len(plan.cells))} (model x setting x dataset x judge)"
-    yield _to_grid(_answer(plan, facts, outlook, funds))
-    yield from _warn(plan, facts, outlook, funds)
+    yield _to_grid(_answer(plan, facts, estimates, budget))
+    yield from _warn(plan, facts, estimates, budget)
     yield ""
     yield _engines_table(facts["engines"], most=None if is_full else _MOST_ENGINES)
     if not is_full:
@@ -68,19 +68,19 @@ def render_plan(
     yield ""
     yield _cells_table(plan, facts["cells"])
     yield ""
-    yield from render_foresight(plan, outlook)
+    yield from render_estimates(plan, estimates)
     yield from _costs(facts)
     yield from describe_blocked(plan.cells)
 
 
 def _answer(
-    plan: Plan, facts: Mapping[str, Any], outlook: Sequence[TimeEstimate], funds: Budget
+    plan: Plan, facts: Mapping[str, Any], estimates: Sequence[TimeEstimate], budget: Budget
 ) -> Iterator[tuple[str, str]]:
     """The answer in words, by headings: time, cost, blockers, requests."""
-    yield from summarise_foresight(outlook)
+    yield from summarise_estimates(estimates)
     if (total := facts["est_cost_usd"]) is not None:
         expected, most = _amounts(total)
-        yield "API cost", f"${expected} expected, ${most} at most; spent so far: {funds}"
+        yield "API cost", f"${expected} expected, ${most} at most; spent so far: {budget}"
     if (num_blocked := facts["blocked"]["cells"]) > 0:
         yield (
             "Blocked",
@@ -127,15 +127,15 @@ def _to_grid(lines: Iterator[tuple[str, str]]) -> Table:
 
 
 def _warn(
-    plan: Plan, facts: Mapping[str, Any], outlook: Sequence[TimeEstimate], funds: Budget
+    plan: Plan, facts: Mapping[str, Any], estimates: Sequence[TimeEstimate], budget: Budget
 ) -> Iterator[RenderableType]:
     """Warnings of what may not be as it was meant."""
-    if uncounted := describe_uncounted(plan, funds.budget_usd):
+    if uncounted := describe_uncounted(plan, budget.budget_usd):
         yield uncounted
     total = facts["est_cost_usd"]
-    if total is not None and funds.left_usd is not None and total["expected"] > funds.left_usd:
+    if total is not None and budget.left_usd is not None and total["expected"] > budget.left_usd:
         yield (
-            f"budget_usd leaves ${format_usd(funds.left_usd)}: the run will stop before its end, and go on when it is "
+            f"budget_usd leaves ${format_usd(budget.left_usd)}: the run will stop before its end, and go on when it is "
             f"started again with a higher one."
         )
     if judges := facts["greedy_repeats"]:
@@ -150,7 +150,7 @@ def _warn(
         yield f"{in_line(', '.join(names))} {are} not prepared yet: the numbers of rows are what is expected."
     if any("echo" in (plan.answer_source(cell), plan.judge_source(cell)) for cell in plan.cells):
         yield "echo makes its words up: where it answers or judges, the figures mean nothing."
-    if is_planned_for_cores(plan, outlook):
+    if is_planned_for_cores(plan, estimates):
         yield ON_CORES
 
 

@@ -1,4 +1,4 @@
-"""A replica that only reckons: rows in a batch that slows down as it fills, as continuous batching does.
+"""A replica that only computes: rows in a batch that slows down as it fills, as continuous batching does.
 
 A decoding step of a batch of b rows takes alpha + beta x b seconds and gives each row a token. In a virtual time that
 counts steps, every row runs for as many ticks as it has tokens, in one of `capacity` lanes; how long a tick takes

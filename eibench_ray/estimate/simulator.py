@@ -1,4 +1,4 @@
-"""The scheduler on a cluster that only reckons: the very code of a real run under a clock of its own."""
+"""The scheduler on a cluster that only computes: the very code of a real run under a clock of its own."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from eibench_ray.schedule.backlog import Backlog
 from eibench_ray.schedule.decode_speed import DecodeSpeed
 from eibench_ray.schedule.resources import EngineProfile
 from eibench_ray.schedule.scheduler import REVIEW_S, Scheduler
-from eibench_ray.schedule.scheduler_state import TALLY_S
+from eibench_ray.schedule.scheduler_state import PROGRESS_S
 
 STOP_S = 2.0  # from the decision to stop a replica until its GPUs are free
 REAP_S = 10.0  # likewise for one that died
@@ -47,7 +47,7 @@ class Simulator:
         self.outcome = case.new_outcome()
         for at, node in case.world.nodes:
             self._push(at, "join", node)
-        self._next_tally_at = TALLY_S
+        self._next_progress_at = PROGRESS_S
 
     def run(self) -> SimulationResult:
         """Runs the simulation to its end.
@@ -62,7 +62,7 @@ class Simulator:
                 raise PlanError("something is left to do, and no node has room for it: simulate larger nodes")
             review = self.now + REVIEW_S
             self.now = max(self.now, min(self._events[0][0], review) if self._events else review)
-            self._tally()
+            self._tell_progress()
             while self._events and self._events[0][0] <= self.now:
                 _, _, kind, subject = heapq.heappop(self._events)
                 self._happen(kind, subject)
@@ -72,10 +72,10 @@ class Simulator:
         self._tell("run_ended")
         return self.outcome
 
-    def _tally(self) -> None:
+    def _tell_progress(self) -> None:
         """Says how far each replica is, as a driver does that asks them all now and then."""
-        if self.now >= self._next_tally_at:
-            self._next_tally_at = self.now + TALLY_S
+        if self.now >= self._next_progress_at:
+            self._next_progress_at = self.now + PROGRESS_S
             for replica, machine in self._machines.items():
                 self._scheduler.rows_finished(replica, machine.rows_done(self.now))
 

@@ -1,7 +1,7 @@
 """Estimates the time that the rest of a plan takes on some nodes, from priors. Pure: nothing is run or simulated.
 
 The makespan is the shortest time into which the work and its loads fit (`schedule/policy.py`), or the slowest row's way
-where that is longer, times what a schedule loses. It is reckoned three times: as the configuration expects, and with
+where that is longer, times what a schedule loses. It is computed three times: as the configuration expects, and with
 those priors off to either side.
 """
 
@@ -65,7 +65,7 @@ class TimeEstimate:
     """The estimate for the rest of a plan on some nodes.
 
     Attributes:
-        misfits: why an engine fits on no node, by its key; neither it nor what reads from it is reckoned.
+        misfits: why an engine fits on no node, by its key; neither it nor what reads from it is computed.
     """
 
     nodes: tuple[Node, ...]  # equal ones
@@ -97,35 +97,37 @@ class TimeEstimate:
         return None if self.price is None else unit_s.times(self.price / 3600)
 
 
-def foresee(plan: Plan, work: Mapping[str, StepWork], cluster: ClusterConfig, cores: int) -> tuple[TimeEstimate, ...]:
-    """The outlook on the nodes that the configuration expects, and on twice as many.
+def estimate_time(
+    plan: Plan, work: Mapping[str, StepWork], cluster: ClusterConfig, cores: int
+) -> tuple[TimeEstimate, ...]:
+    """The estimates for the nodes that the configuration expects, and for twice as many.
 
-    Where no engine owns a GPU, it is one outlook, on this machine.
+    Where no engine owns a GPU, it is one, for this machine.
     """
     if any(spec.device == "cuda" or spec.num_gpus for spec in plan.engines.values()):
         num_nodes = cluster.expect.nodes
         names = [f"node{number}" for number in range(2 * num_nodes)]
         nodes = tuple(replace(expected_node(cluster), id=name, name=name) for name in names)
-        once = foresee_on(plan, work, cluster, nodes[:num_nodes], "gpu")
-        return once, foresee_on(plan, work, cluster, nodes, "gpu")
+        once = estimate_on(plan, work, cluster, nodes[:num_nodes], "gpu")
+        return once, estimate_on(plan, work, cluster, nodes, "gpu")
     here = Node("here", "this machine", Resources(cluster.num_cpus or cores, 0))
-    return (foresee_on(plan, work, cluster, (here,), "core"),)
+    return (estimate_on(plan, work, cluster, (here,), "core"),)
 
 
-def foresee_on(
+def estimate_on(
     plan: Plan, work: Mapping[str, StepWork], cluster: ClusterConfig, nodes: tuple[Node, ...], unit: Unit
 ) -> TimeEstimate:
-    """The outlook on some equal nodes."""
+    """The estimate for some equal nodes."""
     profiles = engine_profiles(plan, cluster, nodes)
     rows = {step: todo for step, left in work.items() if (todo := left.num_rows - left.num_done)}
     needs = {key: profiles[key].need for key in dict.fromkeys(plan.steps[step].engine for step in rows)}
     misfits = {key: need for key, need in needs.items() if not fits(need, nodes)}
     steps = list(_steps_without(plan, rows, misfits))
 
-    def reckon(guess: Assumption) -> _Reckoning:
-        return _Reckoning(steps, rows, {key: _as_guessed(profiles[key], guess) for key in needs}, nodes, unit)
+    def compute(guess: Assumption) -> _Computation:
+        return _Computation(steps, rows, {key: _as_guessed(profiles[key], guess) for key in needs}, nodes, unit)
 
-    low, expected, high = reckon(LOW), reckon(EXPECTED), reckon(HIGH)
+    low, expected, high = compute(LOW), compute(EXPECTED), compute(HIGH)
     return TimeEstimate(
         nodes=nodes,
         unit=unit,
@@ -138,7 +140,7 @@ def foresee_on(
     )
 
 
-class _Reckoning:
+class _Computation:
     """One guess, worked out.
 
     Attributes:

@@ -30,38 +30,38 @@ ON_CORES = (
 )
 
 
-def foresight_to_json(plan: Plan, outlook: Sequence[TimeEstimate]) -> list[dict[str, Any]]:
+def estimates_to_json(plan: Plan, estimates: Sequence[TimeEstimate]) -> list[dict[str, Any]]:
     """Plain values, one object per cluster: the one that is expected, then others to compare it with."""
     return [
         {
-            "nodes": len(foresight.nodes),
-            "gpus_per_node": foresight.nodes[0].total.gpus,
-            "gpu_memory_gb": foresight.nodes[0].gpu_memory_gb or None,
-            f"{foresight.unit}s": foresight.num_units,
-            "makespan_s": asdict(foresight.makespan_s),
-            f"{foresight.unit}_hours": asdict(foresight.used_s.times(1 / HOUR_S)),
-            f"{foresight.unit}_hours_held": asdict(foresight.held_s.times(1 / HOUR_S)),
-            "cost": asdict(cost) if (cost := foresight.cost(foresight.used_s)) else None,
-            "cost_held": asdict(cost) if (cost := foresight.cost(foresight.held_s)) else None,
-            "loads": _num_loads(plan, foresight),
-            "engines": {key: asdict(engine) for key, engine in foresight.engines.items()},
-            "critical_path_s": foresight.path_s,
-            "critical_path": [asdict(leg) | {"name": plan.engines[leg.engine].name} for leg in foresight.path],
-            "misfits": dict(foresight.misfits),
+            "nodes": len(estimate.nodes),
+            "gpus_per_node": estimate.nodes[0].total.gpus,
+            "gpu_memory_gb": estimate.nodes[0].gpu_memory_gb or None,
+            f"{estimate.unit}s": estimate.num_units,
+            "makespan_s": asdict(estimate.makespan_s),
+            f"{estimate.unit}_hours": asdict(estimate.used_s.times(1 / HOUR_S)),
+            f"{estimate.unit}_hours_held": asdict(estimate.held_s.times(1 / HOUR_S)),
+            "cost": asdict(cost) if (cost := estimate.cost(estimate.used_s)) else None,
+            "cost_held": asdict(cost) if (cost := estimate.cost(estimate.held_s)) else None,
+            "loads": _num_loads(plan, estimate),
+            "engines": {key: asdict(engine) for key, engine in estimate.engines.items()},
+            "critical_path_s": estimate.path_s,
+            "critical_path": [asdict(leg) | {"name": plan.engines[leg.engine].name} for leg in estimate.path],
+            "misfits": dict(estimate.misfits),
             "assumed": {"low": asdict(LOW), "expected": asdict(EXPECTED), "high": asdict(HIGH)},
         }
-        for foresight in outlook
+        for estimate in estimates
     ]
 
 
-def summarise_foresight(outlook: Sequence[TimeEstimate]) -> Iterator[tuple[str, str]]:
+def summarise_estimates(estimates: Sequence[TimeEstimate]) -> Iterator[tuple[str, str]]:
     """The answer in a few words: how long it takes, how many GPU-hours, and what these cost; nothing to do says so."""
-    expected = outlook[0] if outlook else None
+    expected = estimates[0] if estimates else None
     if expected is None or not (expected.engines or expected.misfits):
         yield "Time", "none: nothing is left to ask"
         return
     if expected.engines:
-        times = (f"{_duration(one.makespan_s)} on {describe_nodes(one)}" for one in outlook)
+        times = (f"{_duration(one.makespan_s)} on {describe_nodes(one)}" for one in estimates)
         yield "Time", "; ".join(times)
         unit = _unit(expected)
         used, held = (span.times(1 / HOUR_S) for span in (expected.used_s, expected.held_s))
@@ -77,23 +77,23 @@ def summarise_foresight(outlook: Sequence[TimeEstimate]) -> Iterator[tuple[str, 
         yield "Does not fit", f"{misfit}; the time above is without it, and without what reads from it"
 
 
-def render_foresight(plan: Plan, outlook: Sequence[TimeEstimate]) -> Iterator[RenderableType]:
+def render_estimates(plan: Plan, estimates: Sequence[TimeEstimate]) -> Iterator[RenderableType]:
     """Tables of what each engine takes, of all of it on each cluster, the longest chain, and the assumptions."""
-    if not (outlook and (outlook[0].engines or outlook[0].misfits)):
+    if not (estimates and (estimates[0].engines or estimates[0].misfits)):
         return
-    expected = outlook[0]
-    if loaded := _loaded(plan, outlook):
-        yield _engines_table(loaded, outlook)
+    expected = estimates[0]
+    if loaded := _loaded(plan, estimates):
+        yield _engines_table(loaded, estimates)
         if line := describe_unpinned(loaded):
             yield line
     for misfit in expected.misfits.values():
         yield f"It does not fit: {in_page(misfit)}. What follows leaves it out, and what reads from it."
     if not expected.engines:
         return
-    yield _totals_table(plan, outlook)
+    yield _totals_table(plan, estimates)
     yield f"Longest chain of loads and steps, {_time(expected.path_s)}: {' > '.join(_legs(plan, expected))}."
     yield _ASSUMED
-    if is_planned_for_cores(plan, outlook):
+    if is_planned_for_cores(plan, estimates):
         yield ON_CORES
 
 
@@ -108,25 +108,25 @@ def describe_unpinned(specs: Iterable[EngineSpec]) -> str | None:
     )
 
 
-def is_planned_for_cores(plan: Plan, outlook: Sequence[TimeEstimate]) -> bool:
+def is_planned_for_cores(plan: Plan, estimates: Sequence[TimeEstimate]) -> bool:
     """Whether models that expect a GPU are planned for this machine's cores."""
-    is_here = bool(outlook) and outlook[0].unit == "core"
+    is_here = bool(estimates) and estimates[0].unit == "core"
     return is_here and any(spec.traits.is_language_model for spec in plan.engines.values())
 
 
-def _loaded(plan: Plan, outlook: Sequence[TimeEstimate]) -> list[EngineSpec]:
+def _loaded(plan: Plan, estimates: Sequence[TimeEstimate]) -> list[EngineSpec]:
     """The engines that are to be loaded."""
-    todo = outlook[0].engines.keys() | outlook[0].misfits.keys()
+    todo = estimates[0].engines.keys() | estimates[0].misfits.keys()
     return [spec for key, spec in plan.engines.items() if spec.is_load and key in todo]
 
 
-def _engines_table(shown: Sequence[EngineSpec], outlook: Sequence[TimeEstimate]) -> FittingTable:
+def _engines_table(shown: Sequence[EngineSpec], estimates: Sequence[TimeEstimate]) -> FittingTable:
     """A line per engine that is to be loaded: its replicas and its memory."""
     columns = [Column("engine", [in_line(spec.name) for spec in shown], is_name=True)]
-    for heading, foresight in zip(("replicas", "on twice\nthe nodes"), outlook, strict=False):
-        engines = [foresight.engines.get(spec.key) for spec in shown]
+    for heading, estimate in zip(("replicas", "on twice\nthe nodes"), estimates, strict=False):
+        engines = [estimate.engines.get(spec.key) for spec in shown]
         columns.append(Column(heading, [f"{engine.replicas:,}" if engine else "-" for engine in engines]))
-    times = [_times(outlook[0].engines.get(spec.key)) for spec in shown]
+    times = [_times(estimates[0].engines.get(spec.key)) for spec in shown]
     columns += [
         Column("load", [load for load, _ in times]),
         Column("work of\none replica", [work for _, work in times]),
@@ -141,49 +141,49 @@ def _engines_table(shown: Sequence[EngineSpec], outlook: Sequence[TimeEstimate])
     return FittingTable(columns, title="Engines to load")
 
 
-def _totals_table(plan: Plan, outlook: Sequence[TimeEstimate]) -> FittingTable:
+def _totals_table(plan: Plan, estimates: Sequence[TimeEstimate]) -> FittingTable:
     """A column per cluster."""
-    unit = _unit(outlook[0])
+    unit = _unit(estimates[0])
     rows = {
-        "wall-clock time": [_duration(one.makespan_s) for one in outlook],
-        f"{unit}-hours of loads and work": [_amount(one.used_s.times(1 / HOUR_S)) for one in outlook],
-        f"{unit}-hours, all {unit}s kept": [_amount(one.held_s.times(1 / HOUR_S)) for one in outlook],
+        "wall-clock time": [_duration(one.makespan_s) for one in estimates],
+        f"{unit}-hours of loads and work": [_amount(one.used_s.times(1 / HOUR_S)) for one in estimates],
+        f"{unit}-hours, all {unit}s kept": [_amount(one.held_s.times(1 / HOUR_S)) for one in estimates],
     }
-    if outlook[0].price is not None:
-        costs = [(foresight.cost(foresight.used_s), foresight.cost(foresight.held_s)) for foresight in outlook]
+    if estimates[0].price is not None:
+        costs = [(estimate.cost(estimate.used_s), estimate.cost(estimate.held_s)) for estimate in estimates]
         rows["cost of loads and work"] = [_amount(cost) for cost, _ in costs if cost]
         rows["cost, all GPUs kept"] = [_amount(cost) for _, cost in costs if cost]
-    rows["replicas to load"] = [f"{_num_loads(plan, one):,}" for one in outlook]
-    rows["longest chain"] = [_time(one.path_s) for one in outlook]
+    rows["replicas to load"] = [f"{_num_loads(plan, one):,}" for one in estimates]
+    rows["longest chain"] = [_time(one.path_s) for one in estimates]
     columns = [Column("", list(rows), is_name=True)]
-    for at, foresight in enumerate(outlook):
-        columns.append(Column(describe_nodes(foresight).replace(" x ", "\nx "), [row[at] for row in rows.values()]))
+    for at, estimate in enumerate(estimates):
+        columns.append(Column(describe_nodes(estimate).replace(" x ", "\nx "), [row[at] for row in rows.values()]))
     return FittingTable(columns, title="Wall-clock time and what is used")
 
 
-def _unit(foresight: TimeEstimate) -> str:
-    return "GPU" if foresight.unit == "gpu" else "core"
+def _unit(estimate: TimeEstimate) -> str:
+    return "GPU" if estimate.unit == "gpu" else "core"
 
 
-def describe_nodes(foresight: TimeEstimate) -> str:
+def describe_nodes(estimate: TimeEstimate) -> str:
     """The cluster in words."""
-    node, count = foresight.nodes[0], len(foresight.nodes)
-    if foresight.unit == "core":
+    node, count = estimate.nodes[0], len(estimate.nodes)
+    if estimate.unit == "core":
         return f"{in_line(node.name)}, {node.total.cpus:g} cores"
     return f"{count:,} {'node' if count == 1 else 'nodes'} x {node.total.gpus:g} GPUs of {node.gpu_memory_gb:g} GB"
 
 
-def _legs(plan: Plan, foresight: TimeEstimate) -> Iterator[str]:
-    for leg in foresight.path:
+def _legs(plan: Plan, estimate: TimeEstimate) -> Iterator[str]:
+    for leg in estimate.path:
         name = in_line(plan.engines[leg.engine].name)
         copies = f" on {leg.replicas:,} replicas" if leg.replicas > 1 else ""
         words = f"load {name}" if leg.what == "load" else f"{leg.what} by {name}{copies}"
         yield f"{words} ({_time(leg.seconds)})"
 
 
-def _num_loads(plan: Plan, foresight: TimeEstimate) -> int:
+def _num_loads(plan: Plan, estimate: TimeEstimate) -> int:
     """Replicas that would be loaded; a file of recorded predictions is only read."""
-    return sum(engine.replicas for key, engine in foresight.engines.items() if plan.engines[key].is_load)
+    return sum(engine.replicas for key, engine in estimate.engines.items() if plan.engines[key].is_load)
 
 
 def _times(engine: EngineTime | None) -> tuple[str, str]:

@@ -21,7 +21,7 @@ BUDGET_WAIT_S = 0.25
 class _Visit:
     """A request that was let through."""
 
-    toll: Reservation
+    reservation: Reservation
     entered: float
 
 
@@ -35,7 +35,7 @@ class Admission:
         spent_usd: float = 0.0,
         first_number: int = 0,
     ) -> None:
-        """A gate through which nobody has passed yet.
+        """An admission through which nobody has passed yet.
 
         Args:
             limits: by pool; what is not named has no configured limits.
@@ -43,53 +43,53 @@ class Admission:
             spent_usd: what was spent of it before.
             first_number: of the requests that will be let through.
         """
-        self.purse = BudgetAccount(budget_usd, spent_usd)
+        self.account = BudgetAccount(budget_usd, spent_usd)
         self._limits = limits
         self._pools: dict[str, LimitPool] = {}
         self._inside: dict[int, _Visit] = {}
         self._overdue: dict[int, _Visit] = {}
         self._first_number = self._next_number = first_number
 
-    def enter(self, toll: Reservation, now: float) -> Grant:
+    def enter(self, reservation: Reservation, now: float) -> Grant:
         """Whether a request may be sent now."""
-        if (fit := self.purse.fits(toll.cost_usd)) is BudgetAnswer.LATER:
+        if (fit := self.account.fits(reservation.cost_usd)) is BudgetAnswer.LATER:
             self._expire(now)
-            fit = self.purse.fits(toll.cost_usd)
+            fit = self.account.fits(reservation.cost_usd)
         if fit is BudgetAnswer.NEVER:
             return Grant(None, is_spent=True)
         if fit is BudgetAnswer.LATER:
             return Grant(None, BUDGET_WAIT_S, reason="budget_usd, which requests in flight have reserved")
-        pool = self._pool(toll.pool, now)
+        pool = self._pool(reservation.pool, now)
         wait_s = pool.wait_s(now)
         if wait_s > 0:
             what = "the pause that was asked for by" if pool.is_paused(now) else "the rate limit of"
-            return Grant(None, min(max(wait_s, SHORTEST_WAIT_S), LONGEST_WAIT_S), reason=f"{what} {toll.pool}")
-        pool.enter(toll, now)
-        self.purse.reserve(toll.cost_usd)
+            return Grant(None, min(max(wait_s, SHORTEST_WAIT_S), LONGEST_WAIT_S), reason=f"{what} {reservation.pool}")
+        pool.enter(reservation, now)
+        self.account.reserve(reservation.cost_usd)
         number, self._next_number = self._next_number, self._next_number + 1
-        self._inside[number] = _Visit(toll, now)
+        self._inside[number] = _Visit(reservation, now)
         return Grant(number)
 
     def leave(self, number: int, passage: Spend, now: float) -> None:
         """A request has ended.
 
-        One that this gate has not let through was let through by the one before it, which was lost: what it cost is
+        One that it has not let through was let through by the one before it, which was lost: what it cost is
         spent. To leave twice is to leave once.
         """
         if visit := self._inside.pop(number, None):
-            self.purse.settle(visit.toll.cost_usd, passage.cost_usd)
-            self._pool(visit.toll.pool, now).leave(visit.toll, visit.entered, passage, now)
+            self.account.settle(visit.reservation.cost_usd, passage.cost_usd)
+            self._pool(visit.reservation.pool, now).leave(visit.reservation, visit.entered, passage, now)
         elif visit := self._overdue.pop(number, None):
-            self.purse.spent_usd += passage.cost_usd - visit.toll.cost_usd
+            self.account.spent_usd += passage.cost_usd - visit.reservation.cost_usd
         elif not self._first_number <= number < self._next_number:
-            self.purse.spent_usd += passage.cost_usd
+            self.account.spent_usd += passage.cost_usd
 
     def _expire(self, now: float) -> None:
         """Counts as spent what was reserved by those who do not come back."""
-        late = [number for number, visit in self._inside.items() if visit.entered < now - visit.toll.lifetime_s]
+        late = [number for number, visit in self._inside.items() if visit.entered < now - visit.reservation.lifetime_s]
         for number in late:
             visit = self._overdue[number] = self._inside.pop(number)
-            self.purse.settle(visit.toll.cost_usd, visit.toll.cost_usd)
+            self.account.settle(visit.reservation.cost_usd, visit.reservation.cost_usd)
 
     def _pool(self, name: str, now: float) -> LimitPool:
         if name not in self._pools:
@@ -112,9 +112,9 @@ class LocalRateLimiter:
         self.gate = Admission(limits or {}, budget_usd, spent_usd, first_number)
         self._clock = clock
 
-    async def enter(self, toll: Reservation) -> Grant:
+    async def enter(self, reservation: Reservation) -> Grant:
         """Whether a request may be sent now."""
-        return self.gate.enter(toll, self._clock())
+        return self.gate.enter(reservation, self._clock())
 
     async def leave(self, number: int, passage: Spend) -> None:
         """A request that was let through has ended."""

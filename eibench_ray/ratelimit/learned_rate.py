@@ -37,7 +37,7 @@ SETTLED_SHARE, REST_S = 0.99, 0.3
 LONE_CUT, MAX_LONE = 0.98, 3
 # A probe that comes so far above the settled rate has shown that the limit was raised.
 RAISED = 1.5
-FIRST_PATIENCE_S, LONGEST_PATIENCE_S = 60.0, 960.0
+FIRST_HOLD_S, LONGEST_HOLD_S = 60.0, 960.0
 # Where nothing is let through between refusals, and the endpoint does not say when to come back.
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 15.0
 # An endpoint that refuses again so soon after the pool has settled below its limit does not refuse because of the rate.
@@ -79,7 +79,7 @@ class LearnedRate:
         self._pressed_at = 0.0
         self._settled_rate = 0.0
         self._settled_at = 0.0
-        self._patience_s = FIRST_PATIENCE_S
+        self._hold_s = FIRST_HOLD_S
         self._num_lone = 0
         self._pause_s = FIRST_PAUSE_S
         self._num_futile = 0
@@ -100,7 +100,7 @@ class LearnedRate:
         # A pause that has grown: the last refusals came with nothing let through in between.
         if self._pause_s > FIRST_PAUSE_S and self._history.granted(self._changed_at, now) <= 0:
             return
-        if self._phase is _Phase.SETTLED and now > self._settled_at + self._patience_s:
+        if self._phase is _Phase.SETTLED and now > self._settled_at + self._hold_s:
             self._phase = _Phase.PROBING
         # Where less than one request a second passes, growth is by the request.
         self.rate *= _GROWTH.get(self._phase, 1.0) ** (waited_s * min(self.rate, 1.0))
@@ -134,7 +134,7 @@ class LearnedRate:
         if self._phase is _Phase.SETTLED:
             self._doubt(entered, now)
         elif self._phase is _Phase.PROBING and self.rate < RAISED * self._settled_rate:
-            self._patience_s = min(2 * self._patience_s, LONGEST_PATIENCE_S)
+            self._hold_s = min(2 * self._hold_s, LONGEST_HOLD_S)
             self._settle(self._settled_rate, now)
         elif self._phase is not _Phase.EXPLORING:
             self._begin(entered, now)
@@ -163,7 +163,7 @@ class LearnedRate:
                 [self._since, *self._history.entered(self._since, entered)],
                 [self._since, *self._history.refused(self._since, entered)],
             )
-            self._patience_s, self._num_lone = FIRST_PATIENCE_S, 0
+            self._hold_s, self._num_lone = FIRST_HOLD_S, 0
             self._settle(max(SETTLED_SHARE * allowed, SLOWEST), now)
             self.paused_until = max(self.paused_until, now + REST_S)
 

@@ -39,13 +39,13 @@ class LimitPool:
             self._set_rates(now)
         return max(self._requests.wait_s(now), self._tokens.wait_s(now))
 
-    def enter(self, toll: Reservation, now: float) -> None:
+    def enter(self, reservation: Reservation, now: float) -> None:
         """A request passes."""
         self._requests.take(1.0)
-        self._tokens.take(toll.tokens)
+        self._tokens.take(reservation.tokens)
         self._pace.enter(now)
 
-    def leave(self, toll: Reservation, entered: float, passage: Spend, now: float) -> None:
+    def leave(self, reservation: Reservation, entered: float, passage: Spend, now: float) -> None:
         """A request that entered at some time has ended."""
         # Some servers say 0 or -1 where they have no limit.
         if self._limits.requests_per_min is None and (passage.allowed_per_min or 0.0) > 0:
@@ -62,7 +62,7 @@ class LimitPool:
                 self._requests.hold(self._pace.paused_until)
         # Where there was no answer, and no refusal, the endpoint may have counted what was reserved.
         if passage.was_limited or passage.tokens:
-            self._tokens.take(passage.tokens - toll.tokens)
+            self._tokens.take(passage.tokens - reservation.tokens)
 
     def _set_rates(self, now: float) -> None:
         told = [] if self._requests_per_min is None else [rate_under(self._requests_per_min)]

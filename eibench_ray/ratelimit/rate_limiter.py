@@ -58,7 +58,7 @@ class Spend:
 class RateLimiter(Protocol):
     """Lets requests through. Neither call waits: who may not pass is told when to ask again."""
 
-    async def enter(self, toll: Reservation) -> Grant:
+    async def enter(self, reservation: Reservation) -> Grant:
         """Whether a request may be sent now."""
 
     async def leave(self, number: int, passage: Spend) -> None:

@@ -23,7 +23,7 @@ _CLOSE_TIMEOUT_S = 5.0
 
 @dataclass(slots=True)
 class QueuedRequest:
-    """A request that may be sent. What became of it is told before it ends; until then, it took its whole toll."""
+    """A request that may be sent. Its outcome is told before it ends; until then, it took its whole reservation."""
 
     passage: Spend
     ending: Ending = Ending.DROPPED
@@ -32,12 +32,12 @@ class QueuedRequest:
 class RequestQueue:
     """Lets requests go in the order in which they came, as many at once as the endpoint bears.
 
-    Only the first one asks the turnstile. What that has granted is always given back, also when the row is given up in
+    Only the first one asks the limiter. What that has granted is always given back, also when the row is given up in
     the middle of a call to it.
     """
 
-    def __init__(self, turnstile: RateLimiter, max_concurrency: int, first: int = FIRST) -> None:
-        self._turnstile = turnstile
+    def __init__(self, limiter: RateLimiter, max_concurrency: int, first: int = FIRST) -> None:
+        self._limiter = limiter
         self._concurrency = Concurrency(max_concurrency, first)
         self._has_ended = asyncio.Event()
         self._first = asyncio.Lock()
@@ -46,14 +46,14 @@ class RequestQueue:
         self._held: tuple[str, float] | None = None
 
     @asynccontextmanager
-    async def trip(self, toll: Reservation) -> AsyncIterator[QueuedRequest]:
+    async def trip(self, reservation: Reservation) -> AsyncIterator[QueuedRequest]:
         """A request's trip, once it may be sent.
 
         Raises:
             BudgetSpentError: it may not be sent, nor will.
         """
-        number = await self._wait(toll)
-        trip = QueuedRequest(Spend(toll.tokens, toll.cost_usd))
+        number = await self._wait(reservation)
+        trip = QueuedRequest(Spend(reservation.tokens, reservation.cost_usd))
         began = time.monotonic()
         self._concurrency.begin()
         try:
@@ -61,8 +61,8 @@ class RequestQueue:
         finally:
             self._concurrency.end(trip.ending, began, time.monotonic())
             self._has_ended.set()
-            # Nobody waits for it: a turnstile that is lost must not cost an answer that was paid for.
-            self._call(self._turnstile.leave(number, trip.passage))
+            # Nobody waits for it: a limiter that is lost must not cost an answer that was paid for.
+            self._call(self._limiter.leave(number, trip.passage))
 
     def waits(self, now: float) -> Iterator[Wait]:
         """The wait of the first request before it may be sent, other than for replies."""
@@ -71,23 +71,23 @@ class RequestQueue:
             yield Wait(reason, now - since)
 
     async def close(self) -> None:
-        """Returns once the turnstile knows of every trip that has ended, or does not answer."""
+        """Returns once the limiter knows of every trip that has ended, or does not answer."""
         if self._calls:
             await asyncio.wait(self._calls, timeout=_CLOSE_TIMEOUT_S)
 
-    async def _wait(self, toll: Reservation) -> int:
+    async def _wait(self, reservation: Reservation) -> int:
         async with self._first:
             try:
-                return await self._wait_first(toll)
+                return await self._wait_first(reservation)
             finally:
                 self._held = None
 
-    async def _wait_first(self, toll: Reservation) -> int:
+    async def _wait_first(self, reservation: Reservation) -> int:
         while True:
             while self._concurrency.is_full:
                 self._has_ended.clear()
                 await self._has_ended.wait()
-            asked = self._call(self._turnstile.enter(toll))
+            asked = self._call(self._limiter.enter(reservation))
             try:
                 answer = await asyncio.shield(asked)
             except asyncio.CancelledError:
@@ -95,8 +95,8 @@ class RequestQueue:
                 raise
             if answer.is_spent:
                 raise BudgetSpentError(
-                    f"budget_usd does not allow another request of up to ${format_usd(toll.cost_usd)}: raise it and "
-                    f"run the same command again to go on"
+                    f"budget_usd does not allow another request of up to ${format_usd(reservation.cost_usd)}: raise "
+                    f"it and run the same command again to go on"
                 )
             if answer.number is not None:
                 return answer.number
@@ -106,12 +106,12 @@ class RequestQueue:
     def _give_back(self, asked: asyncio.Task[Grant]) -> None:
         """Ends the trip that was granted to a request which is gone."""
         if not asked.cancelled() and asked.exception() is None and (number := asked.result().number) is not None:
-            self._call(self._turnstile.leave(number, Spend()))
+            self._call(self._limiter.leave(number, Spend()))
 
     def _end_call(self, task: asyncio.Task[Any]) -> None:
         self._calls.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.warning("turnstile call failed reason=%s", error)
+            log.warning("limiter call failed reason=%s", error)
 
     def _call(self, call: Coroutine[Any, Any, Answer]) -> asyncio.Task[Answer]:
         """A call that outlives whoever waits for it."""

@@ -22,7 +22,7 @@ class Feed:
 
     replica: int
     slices: tuple[Slice, ...]
-    is_probe: bool = False  # it is one, and a suspect: the replica has nothing else, and gets nothing else meanwhile
+    is_probe: bool = False  # the replica has nothing else, and gets nothing else meanwhile
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,35 +40,35 @@ class StartRequest:
     is_first: bool  # whether its engine has no replica; if it has, an engine without one is not kept waiting for it
 
 
-def review(roster: SchedulerState, found: RemainingWork, now: float) -> Iterator[Action]:
+def review(state: SchedulerState, found: RemainingWork, now: float) -> Iterator[Action]:
     """Decides what to stop and start now; every action counts as done."""
-    yield from _stop_finished(roster)
+    yield from _stop_finished(state)
     held: dict[str, set[StartRequest]] = {}  # by node
     unmet: list[tuple[ReplicaShare, str]] = []
     nearly: dict[str, str | None] = {}  # engine without a place -> the node that lacks least for one of its replicas
     for share in sorted(_shares(found), reverse=True):
         key = share.engine
-        if not (share.is_there or _waits_with_reason(roster, key)):
+        if not (share.is_there or _waits_with_reason(state, key)):
             continue
         if key not in nearly:
-            if (start := roster.start(key, now, _barred(roster, held, key))) is not None:
+            if (start := state.start(key, now, _barred(state, held, key))) is not None:
                 yield start
                 continue
-            nearly[key] = roster.places.find_nearly(roster.engines[key].profile.need)
+            nearly[key] = state.places.find_nearly(state.engines[key].profile.need)
         node = nearly[key]
-        if node is not None and (share.is_there or share.is_due) and roster.can_use(key, now):
+        if node is not None and (share.is_there or share.is_due) and state.can_use(key, now):
             unmet.append((share, node))
-            needs_gpus = roster.engines[key].profile.need.gpus > 0
-            held.setdefault(node, set()).add(StartRequest(needs_gpus, not roster.engines[key].count))
-    _drain(roster, found, unmet)
-    yield from _start_copies(roster, found, now, held)
-    yield from _make_room(roster, found, now)
+            needs_gpus = state.engines[key].profile.need.gpus > 0
+            held.setdefault(node, set()).add(StartRequest(needs_gpus, not state.engines[key].count))
+    _drain(state, found, unmet)
+    yield from _start_copies(state, found, now, held)
+    yield from _make_room(state, found, now)
 
 
-def _barred(roster: SchedulerState, held: Mapping[str, set[StartRequest]], key: str) -> set[str]:
+def _barred(state: SchedulerState, held: Mapping[str, set[StartRequest]], key: str) -> set[str]:
     """The held nodes that an engine must leave alone."""
-    needs_gpus = roster.engines[key].profile.need.gpus > 0
-    is_starved = not roster.engines[key].count and roster.backlog.num_ready(key) > 0
+    needs_gpus = state.engines[key].profile.need.gpus > 0
+    is_starved = not state.engines[key].count and state.backlog.num_ready(key) > 0
     return {
         node
         for node, claims in held.items()
@@ -91,45 +91,45 @@ def _shares(found: RemainingWork) -> Iterator[ReplicaShare]:
             there_s -= share_s
 
 
-def _waits_with_reason(roster: SchedulerState, key: str) -> bool:
+def _waits_with_reason(state: SchedulerState, key: str) -> bool:
     """Whether what an engine waits for is being made, and none of its replicas waits for it, or waited in vain."""
-    engine = roster.engines[key]
-    is_made = any(roster.engines[source].count for source in roster.backlog.sources[key])
+    engine = state.engines[key]
+    is_made = any(state.engines[source].count for source in state.backlog.sources[key])
     return is_made and not engine.idle and not engine.waited_in_vain
 
 
-def _drain(roster: SchedulerState, found: RemainingWork, unmet: list[tuple[ReplicaShare, str]]) -> None:
+def _drain(state: SchedulerState, found: RemainingWork, unmet: list[tuple[ReplicaShare, str]]) -> None:
     """Drains replicas that their engine can spare by the horizon, for what has no place, the most wanted first."""
     spare = {
         key: demand.num_ready - demand.num_kept(found.horizon_s)
         for key, demand in found.demands.items()
-        if demand.gpus and demand.num_ready > 1 and not demand.num_starting and not roster.backlog.blocked_rows(key)
+        if demand.gpus and demand.num_ready > 1 and not demand.num_starting and not state.backlog.blocked_rows(key)
     }
-    coming = sum(roster.gpus(replica) for replica in roster.leaving.values())
+    coming = sum(state.gpus(replica) for replica in state.leaving.values())
     for share, node in unmet:
-        need = roster.engines[share.engine].profile.need.gpus
+        need = state.engines[share.engine].profile.need.gpus
         coming, missing = max(0.0, coming - need), max(0.0, need - coming)
         for key in spare:
-            for replica in list(roster.engines[key].ready.values()) if key != share.engine else ():
+            for replica in list(state.engines[key].ready.values()) if key != share.engine else ():
                 if missing <= 0 or spare[key] <= 0:
                     break
                 if need <= 1 or node in replica.nodes:
                     spare[key] -= 1
-                    missing -= roster.gpus(replica)
-                    roster.drain(replica)
+                    missing -= state.gpus(replica)
+                    state.drain(replica)
         if missing > 0:
             return
 
 
 def _start_copies(
-    roster: SchedulerState, found: RemainingWork, now: float, held: Mapping[str, set[StartRequest]]
+    state: SchedulerState, found: RemainingWork, now: float, held: Mapping[str, set[StartRequest]]
 ) -> Iterator[Start]:
     """Further replicas on what would stand idle, each for the engine that takes longest for what can be asked now."""
-    wanting = {key: demand for key, demand in found.demands.items() if roster.backlog.num_ready(key)}
+    wanting = {key: demand for key, demand in found.demands.items() if state.backlog.num_ready(key)}
 
     def left_s(key: str) -> float:
         """Seconds until the replicas that the engine has are through; the copies of this review load as long as one."""
-        demand, count = wanting[key], max(1, roster.engines[key].count)
+        demand, count = wanting[key], max(1, state.engines[key].count)
         loading_s = demand.num_starting * demand.starting_s + (count - demand.count) * demand.load_s
         return (demand.ready_s + loading_s) / count
 
@@ -137,14 +137,14 @@ def _start_copies(
         key = max(wanting, key=left_s)
         # Else the others would be through before a copy has loaded, or soon after.
         pays = left_s(key) > wanting[key].load_s + wanting[key].worth_s
-        start = roster.start(key, now, _barred(roster, held, key)) if pays else None
+        start = state.start(key, now, _barred(state, held, key)) if pays else None
         if start is None:
             del wanting[key]
         else:
             yield start
 
 
-def _make_room(roster: SchedulerState, found: RemainingWork, now: float) -> Iterator[Stop]:
+def _make_room(state: SchedulerState, found: RemainingWork, now: float) -> Iterator[Stop]:
     """Stops idle replicas for an engine that has rows to ask and no replica; those with the least to come first.
 
     Only where nothing is leaving anyway, and where nothing is being made that they wait for.
@@ -153,35 +153,35 @@ def _make_room(roster: SchedulerState, found: RemainingWork, now: float) -> Iter
     starved = [
         key
         for key in order
-        if not roster.engines[key].count and roster.backlog.num_ready(key) and now >= roster.engines[key].rests_until
+        if not state.engines[key].count and state.backlog.num_ready(key) and now >= state.engines[key].rests_until
     ]
-    if not starved or roster.leaving:
+    if not starved or state.leaving:
         return
-    idle = _in_the_way(roster)
-    idle.sort(key=lambda replica: roster.backlog.blocked_rows(replica.engine))
+    idle = _in_the_way(state)
+    idle.sort(key=lambda replica: state.backlog.blocked_rows(replica.engine))
     for key in starved:
-        for count in range(1, len(idle) + 1) if roster.would_fit(key, idle) else ():
-            if roster.would_fit(key, idle[:count]):
+        for count in range(1, len(idle) + 1) if state.would_fit(key, idle) else ():
+            if state.would_fit(key, idle[:count]):
                 for replica in idle[:count]:
-                    roster.engines[replica.engine].waited_in_vain = True
-                    yield roster.stop(replica)
+                    state.engines[replica.engine].waited_in_vain = True
+                    yield state.stop(replica)
                 return
 
 
-def _in_the_way(roster: SchedulerState) -> list[ScheduledReplica]:
+def _in_the_way(state: SchedulerState) -> list[ScheduledReplica]:
     """Replicas that hold room and wait for what nobody makes; that others wait as they do makes nothing."""
-    waiting = {key for key, engine in roster.engines.items() if engine.idle and not roster.backlog.num_ready(key)}
+    waiting = {key for key, engine in state.engines.items() if engine.idle and not state.backlog.num_ready(key)}
     at_work = {
         key
-        for key, engine in roster.engines.items()
+        for key, engine in state.engines.items()
         if engine.count and (key not in waiting or engine.count > len(engine.idle))
     }
     return [
         replica
         for key in waiting
-        if at_work.isdisjoint(_all_sources(roster.backlog, key))
-        for number, replica in roster.engines[key].ready.items()
-        if number in roster.engines[key].idle and replica.nodes
+        if at_work.isdisjoint(_all_sources(state.backlog, key))
+        for number, replica in state.engines[key].ready.items()
+        if number in state.engines[key].idle and replica.nodes
     ]
 
 
@@ -194,10 +194,10 @@ def _all_sources(backlog: Backlog, key: str) -> set[str]:
     return found
 
 
-def _stop_finished(roster: SchedulerState) -> Iterator[Stop]:
+def _stop_finished(state: SchedulerState) -> Iterator[Stop]:
     """Stops replicas that are drained, and idle ones to which nothing can come any more."""
-    for key, engine in roster.engines.items():
-        if engine.idle and roster.is_through(key):
-            yield from (roster.stop(engine.ready[number]) for number in sorted(engine.idle))
-    drained = [replica for replica in roster.leaving.values() if replica.phase is Phase.DRAINING and not replica.slices]
-    yield from map(roster.stop, drained)
+    for key, engine in state.engines.items():
+        if engine.idle and state.is_through(key):
+            yield from (state.stop(engine.ready[number]) for number in sorted(engine.idle))
+    drained = [replica for replica in state.leaving.values() if replica.phase is Phase.DRAINING and not replica.slices]
+    yield from map(state.stop, drained)

@@ -1,6 +1,6 @@
 """The backlog: which slices can be asked now, which wait for others, and what an engine's failure takes with it.
 
-A slice that was with a replica when it died is marked. With the second mark it is a suspect: it may hold what its
+A slice that was with a replica when it died is marked. With the second mark it is probed: it may hold what its
 engine dies of. From then on it is asked alone, and after all others of its engine that are ready.
 """
 
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from eibench_ray.plan.graph import Plan
 from eibench_ray.plan.slices import Slice, StepWork
 
-# So many replicas must have died with a slice before it is a suspect: one death may be anything.
+# So many replicas must have died with a slice before it is probed: one death may be anything.
 MARKS = 2
 
 
@@ -33,7 +33,7 @@ class Backlog:
         self._rows_left: dict[str, dict[str, int]] = {engine: {} for engine in plan.engines}
         self._taken: set[Slice] = set()
         self._marks: Counter[Slice] = Counter()
-        self._suspects: dict[str, deque[Slice]] = {engine: deque() for engine in plan.engines}
+        self._probes: dict[str, deque[Slice]] = {engine: deque() for engine in plan.engines}
         self.steps: list[tuple[str, str, tuple[str, ...]]] = []
         self.sources: dict[str, set[str]] = {engine: set() for engine in plan.engines}
         for step in plan.steps.values():
@@ -54,9 +54,9 @@ class Backlog:
         """Slices that can be asked now."""
         return self._num_ready[engine]
 
-    def num_suspects(self, engine: str) -> int:
+    def num_probes(self, engine: str) -> int:
         """Those of them that are to be asked alone."""
-        return len(self._suspects[engine])
+        return len(self._probes[engine])
 
     def num_untaken(self, engine: str) -> int:
         """Slices that are ready or wait for another step."""
@@ -83,7 +83,7 @@ class Backlog:
         return self._depth[step], tokens_per_row
 
     def take(self, engine: str, tokens_per_row: Callable[[str], float]) -> Slice:
-        """The next ready slice of an engine that is no suspect, of the step that goes first; it is taken now."""
+        """The next ready slice of an engine that is not to be probed, of the step that goes first; it is taken now."""
         queues = self._ready[engine]
         step = max(queues, key=lambda step: self.rank(step, tokens_per_row(step)))
         slice_ = queues[step].popleft()
@@ -91,12 +91,12 @@ class Backlog:
             del queues[step]
         return self._note_taken(slice_)
 
-    def take_suspect(self, engine: str) -> Slice:
-        """The suspect of an engine that has waited longest; it is taken now."""
-        return self._note_taken(self._suspects[engine].popleft())
+    def take_probe(self, engine: str) -> Slice:
+        """The slice of an engine that has waited longest to be probed; it is taken now."""
+        return self._note_taken(self._probes[engine].popleft())
 
     def mark(self, slice_: Slice) -> bool:
-        """A replica died with a taken slice; whether that makes it a suspect."""
+        """A replica died with a taken slice; whether it is to be probed from now on."""
         if slice_ not in self._taken:
             return False
         self._marks[slice_] += 1
@@ -105,13 +105,13 @@ class Backlog:
     def give_back(self, slice_: Slice) -> None:
         """Makes a taken slice ready again, before all others; one that was dropped meanwhile stays dropped.
 
-        A suspect comes after the other suspects, so that each gets its turn.
+        One that is to be probed comes after the others that are, so that each gets its turn.
         """
         if slice_ in self._taken:
             self._taken.remove(slice_)
             if self._marks.get(slice_, 0) >= MARKS:
                 self._count_ready(slice_)
-                self._suspects[self._engine[slice_.step]].append(slice_)
+                self._probes[self._engine[slice_.step]].append(slice_)
             else:
                 self._queue(slice_).appendleft(slice_)
 
@@ -132,11 +132,11 @@ class Backlog:
 
     def drop_engine(self, engine: str, *, drops_taken: bool = True) -> set[str]:
         """Gives up an engine's slices and all that waits for them; the ids of the steps that cannot be finished."""
-        lost = {slice_ for queue in (*self._ready[engine].values(), self._suspects[engine]) for slice_ in queue}
+        lost = {slice_ for queue in (*self._ready[engine].values(), self._probes[engine]) for slice_ in queue}
         held = (*self._waits_for, *self._taken) if drops_taken else tuple(self._waits_for)
         lost |= {slice_ for slice_ in held if self._engine[slice_.step] == engine}
         self._ready[engine].clear()
-        self._suspects[engine].clear()
+        self._probes[engine].clear()
         self._ready_rows[engine].clear()
         self._num_ready[engine] = 0
         queue = deque(lost)

@@ -35,38 +35,38 @@ class _Begun:
     held_s: float
 
 
-def forecast(roster: SchedulerState, now: float, guess_s: float | None = None) -> RemainingWork:
+def forecast(state: SchedulerState, now: float, guess_s: float | None = None) -> RemainingWork:
     """The forecast of this moment."""
     live = [
         key
-        for key, engine in roster.engines.items()
-        if (engine.count or not roster.is_through(key)) and roster.backlog.rows_left(key) and not engine.is_given_up
+        for key, engine in state.engines.items()
+        if (engine.count or not state.is_through(key)) and state.backlog.rows_left(key) and not engine.is_given_up
     ]
-    num_gpus = roster.places.num_gpus
-    begun = {key: _find_begun(roster, key, now) for key in live}
+    num_gpus = state.places.num_gpus
+    begun = {key: _find_begun(state, key, now) for key in live}
     demands: dict[str, Demand] = {}
-    horizon_s, before_s = guess_s or _all_at_full_speed_s(roster, live), math.inf
+    horizon_s, before_s = guess_s or _all_at_full_speed_s(state, live), math.inf
     for _ in range(ROUNDS):
         if horizon_s == math.inf or abs(horizon_s - before_s) <= CLOSE * horizon_s:
             break
-        streams, before_s = RowArrivals(roster, now, horizon_s), horizon_s
-        demands = {key: _demand(roster, key, now, streams, begun[key], horizon_s) for key in live}
+        streams, before_s = RowArrivals(state, now, horizon_s), horizon_s
+        demands = {key: _demand(state, key, now, streams, begun[key], horizon_s) for key in live}
         horizon_s = choose_horizon(list(demands.values()), num_gpus)
     return RemainingWork(demands, horizon_s)
 
 
-def _all_at_full_speed_s(roster: SchedulerState, keys: list[str]) -> float:
+def _all_at_full_speed_s(state: SchedulerState, keys: list[str]) -> float:
     """Seconds that all rows and a load of each engine would take if GPUs could be shared out at will."""
     used_s = 0.0
     for key in keys:
-        engine = roster.engines[key]
-        work_s = engine.estimate.work_s(roster.backlog.rows_left(key))
+        engine = state.engines[key]
+        work_s = engine.estimate.work_s(state.backlog.rows_left(key))
         used_s += engine.profile.need.gpus * (work_s + engine.estimate.load_s)
-    return used_s / max(1.0, roster.places.num_gpus)
+    return used_s / max(1.0, state.places.num_gpus)
 
 
-def _find_begun(roster: SchedulerState, key: str, now: float) -> _Begun:
-    engine, rows_left = roster.engines[key], roster.backlog.rows_left(key)
+def _find_begun(state: SchedulerState, key: str, now: float) -> _Begun:
+    engine, rows_left = state.engines[key], state.backlog.rows_left(key)
     row_s = engine.estimate.work_s(rows_left) / sum(rows_left.values())
     rows_begun = sum([replica.rows_begun(row_s, now) for replica in engine.ready.values()])
     rows_held = sum([replica.rows for replica in engine.ready.values()])
@@ -74,9 +74,9 @@ def _find_begun(roster: SchedulerState, key: str, now: float) -> _Begun:
 
 
 def _demand(
-    roster: SchedulerState, key: str, now: float, streams: RowArrivals, begun: _Begun, horizon_s: float
+    state: SchedulerState, key: str, now: float, streams: RowArrivals, begun: _Begun, horizon_s: float
 ) -> Demand:
-    engine, backlog = roster.engines[key], roster.backlog
+    engine, backlog = state.engines[key], state.backlog
     estimate, rows_left = engine.estimate, backlog.rows_left(key)
     parts = [
         (head_s, rows * estimate.row_work_s(step))

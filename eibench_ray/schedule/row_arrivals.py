@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from eibench_ray.schedule.scheduler_state import EngineState, SchedulerState
 
-# A stream is reckoned with in so many parts.
+# A stream counts as so many parts.
 PARTS = 4
 # What comes in the last part of the time until the horizon counts as if it came before: it is little, when it comes is
 # not known so well, and as generation drains there are places for it.
@@ -49,23 +49,23 @@ class RowArrivals:
         of: by step id.
     """
 
-    def __init__(self, roster: SchedulerState, now: float, horizon_s: float) -> None:
-        self._roster = roster
+    def __init__(self, state: SchedulerState, now: float, horizon_s: float) -> None:
+        self._state = state
         tails_s = self._find_tails()
-        waits_s = {key: _wait_s(engine, now) for key, engine in roster.engines.items()}
+        waits_s = {key: _wait_s(engine, now) for key, engine in state.engines.items()}
         shares = dict(self._shares())
-        engine_of = {step: key for step, key, _ in roster.backlog.steps}
+        engine_of = {step: key for step, key, _ in state.backlog.steps}
         made: dict[str, tuple[float, float]] = {}
         self.of: dict[str, RowArrival] = {}
-        for step, key, sources in roster.backlog.steps:
+        for step, key, sources in state.backlog.steps:
             if step not in shares:
                 continue
             arrivals = [made[source] for source in sources if source in made]
             from_s = max((arrival[0] for arrival in arrivals), default=0.0)
             to_s = max((arrival[1] for arrival in arrivals), default=0.0)
-            unmade = (roster.backlog.rows_left(engine_of[source]).get(source, 0) for source in sources)
-            num_waiting = min(roster.backlog.rows_left(key)[step], max(unmade, default=0))
-            row_s = roster.engines[key].estimate.row_s(step)
+            unmade = (state.backlog.rows_left(engine_of[source]).get(source, 0) for source in sources)
+            num_waiting = min(state.backlog.rows_left(key)[step], max(unmade, default=0))
+            row_s = state.engines[key].estimate.row_s(step)
             self.of[step] = RowArrival(from_s, to_s, num_waiting, tails_s[step] + DRAIN * row_s)
             begin_s = waits_s[key]
             spread_s = max(0.0, horizon_s - tails_s[step] - begin_s)
@@ -75,18 +75,18 @@ class RowArrivals:
     def _find_tails(self) -> dict[str, float]:
         """Per step, the seconds that the longest chain of steps behind it takes, a row's time each."""
         tails_s: dict[str, float] = {}
-        for step, key, sources in reversed(self._roster.backlog.steps):
+        for step, key, sources in reversed(self._state.backlog.steps):
             tails_s.setdefault(step, 0.0)
-            if step in self._roster.backlog.rows_left(key):
-                behind_s = tails_s[step] + self._roster.engines[key].estimate.row_s(step)
+            if step in self._state.backlog.rows_left(key):
+                behind_s = tails_s[step] + self._state.engines[key].estimate.row_s(step)
                 for source in sources:
                     tails_s[source] = max(tails_s.get(source, 0.0), behind_s)
         return tails_s
 
     def _shares(self) -> Iterator[tuple[str, tuple[float, float]]]:
         """Per step with rows left, which part of its engine's work it is: from which share of it to which."""
-        backlog = self._roster.backlog
-        for key, engine in self._roster.engines.items():
+        backlog = self._state.backlog
+        for key, engine in self._state.engines.items():
             rows, estimate = backlog.rows_left(key), engine.estimate
             ranked = sorted(rows, key=lambda step: backlog.rank(step, estimate.tokens_per_row(step)), reverse=True)
             total_s = estimate.work_s(rows)

@@ -6,7 +6,7 @@
 - **Longest expected first**, and as many replicas of an engine as the horizon takes (`schedule/policy.py`).
 - **Enough in flight.** A replica holds more than its batch, so that no slice's end is a barrier; and not much more, so
   that the last slices go where they end first.
-- **Suspects alone.** A slice with which replicas keep dying is all that its replica has, and comes last.
+- **Probes alone.** A slice with which replicas keep dying is probed: it is all that its replica has, and comes last.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Scheduler:
         *,
         until: float = math.inf,
     ) -> None:
-        self._roster = SchedulerState(backlog, engines, until)
+        self._state = SchedulerState(backlog, engines, until)
         self._review_at = self._not_before = -math.inf
         self._rest_ends_at = math.inf
         self._aim_at = math.inf
@@ -64,29 +64,29 @@ class Scheduler:
     @property
     def is_done(self) -> bool:
         """Whether nothing is left to ask."""
-        return self._roster.backlog.is_empty
+        return self._state.backlog.is_empty
 
     def is_out_of_time(self, now: float) -> bool:
         """Whether nothing is under way, and nothing that could be asked would be answered in time."""
-        roster = self._roster
-        if any(replica.slices or replica.phase is Phase.STARTING for replica in roster.replicas.values()):
+        state = self._state
+        if any(replica.slices or replica.phase is Phase.STARTING for replica in state.replicas.values()):
             return False
-        return roster.until < math.inf and not any(
-            roster.backlog.num_ready(key)
-            and roster.has_time(engine, now, 0.0 if engine.ready else self._until_loaded_s(engine, now))
-            for key, engine in roster.engines.items()
+        return state.until < math.inf and not any(
+            state.backlog.num_ready(key)
+            and state.has_time(engine, now, 0.0 if engine.ready else self._until_loaded_s(engine, now))
+            for key, engine in state.engines.items()
         )
 
     @property
     def places(self) -> NodeCapacity:
         """The cluster's nodes and what is free on them."""
-        return self._roster.places
+        return self._state.places
 
     # What happened.
 
     def add_node(self, node: Node) -> None:
         """A node has joined."""
-        self._roster.places.add(node)
+        self._state.places.add(node)
         self._review_soon()
 
     def remove_node(self, node: str) -> list[int]:
@@ -94,19 +94,19 @@ class Scheduler:
 
         Those that lie on other nodes too hold their part of them until `replica_gone`; the others are gone at once.
         """
-        lost = [replica for replica in self._roster.replicas.values() if node in replica.nodes]
-        self._roster.places.remove(node)
+        lost = [replica for replica in self._state.replicas.values() if node in replica.nodes]
+        self._state.places.remove(node)
         for replica in lost:
-            self._roster.lose(replica)
-            if not any(other in self._roster.places.nodes for other in replica.nodes):
-                self._roster.remove(replica)
+            self._state.lose(replica)
+            if not any(other in self._state.places.nodes for other in replica.nodes):
+                self._state.remove(replica)
         self._review_soon()
         return [replica.id for replica in lost]
 
     def replica_ready(self, replica: int, capacity: int, now: float) -> None:
         """A replica has loaded its engine, which works on so many rows at once."""
-        if (found := self._roster.replicas.get(replica)) is not None and found.phase is Phase.STARTING:
-            self._roster.ready(found, capacity, now)
+        if (found := self._state.replicas.get(replica)) is not None and found.phase is Phase.STARTING:
+            self._state.ready(found, capacity, now)
             self._review_soon()
 
     def replica_lost(self, replica: int, now: float, *, is_blamed: bool = False) -> list[Slice]:  # noqa: ARG002
@@ -115,34 +115,34 @@ class Scheduler:
         Args:
             replica: its number.
             now: the time, as each event has it.
-            is_blamed: whether the slices that it held may have killed it; those that are suspects as of now come back.
+            is_blamed: whether the slices that it held may have killed it; those to be probed from now on come back.
         """
-        if (found := self._roster.replicas.get(replica)) is None:
+        if (found := self._state.replicas.get(replica)) is None:
             return []
         self._review_soon()
-        return self._roster.lose(found, is_blamed=is_blamed)
+        return self._state.lose(found, is_blamed=is_blamed)
 
     def replica_gone(self, replica: int) -> None:
         """A replica that was stopped or lost has left nothing behind: what it reserved is free."""
-        if (found := self._roster.replicas.get(replica)) is not None:
-            self._roster.lose(found)
-            self._roster.remove(found)
+        if (found := self._state.replicas.get(replica)) is not None:
+            self._state.lose(found)
+            self._state.remove(found)
             self._review_soon()
 
     def rows_finished(self, replica: int, num_rows: int) -> None:
-        """So many rows of the slices that a replica holds are finished; to be told every `roster.TALLY_S`."""
-        found = self._roster.replicas.get(replica)
+        """So many rows of the slices that a replica holds are finished; to be told every `state.PROGRESS_S`."""
+        found = self._state.replicas.get(replica)
         if found is not None and found.rows_done != num_rows:
-            self._roster.note_done(found, num_rows)
+            self._state.note_done(found, num_rows)
 
     def slice_finished(self, replica: int, slice_: Slice, tokens: int, now: float) -> None:
         """A slice is committed; the replica generated so many tokens for it."""
-        found = self._roster.replicas.get(replica)
+        found = self._state.replicas.get(replica)
         if found is None or slice_ not in found.slices:
             return
-        given_at, is_full = found.slices[slice_], self._roster.is_full(found)
-        self._roster.take_off(found, slice_)
-        estimate = self._roster.engines[found.engine].estimate
+        given_at, is_full = found.slices[slice_], self._state.is_full(found)
+        self._state.take_off(found, slice_)
+        estimate = self._state.engines[found.engine].estimate
         if tokens:  # else its rows were there already, and nothing is learnt from them
             estimate.replied(slice_.step, slice_.num_rows, tokens)
         # While a batch fills, fewer slices end than begin.
@@ -150,36 +150,36 @@ class Scheduler:
             estimate.generated(tokens, now - found.measured_at)
         found.full_since = (found.full_since or now) if is_full else None
         found.measured_at = now
-        self._roster.backlog.finish(slice_)
-        if not found.slices and (found.phase is Phase.DRAINING or self._roster.is_through(found.engine)):
+        self._state.backlog.finish(slice_)
+        if not found.slices and (found.phase is Phase.DRAINING or self._state.is_through(found.engine)):
             self._review_soon()
 
     def slice_returned(self, replica: int, slice_: Slice, now: float) -> None:  # noqa: ARG002 - as above
         """A slice was not finished: it is ready again."""
-        if (found := self._roster.replicas.get(replica)) is not None and self._roster.take_off(found, slice_):
+        if (found := self._state.replicas.get(replica)) is not None and self._state.take_off(found, slice_):
             found.full_since = None
-            self._roster.backlog.give_back(slice_)
+            self._state.backlog.give_back(slice_)
             self._review_soon()
 
     def give_up(self, engine: str) -> set[str]:
         """An engine is never started again; the ids of the steps that cannot be finished."""
-        self._roster.engines[engine].is_given_up = True
+        self._state.engines[engine].is_given_up = True
         self._review_soon()
-        return self._roster.backlog.drop_engine(engine)
+        return self._state.backlog.drop_engine(engine)
 
     def ask_no_more(self, engine: str) -> set[str]:
         """An engine is given no further slice, what it has it may finish; the steps that cannot be finished."""
         self._review_soon()
-        return self._roster.backlog.drop_engine(engine, drops_taken=False)
+        return self._state.backlog.drop_engine(engine, drops_taken=False)
 
     def rest(self, engine: str, until: float) -> None:
         """No replica of an engine is started before; what it would lie on is there for others."""
-        self._roster.engines[engine].rests_until = until
+        self._state.engines[engine].rests_until = until
         self._rest_ends_at = min(self._rest_ends_at, until)
 
     def limit_replicas(self, engine: str, most: int) -> None:
         """An engine gets no more copies than this."""
-        self._roster.engines[engine].most = min(self._roster.engines[engine].most, most)
+        self._state.engines[engine].most = min(self._state.engines[engine].most, most)
 
     # What to do.
 
@@ -189,23 +189,23 @@ class Scheduler:
         To be asked again when something has happened, and every `REVIEW_S` while nothing does.
         """
         actions: list[Action] = []
-        for engine in self._roster.engines.values():
-            if engine.hungry and self._roster.has_time(engine, now):
+        for engine in self._state.engines.values():
+            if engine.hungry and self._state.has_time(engine, now):
                 actions += self._feed(engine, now)
         if now >= min(self._review_at, self._rest_ends_at):
             self._rest_ends_at = min((rest for rest in self._rests() if rest > now), default=math.inf)
             # What was aimed at last is a good guess of what is to be aimed at now.
-            found = forecast(self._roster, now, max(self._aim_at - now, 1.0) if self._aim_at < math.inf else None)
+            found = forecast(self._state, now, max(self._aim_at - now, 1.0) if self._aim_at < math.inf else None)
             self._aim_at = now + found.horizon_s
-            actions += review(self._roster, found, now)
+            actions += review(self._state, found, now)
             horizon_s = min(found.horizon_s, _LONG_S)
-            is_large = len(self._roster.replicas) > MANY_REPLICAS
+            is_large = len(self._state.replicas) > MANY_REPLICAS
             self._not_before = now + horizon_s / MAX_REVIEWS_PER_HORIZON if is_large else -math.inf
             self._review_at = now + max(REVIEW_S, horizon_s / REVIEWS_PER_HORIZON)
         return actions
 
     def _rests(self) -> Iterator[float]:
-        return (engine.rests_until for engine in self._roster.engines.values())
+        return (engine.rests_until for engine in self._state.engines.values())
 
     @staticmethod
     def _until_loaded_s(engine: EngineState, now: float) -> float:
@@ -215,18 +215,18 @@ class Scheduler:
         self._review_at = self._not_before
 
     def _feed(self, engine: EngineState, now: float) -> Iterator[Feed]:
-        """Ready slices to replicas with room, one at a time to the emptiest; then suspects to those without any."""
+        """Ready slices to replicas with room, one at a time to the emptiest; then probes to those without any."""
         fed: dict[int, list[Slice]] = {}
-        key, backlog = engine.profile.key, self._roster.backlog
-        while engine.hungry and backlog.num_ready(key) > backlog.num_suspects(key):
+        key, backlog = engine.profile.key, self._state.backlog
+        while engine.hungry and backlog.num_ready(key) > backlog.num_probes(key):
             rows_left, number = heapq.heappop(engine.hungry)
             replica = engine.ready.get(number)
-            if replica is None or replica.rows_left != rows_left or not self._roster.has_room(replica):
+            if replica is None or replica.rows_left != rows_left or not self._state.has_room(replica):
                 continue  # out of date
-            fed.setdefault(number, []).append(self._roster.give(replica, now))
-            if self._roster.has_room(replica):
+            fed.setdefault(number, []).append(self._state.give(replica, now))
+            if self._state.has_room(replica):
                 heapq.heappush(engine.hungry, (replica.rows_left, number))
         yield from (Feed(number, tuple(slices)) for number, slices in fed.items())
-        while engine.idle and backlog.num_suspects(key):
+        while engine.idle and backlog.num_probes(key):
             replica = engine.ready[min(engine.idle)]
-            yield Feed(replica.id, (self._roster.give_suspect(replica, now),), is_probe=True)
+            yield Feed(replica.id, (self._state.give_probe(replica, now),), is_probe=True)

@@ -16,7 +16,7 @@ from eibench_ray.schedule.node_capacity import NodeCapacity
 from eibench_ray.schedule.resources import EngineProfile, Phase
 
 # Most rows of a slice are finished long before the last: the caller says so often how many of a replica's are.
-TALLY_S = 1.0
+PROGRESS_S = 1.0
 # A replica holds so many times its capacity, and what it does until the caller says how far it is.
 DEPTH = 1.2
 
@@ -42,7 +42,7 @@ class ScheduledReplica:
     ready_at: float = 0.0  # when it had loaded
     full_since: float | None = None
     measured_at: float = 0.0  # when it finished the last one
-    is_probing: bool = False  # whether it has a suspect, and is to have nothing beside it
+    is_probing: bool = False  # whether it has a slice to probe, and is to have nothing beside it
 
     @property
     def rows_left(self) -> int:
@@ -160,10 +160,10 @@ class SchedulerState:
         engine = self.engines[replica.engine]
         return self._hold(replica, self.backlog.take(replica.engine, engine.estimate.tokens_per_row), now)
 
-    def give_suspect(self, replica: ScheduledReplica, now: float) -> Slice:
-        """The next suspect of its engine, now the business of a replica that holds nothing."""
+    def give_probe(self, replica: ScheduledReplica, now: float) -> Slice:
+        """The next slice of its engine to be probed, now the business of a replica that holds nothing."""
         replica.is_probing = True
-        return self._hold(replica, self.backlog.take_suspect(replica.engine), now)
+        return self._hold(replica, self.backlog.take_probe(replica.engine), now)
 
     def _hold(self, replica: ScheduledReplica, slice_: Slice, now: float) -> Slice:
         replica.slices[slice_] = now
@@ -201,7 +201,7 @@ class SchedulerState:
 
     def _until_told(self, replica: ScheduledReplica) -> float:
         """Rows that a replica finishes until the caller says how far it is."""
-        return TALLY_S / self.engines[replica.engine].estimate.row_work_s(next(iter(replica.slices)).step)
+        return PROGRESS_S / self.engines[replica.engine].estimate.row_work_s(next(iter(replica.slices)).step)
 
     def drain(self, replica: ScheduledReplica) -> None:
         """A replica is given no more, and is stopped once it has finished what it has."""
@@ -215,15 +215,15 @@ class SchedulerState:
         return Stop(replica.id)
 
     def lose(self, replica: ScheduledReplica, *, is_blamed: bool = False) -> list[Slice]:
-        """A replica has died: its slices are ready again, in their order; those of them that are suspects as of now."""
+        """A replica has died: its slices are ready again, in their order; those to be probed from now on."""
         replica.phase = Phase.LEAVING
         self._strike(replica)
-        suspects = [slice_ for slice_ in replica.slices if self.backlog.mark(slice_)] if is_blamed else []
+        probes = [slice_ for slice_ in replica.slices if self.backlog.mark(slice_)] if is_blamed else []
         for slice_ in reversed(replica.slices):
             self.backlog.give_back(slice_)
         replica.slices.clear()
         replica.rows = replica.rows_done = 0
-        return suspects
+        return probes
 
     def remove(self, replica: ScheduledReplica) -> None:
         """Frees what a replica reserved."""

@@ -1,4 +1,4 @@
-"""`eibench-ray plan` with foresight: the cluster that the command line names, and twice its nodes."""
+"""`eibench-ray plan` with estimates: the cluster that the command line names, and twice its nodes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LARGE = ["-m", "model=llava_next_7b", "judge=llama3_8b", "dataset=eibench_basic"
 
 def test_the_nodes_of_the_command_line_are_planned_for(command: Command) -> None:
     plan = command("plan", *LARGE, "--nodes", 2, "--gpus-per-node", 4, "--gpu-memory-gb", 40, "--json").json
-    [once, twice] = plan["foresight"]
+    [once, twice] = plan["estimates"]
     assert [(nodes["nodes"], nodes["gpus_per_node"], nodes["gpus"]) for nodes in (once, twice)] == [
         (2, 4, 8),
         (4, 4, 16),
@@ -34,7 +34,7 @@ def test_the_nodes_of_the_command_line_are_planned_for(command: Command) -> None
 def test_an_option_goes_before_the_configuration(command: Command) -> None:
     arguments = ["cluster.gpu_memory_gb=80", "cluster.expect.gpus_per_node=3", "cluster.price_per_gpu_hour=2"]
     plan = command("plan", *LARGE, *arguments, "--gpu-memory-gb", 24, "--json").json
-    [foreseen, _] = plan["foresight"]
+    [foreseen, _] = plan["estimates"]
     assert (foreseen["gpus"], foreseen["gpu_memory_gb"]) == (3, 24)
     assert foreseen["cost"]["expected"] == pytest.approx(2 * foreseen["gpu_hours"]["expected"])
 
@@ -49,7 +49,7 @@ def test_what_fits_on_no_such_node_is_said_and_the_plan_goes_on(command: Command
 
 def test_a_plan_for_cores_is_of_this_machine(command: Command) -> None:
     arguments = ["model=echo", "judge=echo", "dataset=demo", "cluster.num_cpus=3"]
-    [foreseen] = command("plan", *arguments, "--json").json["foresight"]
+    [foreseen] = command("plan", *arguments, "--json").json["estimates"]
     assert (foreseen["nodes"], foreseen["cores"]) == (1, 3)
     assert "this machine, 3 cores" in command("plan", *arguments).out
 

@@ -112,7 +112,7 @@ def test_a_paid_reply_needs_room_in_the_budget_for_the_longest_one() -> None:
             spent += (await engine.generate(REQUEST, None)).cost_usd or 0.0
         with pytest.raises(BudgetSpentError, match=r"up to \$12\.00"):
             await engine.generate(REQUEST, None)
-        assert (turnstile.gate.purse.spent_usd, turnstile.gate.purse.reserved_usd) == (spent, 0.0)
+        assert (turnstile.gate.account.spent_usd, turnstile.gate.account.reserved_usd) == (spent, 0.0)
 
     asyncio.run(run())
 
@@ -127,7 +127,7 @@ def test_a_paid_row_that_fails_gives_back_what_was_reserved_for_it() -> None:
         await engine.stop()
 
     asyncio.run(run())
-    assert (turnstile.gate.purse.spent_usd, turnstile.gate.purse.reserved_usd) == (0.0, 0.0)
+    assert (turnstile.gate.account.spent_usd, turnstile.gate.account.reserved_usd) == (0.0, 0.0)
 
 
 def test_a_paid_row_that_is_given_up_while_it_asks_holds_nothing() -> None:
@@ -147,4 +147,4 @@ def test_a_paid_row_that_is_given_up_while_it_asks_holds_nothing() -> None:
         await engine.stop()
 
     asyncio.run(run())
-    assert (turnstile.gate.purse.spent_usd, turnstile.gate.purse.reserved_usd) == (0.0, 0.0)
+    assert (turnstile.gate.account.spent_usd, turnstile.gate.account.reserved_usd) == (0.0, 0.0)

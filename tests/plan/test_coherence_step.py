@@ -12,7 +12,7 @@ import pytest
 from eibench_ray.errors import ConfigError, PlanError
 from eibench_ray.estimate.engine_profiles import engine_need
 from eibench_ray.estimate.plan_json import plan_to_json
-from eibench_ray.estimate.time_estimate import foresee
+from eibench_ray.estimate.time_estimate import estimate_time
 from eibench_ray.runs.planning import plan_sweep
 from eibench_ray.schedule.gpu_usage import step_roles
 from eibench_ray.schedule.replica_meter import TimeKind
@@ -77,8 +77,8 @@ def test_how_it_runs_is_no_part_of_what_it_is(sweeps: Sweeps) -> None:
 def test_the_dry_run_counts_its_load_and_its_requests(sweeps: Sweeps) -> None:
     sweeps.write_dataset()
     sweep = sweeps.plan(*(sweeps.config(judge=judge, coherence=measure()) for judge in ("strict", "again")))
-    outlook = foresee(sweep.plan, sweep.work, sweep.config.cluster, cores=2)
-    facts = plan_to_json(sweep.plan, sweep.work, "store", outlook)
+    estimates = estimate_time(sweep.plan, sweep.work, sweep.config.cluster, cores=2)
+    facts = plan_to_json(sweep.plan, sweep.work, "store", estimates)
     [engine] = [engine for engine in facts["engines"] if engine["kind"] == "embedding"]
     assert (engine["name"], engine["loads"], engine["steps"], engine["requests"]) == ("minilm", 1, 1, 10)
     assert (engine["expected_tokens"], engine["est_tokens"], engine["memory"]) == (10, 10, None)

@@ -12,7 +12,7 @@ from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.estimate.cost_estimate import add_up, describe_uncounted, estimate_costs
 from eibench_ray.estimate.plan_json import plan_to_json
 from eibench_ray.estimate.plan_page import render_plan
-from eibench_ray.estimate.time_estimate import foresee
+from eibench_ray.estimate.time_estimate import estimate_time
 from eibench_ray.plan.expected_tokens import SHARE_OF_MAX_TOKENS, expected_prompt_tokens
 from eibench_ray.plan.graph import Plan
 from eibench_ray.plan.slices import Slice, StepWork
@@ -150,8 +150,8 @@ def shown(plan: Plan, funds: Budget) -> str:
     out = io.StringIO()
     console = Console(file=out, width=100)
     work = rows_left(plan)
-    outlook = foresee(plan, work, ClusterConfig(name="local"), 2)
-    for part in render_plan(plan, work, "/store", outlook, funds, is_full=True):
+    estimates = estimate_time(plan, work, ClusterConfig(name="local"), 2)
+    for part in render_plan(plan, work, "/store", estimates, funds, is_full=True):
         console.print(part, markup=False)
     assert max(map(len, out.getvalue().splitlines())) <= 100
     return " ".join(out.getvalue().split())

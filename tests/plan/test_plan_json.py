@@ -11,7 +11,7 @@ from rich.console import Console
 from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.estimate.plan_json import plan_to_json
 from eibench_ray.estimate.plan_page import render_plan
-from eibench_ray.estimate.time_estimate import foresee
+from eibench_ray.estimate.time_estimate import estimate_time
 from eibench_ray.plan.blockers import block_cells
 from eibench_ray.plan.expected_tokens import SHARE_OF_MAX_TOKENS
 from eibench_ray.plan.graph import Blocker, Plan
@@ -37,7 +37,7 @@ def half_done(plan: Plan) -> dict[str, StepWork]:
 def test_what_is_left_is_counted_by_engine_step_and_cell(planner: Planner) -> None:
     plan = planner.plan(planner.config({"judge.sampling.max_tokens": 10}))
     work = half_done(plan)
-    facts = plan_to_json(plan, work, "/store", foresee(plan, work, CLUSTER, 2))
+    facts = plan_to_json(plan, work, "/store", estimate_time(plan, work, CLUSTER, 2))
     assert facts["store"] == "/store"
     assert (facts["requests"], facts["requests_done"], facts["loads"]) == (6, 4, 1)
     assert {engine["name"]: engine["loads"] for engine in facts["engines"]} == {"eye": 0, "judge_model": 1}
@@ -75,7 +75,7 @@ def shown(plan: Plan, width: int, *, is_full: bool, work: dict[str, StepWork] | 
     out = io.StringIO()
     console = Console(file=out, width=width)
     known = work or half_done(plan)
-    for part in render_plan(plan, known, "/store", foresee(plan, known, CLUSTER, 2), is_full=is_full):
+    for part in render_plan(plan, known, "/store", estimate_time(plan, known, CLUSTER, 2), is_full=is_full):
         console.print(part, markup=False)
     assert max(map(len, out.getvalue().splitlines())) <= width
     return out.getvalue()
@@ -139,11 +139,11 @@ def test_an_endpoint_is_no_load_and_generates(planner: Planner) -> None:
     endpoint = {"kind": "openai", "endpoint": "openai", "base_url": "https://here/v1", "model": "gpt"}
     plan = planner.plan(planner.config({"judge.model.engine": endpoint, "judge.sampling.max_tokens": 10}))
     work = half_done(plan)
-    facts = plan_to_json(plan, work, "/store", foresee(plan, work, CLUSTER, 2))
+    facts = plan_to_json(plan, work, "/store", estimate_time(plan, work, CLUSTER, 2))
     assert (facts["loads"], facts["expected_tokens"]) == (0, 2 * 10 * SHARE_OF_MAX_TOKENS)
-    [foresight] = facts["foresight"]
-    assert (foresight["loads"], [engine["replicas"] for engine in foresight["engines"].values()]) == (0, [1])
-    assert not foresight["misfits"]
+    [estimate] = facts["estimates"]
+    assert (estimate["loads"], [engine["replicas"] for engine in estimate["engines"].values()]) == (0, [1])
+    assert not estimate["misfits"]
 
 
 def test_the_memory_of_an_engine_is_null_where_it_is_not_known(planner: Planner) -> None:

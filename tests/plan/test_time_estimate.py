@@ -11,8 +11,8 @@ import pytest
 from rich.console import Console
 
 from eibench_ray.config.cluster import ClusterConfig, ClusterExpectation
-from eibench_ray.estimate.time_estimate import EXPECTED, TimeEstimate, foresee, foresee_on
-from eibench_ray.estimate.time_tables import foresight_to_json, render_foresight
+from eibench_ray.estimate.time_estimate import EXPECTED, TimeEstimate, estimate_on, estimate_time
+from eibench_ray.estimate.time_tables import estimates_to_json, render_estimates
 from eibench_ray.plan.graph import Plan
 from eibench_ray.plan.slices import StepWork, cut
 from eibench_ray.schedule.resources import Node, Resources
@@ -43,11 +43,11 @@ def cluster(nodes: int = 1, gpus: int = 8, memory_gb: float = 80.0, **changes: A
     return ClusterConfig(name="local", expect=expect, **changes)
 
 
-def shown(plan: Plan, outlook: Sequence[TimeEstimate]) -> str:
+def shown(plan: Plan, estimates: Sequence[TimeEstimate]) -> str:
     """What is printed, in a terminal of 100 columns, its words one blank apart."""
     out = io.StringIO()
     console = Console(file=out, width=100)
-    for part in render_foresight(plan, outlook):
+    for part in render_estimates(plan, estimates):
         console.print(part, markup=False)
     assert max(map(len, out.getvalue().splitlines()), default=0) <= 100
     return " ".join(out.getvalue().split())
@@ -60,7 +60,7 @@ def plan(planner: Planner) -> Plan:
 
 
 def test_one_gpu_does_everything_one_after_the_other(plan: Plan) -> None:
-    foreseen, _ = foresee(plan, rows(plan, 36_000), cluster(gpus=1), CORES)
+    foreseen, _ = estimate_time(plan, rows(plan, 36_000), cluster(gpus=1), CORES)
     assert foreseen.used_s.expected == pytest.approx(2 * 3600 + 100 + 50)
     assert foreseen.makespan_s.expected == pytest.approx(EXPECTED.loss * (2 * 3600 + 100 + 50), rel=0.002)
     assert [engine.replicas for engine in foreseen.engines.values()] == [1, 1]
@@ -69,7 +69,7 @@ def test_one_gpu_does_everything_one_after_the_other(plan: Plan) -> None:
 
 
 def test_twice_the_nodes_are_faster_and_load_more(plan: Plan) -> None:
-    once, twice = foresee(plan, rows(plan, 36_000), cluster(nodes=2, gpus=4), CORES)
+    once, twice = estimate_time(plan, rows(plan, 36_000), cluster(nodes=2, gpus=4), CORES)
     assert (len(once.nodes), once.num_units, len(twice.nodes), twice.num_units) == (2, 8, 4, 16)
     assert once.makespan_s.expected / 2 < twice.makespan_s.expected < once.makespan_s.expected
     assert twice.used_s.expected > once.used_s.expected
@@ -78,7 +78,7 @@ def test_twice_the_nodes_are_faster_and_load_more(plan: Plan) -> None:
 
 
 def test_no_cluster_is_faster_than_a_rows_way(plan: Plan) -> None:
-    foreseen, more = foresee(plan, rows(plan, 1), cluster(nodes=100), CORES)
+    foreseen, more = estimate_time(plan, rows(plan, 1), cluster(nodes=100), CORES)
     legs = [(leg.what, plan.engines[leg.engine].name, leg.replicas) for leg in foreseen.path]
     assert legs == [("load", "eye", 1), ("answer", "eye", 1), ("verdict", "judge_model", 1)]
     assert [leg.seconds for leg in foreseen.path] == pytest.approx([100, 0.1, 0.1])
@@ -87,14 +87,14 @@ def test_no_cluster_is_faster_than_a_rows_way(plan: Plan) -> None:
 
 
 def test_a_copy_is_not_loaded_for_less_work_than_its_load_is_worth(plan: Plan) -> None:
-    foreseen, _ = foresee(plan, rows(plan, 10), cluster(nodes=100), CORES)
+    foreseen, _ = estimate_time(plan, rows(plan, 10), cluster(nodes=100), CORES)
     assert {engine.replicas for engine in foreseen.engines.values()} == {1}
 
 
 def test_the_critical_path_goes_through_the_work_that_takes_longest(planner: Planner) -> None:
     slow = {"judge.model.expect": JUDGE["judge.model.expect"] | {"tokens_per_s": 60.0}}  # type: ignore[operator]
     plan = planner.plan(planner.config(EYE | JUDGE | slow), device="cuda")
-    foreseen, _ = foresee(plan, rows(plan, 36_000), cluster(), CORES)
+    foreseen, _ = estimate_time(plan, rows(plan, 36_000), cluster(), CORES)
     verdicts = foreseen.path[-1]
     assert (verdicts.what, plan.engines[verdicts.engine].name) == ("verdict", "judge_model")
     assert verdicts.replicas == foreseen.engines[verdicts.engine].replicas > 1
@@ -104,36 +104,36 @@ def test_the_critical_path_goes_through_the_work_that_takes_longest(planner: Pla
 
 
 def test_what_the_store_has_is_not_reckoned(plan: Plan) -> None:
-    foreseen, _ = foresee(plan, rows(plan, 36_000, {"answer": 36_000}), cluster(gpus=1), CORES)
+    foreseen, _ = estimate_time(plan, rows(plan, 36_000, {"answer": 36_000}), cluster(gpus=1), CORES)
     assert [plan.engines[key].name for key in foreseen.engines] == ["judge_model"]
     assert foreseen.used_s.expected == pytest.approx(3600 + 50)
-    done = foresee(plan, rows(plan, 10, {"answer": 10, "verdict": 10}), cluster(), CORES)
+    done = estimate_time(plan, rows(plan, 10, {"answer": 10, "verdict": 10}), cluster(), CORES)
     assert done[0].makespan_s.high == done[0].used_s.high == done[0].path_s == 0
     assert shown(plan, done) == ""
 
 
 def test_a_price_is_of_the_work_and_of_the_whole_cluster(plan: Plan) -> None:
-    priced, _ = foresee(plan, rows(plan, 36_000), cluster(gpus=1, price_per_gpu_hour=3.6), CORES)
+    priced, _ = estimate_time(plan, rows(plan, 36_000), cluster(gpus=1, price_per_gpu_hour=3.6), CORES)
     cost, held = priced.cost(priced.used_s), priced.cost(priced.held_s)
     assert cost is not None
     assert held is not None
     assert cost.expected == pytest.approx(7.35)
     assert held.expected == pytest.approx(priced.makespan_s.expected / 1000)
     assert "cost, all GPUs kept" in shown(plan, [priced])
-    free = foresee(plan, rows(plan, 36_000), cluster(gpus=1), CORES)
+    free = estimate_time(plan, rows(plan, 36_000), cluster(gpus=1), CORES)
     assert "cost" not in shown(plan, free)
-    assert foresight_to_json(plan, free)[0]["cost"] is None
+    assert estimates_to_json(plan, free)[0]["cost"] is None
 
 
 def test_what_fits_nowhere_is_said_and_left_out_with_what_reads_from_it(planner: Planner) -> None:
     large = planner.config(EYE | JUDGE | {"model.engine.tensor_parallel": 4})
     plan = planner.plan(large, device="cuda")
-    foreseen = foresee(plan, rows(plan, 100), cluster(gpus=2), CORES)
+    foreseen = estimate_time(plan, rows(plan, 100), cluster(gpus=2), CORES)
     [misfit] = foreseen[0].misfits.values()
     assert misfit.startswith("engine 'eye' needs 4 GPUs and 1 cores for one replica; the cluster has 2 GPUs")
     assert (foreseen[0].engines, foreseen[0].makespan_s.expected) == ({}, 0)
     assert f"It does not fit: {misfit}." in shown(plan, foreseen)
-    judged = foresee(plan, rows(plan, 100, {"answer": 100}), cluster(gpus=2), CORES)
+    judged = estimate_time(plan, rows(plan, 100, {"answer": 100}), cluster(gpus=2), CORES)
     assert judged[0].misfits == {}
     assert [plan.engines[key].name for key in judged[0].engines] == ["judge_model"]
 
@@ -142,18 +142,18 @@ def test_memory_is_compared_with_the_expected_gpus(planner: Planner) -> None:
     known = {"model.expect": {**EYE["model.expect"], "memory_gb": 30.0}}  # type: ignore[dict-item]
     config = planner.config(EYE | JUDGE | known | {"cluster.expect": {"gpu_memory_gb": 24.0}})
     plan = planner.plan(config, device="cuda")
-    text = shown(plan, foresee(plan, rows(plan, 10), config.cluster, CORES))
+    text = shown(plan, estimate_time(plan, rows(plan, 10), config.cluster, CORES))
     assert "eye - - - - 30.0 ? 36.7 24.0 no" in text
     assert "It does not fit: engine 'eye' needs 1 GPUs of 36.7 GB" in text
     plan = planner.plan(planner.config(EYE | JUDGE | known), device="cuda")
-    text = shown(plan, foresee(plan, rows(plan, 10), cluster(), CORES))
+    text = shown(plan, estimate_time(plan, rows(plan, 10), cluster(), CORES))
     assert "eye 1 1 100 s 1.0 s 30.0 ? 36.7 80.0 yes" in text
     assert "judge_model 1 1 50 s 1.0 s ? ? ? ? ?" in text
 
 
 def test_without_gpus_it_is_this_machine_and_its_cores(planner: Planner) -> None:
     plan = planner.plan(planner.config(EYE | JUDGE), device="cpu")
-    [foreseen] = foresee(plan, rows(plan, 36_000), cluster(price_per_gpu_hour=3.6), CORES)
+    [foreseen] = estimate_time(plan, rows(plan, 36_000), cluster(price_per_gpu_hour=3.6), CORES)
     assert (foreseen.unit, foreseen.num_units) == ("core", CORES)
     assert [engine.replicas for engine in foreseen.engines.values()] == [1, 1]
     assert foreseen.makespan_s.expected == pytest.approx(EXPECTED.loss * 3700, rel=0.01)
@@ -167,7 +167,7 @@ def test_stages_spread_over_nodes_leave_room_for_fewer_replicas(planner: Planner
     config = planner.config(EYE | JUDGE | {"model.engine.tensor_parallel": 2, "model.engine.pipeline_parallel": 2})
     plan = planner.plan(config, device="cuda")
     nodes = tuple(Node(name, name, Resources(64, 2), 80.0) for name in "abc")
-    foreseen = foresee_on(plan, rows(plan, 36_000, {}), cluster(), nodes, "gpu")
+    foreseen = estimate_on(plan, rows(plan, 36_000, {}), cluster(), nodes, "gpu")
     replicas = {plan.engines[key].name: engine.replicas for key, engine in foreseen.engines.items()}
     assert replicas["eye"] == 1
     assert foreseen.misfits == {}
@@ -176,9 +176,9 @@ def test_stages_spread_over_nodes_leave_room_for_fewer_replicas(planner: Planner
 def test_recordings_are_read_and_not_loaded(planner: Planner) -> None:
     replay = {"kind": "replay", "predictions": "predictions"}
     plan = planner.plan(planner.config(JUDGE | {"model.engine": replay}), device="cuda")
-    outlook = foresee(plan, rows(plan, 36_000), cluster(), CORES)
-    [once, twice] = foresight_to_json(plan, outlook)
-    assert (once["loads"], len(once["engines"])) == (outlook[0].engines[_key(plan, "judge_model")].replicas, 2)
+    estimates = estimate_time(plan, rows(plan, 36_000), cluster(), CORES)
+    [once, twice] = estimates_to_json(plan, estimates)
+    assert (once["loads"], len(once["engines"])) == (estimates[0].engines[_key(plan, "judge_model")].replicas, 2)
     assert (once["nodes"], twice["nodes"], once["gpus"]) == (1, 2, 8)
     assert once["gpu_hours"]["low"] < once["gpu_hours"]["expected"] < once["gpu_hours"]["high"]
     assert json.loads(json.dumps([once, twice])) == [once, twice]

@@ -61,11 +61,11 @@ def test_every_request_passes_or_is_told_that_it_never_will(
         if answer.number is not None:
             leaving.append((now + lasts_s, answer.number, Spend(tokens, most_usd * share)))
         elif answer.is_spent:
-            assert gate.purse.spent_usd + most_usd > budget
+            assert gate.account.spent_usd + most_usd > budget
         else:
             assert 0 < answer.wait_s <= LONGEST_WAIT_S
             waiting.append((now + answer.wait_s, (pool, tokens, most_usd, share, lasts_s)))
-        assert gate.purse.reserved_usd + gate.purse.spent_usd <= budget + 1e-6
+        assert gate.account.reserved_usd + gate.account.spent_usd <= budget + 1e-6
         # As long as they take one after the other, and a second each for the way things fall.
         assert now <= most_tokens / 1000 * 1.1 + sum(line[4] + 2.0 for line in plan) + 10.0
 
@@ -152,7 +152,7 @@ def test_a_budget_counts_what_was_spent_before() -> None:
     assert gate.enter(Reservation("pool", 0, 0.5), 0.0).is_spent is False
     gate.leave(number, Spend(cost_usd=0.25), 1.0)
     enter(gate, 1.0, Reservation("pool", 0, 0.5))
-    assert gate.purse.spent_usd == pytest.approx(9.25)
+    assert gate.account.spent_usd == pytest.approx(9.25)
 
 
 def test_to_leave_twice_is_to_leave_once() -> None:
@@ -160,13 +160,13 @@ def test_to_leave_twice_is_to_leave_once() -> None:
     number = enter(gate, 0.0, Reservation("pool", 0, 2.0))
     for _ in range(2):
         gate.leave(number, Spend(cost_usd=1.0), 1.0)
-    assert (gate.purse.spent_usd, gate.purse.reserved_usd) == (1.0, 0.0)
+    assert (gate.account.spent_usd, gate.account.reserved_usd) == (1.0, 0.0)
 
 
 def test_what_an_earlier_gate_let_through_is_paid_for() -> None:
     gate = Admission({}, budget_usd=10.0, first_number=1000)
     gate.leave(7, Spend(cost_usd=3.0), 1.0)
-    assert gate.purse.spent_usd == 3.0
+    assert gate.account.spent_usd == 3.0
 
 
 def test_who_does_not_come_back_holds_nothing_up_for_ever() -> None:
@@ -174,9 +174,9 @@ def test_who_does_not_come_back_holds_nothing_up_for_ever() -> None:
     lost = enter(gate, 0.0, Reservation("pool", 0, 2.0))
     assert gate.enter(Reservation("pool", 0, 2.0), LIFETIME_S).is_spent is False
     assert gate.enter(Reservation("pool", 0, 2.0), LIFETIME_S + 1).is_spent is True
-    assert (gate.purse.spent_usd, gate.purse.reserved_usd) == (2.0, 0.0)
+    assert (gate.account.spent_usd, gate.account.reserved_usd) == (2.0, 0.0)
     gate.leave(lost, Spend(cost_usd=0.5), LIFETIME_S + 2)
-    assert gate.purse.spent_usd == 0.5
+    assert gate.account.spent_usd == 0.5
 
 
 def test_who_takes_a_day_holds_its_reservation_for_as_long() -> None:
@@ -184,7 +184,7 @@ def test_who_takes_a_day_holds_its_reservation_for_as_long() -> None:
     batch = Reservation("pool/batch", 0, 2.0, lifetime_s=90_000.0)
     under_way, lost = enter(gate, 0.0, batch), enter(gate, 1.0, Reservation("pool", 0, 0.5))
     assert gate.enter(Reservation("pool", 0, 1.0), 80_000.0).is_spent is False
-    assert (gate.purse.spent_usd, gate.purse.reserved_usd) == (0.5, 2.0)  # who came later is given up sooner
+    assert (gate.account.spent_usd, gate.account.reserved_usd) == (0.5, 2.0)  # who came later is given up sooner
     gate.leave(under_way, Spend(cost_usd=0.5), 80_001.0)
     assert gate.enter(Reservation("pool", 0, 2.0), 80_002.0).number not in (None, lost)
 

@@ -146,7 +146,7 @@ def test_a_turnstile_that_is_lost_costs_no_answer(caplog: pytest.LogCaptureFixtu
         assert log == ["answered"]
 
     asyncio.run(run())
-    assert "turnstile call failed reason=the turnstile is lost" in caplog.text
+    assert "limiter call failed reason=the turnstile is lost" in caplog.text
 
 
 def test_a_spent_budget_is_said_to_everybody() -> None:

@@ -19,8 +19,8 @@ def backlog_of(graph: Graph, num_rows: int) -> Backlog:
 
 def take(backlog: Backlog, engine: str) -> Slice:
     """The next slice where all replies are of equal length; a suspect where nothing else is ready."""
-    if backlog.num_suspects(engine) == backlog.num_ready(engine):
-        return backlog.take_suspect(engine)
+    if backlog.num_probes(engine) == backlog.num_ready(engine):
+        return backlog.take_probe(engine)
     return backlog.take(engine, lambda _: 1.0)
 
 
@@ -201,13 +201,13 @@ def test_a_slice_is_a_suspect_after_two_deaths_and_comes_last_from_then_on() -> 
     first = take(backlog, "a")
     assert not backlog.mark(first)
     backlog.give_back(first)
-    assert (take(backlog, "a"), backlog.num_suspects("a")) == (first, 0)
+    assert (take(backlog, "a"), backlog.num_probes("a")) == (first, 0)
     assert backlog.mark(first)
     backlog.give_back(first)
-    assert (backlog.num_ready("a"), backlog.num_suspects("a"), backlog.ready_rows("a")) == (3, 1, {"answer": 12})
+    assert (backlog.num_ready("a"), backlog.num_probes("a"), backlog.ready_rows("a")) == (3, 1, {"answer": 12})
     others = [take(backlog, "a"), take(backlog, "a")]
     assert first not in others
     assert take(backlog, "a") == first
     backlog.give_back(first)
     assert backlog.drop_engine("a") == {"answer", "verdict"}
-    assert (backlog.num_suspects("a"), backlog.is_empty) == (0, True)
+    assert (backlog.num_probes("a"), backlog.is_empty) == (0, True)

@@ -14,24 +14,24 @@ JUDGED: Graph = {"answer": ("a", (), 2), "more": ("a", (), 2), "verdict": ("j", 
 LOAD_S, HORIZON_S = 10.0, 100.0
 
 
-def roster_of(graph: Graph, num_rows: int) -> SchedulerState:
+def state_of(graph: Graph, num_rows: int) -> SchedulerState:
     """Engines that take 4 seconds for a row and have room for 4: a row of theirs is a second of a full replica."""
     profiles = {}
     for key in {of for of, _, _ in graph.values()}:
         tokens = {step: 10.0 for step, (of, _, _) in graph.items() if of == key}
         profiles[key] = EngineProfile(key, Need((Resources(1, 1),)), LOAD_S, 10.0, 4, 1, tokens)
-    roster = SchedulerState(Backlog(plan_of(graph, num_rows), work_of(graph, num_rows)), profiles)
-    roster.places.add(Node("box", "box", Resources(16, 2)))
-    return roster
+    state = SchedulerState(Backlog(plan_of(graph, num_rows), work_of(graph, num_rows)), profiles)
+    state.places.add(Node("box", "box", Resources(16, 2)))
+    return state
 
 
 def test_what_reads_nothing_is_there() -> None:
-    answer = RowArrivals(roster_of(JUDGED, 20), 0.0, HORIZON_S).of["answer"]
+    answer = RowArrivals(state_of(JUDGED, 20), 0.0, HORIZON_S).of["answer"]
     assert (answer.from_s, answer.to_s, answer.num_waiting) == (0.0, 0.0, 0)
 
 
 def test_verdicts_come_while_answers_are_made() -> None:
-    verdict = RowArrivals(roster_of(JUDGED, 20), 0.0, HORIZON_S).of["verdict"]
+    verdict = RowArrivals(state_of(JUDGED, 20), 0.0, HORIZON_S).of["verdict"]
     # Answers go first, as verdicts wait for them: half of the engine's work, from its load on, a row's time each.
     tail_s = 4.0
     assert verdict.from_s == LOAD_S + 4.0
@@ -40,18 +40,18 @@ def test_verdicts_come_while_answers_are_made() -> None:
 
 
 def test_verdicts_whose_answers_are_there_do_not_wait() -> None:
-    roster = roster_of(JUDGED, 20)
-    roster.start("a", 0.0, set())
-    roster.ready(roster.replicas[1], 4, LOAD_S)
+    state = state_of(JUDGED, 20)
+    state.start("a", 0.0, set())
+    state.ready(state.replicas[1], 4, LOAD_S)
     for _ in range(5):
-        slice_ = roster.give(roster.replicas[1], LOAD_S)
-        roster.take_off(roster.replicas[1], slice_)
-        roster.backlog.finish(slice_)
-    assert RowArrivals(roster, LOAD_S, HORIZON_S).of["verdict"].num_waiting == 10
+        slice_ = state.give(state.replicas[1], LOAD_S)
+        state.take_off(state.replicas[1], slice_)
+        state.backlog.finish(slice_)
+    assert RowArrivals(state, LOAD_S, HORIZON_S).of["verdict"].num_waiting == 10
 
 
 def test_an_answer_leaves_time_for_its_verdict_and_for_its_batch_to_run_dry() -> None:
-    streams = RowArrivals(roster_of(JUDGED, 20), 0.0, HORIZON_S).of
+    streams = RowArrivals(state_of(JUDGED, 20), 0.0, HORIZON_S).of
     assert {step: stream.tail_s for step, stream in streams.items()} == {
         "answer": 4.0 + DRAIN * 4.0,
         "more": DRAIN * 4.0,

@@ -295,7 +295,7 @@ def test_the_last_slices_go_to_the_replica_that_is_ahead() -> None:
 def test_a_speed_is_learnt_from_slices_whose_whole_time_the_batch_was_full() -> None:
     graph: Graph = {"answer": ("a", (), 1)}
     scheduler = scheduler_of(graph, 400, [engine("a", graph)], node("box", 1))
-    held, estimate = bring_up(scheduler, 0), scheduler._roster.engines["a"].estimate
+    held, estimate = bring_up(scheduler, 0), scheduler._state.engines["a"].estimate
     now = 5.0
     for _ in range(5):  # the batch fills: all of these came when it began
         now += 5.0

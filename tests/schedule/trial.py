@@ -179,7 +179,7 @@ class Trial:
             assert not replica.slices, "a suspect is not alone"
             assert len(feed.slices) == 1
             key = replica.engine
-            assert self.backlog.num_ready(key) == self.backlog.num_suspects(key), "a suspect does not come last"
+            assert self.backlog.num_ready(key) == self.backlog.num_probes(key), "a suspect does not come last"
         held = {slice_ for other in self.replicas.values() for slice_ in other.slices}
         for slice_ in feed.slices:
             assert self.case.graph[slice_.step][0] == replica.engine

@@ -361,7 +361,7 @@ def test_attempts_in_vain_are_paid_for_by_their_row(server: FaultServer, budget_
     turnstile = LocalRateLimiter(budget_usd=budget_usd)
     (error,) = answers(engine_at(server, turnstile, attempts=2, request_timeout_s=0.1), [f"in vain {budget_usd}"])
     assert (type(error), error.kind) == (RowError, RowErrorKind.ENGINE)
-    assert error.cost_usd == turnstile.gate.purse.spent_usd > 0
+    assert error.cost_usd == turnstile.gate.account.spent_usd > 0
     assert ("budget_usd does not allow" in str(error)) == (budget_usd is not None)
 
 
