@@ -57,7 +57,7 @@ def ask_cluster(
     from eibench_ray.driver.ray_session import ray_session
     from eibench_ray.driver.stop_signals import as_interrupt
     from eibench_ray.driver.walltime import seconds_left
-    from eibench_ray.runs.built_checkpoints import build_checkpoints
+    from eibench_ray.runs.fetch_assets import build_checkpoints
 
     left_s = seconds_left(sweep.config.cluster.walltime, time.time(), os.environ)
     if uncounted := describe_uncounted(sweep.plan, sweep.funds.budget_usd):

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from rich.console import Console
+
 from eibench_ray.engines.assets import Asset
-from eibench_ray.engines.registry import check_installed
+from eibench_ray.engines.registry import check_installed, kind_of, section_of
 from eibench_ray.errors import ConfigError
+from eibench_ray.plan.graph import EngineSpec
+from eibench_ray.terminal.run_log import phase
 from eibench_ray.weights.build import build_checkpoint
 from eibench_ray.weights.checkpoint_files import CheckpointPart
 from eibench_ray.weights.hub_cache import HubModel, find_snapshot, hub_root
 from eibench_ray.weights.hub_download import check_space, explain_failure, fetch, look_up
 from eibench_ray.weights.recipes import checkpoint_folder, is_built
+from eibench_ray.weights.weights_source import PREFIX
 
 FindingState = Literal["there", "to fetch", "to build", "on the nodes", "missing"]
 
@@ -164,3 +169,16 @@ def _named_code(folder: Path) -> Iterator[str]:
             for reference in value if isinstance(value, list) else (value,):
                 if isinstance(reference, str) and "--" in reference:
                     yield reference.partition("--")[0]
+
+
+def build_checkpoints(engines: Iterable[EngineSpec], console: Console) -> None:
+    """Builds what is not there yet; a checkpoint that is there costs nothing."""
+    names = {
+        request.source.removeprefix(PREFIX)
+        for spec in engines
+        if (request := kind_of(spec).weights(section_of(spec))) and request.source.startswith(PREFIX)
+    }
+    for name in sorted(names):
+        if not is_built(name):
+            with phase(f"building the checkpoint {name} (once; half a minute at most)", console):
+                build_checkpoint(name)

@@ -11,8 +11,7 @@ from eibench_ray.plan.graph import Source
 from eibench_ray.scoring.interval import Resampling
 from eibench_ray.scoring.judge_agreement import JudgePair, JudgePanel, compare_judges, panel_of
 from eibench_ray.scoring.judge_repeats import RepeatNoise
-from eibench_ray.scoring.multiplicity import adjust_holm
-from eibench_ray.scoring.paired_tests import PairedDifference, compare_paired
+from eibench_ray.scoring.paired_tests import PairedDifference, adjust_holm, compare_paired
 from eibench_ray.scoring.rank_correlation import RankCorrelation, correlate_ranks
 from eibench_ray.scoring.scored_cell import ScoredCell
 from eibench_ray.scoring.self_preference import Preference, find_preferences

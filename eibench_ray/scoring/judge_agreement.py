@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eibench_ray.scoring.interval import Resampling
-from eibench_ray.scoring.krippendorff import interval_alpha
 from eibench_ray.scoring.paired_tests import PairedDifference, compare_paired
 from eibench_ray.scoring.rank_correlation import RankCorrelation, spearman
 from eibench_ray.scoring.scored_cell import ScoredCell
@@ -130,3 +129,30 @@ def _stack(graded: dict[str, ScoredCell], judges: Sequence[str]) -> NDArray[np.f
 def _answers(cell: ScoredCell) -> tuple[str, str, str]:
     """Answers that were graded: the same cell's, and the very same."""
     return cell.model, cell.setting, cell.answers
+
+
+def interval_alpha(values: NDArray[np.float64]) -> float | None:
+    """Alpha at the interval level: 1 is full agreement, 0 is what chance gives, below 0 is worse than chance.
+
+    None where nobody can disagree: no unit was given two values, or all values are the same (Krippendorff leaves alpha
+    undefined there). Differences are squared; a unit with one value says nothing and is left out.
+
+    Args:
+        values: (observers, units), NaN where an observer gave none.
+
+    Source: Krippendorff, Computing Krippendorff's Alpha-Reliability (2011), section D, with the sums over pairs
+    written as sums of squares: over all pairs of m values, (x - y)^2 adds up to m times their squared deviations.
+    """
+    has_value = ~np.isnan(values)
+    number = has_value.sum(axis=0)
+    pairable = number > 1
+    units, is_there, number = values[:, pairable], has_value[:, pairable], number[pairable]
+    given = units[is_there]
+    if not len(given) or (given == given[0]).all():
+        return None
+    # nan_to_num: what is not there adds nothing
+    means = np.nan_to_num(units).sum(axis=0) / number
+    squares = np.nan_to_num(units - means) ** 2
+    observed = float((squares.sum(axis=0) * number / (number - 1)).sum()) / len(given)
+    expected = float(((given - given.mean()) ** 2).sum()) / (len(given) - 1)
+    return 1 - observed / expected

@@ -21,7 +21,7 @@ from eibench_ray.errors import ConfigError
 from eibench_ray.plan.graph import EngineSpec
 from eibench_ray.planner.engine_specs import engine_identity, engine_memory, plan_engine, with_gpus
 from eibench_ray.rows.digests import digest
-from eibench_ray.runs.built_checkpoints import build_checkpoints
+from eibench_ray.runs.fetch_assets import build_checkpoints
 from eibench_ray.runs.planning import engine_device
 from eibench_ray.serve.listen_address import ListenAddress, find_port
 from eibench_ray.terminal.run_log import phase

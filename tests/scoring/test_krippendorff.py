@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eibench_ray.scoring.krippendorff import interval_alpha
+from eibench_ray.scoring.judge_agreement import interval_alpha
 
 NONE = float("nan")
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eibench_ray.scoring.multiplicity import adjust_holm
+from eibench_ray.scoring.paired_tests import adjust_holm
 
 P_VALUES = st.lists(st.floats(0, 1) | st.none(), max_size=12)
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import permutation_test
 
-from eibench_ray.scoring import sign_flip
-from eibench_ray.scoring.sign_flip import FLIPS, sign_flip_p_value
+from eibench_ray.scoring import paired_tests
+from eibench_ray.scoring.paired_tests import FLIPS, sign_flip_p_value
 
 # Fractions of two to five triggers, so that ties and zeros occur.
 shares = st.builds(lambda part, total: part / total, st.integers(-5, 5), st.integers(2, 5))
@@ -64,7 +64,7 @@ def test_drawn_flips_are_near_the_exact_ones_and_never_give_zero(monkeypatch: py
     sums = np.random.default_rng(3).integers(-4, 7, 60) / 4
     exact = sign_flip_p_value(sums, 0)
     assert 0.001 < exact < 0.2
-    monkeypatch.setattr(sign_flip, "_FEW_SUMS", 1)
+    monkeypatch.setattr(paired_tests, "_FEW_SUMS", 1)
     drawn = sign_flip_p_value(sums, 0)
     assert drawn == pytest.approx(exact, abs=4 * (exact / FLIPS) ** 0.5)
     assert drawn == sign_flip_p_value(sums, 0) != sign_flip_p_value(sums, 1)
@@ -74,5 +74,5 @@ def test_drawn_flips_are_near_the_exact_ones_and_never_give_zero(monkeypatch: py
 def test_drawing_in_parts_changes_nothing_but_the_draw(monkeypatch: pytest.MonkeyPatch) -> None:
     sums = np.random.default_rng(4).normal(0.2, 1, 40)
     whole = sign_flip_p_value(sums, 0)
-    monkeypatch.setattr(sign_flip, "_DRAWN_AT_ONCE", 40 * 999)
+    monkeypatch.setattr(paired_tests, "_DRAWN_AT_ONCE", 40 * 999)
     assert sign_flip_p_value(sums, 0) == pytest.approx(whole, abs=0.02)
