@@ -32,8 +32,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from eibench_ray.config.endpoints import EndpointLimits, OpenaiSection
 from eibench_ray.engines.engine import Engine, RowError
+from eibench_ray.engines.openai.openai_section import EndpointLimits, OpenaiSection
 from eibench_ray.plan.engine_traits import RateLimits
 from eibench_ray.ratelimit.admission import LocalRateLimiter
 from eibench_ray.rows.request import Request, Sampling

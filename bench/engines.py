@@ -25,8 +25,9 @@ from typing import Annotated, Any, Literal
 import typer
 from PIL import Image
 
-from eibench_ray.config.engines import TransformersSection, VllmSection
 from eibench_ray.engines.engine import Engine
+from eibench_ray.engines.transformers.transformers_section import TransformersSection
+from eibench_ray.engines.vllm.vllm_section import VllmSection
 from eibench_ray.rows.request import Request, Sampling
 from eibench_ray.weights.build import build_checkpoint
 

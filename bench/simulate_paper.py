@@ -26,7 +26,7 @@ from rich.table import Table
 
 from bench.baselines import reload_per_cell, two_phase
 from eibench_ray.config.cluster import ClusterConfig, ClusterExpectation
-from eibench_ray.config.engines import EchoSection
+from eibench_ray.engines.echo import EchoSection
 from eibench_ray.engines.registry import engine_spec
 from eibench_ray.estimate.simulated_case import Case, SimulationResult, World, uniform_nodes
 from eibench_ray.estimate.simulator import Simulator

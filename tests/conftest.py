@@ -14,11 +14,10 @@ import pytest
 from drawing import draw
 from hypothesis import HealthCheck, settings
 
-from eibench_ray.config.engines import EchoSection
 from eibench_ray.config.schema import RunConfig
 from eibench_ray.datasets.dataset import open_dataset
 from eibench_ray.datasets.writer import DatasetWriter
-from eibench_ray.engines.echo import EchoEngine
+from eibench_ray.engines.echo import EchoEngine, EchoSection
 from eibench_ray.engines.engine import Engine, EngineFacts
 from eibench_ray.rows.completion import Completion
 from eibench_ray.rows.request import Reply, Request

@@ -5,20 +5,18 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from eibench_ray.config.engines import EngineConfig
+from eibench_ray.config.engine_section import ENGINE_KINDS, EngineSection, section_class
 from eibench_ray.config.schema import RunConfig
 from eibench_ray.config.section import Frozen
 from eibench_ray.errors import ConfigError
 
-# Pydantic names the member of a discriminated union in the path of an error; no such key exists.
-_UNION_TAGS = frozenset(
-    tag for section in get_args(get_args(EngineConfig)[0]) for tag in get_args(section.model_fields["kind"].annotation)
-) | {"texts", "lines of"}
+# Pydantic names the member of a union in the path of an error; no such key exists.
+_UNION_TAGS = frozenset({"texts", "lines of"})
 
 Schema = TypeVar("Schema", bound=Frozen)
 
@@ -98,7 +96,9 @@ def _dotted(model: type[BaseModel], prefix: str) -> Iterator[str]:
 
 
 def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+    if annotation is EngineSection:
+        yield from map(section_class, ENGINE_KINDS.names())
+    elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for argument in getattr(annotation, "__args__", ()):
         yield from _models_in(argument)

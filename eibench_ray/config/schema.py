@@ -1,6 +1,6 @@
 """The configuration of one cell, validated once and frozen. No DictConfig goes beyond this package.
 
-Every key with its unit and meaning, but for those of clusters (cluster.py), engines (engines.py) and settings
+Every key with its unit and meaning, but for those of clusters (cluster.py), engines (their kinds' own) and settings
 (settings.py).
 """
 
@@ -11,8 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from eibench_ray.config.cluster import ClusterConfig
-from eibench_ray.config.embedding import EmbeddingSection
-from eibench_ray.config.engines import EngineConfig
+from eibench_ray.config.engine_section import AnyEngineSection
 from eibench_ray.config.section import Filled, Frozen, PathText, number_or_auto
 from eibench_ray.config.setting import Role, SamplingConfig, SettingConfig
 from eibench_ray.config.tracking_section import TrackingConfig
@@ -67,7 +66,7 @@ class ModelConfig(Frozen):
     """
 
     name: Filled
-    engine: EngineConfig
+    engine: AnyEngineSection
     sees_image: bool
     family: str | None = None
     system: str | None = None
@@ -84,7 +83,7 @@ class CoherenceConfig(Frozen):
     """
 
     name: Filled
-    engine: EmbeddingSection
+    engine: AnyEngineSection
     licence: str | None = None
     expect: ExpectConfig = ExpectConfig(load_s=20.0, tokens_per_s=20.0, tokens_per_row=1.0)
 

@@ -8,11 +8,14 @@ import os
 import signal
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from eibench_ray.config.engines import EchoSection
+from pydantic import Field, PositiveInt
+
+from eibench_ray.config.engine_section import EngineSection, PriceSection
 from eibench_ray.engines.engine import PAID_GRACE_S, EngineDeadError, EngineFacts, RowError
 from eibench_ray.engines.engine_kind import EngineKind, EngineSetup, Needs, Site
+from eibench_ray.engines.loaded_section import EnvironmentSection
 from eibench_ray.engines.python_environment import environment_identity
 from eibench_ray.plan.engine_traits import EngineTraits
 from eibench_ray.ratelimit.admission import LocalRateLimiter
@@ -22,6 +25,36 @@ from eibench_ray.rows.completion import RowErrorKind
 from eibench_ray.rows.prices import cost_usd
 from eibench_ray.rows.request import Reply, Request
 from eibench_ray.versions import __version__
+
+
+class EchoSection(EngineSection):
+    """An engine that costs nothing: it answers from the request's digest. For tests and for measuring the driver.
+
+    Attributes:
+        latency_s: seconds that each reply takes.
+        fails_on: a text; a request that contains it gets an error row.
+        hangs_on: a text; a request that contains it is never answered.
+        dies_on: a text; a request that contains it kills the engine.
+        dies_with: what dies with the engine: its whole `process`, without a word, or the `engine` alone.
+        load_s: seconds that it takes to start.
+        stop_s: seconds that it takes to stop.
+        num_gpus: GPUs that one replica owns without using them, for tests of placement.
+        runtime_env: a Python environment of its own.
+        price: makes believe that its words are tokens which cost so much, to rehearse what a paid endpoint does.
+    """
+
+    kind: Literal["echo"]
+    latency_s: Annotated[float, Field(ge=0)] = 0.0
+    fails_on: str | None = None
+    hangs_on: str | None = None
+    dies_on: str | None = None
+    dies_with: Literal["process", "engine"] = "process"
+    max_num_seqs: PositiveInt = 256
+    load_s: Annotated[float, Field(ge=0)] = 0.0
+    stop_s: Annotated[float, Field(ge=0)] = 0.0
+    num_gpus: Annotated[int, Field(ge=0)] = 0
+    runtime_env: EnvironmentSection | None = None
+    price: PriceSection | None = None
 
 
 class EchoEngine:

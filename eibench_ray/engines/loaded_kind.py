@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from eibench_ray.config.engines import LoadedSection, is_pinned
 from eibench_ray.engines.chat_template_check import lacks_chat_template
 from eibench_ray.engines.chat_templates import template_file
 from eibench_ray.engines.engine_identity import file_digest
 from eibench_ray.engines.engine_kind import EngineDescription, EngineKind
+from eibench_ray.engines.loaded_section import LoadedSection, is_pinned
 from eibench_ray.engines.loaded_weights import request_of
 from eibench_ray.plan.engine_traits import EngineTraits
 from eibench_ray.weights.weights_request import WeightsRequest

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from eibench_ray.config.embedding import EmbeddingSection
-from eibench_ray.config.engines import LoadedSection
+from eibench_ray.engines.embedding.embedding_section import EmbeddingSection
+from eibench_ray.engines.loaded_section import LoadedSection
 from eibench_ray.weights.weights_request import WeightsRequest
 
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from eibench_ray.config.engines import EnvironmentSection
+from eibench_ray.engines.loaded_section import EnvironmentSection
 from eibench_ray.errors import PlanError
 from eibench_ray.versions import installed_version
 

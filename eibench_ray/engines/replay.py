@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from eibench_ray.config.engines import ReplaySection
+from pydantic import PositiveInt
+
+from eibench_ray.config.engine_section import EngineSection
+from eibench_ray.config.section import PathText
 from eibench_ray.engines.engine import EngineFacts, RowError
 from eibench_ray.engines.engine_identity import file_digest
 from eibench_ray.engines.engine_kind import EngineDescription, EngineKind, EngineSetup, Needs, Site, Surroundings
@@ -16,6 +19,19 @@ from eibench_ray.plan.engine_traits import EngineTraits
 from eibench_ray.plan.graph import Blocker, EngineSpec
 from eibench_ray.rows.completion import RowErrorKind
 from eibench_ray.rows.request import Reply, Request
+
+
+class ReplaySection(EngineSection):
+    """Predictions recorded elsewhere, a JSON object per line: `{"id": ..., "answer": ...}` or `{path: text}`."""
+
+    kind: Literal["replay"]
+    predictions: PathText
+    max_num_seqs: PositiveInt = 1024
+
+    @property
+    def num_gpus(self) -> int:
+        """GPUs that one replica owns."""
+        return 0
 
 
 class ReplayEngine:

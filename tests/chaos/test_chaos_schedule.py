@@ -106,7 +106,7 @@ def test_each_broken_promise_is_named(changes: dict[str, object], words: str) ->
 def test_each_request_is_counted_even_by_a_process_that_is_killed(tmp_path: Path) -> None:
     script = (
         "import asyncio, os, signal\n"
-        "from eibench_ray.config.engines import EchoSection\n"
+        "from eibench_ray.engines.echo import EchoSection\n"
         "from eibench_ray.ratelimit.admission import LocalRateLimiter\n"
         "from eibench_ray.engines.registry import create_engine\n"
         "from eibench_ray.engines.registry import engine_spec\n"

@@ -12,19 +12,16 @@ from omegaconf import OmegaConf
 from pydantic import ValidationError
 
 from eibench_ray.cli.models import describe, render_markdown
-from eibench_ray.config.endpoints import OpenaiSection
-from eibench_ray.config.engines import (
-    EchoSection,
-    LoadedSection,
-    ReplaySection,
-    TransformersSection,
-    VllmSection,
-    is_pinned,
-)
 from eibench_ray.config.model_options import read_models
 from eibench_ray.config.options_folder import config_folder
 from eibench_ray.config.schema import ModelConfig
 from eibench_ray.engines.chat_templates import template_file
+from eibench_ray.engines.echo import EchoSection
+from eibench_ray.engines.loaded_section import LoadedSection, is_pinned
+from eibench_ray.engines.openai.openai_section import OpenaiSection
+from eibench_ray.engines.replay import ReplaySection
+from eibench_ray.engines.transformers.transformers_section import TransformersSection
+from eibench_ray.engines.vllm.vllm_section import VllmSection
 
 REPOSITORY = Path(__file__).parents[2]
 

@@ -13,15 +13,19 @@ from omegaconf.errors import OmegaConfBaseException
 
 from eibench_ray.benchmarks.eibench.strict_scorer import strict_schema
 from eibench_ray.config.compose import to_composed
-from eibench_ray.config.endpoints import OpenaiSection
-from eibench_ray.config.engines import EchoSection, LoadedSection, ReplaySection, TransformersSection, VllmSection
 from eibench_ray.config.hydra_errors import explain
 from eibench_ray.config.load import to_config
 from eibench_ray.config.options_folder import config_folder
 from eibench_ray.config.schema import RunConfig
 from eibench_ray.config.section import Frozen
 from eibench_ray.datasets.prompts_file import load_protocol
+from eibench_ray.engines.echo import EchoSection
+from eibench_ray.engines.loaded_section import LoadedSection
+from eibench_ray.engines.openai.openai_section import OpenaiSection
 from eibench_ray.engines.openai.request_body import build_body
+from eibench_ray.engines.replay import ReplaySection
+from eibench_ray.engines.transformers.transformers_section import TransformersSection
+from eibench_ray.engines.vllm.vllm_section import VllmSection
 from eibench_ray.errors import ConfigError
 from eibench_ray.planner.prompt_source import word_judge
 from eibench_ray.rows.request import AcceptRule, Request, Sampling

@@ -18,9 +18,10 @@ from pydantic import TypeAdapter, ValidationError
 from ray.exceptions import RuntimeEnvSetupError
 
 from eibench_ray.config.cluster import ClusterConfig
-from eibench_ray.config.engines import EngineConfig, EnvironmentSection
+from eibench_ray.config.engine_section import AnyEngineSection, EngineSection
 from eibench_ray.driver.ray_session import ray_session
 from eibench_ray.driver.replica_environment import replica_runtime_env, setup_failure
+from eibench_ray.engines.loaded_section import EnvironmentSection
 from eibench_ray.engines.registry import engine_spec
 from eibench_ray.plan.engine_traits import Expectation
 from eibench_ray.plan.graph import EngineSpec
@@ -31,7 +32,7 @@ CLUSTER = ClusterConfig(name="local", num_cpus=2, num_gpus=0, start_timeout_s=90
 
 def spec(engine: Mapping[str, Any] = {}, device: Literal["cpu", "cuda"] = "cuda") -> EngineSpec:
     raw = dict(engine) if "kind" in engine else VLLM | dict(engine)
-    config: EngineConfig = TypeAdapter(EngineConfig).validate_python(raw)
+    config: EngineSection = TypeAdapter(AnyEngineSection).validate_python(raw)
     return engine_spec("key", "eye", config, device, None, 0, Expectation())
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from eibench_ray.config.cluster import ClusterConfig
-from eibench_ray.config.engines import EchoSection
 from eibench_ray.driver import actor_handle
 from eibench_ray.driver.actor_handle import ActorHandle
+from eibench_ray.engines.echo import EchoSection
 from eibench_ray.engines.registry import engine_spec
 from eibench_ray.errors import EngineError
 from eibench_ray.plan.engine_traits import Expectation

@@ -12,9 +12,9 @@ from typing import Any
 
 from asking_models import PICTURES, TURNED, request
 
-from eibench_ray.config.engines import VllmSection
 from eibench_ray.engines.engine import RowError
 from eibench_ray.engines.vllm.vllm_engine import VllmEngine
+from eibench_ray.engines.vllm.vllm_section import VllmSection
 
 ENGINE = {"kind": "vllm", "dtype": "float32", "max_model_len": 1024, "max_num_seqs": 8, "enforce_eager": True}
 

@@ -16,11 +16,11 @@ from asking_models import PICTURES, request
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.renderers import renderer_from_config
 
-from eibench_ray.config.engines import VllmSection
 from eibench_ray.engines.chat_templates import template_file
 from eibench_ray.engines.picture_decoding import decode_picture
 from eibench_ray.engines.vllm.vllm_arguments import engine_arguments
 from eibench_ray.engines.vllm.vllm_prompts import Picture, Prompts
+from eibench_ray.engines.vllm.vllm_section import VllmSection
 
 KEYS = {"kind": "vllm", "dtype": "float32", "max_model_len": 1024, "max_num_seqs": 8, "enforce_eager": True}
 

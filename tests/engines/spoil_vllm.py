@@ -16,9 +16,9 @@ import psutil
 from asking_models import paint, request
 from safetensors.torch import load_file, save_file
 
-from eibench_ray.config.engines import VllmSection
 from eibench_ray.engines.engine import EngineDeadError, RowError
 from eibench_ray.engines.vllm.vllm_engine import VllmEngine
+from eibench_ray.engines.vllm.vllm_section import VllmSection
 from eibench_ray.errors import EngineError
 from eibench_ray.weights.build import build_checkpoint
 

@@ -9,9 +9,10 @@ from typing import Any
 import jinja2
 import pytest
 
-from eibench_ray.config.engines import TransformersSection, VllmSection
 from eibench_ray.engines.chat_templates import PLAIN, is_plain, template_file, template_variables
 from eibench_ray.engines.registry import kind_of
+from eibench_ray.engines.transformers.transformers_section import TransformersSection
+from eibench_ray.engines.vllm.vllm_section import VllmSection
 
 BASE = {"config.json": {"model_type": "llama"}, "tokenizer.json": {}, "tokenizer_config.json": {"bos_token": "<s>"}}
 

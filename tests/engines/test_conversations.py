@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from asking_models import PICTURES, request
 
-from eibench_ray.config.engines import TransformersSection
 from eibench_ray.engines.picture_decoding import decode_picture
+from eibench_ray.engines.transformers.transformers_section import TransformersSection
 from eibench_ray.weights.build import build_checkpoint
 
 pytest.importorskip("vllm", reason="the engine needs eibench-ray[cpu] or [gpu]")

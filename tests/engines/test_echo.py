@@ -11,15 +11,16 @@ from typing import Any
 import pytest
 
 from eibench_ray.benchmarks.eibench.strict_scorer import parse_named, strict_schema
-from eibench_ray.config.endpoints import OpenaiSection, PriceSection
-from eibench_ray.config.engines import EchoSection, ReplaySection, VllmSection
-from eibench_ray.engines.echo import EchoEngine
+from eibench_ray.config.engine_section import PriceSection
+from eibench_ray.engines.echo import EchoEngine, EchoSection
 from eibench_ray.engines.engine import EngineFacts, RowError
 from eibench_ray.engines.openai.batch_engine import OpenaiBatchEngine
 from eibench_ray.engines.openai.openai_engine import OpenaiEngine
+from eibench_ray.engines.openai.openai_section import OpenaiSection
 from eibench_ray.engines.registry import create_engine, engine_spec
-from eibench_ray.engines.replay import ReplayEngine
+from eibench_ray.engines.replay import ReplayEngine, ReplaySection
 from eibench_ray.engines.vllm.vllm_engine import VllmEngine
+from eibench_ray.engines.vllm.vllm_section import VllmSection
 from eibench_ray.plan.engine_traits import Expectation
 from eibench_ray.ratelimit.admission import LocalRateLimiter
 from eibench_ray.ratelimit.rate_limiter import BudgetSpentError, Grant, Reservation

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from eibench_ray.config.engines import ReplaySection
 from eibench_ray.engines.engine import EngineFacts, RowError
-from eibench_ray.engines.replay import ReplayEngine
+from eibench_ray.engines.replay import ReplayEngine, ReplaySection
 from eibench_ray.errors import EngineError
 from eibench_ray.rows.completion import RowErrorKind
 from eibench_ray.rows.request import Reply, Request, Sampling

@@ -14,9 +14,9 @@ import pytest
 from asking_models import PICTURES, TURNED, request
 
 from eibench_ray.benchmarks.eibench.strict_scorer import strict_schema
-from eibench_ray.config.engines import TransformersSection
 from eibench_ray.engines.engine import EngineDeadError, EngineFacts, RowError
 from eibench_ray.engines.transformers.transformers_engine import TransformersEngine
+from eibench_ray.engines.transformers.transformers_section import TransformersSection
 from eibench_ray.errors import EngineError
 from eibench_ray.rows.request import Reply, Request
 from eibench_ray.weights.build import build_checkpoint

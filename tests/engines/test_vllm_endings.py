@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from asking_models import request
 
-from eibench_ray.config.engines import VllmSection
 from eibench_ray.engines.engine import EngineDeadError, RowError
 from eibench_ray.engines.vllm.vllm_engine import VllmEngine
 from eibench_ray.engines.vllm.vllm_prompts import Picture
+from eibench_ray.engines.vllm.vllm_section import VllmSection
 from eibench_ray.rows.request import Reply, Request
 from eibench_ray.weights.build import build_checkpoint
 

@@ -7,9 +7,12 @@ from typing import Any
 import pytest
 
 from eibench_ray.config.cluster import ClusterConfig
-from eibench_ray.config.endpoints import OpenaiSection
-from eibench_ray.config.engines import EchoSection, ReplaySection, TransformersSection, VllmSection
+from eibench_ray.engines.echo import EchoSection
+from eibench_ray.engines.openai.openai_section import OpenaiSection
 from eibench_ray.engines.registry import engine_spec
+from eibench_ray.engines.replay import ReplaySection
+from eibench_ray.engines.transformers.transformers_section import TransformersSection
+from eibench_ray.engines.vllm.vllm_section import VllmSection
 from eibench_ray.estimate.engine_profiles import describe_misfit, engine_need, engine_profiles, fits
 from eibench_ray.plan.engine_traits import Expectation
 from eibench_ray.plan.graph import DatasetSpec, EngineSpec, MemoryFit, Plan, Prompt, Step

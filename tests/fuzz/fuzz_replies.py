@@ -19,11 +19,11 @@ from eibench_ray.benchmarks.eibench.official_scorer import (
 from eibench_ray.benchmarks.eibench.parsed_verdict import MAX_COUNT, CountStatus, ParsedVerdict
 from eibench_ray.benchmarks.eibench.strict_scorer import parse_counts, parse_named
 from eibench_ray.benchmarks.eibench.triggers import find_numbered, number_triggers, split_triggers
-from eibench_ray.config.endpoints import OpenaiSection, PriceSection
-from eibench_ray.config.engines import ReplaySection
+from eibench_ray.config.engine_section import PriceSection
 from eibench_ray.engines.engine import RowError
+from eibench_ray.engines.openai.openai_section import OpenaiSection
 from eibench_ray.engines.openai.reply_body import FailedReplyError, MalformedReplyError, parse_body, read_reply
-from eibench_ray.engines.replay import ReplayEngine
+from eibench_ray.engines.replay import ReplayEngine, ReplaySection
 from eibench_ray.rows.request import Request, Sampling
 
 PATH = "CAER-S/train/Happy/1.png"

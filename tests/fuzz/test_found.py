@@ -20,7 +20,6 @@ from eibench_ray.benchmarks.eibench.importer import prepare_eibench
 from eibench_ray.benchmarks.eibench.published_prompts import read_official
 from eibench_ray.cli.hydra_entry import call_hydra
 from eibench_ray.cli.sweep_commands import show_plan
-from eibench_ray.config.engines import ReplaySection
 from eibench_ray.datasets.dataset import open_dataset
 from eibench_ray.datasets.layout import CARD_FILE, SAMPLES_FILE
 from eibench_ray.datasets.parquet_tables import read_parquet
@@ -29,7 +28,7 @@ from eibench_ray.datasets.prompts_file import PromptSet, dump_protocol, load_pro
 from eibench_ray.datasets.table_import import parse_columns, prepare_table
 from eibench_ray.datasets.text_tables import read_jsonl
 from eibench_ray.datasets.writer import DatasetWriter
-from eibench_ray.engines.replay import ReplayEngine
+from eibench_ray.engines.replay import ReplayEngine, ReplaySection
 from eibench_ray.errors import ConfigError, DataError, EngineError, StoreError
 from eibench_ray.rows.sample import Sample
 from eibench_ray.runs.ledger_file import read_ledger

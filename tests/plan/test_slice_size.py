@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from eibench_ray.config.cluster import ClusterConfig, ClusterExpectation
-from eibench_ray.config.engines import EchoSection
+from eibench_ray.engines.echo import EchoSection
 from eibench_ray.engines.registry import engine_spec
 from eibench_ray.plan.engine_traits import Expectation
 from eibench_ray.plan.graph import DatasetSpec, Plan, Prompt, Step

@@ -13,11 +13,10 @@ import pytest
 from read_back import export_run, read_status
 
 from eibench_ray.benchmarks.eibench.official_scorer import read_judgements, score_official
-from eibench_ray.config.endpoints import PriceSection
-from eibench_ray.config.engines import EchoSection, ReplaySection
+from eibench_ray.config.engine_section import PriceSection
 from eibench_ray.datasets.dataset import open_dataset
-from eibench_ray.engines.echo import EchoEngine
-from eibench_ray.engines.replay import ReplayEngine
+from eibench_ray.engines.echo import EchoEngine, EchoSection
+from eibench_ray.engines.replay import ReplayEngine, ReplaySection
 from eibench_ray.rows.request import Reply, Request
 from eibench_ray.runs.run_record import new_manifest, new_status, write_manifest
 from eibench_ray.worker.request_builder import RequestBuilder

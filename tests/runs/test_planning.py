@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from eibench_ray.config.engines import EchoSection
 from eibench_ray.config.schema import RunConfig
-from eibench_ray.engines.echo import EchoEngine
+from eibench_ray.engines.echo import EchoEngine, EchoSection
 from eibench_ray.errors import DataError, PlanError
 from eibench_ray.runs.planning import open_indexes, plan_sweep
 

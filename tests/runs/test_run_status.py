@@ -13,9 +13,8 @@ from read_back import read_status
 from rich.console import Console
 
 from eibench_ray.cli.run_commands import report
-from eibench_ray.config.engines import EchoSection
 from eibench_ray.driver.run_progress import RunProgress
-from eibench_ray.engines.echo import EchoEngine
+from eibench_ray.engines.echo import EchoEngine, EchoSection
 from eibench_ray.errors import DataError
 from eibench_ray.rows.wait import Wait
 from eibench_ray.runs.run_listeners import StatusWriter

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from hypothesis import strategies as st
 
-from eibench_ray.config.engines import EchoSection
+from eibench_ray.engines.echo import EchoSection
 from eibench_ray.engines.registry import engine_spec
 from eibench_ray.estimate.simulated_case import Case, World
 from eibench_ray.plan.engine_traits import Expectation

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from hypothesis import strategies as st
 
-from eibench_ray.config.engines import EchoSection
+from eibench_ray.engines.echo import EchoSection
 from eibench_ray.engines.registry import engine_spec
 from eibench_ray.plan.engine_traits import Expectation
 from eibench_ray.plan.graph import DatasetSpec, Plan, Prompt, Step

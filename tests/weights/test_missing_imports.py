@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from eibench_ray.config.engines import TransformersSection, VllmSection
 from eibench_ray.engines.loaded_weights import request_of
+from eibench_ray.engines.transformers.transformers_section import TransformersSection
 from eibench_ray.engines.vllm.vllm_kind import vllm_weights
+from eibench_ray.engines.vllm.vllm_section import VllmSection
 from eibench_ray.errors import EngineError
 from eibench_ray.weights import missing_imports
 from eibench_ray.weights.missing_imports import missing_packages

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from hub_server import TOKEN, Hub, serving
 
-from eibench_ray.config.engines import VllmSection
 from eibench_ray.engines.vllm.vllm_kind import vllm_weights
+from eibench_ray.engines.vllm.vllm_section import VllmSection
 from eibench_ray.errors import EngineError
 from eibench_ray.weights import hub_download
 from eibench_ray.weights.node_copies import copy_folder

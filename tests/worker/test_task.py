@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from eibench_ray.config.endpoints import PriceSection
-from eibench_ray.config.engines import EchoSection
+from eibench_ray.config.engine_section import PriceSection
 from eibench_ray.datasets.dataset import open_dataset
-from eibench_ray.engines.echo import EchoEngine
+from eibench_ray.engines.echo import EchoEngine, EchoSection
 from eibench_ray.engines.engine import Engine, EngineDeadError, EngineFacts, RowError
 from eibench_ray.engines.picture_decoding import decode_picture
 from eibench_ray.errors import StoreError

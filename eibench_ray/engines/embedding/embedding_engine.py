@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from eibench_ray.benchmarks.eibench.coherence_scorer import Coherence, adjacent_cosine
-from eibench_ray.config.embedding import EmbeddingSection
+from eibench_ray.engines.embedding.embedding_section import EmbeddingSection
 from eibench_ray.engines.embedding.sentences import Splitter, check_packages
 from eibench_ray.engines.engine import EngineDeadError, EngineFacts, RowError
 from eibench_ray.engines.loaded_weights import request_of

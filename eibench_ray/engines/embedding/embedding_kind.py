@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from eibench_ray.config.embedding import SENTENCIZER, EmbeddingSection
-from eibench_ray.config.engines import is_pinned
+from eibench_ray.engines.embedding.embedding_section import SENTENCIZER, EmbeddingSection
 from eibench_ray.engines.engine_kind import EngineDescription, EngineKind, EngineSetup, Needs, Site
 from eibench_ray.engines.loaded_kind import describe_source
+from eibench_ray.engines.loaded_section import is_pinned
 from eibench_ray.engines.loaded_weights import request_of
 from eibench_ray.plan.engine_traits import EngineTraits
 from eibench_ray.versions import installed_version

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from eibench_ray.config.embedding import SENTENCIZER, EmbeddingSection
+from eibench_ray.engines.embedding.embedding_section import SENTENCIZER, EmbeddingSection
 from eibench_ray.errors import ConfigError
 from eibench_ray.versions import extra_command, install_command
 

@@ -18,11 +18,11 @@ import httpx2
 import openai
 from openai.types import Batch, FileObject
 
-from eibench_ray.config.endpoints import OpenaiSection
 from eibench_ray.engines.openai.batch_files import CHAT_URL, Inbox
 from eibench_ray.engines.openai.batch_record import BatchRecord
 from eibench_ray.engines.openai.http_client import Client, Response
 from eibench_ray.engines.openai.no_response import Hope, NoResponse
+from eibench_ray.engines.openai.openai_section import OpenaiSection
 from eibench_ray.engines.openai.response_bounds import TooLargeError
 from eibench_ray.engines.openai.silence import Silence
 from eibench_ray.errors import EngineError

@@ -6,10 +6,10 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator
 
-from eibench_ray.config.endpoints import BatchConfig
 from eibench_ray.engines.openai.batch_api import BatchApi
 from eibench_ray.engines.openai.batch_record import BatchFolder, BatchRecord
 from eibench_ray.engines.openai.batch_run import BatchRooms, BatchRun, Said
+from eibench_ray.engines.openai.openai_section import BatchConfig
 from eibench_ray.rows.wait import Wait
 
 # Pictures are encoded in threads; more at once would only fill the memory.

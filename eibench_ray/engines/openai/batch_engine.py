@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import PurePath
 
-from eibench_ray.config.endpoints import OpenaiSection
 from eibench_ray.engines.decoding_slots import decode_in_thread
 from eibench_ray.engines.engine import EngineFacts, RowError
 from eibench_ray.engines.openai.batch_api import MARGIN_S, BatchApi
@@ -21,6 +20,7 @@ from eibench_ray.engines.openai.batch_files import to_line
 from eibench_ray.engines.openai.batch_record import BatchFolder
 from eibench_ray.engines.openai.exchange import judge, toll_of
 from eibench_ray.engines.openai.http_client import Client
+from eibench_ray.engines.openai.openai_section import OpenaiSection
 from eibench_ray.engines.openai.picture_encoding import to_data_uri
 from eibench_ray.engines.openai.request_body import build_body, encode_body
 from eibench_ray.engines.openai.response_errors import Remedy, ResponseError

@@ -11,9 +11,9 @@ import tempfile
 from collections.abc import Mapping
 from typing import Any, Final
 
-from eibench_ray.config.endpoints import BatchConfig
 from eibench_ray.engines.openai.http_client import Response
 from eibench_ray.engines.openai.no_response import NoResponse
+from eibench_ray.engines.openai.openai_section import BatchConfig
 
 CHAT_URL: Final = "/v1/chat/completions"
 

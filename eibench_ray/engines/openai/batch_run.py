@@ -13,12 +13,12 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from eibench_ray.config.endpoints import BatchConfig
 from eibench_ray.engines.openai.batch_api import BatchApi, NoPlaceError, NotBegunError
 from eibench_ray.engines.openai.batch_files import Inbox, Outbox
 from eibench_ray.engines.openai.batch_record import BatchFolder, BatchRecord
 from eibench_ray.engines.openai.http_client import Response
 from eibench_ray.engines.openai.no_response import NoResponse
+from eibench_ray.engines.openai.openai_section import BatchConfig
 from eibench_ray.engines.openai.response_errors import Remedy, ResponseError
 from eibench_ray.rows.completion import RowErrorKind
 from eibench_ray.rows.wait import Wait

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from eibench_ray.config.endpoints import OpenaiSection
 from eibench_ray.engines.api_key import Secret
 from eibench_ray.engines.openai.http_client import Response
 from eibench_ray.engines.openai.limit_headers import allowance
 from eibench_ray.engines.openai.no_response import NoResponse
+from eibench_ray.engines.openai.openai_section import OpenaiSection
 from eibench_ray.engines.openai.reply_body import (
     FailedReplyError,
     MalformedReplyError,

@@ -9,10 +9,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from eibench_ray.config.endpoints import OpenaiSection
 from eibench_ray.engines.api_key import Secret, read_key
 from eibench_ray.engines.openai.endpoint_route import Route
 from eibench_ray.engines.openai.no_response import Hope, NoResponse, explain_loss
+from eibench_ray.engines.openai.openai_section import OpenaiSection
 from eibench_ray.errors import EngineError
 
 if TYPE_CHECKING:

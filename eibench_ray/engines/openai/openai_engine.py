@@ -10,12 +10,12 @@ from typing import NoReturn
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
-from eibench_ray.config.endpoints import OpenaiSection
 from eibench_ray.engines.decoding_slots import decode_in_thread
 from eibench_ray.engines.engine import PAID_GRACE_S, EngineFacts, RowError
 from eibench_ray.engines.openai.exchange import judge, toll_of
 from eibench_ray.engines.openai.http_client import Client, Response
 from eibench_ray.engines.openai.no_response import Hope, NoResponse
+from eibench_ray.engines.openai.openai_section import OpenaiSection
 from eibench_ray.engines.openai.picture_encoding import to_data_uri
 from eibench_ray.engines.openai.request_body import build_body, encode_body
 from eibench_ray.engines.openai.response_errors import Remedy, ResponseError

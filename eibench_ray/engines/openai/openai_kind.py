@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from eibench_ray.config.endpoints import OpenaiSection
 from eibench_ray.engines.engine import Engine
 from eibench_ray.engines.engine_kind import EngineDescription, EngineKind, EngineSetup, Needs, Site, Surroundings
+from eibench_ray.engines.openai.openai_section import OpenaiSection
 from eibench_ray.plan.engine_traits import EngineTraits, RateLimits
 from eibench_ray.plan.graph import Blocker, EngineSpec
 

@@ -7,8 +7,8 @@ import io
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from eibench_ray.config.endpoints import PictureLimits
 from eibench_ray.engines.engine import RowError
+from eibench_ray.engines.openai.openai_section import PictureLimits
 from eibench_ray.engines.picture_decoding import decode
 from eibench_ray.rows.completion import RowErrorKind
 

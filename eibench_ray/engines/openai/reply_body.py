@@ -6,10 +6,10 @@ import json
 import math
 from typing import Any
 
-from eibench_ray.config.endpoints import OpenaiSection
 from eibench_ray.engines.openai.error_body import ErrorBody
 from eibench_ray.engines.openai.event_stream import is_event_stream, join_events
 from eibench_ray.engines.openai.message_content import read_content
+from eibench_ray.engines.openai.openai_section import OpenaiSection
 from eibench_ray.engines.openai.request_body import prompt_estimate
 from eibench_ray.engines.openai.token_usage import Usage, read_usage
 from eibench_ray.rows.endings import CONTENT_FILTER, REFUSAL, Ending, ending_of

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from eibench_ray.config.endpoints import OpenaiSection
 from eibench_ray.engines.engine import RowError
+from eibench_ray.engines.openai.openai_section import OpenaiSection
 from eibench_ray.engines.openai.response_format import response_format
 from eibench_ray.rows.completion import RowErrorKind
 from eibench_ray.rows.request import Request

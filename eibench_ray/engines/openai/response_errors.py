@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from urllib.parse import urlsplit
 
-from eibench_ray.config.endpoints import OpenaiSection
 from eibench_ray.engines.api_key import Secret
 from eibench_ray.engines.openai.error_body import ErrorBody
 from eibench_ray.engines.openai.limit_headers import retry_after_s
 from eibench_ray.engines.openai.no_response import Hope, NoResponse
+from eibench_ray.engines.openai.openai_section import OpenaiSection
 from eibench_ray.rows.completion import RowErrorKind
 
 

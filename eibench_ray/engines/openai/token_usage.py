@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from eibench_ray.config.endpoints import OpenaiSection
+from eibench_ray.engines.openai.openai_section import OpenaiSection
 from eibench_ray.engines.openai.request_body import prompt_estimate
 from eibench_ray.rows.prices import cost_usd
 from eibench_ray.rows.request import Request

@@ -8,13 +8,13 @@ from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal
 
-from eibench_ray.config.engines import TransformersSection
 from eibench_ray.engines.decoding_slots import decode_in_thread
 from eibench_ray.engines.engine import EngineFacts, no_numbers
 from eibench_ray.engines.loaded_weights import request_of
 from eibench_ray.engines.picture_decoding import decode_picture
 from eibench_ray.engines.python_environment import transformers_versions
 from eibench_ray.engines.transformers.request_batches import RequestBatches
+from eibench_ray.engines.transformers.transformers_section import TransformersSection
 from eibench_ray.errors import EngineError
 from eibench_ray.rows.request import Reply, Request
 from eibench_ray.versions import extra_command, install_command

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from eibench_ray.config.engines import TransformersSection
 from eibench_ray.engines.engine_kind import Device, EngineSetup, Needs, Site
 from eibench_ray.engines.engine_memory import fit_memory
 from eibench_ray.engines.loaded_kind import LoadedKind, loaded_identity, loaded_traits
 from eibench_ray.engines.python_environment import CPU_BUILD, transformers_environment, transformers_versions
+from eibench_ray.engines.transformers.transformers_section import TransformersSection
 from eibench_ray.plan.engine_traits import EngineTraits
 from eibench_ray.weights.memory_estimate import MemoryEstimate, estimate_memory
 

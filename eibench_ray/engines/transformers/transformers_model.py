@@ -13,7 +13,6 @@ import transformers as hf
 from jinja2 import TemplateError
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
-from eibench_ray.config.engines import TransformersSection
 from eibench_ray.engines.chat_templates import no_template, template_file, template_variables
 from eibench_ray.engines.control_tokens import control_tokens
 from eibench_ray.engines.engine import EngineDeadError, RowError
@@ -21,6 +20,7 @@ from eibench_ray.engines.loaded_weights import request_of
 from eibench_ray.engines.transformers.collate import collate
 from eibench_ray.engines.transformers.request_batches import OutOfMemoryError, Waiting
 from eibench_ray.engines.transformers.token_choice import BatchRow, StopCheck, TokenChoice
+from eibench_ray.engines.transformers.transformers_section import TransformersSection
 from eibench_ray.errors import EngineError
 from eibench_ray.rows.completion import RowErrorKind
 from eibench_ray.rows.request import Reply, Request

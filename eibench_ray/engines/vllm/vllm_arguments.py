@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from eibench_ray.config.engines import VllmSection
 from eibench_ray.engines.vllm.vllm_kind import vllm_weights
+from eibench_ray.engines.vllm.vllm_section import VllmSection
 from eibench_ray.weights.node_weights import Weights
 
 GIB = 1 << 30

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from eibench_ray.config.engines import VllmSection
 from eibench_ray.engines.chat_templates import no_template, template_file
 from eibench_ray.engines.cpu_builds import remedy
 from eibench_ray.engines.decoding_slots import decode_in_thread
@@ -17,6 +16,7 @@ from eibench_ray.engines.python_environment import vllm_version
 from eibench_ray.engines.vllm.vllm_arguments import engine_arguments
 from eibench_ray.engines.vllm.vllm_kind import KIND, vllm_weights
 from eibench_ray.engines.vllm.vllm_prompts import Picture, Prompts, read_picture
+from eibench_ray.engines.vllm.vllm_section import VllmSection
 from eibench_ray.engines.vllm.vllm_versions import refused_request_error
 from eibench_ray.errors import EngineError
 from eibench_ray.rows.completion import RowErrorKind

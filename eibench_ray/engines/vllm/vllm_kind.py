@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eibench_ray.config.engines import VllmSection
 from eibench_ray.engines.chat_template_check import lacks_chat_template
 from eibench_ray.engines.chat_templates import no_template
 from eibench_ray.engines.engine_kind import (
@@ -23,6 +22,7 @@ from eibench_ray.engines.loaded_kind import LoadedKind, describe_source, loaded_
 from eibench_ray.engines.python_environment import CPU_BUILD, environment_identity, vllm_of, vllm_version
 from eibench_ray.engines.vllm.key_guard import VLLM_KEY
 from eibench_ray.engines.vllm.vllm_memory import choose_tensor_parallel, fit_vllm
+from eibench_ray.engines.vllm.vllm_section import VllmSection
 from eibench_ray.errors import EngineError
 from eibench_ray.plan.engine_traits import EngineTraits
 from eibench_ray.rows.digests import digest

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from eibench_ray.config.cluster import ClusterConfig
-from eibench_ray.config.engines import VllmSection
 from eibench_ray.engines.engine_memory import (
     OVERHEAD_GB,
     GpuNodes,
@@ -12,6 +11,7 @@ from eibench_ray.engines.engine_memory import (
     gpu_memory_gb,
     kv_cache_gb,
 )
+from eibench_ray.engines.vllm.vllm_section import VllmSection
 from eibench_ray.errors import PlanError
 from eibench_ray.plan.graph import MemoryFit
 from eibench_ray.weights.memory_estimate import GB, MemoryEstimate

@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 import numpy as np
 import pytest
 
-from eibench_ray.config.embedding import EmbeddingSection
 from eibench_ray.engines.embedding.embedding_engine import PASS_TOKENS, EmbeddingEngine, _passes
+from eibench_ray.engines.embedding.embedding_section import EmbeddingSection
 from eibench_ray.engines.embedding.sentences import Splitter, check_packages
 from eibench_ray.engines.engine import EngineDeadError, RowError
 from eibench_ray.errors import ConfigError, EngineError

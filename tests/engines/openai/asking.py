@@ -7,7 +7,7 @@ from typing import Any
 
 from PIL import Image
 
-from eibench_ray.config.endpoints import OpenaiSection
+from eibench_ray.engines.openai.openai_section import OpenaiSection
 from eibench_ray.rows.request import Request, Sampling
 
 SCHEMA: dict[str, Any] = {

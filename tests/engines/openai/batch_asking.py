@@ -15,8 +15,8 @@ from typing import Any
 
 from asking import ask
 
-from eibench_ray.config.endpoints import OpenaiSection
 from eibench_ray.engines.openai.batch_engine import OpenaiBatchEngine
+from eibench_ray.engines.openai.openai_section import OpenaiSection
 from eibench_ray.ratelimit.admission import LocalRateLimiter
 from eibench_ray.ratelimit.rate_limiter import RateLimiter
 from eibench_ray.rows.request import Reply, Request

@@ -21,10 +21,10 @@ from batch_server import BatchServer, Fate, Json, answer
 from fastapi import HTTPException
 from fault_replies import completion, ended, error, in_parts, text_of
 
-from eibench_ray.config.endpoints import OpenaiSection
 from eibench_ray.engines.engine import EngineDeadError, RowError
 from eibench_ray.engines.openai import response_bounds
 from eibench_ray.engines.openai.batch_engine import OpenaiBatchEngine
+from eibench_ray.engines.openai.openai_section import OpenaiSection
 from eibench_ray.errors import EngineError
 from eibench_ray.plan.engine_traits import RateLimits
 from eibench_ray.ratelimit.admission import LocalRateLimiter

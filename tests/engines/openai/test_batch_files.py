@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from eibench_ray.config.endpoints import BatchConfig
 from eibench_ray.engines.openai.batch_files import Inbox, Outbox, to_line
 from eibench_ray.engines.openai.http_client import Response
 from eibench_ray.engines.openai.no_response import NoResponse
+from eibench_ray.engines.openai.openai_section import BatchConfig
 
 
 def outbox(**options: Any) -> Outbox:

@@ -13,8 +13,8 @@ import pytest
 from asking import encode
 from PIL import Image
 
-from eibench_ray.config.endpoints import PictureLimits
 from eibench_ray.engines.engine import RowError
+from eibench_ray.engines.openai.openai_section import PictureLimits
 from eibench_ray.engines.openai.picture_encoding import to_data_uri
 from eibench_ray.engines.picture_decoding import decode_picture
 from eibench_ray.rows.completion import RowErrorKind

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from eibench_ray.config.engines import VllmSection
 from eibench_ray.engines.engine_kind import ServerAddress
 from eibench_ray.engines.vllm.server_command import KEY_GUARD, NO_MEDIA_HOST, server_arguments
 from eibench_ray.engines.vllm.vllm_arguments import engine_arguments
+from eibench_ray.engines.vllm.vllm_section import VllmSection
 
 HERE = ServerAddress("127.0.0.1", 8123, "mine", has_key=True)
 # What the server is told besides: its name, host, port, log, the guard of the key, and the flag and host of media.

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from eibench_ray.config.engines import VllmSection
 from eibench_ray.engines.vllm.vllm_arguments import engine_arguments
 from eibench_ray.engines.vllm.vllm_kind import vllm_weights
+from eibench_ray.engines.vllm.vllm_section import VllmSection
 from eibench_ray.weights.node_weights import CACHE_VARIABLE, Weights
 
 

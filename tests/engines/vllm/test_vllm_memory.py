@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from eibench_ray.config.cluster import ClusterConfig
-from eibench_ray.config.engines import TransformersSection, VllmSection
 from eibench_ray.engines.engine_kind import Site
 from eibench_ray.engines.engine_memory import OVERHEAD_GB, GpuNodes, expected_nodes
 from eibench_ray.engines.transformers.transformers_kind import KIND
+from eibench_ray.engines.transformers.transformers_section import TransformersSection
 from eibench_ray.engines.vllm.vllm_memory import choose_tensor_parallel, fit_vllm
+from eibench_ray.engines.vllm.vllm_section import VllmSection
 from eibench_ray.errors import PlanError
 from eibench_ray.schedule.resources import Node, Resources
 from eibench_ray.weights.memory_estimate import MemoryEstimate

@@ -1,4 +1,4 @@
-"""The sections of an engine that asks an endpoint."""
+"""The section of an engine that asks an endpoint."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
-from eibench_ray.config.engine_section import EngineSection
+from eibench_ray.config.engine_section import EngineSection, PriceSection
 from eibench_ray.config.secrets import has_login
 from eibench_ray.config.section import Filled, Frozen
-from eibench_ray.rows.prices import Price
 
 
 def _is_address(url: str) -> bool:
@@ -21,19 +20,6 @@ def _is_address(url: str) -> bool:
         return bool(parts.hostname) and parts.port != 0 and not re.search(r"\s", url)
     except ValueError:
         return False
-
-
-class PriceSection(Frozen):
-    """Price of an engine's tokens, with the attributes of `Price`."""
-
-    input: Annotated[float, Field(ge=0)]
-    output: Annotated[float, Field(ge=0)]
-    cached_input: Annotated[float, Field(ge=0)] | None = None
-    batch_factor: Annotated[float, Field(gt=0, le=1)] = 0.5
-
-    def to_price(self) -> Price:
-        """The same as a plain value."""
-        return Price(**dict(self))
 
 
 class PictureLimits(Frozen):

@@ -1,17 +1,16 @@
-"""The sections of the engines: each kind, and what it needs to run."""
+"""The section that engines share which load a language model's weights."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from eibench_ray.config.endpoints import OpenaiSection, PriceSection
 from eibench_ray.config.engine_section import EngineSection
 from eibench_ray.config.secrets import has_login, is_secret_name
-from eibench_ray.config.section import Frozen, PathText, number_or_auto
+from eibench_ray.config.section import Frozen, PathText
 from eibench_ray.plan.engine_traits import PythonEnvironment
 
 
@@ -110,107 +109,3 @@ def is_hub_id(source: str) -> bool:
 def is_commit(revision: str | None) -> bool:
     """Whether a revision is a commit's full hash; branches and tags can be moved."""
     return revision is not None and re.fullmatch(r"[0-9a-f]{40}", revision) is not None
-
-
-class VllmSection(LoadedSection):
-    """A vLLM engine in a Ray actor.
-
-    Attributes:
-        kv_cache_gib: GiB for the KV cache; None lets vLLM take its share of the GPU's memory.
-        args: further vLLM engine arguments (AsyncEngineArgs), part of the engine's identity.
-        tensor_parallel: GPUs of one node that share each layer; `auto`: the fewest whose memory suffices.
-    """
-
-    kind: Literal["vllm"]
-    quantization: str | None = None
-    max_model_len: PositiveInt
-    args: dict[str, Any] = {}
-    max_num_seqs: PositiveInt = 256
-    tensor_parallel: PositiveInt | Literal["auto"] = 1
-    pipeline_parallel: PositiveInt = 1
-    gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)] = 0.9
-    kv_cache_gib: PositiveFloat | None = None
-    enforce_eager: bool = False
-
-    @field_validator("tensor_parallel", mode="before")
-    @classmethod
-    def _is_a_number_or_auto(cls, value: object) -> object:
-        """One message instead of one per member of the union."""
-        return number_or_auto(value, "GPUs")
-
-    @field_validator("args")
-    @classmethod
-    def _trusts_in_one_place(cls, value: dict[str, Any]) -> dict[str, Any]:
-        """Code is trusted by a key that says of which commit."""
-        if value.get("trust_remote_code"):
-            raise ValueError("trust_remote_code is no further argument: set engine.trust_remote_code of the model")
-        return value
-
-    @property
-    def num_gpus(self) -> int:
-        """GPUs that one replica owns; of an engine whose `auto` the plan has resolved."""
-        assert self.tensor_parallel != "auto"
-        return self.tensor_parallel * self.pipeline_parallel
-
-
-class TransformersSection(LoadedSection):
-    """A model in Hugging Face transformers, in a Ray actor: what vLLM does not load, and what it is compared with.
-
-    Attributes:
-        max_model_len: tokens, prompt and answer; None: as many as the checkpoint takes.
-        max_num_seqs: requests in one batch; fewer once the memory was too small.
-        num_gpus: GPUs of one node that share the layers, one after the other; none on a CPU.
-    """
-
-    kind: Literal["transformers"]
-    max_model_len: PositiveInt | None = None
-    max_num_seqs: PositiveInt = 16
-    num_gpus: PositiveInt = 1
-
-
-class ReplaySection(EngineSection):
-    """Predictions recorded elsewhere, a JSON object per line: `{"id": ..., "answer": ...}` or `{path: text}`."""
-
-    kind: Literal["replay"]
-    predictions: PathText
-    max_num_seqs: PositiveInt = 1024
-
-    @property
-    def num_gpus(self) -> int:
-        """GPUs that one replica owns."""
-        return 0
-
-
-class EchoSection(EngineSection):
-    """An engine that costs nothing: it answers from the request's digest. For tests and for measuring the driver.
-
-    Attributes:
-        latency_s: seconds that each reply takes.
-        fails_on: a text; a request that contains it gets an error row.
-        hangs_on: a text; a request that contains it is never answered.
-        dies_on: a text; a request that contains it kills the engine.
-        dies_with: what dies with the engine: its whole `process`, without a word, or the `engine` alone.
-        load_s: seconds that it takes to start.
-        stop_s: seconds that it takes to stop.
-        num_gpus: GPUs that one replica owns without using them, for tests of placement.
-        runtime_env: a Python environment of its own.
-        price: makes believe that its words are tokens which cost so much, to rehearse what a paid endpoint does.
-    """
-
-    kind: Literal["echo"]
-    latency_s: Annotated[float, Field(ge=0)] = 0.0
-    fails_on: str | None = None
-    hangs_on: str | None = None
-    dies_on: str | None = None
-    dies_with: Literal["process", "engine"] = "process"
-    max_num_seqs: PositiveInt = 256
-    load_s: Annotated[float, Field(ge=0)] = 0.0
-    stop_s: Annotated[float, Field(ge=0)] = 0.0
-    num_gpus: Annotated[int, Field(ge=0)] = 0
-    runtime_env: EnvironmentSection | None = None
-    price: PriceSection | None = None
-
-
-EngineConfig = Annotated[
-    VllmSection | TransformersSection | OpenaiSection | ReplaySection | EchoSection, Field(discriminator="kind")
-]

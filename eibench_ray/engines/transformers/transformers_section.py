@@ -1,0 +1,24 @@
+"""The section of a transformers engine."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import PositiveInt
+
+from eibench_ray.engines.loaded_section import LoadedSection
+
+
+class TransformersSection(LoadedSection):
+    """A model in Hugging Face transformers, in a Ray actor: what vLLM does not load, and what it is compared with.
+
+    Attributes:
+        max_model_len: tokens, prompt and answer; None: as many as the checkpoint takes.
+        max_num_seqs: requests in one batch; fewer once the memory was too small.
+        num_gpus: GPUs of one node that share the layers, one after the other; none on a CPU.
+    """
+
+    kind: Literal["transformers"]
+    max_model_len: PositiveInt | None = None
+    max_num_seqs: PositiveInt = 16
+    num_gpus: PositiveInt = 1
