@@ -28,6 +28,7 @@ from omegaconf import DictConfig, OmegaConf
 from eibench_ray.config.programs import refuse_programs
 from eibench_ray.config.secrets import refuse_secrets
 from eibench_ray.errors import ConfigError
+from eibench_ray.scoring.scorer_registry import add_scorer_files
 from eibench_ray.visible_text import in_line
 
 PACKAGES = frozenset({"hydra", "main"})  # Hydra's words for its own folder and for the application's
@@ -48,6 +49,8 @@ class OptionFiles(ConfigRepository):
             if not source.available():
                 raise ConfigError(f"{source.path} ({source.provider}) is no folder of option files: name one that is")
             _announce(source, [other for other in self.sources if other.provider in PACKAGES])
+        for source in reversed(own):  # of two of one name, the first folder's stays
+            add_scorer_files(_list_scorers(source))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> OptionFiles:
         """Another one with the same memory: Hydra takes a copy for each composition, and may change its sources."""
@@ -120,6 +123,12 @@ def _announce(own: ConfigSource, packages: Sequence[ConfigSource]) -> None:
         named = ", ".join(found[:MAX_NAMED]) + (f" and {len(found) - MAX_NAMED} more" if found[MAX_NAMED:] else "")
         # Not through the log: what is run is another thing than its name says, and that is to be seen.
         sys.stderr.write(f"Note: {in_line(own.path)} has options in the place of the package's: {in_line(named)}\n")
+
+
+def _list_scorers(source: ConfigSource) -> dict[str, str]:
+    """A folder's own scorers: name -> Python file in its `scorers`."""
+    files = Path(source.path, "scorers").glob("*.py")
+    return {file.stem: str(file.absolute()) for file in files if not file.stem.startswith("_")}
 
 
 def _list_files(source: ConfigSource, group: str) -> Iterator[str]:

@@ -52,6 +52,17 @@ def test_a_users_file_wins_in_every_group_with_a_line_that_says_so(command: Comm
         assert name in said[0]
 
 
+def test_a_scorer_of_the_folder_takes_no_other_ones_name(command: Command, own: Path) -> None:
+    file = own / "scorers" / "strict.py"
+    file.parent.mkdir()
+    file.write_text("raise AssertionError('it is not asked for')")
+    called = command("plan", "--config-dir", own, *CELL)
+    assert called.code == 2
+    assert f"{file}: there is another scorer 'strict'" in called.err
+    file.rename(file.with_name("mine.py"))
+    assert command("plan", "--config-dir", own, *CELL).code == 0
+
+
 def test_a_folder_that_is_not_there_is_told(command: Command) -> None:
     called = command("plan", *CELL, "hydra.searchpath=[file:///nothere]")
     assert (called.code, called.err.count("\n")) == (2, 1)
