@@ -32,14 +32,13 @@ class RowPaths:
 
     Attributes:
         heads_s: per step, when the first of its rows can begin, its engine's load included.
-        ends_s: per step and row, when it can have ended; 0 where there is nothing to do.
         tails_s: per step, what the row that leaves least to others leaves to them.
         longest_s: the slowest row's way through all of its steps.
     """
 
     def __init__(self, steps: Sequence[Step], row_s: Mapping[str, Seconds], load_s: Mapping[str, float]) -> None:
         self.heads_s: dict[str, float] = {}
-        self.ends_s: dict[str, Seconds] = {}
+        self.ends_s: dict[str, Seconds] = {}  # per step and row, when it can have ended; 0 where there is nothing to do
         left_s = {step.id: np.zeros_like(row_s[step.id]) for step in steps}
         for step in steps:
             own_s = row_s[step.id]
@@ -57,12 +56,7 @@ class RowPaths:
 
 
 class StepPaths(RowPaths):
-    """The paths through the steps that have rows left, each row as long as it is expected to be.
-
-    Attributes:
-        work_s: per step, what one full replica takes for all of its rows.
-        latency_s: per step, what one row takes among as many others as there are.
-    """
+    """The paths through the steps that have rows left, each row as long as it is expected to be."""
 
     def __init__(self, steps: Sequence[Step], rows: Mapping[str, int], profiles: Mapping[str, EngineProfile]) -> None:
         self._steps = {step.id: step for step in steps}
@@ -70,8 +64,8 @@ class StepPaths(RowPaths):
         rows_of: Counter[str] = Counter()
         for step in steps:
             rows_of[step.engine] += rows[step.id]
-        self.work_s: dict[str, float] = {}
-        self.latency_s: dict[str, float] = {}
+        self.work_s: dict[str, float] = {}  # per step, what one full replica takes for all of its rows
+        self.latency_s: dict[str, float] = {}  # per step, what one row takes among as many others as there are
         for step in steps:
             profile = profiles[step.engine]
             tokens = profile.tokens_per_row[step.id]

@@ -44,16 +44,7 @@ def render_plan(
     *,
     is_full: bool = False,
 ) -> Iterator[RenderableType]:
-    """The plan in a screen: what it takes and costs, what is blocked, and its engines.
-
-    Args:
-        plan: the sweep.
-        work: how far its steps are.
-        store: the store's folder.
-        estimates: what the rest would take, on the cluster that is expected and on others beside it.
-        budget: what it may cost and has cost.
-        is_full: whether all steps, cells and estimates follow.
-    """
+    """The plan in a screen: what it takes and costs, what is blocked, its engines; all else follows if `is_full`."""
     facts = plan_to_json(plan, work, store, estimates, budget)
     yield f"{in_line(plan.sweep)}: {count_cells(len(plan.cells))} (model x setting x dataset x judge)"
     yield _to_grid(_answer(plan, facts, estimates, budget))

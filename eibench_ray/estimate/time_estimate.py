@@ -141,12 +141,7 @@ def estimate_on(
 
 
 class _Computation:
-    """One guess, worked out.
-
-    Attributes:
-        horizon_s: the shortest time that it takes.
-        used_s: unit-seconds in which replicas load or work.
-    """
+    """One guess, worked out."""
 
     def __init__(
         self,
@@ -173,12 +168,12 @@ class _Computation:
             for key, own in steps_of.items()
         }
         shortest_s = choose_horizon(list(demands.values()), num_units, stretch=1.0)
-        self.horizon_s = max(shortest_s, ways.longest_s) if demands else 0.0
+        self.horizon_s = max(shortest_s, ways.longest_s) if demands else 0.0  # the shortest time that it takes
         self.engines = {
             key: EngineTime(int(demand.num_new(self.horizon_s)), demand.load_s, demand.work_s)
             for key, demand in demands.items()
         }
-        self.used_s = 0.0
+        self.used_s = 0.0  # unit-seconds in which replicas load or work
         for key, engine in self.engines.items():
             # A batch that is not full takes as long as its longest row.
             busy_s = max(engine.work_s, max(ways.latency_s[step] for step in steps_of[key]))

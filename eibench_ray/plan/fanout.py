@@ -16,17 +16,11 @@ ITEM = "item"  # the word under which a prompt reads what its step is about
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """The subject of one step of a fan-out: a text of the setting, or a line of an earlier answer.
+    """The subject of one step of a fan-out: a text of the setting, or a line of an earlier answer."""
 
-    Attributes:
-        text: the text; None for a line.
-        source: the word under which the step reads the answer; None for a text.
-        line: which of its lines, from 1.
-    """
-
-    text: str | None = None
-    source: str | None = None
-    line: int = 0
+    text: str | None = None  # the text; None for a line
+    source: str | None = None  # the word under which the step reads the answer; None for a text
+    line: int = 0  # which of its lines, from 1
 
     def read(self, answers: Mapping[str, str]) -> str | None:
         """Its text; None where the answer has no such line."""

@@ -27,23 +27,14 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class StepWork:
-    """The progress of a step.
+    """The progress of a step."""
 
-    Attributes:
-        num_rows: rows that the run asks.
-        num_done: rows that need not be asked again, errors included.
-        num_errors: those of them that are error rows.
-        todo: slices with a row to ask.
-        num_absent: those of the done rows about which there was nothing to ask.
-        num_quarantined: those of the error rows of which the engine died.
-    """
-
-    num_rows: int
-    num_done: int
-    num_errors: int
-    todo: tuple[Slice, ...]
-    num_absent: int = 0
-    num_quarantined: int = 0
+    num_rows: int  # rows that the run asks
+    num_done: int  # rows that need not be asked again, errors included
+    num_errors: int  # those of them that are error rows
+    todo: tuple[Slice, ...]  # slices with a row to ask
+    num_absent: int = 0  # those of the done rows about which there was nothing to ask
+    num_quarantined: int = 0  # those of the error rows of which the engine died
 
     @property
     def num_requests(self) -> int:

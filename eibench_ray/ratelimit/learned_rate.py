@@ -61,16 +61,11 @@ _GROWTH = {_Phase.SEEKING: 1.5, _Phase.EXPLORING: 1.1, _Phase.PROBING: 1.05, _Ph
 
 
 class LearnedRate:
-    """The learnt rate of one pool, and the pauses that it asks for.
-
-    Attributes:
-        rate: requests per second; None: nothing was learnt, so nothing binds.
-        paused_until: nothing may pass before.
-    """
+    """The learnt rate of one pool, and the pauses that it asks for."""
 
     def __init__(self) -> None:
-        self.rate: float | None = None
-        self.paused_until = float("-inf")
+        self.rate: float | None = None  # requests per second; None: nothing was learnt, so nothing binds
+        self.paused_until = float("-inf")  # nothing may pass before
         self._phase = _Phase.FREE
         self._history = RequestHistory()
         # The exploration: when it began, and when the last one entered of those whose refusal began it.

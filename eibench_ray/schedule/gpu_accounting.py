@@ -1,7 +1,6 @@
 """The ledger's events, of a real run or of a simulated one, turned into the account of its GPU time.
 
-Values only; linear in the number of events. Over 250 lines: nodes, replicas and GPUs that none holds change together,
-event by event.
+Values only; linear in the number of events. Nodes, replicas and GPUs that none holds change together, event by event.
 """
 
 from __future__ import annotations
@@ -57,17 +56,14 @@ class _Replica:
 
 @dataclass(slots=True)
 class _Run:
-    """The nodes and replicas of the run that is being read.
-
-    Attributes:
-        free: stretches in which the same GPUs of a node were free: (start, end, GPUs).
-        starts: moments at which replicas with GPUs were started -> GPUs of one node that the smallest of them needed.
-    """
+    """The nodes and replicas of the run that is being read."""
 
     start: float
     nodes: dict[str, _Node] = field(default_factory=dict)
     replicas: dict[int, _Replica] = field(default_factory=dict)
+    # Stretches in which the same GPUs of a node were free: (start, end, GPUs).
     free: list[tuple[float, float, tuple[Gpu, ...]]] = field(default_factory=list)
+    # Moments at which replicas with GPUs were started -> GPUs of one node that the smallest of them needed.
     starts: dict[float, int] = field(default_factory=dict)
 
 
@@ -90,9 +86,8 @@ class _Books:
         name = event["event"]
         if name == "run_started":
             self._end_run(is_over=False)
-        self._now = max(self._now, event["time"]) if self._start is not None else event["time"]
-        if self._start is None:
-            self._start = self._now
+        self._now = event["time"] if self._start is None else max(self._now, event["time"])
+        self._start = self._now if self._start is None else self._start
         run = self._run = self._run or _Run(self._now)
         match name:
             case "slice_sent" | "slice_committed" | "slice_interrupted" | "slice_probed" | "slice_returned":

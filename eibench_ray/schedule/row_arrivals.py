@@ -43,11 +43,7 @@ class RowArrival:
 
 
 class RowArrivals:
-    """The streams of all steps with rows left.
-
-    Attributes:
-        of: by step id.
-    """
+    """The streams of all steps with rows left."""
 
     def __init__(self, state: SchedulerState, now: float, horizon_s: float) -> None:
         self._state = state
@@ -56,7 +52,7 @@ class RowArrivals:
         shares = dict(self._shares())
         engine_of = {step: key for step, key, _ in state.backlog.steps}
         made: dict[str, tuple[float, float]] = {}
-        self.of: dict[str, RowArrival] = {}
+        self.of: dict[str, RowArrival] = {}  # by step id
         for step, key, sources in state.backlog.steps:
             if step not in shares:
                 continue

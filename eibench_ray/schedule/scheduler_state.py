@@ -82,23 +82,17 @@ class EngineState:
 
 
 class SchedulerState:
-    """All engines and replicas, the backlog that they work off, and the nodes that they lie on.
-
-    Attributes:
-        replicas: by number; until what they reserved is free.
-        leaving: those of them that drain, are stopped or were lost.
-        until: when what is asked must be answered.
-    """
+    """All engines and replicas, the backlog that they work off, and the nodes that they lie on."""
 
     def __init__(self, backlog: Backlog, profiles: Mapping[str, EngineProfile], until: float = math.inf) -> None:
         self.backlog = backlog
-        self.until = until
+        self.until = until  # when what is asked must be answered
         self.places = NodeCapacity()
         self.engines = {
             key: EngineState(profile, EngineEstimate(profile), _most(profile)) for key, profile in profiles.items()
         }
-        self.replicas: dict[int, ScheduledReplica] = {}
-        self.leaving: dict[int, ScheduledReplica] = {}
+        self.replicas: dict[int, ScheduledReplica] = {}  # by number; until what they reserved is free
+        self.leaving: dict[int, ScheduledReplica] = {}  # those of them that drain, are stopped or were lost
         self._ids = itertools.count(1)
 
     def is_through(self, key: str) -> bool:

@@ -29,12 +29,11 @@ class Outbox:
 
     Attributes:
         file: the lines so far.
-        line_ids: theirs, in order.
     """
 
     def __init__(self, config: BatchConfig, now: float) -> None:
         self.file = tempfile.TemporaryFile()  # noqa: SIM115 - closed once it is uploaded
-        self.line_ids: list[str] = []
+        self.line_ids: list[str] = []  # theirs, in order
         self._config = config
         self._num_bytes = 0
         self._touched = now

@@ -35,14 +35,10 @@ LONGEST_PAUSE = 20
 
 
 class BatchRooms:
-    """The places that our batches take at the provider.
-
-    Attributes:
-        num_taken: batches of ours that run, or that the provider is about to refuse.
-    """
+    """The places that our batches take at the provider."""
 
     def __init__(self) -> None:
-        self.num_taken = 0
+        self.num_taken = 0  # batches of ours that run, or that the provider is about to refuse
         self._freed = asyncio.Event()
 
     @contextlib.contextmanager
@@ -75,7 +71,6 @@ class BatchRun:
     """One batch.
 
     Attributes:
-        record: what was sent of it; None: nothing yet.
         outbox: where its lines are gathered; None: an earlier process sent it.
     """
 
@@ -87,7 +82,7 @@ class BatchRun:
         places: BatchRooms,
         record: BatchRecord | None = None,
     ) -> None:
-        self.record = record
+        self.record = record  # what was sent of it; None: nothing yet
         self.outbox = Outbox(config, time.monotonic()) if record is None else None
         self._num_waiting = 0
         self._config = config

@@ -27,17 +27,12 @@ class MalformedReplyError(ValueError):
 
 
 class FailedReplyError(Exception):
-    """The response says itself that it is no answer.
-
-    Attributes:
-        error: what it says.
-        usage: what it took all the same; None where it does not say that anything was generated.
-    """
+    """The response says itself that it is no answer."""
 
     def __init__(self, error: ErrorBody, usage: Usage | None = None) -> None:
         super().__init__(error.message)
-        self.error = error
-        self.usage = usage
+        self.error = error  # what it says
+        self.usage = usage  # what it took all the same; None where it does not say that anything was generated
 
 
 def parse_body(text: str) -> object:

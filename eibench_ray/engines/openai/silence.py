@@ -15,18 +15,14 @@ from eibench_ray.rows.wait import Wait
 
 
 class Silence:
-    """The time for which an endpoint has been silent while it was asked, and why as far as is known.
-
-    Attributes:
-        reason: why the last request brought no answer.
-    """
+    """The time for which an endpoint has been silent while it was asked, and why as far as is known."""
 
     def __init__(self, timeout_s: float) -> None:
         self._timeout_s = timeout_s
         self._heard_at = float("-inf")
         self._since: float | None = None
         self._idle_at: float | None = None
-        self.reason = ""
+        self.reason = ""  # why the last request brought no answer
 
     @property
     def has_heard(self) -> bool:
