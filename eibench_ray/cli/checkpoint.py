@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from eibench_ray.cli.console import AsJson
 from eibench_ray.weights.build import build_checkpoint
 from eibench_ray.weights.content_identity import identity
 from eibench_ray.weights.recipes import NAMES
@@ -14,11 +15,11 @@ from eibench_ray.weights.recipes import NAMES
 
 def checkpoint(
     name: Annotated[str, typer.Argument(help=f"One of {', '.join(NAMES)}.")],
-    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Build a small checkpoint for demos and tests, and print its folder."""
     folder = build_checkpoint(name)
-    if json_:
+    if as_json:
         typer.echo(json.dumps({"name": name, "folder": str(folder), "identity": identity(folder)}))
     else:
         typer.echo(folder)

@@ -8,8 +8,7 @@ from typing import Annotated
 import typer
 
 from eibench_ray.cli.choose_run import Anyway, InStore, Out, check_figures, choose_run, place_for
-from eibench_ray.cli.console import show_files
-from eibench_ray.cli.run_commands import AsJson
+from eibench_ray.cli.console import AsJson, show_files
 
 
 class By(StrEnum):

@@ -11,9 +11,10 @@ import io
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Annotated, Any, TextIO
 
 import typer
 from rich.console import Console, ConsoleOptions, Group, RenderableType
@@ -23,6 +24,7 @@ from rich.text import Text
 
 from eibench_ray.visible_text import in_page
 
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 # Columns where nobody says how many there are: no terminal on any of the three streams, and no COLUMNS.
 WIDTH = 100
 
@@ -47,6 +49,16 @@ def open_console(*, stderr: bool = False) -> Console:
 def say(text: str, *, style: str = "", stderr: bool = False) -> None:
     """Prints lines as they are, unfolded, such as a reason or a path."""
     open_console(stderr=stderr).print(Text(text, style=style), soft_wrap=True)
+
+
+@contextmanager
+def row_progress(doing: str) -> Iterator[Callable[[int, int | None], None]]:
+    """A callback (rows done, rows in all) that draws a bar on stderr, where that is a terminal."""
+    from rich.progress import Progress
+
+    with Progress(console=PlainConsole(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
+        bar = progress.add_task(doing, total=None)
+        yield lambda done, total: progress.update(bar, completed=done, total=total)
 
 
 def show_files(paths: Sequence[Path], page: RenderableType, values: Mapping[str, Any], *, as_json: bool) -> None:

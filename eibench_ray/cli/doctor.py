@@ -16,7 +16,7 @@ import psutil
 import typer
 from rich.text import Text
 
-from eibench_ray.cli.console import open_console
+from eibench_ray.cli.console import AsJson, open_console
 from eibench_ray.cli.machine_checks import (
     GIB,
     Check,
@@ -77,7 +77,7 @@ _RAY_PROCESSES = ("gcs_server", "ray::", "raylet", "dashboard")
 
 
 def doctor(
-    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
+    as_json: AsJson = False,
     store: Annotated[
         str, typer.Option("--store", help="The store's root: a folder, which need not exist yet, or a bucket's URI.")
     ] = "store",
@@ -89,7 +89,7 @@ def doctor(
     """Say whether this machine can run a sweep, and what to do where it cannot. Exits with 1 if a check fails."""
     checks = examine(store, os.environ, address or os.environ.get("RAY_ADDRESS"))
     is_fit = all(check.status is not Status.FAIL for check in checks)
-    if json_:
+    if as_json:
         typer.echo(json.dumps({"ok": is_fit, "checks": [asdict(check) for check in checks]}, indent=2))
     else:
         open_console().print(to_table(checks))

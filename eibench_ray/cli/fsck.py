@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from eibench_ray.cli.console import PlainConsole, open_console
+from eibench_ray.cli.console import AsJson, open_console, row_progress
 from eibench_ray.visible_text import in_line
 
 if TYPE_CHECKING:
@@ -22,7 +19,7 @@ def fsck(
     repair: Annotated[
         bool, typer.Option("--repair", help="Do what is safe: remove unfinished writes, move unreadable slices away.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Check every row of a store against its manifests. Exits with 1 if a problem is left.
 
@@ -33,7 +30,7 @@ def fsck(
     from eibench_ray.store.store_check import repair as do_repair
 
     opened = Store(store)
-    with _progress() as on_slice:
+    with row_progress("Checking") as on_slice:
         checked = check_store(opened, on_slice)
     settled = do_repair(opened, checked.findings) if repair else []
     left = [finding for finding in checked.findings if finding.is_problem and finding not in settled]
@@ -80,13 +77,3 @@ def _to_json(root: str, checked: Checked, settled: list[StoreFault]) -> dict[str
             for finding in checked.findings
         ],
     }
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[int, int], None]]:
-    """Slices checked, on a terminal."""
-    from rich.progress import Progress
-
-    with Progress(console=PlainConsole(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
-        bar = progress.add_task("Checking", total=None)
-        yield lambda done, total: progress.update(bar, completed=done, total=total)

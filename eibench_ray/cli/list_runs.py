@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from eibench_ray.cli.console import open_console, say
+from eibench_ray.cli.console import AsJson, open_console, say
 from eibench_ray.visible_text import in_line
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def runs(
         str | None,
         typer.Option("--store", help="The store's root; else the stores that runs from this folder used, and ./store."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List the runs of a store: id, sweep, state, when they began, rows, folder. The latest comes first.
 

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from eibench_ray.cli.console import PlainConsole, say
+from eibench_ray.cli.console import row_progress, say
 from eibench_ray.visible_text import in_line
 
 if TYPE_CHECKING:
-    from eibench_ray.datasets.writer import OnRow, PreparedReport
+    from eibench_ray.datasets.source_tables import Table
+    from eibench_ray.datasets.writer import PreparedReport
 
 app = typer.Typer(
     help="Prepare a dataset: annotations and pictures become one folder of Parquet.", no_args_is_help=True
@@ -73,7 +73,7 @@ def eibench(
     """Prepare EIBench from a clone and the pictures of EmoSet-118K and CAER-S."""
     from eibench_ray.benchmarks.eibench.importer import prepare_eibench
 
-    with _progress() as on_row:
+    with row_progress("Preparing") as on_row:
         report = prepare_eibench(source, images, out, subset.value, allow_missing_images, on_row)
     _print(report, as_json)
 
@@ -92,13 +92,9 @@ def jsonl(
     as_json: AsJson = False,
 ) -> None:
     """Prepare a dataset from a JSONL, JSON or CSV file with the pictures' paths, or the pictures in base64."""
-    from eibench_ray.datasets.table_import import parse_columns, prepare_table
     from eibench_ray.datasets.text_tables import read_jsonl
 
-    columns = parse_columns(mapping or [], keep or [])
-    with _progress() as on_row:
-        report = prepare_table(read_jsonl(file), columns, images or [], out, allow_missing_images, unlabelled, on_row)
-    _print(report, as_json)
+    _prepare(partial(read_jsonl, file), out, images, mapping, keep, allow_missing_images, unlabelled, as_json)
 
 
 @app.command()
@@ -114,12 +110,8 @@ def parquet(
 ) -> None:
     """Prepare a dataset from a Parquet file with the pictures' paths or bytes."""
     from eibench_ray.datasets.parquet_tables import read_parquet
-    from eibench_ray.datasets.table_import import parse_columns, prepare_table
 
-    columns = parse_columns(mapping or [], keep or [])
-    with _progress() as on_row:
-        report = prepare_table(read_parquet(file), columns, images or [], out, allow_missing_images, unlabelled, on_row)
-    _print(report, as_json)
+    _prepare(partial(read_parquet, file), out, images, mapping, keep, allow_missing_images, unlabelled, as_json)
 
 
 @app.command()
@@ -138,24 +130,26 @@ def hf(
 ) -> None:
     """Prepare a dataset that the `datasets` package reads."""
     from eibench_ray.datasets.hub_tables import read_hf
+
+    _prepare(partial(read_hf, name, split), out, images, mapping, keep, allow_missing_images, unlabelled, as_json)
+
+
+def _prepare(
+    read: Callable[[], Table],
+    out: str,
+    images: list[Path] | None,
+    mapping: list[str] | None,
+    keep: list[str] | None,
+    allow_missing_images: bool,
+    unlabelled: bool,
+    as_json: bool,
+) -> None:
     from eibench_ray.datasets.table_import import parse_columns, prepare_table
 
     columns = parse_columns(mapping or [], keep or [])
-    with _progress() as on_row:
-        report = prepare_table(
-            read_hf(name, split), columns, images or [], out, allow_missing_images, unlabelled, on_row
-        )
+    with row_progress("Preparing") as on_row:
+        report = prepare_table(read(), columns, images or [], out, allow_missing_images, unlabelled, on_row)
     _print(report, as_json)
-
-
-@contextmanager
-def _progress() -> Iterator[OnRow]:
-    """A callback that draws a bar on stderr, where that is a terminal."""
-    from rich.progress import Progress
-
-    with Progress(console=PlainConsole(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
-        bar = progress.add_task("Preparing", total=None)
-        yield lambda done, total: progress.update(bar, completed=done, total=total)
 
 
 # Which prompts a dataset brings, for people.

@@ -12,13 +12,11 @@ import typer
 from rich.text import Text
 
 from eibench_ray.cli.choose_run import Anyway, InStore, Out, Run, check_figures, choose_run, place_for
-from eibench_ray.cli.console import open_console, say
+from eibench_ray.cli.console import AsJson, open_console, say
 from eibench_ray.errors import ConfigError, DataError, StoreError
 
 if TYPE_CHECKING:
     from eibench_ray.runs.find_run import FoundRun
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 class Protocol(StrEnum):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from eibench_ray.cli.console import AsJson
 from eibench_ray.terminal.run_log import lines_shown, phase
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ app = typer.Typer(help="Hand a sweep to a batch system.", no_args_is_help=True)
 def slurm(
     context: typer.Context,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the scripts and submit nothing.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Submit a sweep to SLURM: `eibench-ray submit slurm -m model=a,b judge=c dataset=d cluster.slurm.nodes=2`.
 

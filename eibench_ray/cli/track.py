@@ -9,8 +9,7 @@ from typing import Annotated
 import typer
 
 from eibench_ray.cli.choose_run import InStore, Run, choose_run
-from eibench_ray.cli.console import say
-from eibench_ray.cli.run_commands import AsJson
+from eibench_ray.cli.console import AsJson, say
 
 
 def track(
