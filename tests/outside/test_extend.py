@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow.parquet as pq
 
 if TYPE_CHECKING:
     from conftest import Outside
 
-CELL = ["model=echo", "dataset=demo", "judge=echo", "cluster.num_cpus=2", "--config-dir", "options"]
+CELL = ["model=canned", "dataset=demo", "judge=echo", "cluster.num_cpus=2", "--config-dir", "options"]
+
+
+def read_answers(folder: Path) -> list[dict[str, Any]]:
+    """The rows of the engine that the package adds."""
+    rows = [row for file in folder.rglob("slice-*.parquet") for row in pq.read_table(file).to_pylist()]
+    return [row for row in rows if row["engine"].startswith("canned 1.0")]
 
 
 def test_a_sweep_runs_with_what_the_package_adds(outside: Outside) -> None:
@@ -16,6 +25,8 @@ def test_a_sweep_runs_with_what_the_package_adds(outside: Outside) -> None:
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout.splitlines()[-1])
     (name,) = summary["tracking"]["sent"]
+    assert name.startswith("canned/")
+    assert {"1. the weather"} == {row["text"] for row in read_answers(outside.folder)}
     (line,) = (json.loads(line) for line in (outside.folder / "figures.jsonl").read_text().splitlines())
     assert line["cell"] == name
     assert line["n"] == 24
@@ -28,3 +39,9 @@ def test_a_wrong_option_of_it_is_named(outside: Outside) -> None:
     done = outside.call("plan", *CELL, "tracking=lines", "+tracking.pth=x")
     assert done.returncode == 2
     assert "tracking.pth: there is no such key; did you mean 'tracking.path'?" in " ".join(done.stderr.split())
+
+
+def test_a_wrong_key_of_its_engine_is_named(outside: Outside) -> None:
+    done = outside.call("plan", *CELL, "tracking=none", "+model.engine.txt=x")
+    assert done.returncode == 2
+    assert "model.engine.txt: there is no such key" in " ".join(done.stderr.split())
