@@ -114,7 +114,7 @@ def prepare(folder: Path, num_rows: int, slice_rows: int) -> None:
 
 def take_away(sweep: PlannedSweep) -> None:
     """Removes one slice of the last step, so that there is something to do."""
-    verdict = sweep.plan.cells[-1].verdict
+    verdict = sweep.plan.cells[-1].verdicts[0]
     sweep.store.storage.remove(sweep.store.paths.slice(verdict, sweep.store.list_slices(verdict)[-1] // 2))
 
 

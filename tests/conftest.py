@@ -172,7 +172,7 @@ class Sweeps:
     def config(
         self,
         setting: str = "plain",
-        judge: str = "strict",
+        judge: str | Mapping[str, Any] = "strict",
         *,
         engine: Mapping[str, Any] = {},
         model: Mapping[str, Any] = {},
@@ -182,7 +182,10 @@ class Sweeps:
         slice_rows: int = 4,
         **sections: Any,
     ) -> RunConfig:
-        """One cell. The judge `official` follows the published protocol, any other name is a strict one."""
+        """One cell.
+
+        The judge `official` follows the published protocol, any other name is a strict one; else it is given whole.
+        """
         judge_model = {"name": f"{judge}_model", "engine": {"kind": "echo"} | dict(judge_engine), "sees_image": False}
         subject = {"name": "echo", "engine": {"kind": "echo"} | dict(engine), "sees_image": True} | dict(model)
         return RunConfig.model_validate(
@@ -198,7 +201,9 @@ class Sweeps:
                     "model": judge_model,
                     "system": "You count.",
                     "prompt": f"{judge}: how many of {LISTED} has {{{{ answer }}}}",
-                },
+                }
+                if isinstance(judge, str)
+                else dict(judge),
                 "cluster": {"name": "local", "num_cpus": 2},
                 "tracking": {"name": "none", "kind": "none"},
                 "store": {"root": str(self.folder / "store"), "slice_rows": slice_rows},

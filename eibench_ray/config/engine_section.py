@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from typing import Annotated, Protocol, runtime_checkable
+from typing import Annotated, ClassVar, Protocol, runtime_checkable
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError
 from pydantic_core import PydanticCustomError
@@ -33,7 +33,10 @@ class EngineSection(Frozen):
 
     Attributes:
         kind: the engine kind's name; in a kind's own section a Literal of it.
+        says_words: whether its replies are answers; else they are measurements, which a scorer reads.
     """
+
+    says_words: ClassVar[bool] = True
 
     kind: str
 

@@ -6,16 +6,21 @@ Every key with its unit and meaning, but for those of clusters (cluster.py), eng
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
+from pydantic import ConfigDict, Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.config.engine_section import AnyEngineSection
+from eibench_ray.config.scorer_options import make_scorer, read_scorer
 from eibench_ray.config.section import Filled, Frozen, PathText, number_or_auto
 from eibench_ray.config.setting import Role, SamplingConfig, SettingConfig
 from eibench_ray.config.tracking_section import TrackingConfig
+from eibench_ray.errors import ConfigError
+from eibench_ray.plan.scorer_spec import ScorerSpec
 from eibench_ray.rows.completion import Retry
+from eibench_ray.scoring.scorer_registry import file_of, find_scorer
 from eibench_ray.storage.location import read_location
 
 
@@ -75,48 +80,82 @@ class ModelConfig(Frozen):
     expect: ExpectConfig = ExpectConfig()
 
 
-class CoherenceConfig(Frozen):
-    """Measures the long-term coherence of answers: the mean cosine between embeddings of adjacent sentences.
-
-    Attributes:
-        expect: an answer that is measured counts as one generated token.
-    """
-
-    name: Filled
-    engine: AnyEngineSection
-    licence: str | None = None
-    expect: ExpectConfig = ExpectConfig(load_s=20.0, tokens_per_s=20.0, tokens_per_row=1.0)
-
-
 class JudgeConfig(Frozen):
-    """Engine + prompt + parser that turn an answer into a verdict.
+    """How an answer becomes a score: a rule, or engine + prompt + parser. Beside these keys stand the scorer's options.
 
     Attributes:
-        kind: `strict` asks for constrained JSON and checks it; `official` follows EIBench's published scripts.
-        variant: which of the protocol's judges `official` uses.
+        kind: the scorer: built in, an installed package's, or a file of the config folder's `scorers`.
+        model: who is asked; None where the scorer is a rule.
         wording: as in a setting.
-        verdict: what `strict` asks for: true or false for each of the `triggers`, or their `count`.
-        explanation_chars: longest explanation that the strict schema allows; 0 asks for none.
+        prompt: Jinja2 text over the sample's fields and the `answer`.
         repeats: verdicts per answer, each with its own seed; they show the judge's own noise.
+        unparsed: what an answer counts as in which a rule finds nothing to score: `wrong`, or `missing`, which lowers
+            the coverage; None: wrong. A judge's reply without a score says nothing of the answer: it is missing.
     """
 
+    model_config = ConfigDict(extra="allow")
+
     name: Filled
-    kind: Literal["strict", "official"]
-    model: ModelConfig
-    variant: Literal["llama3", "gpt"] = "llama3"
+    kind: Filled
+    model: ModelConfig | None = None
     wording: Literal["auto", "official", "own"] = "auto"
-    system: str
-    prompt: str
+    system: str | None = None
+    prompt: str | None = None
     sampling: SamplingConfig = SamplingConfig()
-    verdict: Literal["triggers", "count"] = "count"
-    explanation_chars: Annotated[int, Field(ge=0)] = 200
     repeats: PositiveInt = 1
+    unparsed: Literal["wrong", "missing"] | None = None
+
+    @field_validator("kind")
+    @classmethod
+    def _is_a_scorer(cls, kind: str) -> str:
+        try:
+            find_scorer(kind)
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+        return kind
+
+    @model_validator(mode="before")
+    @classmethod
+    def _options_are_its_scorers(cls, given: object) -> object:
+        """The section with the options as the scorer has them, those left out included."""
+        if not isinstance(given, Mapping) or not isinstance(given.get("kind"), str):
+            return given
+        own = {name: value for name, value in given.items() if name in cls.model_fields}
+        try:
+            spec = read_scorer(given["kind"], {name: value for name, value in given.items() if name not in own})
+        except ConfigError:  # the field says it, under its own key
+            return given
+        return {**own, **spec.options}
 
     @model_validator(mode="after")
-    def _published_verdicts_are_counts(self) -> JudgeConfig:
-        if self.kind == "official" and self.verdict == "triggers":
-            raise ValueError("the published protocol counts triggers: set judge.verdict=count, or judge.kind=strict")
+    def _asks_somebody_or_nobody(self) -> JudgeConfig:
+        scorer = make_scorer(self.scorer)
+        if scorer.asks:
+            if self.model is not None and scorer.engine_kind not in (None, self.model.engine.kind):
+                raise ValueError(
+                    f"{self.kind} is measured by an engine of the kind {scorer.engine_kind}: choose another judge.model"
+                )
+            if self.model is None or self.prompt is None:
+                raise ValueError(
+                    f"{self.kind} asks a judge: choose who with model@judge.model=NAME, and give judge.prompt its words"
+                )
+            if self.unparsed == "wrong":
+                raise ValueError(
+                    "a reply of the judge without a score says nothing of the answer: leave judge.unparsed out"
+                )
+        elif self.model is not None or self.prompt is not None or self.repeats > 1:
+            raise ValueError(f"{self.kind} is a rule and asks nobody: leave judge.model, prompt and repeats out")
         return self
+
+    @property
+    def scorer(self) -> ScorerSpec:
+        """The scorer with its options."""
+        return ScorerSpec(self.kind, dict(self.model_extra or {}), file_of(self.kind))
+
+    @property
+    def is_unparsed_wrong(self) -> bool:
+        """Whether an answer in which the scorer finds nothing counts as wrong."""
+        return self.model is None and self.unparsed != "missing"
 
 
 def _check_location(value: str) -> str:
@@ -131,6 +170,7 @@ class DatasetConfig(Frozen):
     Attributes:
         path: a folder or a bucket's prefix (s3://, gs://) that `eibench-ray prepare` wrote, or `package:demo`.
         subset: which of the protocol's variants applies: EIBench words its complex subset's judge differently.
+        group_by: columns of its samples, by which scores are given, too, e.g. `category`.
         limit: only the first so many samples; None takes all.
         expect_rows: how many samples the dataset has, for planning before it is prepared.
     """
@@ -138,6 +178,7 @@ class DatasetConfig(Frozen):
     name: Filled
     path: PathText
     subset: Literal["basic", "complex"] = "basic"
+    group_by: list[Filled] = []
     limit: PositiveInt | None = None
     expect_rows: PositiveInt | None = None
 
@@ -186,7 +227,6 @@ class RunConfig(Frozen):
         budget_usd: what the requests of this sweep may cost in all, over all of its runs; None: no limit.
         captioner: the model that answers `captioner` calls; None: the dataset's own captions.
         asker: the model that answers `asker` calls; None: no setting of the sweep has any.
-        coherence: what measures the answers' coherence; None: it is not measured.
         seed: base of every request's seed.
         retry: which rows of earlier runs are asked again: none; the `errors` that may pass, such as a deadline; or with
             them the `quarantined` ones, of which their engine died.
@@ -199,7 +239,6 @@ class RunConfig(Frozen):
     judge: JudgeConfig
     captioner: ModelConfig | None = None
     asker: ModelConfig | None = None
-    coherence: CoherenceConfig | None = None
     cluster: ClusterConfig
     tracking: TrackingConfig
     store: StoreConfig
@@ -207,6 +246,20 @@ class RunConfig(Frozen):
     budget_usd: PositiveFloat | None = None
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     retry: Retry = "errors"
+
+    @model_validator(mode="after")
+    def _engines_that_are_asked_say_words(self) -> RunConfig:
+        """An engine that measures texts answers no call, and judges only for a scorer that reads its measurements."""
+        judge = self.judge.model if make_scorer(self.judge.scorer).engine_kind is None else None
+        for key, model in (
+            ("model", self.model),
+            ("captioner", self.captioner),
+            ("asker", self.asker),
+            ("judge.model", judge),
+        ):
+            if model is not None and not model.engine.says_words:
+                raise ValueError(f"{key}.engine.kind {model.engine.kind} measures texts and says nothing in words")
+        return self
 
     def model_of(self, role: Role) -> ModelConfig | None:
         """The model that answers the calls of a role; None where none was chosen."""

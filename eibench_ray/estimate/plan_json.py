@@ -78,7 +78,8 @@ def plan_to_json(
 
 def _greedy_repeats(plan: Plan) -> list[str]:
     """Judges that are asked more than once, but greedily."""
-    greedy = (cell.judge for cell in plan.cells if cell.repeats and not plan.steps[cell.verdict].sampling.temperature)
+    repeated = (cell for cell in plan.cells if len(cell.verdicts) > 1)
+    greedy = (cell.judge for cell in repeated if not plan.steps[cell.verdicts[0]].sampling.temperature)
     return list(dict.fromkeys(greedy))
 
 

@@ -8,11 +8,12 @@ from typing import Any, Literal
 
 from eibench_ray.plan.engine_traits import Availability, EngineTraits, Expectation
 from eibench_ray.plan.fanout import Item
+from eibench_ray.plan.scorer_spec import ScorerSpec
 from eibench_ray.rows.prices import Price
 from eibench_ray.rows.request import AcceptRule, Sampling
 
-# Whose words an engine's replies are: a model's, nobody's (echo makes them up), or recorded ones.
-Source = Literal["model", "echo", "replay"]
+# Whose words replies are: a model's, nobody's (echo makes them up), or recorded ones; a rule's scores are no words.
+Source = Literal["model", "echo", "replay", "rule"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,14 +114,13 @@ class Step:
 
     Attributes:
         id: digest of what the step is.
-        name: what it is for: `caption`, `answer`, `verdict`, `coherence`, ...
+        name: what it is for: `caption`, `answer`, `verdict`, ...
         engine: key of its engine.
         inputs: word -> id of the step whose answers the prompt reads under that word.
         item: for a step of a fan-out, what it is about.
         lists: word -> the items of a fan-out that the prompt reads as a list; the answers about them are inputs.
-        strict_chars: for a strict verdict, the longest explanation; None where the reply is free text.
+        scorer: of a verdict, the scorer that says what is asked about a sample, with the options that this depends on.
         accept: when to ask again; None: the first reply stands.
-        per_trigger: whether a strict verdict says of each trigger if it is named, or how many are.
     """
 
     id: str
@@ -131,11 +131,10 @@ class Step:
     seed: int
     dataset: str
     inputs: Mapping[str, str]
-    strict_chars: int | None = None
+    scorer: ScorerSpec | None = None
     accept: AcceptRule | None = None
     item: Item | None = None
     lists: Mapping[str, tuple[Item, ...]] = field(default_factory=dict)
-    per_trigger: bool = False
 
     @property
     def is_bounded(self) -> bool:
@@ -150,6 +149,7 @@ class DatasetSpec:
     Attributes:
         num_rows: rows that the sweep asks, after `limit`.
         is_prepared: False where only the configuration says how many rows there are.
+        group_by: columns of its samples, by which scores are given, too.
     """
 
     name: str
@@ -157,6 +157,7 @@ class DatasetSpec:
     limit: int | None
     num_rows: int
     is_prepared: bool
+    group_by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,12 +186,13 @@ class Cell:
 
     Attributes:
         key: digest of the cell's names and steps: the same cell in another run has the same key.
-        answer, verdict: ids of the steps whose rows are joined and scored.
-        coherence: id of the step that measures the answers' coherence; None: it is not measured.
+        scorer: how its answers are scored.
+        is_unparsed_wrong: whether an answer in which the scorer finds nothing counts as wrong; else it has no score.
+        answer: id of the step whose rows are scored.
+        verdicts: ids of the steps that judge them, one per repeat of the judge; none where a rule does.
         steps: ids of all steps that the cell needs, inputs first.
         self_judged: whether the model is its own judge.
         config: the cell's validated configuration, as plain values.
-        repeats: ids of the further verdicts on the same answers, where the judge is asked more than once.
         family, judge_family: whose kin the model and its judge are; None: not known.
         obstacles: why it cannot run here, of each of its engines that still has something to do; none: it can.
     """
@@ -200,23 +202,17 @@ class Cell:
     setting: str
     dataset: str
     judge: str
-    judge_kind: Literal["strict", "official"]
+    scorer: ScorerSpec
     sees_image: bool
     self_judged: bool
     answer: str
-    verdict: str
+    verdicts: tuple[str, ...]
     steps: tuple[str, ...]
     config: Mapping[str, Any]
-    repeats: tuple[str, ...] = ()
-    coherence: str | None = None
+    is_unparsed_wrong: bool = False
     family: str | None = None
     judge_family: str | None = None
     obstacles: tuple[Blocker, ...] = ()
-
-    @property
-    def verdicts(self) -> tuple[str, ...]:
-        """Ids of the verdicts of all repeats."""
-        return (self.verdict, *self.repeats)
 
     @property
     def same_family(self) -> bool:
@@ -258,12 +254,11 @@ class Plan:
 
     def answer_source(self, cell: Cell) -> Source:
         """Source of a cell's answers, and of what they were made from."""
-        judging = {*cell.verdicts, cell.coherence}
-        return self.source_of(*(step for step in cell.steps if step not in judging))
+        return self.source_of(*(step for step in cell.steps if step not in cell.verdicts))
 
     def judge_source(self, cell: Cell) -> Source:
-        """Source of a cell's verdicts."""
-        return self.source_of(*cell.verdicts)
+        """Source of a cell's verdicts; of a rule's scores, `rule`."""
+        return self.source_of(*cell.verdicts) if cell.verdicts else "rule"
 
     def engines_of(self, steps: Iterable[str]) -> list[str]:
         """Keys of the engines that some steps ask, in the plan's order."""

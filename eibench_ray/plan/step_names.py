@@ -20,7 +20,7 @@ _ID_LENGTH = 8
 
 # Beside the name of what did not answer itself. Echo under its own name needs none.
 ECHO, REPLAYED = "(echo)", "(replayed)"
-_MARKS: Mapping[Source, str] = {"model": "", "echo": ECHO, "replay": REPLAYED}
+_MARKS: Mapping[Source, str] = {"model": "", "echo": ECHO, "replay": REPLAYED, "rule": ""}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +28,10 @@ class StepName:
     """One step in words."""
 
     title: str  # all of it in one line, different for each step of a plan
-    what: str  # the call's name, `verdict`, `verdict 2` for a judge's repeat, `coherence`
+    what: str  # the call's name, `verdict`, `verdict 2` for a judge's repeat
     asked: str  # whoever is asked: the judge by its own name, else the engine's model
     model: str  # the engine's model
-    subject: str  # the models whose answers it reads, for a verdict and a measurement; else empty
+    subject: str  # the models whose answers it reads, for a verdict; else empty
     setting: str  # the settings that use it
     judge: str  # the judges of a verdict; else empty
     dataset: str  # the dataset
@@ -71,9 +71,8 @@ def name_steps(plan: Plan) -> dict[str, StepName]:
 def _name(step: Step, engine: EngineSpec, cells: Iterable[Cell], *, shows_dataset: bool) -> StepName:
     used = list(cells)
     judged = [cell for cell in used if step.id in cell.verdicts]
-    measured = [cell for cell in used if step.id == cell.coherence]
     judge = _join((cell.judge for cell in judged), "judges")
-    subject = _join((cell.model for cell in judged or measured), "models")
+    subject = _join((cell.model for cell in judged), "models")
     setting = _join((cell.setting for cell in used), "settings")
     repeat = judged[0].verdicts.index(step.id) if judged else 0
     what = f"{step.name} {repeat + 1}" if repeat else step.name

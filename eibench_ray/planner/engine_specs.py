@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from eibench_ray.config.cluster import ClusterConfig
-from eibench_ray.config.schema import CoherenceConfig, ModelConfig, RunConfig
+from eibench_ray.config.schema import ModelConfig, RunConfig
 from eibench_ray.engines.engine_kind import Site
 from eibench_ray.engines.engine_memory import GpuNodes
 from eibench_ray.engines.registry import engine_spec, kind_of
@@ -17,10 +17,9 @@ from eibench_ray.plan.graph import EngineSpec
 from eibench_ray.rows.digests import digest
 from eibench_ray.weights.memory_estimate import MemoryEstimate
 
-EngineOwner = ModelConfig | CoherenceConfig
-Identify = Callable[[EngineOwner, str | None], Mapping[str, Any]]
-Estimate = Callable[[EngineOwner], MemoryEstimate | None]
-ModelKey = Literal["model", "captioner", "asker", "judge.model", "coherence"]
+Identify = Callable[[ModelConfig, str | None], Mapping[str, Any]]
+Estimate = Callable[[ModelConfig], MemoryEstimate | None]
+ModelKey = Literal["model", "captioner", "asker", "judge.model"]
 
 # Keys of which two values may mean the same; what they stand for is part of the engine's identity.
 _ALIASES = frozenset({"source", "revision", "chat_template"})
@@ -35,7 +34,7 @@ class EngineUse:
         config: the cell's.
     """
 
-    model: EngineOwner
+    model: ModelConfig
     key: ModelKey
     config: RunConfig
 
@@ -96,9 +95,9 @@ class Engines:
         return self.specs[key]
 
 
-def plan_engine(key: str, model: EngineOwner, device: Literal["cpu", "cuda"], recording: str | None) -> EngineSpec:
+def plan_engine(key: str, model: ModelConfig, device: Literal["cpu", "cuda"], recording: str | None) -> EngineSpec:
     """A model's spec, without its GPUs."""
-    available = model.availability if isinstance(model, ModelConfig) else None
+    available = model.availability
     return engine_spec(
         key,
         model.name,
@@ -111,7 +110,7 @@ def plan_engine(key: str, model: EngineOwner, device: Literal["cpu", "cuda"], re
     )
 
 
-def engine_identity(model: EngineOwner, recording: str | None) -> Mapping[str, Any]:
+def engine_identity(model: ModelConfig, recording: str | None) -> Mapping[str, Any]:
     """Identity of an engine: everything that an answer can depend on.
 
     Args:
@@ -124,7 +123,7 @@ def engine_identity(model: EngineOwner, recording: str | None) -> Mapping[str, A
     return kind_of(model.engine).identity(model.engine, recording)
 
 
-def engine_memory(model: EngineOwner) -> MemoryEstimate | None:
+def engine_memory(model: ModelConfig) -> MemoryEstimate | None:
     """What an engine takes of its GPUs' memory: by its weights' metadata, else the prior; None: not known."""
     kind = kind_of(model.engine)
     known: MemoryEstimate | None = kind.memory(model.engine)
@@ -135,7 +134,7 @@ def engine_memory(model: EngineOwner) -> MemoryEstimate | None:
 
 def with_gpus(
     spec: EngineSpec,
-    model: EngineOwner,
+    model: ModelConfig,
     estimate: Estimate,
     cluster: ClusterConfig,
     known: GpuNodes | None = None,
@@ -173,7 +172,7 @@ def _check_equal(first: EngineUse, again: EngineUse, traits: EngineTraits) -> No
             )
 
 
-def _running(model: EngineOwner) -> Iterator[tuple[str, Any]]:
+def _running(model: ModelConfig) -> Iterator[tuple[str, Any]]:
     """Settings of how an engine runs, beside what it is: dotted keys and values."""
     engine = model.engine.model_dump()
     yield from ((f"engine.{name}", value) for name, value in engine.items() if name not in _ALIASES)

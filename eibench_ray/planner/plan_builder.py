@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from eibench_ray.config.schema import DatasetConfig, ModelConfig, RunConfig
+from eibench_ray.config.scorer_options import make_scorer
 from eibench_ray.config.setting import CallConfig
 from eibench_ray.engines.engine_memory import GpuNodes
 from eibench_ray.engines.registry import kind_of
@@ -16,6 +17,7 @@ from eibench_ray.errors import PlanError
 from eibench_ray.plan.fanout import ITEM, Item, words_of
 from eibench_ray.plan.graph import Cell, DatasetSpec, EngineSpec, Plan, Prompt, Step
 from eibench_ray.plan.prompt_templates import find_excess, words_in
+from eibench_ray.plan.scorer_spec import ScorerSpec
 from eibench_ray.planner.call_items import expand
 from eibench_ray.planner.dataset_facts import DatasetFacts
 from eibench_ray.planner.engine_specs import Engines, EngineUse, Estimate, Identify, ModelKey, engine_memory
@@ -23,6 +25,7 @@ from eibench_ray.planner.prompt_source import word_call, word_judge
 from eibench_ray.rows.digests import derive_seed, digest
 from eibench_ray.rows.request import AcceptRule, Sampling
 from eibench_ray.rows.sample import TARGET_WORDS
+from eibench_ray.scoring.scorer import Scorer
 
 
 def build_plan(
@@ -86,25 +89,24 @@ class _Builder:
             if call.each is not None:
                 lists[call.name] = tuple(step.item for step in steps.values() if step.item is not None)
         answer = inputs[config.setting.calls[-1].name]
-        verdict, *repeats = [step.id for step in self._judge_steps(config, answer)]
-        coherence = self._coherence_step(config, answer).id if config.coherence else None
+        scorer = make_scorer(config.judge.scorer)
+        verdicts = tuple(step.id for step in self._judge_steps(config, scorer, answer))
         cell = Cell(
             key="",
             model=config.model.name,
             setting=config.setting.name,
             dataset=config.dataset.name,
             judge=config.judge.name,
-            judge_kind=config.judge.kind,
+            scorer=config.judge.scorer,
+            is_unparsed_wrong=config.judge.is_unparsed_wrong,
             sees_image=config.model.sees_image,
-            self_judged=self._steps[answer].engine == self._steps[verdict].engine,
+            self_judged=self._steps[answer].engine in {self._steps[verdict].engine for verdict in verdicts},
             answer=answer,
-            verdict=verdict,
-            steps=(*inputs.values(), verdict, *repeats, *([coherence] if coherence else [])),
+            verdicts=verdicts,
+            steps=(*inputs.values(), *verdicts),
             config=config.model_dump(),
-            repeats=tuple(repeats),
-            coherence=coherence,
             family=config.model.family,
-            judge_family=config.judge.model.family,
+            judge_family=config.judge.model.family if config.judge.model else None,
         )
         self._add_cell(replace(cell, key=digest([config.sweep, cell.name, cell.steps])))
 
@@ -121,7 +123,7 @@ class _Builder:
         # Absolute, so that a run can be read from any folder later.
         is_folder = not config.path.startswith("package:") and "://" not in config.path
         path = str(Path(config.path).absolute()) if is_folder else config.path
-        spec = DatasetSpec(config.name, path, config.limit, facts.num_rows, facts.is_prepared)
+        spec = DatasetSpec(config.name, path, config.limit, facts.num_rows, facts.is_prepared, tuple(config.group_by))
         known, _ = self._datasets.setdefault(config.name, (config, spec))
         if (known.path, known.limit) != (config.path, config.limit):
             raise PlanError(
@@ -169,25 +171,20 @@ class _Builder:
             steps[word] = self._step(config, word, engine, prompt, sampling, inputs, item=item, lists=read)
         return steps
 
-    def _judge_steps(self, config: RunConfig, answer: str) -> list[Step]:
-        """One per repeat. The first has the sweep's seed, so that further ones leave it as it is."""
+    def _judge_steps(self, config: RunConfig, scorer: Scorer, answer: str) -> list[Step]:
+        """One per repeat, none for a rule. The first has the sweep's seed, so that further ones leave it as it is."""
         judge = config.judge
+        if judge.model is None:
+            return []
         facts = self._facts[config.dataset.name]
-        prompt, sampling, accept = word_judge(judge, config.dataset.subset, facts.protocol)
+        prompt, sampling, accept = word_judge(judge, judge.model, scorer, config.dataset.subset, facts.protocol)
         engine = self._engines.add(EngineUse(judge.model, "judge.model", config))
-        strict_chars = judge.explanation_chars if judge.kind == "strict" else None
+        asked = {name: judge.scorer.options[name] for name in scorer.asked_options}
+        spec = replace(judge.scorer, options=asked)
         inputs = self._inputs_read(config, prompt, {"answer": answer, "record": answer})
         seeds = [config.seed, *(derive_seed(config.seed, "repeat", number) for number in range(1, judge.repeats))]
-        ask = partial(self._step, config, "verdict", engine, prompt, sampling, inputs, strict_chars, accept)
-        return [ask(seed=seed, per_trigger=judge.verdict == "triggers") for seed in seeds]
-
-    def _coherence_step(self, config: RunConfig, answer: str) -> Step:
-        """The step that measures the answers' coherence; an encoder draws nothing, and says one thing."""
-        assert config.coherence is not None
-        engine = self._engines.add(EngineUse(config.coherence, "coherence", config))
-        prompt = Prompt(None, "{{ answer }}", image=False, is_official=False)
-        sampling = Sampling(temperature=0.0, top_p=1.0, max_tokens=1)
-        return self._step(config, "coherence", engine, prompt, sampling, {"answer": answer})
+        ask = partial(self._step, config, "verdict", engine, prompt, sampling, inputs, spec, accept)
+        return [ask(seed=seed) for seed in seeds]
 
     def _inputs_read(
         self,
@@ -229,31 +226,28 @@ class _Builder:
         prompt: Prompt,
         sampling: Sampling,
         inputs: Mapping[str, str],
-        strict_chars: int | None = None,
+        scorer: ScorerSpec | None = None,
         accept: AcceptRule | None = None,
         *,
         item: Item | None = None,
         lists: Mapping[str, tuple[Item, ...]] = {},
         seed: int | None = None,
-        per_trigger: bool = False,
     ) -> Step:
         seed = config.seed if seed is None else seed
-        identity = (
-            {
-                "engine": engine.key,
-                "system": prompt.system,
-                "user": prompt.user,
-                "image": prompt.image,
-                "sampling": asdict(sampling),
-                "seed": seed,
-                "dataset": config.dataset.name,
-                "inputs": dict(inputs),
-                "strict_chars": strict_chars,
-                "accept": asdict(accept) if accept else None,
-            }
-            | ({"item": asdict(item)} if item else {})
-            | ({"per_trigger": True} if per_trigger else {})
-        )
+        # Only a scorer that shapes replies is part of what is asked: others read the same ones.
+        reply = {"kind": scorer.kind, **scorer.options} if scorer and scorer.options else None
+        identity = {
+            "engine": engine.key,
+            "system": prompt.system,
+            "user": prompt.user,
+            "image": prompt.image,
+            "sampling": asdict(sampling),
+            "seed": seed,
+            "dataset": config.dataset.name,
+            "inputs": dict(inputs),
+            "reply": reply,
+            "accept": asdict(accept) if accept else None,
+        } | ({"item": asdict(item)} if item else {})
         step_id = digest(identity, size=10)
         step = Step(
             id=step_id,
@@ -264,10 +258,9 @@ class _Builder:
             seed=seed,
             dataset=config.dataset.name,
             inputs=dict(inputs),
-            strict_chars=strict_chars,
+            scorer=scorer,
             accept=accept,
             item=item,
             lists=dict(lists),
-            per_trigger=per_trigger,
         )
         return self._steps.setdefault(step_id, step)

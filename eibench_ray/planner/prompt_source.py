@@ -8,17 +8,10 @@ from eibench_ray.datasets.prompts_file import PromptSet, SourcePrompt, to_jinja
 from eibench_ray.errors import PlanError
 from eibench_ray.plan.graph import Prompt
 from eibench_ray.rows.request import AcceptRule, Sampling
+from eibench_ray.scoring.scorer import Scorer
 
 # What is sent where neither the configuration nor a protocol says otherwise.
 GREEDY = Sampling(temperature=0.0, top_p=1.0, max_tokens=512)
-# The published GPT scripts leave top_p to the API, where it is 1.
-OFFICIAL_JUDGES = {
-    "llama3": Sampling(temperature=0.1, top_p=0.9, max_tokens=512),
-    "gpt": Sampling(temperature=0.1, top_p=1.0, max_tokens=512),
-}
-
-# The published LLaMA-3 script's rule; it holds for the project's own words too, which ask for the same reply.
-OFFICIAL_ACCEPT = AcceptRule(contains="{score: ", ignore_case=True, attempts=5, fallback="{score: 0/1}")
 
 
 def word_call(
@@ -47,34 +40,37 @@ def word_call(
 
 
 def word_judge(
-    judge: JudgeConfig, subset: str, protocol: PromptSet | None
+    judge: JudgeConfig, model: ModelConfig, scorer: Scorer, subset: str, protocol: PromptSet | None
 ) -> tuple[Prompt, Sampling, AcceptRule | None]:
     """Text and sampling of a judge, and the rule by which it is asked again.
+
+    Args:
+        judge: as configured.
+        model: who is asked.
+        scorer: the judge's.
+        subset: which variant of the dataset's own prompts applies.
+        protocol: the dataset's own prompts.
 
     Raises:
         PlanError: the official wording is demanded and the dataset has none.
     """
     official = None
-    if judge.kind == "official" and judge.wording != "own" and protocol:
-        official = protocol.judge_wording(f"{judge.variant}_{subset}") or protocol.judge_wording(
-            f"{judge.variant}_basic"
-        )
+    if judge.wording != "own" and protocol:
+        known = map(protocol.judge_wording, scorer.prompt_names(subset))
+        official = next((wording for wording in known if wording is not None), None)
     if judge.wording == "official" and official is None:
         raise PlanError(
             f"judge {judge.name!r} asks for the official prompt, which the dataset does not carry: prepare it from a "
             f"clone of EIBench that has its scripts, or set judge.wording=auto"
         )
     prompt = Prompt(
-        system=_join(judge.model.system, official.system if official else judge.system),
-        user=to_jinja(official.user) if official else judge.prompt,
+        system=_join(model.system, official.system if official else judge.system),
+        user=to_jinja(official.user) if official else judge.prompt or "",
         image=False,
         is_official=official is not None,
     )
-    default = OFFICIAL_JUDGES[judge.variant] if judge.kind == "official" else GREEDY
-    sampling = _sampling((judge.sampling,), official, default)
-    if judge.kind == "strict":
-        return prompt, sampling, None
-    return prompt, sampling, (official.accept if official else None) or OFFICIAL_ACCEPT
+    sampling = _sampling((judge.sampling,), official, scorer.sampling or GREEDY)
+    return prompt, sampling, (official.accept if official else None) or scorer.accept
 
 
 def _join(*parts: str | None) -> str | None:

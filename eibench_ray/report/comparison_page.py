@@ -1,6 +1,6 @@
 """The comparisons of a run as terminal tables and as Markdown.
 
-Terminal and Markdown show the same sections: words first, then figures, in percent and points where they are recalls.
+Terminal and Markdown show the same sections: words first, then figures, each in its metric's unit.
 """
 
 from __future__ import annotations
@@ -8,12 +8,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eibench_ray.benchmarks.eibench.claims import MIN_COVERAGE
 from eibench_ray.report.comparison_sections import MUTUAL, NO_VALUE, SELF_JUDGED, Section, name_level, to_sections
 from eibench_ray.report.comparison_values import to_json
 from eibench_ray.report.leaderboard_figures import source_notes
 from eibench_ray.report.leaderboard_row import PARTIAL
 from eibench_ray.report.markdown_table import as_markdown, format_table
+from eibench_ray.scoring.cell_score import MIN_COVERAGE
 from eibench_ray.storage.atomic_files import replacing, write_json
 from eibench_ray.terminal.fitting_table import Column, FittingTable
 from eibench_ray.visible_text import in_line
@@ -74,7 +74,7 @@ def _notes(comparison: Comparison) -> list[str]:
     notes = ["n: samples that both sides have; no others are compared"]
     if comparison.pairs:
         notes += [
-            f"diff.: recall of the first minus that of the second, in points; {level} bootstrap interval, clustered by "
+            f"diff.: the first minus the second, of percentages in points; {level} bootstrap interval, clustered by "
             f"image",
             "p: sign-flip test, clustered by image; p (Holm): adjusted for all lines of its table, so that the chance "
             f"of any line below {1 - comparison.confidence:.2g} (bold) without a true difference is at most that",
@@ -91,7 +91,7 @@ def _notes(comparison: Comparison) -> list[str]:
         notes.append(f"runs: {runs}; a letter stands where a name does not mean the same in all of them")
     if any(state.is_partial for state in everything):
         notes.append(
-            f"{PARTIAL}: not all samples are asked yet, or fewer than {MIN_COVERAGE:.0%} have a verdict; such lines "
+            f"{PARTIAL}: not all samples are asked yet, or fewer than {MIN_COVERAGE:.0%} have a score; such lines "
             f"stand after the others and are never bold"
         )
     notes += source_notes((state.answer_source, state.judge_source) for state in everything)
@@ -99,13 +99,13 @@ def _notes(comparison: Comparison) -> list[str]:
         notes.append(f"{SELF_JUDGED}: self-judged, the model judges its own answers")
     if comparison.judges:
         notes += [
-            "alpha: Krippendorff's, interval level, over samples; rho: Spearman's, of the two recalls of each sample, "
+            "alpha: Krippendorff's, interval level, over samples; rho: Spearman's, of the two scores of each sample, "
             "and of the two means of each cell",
-            f"bias: recall by the first judge minus that by the second, in points; {level} interval, clustered by "
-            f"image",
+            f"bias: the first judge's score minus the second's, of percentages in points; {level} interval, clustered "
+            f"by image",
         ]
     else:
-        notes.append("no two judges graded the same answers: agreement is not known")
+        notes.append("no two judges graded the same answers in the same metric: agreement is not known")
     if comparison.preferences:
         notes.append(
             "own family: bias against the other judge on the answers of the judge's own family, or of itself, minus "
@@ -115,14 +115,14 @@ def _notes(comparison: Comparison) -> list[str]:
         notes.append(f"{MUTUAL}: the others are the other judge's own family, whose preference is in the figure, too")
     if comparison.noises:
         notes.append(
-            "repeats: the same judge again, with other seeds; sd: standard deviation of the mean recall between "
-            "repeats, in points; differ: share of the samples whose verdicts do; noise: share of the variance of "
-            "single verdicts that lies within samples (1 - ICC)"
+            "repeats: the same judge again, with other seeds; sd: standard deviation of the mean between repeats; "
+            "differ: share of the samples whose scores do; noise: share of the variance of single scores that lies "
+            "within samples (1 - ICC)"
         )
     return [
         *notes,
-        "length: Spearman's rho of recall and the answer's number of words, clustered by image; an answer that names "
-        "more causes is longer, too: rho alone is no proof of a bias",
+        "length: Spearman's rho of the score and the answer's number of words, clustered by image; an answer that says "
+        "more is longer, too: rho alone is no proof of a bias",
         f"{NO_VALUE}: cannot be said (no sample; fewer than two pictures for an interval; fewer than three samples or "
         "equal values only for rho; equal values only for alpha)",
     ]

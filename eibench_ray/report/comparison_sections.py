@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, TypeVar
 
@@ -13,9 +14,12 @@ from eibench_ray.report.leaderboard_row import PARTIAL
 if TYPE_CHECKING:
     from eibench_ray.scoring.cell_comparison import CellState, ComparedPair, Comparison, JudgeNoise, LengthBias
     from eibench_ray.scoring.judge_agreement import JudgePair, JudgePanel
+    from eibench_ray.scoring.paired_tests import PairedDifference
+    from eibench_ray.scoring.scorer import Metric
     from eibench_ray.scoring.self_preference import Preference
 
     _OfCell = TypeVar("_OfCell", JudgeNoise, LengthBias)
+    _OfJudges = TypeVar("_OfJudges", JudgePair, Preference)
 
 NO_VALUE = "-"
 MUTUAL = "+"  # after the number of other models
@@ -42,14 +46,13 @@ def to_sections(comparison: Comparison) -> Iterator[Section]:
 
     for (_, dataset, judge), group in groupby(comparison.pairs, key=lambda pair: (pair.side, pair.dataset, pair.judge)):
         pairs = [MarkedPair.of(pair, comparison) for pair in group]
-        yield _section_of_pairs(
-            pairs, f"{dataset} judged by {judge_on(dataset, judge)}", level, 1 - comparison.confidence
-        )
-    panels = {panel.dataset: panel for panel in comparison.panels}
-    for dataset, judges in groupby(comparison.judges, key=lambda pair: pair.dataset):
-        yield _section_of_judges(dataset, list(judges), panels.get(dataset), level, judge_on)
-    for dataset, preferences in groupby(comparison.preferences, key=lambda one: one.dataset):
-        yield _section_of_preferences(dataset, list(preferences), level, judge_on)
+        title = f"{dataset} judged by {judge_on(dataset, judge)}, {pairs[0].pair.metric.heading}"
+        yield _section_of_pairs(pairs, title, level, 1 - comparison.confidence)
+    panels = {(panel.dataset, panel.metric): panel for panel in comparison.panels}
+    for (dataset, metric), judges in _by_metric(comparison.judges).items():
+        yield _section_of_judges(dataset, metric, judges, panels.get((dataset, metric)), level, judge_on)
+    for (dataset, metric), preferences in _by_metric(comparison.preferences).items():
+        yield _section_of_preferences(dataset, metric, preferences, level, judge_on)
     for (dataset, judge), noises in _by_judge(comparison.noises).items():
         marked = _mark_cells(noises, comparison)
         yield _section_of_noises(f"Repeats: {dataset} judged by {judge_on(dataset, judge)}", marked)
@@ -113,18 +116,28 @@ def _by_judge(of_cells: Sequence[_OfCell]) -> dict[tuple[str, str], list[_OfCell
     return found
 
 
+def _by_metric(of_judges: Sequence[_OfJudges]) -> dict[tuple[str, Metric], list[_OfJudges]]:
+    """What is said of two judges, by dataset and metric, each in order of appearance."""
+    found: dict[tuple[str, Metric], list[_OfJudges]] = {}
+    for one in of_judges:
+        found.setdefault((one.dataset, one.metric), []).append(one)
+    return found
+
+
 def _section_of_pairs(pairs: Sequence[MarkedPair], title: str, level: str, alpha: float) -> Section:
     side, shared = pairs[0].pair.side, "setting" if pairs[0].pair.side == "model" else "model"
+    metric = pairs[0].pair.metric
+    unit = "%" if metric.is_percent else "score"
     ordered = sorted(pairs, key=lambda pair: (not pair.is_comparable, pair.pair.within))
     lines = tuple(
         (
             pair.within,
             pair.first,
             pair.second,
-            _percent(pair.pair.paired.first),
-            _percent(pair.pair.paired.second),
-            _points(pair.pair.paired.difference),
-            _span(pair.pair.paired.ci_low, pair.pair.paired.ci_high, _points),
+            _value(metric, pair.pair.paired.first),
+            _value(metric, pair.pair.paired.second),
+            _value(metric, pair.pair.paired.difference, "+"),
+            _difference_span(metric, pair.pair.paired),
             _chance(pair.pair.paired.p_value),
             _chance(pair.pair.p_holm),
             str(pair.pair.paired.n),
@@ -134,7 +147,18 @@ def _section_of_pairs(pairs: Sequence[MarkedPair], title: str, level: str, alpha
     clear = (pair.is_comparable and pair.pair.p_holm is not None and pair.pair.p_holm < alpha for pair in ordered)
     return Section(
         f"{side.capitalize()}s: {title}",
-        (shared, "first", "second", "first\n%", "second\n%", "diff.", f"{level} interval", "p", "p\n(Holm)", "n"),
+        (
+            shared,
+            "first",
+            "second",
+            f"first\n{unit}",
+            f"second\n{unit}",
+            "diff.",
+            f"{level} interval",
+            "p",
+            "p\n(Holm)",
+            "n",
+        ),
         3,
         lines,
         frozenset(number for number, is_clear in enumerate(clear) if is_clear),
@@ -143,6 +167,7 @@ def _section_of_pairs(pairs: Sequence[MarkedPair], title: str, level: str, alpha
 
 def _section_of_judges(
     dataset: str,
+    metric: Metric,
     pairs: Sequence[JudgePair],
     panel: JudgePanel | None,
     level: str,
@@ -157,8 +182,8 @@ def _section_of_judges(
             _coefficient(pair.alpha),
             _coefficient(pair.over_samples.rho),
             _coefficient(pair.over_cells.rho),
-            _points(pair.bias.difference),
-            _span(pair.bias.ci_low, pair.bias.ci_high, _points),
+            _value(metric, pair.bias.difference, "+"),
+            _difference_span(metric, pair.bias),
         )
         for pair in pairs
     ]
@@ -166,11 +191,11 @@ def _section_of_judges(
         blank = (NO_VALUE,) * 4
         lines.append((f"all {len(panel.judges)}", "", NO_VALUE, str(panel.n), _coefficient(panel.alpha), *blank))
     head = ("first", "second", "cells", "n", "alpha", "rho\nsamples", "rho\ncells", "bias", f"{level} interval")
-    return Section(f"Judges: {dataset}", head, 2, tuple(lines))
+    return Section(f"Judges: {dataset}, {metric.heading}", head, 2, tuple(lines))
 
 
 def _section_of_preferences(
-    dataset: str, preferences: Sequence[Preference], level: str, judge_on: Callable[[str, str], str]
+    dataset: str, metric: Metric, preferences: Sequence[Preference], level: str, judge_on: Callable[[str, str], str]
 ) -> Section:
     lines = tuple(
         (
@@ -179,10 +204,10 @@ def _section_of_preferences(
             one.family or NO_VALUE,
             str(len(one.own)),
             f"{len(one.others)}{MUTUAL * one.is_mutual}",
-            _points(one.bias.first),
-            _points(one.bias.second),
-            _points(one.bias.difference),
-            _span(one.bias.ci_low, one.bias.ci_high, _points),
+            _value(metric, one.bias.first, "+"),
+            _value(metric, one.bias.second, "+"),
+            _value(metric, one.bias.difference, "+"),
+            _difference_span(metric, one.bias),
             _chance(one.bias.p_value),
             str(one.bias.n),
         )
@@ -190,7 +215,7 @@ def _section_of_preferences(
     )
     models, biases = ("own\nmodels", "other\nmodels"), ("bias\nown", "bias\nother")
     head = ("judge", "against", "family", *models, *biases, "diff.", f"{level} interval", "p", "n")
-    return Section(f"Judges and their own family: {dataset}", head, 3, lines)
+    return Section(f"Judges and their own family: {dataset}, {metric.heading}", head, 3, lines)
 
 
 def _section_of_noises(title: str, noises: Sequence[tuple[str, JudgeNoise]]) -> Section:
@@ -199,7 +224,7 @@ def _section_of_noises(title: str, noises: Sequence[tuple[str, JudgeNoise]]) -> 
             model,
             one.setting,
             str(one.noise.repeats),
-            NO_VALUE if one.noise.sd is None else f"{100 * one.noise.sd:.2f}",
+            _value(one.metric, one.noise.sd, more_digits=1),
             _percent(one.noise.differ),
             _percent(one.noise.variance_share),
             str(one.noise.n),
@@ -232,8 +257,12 @@ def _percent(share: float | None) -> str:
     return NO_VALUE if share is None else f"{100 * share:.1f}"
 
 
-def _points(difference: float | None) -> str:
-    return NO_VALUE if difference is None else f"{100 * difference:+.1f}"
+def _value(metric: Metric, value: float | None, sign: str = "", more_digits: int = 0) -> str:
+    return NO_VALUE if value is None else metric.show(value, sign, more_digits)
+
+
+def _difference_span(metric: Metric, paired: PairedDifference) -> str:
+    return _span(paired.ci_low, paired.ci_high, partial(metric.show, sign="+"))
 
 
 def _coefficient(value: float | None) -> str:

@@ -12,14 +12,20 @@ if TYPE_CHECKING:
 
 
 def to_json(comparison: Comparison) -> dict[str, Any]:
-    """The comparisons as plain JSON values, recalls and differences in [-1, 1], null for what cannot be said."""
+    """The comparisons as plain JSON values, in their metric's unit; null for what cannot be said."""
     return {
         "confidence": comparison.confidence,
         "runs": [asdict(run) for run in comparison.runs],
         "pairs": [_json_pair(pair, *comparison.states_of(pair)) for pair in comparison.pairs],
         "judges": [_json_judges(pair) for pair in comparison.judges],
         "panels": [
-            {"dataset": panel.dataset, "judges": list(panel.judges), "n": panel.n, "alpha": panel.alpha}
+            {
+                "dataset": panel.dataset,
+                "metric": panel.metric.name,
+                "judges": list(panel.judges),
+                "n": panel.n,
+                "alpha": panel.alpha,
+            }
             for panel in comparison.panels
         ],
         "preferences": [_json_preference(one) for one in comparison.preferences],
@@ -56,8 +62,9 @@ def _json_pair(pair: ComparedPair, first: CellState, second: CellState) -> dict[
         "judge_source": first.judge_source,
         "n": paired.n,
         "pictures": paired.num_clusters,
-        "first_recall": paired.first,
-        "second_recall": paired.second,
+        "metric": pair.metric.name,
+        "first_value": paired.first,
+        "second_value": paired.second,
         "difference": paired.difference,
         "interval": _json_interval(paired.ci_low, paired.ci_high),
         "p": paired.p_value,
@@ -68,6 +75,7 @@ def _json_pair(pair: ComparedPair, first: CellState, second: CellState) -> dict[
 def _json_judges(pair: JudgePair) -> dict[str, Any]:
     return {
         "dataset": pair.dataset,
+        "metric": pair.metric.name,
         "first": pair.first,
         "second": pair.second,
         "cells": pair.num_cells,
@@ -84,6 +92,7 @@ def _json_preference(one: Preference) -> dict[str, Any]:
     bias = one.bias
     return {
         "dataset": one.dataset,
+        "metric": one.metric.name,
         "judge": one.judge,
         "against": one.against,
         "family": one.family,
@@ -105,6 +114,7 @@ def _json_noise(one: JudgeNoise) -> dict[str, Any]:
         "setting": one.setting,
         "dataset": one.dataset,
         "judge": one.judge,
+        "metric": one.metric.name,
         **asdict(one.noise),
     }
 

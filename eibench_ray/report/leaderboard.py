@@ -1,4 +1,4 @@
-"""The leaderboard for people: one row per cell, as a terminal table and as Markdown, by dataset, judge and recall.
+"""The leaderboard for people: one row per cell, as a terminal table and as Markdown, by dataset, judge and score.
 
 The terminal table has a part per dataset and judge, and intervals below their means; what does not fit is left out and
 named. The other is flat. Both shapes stand here, since they must say the same.
@@ -15,14 +15,16 @@ from eibench_ray.report.leaderboard_figures import (
     NO_VALUE,
     bills_of,
     bounds_of,
-    coherence_of,
     coverage_of,
     endings_of,
-    in_percent,
+    find_group,
+    further_of,
+    groups_of,
     interval_of,
     level_of,
     noises_of,
     notes_of,
+    show,
 )
 from eibench_ray.report.leaderboard_row import LeaderboardRow, sort_rows
 from eibench_ray.report.markdown_table import format_table
@@ -33,15 +35,10 @@ if TYPE_CHECKING:
     from rich.console import Group
 
 
-def emotions_of(rows: Iterable[LeaderboardRow]) -> list[str]:
-    """The emotions of all rows, in alphabetical order."""
-    return sorted({emotion for row in rows for emotion in row.score.by_emotion})
-
-
 def render_table(rows: Iterable[LeaderboardRow]) -> Group:
     """The leaderboard for a terminal: a part per dataset and judge, the notes below.
 
-    Cells that were blocked before they had a verdict are left out.
+    Cells that were blocked before they had a score are left out.
     """
     from rich.console import Group
     from rich.text import Text
@@ -61,37 +58,38 @@ def render_markdown(rows: Iterable[LeaderboardRow]) -> str:
     """The leaderboard as one GitHub Markdown table with its notes, and one of the blocked cells; ends in a newline."""
     everything = sort_rows(rows)
     ordered = [row for row in everything if not row.is_empty]
-    emotions = emotions_of(ordered)
-    names = ["model", "setting", "dataset", "judge"]
-    figures = [
-        "recall %",
-        f"{level_of(ordered)} interval",
-        "coverage %",
-        "bounds %",
-        *(f"{name} %" for name in emotions),
-    ]
-    noises, bills = noises_of(ordered), bills_of(ordered) | coherence_of(ordered, " ")
+    names = ["model", "setting", "dataset", "judge", "metric"]
+    groups, further = groups_of(ordered), further_of(ordered)
+    figures = ["score", f"{level_of(ordered)} interval", "coverage %", "bounds", *groups]
+    noises, bills = noises_of(ordered), bills_of(ordered)
     endings = endings_of(ordered, is_file=True)
-    lines = [[*names, *figures, "n", "parse failures", "errors", *endings, *noises, *bills]]
+    lines = [[*names, *figures, "n", "unparsed", "errors", *endings, *noises, *bills, *further]]
     for row in ordered:
-        score = row.score
+        score, metric = row.score, row.score.metric
+        of_groups = (find_group(row, *group) for group in groups.values())
+        others = (find(row) for find in further.values())
         lines.append(
             [
                 " ".join([row.model, *row.marks]),
                 row.setting,
                 row.dataset,
                 f"{row.judge_and_mark} {row.kinship}".rstrip(),
-                in_percent(score.overall.recall),
-                interval_of(score.overall),
+                metric.heading,
+                show(metric, score.overall.value),
+                interval_of(metric, score.overall),
                 coverage_of(score.overall),
-                bounds_of(score.overall) or NO_VALUE,
-                *(in_percent(score.by_emotion[name].recall) if name in score.by_emotion else "" for name in emotions),
+                bounds_of(metric, score.overall) or NO_VALUE,
+                *(show(metric, found.value) if found else "" for found in of_groups),
                 str(score.overall.n),
-                str(score.num_unreadable),
+                str(score.num_unparsed),
                 str(row.errors),
                 *(count(row) for count in endings.values()),
                 *(noise(row) for noise in noises.values()),
                 *(bill(row) for bill in bills.values()),
+                *(
+                    f"{show(one.metric, one.overall.value)} {interval_of(one.metric, one.overall)}" if one else ""
+                    for one in others
+                ),
             ]
         )
     table = [*format_table(lines, num_names=len(names)), ""] if ordered else []
@@ -128,19 +126,22 @@ def _render_part(rows: Sequence[LeaderboardRow]) -> FittingTable:
         )
         for row in rows
     ]
+    metric = rows[0].score.metric
     totals = [row.score.overall for row in rows]
-    recalls = [
+    values = [
         # Bold is for figures that can be compared.
-        pair(in_percent(total.recall), interval_of(total), "bold" if row.is_comparable else "")
+        pair(show(metric, total.value), interval_of(metric, total), "bold" if row.is_comparable else "")
         for row, total in zip(rows, totals, strict=True)
     ]
-    coverages = [pair(coverage_of(total), bounds_of(total), "yellow" if total.coverage < 1 else "") for total in totals]
+    coverages = [
+        pair(coverage_of(total), bounds_of(metric, total), "yellow" if total.coverage < 1 else "") for total in totals
+    ]
     columns = [
         Column(pair("model", "  setting", "bold"), names, is_name=True),
-        Column(pair("recall %", f"{level_of(rows)} CI", "bold"), recalls),
+        Column(pair(metric.heading, f"{level_of(rows)} CI", "bold"), values),
         Column(pair("coverage", "bounds", "bold"), coverages),
         Column("n", [str(total.n) for total in totals]),
-        Column("parse\nfails", [counted(row.score.num_unreadable, "yellow") for row in rows]),
+        Column("un-\nparsed", [counted(row.score.num_unparsed, "yellow") for row in rows]),
         Column("errors", [counted(row.errors, "red") for row in rows]),
     ]
     for heading, count in endings_of(rows, is_file=False).items():
@@ -150,10 +151,15 @@ def _render_part(rows: Sequence[LeaderboardRow]) -> FittingTable:
         columns.append(Column(heading.replace(" ", "\n", 1), [figure(row) for row in rows], rank=1))
     for heading, figure in bills_of(rows).items():
         columns.append(Column(heading, [figure(row) for row in rows], rank=1))
-    for heading, figure in coherence_of(rows, "\n").items():
-        columns.append(Column(heading, [figure(row) for row in rows], rank=1))
-    for emotion in emotions_of(rows):
-        groups = [row.score.by_emotion.get(emotion) for row in rows]
-        shares = [pair(in_percent(group.recall), interval_of(group, digits=0)) if group else "" for group in groups]
-        columns.append(Column(in_line(emotion), shares, rank=2))
+    for heading, find in further_of(rows).items():
+        others = [find(row) for row in rows]
+        further = [
+            pair(show(one.metric, one.overall.value), interval_of(one.metric, one.overall)) if one else ""
+            for one in others
+        ]
+        columns.append(Column(heading, further, rank=1))
+    for heading, (column, name) in groups_of(rows).items():
+        groups = [find_group(row, column, name) for row in rows]
+        shares = [pair(show(metric, group.value), interval_of(metric, group, -1)) if group else "" for group in groups]
+        columns.append(Column(in_line(heading), shares, rank=2))
     return FittingTable(columns, elsewhere="leaderboard.md and .csv, --json and a wider terminal have them")

@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from operator import attrgetter
 
-from eibench_ray.benchmarks.eibench.claims import MIN_COVERAGE
-from eibench_ray.benchmarks.eibench.coherence_text import describe_coherence, format_coherence
 from eibench_ray.plan.step_names import ECHO, REPLAYED
 from eibench_ray.report.leaderboard_row import (
     BLOCKED,
@@ -19,9 +17,11 @@ from eibench_ray.report.leaderboard_row import (
     LeaderboardRow,
 )
 from eibench_ray.rows.prices import format_usd
-from eibench_ray.scoring.cell_score import MetricSummary
+from eibench_ray.scoring.cell_score import MIN_COVERAGE, MetricScore, MetricSummary
+from eibench_ray.scoring.scorer import Metric
 
 NO_VALUE = "-"
+_SHARE = Metric("share")
 
 
 def endings_of(rows: Sequence[LeaderboardRow], *, is_file: bool) -> dict[str, Callable[[LeaderboardRow], str]]:
@@ -47,8 +47,8 @@ def noises_of(rows: Sequence[LeaderboardRow]) -> dict[str, Callable[[Leaderboard
     if all(row.score.noise is None for row in rows):
         return {}
     return {
-        "repeat sd": lambda row: in_percent(row.score.noise.sd, 2) if row.score.noise else NO_VALUE,
-        "differ %": lambda row: in_percent(row.score.noise.differ) if row.score.noise else NO_VALUE,
+        "repeat sd": lambda row: show(row.score.metric, row.score.noise and row.score.noise.sd, more_digits=1),
+        "differ %": lambda row: show(_SHARE, row.score.noise and row.score.noise.differ),
     }
 
 
@@ -62,30 +62,50 @@ def bills_of(rows: Sequence[LeaderboardRow]) -> dict[str, Callable[[LeaderboardR
     return bills
 
 
-def coherence_of(rows: Sequence[LeaderboardRow], gap: str) -> dict[str, Callable[[LeaderboardRow], str]]:
-    """The columns of the answers' coherence, the interval after the gap; none where it was not measured."""
-    if not any(row.coherence for row in rows):
-        return {}
-    return {
-        f"coherence{gap}{level_of(rows)} CI": lambda row: format_coherence(row.coherence, gap),
-        "measured": lambda row: str(row.coherence.num_measured) if row.coherence else NO_VALUE,
-    }
+def further_of(rows: Iterable[LeaderboardRow]) -> dict[str, Callable[[LeaderboardRow], MetricScore | None]]:
+    """The metrics beside the headline, by their headings."""
+    metrics = dict.fromkeys(one.metric for row in rows for one in row.score.metrics[1:])
+
+    def find(metric: Metric, row: LeaderboardRow) -> MetricScore | None:
+        return next((one for one in row.score.metrics[1:] if one.metric == metric), None)
+
+    return {metric.heading: partial(find, metric) for metric in metrics}
+
+
+def groups_of(rows: Sequence[LeaderboardRow]) -> dict[str, tuple[str, str]]:
+    """Heading -> column of the samples and its value, of all groups of any row; the value alone if that is clear."""
+    found = sorted({(column, name) for row in rows for column, groups in row.score.groups.items() for name in groups})
+    is_clear = len({column for column, _ in found}) == 1
+    return {name if is_clear else f"{column}: {name}": (column, name) for column, name in found}
+
+
+def find_group(row: LeaderboardRow, column: str, name: str) -> MetricSummary | None:
+    """The headline over a group of samples; None where the row has no such group."""
+    return row.score.groups.get(column, {}).get(name)
 
 
 def notes_of(rows: Sequence[LeaderboardRow]) -> list[str]:
     """Notes for a reader of these rows."""
     if not rows:
         return ["no cell has been scored yet"]
-    notes = [f"recall: mean over the samples with a verdict; {level_of(rows)} bootstrap interval, clustered by image"]
+    notes = [f"scores: mean over the samples that have one; {level_of(rows)} bootstrap interval, clustered by image"]
+    notes += [
+        f"{heading}: lower is better"
+        for heading in dict.fromkeys(
+            one.metric.heading for row in rows for one in row.score.metrics if one.metric.direction == "lower"
+        )
+    ]
     if any(row.score.overall.is_open for row in rows):
-        notes.append("coverage: share of the samples with a verdict; bounds: were every missing verdict 0, or 1")
+        notes.append(
+            "coverage: share of the samples with a score; bounds: were every missing score the lowest, or highest"
+        )
         if any(row.score.noise for row in rows):
             notes[-1] += "; single repeats that are missing lower no coverage, but open the bounds"
     if noises := [row.score.noise for row in rows if row.score.noise]:
         times = "/".join(str(number) for number in sorted({noise.repeats for noise in noises}))
         notes.append(
-            f"repeats: the judge was asked {times} times; recall: mean over the repeats; repeat sd: standard deviation "
-            f"of the mean recall between repeats, in points; differ: share of the samples whose verdicts do"
+            f"repeats: the judge was asked {times} times; scores: mean over the repeats; repeat sd: standard deviation "
+            f"of the mean between repeats; differ: share of the samples whose scores do"
         )
     if any(row.truncated or row.empty for row in rows):
         notes.append(
@@ -100,7 +120,7 @@ def notes_of(rows: Sequence[LeaderboardRow]) -> list[str]:
         notes.append("calls truncated: answers to earlier calls of the setting that were cut off at their limit")
     if any(row.is_partial for row in rows):
         notes.append(
-            f"{PARTIAL}: not all samples are asked yet, or fewer than {MIN_COVERAGE:.0%} have a verdict; such rows "
+            f"{PARTIAL}: not all samples are asked yet, or fewer than {MIN_COVERAGE:.0%} have a score; such rows "
             f"stand after the others"
         )
     notes += source_notes((row.answer_source, row.judge_source) for row in rows)
@@ -118,8 +138,10 @@ def notes_of(rows: Sequence[LeaderboardRow]) -> list[str]:
         notes.append("refused: answers that the endpoint refused or filtered; they are judged as they are")
     if any(row.cost_usd is not None for row in rows):
         notes.append("cost: of all requests that a cell rests on; those that cells share count in each of them")
-    if measures := sorted({row.coherence.measure for row in rows if row.coherence}):
-        notes.append(describe_coherence(measures))
+    if any(row.score.num_unparsed and row.judge_source == "rule" for row in rows):
+        notes.append("unparsed: answers in which the rule found nothing to score; wrong, unless judge.unparsed=missing")
+    elif any(row.score.num_unparsed for row in rows):
+        notes.append("unparsed: replies of the judge in which no score could be read; their samples have none")
     return notes
 
 
@@ -128,25 +150,31 @@ def level_of(rows: Iterable[LeaderboardRow]) -> str:
     return "/".join(f"{100 * level:g}%" for level in sorted({row.score.confidence for row in rows}))
 
 
-def in_percent(share: float | None, digits: int = 1) -> str:
-    return NO_VALUE if share is None else f"{100 * share:.{digits}f}"
+def show(metric: Metric, value: float | None, more_digits: int = 0) -> str:
+    """A value as its metric is written; a dash where there is none."""
+    return NO_VALUE if value is None else metric.show(value, more_digits=more_digits)
 
 
-def interval_of(recall: MetricSummary, digits: int = 1) -> str:
-    return _range(recall.ci_low, recall.ci_high, digits) if recall.recall is not None else NO_VALUE
+def interval_of(metric: Metric, found: MetricSummary, more_digits: int = 0) -> str:
+    """The interval as the metric is written."""
+    return _range(metric, found.ci_low, found.ci_high, more_digits)
 
 
-def _range(low: float | None, high: float | None, digits: int = 1) -> str:
-    return f"{in_percent(low, digits)}-{in_percent(high, digits)}"
+def _range(metric: Metric, low: float | None, high: float | None, more_digits: int = 0) -> str:
+    if low is None or high is None:
+        return NO_VALUE
+    dash = " to " if low < 0 else "-"
+    return f"{show(metric, low, more_digits)}{dash}{show(metric, high, more_digits)}"
 
 
-def coverage_of(recall: MetricSummary) -> str:
+def coverage_of(found: MetricSummary) -> str:
     """In percent, rounded down: only a full coverage reads 100."""
-    return f"{recall.num_scored * 1000 // recall.n / 10:.1f}"
+    return f"{found.num_scored * 1000 // found.n / 10:.1f}"
 
 
-def bounds_of(recall: MetricSummary) -> str:
-    return _range(recall.bound_low, recall.bound_high) if recall.is_open else ""
+def bounds_of(metric: Metric, found: MetricSummary) -> str:
+    """The bounds as the metric is written; empty where nothing is missing."""
+    return _range(metric, found.bound_low, found.bound_high) if found.is_open else ""
 
 
 def source_notes(sources: Iterable[tuple[str | None, str | None]]) -> list[str]:

@@ -10,12 +10,10 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eibench_ray.benchmarks.eibench.coherence_scorer import FIGURES
-from eibench_ray.benchmarks.eibench.coherence_text import coherence_to_json
-from eibench_ray.report.leaderboard import emotions_of, render_markdown
+from eibench_ray.report.leaderboard import render_markdown
 from eibench_ray.report.leaderboard_row import LeaderboardRow, sort_rows
 from eibench_ray.report.spreadsheet import write_csv
-from eibench_ray.scoring.cell_score import MetricSummary
+from eibench_ray.scoring.cell_score import MetricScore, MetricSummary
 from eibench_ray.storage.atomic_files import replacing
 
 if TYPE_CHECKING:
@@ -23,18 +21,18 @@ if TYPE_CHECKING:
 
 
 def to_json_rows(rows: Iterable[LeaderboardRow]) -> list[dict[str, Any]]:
-    """The rows as plain JSON values, recall in [0, 1] or null; `ci95` has the confidence that `confidence` says."""
+    """The rows as plain JSON values in their metric's unit; `ci95` has the confidence that `confidence` says."""
     return [
         {
             "model": row.model,
             "setting": row.setting,
             "dataset": row.dataset,
             "judge": row.judge,
-            **_json_recall(row.score.overall),
+            **_json_metric(row.score.metrics[0]),
             "confidence": row.score.confidence,
-            "by_emotion": {emotion: _json_recall(recall) for emotion, recall in row.score.by_emotion.items()},
+            **_json_further(row.score.metrics),
             "statuses": dict(row.score.statuses),
-            "parse_failures": row.score.num_unreadable,
+            "unparsed": row.score.num_unparsed,
             "errors": row.errors,
             "refused": row.refused,
             "truncated": row.truncated,
@@ -43,7 +41,6 @@ def to_json_rows(rows: Iterable[LeaderboardRow]) -> list[dict[str, Any]]:
             "judge_truncated": row.judge_truncated,
             "judge_fallbacks": row.judge_fallbacks,
             "cost_usd": row.cost_usd,
-            "coherence": coherence_to_json(row.coherence),
             "sees_image": row.sees_image,
             "self_judged": row.self_judged,
             "same_family": row.same_family,
@@ -59,23 +56,30 @@ def to_json_rows(rows: Iterable[LeaderboardRow]) -> list[dict[str, Any]]:
 
 
 def to_frame(rows: Iterable[LeaderboardRow]) -> pl.DataFrame:
-    """The leaderboard as a data frame, shares in [0, 1]; a column `recall_<emotion>` per emotion of any row."""
+    """The leaderboard as a data frame, scores in their metric's unit.
+
+    There is a column `emotion=happy` per group of any row, and `metric_NAME` with its interval and coverage per metric
+    beside the headline.
+    """
     import polars as pl
 
     ordered = sort_rows(rows)
-    emotions = emotions_of(ordered)
     schema: dict[str, type[pl.DataType]] = dict.fromkeys(("model", "setting", "dataset", "judge"), pl.String)
     schema |= dict.fromkeys(("sees_image", "self_judged", "same_family"), pl.Boolean)
-    schema |= dict.fromkeys(("recall", "ci_low", "ci_high", "confidence"), pl.Float64)
+    schema |= {"metric": pl.String}
+    schema |= dict.fromkeys(("value", "ci_low", "ci_high", "confidence"), pl.Float64)
     schema |= dict.fromkeys(("coverage", "bound_low", "bound_high"), pl.Float64)
-    schema |= dict.fromkeys(("n", "num_scored", "parse_failures", "errors", "refused"), pl.Int64)
+    schema |= dict.fromkeys(("n", "num_scored", "unparsed", "errors", "refused"), pl.Int64)
     schema |= dict.fromkeys(("truncated", "empty", "calls_truncated"), pl.Int64)
     schema |= dict.fromkeys(("judge_truncated", "judge_fallbacks"), pl.Int64)
     schema |= {"cost_usd": pl.Float64, "repeats": pl.Int64, "blocked": pl.String, "failed": pl.String}
     schema |= {"partial": pl.Boolean, "answer_source": pl.String, "judge_source": pl.String}
-    schema |= dict.fromkeys(("repeat_sd", "repeat_differ", "repeat_variance_share", *FIGURES), pl.Float64)
-    schema |= {f"recall_{emotion}": pl.Float64 for emotion in emotions}
-    return pl.DataFrame([_flat(row) for row in ordered], schema=schema)
+    schema |= dict.fromkeys(("repeat_sd", "repeat_differ", "repeat_variance_share"), pl.Float64)
+    flat = [_flat(row) for row in ordered]
+    known = schema.keys()
+    further = dict.fromkeys(name for line in flat for name in line if name not in known)
+    schema |= dict.fromkeys([*further], pl.Float64)
+    return pl.DataFrame(flat, schema=schema)
 
 
 def write_leaderboard(rows: Iterable[LeaderboardRow], folder: Path) -> list[Path]:
@@ -104,14 +108,30 @@ def _write_parquet(frame: pl.DataFrame, path: Path) -> None:
     path.write_bytes(content.getvalue())
 
 
-def _json_recall(recall: MetricSummary) -> dict[str, Any]:
+def _json_metric(one: MetricScore) -> dict[str, Any]:
     return {
-        "recall": recall.recall,
-        "ci95": None if recall.recall is None else [recall.ci_low, recall.ci_high],
-        "coverage": recall.coverage,
-        "n": recall.n,
-        "num_scored": recall.num_scored,
-        "bounds": [recall.bound_low, recall.bound_high],
+        "metric": one.metric.name,
+        **_json_summary(one.overall),
+        "groups": {
+            column: {name: _json_summary(found) for name, found in groups.items()}
+            for column, groups in one.groups.items()
+        },
+    }
+
+
+def _json_further(metrics: tuple[MetricScore, ...]) -> dict[str, Any]:
+    """All metrics by their names, where there is more than the headline."""
+    return {"metrics": {one.metric.name: _json_metric(one) for one in metrics}} if len(metrics) > 1 else {}
+
+
+def _json_summary(found: MetricSummary) -> dict[str, Any]:
+    return {
+        "value": found.value,
+        "ci95": None if found.value is None else [found.ci_low, found.ci_high],
+        "coverage": found.coverage,
+        "n": found.n,
+        "num_scored": found.num_scored,
+        "bounds": [found.bound_low, found.bound_high],
     }
 
 
@@ -125,7 +145,8 @@ def _flat(row: LeaderboardRow) -> dict[str, Any]:
         "sees_image": row.sees_image,
         "self_judged": row.self_judged,
         "same_family": row.same_family,
-        "recall": overall.recall,
+        "metric": row.score.metric.name,
+        "value": overall.value,
         "ci_low": overall.ci_low,
         "ci_high": overall.ci_high,
         "confidence": row.score.confidence,
@@ -134,7 +155,7 @@ def _flat(row: LeaderboardRow) -> dict[str, Any]:
         "bound_high": overall.bound_high,
         "n": overall.n,
         "num_scored": overall.num_scored,
-        "parse_failures": row.score.num_unreadable,
+        "unparsed": row.score.num_unparsed,
         "errors": row.errors,
         "refused": row.refused,
         "truncated": row.truncated,
@@ -147,11 +168,15 @@ def _flat(row: LeaderboardRow) -> dict[str, Any]:
         "repeat_sd": noise.sd if noise else None,
         "repeat_differ": noise.differ if noise else None,
         "repeat_variance_share": noise.variance_share if noise else None,
-        **(row.coherence.figures if row.coherence else {}),
         "blocked": row.blocked,
         "failed": row.failed,
         "partial": row.is_partial,
         "answer_source": row.answer_source,
         "judge_source": row.judge_source,
-        **{f"recall_{emotion}": recall.recall for emotion, recall in row.score.by_emotion.items()},
+        **{
+            f"{column}={name}": found.value
+            for column, groups in sorted(row.score.groups.items())
+            for name, found in groups.items()
+        },
+        **{f"metric_{name}": value for one in row.score.metrics[1:] for name, value in one.figures.items()},
     }

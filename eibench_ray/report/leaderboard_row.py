@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from eibench_ray.benchmarks.eibench.claims import MIN_COVERAGE
-from eibench_ray.benchmarks.eibench.coherence_scorer import CellCoherence
 from eibench_ray.plan.graph import Source
 from eibench_ray.plan.step_names import mark_of, with_mark
-from eibench_ray.scoring.cell_score import MISSING, CellScore
+from eibench_ray.scoring.cell_score import MIN_COVERAGE, MISSING, CellScore
 
 TEXT_ONLY = "(text only)"
 SELF_JUDGED = "(self-judged)"
@@ -35,7 +33,6 @@ class LeaderboardRow:
         judge_truncated: replies of the judge that were cut off, over all repeats.
         judge_fallbacks: those of its verdicts that its rule puts in the place of replies none of which it accepts.
         cost_usd: of all rows that the cell rests on; None where none has a price.
-        coherence: of the answers; None where it was not measured.
         blocked: why the rest of the cell could not be asked; None where nothing was in its way.
         failed: why it has no figure, or will have none; None where it has, or is not asked yet.
         answer_source, judge_source: whose words the answers and the verdicts are.
@@ -51,7 +48,6 @@ class LeaderboardRow:
     errors: int
     refused: int = 0
     cost_usd: float | None = None
-    coherence: CellCoherence | None = None
     same_family: bool = False
     blocked: str | None = None
     truncated: int = 0
@@ -103,16 +99,16 @@ class LeaderboardRow:
 
     @property
     def is_empty(self) -> bool:
-        """Whether it was blocked before it had any verdict: it has a reason, but no figure."""
+        """Whether it was blocked before it had any score: it has a reason, but no figure."""
         return self.blocked is not None and self.score.overall.num_scored == 0
 
 
 def sort_rows(rows: Iterable[LeaderboardRow]) -> list[LeaderboardRow]:
-    """By dataset, judge and falling recall; partial rows after whole ones."""
+    """By dataset and judge, the best first; partial rows after whole ones."""
 
     def key(row: LeaderboardRow) -> tuple[str, str, bool, float, str, str]:
-        recall = row.score.overall.recall
-        order = float("inf") if recall is None else -recall
-        return row.dataset, row.judge, row.is_partial or recall is None, order, row.model, row.setting
+        value = row.score.overall.value
+        order = float("inf") if value is None else -value if row.score.metric.direction == "higher" else value
+        return row.dataset, row.judge, row.is_partial or value is None, order, row.model, row.setting
 
     return sorted(rows, key=key)

@@ -1,4 +1,4 @@
-"""The rows that travel through a sweep: requests, completions, verdicts."""
+"""The rows that travel through a sweep: requests and completions."""
 
 from __future__ import annotations
 

@@ -104,9 +104,8 @@ def _setting(one: _Found) -> Hashable:
 
 def _judge(one: _Found) -> Hashable:
     """Identity of the judge and of its prompt."""
-    verdict = one.plan.steps[one.cell.verdict]
-    rules = (verdict.sampling, verdict.strict_chars, verdict.accept, verdict.per_trigger)
-    return _digest(one.cell.config["judge"]), verdict.prompt, rules
+    asked = [one.plan.steps[step] for step in one.cell.verdicts[:1]]
+    return _digest(one.cell.config["judge"]), *((step.prompt, step.sampling, step.accept) for step in asked)
 
 
 def _digest(config: Any) -> str:

@@ -77,13 +77,14 @@ def _read_cells(
     of_run = {one.run: places.of(results[one.run].samples(one.cell.dataset)) for one in cells}
     clusters = np.array(places.clusters, np.int32)
     for one in cells:
-        recall, words = np.full((2, len(clusters)), nan)
-        noise, gaps = NoiseMeter(), GapMeter()
+        values, words = np.full((2, len(clusters)), nan)
+        metric = results[one.run].scorer(one.cell).metrics[0]
+        noise, gaps = NoiseMeter(metric.name), GapMeter()
         for place, row in zip(of_run[one.run], results[one.run].join(one.cell), strict=True):
-            noise.add(row.verdicts)
+            noise.add(row.scores)
             gaps.add(row)
             text = None if row.answer is None else row.answer.text
-            recall[place] = nan if (value := row.recall) is None else value
+            values[place] = nan if (value := row.value) is None else value
             words[place] = nan if text is None else len(text.split())
         cell, plan = one.cell, plans[one.run]
         states[cell.model, cell.setting, cell.dataset, cell.judge] = CellState(
@@ -96,7 +97,8 @@ def _read_cells(
             judge=cell.judge,
             self_judged=cell.self_judged,
             answers=one.answers,
-            recall=recall,
+            metric=metric,
+            values=values,
             words=words,
             clusters=clusters,
             family=cell.family,

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from itertools import islice
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from eibench_ray.benchmarks.eibench.coherence_scorer import read_coherence
 from eibench_ray.benchmarks.eibench.trigger_counts import TriggerCounts
 from eibench_ray.errors import StoreError
 from eibench_ray.runs.path_names import path_names
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from eibench_ray.rows.completion import Completion
     from eibench_ray.runs.run_record import RunManifest
     from eibench_ray.scoring.joined_row import JoinedRow
-    from eibench_ray.scoring.verdict import Verdict
+    from eibench_ray.scoring.scorer import Score
     from eibench_ray.store.slice_store import Store
 
 GROUP_ROWS = 16_384
@@ -66,17 +65,12 @@ SCHEMA = pa.schema(
         pa.field("reply_mean_logprob", pa.float32()),
         pa.field("reply_engine", pa.string()),
         pa.field("reply_request_digest", pa.string()),
-        pa.field("status", pa.string()),
-        pa.field("correct", pa.int32()),
-        pa.field("total", pa.int32()),
-        pa.field("hits", pa.list_(pa.bool_())),
-        pa.field("recall", pa.float64()),
+        pa.field("metric", pa.string()),
+        pa.field("score", pa.float64()),  # the headline metric's
+        pa.field("score_status", pa.string()),
+        pa.field("scores", pa.string()),  # of all metrics, as JSON
         pa.field("explanation", pa.string()),
-        pa.field("coherence", pa.float64()),
-        pa.field("sentences", pa.int32()),
-        pa.field("coherence_error_kind", pa.string()),
-        pa.field("coherence_error", pa.string()),
-        pa.field("coherence_engine", pa.string()),
+        pa.field("details", pa.string()),  # what the scores rest on, as JSON
         pa.field("cost_usd", pa.float64()),
         pa.field("answer_source", pa.string()),
         pa.field("judge_source", pa.string()),
@@ -111,7 +105,7 @@ def export_rows(manifest: RunManifest, store: Store, out: Path) -> dict[str, Any
         num_cell_rows = plan.datasets[cell.dataset].num_rows
         told = _Told()
         rows = told.watch(results.join(cell))
-        if plan.steps[cell.verdict].per_trigger:
+        if cell.scorer.options.get("verdict") == "triggers":
             rows = tallies.setdefault((cell.dataset, cell.judge), (cell, TriggerCounts()))[1].watch(rows)
         _write_parquet(_tables(plan, cell, rows), folders.of(out / "rows", cell, *_KEYS))
         ended.update(told.ended)
@@ -158,7 +152,7 @@ class _Told:
     def watch(self, rows: Iterable[JoinedRow]) -> Iterator[JoinedRow]:
         """The rows as they are."""
         for row in rows:
-            self.num_rows += len(row.replies)
+            self.num_rows += len(row.scores)
             self.gaps.add(row)
             self.ended["answer_truncated"] += row.answer is not None and row.answer.is_truncated
             self.ended["answer_empty"] += row.answer is not None and row.answer.is_empty
@@ -210,19 +204,18 @@ def _write_parquet(tables: Iterable[pa.Table], folder: Path) -> None:
 
 
 def _flatten(row: JoinedRow, unjudged: str) -> Iterator[dict[str, Any]]:
-    """One line per repeat of the judge; what the sample cost in all stands in the first.
+    """One line per repeat of the judge, one for a rule; what the sample cost in all stands in the first.
 
     Args:
         row: the sample.
-        unjudged: the status where there is no verdict.
+        unjudged: the status where there is no score.
     """
-    for repeat, (reply, verdict) in enumerate(zip(row.replies, row.verdicts, strict=True)):
-        status = verdict.status.value if verdict else unjudged
-        yield _flatten_verdict(row, repeat, reply, verdict, status)
+    for repeat, (reply, score) in enumerate(zip_longest(row.replies, row.scores)):
+        yield _flatten_score(row, repeat, reply, score, str(score.status) if score else unjudged)
 
 
-def _flatten_verdict(
-    row: JoinedRow, repeat: int, reply: Completion | None, verdict: Verdict | None, status: str
+def _flatten_score(
+    row: JoinedRow, repeat: int, reply: Completion | None, score: Score | None, status: str
 ) -> dict[str, Any]:
     sample = row.sample
     flat: dict[str, Any] = {
@@ -233,26 +226,26 @@ def _flatten_verdict(
         "reference": sample.metadata.get("reference"),
         "triggers": list(sample.targets),
         "repeat": repeat + 1,
-        "status": status,
-        "correct": verdict.correct if verdict else None,
-        "total": verdict.total if verdict else None,
-        "hits": list(verdict.hits) if verdict and verdict.hits else None,
-        "recall": verdict.recall if verdict else None,
-        "explanation": verdict.explanation if verdict else None,
+        "metric": row.metric,
+        "score": score.values.get(row.metric) if score else None,
+        "score_status": status,
+        "scores": _to_json(score.values) if score else None,
+        "explanation": score.explanation if score else None,
+        "details": _to_json(score.details) if score else None,
         "cost_usd": None if repeat else row.cost_usd,
     }
-    for prefix, completion in (("answer", row.answer), ("reply", reply), ("coherence", row.coherence)):
+    for prefix, completion in (("answer", row.answer), ("reply", reply)):
         flat[prefix] = completion.text if completion else None
         for name in SCHEMA.names:
             if name.startswith(f"{prefix}_") and name not in _OF_CELL:
                 attribute = _FLAGS.get(name, name.removeprefix(f"{prefix}_"))
                 flat[name] = getattr(completion, attribute) if completion else None
-    measured = read_coherence(flat["coherence"])
-    flat |= {
-        "coherence": measured.coherence if measured else None,
-        "sentences": measured.sentences if measured else None,
-    }
     return flat
+
+
+def _to_json(values: Mapping[str, Any]) -> str | None:
+    """The values as JSON; None where there are none."""
+    return json.dumps(dict(values), ensure_ascii=False) if values else None
 
 
 def _write_jsonl(cell: Cell, rows: Iterable[JoinedRow], stem: Path, *, is_complex: bool) -> None:

@@ -14,18 +14,13 @@ from eibench_ray.plan.graph import Cell, Plan
 from eibench_ray.plan.step_names import name_steps
 from eibench_ray.rows.completion import Completion, RowErrorKind
 from eibench_ray.scoring.cell_score import MISSING, CellScore
-from eibench_ray.scoring.verdict import VerdictStatus
+from eibench_ray.scoring.scorer import Scorer, ScoreStatus
 from eibench_ray.visible_text import in_line
 
 _MOST_REASONS = 100  # that are told apart: an error's text may name the row
 _MOST_CHARACTERS = 300
 _MOST_NAMES = 3  # of cells that failed of one reason
 _FAILED_OF = " failed: "
-_UNREADABLE = {
-    VerdictStatus.UNPARSED: "hold no verdict",
-    VerdictStatus.WRONG_TOTAL: "count another number of triggers than the sample has",
-    VerdictStatus.OUT_OF_RANGE: "count more triggers than there are, or fewer than none",
-}
 
 
 @dataclass(slots=True)
@@ -93,19 +88,19 @@ class RowErrors:
 
 def explain_failure(
     plan: Plan,
+    scorer: Scorer,
     score: CellScore,
     answers: RowErrors,
     replies: Sequence[RowErrors],
-    measured: RowErrors,
 ) -> str | None:
-    """The reason why a cell lacks a figure that was asked for; None where it has all, or is not asked yet.
+    """The reason why a cell has no figure; None where it has one, or is not asked yet.
 
     Args:
         plan: the sweep.
+        scorer: the cell's.
         score: the cell's scores.
         answers: its answers.
         replies: its judge's, per repeat.
-        measured: of its answers' coherence.
     """
     if answers.is_failed:
         return f"all {answers.num_rows:,} answers are errors: {answers.most(plan)}"
@@ -114,11 +109,7 @@ def explain_failure(
     for repeat in replies:
         if repeat.is_failed:
             return f"all {repeat.num_rows:,} replies of the judge are errors: {repeat.most(plan)}"
-    if not score.overall.num_scored and (told := _explain_no_verdict(plan, score, answers, replies)):
-        return told
-    if measured.is_failed:
-        return f"all {measured.num_rows:,} measurements are errors: {measured.most(plan)}"
-    return None
+    return None if score.overall.num_scored else _explain_no_score(plan, scorer, score, answers, replies)
 
 
 def explain_engines(plan: Plan, cell: Cell, failures: Mapping[str, str]) -> str | None:
@@ -151,25 +142,26 @@ def describe_failed(reasons: Mapping[str, str], told: Iterable[str] = ()) -> Ite
         yield in_line(f"{what} failed ({', '.join(names[:_MOST_NAMES])}{more}): {reason}")
 
 
-def _explain_no_verdict(plan: Plan, score: CellScore, answers: RowErrors, replies: Sequence[RowErrors]) -> str | None:
-    """The reason why no verdict counts; None where no sample has a reference, so that there is none to be had."""
+def _explain_no_score(
+    plan: Plan, scorer: Scorer, score: CellScore, answers: RowErrors, replies: Sequence[RowErrors]
+) -> str | None:
+    """The reason why no answer has a score; None where none could have: no target, or not what is measured."""
     parts = [f"{answers.num_errors:,} answers are errors ({answers.most(plan)})"] if answers.num_errors else []
     for repeat in replies:
         if repeat.num_own:
             parts.append(f"{repeat.num_own:,} replies of the judge are errors ({repeat.most(plan)})")
-    parts += [f"{count:,} replies {words}" for status, words in _UNREADABLE.items() if (count := _of(score, status))]
+    read = "replies" if scorer.asks else "answers"
+    statuses = {str(ScoreStatus.UNPARSED): "hold nothing that could be scored", **scorer.statuses}
+    counts = ((score.statuses.get(status, 0), words) for status, words in statuses.items())
+    parts += [f"{count:,} {read} {words}" for count, words in counts if count]
     if not parts:
         return None
-    example = next((repeat.example for repeat in replies if repeat.example is not None), None)
-    if score.num_unreadable and example is not None:
-        parts.append(f"the first reply is {_shorten(example)!r}")
+    example = next((one.example for one in (replies or [answers]) if one.example is not None), None)
+    if score.num_unparsed and example is not None:
+        parts.append(f"the first {'reply' if scorer.asks else 'answer'} is {_shorten(example)!r}")
     if cut := sum(repeat.num_truncated for repeat in replies):
         parts.append(f"{cut:,} replies of the judge were cut off: raise judge.sampling.max_tokens")
-    return f"no verdict counts: {'; '.join(parts)}"
-
-
-def _of(score: CellScore, status: VerdictStatus) -> int:
-    return score.statuses.get(status.value, 0)
+    return f"no answer has a score: {'; '.join(parts)}"
 
 
 def _shorten(text: str) -> str:

@@ -1,12 +1,11 @@
-"""Cells joined and scored: samples, answers and verdicts of the store become figures."""
+"""Cells joined and scored: samples, answers and judges' replies of the store become figures."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
-from eibench_ray.benchmarks.eibench.claims import MIN_COVERAGE
-from eibench_ray.benchmarks.eibench.coherence_scorer import CoherenceColumns, read_coherence
 from eibench_ray.config.schema import ScoreConfig
+from eibench_ray.config.scorer_options import make_scorer
 from eibench_ray.datasets.dataset import Dataset, open_dataset
 from eibench_ray.plan.graph import Cell, Plan
 from eibench_ray.report.leaderboard_row import LeaderboardRow
@@ -15,11 +14,11 @@ from eibench_ray.rows.digests import digest_input
 from eibench_ray.rows.sample import Sample
 from eibench_ray.runs.failed_cells import RowErrors, explain_engines, explain_failure
 from eibench_ray.runs.run_record import RunManifest
-from eibench_ray.scoring.cell_score import MISSING, score_cell
+from eibench_ray.scoring.cell_score import MIN_COVERAGE, MISSING, score_cell
 from eibench_ray.scoring.interval import Resampling
 from eibench_ray.scoring.joined_row import JoinedRow
-from eibench_ray.scoring.reply_scoring import read_verdict
-from eibench_ray.scoring.verdict import Verdict
+from eibench_ray.scoring.reply_scoring import read_score
+from eibench_ray.scoring.scorer import Score, Scorer
 from eibench_ray.store.slice_store import Store
 
 RANGE_ROWS = 1024
@@ -35,12 +34,12 @@ class GapMeter:
     def add(self, row: JoinedRow) -> None:
         """Counts a row."""
         self._num_rows += 1
-        self._num_scored += row.recall is not None
-        self._has_gaps = self._has_gaps or None in row.verdicts
+        self._num_scored += row.value is not None
+        self._has_gaps = self._has_gaps or None in row.scores
 
     @property
     def is_partial(self) -> bool:
-        """Whether a sample was not asked, or too few have a verdict."""
+        """Whether a sample was not asked, or too few have a score."""
         return self._has_gaps or 0 < self._num_scored < MIN_COVERAGE * self._num_rows
 
 
@@ -74,27 +73,37 @@ class Results:
             samples, current = dataset.samples(start, stop), self._current_rows(cell, start, stop)
             yield from self._join(cell, samples, current)
 
-    def score(self, cell: Cell, config: ScoreConfig, failures: Mapping[str, str] = {}) -> LeaderboardRow:
+    def scorer(self, cell: Cell) -> Scorer:
+        """The cell's scorer."""
+        return make_scorer(cell.scorer)
+
+    def score(
+        self,
+        cell: Cell,
+        config: ScoreConfig,
+        failures: Mapping[str, str] = {},
+        group_by: Sequence[str] | None = None,
+    ) -> LeaderboardRow:
         """The cell's line in the leaderboard.
 
         Args:
             cell: the cell.
             config: how it is scored.
             failures: model -> why its engine was given up in the run.
+            group_by: columns of the samples; None: the dataset's own choice.
         """
-        counts, columns = _Counts(cell), CoherenceColumns()
+        counts, scorer = _Counts(cell), self.scorer(cell)
 
-        def judged() -> Iterator[tuple[Sample, tuple[Verdict | None, ...]]]:
+        def scored() -> Iterator[tuple[Sample, tuple[Score | None, ...]]]:
             for row in self.join(cell):
                 counts.add(row)
-                if cell.coherence:
-                    columns.add(row.sample, read_coherence(row.coherence.text) if row.coherence else None)
-                yield row.sample, row.verdicts
+                yield row.sample, row.scores
 
-        resampling = Resampling(config.confidence, config.resamples)
-        score = score_cell(judged(), confidence=config.confidence, resamples=config.resamples, seed=0)
+        if group_by is None:
+            group_by = self._plan.datasets[cell.dataset].group_by
+        score = score_cell(scored(), scorer.metrics, Resampling(config.confidence, config.resamples), group_by)
         is_whole = MISSING not in score.statuses
-        failed = explain_failure(self._plan, score, counts.answers, counts.replies, counts.measured)
+        failed = explain_failure(self._plan, scorer, score, counts.answers, counts.replies)
         return LeaderboardRow(
             model=cell.model,
             setting=cell.setting,
@@ -112,16 +121,11 @@ class Results:
             judge_truncated=sum(repeat.num_truncated for repeat in counts.replies),
             judge_fallbacks=counts.num_fallbacks,
             cost_usd=counts.cost_usd,
-            coherence=columns.score(self._measure(cell.coherence), resampling) if cell.coherence else None,
             blocked=None if is_whole else cell.blocked,
             failed=failed or (None if is_whole else explain_engines(self._plan, cell, failures)),
             answer_source=self._plan.answer_source(cell),
             judge_source=self._plan.judge_source(cell),
         )
-
-    def _measure(self, step_id: str) -> str:
-        """The name of the option that measures in a step."""
-        return self._plan.engines[self._plan.steps[step_id].engine].name
 
     def _current_rows(self, cell: Cell, start: int, stop: int) -> dict[str, dict[str, Completion]]:
         """By step and sample id, the rows made from what the dataset and the earlier steps say now."""
@@ -144,43 +148,42 @@ class Results:
     def _join(
         self, cell: Cell, samples: list[Sample], current: Mapping[str, Mapping[str, Completion]]
     ) -> Iterator[JoinedRow]:
-        per_trigger = self._plan.steps[cell.verdict].per_trigger
+        scorer = self.scorer(cell)
+        headline = scorer.metrics[0].name
         for sample in samples:
             answer = current[cell.answer].get(sample.sample_id)
             replies = tuple(current[step].get(sample.sample_id) for step in cell.verdicts)
-            coherence = current[cell.coherence].get(sample.sample_id) if cell.coherence else None
             made = {step: row for step in cell.steps if (row := current[step].get(sample.sample_id)) is not None}
-            is_lost = answer is not None and answer.error_kind is not None
-            verdicts = tuple(
-                read_verdict(cell.judge_kind, sample, answer, reply, per_trigger=per_trigger)
+            is_lost = answer is not None and (answer.error_kind is not None or not scorer.asks)
+            scores = tuple(
+                read_score(scorer, sample, answer, reply, is_unparsed_wrong=cell.is_unparsed_wrong)
                 if reply is not None or is_lost
                 else None
-                for reply in replies
+                for reply in (replies if scorer.asks else (None,))
             )
-            yield JoinedRow(sample, answer, replies, verdicts, coherence, made)
+            yield JoinedRow(sample, answer, replies, scores, headline, made)
 
 
 class _Counts:
-    """Counts of a cell's rows beside their verdicts, made while they are read."""
+    """Counts of a cell's rows beside their scores, made while they are read."""
 
     def __init__(self, cell: Cell) -> None:
-        self._calls = [step for step in cell.steps if step not in (cell.answer, *cell.verdicts, cell.coherence)]
-        self.answers, self.measured = RowErrors(), RowErrors()
+        self._calls = [step for step in cell.steps if step not in (cell.answer, *cell.verdicts)]
+        self.answers = RowErrors()
         self.replies = [RowErrors() for _ in cell.verdicts]
         self.num_refused = self.num_empty = self.num_fallbacks = self.num_calls_truncated = 0
         self.cost_usd: float | None = None
 
     @property
     def num_errors(self) -> int:
-        """Answers, replies of the judge and measurements that are errors."""
-        return sum(column.num_errors for column in (self.answers, *self.replies, self.measured))
+        """Answers and replies of the judge that are errors."""
+        return sum(column.num_errors for column in (self.answers, *self.replies))
 
     def add(self, row: JoinedRow) -> None:
         self.answers.add(row.answer, row.made)
         for column, reply in zip(self.replies, row.replies, strict=True):
             column.add(reply)
             self.num_fallbacks += reply is not None and reply.is_fallback
-        self.measured.add(row.coherence)
         if row.answer is not None:
             self.num_refused += row.answer.is_refused
             self.num_empty += row.answer.is_empty
@@ -196,6 +199,7 @@ def score_run(
     *,
     resamples: int | None = None,
     confidence: float | None = None,
+    group_by: Sequence[str] | None = None,
 ) -> list[LeaderboardRow]:
     """The leaderboard of a run, from its store alone; with other bootstrap parameters where they are given.
 
@@ -205,10 +209,11 @@ def score_run(
         failures: model -> why its engine was given up in the run.
         resamples: of the bootstrap; None: the run's own.
         confidence: of the intervals; None: the run's own.
+        group_by: columns of the samples; None: the choice of each dataset.
     """
     chosen = {"resamples": resamples, "confidence": confidence}
     config = ScoreConfig(
         **manifest.score.model_dump() | {name: value for name, value in chosen.items() if value is not None}
     )
     results = Results(manifest.plan, store)
-    return [results.score(cell, config, failures) for cell in manifest.plan.cells]
+    return [results.score(cell, config, failures, group_by) for cell in manifest.plan.cells]

@@ -123,8 +123,8 @@ class CellTracking:
                     **{word: _show(line.sample.read(word)) for word in words},
                     "target": "\n".join(line.sample.targets),
                     "answer": line.answer.text if line.answer else None,
-                    "judge_reply": line.replies[0].text if line.replies[0] else None,
-                    "recall": line.recall,
+                    "judge_reply": next((reply.text for reply in line.replies[:1] if reply), None),
+                    line.metric: line.value,
                 },
                 images.get(line.sample.sample_id, (None,))[0],
             )
@@ -148,7 +148,7 @@ def flat_scores(row: LeaderboardRow) -> dict[str, float | int]:
     """The figures of a cell under one name each; those that do not exist are left out."""
     overall = row.score.overall
     figures: dict[str, float | int | None] = {
-        "recall": overall.recall,
+        row.score.metric.name: overall.value,
         "ci_low": overall.ci_low,
         "ci_high": overall.ci_high,
         "coverage": overall.coverage,
@@ -164,7 +164,8 @@ def flat_scores(row: LeaderboardRow) -> dict[str, float | int]:
         "cost_usd": row.cost_usd,
         "repeat_sd": row.score.noise.sd if row.score.noise else None,
     }
-    if row.coherence:
-        figures |= row.coherence.figures
-    figures |= {f"recall/{emotion}": recall.recall for emotion, recall in row.score.by_emotion.items()}
+    for one in row.score.metrics[1:]:
+        figures |= one.figures
+    for column, groups in row.score.groups.items():
+        figures |= {f"{row.score.metric.name}/{column}/{name}": found.value for name, found in groups.items()}
     return {name: value for name, value in figures.items() if value is not None}

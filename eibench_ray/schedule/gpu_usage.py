@@ -98,8 +98,8 @@ class CellUse:
 
 
 def step_roles(plan: Plan) -> dict[str, TimeKind]:
-    """Step id -> whether its time is generating or judging, which measuring an answer is, too."""
-    judging = {step for cell in plan.cells for step in (*cell.verdicts, cell.coherence)}
+    """Step id -> whether its time is generating or judging."""
+    judging = {step for cell in plan.cells for step in cell.verdicts}
     return {step: TimeKind.JUDGING if step in judging else TimeKind.GENERATING for step in plan.steps}
 
 

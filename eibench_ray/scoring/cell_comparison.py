@@ -9,11 +9,12 @@ from typing import Literal
 
 from eibench_ray.plan.graph import Source
 from eibench_ray.scoring.interval import Resampling
-from eibench_ray.scoring.judge_agreement import JudgePair, JudgePanel, compare_judges, panel_of
+from eibench_ray.scoring.judge_agreement import JudgePair, JudgePanel, compare_judges, panels_of
 from eibench_ray.scoring.judge_repeats import RepeatNoise
 from eibench_ray.scoring.paired_tests import PairedDifference, adjust_holm, compare_paired
 from eibench_ray.scoring.rank_correlation import RankCorrelation, correlate_ranks
 from eibench_ray.scoring.scored_cell import ScoredCell
+from eibench_ray.scoring.scorer import Metric
 from eibench_ray.scoring.self_preference import Preference, find_preferences
 
 Side = Literal["model", "setting"]
@@ -24,6 +25,7 @@ class ComparedPair:
     """Two cells that differ in the model or in the setting only.
 
     Attributes:
+        metric: whose values are compared.
         within: what they share: the setting, where models are compared, or the model.
         first_self_judged, second_self_judged: the judge is the model under test.
         p_holm: adjusted over all pairs of the same side, dataset and judge; None where there is no p-value.
@@ -32,6 +34,7 @@ class ComparedPair:
     side: Side
     dataset: str
     judge: str
+    metric: Metric
     within: str
     first: str
     second: str
@@ -46,7 +49,7 @@ class LengthBias:
     """Whether a cell's longer answers are the better ones.
 
     Attributes:
-        correlation: Spearman's rho of recall and the answer's words.
+        correlation: Spearman's rho of the score and the answer's words.
     """
 
     model: str
@@ -64,6 +67,7 @@ class JudgeNoise:
     setting: str
     dataset: str
     judge: str
+    metric: Metric
     noise: RepeatNoise
 
 
@@ -148,7 +152,6 @@ def compare_cells(cells: Sequence[ScoredCell], sides: Sequence[Side], resampling
         resampling: of all intervals.
     """
     judges = list(dict.fromkeys(cell.judge for cell in cells))
-    panel = panel_of(cells)
     return Comparison(
         pairs=tuple(
             pair
@@ -157,12 +160,12 @@ def compare_cells(cells: Sequence[ScoredCell], sides: Sequence[Side], resampling
             for pair in _compare_pairs([cell for cell in cells if cell.judge == judge], side, resampling)
         ),
         judges=tuple(compare_judges(cells, resampling)),
-        panels=(panel,) if panel else (),
+        panels=tuple(panels_of(cells)),
         lengths=tuple(_relate_length(cell, resampling) for cell in cells),
         confidence=resampling.confidence,
         preferences=tuple(find_preferences(cells, resampling)),
         noises=tuple(
-            JudgeNoise(cell.model, cell.setting, cell.dataset, cell.judge, cell.noise)
+            JudgeNoise(cell.model, cell.setting, cell.dataset, cell.judge, cell.metric, cell.noise)
             for cell in cells
             if cell.noise is not None
         ),
@@ -186,17 +189,18 @@ def _compare(first: ScoredCell, second: ScoredCell, side: Side, resampling: Resa
         side=side,
         dataset=first.dataset,
         judge=first.judge,
+        metric=first.metric,
         within=first.setting if is_model else first.model,
         first=first.model if is_model else first.setting,
         second=second.model if is_model else second.setting,
         first_self_judged=first.self_judged,
         second_self_judged=second.self_judged,
-        paired=compare_paired(first.recall, second.recall, first.clusters, resampling),
+        paired=compare_paired(first.values, second.values, first.clusters, resampling),
         p_holm=None,
     )
 
 
 def _relate_length(cell: ScoredCell, resampling: Resampling) -> LengthBias:
     """Words, not tokens: what the judge reads, in the same unit for every model, recorded answers included."""
-    correlation = correlate_ranks(cell.recall, cell.words, cell.clusters, resampling)
+    correlation = correlate_ranks(cell.values, cell.words, cell.clusters, resampling)
     return LengthBias(cell.model, cell.setting, cell.dataset, cell.judge, correlation)

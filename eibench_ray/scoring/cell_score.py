@@ -1,4 +1,4 @@
-"""Recall of one cell: the mean over its samples, how sure it is, and what the missing verdicts could change."""
+"""A metric over one cell: the mean over its samples, how sure it is, and what the missing scores could change."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import nan
 from operator import mul
 from typing import TYPE_CHECKING
 
@@ -14,48 +15,73 @@ from eibench_ray.rows.sample import Sample
 from eibench_ray.scoring.clusters import Clusters
 from eibench_ray.scoring.interval import Resampling, bootstrap_interval, look_up
 from eibench_ray.scoring.judge_repeats import NoiseMeter, RepeatNoise
-from eibench_ray.scoring.verdict import Verdict, VerdictStatus
+from eibench_ray.scoring.scorer import Metric, Score, ScoreStatus
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-MISSING = "missing"  # the status of a sample that no verdict was handed in for
-_STATUSES = (*(status.value for status in VerdictStatus), MISSING)
-_UNREADABLE = (VerdictStatus.UNPARSED, VerdictStatus.OUT_OF_RANGE, VerdictStatus.WRONG_TOTAL)
-_NO_RECALL = -1
+MIN_COVERAGE = 0.95  # of the samples: a figure that rests on fewer is no match for others
+MISSING = "missing"  # the status of a sample that no score was handed in for
+# Of replies that came, and had a score or were not meant to.
+_READABLE = frozenset({*map(str, ScoreStatus), MISSING} - {ScoreStatus.UNPARSED.value})
+_NO_VALUE = -1
 
 
 @dataclass(frozen=True, slots=True)
 class MetricSummary:
-    """Mean recall over a group of samples.
+    """A metric's mean over a group of samples.
 
     Attributes:
         n: samples.
-        num_scored: samples with a verdict that counts.
-        recall: mean over those, of each the mean over its verdicts that count; None where there are none.
-        ci_low, ci_high: bootstrap interval of `recall`, clustered by image.
-        bound_low, bound_high: the mean over all samples if every missing verdict were 0, or 1, single repeats of a
-            judge included.
+        num_scored: samples with a value.
+        value: mean over those, of each the mean over its values; None where there are none.
+        ci_low, ci_high: bootstrap interval of `value`, clustered by image.
+        bound_low, bound_high: the mean over all samples if every missing value were the metric's lowest, or its
+            highest, single repeats of a judge included; None where the metric has no such value.
     """
 
     n: int
     num_scored: int
-    recall: float | None
+    value: float | None
     ci_low: float | None
     ci_high: float | None
-    bound_low: float
-    bound_high: float
+    bound_low: float | None
+    bound_high: float | None
 
     @property
     def coverage(self) -> float:
-        """Share of the samples that have a verdict that counts, of whichever repeat."""
+        """Share of the samples that have a value, of whichever repeat."""
         return self.num_scored / self.n
 
     @property
     def is_open(self) -> bool:
-        """Whether a verdict is missing, so that the bounds lie apart."""
-        return self.bound_low < self.bound_high
+        """Whether a value is missing, so that the bounds lie apart."""
+        return self.bound_low != self.bound_high
+
+
+@dataclass(frozen=True, slots=True)
+class MetricScore:
+    """One metric of a cell.
+
+    Attributes:
+        groups: column of the samples -> its values in alphabetical order -> the mean over the samples that have it.
+    """
+
+    metric: Metric
+    overall: MetricSummary
+    groups: Mapping[str, Mapping[str, MetricSummary]]
+
+    @property
+    def figures(self) -> dict[str, float | None]:
+        """The value, its interval and coverage under the names that flat tables give them."""
+        name, overall = self.metric.name, self.overall
+        return {
+            name: overall.value,
+            f"{name}_ci_low": overall.ci_low,
+            f"{name}_ci_high": overall.ci_high,
+            f"{name}_coverage": overall.coverage,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,114 +89,146 @@ class CellScore:
     """The scores of one cell.
 
     Attributes:
-        by_emotion: in alphabetical order.
-        statuses: verdicts per status, only those that occur; sums to `overall.n` times the judge's repeats.
+        metrics: the headline first.
+        statuses: scores per status, only those that occur; sums to `overall.n` times the judge's repeats.
         confidence: of every interval here.
-        noise: of the judge's repeats; None where it was asked once.
+        noise: of the judge's repeats, by the headline; None where it was asked once.
     """
 
-    overall: MetricSummary
-    by_emotion: Mapping[str, MetricSummary]
+    metrics: tuple[MetricScore, ...]
     statuses: Mapping[str, int]
     confidence: float
     noise: RepeatNoise | None = None
 
     @property
-    def num_unreadable(self) -> int:
-        """Replies of the judge that came but could not be scored."""
-        return sum(self.statuses.get(status, 0) for status in _UNREADABLE)
+    def metric(self) -> Metric:
+        """The headline."""
+        return self.metrics[0].metric
+
+    @property
+    def overall(self) -> MetricSummary:
+        """The headline over all samples."""
+        return self.metrics[0].overall
+
+    @property
+    def groups(self) -> Mapping[str, Mapping[str, MetricSummary]]:
+        """The headline by groups of samples."""
+        return self.metrics[0].groups
+
+    @property
+    def num_unparsed(self) -> int:
+        """Answers, or replies of the judge, that came but in which no score could be read."""
+        return sum(count for status, count in self.statuses.items() if status not in _READABLE)
 
 
-def mean_recall(verdicts: Sequence[Verdict | None]) -> float | None:
-    """The recall of one answer: the mean over its verdicts that count; None where none does."""
-    recalls = [verdict.recall for verdict in verdicts if verdict is not None and verdict.recall is not None]
-    return sum(recalls) / len(recalls) if recalls else None
+def mean_value(scores: Sequence[Score | None], metric: str) -> float | None:
+    """The value of one answer: the mean over its scores that have one; None where none does."""
+    values = [score.values[metric] for score in scores if score is not None and metric in score.values]
+    return sum(values) / len(values) if values else None
 
 
 def score_cell(
-    rows: Iterable[tuple[Sample, Sequence[Verdict | None]]], *, confidence: float, resamples: int, seed: int
+    rows: Iterable[tuple[Sample, Sequence[Score | None]]],
+    metrics: Sequence[Metric],
+    resampling: Resampling,
+    group_by: Sequence[str] = (),
 ) -> CellScore:
     """The scores of one cell; equal for equal arguments.
 
     Args:
-        rows: all samples of the cell with their verdicts, one per repeat of the judge, None where there is none; passed
-            over once, and a sample leaves 14 bytes behind, a picture its digest.
-        confidence: of the intervals, e.g. 0.95.
-        resamples: bootstrap resamples.
-        seed: of the resampling.
+        rows: all samples of the cell with their scores, one per repeat of the judge, None where there is none; passed
+            over once. A sample leaves 4 bytes behind, 10 for each metric and 4 for each column; a picture its digest.
+        metrics: the figures, the headline first.
+        resampling: how intervals are made.
+        group_by: columns of the samples; a sample without a value there is in none of its groups.
 
     Raises:
         ScoreError: there is no sample.
     """
     import numpy as np
 
-    columns = _Columns()
-    for sample, verdicts in rows:
-        columns.add(sample, verdicts)
-    if not columns.emotions:
-        raise ScoreError("a cell without samples has no recall: check the dataset and dataset.limit")
-    codes, missing, clusters, emotions = (np.frombuffer(column, column.typecode) for column in columns.arrays())
-    values, resampling = list(columns.values), Resampling(confidence, resamples, seed)
+    columns = _Columns(metrics, group_by)
+    for sample, scores in rows:
+        columns.add(sample, scores)
+    if not columns.clusters:
+        raise ScoreError("a cell without samples has no score: check the dataset and dataset.limit")
+    clusters = np.frombuffer(columns.clusters, np.int32)
+    groups = {
+        column: {name: np.frombuffer(of_sample, np.int32) == code for name, code in sorted(codes.items())}
+        for column, codes, of_sample in columns.groups
+    }
 
-    def score(of_group: NDArray[np.bool_] | slice) -> MetricSummary:
-        group = _Group(codes[of_group], missing[of_group], clusters[of_group], values, columns.repeats)
-        return _score_group(group, resampling)
+    def score(metric: Metric, of_sample: array[float], missing: array[int]) -> MetricScore:
+        codes, values = _encode(np.frombuffer(of_sample, np.float64))
+        lost = np.frombuffer(missing, np.uint16)
 
-    by_emotion = {emotion: score(emotions == code) for emotion, code in sorted(columns.emotions.items())}
+        def over(group: NDArray[np.bool_] | slice) -> MetricSummary:
+            return _summarise(
+                _Group(codes[group], lost[group], clusters[group], values, columns.repeats), metric, resampling
+            )
+
+        return MetricScore(
+            metric,
+            over(slice(None)),
+            {column: {name: over(group) for name, group in named.items()} for column, named in groups.items()},
+        )
+
+    known = dict.fromkeys([*ScoreStatus, *sorted(columns.statuses.keys() - {MISSING}), MISSING])
     return CellScore(
-        overall=score(slice(None)),
-        by_emotion=by_emotion,
-        statuses={status: columns.statuses[status] for status in _STATUSES if columns.statuses[status]},
-        confidence=confidence,
+        metrics=tuple(map(score, metrics, columns.values, columns.missing)),
+        statuses={str(status): columns.statuses[status] for status in known if columns.statuses[status]},
+        confidence=resampling.confidence,
         noise=columns.noise.read(),
     )
 
 
 class _Columns:
-    """Columns that scoring keeps of a cell: per sample the codes of its score, its cluster and its group.
+    """Columns that scoring keeps of a cell's samples.
 
     Attributes:
-        values, emotions: recall and emotion -> code, in the order of the codes.
-        statuses: verdicts per status.
-        repeats: verdicts per sample.
+        values, missing: per metric, of each sample its value (NaN for none), and how many repeats have none.
+        clusters: of each sample.
+        groups: column, code of each of its values, and of each sample the code, -1 for none.
+        statuses: scores per status.
+        repeats: scores per sample.
     """
 
-    def __init__(self) -> None:
-        self.values: dict[float, int] = {}
-        self.emotions: dict[str, int] = {}
+    def __init__(self, metrics: Sequence[Metric], group_by: Sequence[str]) -> None:
+        self._names = [metric.name for metric in metrics]
+        self.values = [array("d") for _ in metrics]
+        self.missing = [array("H") for _ in metrics]
+        self.clusters = array("i")
+        self.groups: list[tuple[str, dict[str, int], array[int]]] = [(column, {}, array("i")) for column in group_by]
         self.statuses: Counter[str] = Counter()
-        self.noise = NoiseMeter()
+        self.noise = NoiseMeter(self._names[0])
         self.repeats = 1
-        self._clusters = Clusters()
-        self._code_of = array("i")
-        self._missing_of = array("H")
-        self._cluster_of = array("i")
-        self._emotion_of = array("i")
+        self._numbering = Clusters()
 
-    def add(self, sample: Sample, verdicts: Sequence[Verdict | None]) -> None:
-        self.repeats = len(verdicts)
-        for verdict in verdicts:
-            self.statuses[MISSING if verdict is None else verdict.status.value] += 1
+    def add(self, sample: Sample, scores: Sequence[Score | None]) -> None:
+        self.repeats = len(scores)
+        for score in scores:
+            self.statuses[MISSING if score is None else score.status] += 1
         if self.repeats > 1:
-            self.noise.add(verdicts)
-        recall = mean_recall(verdicts)
-        self._missing_of.append(sum(verdict is None or verdict.recall is None for verdict in verdicts))
-        self._code_of.append(_NO_RECALL if recall is None else self.values.setdefault(recall, len(self.values)))
-        self._cluster_of.append(self._clusters.code(sample))
-        self._emotion_of.append(self.emotions.setdefault(_group(sample), len(self.emotions)))
+            self.noise.add(scores)
+        for name, values, missing in zip(self._names, self.values, self.missing, strict=True):
+            value = mean_value(scores, name)
+            values.append(nan if value is None else value)
+            missing.append(sum(score is None or name not in score.values for score in scores))
+        self.clusters.append(self._numbering.code(sample))
+        for column, codes, of_sample in self.groups:
+            group = read_column(sample, column)
+            of_sample.append(-1 if group is None else codes.setdefault(group, len(codes)))
 
-    def arrays(self) -> tuple[array[int], array[int], array[int], array[int]]:
-        """Codes of recall (-1 for none), verdicts that do not count, cluster, emotion."""
-        return self._code_of, self._missing_of, self._cluster_of, self._emotion_of
 
-
-def _group(sample: Sample) -> str:
-    return str(sample.metadata.get("emotion", "unspecified"))
+def read_column(sample: Sample, column: str) -> str | None:
+    """The value of a sample in a column by which it can be grouped; None where it has none."""
+    value = sample.metadata.get(column)
+    return None if value is None or value == "" or isinstance(value, tuple) else str(value)
 
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """Columns of some samples, in their order; `values` are what the codes stand for."""
+    """Columns of some samples, in their order; `values` are what the codes stand for, -1 for none."""
 
     codes: NDArray[np.int32]
     missing: NDArray[np.uint16]
@@ -179,12 +237,26 @@ class _Group:
     repeats: int
 
 
-def _score_group(group: _Group, resampling: Resampling) -> MetricSummary:
-    """Recall over a group of samples."""
+def _encode(values: NDArray[np.float64]) -> tuple[NDArray[np.int32], list[float]]:
+    """Codes of values, -1 for NaN, and what they stand for, in order of appearance."""
+    import numpy as np
+
+    is_there = ~np.isnan(values)
+    found, first, codes = np.unique(values[is_there], return_index=True, return_inverse=True)
+    order = first.argsort()
+    rank = np.empty(len(order), np.int32)
+    rank[order] = np.arange(len(order), dtype=np.int32)
+    encoded = np.full(len(values), _NO_VALUE, np.int32)
+    encoded[is_there] = rank[codes]
+    return encoded, found[order].tolist()
+
+
+def _summarise(group: _Group, metric: Metric, resampling: Resampling) -> MetricSummary:
+    """A metric over a group of samples."""
     codes, clusters, values = group.codes, group.clusters, group.values
     num_samples = len(codes)
-    is_scored = codes != _NO_RECALL
-    lost = 0.0  # recall that rests on repeats which do not count
+    is_scored = codes != _NO_VALUE
+    lost = 0.0  # of the sum, what rests on repeats that have no value
     if not is_scored.all():
         codes, clusters = codes[is_scored], clusters[is_scored]
     if group.repeats > 1:
@@ -196,14 +268,21 @@ def _score_group(group: _Group, resampling: Resampling) -> MetricSummary:
     low, high = mean, mean
     if mean is not None and len(sizes) > 1 and (codes != codes[0]).any():
         low, high = bootstrap_interval(codes, sizes, values, resampling)
+
+    def bound(value: float | None) -> float | None:
+        """The mean with a value in the place of each that is missing."""
+        if not missing:
+            return mean
+        return None if value is None else (total - lost + missing * value) / num_samples
+
     return MetricSummary(
         n=num_samples,
         num_scored=len(codes),
-        recall=mean,
+        value=mean,
         ci_low=low,
         ci_high=high,
-        bound_low=(total - lost) / num_samples,
-        bound_high=(total - lost + missing) / num_samples,
+        bound_low=bound(metric.low),
+        bound_high=bound(metric.high),
     )
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from eibench_ray.rows.completion import Completion
 from eibench_ray.rows.sample import Sample
-from eibench_ray.scoring.cell_score import mean_recall
-from eibench_ray.scoring.verdict import Verdict
+from eibench_ray.scoring.cell_score import mean_value
+from eibench_ray.scoring.scorer import Score
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,16 +16,17 @@ class JoinedRow:
     """One sample of a cell with all that was said about it; None where the run has not come to it.
 
     Attributes:
-        replies, verdicts: one per repeat of the judge.
-        coherence: the row that measures the answer; None also where that is not asked for.
+        replies: one per repeat of the judge; none where a rule scores.
+        scores: one per repeat of the judge, or the rule's.
+        metric: name of the headline.
         made: all rows by step id, inputs before what reads them.
     """
 
     sample: Sample
     answer: Completion | None
     replies: tuple[Completion | None, ...]
-    verdicts: tuple[Verdict | None, ...]
-    coherence: Completion | None
+    scores: tuple[Score | None, ...]
+    metric: str
     made: Mapping[str, Completion]
 
     @property
@@ -35,6 +36,6 @@ class JoinedRow:
         return sum(costs) if costs else None
 
     @property
-    def recall(self) -> float | None:
-        """Mean over the verdicts that count; None where none does."""
-        return mean_recall(self.verdicts)
+    def value(self) -> float | None:
+        """The headline's mean over the scores that have it; None where none does."""
+        return mean_value(self.scores, self.metric)

@@ -1,4 +1,4 @@
-"""Judges that graded the same answers: how far they agree, and who is the milder one."""
+"""Judges that graded the same answers: how far they agree, and who gives more."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from eibench_ray.scoring.interval import Resampling
 from eibench_ray.scoring.paired_tests import PairedDifference, compare_paired
 from eibench_ray.scoring.rank_correlation import RankCorrelation, spearman
 from eibench_ray.scoring.scored_cell import ScoredCell
+from eibench_ray.scoring.scorer import Metric
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,14 +21,16 @@ class JudgePair:
     """Two judges of a dataset, over all answers that both graded; the samples of all those cells are pooled.
 
     Attributes:
+        metric: in which both grade; judges with other metrics do not compare.
         num_cells: models x settings whose very answers both graded.
         alpha: Krippendorff's, at the interval level, over samples; None where it is undefined.
-        over_samples: Spearman's rho of the two recalls of each answer.
-        over_cells: Spearman's rho of the two mean recalls of each cell: do both rank the models alike?
-        bias: first minus second; positive where the first is milder. Clustered by image, over cells too.
+        over_samples: Spearman's rho of the two values of each answer.
+        over_cells: Spearman's rho of the two means of each cell: do both rank the models alike?
+        bias: first minus second; positive where the first gives more. Clustered by image, over cells too.
     """
 
     dataset: str
+    metric: Metric
     first: str
     second: str
     num_cells: int
@@ -39,7 +42,7 @@ class JudgePair:
 
 @dataclass(frozen=True, slots=True)
 class JudgePanel:
-    """All judges of a dataset, where they are more than two.
+    """All judges of a dataset that grade in one metric, where they are more than two.
 
     Attributes:
         n: answers that at least two of them graded.
@@ -47,6 +50,7 @@ class JudgePanel:
     """
 
     dataset: str
+    metric: Metric
     judges: tuple[str, ...]
     n: int
     alpha: float | None
@@ -67,9 +71,10 @@ def compare_judges(cells: Sequence[ScoredCell], resampling: Resampling) -> list[
 
 
 def pair_cells(cells: Sequence[ScoredCell], first: str, second: str) -> list[tuple[ScoredCell, ScoredCell]]:
-    """The cells of two judges that graded the very same answers, side by side."""
-    theirs = {_answers(cell): cell for cell in cells if cell.judge == second}
-    return [(cell, theirs[_answers(cell)]) for cell in cells if cell.judge == first and _answers(cell) in theirs]
+    """The cells of two judges that graded the very same answers in the same metric, side by side."""
+    theirs = {(cell.metric, _answers(cell)): cell for cell in cells if cell.judge == second}
+    mine = [(cell, theirs.get((cell.metric, _answers(cell)))) for cell in cells if cell.judge == first]
+    return [(cell, other) for cell, other in mine if other is not None]
 
 
 def judges_of(cells: Sequence[ScoredCell]) -> list[str]:
@@ -77,12 +82,18 @@ def judges_of(cells: Sequence[ScoredCell]) -> list[str]:
     return list(dict.fromkeys(cell.judge for cell in cells))
 
 
-def panel_of(cells: Sequence[ScoredCell]) -> JudgePanel | None:
-    """Agreement of all judges of a dataset; None where two or fewer graded.
+def panels_of(cells: Sequence[ScoredCell]) -> list[JudgePanel]:
+    """Agreement of all judges of a dataset, for each metric in which more than two graded.
 
     Args:
         cells: of one dataset.
     """
+    metrics = dict.fromkeys(cell.metric for cell in cells)
+    found = (_panel_of([cell for cell in cells if cell.metric == metric]) for metric in metrics)
+    return [panel for panel in found if panel is not None]
+
+
+def _panel_of(cells: Sequence[ScoredCell]) -> JudgePanel | None:
     judges = judges_of(cells)
     if len(judges) < 3:
         return None
@@ -91,17 +102,18 @@ def panel_of(cells: Sequence[ScoredCell]) -> JudgePanel | None:
         by_answers.setdefault(_answers(cell), {})[cell.judge] = cell
     grades = np.hstack([_stack(graded, judges) for graded in by_answers.values()])
     num_graded = int(((~np.isnan(grades)).sum(axis=0) > 1).sum())
-    return JudgePanel(cells[0].dataset, tuple(judges), num_graded, interval_alpha(grades))
+    return JudgePanel(cells[0].dataset, cells[0].metric, tuple(judges), num_graded, interval_alpha(grades))
 
 
 def _compare(both: Sequence[tuple[ScoredCell, ScoredCell]], resampling: Resampling) -> JudgePair:
-    first = np.concatenate([mine.recall for mine, _ in both])
-    second = np.concatenate([theirs.recall for _, theirs in both])
+    first = np.concatenate([mine.values for mine, _ in both])
+    second = np.concatenate([theirs.values for _, theirs in both])
     clusters = np.concatenate([mine.clusters for mine, _ in both])
-    means = [_shared_means(mine.recall, theirs.recall) for mine, theirs in both]
+    means = [_shared_means(mine.values, theirs.values) for mine, theirs in both]
     mine, theirs = both[0]
     return JudgePair(
         dataset=mine.dataset,
+        metric=mine.metric,
         first=mine.judge,
         second=theirs.judge,
         num_cells=len(both),
@@ -121,9 +133,9 @@ def _shared_means(first: NDArray[np.float64], second: NDArray[np.float64]) -> tu
 
 
 def _stack(graded: dict[str, ScoredCell], judges: Sequence[str]) -> NDArray[np.float64]:
-    """(Judges, samples) of the recalls of the same answers, NaN for a judge that did not grade them."""
-    nothing = np.full_like(next(iter(graded.values())).recall, np.nan)
-    return np.vstack([graded[judge].recall if judge in graded else nothing for judge in judges])
+    """(Judges, samples) of the values of the same answers, NaN for a judge that did not grade them."""
+    nothing = np.full_like(next(iter(graded.values())).values, np.nan)
+    return np.vstack([graded[judge].values if judge in graded else nothing for judge in judges])
 
 
 def _answers(cell: ScoredCell) -> tuple[str, str, str]:

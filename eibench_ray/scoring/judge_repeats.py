@@ -1,4 +1,4 @@
-"""A judge that is asked again about the very same answers: how far its verdicts differ."""
+"""A judge that is asked again about the very same answers: how far its scores differ."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
 
-from eibench_ray.scoring.verdict import Verdict
+from eibench_ray.scoring.scorer import Score
 
 
 @dataclass(frozen=True, slots=True)
 class RepeatNoise:
-    """Spread of verdicts on the same answers, over the samples of which every repeat's verdict counts.
+    """Spread of the scores of the same answers, over the samples of which every repeat has one.
 
     Attributes:
-        repeats: verdicts per answer.
+        repeats: scores per answer.
         n: those samples.
-        sd: standard deviation (over repeats - 1) of the mean recalls of the repeats.
-        differ: share of the samples whose verdicts are not all the same; trigger by trigger, where they name them.
-        variance_share: share of the variance of single recalls that lies within samples, in [0, 1]: 1 - ICC(1);
-            None below two samples, or where all recalls are the same.
+        sd: standard deviation (over repeats - 1) of the means of the repeats.
+        differ: share of the samples whose scores are not all the same, in value and in details.
+        variance_share: share of the variance of single values that lies within samples, in [0, 1]: 1 - ICC(1);
+            None below two samples, or where all values are the same.
 
     `sd` and `differ` are None where n is 0.
     """
@@ -32,9 +32,14 @@ class RepeatNoise:
 
 
 class NoiseMeter:
-    """Measures a judge's noise in one pass, in the memory of one sample."""
+    """Measures a judge's noise in one pass, in the memory of one sample.
 
-    def __init__(self) -> None:
+    Args:
+        metric: by whose values.
+    """
+
+    def __init__(self, metric: str) -> None:
+        self._metric = metric
         self._sums: list[float] = []
         self._n = 0
         self._num_different = 0
@@ -42,19 +47,22 @@ class NoiseMeter:
         self._mean = 0.0
         self._between = 0.0  # sum of squares of those means around theirs
 
-    def add(self, verdicts: Sequence[Verdict | None]) -> None:
-        """Takes the verdicts on one answer, one per repeat."""
-        self._sums = self._sums or [0.0] * len(verdicts)
-        counted = [verdict for verdict in verdicts if verdict is not None and verdict.recall is not None]
-        if len(counted) < len(verdicts):
+    def add(self, scores: Sequence[Score | None]) -> None:
+        """Takes the scores of one answer, one per repeat."""
+        self._sums = self._sums or [0.0] * len(scores)
+        counted = [score for score in scores if score is not None and self._metric in score.values]
+        if len(counted) < len(scores):
             return
-        recalls = [verdict.recall or 0.0 for verdict in counted]
-        mean = sum(recalls) / len(recalls)
-        self._sums = [total + recall for total, recall in zip(self._sums, recalls, strict=True)]
+        values = [score.values[self._metric] for score in counted]
+        mean = sum(values) / len(values)
+        self._sums = [total + value for total, value in zip(self._sums, values, strict=True)]
         self._n += 1
-        self._num_different += len({verdict.hits or (verdict.correct, verdict.total) for verdict in counted}) > 1
-        if len(set(recalls)) > 1:
-            self._within += sum((recall - mean) ** 2 for recall in recalls)
+        first = counted[0]
+        self._num_different += any(
+            (score.values, score.details) != (first.values, first.details) for score in counted[1:]
+        )
+        if len(set(values)) > 1:
+            self._within += sum((value - mean) ** 2 for value in values)
         step = mean - self._mean
         self._mean += step / self._n
         self._between += step * (mean - self._mean)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eibench_ray.scoring.judge_repeats import RepeatNoise
+from eibench_ray.scoring.scorer import Metric
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +18,8 @@ class ScoredCell:
     Attributes:
         self_judged: the judge is the model under test.
         answers: id of the step whose answers were graded.
-        recall: (samples,), mean over the repeats of the judge; NaN where there is no verdict that counts.
+        metric: whose values they are.
+        values: (samples,), mean over the repeats of the judge; NaN where there is none.
         words: (samples,) of the answer, NaN where there is none.
         clusters: (samples,), the code of each sample's picture; one array for all cells of a dataset.
         family, judge_family: whose kin the model and its judge are; None: not known.
@@ -30,7 +32,8 @@ class ScoredCell:
     judge: str
     self_judged: bool
     answers: str
-    recall: NDArray[np.float64]
+    metric: Metric
+    values: NDArray[np.float64]
     words: NDArray[np.float64]
     clusters: NDArray[np.int32]
     family: str | None = None

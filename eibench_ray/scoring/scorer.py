@@ -33,7 +33,7 @@ class Metric:
         unit: what a value is counted in, e.g. `sentences`; empty for a share or an index.
         direction: whether higher or lower values are the better ones.
         aggregate: how a cell's value follows from those of its samples.
-        format: Python's format of a value; `.1%` shows shares in percent.
+        format: how a value is written, as Python does it: `.1%`, a share in percent with one digit, `.3f`, or `.0f`.
         low, high: the least and the greatest value of a sample, between which a missing one may lie; None: there is
             none.
     """
@@ -62,22 +62,16 @@ class Metric:
         """Whether values are written in percent."""
         return self.format.endswith("%")
 
-    def show(self, value: float, digits: int | None = None) -> str:
+    def show(self, value: float, sign: str = "", more_digits: int = 0) -> str:
         """A value as it is written, without its unit.
 
         Args:
-            value: of the metric.
-            digits: after the point; None: as many as `format` says.
+            value: of the metric, or a difference of two values: of shares in points.
+            sign: `+` writes that of positive values, too.
+            more_digits: after the point, than `format` says; fewer where it is negative.
         """
-        return self._write(value, "", digits)
-
-    def show_difference(self, difference: float, digits: int | None = None) -> str:
-        """A difference of two values, with its sign; of shares in points."""
-        return self._write(difference, "+", digits)
-
-    def _write(self, value: float, sign: str, digits: int | None) -> str:
-        wanted = self.format if digits is None else f".{digits}{self.format[-1]}"
-        return format(value, f"{sign}{wanted}").removesuffix("%")
+        digits = max(int(self.format[1:-1]) + more_digits, 0)
+        return format(value, f"{sign}.{digits}{self.format[-1]}").removesuffix("%")
 
 
 class ScoreStatus(StrEnum):
@@ -116,6 +110,7 @@ class Scorer(ABC):
         metrics: the figures that it makes, the headline first.
         asks: whether a judge is asked; else the answer alone is read.
         statuses: its own reasons for no score -> in words, to stand after "12 replies".
+        engine_kind: the kind of the engine that is asked; None: any that answers in words.
         asked_options: the names of those options that shape `schema`.
     """
 
@@ -125,6 +120,7 @@ class Scorer(ABC):
 
     asks: ClassVar[bool] = False
     statuses: ClassVar[Mapping[str, str]] = {}
+    engine_kind: ClassVar[str | None] = None
     asked_options: ClassVar[tuple[str, ...]] = ()
 
     @property

@@ -14,6 +14,7 @@ from eibench_ray.scoring.scorer import Scorer
 SCORERS = PluginGroup(
     entry_points="eibench_ray.scorers",
     builtin={
+        "coherence": "eibench_ray.benchmarks.eibench.coherence_scorer:CoherenceScorer",
         "official": "eibench_ray.benchmarks.eibench.official_scorer:OfficialScorer",
         "strict": "eibench_ray.benchmarks.eibench.strict_scorer:StrictScorer",
     },

@@ -13,6 +13,7 @@ from eibench_ray.scoring.interval import Resampling
 from eibench_ray.scoring.judge_agreement import judges_of, pair_cells
 from eibench_ray.scoring.paired_tests import PairedDifference, compare_paired
 from eibench_ray.scoring.scored_cell import ScoredCell
+from eibench_ray.scoring.scorer import Metric
 
 Both = Sequence[tuple[ScoredCell, ScoredCell]]
 
@@ -32,6 +33,7 @@ class Preference:
     """
 
     dataset: str
+    metric: Metric
     judge: str
     against: str
     family: str | None
@@ -60,6 +62,7 @@ def find_preferences(cells: Sequence[ScoredCell], resampling: Resampling) -> lis
             found.append(
                 Preference(
                     dataset=own[0][0].dataset,
+                    metric=own[0][0].metric,
                     judge=judge,
                     against=against,
                     family=own[0][0].judge_family,
@@ -74,7 +77,7 @@ def find_preferences(cells: Sequence[ScoredCell], resampling: Resampling) -> lis
 
 def _mean_bias(both: Both) -> NDArray[np.float64]:
     """(samples,), what the first judge grants more, over the cells in which both have a verdict; NaN without one."""
-    biases = np.vstack([mine.recall - theirs.recall for mine, theirs in both])
+    biases = np.vstack([mine.values - theirs.values for mine, theirs in both])
     is_there = ~np.isnan(biases)
     number = is_there.sum(axis=0)
     sums = np.where(is_there, biases, 0.0).sum(axis=0)

@@ -7,13 +7,16 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from eibench_ray.benchmarks.eibench.strict_scorer import strict_schema
+from eibench_ray.config.scorer_options import make_scorer
 from eibench_ray.plan.fanout import ITEM, part_word, read_parts
 from eibench_ray.plan.graph import Step
 from eibench_ray.plan.prompt_templates import render, words_in
 from eibench_ray.rows.digests import derive_seed, digest
 from eibench_ray.rows.request import Request
 from eibench_ray.rows.sample import TARGET_WORDS, Sample
+
+# That are remembered: samples mostly differ in how many parts their target has.
+_MOST_SCHEMAS = 256
 
 
 class RequestBuilder:
@@ -24,8 +27,9 @@ class RequestBuilder:
         elements = {part_word(word, number + 1) for word, items in step.lists.items() for number in range(len(items))}
         self._needs = step.inputs.keys() - elements  # a list may lack some
         self._reads_target = not words_in(step.prompt.user).isdisjoint(TARGET_WORDS)
-        # Number of triggers -> the schema of the reply, and the digest of all that rows with that many share.
-        self._shared: dict[int, tuple[dict[str, Any] | None, str]] = {}
+        self._scorer = make_scorer(step.scorer) if step.scorer else None
+        # The schema of the reply, as text -> the digest of all that rows with that schema share.
+        self._shared: dict[str, str] = {}
 
     def build(self, sample: Sample, answers: Mapping[str, str]) -> Request | None:
         """Request of the step for one sample; None where there is nothing to ask, and the row is absent.
@@ -37,13 +41,13 @@ class RequestBuilder:
         step = self._step
         if not self._needs <= answers.keys() or (self._reads_target and sample.target is None):
             return None
+        if self._scorer is not None and not self._scorer.has_something_to_ask(sample):
+            return None
         item = step.item.read(answers) if step.item else ""
         if item is None:
             return None
-        num_triggers = 0 if step.strict_chars is None else len(sample.targets)
-        if num_triggers not in self._shared:
-            self._shared[num_triggers] = self._share(num_triggers)
-        schema, shared = self._shared[num_triggers]
+        schema = self._scorer.schema(sample) if self._scorer is not None else None
+        shared = self._share(schema)
         seed = derive_seed(step.seed, sample.sample_id)
         parts = {word: read_parts(word, items, answers) for word, items in step.lists.items()}
         user = render(step.prompt.user, sample, {**answers, ITEM: item, **parts} if step.item or parts else answers)
@@ -64,11 +68,14 @@ class RequestBuilder:
             sample.inputs.get("question", ""),
         )
 
-    def _share(self, num_triggers: int) -> tuple[dict[str, Any] | None, str]:
+    def _share(self, schema: dict[str, Any] | None) -> str:
+        """The digest of all that rows with this schema share."""
+        key = str(schema)
+        if (known := self._shared.get(key)) is not None:
+            return known
+        if len(self._shared) >= _MOST_SCHEMAS:
+            self._shared.clear()
         step = self._step
-        schema = None
-        if step.strict_chars is not None:
-            schema = strict_schema(num_triggers, step.strict_chars, per_trigger=step.per_trigger)
         sent = {
             "engine": step.engine,
             "system": step.prompt.system,
@@ -76,4 +83,4 @@ class RequestBuilder:
             "schema": schema,
             "accept": asdict(step.accept) if step.accept else None,
         }
-        return schema, digest(sent)
+        return self._shared.setdefault(key, digest(sent))

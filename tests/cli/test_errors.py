@@ -123,9 +123,9 @@ MISTAKES = [
     ),
     ("a printed list", "plan model=echo dataset=demo judge=[echo,strict] --cfg job", "leave out -m, and lists"),
     (
-        "published verdicts by trigger",
+        "an option of another scorer",
         "plan CELL judge=official model@judge.model=echo +judge.verdict=triggers",
-        "the published protocol counts triggers",
+        "judge.verdict: there is no such key",
     ),
     ("swept cluster", "plan -m CELL cluster.num_cpus=1,2", "cluster differs between the cells of one sweep"),
     ("swept tracking", "plan -m CELL tracking=none,wandb", "tracking differs between the cells of one sweep"),

@@ -52,7 +52,7 @@ RUN_KEYS = {
     "tracking",
     "rows",
 }
-ROW_KEYS = {"model", "setting", "dataset", "judge", "recall", "ci95", "coverage", "n"}
+ROW_KEYS = {"model", "setting", "dataset", "judge", "metric", "value", "ci95", "coverage", "n"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ def test_every_cell_has_its_row(ran: Run) -> None:
         assert set(row) >= ROW_KEYS
         assert (row["model"], row["dataset"], row["judge"], row["n"]) == ("echo", "demo", "echo", NUM_SAMPLES)
         low, high = row["ci95"]
-        assert 0 <= low <= row["recall"] <= high <= 1
+        assert 0 <= low <= row["value"] <= high <= 1
         assert row["coverage"] == 1
         assert row["self_judged"] is True
 
@@ -298,7 +298,7 @@ def test_a_report_scores_the_store_again(ran: Run, command: Command) -> None:
 def test_rescoring_a_run_changes_only_the_interval(ran: Run, command: Command) -> None:
     rows = command("rescore", ran.folder, "--confidence", "0.5", "--resamples", "500", "--json").json["rows"]
     for before, after in zip(ran.summary["rows"], rows, strict=True):
-        assert after["recall"] == before["recall"]
+        assert after["value"] == before["value"]
         assert after["confidence"] == 0.5
         assert after["ci95"][1] - after["ci95"][0] < before["ci95"][1] - before["ci95"][0]
 
@@ -317,9 +317,9 @@ def test_polars_reads_the_exported_rows(ran: Run, command: Command, tmp_path: Pa
     assert set(frame["setting"]) == set(SETTINGS)
     assert {frame["model"][0], frame["judge"][0]} == {"echo"}
     for row in ran.summary["rows"]:
-        mean = frame.filter(pl.col("setting") == row["setting"])["recall"].mean()
+        mean = frame.filter(pl.col("setting") == row["setting"])["score"].mean()
         assert isinstance(mean, float)
-        assert math.isclose(mean, row["recall"])
+        assert math.isclose(mean, row["value"])
 
 
 def test_the_exported_rows_are_the_stores(ran: Run, command: Command, tmp_path: Path) -> None:

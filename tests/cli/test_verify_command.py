@@ -40,7 +40,7 @@ def claims(ran: dict[str, Any], tmp_path: Path) -> Path:
     """Claims about that run: one that holds, one that does not, and three that it says nothing about."""
     (row,) = ran["rows"]
     figures = [
-        ("demo", "user_question", "echo", "echo", "overall", f"{100 * row['recall']:.2f}", "24"),
+        ("demo", "user_question", "echo", "echo", "overall", f"{100 * row['value']:.2f}", "24"),
         ("demo", "user_question", "echo", "echo", "happy", "101.00", "6"),
         ("demo", "user_question", "echo", "echo", "angry", "50.00", "600"),
         ("demo", "user_question", "echo", "llama3_8b", "overall", "50.00", "24"),
@@ -69,7 +69,7 @@ def test_programs_read_a_status_per_claim(ran: dict[str, Any], claims: Path, com
     assert [claim["reason"] for claim in said["claims"]] == REASONS
     assert said["counts"] == {"verified": 1, "not reproduced": 1, "unverified": 3}
     (row,) = ran["rows"]
-    assert (said["claims"][0]["measured"], said["claims"][0]["interval"]) == (row["recall"], row["ci95"])
+    assert (said["claims"][0]["measured"], said["claims"][0]["interval"]) == (row["value"], row["ci95"])
     assert (said["run_dir"], said["store"]) == (ran["run_dir"], ran["store"])
 
 

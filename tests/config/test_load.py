@@ -61,7 +61,11 @@ def test_a_valid_configuration_is_frozen() -> None:
         ("setting.sampling", {"temperature": -1.0}, "setting.sampling.temperature is -1.0: input should be greater"),
         ("setting.sampling", {"top_p": 0.0}, "setting.sampling.top_p is 0.0: input should be greater than 0"),
         ("setting.calls", [], "setting.calls: List should have at least 1 item"),
-        ("judge.kind", "lenient", "judge.kind is 'lenient': input should be 'strict' or 'official'"),
+        (
+            "judge.kind",
+            "lenient",
+            "judge.kind is 'lenient': there is no scorer 'lenient'; there are coherence, official, strict, and",
+        ),
         ("seed", 2**31, "seed is 2147483648: input should be less than 2147483648"),
         ("score", {"confidence": 1.0}, "score.confidence is 1.0: input should be less than 1"),
         ("cluster.dashboard_port", 70000, "cluster.dashboard_port is 70000: input should be less than"),

@@ -17,6 +17,7 @@ from eibench_ray.config.hydra_errors import explain
 from eibench_ray.config.load import to_config
 from eibench_ray.config.options_folder import config_folder
 from eibench_ray.config.schema import RunConfig
+from eibench_ray.config.scorer_options import make_scorer
 from eibench_ray.config.section import Frozen
 from eibench_ray.datasets.prompts_file import load_protocol
 from eibench_ray.engines.echo import EchoSection
@@ -165,7 +166,8 @@ def test_the_published_judges_are_asked_as_published_over_both_sets(
     option: str, subset: str, sampling: Sampling, rule: AcceptRule
 ) -> None:
     judge = load(**BASE | {"judge": option}).judge
-    prompt, sent, accept = word_judge(judge, subset, load_protocol(PUBLISHED))
+    assert judge.model is not None
+    prompt, sent, accept = word_judge(judge, judge.model, make_scorer(judge.scorer), subset, load_protocol(PUBLISHED))
     assert prompt.is_official
     assert (sent, accept) == (sampling, rule)
     # The two sets' texts of LLaMA-3 differ in two letters; GPT's is one for both.

@@ -174,7 +174,10 @@ def test_what_was_answered_is_judged_when_the_budget_is_spent(sweeps: Sweeps) ->
     outcome = Run(sweep, turnstile=LocalRateLimiter(budget_usd=25.0)).finish()
     assert outcome.shortage
     again = sweeps.plan(config)
-    assert [again.work[step].num_done for step in (sweep.plan.cells[0].answer, sweep.plan.cells[0].verdict)] == [4, 4]
+    assert [again.work[step].num_done for step in (sweep.plan.cells[0].answer, sweep.plan.cells[0].verdicts[0])] == [
+        4,
+        4,
+    ]
 
 
 def test_a_replica_that_is_killed_has_committed_what_was_paid_for(sweeps: Sweeps) -> None:

@@ -177,7 +177,7 @@ def test_a_sample_without_a_reference_is_answered_and_not_judged(sweeps: Sweeps,
     assert [request.json_schema for request in engine.requests] == [None, None]
     assert [row.is_absent for row in sweeps.rows(sweep, "verdict").values()] == [True, True]
     row = Results(sweep.plan, sweep.store).score(sweep.plan.cells[0], config.score)
-    assert (row.score.statuses, row.score.overall.recall, row.errors) == ({"no_reference": 2}, None, 0)
+    assert (row.score.statuses, row.score.overall.value, row.errors) == ({"no_target": 2}, None, 0)
     assert sweeps.plan(config).is_complete
 
 

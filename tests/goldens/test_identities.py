@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from eibench_ray.config.options_folder import config_folder
-from eibench_ray.config.schema import CoherenceConfig, ModelConfig
+from eibench_ray.config.schema import ModelConfig
 from eibench_ray.planner.engine_specs import engine_identity
 
 # What `???` in an option file stands for here.
@@ -48,9 +48,11 @@ def _choose(option: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_every_engine_is_what_it_was(golden: Callable[[str, Any], None]) -> None:
-    found = {}
-    for group, section in (("model", ModelConfig), ("coherence", CoherenceConfig)):
-        for path in sorted((config_folder() / group).glob("*.yaml")):
-            model = section.model_validate(_choose(_read(group, path.stem)))
-            found[f"{group}/{path.stem}"] = engine_identity(model, "recorded/demo.user_question.jsonl")
+    options = {f"model/{path.stem}": _read("model", path.stem) for path in (config_folder() / "model").glob("*.yaml")}
+    for encoder in ("coherence", "coherence_bert"):  # whose judges bring their models
+        options[f"judge/{encoder}"] = _read("judge", encoder)["model"]
+    found = {
+        name: engine_identity(ModelConfig.model_validate(_choose(option)), "recorded/demo.user_question.jsonl")
+        for name, option in sorted(options.items(), key=lambda one: (one[0].startswith("judge"), one[0]))
+    }
     golden("identities", found)

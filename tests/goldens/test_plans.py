@@ -12,7 +12,7 @@ import pytest
 
 from eibench_ray.config.options_folder import config_folder
 
-GROUPS = ("model", "setting", "dataset", "judge", "coherence", "cluster")
+GROUPS = ("model", "setting", "dataset", "judge", "cluster")
 BASE = {"model": "echo", "setting": "user_question", "dataset": "demo", "judge": "echo", "tracking": "none"}
 # What a person must choose, and a choice.
 CHOICES: dict[str, Sequence[str]] = {
@@ -80,10 +80,10 @@ def test_every_experiment_makes_the_same_engines_steps_and_cells(
     golden(f"plan_experiment_{experiment}", identities(plan))
 
 
-def test_repeats_fan_outs_and_coherence_make_the_same_steps(
+def test_repeats_and_fan_outs_make_the_same_steps(
     called: Callable[..., Any], golden: Callable[[str, Any], None]
 ) -> None:
-    chosen = [f"{key}={option}" for key, option in (BASE | {"setting": "cfsa", "coherence": "minilm"}).items()]
+    chosen = [f"{key}={option}" for key, option in (BASE | {"setting": "cfsa"}).items()]
     plan = called(
         "plan", *chosen, "model@asker=tiny_llama", "judge.repeats=3", "judge.sampling.temperature=0.5", "seed=7"
     )

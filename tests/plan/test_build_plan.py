@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 from eibench_ray import __version__
 from eibench_ray.errors import PlanError
 from eibench_ray.plan.graph import EngineSpec
+from eibench_ray.plan.scorer_spec import ScorerSpec
 from eibench_ray.rows.digests import digest
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def ids(plan: Plan, name: str) -> set[str]:
 def test_a_cell_is_its_answer_and_its_verdict(planner: Planner) -> None:
     plan = planner.plan(planner.config())
     [cell] = plan.cells
-    answer, verdict = plan.steps[cell.answer], plan.steps[cell.verdict]
+    answer, verdict = plan.steps[cell.answer], plan.steps[cell.verdicts[0]]
     assert cell.steps == (answer.id, verdict.id) == tuple(plan.steps)
     assert (answer.inputs, verdict.inputs) == ({}, {"answer": answer.id})
     assert [plan.engines[step.engine].name for step in (answer, verdict)] == ["eye", "judge_model"]
@@ -203,8 +204,8 @@ def test_a_model_that_judges_itself_is_one_engine(planner: Planner) -> None:
 
 def test_a_further_repeat_leaves_the_earlier_ones_as_they_are(planner: Planner) -> None:
     [once], [twice], [thrice] = (planner.plan(planner.config({"judge.repeats": number})).cells for number in (1, 2, 3))
-    assert (once.repeats, once.verdicts) == ((), (once.verdict,))
-    assert twice.verdicts == (once.verdict, *twice.repeats)
+    assert len(once.verdicts) == 1
+    assert twice.verdicts[:1] == once.verdicts
     assert thrice.verdicts[:2] == twice.verdicts
     assert len(set(thrice.verdicts)) == 3
     assert thrice.steps == (thrice.answer, *thrice.verdicts)
@@ -220,8 +221,10 @@ def test_repeats_differ_in_nothing_but_the_seed(planner: Planner) -> None:
 
 def test_asking_by_trigger_is_another_verdict_on_the_same_answers(planner: Planner) -> None:
     plan = planner.plan(planner.config(), planner.config({"judge.name": "other", "judge.verdict": "triggers"}))
-    count, triggers = (plan.steps[cell.verdict] for cell in plan.cells)
-    assert (count.per_trigger, triggers.per_trigger) == (False, True)
+    count, triggers = (plan.steps[cell.verdicts[0]] for cell in plan.cells)
+    assert [step.scorer for step in (count, triggers)] == [
+        ScorerSpec("strict", {"verdict": verdict, "explanation_chars": 200}) for verdict in ("count", "triggers")
+    ]
     assert count.id != triggers.id
     assert len(ids(plan, "answer")) == 1
 
@@ -233,10 +236,12 @@ def test_ids_of_steps_stay_what_they_were(planner: Planner, echo: dict[str, Any]
     identity = digest({"kind": "echo", "version": __version__, "fails_on": None}, size=10)
     shared = {"engine": identity, "seed": 0, "dataset": "faces", "accept": None}
     sampling = {"temperature": 0.0, "top_p": 1.0, "max_tokens": 512, "stop": ()}
-    answer = {"system": None, "user": "See. {{ question }}", "image": True, "inputs": {}, "strict_chars": None}
+    answer = {"system": None, "user": "See. {{ question }}", "image": True, "inputs": {}, "reply": None}
     assert cell.answer == digest(shared | answer | {"sampling": sampling}, size=10)
-    verdict = {"system": "Count.", "user": "{{ answer }} of {{ targets }}", "image": False, "strict_chars": 200}
-    assert cell.verdict == digest(shared | verdict | {"inputs": {"answer": cell.answer}, "sampling": sampling}, size=10)
+    verdict = {"system": "Count.", "user": "{{ answer }} of {{ targets }}", "image": False}
+    verdict |= {"reply": {"kind": "strict", "verdict": "count", "explanation_chars": 200}}
+    verdict |= {"inputs": {"answer": cell.answer}, "sampling": sampling}
+    assert cell.verdicts == (digest(shared | verdict, size=10),)
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from coherence_judge import COHERENCE
+from pydantic import TypeAdapter
 
-from eibench_ray.errors import ConfigError, PlanError
+from eibench_ray.config.load import to_config
+from eibench_ray.errors import ConfigError
 from eibench_ray.estimate.engine_profiles import engine_need
 from eibench_ray.estimate.plan_json import plan_to_json
 from eibench_ray.estimate.time_estimate import estimate_time
+from eibench_ray.plan.graph import Plan
 from eibench_ray.runs.planning import plan_sweep
 from eibench_ray.schedule.gpu_usage import step_roles
 from eibench_ray.schedule.replica_meter import TimeKind
@@ -20,43 +24,27 @@ from eibench_ray.schedule.replica_meter import TimeKind
 if TYPE_CHECKING:
     from conftest import Sweeps
 
-    from eibench_ray.plan.graph import Plan
-
-ENGINE = {"kind": "embedding", "source": "checkpoint:minilm", "pooling": "mean", "splitter": "sentencizer"}
-
 
 def measure(**engine: Any) -> dict[str, Any]:
-    return {"name": "minilm", "engine": ENGINE | engine}
+    """The judge with another engine."""
+    model = COHERENCE["model"]
+    return {**COHERENCE, "model": {**model, "engine": {**model["engine"], **engine}}}
 
 
-def coherence_id(plan: Plan) -> str:
-    [step] = [step.id for step in plan.steps.values() if step.name == "coherence"]
-    return step
+def measuring(sweeps: Sweeps, **engine: Any) -> Plan:
+    return sweeps.plan(sweeps.config(judge=measure(**engine))).plan
 
 
-def test_a_cell_is_what_it_was_and_one_step_more(sweeps: Sweeps) -> None:
+def test_the_answers_are_shared_with_other_judges_and_asked_whole(sweeps: Sweeps) -> None:
     sweeps.write_dataset()
-    bare = sweeps.plan(sweeps.config("noted")).plan
-    plan = sweeps.plan(sweeps.config("noted", coherence=measure())).plan
-    [before], [cell] = bare.cells, plan.cells
-    assert before.coherence is None
-    assert cell.coherence == coherence_id(plan)
-    assert cell.steps == (*before.steps, cell.coherence)
-    assert (cell.answer, cell.verdict) == (before.answer, before.verdict)
-    assert plan.steps[cell.coherence].inputs == {"answer": cell.answer}
-    assert sweeps.plan(sweeps.config("noted", coherence=None)).plan.cells[0].key == before.key
-
-
-def test_cells_with_the_same_answers_share_the_step(sweeps: Sweeps) -> None:
-    sweeps.write_dataset()
-    configs = [
-        sweeps.config(setting, judge, coherence=measure())
-        for setting in ("plain", "brief")
-        for judge in ("strict", "again")
-    ]
-    cells = sweeps.plan(*configs).plan.cells
-    assert [cells[0].coherence, cells[2].coherence] == [cells[1].coherence, cells[3].coherence]
-    assert cells[0].coherence != cells[2].coherence
+    plan = sweeps.plan(sweeps.config("noted"), sweeps.config("noted", measure())).plan
+    judged, measured = plan.cells
+    assert measured.answer == judged.answer
+    [step] = measured.verdicts
+    assert plan.steps[step].inputs == {"answer": measured.answer}
+    assert (plan.steps[step].prompt.user, plan.steps[step].sampling.max_tokens) == ("{{ answer }}", 1)
+    assert measured.steps == (*judged.steps[:-1], step)
+    assert not measured.self_judged
 
 
 @pytest.mark.parametrize(
@@ -64,32 +52,31 @@ def test_cells_with_the_same_answers_share_the_step(sweeps: Sweeps) -> None:
 )
 def test_another_measurement_is_another_step(sweeps: Sweeps, engine: dict[str, str]) -> None:
     sweeps.write_dataset()
-    steps = {coherence_id(sweeps.plan(sweeps.config(coherence=measure(**changes))).plan) for changes in ({}, engine)}
-    assert len(steps) == 2
+    assert len({measuring(sweeps, **changes).cells[0].verdicts for changes in ({}, engine)}) == 2
 
 
 def test_how_it_runs_is_no_part_of_what_it_is(sweeps: Sweeps) -> None:
     sweeps.write_dataset()
     ways: list[dict[str, int]] = [{}, {"max_num_seqs": 8}, {"num_gpus": 0}]
-    assert len({coherence_id(sweeps.plan(sweeps.config(coherence=measure(**way))).plan) for way in ways}) == 1
+    assert len({measuring(sweeps, **way).cells[0].verdicts for way in ways}) == 1
 
 
 def test_the_dry_run_counts_its_load_and_its_requests(sweeps: Sweeps) -> None:
     sweeps.write_dataset()
-    sweep = sweeps.plan(*(sweeps.config(judge=judge, coherence=measure()) for judge in ("strict", "again")))
+    sweep = sweeps.plan(*(sweeps.config(judge=judge) for judge in ("strict", "again", measure())))
     estimates = estimate_time(sweep.plan, sweep.work, sweep.config.cluster, cores=2)
     facts = plan_to_json(sweep.plan, sweep.work, "store", estimates)
     [engine] = [engine for engine in facts["engines"] if engine["kind"] == "embedding"]
     assert (engine["name"], engine["loads"], engine["steps"], engine["requests"]) == ("minilm", 1, 1, 10)
     assert (engine["expected_tokens"], engine["est_tokens"], engine["memory"]) == (10, 10, None)
     assert facts["requests"] == 40  # answers, two judges' verdicts, coherence
-    assert [cell["requests"] for cell in facts["cells"]] == [30, 30]
+    assert [cell["requests"] for cell in facts["cells"]] == [20, 20, 20]
 
 
 @pytest.mark.parametrize(("num_gpus", "device", "owned"), [(1, "cuda", 1), (0, "cuda", 0), (1, "cpu", 0)])
 def test_a_replica_reserves_a_gpu_or_cores_alone(sweeps: Sweeps, num_gpus: int, device: Any, owned: int) -> None:
     sweeps.write_dataset()
-    config = sweeps.config(coherence=measure(num_gpus=num_gpus))
+    config = sweeps.config(judge=measure(num_gpus=num_gpus))
     plan = plan_sweep([config], must_exist=True, device=device).plan
     [spec] = [spec for spec in plan.engines.values() if spec.kind == "embedding"]
     [bundle] = engine_need(spec, config.cluster, []).bundles
@@ -98,42 +85,49 @@ def test_a_replica_reserves_a_gpu_or_cores_alone(sweeps: Sweeps, num_gpus: int, 
 
 def test_its_time_is_judging(sweeps: Sweeps) -> None:
     sweeps.write_dataset()
-    plan = sweeps.plan(sweeps.config(coherence=measure())).plan
+    plan = measuring(sweeps)
     roles = {plan.steps[step].name: kind for step, kind in step_roles(plan).items()}
-    assert roles == {"answer": TimeKind.GENERATING, "verdict": TimeKind.JUDGING, "coherence": TimeKind.JUDGING}
-
-
-def test_one_sweep_measures_in_one_way(sweeps: Sweeps) -> None:
-    sweeps.write_dataset()
-    configs = [sweeps.config(coherence=measure(pooling=pooling)) for pooling in ("cls", "mean")]
-    with pytest.raises(PlanError, match="coherence differs between the cells"):
-        sweeps.plan(*configs)
+    assert roles == {"answer": TimeKind.GENERATING, "verdict": TimeKind.JUDGING}
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"pooling": "max"}, r"coherence\.engine\.pooling is 'max'"),
-        ({"splitter": "../evil"}, r"coherence\.engine\.splitter is '\.\./evil'"),
-        ({"num_gpus": 2}, r"coherence\.engine\.num_gpus is 2"),
-        ({"tensor_parallel": 2}, r"coherence\.engine\.tensor_parallel: there is no such key"),
+        ({"pooling": "max"}, r"judge\.model\.engine\.pooling is 'max'"),
+        ({"splitter": "../evil"}, r"judge\.model\.engine\.splitter is '\.\./evil'"),
+        ({"num_gpus": 2}, r"judge\.model\.engine\.num_gpus is 2"),
+        ({"tensor_parallel": 2}, r"judge\.model\.engine\.tensor_parallel: there is no such key"),
     ],
 )
 def test_a_wrong_value_is_named(sweeps: Sweeps, changes: dict[str, Any], message: str) -> None:
-    from eibench_ray.config.load import to_config
-
-    raw = sweeps.config().model_dump() | {"coherence": measure(**changes)}
+    raw = sweeps.config().model_dump() | {"judge": measure(**changes)}
     with pytest.raises(ConfigError, match=message):
         to_config(raw)
 
 
-def test_an_encoder_is_no_model_under_test(sweeps: Sweeps) -> None:
-    from eibench_ray.config.load import to_config
-
-    raw = sweeps.config().model_dump()
-    raw["model"]["engine"] = ENGINE
-    with pytest.raises(ConfigError, match="embedding"):
+@pytest.mark.parametrize("role", ["model", "captioner", "asker"])
+def test_an_encoder_answers_no_calls(sweeps: Sweeps, role: str) -> None:
+    raw = sweeps.config().model_dump() | {role: measure()["model"]}
+    with pytest.raises(ConfigError, match=rf"{role}\.engine\.kind .*embedding.* says nothing in words"):
         to_config(raw)
+
+
+def test_an_encoder_is_no_judge_in_words_and_a_model_measures_nothing(sweeps: Sweeps) -> None:
+    strict = sweeps.config().model_dump()
+    strict["judge"]["model"] = measure()["model"]
+    with pytest.raises(ConfigError, match=r"judge\.model\.engine\.kind .*embedding.* says nothing in words"):
+        to_config(strict)
+    with pytest.raises(ConfigError, match="coherence is measured by an engine of the kind embedding"):
+        to_config(sweeps.config().model_dump() | {"judge": {**COHERENCE, "model": sweeps.config().model.model_dump()}})
+
+
+def test_a_plan_with_it_is_recorded_and_read_again(sweeps: Sweeps) -> None:
+    sweeps.write_dataset()
+    plan = measuring(sweeps)
+    adapter = TypeAdapter(Plan)
+    read = adapter.validate_python(adapter.dump_python(plan, mode="json"))
+    assert read.engines == plan.engines
+    assert replace(read.cells[0], config={}) == replace(plan.cells[0], config={})
 
 
 def test_planning_and_scoring_load_neither_torch_nor_spacy() -> None:
@@ -143,16 +137,3 @@ def test_planning_and_scoring_load_neither_torch_nor_spacy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
-
-
-def test_a_plan_with_it_is_recorded_and_read_again(sweeps: Sweeps) -> None:
-    from pydantic import TypeAdapter
-
-    from eibench_ray.plan.graph import Plan
-
-    sweeps.write_dataset()
-    plan = sweeps.plan(sweeps.config(coherence=measure())).plan
-    adapter = TypeAdapter(Plan)
-    read = adapter.validate_python(adapter.dump_python(plan, mode="json"))
-    assert read.engines == plan.engines
-    assert replace(read.cells[0], config={}) == replace(plan.cells[0], config={})

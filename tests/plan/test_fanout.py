@@ -90,7 +90,7 @@ def test_more_lines_leave_the_steps_of_the_first_ones_as_they_were(planner: Plan
     before, after = plan_of(planner, CALLS), plan_of(planner, longer)
     assert [step for step in before.steps if step not in after.steps] == [
         before.cells[0].answer,
-        before.cells[0].verdict,
+        before.cells[0].verdicts[0],
     ]
 
 

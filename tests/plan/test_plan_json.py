@@ -113,7 +113,7 @@ def test_what_is_blocked_is_part_of_the_answer(planner: Planner) -> None:
     plan = planner.plan(planner.config(), planner.config({"judge.name": "other", "judge.prompt": "{{ answer }}?"}))
     work = half_done(plan)
     obstacle = Blocker("judge_model", "no key", "OPENAI_API_KEY", "export it")
-    blocked = block_cells(plan, work, {plan.steps[plan.cells[0].verdict].engine: obstacle})
+    blocked = block_cells(plan, work, {plan.steps[plan.cells[0].verdicts[0]].engine: obstacle})
     text = " ".join(shown(blocked, 100, is_full=False, work=work).split())
     assert "Blocked 2 of 2 cells, 4 requests: a run leaves them out" in text
     assert "2 cells: no key (judge_model): export it" in text

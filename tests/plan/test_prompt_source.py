@@ -9,7 +9,7 @@ import pytest
 
 from eibench_ray.errors import PlanError
 from eibench_ray.plan.prompt_templates import render
-from eibench_ray.planner.prompt_source import OFFICIAL_ACCEPT
+from eibench_ray.plan.scorer_spec import ScorerSpec
 from eibench_ray.rows.request import AcceptRule, Sampling
 from eibench_ray.rows.sample import Sample
 
@@ -90,7 +90,7 @@ def test_the_official_judge_follows_the_protocol(official: Planner) -> None:
     assert verdict.prompt.system == "You weigh."
     assert verdict.sampling == Sampling(0.3, 0.8, 99)
     assert verdict.accept == AcceptRule("{score: ", True, 3, "{score: 0/1}")
-    assert verdict.strict_chars is None
+    assert verdict.scorer == ScorerSpec("official")
     answer = official.plan(official.config(OFFICIAL_JUDGE)).cells[0].answer
     assert verdict.inputs == {"record": answer}
 
@@ -122,11 +122,14 @@ def test_the_official_judge_in_own_words_keeps_the_published_rule(planner: Plann
     verdict = planner.step(planner.plan(planner.config(OFFICIAL_JUDGE)), "verdict")
     assert not verdict.prompt.is_official
     assert verdict.sampling == Sampling(0.1, 0.9, 512)
-    assert verdict.accept == OFFICIAL_ACCEPT
+    assert verdict.accept == AcceptRule("{score: ", ignore_case=True, attempts=5, fallback="{score: 0/1}")
 
 
 def test_a_strict_judge_uses_its_own_words_whatever_the_dataset_has(official: Planner) -> None:
     verdict = official.step(official.plan(official.config()), "verdict")
     assert not verdict.prompt.is_official
-    assert (verdict.strict_chars, verdict.accept) == (200, None)
+    assert (verdict.scorer, verdict.accept) == (
+        ScorerSpec("strict", {"verdict": "count", "explanation_chars": 200}),
+        None,
+    )
     assert verdict.sampling == Sampling(0.0, 1.0, 512)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from eibench_ray.benchmarks.eibench.parsed_verdict import RECALL
 from eibench_ray.errors import StoreError
 from eibench_ray.report.comparison_page import render_comparison, render_comparison_markdown, write_comparison
 from eibench_ray.report.comparison_sections import to_sections
@@ -27,6 +28,7 @@ CLEAR = ComparedPair(
     side="model",
     dataset="eibench_basic",
     judge="llama3_8b_strict",
+    metric=RECALL,
     within="user_question_caption",
     first="llava_next_34b",
     second="llama3_8b",
@@ -58,6 +60,7 @@ PAIRS = (
 )
 JUDGES = JudgePair(
     dataset="eibench_basic",
+    metric=RECALL,
     first="llama3_8b_strict",
     second="gpt_4o_mini_strict",
     num_cells=6,
@@ -80,7 +83,7 @@ WHOLE = Comparison(
             bias=NOTHING,
         ),
     ),
-    panels=(JudgePanel("eibench_basic", ("llama3_8b_strict", "gpt_4o_mini_strict", "echo"), 9690, -0.02),),
+    panels=(JudgePanel("eibench_basic", RECALL, ("llama3_8b_strict", "gpt_4o_mini_strict", "echo"), 9690, -0.02),),
     lengths=tuple(
         LengthBias(model, "user_question", "eibench_basic", judge, correlation)
         for model, correlation in (
@@ -181,6 +184,7 @@ def test_nothing_to_compare_is_said() -> None:
 
 PARTIAL = Preference(
     dataset="eibench_basic",
+    metric=RECALL,
     judge="llama3_8b_strict",
     against="gpt_4o_mini_strict",
     family="llama",
@@ -193,7 +197,7 @@ RELATED = replace(
     EMPTY,
     preferences=(PARTIAL, replace(PARTIAL, family=None, is_mutual=True, bias=NOTHING)),
     noises=tuple(
-        JudgeNoise(model, "user_question", "eibench_basic", judge, noise)
+        JudgeNoise(model, "user_question", "eibench_basic", judge, RECALL, noise)
         for model, noise in (
             ("llava_next_34b", RepeatNoise(3, 1600, 0.00712, 0.234, 0.087)),
             ("llama3_8b", RepeatNoise(3, 0, None, None, None)),

@@ -1,17 +1,20 @@
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 from rich.console import Console
 
+from eibench_ray.benchmarks.eibench.parsed_verdict import RECALL
 from eibench_ray.errors import StoreError
 from eibench_ray.report.leaderboard import render_markdown, render_table
 from eibench_ray.report.leaderboard_files import to_frame, to_json_rows, write_leaderboard
 from eibench_ray.report.leaderboard_row import LeaderboardRow
-from eibench_ray.scoring.cell_score import CellScore, MetricSummary
+from eibench_ray.scoring.cell_score import CellScore, MetricScore, MetricSummary
 from eibench_ray.scoring.judge_repeats import RepeatNoise
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -23,12 +26,22 @@ def recall(value: float | None, n: int = 100, num_scored: int | None = None, spr
     return MetricSummary(
         n=n,
         num_scored=scored,
-        recall=value,
+        value=value,
         ci_low=None if value is None else value - spread,
         ci_high=None if value is None else value + spread,
         bound_low=low,
         bound_high=low + (n - scored) / n,
     )
+
+
+def score(
+    overall: MetricSummary, emotions: Mapping[str, MetricSummary], statuses: Mapping[str, int], **more: Any
+) -> CellScore:
+    return CellScore((MetricScore(RECALL, overall, {"emotion": emotions}),), statuses, **{"confidence": 0.95} | more)
+
+
+def with_overall(row: LeaderboardRow, overall: MetricSummary) -> CellScore:
+    return replace(row.score, metrics=(replace(row.score.metrics[0], overall=overall),))
 
 
 FULL = LeaderboardRow(
@@ -38,11 +51,10 @@ FULL = LeaderboardRow(
     judge="llama3_8b",
     sees_image=True,
     self_judged=False,
-    score=CellScore(
-        overall=recall(0.4321, 1615, spread=0.0123),
-        by_emotion={"angry": recall(0.411, 342), "excitement": recall(0.45, 720), "happy": recall(0.5, 91)},
-        statuses={"ok": 1615},
-        confidence=0.95,
+    score=score(
+        recall(0.4321, 1615, spread=0.0123),
+        {"angry": recall(0.411, 342), "excitement": recall(0.45, 720), "happy": recall(0.5, 91)},
+        {"ok": 1615},
     ),
     errors=0,
 )
@@ -51,27 +63,24 @@ PARTIAL = replace(
     model="smollm2_135m",
     setting="user_question",
     sees_image=False,
-    score=CellScore(
-        overall=recall(0.1, 1615, 1614),
-        by_emotion={"angry": recall(0.08, 342, 341), "excitement": recall(0.05, 720), "happy": recall(0.06, 91)},
-        statuses={"ok": 1614, "unparsed": 1},
-        confidence=0.95,
+    score=score(
+        recall(0.1, 1615, 1614),
+        {"angry": recall(0.08, 342, 341), "excitement": recall(0.05, 720), "happy": recall(0.06, 91)},
+        {"ok": 1614, "unparsed": 1},
     ),
     errors=3,
 )
 UNSCORED = replace(
     FULL,
     model="qwen_vl_chat",
-    score=CellScore(
-        overall=recall(None, 1615, 0), by_emotion={}, statuses={"unparsed": 15, "no_answer": 1600}, confidence=0.95
-    ),
+    score=score(recall(None, 1615, 0), {}, {"unparsed": 15, "no_answer": 1600}),
     errors=1600,
 )
 COMPLEX = replace(
     FULL,
     dataset="eibench_complex",
     judge="smollm2_135m",
-    score=CellScore(recall(0.5, 50), {"fear": recall(0.5, 4), "happy": recall(0.5, 46)}, {"ok": 50}, 0.95),
+    score=score(recall(0.5, 50), {"fear": recall(0.5, 4), "happy": recall(0.5, 46)}, {"ok": 50}),
 )
 ITSELF = replace(COMPLEX, model="smollm2_135m", setting="user_question", sees_image=False, self_judged=True)
 ROWS = [ITSELF, UNSCORED, PARTIAL, COMPLEX, FULL]
@@ -81,10 +90,10 @@ CUT_OFF = replace(FULL, model="cut_off", truncated=52, empty=3, judge_truncated=
 BEGUN = replace(
     FULL,
     model="begun",
-    score=replace(FULL.score, overall=recall(0.99, 1615, 40), statuses={"ok": 40, "missing": 1575}),
+    score=replace(with_overall(FULL, recall(0.99, 1615, 40)), statuses={"ok": 40, "missing": 1575}),
 )
 LOSSY = replace(
-    FULL, model="lossy", score=replace(FULL.score, overall=recall(0.98, 1615, 1400), statuses={"ok": 1400}), errors=215
+    FULL, model="lossy", score=replace(with_overall(FULL, recall(0.98, 1615, 1400)), statuses={"ok": 1400}), errors=215
 )
 MADE_UP = replace(FULL, model="gpt_7", answer_source="echo")
 RECORDED = replace(FULL, model="chatgpt_4v", answer_source="replay")
@@ -208,7 +217,7 @@ def test_noise_of_repeats_is_shown_where_there_were_some() -> None:
 
 def test_bounds_are_shown_where_only_repeats_are_missing() -> None:
     lost = replace(REPEATED.score.overall, bound_low=0.43, bound_high=0.45)
-    text = render_markdown([replace(REPEATED, score=replace(REPEATED.score, overall=lost))])
+    text = render_markdown([replace(REPEATED, score=with_overall(REPEATED, lost))])
     assert "43.0-45.0" in text
     assert "single repeats" in text
 
@@ -238,7 +247,7 @@ def test_programs_always_find_costs_and_refusals() -> None:
 
 
 def test_coverage_never_rounds_up_to_full() -> None:
-    almost = replace(FULL, score=replace(FULL.score, overall=recall(0.5, 1_000_000, 999_999)))
+    almost = replace(FULL, score=with_overall(FULL, recall(0.5, 1_000_000, 999_999)))
     assert "99.9" in render_markdown([almost])
     assert "100.0 " not in render_markdown([almost])
 
@@ -270,22 +279,22 @@ def test_json_rows_are_plain_json() -> None:
     rows = to_json_rows(ROWS)
     assert json.loads(json.dumps(rows, allow_nan=False)) == rows
     first, unscored = rows[0], rows[2]
-    assert first["recall"] == 0.4321
+    assert first["value"] == 0.4321
     assert first["ci95"] == pytest.approx([0.4198, 0.4444])
     assert (first["coverage"], first["n"], first["errors"]) == (1.0, 1615, 0)
-    assert first["by_emotion"]["happy"]["n"] == 91
-    assert (unscored["recall"], unscored["ci95"], unscored["bounds"]) == (None, None, [0.0, 1.0])
-    assert unscored["parse_failures"] == 15
+    assert first["groups"]["emotion"]["happy"]["n"] == 91
+    assert (unscored["value"], unscored["ci95"], unscored["bounds"]) == (None, None, [0.0, 1.0])
+    assert unscored["unparsed"] == 15
     assert rows[4]["self_judged"] is True
     assert rows[4]["sees_image"] is False
 
 
 def test_frame_has_typed_columns_and_nulls_where_nothing_was_measured() -> None:
     frame = to_frame(ROWS)
-    assert frame.schema["recall"] == frame.schema["recall_fear"] == pl.Float64
-    assert frame["recall"].to_list() == [0.4321, 0.1, None, 0.5, 0.5]
-    assert frame["recall_fear"].to_list() == [None, None, None, 0.5, 0.5]
-    assert frame["parse_failures"].to_list() == [0, 1, 15, 0, 0]
+    assert frame.schema["value"] == frame.schema["emotion=fear"] == pl.Float64
+    assert frame["value"].to_list() == [0.4321, 0.1, None, 0.5, 0.5]
+    assert frame["emotion=fear"].to_list() == [None, None, None, 0.5, 0.5]
+    assert frame["unparsed"].to_list() == [0, 1, 15, 0, 0]
     assert to_frame([UNSCORED]).schema["ci_low"] == pl.Float64
 
 
@@ -300,7 +309,7 @@ def test_written_files_say_the_same_and_leave_no_drafts(tmp_path: Path) -> None:
     assert pl.read_csv(paths[1], schema=frame.schema).equals(frame)
     write_leaderboard([FULL], folder)
     assert pl.read_parquet(paths[2]).height == 1
-    assert math.isclose(pl.read_csv(paths[1])["recall"][0], 0.4321)
+    assert math.isclose(pl.read_csv(paths[1])["value"][0], 0.4321)
 
 
 def test_folder_that_cannot_be_written_is_a_store_error(tmp_path: Path) -> None:

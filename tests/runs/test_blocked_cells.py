@@ -204,7 +204,7 @@ def test_the_leaderboard_names_them_without_figures(sweeps: Sweeps, half: Planne
     rows = score_run(new_manifest(half.plan, Path("run"), half.config.store, half.config.score), half.store)
     by_model = {row["model"]: row for row in to_json_rows(rows)}
     assert by_model["otter"]["blocked"] == reason(sweeps)
-    assert by_model["otter"]["recall"] is None
+    assert by_model["otter"]["value"] is None
     assert by_model["echo"]["blocked"] is None
     assert to_frame(rows).filter(pl.col("blocked").is_not_null())["model"].to_list() == ["otter"]
     assert "otter" not in show(render_table(rows))
@@ -264,7 +264,7 @@ def test_an_export_marks_their_rows_and_writes_no_answers_for_them(sweeps: Sweep
         "rows": 20,
     }
     rows = pl.scan_parquet(out / "rows", hive_partitioning=True).collect()
-    assert set(rows.filter(pl.col("model") == "otter")["status"]) == {"blocked"}
+    assert set(rows.filter(pl.col("model") == "otter")["score_status"]) == {"blocked"}
     assert [path.name for path in sorted((out / "eibench").iterdir())] == [
         "echo.plain.faces.strict.answers.jsonl",
         "echo.plain.faces.strict.judgements.jsonl",

@@ -43,8 +43,8 @@ def verify(sweep: PlannedSweep, *claims: Claim, failures: dict[str, str] | None 
 def test_a_claim_is_compared_with_the_cell_of_its_names(asked: PlannedSweep) -> None:
     (probe,) = verify(asked, claim()).checked
     assert probe.measured is not None
-    assert probe.measured.recall is not None
-    right, wrong = f"{100 * probe.measured.recall:.2f}", "99.99"
+    assert probe.measured.value is not None
+    right, wrong = f"{100 * probe.measured.value:.2f}", "99.99"
     checked = verify(asked, claim(right), claim(wrong, setting="brief")).checked
     assert [one.status for one in checked] == [ClaimStatus.VERIFIED, ClaimStatus.NOT_REPRODUCED]
     assert all(one.measured is not None and one.measured.n == NUM_SAMPLES for one in checked)

@@ -14,6 +14,7 @@ from read_back import export_run, read_status
 
 from eibench_ray.benchmarks.eibench.official_scorer import read_judgements, score_official
 from eibench_ray.config.engine_section import PriceSection
+from eibench_ray.config.schema import JudgeConfig
 from eibench_ray.datasets.dataset import open_dataset
 from eibench_ray.engines.echo import EchoEngine, EchoSection
 from eibench_ray.engines.replay import ReplayEngine, ReplaySection
@@ -46,8 +47,8 @@ def test_polars_reads_the_joined_rows_with_the_cells_as_columns(sweeps: Sweeps, 
     rows = pl.scan_parquet(tmp_path / "out" / "rows", hive_partitioning=True).collect()
     assert counts["rows"] == rows.height == 20
     assert rows.group_by("setting").len().sort("setting").rows() == [("brief", 10), ("plain", 10)]
-    assert rows["status"].unique().to_list() == ["ok"]
-    assert rows["recall"].null_count() == 0
+    assert rows["score_status"].unique().to_list() == ["ok"]
+    assert rows["score"].null_count() == 0
 
 
 def test_what_misleads_is_a_column_and_a_count(sweeps: Sweeps, tmp_path: Path) -> None:
@@ -122,7 +123,7 @@ def test_hits_stand_beside_their_triggers_and_are_tallied(
         return json.dumps({"named": {n: n == "1" or (n == "2" and "much" in request.user) for n in numbers}})
 
     sweeps.write_dataset()
-    judge = sweeps.config().judge.model_copy(update={"verdict": "triggers"})
+    judge = JudgeConfig.model_validate(sweeps.config().judge.model_dump() | {"verdict": "triggers"})
     models: list[dict[str, str]] = [{"name": "able", "system": "Be able."}, {"name": "dull"}]
     sweep = sweeps.plan(
         *(sweeps.config(model=model, judge_engine={}).model_copy(update={"judge": judge}) for model in models)
@@ -130,9 +131,14 @@ def test_hits_stand_beside_their_triggers_and_are_tallied(
     sweeps.ask(sweep, scripted(say))
     export_run(record(sweep, tmp_path / "run"), tmp_path / "out")
     rows = pl.read_parquet(tmp_path / "out" / "rows", hive_partitioning=True).filter(pl.col("model") == "able")
-    assert rows["hits"].to_list()[:4] == [[True, True], [True, True, False], [True, True, False, False], None]
-    assert rows["status"].to_list()[3] == "unparsed"
-    assert rows["recall"].to_list()[:3] == [1, 2 / 3, 0.5]
+    assert [named_in(details) for details in rows["details"].to_list()[:4]] == [
+        [True, True],
+        [True, True, False],
+        [True, True, False, False],
+        None,
+    ]
+    assert rows["score_status"].to_list()[3] == "unparsed"
+    assert rows["score"].to_list()[:3] == [1, 2 / 3, 0.5]
     triggers = pl.read_parquet(tmp_path / "out" / "triggers", hive_partitioning=True)
     assert triggers.height == rows["triggers"].list.len().sum()
     assert triggers["trigger"].to_list() == rows["triggers"].explode().to_list()
@@ -142,13 +148,19 @@ def test_hits_stand_beside_their_triggers_and_are_tallied(
     assert {*triggers["dataset"], *triggers["judge"]} == {"faces", "strict"}
 
 
+def named_in(details: str | None) -> list[bool] | None:
+    """Which triggers a score says are named."""
+    named: list[bool] | None = json.loads(details or "{}").get("named")
+    return named
+
+
 def test_no_triggers_are_tallied_where_judges_count(sweeps: Sweeps, tmp_path: Path) -> None:
     sweeps.write_dataset()
     sweep = sweeps.plan()
     sweeps.ask(sweep)
     export_run(record(sweep, tmp_path / "run"), tmp_path / "out")
     assert not (tmp_path / "out" / "triggers").exists()
-    assert pl.read_parquet(tmp_path / "out" / "rows")["hits"].null_count() == 10
+    assert set(map(named_in, pl.read_parquet(tmp_path / "out" / "rows")["details"])) == {None}
 
 
 def test_each_repeat_has_its_row_and_its_own_file(sweeps: Sweeps, tmp_path: Path) -> None:
@@ -168,7 +180,7 @@ def test_each_repeat_has_its_row_and_its_own_file(sweeps: Sweeps, tmp_path: Path
         replies = [reply for line in lines for reply in json.loads(line).values()]
         assert replies == rows.filter(pl.col("repeat") == number)["reply"].to_list()
         scores = score_official(read_judgements(tmp_path / "out" / "eibench" / f"{stem}.{name}.jsonl"))
-        mean = rows.filter(pl.col("repeat") == number)["recall"].mean()
+        mean = rows.filter(pl.col("repeat") == number)["score"].mean()
         assert scores.average == pytest.approx(mean)
 
 
@@ -187,7 +199,7 @@ def test_a_row_that_was_not_asked_yet_is_exported_as_missing(sweeps: Sweeps, tmp
     sweeps.ask(sweeps.plan(sweeps.config(limit=4)))
     export_run(record(sweeps.plan(), tmp_path / "run"), tmp_path / "out")
     rows = pl.read_parquet(next((tmp_path / "out" / "rows").rglob("rows.parquet")))
-    assert rows["status"].to_list() == ["ok"] * 4 + ["missing"] * 6
+    assert rows["score_status"].to_list() == ["ok"] * 4 + ["missing"] * 6
 
 
 def test_rows_are_exported_with_what_they_cost(sweeps: Sweeps, tmp_path: Path) -> None:

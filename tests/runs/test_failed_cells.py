@@ -48,7 +48,7 @@ def test_it_is_in_the_leaderboard_the_status_and_the_summary(
     assert result.summary["cells_failed"] == 1
     assert result.summary["errors_by_kind"] == {"prompt": 10, "upstream": 10}
     assert "20 errors (10 prompt, 10 upstream)" in describe_counts(result.summary)
-    assert [(row["model"], row["failed"], row["recall"]) for row in result.summary["rows"]] == [
+    assert [(row["model"], row["failed"], row["value"]) for row in result.summary["rows"]] == [
         ("llama", None, 0.5),
         ("gemma", WHY, None),
     ]

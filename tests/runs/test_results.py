@@ -31,7 +31,7 @@ def test_every_sample_is_joined_once_in_the_datasets_order(sweeps: Sweeps, slice
     rows = list(Results(sweep.plan, sweep.store).join(sweep.plan.cells[0]))
     assert [row.sample.sample_id for row in rows] == [f"s{number:03d}" for number in range(10)]
     assert [row.answer.sample_id for row in rows if row.answer] == [row.sample.sample_id for row in rows]
-    assert all(None not in (*row.replies, *row.verdicts) for row in rows)
+    assert all(None not in (*row.replies, *row.scores) for row in rows)
 
 
 def test_steps_of_different_slices_are_joined(sweeps: Sweeps) -> None:
@@ -41,7 +41,7 @@ def test_steps_of_different_slices_are_joined(sweeps: Sweeps) -> None:
     sweeps.ask(sweep)
     rows = list(Results(sweep.plan, sweep.store).join(sweep.plan.cells[0]))
     assert len(rows) == 10
-    assert all(None not in row.verdicts for row in rows)
+    assert all(None not in row.scores for row in rows)
 
 
 def test_a_limit_ends_the_join(sweeps: Sweeps) -> None:
@@ -183,8 +183,8 @@ def test_an_answer_without_a_word_is_empty(sweeps: Sweeps) -> None:
             "plain",
             ANSWER,
             ("Well, I", "length"),
-            "no verdict counts: 10 replies hold no verdict; the first reply is 'Well, I'; 10 replies of the judge were "
-            "cut off: raise judge.sampling.max_tokens",
+            "no answer has a score: 10 replies hold nothing that could be scored; the first reply is 'Well, I'; 10 "
+            "replies of the judge were cut off: raise judge.sampling.max_tokens",
         ),
     ],
 )
@@ -193,7 +193,7 @@ def test_a_cell_that_has_no_figure_says_why(
 ) -> None:
     row = scored(sweeps, Talking(answer, verdict), setting)
     assert row.failed == why
-    assert row.score.overall.recall is None
+    assert row.score.overall.value is None
     assert not row.is_partial
 
 
@@ -211,7 +211,7 @@ def test_a_sample_without_a_reference_is_no_failure(sweeps: Sweeps) -> None:
     sweep = sweeps.plan()
     sweeps.ask(sweep, Talking(ANSWER, VERDICT))
     row = Results(sweep.plan, sweep.store).score(sweep.plan.cells[0], sweep.config.score)
-    assert (row.failed, row.score.statuses) == (None, {"no_reference": 10})
+    assert (row.failed, row.score.statuses) == (None, {"no_target": 10})
 
 
 def test_rows_say_whose_words_they_rest_on(sweeps: Sweeps) -> None:

@@ -206,8 +206,8 @@ def test_cells_share_their_steps_and_what_their_engines_cost(sweeps: Sweeps) -> 
         stopped(9),
         starting(9, 2) | {"engine": "judge"},
         ready(12, 2),
-        sent(12, step=first.verdict, replica=2),
-        committed(14, step=first.verdict, replica=2),
+        sent(12, step=first.verdicts[0], replica=2),
+        committed(14, step=first.verdicts[0], replica=2),
     ]
     parts = [dict(part.seconds) for part in share_cells(account(events, roles), plan)]
     shared = {"loading": 1 + 1, "generating": 2}

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from eibench_ray.benchmarks.eibench.parsed_verdict import RECALL
 from eibench_ray.errors import ScoreError
 from eibench_ray.rows.sample import Media, Sample
 from eibench_ray.scoring.cell_score import CellScore, score_cell
-from eibench_ray.scoring.verdict import Verdict, VerdictStatus
+from eibench_ray.scoring.interval import Resampling
+from eibench_ray.scoring.scorer import Score, ScoreStatus
 
 
 def sample(name: str, image: str | None = None, emotion: str = "happy", digest: str | None = None) -> Sample:
@@ -18,50 +20,50 @@ def sample(name: str, image: str | None = None, emotion: str = "happy", digest: 
     )
 
 
-def verdict(name: str, correct: int, total: int = 4) -> Verdict:
-    return Verdict(name, correct, total, None, VerdictStatus.OK)
+def verdict(name: str, correct: int, total: int = 4) -> Score:
+    return Score(name, {"recall": correct / total})
 
 
-def failure(name: str, status: VerdictStatus) -> Verdict:
-    return Verdict(name, None, None, None, status)
+def failure(name: str, status: str) -> Score:
+    return Score(name, status=status)
 
 
 def score(
-    samples: Sequence[Sample], *verdicts: Verdict, confidence: float = 0.95, resamples: int = 500, seed: int = 0
+    samples: Sequence[Sample], *verdicts: Score, confidence: float = 0.95, resamples: int = 500, seed: int = 0
 ) -> CellScore:
     by_id = {verdict.sample_id: verdict for verdict in verdicts}
     rows = [(sample, [by_id.get(sample.sample_id)]) for sample in samples]
-    return score_cell(rows, confidence=confidence, resamples=resamples, seed=seed)
+    return score_cell(rows, [RECALL], Resampling(confidence, resamples, seed), ["emotion"])
 
 
 def test_recall_is_the_mean_over_samples_not_over_triggers() -> None:
     cell = score([sample("a"), sample("b")], verdict("a", 1, 2), verdict("b", 10, 10))
-    assert cell.overall.recall == 0.75
+    assert cell.overall.value == 0.75
     assert (cell.overall.n, cell.overall.num_scored, cell.overall.coverage) == (2, 2, 1.0)
     assert (cell.overall.bound_low, cell.overall.bound_high) == (0.75, 0.75)
 
 
 def test_failed_verdicts_lower_the_coverage_and_open_the_bounds() -> None:
-    wrong = Verdict("b", 1, 3, None, VerdictStatus.WRONG_TOTAL)
+    wrong = failure("b", "wrong_total")
     samples = [sample(name) for name in "abcd"]
-    cell = score(samples, verdict("a", 2), wrong, failure("c", VerdictStatus.NO_ANSWER))
-    assert (cell.overall.recall, cell.overall.coverage) == (0.5, 0.25)
+    cell = score(samples, verdict("a", 2), wrong, failure("c", ScoreStatus.NO_ANSWER))
+    assert (cell.overall.value, cell.overall.coverage) == (0.5, 0.25)
     assert (cell.overall.bound_low, cell.overall.bound_high) == (0.125, 0.875)
     assert dict(cell.statuses) == {"ok": 1, "wrong_total": 1, "no_answer": 1, "missing": 1}
-    assert cell.num_unreadable == 1
+    assert cell.num_unparsed == 1
 
 
 def test_unreadable_replies_are_those_that_came_and_could_not_be_scored() -> None:
-    statuses = [status for status in VerdictStatus if status is not VerdictStatus.OK]
+    statuses = [*(status for status in ScoreStatus if status is not ScoreStatus.OK), "wrong_total", "out_of_range"]
     cell = score([sample(s) for s in statuses], *(failure(s, s) for s in statuses))
-    assert cell.num_unreadable == 3
+    assert cell.num_unparsed == 3
     assert sum(cell.statuses.values()) == len(statuses)
     assert all(type(status) is str for status in cell.statuses)
 
 
 def test_cell_without_verdicts_has_bounds_but_no_recall() -> None:
     overall = score([sample("a"), sample("b")]).overall
-    assert (overall.recall, overall.ci_low, overall.ci_high, overall.coverage) == (None, None, None, 0.0)
+    assert (overall.value, overall.ci_low, overall.ci_high, overall.coverage) == (None, None, None, 0.0)
     assert (overall.bound_low, overall.bound_high) == (0.0, 1.0)
 
 
@@ -73,11 +75,11 @@ def test_cell_without_samples_is_an_error() -> None:
 def test_emotions_are_scored_apart_in_alphabetical_order() -> None:
     samples = [sample("a", emotion="sad"), sample("b", emotion="angry"), sample("c", emotion="sad")]
     cell = score(samples, verdict("a", 4), verdict("b", 1), verdict("c", 2))
-    assert {emotion: (part.n, part.recall) for emotion, part in cell.by_emotion.items()} == {
+    assert {emotion: (part.n, part.value) for emotion, part in cell.groups["emotion"].items()} == {
         "angry": (1, 0.25),
         "sad": (2, 0.75),
     }
-    assert list(cell.by_emotion) == ["angry", "sad"]
+    assert list(cell.groups["emotion"]) == ["angry", "sad"]
 
 
 @pytest.mark.parametrize(
@@ -94,7 +96,7 @@ def test_interval_of_one_cluster_or_equal_values_is_the_value(samples: list[Samp
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         overall = score(samples, *(verdict(s.sample_id, c) for s, c in zip(samples, correct, strict=True))).overall
-    assert overall.ci_low == overall.recall == overall.ci_high == sum(correct) / 4 / len(correct)
+    assert overall.ci_low == overall.value == overall.ci_high == sum(correct) / 4 / len(correct)
 
 
 def test_interval_holds_the_mean_and_is_the_same_for_the_same_seed() -> None:
@@ -104,9 +106,9 @@ def test_interval_holds_the_mean_and_is_the_same_for_the_same_seed() -> None:
     assert first == again
     assert (first.ci_low, first.ci_high) != (other.ci_low, other.ci_high)
     assert first.ci_low is not None
-    assert first.recall is not None
+    assert first.value is not None
     assert first.ci_high is not None
-    assert 0 <= first.ci_low < first.recall < first.ci_high <= 1
+    assert 0 <= first.ci_low < first.value < first.ci_high <= 1
     assert score(samples, *reversed(verdicts), seed=1).overall == first
 
 
@@ -177,7 +179,7 @@ def test_many_clusters_have_the_interval_that_few_have(monkeypatch: pytest.Monke
     one_by_one = score(samples, *verdicts, resamples=4000).overall
     monkeypatch.setattr("eibench_ray.scoring.interval._FEW_CLUSTERS", 10)
     by_kind = score(samples, *verdicts, resamples=4000).overall
-    assert by_kind.recall == one_by_one.recall
+    assert by_kind.value == one_by_one.value
     assert by_kind.ci_low == pytest.approx(one_by_one.ci_low, abs=0.002)
     assert by_kind.ci_high == pytest.approx(one_by_one.ci_high, abs=0.002)
 
@@ -188,7 +190,7 @@ def test_samples_that_stand_alone_are_drawn_by_their_recall(monkeypatch: pytest.
     one_by_one = score(samples, *verdicts, resamples=4000).overall
     monkeypatch.setattr("eibench_ray.scoring.interval._FEW_CLUSTERS", 10)
     by_kind = score(samples, *verdicts, resamples=4000).overall
-    assert (by_kind.n, by_kind.num_scored, by_kind.recall) == (3000, 2900, one_by_one.recall)
+    assert (by_kind.n, by_kind.num_scored, by_kind.value) == (3000, 2900, one_by_one.value)
     assert by_kind.ci_low == pytest.approx(one_by_one.ci_low, abs=0.002)
     assert by_kind.ci_high == pytest.approx(one_by_one.ci_high, abs=0.002)
     assert (by_kind.bound_low, by_kind.bound_high) == (one_by_one.bound_low, one_by_one.bound_high)
@@ -203,7 +205,9 @@ def test_the_figures_stay_as_they_are_to_the_digit() -> None:
         if number % 11:
             verdicts.append(verdict(name, number * 7 % 4, 3))
     cell = score(samples, *verdicts, resamples=300)
-    found = [figure for r in (cell.overall, *cell.by_emotion.values()) for figure in (r.recall, r.ci_low, r.ci_high)]
+    found = [
+        figure for r in (cell.overall, *cell.groups["emotion"].values()) for figure in (r.value, r.ci_low, r.ci_high)
+    ]
     assert found == pytest.approx(
         [
             *(0.5123456790123457, 0.43929205851619646, 0.6038254310344827),

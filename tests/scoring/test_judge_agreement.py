@@ -5,15 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from eibench_ray.benchmarks.eibench.parsed_verdict import RECALL
 from eibench_ray.scoring.interval import Resampling
-from eibench_ray.scoring.judge_agreement import compare_judges, panel_of
+from eibench_ray.scoring.judge_agreement import compare_judges, panels_of
 from eibench_ray.scoring.scored_cell import ScoredCell
+from eibench_ray.scoring.scorer import Metric
 
 FEW = Resampling(0.95, 200)
 NONE = float("nan")
 
 
-def cell(judge: str, recall: list[float], *, model: str = "m", answers: str | None = None) -> ScoredCell:
+def cell(
+    judge: str, recall: list[float], *, model: str = "m", answers: str | None = None, metric: Metric = RECALL
+) -> ScoredCell:
     return ScoredCell(
         model=model,
         setting="plain",
@@ -21,7 +25,8 @@ def cell(judge: str, recall: list[float], *, model: str = "m", answers: str | No
         judge=judge,
         self_judged=False,
         answers=answers or f"answers of {model}",
-        recall=np.array(recall),
+        metric=metric,
+        values=np.array(recall),
         words=np.arange(len(recall), dtype=np.float64),
         clusters=np.arange(len(recall), dtype=np.int32),
     )
@@ -69,7 +74,19 @@ def test_missing_and_constant_verdicts_have_no_coefficient(first: list[float], s
 
 def test_a_panel_is_all_judges_where_they_are_more_than_two() -> None:
     cells = [cell("x", [1.0, 0.5, NONE]), cell("y", [1.0, 0.5, NONE])]
-    assert panel_of(cells) is None
-    panel = panel_of([*cells, cell("z", [1.0, 0.5, 0.0]), cell("z", [0.25, 0.0, 0.5], model="b")])
-    assert panel is not None
+    assert panels_of(cells) == []
+    [panel] = panels_of([*cells, cell("z", [1.0, 0.5, 0.0]), cell("z", [0.25, 0.0, 0.5], model="b")])
     assert (panel.judges, panel.n, panel.alpha) == (("x", "y", "z"), 2, 1.0)
+
+
+def test_judges_that_grade_in_other_metrics_are_not_compared() -> None:
+    cells = [cell("x", [1.0, 0.5, 0.0]), cell("y", [1.0, 0.5, 0.0]), cell("z", [1.0, 0.5, 0.0])]
+    words = [cell(judge, [9.0, 4.0, 2.0], metric=Metric("words", high=None)) for judge in ("v", "w")]
+    assert {(pair.first, pair.second) for pair in compare_judges([*cells, *words], FEW)} == {
+        ("x", "y"),
+        ("x", "z"),
+        ("y", "z"),
+        ("v", "w"),
+    }
+    [panel] = panels_of([*cells, *words])
+    assert (panel.judges, panel.metric) == (("x", "y", "z"), RECALL)

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+from itertools import count
+
 import numpy as np
 import pytest
 
+from eibench_ray.benchmarks.eibench.parsed_verdict import RECALL
 from eibench_ray.rows.sample import Sample
 from eibench_ray.scoring.cell_score import CellScore, score_cell
+from eibench_ray.scoring.interval import Resampling
 from eibench_ray.scoring.judge_repeats import NoiseMeter, RepeatNoise
-from eibench_ray.scoring.verdict import Verdict, VerdictStatus
+from eibench_ray.scoring.scorer import Score, ScoreStatus
 
 # Six targets, each rated by four others: Shrout and Fleiss (1979), table 2. Their ICC(1, 1) is .17.
+NUMBERS = count()
 SHROUT_FLEISS = [[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]]
 
 
-def verdict(correct: int | None, total: int = 4, hits: tuple[bool, ...] | None = None) -> Verdict:
-    status = VerdictStatus.UNPARSED if correct is None else VerdictStatus.OK
-    return Verdict("s", correct, None if correct is None else total, None, status, hits)
+def verdict(correct: int | None, total: int = 4, hits: tuple[bool, ...] | None = None) -> Score:
+    if correct is None:
+        return Score("s", status=ScoreStatus.UNPARSED)
+    return Score("s", {"recall": correct / total}, details={"named": hits}, explanation=f"words {next(NUMBERS)}")
 
 
 def measure(rows: list[list[int | None]], total: int = 4) -> RepeatNoise | None:
-    meter = NoiseMeter()
+    meter = NoiseMeter("recall")
     for row in rows:
         meter.add([verdict(correct, total) for correct in row])
     return meter.read()
@@ -31,7 +37,7 @@ def score(rows: list[list[int | None]]) -> CellScore:
         (Sample(f"s{number}", target=("a",) * 4), [verdict(correct) for correct in row])
         for number, row in enumerate(rows)
     ]
-    return score_cell(judged, confidence=0.95, resamples=50, seed=0)
+    return score_cell(judged, [RECALL], Resampling(0.95, 50))
 
 
 def test_a_judge_that_was_asked_once_has_no_noise_to_tell() -> None:
@@ -75,7 +81,7 @@ def test_what_cannot_be_said_is_none() -> None:
 
 
 def test_other_triggers_are_another_verdict_though_as_many_are_named() -> None:
-    meter = NoiseMeter()
+    meter = NoiseMeter("recall")
     meter.add([verdict(1, 2, (True, False)), verdict(1, 2, (False, True))])
     meter.add([verdict(1, 2, (True, False)), verdict(1, 2, (True, False))])
     noise = meter.read()
@@ -85,10 +91,10 @@ def test_other_triggers_are_another_verdict_though_as_many_are_named() -> None:
 
 def test_an_answers_recall_is_the_mean_over_its_verdicts_that_count() -> None:
     cell = score([[4, 0], [2, None], [None, None]])
-    assert cell.overall.recall == pytest.approx(0.5)
+    assert cell.overall.value == pytest.approx(0.5)
     assert (cell.overall.n, cell.overall.num_scored) == (3, 2)
     assert dict(cell.statuses) == {"ok": 3, "unparsed": 3}
-    assert cell.num_unreadable == 3
+    assert cell.num_unparsed == 3
     assert cell.noise is not None
     assert (cell.noise.repeats, cell.noise.n) == (2, 1)
 
@@ -111,7 +117,7 @@ def test_recall_lies_within_its_bounds_whatever_is_missing(seed: int) -> None:
     rng = np.random.default_rng(seed)
     grades = [[None if rng.random() < 0.4 else int(rng.integers(5)) for _ in range(3)] for _ in range(12)]
     overall = score(grades).overall
-    assert overall.recall is not None
-    assert overall.bound_low - 1e-12 <= overall.recall <= overall.bound_high + 1e-12
+    assert overall.value is not None
+    assert overall.bound_low - 1e-12 <= overall.value <= overall.bound_high + 1e-12
     missing = sum(grade is None for row in grades for grade in row) / 36
     assert overall.bound_high - overall.bound_low == pytest.approx(missing)

@@ -1,11 +1,18 @@
-from typing import Literal
+"""From rows to scores: what is missing, what the scorers read, and what a scorer may not say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
 
 import pytest
 
+from eibench_ray.benchmarks.eibench.official_scorer import OfficialScorer
+from eibench_ray.benchmarks.eibench.strict_scorer import StrictScorer
+from eibench_ray.errors import ScoreError
 from eibench_ray.rows.completion import Completion
 from eibench_ray.rows.sample import Sample
-from eibench_ray.scoring.reply_scoring import read_verdict
-from eibench_ray.scoring.verdict import VerdictStatus
+from eibench_ray.scoring.reply_scoring import read_score
+from eibench_ray.scoring.scorer import Metric, Score, Scorer, ScoreStatus
 
 SAMPLE = Sample("s1", {"question": "Why so glad?"}, target=("Cake", "Friends"))
 
@@ -33,52 +40,121 @@ ANSWER, FAILED = completion("cake"), completion(None, "image")
 STRICT, OFFICIAL = completion('{"correct": 1, "total": 2}'), completion("{score: 1/2}")
 
 
+COUNT, NAMED, PUBLISHED = StrictScorer(), StrictScorer(verdict="triggers"), OfficialScorer()
+
+
+OWN = {"garbled": "are garbled"}
+
+
+@dataclass(frozen=True, slots=True)
+class Rule(Scorer):
+    """Scores an answer as it is told to."""
+
+    values: tuple[tuple[str, float], ...] = ()
+    status: str = ScoreStatus.OK
+
+    metrics = (
+        Metric("accuracy"),
+        Metric("mistakes", direction="lower", high=5.0),
+        Metric("length", high=None, low=None),
+    )
+    statuses = OWN
+
+    def has_something_to_ask(self, sample: Sample) -> bool:
+        return sample.target is not None
+
+    def read(self, sample: Sample, answer: str, reply: str | None) -> Score:
+        assert (answer, reply) == ("cake", None)
+        return Score(sample.sample_id, dict(self.values), self.status)
+
+
 def test_hits_are_read_where_the_judge_was_asked_for_them() -> None:
     reply = completion('{"named": {"1": false, "2": true}}')
-    verdict = read_verdict("strict", SAMPLE, ANSWER, reply, per_trigger=True)
-    assert (verdict.hits, verdict.recall) == ((False, True), 0.5)
-    assert read_verdict("strict", SAMPLE, ANSWER, reply).status is VerdictStatus.UNPARSED
-    assert read_verdict("strict", SAMPLE, ANSWER, STRICT, per_trigger=True).status is VerdictStatus.UNPARSED
-    assert read_verdict("strict", SAMPLE, ANSWER, STRICT).hits is None
+    score = read_score(NAMED, SAMPLE, ANSWER, reply)
+    assert (score.details, score.values) == ({"correct": 1, "total": 2, "named": [False, True]}, {"recall": 0.5})
+    assert read_score(COUNT, SAMPLE, ANSWER, reply).status == ScoreStatus.UNPARSED
+    assert read_score(NAMED, SAMPLE, ANSWER, STRICT).status == ScoreStatus.UNPARSED
+    assert "named" not in read_score(COUNT, SAMPLE, ANSWER, STRICT).details
 
 
-@pytest.mark.parametrize("kind", ["strict", "official"])
+@pytest.mark.parametrize("scorer", [COUNT, NAMED, PUBLISHED])
 @pytest.mark.parametrize(
     ("answer", "reply", "status"),
     [
-        (None, None, VerdictStatus.NO_ANSWER),
-        (FAILED, None, VerdictStatus.NO_ANSWER),
-        (FAILED, completion(None, "upstream"), VerdictStatus.NO_ANSWER),
-        (ANSWER, None, VerdictStatus.JUDGE_ERROR),
-        (ANSWER, completion(None, "timeout"), VerdictStatus.JUDGE_ERROR),
-        (ANSWER, completion("{score: 1/2}", "engine"), VerdictStatus.JUDGE_ERROR),
-        (ANSWER, completion("I would say half."), VerdictStatus.UNPARSED),
+        (None, None, ScoreStatus.NO_ANSWER),
+        (FAILED, None, ScoreStatus.NO_ANSWER),
+        (FAILED, completion(None, "upstream"), ScoreStatus.NO_ANSWER),
+        (completion("cake", "engine"), STRICT, ScoreStatus.NO_ANSWER),
+        (ANSWER, None, ScoreStatus.JUDGE_ERROR),
+        (ANSWER, completion(None, "timeout"), ScoreStatus.JUDGE_ERROR),
+        (ANSWER, completion("{score: 1/2}", "engine"), ScoreStatus.JUDGE_ERROR),
+        (ANSWER, completion("I would say half."), ScoreStatus.UNPARSED),
     ],
 )
-def test_whatever_is_missing_is_named_and_has_no_recall(
-    kind: Literal["strict", "official"], answer: Completion | None, reply: Completion | None, status: VerdictStatus
+def test_whatever_is_missing_is_named_and_has_no_value(
+    scorer: Scorer, answer: Completion | None, reply: Completion | None, status: ScoreStatus
 ) -> None:
-    verdict = read_verdict(kind, SAMPLE, answer, reply)
-    assert (verdict.sample_id, verdict.status, verdict.recall) == ("s1", status, None)
-    assert verdict.correct is verdict.total is None
+    assert read_score(scorer, SAMPLE, answer, reply) == Score("s1", status=status)
 
 
-@pytest.mark.parametrize(("kind", "reply"), [("strict", STRICT), ("official", OFFICIAL)])
-def test_a_readable_reply_is_a_verdict_in_its_own_protocol_only(
-    kind: Literal["strict", "official"], reply: Completion
-) -> None:
-    verdict = read_verdict(kind, SAMPLE, ANSWER, reply)
-    assert (verdict.correct, verdict.total, verdict.status, verdict.recall) == (1, 2, VerdictStatus.OK, 0.5)
-    other: Literal["strict", "official"] = "official" if kind == "strict" else "strict"
-    assert read_verdict(other, SAMPLE, ANSWER, reply).status is VerdictStatus.UNPARSED
+@pytest.mark.parametrize("scorer", [COUNT, NAMED, PUBLISHED, Rule()])
+@pytest.mark.parametrize("answer", [None, ANSWER])
+def test_a_sample_without_anything_to_compare_with_has_no_score(scorer: Scorer, answer: Completion | None) -> None:
+    bare = Sample("s1", {"question": "Why so glad?"})
+    assert read_score(scorer, bare, answer, STRICT) == Score("s1", status=ScoreStatus.NO_TARGET)
+
+
+@pytest.mark.parametrize(("scorer", "reply", "other"), [(COUNT, STRICT, PUBLISHED), (PUBLISHED, OFFICIAL, COUNT)])
+def test_a_readable_reply_is_a_score_in_its_own_protocol_only(scorer: Scorer, reply: Completion, other: Scorer) -> None:
+    assert read_score(scorer, SAMPLE, ANSWER, reply) == Score(
+        "s1", {"recall": 0.5}, ScoreStatus.OK, {"correct": 1, "total": 2}
+    )
+    assert read_score(other, SAMPLE, ANSWER, reply).status == ScoreStatus.UNPARSED
 
 
 def test_an_empty_answer_is_an_answer() -> None:
-    assert read_verdict("strict", SAMPLE, completion(""), STRICT).status is VerdictStatus.OK
+    assert read_score(COUNT, SAMPLE, completion(""), STRICT).status == ScoreStatus.OK
 
 
 def test_only_strict_holds_the_total_against_the_reference() -> None:
-    strict = read_verdict("strict", SAMPLE, ANSWER, completion('{"correct": 3, "total": 3}'))
-    assert (strict.status, strict.recall) == (VerdictStatus.WRONG_TOTAL, None)
-    official = read_verdict("official", SAMPLE, ANSWER, completion("{score: 6/3}"))
-    assert (official.status, official.recall) == (VerdictStatus.OK, 2.0)
+    strict = read_score(COUNT, SAMPLE, ANSWER, completion('{"correct": 3, "total": 3, "explanation": "all"}'))
+    assert strict == Score("s1", {}, "wrong_total", {"correct": 3, "total": 3}, "all")
+    official = read_score(PUBLISHED, SAMPLE, ANSWER, completion("{score: 6/3}"))
+    assert (official.status, official.values) == (ScoreStatus.OK, {"recall": 2.0})
+
+
+def test_a_rule_reads_the_answer_and_no_reply() -> None:
+    values = (("accuracy", 1.0), ("length", 4.0))
+    assert read_score(Rule(values), SAMPLE, ANSWER, None) == Score("s1", dict(values))
+    assert read_score(Rule(values), SAMPLE, ANSWER, STRICT) == Score("s1", dict(values))
+    assert read_score(Rule(), SAMPLE, FAILED, None).status == ScoreStatus.NO_ANSWER
+
+
+def test_an_answer_in_which_a_rule_finds_nothing_is_the_worst_of_each_metric_or_missing() -> None:
+    rule = Rule(status=ScoreStatus.UNPARSED)
+    assert read_score(rule, SAMPLE, ANSWER, None) == Score("s1", status=ScoreStatus.UNPARSED)
+    wrong = read_score(rule, SAMPLE, ANSWER, None, is_unparsed_wrong=True)
+    assert wrong == Score("s1", {"accuracy": 0.0, "mistakes": 5.0}, ScoreStatus.UNPARSED)
+    garbled = read_score(Rule(status="garbled"), SAMPLE, ANSWER, None, is_unparsed_wrong=True)
+    assert garbled == Score("s1", status="garbled")
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        (Rule(), "the values {} with the status"),
+        (Rule((("length", 1.0),)), "accuracy has to be there where the status is ok"),
+        (Rule((("accuracy", 1.0), ("recall", 1.0))), "a number of one of its metrics (accuracy, mistakes, length)"),
+        (Rule((("accuracy", float("nan")),)), "a number of one of its metrics"),
+        (Rule(status="lost"), "the status one of ok, unparsed, .*, garbled"),
+    ],
+)
+def test_what_a_scorer_may_not_say_is_refused_with_its_name(rule: Rule, message: str) -> None:
+    with pytest.raises(ScoreError, match=message.replace("(", r"\(").replace(")", r"\)")) as raised:
+        read_score(rule, SAMPLE, ANSWER, None)
+    assert "the scorer Rule gives sample 's1'" in str(raised.value)
+
+
+def test_a_scorer_that_fails_is_named_with_the_sample() -> None:
+    with pytest.raises(ScoreError, match="the scorer Rule ended in AssertionError on sample 's1'"):
+        read_score(Rule(), SAMPLE, completion("bread"), None)

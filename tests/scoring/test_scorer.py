@@ -24,13 +24,15 @@ def test_a_value_is_written_in_its_metrics_format(
 ) -> None:
     assert metric.heading == heading
     assert metric.show(0.123) == value
-    assert metric.show_difference(0.123) == difference
+    assert metric.show(0.123, "+") == difference
     assert metric.worst == worst
 
 
-def test_other_digits_than_the_formats() -> None:
-    assert SHARE.show(0.12345, digits=0) == "12"
-    assert COSINE.show_difference(-0.5, digits=1) == "-0.5"
+def test_more_or_fewer_digits_than_the_format_has() -> None:
+    assert SHARE.show(0.12345, more_digits=1) == "12.35"
+    assert SHARE.show(0.12345, more_digits=-1) == "12"
+    assert COSINE.show(-0.5, "+", more_digits=-2) == "-0.5"
+    assert LENGTH.show(2.5, more_digits=-1) == "2"
 
 
 def test_where_lower_is_better_the_greatest_value_is_the_worst() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from eibench_ray.benchmarks.eibench.parsed_verdict import RECALL
 from eibench_ray.scoring.interval import Resampling
 from eibench_ray.scoring.scored_cell import ScoredCell
 from eibench_ray.scoring.self_preference import find_preferences
@@ -25,7 +26,8 @@ def cell(judge: str, model: str, family: str | None, recall: list[float], **chan
             "judge": judge,
             "self_judged": False,
             "answers": f"answers of {model}",
-            "recall": np.array(recall),
+            "metric": RECALL,
+            "values": np.array(recall),
             "words": np.ones(len(recall)),
             "clusters": np.arange(len(recall), dtype=np.int32),
             "family": family,

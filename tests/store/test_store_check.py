@@ -227,7 +227,7 @@ def test_a_run_that_names_steps_that_are_not_there_is_a_note(sweeps: Sweeps, swe
     other = sweeps.plan(sweeps.config(judge="second"))
     write_manifest(new_manifest(other.plan, sweeps.folder, other.config.store, other.config.score), sweep.store)
     ((_, what, fix, is_problem),) = findings(sweep.store)
-    assert what == f"names steps that the store does not have: {other.plan.cells[0].verdict}"
+    assert what == f"names steps that the store does not have: {other.plan.cells[0].verdicts[0]}"
     assert (fix, is_problem) == (None, False)
 
 

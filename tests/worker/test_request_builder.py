@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from eibench_ray.plan.graph import Prompt, Step
+from eibench_ray.plan.scorer_spec import ScorerSpec
 from eibench_ray.rows.request import AcceptRule, Sampling
 from eibench_ray.rows.sample import Media, Sample
 from eibench_ray.worker.request_builder import RequestBuilder
@@ -45,7 +46,7 @@ def test_a_prompt_reads_the_sample_and_the_answers_before_it() -> None:
         {"sampling": replace(STEP.sampling, temperature=0.1)},
         {"sampling": replace(STEP.sampling, max_tokens=65)},
         {"seed": 1},
-        {"strict_chars": 100},
+        {"scorer": ScorerSpec("strict", {"explanation_chars": 100})},
         {"accept": RULE},
     ],
 )
@@ -74,7 +75,11 @@ def test_samples_have_seeds_of_their_own_that_follow_from_the_runs_seed() -> Non
 
 
 def test_a_strict_verdict_is_bound_by_the_samples_triggers() -> None:
-    schema = RequestBuilder(replace(STEP, strict_chars=80)).build(SAMPLE, {"note": "n"}).json_schema
+    schema = (
+        RequestBuilder(replace(STEP, scorer=ScorerSpec("strict", {"explanation_chars": 80})))
+        .build(SAMPLE, {"note": "n"})
+        .json_schema
+    )
     assert schema is not None
     assert schema["properties"]["correct"]["maximum"] == 2
 

@@ -40,7 +40,7 @@ def verify_run(
     claimed = {_name_cell(claim) for claim in claims}
     cells = {cell.name: cell for cell in plan.cells if cell.name in claimed}
     config = ScoreConfig(confidence=CONFIDENCE, resamples=max(_MIN_RESAMPLES, manifest.score.resamples))
-    scores = {name: results.score(cell, config).score for name, cell in cells.items()}
+    scores = {name: results.score(cell, config, group_by=("emotion",)).score for name, cell in cells.items()}
     checked = []
     for claim in claims:
         name = _name_cell(claim)
@@ -61,7 +61,9 @@ def _name_cell(claim: Claim) -> str:
 
 
 def _check(claim: Claim, score: CellScore, cell: Cell, plan: Plan, failures: Mapping[str, str]) -> CheckedClaim:
-    checked = check_claim(claim, score.overall if claim.emotion == OVERALL else score.by_emotion.get(claim.emotion))
+    checked = check_claim(
+        claim, score.overall if claim.emotion == OVERALL else score.groups["emotion"].get(claim.emotion)
+    )
     rehearsal = _find_rehearsal(cell, plan)
     if checked.status is not ClaimStatus.UNVERIFIED and not rehearsal:
         return checked
@@ -96,5 +98,5 @@ def _explain_absence(claim: Claim, cells: Iterable[Cell]) -> str:
 
 def _find_remarks(cells: Sequence[Cell], plan: Plan) -> list[str]:
     """Differences between the compared cells and the published setup, in words."""
-    reworded = [cell.name for cell in cells if not plan.steps[cell.verdict].prompt.is_official]
+    reworded = [cell.name for cell in cells if not all(plan.steps[step].prompt.is_official for step in cell.verdicts)]
     return [f"judged in other words than the published judge's: {', '.join(reworded)}"] if reworded else []

@@ -133,9 +133,9 @@ def _figures(checked: CheckedClaim) -> tuple[str, str, str, str]:
     if measured is None:
         return str(claim.percent), _NO_VALUE, _NO_VALUE, _NO_VALUE
     n = f"{measured.num_scored:,}"
-    if measured.recall is None or measured.ci_low is None or measured.ci_high is None:
+    if measured.value is None or measured.ci_low is None or measured.ci_high is None:
         return str(claim.percent), _NO_VALUE, _NO_VALUE, n
-    low, middle, high = (f"{100 * share:.{digits}f}" for share in (measured.ci_low, measured.recall, measured.ci_high))
+    low, middle, high = (f"{100 * share:.{digits}f}" for share in (measured.ci_low, measured.value, measured.ci_high))
     return str(claim.percent), middle, f"{low}-{high}", n
 
 

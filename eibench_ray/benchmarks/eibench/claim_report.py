@@ -89,7 +89,7 @@ def _to_json_claim(checked: CheckedClaim) -> dict[str, Any]:
         **name_claim(claim),
         "headline": claim.is_headline,
         "claimed": claim.share,
-        "measured": measured.recall if measured else None,
+        "measured": measured.value if measured else None,
         "interval": _interval(measured),
         "n": measured.n if measured else None,
         "num_scored": measured.num_scored if measured else None,

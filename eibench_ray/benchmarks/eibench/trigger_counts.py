@@ -52,8 +52,8 @@ class TriggerCounts:
             if missing > 0:
                 self._judged.extend([0] * missing)
                 self._named.extend([0] * missing)
-            for verdict in row.verdicts:
-                for place, is_named in enumerate(verdict.hits if verdict and verdict.hits else (), start):
+            for score in row.scores:
+                for place, is_named in enumerate(score.details.get("named", ()) if score else (), start):
                     self._judged[place] += 1
                     self._named[place] += is_named
             start = stop

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from eibench_ray.benchmarks.eibench.coherence_scorer import Coherence, adjacent_cosine
 from eibench_ray.engines.embedding.embedding_section import EmbeddingSection
 from eibench_ray.engines.embedding.sentences import Splitter, check_packages
 from eibench_ray.engines.engine import EngineDeadError, EngineFacts, RowError
@@ -133,10 +133,10 @@ class EmbeddingEngine:
         for sentences, encoded in zip(answers, tokens, strict=True):
             coherence = adjacent_cosine(np.array([next(embeddings) for _ in encoded]))
             if coherence is not None and not math.isfinite(coherence):
-                why = f"the embeddings are no numbers in {self._config.dtype}: set coherence.engine.dtype=float32"
+                why = f"the embeddings are no numbers in {self._config.dtype}: set judge.model.engine.dtype=float32"
                 outcomes.append(RowError(RowErrorKind.PROMPT, why))
                 continue
-            text = Coherence(len(sentences), coherence).to_text()
+            text = json.dumps({"sentences": len(sentences), "coherence": coherence})
             outcomes.append(Reply(text, "stop", sum(map(len, encoded)), completion_tokens=1))
         return outcomes
 
@@ -161,6 +161,19 @@ class EmbeddingEngine:
                     pooled = (hidden * mask).sum(dim=1) / mask.sum(dim=1)
                 rows |= zip(chunk, pooled.cpu().numpy(), strict=True)
         return np.array([rows[index] for index in range(len(sentences))])
+
+
+def adjacent_cosine(embeddings: NDArray[np.floating]) -> float | None:
+    """Mean cosine between each sentence and the next; None below two.
+
+    Args:
+        embeddings: (sentences, dimensions), in the answer's order.
+    """
+    if len(embeddings) < 2:
+        return None
+    exact = embeddings.astype(np.float64)
+    unit = exact / np.linalg.norm(exact, axis=1, keepdims=True)
+    return float((unit[:-1] * unit[1:]).sum(axis=1).mean())
 
 
 def _passes(lengths: Sequence[int]) -> Iterator[list[int]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
@@ -27,6 +27,8 @@ class EmbeddingSection(EngineSection):
         max_num_seqs: answers that are embedded together.
         num_gpus: GPUs that one replica owns where engines run on GPUs; 0 leaves them to others and computes on cores.
     """
+
+    says_words: ClassVar[bool] = False
 
     kind: Literal["embedding"]
     source: PathText

@@ -15,9 +15,11 @@ from eibench_ray.benchmarks.eibench.claims import (
     check_claim,
     find_contradictions,
 )
+from eibench_ray.benchmarks.eibench.parsed_verdict import RECALL
 from eibench_ray.rows.sample import Media, Sample
 from eibench_ray.scoring.cell_score import MetricSummary, score_cell
-from eibench_ray.scoring.verdict import Verdict, VerdictStatus
+from eibench_ray.scoring.interval import Resampling
+from eibench_ray.scoring.scorer import Score
 
 
 def claim(percent: str, emotion: str = "overall", samples: int = 100, **names: str) -> Claim:
@@ -96,11 +98,11 @@ def check_repetition(published: np.ndarray, repeated: np.ndarray) -> ClaimStatus
     rows = (
         (
             Sample(f"s{i}", {}, (Media("", f"picture {i}"),), triggers, {"emotion": "happy"}),
-            [Verdict(f"s{i}", int(correct), 5, None, VerdictStatus.OK)],
+            [Score(f"s{i}", {"recall": int(correct) / 5})],
         )
         for i, correct in enumerate(repeated)
     )
-    score = score_cell(rows, confidence=CONFIDENCE, resamples=300, seed=0)
+    score = score_cell(rows, [RECALL], Resampling(CONFIDENCE, 300))
     percent = f"{100 * published.mean() / 5:.2f}"
     return check_claim(claim(percent, samples=len(published)), score.overall).status
 

@@ -129,7 +129,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory, sweeps_in: type[Sweeps]) -> 
         outcome = asyncio.run(driver.run())
     rows = {}
     for cell in planned.plan.cells:
-        for name, step in (("answer", cell.answer), ("verdict", cell.verdict)):
+        for name, step in (("answer", cell.answer), ("verdict", cell.verdicts[0])):
             found = planned.store.read_rows(
                 step, 0, open_dataset(planned.plan.datasets[cell.dataset].path).index().sample_ids
             )

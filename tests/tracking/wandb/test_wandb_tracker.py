@@ -146,7 +146,7 @@ def test_offline_run_holds_config_history_summary_and_samples(
     table = json.loads(files["samples.table.json"].read_text())
     rows = [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
     assert [row["sample_id"] for row in rows] == ["s0", "s1", "s2", "s3"]
-    assert (rows[3]["answer"], rows[3]["judge_reply"], rows[3]["recall"]) == ("answer 3", None, 3 / 24)
+    assert (rows[3]["answer"], rows[3]["judge_reply"], rows[3]["score"]) == ("answer 3", None, 3 / 24)
     assert rows[0]["image"] is None
     assert rows[1]["image"] is None
     assert [Image.open(files[row["image"]["path"]]).size for row in rows[2:]] == [(512, 128), (64, 64)]
