@@ -82,9 +82,9 @@ async def ask_for(engine: Engine, seconds: float) -> int:
         while True:
             number = next(numbers)
             text = f"why is person {number} so?"
-            request = Request(str(number), str(number), None, text, None, Sampling(0.0, 1.0, 64), 0)
+            request = Request(str(number), str(number), None, text, (), Sampling(0.0, 1.0, 64), 0)
             try:
-                await engine.generate(request, None)
+                await engine.generate(request, ())
             except RowError as error:
                 failed += 1
                 print(f"row {number} failed: {error}", file=sys.stderr)

@@ -28,7 +28,7 @@ from PIL import Image
 from eibench_ray.engines.engine import Engine
 from eibench_ray.engines.transformers.transformers_section import TransformersSection
 from eibench_ray.engines.vllm.vllm_section import VllmSection
-from eibench_ray.rows.request import Request, Sampling
+from eibench_ray.rows.request import PlacedImage, Request, Sampling
 from eibench_ray.weights.build import build_checkpoint
 
 Kind = Literal["vllm", "transformers"]
@@ -48,16 +48,18 @@ def create(kind: Kind, checkpoint: str, batch: int) -> Engine:
     return VllmEngine(VllmSection.model_validate(keys | {"kv_cache_gib": 0.5, "enforce_eager": True}), "cpu")
 
 
-def make_requests(rows: int, tokens: int, *, sees: bool) -> list[tuple[Request, bytes | None]]:
+def make_requests(rows: int, tokens: int, *, sees: bool) -> list[tuple[Request, tuple[bytes, ...]]]:
     """Requests of different lengths; each picture has a colour of its own."""
-    made: list[tuple[Request, bytes | None]] = []
+    made = []
     for number in range(rows):
         text = f"{number} {SENTENCE[: 1 + 7 * number % len(SENTENCE)]}"
         buffer = io.BytesIO()
         Image.new("RGB", (200, 150), (number % 256, 40, 200)).save(buffer, "PNG")
         sampling = Sampling(temperature=0.0, top_p=1.0, max_tokens=tokens)
-        made.append((Request(f"s{number}", f"{number}", None, text, None, sampling, number), buffer.getvalue()))
-    return [(request, picture if sees else None) for request, picture in made]
+        pictures = (buffer.getvalue(),) if sees else ()
+        images = tuple(PlacedImage(place, f"{number}") for place in range(len(pictures)))
+        made.append((Request(f"s{number}", f"{number}", None, text, images, sampling, number), pictures))
+    return made
 
 
 async def answer(pipe: Connection, kind: Kind, checkpoint: str, batch: int, asked: Any) -> None:
@@ -67,7 +69,7 @@ async def answer(pipe: Connection, kind: Kind, checkpoint: str, batch: int, aske
     pipe.send("ready")
     while await asyncio.to_thread(pipe.recv):
         started = time.perf_counter()
-        replies = await asyncio.gather(*(engine.generate(request, picture) for request, picture in asked))
+        replies = await asyncio.gather(*(engine.generate(request, pictures) for request, pictures in asked))
         pipe.send((time.perf_counter() - started, [reply.text for reply in replies]))
     await engine.stop()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -262,7 +262,7 @@ class Scripted:
         """Facts; there is nothing to load."""
         return EngineFacts("scripted", 8)
 
-    async def generate(self, request: Request, image: bytes | None) -> Reply:  # noqa: ARG002
+    async def generate(self, request: Request, images: Sequence[bytes]) -> Reply:  # noqa: ARG002
         """The function's answer; what it raises is raised."""
         self.requests.append(request)
         await asyncio.sleep(0)

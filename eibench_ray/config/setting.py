@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Discriminator, Field, PositiveInt, StringConstraints, Tag, model_validator
 
 from eibench_ray.config.section import Filled, Frozen
+from eibench_ray.rows.sample import IMAGE_WORDS, TARGET_WORDS
 
 # Who answers a call of a setting: the model under test, who describes pictures, who asks further.
 Role = Literal["subject", "captioner", "asker"]
@@ -108,8 +109,8 @@ class SettingConfig(Frozen):
                 raise ValueError(f"call {call.name!r} goes over the same text twice")
             if call.each is not None and call.column is not None:
                 raise ValueError(f"call {call.name!r} goes over several texts: no column can stand in for it")
-            if call.name == "item":
-                raise ValueError("no call can be named 'item': prompts read what they go over under that word")
+            if call.name in ("item", *TARGET_WORDS, *IMAGE_WORDS):
+                raise ValueError(f"no call can be named {call.name!r}: prompts read something else under that word")
             if call.each is None:
                 earlier.add(call.name)
         return self

@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
@@ -78,7 +78,7 @@ class EchoEngine:
             is_endpoint=is_paid,
         )
 
-    async def generate(self, request: Request, image: bytes | None) -> Reply:
+    async def generate(self, request: Request, images: Sequence[bytes]) -> Reply:
         """A reply that depends on the whole request and on nothing else; a word of either is a token.
 
         Raises:
@@ -87,11 +87,11 @@ class EchoEngine:
             BudgetSpentError: the budget does not allow what the reply may cost.
         """
         if self._config.price is None:
-            return await self._reply(request, image)
+            return await self._reply(request, images)
         most = self._cost_usd(len(request.user.split()), request.sampling.max_tokens)
         async with self._line.trip(Reservation("echo", 0, most)) as trip:
             trip.passage = Spend()
-            reply = await self._reply(request, image)
+            reply = await self._reply(request, images)
             cost = self._cost_usd(reply.prompt_tokens, reply.completion_tokens)
             trip.passage = Spend(cost_usd=cost)
             return replace(reply, cost_usd=cost)
@@ -105,7 +105,7 @@ class EchoEngine:
         assert self._config.price is not None
         return cost_usd(self._config.price.to_price(), prompt_tokens, 0, completion_tokens, is_batch=False)
 
-    async def _reply(self, request: Request, image: bytes | None) -> Reply:
+    async def _reply(self, request: Request, images: Sequence[bytes]) -> Reply:
         if self._config.latency_s:
             await asyncio.sleep(self._config.latency_s)
         if self._config.hangs_on and self._config.hangs_on in request.user:
@@ -113,7 +113,7 @@ class EchoEngine:
         self._die_if_told(request)
         if self._config.fails_on and self._config.fails_on in request.user:
             raise RowError(RowErrorKind.PROMPT, f"the prompt contains {self._config.fails_on!r}")
-        text = self._verdict(request) if request.json_schema else self._answer(request, image)
+        text = self._verdict(request) if request.json_schema else self._answer(request, images)
         return Reply(text, "stop", len(request.user.split()), len(text.split()))
 
     def _die_if_told(self, request: Request) -> None:
@@ -124,8 +124,11 @@ class EchoEngine:
         if self._died_on:
             raise EngineDeadError(f"the engine died while it answered {self._died_on}")
 
-    def _answer(self, request: Request, image: bytes | None) -> str:
-        picture = f"a picture of {len(image)} bytes" if image else "no picture"
+    def _answer(self, request: Request, images: Sequence[bytes]) -> str:
+        sizes = " and ".join(f"{len(image)} bytes" for image in images)
+        picture = (
+            f"{'a picture' if len(images) == 1 else f'{len(images)} pictures'} of {sizes}" if sizes else "no picture"
+        )
         return f"{{score: {int(request.digest[:2], 16) % 3}/2}} echo {request.digest[:8]} of {picture}"
 
     def _verdict(self, request: Request) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -76,8 +76,8 @@ class Engine(Protocol):
             EngineError: it cannot start, with what to do.
         """
 
-    async def generate(self, request: Request, image: bytes | None) -> Reply:
-        """The reply to one request.
+    async def generate(self, request: Request, images: Sequence[bytes]) -> Reply:
+        """The reply to one request; `images` are the bytes of its pictures as stored, in the order of `request.images`.
 
         Raises:
             RowError: this request failed.

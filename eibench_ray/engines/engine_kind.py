@@ -95,6 +95,7 @@ class EngineSetup:
         limiter: lets requests to an endpoint through.
         weights: what `EngineKind.weights` asked for; None: it asked for none, or they are taken as configured.
         batches: the folder of what was sent to a batch endpoint, in `storage`.
+        most_images: pictures of one request at most.
     """
 
     device: Device
@@ -104,6 +105,7 @@ class EngineSetup:
     weights: Weights | None
     batches: PurePath
     storage: Storage
+    most_images: int = 0
 
 
 @dataclass(frozen=True, slots=True)

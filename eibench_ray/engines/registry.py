@@ -78,5 +78,7 @@ def create_engine(
         storage: where that folder lies.
         weights: what it loads, where it loads any; None: as configured.
     """
-    setup = EngineSetup(spec.device, spec.num_gpus, spec.recording, limiter, weights, batches, storage)
+    setup = EngineSetup(
+        spec.device, spec.num_gpus, spec.recording, limiter, weights, batches, storage, spec.most_images
+    )
     return kind_of(spec).create(section_of(spec), setup)

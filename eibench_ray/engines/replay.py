@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -51,7 +51,7 @@ class ReplayEngine:
         self._recording = Recording(self._path)
         return EngineFacts(f"replay {self._path.name}", self._config.max_num_seqs)
 
-    async def generate(self, request: Request, image: bytes | None) -> Reply:  # noqa: ARG002 - nothing is sent
+    async def generate(self, request: Request, images: Sequence[bytes]) -> Reply:  # noqa: ARG002 - nothing is sent
         """The recorded text of this sample."""
         assert self._recording is not None
         try:

@@ -30,8 +30,9 @@ def expected_prompt_tokens(
     plan: Plan, step: Step, reply_tokens: Callable[[Step, EngineSpec], float] = expected_tokens
 ) -> float:
     """Tokens of one prompt; `reply_tokens` says how long the answers are that it reads."""
-    picture_tokens = plan.engines[step.engine].traits.picture_tokens
-    template = estimate_prompt_tokens(step.prompt.user, step.prompt.system, picture_tokens * step.prompt.image)
+    most_images = plan.datasets[step.dataset].most_media if step.prompt.image else 0
+    picture_tokens = plan.engines[step.engine].traits.picture_tokens * most_images
+    template = estimate_prompt_tokens(step.prompt.user, step.prompt.system, picture_tokens)
     sources = {word: plan.steps[source] for word, source in step.inputs.items()}
     read = {word: reply_tokens(source, plan.engines[source.engine]) for word, source in sources.items()}
     if step.item is not None:

@@ -59,6 +59,7 @@ class EngineSpec:
         memory: None where it owns no GPU, or where nothing is known of its weights.
         availability: where its model is to be had; None: nothing is known.
         chosen: settings that are `auto` in the configuration, as the plan chose them for the GPUs' memory.
+        most_images: pictures of one of its requests at most.
     """
 
     key: str
@@ -73,6 +74,7 @@ class EngineSpec:
     memory: MemoryFit | None = None
     availability: Availability | None = None
     chosen: Mapping[str, Any] = field(default_factory=dict)
+    most_images: int = 0
 
     @property
     def is_load(self) -> bool:
@@ -150,6 +152,7 @@ class DatasetSpec:
         num_rows: rows that the sweep asks, after `limit`.
         is_prepared: False where only the configuration says how many rows there are.
         group_by: columns of its samples, by which scores are given, too.
+        most_media: pictures of one sample at most; a guess where it is not prepared.
     """
 
     name: str
@@ -158,6 +161,7 @@ class DatasetSpec:
     num_rows: int
     is_prepared: bool
     group_by: tuple[str, ...] = ()
+    most_media: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import secrets
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from itertools import accumulate
+from typing import Any, NamedTuple
 
 from jinja2 import Environment, StrictUndefined, Template, TemplateError, Undefined, UndefinedError, meta, nodes
 from jinja2.runtime import Context, LoopContext
@@ -27,7 +31,8 @@ from eibench_ray.plan.template_bounds import (
     show,
     tick,
 )
-from eibench_ray.rows.sample import TARGET_WORDS, Sample
+from eibench_ray.rows.request import PlacedImage
+from eibench_ray.rows.sample import IMAGE_WORDS, TARGET_WORDS, Media, Sample
 
 _LOOP_NUMBERS = frozenset({"index", "index0", "revindex", "revindex0", "first", "last", "length"})
 
@@ -69,6 +74,39 @@ class _Environment(ImmutableSandboxedEnvironment):
         return None if wrapped is None else bound_format(str(value.__self__), wrapped)
 
 
+# Word -> the answer of a step, or the list of a fan-out.
+Answers = Mapping[str, str | Sequence[ItemAnswer]]
+# A text that nobody else can put into a prompt stands for a picture until the prompt is rendered.
+_MARK = f"\0{secrets.randbelow(10**18):018}:"
+_PLACE = re.compile(rf"{_MARK}(\d+)\0")
+
+
+class _Picture:
+    """A picture that a prompt puts out."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    @property
+    def mark(self) -> str:
+        """The text that stands for it."""
+        return f"{_MARK}{self._number}\0"
+
+    def __str__(self) -> str:
+        raise UndefinedError("it changes what stands for a picture: write {{ image(1) }} as it is")
+
+
+def _put_out(value: Any) -> str:
+    return show(value.mark if type(value) is _Picture else value)
+
+
+class PlacedText(NamedTuple):
+    """A rendered prompt, and where the sample's pictures stand in it."""
+
+    text: str
+    images: tuple[PlacedImage, ...]
+
+
 class _Missing(Undefined):
     """The value of a word that a sample does not have: it can be asked for, but not put out."""
 
@@ -80,7 +118,9 @@ class _Missing(Undefined):
 
 @lru_cache(maxsize=1)
 def _environment() -> Environment:
-    environment = _Environment(undefined=StrictUndefined, keep_trailing_newline=False, trim_blocks=True, finalize=show)
+    environment = _Environment(
+        undefined=StrictUndefined, keep_trailing_newline=False, trim_blocks=True, finalize=_put_out
+    )
     environment.filters = bound_filters(environment.filters)
     # Jinja's own (range, dict, ...) are no words that a plan allows, and handing them in took half of the time.
     environment.globals.clear()
@@ -101,8 +141,8 @@ def words_in(template: str) -> frozenset[str]:
         raise PlanError(f"the prompt {template[:80]!r} is not a Jinja2 template: {error}") from None
 
 
-def render(template: str, sample: Sample, answers: Mapping[str, str | Sequence[ItemAnswer]]) -> str:
-    """The prompt for one sample.
+def render(template: str, sample: Sample, answers: Answers) -> str:
+    """The prompt for one sample, for a model that is sent no pictures: where one would stand is nothing.
 
     Args:
         template: Jinja2 text.
@@ -114,17 +154,55 @@ def render(template: str, sample: Sample, answers: Mapping[str, str | Sequence[I
         TemplateBoundError: it would take too much time or memory.
         RENDER_ERRORS: it cannot be rendered for this sample.
     """
+    return _render(template, sample, answers, lambda _: "", [])
+
+
+def render_placed(template: str, sample: Sample, answers: Answers) -> PlacedText:
+    """The prompt for one sample with all of its pictures; those that it does not place stand before the text.
+
+    Raises:
+        TemplateBoundError: it would take too much time or memory.
+        RENDER_ERRORS: it cannot be rendered for this sample, or places a picture twice, or one that is not there.
+    """
+    media = sample.media
+
+    def image(number: int) -> _Picture:
+        if not isinstance(number, int) or not 1 <= number <= len(media):
+            has = f"has the pictures 1 to {len(media)}" if len(media) > 1 else "has one picture"
+            raise UndefinedError(f"it places image({number!r}), and the sample {has if media else 'has no picture'}")
+        return _Picture(number)
+
+    pictures = [_Picture(number) for number in range(1, len(media) + 1)]
+    pieces = _PLACE.split(_render(template, sample, answers, image, pictures))
+    numbers = [int(number) for number in pieces[1::2]]
+    if twice := sorted(number for number, count in Counter(numbers).items() if count > 1):
+        raise UndefinedError(f"it places image({twice[0]}) twice")
+    ends = accumulate(map(len, pieces[::2]))
+    first = [PlacedImage(place, one.digest) for place, one in enumerate(media) if place + 1 not in numbers]
+    placed = [PlacedImage(number - 1, media[number - 1].digest, at) for number, at in zip(numbers, ends, strict=False)]
+    return PlacedText("".join(pieces[::2]), (*first, *placed))
+
+
+def _render(
+    template: str,
+    sample: Sample,
+    answers: Answers,
+    image: Callable[[int], _Picture | str],
+    images: Sequence[_Picture],
+) -> str:
     compiled, words = _compile(template)
     renew_budget()
-    values = {word: value if (value := sample.read(word)) is not None else _Missing(name=word) for word in words}
+    values: dict[str, Any] = {"image": image, "images": images}
+    for word in words - IMAGE_WORDS:
+        values[word] = value if (value := sample.read(word)) is not None else _Missing(name=word)
     return compiled.render(values | dict(answers))
 
 
 @lru_cache(maxsize=1024)
-def _compile(template: str) -> tuple[Template, tuple[str, ...]]:
+def _compile(template: str) -> tuple[Template, frozenset[str]]:
     """A template and the words that it reads."""
     renew_budget()
-    return _environment().from_string(template), tuple(words_in(template))
+    return _environment().from_string(template), words_in(template)
 
 
 @lru_cache(maxsize=1024)
@@ -133,10 +211,10 @@ def find_excess(template: str, lists: frozenset[str]) -> str | None:
 
     It is rendered once, with short words in the place of all that it reads.
     """
-    words = words_in(template) - TARGET_WORDS
+    words = words_in(template) - TARGET_WORDS - IMAGE_WORDS
     answers = {word: [ItemAnswer("item", "answer")] * 2 if word in lists else "answer" for word in words}
     try:
-        render(template, Sample("id", target=("a", "b")), answers)
+        render_placed(template, Sample("id", {}, (Media("a"), Media("b")), ("a", "b")), answers)
     except (TemplateBoundError, RecursionError) as error:
         return str(error)
     except RENDER_ERRORS:  # what it needs of a sample may not be in this one

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
@@ -24,7 +25,7 @@ from eibench_ray.planner.engine_specs import Engines, EngineUse, Estimate, Ident
 from eibench_ray.planner.prompt_source import word_call, word_judge
 from eibench_ray.rows.digests import derive_seed, digest
 from eibench_ray.rows.request import AcceptRule, Sampling
-from eibench_ray.rows.sample import TARGET_WORDS
+from eibench_ray.rows.sample import IMAGE_WORDS, TARGET_WORDS
 from eibench_ray.scoring.scorer import Scorer
 
 
@@ -75,7 +76,12 @@ class _Builder:
 
     def plan(self, sweep: str) -> Plan:
         datasets = {name: spec for name, (_, spec) in self._datasets.items()}
-        return Plan(sweep, self._engines.specs, datasets, self._steps, tuple(self._cells.values()))
+        most: Counter[str] = Counter()  # pictures of one request, by engine
+        for step in self._steps.values():
+            if step.prompt.image:
+                most[step.engine] = max(most[step.engine], datasets[step.dataset].most_media)
+        engines = {key: replace(spec, most_images=most[key]) for key, spec in self._engines.specs.items()}
+        return Plan(sweep, engines, datasets, self._steps, tuple(self._cells.values()))
 
     def add(self, config: RunConfig) -> None:
         self._add_dataset(config.dataset)
@@ -123,7 +129,10 @@ class _Builder:
         # Absolute, so that a run can be read from any folder later.
         is_folder = not config.path.startswith("package:") and "://" not in config.path
         path = str(Path(config.path).absolute()) if is_folder else config.path
-        spec = DatasetSpec(config.name, path, config.limit, facts.num_rows, facts.is_prepared, tuple(config.group_by))
+        columns = tuple(config.group_by)
+        spec = DatasetSpec(
+            config.name, path, config.limit, facts.num_rows, facts.is_prepared, columns, facts.most_media
+        )
         known, _ = self._datasets.setdefault(config.name, (config, spec))
         if (known.path, known.limit) != (config.path, config.limit):
             raise PlanError(
@@ -163,6 +172,11 @@ class _Builder:
                 f"call {call.name!r} of setting {config.setting.name!r} asks the same for each item: let its prompt "
                 f"read {{{{ {ITEM} }}}}"
             )
+        if not (call.image or IMAGE_WORDS.isdisjoint(words_in(prompt.user))):
+            raise PlanError(
+                f"call {call.name!r} of setting {config.setting.name!r} places pictures with image() and sends none: "
+                f"set its image to true, or leave image() out of its prompt"
+            )
         engine = self._engines.add(EngineUse(model, key, config))
         read = {name: items for name, items in lists.items() if name in words_in(prompt.user)}
         steps = {}
@@ -178,6 +192,8 @@ class _Builder:
             return []
         facts = self._facts[config.dataset.name]
         prompt, sampling, accept = word_judge(judge, judge.model, scorer, config.dataset.subset, facts.protocol)
+        if not IMAGE_WORDS.isdisjoint(words_in(prompt.user)):
+            raise PlanError(f"the prompt of judge {judge.name!r} places pictures, and judges are sent none")
         engine = self._engines.add(EngineUse(judge.model, "judge.model", config))
         asked = {name: judge.scorer.options[name] for name in scorer.asked_options}
         spec = replace(judge.scorer, options=asked)
@@ -204,7 +220,7 @@ class _Builder:
                 f"dataset {config.dataset.name!r} stands in: choose who makes it with model@captioner=MODEL"
             )
         read = (words & known.keys()).union(source, *(words_of(word, lists[word]) for word in words & lists.keys()))
-        own = TARGET_WORDS | known.keys() | lists.keys() | ({ITEM} if item is not None else set())
+        own = TARGET_WORDS | IMAGE_WORDS | known.keys() | lists.keys() | ({ITEM} if item is not None else set())
         if has is not None and (unknown := words - own - has):
             raise PlanError(
                 f"the prompt {prompt.user[:60]!r} of setting {config.setting.name!r} or judge {config.judge.name!r} "

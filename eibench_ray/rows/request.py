@@ -34,12 +34,27 @@ class AcceptRule:
 
 
 @dataclass(frozen=True, slots=True)
+class PlacedImage:
+    """A picture of a request.
+
+    Attributes:
+        number: which of the sample's pictures it is, from 0.
+        digest: of its bytes.
+        at: the character of the user's text before which it stands.
+    """
+
+    number: int
+    digest: str
+    at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """One chat request: what is sent to an engine for one row.
 
     Attributes:
         digest: digest over everything that is sent and who it is sent to.
-        image_digest: the picture that goes before the user's text, or None.
+        images: its pictures, in the order in which they stand.
         json_schema: the schema that the reply must follow, where the engine can constrain it.
         image_path, question: what the row is about, by which recorded predictions are found.
     """
@@ -48,13 +63,32 @@ class Request:
     digest: str
     system: str | None
     user: str
-    image_digest: str | None
+    images: tuple[PlacedImage, ...]
     sampling: Sampling
     seed: int
     json_schema: dict[str, Any] | None = None
     accept: AcceptRule | None = None
     image_path: str | None = None
     question: str = ""
+
+    @property
+    def content(self) -> tuple[str | int, ...]:
+        """The user's message in order: pieces of its text, and positions in `images`.
+
+        >>> images = (PlacedImage(0, "a"), PlacedImage(1, "b", 4))
+        >>> Request("id", "d", None, "One two", images, Sampling(0, 1, 8), 0).content
+        (0, 'One ', 1, 'two')
+        """
+        pieces: list[str | int] = []
+        start = 0
+        for position, image in enumerate(self.images):
+            if image.at > start:
+                pieces.append(self.user[start : image.at])
+                start = image.at
+            pieces.append(position)
+        if start < len(self.user) or not start:
+            pieces.append(self.user[start:])
+        return tuple(pieces)
 
 
 @dataclass(frozen=True, slots=True)

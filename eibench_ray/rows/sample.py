@@ -14,6 +14,8 @@ from typing import Literal
 # The words under which prompts read what a scorer compares with: as it is, and always as a list of texts.
 TARGET, TARGETS = "target", "targets"
 TARGET_WORDS = frozenset({TARGET, TARGETS})
+# Under which they say where a picture stands: `{{ image(1) }}`, or all of them in a loop.
+IMAGE_WORDS = frozenset({"image", "images"})
 
 TargetValue = str | int | float | tuple[str, ...] | None
 # A plain column of a dataset. Samples can be grouped by all but lists.

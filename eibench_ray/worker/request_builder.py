@@ -10,7 +10,7 @@ from typing import Any
 from eibench_ray.config.scorer_options import make_scorer
 from eibench_ray.plan.fanout import ITEM, part_word, read_parts
 from eibench_ray.plan.graph import Step
-from eibench_ray.plan.prompt_templates import render, words_in
+from eibench_ray.plan.prompt_templates import Answers, render, render_placed, words_in
 from eibench_ray.rows.digests import derive_seed, digest
 from eibench_ray.rows.request import Request
 from eibench_ray.rows.sample import TARGET_WORDS, Sample
@@ -50,16 +50,20 @@ class RequestBuilder:
         shared = self._share(schema)
         seed = derive_seed(step.seed, sample.sample_id)
         parts = {word: read_parts(word, items, answers) for word, items in step.lists.items()}
-        user = render(step.prompt.user, sample, {**answers, ITEM: item, **parts} if step.item or parts else answers)
-        image_digest = sample.media[0].digest if step.prompt.image and sample.media else None
+        read: Answers = {**answers, ITEM: item, **parts} if step.item or parts else answers
+        if step.prompt.image:
+            user, images = render_placed(step.prompt.user, sample, read)
+        else:
+            user, images = render(step.prompt.user, sample, read), ()
         # Only the last part can hold a colon, so that different requests never read the same.
-        sent = f"{shared}:{seed}:{image_digest}:{user}".encode("utf-8", "surrogatepass")
+        shown = ",".join(f"{one.digest}@{one.at}" if one.at else one.digest for one in images) or None
+        sent = f"{shared}:{seed}:{shown}:{user}".encode("utf-8", "surrogatepass")
         return Request(
             sample.sample_id,
             hashlib.blake2b(sent, digest_size=16).hexdigest(),
             step.prompt.system,
             user,
-            image_digest,
+            images,
             step.sampling,
             seed,
             schema,

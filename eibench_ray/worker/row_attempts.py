@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from eibench_ray.engines.engine import Engine, RowError
@@ -54,12 +55,12 @@ class Asker:
     tally: ReplicaCounts
     costs_money: bool = False
 
-    async def ask(self, request: Request, image: bytes | None, input_digest: str) -> Completion:
+    async def ask(self, request: Request, images: Sequence[bytes], input_digest: str) -> Completion:
         """The row of one request: an answer, or an error with its kind.
 
         Args:
             request: what is asked.
-            image: the picture's bytes; None where none is sent.
+            images: the bytes of its pictures, in the order of `request.images`.
             input_digest: of what the request was made from; the row carries it.
 
         Raises:
@@ -73,7 +74,7 @@ class Asker:
         text: str | None = None
         try:
             async with asyncio.timeout(self.timeout_s):
-                text = await self._ask_until_accepted(request, image, attempts)
+                text = await self._ask_until_accepted(request, images, attempts)
         except TimeoutError:
             error = RowError(RowErrorKind.TIMEOUT, self._describe_timeout())
         except RowError as failed:
@@ -103,13 +104,13 @@ class Asker:
         reasons = "; ".join(wait.reason for wait in self.tally.waits)
         return f"no reply within {self.timeout_s:g} s{f'; what it waited for last: {reasons}' if reasons else ''}"
 
-    async def _ask_until_accepted(self, request: Request, image: bytes | None, attempts: list[Reply]) -> str:
+    async def _ask_until_accepted(self, request: Request, images: Sequence[bytes], attempts: list[Reply]) -> str:
         """The first reply that the request's rule accepts; its fallback where none is.
 
         Raises:
             RowError: a reply is no answer, whatever its text: what computes it failed before its end.
         """
-        await self._ask_once(request, image, attempts)
+        await self._ask_once(request, images, attempts)
         rule = request.accept
         if rule is None:
             return attempts[0].text
@@ -118,12 +119,12 @@ class Asker:
                 attempts[-1] = replace(attempts[-1], finish_reason=FALLBACK, mean_logprob=None)
                 return rule.fallback
             again = replace(request, seed=derive_seed(request.seed, len(attempts)))
-            await self._ask_once(again, image, attempts)
+            await self._ask_once(again, images, attempts)
         return attempts[-1].text
 
-    async def _ask_once(self, request: Request, image: bytes | None, attempts: list[Reply]) -> None:
+    async def _ask_once(self, request: Request, images: Sequence[bytes], attempts: list[Reply]) -> None:
         """Adds a reply to the attempts; also one that is no answer, since it cost tokens and perhaps money."""
-        reply = await self.engine.generate(request, image)
+        reply = await self.engine.generate(request, images)
         attempts.append(reply)
         if not ending_of(reply.finish_reason).is_answer:
             raise RowError(

@@ -21,7 +21,7 @@ class RowsInFlight:
 
     Args:
         rows: those to ask.
-        images: by sample id, the pictures that they show.
+        images: by sample id, the bytes of all of its pictures.
         asker: asks.
         halt: says when to end.
         committed: by sample id, the rows that the store has.
@@ -33,7 +33,7 @@ class RowsInFlight:
     def __init__(
         self,
         rows: list[TaskRow],
-        images: Mapping[str, bytes],
+        images: Mapping[str, tuple[bytes, ...]],
         asker: Asker,
         halt: Drain,
         committed: Mapping[str, Completion],
@@ -121,11 +121,12 @@ class RowsInFlight:
             return asker.refuse(sample_id, RowErrorKind.UPSTREAM, why, row.input_digest)
         if (reason := self._condemned.get(sample_id)) is not None:
             return asker.refuse(sample_id, RowErrorKind.QUARANTINED, reason, row.input_digest, row.request.digest)
-        image = self._images.get(sample_id)
-        if row.request.image_digest is not None and image is None:
+        there = self._images.get(sample_id, ())
+        images = [there[one.number] for one in row.request.images if one.number < len(there)]
+        if len(images) < len(row.request.images) or None in images:
             why = "the dataset has no bytes for the picture"
             return asker.refuse(sample_id, RowErrorKind.IMAGE, why, row.input_digest)
-        return await asker.ask(row.request, image, row.input_digest)
+        return await asker.ask(row.request, images, row.input_digest)
 
     def _note_end(self, worker: asyncio.Task[None]) -> None:
         self._workers.discard(worker)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from eibench_ray.datasets.dataset import Dataset, DatasetIndex
@@ -93,11 +93,10 @@ async def run_task(
         condemned = {ids[number - slice_.start]: reason for number, reason in probe.condemned}
         wanted = {ids[number - slice_.start] for number in probe.rows} | condemned.keys()
         missing = [row for row in missing if row.request is None or row.sample.sample_id in wanted]
-    images: Mapping[str, bytes] = {}
+    images: Mapping[str, tuple[bytes, ...]] = {}
     if step.prompt.image:
-        pictured = [row.sample.sample_id for row in missing if row.request and row.request.image_digest]
-        found = await asyncio.to_thread(dataset.images, slice_.start, slice_.stop, pictured)
-        images = {sample_id: several[0] for sample_id, several in found.items()}
+        pictured = [row.sample.sample_id for row in missing if row.request and row.request.images]
+        images = await asyncio.to_thread(dataset.images, slice_.start, slice_.stop, pictured)
 
     async def commit(completions: dict[str, Completion]) -> None:
         for sample_id, row in (await asyncio.to_thread(file.read_news)).items():
@@ -153,19 +152,19 @@ async def ask_control(
     found = await asyncio.to_thread(_find_answered, step, slice_, dataset, index, store)
     is_answered = False
     if found is not None:
-        row, image = found
+        row, images = found
         assert row.request is not None
         async with asker.slots:
             # Its row is counted already.
-            again = await replace(asker, tally=ReplicaCounts()).ask(row.request, image, row.input_digest)
+            again = await replace(asker, tally=ReplicaCounts()).ask(row.request, images, row.input_digest)
         is_answered = again.text is not None
     return TaskReport(slice_, 0, 0, 0, 0, 0, time.monotonic() - started, is_whole=False, num_answered=int(is_answered))
 
 
 def _find_answered(
     step: Step, slice_: Slice, dataset: Dataset, index: DatasetIndex, store: Store
-) -> tuple[TaskRow, bytes | None] | None:
-    """A row whose answer is in the store, with its picture."""
+) -> tuple[TaskRow, Sequence[bytes]] | None:
+    """A row whose answer is in the store, with the pictures of its request."""
     size, num_rows = store.slice_rows(step.id) or slice_.num_rows, index.num_rows
     for number in sorted(store.list_slices(step.id), key=lambda number: abs(number - slice_.index)):
         start, stop = number * size, min((number + 1) * size, num_rows)
@@ -179,6 +178,6 @@ def _find_answered(
         for row in rows:
             known = committed.get(row.sample.sample_id)
             if known and known.text is not None and row.request and row.request.digest == known.request_digest:
-                wanted = [known.sample_id] if row.request.image_digest else []
-                return row, dataset.images(start, stop, wanted)[known.sample_id][0] if wanted else None
+                images = dataset.images(start, stop, [known.sample_id] if row.request.images else [])
+                return row, [images[known.sample_id][one.number] for one in row.request.images]
     return None

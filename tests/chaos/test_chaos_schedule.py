@@ -116,9 +116,9 @@ def test_each_request_is_counted_even_by_a_process_that_is_killed(tmp_path: Path
         "config = EchoSection(kind='echo')\n"
         "spec = engine_spec('key', 'echo', config, 'cpu', None, 0, Expectation())\n"
         "engine = create_engine(spec, LocalRateLimiter(), None, None)\n"
-        "request = Request('s', 'ab12', None, 'why?', None, Sampling(0.0, 1.0, 8), 0)\n"
+        "request = Request('s', 'ab12', None, 'why?', (), Sampling(0.0, 1.0, 8), 0)\n"
         "async def ask():\n"
-        "    for _ in range(3): await engine.generate(request, None)\n"
+        "    for _ in range(3): await engine.generate(request, ())\n"
         "asyncio.run(ask())\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )

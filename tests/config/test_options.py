@@ -149,8 +149,8 @@ def test_an_endpoint_is_sent_what_it_takes(name: str, fields: set[str]) -> None:
     engine = load(**BASE | {"model": name}).model.engine
     assert isinstance(engine, OpenaiSection)
     sampling = Sampling(0.2, 0.9, 64)
-    request = Request("s0", "d0", None, "Reply in JSON.", None, sampling, 7, strict_schema(2, 100))
-    assert build_body(request, None, engine).keys() == fields | {"model", "messages"}
+    request = Request("s0", "d0", None, "Reply in JSON.", (), sampling, 7, strict_schema(2, 100))
+    assert build_body(request, (), engine).keys() == fields | {"model", "messages"}
 
 
 @pytest.mark.skipif(not PUBLISHED.exists(), reason="needs the published protocol in ../shared/eibench")

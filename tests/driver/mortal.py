@@ -7,7 +7,7 @@ import contextlib
 import json
 import secrets
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -96,7 +96,7 @@ class Mortal:
 
     # The engine.
 
-    async def generate(self, request: Request, image: bytes | None) -> Reply:  # noqa: ARG002
+    async def generate(self, request: Request, images: Sequence[bytes]) -> Reply:  # noqa: ARG002
         await asyncio.sleep(0)
         if not self._is_dead and self._world.dies(request):
             self._die()

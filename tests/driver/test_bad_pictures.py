@@ -6,6 +6,7 @@ import asyncio
 import io
 import struct
 import zlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from PIL import Image
@@ -25,11 +26,11 @@ class Looking:
         """Facts; there is nothing to load."""
         return EngineFacts("looking", 8)
 
-    async def generate(self, request: Request, image: bytes | None) -> Reply:
+    async def generate(self, request: Request, images: Sequence[bytes]) -> Reply:
         """The picture's size; the verdicts' prompts have none."""
-        if image is None:
+        if not images:
             return Reply(f"nothing of {request.sample_id}", "stop", 1, 1)
-        picture = await asyncio.to_thread(decode_picture, image)
+        picture = await asyncio.to_thread(decode_picture, images[0])
         return Reply(f"{picture.width} x {picture.height}", "stop", 1, 1)
 
     async def stop(self) -> None:

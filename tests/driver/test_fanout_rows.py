@@ -60,7 +60,7 @@ def test_each_item_is_asked_and_what_follows_reads_them_all(
         request for request in engine.requests if "What else?" in request.user and request.sample_id == "s003"
     ]
     assert asked_for.user == "left: <left of source 3>. right: <right of source 3>. What else?"
-    assert asked_for.image_digest is None
+    assert asked_for.images == ()
     replies = "Why 1? <Look: Why 1?>; Why 2? <Look: Why 2?>; "
     assert sweeps.rows(sweep, "answer")["s003"].text == f"<{replies}So: why is person 3 so?>"
     assert sweeps.rows(sweep, "answer")["s000"].text == "<So: why is person 0 so?>"

@@ -10,13 +10,14 @@ import json
 import sys
 from typing import Any
 
-from asking_models import PICTURES, TURNED, request
+from asking_models import PAIRS, PICTURES, TURNED, request, show
 
 from eibench_ray.engines.engine import RowError
 from eibench_ray.engines.vllm.vllm_engine import VllmEngine
 from eibench_ray.engines.vllm.vllm_section import VllmSection
 
 ENGINE = {"kind": "vllm", "dtype": "float32", "max_model_len": 1024, "max_num_seqs": 8, "enforce_eager": True}
+MOST_IMAGES = 2
 
 
 async def answer(names: list[str]) -> dict[str, Any]:
@@ -24,16 +25,20 @@ async def answer(names: list[str]) -> dict[str, Any]:
     engines, answers = [], {}
     for name in names:
         keys = ENGINE | {"source": f"checkpoint:{name}", "kv_cache_gib": 1 / 64}
-        engine = VllmEngine(VllmSection.model_validate(keys), "cpu")
+        engine = VllmEngine(VllmSection.model_validate(keys), "cpu", most_images=MOST_IMAGES)
         await engine.start()
         engines.append(engine)
-        replies = await asyncio.gather(*(engine.generate(request(), picture) for picture in (*PICTURES, TURNED)))
+        asked = [show(request(), pictures) for pictures in (*PICTURES, TURNED)]
+        replies = await asyncio.gather(*(engine.generate(*one) for one in asked))
+        pairs = [show(request(), pair, *places) for pair, places in PAIRS]
+        of_pairs = await asyncio.gather(*(engine.generate(*one) for one in pairs), return_exceptions=True)
         try:
-            await engine.generate(request("<image><|image_pad|>"), PICTURES[1])
+            await engine.generate(*show(request("<image><|image_pad|>"), PICTURES[1]))
             refused = None
         except RowError as error:
             refused = str(error)
         answers[name] = {"texts": [reply.text for reply in replies], "refused": refused}
+        answers[name]["pairs"] = [str(one) if isinstance(one, RowError) else one.text for one in of_pairs]
     await asyncio.gather(*(engine.stop() for engine in engines))
     return answers
 

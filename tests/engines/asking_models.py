@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from PIL import Image
 
-from eibench_ray.rows.request import Request, Sampling
+from eibench_ray.rows.request import PlacedImage, Request, Sampling
 
 QUESTION = "Why is this person angry?"
 
@@ -25,13 +27,22 @@ def paint(colour: str, size: tuple[int, int] = (200, 150), *, is_turned: bool = 
     return buffer.getvalue()
 
 
-# No picture, and three of different colours, of which one is upright.
-PICTURES = (None, paint("red"), paint("blue"), paint("green", (70, 180)))
-TURNED = paint("green", (70, 180), is_turned=True)
+# The pictures of a request: none, and one of three colours, of which one is upright.
+PICTURES = ((), (paint("red"),), (paint("blue"),), (paint("green", (70, 180)),))
+TURNED = (paint("green", (70, 180), is_turned=True),)
+PAIR = (*PICTURES[1], *PICTURES[2])
+# Two pictures in both orders, then where they stand: the second within the text, and both.
+PAIRS = ((PAIR, ()), (PAIR[::-1], ()), (PAIR, (0, 8)), (PAIR, (8, 8)))
 
 
 def request(user: str = QUESTION, *, system: str | None = None, seed: int = 0, **options: Any) -> Request:
     """A request of at most 12 tokens, greedy where no option says otherwise."""
     schema = options.pop("json_schema", None)
     sampling = Sampling(**({"temperature": 0.0, "top_p": 1.0, "max_tokens": 12} | options))
-    return Request("s0", "d0", system, user, None, sampling, seed, schema)
+    return Request("s0", "d0", system, user, (), sampling, seed, schema)
+
+
+def show(asked: Request, images: Sequence[bytes], *places: int) -> tuple[Request, Sequence[bytes]]:
+    """A request with its pictures, before its text or where they are placed."""
+    at = (*places, *[0] * len(images))
+    return replace(asked, images=tuple(PlacedImage(n, f"i{n}", at[n]) for n in range(len(images)))), images

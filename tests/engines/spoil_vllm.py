@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from asking_models import paint, request
+from asking_models import paint, request, show
 from safetensors.torch import load_file, save_file
 
 from eibench_ray.engines.engine import EngineDeadError, RowError
@@ -29,7 +29,7 @@ REFUSED = {"token": "what is <image> here?", "tokens": "<image> or <image>?", "l
 async def ask(engine: VllmEngine, picture: bytes | None, user: str = "Why?", **options: Any) -> list[str]:
     """How a row ended, and its text or its error."""
     try:
-        reply = await engine.generate(request(user, **options), picture)
+        reply = await engine.generate(*show(request(user, **options), () if picture is None else (picture,)))
     except (RowError, EngineDeadError) as error:
         return [type(error).__name__, str(error)]
     return [reply.finish_reason, reply.text]

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from asking_models import PICTURES, request
+from asking_models import PAIRS, PICTURES, request, show
 
+from eibench_ray.engines.engine import RowError
 from eibench_ray.engines.transformers.transformers_engine import TransformersEngine
 from eibench_ray.engines.transformers.transformers_section import TransformersSection
 from eibench_ray.weights.build import build_checkpoint
@@ -21,7 +22,7 @@ from eibench_ray.weights.build import build_checkpoint
 pytest.importorskip("vllm", reason="the engine needs eibench-ray[cpu] or [gpu]")
 pytestmark = pytest.mark.slow
 
-NAMES = ("tiny_llava", "tiny_llava_next", "tiny_qwen2_vl")  # Idefics3: test_vllm.py
+NAMES = ("tiny_llava", "tiny_llava_next", "tiny_qwen2_vl", "tiny_idefics3")
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +55,17 @@ def test_a_text_with_the_pictures_token_is_refused(answers: Mapping[str, Any], n
     assert answers[name]["refused"]
 
 
+@pytest.mark.parametrize("name", ["tiny_idefics3", "tiny_qwen2_vl"])
+def test_the_order_and_the_places_of_pictures_change_the_answer(answers: Mapping[str, Any], name: str) -> None:
+    assert len(set(answers[name]["pairs"])) == len(PAIRS), answers[name]["pairs"]
+
+
+def test_a_template_that_moves_pictures_is_told(answers: Mapping[str, Any]) -> None:
+    first, swapped, *moved = answers["tiny_llava"]["pairs"]
+    assert first != swapped
+    assert all("puts pictures before the text, and the prompt places them elsewhere" in one for one in moved), moved
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_transformers_says_the_same(answers: Mapping[str, Any], name: str) -> None:
     config = TransformersSection.model_validate(
@@ -63,8 +75,11 @@ def test_transformers_says_the_same(answers: Mapping[str, Any], name: str) -> No
     async def ask() -> list[str]:
         engine = TransformersEngine(config, "cpu")
         await engine.start()
-        replies = await asyncio.gather(*(engine.generate(request(), picture) for picture in PICTURES))
+        shown = [show(request(), pictures) for pictures in PICTURES]
+        pairs = [show(request(), pair, *places) for pair, places in PAIRS]
+        asked = (engine.generate(*one) for one in (*shown, *pairs))
+        replies = await asyncio.gather(*asked, return_exceptions=True)
         await engine.stop()
-        return [reply.text for reply in replies]
+        return [str(reply) if isinstance(reply, RowError) else reply.text for reply in replies]
 
-    assert asyncio.run(ask()) == answers[name]["texts"][: len(PICTURES)]
+    assert asyncio.run(ask()) == [*answers[name]["texts"][: len(PICTURES)], *answers[name]["pairs"]]

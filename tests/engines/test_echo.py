@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,17 +29,17 @@ from eibench_ray.rows.completion import RowErrorKind
 from eibench_ray.rows.request import Request, Sampling
 from eibench_ray.storage.local import LOCAL
 
-REQUEST = Request("a", "0a1b2c3d" * 4, None, "why is she happy?", "i", Sampling(0, 1, 8), 0)
+REQUEST = Request("a", "0a1b2c3d" * 4, None, "why is she happy?", (), Sampling(0, 1, 8), 0)
 
 
-def echo(request: Request, image: bytes | None = None, **options: Any) -> str:
-    return asyncio.run(EchoEngine(EchoSection(kind="echo", **options)).generate(request, image)).text
+def echo(request: Request, images: Sequence[bytes] = (), **options: Any) -> str:
+    return asyncio.run(EchoEngine(EchoSection(kind="echo", **options)).generate(request, images)).text
 
 
 def test_the_same_request_has_the_same_answer_and_another_one_another() -> None:
-    assert echo(REQUEST, b"123") == echo(REQUEST, b"123")
+    assert echo(REQUEST, [b"123"]) == echo(REQUEST, [b"123"])
     assert (
-        len({echo(REQUEST, b"123"), echo(REQUEST, b"1234"), echo(REQUEST), echo(replace(REQUEST, digest="f" * 32))})
+        len({echo(REQUEST, [b"123"]), echo(REQUEST, [b"1234"]), echo(REQUEST), echo(replace(REQUEST, digest="f" * 32))})
         == 4
     )
 
@@ -90,9 +91,9 @@ PRICE = PriceSection(input=1e6, output=1e6)  # a dollar per word
 
 
 def test_with_a_price_a_reply_costs_its_words_and_the_prompts() -> None:
-    reply = asyncio.run(EchoEngine(EchoSection(kind="echo", price=PRICE)).generate(REQUEST, None))
+    reply = asyncio.run(EchoEngine(EchoSection(kind="echo", price=PRICE)).generate(REQUEST, ()))
     assert reply.cost_usd == pytest.approx(len(f"{REQUEST.user} {reply.text}".split()))
-    assert asyncio.run(EchoEngine(EchoSection(kind="echo")).generate(REQUEST, None)).cost_usd is None
+    assert asyncio.run(EchoEngine(EchoSection(kind="echo")).generate(REQUEST, ())).cost_usd is None
 
 
 def test_it_says_that_it_costs_money() -> None:
@@ -110,9 +111,9 @@ def test_a_paid_reply_needs_room_in_the_budget_for_the_longest_one() -> None:
         assert REQUEST.sampling.max_tokens + len(REQUEST.user.split()) == 12  # dollars at most
         spent = 0.0
         while spent <= 18.0:
-            spent += (await engine.generate(REQUEST, None)).cost_usd or 0.0
+            spent += (await engine.generate(REQUEST, ())).cost_usd or 0.0
         with pytest.raises(BudgetSpentError, match=r"up to \$12\.00"):
-            await engine.generate(REQUEST, None)
+            await engine.generate(REQUEST, ())
         assert (turnstile.gate.account.spent_usd, turnstile.gate.account.reserved_usd) == (spent, 0.0)
 
     asyncio.run(run())
@@ -124,7 +125,7 @@ def test_a_paid_row_that_fails_gives_back_what_was_reserved_for_it() -> None:
     async def run() -> None:
         engine = EchoEngine(EchoSection(kind="echo", price=PRICE, fails_on="happy"), turnstile)
         with pytest.raises(RowError):
-            await engine.generate(REQUEST, None)
+            await engine.generate(REQUEST, ())
         await engine.stop()
 
     asyncio.run(run())
@@ -143,7 +144,7 @@ def test_a_paid_row_that_is_given_up_while_it_asks_holds_nothing() -> None:
     async def run() -> None:
         engine = EchoEngine(EchoSection(kind="echo", price=PRICE), turnstile)
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(engine.generate(REQUEST, None), 0.01)
+            await asyncio.wait_for(engine.generate(REQUEST, ()), 0.01)
         await asyncio.sleep(0.05)
         await engine.stop()
 

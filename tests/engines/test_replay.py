@@ -17,7 +17,7 @@ from eibench_ray.rows.request import Reply, Request, Sampling
 
 
 def request(path: str | None, question: str = "why?") -> Request:
-    return Request("id1", "d", None, "", None, Sampling(0, 1, 8), 0, image_path=path, question=question)
+    return Request("id1", "d", None, "", (), Sampling(0, 1, 8), 0, image_path=path, question=question)
 
 
 def start(tmp_path: Path, content: str | bytes) -> tuple[ReplayEngine, EngineFacts]:
@@ -28,7 +28,7 @@ def start(tmp_path: Path, content: str | bytes) -> tuple[ReplayEngine, EngineFac
 
 
 def replay_one(replay: ReplayEngine, asked: Request) -> Reply:
-    return asyncio.run(replay.generate(asked, None))
+    return asyncio.run(replay.generate(asked, ()))
 
 
 def test_a_text_per_picture(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from asking_models import PICTURES, TURNED, request
+from asking_models import PAIR, PAIRS, PICTURES, TURNED, request, show
 
 from eibench_ray.benchmarks.eibench.strict_scorer import strict_schema
 from eibench_ray.engines.engine import EngineDeadError, EngineFacts, RowError
@@ -26,7 +26,7 @@ pytest.importorskip("transformers", reason="the engine needs eibench-ray[cpu] or
 
 SEEING = ("tiny_idefics3", "tiny_llava", "tiny_llava_next", "tiny_qwen2_vl", "tiny_video_llava")
 RED = PICTURES[1]
-Asked = tuple[Request, bytes | None]
+Asked = tuple[Request, Sequence[bytes]]
 
 
 def engine(name: str, **keys: Any) -> TransformersSection:
@@ -46,12 +46,13 @@ class Loaded:
         """What becomes of requests that are asked at once: replies or errors."""
 
         async def ask() -> list[Any]:
-            return await asyncio.gather(*(self.engine.generate(*each) for each in asked), return_exceptions=True)
+            shown = [one if one[0].images else show(*one) for one in asked]
+            return await asyncio.gather(*(self.engine.generate(*one) for one in shown), return_exceptions=True)
 
         return self.runner.run(ask())
 
-    def ask_one(self, asked: Request, image: bytes | None = RED) -> Reply:
-        (reply,) = self.ask([(asked, image)])
+    def ask_one(self, asked: Request, images: Sequence[bytes] = RED) -> Reply:
+        (reply,) = self.ask([(asked, images)])
         assert isinstance(reply, Reply), reply
         return reply
 
@@ -87,6 +88,26 @@ def test_the_answer_depends_on_the_picture(model: Loaded) -> None:
     assert replies[0].prompt_tokens < replies[1].prompt_tokens
 
 
+@pytest.mark.parametrize("model", ["tiny_idefics3", "tiny_qwen2_vl"], indirect=True)
+def test_the_answer_depends_on_the_order_and_the_places_of_pictures(model: Loaded) -> None:
+    shown = [show(request(), pair, *places) for pair, places in PAIRS]
+    texts = [reply.text for reply in model.ask(shown)]
+    assert len(set(texts)) == 4, texts
+    assert texts == [model.ask_one(*one).text for one in shown]
+
+
+@pytest.mark.parametrize("model", ["tiny_llava"], indirect=True)
+def test_a_template_that_moves_or_loses_a_picture_is_told(model: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+    (moved,) = model.ask([show(request("Look here: what differs?"), PAIR, 0, 10)])
+    assert isinstance(moved, RowError)
+    assert "puts pictures before the text, and the prompt places them elsewhere with image()" in str(moved)
+    one = "<image>{% for part in messages[-1]['content'] if part.type == 'text' %}{{ part.text }}{% endfor %}"
+    monkeypatch.setattr(model.engine._model, "_template", one)
+    (lost,) = model.ask([show(request(), PAIR)])
+    assert isinstance(lost, RowError)
+    assert "placed 1 of 2 pictures" in str(lost)
+
+
 @each_that_sees
 def test_a_row_says_in_a_batch_what_it_says_alone(model: Loaded) -> None:
     greedy = [(request(system="Be brief." if picture else None), picture) for picture in PICTURES]
@@ -97,7 +118,7 @@ def test_a_row_says_in_a_batch_what_it_says_alone(model: Loaded) -> None:
 
 @pytest.mark.parametrize("model", ["tiny_llama"], indirect=True)
 def test_a_model_without_eyes_answers_text_and_refuses_pictures(model: Loaded) -> None:
-    assert model.ask_one(request(), None).text != model.ask_one(request("Why not?"), None).text
+    assert model.ask_one(request(), ()).text != model.ask_one(request("Why not?"), None).text
     (refused,) = model.ask([(request(), RED)])
     assert isinstance(refused, RowError)
     assert (refused.kind, "sees_image" in str(refused)) == ("prompt", True)
@@ -132,7 +153,7 @@ def test_a_schema_is_kept_beside_free_text(model: Loaded) -> None:
     *verdicts, free = model.ask(
         [
             (request(max_tokens=96, json_schema=schema), RED),
-            (request(max_tokens=96, json_schema=schema, temperature=1.0, seed=4), None),
+            (request(max_tokens=96, json_schema=schema, temperature=1.0, seed=4), ()),
             (request(), RED),
         ]
     )
@@ -153,10 +174,10 @@ def test_a_control_token_in_a_text_is_plain_text(model: Loaded) -> None:
 @pytest.mark.parametrize(
     ("asked", "kind", "words"),
     [
-        ((request(), b"no picture"), "image", "cannot be decoded"),
+        ((request(), [b"no picture"]), "image", "cannot be decoded"),
         ((request("so " * 2000), RED), "prompt", "the model takes 1024 with the reply"),
         ((request("what is <image> here?"), RED), "prompt", "the token that stands for a picture"),
-        ((request("what is <video> here?"), None), "prompt", "the token that stands for a picture"),
+        ((request("what is <video> here?"), ()), "prompt", "the token that stands for a picture"),
     ],
     ids=["picture", "long", "token", "video"],
 )
@@ -199,7 +220,7 @@ def test_a_device_that_fails_is_the_engines_death() -> None:
             raise RuntimeError("CUDA error: device-side assert triggered")
 
         started._model._model.generate = fail
-        asked = [started.generate(request(), None) for _ in range(2)]
+        asked = [started.generate(request(), ()) for _ in range(2)]
         replies = await asyncio.gather(*asked, return_exceptions=True)
         await started.stop()
         return replies
@@ -221,7 +242,7 @@ def test_a_row_whose_logits_are_no_numbers_is_an_error_and_the_others_are_answer
         await started.start()
         assert started._model is not None
         started._model._model.lm_head.register_forward_hook(spoil)
-        asked = (started.generate(request(f"Why {number}?"), None) for number in range(3))
+        asked = (started.generate(request(f"Why {number}?"), ()) for number in range(3))
         replies = await asyncio.gather(*asked, return_exceptions=True)
         await started.stop()
         return replies
@@ -262,7 +283,7 @@ def test_a_template_that_refuses_a_row_costs_that_row(tmp_path: Path) -> None:
     async def ask() -> list[Any]:
         started = TransformersEngine(engine("tiny_llama", chat_template=str(template)), "cpu")
         await started.start()
-        asked = (started.generate(request(system=system), None) for system in (None, "Be brief."))
+        asked = (started.generate(request(system=system), ()) for system in (None, "Be brief."))
         replies = await asyncio.gather(*asked, return_exceptions=True)
         await started.stop()
         return replies
@@ -284,7 +305,7 @@ def test_a_checkpoint_without_a_chat_template_is_refused_and_asked_by_a_plain_on
     async def ask() -> Any:
         started = TransformersEngine(engine("", source=str(folder), chat_template="package:plain"), "cpu")
         await started.start()
-        reply = await started.generate(request("Why?", system="Be brief."), None)
+        reply = await started.generate(request("Why?", system="Be brief."), ())
         await started.stop()
         return reply
 

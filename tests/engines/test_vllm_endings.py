@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ class NoPrompts:
     def __init__(self) -> None:
         self.num_forgotten = 0
 
-    def forget(self, picture: Picture | None) -> None:  # noqa: ARG002 - whichever
+    def forget(self, pictures: Sequence[Picture]) -> None:  # noqa: ARG002 - whichever
         self.num_forgotten += 1
 
 
@@ -45,7 +45,7 @@ class Told(VllmEngine):
         self._prompts = self.prompts  # type: ignore[assignment]
         self.again: list[bool] = []
 
-    async def _ask(self, request: Request, picture: Picture | None, *, is_again: bool) -> Reply:  # noqa: ARG002
+    async def _ask(self, request: Request, pictures: Sequence[Picture], *, is_again: bool) -> Reply:  # noqa: ARG002
         self.again.append(is_again)
         if self.reasons[0] == "refused":
             raise RowError("prompt", "no")  # type: ignore[arg-type]
@@ -53,7 +53,7 @@ class Told(VllmEngine):
 
 
 def generate(engine: VllmEngine) -> Reply:
-    return asyncio.run(engine.generate(request(), None))
+    return asyncio.run(engine.generate(request(), ()))
 
 
 @pytest.mark.parametrize("reason", ["stop", "length", "repetition"])

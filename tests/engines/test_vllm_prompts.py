@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from asking_models import PICTURES, request
+from asking_models import PICTURES, request, show
 
 from eibench_ray.engines.engine import RowError
 from eibench_ray.engines.vllm.vllm_prompts import Prompts, read_picture
@@ -16,6 +16,8 @@ from eibench_ray.errors import EngineError
 
 pytest.importorskip("vllm", reason="the engine needs eibench-ray[cpu] or [gpu]")
 pytestmark = pytest.mark.slow  # it imports vLLM
+
+SHOWN, _ = show(request(), PICTURES[1])
 
 
 class Cache:
@@ -78,16 +80,14 @@ def test_a_template_that_renders_no_question_is_refused(refuses: str, *, is_refu
 
 
 def test_a_picture_is_known_by_its_bytes_and_carried_when_it_is_asked_again() -> None:
-    assert PICTURES[1] is not None
-    assert PICTURES[2] is not None
-    picture, other = read_picture(PICTURES[1]), read_picture(PICTURES[2])
-    assert picture.name == read_picture(PICTURES[1]).name != other.name
+    picture, other = read_picture(*PICTURES[1]), read_picture(*PICTURES[2])
+    assert picture.name == read_picture(*PICTURES[1]).name != other.name
     renderer = Renderer()
 
     async def ask() -> None:
         rendered = prompts(renderer)
-        await rendered.render(request(), picture)
-        await rendered.render(request(), picture, is_again=True)
+        await rendered.render(SHOWN, [picture])
+        await rendered.render(SHOWN, [picture], is_again=True)
 
     asyncio.run(ask())
     assert [asked["carries"] for asked in renderer.asked] == [False, True]
@@ -95,15 +95,14 @@ def test_a_picture_is_known_by_its_bytes_and_carried_when_it_is_asked_again() ->
 
 
 def test_a_picture_whose_rendering_is_given_up_is_forgotten_once_it_is_marked() -> None:
-    assert PICTURES[1] is not None
-    picture, renderer = read_picture(PICTURES[1]), Renderer(waits=True)
+    picture, renderer = read_picture(*PICTURES[1]), Renderer(waits=True)
     forgotten = renderer.mm_processor_cache.forgotten
 
     async def in_thread_that_renders() -> None:
         await asyncio.wrap_future(renderer._mm_executor.submit(lambda: None))
 
     async def give_up() -> None:
-        given_up = asyncio.create_task(prompts(renderer).render(request(), picture))
+        given_up = asyncio.create_task(prompts(renderer).render(SHOWN, [picture]))
         began = asyncio.create_task(renderer.began.wait())
         await asyncio.wait((given_up, began), return_when=asyncio.FIRST_COMPLETED)
         others = asyncio.all_tasks() - {given_up, began, asyncio.current_task()}
@@ -123,22 +122,21 @@ def test_a_picture_whose_rendering_is_given_up_is_forgotten_once_it_is_marked() 
 
 
 def test_a_mark_that_is_lost_while_it_is_looked_at_does_not_fail_its_row() -> None:
-    assert PICTURES[1] is not None
     renderer = Renderer(num_lost=1)
-    asyncio.run(prompts(renderer).render(request(), read_picture(PICTURES[1])))
+    asyncio.run(prompts(renderer).render(SHOWN, [read_picture(*PICTURES[1])]))
     assert [asked["carries"] for asked in renderer.asked] == [False, True]
 
 
 @pytest.mark.parametrize(("has_picture", "num_asked"), [(True, 2), (False, 1)])
 def test_a_rendering_that_fails_in_any_case_is_an_error(num_asked: int, *, has_picture: bool) -> None:
-    assert PICTURES[1] is not None
     renderer = Renderer(num_lost=9)
     with pytest.raises(AssertionError, match="Expected a cached item"):
-        asyncio.run(prompts(renderer).render(request(), read_picture(PICTURES[1]) if has_picture else None))
+        asyncio.run(
+            prompts(renderer).render(*(SHOWN, [read_picture(*PICTURES[1])]) if has_picture else (request(), []))
+        )
     assert len(renderer.asked) == num_asked
 
 
 def test_a_lost_picture_is_an_error_of_its_row() -> None:
-    assert PICTURES[1] is not None
     with pytest.raises(RowError, match="placed 0 of 1 pictures"):
-        asyncio.run(prompts(Renderer(ranges=0)).render(request(), read_picture(PICTURES[1])))
+        asyncio.run(prompts(Renderer(ranges=0)).render(SHOWN, [read_picture(*PICTURES[1])]))

@@ -103,7 +103,7 @@ def triggers(data: bytes, folder: Path) -> None:
     assert len(split_triggers(number_triggers(split))) >= len(split)
 
 
-REQUEST = Request("a", "digest", None, "Why?", None, Sampling(0.0, 1.0, 64), 0, image_path=PATH, question="Why?")
+REQUEST = Request("a", "digest", None, "Why?", (), Sampling(0.0, 1.0, 64), 0, image_path=PATH, question="Why?")
 PRICED = OpenaiSection(
     kind="openai",
     endpoint="local",
@@ -158,4 +158,4 @@ def recording(data: bytes, folder: Path) -> None:
     with refusals():
         asyncio.run(engine.start())
         with contextlib.suppress(RowError):
-            assert isinstance(asyncio.run(engine.generate(REQUEST, None)).text, str)
+            assert isinstance(asyncio.run(engine.generate(REQUEST, ())).text, str)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,8 +54,8 @@ def test_polars_reads_the_joined_rows_with_the_cells_as_columns(sweeps: Sweeps, 
 
 def test_what_misleads_is_a_column_and_a_count(sweeps: Sweeps, tmp_path: Path) -> None:
     class Cut(EchoEngine):
-        async def generate(self, request: Request, image: bytes | None) -> Reply:
-            reply = await super().generate(request, image)
+        async def generate(self, request: Request, images: Sequence[bytes]) -> Reply:
+            reply = await super().generate(request, images)
             if request.json_schema is not None:
                 return reply
             return replace(reply, finish_reason="length") if request.sample_id < "s003" else replace(reply, text=" ")
@@ -104,7 +105,7 @@ def test_exported_answers_replay_as_they_were(sweeps: Sweeps, scripted: type[Scr
 
     async def replay_all() -> list[str]:
         await replay.start()
-        return [(await replay.generate(request, None)).text for request in requests]
+        return [(await replay.generate(request, ())).text for request in requests]
 
     assert asyncio.run(replay_all()) == [f"{ODD} {request.sample_id}" for request in requests]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -61,7 +62,7 @@ def test_the_first_rows_are_read_without_the_others(sweeps: Sweeps) -> None:
 
 def test_errors_of_answers_and_of_replies_are_counted(sweeps: Sweeps, scripted: type[Scripted]) -> None:
     def fail_some(request: Request) -> str:
-        if request.sample_id in ("s001", "s008") and request.image_digest:
+        if request.sample_id in ("s001", "s008") and request.images:
             raise RowError(RowErrorKind.PROMPT, "too long")
         if request.sample_id == "s004" and request.json_schema:
             raise RowError(RowErrorKind.ENGINE, "broken")
@@ -108,7 +109,7 @@ class Refusing:
     async def start(self) -> EngineFacts:
         return EngineFacts("refusing", 8, costs_money=True)
 
-    async def generate(self, request: Request, image: bytes | None) -> Reply:  # noqa: ARG002
+    async def generate(self, request: Request, images: Sequence[bytes]) -> Reply:  # noqa: ARG002
         self.num_asked += 1
         reason = "content_filter" if request.sample_id >= self._first else "stop"
         return Reply("an answer", reason, 5, 2, cost_usd=0.5)
@@ -126,7 +127,7 @@ class Talking:
     async def start(self) -> EngineFacts:
         return EngineFacts("talking", 8)
 
-    async def generate(self, request: Request, image: bytes | None) -> Reply:  # noqa: ARG002
+    async def generate(self, request: Request, images: Sequence[bytes]) -> Reply:  # noqa: ARG002
         text, reason = self._said[request.json_schema is not None]
         if reason == "prompt":
             raise RowError(RowErrorKind.PROMPT, text)

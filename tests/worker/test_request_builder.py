@@ -6,10 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from jinja2 import UndefinedError
 
 from eibench_ray.plan.graph import Prompt, Step
 from eibench_ray.plan.scorer_spec import ScorerSpec
-from eibench_ray.rows.request import AcceptRule, Sampling
+from eibench_ray.rows.request import AcceptRule, PlacedImage, Sampling
 from eibench_ray.rows.sample import Media, Sample
 from eibench_ray.worker.request_builder import RequestBuilder
 
@@ -32,7 +33,7 @@ RULE = AcceptRule("x", True, 2, "y")
 def test_a_prompt_reads_the_sample_and_the_answers_before_it() -> None:
     request = RequestBuilder(STEP).build(SAMPLE, {"note": "A beach."})
     assert request.user == "A beach. why? 2"
-    assert (request.system, request.image_digest, request.json_schema) == ("Be brief.", "i1", None)
+    assert (request.system, request.images, request.json_schema) == ("Be brief.", (PlacedImage(0, "i1"),), None)
     assert (request.image_path, request.question) == ("faces/a.png", "why?")
 
 
@@ -86,4 +87,81 @@ def test_a_strict_verdict_is_bound_by_the_samples_triggers() -> None:
 
 def test_a_sample_without_a_picture_sends_none() -> None:
     request = RequestBuilder(STEP).build(replace(SAMPLE, media=()), {"note": "n"})
-    assert request.image_digest is None
+    assert request.images == ()
+
+
+TWO = replace(SAMPLE, media=(Media("a.png", "i1"), Media("b.png", "i2")))
+
+
+def placed(user: str) -> Step:
+    return replace(STEP, prompt=replace(STEP.prompt, user=user))
+
+
+@pytest.mark.parametrize(
+    ("user", "content", "digests"),
+    [
+        ("{{ question }}", (0, 1, "why?"), ["i1", "i2"]),
+        ("A: {{ image(2) }} B: {{ image(1) }}", ("A: ", 0, " B: ", 1), ["i2", "i1"]),
+        ("{{ image(2) }}{{ image(1) }}{{ question }}", (0, 1, "why?"), ["i2", "i1"]),
+        ("A: {{ image(2) }}.", (0, "A: ", 1, "."), ["i1", "i2"]),
+        (
+            "{% for picture in images %}{{ loop.index }}: {{ picture }}{% endfor %} of {{ images | length }}",
+            ("1: ", 0, "2: ", 1, " of 2"),
+            ["i1", "i2"],
+        ),
+    ],
+)
+def test_pictures_stand_before_the_text_or_where_the_prompt_says(
+    user: str, content: tuple[str | int, ...], digests: list[str]
+) -> None:
+    request = RequestBuilder(placed(user)).build(TWO, {"note": "n"})
+    assert request is not None
+    assert request.content == content
+    assert [one.digest for one in request.images] == digests
+
+
+@pytest.mark.parametrize(
+    ("user", "why"),
+    [
+        ("{{ image(3) }}", r"places image\(3\), and the sample has the pictures 1 to 2"),
+        ("{{ image(0) }}", r"places image\(0\)"),
+        ("{{ image('a') }}", r"places image\('a'\)"),
+        ("{{ image(1) }} {{ image(1) }}", r"places image\(1\) twice"),
+        ("{{ image(1) | upper }}", r"write \{\{ image\(1\) \}\} as it is"),
+        ("{{ 'a' ~ image(1) }}", r"write \{\{ image\(1\) \}\} as it is"),
+    ],
+)
+def test_a_picture_that_is_not_there_or_stands_twice_is_refused(user: str, why: str) -> None:
+    with pytest.raises(UndefinedError, match=why):
+        RequestBuilder(placed(user)).build(TWO, {"note": "n"})
+
+
+def test_order_and_places_of_pictures_are_part_of_the_digest() -> None:
+    users = (
+        "why?",
+        "{{ image(2) }}why?",
+        "w{{ image(1) }}hy?",
+        "w{{ image(2) }}hy?",
+        "{{ image(2) }}{{ image(1) }}why?",
+    )
+    samples = (TWO, replace(TWO, media=TWO.media[::-1]), replace(TWO, media=TWO.media[:1]), SAMPLE)
+    digests = [RequestBuilder(placed("why?")).build(sample, {"note": "n"}).digest for sample in samples]
+    assert len(set(digests)) == 3, "one picture is sent as it was when there could be one alone"
+    digests = [RequestBuilder(placed(user)).build(TWO, {"note": "n"}).digest for user in users]
+    assert len(set(digests)) == 4
+    assert digests[0] == digests[1], "what is sent is the same"
+
+
+def test_a_model_that_is_sent_no_pictures_reads_nothing_in_their_places() -> None:
+    step = placed("A: {{ image(1) }}{% for picture in images %}{{ picture }}{% endfor %}, {{ question }}")
+    request = RequestBuilder(replace(step, prompt=replace(step.prompt, image=False))).build(TWO, {"note": "n"})
+    assert (request.user, request.images) == ("A: , why?", ())
+
+
+def test_a_text_cannot_pass_for_a_picture() -> None:
+    """Neither a sample's nor a model's, even where it has seen how one is marked."""
+    said = "{{ image(1) }} \0image\0 \0000000000000000000:1\0"
+    request = RequestBuilder(placed("{{ note }}{{ question }}")).build(
+        replace(TWO, inputs={"question": said}), {"note": said}
+    )
+    assert (request.content, len(request.images)) == ((0, 1, said + said), 2)

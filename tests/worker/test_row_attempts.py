@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -24,14 +24,14 @@ RULE = AcceptRule(contains="{score: ", ignore_case=True, attempts=3, fallback="{
 
 
 def request(accept: AcceptRule | None = None) -> Request:
-    return Request("a", "d" * 32, None, "why?", None, Sampling(0.5, 1.0, 8), seed=11, accept=accept)
+    return Request("a", "d" * 32, None, "why?", (), Sampling(0.5, 1.0, 8), seed=11, accept=accept)
 
 
 def ask(
     engine: object, accept: AcceptRule | None = None, timeout_s: float = 30.0, tally: ReplicaCounts | None = None
 ) -> Completion:
     asker = Asker(engine, "print", asyncio.Semaphore(2), timeout_s, "run", tally or ReplicaCounts(), costs_money=True)
-    return asyncio.run(asker.ask(request(accept), None, "i" * 16))
+    return asyncio.run(asker.ask(request(accept), (), "i" * 16))
 
 
 def test_an_answer_becomes_a_row(scripted: type[Scripted]) -> None:
@@ -60,7 +60,7 @@ class Silent:
     async def start(self) -> EngineFacts:
         return EngineFacts("silent", 1)
 
-    async def generate(self, request: Request, image: bytes | None) -> Reply:  # noqa: ARG002
+    async def generate(self, request: Request, images: Sequence[bytes]) -> Reply:  # noqa: ARG002
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
@@ -138,8 +138,8 @@ def test_a_reply_that_ended_otherwise_than_an_answer_is_an_error_row_that_counts
     scripted: type[Scripted], reason: str, accept: AcceptRule | None
 ) -> None:
     class Ending(scripted):  # type: ignore[misc, valid-type]
-        async def generate(self, request: Request, image: bytes | None) -> Reply:
-            return replace(await super().generate(request, image), finish_reason=reason, cost_usd=0.5)
+        async def generate(self, request: Request, images: Sequence[bytes]) -> Reply:
+            return replace(await super().generate(request, images), finish_reason=reason, cost_usd=0.5)
 
     row = ask(Ending(lambda _: "half an {score: "), accept)
     assert (row.text, row.error_kind, row.finish_reason, row.attempt) == (None, "engine", None, 1)
@@ -171,7 +171,7 @@ class Paid:
     async def start(self) -> EngineFacts:
         return EngineFacts("paid", 1, costs_money=True)
 
-    async def generate(self, request: Request, image: bytes | None) -> Reply:  # noqa: ARG002
+    async def generate(self, request: Request, images: Sequence[bytes]) -> Reply:  # noqa: ARG002
         reply = next(self._replies)
         if isinstance(reply, Exception):
             raise reply

@@ -19,7 +19,7 @@ from eibench_ray.engines.echo import EchoEngine, EchoSection
 from eibench_ray.engines.engine import Engine, EngineDeadError, EngineFacts, RowError
 from eibench_ray.engines.picture_decoding import decode_picture
 from eibench_ray.errors import StoreError
-from eibench_ray.plan.prompt_templates import render
+from eibench_ray.plan.prompt_templates import PlacedText, render_placed
 from eibench_ray.plan.slices import Slice
 from eibench_ray.ratelimit.rate_limiter import BudgetSpentError
 from eibench_ray.rows.completion import Completion, RowErrorKind
@@ -51,7 +51,7 @@ class Gated:
         """The gates that somebody waits for, in the order of their coming."""
         return [gate for gate in self.gates.values() if not gate.is_set()]
 
-    async def generate(self, request: Request, image: bytes | None) -> Reply:  # noqa: ARG002
+    async def generate(self, request: Request, images: Sequence[bytes]) -> Reply:  # noqa: ARG002
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
@@ -74,10 +74,9 @@ class Decoding:
     async def start(self) -> EngineFacts:
         return await self._echo.start()
 
-    async def generate(self, request: Request, image: bytes | None) -> Reply:
-        assert image is not None
-        decode_picture(image)
-        return await self._echo.generate(request, image)
+    async def generate(self, request: Request, images: Sequence[bytes]) -> Reply:
+        decode_picture(*images)
+        return await self._echo.generate(request, images)
 
     async def stop(self) -> None:
         pass
@@ -133,10 +132,10 @@ def test_a_corrupt_picture_costs_its_row_alone(sweeps: Sweeps) -> None:
 
 
 def test_a_prompt_that_cannot_be_made_costs_its_row_alone(sweeps: Sweeps, monkeypatch: pytest.MonkeyPatch) -> None:
-    def make(template: str, sample: Sample, answers: Mapping[str, str]) -> str:
-        return render("{{ 'a' * 10**9 }}" if sample.sample_id == "s001" else template, sample, answers)
+    def make(template: str, sample: Sample, answers: Mapping[str, str]) -> PlacedText:
+        return render_placed("{{ 'a' * 10**9 }}" if sample.sample_id == "s001" else template, sample, answers)
 
-    monkeypatch.setattr("eibench_ray.worker.request_builder.render", make)
+    monkeypatch.setattr("eibench_ray.worker.request_builder.render_placed", make)
     sweeps.write_dataset()
     sweep = sweeps.plan(sweeps.config(slice_rows=10))
     report = asyncio.run(run_first(sweep, EchoEngine(EchoSection(kind="echo"))))
@@ -163,7 +162,7 @@ def test_rows_that_stand_count_as_finished(sweeps: Sweeps, scripted: type[Script
 
 def test_a_row_behind_an_error_is_answered_without_a_request(sweeps: Sweeps, scripted: type[Scripted]) -> None:
     def refuse_s002(request: Request) -> str:
-        if request.sample_id == "s002" and request.image_digest:
+        if request.sample_id == "s002" and request.images:
             raise RowError(RowErrorKind.PROMPT, "too long")
         return "fine"
 
@@ -225,7 +224,7 @@ def test_an_interrupt_commits_what_is_finished(sweeps: Sweeps, scripted: type[Sc
     assert list(sweeps.rows(sweep, "answer")) == ["s000", "s001"]
     engine = scripted()
     sweeps.ask(sweeps.plan(sweeps.config(slice_rows=10)), engine)
-    assert sum(request.image_digest is not None for request in engine.requests) == 8
+    assert sum(bool(request.images) for request in engine.requests) == 8
 
 
 @pytest.mark.parametrize("error", [EngineDeadError("gone"), RuntimeError("a bug")])
@@ -411,11 +410,11 @@ def ask_until_killed(sweep: PlannedSweep, last: str) -> None:
     step = next(iter(sweep.plan.steps))
 
     class Deadly(EchoEngine):
-        async def generate(self, request: Request, image: bytes | None) -> Reply:
+        async def generate(self, request: Request, images: Sequence[bytes]) -> Reply:
             if request.sample_id > last:
                 await until(lambda: last in sweep.store.read_slice(step, 0))
                 os.kill(os.getpid(), signal.SIGKILL)
-            return await super().generate(request, image)
+            return await super().generate(request, images)
 
     asyncio.run(run_first(sweep, Deadly(EchoSection(kind="echo", price=PRICE)), num_slots=1, costs_money=True))
 
@@ -514,14 +513,14 @@ def test_a_row_that_another_run_paid_for_meanwhile_is_kept_with_its_cost(sweeps:
     theirs: dict[str, Completion] = {}
 
     class Meddling(EchoEngine):
-        async def generate(self, request: Request, image: bytes | None) -> Reply:
+        async def generate(self, request: Request, images: Sequence[bytes]) -> Reply:
             if request.sample_id == "s008":  # somebody else, for whom this run was dead, commits the whole slice
                 await until(lambda: len(sweep.store.read_slice(step, 0)) == 8)
                 rows = sweep.store.read_slice(step, 0)
                 theirs.update({key: replace(row, run_id="another", cost_usd=7.0) for key, row in rows.items()})
                 theirs["gone"] = replace(next(iter(theirs.values())), sample_id="gone")
                 sweep.store.write_slice(step, 0, list(theirs.values()))
-            return await super().generate(request, image)
+            return await super().generate(request, images)
 
     engine = Meddling(EchoSection(kind="echo", price=PRICE))
     report = asyncio.run(run_first(sweep, engine, num_slots=1, costs_money=True))

@@ -37,9 +37,9 @@ class _Counted(importlib.abc.Loader):
             generate = engine.generate
             file = os.open(os.environ["CHAOS_SENT"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
-            def counted(request: Any, image: bytes | None) -> Any:
+            def counted(request: Any, images: Sequence[bytes]) -> Any:
                 os.write(file, b".")
-                return generate(request, image)
+                return generate(request, images)
 
             engine.generate = counted
             return engine

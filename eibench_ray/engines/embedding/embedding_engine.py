@@ -80,7 +80,7 @@ class EmbeddingEngine:
         limits = (self._tokenizer.model_max_length, getattr(model.config, "max_position_embeddings", PASS_TOKENS))
         self._window = min(*limits, PASS_TOKENS)
 
-    async def generate(self, request: Request, image: bytes | None) -> Reply:  # noqa: ARG002 - an answer is a text
+    async def generate(self, request: Request, images: Sequence[bytes]) -> Reply:  # noqa: ARG002 - an answer is a text
         """The coherence of the answer that the request carries.
 
         Raises:

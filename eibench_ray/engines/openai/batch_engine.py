@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import PurePath
 
@@ -86,7 +86,7 @@ class OpenaiBatchEngine:
             waits=self._waits,
         )
 
-    async def generate(self, request: Request, image: bytes | None) -> Reply:
+    async def generate(self, request: Request, images: Sequence[bytes]) -> Reply:
         """The reply to one request, after as many batches as it takes and the configuration allows.
 
         Raises:
@@ -102,7 +102,7 @@ class OpenaiBatchEngine:
         paid_usd, num_sent = 0.0, 0
         while True:
             try:
-                result, cost_usd = await self._attempt(line_id, request, image)
+                result, cost_usd = await self._attempt(line_id, request, images)
             except BudgetSpentError as error:
                 if not paid_usd:
                     raise
@@ -149,21 +149,21 @@ class OpenaiBatchEngine:
         return self._config.batch.window_s + 2 * MARGIN_S
 
     async def _attempt(
-        self, line_id: str, request: Request, image: bytes | None
+        self, line_id: str, request: Request, images: Sequence[bytes]
     ) -> tuple[Reply | ResponseError | None, float]:
         """One batch's result for a request, and its cost; None: an earlier run's batch has no answer to it."""
         assert self._batches is not None
         toll = replace(toll_of(request, self._config), lifetime_s=self._attempt_s)
         try:
-            return await self._ask(line_id, request, image, toll)
+            return await self._ask(line_id, request, images, toll)
         except BudgetSpentError:
             if not self._batches.was_sent(line_id):
                 raise
         # It is spent already: nothing is saved by not fetching the answer.
-        return await self._ask(line_id, request, image, replace(toll, cost_usd=0.0))
+        return await self._ask(line_id, request, images, replace(toll, cost_usd=0.0))
 
     async def _ask(
-        self, line_id: str, request: Request, image: bytes | None, toll: Reservation
+        self, line_id: str, request: Request, images: Sequence[bytes], toll: Reservation
     ) -> tuple[Reply | ResponseError | None, float]:
         batches, client, config = self._batches, self._client, self._config
         assert batches is not None
@@ -171,7 +171,7 @@ class OpenaiBatchEngine:
 
         async with self._line.trip(toll) as trip:
             try:
-                said = await batches.ask(line_id, lambda: self._compose(line_id, request, image))
+                said = await batches.ask(line_id, lambda: self._compose(line_id, request, images))
             except RowError:
                 trip.passage = Spend()
                 raise
@@ -183,11 +183,11 @@ class OpenaiBatchEngine:
             trip.passage = Spend(outcome.passage.tokens, outcome.passage.cost_usd)
             return outcome.result, outcome.passage.cost_usd
 
-    async def _compose(self, line_id: str, request: Request, image: bytes | None) -> bytes:
+    async def _compose(self, line_id: str, request: Request, images: Sequence[bytes]) -> bytes:
         """The request's line."""
         config = self._config
-        picture = await decode_in_thread(to_data_uri, image, config.picture) if image is not None else None
-        line = to_line(line_id, encode_body(build_body(request, picture, config)))
+        pictures = [await decode_in_thread(to_data_uri, image, config.picture) for image in images]
+        line = to_line(line_id, encode_body(build_body(request, pictures, config)))
         if len(line) > config.batch.max_bytes:
             most = config.batch.max_bytes
             raise RowError(RowErrorKind.PROMPT, f"the request has {len(line)} bytes, batch.max_bytes allows {most}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NoReturn
 
@@ -107,7 +107,7 @@ class OpenaiEngine:
             f"openai {config.who}", config.max_num_seqs, config.is_paid, grace_s, is_endpoint=True, waits=self._waits
         )
 
-    async def generate(self, request: Request, image: bytes | None) -> Reply:
+    async def generate(self, request: Request, images: Sequence[bytes]) -> Reply:
         """The reply to one request, after as many attempts as it takes and the configuration allows.
 
         Its cost is that of all attempts; one that may have been paid for counts as paid.
@@ -122,15 +122,15 @@ class OpenaiEngine:
         if self._num_asked == 1:
             self._silence.resume(time.monotonic())
         try:
-            return await self._generate(request, image)
+            return await self._generate(request, images)
         finally:
             self._num_asked -= 1
             if not self._num_asked:
                 self._silence.rest(time.monotonic())
 
-    async def _generate(self, request: Request, image: bytes | None) -> Reply:
-        picture = await decode_in_thread(to_data_uri, image, self._config.picture) if image is not None else None
-        errand = _Errand(request, encode_body(build_body(request, picture, self._config)))
+    async def _generate(self, request: Request, images: Sequence[bytes]) -> Reply:
+        pictures = [await decode_in_thread(to_data_uri, image, self._config.picture) for image in images]
+        errand = _Errand(request, encode_body(build_body(request, pictures, self._config)))
         attempts = AsyncRetrying(
             retry=retry_if_exception_type(_AgainError),
             wait=self._wait_s,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from eibench_ray.engines.engine import RowError
@@ -13,18 +14,18 @@ from eibench_ray.rows.request import Request
 from eibench_ray.rows.token_counts import estimate_prompt_tokens
 
 
-def build_body(request: Request, picture_uri: str | None, config: OpenaiSection) -> dict[str, Any]:
+def build_body(request: Request, picture_uris: Sequence[str], config: OpenaiSection) -> dict[str, Any]:
     """The body for `chat/completions`, as plain values.
 
     Args:
         request: what is asked.
-        picture_uri: its picture as a data URI (`picture.to_data_uri`); None where none is sent.
+        picture_uris: its pictures as data URIs (`picture.to_data_uri`), in the order of `request.images`.
         config: what the endpoint takes. Its `args` have the last word; one that is null takes the field out.
     """
     messages: list[dict[str, Any]] = []
     if request.system:
         messages.append({"role": "system", "content": request.system})
-    messages.append({"role": "user", "content": _user_content(request, picture_uri)})
+    messages.append({"role": "user", "content": _user_content(request, picture_uris)})
     body: dict[str, Any] = {
         "model": config.model,
         "messages": messages,
@@ -55,15 +56,16 @@ def encode_body(body: dict[str, Any]) -> bytes:
 
 def prompt_estimate(request: Request, config: OpenaiSection) -> int:
     """About how many tokens the endpoint will count in a request."""
-    picture_tokens = config.picture_tokens if request.image_digest is not None else 0
+    picture_tokens = config.picture_tokens * len(request.images)
     return estimate_prompt_tokens(request.user, request.system, picture_tokens)
 
 
-def _user_content(request: Request, picture_uri: str | None) -> str | list[dict[str, Any]]:
-    """The picture comes before the text, as for every engine."""
-    if picture_uri is None:
+def _user_content(request: Request, picture_uris: Sequence[str]) -> str | list[dict[str, Any]]:
+    if not picture_uris:
         return request.user
     return [
-        {"type": "image_url", "image_url": {"url": picture_uri}},
-        {"type": "text", "text": request.user},
+        {"type": "text", "text": piece}
+        if isinstance(piece, str)
+        else {"type": "image_url", "image_url": {"url": picture_uris[piece]}}
+        for piece in request.content
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib.util import find_spec
@@ -73,7 +74,7 @@ class TransformersEngine:
             )
         return Model(self._config, self._device, self._weights)
 
-    async def generate(self, request: Request, image: bytes | None) -> Reply:
+    async def generate(self, request: Request, images: Sequence[bytes]) -> Reply:
         """The reply to one request; many run at once.
 
         Raises:
@@ -81,16 +82,16 @@ class TransformersEngine:
             EngineDeadError: the device failed.
         """
         assert self._batches is not None
-        reply = await self._batches.ask(self._prepare(request, image))
+        reply = await self._batches.ask(self._prepare(request, images))
         if reply.finish_reason == "error":
             raise no_numbers(self._config.dtype, reply.completion_tokens)
         return reply
 
-    async def _prepare(self, request: Request, image: bytes | None) -> PreparedPrompt:
+    async def _prepare(self, request: Request, images: Sequence[bytes]) -> PreparedPrompt:
         assert self._model is not None
-        picture = await decode_in_thread(decode_picture, image) if image is not None else None
+        pictures = [await decode_in_thread(decode_picture, image) for image in images]
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._preparing, self._model.prepare, request, picture)
+        return await loop.run_in_executor(self._preparing, self._model.prepare, request, pictures)
 
     async def stop(self) -> None:
         """Gives up what is under way, which ends with its next token, and lets go of the weights."""

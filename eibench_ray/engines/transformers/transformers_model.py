@@ -17,6 +17,7 @@ from eibench_ray.engines.chat_templates import no_template, template_file, templ
 from eibench_ray.engines.control_tokens import control_tokens
 from eibench_ray.engines.engine import EngineDeadError, RowError
 from eibench_ray.engines.loaded_weights import request_of
+from eibench_ray.engines.picture_places import are_misplaced, no_places
 from eibench_ray.engines.transformers.collate import collate
 from eibench_ray.engines.transformers.request_batches import OutOfMemoryError, Waiting
 from eibench_ray.engines.transformers.token_choice import BatchRow, StopCheck, TokenChoice
@@ -101,23 +102,25 @@ class Model:
         self._compiler: Any = None
         self.num_steps = 0
 
-    def prepare(self, request: Request, picture: Any) -> PreparedPrompt:
-        """A request with its picture (RGB) as tensors; one at a time, since tokenizers are not safe between threads.
+    def prepare(self, request: Request, pictures: Sequence[Any]) -> PreparedPrompt:
+        """A request with its pictures (RGB) as tensors; one at a time, since tokenizers are not safe between threads.
 
         Raises:
             RowError: the prompt cannot be used.
         """
         try:
-            return self._prepare(request, picture)
+            return self._prepare(request, pictures)
         except (ValueError, TypeError, KeyError, IndexError, RuntimeError, TemplateError) as error:
             raise RowError(RowErrorKind.PROMPT, " ".join(str(error).split()) or type(error).__name__) from error
 
-    def _prepare(self, request: Request, picture: Any) -> PreparedPrompt:
-        user, system = self._control.defuse(request.user), self._control.defuse(request.system or "")
-        messages = [{"role": "user", "content": self._content(user, picture)}]
-        if system:
-            messages.insert(0, {"role": "system", "content": self._content(system, None)})
+    def _prepare(self, request: Request, pictures: Sequence[Any]) -> PreparedPrompt:
+        defuse = self._control.defuse
+        user = [defuse(piece) if isinstance(piece, str) else pictures[piece] for piece in request.content]
+        messages = [{"role": "user", "content": self._content(user)}]
+        if request.system:
+            messages.insert(0, {"role": "system", "content": self._content([defuse(request.system)])})
         self._check_text(f"{request.system or ''}\n{request.user}")
+        self._check_places(messages, request)
         made = self._processor.apply_chat_template(
             messages,
             chat_template=self._template,
@@ -130,25 +133,41 @@ class Model:
         tensors = {name: made[name] for name in made if name in self._inputs or name not in _OPTIONAL_INPUTS}
         num_tokens = tensors["input_ids"].shape[1]
         has_picture = bool(self._visual_tokens & set(tensors["input_ids"].flatten().tolist()))
-        if self._visual_tokens and has_picture != (picture is not None):
-            raise ValueError(
-                f"the chat template of {self._config.source} placed {int(has_picture)} of {int(picture is not None)} "
-                f"pictures"
-            )
+        if self._visual_tokens and has_picture != bool(pictures):
+            raise ValueError(f"the chat template of {self._config.source} lost the picture")
         most = self._most_tokens or num_tokens + request.sampling.max_tokens
         if num_tokens >= most:
             raise ValueError(f"the prompt has {num_tokens} tokens, and the model takes {most} with the reply")
         grammar = self._compile(request.json_schema) if request.json_schema else None
         return PreparedPrompt(request, tensors, most - num_tokens, grammar)
 
-    def _content(self, text: str, picture: Any) -> str | list[dict[str, Any]]:
+    def _content(self, pieces: Sequence[Any]) -> str | list[dict[str, Any]]:
         """A message's content: in parts for a model that sees, else the plain text that its template expects."""
         if self._processor is self._tokenizer:
-            if picture is not None:
+            if any(not isinstance(piece, str) for piece in pieces):
                 raise ValueError(f"{self._config.source} takes no pictures: set model.sees_image to false")
-            return text
-        parts: list[dict[str, Any]] = [{"type": "text", "text": text}]
-        return [{"type": "image", "image": picture}, *parts] if picture is not None else parts
+            return "".join(pieces)
+        return [
+            {"type": "text", "text": piece} if isinstance(piece, str) else {"type": "image", "image": piece}
+            for piece in pieces
+        ]
+
+    def _check_places(self, messages: list[dict[str, Any]], request: Request) -> None:
+        """Refuses a prompt whose template loses a picture or moves it: some processors do not notice."""
+        mark = getattr(self._processor, "image_token", None)
+        if not request.images or not isinstance(mark, str):
+            return
+        text = self._processor.apply_chat_template(
+            messages, chat_template=self._template, add_generation_prompt=True, tokenize=False, **self._variables
+        )
+        pieces = text.split(mark)
+        if len(pieces) - 1 != len(request.images):
+            raise ValueError(
+                f"the chat template of {self._config.source} placed {len(pieces) - 1} of {len(request.images)} pictures"
+            )
+        before = ["".join(pieces[:number]) for number in range(1, len(pieces) + 1)]
+        if any(image.at for image in request.images) and are_misplaced(request.content, before):
+            raise ValueError(no_places(self._config.source))
 
     def _check_text(self, text: str) -> None:
         if self._visual_tokens & set(self._tokenizer(text, add_special_tokens=False)["input_ids"]):

@@ -14,9 +14,16 @@ CPU_BATCH_TOKENS = 16_384
 
 
 def engine_arguments(
-    config: VllmSection, device: Literal["cpu", "cuda"], weights: Weights | None = None
+    config: VllmSection, device: Literal["cpu", "cuda"], weights: Weights | None = None, most_images: int = 0
 ) -> Mapping[str, Any]:
-    """The arguments by the names that `AsyncEngineArgs` gives them; the chat template is none of them."""
+    """The arguments by the names that `AsyncEngineArgs` gives them; the chat template is none of them.
+
+    Args:
+        config: the engine.
+        device: where it runs.
+        weights: what it loads; None: as configured.
+        most_images: of one request; 0: not known, or none.
+    """
     weights = weights or Weights(vllm_weights(config))
     chosen: dict[str, Any] = {
         "model": weights.source,
@@ -45,4 +52,7 @@ def engine_arguments(
             "enable_chunked_prefill": False,
             "max_num_batched_tokens": max(config.max_model_len, CPU_BATCH_TOKENS),
         }
+    if most_images:
+        # vLLM keeps room for as many as a request may have: by default far more than any has.
+        chosen["limit_mm_per_prompt"] = {"image": most_images}
     return chosen | config.args

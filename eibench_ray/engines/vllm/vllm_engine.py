@@ -34,8 +34,15 @@ _UNUSABLE = (ValueError, TypeError, KeyError, IndexError, RuntimeError)
 class VllmEngine:
     """A vLLM engine: weights loaded once, requests batched continuously, prompts rendered off the event loop."""
 
-    def __init__(self, config: VllmSection, device: Literal["cpu", "cuda"], weights: Weights | None = None) -> None:
+    def __init__(
+        self,
+        config: VllmSection,
+        device: Literal["cpu", "cuda"],
+        weights: Weights | None = None,
+        most_images: int = 0,
+    ) -> None:
         self._config = config
+        self._most_images = most_images
         self._weights = weights
         self._device = device
         self._llm: Any = None
@@ -109,9 +116,10 @@ class VllmEngine:
         # Seen from its files where it is: a large model loads for minutes.
         elif self._weights is not None and KIND.lacks_chat_template(config, Path(self._weights.source)):
             raise EngineError(no_template(config.source))
-        return AsyncLLM.from_engine_args(AsyncEngineArgs(**engine_arguments(config, self._device, self._weights)))
+        arguments = engine_arguments(config, self._device, self._weights, self._most_images)
+        return AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
 
-    async def generate(self, request: Request, image: bytes | None) -> Reply:
+    async def generate(self, request: Request, images: Sequence[bytes]) -> Reply:
         """The reply to one request; many run at once.
 
         What vLLM ends with `error` is asked once more, from its rendering on: it may have been another row's fault.
@@ -122,12 +130,12 @@ class VllmEngine:
         """
         prompts = self._prompts
         assert prompts is not None
-        picture = await decode_in_thread(read_picture, image) if image is not None else None
+        pictures = [await decode_in_thread(read_picture, image) for image in images]
         for is_again in (False, True):
             try:
-                reply = await self._ask(request, picture, is_again=is_again)
+                reply = await self._ask(request, pictures, is_again=is_again)
             except BaseException:  # a deadline, too: the engine may never have got the picture
-                prompts.forget(picture)
+                prompts.forget(pictures)
                 raise
             if reply.finish_reason == _ABORTED:
                 raise EngineDeadError(
@@ -136,20 +144,20 @@ class VllmEngine:
                 )
             if ending_of(reply.finish_reason).is_answer:
                 return reply
-            prompts.forget(picture)
+            prompts.forget(pictures)
         raise RowError(
             RowErrorKind.ENGINE,
             f"vLLM ended the reply with {reply.finish_reason!r} after {reply.completion_tokens} tokens, also when it "
             f"was asked again: the log of its replica says why",
         )
 
-    async def _ask(self, request: Request, picture: Picture | None, *, is_again: bool) -> Reply:
+    async def _ask(self, request: Request, pictures: Sequence[Picture], *, is_again: bool) -> Reply:
         from vllm.v1.engine.exceptions import EngineDeadError as VllmDeadError
         from vllm.v1.engine.exceptions import EngineGenerateError
 
         assert self._prompts is not None
         try:
-            prompt = await self._prompts.render(request, picture, is_again=is_again)
+            prompt = await self._prompts.render(request, pictures, is_again=is_again)
             return await self._complete(prompt, request)
         except VllmDeadError as error:
             raise EngineDeadError(f"vLLM died while it answered {request.sample_id}: {_reason(error)}") from error

@@ -149,7 +149,7 @@ class VllmKind(LoadedKind[VllmSection]):
         """An engine in this process."""
         from eibench_ray.engines.vllm.vllm_engine import VllmEngine
 
-        return VllmEngine(section, setup.device, setup.weights)
+        return VllmEngine(section, setup.device, setup.weights, setup.most_images)
 
 
 KIND = VllmKind()

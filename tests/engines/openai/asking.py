@@ -34,7 +34,7 @@ def ask(user: str = "why?", **fields: Any) -> Request:
         "sample_id": "s0",
         "digest": "d0",
         "system": None,
-        "image_digest": None,
+        "images": (),
         "sampling": Sampling(0.0, 1.0, 64),
         "seed": 7,
     }

@@ -34,7 +34,7 @@ async def ask_all(
     engine = OpenaiBatchEngine(config, turnstile or LocalRateLimiter(), folder)
     await engine.start()
     try:
-        return await asyncio.gather(*(engine.generate(request(word), None) for word in words), return_exceptions=True)
+        return await asyncio.gather(*(engine.generate(request(word), ()) for word in words), return_exceptions=True)
     finally:
         await engine.stop()
 

@@ -31,7 +31,7 @@ from eibench_ray.ratelimit.admission import LocalRateLimiter
 from eibench_ray.ratelimit.rate_limiter import BudgetSpentError, Spend
 from eibench_ray.rows.completion import RowErrorKind
 from eibench_ray.rows.digests import derive_seed
-from eibench_ray.rows.request import Reply
+from eibench_ray.rows.request import PlacedImage, Reply
 
 KEY = "sk-planted-7Qm3vX9tLw2ZpR8sKd4N"
 WORDS = [f"why {number}?" for number in range(12)]
@@ -143,7 +143,7 @@ def test_while_a_batch_runs_its_engine_says_so(server: BatchServer, tmp_path: Pa
         engine = OpenaiBatchEngine(at(server), LocalRateLimiter(), tmp_path)
         waits = (await engine.start()).waits
         assert waits is not None
-        row = asyncio.create_task(engine.generate(request("held"), None))
+        row = asyncio.create_task(engine.generate(request("held"), ()))
         while server.calls["retrieve"] < 2:
             await asyncio.sleep(0.02)
         said = [str(wait) for wait in waits()]
@@ -214,7 +214,10 @@ def test_a_picture_that_cannot_be_read_fails_alone(server: BatchServer, tmp_path
     async def run() -> list[Any]:
         engine = OpenaiBatchEngine(at(server), LocalRateLimiter(), tmp_path)
         await engine.start()
-        asked = [engine.generate(request("seen", image_digest="i"), b"no picture"), engine.generate(request("a"), None)]
+        asked = [
+            engine.generate(request("seen", images=(PlacedImage(0, "i"),)), [b"no picture"]),
+            engine.generate(request("a"), ()),
+        ]
         return await asyncio.gather(*asked, return_exceptions=True)
 
     broken, reply = asyncio.run(run())
@@ -228,7 +231,7 @@ def test_the_same_request_with_another_seed_is_another_one(server: BatchServer, 
     async def run() -> list[Reply]:
         engine = OpenaiBatchEngine(config, LocalRateLimiter(), tmp_path)
         await engine.start()
-        found = [await engine.generate(request("why?", seed=seed), None) for seed in (7, derive_seed(7, 1), 7)]
+        found = [await engine.generate(request("why?", seed=seed), ()) for seed in (7, derive_seed(7, 1), 7)]
         await engine.stop()
         return found
 
@@ -312,7 +315,7 @@ def test_what_nobody_waits_for_any_more_is_not_begun(server: BatchServer, tmp_pa
     async def give_up() -> None:
         engine = OpenaiBatchEngine(at(server), LocalRateLimiter(), tmp_path)
         await engine.start()
-        asked = asyncio.create_task(engine.generate(request("why?"), None))
+        asked = asyncio.create_task(engine.generate(request("why?"), ()))
         loop, reached = asyncio.get_running_loop(), asyncio.Event()
         server.hooks["upload"] = lambda: (loop.call_soon_threadsafe(reached.set), time.sleep(0.1))
         await asyncio.sleep(0.02)

@@ -26,7 +26,7 @@ from eibench_ray.plan.engine_traits import RateLimits
 from eibench_ray.ratelimit.admission import LocalRateLimiter
 from eibench_ray.ratelimit.rate_limiter import BudgetSpentError, Grant, Reservation, Spend
 from eibench_ray.rows.completion import RowErrorKind
-from eibench_ray.rows.request import Reply
+from eibench_ray.rows.request import PlacedImage, Reply
 
 KEY = "sk-planted-7Qm3vX9tLw2ZpR8sKd4N"
 PRICE = {"input": 1.0, "output": 10.0}
@@ -80,7 +80,7 @@ def engine_at(server: FaultServer, turnstile: Any = None, **options: Any) -> Ope
 async def run_all(engine: OpenaiEngine, words: Sequence[str]) -> list[Any]:
     await engine.start()
     try:
-        return await asyncio.gather(*(engine.generate(ask(word), None) for word in words), return_exceptions=True)
+        return await asyncio.gather(*(engine.generate(ask(word), ()) for word in words), return_exceptions=True)
     finally:
         await engine.stop()
 
@@ -199,9 +199,7 @@ def test_what_no_request_survives_ends_the_engine(server: FaultServer, fault: Fa
     async def run() -> list[Any]:
         engine = engine_at(server)
         await engine.start()
-        ends = [
-            await asyncio.gather(engine.generate(ask(f"{fault} {n}"), None), return_exceptions=True) for n in (1, 2)
-        ]
+        ends = [await asyncio.gather(engine.generate(ask(f"{fault} {n}"), ()), return_exceptions=True) for n in (1, 2)]
         await engine.stop()
         return [end for (end,) in ends]
 
@@ -237,10 +235,10 @@ def test_one_that_has_answered_once_is_not(server: FaultServer) -> None:
         engine = engine_at(server, attempts=1)
         server.behave(Behaviour())
         await engine.start()
-        ends = [await engine.generate(ask("well"), None)]
+        ends = [await engine.generate(ask("well"), ())]
         server.behave(Behaviour(faults={Fault.SERVER_ERROR: 1.0}))
         for word in words_of("once", 6):
-            ends += await asyncio.gather(engine.generate(ask(word), None), return_exceptions=True)
+            ends += await asyncio.gather(engine.generate(ask(word), ()), return_exceptions=True)
         await engine.stop()
         return ends
 
@@ -279,7 +277,7 @@ def test_while_attempts_fail_or_a_limit_holds_the_engine_says_so(server: FaultSe
         engine._backoff = lambda _: 0.2
         waits = (await engine.start()).waits
         assert waits is not None
-        rows = [asyncio.create_task(engine.generate(ask(f"{options} {n}"), None)) for n in range(3)]
+        rows = [asyncio.create_task(engine.generate(ask(f"{options} {n}"), ())) for n in range(3)]
         await asyncio.sleep(1.0)
         said = [str(wait) for wait in waits()]
         for row in rows:
@@ -301,7 +299,7 @@ def test_an_endpoint_that_comes_back_loses_nothing() -> None:
         async def run() -> list[Any]:
             engine = engine_at(server, attempts=1, request_timeout_s=5.0)
             await engine.start()
-            asked = asyncio.gather(*(engine.generate(ask(word), None) for word in words))
+            asked = asyncio.gather(*(engine.generate(ask(word), ()) for word in words))
             await asyncio.sleep(0.5)
             await asyncio.to_thread(server.start)
             replies = await asked
@@ -334,7 +332,7 @@ def test_a_row_that_is_given_up_leaves_the_turnstile(server: FaultServer) -> Non
     async def run() -> None:
         engine = engine_at(server, turnstile, limits={"max_concurrency": 2})
         await engine.start()
-        rows = [asyncio.create_task(engine.generate(ask(f"gone {n}"), None)) for n in range(6)]
+        rows = [asyncio.create_task(engine.generate(ask(f"gone {n}"), ())) for n in range(6)]
         await asyncio.sleep(0.1)
         for row in rows[:4]:
             row.cancel()
@@ -388,7 +386,7 @@ def test_logprobs_and_json_come_through(server: FaultServer) -> None:
         engine = engine_at(server, logprobs=True, json_output="strict")
         await engine.start()
         try:
-            return await engine.generate(ask("count", json_schema=SCHEMA), None)
+            return await engine.generate(ask("count", json_schema=SCHEMA), ())
         finally:
             await engine.stop()
 
@@ -408,7 +406,7 @@ def test_a_broken_picture_is_an_error_of_its_row(server: FaultServer) -> None:
         engine = engine_at(server)
         await engine.start()
         try:
-            await engine.generate(ask(image_digest="p"), b"no picture")
+            await engine.generate(ask(images=(PlacedImage(0, "p"),)), [b"no picture"])
         finally:
             await engine.stop()
 

@@ -55,7 +55,7 @@ def reply(base_url: str, **options: Any) -> Any:
         asked = engine(base_url, **options)
         await asked.start()
         try:
-            return (await asyncio.gather(asked.generate(ask("there?"), None), return_exceptions=True))[0]
+            return (await asyncio.gather(asked.generate(ask("there?"), ()), return_exceptions=True))[0]
         finally:
             await asked.stop()
 
@@ -171,7 +171,7 @@ def test_while_an_endpoint_is_away_its_engine_says_so() -> None:
         waits = (await asked.start()).waits
         assert waits is not None
         before = list(waits())
-        row = asyncio.create_task(asked.generate(ask("there?"), None))
+        row = asyncio.create_task(asked.generate(ask("there?"), ()))
         await asyncio.sleep(0.3)
         during = list(waits())
         row.cancel()

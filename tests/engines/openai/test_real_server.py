@@ -18,7 +18,7 @@ from eibench_ray.engines.openai.openai_engine import OpenaiEngine
 from eibench_ray.errors import EngineError
 from eibench_ray.ratelimit.admission import LocalRateLimiter
 from eibench_ray.rows.completion import RowErrorKind
-from eibench_ray.rows.request import Reply, Request, Sampling
+from eibench_ray.rows.request import PlacedImage, Reply, Request, Sampling
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,8 +29,8 @@ pytestmark = pytest.mark.slow
 KEY = "sk-planted-real-7Qm3vX9tLw2Z"
 GREEDY, SAMPLED = Sampling(0.0, 1.0, 12), Sampling(1.0, 0.95, 12)
 PLAIN = ask("why is she so happy?", sampling=GREEDY)
-SEEING = replace(PLAIN, image_digest="p")
-RED, BLUE = (encode(Image.new("RGB", (120, 90), colour)) for colour in ("red", "blue"))
+SEEING = replace(PLAIN, images=(PlacedImage(0, "p"),))
+RED, BLUE = ([encode(Image.new("RGB", (120, 90), colour))] for colour in ("red", "blue"))
 Answers = list[Any]
 
 
@@ -41,14 +41,14 @@ def answered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[...,
         patch.setenv("PLANTED_API_KEY", KEY)
         patch.setenv("WRONG_API_KEY", "sk-wrong-Xy81kQ02mNb6")
 
-        def ask_all(asked: Sequence[tuple[Request, bytes | None]], **options: Any) -> Answers:
+        def ask_all(asked: Sequence[tuple[Request, Sequence[bytes]]], **options: Any) -> Answers:
             base = {"base_url": server.base_url, "model": server.model, "api_key_env": "PLANTED_API_KEY"}
             return asyncio.run(_ask(OpenaiEngine(endpoint(**base | options), LocalRateLimiter()), asked))
 
         yield ask_all
 
 
-async def _ask(engine: OpenaiEngine, asked: Sequence[tuple[Request, bytes | None]]) -> Answers:
+async def _ask(engine: OpenaiEngine, asked: Sequence[tuple[Request, Sequence[bytes]]]) -> Answers:
     await engine.start()
     try:
         return await asyncio.gather(*(engine.generate(*one) for one in asked), return_exceptions=True)
@@ -57,14 +57,14 @@ async def _ask(engine: OpenaiEngine, asked: Sequence[tuple[Request, bytes | None
 
 
 def test_the_answer_depends_on_the_picture(answered: Callable[..., Answers]) -> None:
-    plain, red, blue, again = answered([(PLAIN, None), (SEEING, RED), (SEEING, BLUE), (SEEING, RED)])
+    plain, red, blue, again = answered([(PLAIN, ()), (SEEING, RED), (SEEING, BLUE), (SEEING, RED)])
     assert all(isinstance(reply, Reply) and reply.text for reply in (plain, red, blue))
     assert len({plain.text, red.text, blue.text}) == 3
     assert again.text == red.text
 
 
 def test_a_reply_comes_with_its_counts(answered: Callable[..., Answers]) -> None:
-    plain, red = answered([(PLAIN, None), (SEEING, RED)], price={"input": 1.0, "output": 2.0})
+    plain, red = answered([(PLAIN, ()), (SEEING, RED)], price={"input": 1.0, "output": 2.0})
     assert 0 < plain.completion_tokens <= 12
     assert plain.finish_reason in ("stop", "length")
     assert red.prompt_tokens > plain.prompt_tokens > 0
@@ -78,8 +78,8 @@ def test_a_seed_repeats_its_answer(answered: Callable[..., Answers]) -> None:
 
 
 def test_log_probabilities_come_where_they_are_asked_for(answered: Callable[..., Answers]) -> None:
-    (with_them,) = answered([(PLAIN, None)], logprobs=True)
-    (without,) = answered([(PLAIN, None)])
+    (with_them,) = answered([(PLAIN, ())], logprobs=True)
+    (without,) = answered([(PLAIN, ())])
     assert with_them.mean_logprob < 0
     assert without.mean_logprob is None
     assert with_them.text == without.text
@@ -97,7 +97,7 @@ def test_a_schema_is_kept(answered: Callable[..., Answers], json_output: str) ->
 
 
 def test_a_prompt_that_is_too_long_costs_its_row_alone(answered: Callable[..., Answers]) -> None:
-    long, plain = answered([(replace(PLAIN, user="so " * 2000), None), (PLAIN, None)])
+    long, plain = answered([(replace(PLAIN, user="so " * 2000), None), (PLAIN, ())])
     assert isinstance(long, RowError)
     assert long.kind is RowErrorKind.PROMPT
     assert "1024" in str(long)
@@ -115,7 +115,7 @@ def test_a_prompt_that_is_too_long_costs_its_row_alone(answered: Callable[..., A
 def test_what_no_request_survives_is_named(
     answered: Callable[..., Answers], options: dict[str, Any], words: str
 ) -> None:
-    (error,) = answered([(PLAIN, None)], **options)
+    (error,) = answered([(PLAIN, ())], **options)
     with pytest.raises(EngineError, match=words) as caught:
         raise error
     assert "sk-" not in str(caught.value)

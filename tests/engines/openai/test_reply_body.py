@@ -16,7 +16,7 @@ from eibench_ray.engines.openai.reply_body import (
     parse_body,
     read_reply,
 )
-from eibench_ray.rows.request import Reply
+from eibench_ray.rows.request import PlacedImage, Reply
 
 PRICE = {"input": 2.0, "output": 10.0, "cached_input": 1.0}
 USAGE = {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120}
@@ -99,7 +99,7 @@ def test_every_way_to_answer_is_an_answer(
     ],
 )
 def test_counts_that_cannot_be_are_estimated(usage: object) -> None:
-    request = ask("w" * 400, system="s" * 40, image_digest="p")
+    request = ask("w" * 400, system="s" * 40, images=(PlacedImage(0, "p"),))
     reply = read_reply(body({"content": "x" * 80}, usage), request, endpoint(price=PRICE))
     assert (reply.prompt_tokens, reply.completion_tokens, reply.cached_tokens) == (8 + 110 + 1000, 20, 0)
     assert reply.cost_usd == pytest.approx((1118 * 2 + 20 * 10) / 1e6)

@@ -9,7 +9,7 @@ from asking import SCHEMA, ask, endpoint
 
 from eibench_ray.engines.openai.request_body import build_body, prompt_estimate
 from eibench_ray.engines.openai.response_format import to_strict_schema
-from eibench_ray.rows.request import Sampling
+from eibench_ray.rows.request import PlacedImage, Sampling
 
 PLAIN = {
     "model": "tiny",
@@ -29,11 +29,11 @@ REASONING: dict[str, Any] = {
 
 
 def test_a_plain_request_has_these_fields_and_no_others() -> None:
-    assert build_body(ask(), None, endpoint()) == PLAIN
+    assert build_body(ask(), (), endpoint()) == PLAIN
 
 
 def test_a_reasoning_model_gets_its_own_words() -> None:
-    assert build_body(ask(), None, endpoint(**REASONING)) == {
+    assert build_body(ask(), (), endpoint(**REASONING)) == {
         "model": "tiny",
         "messages": PLAIN["messages"],
         "max_completion_tokens": 1064,
@@ -43,7 +43,7 @@ def test_a_reasoning_model_gets_its_own_words() -> None:
 
 
 def test_the_picture_stands_before_the_text_and_the_system_before_both() -> None:
-    body = build_body(ask(system="Be kind."), "data:image/png;base64,AA==", endpoint())
+    body = build_body(ask(system="Be kind.", images=(PlacedImage(0, "p"),)), ["data:image/png;base64,AA=="], endpoint())
     assert body["messages"] == [
         {"role": "system", "content": "Be kind."},
         {
@@ -57,14 +57,14 @@ def test_the_picture_stands_before_the_text_and_the_system_before_both() -> None
 
 
 def test_stops_and_logprobs_are_asked_for() -> None:
-    body = build_body(ask(sampling=Sampling(0.5, 0.9, 8, ("\n",))), None, endpoint(logprobs=True))
+    body = build_body(ask(sampling=Sampling(0.5, 0.9, 8, ("\n",))), (), endpoint(logprobs=True))
     added = {"max_tokens": 8, "temperature": 0.5, "top_p": 0.9, "stop": ["\n"], "logprobs": True}
     assert body == PLAIN | added
 
 
 def test_args_have_the_last_word_and_null_takes_a_field_out() -> None:
     config = endpoint(args={"top_p": None, "max_tokens": 5, "enable_thinking": False})
-    body = build_body(ask(), None, config)
+    body = build_body(ask(), (), config)
     assert "top_p" not in body
     assert (body["max_tokens"], body["enable_thinking"]) == (5, False)
     assert config.most_tokens(64) == 5
@@ -79,13 +79,13 @@ def test_args_have_the_last_word_and_null_takes_a_field_out() -> None:
     ],
 )
 def test_json_is_asked_for_as_the_endpoint_takes_it(json_output: str, expected: object) -> None:
-    body = build_body(ask(json_schema=SCHEMA), None, endpoint(json_output=json_output))
+    body = build_body(ask(json_schema=SCHEMA), (), endpoint(json_output=json_output))
     assert body.get("response_format") == expected
     assert ("response_format" in body) == (expected is not None)
 
 
 def test_a_strict_schema_says_what_openai_takes() -> None:
-    body = build_body(ask(json_schema=SCHEMA), None, endpoint(json_output="strict"))
+    body = build_body(ask(json_schema=SCHEMA), (), endpoint(json_output="strict"))
     assert body["response_format"]["json_schema"] == {
         "name": "reply",
         "strict": True,
@@ -126,4 +126,15 @@ def test_strictness_reaches_every_object() -> None:
 
 def test_a_prompts_estimate_has_the_endpoints_tokens_for_a_picture() -> None:
     config = endpoint(picture_tokens=36_000)
-    assert prompt_estimate(ask(image_digest="p"), config) == prompt_estimate(ask(), config) + 36_000
+    assert prompt_estimate(ask(images=(PlacedImage(0, "p"),)), config) == prompt_estimate(ask(), config) + 36_000
+
+
+def test_pictures_are_sent_in_order_and_where_they_stand() -> None:
+    images = (PlacedImage(1, "b"), PlacedImage(0, "a", 5))
+    [message] = build_body(ask("Look: why?", images=images), ["data:b", "data:a"], endpoint())["messages"]
+    assert [part.get("text") or part["image_url"]["url"] for part in message["content"]] == [
+        "data:b",
+        "Look:",
+        "data:a",
+        " why?",
+    ]
