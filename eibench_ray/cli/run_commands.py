@@ -70,6 +70,10 @@ def report(
     store: InStore = None,
     out: Out = None,
     anyway: Anyway = False,
+    by: Annotated[
+        list[str] | None,
+        typer.Option("--by", help="A column of the samples, to score its values apart. Default: those of the dataset."),
+    ] = None,
 ) -> None:
     """Score a run from its store again, print the leaderboard and write it into the run's folder.
 
@@ -97,7 +101,7 @@ def report(
             raise StoreError(f"--gantt: run {manifest.id} has no ledger of replicas in {found.folder}: nothing to draw")
         write_gantt(gantt, usage, f"{manifest.plan.sweep} ({manifest.id})")
     changes = check_figures(found, anyway=anyway)
-    rows = score_run(manifest, opened, found.status.failures)
+    rows = score_run(manifest, opened, found.status.failures, group_by=by)
     place = place_for(found, out, changes)
     paths = [*(write_leaderboard(rows, place) if place else ()), *([gantt] if gantt else [])]
     blocked = {row.cell for row in rows if row.blocked}

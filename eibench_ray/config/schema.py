@@ -6,14 +6,14 @@ Every key with its unit and meaning, but for those of clusters (cluster.py), eng
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.config.engine_section import AnyEngineSection
-from eibench_ray.config.scorer_options import make_scorer, read_scorer
+from eibench_ray.config.scorer_options import make_scorer, option_names, read_scorer
 from eibench_ray.config.section import Filled, Frozen, PathText, number_or_auto
 from eibench_ray.config.setting import Role, SamplingConfig, SettingConfig
 from eibench_ray.config.tracking_section import TrackingConfig
@@ -104,6 +104,11 @@ class JudgeConfig(Frozen):
     sampling: SamplingConfig = SamplingConfig()
     repeats: PositiveInt = 1
     unparsed: Literal["wrong", "missing"] | None = None
+
+    @classmethod
+    def plugin_keys(cls) -> Iterator[str]:
+        """The options of all scorers."""
+        return option_names()
 
     @field_validator("kind")
     @classmethod

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from functools import lru_cache
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from eibench_ray.errors import StoreError
+from eibench_ray.errors import ConfigError, StoreError
 from eibench_ray.plan.scorer_spec import ScorerSpec
 from eibench_ray.scoring.scorer import Scorer
-from eibench_ray.scoring.scorer_registry import file_of, find_scorer
+from eibench_ray.scoring.scorer_registry import file_of, find_scorer, scorer_names
 
 
 @lru_cache(maxsize=64)
@@ -31,6 +32,15 @@ def read_scorer(kind: str, options: Mapping[str, Any]) -> ScorerSpec:
     # As JSON, so that a list is a tuple where an option is one, also where values are read strictly.
     scorer = adapter.validate_json(json.dumps(options))
     return ScorerSpec(kind, adapter.dump_python(scorer, mode="json"), file_of(kind))
+
+
+def option_names() -> Iterator[str]:
+    """The options of all scorers; those that are broken are named when they are asked for."""
+    for name in scorer_names():
+        try:
+            yield from (option.name for option in fields(find_scorer(name)))  # type: ignore[arg-type]
+        except (ConfigError, TypeError):
+            continue
 
 
 def make_scorer(spec: ScorerSpec) -> Scorer:

@@ -126,6 +126,11 @@ class _Builder:
 
     def _add_dataset(self, config: DatasetConfig) -> None:
         facts = self._facts[config.name]
+        if facts.words is not None and (missing := set(config.group_by) - facts.words):
+            raise PlanError(
+                f"dataset {config.name!r} has no column {', '.join(sorted(missing))} to score apart by: set "
+                f"dataset.group_by to columns that it has ({', '.join(sorted(facts.words))})"
+            )
         # Absolute, so that a run can be read from any folder later.
         is_folder = not config.path.startswith("package:") and "://" not in config.path
         path = str(Path(config.path).absolute()) if is_folder else config.path

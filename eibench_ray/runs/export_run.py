@@ -251,15 +251,15 @@ def _to_json(values: Mapping[str, Any]) -> str | None:
 def _write_jsonl(cell: Cell, rows: Iterable[JoinedRow], stem: Path, *, is_complex: bool) -> None:
     """EIBench's own files: `{path: answer}` and `{path: reply}` per line, in the dataset's order.
 
-    A judge's further repeats have files of their own: judgements.2.jsonl and so on.
+    A judge's further repeats have files of their own: judgements.2.jsonl and so on; a rule has no replies.
 
     Its scripts for the complex subset pair lines with annotations by position: every row has its line there, an
     empty one where there is no text. For the basic subset they pair by path: rows without a text are left out.
     """
-    further = [f"judgements.{repeat + 1}" for repeat in range(1, len(cell.verdicts))]
+    repeats = ["judgements", *(f"judgements.{repeat + 1}" for repeat in range(1, len(cell.verdicts)))]
     with ExitStack() as stack:
         files = []
-        for kind in ("answers", "judgements", *further):
+        for kind in ("answers", *repeats[: len(cell.verdicts)]):
             draft = stack.enter_context(replacing(stem.with_name(f"{stem.name}.{kind}.jsonl")))
             files.append(stack.enter_context(draft.open("w", encoding="utf-8")))
         for row in rows:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from eibench_ray.config.schema import ScoreConfig
 from eibench_ray.config.scorer_options import make_scorer
 from eibench_ray.datasets.dataset import Dataset, open_dataset
+from eibench_ray.errors import ConfigError
 from eibench_ray.plan.graph import Cell, Plan
 from eibench_ray.report.leaderboard_row import LeaderboardRow
 from eibench_ray.rows.completion import Completion
@@ -210,10 +211,20 @@ def score_run(
         resamples: of the bootstrap; None: the run's own.
         confidence: of the intervals; None: the run's own.
         group_by: columns of the samples; None: the choice of each dataset.
+
+    Raises:
+        ConfigError: a dataset has no such column.
     """
     chosen = {"resamples": resamples, "confidence": confidence}
     config = ScoreConfig(
         **manifest.score.model_dump() | {name: value for name, value in chosen.items() if value is not None}
     )
     results = Results(manifest.plan, store)
+    for name in manifest.plan.datasets if group_by else ():
+        known = results.dataset(name).metadata
+        if missing := [column for column in group_by or () if column not in known]:
+            raise ConfigError(
+                f"dataset {name!r} has no column {', '.join(missing)}: it can be grouped by "
+                f"{', '.join(known) or 'none'}"
+            )
     return [results.score(cell, config, failures, group_by) for cell in manifest.plan.cells]

@@ -47,6 +47,11 @@ def file_of(name: str) -> str | None:
     return _files.get(name)
 
 
+def scorer_names() -> list[str]:
+    """The names of all scorers that this process knows; none is imported."""
+    return [*SCORERS.names(), *_files]
+
+
 def find_scorer(name: str, file: str | None = None) -> type[Scorer]:
     """The scorer of that name.
 
