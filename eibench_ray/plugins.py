@@ -28,13 +28,11 @@ class PluginGroup:
 
     Attributes:
         entry_points: the group of entry points by which installed packages bring theirs; it begins with `eibench_ray.`.
-        builtin: those of this package: name -> `module:attribute`.
-        what: one of them in a word or two, for messages: `engine kind`.
     """
 
     entry_points: str
-    builtin: Mapping[str, str]
-    what: str
+    builtin: Mapping[str, str]  # those of this package: name -> `module:attribute`
+    what: str  # one of them in a word or two, for messages: `engine kind`
 
     def names(self) -> list[str]:
         """The names of all that can be found, sorted."""

@@ -43,16 +43,12 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One line of the doctor's report.
-
-    Attributes:
-        remedy: what to do; empty where nothing is.
-    """
+    """One line of the doctor's report."""
 
     name: str
     status: Status
     detail: str
-    remedy: str = ""
+    remedy: str = ""  # what to do; empty where nothing is
 
 
 def ok(name: str, detail: str, remedy: str = "") -> Check:

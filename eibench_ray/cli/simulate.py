@@ -33,21 +33,15 @@ LOWER_BOUND = (
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """The command's options.
+    """The command's options."""
 
-    Attributes:
-        expect: what stands in the place of the configuration's `cluster.expect`.
-        late: so many of the nodes join so many seconds later.
-        slice_rows: rows per slice of steps that are new to the store; None: the configuration's.
-    """
-
-    expect: Mapping[str, float]
+    expect: Mapping[str, float]  # what stands in the place of the configuration's `cluster.expect`
     failing: float
-    late: tuple[int, float]
+    late: tuple[int, float]  # so many of the nodes join so many seconds later
     spread: float
     seed: int
     from_store: bool
-    slice_rows: int | None
+    slice_rows: int | None  # rows per slice of steps that are new to the store; None: the configuration's
     gantt: Path | None
     as_json: bool
 

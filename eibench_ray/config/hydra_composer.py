@@ -31,30 +31,20 @@ NUM_PROCESSES = 2
 
 @dataclass(frozen=True, slots=True)
 class Sections:
-    """One job without Hydra's node.
+    """One job without Hydra's node."""
 
-    Attributes:
-        raw: its sections as plain values.
-        choices: the option that was chosen of each group, as Hydra notes it.
-        has_interpolation: whether a value was read from elsewhere.
-    """
-
-    raw: Mapping[str, Any]
-    choices: Mapping[str, str | None]
-    has_interpolation: bool
+    raw: Mapping[str, Any]  # its sections as plain values
+    choices: Mapping[str, str | None]  # the option that was chosen of each group, as Hydra notes it
+    has_interpolation: bool  # whether a value was read from elsewhere
 
 
 class Composer:
-    """Composes jobs of a sweep from option files that are read once.
-
-    Attributes:
-        master: the sweep's own configuration, before its jobs.
-    """
+    """Composes jobs of a sweep from option files that are read once."""
 
     def __init__(self, loader: ConfigLoaderImpl, master: DictConfig) -> None:
         loader.repository = OptionFiles(loader.config_search_path)
         self._loader = loader
-        self.master = master
+        self.master = master  # the sweep's own configuration, before its jobs
 
     def compose(self, overrides: Overrides) -> DictConfig:
         """The job with Hydra's node.

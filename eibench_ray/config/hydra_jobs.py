@@ -15,23 +15,14 @@ MULTIRUN_FILE = "multirun.yaml"
 
 @dataclass(frozen=True, slots=True)
 class HydraJob:
-    """One Hydra job: one cell.
+    """One Hydra job: one cell."""
 
-    Attributes:
-        raw: the composed configuration as plain values, without Hydra's own node.
-        choices: the option that was chosen of each group, as Hydra notes it.
-        hydra: Hydra's own node, as far as the jobs of a sweep share it.
-        num: the job's number in its sweep.
-        overrides: what the command line and the sweep changed.
-        master: what Hydra composed for the whole sweep; None for a single job.
-    """
-
-    raw: Mapping[str, Any]
-    choices: Mapping[str, str | None]
-    hydra: DictConfig
-    num: int
-    overrides: tuple[str, ...]
-    master: DictConfig | None = None
+    raw: Mapping[str, Any]  # the composed configuration as plain values, without Hydra's own node
+    choices: Mapping[str, str | None]  # the option that was chosen of each group, as Hydra notes it
+    hydra: DictConfig  # Hydra's own node, as far as the jobs of a sweep share it
+    num: int  # the job's number in its sweep
+    overrides: tuple[str, ...]  # what the command line and the sweep changed
+    master: DictConfig | None = None  # what Hydra composed for the whole sweep; None for a single job
 
     def write(self, run_folder: Path) -> None:
         """Writes `config.yaml`, `hydra.yaml` and `overrides.yaml` as Hydra does: into `.hydra` of the run's folder.

@@ -43,28 +43,20 @@ class SlurmConfig(Frozen):
     Attributes:
         form: `job` is one job whose nodes are one Ray cluster; `array` are jobs of one node each, for sites that forbid
             others: each takes a share of the engines, and no two of them speak to each other.
-        nodes: of the job, or tasks of the array at the same time.
         gpus_per_node, gpu_type: as `--gpus-per-node`.
-        cpus_per_node: cores on each node, for the replicas and the driver.
-        memory: of each node, e.g. 64G.
         requeue: whether the job queues itself again when it is preempted, or its time is over, with work left.
         options: further options of sbatch by name, e.g. `{nice: 100, exclusive: true}`.
-        modules: environment modules to load.
-        venv: the Python environment to activate; None: the one that submits.
         container: an image in which everything runs; then `venv` and `modules` are left alone unless they are set.
         container_command: what runs a command in the image.
-        setup: lines of shell code, as they are, before anything runs.
-        env: environment variables that are no secret.
         export: names of the environment variables that the job gets from the submitting shell; None: all.
-        scratch: a folder on each node's own disk.
     """
 
     form: Literal["job", "array"] = "job"
-    nodes: PositiveInt = 1
+    nodes: PositiveInt = 1  # of the job, or tasks of the array at the same time
     gpus_per_node: Annotated[int, Field(ge=0)] = 0
     gpu_type: Word | None = None
-    cpus_per_node: PositiveInt = 8
-    memory: Word | None = None
+    cpus_per_node: PositiveInt = 8  # cores on each node, for the replicas and the driver
+    memory: Word | None = None  # of each node, e.g. 64G.
     partition: Word | None = None
     account: Word | None = None
     qos: Word | None = None
@@ -72,14 +64,14 @@ class SlurmConfig(Frozen):
     reservation: Word | None = None
     requeue: bool = True
     options: dict[Annotated[str, Field(pattern=r"^[a-z][a-z-]*$")], Word | bool] = {}
-    modules: list[str] = []
-    venv: str | None = None
+    modules: list[str] = []  # environment modules to load
+    venv: str | None = None  # the Python environment to activate; None: the one that submits
     container: str | None = None
     container_command: Annotated[list[str], Field(min_length=1)] = ["apptainer", "exec", "--nv"]
-    setup: list[str] = []
-    env: dict[Name, str] = {}
+    setup: list[str] = []  # lines of shell code, as they are, before anything runs
+    env: dict[Name, str] = {}  # environment variables that are no secret
     export: list[Name] | None = None
-    scratch: Annotated[str, Field(pattern=r"^/", max_length=SCRATCH_CHARS)] = "/tmp"
+    scratch: Annotated[str, Field(pattern=r"^/", max_length=SCRATCH_CHARS)] = "/tmp"  # a folder on each node's own disk
 
     @field_validator("env")
     @classmethod

@@ -25,16 +25,14 @@ class TrackingConfig(Frozen):
     """Experiment tracking. Beside these keys stand the tracker's options.
 
     Attributes:
-        kind: the tracker: built in, or an installed package's; `none` tracks nothing, whatever options there are.
-        num_samples: rows in the table of samples, 0 for none.
         deadline_s: seconds that the tracker may take at the end of a run; what it was not sent by then is named.
     """
 
     model_config = ConfigDict(extra="allow")
 
     name: Filled
-    kind: Filled
-    num_samples: Annotated[int, Field(ge=0)] = 24
+    kind: Filled  # the tracker: built in, or an installed package's; `none` tracks nothing, whatever options there are
+    num_samples: Annotated[int, Field(ge=0)] = 24  # rows in the table of samples, 0 for none
     deadline_s: PositiveFloat = 600.0
 
     @field_validator("kind")

@@ -99,13 +99,9 @@ class _SamplesFile:
 
 @dataclass(frozen=True, slots=True)
 class DatasetIndex:
-    """Ids and digests of a dataset's first rows, for the planner; read for as many rows as are asked for.
+    """Ids and digests of a dataset's first rows, for the planner; read for as many rows as are asked for."""
 
-    Attributes:
-        num_rows: rows that it covers.
-    """
-
-    num_rows: int
+    num_rows: int  # rows that it covers
     _samples: _SamplesFile
 
     @property
@@ -135,7 +131,6 @@ class Dataset:
 
     Attributes:
         inputs, metadata: samples that have it, by name.
-        most_media: pictures of one sample at most.
         protocol: the official wordings that were found when it was prepared; None: the project's own serve.
     """
 
@@ -143,7 +138,7 @@ class Dataset:
     num_rows: int
     inputs: Mapping[str, int]
     metadata: Mapping[str, int]
-    most_media: int
+    most_media: int  # pictures of one sample at most
     protocol: PromptSet | None
     _samples: _SamplesFile
 

@@ -18,19 +18,12 @@ from eibench_ray.storage.local import open_storage
 
 
 class Destination(ABC):
-    """Takes a folder of this machine as a dataset; one that is there is replaced.
+    """Takes a folder of this machine as a dataset; one that is there is replaced."""
 
-    Attributes:
-        path: as a user calls it.
-        name: the dataset's.
-        partial: the folder on this machine in which the files are written first.
-        samples_file: what the rows' file is called.
-    """
-
-    path: str
-    name: str
-    partial: Path
-    samples_file: str
+    path: str  # as a user calls it
+    name: str  # the dataset's
+    partial: Path  # the folder on this machine in which the files are written first
+    samples_file: str  # what the rows' file is called
 
     @abstractmethod
     def begin(self) -> None:

@@ -21,15 +21,10 @@ _LONGEST_PATH = 4096
 
 @dataclass(frozen=True, slots=True)
 class PictureValue:
-    """A cell's picture.
+    """A cell's picture."""
 
-    Attributes:
-        path: as the table names it; None where it has bytes only, or no picture.
-        content: the file's bytes; None where they lie at the path.
-    """
-
-    path: str | None = None
-    content: bytes | None = None
+    path: str | None = None  # as the table names it; None where it has bytes only, or no picture
+    content: bytes | None = None  # the file's bytes; None where they lie at the path
 
 
 def read_picture_values(value: object) -> tuple[PictureValue, ...]:

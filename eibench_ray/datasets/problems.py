@@ -71,13 +71,10 @@ class SampleCheck:
     Args:
         problems: where it is noted.
         needs_target: False where samples are still to be labelled.
-
-    Attributes:
-        asked: the input that every sample must have.
     """
 
     def __init__(self, problems: Problems, *, needs_target: bool = True) -> None:
-        self.asked = "question"
+        self.asked = "question"  # the input that every sample must have
         self._problems = problems
         self._needs_target = needs_target
         self._places: dict[str, str] = {}

@@ -43,14 +43,13 @@ class SourcePrompt:
     """Text of one call in `str.format` syntax over {question}, {record} and {reference}.
 
     Attributes:
-        accept: when a judge's reply is accepted; None: always.
         model: the model that the published script names, if it names one. For the reader: it is no part of the wording.
     """
 
     system: str | None
     user: str
     sampling: SourceSampling = SourceSampling()
-    accept: AcceptRule | None = None
+    accept: AcceptRule | None = None  # when a judge's reply is accepted; None: always
     model: str | None = None
 
 

@@ -13,11 +13,9 @@ class Table:
     """Rows to prepare, each with its place for messages.
 
     Attributes:
-        name: what the messages call the table.
         rows: (place, columns); read once. Where the columns are None, the place says why.
-        num_rows: how many there are, where that is known before they are read.
     """
 
-    name: str
+    name: str  # what the messages call the table
     rows: Iterable[tuple[str, Row | None]]
-    num_rows: int | None = None
+    num_rows: int | None = None  # how many there are, where that is known before they are read

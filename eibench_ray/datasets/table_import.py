@@ -34,18 +34,15 @@ class Columns:
 
     Attributes:
         sample_id, target: their columns.
-        images: columns of pictures, in order; each may hold a list of them.
-        inputs: name -> column.
         kept: name -> column of the metadata; None: all other plain columns, under their own names.
-        chosen: the columns that the user has named, which must be there.
     """
 
     sample_id: str
     target: str
-    images: tuple[str, ...]
-    inputs: Mapping[str, str]
+    images: tuple[str, ...]  # columns of pictures, in order; each may hold a list of them
+    inputs: Mapping[str, str]  # name -> column
     kept: Mapping[str, str] | None
-    chosen: tuple[str, ...]
+    chosen: tuple[str, ...]  # the columns that the user has named, which must be there
 
     @property
     def read(self) -> frozenset[str]:

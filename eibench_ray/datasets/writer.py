@@ -47,29 +47,21 @@ class DatasetCard:
 
     Attributes:
         inputs, metadata: samples that have it, by name.
-        targets: samples that have one.
-        media: pictures in all.
-        most_media: pictures of one sample at most.
-        left_out: samples of the source that have no row, because a picture of theirs was not found.
-        version: the project's version that prepared it.
-        protocol: "official" where `protocol.yaml` lies beside it, else "own".
-        samples: the file beside it that holds the rows.
-        layout: the version of the dataset's layout.
     """
 
     name: str
     title: str
     rows: int
     inputs: dict[str, int]
-    targets: int
+    targets: int  # samples that have one
     metadata: dict[str, int]
-    media: int
-    most_media: int
-    left_out: int
-    version: str
-    protocol: str
-    samples: str
-    layout: int = LAYOUT
+    media: int  # pictures in all
+    most_media: int  # pictures of one sample at most
+    left_out: int  # samples of the source that have no row, because a picture of theirs was not found
+    version: str  # the project's version that prepared it
+    protocol: str  # "official" where `protocol.yaml` lies beside it, else "own"
+    samples: str  # the file beside it that holds the rows
+    layout: int = LAYOUT  # the version of the dataset's layout
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +81,10 @@ class DatasetWriter:
         out: a folder, or a URI (s3://, gs://).
         title: what it is, in a few words.
         protocol: the official wordings that travel with it.
-
-    Attributes:
-        left_out: samples that the caller leaves out, for the dataset's card.
     """
 
     def __init__(self, out: str | Path, title: str, protocol: PromptSet | None = None) -> None:
-        self.left_out = 0
+        self.left_out = 0  # samples that the caller leaves out, for the dataset's card
         self._out = open_destination(out)
         self._title = title
         self._protocol = protocol

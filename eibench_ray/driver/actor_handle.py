@@ -56,22 +56,16 @@ F = TypeVar("F", bound=Facts)
 
 @dataclass(slots=True)
 class ActorHandle(ABC, Generic[F]):
-    """One actor: `place`, `start`, then what it is for; at the end `stop` or `reap`, then `release`.
-
-    Attributes:
-        mark: what each of its processes has in its environment.
-        actor: None until it is started.
-        gpus: those that it owns, by node.
-    """
+    """One actor: `place`, `start`, then what it is for; at the end `stop` or `reap`, then `release`."""
 
     id: int
     spec: EngineSpec
     config: ClusterConfig
     placement: Placement
-    mark: str
-    actor: Any = field(default=None, init=False)
+    mark: str  # what each of its processes has in its environment
+    actor: Any = field(default=None, init=False)  # None until it is started
     facts: F | None = field(default=None, init=False)
-    gpus: Mapping[str, tuple[str, ...]] = field(default_factory=dict, init=False)
+    gpus: Mapping[str, tuple[str, ...]] = field(default_factory=dict, init=False)  # those that it owns, by node
 
     @property
     def nodes(self) -> tuple[str, ...]:

@@ -53,11 +53,10 @@ class Driver:
     """Runs one plan on a joined Ray cluster.
 
     Attributes:
-        crew: the replicas; there from the moment when the nodes are known.
         deadlines: until when what may be done, on the monotonic clock.
     """
 
-    crew: ReplicaSet
+    crew: ReplicaSet  # the replicas; there from the moment when the nodes are known
 
     def __init__(
         self,

@@ -43,13 +43,9 @@ _ENDS = {"stop": "told to stop", "preemption": "told to end by a signal", "wallt
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line about an event.
+    """A line about an event."""
 
-    Attributes:
-        level: of `logging`.
-    """
-
-    level: int
+    level: int  # of `logging`
     text: str
 
 

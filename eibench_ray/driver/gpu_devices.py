@@ -14,17 +14,12 @@ EMPTY_SHARE = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A GPU, or a MIG device: what a process of CUDA's sees as one.
+    """A GPU, or a MIG device: what a process of CUDA's sees as one."""
 
-    Attributes:
-        names: its index and UUID; of a MIG device, its UUID.
-        is_cut: a GPU that is divided into MIG devices, so that no process has it whole.
-    """
-
-    names: tuple[str, ...]
+    names: tuple[str, ...]  # its index and UUID; of a MIG device, its UUID
     used_mb: float
     total_mb: float
-    is_cut: bool = False
+    is_cut: bool = False  # a GPU that is divided into MIG devices, so that no process has it whole
 
     @property
     def is_empty(self) -> bool:

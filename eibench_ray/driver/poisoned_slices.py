@@ -17,11 +17,10 @@ class _Case:
     """A suspect slice.
 
     Attributes:
-        inquest: what is known of its rows.
         report: the last one of a probe that committed anything; it speaks for all of the slice's rows so far.
     """
 
-    inquest: PoisonSearch
+    inquest: PoisonSearch  # what is known of its rows
     probe: PoisonProbe
     report: TaskReport | None = None
 

@@ -32,19 +32,14 @@ _Actor = ray.remote(Replica)
 
 @dataclass(frozen=True, slots=True)
 class ReplicaFactory:
-    """Starts replicas of a run from what all of them share.
-
-    Attributes:
-        turnstile: lets the requests to endpoints through; None where the run has none.
-        retry: which error rows of earlier runs are asked again.
-    """
+    """Starts replicas of a run from what all of them share."""
 
     config: ClusterConfig
     datasets: Mapping[str, DatasetSpec]
     store_root: str
     run_id: str
-    turnstile: RateLimiter | None = None
-    retry: Retry = "errors"
+    turnstile: RateLimiter | None = None  # lets the requests to endpoints through; None where the run has none
+    retry: Retry = "errors"  # which error rows of earlier runs are asked again
 
     def reserve(self, replica_id: int, spec: EngineSpec, need: Need, nodes: tuple[str, ...]) -> ReplicaHandle:
         """A replica to be; its `place` asks for these resources."""

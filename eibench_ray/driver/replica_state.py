@@ -18,27 +18,20 @@ class ReplicaState:
 
     Attributes:
         ended: set once it is lost or told to stop; the rest is to give back what it holds.
-        pause_s: how long its place is left alone after that, because somebody else is on it.
-        began_at: when its start was decided.
-        tally: what it had finished when it last answered.
-        slices: what it holds; a suspect with its probe.
-        has_answered: whether it has answered any row.
-        placed_at: when it got its resources; None: not yet.
-        doing: what its start waits for, as far as it says.
     """
 
     handle: ReplicaHandle
-    began_at: float
+    began_at: float  # when its start was decided
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     is_ready: bool = False
     is_lost: bool = False
-    pause_s: float = 0.0
-    slices: dict[Slice, PoisonProbe | None] = field(default_factory=dict)
-    has_answered: bool = False
-    placed_at: float | None = None
-    doing: str = ""
+    pause_s: float = 0.0  # how long its place is left alone after that, because somebody else is on it
+    slices: dict[Slice, PoisonProbe | None] = field(default_factory=dict)  # what it holds; a suspect with its probe
+    has_answered: bool = False  # whether it has answered any row
+    placed_at: float | None = None  # when it got its resources; None: not yet
+    doing: str = ""  # what its start waits for, as far as it says
     rows_reported: int = 0
-    tally: ReplicaCounts = field(default_factory=ReplicaCounts)
+    tally: ReplicaCounts = field(default_factory=ReplicaCounts)  # what it had finished when it last answered
 
     @property
     def engine(self) -> str:

@@ -18,14 +18,10 @@ _LONGEST_REASON = 200
 
 @dataclass(frozen=True, slots=True)
 class Rest:
-    """A pause before an engine is started again.
-
-    Attributes:
-        since: when it began, on the monotonic clock.
-    """
+    """A pause before an engine is started again."""
 
     reason: str
-    since: float
+    since: float  # when it began, on the monotonic clock
     pause_s: float
 
 

@@ -42,27 +42,16 @@ from eibench_ray.storage.atomic_files import cannot_write
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Progress of a run at one moment.
+    """Progress of a run at one moment."""
 
-    Attributes:
-        done: rows done by step id, those that the store had included.
-        absent: those of them about which there was nothing to ask.
-        replicas: per engine key, how many replicas start and how many are ready.
-        rows_in_flight: finished rows of slices that are not committed yet.
-        tokens: tokens generated in this run.
-        cost_usd: what this run's requests have cost so far.
-        errors: error rows of the slices that have come back.
-        waits: what the run waits for, the longest wait first; `str` of one is a line for people.
-    """
-
-    done: Mapping[str, int]
-    absent: Mapping[str, int]
-    replicas: Mapping[str, tuple[int, int]]
-    rows_in_flight: int
-    tokens: int
-    cost_usd: float
-    waits: tuple[Wait, ...] = ()
-    errors: int = 0
+    done: Mapping[str, int]  # rows done by step id, those that the store had included
+    absent: Mapping[str, int]  # those of them about which there was nothing to ask
+    replicas: Mapping[str, tuple[int, int]]  # per engine key, how many replicas start and how many are ready
+    rows_in_flight: int  # finished rows of slices that are not committed yet
+    tokens: int  # tokens generated in this run
+    cost_usd: float  # what this run's requests have cost so far
+    waits: tuple[Wait, ...] = ()  # what the run waits for, the longest wait first; `str` of one is a line for people
+    errors: int = 0  # error rows of the slices that have come back
 
 
 class Listener(Protocol):

@@ -20,42 +20,33 @@ class RunResult:
 
     Attributes:
         num_new, prompt_tokens, completion_tokens, cost_usd: over rows that engines answered in this run.
-        num_loads: engines that were loaded: replicas that became ready, but for recorded predictions.
-        failed_engines: key -> why the engine was given up.
         logs: key -> the file with the last lines of the engine's replica that was lost last.
         unfinished_steps: steps that lack rows, because their engine failed, the run was interrupted, or the budget was
             spent.
-        was_preempted: it was interrupted because its place or its time was up, by nobody's wish.
-        ended_by: what interrupted it, in words.
-        shortage: why the budget allowed no further row; None where it was not spent.
     """
 
     num_new: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cost_usd: float = 0.0
-    num_loads: int = 0
-    failed_engines: dict[str, str] = field(default_factory=dict)
+    num_loads: int = 0  # engines that were loaded: replicas that became ready, but for recorded predictions
+    failed_engines: dict[str, str] = field(default_factory=dict)  # key -> why the engine was given up
     logs: dict[str, Path] = field(default_factory=dict)
     unfinished_steps: set[str] = field(default_factory=set)
     was_interrupted: bool = False
-    was_preempted: bool = False
-    ended_by: str = ""
-    shortage: str | None = None
+    was_preempted: bool = False  # it was interrupted because its place or its time was up, by nobody's wish
+    ended_by: str = ""  # what interrupted it, in words
+    shortage: str | None = None  # why the budget allowed no further row; None where it was not spent
 
 
 @dataclass(frozen=True, slots=True)
 class ReplicaStatus:
-    """A replica's part of the progress display, before its slices are committed.
-
-    Attributes:
-        rows_reported: those of its rows whose slices have come back.
-    """
+    """A replica's part of the progress display, before its slices are committed."""
 
     engine: str
     is_ready: bool
     tally: ReplicaCounts
-    rows_reported: int
+    rows_reported: int  # those of its rows whose slices have come back
 
     @property
     def rows_ahead(self) -> int:

@@ -16,15 +16,10 @@ END_VARIABLE = "SLURM_JOB_END_TIME"
 
 @dataclass(frozen=True, slots=True)
 class Deadlines:
-    """Phase deadlines on the caller's clock.
+    """Phase deadlines on the caller's clock."""
 
-    Attributes:
-        drain_at: no further row is asked from then on.
-        rows_until: rows in flight are given up then.
-    """
-
-    drain_at: float = math.inf
-    rows_until: float = math.inf
+    drain_at: float = math.inf  # no further row is asked from then on
+    rows_until: float = math.inf  # rows in flight are given up then
 
 
 def seconds_left(walltime_s: float | None, unix_now: float, environment: Mapping[str, str]) -> float:

@@ -82,13 +82,9 @@ LONGEST_GAP_S = 5.0
 
 @dataclass(slots=True)
 class StallDetector:
-    """A watch over one replica: for how long it has rows and does not get on.
+    """A watch over one replica: for how long it has rows and does not get on."""
 
-    Attributes:
-        waited_s: seconds without progress, while somebody looked.
-    """
-
-    waited_s: float = 0.0
+    waited_s: float = 0.0  # seconds without progress, while somebody looked
     _progress: int = -1
     _looked_at: float | None = None
 

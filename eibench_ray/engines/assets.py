@@ -23,21 +23,15 @@ class Asset:
         kind: `hub`: files of a repository; `checkpoint`: one that is built here; `folder`: weights of the user's own;
             `own cache`: what an engine keeps elsewhere itself; `environment`: a Python of an engine's own; `packages`:
             what must be installed beside this package.
-        name: the repository, the checkpoint, the folder, or the packages.
-        users: names of the models that need it.
-        model: of the hub, what of it.
-        is_gated: whether its option says that a licence is to be accepted.
-        spec: of packages, the engine that imports them.
-        env: variables of the engine's own, which may name another cache.
     """
 
     kind: AssetKind
-    name: str
-    users: tuple[str, ...]
-    model: HubModel | None = None
-    is_gated: bool = False
-    spec: EngineSpec | None = field(default=None, compare=False)
-    env: tuple[tuple[str, str], ...] = ()
+    name: str  # the repository, the checkpoint, the folder, or the packages
+    users: tuple[str, ...]  # names of the models that need it
+    model: HubModel | None = None  # of the hub, what of it
+    is_gated: bool = False  # whether its option says that a licence is to be accepted
+    spec: EngineSpec | None = field(default=None, compare=False)  # of packages, the engine that imports them
+    env: tuple[tuple[str, str], ...] = ()  # variables of the engine's own, which may name another cache
 
 
 def collect_assets(engines: Iterable[EngineSpec]) -> list[Asset]:

@@ -15,15 +15,10 @@ OVERHEAD_GB = 3.0
 
 @dataclass(frozen=True, slots=True)
 class GpuNodes:
-    """The nodes that a replica may lie on, as far as their GPUs go.
+    """The nodes that a replica may lie on, as far as their GPUs go."""
 
-    Attributes:
-        nodes: those with GPUs; a memory of 0 is not known.
-        source: whence that is known, in words.
-    """
-
-    nodes: tuple[Node, ...]
-    source: str
+    nodes: tuple[Node, ...]  # those with GPUs; a memory of 0 is not known
+    source: str  # whence that is known, in words
 
 
 def expected_nodes(cluster: ClusterConfig) -> GpuNodes:

@@ -36,17 +36,11 @@ _PNG_BIT_DEPTH = 24  # where it stands in the file
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """A decoded picture.
+    """A decoded picture."""
 
-    Attributes:
-        image: in RGB, upright, on white, with no orientation left to be followed.
-        kind: the file's format in lower case, e.g. "jpeg".
-        is_plain: whether the file shows just that to whoever decodes it: 8 bits, upright, opaque, one frame.
-    """
-
-    image: Image
-    kind: str
-    is_plain: bool
+    image: Image  # in RGB, upright, on white, with no orientation left to be followed
+    kind: str  # the file's format in lower case, e.g. "jpeg".
+    is_plain: bool  # whether the file shows just that to whoever decodes it: 8 bits, upright, opaque, one frame
 
 
 class TooLargeError(ValueError):

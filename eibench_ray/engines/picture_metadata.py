@@ -26,15 +26,10 @@ _JPEG_NOTES = frozenset({*range(0xE1, 0xEE), 0xEF, 0xFE})
 
 @dataclass(frozen=True, slots=True)
 class Orientation:
-    """A picture's orientation.
+    """A picture's orientation."""
 
-    Attributes:
-        value: EXIF's, 1 to 8; 1 where there is none.
-        is_sure: False where there is something that cannot be read, of which others may make something else.
-    """
-
-    value: int
-    is_sure: bool
+    value: int  # EXIF's, 1 to 8; 1 where there is none
+    is_sure: bool  # False where there is something that cannot be read, of which others may make something else
 
 
 def orientation_of(picture: Image) -> Orientation:

@@ -66,17 +66,11 @@ def transformers_versions() -> Mapping[str, str | None]:
 
 @dataclass(frozen=True, slots=True)
 class Interpreter:
-    """A Python and what it has.
+    """A Python and what it has."""
 
-    Attributes:
-        python: major and minor version.
-        code: digest of its eibench-ray; None where it has none.
-        versions: distribution -> version, of Ray, vLLM, and what the transformers engine stands on.
-    """
-
-    python: tuple[int, int]
-    code: str | None
-    versions: dict[str, str]
+    python: tuple[int, int]  # major and minor version
+    code: str | None  # digest of its eibench-ray; None where it has none
+    versions: dict[str, str]  # distribution -> version, of Ray, vLLM, and what the transformers engine stands on
 
     @property
     def vllm(self) -> str | None:

@@ -14,19 +14,15 @@ class Expectation:
     """Priors for planning; what a run measures replaces them.
 
     Attributes:
-        load_s: seconds from start to the first request.
-        tokens_per_s: generated tokens per second of one full replica.
         alone_tokens_per_s: generated tokens per second of a request that is alone; None: four times its share of it.
-        batch: requests whose KV cache fits at once; None: max_num_seqs.
-        tokens_per_row: generated tokens of a reply; None: a share of the call's max_tokens.
         memory_gb: GB of GPU memory for the weights of one replica; None: from the checkpoint's own metadata.
     """
 
-    load_s: float = 120.0
-    tokens_per_s: float = 1000.0
+    load_s: float = 120.0  # seconds from start to the first request
+    tokens_per_s: float = 1000.0  # generated tokens per second of one full replica
     alone_tokens_per_s: float | None = None
-    batch: int | None = None
-    tokens_per_row: float | None = None
+    batch: int | None = None  # requests whose KV cache fits at once; None: max_num_seqs
+    tokens_per_row: float | None = None  # generated tokens of a reply; None: a share of the call's max_tokens
     memory_gb: float | None = None
 
 
@@ -37,13 +33,11 @@ class Availability:
     Attributes:
         status: `open` weights; `gated` ones, behind a licence to accept; an `endpoint`; answers that were `recorded`;
             `retired`: no longer to be had, but for its recorded answers.
-        ends: the day on which its provider ended it, or will, as it was announced: YYYY-MM-DD.
-        note: what else a reader must know.
     """
 
     status: Literal["open", "gated", "endpoint", "recorded", "retired"]
-    ends: str | None = None
-    note: str | None = None
+    ends: str | None = None  # the day on which its provider ended it, or will, as it was announced: YYYY-MM-DD
+    note: str | None = None  # what else a reader must know
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,40 +64,26 @@ class EngineTraits:
     """An engine's behaviour, as far as planning, scheduling and reports ask; its kind says so.
 
     Attributes:
-        max_num_seqs: requests that it works on at once.
-        is_loaded: whether it loads weights; then each replica reserves cores, and GPUs where it owns some.
-        is_endpoint: whether somebody else computes: nothing is loaded, and limits and a budget are shared.
-        is_recorded: whether it only reads replies that were recorded elsewhere.
-        is_rehearsal: whether its replies are made up.
-        is_batch: whether requests wait in files for a batch endpoint, without rate limits.
-        is_pinned: whether what it loads cannot become something else under the same name.
-        is_language_model: whether it is a model that expects GPUs.
-        stages: groups of GPUs that may lie on different nodes, one after the other.
-        price: what its tokens cost; None where that is nothing, or not known.
-        limits: of the account behind an endpoint; None: no limit is known of.
-        picture_tokens: prompt tokens that a picture counts for.
-        thinking_tokens: tokens that a reply may have beyond the request's own limit.
         reply_tokens: the longest reply in tokens, whatever the request allows; None: as the request says.
-        environment: the Python of its own; None: the sweep's.
         env: environment variables that its configuration sets for its process.
     """
 
-    max_num_seqs: int
-    is_loaded: bool = False
-    is_endpoint: bool = False
-    is_recorded: bool = False
-    is_rehearsal: bool = False
-    is_batch: bool = False
-    is_pinned: bool = True
-    is_language_model: bool = False
-    stages: int = 1
-    price: Price | None = None
-    limits: RateLimits | None = None
+    max_num_seqs: int  # requests that it works on at once
+    is_loaded: bool = False  # whether it loads weights; then each replica reserves cores, and GPUs where it owns some
+    is_endpoint: bool = False  # whether somebody else computes: nothing is loaded, and limits and a budget are shared
+    is_recorded: bool = False  # whether it only reads replies that were recorded elsewhere
+    is_rehearsal: bool = False  # whether its replies are made up
+    is_batch: bool = False  # whether requests wait in files for a batch endpoint, without rate limits
+    is_pinned: bool = True  # whether what it loads cannot become something else under the same name
+    is_language_model: bool = False  # whether it is a model that expects GPUs
+    stages: int = 1  # groups of GPUs that may lie on different nodes, one after the other
+    price: Price | None = None  # what its tokens cost; None where that is nothing, or not known
+    limits: RateLimits | None = None  # of the account behind an endpoint; None: no limit is known of
     # What endpoints count for 1000 x 750 pixels: 765 (gpt-4o), 965 (DashScope), 1000 (Anthropic).
-    picture_tokens: int = 1000
-    thinking_tokens: int = 0
+    picture_tokens: int = 1000  # prompt tokens that a picture counts for
+    thinking_tokens: int = 0  # tokens that a reply may have beyond the request's own limit
     reply_tokens: int | None = None
-    environment: PythonEnvironment | None = None
+    environment: PythonEnvironment | None = None  # the Python of its own; None: the sweep's
     env: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -11,21 +11,14 @@ from eibench_ray.errors import DataError
 
 @dataclass(frozen=True, slots=True)
 class DatasetFacts:
-    """Facts about a dataset for the planner.
-
-    Attributes:
-        protocol: None where the dataset carries none.
-        words: inputs and metadata that prompts may read; None where it is not prepared.
-        whole: those of them that every sample has.
-        most_media: pictures of one sample at most.
-    """
+    """Facts about a dataset for the planner."""
 
     num_rows: int
-    protocol: PromptSet | None
+    protocol: PromptSet | None  # None where the dataset carries none
     is_prepared: bool
-    words: frozenset[str] | None = None
-    whole: frozenset[str] = frozenset()
-    most_media: int = 1
+    words: frozenset[str] | None = None  # inputs and metadata that prompts may read; None where it is not prepared
+    whole: frozenset[str] = frozenset()  # those of them that every sample has
+    most_media: int = 1  # pictures of one sample at most
 
 
 def read_dataset_facts(config: DatasetConfig, *, must_exist: bool) -> DatasetFacts:

@@ -30,30 +30,20 @@ _SENTENCE_ENDS = ".!?;,:"
 
 @dataclass(slots=True)
 class Item:
-    """One item of a list.
-
-    Attributes:
-        indent: columns before its mark.
-        lines: its lines as written, the first without its mark.
-    """
+    """One item of a list."""
 
     number: int
     style: str
-    indent: int
-    lines: list[str] = field(default_factory=list)
+    indent: int  # columns before its mark
+    lines: list[str] = field(default_factory=list)  # its lines as written, the first without its mark
 
 
 @dataclass(frozen=True, slots=True)
 class NumberedList:
-    """A text that holds a numbered list.
+    """A text that holds a numbered list."""
 
-    Attributes:
-        preamble: the lines before its first item.
-        items: with text or without.
-    """
-
-    preamble: tuple[str, ...]
-    items: tuple[Item, ...]
+    preamble: tuple[str, ...]  # the lines before its first item
+    items: tuple[Item, ...]  # with text or without
 
 
 def read_numbered(text: str) -> NumberedList | None:

@@ -10,17 +10,12 @@ _PER_TOKEN = 1e-6  # prices are per million tokens
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """US dollars per million tokens.
-
-    Attributes:
-        cached_input: of prompt tokens that the provider had cached; None: as `input`.
-        batch_factor: what a request through the batch endpoint costs, as a share of these prices.
-    """
+    """US dollars per million tokens."""
 
     input: float
     output: float
-    cached_input: float | None = None
-    batch_factor: float = 0.5
+    cached_input: float | None = None  # of prompt tokens that the provider had cached; None: as `input`
+    batch_factor: float = 0.5  # what a request through the batch endpoint costs, as a share of these prices
 
 
 def cost_usd(

@@ -17,17 +17,13 @@ class Wait:
     """Something that is waited for.
 
     Attributes:
-        reason: why it is not there, or what is done meanwhile: "connection refused by 127.0.0.1:1".
-        waited_s: seconds since the wait began.
-        limit_s: seconds after which it is given up; None: there is no limit, or nobody knows it.
-        who: the model that waits; "": the whole run.
         about: what is the same while the reason changes, such as a text that names the row; "": the reason says it.
     """
 
-    reason: str
-    waited_s: float
-    limit_s: float | None = None
-    who: str = ""
+    reason: str  # why it is not there, or what is done meanwhile: "connection refused by 127.0.0.1:1"
+    waited_s: float  # seconds since the wait began
+    limit_s: float | None = None  # seconds after which it is given up; None: there is no limit, or nobody knows it
+    who: str = ""  # the model that waits; "": the whole run
     about: str = ""
 
     @property

@@ -34,18 +34,15 @@ class AssetState:
     """Findings about one asset of a sweep.
 
     Attributes:
-        state: `on the nodes`: nothing can be done here.
-        num_bytes: of what is there, or is to be fetched; None: not known.
         what, remedy: why it is missing, and what to do; or, of what is there, where.
-        is_for_user: whether the same command again does not help.
     """
 
     asset: Asset
-    state: FindingState
-    num_bytes: int | None = None
+    state: FindingState  # `on the nodes`: nothing can be done here
+    num_bytes: int | None = None  # of what is there, or is to be fetched; None: not known
     what: str = ""
     remedy: str = ""
-    is_for_user: bool = True
+    is_for_user: bool = True  # whether the same command again does not help
 
 
 def find_asset(asset: Asset, environ: Mapping[str, str]) -> AssetState:

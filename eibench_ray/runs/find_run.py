@@ -28,18 +28,13 @@ SILENT_S = 600.0
 
 @dataclass(frozen=True, slots=True)
 class FoundRun:
-    """A run with all that is known of it.
-
-    Attributes:
-        folder: where its files lie, or lay.
-        has_folder: whether it is there, as far as it can be seen from here.
-    """
+    """A run with all that is known of it."""
 
     manifest: RunManifest
     status: RunStatus
     store: Store
-    folder: Path
-    has_folder: bool
+    folder: Path  # where its files lie, or lay
+    has_folder: bool  # whether it is there, as far as it can be seen from here
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +42,13 @@ class ListedRun:
     """A line of the list of runs.
 
     Attributes:
-        state: as in the status; `killed` where its process is gone without a word, `unknown` where its record is.
         silent_s: how long a run that goes on has said nothing; None where that cannot be told, or it is short.
-        trouble: why its record cannot be read; empty where it can.
     """
 
     id: str
     store: str
     sweep: str
-    state: str
+    state: str  # as in the status; `killed` where its process is gone without a word, `unknown` where its record is
     started_at: float
     updated_at: float
     rows: int
@@ -66,7 +59,7 @@ class ListedRun:
     working: str = ""
     host: str = ""
     silent_s: float | None = None
-    trouble: str = ""
+    trouble: str = ""  # why its record cannot be read; empty where it can
 
 
 def list_runs(store: Store) -> list[ListedRun]:

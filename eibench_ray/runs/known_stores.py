@@ -30,17 +30,11 @@ _MOST = 200
 
 @dataclass(frozen=True, slots=True)
 class UsedStore:
-    """A store that a run has used.
+    """A store that a run has used."""
 
-    Attributes:
-        root: as `store.root` names it, absolute.
-        working: the folder from which the run was called.
-        used_at: Unix time, seconds.
-    """
-
-    root: str
-    working: str
-    used_at: float
+    root: str  # as `store.root` names it, absolute
+    working: str  # the folder from which the run was called
+    used_at: float  # Unix time, seconds
 
 
 def remember_store(root: str, working: Path, environ: Mapping[str, str] = os.environ) -> None:

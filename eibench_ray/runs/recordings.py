@@ -21,7 +21,6 @@ class RecordingMatch:
     """How a file of recorded answers fits a dataset.
 
     Attributes:
-        num_samples: that the plan asks about.
         without_line, num_without_line: ids of those that the file has no line for, the first few, and how many.
         unknown, num_unknown: ids or pictures of lines that are about no sample of the whole dataset, likewise.
     """
@@ -29,7 +28,7 @@ class RecordingMatch:
     model: str
     dataset: str
     file: str
-    num_samples: int
+    num_samples: int  # that the plan asks about
     without_line: tuple[str, ...] = ()
     num_without_line: int = 0
     unknown: tuple[str, ...] = ()

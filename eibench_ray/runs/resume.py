@@ -77,7 +77,6 @@ class _StepState:
 
     Attributes:
         summaries: what its committed slices say of themselves.
-        num_done: rows that the run will not make anew.
     """
 
     def __init__(self, step: Step, store: Store, num_rows: int, slices: Sequence[Slice]) -> None:
@@ -88,7 +87,7 @@ class _StepState:
         wanted = [slice_ for slice_ in slices if slice_.index in committed]
         self._bounds = {slice_.index: slice_ for slice_ in wanted}
         self.summaries = store.read_summaries(step.id, [slice_.index for slice_ in wanted])
-        self.num_done = 0
+        self.num_done = 0  # rows that the run will not make anew
         self._last: tuple[int, list[str]] = (-1, [])
 
     def note_done(self, start: int, stop: int) -> None:

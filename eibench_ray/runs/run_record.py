@@ -42,26 +42,18 @@ RunState = Literal["running", "finished", "interrupted", "preempted", "failed", 
 
 @dataclass(frozen=True, slots=True)
 class RunManifest:
-    """Purpose of a run; written once, into the store, so that scores need no configuration.
-
-    Attributes:
-        folder: the run's folder.
-        started_at: Unix time, seconds.
-        retry: which error rows of earlier runs it asked again.
-        tracking: the section `tracking`, whose tracker may be gone.
-        pins: dataset -> digest of the rows that it asked.
-    """
+    """Purpose of a run; written once, into the store, so that scores need no configuration."""
 
     id: str
     version: str
-    folder: str
-    started_at: float
+    folder: str  # the run's folder
+    started_at: float  # Unix time, seconds
     plan: Plan
     store: StoreConfig
     score: ScoreConfig
-    retry: Retry = "errors"
-    tracking: Mapping[str, Any] | None = None
-    pins: Mapping[str, str] = field(default_factory=dict)
+    retry: Retry = "errors"  # which error rows of earlier runs it asked again
+    tracking: Mapping[str, Any] | None = None  # the section `tracking`, whose tracker may be gone
+    pins: Mapping[str, str] = field(default_factory=dict)  # dataset -> digest of the rows that it asked
 
 
 @dataclass(slots=True)
@@ -70,17 +62,7 @@ class RunStatus:
 
     Attributes:
         host, pid, kernel, started: the driver's process (`ProcessId`).
-        done: rows done by step id.
-        error: what ended a run that failed.
         folder, sweep, started_at, num_rows: as the manifest says, for lists of runs; `num_rows`: its requests.
-        working: the folder from which it was called.
-        summary: the run's answer for programs, once it has ended.
-        failures: model -> why its engine was given up.
-        cost_usd: what this run's requests have cost.
-        shortage: where the budget ended the run, how it stands and what to do.
-        failed_cells: cell -> why it has no figure.
-        slurm_job: the job of SLURM's that the run is in, as squeue names it.
-        waits: what it waits for, a line each.
     """
 
     id: str
@@ -89,23 +71,23 @@ class RunStatus:
     host: str
     pid: int
     updated_at: float
-    done: dict[str, int] = field(default_factory=dict)
+    done: dict[str, int] = field(default_factory=dict)  # rows done by step id
     tokens: int = 0
-    failures: dict[str, str] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)  # model -> why its engine was given up
     budget_usd: float | None = None
-    cost_usd: float = 0.0
-    shortage: str | None = None
-    summary: dict[str, Any] | None = None
-    slurm_job: str | None = None
-    waits: list[str] = field(default_factory=list)
-    failed_cells: dict[str, str] = field(default_factory=dict)
-    error: str | None = None
+    cost_usd: float = 0.0  # what this run's requests have cost
+    shortage: str | None = None  # where the budget ended the run, how it stands and what to do
+    summary: dict[str, Any] | None = None  # the run's answer for programs, once it has ended
+    slurm_job: str | None = None  # the job of SLURM's that the run is in, as squeue names it
+    waits: list[str] = field(default_factory=list)  # what it waits for, a line each
+    failed_cells: dict[str, str] = field(default_factory=dict)  # cell -> why it has no figure
+    error: str | None = None  # what ended a run that failed
     folder: str = ""
     sweep: str = ""
     started_at: float = 0.0
     num_rows: int = 0
     user: str = ""
-    working: str = ""
+    working: str = ""  # the folder from which it was called
     kernel: str = ""
     started: int = 0
 

@@ -48,22 +48,17 @@ class SweepResult:
     """Result of a sweep's run.
 
     Attributes:
-        summary: the answer for programs; its keys are stable.
-        failures: model -> why its engine was given up.
-        shortage: where the budget ended the run, how it stands and what to do.
-        failed_cells: a line per reason for which cells have no figure.
-        ended_by: what interrupted it, in words.
         untracked: what the tracker was not sent, why, and how to send it; None where nothing is left to send.
     """
 
     rows: tuple[LeaderboardRow, ...]
-    summary: Mapping[str, Any]
-    failures: Mapping[str, str]
+    summary: Mapping[str, Any]  # the answer for programs; its keys are stable
+    failures: Mapping[str, str]  # model -> why its engine was given up
     was_interrupted: bool
     was_preempted: bool
-    shortage: str | None
-    failed_cells: tuple[str, ...] = ()
-    ended_by: str = ""
+    shortage: str | None  # where the budget ended the run, how it stands and what to do
+    failed_cells: tuple[str, ...] = ()  # a line per reason for which cells have no figure
+    ended_by: str = ""  # what interrupted it, in words
     untracked: str | None = None
 
 

@@ -23,21 +23,13 @@ from eibench_ray.tracking.tracker_registry import find_tracker, open_tracker
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """Figures of a run that were sent, or would be.
+    """Figures of a run that were sent, or would be."""
 
-    Attributes:
-        place: the server and the project.
-        reasons: cell name -> why it is to be sent.
-        partial: names of cells that are not whole, which are not sent.
-        num_there: cells whose figures the place has already.
-        report: what was sent; None of a dry run.
-    """
-
-    place: str
-    reasons: Mapping[str, str]
-    partial: tuple[str, ...]
-    num_there: int
-    report: TrackingReport | None
+    place: str  # the server and the project
+    reasons: Mapping[str, str]  # cell name -> why it is to be sent
+    partial: tuple[str, ...]  # names of cells that are not whole, which are not sent
+    num_there: int  # cells whose figures the place has already
+    report: TrackingReport | None  # what was sent; None of a dry run
 
 
 def send(found: FoundRun, options: Mapping[str, Any], *, is_dry: bool, say: Callable[[str], None]) -> Sending:

@@ -21,15 +21,10 @@ _LOOKED_UP_AT_ONCE = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Resampling:
-    """Parameters of the bootstrap; intervals are equal for equal seeds.
+    """Parameters of the bootstrap; intervals are equal for equal seeds."""
 
-    Attributes:
-        confidence: e.g. 0.95.
-        resamples: bootstrap resamples.
-    """
-
-    confidence: float
-    resamples: int
+    confidence: float  # e.g. 0.95.
+    resamples: int  # bootstrap resamples
     seed: int = 0
 
 

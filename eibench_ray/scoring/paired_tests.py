@@ -18,19 +18,16 @@ class PairedDifference:
     """First minus second, over the samples that both have.
 
     Attributes:
-        n: those samples.
-        num_clusters: pictures among them.
         first, second: their means; None where n is 0.
-        difference: None where n is 0.
         ci_low, ci_high: bootstrap interval, clustered by image; None where there are fewer than two clusters.
         p_value: of the sign-flip test, clustered by image; 1 where no difference can be told; None where n is 0.
     """
 
-    n: int
-    num_clusters: int
+    n: int  # those samples
+    num_clusters: int  # pictures among them
     first: float | None
     second: float | None
-    difference: float | None
+    difference: float | None  # None where n is 0
     ci_low: float | None
     ci_high: float | None
     p_value: float | None

@@ -20,13 +20,11 @@ class RankCorrelation:
     """Spearman's rho over the samples that have both figures; ties share their mean rank.
 
     Attributes:
-        n: those samples.
-        rho: None below three samples, or where either figure is the same for all.
         ci_low, ci_high: bootstrap interval, clustered by image; None without rho, or with fewer than two clusters.
     """
 
-    n: int
-    rho: float | None
+    n: int  # those samples
+    rho: float | None  # None below three samples, or where either figure is the same for all
     ci_low: float | None = None
     ci_high: float | None = None
 

@@ -11,19 +11,12 @@ from eibench_ray.errors import ClusterError
 
 @dataclass(frozen=True, slots=True)
 class ListenAddress:
-    """Address of an endpoint, as seen from outside.
+    """Address of an endpoint, as seen from outside."""
 
-    Attributes:
-        host: the address or name that it is bound to.
-        port: 0 takes a free one.
-        served_name: what a request calls the model.
-        api_key_env: name of the environment variable that holds its key; None: it asks for none.
-    """
-
-    host: str
-    port: int
-    served_name: str
-    api_key_env: str | None
+    host: str  # the address or name that it is bound to
+    port: int  # 0 takes a free one
+    served_name: str  # what a request calls the model
+    api_key_env: str | None  # name of the environment variable that holds its key; None: it asks for none
 
     @property
     def is_loopback(self) -> bool:

@@ -28,18 +28,15 @@ class ServerFacts:
     """Facts that a server reports when it is ready.
 
     Attributes:
-        pid: of the server's own process.
-        load_s: seconds from its start to its readiness.
         node, node_id: the address and Ray's name of its node.
-        gpus: the GPUs that it owns, by index or UUID.
     """
 
     port: int
-    pid: int
-    load_s: float
+    pid: int  # of the server's own process
+    load_s: float  # seconds from its start to its readiness
     node: str
     node_id: str
-    gpus: tuple[str, ...]
+    gpus: tuple[str, ...]  # the GPUs that it owns, by index or UUID
 
 
 class Server:

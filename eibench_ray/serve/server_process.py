@@ -25,13 +25,9 @@ HEALTH_TIMEOUT_S = 20.0
 
 @dataclass(slots=True)
 class ServerProcess:
-    """A server that was started; `ended` says why it is none any more.
+    """A server that was started; `ended` says why it is none any more."""
 
-    Attributes:
-        pid: of the server's own process.
-    """
-
-    pid: int
+    pid: int  # of the server's own process
     _guard: asyncio.subprocess.Process
     _ending: asyncio.Task[str]
 

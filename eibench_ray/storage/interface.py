@@ -25,17 +25,11 @@ class Entry:
 
 
 class Storage(ABC):
-    """A file system or a bucket. What fails there is a StoreError that names the file and what to do.
+    """A file system or a bucket. What fails there is a StoreError that names the file and what to do."""
 
-    Attributes:
-        num_threads: at most so many reads go on at the same time.
-        reads_per_thread: with fewer, a thread does not pay.
-        is_remote: whether each read is a request, so that neighbouring ones should be one.
-    """
-
-    num_threads: int
-    reads_per_thread: int
-    is_remote: bool
+    num_threads: int  # at most so many reads go on at the same time
+    reads_per_thread: int  # with fewer, a thread does not pay
+    is_remote: bool  # whether each read is a request, so that neighbouring ones should be one
 
     @abstractmethod
     def name(self, path: PurePath) -> str:

@@ -22,12 +22,11 @@ class Location:
     """Location of a store or a dataset.
 
     Attributes:
-        path: an absolute folder, or bucket and prefix.
         options: of the bucket's service, by Arrow's names; `anonymous=true` uses no keys, as for a public dataset.
     """
 
     scheme: Scheme
-    path: str
+    path: str  # an absolute folder, or bucket and prefix
     options: Mapping[str, str]
 
 

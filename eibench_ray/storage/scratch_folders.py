@@ -44,14 +44,10 @@ _PLAIN = re.compile(r"/[\w.,+@%=:/-]*", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """Parent of temporary folders.
-
-    Attributes:
-        passed_over: why it is not what TMPDIR names, in words; empty where it is, or TMPDIR names nothing.
-    """
+    """Parent of temporary folders."""
 
     path: Path
-    passed_over: str = ""
+    passed_over: str = ""  # why it is not what TMPDIR names, in words; empty where it is, or TMPDIR names nothing
 
 
 class NotOwnError(OSError):

@@ -39,10 +39,6 @@ class Lease:
 
     Attributes:
         host, kernel, pid, started: the driver's process (`ProcessId`).
-        since: Unix time, seconds; for people.
-        claims: names of what nobody else may claim at the same time.
-        took_over: runs whose leases it removed because they did not renew them.
-        renewal: counts up; 0 until the run has found that nobody else claims the same.
     """
 
     run_id: str
@@ -50,10 +46,10 @@ class Lease:
     kernel: str
     pid: int
     started: int
-    since: float
-    claims: tuple[str, ...]
-    took_over: tuple[str, ...] = ()
-    renewal: int = 0
+    since: float  # Unix time, seconds; for people
+    claims: tuple[str, ...]  # names of what nobody else may claim at the same time
+    took_over: tuple[str, ...] = ()  # runs whose leases it removed because they did not renew them
+    renewal: int = 0  # counts up; 0 until the run has found that nobody else claims the same
 
     @property
     def life(self) -> Life:

@@ -24,17 +24,12 @@ class Life(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ProcessId:
-    """A process, told from all others that have, or had, its number.
-
-    Attributes:
-        kernel: boot and namespaces: where `pid` and `started` mean something. Empty where that is not known.
-        started: when it began, in clock ticks since the machine started.
-    """
+    """A process, told from all others that have, or had, its number."""
 
     host: str
-    kernel: str
+    kernel: str  # boot and namespaces: where `pid` and `started` mean something. Empty where that is not known.
     pid: int
-    started: int
+    started: int  # when it began, in clock ticks since the machine started
 
 
 def this_process() -> ProcessId:

@@ -29,18 +29,12 @@ _BEGINNING = (RUN_FILE, LEDGER_FILE, "run.log", "logs", "multirun.yaml")
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
-    """A folder that one run has for itself.
-
-    Attributes:
-        is_other: whether it is not the one that was wanted, which another run has.
-        made: the folders that were made for it, the innermost first.
-        before: names of what was in it already.
-    """
+    """A folder that one run has for itself."""
 
     path: Path
-    is_other: bool
-    made: tuple[Path, ...]
-    before: frozenset[str] = frozenset()
+    is_other: bool  # whether it is not the one that was wanted, which another run has
+    made: tuple[Path, ...]  # the folders that were made for it, the innermost first
+    before: frozenset[str] = frozenset()  # names of what was in it already
 
     def withdraw(self, *hydra: str) -> None:
         """Removes what the run has made, where it was refused after all; what was there before it stays."""

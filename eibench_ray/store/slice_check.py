@@ -17,16 +17,12 @@ from eibench_ray.store.slice_summary import digest_column, unpack
 
 @dataclass(frozen=True, slots=True)
 class CheckedSlice:
-    """Contents of a slice's file, and what is wrong with it.
-
-    Attributes:
-        is_unreadable: whether its rows cannot be read at all.
-    """
+    """Contents of a slice's file, and what is wrong with it."""
 
     num_rows: int
     problems: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    is_unreadable: bool = False
+    is_unreadable: bool = False  # whether its rows cannot be read at all
     remedy: str = "another program wrote it: restore it, or move it away, and its rows are asked again"
 
 

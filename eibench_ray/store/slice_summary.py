@@ -18,23 +18,20 @@ class Summary:
     """Facts about a slice that are known without its rows.
 
     Attributes:
-        cost_usd: what all of its rows cost; None where none has a price.
         made_from: digest of what its first `num_rows` rows were made from, where they are all that the slice was asked
             for, in the dataset's order; None where they are not.
-        outputs: digest of what later steps read from those rows.
         num_errors, num_absent: those of them that are errors, and those about which there was nothing to ask.
-        is_final: whether none of them is asked again, whatever `retry` says.
         num_truncated, num_empty: those that a limit of tokens cut off, and those without a word; of all of its rows
             where `made_from` is None.
     """
 
-    cost_usd: float | None
+    cost_usd: float | None  # what all of its rows cost; None where none has a price
     made_from: str | None = None
-    outputs: str = ""
+    outputs: str = ""  # digest of what later steps read from those rows
     num_rows: int = 0
     num_errors: int = 0
     num_absent: int = 0
-    is_final: bool = False
+    is_final: bool = False  # whether none of them is asked again, whatever `retry` says
     num_truncated: int = 0
     num_empty: int = 0
 

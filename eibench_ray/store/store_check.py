@@ -29,34 +29,24 @@ class Repair(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StoreFault:
-    """Something that is not as it should be, or a note.
+    """Something that is not as it should be, or a note."""
 
-    Attributes:
-        where: the file or folder, as a user calls it.
-        remedy: what to do about it, for people; empty where nothing is to be done.
-        repair: what `--repair` does; None: nothing that is surely safe.
-    """
-
-    where: str
+    where: str  # the file or folder, as a user calls it
     what: str
-    remedy: str = ""
-    repair: Repair | None = None
+    remedy: str = ""  # what to do about it, for people; empty where nothing is to be done
+    repair: Repair | None = None  # what `--repair` does; None: nothing that is surely safe
     is_problem: bool = True
     path: PurePath = field(default_factory=PurePath)
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """Result of a check.
-
-    Attributes:
-        findings: in the order of the store's folders.
-    """
+    """Result of a check."""
 
     num_steps: int
     num_slices: int
     num_rows: int
-    findings: tuple[StoreFault, ...]
+    findings: tuple[StoreFault, ...]  # in the order of the store's folders
 
 
 def check_store(store: Store, on_slice: Callable[[int, int], None]) -> Checked:

@@ -29,21 +29,13 @@ class SlurmShare:
 
 @dataclass(frozen=True, slots=True)
 class SlurmJob:
-    """One job to submit.
+    """One job to submit."""
 
-    Attributes:
-        sweep: the sweep's name, as it is.
-        folder: where its script, its log and its runs lie, relative to where it is submitted; of plain characters.
-        arguments: of `eibench-ray run`.
-        share: of an array's job; None: one job does all.
-        asks: False where nothing is left to ask, only to score.
-    """
-
-    sweep: str
-    folder: str
-    arguments: tuple[str, ...]
-    share: SlurmShare | None = None
-    asks: bool = True
+    sweep: str  # the sweep's name, as it is
+    folder: str  # where its script, its log and its runs lie, relative to where it is submitted; of plain characters
+    arguments: tuple[str, ...]  # of `eibench-ray run`
+    share: SlurmShare | None = None  # of an array's job; None: one job does all
+    asks: bool = True  # False where nothing is left to ask, only to score
 
 
 def render(job: SlurmJob, slurm: SlurmConfig, cluster: ClusterConfig, environment: str) -> str:

@@ -17,20 +17,13 @@ _FORMAT = "%T|%r|%S|%L|%N"
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """A job as the queue sees it; several tasks of an array are several of these.
+    """A job as the queue sees it; several tasks of an array are several of these."""
 
-    Attributes:
-        job: as squeue names it, e.g. `12` or `12_3`.
-        reason: why it waits; `None` where it does not.
-        start: when it has started, or is expected to; `N/A` where that is not known.
-        left: the time that it has left.
-    """
-
-    job: str
+    job: str  # as squeue names it, e.g. `12` or `12_3`.
     state: str
-    reason: str
-    start: str
-    left: str
+    reason: str  # why it waits; `None` where it does not
+    start: str  # when it has started, or is expected to; `N/A` where that is not known
+    left: str  # the time that it has left
     nodes: str
 
     def __str__(self) -> str:

@@ -26,20 +26,13 @@ _GAP = 1  # the box puts a blank between columns
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column in words or in numbers.
-
-    Attributes:
-        cells: one per row, of as many lines as they like.
-        is_name: words, which stand left and may be folded; else numbers, which stand right and never are.
-        rank: how soon it is left out: the highest first; 0 only where nothing else helps.
-        least: characters to which a sentence is folded before any column is left out; 0: it is no sentence.
-    """
+    """A column in words or in numbers."""
 
     heading: Text | str
-    cells: Sequence[Text | str]
-    is_name: bool = False
-    rank: int = 0
-    least: int = 0
+    cells: Sequence[Text | str]  # one per row, of as many lines as they like
+    is_name: bool = False  # words, which stand left and may be folded; else numbers, which stand right and never are
+    rank: int = 0  # how soon it is left out: the highest first; 0 only where nothing else helps
+    least: int = 0  # characters to which a sentence is folded before any column is left out; 0: it is no sentence
 
     @property
     def width(self) -> int:

@@ -31,21 +31,13 @@ Mode = Literal["online", "offline"]
 
 @dataclass(frozen=True, slots=True)
 class TrackedCell:
-    """One cell as its tracker sees it.
+    """One cell as its tracker sees it."""
 
-    Attributes:
-        key: hex digest, the same for the same cell of the same sweep; the id of the tracked run derives from it.
-        sweep: the group of the run.
-        name: model/setting/dataset/judge.
-        config: JSON-able, free of secrets.
-        num_rows: rows that the cell has in all.
-    """
-
-    key: str
-    sweep: str
-    name: str
-    config: Mapping[str, Any]
-    num_rows: int
+    key: str  # hex digest, the same for the same cell of the same sweep; the id of the tracked run derives from it
+    sweep: str  # the group of the run
+    name: str  # model/setting/dataset/judge
+    config: Mapping[str, Any]  # JSON-able, free of secrets
+    num_rows: int  # rows that the cell has in all
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +52,11 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class SampleRow:
-    """One row of the table of samples.
-
-    Attributes:
-        values: column -> text or figure; the same columns in each row.
-        image: the picture's bytes as they are stored; None for a text-only sample.
-    """
+    """One row of the table of samples."""
 
     sample_id: str
-    values: Mapping[str, str | float | None]
-    image: bytes | None
+    values: Mapping[str, str | float | None]  # column -> text or figure; the same columns in each row
+    image: bytes | None  # the picture's bytes as they are stored; None for a text-only sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +65,12 @@ class Target:
 
     Attributes:
         mode: `offline` leaves what was told in the run's folder; `disabled` tells nobody.
-        server: an address, a path or another name, by which one server is told from another.
-        project: the place on the server, with its owner if it has one.
-        reason: why it is not online.
     """
 
     mode: Literal["online", "offline", "disabled"]
-    server: str
-    project: str = ""
-    reason: str | None = None
+    server: str  # an address, a path or another name, by which one server is told from another
+    project: str = ""  # the place on the server, with its owner if it has one
+    reason: str | None = None  # why it is not online
 
     def __str__(self) -> str:
         """The server and the project."""
@@ -95,35 +79,22 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class TrackingPlace:
-    """Facts with which a tracked run is opened.
+    """Facts with which a tracked run is opened."""
 
-    Attributes:
-        folder: of the sweep's run, where the tracker may write.
-        target: what the configuration asks for.
-        mode: how this run is kept: offline, too, where the server did not take it.
-        secret: what `Tracker.secret` found.
-    """
-
-    folder: Path
-    target: Target
-    mode: Mode
-    secret: str | None
+    folder: Path  # of the sweep's run, where the tracker may write
+    target: Target  # what the configuration asks for
+    mode: Mode  # how this run is kept: offline, too, where the server did not take it
+    secret: str | None  # what `Tracker.secret` found
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A cell's final figures at the place where they arrived.
-
-    Attributes:
-        run_id: of the tracked run.
-        url: the run's page; None where it has none.
-        folder: the offline run's folder; None online.
-    """
+    """A cell's final figures at the place where they arrived."""
 
     mode: Mode
-    run_id: str
-    url: str | None = None
-    folder: str | None = None
+    run_id: str  # of the tracked run
+    url: str | None = None  # the run's page; None where it has none
+    folder: str | None = None  # the offline run's folder; None online
 
 
 class TrackedRun(ABC):
@@ -151,18 +122,14 @@ class Tracker(ABC):
     """A tracker; subclasses are frozen dataclasses whose fields are the options of `tracking`.
 
     All is called from one thread, but for `stop` and `describe_trouble`.
-
-    Attributes:
-        title: what messages call it.
-        has_offline: whether it can keep in the run's folder what its server did not take.
     """
 
     __slots__ = ()
     # Options are validated strictly: pydantic reads this, and is not imported for it.
     __pydantic_config__: ClassVar[Mapping[str, Any]] = {"strict": True, "extra": "forbid"}
 
-    title: ClassVar[str] = "the tracker"
-    has_offline: ClassVar[bool] = False
+    title: ClassVar[str] = "the tracker"  # what messages call it
+    has_offline: ClassVar[bool] = False  # whether it can keep in the run's folder what its server did not take
 
     @abstractmethod
     def target(self, environ: Mapping[str, str]) -> Target:
@@ -214,17 +181,13 @@ class TrackingReport:
     """Deliveries of a tracker, of the final figures that it was told.
 
     Attributes:
-        title: of the tracker.
-        sent: cell name -> the tracked run's page.
-        offline: cell name -> the offline run's folder.
-        missing: cell name -> why its figures are nowhere.
         reason: why cells are offline or missing, as the server or the system said it; None where all were sent.
     """
 
-    title: str = Tracker.title
-    sent: dict[str, str | None] = field(default_factory=dict)
-    offline: dict[str, str | None] = field(default_factory=dict)
-    missing: dict[str, str] = field(default_factory=dict)
+    title: str = Tracker.title  # of the tracker
+    sent: dict[str, str | None] = field(default_factory=dict)  # cell name -> the tracked run's page
+    offline: dict[str, str | None] = field(default_factory=dict)  # cell name -> the offline run's folder
+    missing: dict[str, str] = field(default_factory=dict)  # cell name -> why its figures are nowhere
     reason: str | None = None
 
     def note(self, cell: TrackedCell, delivery: Delivery) -> None:

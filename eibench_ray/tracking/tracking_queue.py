@@ -45,13 +45,9 @@ _LAST_JOIN_S = 10.0
 
 
 class CellTracker(Protocol):
-    """Tells a tracker of a run's cells. No method raises, and only `close` waits.
+    """Tells a tracker of a run's cells. No method raises, and only `close` waits."""
 
-    Attributes:
-        target: where it goes; None: nowhere.
-    """
-
-    target: Target | None
+    target: Target | None  # where it goes; None: nowhere
 
     def progress(self, cell: TrackedCell, progress: Progress) -> None:
         """Notes how far a cell is; the caller limits the rate, and only a cell's newest note is sure to arrive."""

@@ -24,15 +24,10 @@ _INDEXES = {".safetensors": "model.safetensors.index.json", ".bin": "pytorch_mod
 
 @dataclass(frozen=True, slots=True)
 class CheckpointPart:
-    """Part of a checkpoint that is loaded.
+    """Part of a checkpoint that is loaded."""
 
-    Attributes:
-        by: who loads it; `tokenizer`: anybody, and no weights.
-        load_format: vLLM's argument of that name.
-    """
-
-    by: Literal["vllm", "transformers", "tokenizer"]
-    load_format: str = "auto"
+    by: Literal["vllm", "transformers", "tokenizer"]  # who loads it; `tokenizer`: anybody, and no weights
+    load_format: str = "auto"  # vLLM's argument of that name
 
     @property
     def has_weights(self) -> bool:

@@ -15,14 +15,10 @@ _TRUE = frozenset({"1", "ON", "YES", "TRUE"})
 
 @dataclass(frozen=True, slots=True)
 class HubModel:
-    """Model that is wanted from the hub.
-
-    Attributes:
-        revision: branch, tag or commit; None: the main branch.
-    """
+    """Model that is wanted from the hub."""
 
     hub_id: str
-    revision: str | None
+    revision: str | None  # branch, tag or commit; None: the main branch
     part: CheckpointPart
 
     def __str__(self) -> str:

@@ -26,30 +26,20 @@ _PUBLIC_HUB = "https://huggingface.co"
 
 @dataclass(frozen=True, slots=True)
 class HubFiles:
-    """Files that the hub has of a checkpoint.
+    """Files that the hub has of a checkpoint."""
 
-    Attributes:
-        commit: that the revision stands for today.
-        sizes: bytes of each file that is loaded, by its name.
-        num_bytes_left: bytes of those that the cache does not have.
-    """
-
-    commit: str
-    sizes: Mapping[str, int]
-    num_bytes_left: int
+    commit: str  # that the revision stands for today
+    sizes: Mapping[str, int]  # bytes of each file that is loaded, by its name
+    num_bytes_left: int  # bytes of those that the cache does not have
 
 
 @dataclass(frozen=True, slots=True)
 class HubFailure:
-    """Failure to fetch a checkpoint, with the reason.
-
-    Attributes:
-        is_for_user: whether asking again does not help.
-    """
+    """Failure to fetch a checkpoint, with the reason."""
 
     what: str
     remedy: str
-    is_for_user: bool
+    is_for_user: bool  # whether asking again does not help
 
 
 class NoSpaceError(OSError):

@@ -35,30 +35,20 @@ CLASS_DEFAULTS: Mapping[str, Mapping[str, int]] = {
 
 @dataclass(frozen=True, slots=True)
 class Attention:
-    """The shape of a language model's KV cache.
-
-    Attributes:
-        num_kv_heads: heads that tensor parallelism divides; 1 where it cannot (multi-head latent attention).
-        values_per_token: numbers that one token adds to the cache, over all layers and heads.
-    """
+    """The shape of a language model's KV cache."""
 
     num_heads: int
-    num_kv_heads: int
-    values_per_token: int
+    num_kv_heads: int  # heads that tensor parallelism divides; 1 where it cannot (multi-head latent attention)
+    values_per_token: int  # numbers that one token adds to the cache, over all layers and heads
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryEstimate:
-    """GPU memory that an engine takes, all GPUs together; None where a part is not known.
-
-    Attributes:
-        kv_gb_per_token: GB of KV cache that one token takes.
-        source: `checkpoint`: its metadata; `expect`: the configuration's prior.
-    """
+    """GPU memory that an engine takes, all GPUs together; None where a part is not known."""
 
     weights_gb: float
-    source: Literal["checkpoint", "expect"]
-    kv_gb_per_token: float | None = None
+    source: Literal["checkpoint", "expect"]  # `checkpoint`: its metadata; `expect`: the configuration's prior
+    kv_gb_per_token: float | None = None  # GB of KV cache that one token takes
     num_heads: int | None = None
     num_kv_heads: int | None = None
 

@@ -30,7 +30,6 @@ class Weights:
 
     Attributes:
         source: an absolute folder, or a hub id that the engine fetches itself.
-        commit: of the hub, once it is here; None: not known, or not from there.
     """
 
     def __init__(self, request: WeightsRequest, environ: Mapping[str, str] = os.environ) -> None:
@@ -40,7 +39,7 @@ class Weights:
         self._copying: str | None = None
         self.source = resolve_source(request.source, environ)
         self.revision = request.revision
-        self.commit: str | None = None
+        self.commit: str | None = None  # of the hub, once it is here; None: not known, or not from there
 
     def bring(self) -> None:
         """Returns once they are here.

@@ -13,16 +13,11 @@ from eibench_ray.errors import ConfigError
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Recipe of one checkpoint.
-
-    Attributes:
-        version: raised whenever the recipe's outcome changes; part of the folder's name and of the identity.
-        module: where its `build(name, folder)` is; imported only to build.
-    """
+    """Recipe of one checkpoint."""
 
     name: str
-    version: int
-    module: str
+    version: int  # raised whenever the recipe's outcome changes; part of the folder's name and of the identity
+    module: str  # where its `build(name, folder)` is; imported only to build
     requires: tuple[str, ...]
 
     @property

@@ -18,15 +18,11 @@ _SQUARE = {"image_size": _PIXELS, "patch_size": _PATCH}
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    """Parts of a vision-language checkpoint.
-
-    Attributes:
-        processors: what saves itself beside the model: a processor with its tokenizer, or its parts.
-    """
+    """Parts of a vision-language checkpoint."""
 
     model: hf.PreTrainedModel
     tokenizer: hf.PreTrainedTokenizerFast
-    processors: tuple[Any, ...]
+    processors: tuple[Any, ...]  # what saves itself beside the model: a processor with its tokenizer, or its parts
 
 
 def build(name: str, folder: Path) -> None:

@@ -13,25 +13,15 @@ _ALL = CheckpointPart("transformers")
 
 @dataclass(frozen=True, slots=True)
 class WeightsRequest:
-    """Weights that an engine loads.
+    """Weights that an engine loads."""
 
-    Attributes:
-        source: a Hugging Face id, a folder, or `checkpoint:NAME` for one that is built.
-        revision: the hub's branch, tag or commit; None: the main branch, or no hub.
-        part: the files that are loaded.
-        runs_code: whether code that comes with the checkpoint is run.
-        has_own_cache: whether the engine keeps what it fetches elsewhere, and fetches it itself.
-        is_spread: whether its processes lie on several nodes: then each finds the weights on its own.
-        side_models: what else is loaded of the hub: a tokenizer, a model that drafts.
-    """
-
-    source: str
-    revision: str | None = None
-    part: CheckpointPart = _ALL
-    runs_code: bool = False
-    has_own_cache: bool = False
-    is_spread: bool = False
-    side_models: tuple[HubModel, ...] = ()
+    source: str  # a Hugging Face id, a folder, or `checkpoint:NAME` for one that is built
+    revision: str | None = None  # the hub's branch, tag or commit; None: the main branch, or no hub
+    part: CheckpointPart = _ALL  # the files that are loaded
+    runs_code: bool = False  # whether code that comes with the checkpoint is run
+    has_own_cache: bool = False  # whether the engine keeps what it fetches elsewhere, and fetches it itself
+    is_spread: bool = False  # whether its processes lie on several nodes: then each finds the weights on its own
+    side_models: tuple[HubModel, ...] = ()  # what else is loaded of the hub: a tokenizer, a model that drafts
 
     @property
     def hub_model(self) -> HubModel | None:

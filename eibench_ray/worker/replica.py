@@ -36,19 +36,16 @@ class ReplicaFacts:
     """Facts that a replica reports when it is ready.
 
     Attributes:
-        capacity: rows that it works on at once.
-        load_s: seconds from its creation to its readiness.
         node, node_id: the address and Ray's name of the node of its own process.
-        gpus: the GPUs that this process owns, by index or UUID.
     """
 
     fingerprint: str
-    capacity: int
-    load_s: float
+    capacity: int  # rows that it works on at once
+    load_s: float  # seconds from its creation to its readiness
     node: str
     node_id: str
     pid: int
-    gpus: tuple[str, ...]
+    gpus: tuple[str, ...]  # the GPUs that this process owns, by index or UUID
 
 
 class Replica:

@@ -25,14 +25,13 @@ class TaskRow:
 
     Attributes:
         request: None where there is nothing to ask, or where what it reads is an error, or its prompt cannot be made.
-        unmade: why its prompt cannot be made; None: it can, or need not.
     """
 
     sample: Sample
     input_digest: str
     request: Request | None
     is_absent: bool
-    unmade: str | None = None
+    unmade: str | None = None  # why its prompt cannot be made; None: it can, or need not
 
 
 def read_rows(

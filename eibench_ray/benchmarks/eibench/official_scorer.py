@@ -37,12 +37,9 @@ class OfficialScorer(Scorer):
     """Follows EIBench's published scripts: their attempts, their fallback, their reading of a judge's reply.
 
     A recall is kept as published: its total may differ from the number of reference triggers, and it may exceed 1.
-
-    Attributes:
-        variant: whose script: that for LLaMA-3 or for GPT.
     """
 
-    variant: Literal["llama3", "gpt"] = "llama3"
+    variant: Literal["llama3", "gpt"] = "llama3"  # whose script: that for LLaMA-3 or for GPT
 
     asks = True
     metrics = (RECALL,)
@@ -83,7 +80,6 @@ class OfficialScores:
 
     Attributes:
         happy, angry, sad, excit: None for the complex subset.
-        unmatched: paths whose reply had no score, in order.
     """
 
     happy: float | None
@@ -91,7 +87,7 @@ class OfficialScores:
     sad: float | None
     excit: float | None
     average: float
-    unmatched: tuple[str, ...]
+    unmatched: tuple[str, ...]  # paths whose reply had no score, in order
 
     def text(self) -> str:
         """The scripts' output, character by character."""

@@ -35,13 +35,12 @@ class ParsedVerdict:
 
     Attributes:
         correct, total: both set or both None; None where the reply names no counts that can be stored.
-        explanation: the judge's own words; always valid UTF-8.
         hits: per trigger, whether the reply says that it is named; None where it does not say which.
     """
 
     correct: int | None
     total: int | None
-    explanation: str | None
+    explanation: str | None  # the judge's own words; always valid UTF-8
     status: CountStatus
     hits: tuple[bool, ...] | None = None
 

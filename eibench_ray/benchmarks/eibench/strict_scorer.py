@@ -40,11 +40,10 @@ class StrictScorer(Scorer):
 
     Attributes:
         verdict: whether the reply says of each of the `triggers` if the answer names it, or their `count`.
-        explanation_chars: longest explanation that the schema allows; 0 asks for none.
     """
 
     verdict: Literal["triggers", "count"] = "count"
-    explanation_chars: Annotated[int, Ge(0)] = 200
+    explanation_chars: Annotated[int, Ge(0)] = 200  # longest explanation that the schema allows; 0 asks for none
 
     asks = True
     metrics = (RECALL,)

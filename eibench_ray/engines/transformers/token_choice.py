@@ -25,20 +25,15 @@ class BatchRow:
     """One row of a batch.
 
     Attributes:
-        limit: the most tokens that it may get.
-        generator: of its random choices; None where the likeliest token is taken.
-        matcher: xgrammar's, of the schema that its text must follow; None where it is free.
-        is_wanted: asked after every token; a row that nobody awaits any more ends.
-        tokens: what was generated, the token that ended it included.
         end: why it ended; None while it goes on. `error`: its scores are no numbers.
     """
 
     sampling: Sampling
-    limit: int
-    generator: torch.Generator | None
-    matcher: Any
-    is_wanted: Callable[[], bool]
-    tokens: list[int] = field(default_factory=list)
+    limit: int  # the most tokens that it may get
+    generator: torch.Generator | None  # of its random choices; None where the likeliest token is taken
+    matcher: Any  # xgrammar's, of the schema that its text must follow; None where it is free
+    is_wanted: Callable[[], bool]  # asked after every token; a row that nobody awaits any more ends
+    tokens: list[int] = field(default_factory=list)  # what was generated, the token that ended it included
     end: Literal["stop", "length", "error"] | None = None
 
 

@@ -16,13 +16,11 @@ class ExactMatchScorer(Scorer):
     """Compares whole texts; the defaults are SQuAD's.
 
     Attributes:
-        ignore_case: "paris" is Paris.
-        ignore_articles: "the Louvre" is Louvre: English a, an and the.
         ignore_punctuation: `ascii`: "Paris." is Paris; `all`: marks of other scripts, too; `none`.
     """
 
-    ignore_case: bool = True
-    ignore_articles: bool = True
+    ignore_case: bool = True  # "paris" is Paris
+    ignore_articles: bool = True  # "the Louvre" is Louvre: English a, an and the
     ignore_punctuation: Literal["none", "ascii", "all"] = "ascii"
     metrics = (ACCURACY,)
 

@@ -13,15 +13,10 @@ from eibench_ray.scoring.scorer import Score, Scorer
 
 @dataclass(frozen=True, slots=True)
 class IncludesScorer(Scorer):
-    """Looks for any of the targets, wherever it stands.
+    """Looks for any of the targets, wherever it stands."""
 
-    Attributes:
-        ignore_case: "PARIS" includes Paris.
-        whole_words: "cat" does not stand in "concatenate".
-    """
-
-    ignore_case: bool = True
-    whole_words: bool = False
+    ignore_case: bool = True  # "PARIS" includes Paris
+    whole_words: bool = False  # "cat" does not stand in "concatenate"
     metrics = (ACCURACY,)
 
     def has_something_to_ask(self, sample: Sample) -> bool:

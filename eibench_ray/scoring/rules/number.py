@@ -21,13 +21,12 @@ class NumberScorer(Scorer):
         pattern: a regular expression; its first group, or all that it matches, is where the number is looked for, e.g.
             `#### (.*)`; of several places the one that `take` says. None: the whole answer.
         tolerance: largest difference that counts as equal, as a share of the target; 0.05: ChartQA's relaxed accuracy.
-        decimal_comma: "1.000,5" is a thousand and a half.
     """
 
     take: Literal["last", "first"] = "last"
     pattern: str | None = None
     tolerance: float = 0.0
-    decimal_comma: bool = False
+    decimal_comma: bool = False  # "1.000,5" is a thousand and a half
     metrics = (ACCURACY,)
 
     def __post_init__(self) -> None:

@@ -35,17 +35,11 @@ _NUMBER = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Numeral:
-    """A number as a text has it.
+    """A number as a text has it."""
 
-    Attributes:
-        text: the characters that were read.
-        value: without its percent sign: 5 for "5%".
-        is_percent: whether a percent sign, or the word, stands behind it.
-    """
-
-    text: str
-    value: Decimal
-    is_percent: bool = False
+    text: str  # the characters that were read
+    value: Decimal  # without its percent sign: 5 for "5%"
+    is_percent: bool = False  # whether a percent sign, or the word, stands behind it
 
     def is_close(self, other: Numeral, tolerance: float = 0.0) -> bool:
         """Whether both say the same; where only one is a percentage, 5% is 0.05 and, as it is often left out, 5.

@@ -18,13 +18,11 @@ class RegexScorer(Scorer):
     Attributes:
         pattern: its first group, or all that it matches, is compared, but for white space around it; None: each target
             is a pattern, and an answer is right in which one of them is found.
-        take: of several places that match, the `last` or the `first`.
-        ignore_case: in the pattern and in the comparison.
     """
 
     pattern: str | None = None
-    take: Literal["last", "first"] = "last"
-    ignore_case: bool = True
+    take: Literal["last", "first"] = "last"  # of several places that match, the `last` or the `first`
+    ignore_case: bool = True  # in the pattern and in the comparison
     metrics = (ACCURACY,)
 
     def __post_init__(self) -> None:

@@ -48,14 +48,11 @@ class WandbRun(TrackedRun):
         run: W&B's own.
         mode: how it is kept.
         has_pictures: whether its table holds pictures.
-
-    Attributes:
-        folder: where W&B keeps it.
     """
 
     def __init__(self, run: Any, mode: Mode, *, has_pictures: bool) -> None:
         self._run = run
-        self.folder = Path(run.dir).parent
+        self.folder = Path(run.dir).parent  # where W&B keeps it
         self._mode = mode
         self._has_pictures = has_pictures
 

@@ -27,13 +27,12 @@ class WandbTracker(Tracker):
     """One W&B run per cell.
 
     Attributes:
-        entity: team or user; None: the key's own.
         mode: `auto` is online where the key's variable is set, offline otherwise; it never prompts.
         api_key_env: name of the environment variable that holds the key. The key itself is never in a config.
     """
 
     project: Filled = "eibench"
-    entity: str | None = None
+    entity: str | None = None  # team or user; None: the key's own
     mode: Literal["auto", "online", "offline"] = "auto"
     api_key_env: str = "WANDB_API_KEY"
 
