@@ -22,7 +22,7 @@ T = TypeVar("T")
 _OURS = "eibench_ray."
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PluginGroup:
     """The plug-ins of one sort.
 
@@ -52,16 +52,7 @@ class PluginGroup:
         Raises:
             ConfigError: there is none of that name, or several; it cannot be imported; it is something else.
         """
-        point = self._point(name)
-        try:
-            found = point.load()
-        except Exception as error:
-            if point.dist is None:
-                raise
-            raise ConfigError(
-                f"the {self.what} {name!r} cannot be loaded: {point.value} of {_package(point)} ended in "
-                f"{type(error).__name__}: {error}; repair or uninstall that package"
-            ) from error
+        point, found = _load(self, name, tuple(sys.path))
         if not isinstance(found, expected):
             raise ConfigError(
                 f"the {self.what} {name!r} cannot be used: {point.value} of {_package(point)} is of the type "
@@ -89,6 +80,21 @@ class PluginGroup:
             f"there is no {self.what} {name!r}{f': {near[0]!r} is near' if near else ''}; there are "
             f"{', '.join(names) or 'none'}, and an installed package adds others (entry points {self.entry_points})"
         )
+
+
+@lru_cache(maxsize=256)
+def _load(group: PluginGroup, name: str, path: tuple[str, ...]) -> tuple[EntryPoint, object]:  # noqa: ARG001
+    # A sweep of 132 cells asks for its kinds and scorers 1,700 times. What is found depends on the path.
+    point = group._point(name)
+    try:
+        return point, point.load()
+    except Exception as error:
+        if point.dist is None:
+            raise
+        raise ConfigError(
+            f"the {group.what} {name!r} cannot be loaded: {point.value} of {_package(point)} ended in "
+            f"{type(error).__name__}: {error}; repair or uninstall that package"
+        ) from error
 
 
 def _entry_points(group: str) -> list[EntryPoint]:

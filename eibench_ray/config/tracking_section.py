@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
+from functools import cache
 from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, PositiveFloat, TypeAdapter, field_validator, model_validator
@@ -19,6 +20,11 @@ TRACKERS = PluginGroup(
     what="tracker",
 )
 NONE = "none"
+
+
+@cache
+def _adapter_of(tracker: type) -> TypeAdapter[Any]:
+    return TypeAdapter(tracker)
 
 
 class TrackingConfig(Frozen):
@@ -53,7 +59,7 @@ class TrackingConfig(Frozen):
             return given
         own = {name: value for name, value in given.items() if name in cls.model_fields}
         try:
-            adapter: TypeAdapter[Any] = TypeAdapter(TRACKERS.find(kind, type))
+            adapter = _adapter_of(TRACKERS.find(kind, type))
         except ConfigError:  # the field says it, under its own key
             return given
         # As JSON, so that a list is a tuple where an option is one, also where values are read strictly.
