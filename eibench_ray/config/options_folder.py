@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import eibench_ray
-
 
 def config_folder() -> Path:
     """The folder of option files: inside an installed package, beside it in a checkout."""
-    package = Path(eibench_ray.__file__).parent
+    package = Path(__file__).parents[1]
     inside = package / "conf"
     return inside if inside.is_dir() else package.parent / "conf"

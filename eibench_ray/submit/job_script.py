@@ -9,7 +9,6 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-import eibench_ray
 from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.config.slurm import SlurmConfig
 from eibench_ray.driver.walltime import WRAP_UP_S
@@ -71,7 +70,7 @@ def num_nodes(slurm: SlurmConfig) -> int:
 
 def template_folder() -> Path:
     """The folder of the template: inside an installed package, beside it in a checkout."""
-    package = Path(eibench_ray.__file__).parent
+    package = Path(__file__).parents[1]
     inside = package / "slurm"
     return inside if inside.is_dir() else package.parent / "slurm"
 
