@@ -163,6 +163,8 @@ class Sweeps:
                     {
                         "emotion": emotions.get(number, "happy"),
                         "source": f"source {number}",
+                        "third": number // 3,
+                        "is_even": number % 2 == 0,
                         "reference": "\n".join(f"{part}. {text}" for part, text in enumerate(listed, start=1)),
                     },
                 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -11,19 +10,20 @@ from eibench_ray.cli.choose_run import Anyway, InStore, Out, check_figures, choo
 from eibench_ray.cli.console import AsJson, show_files
 
 
-class By(StrEnum):
-    """Columns whose values are compared pairwise."""
-
-    MODEL = "model"
-    SETTING = "setting"
-
-
 def compare(
     runs: Annotated[
         list[str] | None,
         typer.Argument(metavar="[RUN]...", help="One or several runs: folders, or ids; the latest run if left out."),
     ] = None,
-    by: Annotated[By | None, typer.Option("--by", help="Compare only models, or only settings, pairwise.")] = None,
+    by: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--by",
+            metavar="model|setting|COLUMN",
+            help="Compare only models, or only settings, pairwise; or also within the samples of each value of a "
+            "column. May be repeated.",
+        ),
+    ] = None,
     as_json: AsJson = False,
     store: InStore = None,
     out: Out = None,
@@ -37,11 +37,14 @@ def compare(
     from eibench_ray.report.comparison_page import render_comparison, write_comparison
     from eibench_ray.report.comparison_values import to_json
     from eibench_ray.runs.compare_run import compare_runs
+    from eibench_ray.scoring.cell_comparison import SIDES
 
     chosen = [choose_run(run, store) for run in runs] if runs else [choose_run(None, store)]
     found = list({one.manifest.id: one for one in chosen}.values())
     changes = [change for one in found for change in check_figures(one, anyway=anyway)]
-    comparison = compare_runs([(one.manifest, one.store) for one in found], [one.value for one in ([by] if by else By)])
+    chosen_sides = [side for side in SIDES if side in (by or ())]
+    columns = [column for column in by or () if column not in SIDES]
+    comparison = compare_runs([(one.manifest, one.store) for one in found], chosen_sides or SIDES, columns)
     place = place_for(found[0], out, changes)
     show_files(
         write_comparison(comparison, place) if place else [],

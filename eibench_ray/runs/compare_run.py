@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import chain
 from math import nan
 
 import numpy as np
+from numpy.typing import NDArray
 
+from eibench_ray.errors import ScoreError
 from eibench_ray.plan.graph import Plan
 from eibench_ray.rows.sample import Sample
 from eibench_ray.runs.cell_names import RunCell, letter_of, tell_apart
-from eibench_ray.runs.results import GapMeter, Results
+from eibench_ray.runs.results import GapMeter, Results, check_columns
 from eibench_ray.runs.run_record import RunManifest
 from eibench_ray.scoring.cell_comparison import CellState, Comparison, NamedRun, Side, compare_cells
+from eibench_ray.scoring.cell_score import MOST_GROUPS, order_groups, read_column
 from eibench_ray.scoring.clusters import Clusters
 from eibench_ray.scoring.interval import Resampling
 from eibench_ray.scoring.judge_repeats import NoiseMeter
@@ -22,7 +26,9 @@ from eibench_ray.scoring.scored_cell import ScoredCell
 from eibench_ray.store.slice_store import Store
 
 
-def compare_runs(runs: Sequence[tuple[RunManifest, Store]], sides: Sequence[Side]) -> Comparison:
+def compare_runs(
+    runs: Sequence[tuple[RunManifest, Store]], sides: Sequence[Side], group_by: Sequence[str] = ()
+) -> Comparison:
     """All comparisons of some runs, from their stores alone; equal for equal stores. Blocked cells are left out.
 
     Samples are the same in two runs where their questions, references and pictures are. While a dataset is compared,
@@ -31,16 +37,28 @@ def compare_runs(runs: Sequence[tuple[RunManifest, Store]], sides: Sequence[Side
     Args:
         runs: their manifests and stores; the first says how intervals are drawn.
         sides: what is compared pairwise.
+        group_by: columns of the samples: the samples of each of their values are compared, too, as a dataset of their
+            own, `NAME (COLUMN=VALUE)`.
+
+    Raises:
+        ConfigError: no dataset has such a column.
+        ScoreError: a column has too many values.
     """
     results = [Results(manifest.plan, store) for manifest, store in runs]
     plans = [manifest.plan for manifest, _ in runs]
+    check_columns(results[0], plans[0], group_by)
     score = runs[0][0].score
     resampling = Resampling(score.confidence, score.resamples)
     states: dict[tuple[str, str, str, str], CellState] = {}
     parts = []
     for cells in _by_dataset(tell_apart([(manifest, store.root) for manifest, store in runs])):
-        graded = list(_read_cells(results, plans, cells, states))
+        places = _Places(group_by, is_shared=len({one.run for one in cells}) > 1)
+        graded = list(_read_cells(results, plans, cells, states, places))
         parts.append(compare_cells(graded, sides, resampling))
+        for name, is_in in places.groups():
+            part = [_restrict(cell, name, is_in) for cell in graded]
+            states |= {_names(new): states[_names(old)] for new, old in zip(part, graded, strict=True)}
+            parts.append(compare_cells(part, sides, resampling))
     return Comparison(
         pairs=tuple(chain.from_iterable(part.pairs for part in parts)),
         judges=tuple(chain.from_iterable(part.judges for part in parts)),
@@ -70,9 +88,9 @@ def _read_cells(
     plans: Sequence[Plan],
     cells: Sequence[RunCell],
     states: dict[tuple[str, str, str, str], CellState],
+    places: _Places,
 ) -> Iterator[ScoredCell]:
     """The cells of one dataset, their samples at the same places; `states` is told how far each can be trusted."""
-    places = _Places(is_shared=len({one.run for one in cells}) > 1)
     # All samples of all runs first: columns are as long as there are samples, and clusters are of all of them.
     of_run = {one.run: places.of(results[one.run].samples(one.cell.dataset)) for one in cells}
     clusters = np.array(places.clusters, np.int32)
@@ -107,17 +125,35 @@ def _read_cells(
         )
 
 
+def _restrict(cell: ScoredCell, name: str, is_in: NDArray[np.bool_]) -> ScoredCell:
+    """A cell over some of its samples."""
+    return replace(
+        cell,
+        dataset=f"{cell.dataset} ({name})",
+        values=cell.values[is_in],
+        words=cell.words[is_in],
+        clusters=cell.clusters[is_in],
+        noise=None,
+    )
+
+
+def _names(cell: ScoredCell) -> tuple[str, str, str, str]:
+    return cell.model, cell.setting, cell.dataset, cell.judge
+
+
 class _Places:
     """Positions of a dataset's samples in all columns, whichever run asked them.
 
     Args:
+        group_by: columns whose values are kept.
         is_shared: whether several runs did.
 
     Attributes:
         clusters: the code of each sample's picture.
     """
 
-    def __init__(self, *, is_shared: bool) -> None:
+    def __init__(self, group_by: Sequence[str], *, is_shared: bool) -> None:
+        self._columns: dict[str, list[str | None]] = {column: [] for column in group_by}
         self.clusters = array("i")
         self._is_shared = is_shared
         self._numbering = Clusters()
@@ -133,5 +169,22 @@ class _Places:
                 place = self._known.setdefault(what, place)
             if place == len(self.clusters):
                 self.clusters.append(self._numbering.code(sample))
+                for column, values in self._columns.items():
+                    values.append(read_column(sample, column))
             found.append(place)
         return found
+
+    def groups(self) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+        """Yields `COLUMN=VALUE` and which samples have it, for each value of each column.
+
+        Raises:
+            ScoreError: a column has too many values.
+        """
+        for column, values in self._columns.items():
+            names = {value for value in values if value is not None}
+            if len(names) > MOST_GROUPS:
+                raise ScoreError(
+                    f"--by {column}: the samples have {len(names)} values there, at most {MOST_GROUPS} are compared"
+                )
+            for name in order_groups(names):
+                yield f"{column}={name}", np.array([value == name for value in values])

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from itertools import islice, zip_longest
+from itertools import chain, islice, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +17,13 @@ from eibench_ray.benchmarks.eibench.trigger_counts import TriggerCounts
 from eibench_ray.errors import StoreError
 from eibench_ray.runs.path_names import path_names
 from eibench_ray.runs.results import GapMeter
+from eibench_ray.runs.sample_columns import SampleColumns, find_columns
 from eibench_ray.storage.atomic_files import replacing
 
 if TYPE_CHECKING:
     from eibench_ray.plan.graph import Cell, Plan, Source
     from eibench_ray.rows.completion import Completion
+    from eibench_ray.runs.results import Results
     from eibench_ray.runs.run_record import RunManifest
     from eibench_ray.scoring.joined_row import JoinedRow
     from eibench_ray.scoring.scorer import Score
@@ -30,16 +32,11 @@ if TYPE_CHECKING:
 GROUP_ROWS = 16_384
 _KEYS = ("model", "setting", "dataset", "judge")
 
-SCHEMA = pa.schema(
+# As the folders have them, and as text: without them readers would make a date or a number of some names.
+_NAMES = [pa.field(name, pa.string(), nullable=False) for name in (*_KEYS, "sample_id")]
+# Between these stand the columns of the samples.
+_FIGURES = pa.schema(
     [
-        # As the folders have them, and as text: without them readers would make a date or a number of some names.
-        *(pa.field(name, pa.string(), nullable=False) for name in _KEYS),
-        pa.field("sample_id", pa.string(), nullable=False),
-        pa.field("image_path", pa.string()),
-        pa.field("question", pa.string()),
-        pa.field("emotion", pa.string()),
-        pa.field("reference", pa.string()),
-        pa.field("triggers", pa.list_(pa.string())),
         pa.field("answer", pa.string()),
         pa.field("answer_error_kind", pa.string()),
         pa.field("answer_error", pa.string()),
@@ -101,13 +98,14 @@ def export_rows(manifest: RunManifest, store: Store, out: Path) -> dict[str, Any
     tallies: dict[tuple[str, str], tuple[Cell, TriggerCounts]] = {}
     folders = _Folders(plan.cells)
     stems = path_names(_names(cell) for cell in plan.cells)
+    columns = _columns(plan, results)
     for cell in plan.cells:
         num_cell_rows = plan.datasets[cell.dataset].num_rows
         told = _Told()
         rows = told.watch(results.join(cell))
         if cell.scorer.options.get("verdict") == "triggers":
             rows = tallies.setdefault((cell.dataset, cell.judge), (cell, TriggerCounts()))[1].watch(rows)
-        _write_parquet(_tables(plan, cell, rows), folders.of(out / "rows", cell, *_KEYS))
+        _write_parquet(_tables(plan, cell, rows, columns), _schema(columns), folders.of(out / "rows", cell, *_KEYS))
         ended.update(told.ended)
         num_rows += told.num_rows
         if told.gaps.is_partial:
@@ -181,23 +179,34 @@ def joined_tables(plan: Plan, store: Store) -> Iterator[pa.Table]:
     from eibench_ray.runs.results import Results
 
     results = Results(plan, store)
+    columns = _columns(plan, results)
     for cell in plan.cells:
-        yield from _tables(plan, cell, results.join(cell))
+        yield from _tables(plan, cell, results.join(cell), columns)
 
 
-def _tables(plan: Plan, cell: Cell, rows: Iterable[JoinedRow]) -> Iterator[pa.Table]:
+def _columns(plan: Plan, results: Results) -> SampleColumns:
+    """The columns of all samples of a run: readers want the same ones in each file."""
+    return find_columns(chain.from_iterable(map(results.samples, plan.datasets)))
+
+
+def _schema(columns: SampleColumns) -> pa.Schema:
+    return pa.schema([*_NAMES, *columns.fields, *_FIGURES])
+
+
+def _tables(plan: Plan, cell: Cell, rows: Iterable[JoinedRow], columns: SampleColumns) -> Iterator[pa.Table]:
     same = dict(zip(_KEYS, _names(cell), strict=True))
     same |= {"answer_source": plan.answer_source(cell), "judge_source": plan.judge_source(cell)}
     unjudged = "blocked" if cell.blocked else "missing"
-    flat = ({**line, **same} for row in rows for line in _flatten(row, unjudged))
+    schema = _schema(columns)
+    flat = ({**columns.row(row.sample), **line, **same} for row in rows for line in _flatten(row, unjudged))
     while group := list(islice(flat, GROUP_ROWS)):
-        yield pa.Table.from_pylist(group, schema=SCHEMA)
+        yield pa.Table.from_pylist(group, schema=schema)
 
 
-def _write_parquet(tables: Iterable[pa.Table], folder: Path) -> None:
+def _write_parquet(tables: Iterable[pa.Table], schema: pa.Schema, folder: Path) -> None:
     with (
         replacing(folder / "rows.parquet") as temporary,
-        pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer,
+        pq.ParquetWriter(temporary, schema, compression="zstd") as writer,
     ):
         for table in tables:
             writer.write_table(table)
@@ -217,14 +226,8 @@ def _flatten(row: JoinedRow, unjudged: str) -> Iterator[dict[str, Any]]:
 def _flatten_score(
     row: JoinedRow, repeat: int, reply: Completion | None, score: Score | None, status: str
 ) -> dict[str, Any]:
-    sample = row.sample
     flat: dict[str, Any] = {
-        "sample_id": sample.sample_id,
-        "image_path": sample.media[0].path if sample.media else None,
-        "question": sample.inputs.get("question"),
-        "emotion": sample.metadata.get("emotion"),
-        "reference": sample.metadata.get("reference"),
-        "triggers": list(sample.targets),
+        "sample_id": row.sample.sample_id,
         "repeat": repeat + 1,
         "metric": row.metric,
         "score": score.values.get(row.metric) if score else None,
@@ -236,7 +239,7 @@ def _flatten_score(
     }
     for prefix, completion in (("answer", row.answer), ("reply", reply)):
         flat[prefix] = completion.text if completion else None
-        for name in SCHEMA.names:
+        for name in _FIGURES.names:
             if name.startswith(f"{prefix}_") and name not in _OF_CELL:
                 attribute = _FLAGS.get(name, name.removeprefix(f"{prefix}_"))
                 flat[name] = getattr(completion, attribute) if completion else None

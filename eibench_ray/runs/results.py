@@ -193,6 +193,20 @@ class _Counts:
             self.cost_usd = (self.cost_usd or 0.0) + cost_usd
 
 
+def check_columns(results: Results, plan: Plan, columns: Sequence[str]) -> None:
+    """Returns where some dataset of a run has each of the columns.
+
+    Raises:
+        ConfigError: none has one of them.
+    """
+    known = dict.fromkeys(name for dataset in plan.datasets for name in results.dataset(dataset).metadata)
+    if missing := [column for column in columns if column not in known]:
+        raise ConfigError(
+            f"dataset {' or '.join(map(repr, plan.datasets))} has no column {', '.join(missing)}: it can be grouped by "
+            f"{', '.join(known) or 'none'}"
+        )
+
+
 def score_run(
     manifest: RunManifest,
     store: Store,
@@ -220,11 +234,5 @@ def score_run(
         **manifest.score.model_dump() | {name: value for name, value in chosen.items() if value is not None}
     )
     results = Results(manifest.plan, store)
-    for name in manifest.plan.datasets if group_by else ():
-        known = results.dataset(name).metadata
-        if missing := [column for column in group_by or () if column not in known]:
-            raise ConfigError(
-                f"dataset {name!r} has no column {', '.join(missing)}: it can be grouped by "
-                f"{', '.join(known) or 'none'}"
-            )
+    check_columns(results, manifest.plan, group_by or ())
     return [results.score(cell, config, failures, group_by) for cell in manifest.plan.cells]

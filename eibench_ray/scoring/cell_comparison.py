@@ -18,6 +18,7 @@ from eibench_ray.scoring.scorer import Metric
 from eibench_ray.scoring.self_preference import Preference, find_preferences
 
 Side = Literal["model", "setting"]
+SIDES: tuple[Side, ...] = ("model", "setting")
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MIN_COVERAGE = 0.95  # of the samples: a figure that rests on fewer is no match for others
+MOST_GROUPS = 64  # by one column; more are ids, not groups
 MISSING = "missing"  # the status of a sample that no score was handed in for
 # Of replies that came, and had a score or were not meant to.
 _READABLE = frozenset({*map(str, ScoreStatus), MISSING} - {ScoreStatus.UNPARSED.value})
@@ -143,7 +144,7 @@ def score_cell(
         group_by: columns of the samples; a sample without a value there is in none of its groups.
 
     Raises:
-        ScoreError: there is no sample.
+        ScoreError: there is no sample, or a column has too many values.
     """
     import numpy as np
 
@@ -154,7 +155,7 @@ def score_cell(
         raise ScoreError("a cell without samples has no score: check the dataset and dataset.limit")
     clusters = np.frombuffer(columns.clusters, np.int32)
     groups = {
-        column: {name: np.frombuffer(of_sample, np.int32) == code for name, code in sorted(codes.items())}
+        column: {name: np.frombuffer(of_sample, np.int32) == codes[name] for name in order_groups(codes)}
         for column, codes, of_sample in columns.groups
     }
 
@@ -218,12 +219,30 @@ class _Columns:
         for column, codes, of_sample in self.groups:
             group = read_column(sample, column)
             of_sample.append(-1 if group is None else codes.setdefault(group, len(codes)))
+            if len(codes) > MOST_GROUPS:
+                raise ScoreError(
+                    f"the samples have more than {MOST_GROUPS} values in column {column!r}: group by one with fewer"
+                )
 
 
 def read_column(sample: Sample, column: str) -> str | None:
-    """The value of a sample in a column by which it can be grouped; None where it has none."""
+    """The value of a sample in a column by which it can be grouped, as JSON has it; None where it has none."""
     value = sample.metadata.get(column)
+    if isinstance(value, bool):
+        return str(value).lower()
     return None if value is None or value == "" or isinstance(value, tuple) else str(value)
+
+
+def order_groups(names: Iterable[str]) -> list[str]:
+    """The values of a column in order: numbers as numbers, before texts."""
+
+    def key(name: str) -> tuple[bool, float, str]:
+        try:
+            return False, float(name), name
+        except ValueError:
+            return True, 0.0, name
+
+    return sorted(names, key=key)
 
 
 @dataclass(frozen=True, slots=True)

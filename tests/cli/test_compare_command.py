@@ -99,7 +99,7 @@ def test_one_side_only(command: Command, folder: Path, by: str) -> None:
 def test_an_unknown_side_is_refused(command: Command, folder: Path) -> None:
     called = command("compare", folder, "--by", "judge")
     assert called.code == 2
-    assert "'judge' is not one of" in called.err
+    assert "dataset 'faces' has no column judge: it can be grouped by emotion" in called.err
 
 
 @pytest.mark.parametrize("is_asked", [True, False])
@@ -115,3 +115,30 @@ def test_a_folder_without_a_run_is_named(command: Command, tmp_path: Path) -> No
     called = command("compare", tmp_path)
     assert called.code == 2
     assert "is no run" in called.err
+
+
+def test_samples_are_compared_within_the_values_of_a_column(command: Command, folder: Path) -> None:  # noqa: ARG001
+    found = command("compare", "--by", "model", "--by", "is_even", "--json").json
+    assert {pair["by"] for pair in found["pairs"]} == {"model"}
+    n = {pair["dataset"]: pair["n"] for pair in found["pairs"] if pair["judge"] == "x"}
+    assert n == {"faces": 10, "faces (is_even=false)": 5, "faces (is_even=true)": 5}
+    shown = command("compare", "--by", "third").out
+    assert shown.index("faces (third=0)") < shown.index("faces (third=3)")
+
+
+@pytest.mark.parametrize("name", ["compare", "report"])
+def test_a_column_that_is_not_there_is_told_with_those_that_are(command: Command, folder: Path, name: str) -> None:  # noqa: ARG001
+    refused = command(name, "--by", "feeling")
+    assert refused.code == 2
+    message = " ".join(refused.err.split())
+    assert (
+        "--by feeling: the samples have no such column; they have emotion, is_even, reference, source, third" in message
+    )
+
+
+def test_a_report_has_the_groups_that_are_asked_for(command: Command, folder: Path) -> None:
+    rows = command("report", "--by", "third", "--by", "is_even", "--json").json["rows"]
+    groups = rows[0]["groups"]
+    assert {value: found["n"] for value, found in groups["is_even"].items()} == {"false": 5, "true": 5}
+    assert {value: found["n"] for value, found in groups["third"].items()} == {"0": 3, "1": 3, "2": 3, "3": 1}
+    assert "third=3" in (folder / "leaderboard.csv").read_text()

@@ -141,8 +141,8 @@ def test_hits_stand_beside_their_triggers_and_are_tallied(
     assert rows["score_status"].to_list()[3] == "unparsed"
     assert rows["score"].to_list()[:3] == [1, 2 / 3, 0.5]
     triggers = pl.read_parquet(tmp_path / "out" / "triggers", hive_partitioning=True)
-    assert triggers.height == rows["triggers"].list.len().sum()
-    assert triggers["trigger"].to_list() == rows["triggers"].explode().to_list()
+    assert triggers.height == rows["target"].list.len().sum()
+    assert triggers["trigger"].to_list() == rows["target"].explode().to_list()
     of_first = triggers.filter(pl.col("sample_id") == "s002").select("number", "trigger", "judged", "named").rows()
     assert of_first == [(1, "cause 2.0", 2, 2), (2, "cause 2.1", 2, 1), (3, "cause 2.2", 2, 0), (4, "cause 2.3", 2, 0)]
     assert triggers.filter(pl.col("sample_id") == "s003")["judged"].to_list() == [0, 0]
