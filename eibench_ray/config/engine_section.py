@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, ClassVar, Protocol, runtime_checkable
+from typing import Annotated, Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError
 from pydantic_core import PydanticCustomError
@@ -28,8 +29,30 @@ ENGINE_KINDS = PluginGroup(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class KeyUse:
+    """Whether answers can depend on a key of a section.
+
+    Attributes:
+        is_identity: whether they can; then its value is part of the engine's identity, and so of every step id.
+        tuning_keys: of a value that is a mapping, the keys on which no answer depends.
+    """
+
+    is_identity: bool
+    tuning_keys: frozenset[str] = frozenset()
+
+
+T = TypeVar("T")
+# A key on which answers can depend, and one that changes how fast, where or at what price they come.
+Identity = Annotated[T, KeyUse(is_identity=True)]
+Tuning = Annotated[T, KeyUse(is_identity=False)]
+
+
 class EngineSection(Frozen):
     """The section `engine` of a model, as far as every kind has it.
+
+    A kind's own section says of each of its keys whether it is identity or tuning: `dtype: Identity[str] = "auto"`,
+    `max_num_seqs: Tuning[PositiveInt] = 64`. A class with a key that does not is refused.
 
     Attributes:
         kind: the engine kind's name; in a kind's own section a Literal of it.
@@ -38,7 +61,42 @@ class EngineSection(Frozen):
 
     says_words: ClassVar[bool] = True
 
-    kind: str
+    kind: Identity[str]
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        key_uses(cls)
+
+
+def key_uses(section: type[EngineSection]) -> dict[str, KeyUse]:
+    """The keys of a section, and whether answers can depend on them.
+
+    Raises:
+        TypeError: a key does not say.
+    """
+    uses = {"kind": KeyUse(is_identity=True)}
+    for name, field in section.model_fields.items():
+        if found := [one for one in field.metadata if isinstance(one, KeyUse)]:
+            uses[name] = found[-1]
+        elif name != "kind":
+            raise TypeError(
+                f"{section.__name__}.{name} does not say whether answers can depend on it: write Identity[...] or "
+                f"Tuning[...] around its type"
+            )
+    return uses
+
+
+def identity_of(section: EngineSection) -> dict[str, Any]:
+    """The keys of a section on which answers can depend, with plain values."""
+    plain, kept = section.model_dump(), dict[str, Any]()
+    for name, use in key_uses(type(section)).items():
+        if use.is_identity:
+            value = plain[name]
+            if use.tuning_keys:
+                value = {key: one for key, one in value.items() if key not in use.tuning_keys}
+            kept[name] = value
+    return kept
 
 
 @runtime_checkable

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt
 
-from eibench_ray.config.engine_section import EngineSection, PriceSection
+from eibench_ray.config.engine_section import EngineSection, Identity, PriceSection, Tuning, identity_of
 from eibench_ray.engines.engine import PAID_GRACE_S, EngineDeadError, EngineFacts, RowError
 from eibench_ray.engines.engine_kind import EngineKind, EngineSetup, Needs, Site
 from eibench_ray.engines.loaded_section import EnvironmentSection
@@ -44,17 +44,17 @@ class EchoSection(EngineSection):
     """
 
     kind: Literal["echo"]
-    latency_s: Annotated[float, Field(ge=0)] = 0.0
-    fails_on: str | None = None
-    hangs_on: str | None = None
-    dies_on: str | None = None
-    dies_with: Literal["process", "engine"] = "process"
-    max_num_seqs: PositiveInt = 256
-    load_s: Annotated[float, Field(ge=0)] = 0.0
-    stop_s: Annotated[float, Field(ge=0)] = 0.0
-    num_gpus: Annotated[int, Field(ge=0)] = 0
-    runtime_env: EnvironmentSection | None = None
-    price: PriceSection | None = None
+    latency_s: Tuning[Annotated[float, Field(ge=0)]] = 0.0
+    fails_on: Identity[str | None] = None
+    hangs_on: Tuning[str | None] = None
+    dies_on: Tuning[str | None] = None
+    dies_with: Tuning[Literal["process", "engine"]] = "process"
+    max_num_seqs: Tuning[PositiveInt] = 256
+    load_s: Tuning[Annotated[float, Field(ge=0)]] = 0.0
+    stop_s: Tuning[Annotated[float, Field(ge=0)]] = 0.0
+    num_gpus: Tuning[Annotated[int, Field(ge=0)]] = 0
+    runtime_env: Identity[EnvironmentSection | None] = None
+    price: Tuning[PriceSection | None] = None
 
 
 class EchoEngine:
@@ -161,8 +161,8 @@ class EchoKind(EngineKind[EchoSection]):
 
     def identity(self, section: EchoSection, recording: str | None) -> Mapping[str, Any]:  # noqa: ARG002
         """Which requests fail, and the version of what makes replies up."""
-        own = {"environment": environment_identity(section.runtime_env)} if section.runtime_env else {}
-        return {"kind": section.kind, "version": __version__, "fails_on": section.fails_on} | own
+        own = environment_identity(section.runtime_env) if section.runtime_env else None
+        return identity_of(section) | {"version": __version__, "runtime_env": own}
 
     def needs(self, section: EchoSection, site: Site) -> Needs:  # noqa: ARG002 - as configured, wherever it is
         """GPUs that it holds without using them."""

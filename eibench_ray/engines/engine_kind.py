@@ -2,8 +2,8 @@
 
 A kind is a subclass of `EngineKind` and one instance of it, found by name: in this package's table, or by the entry
 point `eibench_ray.engines` of an installed package. What it says nothing of has a default that is safe, but for these:
-without `section`, `traits`, `identity`, `needs` and `create` it is refused, so that no engine gets a number of GPUs, or
-a name for its answers, by accident.
+without `section`, `traits`, `needs` and `create` it is refused, and so is a section with a key that does not say
+whether answers depend on it. No engine gets a number of GPUs, or a name for its answers, by accident.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from eibench_ray.config.cluster import ClusterConfig
-from eibench_ray.config.engine_section import EngineSection
+from eibench_ray.config.engine_section import EngineSection, identity_of
 from eibench_ray.engines.engine import Engine
 from eibench_ray.engines.engine_memory import GpuNodes
 from eibench_ray.plan.engine_traits import EngineTraits
@@ -162,9 +162,11 @@ class EngineKind(ABC, Generic[S]):
     def traits(self, section: S) -> EngineTraits:
         """How the engine behaves, for plans, schedules and reports."""
 
-    @abstractmethod
-    def identity(self, section: S, recording: str | None) -> Mapping[str, Any]:
+    def identity(self, section: S, recording: str | None) -> Mapping[str, Any]:  # noqa: ARG002 - most read none
         """All that an answer can depend on, as plain values: equal ones make two engines one.
+
+        By default the keys of the section that are `Identity`; a kind adds what they stand for (weights, files,
+        versions).
 
         Args:
             section: as configured.
@@ -173,6 +175,7 @@ class EngineKind(ABC, Generic[S]):
         Raises:
             PlanError: a file that the section names is not there.
         """
+        return identity_of(section)
 
     @abstractmethod
     def needs(self, section: S, site: Site) -> Needs:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from eibench_ray.config.engine_section import identity_of
 from eibench_ray.engines.chat_template_check import lacks_chat_template
 from eibench_ray.engines.chat_templates import template_file
 from eibench_ray.engines.engine_identity import file_digest
@@ -54,11 +55,12 @@ def loaded_identity(section: LoadedSection) -> Mapping[str, Any]:
     Raises:
         PlanError: the file of its chat template is not there.
     """
-    return {
-        "kind": section.kind,
-        "weights": source_identity(section.source, section.revision),
-        "dtype": section.dtype,
-        "chat_template": file_digest(template_file(section.chat_template)) if section.chat_template else None,
+    found = identity_of(section)
+    template, source, revision = found["chat_template"], found.pop("source"), found.pop("revision")
+    del found["runtime_env"]  # its packages are, which each kind reads in its own way
+    return found | {
+        "weights": source_identity(source, revision),
+        "chat_template": file_digest(template_file(template)) if template else None,
     }
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from eibench_ray.config.engine_section import EngineSection
+from eibench_ray.config.engine_section import EngineSection, Identity, Tuning
 from eibench_ray.config.secrets import has_login, is_secret_name
 from eibench_ray.config.section import Frozen, PathText
 from eibench_ray.plan.engine_traits import PythonEnvironment
@@ -67,13 +67,13 @@ class LoadedSection(EngineSection):
         runtime_env: a Python environment of its own; None: that of the sweep. What it has is part of the identity.
     """
 
-    source: PathText
-    revision: str | None = None
-    dtype: str = "auto"
-    chat_template: PathText | None = None
-    trust_remote_code: bool = False
-    env: dict[str, str] = {}
-    runtime_env: EnvironmentSection | None = None
+    source: Identity[PathText]
+    revision: Identity[str | None] = None
+    dtype: Identity[str] = "auto"
+    chat_template: Identity[PathText | None] = None
+    trust_remote_code: Identity[bool] = False
+    env: Tuning[dict[str, str]] = {}
+    runtime_env: Identity[EnvironmentSection | None] = None
 
     @model_validator(mode="after")
     def _env_has_no_secret(self) -> LoadedSection:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import PositiveInt
 
-from eibench_ray.config.engine_section import EngineSection
+from eibench_ray.config.engine_section import EngineSection, Identity, Tuning
 from eibench_ray.config.section import PathText
 from eibench_ray.engines.engine import EngineFacts, RowError
 from eibench_ray.engines.engine_identity import file_digest
@@ -25,8 +25,8 @@ class ReplaySection(EngineSection):
     """Predictions recorded elsewhere, a JSON object per line: `{"id": ..., "answer": ...}` or `{path: text}`."""
 
     kind: Literal["replay"]
-    predictions: PathText
-    max_num_seqs: PositiveInt = 1024
+    predictions: Identity[PathText]
+    max_num_seqs: Tuning[PositiveInt] = 1024
 
     @property
     def num_gpus(self) -> int:

@@ -233,7 +233,7 @@ def test_ids_of_steps_stay_what_they_were(planner: Planner, echo: dict[str, Any]
     """A store that was filled before must go on being used: these ids may change with the version of echo only."""
     changes = {"model": echo, "judge.model": echo, "model.family": "parrots", "judge.model.family": "parrots"}
     [cell] = planner.plan(planner.config(changes)).cells
-    identity = digest({"kind": "echo", "version": __version__, "fails_on": None}, size=10)
+    identity = digest({"kind": "echo", "version": __version__, "fails_on": None, "runtime_env": None}, size=10)
     shared = {"engine": identity, "seed": 0, "dataset": "faces", "accept": None}
     sampling = {"temperature": 0.0, "top_p": 1.0, "max_tokens": 512, "stop": ()}
     answer = {"system": None, "user": "See. {{ question }}", "image": True, "inputs": {}, "reply": None}
@@ -327,7 +327,6 @@ def test_an_engine_survives_being_written_and_read(planner: Planner) -> None:
         ("engine.kv_cache_gib", 1.5, r"None .* 1\.5"),
         ("engine.enforce_eager", True, "False .* True"),
         ("engine.env", {"OMP_NUM_THREADS": "1"}, r"\{\} .* \{'OMP_NUM_THREADS': '1'\}"),
-        ("engine.trust_remote_code", True, "False .* True"),
         ("expect.load_s", 5.0, r"120\.0 .* 5\.0"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from eibench_ray.config.engine_section import identity_of
 from eibench_ray.engines.embedding.embedding_section import SENTENCIZER, EmbeddingSection
 from eibench_ray.engines.engine_kind import EngineDescription, EngineKind, EngineSetup, Needs, Site
 from eibench_ray.engines.loaded_kind import describe_source
@@ -31,13 +32,11 @@ class EmbeddingKind(EngineKind[EmbeddingSection]):
     def identity(self, section: EmbeddingSection, recording: str | None) -> Mapping[str, Any]:  # noqa: ARG002
         """Weights, pooling, splitter, and the versions of what computes."""
         version = None if section.splitter == SENTENCIZER else installed_version(section.splitter)
-        return {
-            "kind": section.kind,
+        found = identity_of(section)
+        return found | {
             "transformers": installed_version("transformers"),
             "spacy": installed_version("spacy"),
-            "weights": source_identity(section.source, section.revision),
-            "dtype": section.dtype,
-            "pooling": section.pooling,
+            "weights": source_identity(found.pop("source"), found.pop("revision")),
             "splitter": [section.splitter, version],
         }
 

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
-from eibench_ray.config.engine_section import EngineSection
+from eibench_ray.config.engine_section import EngineSection, Identity, Tuning
 from eibench_ray.config.section import PathText
 
 # The splitter that needs no pipeline: spaCy's rule over punctuation.
@@ -31,10 +31,10 @@ class EmbeddingSection(EngineSection):
     says_words: ClassVar[bool] = False
 
     kind: Literal["embedding"]
-    source: PathText
-    revision: str | None = None
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    pooling: Literal["cls", "mean"]
-    splitter: Annotated[str, Field(pattern=r"^[A-Za-z]\w*$")]
-    max_num_seqs: PositiveInt = 64
-    num_gpus: Annotated[int, Field(ge=0, le=1)] = 1
+    source: Identity[PathText]
+    revision: Identity[str | None] = None
+    dtype: Identity[Literal["float32", "bfloat16", "float16"]] = "float32"
+    pooling: Identity[Literal["cls", "mean"]]
+    splitter: Identity[Annotated[str, Field(pattern=r"^[A-Za-z]\w*$")]]
+    max_num_seqs: Tuning[PositiveInt] = 64
+    num_gpus: Tuning[Annotated[int, Field(ge=0, le=1)]] = 1

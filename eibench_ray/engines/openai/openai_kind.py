@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from eibench_ray.engines.engine import Engine
 from eibench_ray.engines.engine_kind import EngineDescription, EngineKind, EngineSetup, Needs, Site, Surroundings
 from eibench_ray.engines.openai.openai_section import OpenaiSection
@@ -31,26 +28,6 @@ class OpenaiKind(EngineKind[OpenaiSection]):
             thinking_tokens=section.reasoning_tokens,
             reply_tokens=said if isinstance(said, int) else None,
         )
-
-    def identity(self, section: OpenaiSection, recording: str | None) -> Mapping[str, Any]:  # noqa: ARG002
-        """Who answers, and what else of a request the section decides.
-
-        Not where it is, what it costs, or how fast and how patiently it is asked.
-        """
-        return {
-            "kind": section.kind,
-            "endpoint": section.endpoint,
-            "model": section.model,
-            "revision": section.revision,
-            "json_output": section.json_output,
-            "max_tokens_key": section.max_tokens_key,
-            "sends_sampling": section.sends_sampling,
-            "sends_seed": section.sends_seed,
-            "reasoning_effort": section.reasoning_effort,
-            "reasoning_tokens": section.reasoning_tokens,
-            "picture": section.picture.model_dump(),
-            "args": section.args,
-        }
 
     def needs(self, section: OpenaiSection, site: Site) -> Needs:  # noqa: ARG002 - it computes elsewhere
         """No GPU."""

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
-from eibench_ray.config.engine_section import EngineSection, PriceSection
+from eibench_ray.config.engine_section import EngineSection, Identity, KeyUse, PriceSection, Tuning
 from eibench_ray.config.secrets import has_login
 from eibench_ray.config.section import Filled, Frozen
 
@@ -20,6 +20,10 @@ def _is_address(url: str) -> bool:
         return bool(parts.hostname) and parts.port != 0 and not re.search(r"\s", url)
     except ValueError:
         return False
+
+
+# Fields of a request by which a provider bills, routes and files it.
+TUNING_FIELDS = frozenset({"metadata", "prompt_cache_key", "safety_identifier", "service_tier", "store", "user"})
 
 
 class PictureLimits(Frozen):
@@ -92,7 +96,7 @@ class OpenaiSection(EngineSection):
         reasoning_effort: for reasoning models; None sends none.
         reasoning_tokens: what a reasoning model may think beyond the reply's own limit, in tokens.
         logprobs: whether the log probability of the reply's tokens is asked for and stored as a mean.
-        args: further fields of the request's body, part of the identity; null takes a field out.
+        args: further fields of the request's body, part of the identity but for `TUNING_FIELDS`; null takes one out.
         picture_tokens: what the endpoint reckons for a picture: by it, plans and budgets know what a request may cost.
         request_timeout_s: deadline of one attempt, the whole reply included.
         attempts: how often a request is sent at most, where another attempt may succeed.
@@ -101,28 +105,28 @@ class OpenaiSection(EngineSection):
     """
 
     kind: Literal["openai"]
-    endpoint: Filled
-    base_url: str
-    api_key_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
-    model: Filled
-    revision: str | None = None
-    mode: Literal["online", "batch"] = "online"
-    json_output: Literal["strict", "schema", "object", "none"] = "schema"
-    max_tokens_key: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
-    sends_sampling: bool = True
-    sends_seed: bool = True
-    reasoning_effort: str | None = None
-    reasoning_tokens: Annotated[int, Field(ge=0)] = 0
-    logprobs: bool = False
-    args: dict[str, Any] = {}
-    picture: PictureLimits = PictureLimits()
-    picture_tokens: PositiveInt = 1000
-    limits: EndpointLimits = EndpointLimits()
-    price: PriceSection | None = None
-    batch: BatchConfig = BatchConfig()
-    request_timeout_s: PositiveFloat = 120.0
-    attempts: PositiveInt = 8
-    outage_timeout_s: PositiveFloat = 300.0
+    endpoint: Identity[Filled]
+    base_url: Tuning[str]
+    api_key_env: Tuning[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None] = None
+    model: Identity[Filled]
+    revision: Identity[str | None] = None
+    mode: Tuning[Literal["online", "batch"]] = "online"
+    json_output: Identity[Literal["strict", "schema", "object", "none"]] = "schema"
+    max_tokens_key: Identity[Literal["max_tokens", "max_completion_tokens"]] = "max_tokens"
+    sends_sampling: Identity[bool] = True
+    sends_seed: Identity[bool] = True
+    reasoning_effort: Identity[str | None] = None
+    reasoning_tokens: Identity[Annotated[int, Field(ge=0)]] = 0
+    logprobs: Tuning[bool] = False
+    args: Annotated[dict[str, Any], KeyUse(is_identity=True, tuning_keys=TUNING_FIELDS)] = {}
+    picture: Identity[PictureLimits] = PictureLimits()
+    picture_tokens: Tuning[PositiveInt] = 1000
+    limits: Tuning[EndpointLimits] = EndpointLimits()
+    price: Tuning[PriceSection | None] = None
+    batch: Tuning[BatchConfig] = BatchConfig()
+    request_timeout_s: Tuning[PositiveFloat] = 120.0
+    attempts: Tuning[PositiveInt] = 8
+    outage_timeout_s: Tuning[PositiveFloat] = 300.0
 
     @field_validator("base_url")
     @classmethod

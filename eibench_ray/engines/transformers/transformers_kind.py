@@ -27,12 +27,11 @@ class TransformersKind(LoadedKind[TransformersSection]):
         return loaded_traits(section, section.max_num_seqs)
 
     def identity(self, section: TransformersSection, recording: str | None) -> Mapping[str, Any]:  # noqa: ARG002
-        """Weights, dtype, template, and the versions of what computes."""
+        """The versions of what computes, beside weights and keys."""
         return {
             **loaded_identity(section),
             "version": transformers_versions(),
             **(transformers_environment(section.runtime_env) if section.runtime_env else {}),
-            "max_model_len": section.max_model_len,
         }
 
     def needs(self, section: TransformersSection, site: Site) -> Needs:

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import PositiveInt
 
+from eibench_ray.config.engine_section import Identity, Tuning
 from eibench_ray.engines.loaded_section import LoadedSection
 
 
@@ -19,6 +20,6 @@ class TransformersSection(LoadedSection):
     """
 
     kind: Literal["transformers"]
-    max_model_len: PositiveInt | None = None
-    max_num_seqs: PositiveInt = 16
-    num_gpus: PositiveInt = 1
+    max_model_len: Identity[PositiveInt | None] = None
+    max_num_seqs: Tuning[PositiveInt] = 16
+    num_gpus: Tuning[PositiveInt] = 1

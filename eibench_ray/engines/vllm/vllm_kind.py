@@ -63,16 +63,15 @@ class VllmKind(LoadedKind[VllmSection]):
         return loaded_traits(section, section.max_num_seqs, section.pipeline_parallel)
 
     def identity(self, section: VllmSection, recording: str | None) -> Mapping[str, Any]:  # noqa: ARG002
-        """Weights, dtype, quantisation, version, template, and all further arguments."""
+        """The version of what computes, beside weights and keys."""
         installed = vllm_version()
-        return {
+        found = {
             **loaded_identity(section),
             "version": installed[0] if installed else None,
             **(environment_identity(section.runtime_env) if section.runtime_env else {}),
-            "quantization": section.quantization,
-            "max_model_len": section.max_model_len,
-            "args": section.args,
         }
+        # The one way of loading that makes other weights: random ones.
+        return found | ({"weights": "dummy"} if section.args.get("load_format") == "dummy" else {})
 
     def needs(self, section: VllmSection, site: Site) -> Needs:
         """The GPUs that share its layers; `auto`: as few as have the memory.

@@ -6,8 +6,34 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
+from eibench_ray.config.engine_section import Identity, KeyUse, Tuning
 from eibench_ray.config.section import number_or_auto
 from eibench_ray.engines.loaded_section import LoadedSection
+
+# Arguments of vLLM 0.32 on which no answer depends but for rounding. What is not here counts as identity.
+_TUNING = {
+    "loading": "download_dir hf_token ignore_patterns load_format max_parallel_loading_workers pt_load_map_location "
+    "model_loader_extra_config safetensors_load_strategy safetensors_prefetch_block_size use_tqdm_on_load "
+    "safetensors_prefetch_num_threads",
+    "media: how many and from where, not how they are prepared": "allowed_local_media_path allowed_media_domains "
+    "disable_chunked_mm_input limit_mm_per_prompt mm_hasher_algorithm mm_ipc_gpu_memory_gb mm_processor_cache_gb "
+    "mm_processor_cache_type mm_shm_cache_max_object_size_mb mm_tensor_ipc renderer_num_workers skip_mm_profiling",
+    "batches and memory": "async_scheduling block_size cpu_offload_gb enable_chunked_prefill enable_prefix_caching "
+    "gpu_memory_utilization kv_cache_memory_bytes kv_offloading_backend kv_offloading_size max_num_active_seqs "
+    "long_prefill_token_threshold max_num_batched_tokens max_num_queued_reqs max_num_queued_tokens max_num_seqs "
+    "max_num_scheduled_tokens num_gpu_blocks_override prefix_caching_hash_algo scheduling_policy stream_interval "
+    "watermark",
+    "processes and ports": "data_parallel_address data_parallel_backend data_parallel_rpc_port data_parallel_size "
+    "device_ids disable_custom_all_reduce distributed_executor_backend distributed_timeout_seconds master_addr "
+    "enable_expert_parallel master_port nnodes node_rank numa_bind numa_bind_cpus numa_bind_nodes "
+    "pipeline_parallel_size shutdown_timeout tensor_parallel_size",
+    "what is compiled": "compilation_config cudagraph_capture_sizes enforce_eager max_cudagraph_capture_size "
+    "optimization_level performance_mode",
+    "what is reported": "aggregate_engine_logging collect_detailed_traces cudagraph_metrics disable_log_stats "
+    "enable_log_requests enable_mfu_metrics kv_cache_metrics log_level otlp_traces_endpoint served_model_name "
+    "show_hidden_metrics_for_version",
+}
+TUNING_ARGUMENTS = frozenset(name for names in _TUNING.values() for name in names.split())
 
 
 class VllmSection(LoadedSection):
@@ -15,20 +41,21 @@ class VllmSection(LoadedSection):
 
     Attributes:
         kv_cache_gib: GiB for the KV cache; None lets vLLM take its share of the GPU's memory.
-        args: further vLLM engine arguments (AsyncEngineArgs), part of the engine's identity.
+        args: further vLLM engine arguments (AsyncEngineArgs); those that `TUNING_ARGUMENTS` has are tuning, all others
+            part of the engine's identity.
         tensor_parallel: GPUs of one node that share each layer; `auto`: the fewest whose memory suffices.
     """
 
     kind: Literal["vllm"]
-    quantization: str | None = None
-    max_model_len: PositiveInt
-    args: dict[str, Any] = {}
-    max_num_seqs: PositiveInt = 256
-    tensor_parallel: PositiveInt | Literal["auto"] = 1
-    pipeline_parallel: PositiveInt = 1
-    gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)] = 0.9
-    kv_cache_gib: PositiveFloat | None = None
-    enforce_eager: bool = False
+    quantization: Identity[str | None] = None
+    max_model_len: Identity[PositiveInt]
+    args: Annotated[dict[str, Any], KeyUse(is_identity=True, tuning_keys=TUNING_ARGUMENTS)] = {}
+    max_num_seqs: Tuning[PositiveInt] = 256
+    tensor_parallel: Tuning[PositiveInt | Literal["auto"]] = 1
+    pipeline_parallel: Tuning[PositiveInt] = 1
+    gpu_memory_utilization: Tuning[Annotated[float, Field(gt=0, le=1)]] = 0.9
+    kv_cache_gib: Tuning[PositiveFloat | None] = None
+    enforce_eager: Tuning[bool] = False
 
     @field_validator("tensor_parallel", mode="before")
     @classmethod
