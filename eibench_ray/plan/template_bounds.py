@@ -104,11 +104,7 @@ def concat(*values: Any) -> str:
 
 
 def check_operator(operator: str, left: Any, right: Any) -> None:
-    """Passes an operation whose result is small enough to be made.
-
-    Raises:
-        TemplateBoundError: it is not.
-    """
+    """Raises a TemplateBoundError where the result of an operation is too large to be made."""
     if operator == "%":
         if isinstance(left, str | bytes):
             _check_format(left, right if isinstance(right, tuple) else (right,))
@@ -125,11 +121,7 @@ def check_operator(operator: str, left: Any, right: Any) -> None:
 
 
 def call_method(called: Any, arguments: Sequence[Any]) -> str | None:
-    """The result of `' '.join(items)`; None for another call, whose result is small enough to be made.
-
-    Raises:
-        TemplateBoundError: it is not.
-    """
+    """The result of `' '.join(items)`; None for another call, or a TemplateBoundError if its result is too large."""
     of, name = getattr(called, "__self__", None), getattr(called, "__name__", "")
     if not isinstance(of, str | bytes | int | float):
         return None

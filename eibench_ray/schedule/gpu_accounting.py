@@ -18,13 +18,10 @@ from eibench_ray.schedule.replica_meter import ReplicaMeter, TimeKind, TimeSpan
 
 
 def account(events: Iterable[Mapping[str, Any]], roles: Mapping[str, TimeKind], *, until: float | None = None) -> Usage:
-    """The account of a ledger's GPU time.
+    """The account of a ledger's GPU time; `roles` are those of `step_roles`, `until` is now where a run still goes on.
 
-    Args:
-        events: a ledger's, in order. A clock that was set back stands still until it has caught up. What old ledgers do
-            not say is left out: without nodes there is no idle GPU, without `gpus` the unit is the replica.
-        roles: step id -> GENERATING or JUDGING (`step_roles`).
-        until: the present, for a run that still goes on; None: the last event.
+    A clock that was set back stands still until it has caught up. What the ledger does not say is left out: without
+    nodes there is no idle GPU, without `gpus` the unit is the replica.
     """
     books = _Books(roles)
     for event in events:
@@ -239,10 +236,9 @@ class _Books:
 def _explain(
     start: float, end: float, num_free: int, moments: Sequence[float], needs: Sequence[int], last: TimeKind
 ) -> Iterator[TimeSpan]:
-    """A stretch of free GPUs by cause: each moment of it by the next replica that was started.
+    """A stretch of free GPUs by cause: each moment of it by the next replica that was started; after those by `last`.
 
-    `moments` and `needs` are when replicas were started and how many GPUs of one node the smallest of them needed;
-    `last` is the cause after the last of them.
+    `moments` and `needs` are when replicas were started and how many GPUs of one node the smallest of them needed.
     """
     first, after = bisect_right(moments, start), bisect_left(moments, end)
     causes = [TimeKind.DOES_NOT_FIT if need > num_free else TimeKind.NOTHING_READY for need in needs[first : after + 1]]
