@@ -88,7 +88,7 @@ class JudgeConfig(Frozen):
         model: who is asked; None where the scorer is a rule.
         wording: as in a setting.
         prompt: Jinja2 text over the sample's fields and the `answer`.
-        repeats: verdicts per answer, each with its own seed; they show the judge's own noise.
+        repeats: replies per answer, each with its own seed; they show the judge's own noise.
         unparsed: what an answer counts as in which a rule finds nothing to score: `wrong`, or `missing`, which lowers
             the coverage; None: wrong. A judge's reply without a score says nothing of the answer: it is missing.
     """
@@ -174,7 +174,7 @@ class DatasetConfig(Frozen):
 
     Attributes:
         path: a folder or a bucket's prefix (s3://, gs://) that `eibench-ray prepare` wrote, or `package:demo`.
-        subset: which of the protocol's variants applies: EIBench words its complex subset's judge differently.
+        subset: which variant of the dataset's own prompts applies, where it has several; None: the first.
         group_by: columns of its samples, by which scores are given, too, e.g. `category`.
         limit: only the first so many samples; None takes all.
         expect_rows: how many samples the dataset has, for planning before it is prepared.
@@ -182,7 +182,7 @@ class DatasetConfig(Frozen):
 
     name: Filled
     path: PathText
-    subset: Literal["basic", "complex"] = "basic"
+    subset: Filled | None = None
     group_by: list[Filled] = []
     limit: PositiveInt | None = None
     expect_rows: PositiveInt | None = None

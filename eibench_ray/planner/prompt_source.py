@@ -40,7 +40,7 @@ def word_call(
 
 
 def word_judge(
-    judge: JudgeConfig, model: ModelConfig, scorer: Scorer, subset: str, protocol: PromptSet | None
+    judge: JudgeConfig, model: ModelConfig, scorer: Scorer, subset: str | None, protocol: PromptSet | None
 ) -> tuple[Prompt, Sampling, AcceptRule | None]:
     """Text and sampling of a judge, and the rule by which it is asked again.
 

@@ -115,7 +115,7 @@ def notes_of(rows: Sequence[LeaderboardRow]) -> list[str]:
     if any(row.judge_truncated for row in rows):
         notes.append("judge truncated: replies of the judge cut off at their limit (judge.sampling.max_tokens)")
     if any(row.judge_fallbacks for row in rows):
-        notes.append("judge fallbacks: verdicts that stand in for replies none of which could be used")
+        notes.append("judge fallbacks: replies of a rule that stand in for a judge's own, none of which could be used")
     if any(row.calls_truncated for row in rows):
         notes.append("calls truncated: answers to earlier calls of the setting that were cut off at their limit")
     if any(row.is_partial for row in rows):
@@ -178,7 +178,7 @@ def bounds_of(metric: Metric, found: MetricSummary) -> str:
 
 
 def source_notes(sources: Iterable[tuple[str | None, str | None]]) -> list[str]:
-    """The notes on figures that no model made here, given what gave the answers and the verdicts of each row."""
+    """The notes on figures that no model made here, given what gave the answers and the judge's replies of each row."""
     found = {source for both in sources for source in both}
     notes = []
     if "echo" in found:

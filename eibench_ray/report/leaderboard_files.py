@@ -58,7 +58,7 @@ def to_json_rows(rows: Iterable[LeaderboardRow]) -> list[dict[str, Any]]:
 def to_frame(rows: Iterable[LeaderboardRow]) -> pl.DataFrame:
     """The leaderboard as a data frame, scores in their metric's unit.
 
-    There is a column `emotion=happy` per group of any row, and `metric_NAME` with its interval and coverage per metric
+    There is a column `level=hard` per group of any row, and `metric_NAME` with its interval and coverage per metric
     beside the headline.
     """
     import polars as pl

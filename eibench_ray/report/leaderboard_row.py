@@ -31,11 +31,11 @@ class LeaderboardRow:
         empty: answers without a word.
         calls_truncated: answers to earlier calls of the setting that were cut off.
         judge_truncated: replies of the judge that were cut off, over all repeats.
-        judge_fallbacks: those of its verdicts that its rule puts in the place of replies none of which it accepts.
+        judge_fallbacks: replies that its rule puts in the place of its own, none of which was acceptable.
         cost_usd: of all rows that the cell rests on; None where none has a price.
         blocked: why the rest of the cell could not be asked; None where nothing was in its way.
         failed: why it has no figure, or will have none; None where it has, or is not asked yet.
-        answer_source, judge_source: whose words the answers and the verdicts are.
+        answer_source, judge_source: whose words the answers and the judge's replies are.
     """
 
     model: str

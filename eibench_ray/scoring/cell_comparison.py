@@ -78,7 +78,7 @@ class CellState:
 
     Attributes:
         is_partial: they rest on a part of the samples.
-        answer_source, judge_source: whose words the answers and the verdicts are.
+        answer_source, judge_source: whose words the answers and the judge's replies are.
     """
 
     is_partial: bool = False
@@ -139,7 +139,7 @@ class Comparison:
         return first, second
 
     def judge_source(self, dataset: str, judge: str) -> Source:
-        """Source of a judge's verdicts on a dataset."""
+        """Source of a judge's replies on a dataset."""
         sources = {state.judge_source for cell, state in self.states.items() if cell[2:] == (dataset, judge)}
         return "echo" if "echo" in sources else "replay" if "replay" in sources else "model"
 

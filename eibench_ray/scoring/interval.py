@@ -59,8 +59,8 @@ def bootstrap_interval(
     def ratio(sums: NDArray[np.float64], counts: NDArray[np.float64], axis: int = -1) -> Any:
         return sums.sum(axis=axis) / counts.sum(axis=axis)
 
-    recalls = look_up(codes, values)
-    sums = np.array([sum(islice(recalls, size)) for size in sizes.tolist()])
+    found = look_up(codes, values)
+    sums = np.array([sum(islice(found, size)) for size in sizes.tolist()])
     interval = bootstrap(
         (sums, sizes.astype(np.float64)),
         ratio,

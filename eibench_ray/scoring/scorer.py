@@ -133,7 +133,7 @@ class Scorer(ABC):
         """Rule by which a judge is asked again; None: the first reply stands."""
         return None
 
-    def prompt_names(self, subset: str) -> tuple[str, ...]:  # noqa: ARG002 - for those that have some
+    def prompt_names(self, subset: str | None) -> tuple[str, ...]:  # noqa: ARG002 - for those that have some
         """The names, the best first, under which a dataset's own prompts may have the one for the judge."""
         return ()
 

@@ -76,7 +76,7 @@ def find_preferences(cells: Sequence[ScoredCell], resampling: Resampling) -> lis
 
 
 def _mean_bias(both: Both) -> NDArray[np.float64]:
-    """(samples,), what the first judge grants more, over the cells in which both have a verdict; NaN without one."""
+    """(samples,), what the first judge grants more, over the cells in which both have a score; NaN without one."""
     biases = np.vstack([mine.values - theirs.values for mine, theirs in both])
     is_there = ~np.isnan(biases)
     number = is_there.sum(axis=0)

@@ -1,6 +1,6 @@
 """Tables that fit the terminal: no number is folded or cut, and what does not fit is left out and named.
 
-    columns = [Column("model", names, is_name=True), Column("recall %", recalls), Column("angry", emotions, rank=1)]
+    columns = [Column("model", names, is_name=True), Column("accuracy %", shares), Column("easy", easy, rank=1)]
     console.print(FittingTable(columns))
 
 Columns go by rank, the highest first and of one rank the last first, until the others fit with their names whole. Where

@@ -54,9 +54,9 @@ class OfficialScorer(Scorer):
         """The script's rule for LLaMA-3; it holds for the project's own words too, which ask for the same reply."""
         return AcceptRule(contains="{score: ", ignore_case=True, attempts=5, fallback="{score: 0/1}")
 
-    def prompt_names(self, subset: str) -> tuple[str, ...]:
+    def prompt_names(self, subset: str | None) -> tuple[str, ...]:
         """The script for the subset, else that for the basic one."""
-        return f"{self.variant}_{subset}", f"{self.variant}_basic"
+        return f"{self.variant}_{subset or 'basic'}", f"{self.variant}_basic"
 
     def has_something_to_ask(self, sample: Sample) -> bool:
         """Whether the sample has a trigger to find."""
