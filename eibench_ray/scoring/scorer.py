@@ -143,7 +143,10 @@ class Scorer(ABC):
         """The figures that it makes, the headline first."""
 
     def schema(self, sample: Sample) -> dict[str, Any] | None:  # noqa: ARG002 - for those that have one
-        """JSON schema of a judge's reply about one sample; None: it is free text. Depends on `asked_options` alone."""
+        """JSON schema of a judge's reply about one sample; None: it is free text. Depends on `asked_options` alone.
+
+        To return the same object for samples that are alike spares digesting it again.
+        """
         return None
 
     def has_something_to_ask(self, sample: Sample) -> bool:  # noqa: ARG002

@@ -15,7 +15,7 @@ from eibench_ray.rows.digests import derive_seed, digest
 from eibench_ray.rows.request import Request
 from eibench_ray.rows.sample import TARGET_WORDS, Sample
 
-# That are remembered: samples mostly differ in how many parts their target has.
+# That are remembered; a scorer that gives a new one for each sample gains nothing from it.
 _MOST_SCHEMAS = 256
 
 
@@ -28,8 +28,9 @@ class RequestBuilder:
         self._needs = step.inputs.keys() - elements  # a list may lack some
         self._reads_target = not words_in(step.prompt.user).isdisjoint(TARGET_WORDS)
         self._scorer = make_scorer(step.scorer) if step.scorer else None
-        # The schema of the reply, as text -> the digest of all that rows with that schema share.
-        self._shared: dict[str, str] = {}
+        # By a reply schema's identity: the schema, so that nothing else takes that identity, and the digest of all that
+        # rows with it share. To compare schemas would take as long as to digest them.
+        self._shared: dict[int, tuple[dict[str, Any] | None, str]] = {}
 
     def build(self, sample: Sample, answers: Mapping[str, str]) -> Request | None:
         """Request of the step for one sample; None where there is nothing to ask, and the row is absent.
@@ -74,9 +75,8 @@ class RequestBuilder:
 
     def _share(self, schema: dict[str, Any] | None) -> str:
         """The digest of all that rows with this schema share."""
-        key = str(schema)
-        if (known := self._shared.get(key)) is not None:
-            return known
+        if (known := self._shared.get(id(schema))) is not None:
+            return known[1]
         if len(self._shared) >= _MOST_SCHEMAS:
             self._shared.clear()
         step = self._step
@@ -87,4 +87,4 @@ class RequestBuilder:
             "schema": schema,
             "accept": asdict(step.accept) if step.accept else None,
         }
-        return self._shared.setdefault(key, digest(sent))
+        return self._shared.setdefault(id(schema), (schema, digest(sent)))[1]

@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated, Any, Literal, NoReturn
 
 from annotated_types import Ge
@@ -64,6 +65,7 @@ class StrictScorer(Scorer):
         return parse(reply or "", len(sample.targets)).to_score(sample.sample_id)
 
 
+@lru_cache(maxsize=256)
 def strict_schema(num_triggers: int, explanation_chars: int, *, per_trigger: bool = False) -> dict[str, Any]:
     """JSON schema of the reply to one sample; the explanation comes first, so that it is written before the verdict.
 
