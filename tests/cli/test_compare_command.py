@@ -131,9 +131,7 @@ def test_a_column_that_is_not_there_is_told_with_those_that_are(command: Command
     refused = command(name, "--by", "feeling")
     assert refused.code == 2
     message = " ".join(refused.err.split())
-    assert (
-        "--by feeling: the samples have no such column; they have emotion, is_even, reference, source, third" in message
-    )
+    assert "dataset 'faces' has no column feeling: it can be grouped by emotion, source, third, is_even" in message
 
 
 def test_a_report_has_the_groups_that_are_asked_for(command: Command, folder: Path) -> None:

@@ -88,7 +88,7 @@ def test_the_answer_depends_on_the_picture(model: Loaded) -> None:
     assert replies[0].prompt_tokens < replies[1].prompt_tokens
 
 
-@pytest.mark.parametrize("model", ["tiny_idefics3", "tiny_qwen2_vl"], indirect=True)
+@pytest.mark.parametrize("model", ["tiny_idefics3", "tiny_qwen2_vl", "tiny_llava"], indirect=True)
 def test_the_answer_depends_on_the_order_and_the_places_of_pictures(model: Loaded) -> None:
     shown = [show(request(), pair, *places) for pair, places in PAIRS]
     texts = [reply.text for reply in model.ask(shown)]
@@ -96,13 +96,19 @@ def test_the_answer_depends_on_the_order_and_the_places_of_pictures(model: Loade
     assert texts == [model.ask_one(*one).text for one in shown]
 
 
+TEXTS = "{% for part in messages[-1].content if part.type == 'text' %}{{ part.text }}{% endfor %}"
+IMAGES = "{% for part in messages[-1].content if part.type == 'image' %}<image>{% endfor %}"
+
+
 @pytest.mark.parametrize("model", ["tiny_llava"], indirect=True)
 def test_a_template_that_moves_or_loses_a_picture_is_told(model: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
-    (moved,) = model.ask([show(request("Look here: what differs?"), PAIR, 0, 10)])
+    moved_to_the_front, one_picture = IMAGES + TEXTS, "<image>" + TEXTS
+    monkeypatch.setattr(model.engine._model, "_template", moved_to_the_front)
+    (before, moved) = model.ask([show(request(), PAIR), show(request(), PAIR, 0, 8)])
+    assert isinstance(before, Reply)
     assert isinstance(moved, RowError)
     assert "puts pictures before the text, and the prompt places them elsewhere with image()" in str(moved)
-    one = "<image>{% for part in messages[-1]['content'] if part.type == 'text' %}{{ part.text }}{% endfor %}"
-    monkeypatch.setattr(model.engine._model, "_template", one)
+    monkeypatch.setattr(model.engine._model, "_template", one_picture)
     (lost,) = model.ask([show(request(), PAIR)])
     assert isinstance(lost, RowError)
     assert "placed 1 of 2 pictures" in str(lost)

@@ -140,3 +140,30 @@ def test_a_rendering_that_fails_in_any_case_is_an_error(num_asked: int, *, has_p
 def test_a_lost_picture_is_an_error_of_its_row() -> None:
     with pytest.raises(RowError, match="placed 0 of 1 pictures"):
         asyncio.run(prompts(Renderer(ranges=0)).render(SHOWN, [read_picture(*PICTURES[1])]))
+
+
+class Letters:
+    """A tokenizer of letters; 7 stands for a picture."""
+
+    def decode(self, tokens: list[int]) -> str:
+        return "".join("<image>" if token == 7 else chr(token) for token in tokens)
+
+
+@pytest.mark.parametrize(("rendered", "is_refused"), [("Look:<>why?", False), ("<>Look:why?", True)])
+def test_a_picture_that_the_template_moves_is_an_error_of_its_row(rendered: str, *, is_refused: bool) -> None:
+    tokens = [7 if letter in "<>" else ord(letter) for letter in rendered]
+    placed = SimpleNamespace(get_num_embeds=lambda: 2, offset=tokens.index(7))
+    renderer = Renderer()
+    renderer.tokenizer = Letters()  # type: ignore[assignment]
+
+    async def render_chat_async(*_: Any, **__: Any) -> Any:
+        return None, [{"mm_placeholders": {"image": [placed]}, "prompt_token_ids": tokens}]
+
+    renderer.render_chat_async = render_chat_async  # type: ignore[method-assign]
+    shown, _ = show(request("Look:why?"), PICTURES[1], 5)
+    asked = prompts(renderer)
+    if not is_refused:
+        asyncio.run(asked.render(shown, [read_picture(*PICTURES[1])]))
+        return
+    with pytest.raises(RowError, match="puts pictures before the text, and the prompt places them elsewhere"):
+        asyncio.run(asked.render(shown, [read_picture(*PICTURES[1])]))

@@ -9,12 +9,15 @@ import signal
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from eibench_ray.config.engine_section import PriceSection
+from eibench_ray.config.schema import RunConfig
+from eibench_ray.config.setting import SettingConfig
 from eibench_ray.datasets.dataset import open_dataset
+from eibench_ray.datasets.writer import DatasetWriter
 from eibench_ray.engines.echo import EchoEngine, EchoSection
 from eibench_ray.engines.engine import Engine, EngineDeadError, EngineFacts, RowError
 from eibench_ray.engines.picture_decoding import decode_picture
@@ -24,7 +27,7 @@ from eibench_ray.plan.slices import Slice
 from eibench_ray.ratelimit.rate_limiter import BudgetSpentError
 from eibench_ray.rows.completion import Completion, RowErrorKind
 from eibench_ray.rows.request import Reply, Request
-from eibench_ray.rows.sample import Sample
+from eibench_ray.rows.sample import Media, Sample
 from eibench_ray.runs.planning import PlannedSweep
 from eibench_ray.store.slice_store import Store
 from eibench_ray.worker.row_attempts import Asker, ReplicaCounts
@@ -530,3 +533,39 @@ def test_a_row_that_another_run_paid_for_meanwhile_is_kept_with_its_cost(sweeps:
     assert rows["gone"] == theirs["gone"]
     assert set(rows) == {f"s{number:03d}" for number in range(10)} | {"gone"}
     assert sweep.store.read_cost(step) == pytest.approx(report.cost_usd + 7.0 * len(theirs))
+
+
+class Sizes:
+    """Answers with the sizes of the pictures that it is sent, where they stand in the text."""
+
+    async def start(self) -> EngineFacts:
+        return EngineFacts("sizes", 8)
+
+    async def generate(self, request: Request, images: Sequence[bytes]) -> Reply:
+        text = "".join(piece if isinstance(piece, str) else f"<{len(images[piece])}>" for piece in request.content)
+        return Reply(text, "stop", 1, 1)
+
+    async def stop(self) -> None:
+        pass
+
+
+def test_rows_are_asked_with_all_their_pictures_where_the_prompt_places_them(sweeps: Sweeps) -> None:
+    with DatasetWriter(sweeps.folder / "faces", "several pictures") as writer:
+        for name, sizes in (("two", (3, 5)), ("three", (7, 2, 4)), ("one", (6,)), ("none", ())):
+            media = tuple(Media(f"{name}/{number}.png") for number in range(len(sizes)))
+            writer.add(Sample(name, {"question": "Why?"}, media, "x"), [bytes(size) for size in sizes])
+    call = {"name": "answer", "role": "subject", "image": True, "prompt": "A {{ image(2) }} B {{ image(1) }} C"}
+    sweep = sweeps.plan(placed(sweeps, call))
+    asyncio.run(run_first(sweep, Sizes()))
+    rows = sweeps.rows(sweep, "answer")
+    assert (rows["two"].text, rows["three"].text) == ("A <5> B <3> C", "<4>A <2> B <7> C")
+    assert rows["one"].error == "its prompt cannot be made: it places image(2), and the sample has one picture"
+    assert rows["none"].error == "its prompt cannot be made: it places image(2), and the sample has no picture"
+    assert [spec.most_images for spec in sweep.plan.engines.values()] == [3]
+    assert sweep.plan.datasets["faces"].most_media == 3
+
+
+def placed(sweeps: Sweeps, call: dict[str, Any]) -> RunConfig:
+    config = sweeps.config()
+    setting = SettingConfig.model_validate({"name": "placed", "calls": [call]})
+    return config.model_copy(update={"setting": setting})

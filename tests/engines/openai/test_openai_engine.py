@@ -8,18 +8,22 @@ import logging
 import re
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
-from asking import SCHEMA, ask, endpoint
+from asking import SCHEMA, ask, encode, endpoint
 from fault_limits import Limit
+from fault_replies import digest_of
 from fault_server import FaultServer
 from faults import PASSING, Behaviour, Fault, all_mixed
+from PIL import Image
 
 from eibench_ray.engines.api_key import read_key
 from eibench_ray.engines.engine import EngineFacts, RowError
 from eibench_ray.engines.openai.openai_engine import MAX_VAIN, OpenaiEngine
+from eibench_ray.engines.openai.picture_encoding import to_data_uri
+from eibench_ray.engines.openai.request_body import build_body
 from eibench_ray.engines.openai.response_bounds import MAX_REPLY_BYTES
 from eibench_ray.errors import EngineError
 from eibench_ray.plan.engine_traits import RateLimits
@@ -399,6 +403,35 @@ def test_half_a_character_is_an_error_of_its_row(server: FaultServer) -> None:
     (error,) = answers(engine_at(server), ["half \ud800"])
     assert error.kind is RowErrorKind.PROMPT
     assert "cannot be written as JSON" in str(error)
+
+
+def test_the_endpoint_gets_the_pictures_in_the_order_and_at_the_places_of_the_request(server: FaultServer) -> None:
+    red, blue = (encode(Image.new("RGB", (8, 8), colour)) for colour in ("red", "blue"))
+    first, second = PlacedImage(0, "r"), PlacedImage(1, "b")
+    asked = [
+        (ask(images=(first, second)), [red, blue]),
+        (ask(images=(second, first)), [blue, red]),
+        (ask(images=(first, replace(second, at=4))), [red, blue]),
+    ]
+
+    async def run() -> list[Reply]:
+        engine = engine_at(server)
+        await engine.start()
+        try:
+            return [await engine.generate(*one) for one in asked]
+        finally:
+            await engine.stop()
+
+    num_events = len(server.events)
+    texts = [reply.text for reply in asyncio.run(run())]
+    limits = endpoint().picture
+    wanted = [
+        digest_of(build_body(request, [to_data_uri(image, limits) for image in images], endpoint()))
+        for request, images in asked
+    ]
+    assert len(set(texts)) == 3
+    assert texts == [f"answer {digest}" for digest in wanted]
+    assert [event.digest for event in server.events[num_events:]] == wanted
 
 
 def test_a_broken_picture_is_an_error_of_its_row(server: FaultServer) -> None:
