@@ -31,15 +31,10 @@ ENGINE_KINDS = PluginGroup(
 
 @dataclass(frozen=True, slots=True)
 class KeyUse:
-    """Whether answers can depend on a key of a section.
+    """Whether answers can depend on a key of a section."""
 
-    Attributes:
-        is_identity: whether they can; then its value is part of the engine's identity, and so of every step id.
-        tuning_keys: of a value that is a mapping, the keys on which no answer depends.
-    """
-
-    is_identity: bool
-    tuning_keys: frozenset[str] = frozenset()
+    is_identity: bool  # whether they can; then its value is part of the engine's identity, and so of every step id
+    tuning_keys: frozenset[str] = frozenset()  # of a value that is a mapping, the keys on which no answer depends
 
 
 T = TypeVar("T")
@@ -55,13 +50,12 @@ class EngineSection(Frozen):
     `max_num_seqs: Tuning[PositiveInt] = 64`. A class with a key that does not is refused.
 
     Attributes:
-        kind: the engine kind's name; in a kind's own section a Literal of it.
         says_words: whether its replies are answers; else they are measurements, which a scorer reads.
     """
 
     says_words: ClassVar[bool] = True
 
-    kind: Identity[str]
+    kind: Identity[str]  # the engine kind's name; in a kind's own section a Literal of it
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:

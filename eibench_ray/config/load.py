@@ -44,13 +44,7 @@ def validate(raw: Mapping[str, Any], schema: type[Schema]) -> Schema:
 
 
 def suggest_key(key: str, schema: type[Frozen] = RunConfig, file: str | None = None) -> str:
-    """A hint at the known key that a dotted, misspelt one may mean; empty where there is none.
-
-    Args:
-        key: as it was given.
-        schema: the keys that there are.
-        file: the option file that the key would belong to, where it is known.
-    """
+    """A hint at the known key that a dotted, misspelt one may mean; empty where there is none."""
     known = [name for name in dict.fromkeys(_dotted(schema, "")) if not key.startswith(f"{name}.")]
     if key in known:
         where = f"the option file {file}" if file else "this option file"

@@ -82,10 +82,6 @@ def join_blocks(chosen: Choices, blocks: Mapping[str, Choices]) -> list[tuple[st
     What was chosen narrows a block: of a key that the block lists, it keeps the values that were chosen. A value that
     no block lists goes into all of them.
 
-    Args:
-        chosen: what `params` and the command line choose.
-        blocks: by name.
-
     Raises:
         ConfigError: nothing is left of any block.
     """

@@ -24,15 +24,10 @@ class SamplingConfig(Frozen):
 
 
 class LinesConfig(Frozen):
-    """The lines of an earlier call's answer, as `plan/lines.py` tells them apart.
+    """The lines of an earlier call's answer, as `plan/lines.py` tells them apart."""
 
-    Attributes:
-        call: the earlier call.
-        lines: how many at most.
-    """
-
-    call: str
-    lines: PositiveInt
+    call: str  # the earlier call
+    lines: PositiveInt  # how many at most
 
 
 def _each_kind(value: object) -> str | None:
@@ -54,21 +49,17 @@ class CallConfig(Frozen):
     """One call of a setting.
 
     Attributes:
-        name: the word by which later calls read this one's answer, e.g. `{{ caption }}`.
-        role: who answers.
-        image: whether the picture is sent.
         each: asks once per text, or per line of an earlier answer, which the prompt reads as `{{ item }}`. Later calls
             read a list of pairs: `{% for part in NAME %}{{ part.item }} {{ part.answer }}{% endfor %}`.
-        prompt: Jinja2 text over the sample's fields and earlier calls' answers; the project's own wording.
         protocol: where the dataset's protocol has the official wording, e.g. `subject.user_question`; None: nowhere.
         column: an input of the dataset, or metadata, that stands in for this call when nobody answers for its role.
     """
 
-    name: Filled
-    role: Role
-    image: bool
+    name: Filled  # the word by which later calls read this one's answer, e.g. `{{ caption }}`.
+    role: Role  # who answers
+    image: bool  # whether the picture is sent
     each: _Each | None = None
-    prompt: str
+    prompt: str  # Jinja2 text over the sample's fields and earlier calls' answers; the project's own wording
     system: str | None = None
     protocol: str | None = None
     column: Filled | None = None

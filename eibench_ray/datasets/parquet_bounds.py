@@ -28,11 +28,6 @@ _LISTS = (pa.ListArray, pa.LargeListArray, pa.FixedSizeListArray, pa.ListViewArr
 def require_bounded(metadata: Any, num_bytes: int, path: object) -> None:
     """Nothing, unless the file would unpack to far more than any data does.
 
-    Args:
-        metadata: the file's footer, as pyarrow reads it.
-        num_bytes: the file's size.
-        path: the file, for messages.
-
     Raises:
         DataError: which row group, and its two sizes.
     """

@@ -115,10 +115,6 @@ class DatasetWriter:
     def add(self, sample: Sample, images: Sequence[bytes] = ()) -> None:
         """Appends a row; the digests of its pictures are computed here.
 
-        Args:
-            sample: the row.
-            images: the bytes of its pictures, in their order.
-
         Raises:
             DataError: a row with the same id was added before.
         """

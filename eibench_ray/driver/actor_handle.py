@@ -74,12 +74,7 @@ class ActorHandle(ABC, Generic[F]):
 
     @abstractmethod
     def create(self, spec: EngineSpec, options: dict[str, Any]) -> Any:
-        """The actor, which has the methods `start`, `doing` and `stop`.
-
-        Args:
-            spec: with how vLLM is to spread over its GPUs.
-            options: Ray's.
-        """
+        """The actor, which has the methods `start`, `doing` and `stop`."""
 
     async def place(self, timeout_s: float, known: Sequence[Node]) -> None:
         """Returns once its resources are reserved.

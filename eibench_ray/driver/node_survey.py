@@ -39,10 +39,6 @@ def survey(address: str, root: str) -> list[NodeReport]:
 
     Each writes a file where the store is, or will be, and reads those of this process; this one reads theirs.
 
-    Args:
-        address: of the cluster.
-        root: the store's.
-
     Raises:
         ClusterError: it cannot be joined.
     """

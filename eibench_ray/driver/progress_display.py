@@ -46,14 +46,7 @@ class _Bars(Progress):
 
 
 class ProgressDisplay:
-    """A rich progress display on stderr; does nothing where stderr is no terminal.
-
-    Args:
-        plan: what is run.
-        work: how far its steps are.
-        console: where it is shown.
-        funds: what the sweep may cost and has cost before.
-    """
+    """A rich progress display on stderr; does nothing where stderr is no terminal."""
 
     def __init__(self, plan: Plan, work: Mapping[str, StepWork], console: Console, funds: Budget | None = None) -> None:
         self._plan = plan

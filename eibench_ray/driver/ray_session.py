@@ -115,12 +115,7 @@ def _started(config: ClusterConfig, keep: Path | None) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _joined(options: Mapping[str, Any], address: str) -> Iterator[None]:
-    """Ray for the block.
-
-    Args:
-        options: of ray.init.
-        address: as it is configured, for errors.
-    """
+    """Ray for the block."""
     import ray  # noqa: F401 - its import sets the level that is set here
 
     # Ray warns, on a handler of its own, of what is its default for a cluster on this machine.

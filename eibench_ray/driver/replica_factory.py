@@ -88,10 +88,6 @@ class ReplicaHandle(ActorHandle[ReplicaFacts]):
         return tally
 
     async def halt(self, grace_s: float) -> None:
-        """Makes the replica's tasks commit what they have and return; one that does not answer is not waited for.
-
-        Args:
-            grace_s: how long rows in flight are awaited.
-        """
+        """Makes the replica's tasks commit what they have and return; one that does not answer is not waited for."""
         with contextlib.suppress(EibenchError, TimeoutError):
             await asyncio.wait_for(result(self.actor.halt.remote(grace_s)), STOP_TIMEOUT_S)

@@ -207,13 +207,7 @@ class ReplicaSet:
     # Failures. What is to be done about one is done before anything is awaited: the scheduler starts what has rows.
 
     def take_out(self, replica: int, reason: str, *, is_blamed: bool = False) -> bool:
-        """Takes a dead replica out, once: its slices are ready again; what it holds is given back in its own time.
-
-        Args:
-            replica: its number.
-            reason: what is known of its death.
-            is_blamed: whether the rows that it had may have killed it.
-        """
+        """Takes a dead replica out, once: its slices are ready again; what it holds is given back in its own time."""
         if (member := self.members.pop(replica, None)) is None:
             return False
         suspects = self._course.scheduler.replica_lost(replica, time.monotonic(), is_blamed=is_blamed)

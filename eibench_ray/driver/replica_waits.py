@@ -28,14 +28,7 @@ class Rest:
 def find_waits(
     course: RunContext, members: Iterable[ReplicaState], rests: Mapping[str, Rest], now: float
 ) -> Iterator[Wait]:
-    """The waits of all engines that are not given up, each with its model's name.
-
-    Args:
-        course: of the run.
-        members: the replicas that start or are ready.
-        rests: by engine key.
-        now: on the monotonic clock.
-    """
+    """The waits of all engines that are not given up, each with its model's name."""
     has_replicas = set()
     for member in members:
         has_replicas.add(member.engine)

@@ -18,12 +18,7 @@ _PICTURE_NAMES = ("image_token", "video_token", "audio_token", "boi_token", "eoi
 
 
 class ControlTokens:
-    """The control tokens of one model.
-
-    Args:
-        tokens: as texts, e.g. `</s>`.
-        source: the model's, for the log.
-    """
+    """The control tokens of one model."""
 
     def __init__(self, tokens: Iterable[str], source: str) -> None:
         self._source = source
@@ -50,13 +45,7 @@ class ControlTokens:
 
 
 def control_tokens(tokenizer: Any, source: str, pictures: Iterable[str] = ()) -> ControlTokens:
-    """The control tokens that a tokenizer finds in any text.
-
-    Args:
-        tokenizer: of transformers, or one that is like it; others have none that are known.
-        source: the model's, for the log.
-        pictures: further tokens that stand for pictures.
-    """
+    """The control tokens that a tokenizer finds in any text."""
     added = getattr(tokenizer, "added_tokens_decoder", None) or {}
     special = {str(token) for token in added.values() if getattr(token, "special", False)}
     special |= {str(token) for token in getattr(tokenizer, "all_special_tokens", ())}

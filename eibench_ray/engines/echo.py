@@ -31,29 +31,22 @@ class EchoSection(EngineSection):
     """An engine that costs nothing: it answers from the request's digest. For tests and for measuring the driver.
 
     Attributes:
-        latency_s: seconds that each reply takes.
-        fails_on: a text; a request that contains it gets an error row.
-        hangs_on: a text; a request that contains it is never answered.
-        dies_on: a text; a request that contains it kills the engine.
         dies_with: what dies with the engine: its whole `process`, without a word, or the `engine` alone.
-        load_s: seconds that it takes to start.
-        stop_s: seconds that it takes to stop.
         num_gpus: GPUs that one replica owns without using them, for tests of placement.
-        runtime_env: a Python environment of its own.
         price: makes believe that its words are tokens which cost so much, to rehearse what a paid endpoint does.
     """
 
     kind: Literal["echo"]
-    latency_s: Tuning[Annotated[float, Field(ge=0)]] = 0.0
-    fails_on: Identity[str | None] = None
-    hangs_on: Tuning[str | None] = None
-    dies_on: Tuning[str | None] = None
+    latency_s: Tuning[Annotated[float, Field(ge=0)]] = 0.0  # seconds that each reply takes
+    fails_on: Identity[str | None] = None  # a text; a request that contains it gets an error row
+    hangs_on: Tuning[str | None] = None  # a text; a request that contains it is never answered
+    dies_on: Tuning[str | None] = None  # a text; a request that contains it kills the engine
     dies_with: Tuning[Literal["process", "engine"]] = "process"
     max_num_seqs: Tuning[PositiveInt] = 256
-    load_s: Tuning[Annotated[float, Field(ge=0)]] = 0.0
-    stop_s: Tuning[Annotated[float, Field(ge=0)]] = 0.0
+    load_s: Tuning[Annotated[float, Field(ge=0)]] = 0.0  # seconds that it takes to start
+    stop_s: Tuning[Annotated[float, Field(ge=0)]] = 0.0  # seconds that it takes to stop
     num_gpus: Tuning[Annotated[int, Field(ge=0)]] = 0
-    runtime_env: Identity[EnvironmentSection | None] = None
+    runtime_env: Identity[EnvironmentSection | None] = None  # a Python environment of its own
     price: Tuning[PriceSection | None] = None
 
 

@@ -16,16 +16,12 @@ PAID_GRACE_S = 10.0
 
 
 class RowError(Exception):
-    """One request failed; the engine lives and the other rows go on.
-
-    Attributes:
-        cost_usd: what it cost all the same; None where it has no price.
-    """
+    """One request failed; the engine lives and the other rows go on."""
 
     def __init__(self, kind: RowErrorKind, message: str, cost_usd: float | None = None) -> None:
         super().__init__(message)
         self.kind = kind
-        self.cost_usd = cost_usd
+        self.cost_usd = cost_usd  # what it cost all the same; None where it has no price
 
 
 class EngineDeadError(EngineError):
@@ -46,24 +42,20 @@ class EngineFacts:
     """Facts that a started engine reports.
 
     Attributes:
-        fingerprint: kind, version, device, source and revision in one line; stored with every row.
-        max_num_seqs: requests that it works on at once.
-        costs_money: whether its rows are paid for, so that each is committed as it comes.
         grace_s: how long rows in flight are awaited at least when a run is told to stop: they are paid for already.
         row_timeout_s: deadline of one row where the engine's own way of working needs another than the cluster's.
         is_endpoint: whether somebody else computes, unseen: only a row's own deadline tells that it takes too long.
         progress: a count that moves while it computes, also where no row ends; None: it has none but its rows.
-        waits: what it waits for now, beside its own work; None: it never does.
     """
 
-    fingerprint: str
-    max_num_seqs: int
-    costs_money: bool = False
+    fingerprint: str  # kind, version, device, source and revision in one line; stored with every row
+    max_num_seqs: int  # requests that it works on at once
+    costs_money: bool = False  # whether its rows are paid for, so that each is committed as it comes
     grace_s: float = 0.0
     row_timeout_s: float | None = None
     is_endpoint: bool = False
     progress: Callable[[], int] | None = None
-    waits: Callable[[], Iterable[Wait]] | None = None
+    waits: Callable[[], Iterable[Wait]] | None = None  # what it waits for now, beside its own work; None: it never does
 
 
 class Engine(Protocol):

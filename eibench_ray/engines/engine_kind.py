@@ -35,19 +35,13 @@ Device = Literal["cpu", "cuda"]
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Where an engine's replicas would run.
+    """Where an engine's replicas would run."""
 
-    Attributes:
-        model: the model's name, for errors.
-        memory: what the engine takes of its GPUs' memory; None: not known, or it owns none.
-        nodes: the run's nodes with GPUs; None: as the configuration of the cluster expects them.
-    """
-
-    model: str
+    model: str  # the model's name, for errors
     device: Device
     cluster: ClusterConfig
-    memory: MemoryEstimate | None = None
-    nodes: GpuNodes | None = None
+    memory: MemoryEstimate | None = None  # what the engine takes of its GPUs' memory; None: not known, or it owns none
+    nodes: GpuNodes | None = None  # the run's nodes with GPUs; None: as the configuration of the cluster expects them
 
     @property
     def has_gpus(self) -> bool:
@@ -60,29 +54,21 @@ class Needs:
     """What one replica of an engine takes.
 
     Attributes:
-        num_gpus: GPUs that it owns.
-        memory: how it fits into them; None: it owns none, or that is not known.
         chosen: settings that are `auto` in the section, as they are chosen for this site.
     """
 
-    num_gpus: int
-    memory: MemoryFit | None = None
+    num_gpus: int  # GPUs that it owns
+    memory: MemoryFit | None = None  # how it fits into them; None: it owns none, or that is not known
     chosen: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What is looked at to see whether an engine can run.
+    """What is looked at to see whether an engine can run."""
 
-    Attributes:
-        environ: of this process.
-        today: when it would run.
-        is_local: whether it would run on this machine; what the nodes of a joined cluster have is not known here.
-    """
-
-    environ: Mapping[str, str]
-    today: date
-    is_local: bool
+    environ: Mapping[str, str]  # of this process
+    today: date  # when it would run
+    is_local: bool  # whether it would run on this machine; what the nodes of a joined cluster have is not known here
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,22 +76,17 @@ class EngineSetup:
     """What an engine is created with, beside its section.
 
     Attributes:
-        num_gpus: GPUs that its replica owns.
-        recording: the file that `EngineKind.recording` named.
-        limiter: lets requests to an endpoint through.
         weights: what `EngineKind.weights` asked for; None: it asked for none, or they are taken as configured.
-        batches: the folder of what was sent to a batch endpoint, in `storage`.
-        most_images: pictures of one request at most.
     """
 
     device: Device
-    num_gpus: int
-    recording: str | None
-    limiter: RateLimiter
+    num_gpus: int  # GPUs that its replica owns
+    recording: str | None  # the file that `EngineKind.recording` named
+    limiter: RateLimiter  # lets requests to an endpoint through
     weights: Weights | None
-    batches: PurePath
+    batches: PurePath  # the folder of what was sent to a batch endpoint, in `storage`
     storage: Storage
-    most_images: int = 0
+    most_images: int = 0  # pictures of one request at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,17 +102,12 @@ class EngineDescription:
 
 @dataclass(frozen=True, slots=True)
 class ServerAddress:
-    """Where a kind's own server is to listen.
-
-    Attributes:
-        served_name: what a request calls the model.
-        has_key: whether it has to ask for a key, on every path but /health.
-    """
+    """Where a kind's own server is to listen."""
 
     host: str
     port: int
-    served_name: str
-    has_key: bool
+    served_name: str  # what a request calls the model
+    has_key: bool  # whether it has to ask for a key, on every path but /health
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,23 +116,17 @@ class ServerCommand:
 
     Attributes:
         arguments: what follows `python`. The key is not in it: everybody on the machine may read a command line.
-        environment: variables that it needs, where they are not set.
     """
 
     arguments: tuple[str, ...]
-    environment: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)  # variables that it needs, where they are not set
 
 
 class EngineKind(ABC, Generic[S]):
-    """One kind of engine.
+    """One kind of engine."""
 
-    Attributes:
-        section: its section of the configuration, whose `kind` is a Literal of its name.
-        server_key: the variable in which its own server looks for its key; empty: it has no server.
-    """
-
-    section: type[S]
-    server_key: str = ""
+    section: type[S]  # its section of the configuration, whose `kind` is a Literal of its name
+    server_key: str = ""  # the variable in which its own server looks for its key; empty: it has no server
 
     @abstractmethod
     def traits(self, section: S) -> EngineTraits:

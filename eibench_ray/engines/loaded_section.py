@@ -22,13 +22,12 @@ class EnvironmentSection(Frozen):
 
     Attributes:
         uv, pip: packages that uv or pip installs, e.g. `vllm==0.31.0`.
-        options: what else is said to `uv pip install` or `pip install`.
         py_executable: the Python of an environment that is there on every node, with this eibench-ray and this Ray.
     """
 
     uv: Annotated[list[str], Field(min_length=1)] | None = None
     pip: Annotated[list[str], Field(min_length=1)] | None = None
-    options: list[str] = []
+    options: list[str] = []  # what else is said to `uv pip install` or `pip install`
     py_executable: Annotated[str, Field(pattern=r"^/")] | None = None
 
     @property
@@ -60,19 +59,17 @@ class LoadedSection(EngineSection):
 
     Attributes:
         source: a Hugging Face id, a folder, or `checkpoint:NAME` for one that `eibench-ray prepare checkpoint` builds.
-        revision: the hub's commit or tag; None for a folder.
         chat_template: a Jinja file that replaces the checkpoint's own, or `package:NAME` for one that comes with
             this package; None keeps it.
-        env: environment variables of the replica's process; never part of the identity.
         runtime_env: a Python environment of its own; None: that of the sweep. What it has is part of the identity.
     """
 
     source: Identity[PathText]
-    revision: Identity[str | None] = None
+    revision: Identity[str | None] = None  # the hub's commit or tag; None for a folder
     dtype: Identity[str] = "auto"
     chat_template: Identity[PathText | None] = None
     trust_remote_code: Identity[bool] = False
-    env: Tuning[dict[str, str]] = {}
+    env: Tuning[dict[str, str]] = {}  # environment variables of the replica's process; never part of the identity
     runtime_env: Identity[EnvironmentSection | None] = None
 
     @model_validator(mode="after")

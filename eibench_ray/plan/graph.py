@@ -21,20 +21,15 @@ class MemoryFit:
     """A replica's share of its GPUs' memory, against what they have.
 
     Attributes:
-        weights_gb: GB of weights, all GPUs of a replica together.
-        kv_gb: GB of KV cache that one sequence of max_model_len takes, all GPUs together; None: not known.
-        gpu_memory_gb: GB that each GPU must have for its share of both, activations and CUDA graphs included.
-        available_gb: GB that each GPU has, as far as the plan knows.
         source: `checkpoint`: from its metadata; `expect`: the weights are the configuration's prior.
-        gpus_from: whence the GPUs' memory is known, in words.
     """
 
-    weights_gb: float
-    kv_gb: float | None
-    gpu_memory_gb: float
-    available_gb: float
+    weights_gb: float  # GB of weights, all GPUs of a replica together
+    kv_gb: float | None  # GB of KV cache that one sequence of max_model_len takes, all GPUs together; None: not known
+    gpu_memory_gb: float  # GB that each GPU must have for its share of both, activations and CUDA graphs included
+    available_gb: float  # GB that each GPU has, as far as the plan knows
     source: Literal["checkpoint", "expect"]
-    gpus_from: str = "cluster.expect"
+    gpus_from: str = "cluster.expect"  # whence the GPUs' memory is known, in words
 
     @property
     def fits(self) -> bool:
@@ -49,32 +44,22 @@ class EngineSpec:
     Attributes:
         key: digest of the engine's identity (weights and revision, dtype, quantisation, version, chat template; of an
             endpoint: who answers, under which name, and what else of a request the configuration decides).
-        name: the model's name, for people.
-        kind: the engine kind's name.
-        settings: its section of the configuration, as plain values.
-        device: `cpu` or `cuda`.
-        recording: for a replay engine, its file of predictions; None for the others.
-        num_gpus: GPUs that one replica owns; 0 on a CPU, unless other resources stand in for GPUs.
-        traits: how its kind says that it behaves.
-        memory: None where it owns no GPU, or where nothing is known of its weights.
-        availability: where its model is to be had; None: nothing is known.
         chosen: settings that are `auto` in the configuration, as the plan chose them for the GPUs' memory.
-        most_images: pictures of one of its requests at most.
     """
 
     key: str
-    name: str
-    kind: str
-    settings: Mapping[str, Any]
-    device: Literal["cpu", "cuda"]
-    recording: str | None
-    num_gpus: int
+    name: str  # the model's name, for people
+    kind: str  # the engine kind's name
+    settings: Mapping[str, Any]  # its section of the configuration, as plain values
+    device: Literal["cpu", "cuda"]  # `cpu` or `cuda`
+    recording: str | None  # for a replay engine, its file of predictions; None for the others
+    num_gpus: int  # GPUs that one replica owns; 0 on a CPU, unless other resources stand in for GPUs
     expect: Expectation
-    traits: EngineTraits
-    memory: MemoryFit | None = None
-    availability: Availability | None = None
+    traits: EngineTraits  # how its kind says that it behaves
+    memory: MemoryFit | None = None  # None where it owns no GPU, or where nothing is known of its weights
+    availability: Availability | None = None  # where its model is to be had; None: nothing is known
     chosen: Mapping[str, Any] = field(default_factory=dict)
-    most_images: int = 0
+    most_images: int = 0  # pictures of one of its requests at most
 
     @property
     def is_load(self) -> bool:
@@ -96,18 +81,12 @@ class EngineSpec:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A step's prompt.
-
-    Attributes:
-        user: Jinja2 text over the sample's fields and the inputs' answers.
-        image: whether the picture is sent.
-        is_official: whether the words are the dataset's protocol's.
-    """
+    """A step's prompt."""
 
     system: str | None
-    user: str
-    image: bool
-    is_official: bool
+    user: str  # Jinja2 text over the sample's fields and the inputs' answers
+    image: bool  # whether the picture is sent
+    is_official: bool  # whether the words are the dataset's protocol's
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,27 +94,21 @@ class Step:
     """(engine, prompt, sampling) over the rows of a dataset. Equal steps of different cells are one step.
 
     Attributes:
-        id: digest of what the step is.
-        name: what it is for: `caption`, `answer`, `verdict`, ...
-        engine: key of its engine.
-        inputs: word -> id of the step whose answers the prompt reads under that word.
-        item: for a step of a fan-out, what it is about.
         lists: word -> the items of a fan-out that the prompt reads as a list; the answers about them are inputs.
         scorer: of a verdict, the scorer that says what is asked about a sample, with the options that this depends on.
-        accept: when to ask again; None: the first reply stands.
     """
 
-    id: str
-    name: str
-    engine: str
+    id: str  # digest of what the step is
+    name: str  # what it is for: `caption`, `answer`, `verdict`, ..
+    engine: str  # key of its engine
     prompt: Prompt
     sampling: Sampling
     seed: int
     dataset: str
-    inputs: Mapping[str, str]
+    inputs: Mapping[str, str]  # word -> id of the step whose answers the prompt reads under that word
     scorer: ScorerSpec | None = None
-    accept: AcceptRule | None = None
-    item: Item | None = None
+    accept: AcceptRule | None = None  # when to ask again; None: the first reply stands
+    item: Item | None = None  # for a step of a fan-out, what it is about
     lists: Mapping[str, tuple[Item, ...]] = field(default_factory=dict)
 
     @property
@@ -146,39 +119,25 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class DatasetSpec:
-    """One dataset of the plan.
-
-    Attributes:
-        num_rows: rows that the sweep asks, after `limit`.
-        is_prepared: False where only the configuration says how many rows there are.
-        group_by: columns of its samples, by which scores are given, too.
-        most_media: pictures of one sample at most; a guess where it is not prepared.
-    """
+    """One dataset of the plan."""
 
     name: str
     path: str
     limit: int | None
-    num_rows: int
-    is_prepared: bool
-    group_by: tuple[str, ...] = ()
-    most_media: int = 1
+    num_rows: int  # rows that the sweep asks, after `limit`
+    is_prepared: bool  # False where only the configuration says how many rows there are
+    group_by: tuple[str, ...] = ()  # columns of its samples, by which scores are given, too
+    most_media: int = 1  # pictures of one sample at most; a guess where it is not prepared
 
 
 @dataclass(frozen=True, slots=True)
 class Blocker:
-    """The reason why an engine cannot run here.
+    """The reason why an engine cannot run here."""
 
-    Attributes:
-        model: the engine's name.
-        problem: in a few words that are the same for all who have it: `no key`, `no recorded predictions`, ...
-        detail: which one: a variable, a file, ...
-        remedy: what a person can do, as a sentence without its end.
-    """
-
-    model: str
-    problem: str
-    detail: str
-    remedy: str
+    model: str  # the engine's name
+    problem: str  # in a few words that are the same for all who have it: `no key`, `no recorded predictions`, ..
+    detail: str  # which one: a variable, a file, ..
+    remedy: str  # what a person can do, as a sentence without its end
 
     def __str__(self) -> str:
         return f"{self.model}: {self.problem}: {self.detail}"
@@ -189,30 +148,23 @@ class Cell:
     """One model x setting x dataset x judge.
 
     Attributes:
-        key: digest of the cell's names and steps: the same cell in another run has the same key.
-        scorer: how its answers are scored.
         is_unparsed_wrong: whether an answer in which the scorer finds nothing counts as wrong; else it has no score.
-        answer: id of the step whose rows are scored.
-        verdicts: ids of the steps that judge them, one per repeat of the judge; none where a rule does.
-        steps: ids of all steps that the cell needs, inputs first.
-        self_judged: whether the model is its own judge.
-        config: the cell's validated configuration, as plain values.
         family, judge_family: whose kin the model and its judge are; None: not known.
         obstacles: why it cannot run here, of each of its engines that still has something to do; none: it can.
     """
 
-    key: str
+    key: str  # digest of the cell's names and steps: the same cell in another run has the same key
     model: str
     setting: str
     dataset: str
     judge: str
-    scorer: ScorerSpec
+    scorer: ScorerSpec  # how its answers are scored
     sees_image: bool
-    self_judged: bool
-    answer: str
-    verdicts: tuple[str, ...]
-    steps: tuple[str, ...]
-    config: Mapping[str, Any]
+    self_judged: bool  # whether the model is its own judge
+    answer: str  # id of the step whose rows are scored
+    verdicts: tuple[str, ...]  # ids of the steps that judge them, one per repeat of the judge; none where a rule does
+    steps: tuple[str, ...]  # ids of all steps that the cell needs, inputs first
+    config: Mapping[str, Any]  # the cell's validated configuration, as plain values
     is_unparsed_wrong: bool = False
     family: str | None = None
     judge_family: str | None = None
@@ -236,19 +188,12 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A whole sweep: what is loaded, what is asked, and who needs what.
+    """A whole sweep: what is loaded, what is asked, and who needs what."""
 
-    Attributes:
-        sweep: the sweep's name.
-        engines: by key.
-        datasets: by name.
-        steps: by id, inputs before what reads them.
-    """
-
-    sweep: str
-    engines: Mapping[str, EngineSpec]
-    datasets: Mapping[str, DatasetSpec]
-    steps: Mapping[str, Step]
+    sweep: str  # the sweep's name
+    engines: Mapping[str, EngineSpec]  # by key
+    datasets: Mapping[str, DatasetSpec]  # by name
+    steps: Mapping[str, Step]  # by id, inputs before what reads them
     cells: tuple[Cell, ...]
 
     def source_of(self, *steps: str) -> Source:

@@ -9,14 +9,8 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class ScorerSpec:
-    """A scorer by its name and options.
+    """A scorer by its name and options."""
 
-    Attributes:
-        kind: its name, as `judge.kind` has it.
-        options: as plain JSON values.
-        file: the Python file that defines it, which every node has to see; None: a package does.
-    """
-
-    kind: str
-    options: Mapping[str, Any] = field(default_factory=dict)
-    file: str | None = None
+    kind: str  # its name, as `judge.kind` has it
+    options: Mapping[str, Any] = field(default_factory=dict)  # as plain JSON values
+    file: str | None = None  # the Python file that defines it, which every node has to see; None: a package does

@@ -27,16 +27,11 @@ _ALIASES = frozenset({"source", "revision", "chat_template"})
 
 @dataclass(frozen=True, slots=True)
 class EngineUse:
-    """Role in which a cell names an engine.
-
-    Attributes:
-        key: where the model stands in the cell's configuration.
-        config: the cell's.
-    """
+    """Role in which a cell names an engine."""
 
     model: ModelConfig
-    key: ModelKey
-    config: RunConfig
+    key: ModelKey  # where the model stands in the cell's configuration
+    config: RunConfig  # the cell's
 
     @property
     def cell(self) -> str:
@@ -55,11 +50,7 @@ class EngineUse:
 
 
 class Engines:
-    """Collects engines; one that is met again must be configured as it was before.
-
-    Attributes:
-        specs: what was collected, by key.
-    """
+    """Collects engines; one that is met again must be configured as it was before."""
 
     def __init__(
         self,
@@ -69,7 +60,7 @@ class Engines:
         cluster: ClusterConfig,
         known: GpuNodes | None = None,
     ) -> None:
-        self.specs: dict[str, EngineSpec] = {}
+        self.specs: dict[str, EngineSpec] = {}  # what was collected, by key
         self._first_uses: dict[str, EngineUse] = {}
         self._identify = identify
         self._estimate = estimate

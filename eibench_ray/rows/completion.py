@@ -44,16 +44,8 @@ class Completion:
     """One row of a step: an answer, an error with its kind, or neither. Stored as is, column by column.
 
     Attributes:
-        finish_reason: the reply's; `absent` where there was nothing to ask.
-        attempt: how many times the engine was asked for this row.
-        latency_s: seconds from the first send to the last reply.
-        finished_at: Unix time, seconds.
-        engine: the engine's fingerprint (kind, version, device, source, revision).
-        run_id: the run that asked.
-        input_digest: digest of what the row was made from: its sample and the rows it reads.
         cost_usd: what all attempts cost, those of earlier runs included whose row this one replaced; None where the
             engine has no price.
-        mean_logprob: of the reply that stands; None where it is not known.
     """
 
     sample_id: str
@@ -61,18 +53,18 @@ class Completion:
     text: str | None
     error_kind: str | None
     error: str | None
-    finish_reason: str | None
+    finish_reason: str | None  # the reply's; `absent` where there was nothing to ask
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int
-    attempt: int
-    latency_s: float
-    finished_at: float
-    engine: str
-    run_id: str
-    input_digest: str = ""
+    attempt: int  # how many times the engine was asked for this row
+    latency_s: float  # seconds from the first send to the last reply
+    finished_at: float  # Unix time, seconds
+    engine: str  # the engine's fingerprint (kind, version, device, source, revision)
+    run_id: str  # the run that asked
+    input_digest: str = ""  # digest of what the row was made from: its sample and the rows it reads
     cost_usd: float | None = None
-    mean_logprob: float | None = None
+    mean_logprob: float | None = None  # of the reply that stands; None where it is not known
 
     @property
     def output_digest(self) -> str:

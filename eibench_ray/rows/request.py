@@ -18,34 +18,21 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class AcceptRule:
-    """Ask again, with another seed, until the reply contains `contains`.
+    """Ask again, with another seed, until the reply contains `contains`."""
 
-    Attributes:
-        contains: text that an acceptable reply has.
-        ignore_case: compare lower-cased.
-        attempts: how often to ask in all.
-        fallback: the reply that stands in when no attempt was acceptable.
-    """
-
-    contains: str
-    ignore_case: bool
-    attempts: int
-    fallback: str
+    contains: str  # text that an acceptable reply has
+    ignore_case: bool  # compare lower-cased
+    attempts: int  # how often to ask in all
+    fallback: str  # the reply that stands in when no attempt was acceptable
 
 
 @dataclass(frozen=True, slots=True)
 class PlacedImage:
-    """A picture of a request.
+    """A picture of a request."""
 
-    Attributes:
-        number: which of the sample's pictures it is, from 0.
-        digest: of its bytes.
-        at: the character of the user's text before which it stands.
-    """
-
-    number: int
-    digest: str
-    at: int = 0
+    number: int  # which of the sample's pictures it is, from 0
+    digest: str  # of its bytes
+    at: int = 0  # the character of the user's text before which it stands
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +40,15 @@ class Request:
     """One chat request: what is sent to an engine for one row.
 
     Attributes:
-        digest: digest over everything that is sent and who it is sent to.
-        images: its pictures, in the order in which they stand.
         json_schema: the schema that the reply must follow, where the engine can constrain it.
         image_path, question: what the row is about, by which recorded predictions are found.
     """
 
     sample_id: str
-    digest: str
+    digest: str  # digest over everything that is sent and who it is sent to
     system: str | None
     user: str
-    images: tuple[PlacedImage, ...]
+    images: tuple[PlacedImage, ...]  # its pictures, in the order in which they stand
     sampling: Sampling
     seed: int
     json_schema: dict[str, Any] | None = None
@@ -99,7 +84,6 @@ class Reply:
         finish_reason: "stop", "length", or the engine's own word; whether it is an answer's, `endings.ending_of` says.
         prompt_tokens, completion_tokens, cached_tokens: counts; cached is the part of the prompt that was in the
             prefix cache.
-        cost_usd: what it cost; None where it has no price.
         mean_logprob: mean log probability (natural) of the reply's tokens; None where it was not asked for or given.
     """
 
@@ -108,5 +92,5 @@ class Reply:
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int = 0
-    cost_usd: float | None = None
+    cost_usd: float | None = None  # what it cost; None where it has no price
     mean_logprob: float | None = None

@@ -24,15 +24,10 @@ MetadataValue = str | int | float | bool | tuple[str, ...] | None
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """One picture of a sample, without its bytes.
+    """One picture of a sample, without its bytes."""
 
-    Attributes:
-        path: as the source names it; of bytes without a path, their digest.
-        digest: of the bytes.
-    """
-
-    path: str
-    digest: str = ""
+    path: str  # as the source names it; of bytes without a path, their digest
+    digest: str = ""  # of the bytes
     kind: Literal["image"] = "image"
 
 
@@ -41,16 +36,14 @@ class Sample:
     """One benchmark item.
 
     Attributes:
-        sample_id: unique in its dataset and stable over re-preparation.
         inputs: named texts that prompts read; one that the sample lacks is left out.
-        media: its pictures, in order.
         target: what a scorer compares with: a text, a list of texts, a choice, a number; None: there is none.
         metadata: further columns, to group by and for prompts to read.
     """
 
-    sample_id: str
+    sample_id: str  # unique in its dataset and stable over re-preparation
     inputs: Mapping[str, str] = field(default_factory=dict)
-    media: tuple[Media, ...] = ()
+    media: tuple[Media, ...] = ()  # its pictures, in order
     target: TargetValue = None
     metadata: Mapping[str, MetadataValue] = field(default_factory=dict)
 

@@ -20,25 +20,15 @@ from eibench_ray.runs.run_record import RunManifest
 
 @dataclass(frozen=True, slots=True)
 class RunCell:
-    """A cell of one of several runs.
+    """A cell of one of several runs."""
 
-    Attributes:
-        run: the run's number, from 0.
-        cell: the cell, its names with letters where they need them.
-        answers: what was answered: the same for cells that graded the very same answers.
-    """
-
-    run: int
-    cell: Cell
-    answers: str
+    run: int  # the run's number, from 0
+    cell: Cell  # the cell, its names with letters where they need them
+    answers: str  # what was answered: the same for cells that graded the very same answers
 
 
 def tell_apart(runs: Sequence[tuple[RunManifest, str]]) -> list[RunCell]:
-    """The cells of some runs that are not blocked, each once, under names that tell them apart.
-
-    Args:
-        runs: their manifests, and the root of the store that each is in.
-    """
+    """The cells of some runs that are not blocked, each once, under names that tell them apart."""
     found: dict[tuple[Hashable, ...], _Found] = {}
     for number, (manifest, root) in enumerate(runs):
         for cell in manifest.plan.cells:

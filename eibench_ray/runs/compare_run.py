@@ -147,14 +147,11 @@ class _Places:
     Args:
         group_by: columns whose values are kept.
         is_shared: whether several runs did.
-
-    Attributes:
-        clusters: the code of each sample's picture.
     """
 
     def __init__(self, group_by: Sequence[str], *, is_shared: bool) -> None:
         self._columns: dict[str, list[str | None]] = {column: [] for column in group_by}
-        self.clusters = array("i")
+        self.clusters = array("i")  # the code of each sample's picture
         self._is_shared = is_shared
         self._numbering = Clusters()
         self._known: dict[int, int] = {}

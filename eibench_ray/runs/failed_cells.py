@@ -30,14 +30,12 @@ class RowErrors:
     Attributes:
         reasons: how often each was the first cause: (step, kind and text of the error); the step is empty where it is
             the rows' own.
-        num_inherited: those of the errors that are of an answer which they read, and which is counted elsewhere.
-        num_truncated: rows that are texts, cut off by a limit of tokens.
     """
 
     num_rows: int = 0
     num_errors: int = 0
-    num_inherited: int = 0
-    num_truncated: int = 0
+    num_inherited: int = 0  # those of the errors that are of an answer which they read, and which is counted elsewhere
+    num_truncated: int = 0  # rows that are texts, cut off by a limit of tokens
     reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
     example: str | None = None
 

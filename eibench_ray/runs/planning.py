@@ -39,26 +39,16 @@ SHARED_SECTIONS = ("sweep", "cluster", "tracking", "store", "score", "budget_usd
 
 @dataclass(frozen=True, slots=True)
 class PlannedSweep:
-    """A sweep that is ready to run.
+    """A sweep that is ready to run."""
 
-    Attributes:
-        config: the first cell's configuration, for the sections that all cells share.
-        plan: of all cells, those that are blocked included.
-        work: how far each step is in the store; of what others do, nothing is to do.
-        own: ids of the steps that are this run's share; None: all are.
-        slice_rows: rows per slice of the steps that are new to the store.
-        funds: what it may cost, and what the rows in the store have cost.
-        pools: the limits that endpoints share.
-    """
-
-    config: RunConfig
-    plan: Plan
+    config: RunConfig  # the first cell's configuration, for the sections that all cells share
+    plan: Plan  # of all cells, those that are blocked included
     store: Store
-    work: Mapping[str, StepWork]
-    own: frozenset[str] | None
-    slice_rows: Mapping[str, int]
-    funds: Budget
-    pools: Mapping[str, RateLimits]
+    work: Mapping[str, StepWork]  # how far each step is in the store; of what others do, nothing is to do
+    own: frozenset[str] | None  # ids of the steps that are this run's share; None: all are
+    slice_rows: Mapping[str, int]  # rows per slice of the steps that are new to the store
+    funds: Budget  # what it may cost, and what the rows in the store have cost
+    pools: Mapping[str, RateLimits]  # the limits that endpoints share
 
     @property
     def num_done(self) -> int:

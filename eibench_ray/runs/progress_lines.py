@@ -26,14 +26,7 @@ _FIGURE = re.compile(r"\d+(\.\d+)?")
 
 
 class ProgressLines:
-    """Tells the log where the run stands.
-
-    Args:
-        plan: what is run.
-        work: how far its steps were.
-        funds: what the sweep may cost and has cost before.
-        clock: seconds.
-    """
+    """Tells the log where the run stands."""
 
     def __init__(
         self,

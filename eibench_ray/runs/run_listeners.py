@@ -19,13 +19,7 @@ TRACK_EVERY_S = 10.0
 
 
 def tracked_cell(plan: Plan, cell: Cell, row: LeaderboardRow | None = None) -> TrackedCell:
-    """A cell as its tracker sees it, its name with the marks of the leaderboard.
-
-    Args:
-        plan: the sweep.
-        cell: the cell.
-        row: its line in the leaderboard, once there is one.
-    """
+    """A cell as its tracker sees it, its name with the marks of the leaderboard."""
     num_rows = plan.datasets[cell.dataset].num_rows * len(cell.steps)
     model = with_mark(cell.model, plan.answer_source(cell))
     judge = with_mark(cell.judge, plan.judge_source(cell))

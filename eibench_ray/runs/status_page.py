@@ -96,12 +96,7 @@ def _sum(steps: Sequence[Mapping[str, Any]], name: str) -> int:
 
 
 def render_usage(gpu_time: Mapping[str, Any], parts: Mapping[str, Mapping[str, Any]]) -> Iterator[RenderableType]:
-    """Renders GPU time: a row for all, one per named part, and why GPUs were free; nothing where none passed.
-
-    Args:
-        gpu_time: as `describe_usage` gives it.
-        parts: some of its engines or cells, by the name of their row.
-    """
+    """Renders GPU time: a row for all, one per named part, and why GPUs were free; nothing where none passed."""
     if not (total := gpu_time["seconds"]):
         return
     kinds = [kind for kind in TimeKind if kind in gpu_time["kinds"] and kind not in UNHELD]

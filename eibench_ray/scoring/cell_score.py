@@ -34,17 +34,14 @@ class MetricSummary:
     """A metric's mean over a group of samples.
 
     Attributes:
-        n: samples.
-        num_scored: samples with a value.
-        value: mean over those, of each the mean over its values; None where there are none.
         ci_low, ci_high: bootstrap interval of `value`, clustered by image.
         bound_low, bound_high: the mean over all samples if every missing value were the metric's lowest, or its
             highest, single repeats of a judge included; None where the metric has no such value.
     """
 
-    n: int
-    num_scored: int
-    value: float | None
+    n: int  # samples
+    num_scored: int  # samples with a value
+    value: float | None  # mean over those, of each the mean over its values; None where there are none
     ci_low: float | None
     ci_high: float | None
     bound_low: float | None
@@ -63,11 +60,7 @@ class MetricSummary:
 
 @dataclass(frozen=True, slots=True)
 class MetricScore:
-    """One metric of a cell.
-
-    Attributes:
-        groups: column of the samples -> its values in alphabetical order -> the mean over the samples that have it.
-    """
+    """One metric of a cell."""
 
     metric: Metric
     overall: MetricSummary
@@ -90,16 +83,13 @@ class CellScore:
     """The scores of one cell.
 
     Attributes:
-        metrics: the headline first.
         statuses: scores per status, only those that occur; sums to `overall.n` times the judge's repeats.
-        confidence: of every interval here.
-        noise: of the judge's repeats, by the headline; None where it was asked once.
     """
 
-    metrics: tuple[MetricScore, ...]
+    metrics: tuple[MetricScore, ...]  # the headline first
     statuses: Mapping[str, int]
-    confidence: float
-    noise: RepeatNoise | None = None
+    confidence: float  # of every interval here
+    noise: RepeatNoise | None = None  # of the judge's repeats, by the headline; None where it was asked once
 
     @property
     def metric(self) -> Metric:
@@ -188,21 +178,18 @@ class _Columns:
 
     Attributes:
         values, missing: per metric, of each sample its value (NaN for none), and how many repeats have none.
-        clusters: of each sample.
         groups: column, code of each of its values, and of each sample the code, -1 for none.
-        statuses: scores per status.
-        repeats: scores per sample.
     """
 
     def __init__(self, metrics: Sequence[Metric], group_by: Sequence[str]) -> None:
         self._names = [metric.name for metric in metrics]
         self.values = [array("d") for _ in metrics]
         self.missing = [array("H") for _ in metrics]
-        self.clusters = array("i")
+        self.clusters = array("i")  # of each sample
         self.groups: list[tuple[str, dict[str, int], array[int]]] = [(column, {}, array("i")) for column in group_by]
-        self.statuses: Counter[str] = Counter()
+        self.statuses: Counter[str] = Counter()  # scores per status
         self.noise = NoiseMeter(self._names[0])
-        self.repeats = 1
+        self.repeats = 1  # scores per sample
         self._numbering = Clusters()
 
     def add(self, sample: Sample, scores: Sequence[Score | None]) -> None:

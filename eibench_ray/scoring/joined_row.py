@@ -13,21 +13,14 @@ from eibench_ray.scoring.scorer import Score
 
 @dataclass(frozen=True, slots=True)
 class JoinedRow:
-    """One sample of a cell with all that was said about it; None where the run has not come to it.
-
-    Attributes:
-        replies: one per repeat of the judge; none where a rule scores.
-        scores: one per repeat of the judge, or the rule's.
-        metric: name of the headline.
-        made: all rows by step id, inputs before what reads them.
-    """
+    """One sample of a cell with all that was said about it; None where the run has not come to it."""
 
     sample: Sample
     answer: Completion | None
-    replies: tuple[Completion | None, ...]
-    scores: tuple[Score | None, ...]
-    metric: str
-    made: Mapping[str, Completion]
+    replies: tuple[Completion | None, ...]  # one per repeat of the judge; none where a rule scores
+    scores: tuple[Score | None, ...]  # one per repeat of the judge, or the rule's
+    metric: str  # name of the headline
+    made: Mapping[str, Completion]  # all rows by step id, inputs before what reads them
 
     @property
     def cost_usd(self) -> float | None:

@@ -21,48 +21,33 @@ class JudgePair:
     """Two judges of a dataset, over all answers that both graded; the samples of all those cells are pooled.
 
     Attributes:
-        metric: in which both grade; judges with other metrics do not compare.
-        num_cells: models x settings whose very answers both graded.
-        alpha: Krippendorff's, at the interval level, over samples; None where it is undefined.
-        over_samples: Spearman's rho of the two values of each answer.
-        over_cells: Spearman's rho of the two means of each cell: do both rank the models alike?
         bias: first minus second; positive where the first gives more. Clustered by image, over cells too.
     """
 
     dataset: str
-    metric: Metric
+    metric: Metric  # in which both grade; judges with other metrics do not compare
     first: str
     second: str
-    num_cells: int
-    alpha: float | None
-    over_samples: RankCorrelation
-    over_cells: RankCorrelation
+    num_cells: int  # models x settings whose very answers both graded
+    alpha: float | None  # Krippendorff's, at the interval level, over samples; None where it is undefined
+    over_samples: RankCorrelation  # Spearman's rho of the two values of each answer
+    over_cells: RankCorrelation  # Spearman's rho of the two means of each cell: do both rank the models alike?
     bias: PairedDifference
 
 
 @dataclass(frozen=True, slots=True)
 class JudgePanel:
-    """All judges of a dataset that grade in one metric, where they are more than two.
-
-    Attributes:
-        n: answers that at least two of them graded.
-        alpha: Krippendorff's, at the interval level, over those; None where it is undefined.
-    """
+    """All judges of a dataset that grade in one metric, where they are more than two."""
 
     dataset: str
     metric: Metric
     judges: tuple[str, ...]
-    n: int
-    alpha: float | None
+    n: int  # answers that at least two of them graded
+    alpha: float | None  # Krippendorff's, at the interval level, over those; None where it is undefined
 
 
 def compare_judges(cells: Sequence[ScoredCell], resampling: Resampling) -> list[JudgePair]:
-    """Each pair of judges that graded the same answers, in the order of the cells.
-
-    Args:
-        cells: of one dataset.
-        resampling: of the biases' intervals.
-    """
+    """Each pair of judges that graded the same answers, in the order of the cells."""
     pairs = []
     for first, second in combinations(judges_of(cells), 2):
         if both := pair_cells(cells, first, second):

@@ -14,20 +14,16 @@ class RepeatNoise:
     """Spread of the scores of the same answers, over the samples of which every repeat has one.
 
     Attributes:
-        repeats: scores per answer.
-        n: those samples.
-        sd: standard deviation (over repeats - 1) of the means of the repeats.
-        differ: share of the samples whose scores are not all the same, in value and in details.
         variance_share: share of the variance of single values that lies within samples, in [0, 1]: 1 - ICC(1);
             None below two samples, or where all values are the same.
 
     `sd` and `differ` are None where n is 0.
     """
 
-    repeats: int
-    n: int
-    sd: float | None
-    differ: float | None
+    repeats: int  # scores per answer
+    n: int  # those samples
+    sd: float | None  # standard deviation (over repeats - 1) of the means of the repeats
+    differ: float | None  # share of the samples whose scores are not all the same, in value and in details
     variance_share: float | None
 
 

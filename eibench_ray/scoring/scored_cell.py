@@ -16,29 +16,22 @@ class ScoredCell:
     """One cell's figures per sample. Cells of one dataset have the same samples at the same places.
 
     Attributes:
-        self_judged: the judge is the model under test.
-        answers: id of the step whose answers were graded.
-        metric: whose values they are.
-        values: (samples,), mean over the repeats of the judge; NaN where there is none.
-        words: (samples,) of the answer, NaN where there is none.
-        clusters: (samples,), the code of each sample's picture; one array for all cells of a dataset.
         family, judge_family: whose kin the model and its judge are; None: not known.
-        noise: of the judge's repeats; None where it was asked once.
     """
 
     model: str
     setting: str
     dataset: str
     judge: str
-    self_judged: bool
-    answers: str
-    metric: Metric
-    values: NDArray[np.float64]
-    words: NDArray[np.float64]
-    clusters: NDArray[np.int32]
+    self_judged: bool  # the judge is the model under test
+    answers: str  # id of the step whose answers were graded
+    metric: Metric  # whose values they are
+    values: NDArray[np.float64]  # (samples,), mean over the repeats of the judge; NaN where there is none
+    words: NDArray[np.float64]  # (samples,) of the answer, NaN where there is none
+    clusters: NDArray[np.int32]  # (samples,), the code of each sample's picture; one array for all cells of a dataset
     family: str | None = None
     judge_family: str | None = None
-    noise: RepeatNoise | None = None
+    noise: RepeatNoise | None = None  # of the judge's repeats; None where it was asked once
 
     @property
     def is_of_judges_family(self) -> bool:

@@ -38,11 +38,7 @@ class ListenAddress:
         return "::1" if ":" in self.host else "127.0.0.1"
 
     def base_url(self, node: str) -> str:
-        """Its address for the openai client.
-
-        Args:
-            node: the address of the node that it lies on.
-        """
+        """Its address for the openai client."""
         host = node if self.is_everywhere else self.host
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/v1"
 

@@ -118,10 +118,6 @@ LOCAL = LocalStorage()
 def open_storage(root: str, what: str = "the store's root") -> tuple[Storage, PurePath]:
     """The storage in which a store or a dataset lies, and the path of its root there.
 
-    Args:
-        root: a folder, or a URI as `store.root` takes it.
-        what: what a message calls it.
-
     Raises:
         StoreError: it is none of both, or the bucket's service cannot be reached.
     """

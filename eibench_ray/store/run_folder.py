@@ -53,10 +53,6 @@ class RunFolder:
 def claim_folder(wanted: Path, first: bytes) -> RunFolder:
     """The folder that was wanted, or the next one of that name that no run has.
 
-    Args:
-        wanted: as the user, or Hydra, names it.
-        first: the content of its `run.json`.
-
     Raises:
         StoreError: it cannot be made or written.
     """

@@ -27,12 +27,7 @@ class CheckedSlice:
 
 
 def check_slice(content: bytes, slice_rows: int) -> CheckedSlice:
-    """Checks a slice's file.
-
-    Args:
-        content: the file's.
-        slice_rows: rows per slice that the step's manifest fixes.
-    """
+    """Checks a slice's file."""
     try:
         with pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True) as file:
             # As it is in the file, and not as an encoding of Arrow's might call it.

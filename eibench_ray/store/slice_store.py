@@ -52,13 +52,7 @@ class Store:
         self._says_version = check_version(self.storage, self.paths)
 
     def fix_slice_rows(self, step_id: str, slice_rows: int, description: Mapping[str, Any]) -> int:
-        """The rows per slice of a step, fixed in its manifest when it first runs.
-
-        Args:
-            step_id: the step.
-            slice_rows: for a step that is new to the store.
-            description: what the step is, for people and for later checks.
-        """
+        """The rows per slice of a step, fixed in its manifest when it first runs."""
         if (known := self.slice_rows(step_id)) is not None:
             return known
         self._say_version()

@@ -52,10 +52,6 @@ class Checked:
 def check_store(store: Store, on_slice: Callable[[int, int], None]) -> Checked:
     """Reads everything in a store.
 
-    Args:
-        store: the store.
-        on_slice: told how many slices of how many are checked.
-
     Raises:
         StoreError: there is no store, or its storage fails.
     """

@@ -38,14 +38,7 @@ class SlurmJob:
 
 
 def render(job: SlurmJob, slurm: SlurmConfig, cluster: ClusterConfig, environment: str) -> str:
-    """The job's script; every value in it is quoted, but for `setup`, which is shell code.
-
-    Args:
-        job: what is run.
-        slurm: the site's options.
-        cluster: for how long, and how much warning it needs.
-        environment: the folder of the Python environment that submits.
-    """
+    """The job's script; every value in it is quoted, but for `setup`, which is shell code."""
     return _templates().get_template(TEMPLATE).render(
         options=_options(job, slurm, cluster),
         folder=job.folder,

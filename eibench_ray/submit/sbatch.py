@@ -37,10 +37,6 @@ class Queued:
 def sbatch(script: Path, after: str | None = None) -> str:
     """The id of the job that was submitted.
 
-    Args:
-        script: its options stand in it.
-        after: a job that must have ended, however it did.
-
     Raises:
         ClusterError: there is no sbatch here, or SLURM refuses the job, in its own words.
     """

@@ -65,11 +65,6 @@ def expected_overrides(slurm: SlurmConfig) -> list[str]:
 def check_possible(plan: Plan, engines: Sequence[str], cluster: ClusterConfig) -> None:
     """Refuses what could only fail once it has waited in the queue.
 
-    Args:
-        plan: the sweep.
-        engines: keys of those that have something to do.
-        cluster: with the job's nodes as what is expected.
-
     Raises:
         PlanError: an engine fits on none of the job's nodes, or does not load within its walltime.
         ClusterError: the walltime leaves nothing of itself.

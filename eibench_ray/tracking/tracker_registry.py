@@ -32,11 +32,6 @@ def find_tracker(config: TrackingConfig) -> Tracker | None:
 def open_tracker(tracker: Tracker | None, folder: Path, environ: Mapping[str, str]) -> CellTracker:
     """A tracker at work, on a thread of its own.
 
-    Args:
-        tracker: who is told; None: nobody.
-        folder: of the run, where the tracker may write.
-        environ: the process's environment, for keys and the like.
-
     Raises:
         ConfigError: what the tracker needs is missing, such as a key.
     """

@@ -116,14 +116,7 @@ class _Final:
 
 
 class TrackingQueue:
-    """Hands jobs to a tracker on a background thread.
-
-    Args:
-        tracker: who is told.
-        folder: of the run, where the tracker may write.
-        target: where the tracker sends.
-        secret: hidden in what went wrong.
-    """
+    """Hands jobs to a tracker on a background thread."""
 
     def __init__(self, tracker: Tracker, folder: Path, target: Target, secret: str | None) -> None:
         self.target: Target | None = target

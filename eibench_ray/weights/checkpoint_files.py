@@ -36,12 +36,7 @@ class CheckpointPart:
 
 
 def choose_files(names: Iterable[str], part: CheckpointPart) -> list[str]:
-    """The files that are loaded, of all that a checkpoint has: weights of one format, and what is small beside them.
-
-    Args:
-        names: paths within the checkpoint, with `/`.
-        part: what is wanted of it.
-    """
+    """The files that are loaded, of all that a checkpoint has: weights of one format, and what is small beside them."""
     names = list(names)
     return sorted({*_weights(names, part), *filter(_is_small, names)})
 

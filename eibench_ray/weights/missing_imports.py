@@ -27,12 +27,7 @@ _SENTENCEPIECE = ("sentencepiece", "google.protobuf")
 
 
 def missing_packages(folder: Path, request: WeightsRequest) -> list[str]:
-    """Packages to install before a checkpoint loads in this Python, sorted: `["num2words"]`.
-
-    Args:
-        folder: of the checkpoint.
-        request: what is loaded of it, and by whom.
-    """
+    """Packages to install before a checkpoint loads in this Python, sorted: `["num2words"]`."""
     return sorted({_DISTRIBUTIONS.get(name, name) for name in _needed(folder, request) if not _is_here(name)})
 
 

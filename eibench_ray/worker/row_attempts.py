@@ -19,21 +19,14 @@ from eibench_ray.visible_text import in_page
 
 @dataclass(slots=True)
 class ReplicaCounts:
-    """Counts of a replica's work so far; read by the driver for progress.
+    """Counts of a replica's work so far; read by the driver for progress."""
 
-    Attributes:
-        rows: finished ones, with those that were committed before and stand.
-        in_flight: rows that are being asked.
-        progress: moves while it gets on. A row that took too long is no progress.
-        waits: what its engine waited for when the driver last looked.
-    """
-
-    rows: int = 0
+    rows: int = 0  # finished ones, with those that were committed before and stand
     tokens: int = 0
     cost_usd: float = 0.0
-    in_flight: int = 0
-    progress: int = 0
-    waits: tuple[Wait, ...] = ()
+    in_flight: int = 0  # rows that are being asked
+    progress: int = 0  # moves while it gets on. A row that took too long is no progress.
+    waits: tuple[Wait, ...] = ()  # what its engine waited for when the driver last looked
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +36,15 @@ class Asker:
     Attributes:
         slots: bounds the requests in flight, over all tasks of the replica; a little above the engine's batch, so that
             it never waits for us. Who asks holds one.
-        timeout_s: deadline of one row, all attempts together.
-        costs_money: whether rows are paid for.
     """
 
     engine: Engine
     fingerprint: str
     slots: asyncio.Semaphore
-    timeout_s: float
+    timeout_s: float  # deadline of one row, all attempts together
     run_id: str
     tally: ReplicaCounts
-    costs_money: bool = False
+    costs_money: bool = False  # whether rows are paid for
 
     async def ask(self, request: Request, images: Sequence[bytes], input_digest: str) -> Completion:
         """The row of one request: an answer, or an error with its kind.

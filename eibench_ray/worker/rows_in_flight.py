@@ -142,16 +142,11 @@ class RowsInFlight:
 
 
 class Drain:
-    """First no further row is asked, then those in flight are given up.
-
-    Attributes:
-        is_ordered: no further row is asked.
-        is_over: rows in flight are not awaited any longer.
-    """
+    """First no further row is asked, then those in flight are given up."""
 
     def __init__(self) -> None:
-        self.is_ordered = asyncio.Event()
-        self.is_over = asyncio.Event()
+        self.is_ordered = asyncio.Event()  # no further row is asked
+        self.is_over = asyncio.Event()  # rows in flight are not awaited any longer
 
     def order(self, grace_s: float) -> None:
         """No further row is asked; those in flight have so many seconds. Ordered again, the sooner end holds."""
@@ -160,12 +155,7 @@ class Drain:
 
 
 class IncrementalCommit:
-    """The writes of one slice while its rows come, one at a time; what comes during one goes with the next.
-
-    Args:
-        commit: puts the rows that there are by now into the store.
-        on_failure: told of the error of a write.
-    """
+    """The writes of one slice while its rows come, one at a time; what comes during one goes with the next."""
 
     def __init__(
         self, commit: Callable[[], Coroutine[None, None, None]], on_failure: Callable[[BaseException], None]

@@ -27,31 +27,22 @@ class TaskReport:
     Attributes:
         num_new: rows that the engine answered in this run, without error rows; also those that an earlier attempt at
             this slice committed before its replica died.
-        num_kept: rows that were committed before and stand, without error rows.
-        num_errors: error rows, new ones and kept ones.
-        num_absent: rows of this run about which there was nothing to ask.
-        num_answered: rows that this very task has got an answer for.
-        missing: rows of the dataset that are not there yet, where it is not whole.
-        quarantined: ids of the samples whose rows the task has put into quarantine.
-        cost_usd: what this run's requests for the rows cost.
-        is_whole: False where the task was interrupted; the rows that were finished are committed.
-        shortage: how the budget stood when it allowed no further row; None where it was not spent.
     """
 
     slice: Slice
     num_new: int
-    num_kept: int
-    num_errors: int
+    num_kept: int  # rows that were committed before and stand, without error rows
+    num_errors: int  # error rows, new ones and kept ones
     prompt_tokens: int
     completion_tokens: int
     seconds: float
-    is_whole: bool
-    cost_usd: float = 0.0
-    shortage: str | None = None
-    num_absent: int = 0
-    num_answered: int = 0
-    missing: tuple[int, ...] = ()
-    quarantined: tuple[str, ...] = ()
+    is_whole: bool  # False where the task was interrupted; the rows that were finished are committed
+    cost_usd: float = 0.0  # what this run's requests for the rows cost
+    shortage: str | None = None  # how the budget stood when it allowed no further row; None where it was not spent
+    num_absent: int = 0  # rows of this run about which there was nothing to ask
+    num_answered: int = 0  # rows that this very task has got an answer for
+    missing: tuple[int, ...] = ()  # rows of the dataset that are not there yet, where it is not whole
+    quarantined: tuple[str, ...] = ()  # ids of the samples whose rows the task has put into quarantine
 
 
 async def run_task(

@@ -46,20 +46,16 @@ class Claim:
 
     Attributes:
         dataset, setting, model, judge: names of the options that ask for it.
-        emotion: whose samples it is the mean of; `overall` for all.
-        percent: mean recall, with the digits that were published.
-        samples: how many it is the mean of.
-        label: the model's name in the source.
     """
 
     dataset: str
     setting: str
     model: str
     judge: str
-    emotion: str
-    percent: Decimal
-    samples: int
-    label: str
+    emotion: str  # whose samples it is the mean of; `overall` for all
+    percent: Decimal  # mean recall, with the digits that were published
+    samples: int  # how many it is the mean of
+    label: str  # the model's name in the source
     source: str
 
     @property
@@ -85,29 +81,23 @@ class CheckedClaim:
     """A claim and what a run says about it.
 
     Attributes:
-        reason: why it is unverified; empty otherwise.
-        measured: None where the run has no such cell, or no such sample.
         answer_source, judge_source: whose words the run's answers and verdicts are.
     """
 
     claim: Claim
     status: ClaimStatus
-    reason: str = ""
-    measured: MetricSummary | None = None
+    reason: str = ""  # why it is unverified; empty otherwise
+    measured: MetricSummary | None = None  # None where the run has no such cell, or no such sample
     answer_source: Source = "model"
     judge_source: Source = "model"
 
 
 @dataclass(frozen=True, slots=True)
 class Contradiction:
-    """An overall claim that is not the mean of its emotions.
-
-    Attributes:
-        expected: percent; the emotions' mean, weighted by their samples.
-    """
+    """An overall claim that is not the mean of its emotions."""
 
     claim: Claim
-    expected: Decimal
+    expected: Decimal  # percent; the emotions' mean, weighted by their samples
 
 
 def check_claim(claim: Claim, measured: MetricSummary | None) -> CheckedClaim:

@@ -31,13 +31,11 @@ class PictureLimits(Frozen):
 
     Attributes:
         formats: what may be sent as it is stored, if it is upright and opaque; the first is what others become.
-        max_bytes: bytes of the encoded file, before base64.
-        max_side_px: pixels of the longer side; None: no limit.
     """
 
     formats: Annotated[list[Literal["jpeg", "png", "webp", "gif"]], Field(min_length=1)] = ["jpeg", "png"]
-    max_bytes: PositiveInt = 5_000_000
-    max_side_px: PositiveInt | None = None
+    max_bytes: PositiveInt = 5_000_000  # bytes of the encoded file, before base64
+    max_side_px: PositiveInt | None = None  # pixels of the longer side; None: no limit
 
 
 class EndpointLimits(Frozen):
@@ -60,15 +58,13 @@ class BatchConfig(Frozen):
 
     Attributes:
         max_requests, max_bytes: of one file.
-        linger_s: seconds without a new request after which a file is sent.
-        poll_s: seconds between two looks at a batch.
         window: what the provider is told of how long it may take, in hours or days.
     """
 
     max_requests: PositiveInt = 50_000
     max_bytes: PositiveInt = 190_000_000
-    linger_s: PositiveFloat = 5.0
-    poll_s: PositiveFloat = 30.0
+    linger_s: PositiveFloat = 5.0  # seconds without a new request after which a file is sent
+    poll_s: PositiveFloat = 30.0  # seconds between two looks at a batch
     window: Annotated[str, Field(pattern=r"^[1-9][0-9]*[hd]$")] = "24h"
 
     @property
@@ -85,21 +81,15 @@ class OpenaiSection(EngineSection):
             as `base_url` is not; a server that moved keeps its rows.
         api_key_env: name of the environment variable that holds the key, on the nodes; None: no key is sent. The key
             itself is never in a config.
-        model: the name under which the endpoint knows the model.
         revision: a word of your choice that tells two models of one name apart; part of the identity.
         mode: `batch` sends files to the batch endpoint, at its price and in its time.
         json_output: `schema`: the endpoint constrains a reply to a JSON schema; `strict`: to one in the subset of JSON
             Schema that OpenAI takes; `object`: to some JSON object; `none`.
         max_tokens_key: what the endpoint calls the limit of a reply.
-        sends_sampling: whether temperature and top_p are sent; reasoning models refuse them.
-        sends_seed: whether a seed is sent.
-        reasoning_effort: for reasoning models; None sends none.
         reasoning_tokens: what a reasoning model may think beyond the reply's own limit, in tokens.
         logprobs: whether the log probability of the reply's tokens is asked for and stored as a mean.
         args: further fields of the request's body, part of the identity but for `TUNING_FIELDS`; null takes one out.
         picture_tokens: what the endpoint reckons for a picture: by it, plans and budgets know what a request may cost.
-        request_timeout_s: deadline of one attempt, the whole reply included.
-        attempts: how often a request is sent at most, where another attempt may succeed.
         outage_timeout_s: seconds without any answer after which the endpoint counts as dead; nor is one waited for
             that asks to be left alone for longer.
     """
@@ -108,14 +98,14 @@ class OpenaiSection(EngineSection):
     endpoint: Identity[Filled]
     base_url: Tuning[str]
     api_key_env: Tuning[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None] = None
-    model: Identity[Filled]
+    model: Identity[Filled]  # the name under which the endpoint knows the model
     revision: Identity[str | None] = None
     mode: Tuning[Literal["online", "batch"]] = "online"
     json_output: Identity[Literal["strict", "schema", "object", "none"]] = "schema"
     max_tokens_key: Identity[Literal["max_tokens", "max_completion_tokens"]] = "max_tokens"
-    sends_sampling: Identity[bool] = True
-    sends_seed: Identity[bool] = True
-    reasoning_effort: Identity[str | None] = None
+    sends_sampling: Identity[bool] = True  # whether temperature and top_p are sent; reasoning models refuse them
+    sends_seed: Identity[bool] = True  # whether a seed is sent
+    reasoning_effort: Identity[str | None] = None  # for reasoning models; None sends none
     reasoning_tokens: Identity[Annotated[int, Field(ge=0)]] = 0
     logprobs: Tuning[bool] = False
     args: Annotated[dict[str, Any], KeyUse(is_identity=True, tuning_keys=TUNING_FIELDS)] = {}
@@ -124,8 +114,8 @@ class OpenaiSection(EngineSection):
     limits: Tuning[EndpointLimits] = EndpointLimits()
     price: Tuning[PriceSection | None] = None
     batch: Tuning[BatchConfig] = BatchConfig()
-    request_timeout_s: Tuning[PositiveFloat] = 120.0
-    attempts: Tuning[PositiveInt] = 8
+    request_timeout_s: Tuning[PositiveFloat] = 120.0  # deadline of one attempt, the whole reply included
+    attempts: Tuning[PositiveInt] = 8  # how often a request is sent at most, where another attempt may succeed
     outage_timeout_s: Tuning[PositiveFloat] = 300.0
 
     @field_validator("base_url")

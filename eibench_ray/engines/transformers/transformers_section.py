@@ -15,11 +15,9 @@ class TransformersSection(LoadedSection):
 
     Attributes:
         max_model_len: tokens, prompt and answer; None: as many as the checkpoint takes.
-        max_num_seqs: requests in one batch; fewer once the memory was too small.
-        num_gpus: GPUs of one node that share the layers, one after the other; none on a CPU.
     """
 
     kind: Literal["transformers"]
     max_model_len: Identity[PositiveInt | None] = None
-    max_num_seqs: Tuning[PositiveInt] = 16
-    num_gpus: Tuning[PositiveInt] = 1
+    max_num_seqs: Tuning[PositiveInt] = 16  # requests in one batch; fewer once the memory was too small
+    num_gpus: Tuning[PositiveInt] = 1  # GPUs of one node that share the layers, one after the other; none on a CPU

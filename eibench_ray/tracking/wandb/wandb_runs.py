@@ -42,13 +42,7 @@ class NotDeliveredError(EibenchError):
 
 
 class WandbRun(TrackedRun):
-    """The W&B run of one cell. Blocks and raises as W&B does.
-
-    Args:
-        run: W&B's own.
-        mode: how it is kept.
-        has_pictures: whether its table holds pictures.
-    """
+    """The W&B run of one cell. Blocks and raises as W&B does."""
 
     def __init__(self, run: Any, mode: Mode, *, has_pictures: bool) -> None:
         self._run = run
