@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
 
+from eibench_ray.cli.benchmark_commands import PluginCommands
 from eibench_ray.cli.checkpoint import checkpoint
 from eibench_ray.cli.compare import compare
 from eibench_ray.cli.doctor import doctor
@@ -26,7 +26,6 @@ from eibench_ray.cli.simulate import simulate
 from eibench_ray.cli.submit import app as submit_app
 from eibench_ray.cli.sweep_commands import plan, run
 from eibench_ray.cli.track import track
-from eibench_ray.cli.verify import verify
 from eibench_ray.errors import ConfigError, EibenchError
 from eibench_ray.storage.atomic_files import FULL
 from eibench_ray.terminal.run_log import ScreenHandler
@@ -39,7 +38,7 @@ _VERBOSE = ("-v", "--verbose")
 _EPILOG = "-v, --verbose: log every change of state to stderr."
 
 
-class Commands(TyperGroup):
+class Commands(PluginCommands):
     """The commands, behind which -v stands as well as before them."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -68,7 +67,6 @@ app.command(epilog=_EPILOG)(runs)
 app.command(epilog=_EPILOG)(status)
 app.command(epilog=_EPILOG)(report)
 app.command(epilog=_EPILOG)(compare)
-app.command(epilog=_EPILOG)(verify)
 app.command(epilog=_EPILOG)(rescore)
 app.command(epilog=_EPILOG)(export)
 app.command(epilog=_EPILOG)(track)

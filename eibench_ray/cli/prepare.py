@@ -1,17 +1,17 @@
-"""`eibench-ray prepare`: datasets from EIBench's clone, from tables, from the Hugging Face hub."""
+"""`eibench-ray prepare`: datasets from tables, from the Hugging Face hub, and from benchmarks' own files."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
 from dataclasses import asdict
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from eibench_ray.cli.benchmark_commands import PrepareCommands
 from eibench_ray.cli.console import row_progress, say
 from eibench_ray.visible_text import in_line
 
@@ -20,16 +20,10 @@ if TYPE_CHECKING:
     from eibench_ray.datasets.writer import PreparedReport
 
 app = typer.Typer(
-    help="Prepare a dataset: annotations and pictures become one folder of Parquet.", no_args_is_help=True
+    cls=PrepareCommands,
+    help="Prepare a dataset: annotations and pictures become one folder of Parquet.",
+    no_args_is_help=True,
 )
-
-
-class SubsetName(StrEnum):
-    """EIBench's subsets."""
-
-    BASIC = "basic"
-    COMPLEX = "complex"
-    BOTH = "both"
 
 
 Out = Annotated[
@@ -56,26 +50,6 @@ Keep = Annotated[
     list[str] | None,
     typer.Option("--keep", help="COLUMN or NAME=COLUMN of metadata, repeatable; all other plain columns by default."),
 ]
-
-
-@app.command()
-def eibench(
-    source: Annotated[Path, typer.Option("--source", help="A clone of EIBench.")],
-    images: Annotated[
-        list[Path],
-        typer.Option("--images", help="Folder that holds CAER-S and EmoSet-118k, or one of them; may be repeated."),
-    ],
-    out: Annotated[str, typer.Option("--out", help="Folder, s3:// or gs:// for eibench_basic and eibench_complex.")],
-    subset: Annotated[SubsetName, typer.Option("--subset", help="Which subset to prepare.")] = SubsetName.BOTH,
-    allow_missing_images: AllowMissing = False,
-    as_json: AsJson = False,
-) -> None:
-    """Prepare EIBench from a clone and the pictures of EmoSet-118K and CAER-S."""
-    from eibench_ray.benchmarks.eibench.importer import prepare_eibench
-
-    with row_progress("Preparing") as on_row:
-        report = prepare_eibench(source, images, out, subset.value, allow_missing_images, on_row)
-    _print(report, as_json)
 
 
 @app.command()
@@ -150,14 +124,14 @@ def _prepare(
     columns = parse_columns(mapping or [], keep or [])
     with row_progress("Preparing") as on_row:
         report = prepare_table(read(), columns, images or [], out, allow_missing_images, unlabelled, on_row)
-    _print(report, as_json)
+    print_report(report, as_json)
 
 
 # Which prompts a dataset brings, for people.
 _PROMPTS = {"own": "built-in"}
 
 
-def _print(report: PreparedReport, as_json: bool) -> None:
+def print_report(report: PreparedReport, as_json: bool) -> None:
     if as_json:
         datasets = [{"path": path} | asdict(card) for path, card in report.datasets]
         typer.echo(json.dumps({"datasets": datasets, "notes": report.notes}, indent=2, ensure_ascii=False))

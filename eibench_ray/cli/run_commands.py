@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
 
+from eibench_ray.cli.benchmark_commands import opened_run
 from eibench_ray.cli.choose_run import Anyway, InStore, Out, Run, check_figures, choose_run, place_for
 from eibench_ray.cli.console import AsJson, open_console, say
 from eibench_ray.errors import ConfigError, DataError, StoreError
@@ -18,26 +18,8 @@ from eibench_ray.errors import ConfigError, DataError, StoreError
 if TYPE_CHECKING:
     from eibench_ray.runs.find_run import FoundRun
 
-
-class Protocol(StrEnum):
-    """Formats of a file of judgements."""
-
-    OFFICIAL = "official"
-
-
-class ExportAs(StrEnum):
-    """Formats in which a run is written."""
-
-    ROWS = "rows"
-    GROUND_TRUTH = "ground-truth"
-
-
-class Subset(StrEnum):
-    """EIBench's subset of a file."""
-
-    AUTO = "auto"
-    BASIC = "basic"
-    COMPLEX = "complex"
+# The format of `export` that is no benchmark's.
+ROWS = "rows"
 
 
 def status(run: Run = None, store: InStore = None, as_json: AsJson = False) -> None:
@@ -137,10 +119,12 @@ def rescore(
     target: Annotated[
         Path, typer.Argument(help="A run's folder or id, or a JSONL file of judgements, {path: reply} per line.")
     ],
-    protocol: Annotated[Protocol | None, typer.Option("--protocol", help="How a file of judgements is read.")] = None,
+    protocol: Annotated[
+        str | None, typer.Option("--protocol", help="A benchmark's published script, by whose rules a file is read.")
+    ] = None,
     subset: Annotated[
-        Subset, typer.Option("--subset", help="Which subset a file belongs to; auto: as its pictures' paths say.")
-    ] = Subset.AUTO,
+        str | None, typer.Option("--subset", help="Part of the benchmark that a file belongs to; else as it says.")
+    ] = None,
     resamples: Annotated[int | None, typer.Option("--resamples", min=1, help="Bootstrap resamples, for a run.")] = None,
     confidence: Annotated[
         float | None, typer.Option("--confidence", help="Of the interval, e.g. 0.95, for a run.")
@@ -149,13 +133,13 @@ def rescore(
     store: InStore = None,
     anyway: Anyway = False,
 ) -> None:
-    """Read verdicts again without asking any judge: a run's, or a file's by the published rules."""
+    """Read judges' replies again without asking any judge: a run's, or a file's by the published rules."""
     if protocol is not None and target.is_dir():
         raise DataError(
             f"--protocol {protocol} reads a JSONL file of judgements, and {target} is a folder: name such a file"
         )
     if protocol is not None or (target.suffix == ".jsonl" and not target.is_dir()):
-        _rescore_file(target, subset, as_json)
+        _rescore_file(target, protocol, subset, as_json=as_json)
         return
     from eibench_ray.report.leaderboard import render_table
     from eibench_ray.report.leaderboard_files import to_json_rows
@@ -179,27 +163,32 @@ def export(
     run: Run = None,
     out: Annotated[Path, typer.Option("--out", help="Folder to write.")] = Path("export"),
     as_: Annotated[
-        ExportAs, typer.Option("--as", help="Joined rows, or the answers' numbered triggers as EIBench's annotations.")
-    ] = ExportAs.ROWS,
-    model: Annotated[str | None, typer.Option("--model", help="Whose answers are the ground truth.")] = None,
+        str, typer.Option("--as", help="rows: joined rows in Parquet; or the name of a benchmark's own format.")
+    ] = ROWS,
+    model: Annotated[str | None, typer.Option("--model", help="Of which model, for a benchmark's format.")] = None,
     setting: Annotated[str | None, typer.Option("--setting", help="In which setting.")] = None,
     dataset: Annotated[str | None, typer.Option("--dataset", help="On which dataset.")] = None,
     as_json: AsJson = False,
     store: InStore = None,
     anyway: Anyway = False,
 ) -> None:
-    """Write a run's joined rows (Hive-partitioned Parquet, EIBench's own JSONL), or its answers as ground truth."""
+    """Write a run's joined rows (Hive-partitioned Parquet), or what a benchmark's own format makes of it."""
     from eibench_ray.runs.export_run import export_rows
     from eibench_ray.runs.introduction import count
 
     chosen = {"model": model, "setting": setting, "dataset": dataset}
-    if as_ is ExportAs.GROUND_TRUTH:
+    if as_ != ROWS:
+        if as_ not in (formats := _exports()):
+            raise ConfigError(f"--as {as_}: there is no such format; there are {', '.join([ROWS, *formats])}")
         found = choose_run(run, store)
         check_figures(found, anyway=anyway)
-        _export_ground_truth(found, out, chosen, as_json)
+        _export_as(as_, found, out, chosen, as_json=as_json)
         return
     if given := [f"--{name}" for name, value in chosen.items() if value is not None]:
-        raise ConfigError(f"{', '.join(given)} chooses a ground truth: add --as ground-truth; rows are written of all")
+        names = " or ".join(_exports())
+        raise ConfigError(
+            f"{', '.join(given)} chooses for a benchmark's format: add --as {names}; rows are written of all"
+        )
     found = choose_run(run, store)
     check_figures(found, anyway=anyway)
     exported = export_rows(found.manifest, found.store, out)
@@ -207,10 +196,7 @@ def export(
         typer.echo(json.dumps({"run_dir": str(found.folder), "out": str(out.absolute()), **exported}))
         return
     blocked = f", {exported['cells_blocked']} of them blocked" if exported["cells_blocked"] else ""
-    say(
-        f"{count(exported['rows'], 'row')} of {count(exported['cells'], 'cell')}{blocked}: "
-        f"{out / 'rows'} (Parquet), {out / 'eibench'} (JSONL)"
-    )
+    say(f"{count(exported['rows'], 'row')} of {count(exported['cells'], 'cell')}{blocked}: {out / 'rows'} (Parquet)")
     for name, words in _TOLD.items():
         if told := exported[name]:
             say(f"{words}: {told if isinstance(told, int) else len(told):,}")
@@ -227,30 +213,30 @@ _TOLD = {
 }
 
 
-def _export_ground_truth(found: FoundRun, out: Path, chosen: Mapping[str, str | None], as_json: bool) -> None:
-    from eibench_ray.benchmarks.eibench.ground_truth import write_ground_truth
-
-    counts = write_ground_truth(found.manifest, found.store, out, chosen)
+def _export_as(name: str, found: FoundRun, out: Path, chosen: Mapping[str, str | None], *, as_json: bool) -> None:
+    """Writes a run in a format that a benchmark brings."""
+    exported = _exports()[name](opened_run(found), out, chosen)
     if as_json:
-        typer.echo(json.dumps({"run_dir": str(found.folder), "out": str(out.absolute()), **counts}))
-        return
-    left_out = "".join(f", {count} {reason}" for reason, count in counts["left_out"].items())
-    say(f"{counts['labelled']} samples labelled{left_out}. `eibench-ray prepare eibench --source {out}` reads them.")
+        typer.echo(json.dumps({"run_dir": str(found.folder), "out": str(out.absolute()), **exported.counts}))
+    else:
+        say(exported.text)
 
 
-def _rescore_file(path: Path, subset: Subset, as_json: bool) -> None:
-    """The published scripts' figures of a file, digit by digit."""
-    from eibench_ray.benchmarks.eibench.official_scorer import find_subset, read_judgements, score_official
+def _exports() -> Mapping[str, Any]:
+    from eibench_ray.benchmarks.benchmark_registry import gather
 
-    judgements = list(read_judgements(path))
-    chosen: Literal["basic", "complex"] = "complex" if subset is Subset.COMPLEX else "basic"
-    if subset is Subset.AUTO:
-        chosen = find_subset(judgement.path for judgement in judgements)
-    scores = score_official(judgements, chosen)
-    if not as_json:
-        typer.echo(scores.text(), nl=False)
-        return
-    figures: dict[str, Any] = {"average": scores.average}
-    if chosen == "basic":
-        figures = {"happy": scores.happy, "angry": scores.angry, "sad": scores.sad, "excit": scores.excit} | figures
-    typer.echo(json.dumps({name: round(value, 5) for name, value in figures.items()}))
+    return gather(lambda one: one.exports, "format of --as")
+
+
+def _rescore_file(path: Path, protocol: str | None, subset: str | None, *, as_json: bool) -> None:
+    """The figures of a published script, digit by digit."""
+    from eibench_ray.benchmarks.benchmark_registry import gather
+
+    scripts = gather(lambda one: one.scripts, "protocol")
+    names = ", ".join(scripts)
+    if protocol is None and len(scripts) > 1:
+        raise ConfigError(f"{path} can be read by several protocols ({names}): name one with --protocol")
+    if (script := scripts.get(protocol or names)) is None:
+        raise ConfigError(f"--protocol {protocol}: there is no such protocol; there are {names}")
+    scores = script(path, subset)
+    typer.echo(json.dumps(dict(scores.figures)) if as_json else scores.text, nl=as_json)

@@ -1,11 +1,10 @@
-"""Export: the joined view of a run for polars, and EIBench's own JSONL."""
+"""Export: the joined view of a run, for Polars and the like."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, islice, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from eibench_ray.benchmarks.eibench.trigger_counts import TriggerCounts
 from eibench_ray.errors import StoreError
-from eibench_ray.runs.path_names import path_names
+from eibench_ray.report.cell_folders import KEYS, CellFolders, names_of
 from eibench_ray.runs.results import GapMeter
 from eibench_ray.runs.sample_columns import SampleColumns, find_columns
 from eibench_ray.storage.atomic_files import replacing
@@ -30,10 +28,9 @@ if TYPE_CHECKING:
     from eibench_ray.store.slice_store import Store
 
 GROUP_ROWS = 16_384
-_KEYS = ("model", "setting", "dataset", "judge")
 
 # As the folders have them, and as text: without them readers would make a date or a number of some names.
-_NAMES = [pa.field(name, pa.string(), nullable=False) for name in (*_KEYS, "sample_id")]
+_NAMES = [pa.field(name, pa.string(), nullable=False) for name in (*KEYS, "sample_id")]
 # Between these stand the columns of the samples.
 _FIGURES = pa.schema(
     [
@@ -79,10 +76,7 @@ _FLAGS = {"answer_truncated": "is_truncated", "answer_empty": "is_empty", "reply
 
 
 def export_rows(manifest: RunManifest, store: Store, out: Path) -> dict[str, Any]:
-    """Counts of what was written of a run.
-
-    That is rows/model=/.../rows.parquet, triggers/dataset=/judge=/triggers.parquet where judges say which triggers are
-    named, and eibench/<cell>.{answers,judgements}.jsonl.
+    """Writes rows/model=/.../rows.parquet, and returns counts of what was written.
 
     Raises:
         StoreError: `out` holds something else, or cannot be written.
@@ -95,28 +89,16 @@ def export_rows(manifest: RunManifest, store: Store, out: Path) -> dict[str, Any
     num_rows = 0
     ended: Counter[str] = Counter()
     partial: list[str] = []
-    tallies: dict[tuple[str, str], tuple[Cell, TriggerCounts]] = {}
-    folders = _Folders(plan.cells)
-    stems = path_names(_names(cell) for cell in plan.cells)
+    folders = CellFolders(plan.cells)
     columns = _columns(plan, results)
     for cell in plan.cells:
-        num_cell_rows = plan.datasets[cell.dataset].num_rows
         told = _Told()
         rows = told.watch(results.join(cell))
-        if cell.scorer.options.get("verdict") == "triggers":
-            rows = tallies.setdefault((cell.dataset, cell.judge), (cell, TriggerCounts()))[1].watch(rows)
-        _write_parquet(_tables(plan, cell, rows, columns), _schema(columns), folders.of(out / "rows", cell, *_KEYS))
+        _write_parquet(_tables(plan, cell, rows, columns), _schema(columns), folders.of(out / "rows", cell, *KEYS))
         ended.update(told.ended)
         num_rows += told.num_rows
         if told.gaps.is_partial:
             partial.append(cell.name)
-        if cell.blocked and not any(row.answer for row in results.join(cell)):
-            continue  # to the published scripts, a file without texts would be a model without answers
-        is_complex = results.dataset(cell.dataset).has_repeated_pictures(num_cell_rows)
-        _write_jsonl(cell, results.join(cell), out / "eibench" / stems[_names(cell)], is_complex=is_complex)
-    for (dataset, judge), (cell, tally) in tallies.items():
-        folder = folders.of(out / "triggers", cell, "dataset", "judge")
-        tally.write(results.samples(dataset), folder / "triggers.parquet", dataset=dataset, judge=judge)
     num_blocked = sum(cell.blocked is not None for cell in plan.cells)
     return {
         "cells": len(plan.cells),
@@ -158,22 +140,6 @@ class _Told:
             yield row
 
 
-def _names(cell: Cell) -> tuple[str, ...]:
-    return cell.model, cell.setting, cell.dataset, cell.judge
-
-
-class _Folders:
-    """The folders of Hive's layout, one for each name."""
-
-    def __init__(self, cells: Sequence[Cell]) -> None:
-        columns = zip(*map(_names, cells), strict=True)
-        self._names = {key: path_names((name,) for name in names) for key, names in zip(_KEYS, columns, strict=True)}
-
-    def of(self, root: Path, cell: Cell, *keys: str) -> Path:
-        """The folder of a cell below the root, by some of its names."""
-        return root.joinpath(*(f"{key}={self._names[key][(getattr(cell, key),)]}" for key in keys))
-
-
 def joined_tables(plan: Plan, store: Store) -> Iterator[pa.Table]:
     """Yields the joined rows of all cells as `export_rows` writes them."""
     from eibench_ray.runs.results import Results
@@ -194,7 +160,7 @@ def _schema(columns: SampleColumns) -> pa.Schema:
 
 
 def _tables(plan: Plan, cell: Cell, rows: Iterable[JoinedRow], columns: SampleColumns) -> Iterator[pa.Table]:
-    same = dict(zip(_KEYS, _names(cell), strict=True))
+    same = dict(zip(KEYS, names_of(cell), strict=True))
     same |= {"answer_source": plan.answer_source(cell), "judge_source": plan.judge_source(cell)}
     unjudged = "blocked" if cell.blocked else "missing"
     schema = _schema(columns)
@@ -249,25 +215,3 @@ def _flatten_score(
 def _to_json(values: Mapping[str, Any]) -> str | None:
     """The values as JSON; None where there are none."""
     return json.dumps(dict(values), ensure_ascii=False) if values else None
-
-
-def _write_jsonl(cell: Cell, rows: Iterable[JoinedRow], stem: Path, *, is_complex: bool) -> None:
-    """EIBench's own files: `{path: answer}` and `{path: reply}` per line, in the dataset's order.
-
-    A judge's further repeats have files of their own: judgements.2.jsonl and so on; a rule has no replies.
-
-    Its scripts for the complex subset pair lines with annotations by position: every row has its line there, an
-    empty one where there is no text. For the basic subset they pair by path: rows without a text are left out.
-    """
-    repeats = ["judgements", *(f"judgements.{repeat + 1}" for repeat in range(1, len(cell.verdicts)))]
-    with ExitStack() as stack:
-        files = []
-        for kind in ("answers", *repeats[: len(cell.verdicts)]):
-            draft = stack.enter_context(replacing(stem.with_name(f"{stem.name}.{kind}.jsonl")))
-            files.append(stack.enter_context(draft.open("w", encoding="utf-8")))
-        for row in rows:
-            path = row.sample.media[0].path if row.sample.media else row.sample.sample_id
-            for completion, file in zip((row.answer, *row.replies), files, strict=True):
-                text = completion.text if completion else None
-                if is_complex or text is not None:
-                    file.write(json.dumps({path: text or ""}, ensure_ascii=False) + "\n")

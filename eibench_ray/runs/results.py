@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from eibench_ray.benchmarks.benchmark import OpenedRun
 from eibench_ray.config.schema import ScoreConfig
 from eibench_ray.config.scorer_options import make_scorer
 from eibench_ray.datasets.dataset import Dataset, open_dataset
@@ -205,6 +206,17 @@ def check_columns(results: Results, plan: Plan, columns: Sequence[str]) -> None:
             f"dataset {' or '.join(map(repr, plan.datasets))} has no column {', '.join(missing)}: it can be grouped by "
             f"{', '.join(known) or 'none'}"
         )
+
+
+def open_run(manifest: RunManifest, store: Store, failures: Mapping[str, str] = {}) -> OpenedRun:
+    """A run as benchmarks check and export it.
+
+    Args:
+        manifest: of the run.
+        store: the run's.
+        failures: model -> why its engine was given up in the run.
+    """
+    return OpenedRun(manifest.plan, manifest.score, failures, Results(manifest.plan, store))
 
 
 def score_run(

@@ -341,7 +341,7 @@ def test_the_exported_rows_are_the_stores(ran: Run, command: Command, tmp_path: 
 
 
 def test_the_exported_jsonl_has_a_line_per_sample(ran: Run, command: Command, tmp_path: Path) -> None:
-    command("export", ran.folder, "--out", tmp_path / "out")
+    command("export", "--as", "eibench", ran.folder, "--out", tmp_path / "out")
     files = sorted((tmp_path / "out" / "eibench").iterdir())
     assert [path.name for path in files] == [
         f"echo.{setting}.demo.echo.{kind}.jsonl" for setting in SETTINGS for kind in ("answers", "judgements")

@@ -50,4 +50,4 @@ def test_a_run_counts_what_was_asked_and_goes_on_where_it_was(command: Command, 
     assert not (tmp_path / "labels").exists()
     called = command("export", "--model", "echo")
     assert called.code == 2
-    assert "--model chooses a ground truth: add --as ground-truth" in " ".join(called.err.split())
+    assert "--model chooses for a benchmark's format: add --as ground-truth" in " ".join(called.err.split())

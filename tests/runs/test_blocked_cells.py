@@ -24,7 +24,7 @@ from eibench_ray.plan.blockers import describe_blocked
 from eibench_ray.report.leaderboard import render_markdown, render_table
 from eibench_ray.report.leaderboard_files import to_frame, to_json_rows
 from eibench_ray.runs.compare_run import compare_runs
-from eibench_ray.runs.results import score_run
+from eibench_ray.runs.results import open_run, score_run
 from eibench_ray.runs.run_record import new_manifest, new_status, read_run, write_manifest
 from eibench_ray.runs.status_page import render_status
 from eibench_ray.runs.tracked_cells import CellTracking
@@ -233,7 +233,7 @@ def test_a_blocked_cell_with_some_verdicts_keeps_them_and_is_marked(
 def test_claims_on_them_are_unverified_for_their_reason(sweeps: Sweeps, half: PlannedSweep) -> None:
     claim = Claim("faces", "plain", "otter", "strict", "overall", Decimal("50.00"), 10, "Otter", "a test")
     manifest = new_manifest(half.plan, Path("run"), half.config.store, half.config.score)
-    [checked] = verify_run(manifest, {}, half.store, [claim]).checked
+    [checked] = verify_run(open_run(manifest, half.store), [claim]).checked
     assert checked.status is ClaimStatus.UNVERIFIED
     assert f"blocked: {reason(sweeps)}" in checked.reason
     assert "no verdict" not in checked.reason

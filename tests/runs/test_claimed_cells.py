@@ -11,6 +11,7 @@ import pytest
 from eibench_ray.benchmarks.eibench.claim_check import verify_run
 from eibench_ray.benchmarks.eibench.claim_report import Verification
 from eibench_ray.benchmarks.eibench.claims import Claim, ClaimStatus
+from eibench_ray.runs.results import open_run
 from eibench_ray.runs.run_record import new_manifest
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def claim(percent: str = "50.00", emotion: str = "overall", samples: int = NUM_S
 
 def verify(sweep: PlannedSweep, *claims: Claim, failures: dict[str, str] | None = None) -> Verification:
     manifest = new_manifest(sweep.plan, Path("run"), sweep.config.store, sweep.config.score)
-    return verify_run(manifest, failures or {}, sweep.store, claims)
+    return verify_run(open_run(manifest, sweep.store, failures or {}), claims)
 
 
 def test_a_claim_is_compared_with_the_cell_of_its_names(asked: PlannedSweep) -> None:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from read_back import read_status
 
+from eibench_ray.benchmarks.eibench.eibench_benchmark import BENCHMARK
+from eibench_ray.cli.benchmark_commands import check_command
 from eibench_ray.cli.compare import compare
 from eibench_ray.cli.run_commands import export, report, rescore
-from eibench_ray.cli.verify import verify
 from eibench_ray.errors import DataError
 from eibench_ray.runs.pinned_inputs import count_rows, find_changes
 from eibench_ray.runs.run_record import RunManifest, RunStatus, new_manifest, new_status, write_manifest, write_state
@@ -65,6 +66,10 @@ def prepare_fewer(sweeps: Sweeps) -> None:
 
 def prepare_in_another_order(sweeps: Sweeps) -> None:
     sweeps.write_dataset([1, 0, *range(2, 10)])
+
+
+def verify(run: str) -> None:
+    check_command(BENCHMARK.checks["verify"])(run=run, as_json=False, store=None, out=None, anyway=False)
 
 
 def remove_dataset(sweeps: Sweeps) -> None:

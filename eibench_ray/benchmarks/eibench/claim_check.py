@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from eibench_ray.benchmarks.benchmark import OpenedRun
 from eibench_ray.benchmarks.eibench.claim_report import Verification
 from eibench_ray.benchmarks.eibench.claims import (
     CONFIDENCE,
@@ -17,35 +18,28 @@ from eibench_ray.benchmarks.eibench.claims import (
 )
 from eibench_ray.config.schema import ScoreConfig
 from eibench_ray.plan.graph import Cell, Plan
-from eibench_ray.runs.results import Results
-from eibench_ray.runs.run_record import RunManifest
 from eibench_ray.scoring.cell_score import MISSING, CellScore
-from eibench_ray.store.slice_store import Store
 
 _MIN_RESAMPLES = 2000  # fewer leave the interval's ends to chance
 
 
-def verify_run(
-    manifest: RunManifest, failures: Mapping[str, str], store: Store, claims: Sequence[Claim]
-) -> Verification:
+def verify_run(run: OpenedRun, claims: Sequence[Claim]) -> Verification:
     """Checks a run against claims; cells that no claim is about are not read.
 
     Args:
-        manifest: of the run.
-        failures: model -> why its engine was given up.
-        store: the run's.
+        run: the run.
         claims: what was published.
     """
-    plan, results = manifest.plan, Results(manifest.plan, store)
+    plan = run.plan
     claimed = {_name_cell(claim) for claim in claims}
     cells = {cell.name: cell for cell in plan.cells if cell.name in claimed}
-    config = ScoreConfig(confidence=CONFIDENCE, resamples=max(_MIN_RESAMPLES, manifest.score.resamples))
-    scores = {name: results.score(cell, config, group_by=("emotion",)).score for name, cell in cells.items()}
+    config = ScoreConfig(confidence=CONFIDENCE, resamples=max(_MIN_RESAMPLES, run.score.resamples))
+    scores = {name: run.cells.score(cell, config, group_by=("emotion",)).score for name, cell in cells.items()}
     checked = []
     for claim in claims:
         name = _name_cell(claim)
         if name in cells:
-            found = _check(claim, scores[name], cells[name], plan, failures)
+            found = _check(claim, scores[name], cells[name], plan, run.failures)
             answers, verdicts = plan.answer_source(cells[name]), plan.judge_source(cells[name])
             checked.append(replace(found, answer_source=answers, judge_source=verdicts))
         else:

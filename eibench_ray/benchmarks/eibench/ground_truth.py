@@ -13,26 +13,22 @@ from eibench_ray.errors import ConfigError, DataError
 from eibench_ray.storage.atomic_files import replacing
 
 if TYPE_CHECKING:
+    from eibench_ray.benchmarks.benchmark import OpenedRun
     from eibench_ray.plan.graph import Cell
     from eibench_ray.rows.completion import Completion
-    from eibench_ray.runs.run_record import RunManifest
     from eibench_ray.scoring.joined_row import JoinedRow
-    from eibench_ray.store.slice_store import Store
 
 # Path of a picture, question, numbered triggers.
 Label = tuple[str, str, str]
 
 
-def write_ground_truth(
-    manifest: RunManifest, store: Store, out: Path, chosen: Mapping[str, str | None]
-) -> dict[str, Any]:
+def write_ground_truth(run: OpenedRun, out: Path, chosen: Mapping[str, str | None]) -> dict[str, Any]:
     """Counts of what was written, and of what was left out and why.
 
     Where every picture has one question these are `user.jsonl` and `basic_ground_truth.json`, else `ec_complex.jsonl`.
 
     Args:
-        manifest: of the run.
-        store: the run's.
+        run: the run.
         out: the folder to write.
         chosen: which of the run's answers: names of a model, a setting, a dataset; None leaves one open.
 
@@ -41,20 +37,17 @@ def write_ground_truth(
         DataError: no answer has numbered triggers.
         StoreError: `out` cannot be written.
     """
-    from eibench_ray.runs.results import Results
-
-    cell = _choose(manifest.plan.cells, chosen)
-    results = Results(manifest.plan, store)
+    cell = _choose(run.plan.cells, chosen)
     left_out: Counter[str] = Counter()
-    labels = list(_read_labels(results.join(cell), left_out))
+    labels = list(_read_labels(run.cells.join(cell), left_out))
     if not labels:
         reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
         raise DataError(
             f"no answer of {cell.model} in setting {cell.setting} on {cell.dataset} is a label ({reasons}): take a "
             f"setting that asks for numbered triggers, such as cfsa, and a run that has come to its end"
         )
-    num_rows = manifest.plan.datasets[cell.dataset].num_rows
-    if results.dataset(cell.dataset).has_repeated_pictures(num_rows):
+    num_rows = run.plan.datasets[cell.dataset].num_rows
+    if run.cells.dataset(cell.dataset).has_repeated_pictures(num_rows):
         _write_lines(out / "ec_complex.jsonl", ({path: {question: text}} for path, question, text in labels))
     else:
         _write_lines(out / "user.jsonl", ({path: question} for path, question, _ in labels))

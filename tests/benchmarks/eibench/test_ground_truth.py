@@ -21,6 +21,7 @@ from eibench_ray.errors import ConfigError, DataError, StoreError
 from eibench_ray.rows.completion import RowErrorKind
 from eibench_ray.rows.request import Request
 from eibench_ray.runs.find_run import find_run
+from eibench_ray.runs.results import open_run
 from eibench_ray.runs.run_record import new_manifest, new_status, write_manifest
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from eibench_ray.runs.planning import PlannedSweep
 
 ANY = {"model": None, "setting": None, "dataset": None}
-PUBLISHED = Path(__file__).resolve().parents[2] / ".." / "shared" / "eibench"
+PUBLISHED = Path(__file__).resolve().parents[3] / ".." / "shared" / "eibench"
 
 # Picture, question, the answer that labels it, its triggers.
 PARTY = (
@@ -45,7 +46,7 @@ TRIGGERS = {PARTY[0]: ("A cake.", "Friends around her."), RAIN[0]: ("Rain", "A f
 
 def export_ground_truth(folder: Path, out: Path, chosen: Mapping[str, str | None]) -> dict[str, Any]:
     found = find_run(str(folder))
-    return write_ground_truth(found.manifest, found.store, out, chosen)
+    return write_ground_truth(open_run(found.manifest, found.store), out, chosen)
 
 
 def record(sweep: PlannedSweep, folder: Path) -> Path:

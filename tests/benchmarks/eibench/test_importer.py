@@ -9,7 +9,7 @@ from eibench_ray.benchmarks.eibench.importer import prepare_eibench
 from eibench_ray.datasets.dataset import open_dataset
 from eibench_ray.errors import DataError
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 PUBLISHED = ROOT / ".." / "shared" / "eibench"
 
 BASIC = {

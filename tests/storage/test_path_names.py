@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from read_back import export_run
 
-from eibench_ray.runs.path_names import path_names
 from eibench_ray.runs.run_record import new_manifest, new_status, write_manifest
+from eibench_ray.storage.path_names import path_names
 
 if TYPE_CHECKING:
     from conftest import Sweeps

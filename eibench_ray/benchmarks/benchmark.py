@@ -1,0 +1,122 @@
+"""A benchmark's own part: its importer, the formats that it is exported in, its checks of a run, its scripts' figures.
+
+A benchmark is one value of `Benchmark`, found by its name. Its functions are given what they need (a run that is
+opened, a folder to write to) and import what they need themselves: to list the commands, all benchmarks are imported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from eibench_ray.config.schema import ScoreConfig
+    from eibench_ray.datasets.dataset import Dataset
+    from eibench_ray.datasets.writer import PreparedReport
+    from eibench_ray.plan.graph import Cell, Plan
+    from eibench_ray.report.leaderboard_row import LeaderboardRow
+    from eibench_ray.rows.sample import Sample
+    from eibench_ray.scoring.joined_row import JoinedRow
+
+
+class CellReader(Protocol):
+    """Reads the cells of a run from its store, row by row."""
+
+    def join(self, cell: Cell) -> Iterator[JoinedRow]:
+        """The cell's rows, in the dataset's order."""
+        ...
+
+    def samples(self, dataset: str) -> Iterator[Sample]:
+        """The samples that the run asks of a dataset, in order."""
+        ...
+
+    def dataset(self, name: str) -> Dataset:
+        """A dataset of the run."""
+        ...
+
+    def score(
+        self,
+        cell: Cell,
+        config: ScoreConfig,
+        failures: Mapping[str, str] = {},
+        group_by: Sequence[str] | None = None,
+    ) -> LeaderboardRow:
+        """The cell's line in the leaderboard, by groups of samples that have the same in these columns."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedRun:
+    """A run to be checked or exported.
+
+    Attributes:
+        score: how it was scored.
+        failures: model -> why its engine was given up.
+    """
+
+    plan: Plan
+    score: ScoreConfig
+    failures: Mapping[str, str]
+    cells: CellReader
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """An export that was written.
+
+    Attributes:
+        counts: for programs.
+        text: a line for people.
+    """
+
+    counts: Mapping[str, Any]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What a check came to.
+
+    Attributes:
+        page: for people.
+        values: for programs.
+        write: writes files into a folder and returns their paths.
+    """
+
+    page: RenderableType
+    values: Mapping[str, Any]
+    write: Callable[[Path], list[Path]]
+
+
+@dataclass(frozen=True, slots=True)
+class FileScores:
+    """The figures of a file of judgements, as a published script prints them (`text`), and by name."""
+
+    text: str
+    figures: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """All that the command offers for one benchmark; each part may be left out.
+
+    Parameters of `prepare` and of checks are options of the command, declared as typer has them; the first line of a
+    function's docstring is the command's help.
+
+    Attributes:
+        prepare: `eibench-ray prepare NAME`; called with `on_row` beside its options.
+        checks: commands over a run: name -> function of the run and its options.
+        exports: formats of `export --as`: name -> function of the run, the folder to write, and which model, setting
+            and dataset are meant (None leaves one open).
+        scripts: `rescore FILE --protocol NAME`: name -> function of the file and the part of the benchmark that
+            `--subset` names (None: as the file says).
+    """
+
+    prepare: Callable[..., PreparedReport] | None = None
+    checks: Mapping[str, Callable[..., Checked]] = field(default_factory=dict)
+    exports: Mapping[str, Callable[[OpenedRun, Path, Mapping[str, str | None]], Exported]] = field(default_factory=dict)
+    scripts: Mapping[str, Callable[[Path, str | None], FileScores]] = field(default_factory=dict)

@@ -1,0 +1,81 @@
+"""Files that EIBench's scripts read: a run's answers and judgements; and how often each trigger is named."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from eibench_ray.benchmarks.eibench.trigger_counts import TriggerCounts
+from eibench_ray.errors import ConfigError
+from eibench_ray.report.cell_folders import CellFolders, names_of
+from eibench_ray.storage.atomic_files import replacing
+from eibench_ray.storage.path_names import path_names
+
+if TYPE_CHECKING:
+    from eibench_ray.benchmarks.benchmark import OpenedRun
+    from eibench_ray.plan.graph import Cell
+    from eibench_ray.scoring.joined_row import JoinedRow
+
+
+def write_script_files(run: OpenedRun, out: Path, chosen: Mapping[str, str | None]) -> dict[str, Any]:
+    """Writes eibench/<cell>.{answers,judgements}.jsonl, and triggers/dataset=/judge=/triggers.parquet.
+
+    The second where judges say which triggers are named.
+
+    Args:
+        run: the run.
+        out: the folder to write.
+        chosen: names of a model, a setting, a dataset; None: all.
+
+    Raises:
+        ConfigError: the run has no such cell.
+        StoreError: `out` cannot be written.
+    """
+    cells = [cell for cell in run.plan.cells if all(name in (None, getattr(cell, key)) for key, name in chosen.items())]
+    if not cells:
+        raise ConfigError(
+            "the run has no cell of that model, setting and dataset: `eibench-ray status` names its cells"
+        )
+    folders, stems = CellFolders(run.plan.cells), path_names(map(names_of, run.plan.cells))
+    counts: dict[tuple[str, str], tuple[Cell, TriggerCounts]] = {}
+    num_written = 0
+    for cell in cells:
+        rows: Iterable[JoinedRow] = run.cells.join(cell)
+        if cell.scorer.options.get("verdict") == "triggers":
+            rows = counts.setdefault((cell.dataset, cell.judge), (cell, TriggerCounts()))[1].watch(rows)
+        if cell.blocked and not any(row.answer for row in run.cells.join(cell)):
+            for _ in rows:
+                pass
+            continue  # to the published scripts, a file without texts would be a model without answers
+        is_complex = run.cells.dataset(cell.dataset).has_repeated_pictures(run.plan.datasets[cell.dataset].num_rows)
+        _write_jsonl(cell, rows, out / "eibench" / stems[names_of(cell)], is_complex=is_complex)
+        num_written += 1
+    for (dataset, judge), (cell, tally) in counts.items():
+        folder = folders.of(out / "triggers", cell, "dataset", "judge")
+        tally.write(run.cells.samples(dataset), folder / "triggers.parquet", dataset=dataset, judge=judge)
+    return {"cells": num_written, "triggers": len(counts)}
+
+
+def _write_jsonl(cell: Cell, rows: Iterable[JoinedRow], stem: Path, *, is_complex: bool) -> None:
+    """EIBench's own files: `{path: answer}` and `{path: reply}` per line, in the dataset's order.
+
+    A judge's further repeats have files of their own: judgements.2.jsonl and so on.
+
+    Its scripts for the complex subset pair lines with annotations by position: every row has its line there, an
+    empty one where there is no text. For the basic subset they pair by path: rows without a text are left out.
+    """
+    further = [f"judgements.{repeat + 1}" for repeat in range(1, len(cell.verdicts))]
+    with ExitStack() as stack:
+        files = []
+        for kind in ("answers", *(["judgements"] if cell.verdicts else []), *further):
+            draft = stack.enter_context(replacing(stem.with_name(f"{stem.name}.{kind}.jsonl")))
+            files.append(stack.enter_context(draft.open("w", encoding="utf-8")))
+        for row in rows:
+            path = row.sample.media[0].path if row.sample.media else row.sample.sample_id
+            for completion, file in zip((row.answer, *row.replies), files, strict=True):
+                text = completion.text if completion else None
+                if is_complex or text is not None:
+                    file.write(json.dumps({path: text or ""}, ensure_ascii=False) + "\n")
