@@ -50,6 +50,7 @@ def plan_to_json(
                 "setting": cell.setting,
                 "dataset": cell.dataset,
                 "judge": cell.judge,
+                "scored_by": "judge" if cell.verdicts else "rule",
                 "key": cell.key,
                 "blocked": cell.blocked,
                 "steps": list(cell.steps),

@@ -92,6 +92,8 @@ def _answer(
     )
     loads = facts["loads"]
     yield "Work", f"{len(plan.steps):,} steps, {loads:,} {'engine' if loads == 1 else 'engines'} to load"
+    if rules := dict.fromkeys(cell.judge for cell in plan.cells if not cell.verdicts):
+        yield "Judges", f"{', '.join(rules)}: scored by rule, nobody is asked"
     yield "Store", facts["store"]
 
 

@@ -114,7 +114,9 @@ class _Builder:
             family=config.model.family,
             judge_family=config.judge.model.family if config.judge.model else None,
         )
-        self._add_cell(replace(cell, key=digest([config.sweep, cell.name, cell.steps])))
+        # A rule is part of no step.
+        rule = [] if verdicts else [asdict(cell.scorer), cell.is_unparsed_wrong]
+        self._add_cell(replace(cell, key=digest([config.sweep, cell.name, cell.steps, *rule])))
 
     def _add_cell(self, cell: Cell) -> None:
         known = self._cells.setdefault(cell.name, cell)

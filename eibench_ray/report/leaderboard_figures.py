@@ -18,7 +18,7 @@ from eibench_ray.report.leaderboard_row import (
 )
 from eibench_ray.rows.prices import format_usd
 from eibench_ray.scoring.cell_score import MIN_COVERAGE, MetricScore, MetricSummary
-from eibench_ray.scoring.scorer import Metric
+from eibench_ray.scoring.scorer import Metric, ScoreStatus
 
 NO_VALUE = "-"
 _SHARE = Metric("share")
@@ -142,6 +142,8 @@ def notes_of(rows: Sequence[LeaderboardRow]) -> list[str]:
         notes.append("unparsed: answers in which the rule found nothing to score; wrong, unless judge.unparsed=missing")
     elif any(row.score.num_unparsed for row in rows):
         notes.append("unparsed: replies of the judge in which no score could be read; their samples have none")
+    if untargeted := sum(row.score.statuses.get(ScoreStatus.NO_TARGET, 0) for row in rows):
+        notes.append(f"{untargeted:,} samples have no target that their judge can read: they have no score")
     return notes
 
 

@@ -15,8 +15,14 @@ SCORERS = PluginGroup(
     entry_points="eibench_ray.scorers",
     builtin={
         "coherence": "eibench_ray.benchmarks.eibench.coherence_scorer:CoherenceScorer",
+        "choice": "eibench_ray.scoring.rules.choice:ChoiceScorer",
+        "exact_match": "eibench_ray.scoring.rules.exact_match:ExactMatchScorer",
+        "includes": "eibench_ray.scoring.rules.includes:IncludesScorer",
+        "number": "eibench_ray.scoring.rules.number:NumberScorer",
         "official": "eibench_ray.benchmarks.eibench.official_scorer:OfficialScorer",
+        "regex": "eibench_ray.scoring.rules.regex:RegexScorer",
         "strict": "eibench_ray.benchmarks.eibench.strict_scorer:StrictScorer",
+        "token_f1": "eibench_ray.scoring.rules.token_f1:TokenF1Scorer",
     },
     what="scorer",
 )
