@@ -1,14 +1,22 @@
-"""A prepared dataset, read: its index for the planner, its rows and pictures for those who send them."""
+"""A prepared dataset, read: its index for the planner, its rows and pictures for those who send them.
+
+In a bucket, a read of some columns is a request or two: neighbouring columns come together (`pre_buffer`), and narrow
+ones of several row groups at once.
+"""
 
 from __future__ import annotations
 
 import json
+from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
+from itertools import accumulate
 from pathlib import Path, PurePath
 from typing import Any, NoReturn
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from eibench_ray.datasets.layout import (
     CARD_FILE,
@@ -19,8 +27,8 @@ from eibench_ray.datasets.layout import (
     SCHEMA,
     name_of_samples,
 )
+from eibench_ray.datasets.parquet_bounds import require_bounded
 from eibench_ray.datasets.prompts_file import PromptSet, load_protocol
-from eibench_ray.datasets.samples_file import SamplesFile
 from eibench_ray.errors import DataError
 from eibench_ray.rows.sample import Media, Sample
 from eibench_ray.storage.interface import Storage
@@ -30,6 +38,63 @@ PACKAGE_PREFIX = "package:"
 _PATHS = "media.list.element.path"
 _BYTES = "media.list.element.bytes"
 _ROW_COLUMNS = ["sample_id", *JSON_COLUMNS, "media.list.element.kind", _PATHS, "media.list.element.digest"]
+# Row groups of which texts and digests are read at once from a bucket: each is waited for as long as all of them.
+_REMOTE_GROUPS = 32
+
+
+class _SamplesFile:
+    """The open Parquet file of a dataset: its footer is read once, and a dataset that replaces it is not seen."""
+
+    def __init__(self, storage: Storage, path: PurePath) -> None:
+        if (source := storage.open(path)) is None:
+            raise FileNotFoundError
+        self._storage = storage
+        self._path = path
+        self._source = source
+        self._metadata = storage.attempt(path, lambda: pq.read_metadata(source))
+        require_bounded(self._metadata, storage.attempt(path, source.size), path)
+        self.schema = self._metadata.schema.to_arrow_schema()
+        groups = range(self._metadata.num_row_groups)
+        self._starts: list[int] = [0, *accumulate(self._metadata.row_group(group).num_rows for group in groups)]
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of all row groups; a damaged footer may say otherwise of the file."""
+        return self._starts[-1]
+
+    def tables(self, start: int, stop: int, columns: list[str]) -> Iterator[pa.Table]:
+        """Some columns of the rows [start, stop), in pieces."""
+        yield from (table for _, table in self._pieces(start, stop, columns, _REMOTE_GROUPS))
+
+    def groups(self, start: int, stop: int, columns: list[str]) -> Iterator[tuple[int, pa.Table]]:
+        """Per row group that [start, stop) touches: its first row that is in the range, and the rows in the range."""
+        return self._pieces(start, stop, columns, 1)
+
+    def _pieces(self, start: int, stop: int, columns: list[str], at_once: int) -> Iterator[tuple[int, pa.Table]]:
+        stop = min(stop, self.num_rows)
+        if start >= stop:
+            return
+        is_remote = self._storage.is_remote
+        file = pq.ParquetFile(self._source, metadata=self._metadata, pre_buffer=is_remote)
+        group, end = bisect_right(self._starts, start) - 1, bisect_left(self._starts, stop)
+        step = at_once if is_remote else 1
+        while start < stop:
+            chosen = range(group, min(group + step, end))
+            first, last = self._starts[group], min(self._starts[chosen.stop], stop)
+            table = self._storage.attempt(self._path, partial(self._read, file, chosen, columns))
+            yield start, table.slice(start - first, last - start)
+            start, group = last, chosen.stop
+
+    def _read(self, file: pq.ParquetFile, groups: range, columns: list[str]) -> pa.Table:
+        try:
+            table = file.read_row_groups(groups, columns=columns, use_threads=False)
+            table.validate(full=True)
+        except PARQUET_ERRORS as error:
+            # Arrow has OSErrors of its own for damaged pages; those of a disk have a number.
+            if isinstance(error, OSError) and (error.errno is not None or self._storage.is_remote):
+                raise
+            raise DataError(f"{self._path} is damaged ({error}): prepare the dataset again") from error
+        return table
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +102,7 @@ class DatasetIndex:
     """Ids and digests of a dataset's first rows, for the planner; read for as many rows as are asked for."""
 
     num_rows: int  # rows that it covers
-    _samples: SamplesFile
+    _samples: _SamplesFile
 
     @property
     def sample_ids(self) -> tuple[str, ...]:
@@ -75,7 +140,7 @@ class Dataset:
     metadata: Mapping[str, int]
     most_media: int  # pictures of one sample at most
     protocol: PromptSet | None
-    _samples: SamplesFile
+    _samples: _SamplesFile
 
     def index(self, limit: int | None = None) -> DatasetIndex:
         """The ids and digests of the first `limit` samples; nothing is read yet."""
@@ -135,7 +200,7 @@ def open_dataset(path: str) -> Dataset:
             _refuse(path, f"another version prepared it, in layout {layout!r}, and this one reads layout {LAYOUT}")
         num_rows, most_media, name = int(card["rows"]), int(card["most_media"]), name_of_samples(card)
         inputs, metadata = ({str(key): int(value) for key, value in card[it].items()} for it in ("inputs", "metadata"))
-        samples = SamplesFile(storage, folder / name)
+        samples = _SamplesFile(storage, folder / name)
     except FileNotFoundError:
         _refuse(path, "there is no prepared dataset there")
     except (*PARQUET_ERRORS, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:

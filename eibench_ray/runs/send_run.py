@@ -11,7 +11,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from eibench_ray.config.load import validate
-from eibench_ray.config.tracking_section import NONE, TrackingConfig
+from eibench_ray.config.tracking_section import NONE, TRACKERS, TrackingConfig
 from eibench_ray.errors import ConfigError, StoreError
 from eibench_ray.runs.find_run import FoundRun
 from eibench_ray.runs.pinned_inputs import check_unchanged
@@ -96,8 +96,8 @@ def _choose(known: Mapping[str, Any] | None, options: Mapping[str, Any]) -> Trac
     section = said | dict(options)
     if section.get("kind", NONE) == NONE:
         raise ConfigError(
-            "the run's record does not say where it is tracked (tracking=none): add --set kind=NAME of a tracker, and "
-            "its options, e.g. --set kind=wandb --set project=NAME"
+            f"the run's record does not say where it is tracked (tracking=none): add --set kind=NAME of a tracker "
+            f"({', '.join(TRACKERS.names())}), and its options, e.g. --set project=NAME"
         )
     if section["kind"] != said.get("kind"):  # the options of another tracker say nothing of this one's
         own = {key: value for key, value in said.items() if key in TrackingConfig.model_fields}
