@@ -27,16 +27,17 @@ class Outside:
     folder: Path
     site: Path
 
-    @property
-    def environment(self) -> dict[str, str]:
-        """Variables under which Python, and each process that Ray starts, finds the package."""
-        return {**os.environ, "PYTHONPATH": str(self.site)}
+    def call(self, *arguments: str, is_installed: bool = True) -> subprocess.CompletedProcess[str]:
+        """The outcome of `eibench-ray` with these arguments.
 
-    def call(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """What `eibench-ray` says and returns."""
+        Args:
+            arguments: the command's.
+            is_installed: whether Python, in each process that Ray starts, too, finds the package.
+        """
         command = [sys.executable, "-m", "eibench_ray.cli.app", *arguments]
+        environment = {**os.environ, "PYTHONPATH": str(self.site)} if is_installed else dict(os.environ)
         return subprocess.run(
-            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False, timeout=300
+            command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False, timeout=300
         )
 
 

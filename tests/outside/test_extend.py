@@ -1,17 +1,27 @@
-"""What docs/extend.md shows works as it stands, in a package of its own."""
+"""What docs/extend.md shows works as it stands: an engine, a scorer and a tracker of another package."""
 
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
+import pytest
 
 if TYPE_CHECKING:
     from conftest import Outside
 
-CELL = ["model=canned", "dataset=demo", "judge=echo", "cluster.num_cpus=2", "--config-dir", "options"]
+ENGINE = ["model=canned", "cluster.num_cpus=2", "--config-dir", "options"]
+CELL = [*ENGINE, "dataset=demo", "judge=brevity"]
+NUM_SAMPLES = 24
+
+
+def test_each_is_one_file_of_at_most_forty_lines_of_code(outside: Outside) -> None:
+    files = {file.name: file.read_text().splitlines() for file in (outside.folder / "my_eval").glob("*.py")}
+    assert set(files) == {"brevity_scorer.py", "canned_engine.py", "lines_tracker.py"}
+    assert all(len([line for line in lines if line.strip()]) <= 40 for lines in files.values())
 
 
 def read_answers(folder: Path) -> list[dict[str, Any]]:
@@ -20,28 +30,55 @@ def read_answers(folder: Path) -> list[dict[str, Any]]:
     return [row for row in rows if row["engine"].startswith("canned 1.0")]
 
 
-def test_a_sweep_runs_with_what_the_package_adds(outside: Outside) -> None:
+def last_json(text: str) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads(text.splitlines()[-1])
+    return loaded
+
+
+def test_a_sweep_runs_with_all_that_the_package_adds(outside: Outside) -> None:
     done = outside.call("run", "--json", *CELL, "tracking=lines")
     assert done.returncode == 0, done.stderr
-    summary = json.loads(done.stdout.splitlines()[-1])
+    summary = last_json(done.stdout)
+    answers = read_answers(outside.folder)
+    assert (len(answers), {row["text"] for row in answers}) == (NUM_SAMPLES, {"1. the weather"})
+
+    (row,) = json.loads(outside.call("report", summary["run_dir"], "--json").stdout)["rows"]
+    assert (row["metric"], row["value"], row["n"], row["coverage"]) == ("brief", 1.0, NUM_SAMPLES, 1.0)
+    assert set(row["groups"]) == {"emotion"}
+
     (name,) = summary["tracking"]["sent"]
-    assert name.startswith("canned/")
-    assert {"1. the weather"} == {row["text"] for row in read_answers(outside.folder)}
     (line,) = (json.loads(line) for line in (outside.folder / "figures.jsonl").read_text().splitlines())
-    assert line["cell"] == name
-    assert line["n"] == 24
+    assert (line["cell"], line["brief"], line["words"], line["n"]) == (name, 1.0, 3.0, NUM_SAMPLES)
     again = outside.call("run", "--json", *CELL, "tracking=lines")
-    assert again.returncode == 0, again.stderr
+    assert (again.returncode, last_json(again.stdout)["completions_new"]) == (0, 0), again.stderr
     assert len((outside.folder / "figures.jsonl").read_text().splitlines()) == 1
 
 
-def test_a_wrong_option_of_it_is_named(outside: Outside) -> None:
-    done = outside.call("plan", *CELL, "tracking=lines", "+tracking.pth=x")
-    assert done.returncode == 2
-    assert "tracking.pth: there is no such key; did you mean 'tracking.path'?" in " ".join(done.stderr.split())
+def test_a_scorer_in_a_folder_of_options_needs_no_package(outside: Outside) -> None:
+    own = outside.folder / "own"
+    (own / "scorers").mkdir(parents=True)
+    (own / "judge").mkdir()
+    shutil.copy(outside.folder / "my_eval" / "brevity_scorer.py", own / "scorers" / "terse.py")
+    (own / "judge" / "terse.yaml").write_text("name: terse\nkind: terse\nmost_words: 2\n")
+    arguments = ["model=echo", "dataset=demo", "judge=terse", "tracking=none", "cluster.num_cpus=2"]
+    done = outside.call("run", "--json", *arguments, "--config-dir", "own", is_installed=False)
+    assert done.returncode == 0, done.stderr
+    run = last_json(done.stdout)["run_dir"]
+    (row,) = json.loads(outside.call("report", run, "--json", is_installed=False).stdout)["rows"]
+    assert (row["metric"], row["value"], row["coverage"]) == ("brief", 0.0, 1.0)
 
 
-def test_a_wrong_key_of_its_engine_is_named(outside: Outside) -> None:
-    done = outside.call("plan", *CELL, "tracking=none", "+model.engine.txt=x")
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("+tracking.pth=x", "tracking.pth: there is no such key; did you mean 'tracking.path'?"),
+        ("+model.engine.txt=x", "model.engine.txt: there is no such key"),
+        ("+judge.most_word=1", "judge.most_word: there is no such key"),
+        ("judge.kind=brevit", "there is no scorer 'brevit': 'brevity' is near"),
+        ("model.engine.kind=cannd", "there is no engine kind 'cannd': 'canned' is near"),
+    ],
+)
+def test_what_is_wrong_with_an_option_of_it_is_named(outside: Outside, option: str, message: str) -> None:
+    done = outside.call("plan", *CELL, "tracking=lines", option)
     assert done.returncode == 2
-    assert "model.engine.txt: there is no such key" in " ".join(done.stderr.split())
+    assert message in " ".join(done.stderr.split())
