@@ -78,7 +78,7 @@ class Exported:
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class CheckedRun:
     """What a check came to.
 
     Attributes:
@@ -117,6 +117,6 @@ class Benchmark:
     """
 
     prepare: Callable[..., PreparedReport] | None = None
-    checks: Mapping[str, Callable[..., Checked]] = field(default_factory=dict)
+    checks: Mapping[str, Callable[..., CheckedRun]] = field(default_factory=dict)
     exports: Mapping[str, Callable[[OpenedRun, Path, Mapping[str, str | None]], Exported]] = field(default_factory=dict)
     scripts: Mapping[str, Callable[[Path, str | None], FileScores]] = field(default_factory=dict)

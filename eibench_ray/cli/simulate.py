@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from eibench_ray.config.hydra_jobs import HydraJob
     from eibench_ray.estimate.simulated_case import Case, SimulationResult
     from eibench_ray.runs.planning import PlannedSweep
-    from eibench_ray.schedule.gpu_usage import Usage
+    from eibench_ray.schedule.gpu_usage import GpuUsage
     from eibench_ray.schedule.resources import EngineProfile
 
 LOWER_BOUND = (
@@ -156,7 +156,7 @@ def _draw_case(sweep: PlannedSweep, question: Question) -> tuple[Case, Mapping[s
     return case, profiles
 
 
-def _summarise(case: Case, outcome: SimulationResult, usage: Usage) -> dict[str, Any]:
+def _summarise(case: Case, outcome: SimulationResult, usage: GpuUsage) -> dict[str, Any]:
     from eibench_ray.schedule.replica_meter import UNHELD, TimeKind
 
     seconds = usage.seconds()

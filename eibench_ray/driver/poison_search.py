@@ -34,7 +34,7 @@ class _Accused:
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
+class _SlicePart:
     """Rows to be asked; `rest` is the other half of what died: if these survive, the rest is what killed."""
 
     rows: tuple[int, ...] = ()
@@ -53,13 +53,13 @@ class PoisonSearch:
     """
 
     def __init__(self, rows: Sequence[int], *, has_control: bool = True) -> None:
-        self._untried = deque([_Part(tuple(rows))])
+        self._untried = deque([_SlicePart(tuple(rows))])
         self._accused: dict[int, _Accused] = {}
         self._condemned: dict[int, str] = {}
         self._settled: set[int] = set()
         self._may_control = self._has_control = has_control
         self._must_survey = True
-        self._part = _Part()
+        self._part = _SlicePart()
         self._is_control = False
 
     @property
@@ -74,17 +74,17 @@ class PoisonSearch:
             has_answered: whether the replica that will be asked has answered anything yet.
             num_deaths: of the engine's replicas since any of them answered something.
         """
-        self._part, self._is_control = _Part(), False
+        self._part, self._is_control = _SlicePart(), False
         if not self._must_survey:
             can_control = self._has_control and not has_answered
             if self._accused and has_answered:
-                self._part = _Part((min(self._accused),))
+                self._part = _SlicePart((min(self._accused),))
             elif can_control and (num_deaths >= DEATHS_BEFORE_CONTROL or (self._accused and not self._untried)):
                 self._is_control = True
             elif self._untried:
                 self._part = self._untried.popleft()
             elif self._accused:
-                self._part = _Part((min(self._accused, key=lambda row: self._accused[row].num_deaths),))
+                self._part = _SlicePart((min(self._accused, key=lambda row: self._accused[row].num_deaths),))
         settled, condemned = tuple(sorted(self._settled)), tuple(sorted(self._condemned.items()))
         return PoisonProbe(self._part.rows, settled, condemned, self._is_control)
 
@@ -128,7 +128,7 @@ class PoisonSearch:
             self._halve(rows)
         if rest:
             # Before all others: an engine that is well shows it soonest.
-            self._untried.appendleft(_Part(rest))
+            self._untried.appendleft(_SlicePart(rest))
 
     def broke_off(self) -> None:
         """The replica was lost for a reason of its own: the probe says nothing."""
@@ -147,14 +147,14 @@ class PoisonSearch:
 
     def _halve(self, rows: tuple[int, ...]) -> None:
         middle = len(rows) // 2
-        self._untried.append(_Part(rows[:middle], rows[middle:]) if middle else _Part(rows))
+        self._untried.append(_SlicePart(rows[:middle], rows[middle:]) if middle else _SlicePart(rows))
 
-    def _put_back(self, part: _Part) -> None:
+    def _put_back(self, part: _SlicePart) -> None:
         if part.rows and self._accused.keys().isdisjoint(part.rows):
             self._untried.appendleft(part)
 
 
-def _cut(part: _Part, left: Collection[int]) -> _Part:
+def _cut(part: _SlicePart, left: Collection[int]) -> _SlicePart:
     """A part without some of its rows."""
     rows, rest = (tuple(row for row in rows if row in left) for rows in (part.rows, part.rest))
-    return _Part(rows, rest) if rows else _Part(rest)
+    return _SlicePart(rows, rest) if rows else _SlicePart(rest)

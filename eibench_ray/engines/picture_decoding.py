@@ -43,7 +43,7 @@ class Decoded:
     is_plain: bool  # whether the file shows just that to whoever decodes it: 8 bits, upright, opaque, one frame
 
 
-class TooLargeError(ValueError):
+class PictureTooLargeError(ValueError):
     """A picture that has too many pixels to be decoded."""
 
 
@@ -68,7 +68,7 @@ def decode(content: bytes) -> Decoded:
     # RuntimeError (AVIF), and each of them is this row's.
     except Exception as error:
         failure = error
-    if not isinstance(failure, TooLargeError) and (bare := without_metadata(content)) not in (None, content):
+    if not isinstance(failure, PictureTooLargeError) and (bare := without_metadata(content)) not in (None, content):
         try:
             return _decode(bare or b"", notes=content)
         except Exception:
@@ -90,7 +90,7 @@ def _decode(content: bytes, notes: bytes | None = None) -> Decoded:
     with Image.open(io.BytesIO(content), formats=FORMATS) as opened:
         num_pixels = opened.width * opened.height
         if num_pixels > MOST_PIXELS:
-            raise TooLargeError(
+            raise PictureTooLargeError(
                 f"its {opened.width} x {opened.height} pixels exceed the limit of {MOST_PIXELS:,}: make it smaller"
             )
         with reserved(num_pixels):

@@ -65,7 +65,7 @@ def lower_bound_s(
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
+class _LoadPart:
     """The rows that reach an engine at some second or later: their lengths, longest first, and running totals."""
 
     head_s: float
@@ -81,7 +81,7 @@ class _EngineLoad:
     speed: DecodeSpeed
     tail_s: float
     work_s: float
-    parts: tuple[_Part, ...]
+    parts: tuple[_LoadPart, ...]
 
     def needs(self, horizon_s: float) -> list[_PartNeed] | None:
         """The replicas that each part takes to end by the horizon; None where no number does."""
@@ -113,13 +113,13 @@ def _engine_load(
     for head_s in sorted({ways.heads_s[step] for step in steps}):
         rows = np.concatenate([lengths[step] for step in steps if ways.heads_s[step] >= head_s])
         rows = np.sort(rows)[::-1]
-        parts.append(_Part(head_s, rows, np.concatenate([[0.0], np.cumsum(rows)])))
+        parts.append(_LoadPart(head_s, rows, np.concatenate([[0.0], np.cumsum(rows)])))
     work_s = float(parts[0].totals[-1]) / profile.tokens_per_s
     tail_s = min(ways.tails_s[step] for step in steps)
     return _EngineLoad(profile, DecodeSpeed.of(profile), tail_s, work_s, tuple(parts))
 
 
-def _fill(part: _Part, speed: DecodeSpeed, window_s: float) -> float:
+def _fill(part: _LoadPart, speed: DecodeSpeed, window_s: float) -> float:
     """Fewest replicas that take these rows in a window, each row whole or split."""
     count, done, total = 0, 0.0, float(part.totals[-1])
     while done < total * (1 - _CLOSE):

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import pairwise
 
-from eibench_ray.rows.numbered_lists import Item, indent_of, read_numbered
+from eibench_ray.rows.numbered_lists import NumberedItem, indent_of, read_numbered
 
 _BULLET = re.compile(r"\s*[-*\u2022](?=\s|$)")
 
@@ -36,7 +36,7 @@ def split_lines(text: str) -> tuple[str, ...]:
     return tuple(piece for piece in pieces if piece)
 
 
-def _paragraph(item: Item) -> str:
+def _paragraph(item: NumberedItem) -> str:
     """An item that another one follows: its lines up to an empty one."""
     return _with_deeper(item.lines, -1)
 
@@ -54,7 +54,7 @@ def _with_deeper(lines: Sequence[str], indent: int) -> str:
     return " ".join(kept)
 
 
-def _only_item(item: Item) -> Iterator[str]:
+def _only_item(item: NumberedItem) -> Iterator[str]:
     """The only numbered line, and the bullets beside it."""
     yield _with_deeper(item.lines, item.indent)
     yield from _bulleted([line for line in item.lines[1:] if indent_of(line) <= item.indent])

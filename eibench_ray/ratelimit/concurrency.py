@@ -12,7 +12,7 @@ AFTER_FAILURE = 0.5
 CAREFUL_GROWTH = 0.05
 
 
-class Ending(Enum):
+class RequestEnding(Enum):
     """The end of a request, as far as the endpoint's strength is concerned."""
 
     REPLIED = "replied"  # with whatever: an error that is the request's own fault, too
@@ -50,15 +50,15 @@ class Concurrency:
         """A request is sent."""
         self._in_flight += 1
 
-    def end(self, ending: Ending, began: float, now: float) -> None:
+    def end(self, ending: RequestEnding, began: float, now: float) -> None:
         """A request has ended that began at some time."""
         was_busy = 2 * self._in_flight >= self.limit
         self._in_flight -= 1
-        if ending is Ending.REPLIED and was_busy:
+        if ending is RequestEnding.REPLIED and was_busy:
             growth = 1.0 if self._limit < self._borne else max(CAREFUL_GROWTH, 1 / self._limit)
             self._limit = min(self._limit + growth, float(self._most))
-        elif ending in (Ending.REFUSED, Ending.FAILED) and began > self._shrunk_at:
-            factor = AFTER_REFUSAL if ending is Ending.REFUSED else AFTER_FAILURE
-            self._borne = self._limit * (1.0 if ending is Ending.REFUSED else factor)
+        elif ending in (RequestEnding.REFUSED, RequestEnding.FAILED) and began > self._shrunk_at:
+            factor = AFTER_REFUSAL if ending is RequestEnding.REFUSED else AFTER_FAILURE
+            self._borne = self._limit * (1.0 if ending is RequestEnding.REFUSED else factor)
             self._limit = max(self._limit * factor, 1.0)
             self._shrunk_at = now

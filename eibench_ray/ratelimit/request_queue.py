@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from eibench_ray.ratelimit.concurrency import FIRST, Concurrency, Ending
+from eibench_ray.ratelimit.concurrency import FIRST, Concurrency, RequestEnding
 from eibench_ray.ratelimit.rate_limiter import BudgetSpentError, Grant, RateLimiter, Reservation, Spend
 from eibench_ray.rows.prices import format_usd
 from eibench_ray.rows.wait import Wait
@@ -26,7 +26,7 @@ class QueuedRequest:
     """A request that may be sent. Its outcome is told before it ends; until then, it took its whole reservation."""
 
     passage: Spend
-    ending: Ending = Ending.DROPPED
+    ending: RequestEnding = RequestEnding.DROPPED
 
 
 class RequestQueue:

@@ -19,7 +19,7 @@ import numpy as np
 
 from eibench_ray.errors import DataError
 from eibench_ray.report.gantt_lanes import Bar, Lane, cut_bars, find_longest, name_lanes, seat_replicas
-from eibench_ray.schedule.gpu_usage import Usage
+from eibench_ray.schedule.gpu_usage import GpuUsage
 from eibench_ray.schedule.replica_meter import TimeKind
 from eibench_ray.storage.atomic_files import replacing
 from eibench_ray.visible_text import in_line
@@ -69,7 +69,7 @@ class _Clock:
         return (time - self.start) / self.unit_s
 
 
-def draw_gantt(usage: Usage, title: str) -> alt.LayerChart:
+def draw_gantt(usage: GpuUsage, title: str) -> alt.LayerChart:
     """The picture of an account: lanes, or stacked areas where there are more than MAX_LANES of them."""
     clock = _choose_clock(usage)
     seats = seat_replicas(usage)
@@ -97,7 +97,7 @@ def check_suffix(path: Path) -> None:
         raise DataError(f"{path}: a Gantt picture is written as {' or '.join(SUFFIXES)}: name a file that ends so")
 
 
-def write_gantt(path: Path, usage: Usage, title: str) -> None:
+def write_gantt(path: Path, usage: GpuUsage, title: str) -> None:
     """Writes the picture: `.svg`, or `.html` that carries all it needs and opens without a network.
 
     Raises:
@@ -124,20 +124,20 @@ class _HtmlSafe(json.JSONEncoder):
         return text
 
 
-def _choose_clock(usage: Usage) -> _Clock:
+def _choose_clock(usage: GpuUsage) -> _Clock:
     for unit, unit_s in (("hours", 3600.0), ("minutes", 60.0)):
         if usage.end - usage.start >= 2 * unit_s:
             return _Clock(usage.start, unit, unit_s)
     return _Clock(usage.start, "seconds", 1.0)
 
 
-def _describe(usage: Usage, clock: _Clock) -> str:
+def _describe(usage: GpuUsage, clock: _Clock) -> str:
     counts = {"nodes": len(usage.nodes), "GPUs": usage.num_gpus, "replicas": len(usage.replicas)}
     sizes = "".join(f"{name}: {count:,}, " for name, count in counts.items() if count)
     return f"{sizes}{clock.read(usage.end):.3g} {clock.unit}"
 
 
-def _name_kinds(usage: Usage) -> dict[TimeKind, str]:
+def _name_kinds(usage: GpuUsage) -> dict[TimeKind, str]:
     """The kinds that occur, in the legend's order, as words with their share."""
     seconds = usage.seconds()
     total = sum(seconds.values())
@@ -146,7 +146,7 @@ def _name_kinds(usage: Usage) -> dict[TimeKind, str]:
     return {kind: f"{share:6.1%}  {kind.label}" for kind, share in shares.items()}
 
 
-def _encode(usage: Usage, names: Mapping[TimeKind, str], clock: _Clock) -> dict[str, Any]:
+def _encode(usage: GpuUsage, names: Mapping[TimeKind, str], clock: _Clock) -> dict[str, Any]:
     """The channels that lanes and areas have in common."""
     times = alt.Scale(domain=[0, max(clock.read(usage.end), 1e-3)], nice=False)
     colours = alt.Scale(domain=list(names.values()), range=[_COLOURS[kind] for kind in names])
@@ -158,7 +158,7 @@ def _encode(usage: Usage, names: Mapping[TimeKind, str], clock: _Clock) -> dict[
 
 
 def _draw_lanes(
-    usage: Usage, seats: Sequence[tuple[Lane, ...]], lanes: Mapping[Lane, str], clock: _Clock
+    usage: GpuUsage, seats: Sequence[tuple[Lane, ...]], lanes: Mapping[Lane, str], clock: _Clock
 ) -> list[alt.Chart]:
     """Bars of three heights, and the models' names on those that are long enough."""
     names = _name_kinds(usage)
@@ -205,7 +205,7 @@ def _label(bar: Bar, lanes: Mapping[Lane, str], clock: _Clock, characters: float
     return {"lane": lanes[bar.lane], "start": clock.read(bar.span.start), "model": text}
 
 
-def _draw_areas(usage: Usage, clock: _Clock) -> list[alt.Chart]:
+def _draw_areas(usage: GpuUsage, clock: _Clock) -> list[alt.Chart]:
     """GPUs of each kind over time, on top of each other: means of short stretches, so that nothing is left out."""
     names = _name_kinds(usage)
     edges = np.linspace(usage.start, usage.end, _NUM_BINS + 1)

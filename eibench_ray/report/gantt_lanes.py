@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from eibench_ray.schedule.gpu_usage import ReplicaUse, Usage
+from eibench_ray.schedule.gpu_usage import GpuUsage, ReplicaUse
 from eibench_ray.schedule.replica_meter import TimeKind, TimeSpan
 
 
@@ -28,7 +28,7 @@ class Bar:
     replica: ReplicaUse | None
 
 
-def seat_replicas(usage: Usage) -> list[tuple[Lane, ...]]:
+def seat_replicas(usage: GpuUsage) -> list[tuple[Lane, ...]]:
     """The lanes of each replica: those of its GPUs, or without any the first that is free on its node."""
     seats: list[tuple[Lane, ...]] = []
     ends: dict[str, list[float]] = defaultdict(list)  # of what sits on the lanes without a GPU, by node
@@ -44,7 +44,7 @@ def seat_replicas(usage: Usage) -> list[tuple[Lane, ...]]:
     return seats
 
 
-def name_lanes(usage: Usage, seats: Sequence[tuple[Lane, ...]]) -> dict[Lane, str]:
+def name_lanes(usage: GpuUsage, seats: Sequence[tuple[Lane, ...]]) -> dict[Lane, str]:
     """All lanes with their names, from above: nodes as they joined, their GPUs, then what holds none."""
     all_lanes = {lane for lanes in seats for lane in lanes}
     all_lanes |= {Lane(gpu.node, True, gpu.index) for unheld in usage.unheld for gpu in unheld.gpus}
@@ -64,7 +64,7 @@ def name_lanes(usage: Usage, seats: Sequence[tuple[Lane, ...]]) -> dict[Lane, st
     return names
 
 
-def cut_bars(usage: Usage, seats: Sequence[tuple[Lane, ...]], least_s: float) -> Iterator[Bar]:
+def cut_bars(usage: GpuUsage, seats: Sequence[tuple[Lane, ...]], least_s: float) -> Iterator[Bar]:
     """All bars; a replica of several GPUs has the same on each. Spans shorter than `least_s` are drawn as one bar."""
     for unheld in usage.unheld:
         yield from (Bar(Lane(gpu.node, True, gpu.index), unheld.span, None) for gpu in unheld.gpus)

@@ -29,7 +29,7 @@ _SENTENCE_ENDS = ".!?;,:"
 
 
 @dataclass(slots=True)
-class Item:
+class NumberedItem:
     """One item of a list."""
 
     number: int
@@ -43,7 +43,7 @@ class NumberedList:
     """A text that holds a numbered list."""
 
     preamble: tuple[str, ...]  # the lines before its first item
-    items: tuple[Item, ...]  # with text or without
+    items: tuple[NumberedItem, ...]  # with text or without
 
 
 def read_numbered(text: str) -> NumberedList | None:
@@ -60,10 +60,10 @@ def read_numbered(text: str) -> NumberedList | None:
     return NumberedList(tuple(preamble), tuple(_split_items(items)))
 
 
-def _read_lines(lines: Sequence[str]) -> tuple[list[str], list[Item]]:
+def _read_lines(lines: Sequence[str]) -> tuple[list[str], list[NumberedItem]]:
     """Splits lines into the text before the first mark at the start of a line, and the items from there on."""
     preamble: list[str] = []
-    items: list[Item] = []
+    items: list[NumberedItem] = []
     nested: int | None = None  # the indent of the sub-items that are being read
     for line in lines:
         mark = _LINE_MARK.match(line)
@@ -75,7 +75,7 @@ def _read_lines(lines: Sequence[str]) -> tuple[list[str], list[Item]]:
                 nested, mark = indent, None
         if mark and _begins_item(items, mark, line, is_first_line=not any(map(str.strip, preamble))):
             nested = None
-            items.append(Item(int(mark["number"]), _style(mark), indent, [line[mark.end() :]]))
+            items.append(NumberedItem(int(mark["number"]), _style(mark), indent, [line[mark.end() :]]))
         elif items:
             items[-1].lines.append(line)
         else:
@@ -83,12 +83,12 @@ def _read_lines(lines: Sequence[str]) -> tuple[list[str], list[Item]]:
     return preamble, items
 
 
-def _is_nested(items: Sequence[Item], mark: re.Match[str], indent: int) -> bool:
+def _is_nested(items: Sequence[NumberedItem], mark: re.Match[str], indent: int) -> bool:
     """Whether a mark that stands deeper than its list begins a list of its own."""
     return indent >= items[-1].indent + 2 and int(mark["number"]) != items[-1].number + 1
 
 
-def _begins_item(items: Sequence[Item], mark: re.Match[str], line: str, *, is_first_line: bool) -> bool:
+def _begins_item(items: Sequence[NumberedItem], mark: re.Match[str], line: str, *, is_first_line: bool) -> bool:
     number = int(mark["number"])
     due = items[-1].number + 1 if items else 1
     if number == due:
@@ -98,7 +98,7 @@ def _begins_item(items: Sequence[Item], mark: re.Match[str], line: str, *, is_fi
     return (not items and is_first_line) or number <= due + _MOST_SKIPPED
 
 
-def _read_single_line(lines: list[str]) -> tuple[list[str], list[Item]]:
+def _read_single_line(lines: list[str]) -> tuple[list[str], list[NumberedItem]]:
     """A list that begins within a line: "Two reasons: 1) rain 2) a bag"."""
     for position, line in enumerate(lines):
         marks = list(_INLINE_MARK.finditer(line))
@@ -108,12 +108,12 @@ def _read_single_line(lines: list[str]) -> tuple[list[str], list[Item]]:
             goes_on = any(int(later["number"]) == 2 and _style(later) == _style(mark) for later in marks[place + 1 :])
             if goes_on or line[: mark.start()].rstrip().endswith(":"):
                 rest = [line[mark.end() :], *lines[position + 1 :]]
-                return [*lines[:position], line[: mark.start()]], [Item(1, _style(mark), indent_of(line), rest)]
+                return [*lines[:position], line[: mark.start()]], [NumberedItem(1, _style(mark), indent_of(line), rest)]
             break  # a later 1 on the line would need a 2 as well
     return lines, []
 
 
-def _split_items(items: Sequence[Item]) -> Iterator[Item]:
+def _split_items(items: Sequence[NumberedItem]) -> Iterator[NumberedItem]:
     """The items, those of one line apart."""
     pairs = list(pairwise(items))
     one_per_line = any(later.number == earlier.number + 1 for earlier, later in pairs)
@@ -125,7 +125,7 @@ def _split_items(items: Sequence[Item]) -> Iterator[Item]:
             yield from _split_item(item, upcoming, needs_sentence=one_per_line)
 
 
-def _split_item(item: Item, upcoming: int | None, *, needs_sentence: bool) -> Iterator[Item]:
+def _split_item(item: NumberedItem, upcoming: int | None, *, needs_sentence: bool) -> Iterator[NumberedItem]:
     """An item, and those that begin within its lines.
 
     Args:
@@ -134,7 +134,7 @@ def _split_item(item: Item, upcoming: int | None, *, needs_sentence: bool) -> It
         needs_sentence: whether a number with a full stop must follow the end of a sentence: the list has an item per
             line, so "she came 3. Then" is no item 3.
     """
-    current = Item(item.number, item.style, item.indent)
+    current = NumberedItem(item.number, item.style, item.indent)
     for line in item.lines:
         start = 0
         for mark in _INLINE_MARK.finditer(line):
@@ -146,7 +146,7 @@ def _split_item(item: Item, upcoming: int | None, *, needs_sentence: bool) -> It
                 continue
             current.lines.append(line[start : mark.start()])
             yield current
-            current, start = Item(number, item.style, item.indent), mark.end()
+            current, start = NumberedItem(number, item.style, item.indent), mark.end()
         current.lines.append(line[start:])
     yield current
 

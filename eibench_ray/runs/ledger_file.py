@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from eibench_ray.plan.graph import Plan
-from eibench_ray.schedule.gpu_usage import Usage, share_cells
+from eibench_ray.schedule.gpu_usage import GpuUsage, share_cells
 from eibench_ray.schedule.replica_meter import TimeKind
 
 _MOST = 2**40  # no time, count or number in a ledger is larger
@@ -66,7 +66,7 @@ def _can_be(name: str, value: object) -> bool:
     return name not in _NUMBERS or (isinstance(value, int | float) and -_MOST <= value <= _MOST)
 
 
-def describe_usage(usage: Usage, plan: Plan) -> dict[str, Any]:
+def describe_usage(usage: GpuUsage, plan: Plan) -> dict[str, Any]:
     """An account as JSON values. All seconds are in its unit, but for `start_s` and `end_s`: those are on the clock.
 
     A kind that did not occur is left out of `kinds`, and shares are of the sum of all kinds.

@@ -20,7 +20,7 @@ from eibench_ray.runs.planning import open_indexes, read_costs
 from eibench_ray.runs.resume import find_work
 from eibench_ray.runs.run_record import LEDGER_FILE, RunManifest, RunStatus
 from eibench_ray.schedule.gpu_accounting import account
-from eibench_ray.schedule.gpu_usage import Usage, step_roles
+from eibench_ray.schedule.gpu_usage import GpuUsage, step_roles
 from eibench_ray.store.slice_store import Store
 from eibench_ray.submit.sbatch import Queued, ask_queue, describe_queue
 from eibench_ray.submit.submission import read_jobs
@@ -133,7 +133,7 @@ def read_tail(path: Path) -> list[str]:
     return read_end(path, TAIL_BYTES).decode(errors="replace").splitlines()[-TAIL_LINES:]
 
 
-def read_usage(folder: Path, plan: Plan) -> Usage:
+def read_usage(folder: Path, plan: Plan) -> GpuUsage:
     """GPU time of a run by use, as its ledger tells it so far."""
     return account(read_ledger(folder / LEDGER_FILE), step_roles(plan))
 

@@ -13,11 +13,13 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
-from eibench_ray.schedule.gpu_usage import Gpu, ReplicaUse, Unheld, Usage
+from eibench_ray.schedule.gpu_usage import Gpu, GpuUsage, ReplicaUse, Unheld
 from eibench_ray.schedule.replica_meter import ReplicaMeter, TimeKind, TimeSpan
 
 
-def account(events: Iterable[Mapping[str, Any]], roles: Mapping[str, TimeKind], *, until: float | None = None) -> Usage:
+def account(
+    events: Iterable[Mapping[str, Any]], roles: Mapping[str, TimeKind], *, until: float | None = None
+) -> GpuUsage:
     """The account of a ledger's GPU time; `roles` are those of `step_roles`, `until` is now where a run still goes on.
 
     A clock that was set back stands still until it has caught up. What the ledger does not say is left out: without
@@ -100,13 +102,13 @@ class _Books:
             case "run_ended":
                 self._end_run(is_over=True)
 
-    def close(self, until: float | None) -> Usage:
+    def close(self, until: float | None) -> GpuUsage:
         """The account of all that was read."""
         if until is not None and self._run:
             self._now = max(self._now, until)
         self._end_run(is_over=False)
         has_gpus = self._num_gpus > 0
-        return Usage(
+        return GpuUsage(
             self._start or 0.0,
             self._now,
             self._duration_s,

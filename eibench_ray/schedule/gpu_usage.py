@@ -59,7 +59,7 @@ class Unheld:
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
+class GpuUsage:
     """The account of a run.
 
     Attributes:
@@ -103,7 +103,7 @@ def step_roles(plan: Plan) -> dict[str, TimeKind]:
     return {step: TimeKind.JUDGING if step in judging else TimeKind.GENERATING for step in plan.steps}
 
 
-def share_cells(usage: Usage, plan: Plan) -> list[CellUse]:
+def share_cells(usage: GpuUsage, plan: Plan) -> list[CellUse]:
     """Each cell's part of what the replicas held, in the plan's order."""
     users: dict[str, set[int]] = defaultdict(set)  # step id or engine key -> cells, by their place in the plan
     for place, cell in enumerate(plan.cells):

@@ -11,7 +11,7 @@ from fault_limits import Gate as Keeper
 from fault_limits import Limit
 
 from eibench_ray.ratelimit.admission import Admission
-from eibench_ray.ratelimit.concurrency import Concurrency, Ending
+from eibench_ray.ratelimit.concurrency import Concurrency, RequestEnding
 from eibench_ray.ratelimit.rate_limiter import Reservation, Spend
 
 
@@ -96,16 +96,16 @@ class World:
                 told = keeper.headers(wait_s)
                 after_s = float(told["retry-after"]) if "retry-after" in told else None
                 after_s = float(told["retry-after-ms"]) / 1000 if "retry-after-ms" in told else after_s
-                passage, ending = Spend(was_limited=True, retry_after_s=after_s), Ending.REFUSED
+                passage, ending = Spend(was_limited=True, retry_after_s=after_s), RequestEnding.REFUSED
                 back = now + self.way_s(draw)
             else:
                 told = keeper.headers(0.0)
                 allowed = told.get("x-ratelimit-limit-requests")
                 passage = Spend(tokens=self.tokens, allowed_per_min=float(allowed) if allowed else None)
-                ending, back = Ending.REPLIED, now + self.latency_s(draw)
+                ending, back = RequestEnding.REPLIED, now + self.latency_s(draw)
             at(back, lambda then: leave(number, passage, ending, began, then))
 
-        def leave(number: int, passage: Spend, ending: Ending, began: float, now: float) -> None:
+        def leave(number: int, passage: Spend, ending: RequestEnding, began: float, now: float) -> None:
             self.gate.leave(number, passage, now)
             concurrency.end(ending, began, now)
             if not asks:

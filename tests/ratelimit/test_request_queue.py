@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from eibench_ray.engines.engine import EngineDeadError
-from eibench_ray.ratelimit.concurrency import Ending
+from eibench_ray.ratelimit.concurrency import RequestEnding
 from eibench_ray.ratelimit.rate_limiter import BudgetSpentError, Grant, Reservation, Spend
 from eibench_ray.ratelimit.request_queue import RequestQueue
 
@@ -47,7 +47,7 @@ async def turn() -> None:
 async def ride(line: RequestQueue, name: str, log: list[str], passage: Spend | None = None) -> None:
     async with line.trip(TOLL) as trip:
         log.append(name)
-        trip.ending = Ending.REPLIED
+        trip.ending = RequestEnding.REPLIED
         if passage is not None:
             trip.passage = passage
 
@@ -77,7 +77,7 @@ def test_no_more_are_under_way_than_may() -> None:
 
         async def stay(number: int) -> None:
             async with line.trip(TOLL) as trip:
-                trip.ending = Ending.REPLIED
+                trip.ending = RequestEnding.REPLIED
                 under_way.append(number)
                 await end.wait()
 

@@ -13,7 +13,7 @@ import pytest
 from eibench_ray.errors import DataError, StoreError
 from eibench_ray.report.gantt import MAX_LANES, draw_gantt, write_gantt
 from eibench_ray.schedule.gpu_accounting import account
-from eibench_ray.schedule.gpu_usage import Usage
+from eibench_ray.schedule.gpu_usage import GpuUsage
 from eibench_ray.schedule.replica_meter import TimeKind
 
 ROLES = {"answer": TimeKind.GENERATING, "verdict": TimeKind.JUDGING}
@@ -43,7 +43,7 @@ def texts(svg: Path) -> list[str]:
     return ["".join(text.itertext()) for text in ET.parse(svg).iter("{http://www.w3.org/2000/svg}text")]
 
 
-def drawn(usage: Usage) -> list[dict[str, Any]]:
+def drawn(usage: GpuUsage) -> list[dict[str, Any]]:
     """The rows behind a picture's marks, those of names left out."""
     chart: dict[str, Any] = draw_gantt(usage, "a run").to_dict()
     marks = [layer for layer in chart["layer"] if layer["mark"]["type"] != "text"]

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eibench_ray.schedule.gpu_accounting import account
-from eibench_ray.schedule.gpu_usage import Usage, share_cells, step_roles
+from eibench_ray.schedule.gpu_usage import GpuUsage, share_cells, step_roles
 from eibench_ray.schedule.replica_meter import TimeKind
 
 if TYPE_CHECKING:
@@ -306,7 +306,7 @@ class Story:
         del self.phase[replica], self.flying[replica]
 
 
-def told(seed: int, length: int, most_gpus: int) -> tuple[Story, Usage]:
+def told(seed: int, length: int, most_gpus: int) -> tuple[Story, GpuUsage]:
     story = Story(random.Random(seed))
     return story, account(story.tell(length, most_gpus), ROLES)
 

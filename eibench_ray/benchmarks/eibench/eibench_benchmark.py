@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from eibench_ray.benchmarks.benchmark import Benchmark, Checked, Exported, FileScores, OpenedRun
+from eibench_ray.benchmarks.benchmark import Benchmark, CheckedRun, Exported, FileScores, OpenedRun
 from eibench_ray.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def verify(
         Path | None,
         typer.Option("--claims", help="A CSV file of other claims than the paper's, with the same columns."),
     ] = None,
-) -> Checked:
+) -> CheckedRun:
     """Compare a run with the figures that the paper published, and write the result into the run's folder."""
     from functools import partial
 
@@ -61,7 +61,9 @@ def verify(
     from eibench_ray.benchmarks.eibench.claims_file import PAPER_CLAIMS, read_claims
 
     verification = verify_run(run, read_claims(claims or PAPER_CLAIMS))
-    return Checked(render_verification(verification), to_json(verification), partial(write_verification, verification))
+    return CheckedRun(
+        render_verification(verification), to_json(verification), partial(write_verification, verification)
+    )
 
 
 def export_ground_truth(run: OpenedRun, out: Path, chosen: Mapping[str, str | None]) -> Exported:

@@ -23,7 +23,7 @@ from eibench_ray.engines.openai.batch_record import BatchRecord
 from eibench_ray.engines.openai.http_client import Client, Response
 from eibench_ray.engines.openai.no_response import Hope, NoResponse
 from eibench_ray.engines.openai.openai_section import OpenaiSection
-from eibench_ray.engines.openai.response_bounds import TooLargeError
+from eibench_ray.engines.openai.response_bounds import ResponseTooLargeError
 from eibench_ray.engines.openai.silence import Silence
 from eibench_ray.errors import EngineError
 from eibench_ray.rows.wait import Wait
@@ -228,7 +228,7 @@ class BatchApi:
                 self._silence.hear(time.monotonic())
                 return result
             except (openai.APIError, httpx2.HTTPError, json.JSONDecodeError, TimeoutError) as error:
-                is_lost = isinstance(error, openai.APIConnectionError | TooLargeError)
+                is_lost = isinstance(error, openai.APIConnectionError | ResponseTooLargeError)
                 lost = self._endpoint.explain(error) if is_lost else None
                 reason = self._scrub(lost.reason if lost else f"{type(error).__name__}: {error}")
                 if lost and (

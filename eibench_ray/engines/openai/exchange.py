@@ -25,7 +25,7 @@ from eibench_ray.engines.openai.response_errors import (
     judge_loss,
     judge_status,
 )
-from eibench_ray.ratelimit.concurrency import Ending
+from eibench_ray.ratelimit.concurrency import RequestEnding
 from eibench_ray.ratelimit.rate_limiter import Reservation, Spend
 from eibench_ray.rows.prices import cost_usd
 from eibench_ray.rows.request import Reply, Request
@@ -38,7 +38,7 @@ class Exchange:
 
     result: Reply | ResponseError  # the reply, or why there is none
     passage: Spend  # what the turnstile is told
-    ending: Ending  # what it says of the endpoint's strength
+    ending: RequestEnding  # what it says of the endpoint's strength
 
 
 def toll_of(request: Request, config: OpenaiSection) -> Reservation:
@@ -59,7 +59,7 @@ def judge(said: Response | NoResponse, request: Request, config: OpenaiSection, 
     if isinstance(said, NoResponse):
         most = toll_of(request, config)
         passage = Spend(most.tokens, most.cost_usd) if said.was_sent else Spend()
-        return Exchange(judge_loss(said, config, secret), passage, Ending.FAILED)
+        return Exchange(judge_loss(said, config, secret), passage, RequestEnding.FAILED)
     allowed = allowance(said.headers)
     told = Spend(allowed_per_min=allowed.requests_per_min, allowed_tokens_per_min=allowed.tokens_per_min)
     if said.status >= 300:
@@ -75,19 +75,19 @@ def judge(said: Response | NoResponse, request: Request, config: OpenaiSection, 
         limit = min(estimate_tokens(said.text), config.most_tokens(request.sampling.max_tokens))
         spent = _toll(request, config, limit)
         passage = replace(told, tokens=spent.tokens, cost_usd=spent.cost_usd)
-        return Exchange(judge_garbled(str(error), config, secret), passage, Ending.FAILED)
+        return Exchange(judge_garbled(str(error), config, secret), passage, RequestEnding.FAILED)
     tokens = reply.prompt_tokens + reply.completion_tokens
     passage = replace(told, tokens=tokens, cost_usd=reply.cost_usd or 0.0)
-    return Exchange(replace(reply, text=secret.hide(reply.text)), passage, Ending.REPLIED)
+    return Exchange(replace(reply, text=secret.hide(reply.text)), passage, RequestEnding.REPLIED)
 
 
 def _refused(failure: ResponseError, told: Spend, request: Request, config: OpenaiSection) -> Exchange:
     """The result of a response that is an error."""
     told = replace(told, was_limited=failure.was_limited, retry_after_s=failure.retry_after_s)
     if failure.fate is Remedy.ANSWER:
-        return Exchange(filtered_reply(request, config), told, Ending.REPLIED)
-    ending = Ending.FAILED if failure.fate is Remedy.AGAIN else Ending.REPLIED
-    return Exchange(failure, told, Ending.REFUSED if failure.was_limited else ending)
+        return Exchange(filtered_reply(request, config), told, RequestEnding.REPLIED)
+    ending = RequestEnding.FAILED if failure.fate is Remedy.AGAIN else RequestEnding.REPLIED
+    return Exchange(failure, told, RequestEnding.REFUSED if failure.was_limited else ending)
 
 
 def _toll(request: Request, config: OpenaiSection, completion_tokens: int) -> Reservation:

@@ -69,7 +69,7 @@ def explain_loss(error: BaseException, route: Route, connect_timeout_s: float) -
         case "TooManyRedirects":
             remedy = "correct model.engine.base_url"
             return NoResponse(f"redirections without end from {peer}: {remedy}", was_sent, Hope.NONE)
-        case "TooLargeError":
+        case "ResponseTooLargeError":
             return NoResponse(f"a reply of {peer} with {said}", was_sent, is_too_large=True)
         case "ConnectTimeout":
             return NoResponse(f"no connection to {peer} within {connect_timeout_s:g} s", was_sent)

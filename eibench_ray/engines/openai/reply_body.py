@@ -11,7 +11,7 @@ from eibench_ray.engines.openai.event_stream import is_event_stream, join_events
 from eibench_ray.engines.openai.message_content import read_content
 from eibench_ray.engines.openai.openai_section import OpenaiSection
 from eibench_ray.engines.openai.request_body import prompt_estimate
-from eibench_ray.engines.openai.token_usage import Usage, read_usage
+from eibench_ray.engines.openai.token_usage import TokenUsage, read_usage
 from eibench_ray.rows.endings import CONTENT_FILTER, REFUSAL, Ending, ending_of
 from eibench_ray.rows.request import Reply, Request
 from eibench_ray.visible_text import in_line
@@ -29,7 +29,7 @@ class MalformedReplyError(ValueError):
 class FailedReplyError(Exception):
     """The response says itself that it is no answer."""
 
-    def __init__(self, error: ErrorBody, usage: Usage | None = None) -> None:
+    def __init__(self, error: ErrorBody, usage: TokenUsage | None = None) -> None:
         super().__init__(error.message)
         self.error = error  # what it says
         self.usage = usage  # what it took all the same; None where it does not say that anything was generated

@@ -19,7 +19,7 @@ ENCODINGS = "gzip"
 _EITHER_HEADER = 32 + zlib.MAX_WBITS
 
 
-class TooLargeError(httpx2.DecodingError):
+class ResponseTooLargeError(httpx2.DecodingError):
     """A response holds more than it may."""
 
 
@@ -37,7 +37,7 @@ class _Bounded(httpx2.AsyncByteStream):
             data = self._unpack(chunk, self._most - num_bytes + 1) if self._unpacker else chunk
             num_bytes += len(data)
             if num_bytes > self._most:
-                raise TooLargeError(f"more than {self._most:,} bytes")
+                raise ResponseTooLargeError(f"more than {self._most:,} bytes")
             yield data
 
     async def aclose(self) -> None:

@@ -17,7 +17,7 @@ _MAX_PROMPT_TOKENS = 100_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
+class TokenUsage:
     """Tokens of one completion."""
 
     prompt_tokens: int
@@ -28,7 +28,7 @@ class Usage:
 
 def read_usage(
     completion: Mapping[str, Any], text: str, request: Request, config: OpenaiSection, *, is_batch: bool
-) -> Usage:
+) -> TokenUsage:
     """Reads a completion's token counts; impossible and missing ones are estimated, as rows are paid by them."""
     usage = completion.get("usage")
     usage = usage if isinstance(usage, dict) else {}
@@ -44,7 +44,7 @@ def read_usage(
     cached_tokens = _count(cached, 0, prompt_tokens) or 0
     price = config.price and config.price.to_price()
     cost = cost_usd(price, prompt_tokens, cached_tokens, completion_tokens, is_batch=is_batch) if price else None
-    return Usage(prompt_tokens, completion_tokens, cached_tokens, cost)
+    return TokenUsage(prompt_tokens, completion_tokens, cached_tokens, cost)
 
 
 def _count(value: object, low: int, high: int) -> int | None:
