@@ -168,7 +168,11 @@ MISTAKES = [
     ),
     ("no model to serve", "serve", "model is missing: choose one with model=OPTION (there are "),
     ("echo to serve", "serve model=echo", "model 'echo' has an engine of kind 'echo', which has no server of its own"),
-    ("recordings to serve", "serve model=claude_3_haiku", "'claude_3_haiku' has an engine of kind 'replay': only"),
+    (
+        "recordings to serve",
+        "serve model=claude_3_haiku",
+        "'claude_3_haiku' has an engine of kind 'replay', which has no server",
+    ),
     ("a sweep's group to serve", "serve model=tiny_llama setting=user_question", "setting: there is no such key"),
     (
         "unknown key to serve",

