@@ -67,7 +67,7 @@ class Driver:
         run_id: str,
         ledger: Ledger,
         listener: Listener,
-        turnstile: RateLimiter | None = None,
+        limiter: RateLimiter | None = None,
         left_s: float = math.inf,
         retry: Retry = "errors",
     ) -> None:
@@ -76,7 +76,7 @@ class Driver:
         self._config = config
         self._ledger = ledger
         self._listener = listener
-        self._fleet = ReplicaFactory(config, plan.datasets, store_root, run_id, turnstile, retry)
+        self._fleet = ReplicaFactory(config, plan.datasets, store_root, run_id, limiter, retry)
         self._watch = NodeWatch(config)
         self._counts = RunProgress(plan, work)
         self._jobs = BackgroundTasks()

@@ -1,4 +1,4 @@
-"""The turnstile of a run: one Ray actor on the driver's node, and how replicas ask it."""
+"""The rate limiter of a run: one Ray actor on the driver's node, and how replicas ask it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TIMEOUT_S = 120.0
 
 
 class _Booth(LocalRateLimiter):
-    """The turnstile inside its actor. After a restart it reads anew what was spent, and learns the limits anew."""
+    """The rate limiter inside its actor. After a restart it reads anew what was spent, and learns the limits anew."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ _Actor = ray.remote(_Booth)
 
 
 class RayRateLimiter:
-    """The turnstile of a run, for the driver that opens it and the replicas that it is handed to."""
+    """The rate limiter of a run, for the driver that opens it and the replicas that it is handed to."""
 
     def __init__(self, limits: Mapping[str, RateLimits], budget_usd: float | None, spent: Callable[[], float]) -> None:
         """Opens it on this node.
@@ -62,20 +62,20 @@ class RayRateLimiter:
         actor = _Actor.options(scheduling_strategy=here, **options)
         self._actor: Any = actor.remote(limits, budget_usd, spent, str(Path.cwd()))
 
-    async def enter(self, toll: Reservation) -> Grant:
+    async def enter(self, reservation: Reservation) -> Grant:
         """Whether a request may be sent now.
 
         Raises:
-            EngineError: the turnstile does not come back.
+            EngineError: the rate limiter does not come back.
         """
-        answer: Grant = await self._ask("enter", toll)
+        answer: Grant = await self._ask("enter", reservation)
         return answer
 
     async def leave(self, number: int, passage: Spend) -> None:
         """A request that was let through has ended.
 
         Raises:
-            EngineError: the turnstile does not come back.
+            EngineError: the rate limiter does not come back.
         """
         await self._ask("leave", number, passage)
 

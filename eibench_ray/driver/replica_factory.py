@@ -38,7 +38,7 @@ class ReplicaFactory:
     datasets: Mapping[str, DatasetSpec]
     store_root: str
     run_id: str
-    turnstile: RateLimiter | None = None  # lets the requests to endpoints through; None where the run has none
+    limiter: RateLimiter | None = None  # lets the requests to endpoints through; None where the run has none
     retry: Retry = "errors"  # which error rows of earlier runs are asked again
 
     def reserve(self, replica_id: int, spec: EngineSpec, need: Need, nodes: tuple[str, ...]) -> ReplicaHandle:
@@ -64,7 +64,7 @@ class ReplicaHandle(ActorHandle[ReplicaFacts]):
             fleet.run_id,
             fleet.config.row_timeout_s,
             str(Path.cwd()),
-            fleet.turnstile,
+            fleet.limiter,
             fleet.retry,
         )
 

@@ -53,10 +53,10 @@ class EchoSection(EngineSection):
 class EchoEngine:
     """Answers from the request's digest; a request with a schema gets JSON that follows it."""
 
-    def __init__(self, config: EchoSection, turnstile: RateLimiter | None = None) -> None:
+    def __init__(self, config: EchoSection, limiter: RateLimiter | None = None) -> None:
         self._config = config
         most = config.max_num_seqs
-        self._line = RequestQueue(turnstile or LocalRateLimiter(), most, first=most)
+        self._line = RequestQueue(limiter or LocalRateLimiter(), most, first=most)
         self._died_on: str | None = None
 
     async def start(self) -> EngineFacts:
@@ -90,7 +90,7 @@ class EchoEngine:
             return replace(reply, cost_usd=cost)
 
     async def stop(self) -> None:
-        """Returns once the turnstile knows of all that was asked, after the time that the configuration asks for."""
+        """Returns once the rate limiter knows of all that was asked, after the time that the configuration asks for."""
         await asyncio.sleep(self._config.stop_s)
         await self._line.close()
 

@@ -96,7 +96,7 @@ def ask_cluster(
             status.id,
             ledger,
             listeners,
-            _open_turnstile(sweep),
+            _open_limiter(sweep),
             left_s,
             sweep.config.retry,
         )
@@ -159,7 +159,7 @@ async def _conduct(driver: Driver, holding: HeldLease) -> RunResult:
         holding.on_loss(lambda: None)
 
 
-def _open_turnstile(sweep: PlannedSweep) -> RateLimiter | None:
+def _open_limiter(sweep: PlannedSweep) -> RateLimiter | None:
     """Opens the rate limiter of the run's requests to endpoints; None where it sends none."""
     if not (sweep.pools or sweep.is_paid):
         return None

@@ -59,7 +59,7 @@ class Replica:
         run_id: str,
         row_timeout_s: float,
         working_folder: str,
-        turnstile: RateLimiter | None,
+        limiter: RateLimiter | None,
         retry: Retry,
     ) -> None:
         # A joined cluster was started elsewhere: relative paths mean what they mean where the command was called.
@@ -70,7 +70,7 @@ class Replica:
         self._store = store = Store(store_root)
         folder = store.paths.batches(spec.key)
         self._weights = weights_of(spec)
-        self._engine = create_engine(spec, turnstile or LocalRateLimiter(), folder, store.storage, self._weights)
+        self._engine = create_engine(spec, limiter or LocalRateLimiter(), folder, store.storage, self._weights)
         self._datasets = datasets
         self._opened: dict[str, tuple[Dataset, DatasetIndex]] = {}
         self._run_id = run_id

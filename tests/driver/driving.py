@@ -54,7 +54,7 @@ class Run:
         self,
         sweep: PlannedSweep,
         hook: Callable[[str, dict[str, Any]], None] | None = None,
-        turnstile: RateLimiter | None = None,
+        limiter: RateLimiter | None = None,
         left_s: float = math.inf,
     ) -> None:
         for step, left in sweep.work.items():
@@ -72,7 +72,7 @@ class Run:
             secrets.token_hex(4),
             self.ledger,
             self.listener,
-            turnstile,
+            limiter,
             left_s,
         )
 

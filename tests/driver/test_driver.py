@@ -144,7 +144,7 @@ def test_a_spent_budget_ends_what_is_paid_for_and_nothing_else(sweeps: Sweeps) -
     paid = sweeps.config(model={"name": "paid"}, engine=PAID)
     free = sweeps.config("brief", model={"name": "free"})
     sweep = sweeps.plan(paid, free)
-    run = Run(sweep, turnstile=LocalRateLimiter(budget_usd=25.0))
+    run = Run(sweep, limiter=LocalRateLimiter(budget_usd=25.0))
     outcome = run.finish()
     assert outcome.shortage == (
         "budget_usd does not allow another request of up to $6.00: raise it and run the same command again to go on"
@@ -162,7 +162,7 @@ def test_a_spent_budget_ends_what_is_paid_for_and_nothing_else(sweeps: Sweeps) -
     answer = sweep.plan.cells[0].answer
     assert (again.work[answer].num_done, again.funds.spent_usd) == (4, 24.0)
 
-    outcome = Run(again, turnstile=LocalRateLimiter(budget_usd=60.0, spent_usd=again.funds.spent_usd)).finish()
+    outcome = Run(again, limiter=LocalRateLimiter(budget_usd=60.0, spent_usd=again.funds.spent_usd)).finish()
     assert (outcome.shortage, outcome.cost_usd) == (None, 36.0)
     check_whole(sweep, sweeps.plan(paid, free))
 
@@ -171,7 +171,7 @@ def test_what_was_answered_is_judged_when_the_budget_is_spent(sweeps: Sweeps) ->
     sweeps.write_dataset()
     config = sweeps.config(engine=PAID | {"max_num_seqs": 1}, slice_rows=1)
     sweep = sweeps.plan(config)
-    outcome = Run(sweep, turnstile=LocalRateLimiter(budget_usd=25.0)).finish()
+    outcome = Run(sweep, limiter=LocalRateLimiter(budget_usd=25.0)).finish()
     assert outcome.shortage
     again = sweeps.plan(config)
     assert [again.work[step].num_done for step in (sweep.plan.cells[0].answer, sweep.plan.cells[0].verdicts[0])] == [

@@ -60,7 +60,7 @@ class World:
         draw = random.Random(self.seed)
         trace, concurrency = Trace(), Concurrency(self.most)
         keeper = Keeper(self.limit(0.0))
-        toll = Reservation("pool", self.tokens, 0.0)
+        reservation = Reservation("pool", self.tokens, 0.0)
         # (time, order, what): an order, so that what happens at one time is not compared.
         agenda: list[tuple[float, int, Callable[[float], None]]] = []
         order = 0
@@ -75,7 +75,7 @@ class World:
             nonlocal asks
             asks = False
             while not concurrency.is_full:
-                passed = self.gate.enter(toll, now)
+                passed = self.gate.enter(reservation, now)
                 if passed.number is None:
                     asks = True
                     # A timer comes late, never early.

@@ -106,47 +106,47 @@ def test_it_says_that_it_costs_money() -> None:
 
 def test_a_paid_reply_needs_room_in_the_budget_for_the_longest_one() -> None:
     async def run() -> None:
-        turnstile = LocalRateLimiter(budget_usd=30.0)
-        engine = EchoEngine(EchoSection(kind="echo", price=PRICE), turnstile)
+        limiter = LocalRateLimiter(budget_usd=30.0)
+        engine = EchoEngine(EchoSection(kind="echo", price=PRICE), limiter)
         assert REQUEST.sampling.max_tokens + len(REQUEST.user.split()) == 12  # dollars at most
         spent = 0.0
         while spent <= 18.0:
             spent += (await engine.generate(REQUEST, ())).cost_usd or 0.0
         with pytest.raises(BudgetSpentError, match=r"up to \$12\.00"):
             await engine.generate(REQUEST, ())
-        assert (turnstile.gate.account.spent_usd, turnstile.gate.account.reserved_usd) == (spent, 0.0)
+        assert (limiter.gate.account.spent_usd, limiter.gate.account.reserved_usd) == (spent, 0.0)
 
     asyncio.run(run())
 
 
 def test_a_paid_row_that_fails_gives_back_what_was_reserved_for_it() -> None:
-    turnstile = LocalRateLimiter(budget_usd=30.0)
+    limiter = LocalRateLimiter(budget_usd=30.0)
 
     async def run() -> None:
-        engine = EchoEngine(EchoSection(kind="echo", price=PRICE, fails_on="happy"), turnstile)
+        engine = EchoEngine(EchoSection(kind="echo", price=PRICE, fails_on="happy"), limiter)
         with pytest.raises(RowError):
             await engine.generate(REQUEST, ())
         await engine.stop()
 
     asyncio.run(run())
-    assert (turnstile.gate.account.spent_usd, turnstile.gate.account.reserved_usd) == (0.0, 0.0)
+    assert (limiter.gate.account.spent_usd, limiter.gate.account.reserved_usd) == (0.0, 0.0)
 
 
 def test_a_paid_row_that_is_given_up_while_it_asks_holds_nothing() -> None:
     class Slow(LocalRateLimiter):
-        async def enter(self, toll: Reservation) -> Grant:
-            granted = await super().enter(toll)
+        async def enter(self, reservation: Reservation) -> Grant:
+            granted = await super().enter(reservation)
             await asyncio.sleep(0.02)  # as an actor's answer takes its time
             return granted
 
-    turnstile = Slow(budget_usd=30.0)
+    limiter = Slow(budget_usd=30.0)
 
     async def run() -> None:
-        engine = EchoEngine(EchoSection(kind="echo", price=PRICE), turnstile)
+        engine = EchoEngine(EchoSection(kind="echo", price=PRICE), limiter)
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(engine.generate(REQUEST, ()), 0.01)
         await asyncio.sleep(0.05)
         await engine.stop()
 
     asyncio.run(run())
-    assert (turnstile.gate.account.spent_usd, turnstile.gate.account.reserved_usd) == (0.0, 0.0)
+    assert (limiter.gate.account.spent_usd, limiter.gate.account.reserved_usd) == (0.0, 0.0)

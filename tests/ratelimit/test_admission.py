@@ -15,17 +15,17 @@ from eibench_ray.ratelimit.rate_limiter import LIFETIME_S, Grant, Reservation, S
 FREE = Reservation("pool", 100, 0.0)
 
 
-def enter(gate: Admission, now: float, toll: Reservation = FREE) -> int:
+def enter(gate: Admission, now: float, reservation: Reservation = FREE) -> int:
     """The number of a request that may pass."""
-    answer = gate.enter(toll, now)
+    answer = gate.enter(reservation, now)
     assert answer.number is not None
     return answer.number
 
 
-def drain(gate: Admission, now: float, toll: Reservation = FREE) -> list[int]:
+def drain(gate: Admission, now: float, reservation: Reservation = FREE) -> list[int]:
     """The numbers of all that may pass at once."""
     numbers = []
-    while (answer := gate.enter(toll, now)).number is not None:
+    while (answer := gate.enter(reservation, now)).number is not None:
         numbers.append(answer.number)
     return numbers
 
@@ -189,16 +189,16 @@ def test_who_takes_a_day_holds_its_reservation_for_as_long() -> None:
     assert gate.enter(Reservation("pool", 0, 2.0), 80_002.0).number not in (None, lost)
 
 
-def test_a_local_turnstile_goes_by_its_clock() -> None:
+def test_a_local_limiter_goes_by_its_clock() -> None:
     now = 0.0
-    turnstile = LocalRateLimiter({"pool": RateLimits("pool", requests_per_min=1.0)}, clock=lambda: now)
+    limiter = LocalRateLimiter({"pool": RateLimits("pool", requests_per_min=1.0)}, clock=lambda: now)
 
     async def visit() -> Grant:
-        return await turnstile.enter(FREE)
+        return await limiter.enter(FREE)
 
     assert asyncio.run(visit()).number is not None
     assert asyncio.run(visit()).number is None
     now = 61.0
     answer = asyncio.run(visit())
     assert answer.number is not None
-    asyncio.run(turnstile.leave(answer.number, Spend(tokens=1)))
+    asyncio.run(limiter.leave(answer.number, Spend(tokens=1)))

@@ -1,4 +1,4 @@
-"""The line before the turnstile: its order, and that what was granted is given back, whenever a row is given up."""
+"""The line before the rate limiter: its order, and that what was granted is given back, whenever a row is given up."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TOLL = Reservation("pool", 100, 0.5)
 
 @dataclass
 class Slow:
-    """A turnstile that answers what it is told to, each call after a turn of `pause`."""
+    """A rate limiter that answers what it is told to, each call after a turn of `pause`."""
 
     answers: list[Grant]
     pause: asyncio.Event = field(default_factory=asyncio.Event)
@@ -25,8 +25,8 @@ class Slow:
     num_asking: int = 0
     most_asking: int = 0
 
-    async def enter(self, toll: Reservation) -> Grant:
-        assert toll is TOLL
+    async def enter(self, reservation: Reservation) -> Grant:
+        assert reservation is TOLL
         self.num_asking += 1
         self.most_asking = max(self.most_asking, self.num_asking)
         await self.pause.wait()
@@ -54,25 +54,25 @@ async def ride(line: RequestQueue, name: str, log: list[str], passage: Spend | N
 
 def test_requests_go_in_the_order_in_which_they_came_and_one_asks_at_a_time() -> None:
     async def run() -> None:
-        turnstile = Slow([Grant(None, 0.001), *map(Grant, range(6))])
-        line, log = RequestQueue(turnstile, 4), []
+        limiter = Slow([Grant(None, 0.001), *map(Grant, range(6))])
+        line, log = RequestQueue(limiter, 4), []
         rides = [asyncio.create_task(ride(line, str(number), log)) for number in range(6)]
         await turn()
-        turnstile.pause.set()
+        limiter.pause.set()
         await asyncio.gather(*rides)
         await line.close()
         assert log == [str(number) for number in range(6)]
-        assert turnstile.most_asking == 1
-        assert turnstile.left == [(number, Spend(100, 0.5)) for number in range(6)]
+        assert limiter.most_asking == 1
+        assert limiter.left == [(number, Spend(100, 0.5)) for number in range(6)]
 
     asyncio.run(run())
 
 
 def test_no_more_are_under_way_than_may() -> None:
     async def run() -> None:
-        turnstile = Slow(list(map(Grant, range(5))))
-        turnstile.pause.set()
-        line, end = RequestQueue(turnstile, 2), asyncio.Event()
+        limiter = Slow(list(map(Grant, range(5))))
+        limiter.pause.set()
+        line, end = RequestQueue(limiter, 2), asyncio.Event()
         under_way: list[int] = []
 
         async def stay(number: int) -> None:
@@ -93,28 +93,28 @@ def test_no_more_are_under_way_than_may() -> None:
 
 def test_what_was_granted_to_a_row_that_is_gone_is_given_back() -> None:
     async def run() -> None:
-        turnstile = Slow([Grant(7), Grant(8)])
-        line, log = RequestQueue(turnstile, 4), []
+        limiter = Slow([Grant(7), Grant(8)])
+        line, log = RequestQueue(limiter, 4), []
         gone = asyncio.create_task(ride(line, "gone", log))
         other = asyncio.create_task(ride(line, "other", log, Spend(3)))
         await turn()
         gone.cancel()
         await turn()
-        turnstile.pause.set()
+        limiter.pause.set()
         await other
         await turn()
         assert gone.cancelled()
         assert log == ["other"]
-        assert sorted(turnstile.left, key=lambda left: left[0]) == [(7, Spend()), (8, Spend(3))]
+        assert sorted(limiter.left, key=lambda left: left[0]) == [(7, Spend()), (8, Spend(3))]
 
     asyncio.run(run())
 
 
 def test_a_row_that_is_given_up_twice_while_it_leaves_has_left() -> None:
     async def run() -> None:
-        turnstile = Slow([Grant(1)])
-        turnstile.pause.set()
-        line = RequestQueue(turnstile, 4)
+        limiter = Slow([Grant(1)])
+        limiter.pause.set()
+        line = RequestQueue(limiter, 4)
 
         async def stay() -> None:
             async with line.trip(TOLL):
@@ -127,7 +127,7 @@ def test_a_row_that_is_given_up_twice_while_it_leaves_has_left() -> None:
         row.cancel()
         await turn()
         assert row.cancelled()
-        assert turnstile.left == [(1, Spend(100, 0.5))]
+        assert limiter.left == [(1, Spend(100, 0.5))]
 
     asyncio.run(run())
 
@@ -135,28 +135,28 @@ def test_a_row_that_is_given_up_twice_while_it_leaves_has_left() -> None:
 def test_a_turnstile_that_is_lost_costs_no_answer(caplog: pytest.LogCaptureFixture) -> None:
     class Lost(Slow):
         async def leave(self, number: int, passage: Spend) -> None:  # noqa: ARG002
-            raise EngineDeadError("the turnstile is lost")
+            raise EngineDeadError("the rate limiter is lost")
 
     async def run() -> None:
-        turnstile = Lost([Grant(1)])
-        turnstile.pause.set()
-        line, log = RequestQueue(turnstile, 4), []
+        limiter = Lost([Grant(1)])
+        limiter.pause.set()
+        line, log = RequestQueue(limiter, 4), []
         await ride(line, "answered", log)
         await line.close()
         assert log == ["answered"]
 
     asyncio.run(run())
-    assert "limiter call failed reason=the turnstile is lost" in caplog.text
+    assert "limiter call failed reason=the rate limiter is lost" in caplog.text
 
 
 def test_a_spent_budget_is_said_to_everybody() -> None:
     async def run() -> None:
-        turnstile = Slow([Grant(None, is_spent=True)] * 2)
-        turnstile.pause.set()
-        line, log = RequestQueue(turnstile, 4), []
+        limiter = Slow([Grant(None, is_spent=True)] * 2)
+        limiter.pause.set()
+        line, log = RequestQueue(limiter, 4), []
         for _ in range(2):
             with pytest.raises(BudgetSpentError, match=r"of up to \$0\.50: raise it"):
                 await ride(line, "x", log)
-        assert (log, turnstile.left) == ([], [])
+        assert (log, limiter.left) == ([], [])
 
     asyncio.run(run())

@@ -18,7 +18,7 @@ from eibench_ray.engines.openai.batch_api import MARGIN_S, BatchApi
 from eibench_ray.engines.openai.batch_assignment import BatchAssignment
 from eibench_ray.engines.openai.batch_files import to_line
 from eibench_ray.engines.openai.batch_record import BatchFolder
-from eibench_ray.engines.openai.exchange import judge, toll_of
+from eibench_ray.engines.openai.exchange import judge, reservation_of
 from eibench_ray.engines.openai.http_client import Client
 from eibench_ray.engines.openai.openai_section import OpenaiSection
 from eibench_ray.engines.openai.picture_encoding import to_data_uri
@@ -38,14 +38,12 @@ from eibench_ray.storage.local import LOCAL
 class OpenaiBatchEngine:
     """Asks an OpenAI-compatible endpoint through its batches."""
 
-    def __init__(
-        self, config: OpenaiSection, turnstile: RateLimiter, folder: PurePath, storage: Storage = LOCAL
-    ) -> None:
+    def __init__(self, config: OpenaiSection, limiter: RateLimiter, folder: PurePath, storage: Storage = LOCAL) -> None:
         """An engine that has not started.
 
         Args:
             config: the endpoint.
-            turnstile: keeps the budget. Requests enter it before they join a file, and leave it with their replies.
+            limiter: keeps the budget. Requests enter it before they join a file, and leave it with their replies.
             folder: where the records of what was sent lie.
             storage: where that folder lies.
         """
@@ -53,7 +51,7 @@ class OpenaiBatchEngine:
         self._folder = BatchFolder(folder, storage)
         # As many at once as a file holds: what an endpoint bears is its own affair here.
         most = config.batch.max_requests
-        self._line = RequestQueue(turnstile, most, first=most)
+        self._line = RequestQueue(limiter, most, first=most)
         self._client: Client | None = None
         self._provider: BatchApi | None = None
         self._batches: BatchAssignment | None = None
@@ -153,23 +151,23 @@ class OpenaiBatchEngine:
     ) -> tuple[Reply | ResponseError | None, float]:
         """One batch's result for a request, and its cost; None: an earlier run's batch has no answer to it."""
         assert self._batches is not None
-        toll = replace(toll_of(request, self._config), lifetime_s=self._attempt_s)
+        reservation = replace(reservation_of(request, self._config), lifetime_s=self._attempt_s)
         try:
-            return await self._ask(line_id, request, images, toll)
+            return await self._ask(line_id, request, images, reservation)
         except BudgetSpentError:
             if not self._batches.was_sent(line_id):
                 raise
         # It is spent already: nothing is saved by not fetching the answer.
-        return await self._ask(line_id, request, images, replace(toll, cost_usd=0.0))
+        return await self._ask(line_id, request, images, replace(reservation, cost_usd=0.0))
 
     async def _ask(
-        self, line_id: str, request: Request, images: Sequence[bytes], toll: Reservation
+        self, line_id: str, request: Request, images: Sequence[bytes], reservation: Reservation
     ) -> tuple[Reply | ResponseError | None, float]:
         batches, client, config = self._batches, self._client, self._config
         assert batches is not None
         assert client is not None
 
-        async with self._line.trip(toll) as trip:
+        async with self._line.trip(reservation) as trip:
             try:
                 said = await batches.ask(line_id, lambda: self._compose(line_id, request, images))
             except RowError:

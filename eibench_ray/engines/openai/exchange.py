@@ -37,16 +37,16 @@ class Exchange:
     """The result of an exchange."""
 
     result: Reply | ResponseError  # the reply, or why there is none
-    passage: Spend  # what the turnstile is told
+    passage: Spend  # what the rate limiter is told
     ending: RequestEnding  # what it says of the endpoint's strength
 
 
-def toll_of(request: Request, config: OpenaiSection) -> Reservation:
+def reservation_of(request: Request, config: OpenaiSection) -> Reservation:
     """The reservation for one attempt at a request: what it may take at most."""
-    return _toll(request, config, config.most_tokens(request.sampling.max_tokens))
+    return _reservation(request, config, config.most_tokens(request.sampling.max_tokens))
 
 
-# How long after the deadline of an attempt the turnstile may hear of its end.
+# How long after the deadline of an attempt the rate limiter may hear of its end.
 LATE_S = 60.0
 
 
@@ -57,7 +57,7 @@ def judge(said: Response | NoResponse, request: Request, config: OpenaiSection, 
     and nothing came back; what came back, where that cannot be read.
     """
     if isinstance(said, NoResponse):
-        most = toll_of(request, config)
+        most = reservation_of(request, config)
         passage = Spend(most.tokens, most.cost_usd) if said.was_sent else Spend()
         return Exchange(judge_loss(said, config, secret), passage, RequestEnding.FAILED)
     allowed = allowance(said.headers)
@@ -73,7 +73,7 @@ def judge(said: Response | NoResponse, request: Request, config: OpenaiSection, 
         return _refused(judge_error(error.error, config, secret, now), told, request, config)
     except MalformedReplyError as error:
         limit = min(estimate_tokens(said.text), config.most_tokens(request.sampling.max_tokens))
-        spent = _toll(request, config, limit)
+        spent = _reservation(request, config, limit)
         passage = replace(told, tokens=spent.tokens, cost_usd=spent.cost_usd)
         return Exchange(judge_garbled(str(error), config, secret), passage, RequestEnding.FAILED)
     tokens = reply.prompt_tokens + reply.completion_tokens
@@ -90,7 +90,7 @@ def _refused(failure: ResponseError, told: Spend, request: Request, config: Open
     return Exchange(failure, told, RequestEnding.REFUSED if failure.was_limited else ending)
 
 
-def _toll(request: Request, config: OpenaiSection, completion_tokens: int) -> Reservation:
+def _reservation(request: Request, config: OpenaiSection, completion_tokens: int) -> Reservation:
     prompt_tokens = prompt_estimate(request, config)
     price = config.price and config.price.to_price()
     cost = cost_usd(price, prompt_tokens, 0, completion_tokens, is_batch=config.mode == "batch") if price else 0.0

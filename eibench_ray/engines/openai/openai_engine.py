@@ -12,7 +12,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 
 from eibench_ray.engines.decoding_slots import decode_in_thread
 from eibench_ray.engines.engine import PAID_GRACE_S, EngineFacts, RowError
-from eibench_ray.engines.openai.exchange import judge, toll_of
+from eibench_ray.engines.openai.exchange import judge, reservation_of
 from eibench_ray.engines.openai.http_client import Client, Response
 from eibench_ray.engines.openai.no_response import Hope, NoResponse
 from eibench_ray.engines.openai.openai_section import OpenaiSection
@@ -65,18 +65,18 @@ class OpenaiEngine:
     """
 
     def __init__(
-        self, config: OpenaiSection, turnstile: RateLimiter, backoff: Callable[[RetryCallState], float] = _BACKOFF
+        self, config: OpenaiSection, limiter: RateLimiter, backoff: Callable[[RetryCallState], float] = _BACKOFF
     ) -> None:
         """An engine that has not started.
 
         Args:
             config: the endpoint.
-            turnstile: lets its requests through.
+            limiter: lets its requests through.
             backoff: seconds to wait before another attempt, where the endpoint does not ask for more.
         """
         self._config = config
         self._backoff = backoff
-        self._line = RequestQueue(turnstile, config.limits.max_concurrency)
+        self._line = RequestQueue(limiter, config.limits.max_concurrency)
         self._silence = Silence(config.outage_timeout_s)
         self._client: Client | None = None
         self._end: EngineError | None = None
@@ -170,7 +170,7 @@ class OpenaiEngine:
     async def _attempt(self, errand: _Errand) -> Reply:
         client, config = self._client, self._config
         assert client is not None
-        async with self._line.trip(toll_of(errand.request, config)) as trip:
+        async with self._line.trip(reservation_of(errand.request, config)) as trip:
             if self._end is not None:
                 trip.passage = Spend()
                 raise type(self._end)(str(self._end))

@@ -28,10 +28,10 @@ def request(word: str, **fields: Any) -> Request:
 
 
 async def ask_all(
-    config: OpenaiSection, folder: Path, words: Sequence[str], turnstile: RateLimiter | None = None
+    config: OpenaiSection, folder: Path, words: Sequence[str], limiter: RateLimiter | None = None
 ) -> list[Reply | BaseException]:
     """What a new engine over a folder says to each word."""
-    engine = OpenaiBatchEngine(config, turnstile or LocalRateLimiter(), folder)
+    engine = OpenaiBatchEngine(config, limiter or LocalRateLimiter(), folder)
     await engine.start()
     try:
         return await asyncio.gather(*(engine.generate(request(word), ()) for word in words), return_exceptions=True)

@@ -432,29 +432,29 @@ def test_what_an_expired_or_cancelled_batch_did_not_get_to_is_sent_again(
 def test_what_an_attempt_without_a_reply_has_cost_is_the_rows(server: BatchServer, tmp_path: Path) -> None:
     server.decide = only(WORDS[:1], lambda _: (200, {"choices": []}), times=1)
     config = at(server, price={"input": 1e6, "output": 1e6})
-    turnstile = LocalRateLimiter(budget_usd=1e6)
-    replies = ask(config, tmp_path, turnstile=turnstile)
-    assert turnstile.gate.account.spent_usd == pytest.approx(sum(reply.cost_usd for reply in replies))
-    assert turnstile.gate.account.reserved_usd == pytest.approx(0.0)
+    limiter = LocalRateLimiter(budget_usd=1e6)
+    replies = ask(config, tmp_path, limiter=limiter)
+    assert limiter.gate.account.spent_usd == pytest.approx(sum(reply.cost_usd for reply in replies))
+    assert limiter.gate.account.reserved_usd == pytest.approx(0.0)
     assert replies[0].cost_usd > replies[1].cost_usd
 
 
 def test_an_error_row_has_cost_what_its_attempts_have(server: BatchServer, tmp_path: Path) -> None:
     server.decide = only(WORDS[:1], lambda _: (200, {"choices": []}))
-    turnstile = LocalRateLimiter()
-    failed, reply = ask(at(server, price={"input": 1e6, "output": 1e6}), tmp_path, WORDS[:2], turnstile=turnstile)
+    limiter = LocalRateLimiter()
+    failed, reply = ask(at(server, price={"input": 1e6, "output": 1e6}), tmp_path, WORDS[:2], limiter=limiter)
     assert isinstance(failed, RowError)
-    assert turnstile.gate.account.spent_usd == pytest.approx(failed.cost_usd + reply.cost_usd)
+    assert limiter.gate.account.spent_usd == pytest.approx(failed.cost_usd + reply.cost_usd)
 
 
 def test_attempts_in_vain_are_paid_for_by_their_row_when_the_budget_ends(server: BatchServer, tmp_path: Path) -> None:
     server.decide = only(WORDS[:1], lambda _: (200, {"choices": []}))
-    turnstile = LocalRateLimiter(budget_usd=40.0)  # an attempt may take 74 tokens, at half a dollar each
+    limiter = LocalRateLimiter(budget_usd=40.0)  # an attempt may take 74 tokens, at half a dollar each
     config = at(server, price={"input": 1e6, "output": 1e6})
-    (failed,) = ask(config, tmp_path, WORDS[:1], turnstile=turnstile)
+    (failed,) = ask(config, tmp_path, WORDS[:1], limiter=limiter)
     assert isinstance(failed, RowError)
     assert "budget_usd does not allow" in str(failed)
-    assert failed.cost_usd == pytest.approx(turnstile.gate.account.spent_usd)
+    assert failed.cost_usd == pytest.approx(limiter.gate.account.spent_usd)
     assert failed.cost_usd > 0
 
 
@@ -464,9 +464,9 @@ def test_what_a_stopped_engine_holds_is_given_back_before_its_process_ends(serve
             await asyncio.sleep(0.05)
             await super().leave(number, passage)
 
-    turnstile = Slow(budget_usd=1e6)
-    ask(at(server, price={"input": 1e6, "output": 1e6}), tmp_path, WORDS[:2], turnstile=turnstile)
-    assert turnstile.gate.account.reserved_usd == pytest.approx(0.0)
+    limiter = Slow(budget_usd=1e6)
+    ask(at(server, price={"input": 1e6, "output": 1e6}), tmp_path, WORDS[:2], limiter=limiter)
+    assert limiter.gate.account.reserved_usd == pytest.approx(0.0)
 
 
 # The whole of it fails.
@@ -600,7 +600,7 @@ def test_an_output_that_the_provider_has_deleted_is_asked_for_again(server: Batc
 
 def test_the_budget_bounds_what_joins_a_file(server: BatchServer, tmp_path: Path) -> None:
     config = at(server, price={"input": 0.0, "output": 1e6})  # a reply may take 64 tokens, at half a dollar each
-    replies = ask(config, tmp_path, turnstile=LocalRateLimiter(budget_usd=40.0))
+    replies = ask(config, tmp_path, limiter=LocalRateLimiter(budget_usd=40.0))
     assert {type(reply) for reply in replies} == {Reply, BudgetSpentError}
     assert sum(reply.cost_usd for reply in replies if isinstance(reply, Reply)) <= 40
     # One at a time fits, and a reply takes 5 of its 64 tokens: four until what is left is less than 64 may cost.
@@ -611,11 +611,11 @@ def test_the_budget_bounds_what_joins_a_file(server: BatchServer, tmp_path: Path
 def test_what_was_paid_for_is_fetched_although_the_budget_is_spent(server: BatchServer, tmp_path: Path) -> None:
     config = at(server, price={"input": 1.0, "output": 1.0})
     replies = ask(config, tmp_path)
-    turnstile = LocalRateLimiter(budget_usd=1e-9)
-    assert ask(config, tmp_path, turnstile=turnstile) == replies
-    assert turnstile.gate.account.spent_usd == pytest.approx(sum(reply.cost_usd for reply in replies))
+    limiter = LocalRateLimiter(budget_usd=1e-9)
+    assert ask(config, tmp_path, limiter=limiter) == replies
+    assert limiter.gate.account.spent_usd == pytest.approx(sum(reply.cost_usd for reply in replies))
     server.files.clear()
-    assert {type(reply) for reply in ask(config, tmp_path, turnstile=LocalRateLimiter(budget_usd=1e-9))} == {
+    assert {type(reply) for reply in ask(config, tmp_path, limiter=LocalRateLimiter(budget_usd=1e-9))} == {
         BudgetSpentError
     }
     assert paid_once(server)
@@ -624,13 +624,13 @@ def test_what_was_paid_for_is_fetched_although_the_budget_is_spent(server: Batch
 def test_limits_of_online_requests_do_not_slow_batches(server: BatchServer, tmp_path: Path) -> None:
     config = at(server, limits={"requests_per_min": 1.0})
     online = config.model_copy(update={"mode": "online"})
-    turnstile = LocalRateLimiter({online.pool: RateLimits(online.pool, requests_per_min=1.0)})
+    limiter = LocalRateLimiter({online.pool: RateLimits(online.pool, requests_per_min=1.0)})
     assert (online.pool, config.pool) == ("local/tiny", "local/tiny/batch")
     server.decide = only(WORDS[:4], failing(429), times=1)
 
     async def run() -> None:
         async with asyncio.timeout(5):
-            assert all(isinstance(reply, Reply) for reply in await ask_all(config, tmp_path, WORDS, turnstile))
+            assert all(isinstance(reply, Reply) for reply in await ask_all(config, tmp_path, WORDS, limiter))
 
     asyncio.run(run())
 

@@ -50,13 +50,13 @@ def _key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @dataclass
 class Witness:
-    """A turnstile that lets everybody through at once, and remembers what it was told."""
+    """A rate limiter that lets everybody through at once, and remembers what it was told."""
 
     under_way: set[int] = field(default_factory=set)
     passages: list[Spend] = field(default_factory=list)
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
-    async def enter(self, toll: Reservation) -> Grant:  # noqa: ARG002
+    async def enter(self, reservation: Reservation) -> Grant:  # noqa: ARG002
         number = next(self._numbers)
         self.under_way.add(number)
         return Grant(number)
@@ -70,7 +70,7 @@ class Witness:
         return sum(passage.cost_usd for passage in self.passages)
 
 
-def engine_at(server: FaultServer, turnstile: Any = None, **options: Any) -> OpenaiEngine:
+def engine_at(server: FaultServer, limiter: Any = None, **options: Any) -> OpenaiEngine:
     base = {
         "base_url": server.base_url,
         "api_key_env": "PLANTED_API_KEY",
@@ -78,7 +78,7 @@ def engine_at(server: FaultServer, turnstile: Any = None, **options: Any) -> Ope
         "request_timeout_s": 1.5,
         "attempts": 30,
     }
-    return OpenaiEngine(endpoint(**base | options), turnstile or Witness(), backoff=lambda _: 0.01)
+    return OpenaiEngine(endpoint(**base | options), limiter or Witness(), backoff=lambda _: 0.01)
 
 
 async def run_all(engine: OpenaiEngine, words: Sequence[str]) -> list[Any]:
@@ -104,18 +104,18 @@ def test_what_passes_costs_time_and_no_answer(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     server.behave(Behaviour(faults={fault: 0.1 if fault is Fault.STORM_WAIT else 0.4}))
-    turnstile, words = Witness(), words_of(fault, 20)
+    limiter, words = Witness(), words_of(fault, 20)
     started = time.monotonic()
     # Where nothing comes in time by design, the time is short; elsewhere a busy machine must not look like a fault.
     timeout_s = 0.4 if fault in (Fault.HANG, Fault.DRIP) else 5.0
-    replies = answers(engine_at(server, turnstile, request_timeout_s=timeout_s), words)
+    replies = answers(engine_at(server, limiter, request_timeout_s=timeout_s), words)
     assert time.monotonic() - started < 20
     assert all(isinstance(reply, Reply) and reply.finish_reason == "stop" for reply in replies)
     counts = {count.text: count for count in server.counts().values()}
     assert [counts[word].answered for word in words] == [1] * 20
     assert sum(counts[word].asked for word in words) > 20
-    assert not turnstile.under_way
-    assert turnstile.spent_usd == pytest.approx(sum(reply.cost_usd for reply in replies))
+    assert not limiter.under_way
+    assert limiter.spent_usd == pytest.approx(sum(reply.cost_usd for reply in replies))
     assert KEY not in caplog.text
 
 
@@ -172,14 +172,14 @@ def test_the_last_attempt_leaves_an_error_that_is_asked_again(server: FaultServe
 @pytest.mark.parametrize("fault", [Fault.DRIP, Fault.HANG])
 def test_no_attempt_outlives_its_deadline(server: FaultServer, fault: Fault) -> None:
     server.behave(Behaviour(faults={fault: 1.0}))
-    turnstile = Witness()
+    limiter = Witness()
     started = time.monotonic()
-    (error,) = answers(engine_at(server, turnstile, attempts=2, request_timeout_s=0.4), [f"late {fault}"])
+    (error,) = answers(engine_at(server, limiter, attempts=2, request_timeout_s=0.4), [f"late {fault}"])
     assert time.monotonic() - started < 2
     assert error.kind is RowErrorKind.ENGINE
     assert "no reply within request_timeout_s=0.4" in str(error)
     # It may have been worked on, and paid for.
-    assert all(passage.tokens > 64 and passage.cost_usd > 64 * 10 / 1e6 for passage in turnstile.passages)
+    assert all(passage.tokens > 64 and passage.cost_usd > 64 * 10 / 1e6 for passage in limiter.passages)
 
 
 @pytest.mark.parametrize(
@@ -329,12 +329,12 @@ def test_an_endpoint_that_stays_away_is_dead_in_its_time() -> None:
     )
 
 
-def test_a_row_that_is_given_up_leaves_the_turnstile(server: FaultServer) -> None:
+def test_a_row_that_is_given_up_leaves_the_rate_limiter(server: FaultServer) -> None:
     server.behave(Behaviour(latency_s=0.2))
-    turnstile = Witness()
+    limiter = Witness()
 
     async def run() -> None:
-        engine = engine_at(server, turnstile, limits={"max_concurrency": 2})
+        engine = engine_at(server, limiter, limits={"max_concurrency": 2})
         await engine.start()
         rows = [asyncio.create_task(engine.generate(ask(f"gone {n}"), ())) for n in range(6)]
         await asyncio.sleep(0.1)
@@ -345,8 +345,8 @@ def test_a_row_that_is_given_up_leaves_the_turnstile(server: FaultServer) -> Non
         await engine.stop()
 
     asyncio.run(run())
-    assert len(turnstile.passages) == 4  # two were under way, two followed
-    assert not turnstile.under_way
+    assert len(limiter.passages) == 4  # two were under way, two followed
+    assert not limiter.under_way
 
 
 def test_a_spent_budget_lets_nothing_through(server: FaultServer) -> None:
@@ -360,27 +360,27 @@ def test_a_spent_budget_lets_nothing_through(server: FaultServer) -> None:
 @pytest.mark.parametrize("budget_usd", [None, 0.001])  # enough for two attempts, and for one
 def test_attempts_in_vain_are_paid_for_by_their_row(server: FaultServer, budget_usd: float | None) -> None:
     server.behave(Behaviour(faults={Fault.HANG: 1.0}))
-    turnstile = LocalRateLimiter(budget_usd=budget_usd)
-    (error,) = answers(engine_at(server, turnstile, attempts=2, request_timeout_s=0.1), [f"in vain {budget_usd}"])
+    limiter = LocalRateLimiter(budget_usd=budget_usd)
+    (error,) = answers(engine_at(server, limiter, attempts=2, request_timeout_s=0.1), [f"in vain {budget_usd}"])
     assert (type(error), error.kind) == (RowError, RowErrorKind.ENGINE)
-    assert error.cost_usd == turnstile.gate.account.spent_usd > 0
+    assert error.cost_usd == limiter.gate.account.spent_usd > 0
     assert ("budget_usd does not allow" in str(error)) == (budget_usd is not None)
 
 
-def test_what_the_headers_allow_reaches_the_turnstile(server: FaultServer) -> None:
+def test_what_the_headers_allow_reaches_the_rate_limiter(server: FaultServer) -> None:
     server.behave(Behaviour(limit=Limit(requests_per_min=6000, tokens_per_min=9e9, tells_limit=True)))
-    turnstile = Witness()
-    answers(engine_at(server, turnstile), ["allowed"])
-    (passage,) = turnstile.passages
+    limiter = Witness()
+    answers(engine_at(server, limiter), ["allowed"])
+    (passage,) = limiter.passages
     assert (passage.allowed_per_min, passage.allowed_tokens_per_min) == (6000, 9e9)
     assert passage.tokens > 0
 
 
-def test_a_limit_reaches_the_turnstile(server: FaultServer) -> None:
+def test_a_limit_reaches_the_rate_limiter(server: FaultServer) -> None:
     server.behave(Behaviour(faults={Fault.STORM_WAIT: 1.0}))
-    turnstile = Witness()
-    answers(engine_at(server, turnstile, attempts=1), ["limited"])
-    assert turnstile.passages == [Spend(was_limited=True, retry_after_s=1.0)]
+    limiter = Witness()
+    answers(engine_at(server, limiter, attempts=1), ["limited"])
+    assert limiter.passages == [Spend(was_limited=True, retry_after_s=1.0)]
 
 
 def test_logprobs_and_json_come_through(server: FaultServer) -> None:
