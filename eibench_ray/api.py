@@ -82,13 +82,9 @@ def open_run(run: str | os.PathLike[str] | None = None, *, store: str | None = N
 
 @dataclass(frozen=True, repr=False)
 class SweepPlan:
-    """A planned sweep.
+    """A planned sweep."""
 
-    Attributes:
-        summary: everything that `eibench-ray plan --json` says.
-    """
-
-    summary: Mapping[str, Any]
+    summary: Mapping[str, Any]  # everything that `eibench-ray plan --json` says
 
     def __repr__(self) -> str:
         done, cells = self.requests_done, len(self.summary["cells"])

@@ -51,45 +51,29 @@ class CellReader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class OpenedRun:
-    """A run to be checked or exported.
-
-    Attributes:
-        score: how it was scored.
-        failures: model -> why its engine was given up.
-    """
+    """A run to be checked or exported."""
 
     plan: Plan
-    score: ScoreConfig
-    failures: Mapping[str, str]
+    score: ScoreConfig  # how it was scored
+    failures: Mapping[str, str]  # model -> why its engine was given up
     cells: CellReader
 
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """An export that was written.
+    """An export that was written."""
 
-    Attributes:
-        counts: for programs.
-        text: a line for people.
-    """
-
-    counts: Mapping[str, Any]
-    text: str
+    counts: Mapping[str, Any]  # for programs
+    text: str  # a line for people
 
 
 @dataclass(frozen=True, slots=True)
 class CheckedRun:
-    """What a check came to.
+    """What a check came to."""
 
-    Attributes:
-        page: for people.
-        values: for programs.
-        write: writes files into a folder and returns their paths.
-    """
-
-    page: RenderableType
-    values: Mapping[str, Any]
-    write: Callable[[Path], list[Path]]
+    page: RenderableType  # for people
+    values: Mapping[str, Any]  # for programs
+    write: Callable[[Path], list[Path]]  # writes files into a folder and returns their paths
 
 
 @dataclass(frozen=True, slots=True)

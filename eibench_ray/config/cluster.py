@@ -1,4 +1,4 @@
-"""The configuration of the cluster on which a sweep runs, and of the one that `plan` and `simulate` reckon with."""
+"""The configuration of the cluster on which a sweep runs, and of the one that `plan` and `simulate` count on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from eibench_ray.config.slurm import ShareConfig, SlurmConfig, Walltime
 
 
 class ClusterExpectation(Frozen):
-    """The cluster that `plan` and `simulate` reckon with; a run takes what it finds.
+    """The cluster that `plan` and `simulate` count on; a run takes what it finds.
 
     Attributes:
         nodes, gpus_per_node: how many.

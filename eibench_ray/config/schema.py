@@ -28,19 +28,15 @@ class ExpectConfig(Frozen):
     """Priors for planning; what a run measures replaces them.
 
     Attributes:
-        load_s: seconds from start to the first request.
-        tokens_per_s: generated tokens per second of one full replica.
         alone_tokens_per_s: generated tokens per second of a request that is alone; None: four times its share of it.
-        batch: requests whose KV cache fits at once; None: max_num_seqs.
-        tokens_per_row: generated tokens of a reply; None: a share of the call's max_tokens.
         memory_gb: GB of GPU memory for the weights of one replica; None: from the checkpoint's own metadata.
     """
 
-    load_s: PositiveFloat = 120.0
-    tokens_per_s: PositiveFloat = 1000.0
+    load_s: PositiveFloat = 120.0  # seconds from start to the first request
+    tokens_per_s: PositiveFloat = 1000.0  # generated tokens per second of one full replica
     alone_tokens_per_s: PositiveFloat | None = None
-    batch: PositiveInt | None = None
-    tokens_per_row: PositiveFloat | None = None
+    batch: PositiveInt | None = None  # requests whose KV cache fits at once; None: max_num_seqs
+    tokens_per_row: PositiveFloat | None = None  # generated tokens of a reply; None: a share of the call's max_tokens
     memory_gb: PositiveFloat | None = None
 
 
@@ -51,32 +47,27 @@ class AvailabilityConfig(Frozen):
         status: `open` weights; `gated` ones, behind a licence to accept; an `endpoint`; answers that were `recorded`;
             `retired`: no longer to be had, but for its recorded answers.
         ends: the day on which its provider ended it, or will, as it was announced; as of then its endpoint is retired.
-        note: what else a reader must know.
     """
 
     status: Literal["open", "gated", "endpoint", "recorded", "retired"]
     ends: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d$")] | None = None
-    note: str | None = None
+    note: str | None = None  # what else a reader must know
 
 
 class ModelConfig(Frozen):
     """A model under test, a captioner, an asker, or the model behind a judge.
 
     Attributes:
-        sees_image: False marks a text-only model: it is never sent a picture, and every table says so.
-        system: a system prompt that this model always gets; None sends none.
-        family: whose kin it is, e.g. `llama`: a judge of the same family is flagged; None: not known.
         licence: of its weights: an SPDX identifier, or the name that the hub has for it; `proprietary` for a service.
-        availability: where it is to be had; None: nothing is known.
     """
 
     name: Filled
     engine: AnyEngineSection
-    sees_image: bool
-    family: str | None = None
-    system: str | None = None
+    sees_image: bool  # False marks a text-only model: it is never sent a picture, and every table says so
+    family: str | None = None  # whose kin it is, e.g. `llama`: a judge of the same family is flagged; None: not known.
+    system: str | None = None  # a system prompt that this model always gets; None sends none
     licence: str | None = None
-    availability: AvailabilityConfig | None = None
+    availability: AvailabilityConfig | None = None  # where it is to be had; None: nothing is known
     expect: ExpectConfig = ExpectConfig()
 
 
@@ -84,11 +75,6 @@ class JudgeConfig(Frozen):
     """How an answer becomes a score: a rule, or engine + prompt + parser. Beside these keys stand the scorer's options.
 
     Attributes:
-        kind: the scorer: built in, an installed package's, or a file of the config folder's `scorers`.
-        model: who is asked; None where the scorer is a rule.
-        wording: as in a setting.
-        prompt: Jinja2 text over the sample's fields and the `answer`.
-        repeats: replies per answer, each with its own seed; they show the judge's own noise.
         unparsed: what an answer counts as in which a rule finds nothing to score: `wrong`, or `missing`, which lowers
             the coverage; None: wrong. A judge's reply without a score says nothing of the answer: it is missing.
     """
@@ -96,13 +82,13 @@ class JudgeConfig(Frozen):
     model_config = ConfigDict(extra="allow")
 
     name: Filled
-    kind: Filled
-    model: ModelConfig | None = None
-    wording: Literal["auto", "official", "own"] = "auto"
+    kind: Filled  # the scorer: built in, an installed package's, or a file of the config folder's `scorers`
+    model: ModelConfig | None = None  # who is asked; None where the scorer is a rule
+    wording: Literal["auto", "official", "own"] = "auto"  # as in a setting
     system: str | None = None
-    prompt: str | None = None
+    prompt: str | None = None  # Jinja2 text over the sample's fields and the `answer`
     sampling: SamplingConfig = SamplingConfig()
-    repeats: PositiveInt = 1
+    repeats: PositiveInt = 1  # replies per answer, each with its own seed; they show the judge's own noise
     unparsed: Literal["wrong", "missing"] | None = None
 
     @classmethod
@@ -173,19 +159,15 @@ class DatasetConfig(Frozen):
     """A prepared dataset.
 
     Attributes:
-        path: a folder or a bucket's prefix (s3://, gs://) that `eibench-ray prepare` wrote, or `package:demo`.
         subset: which variant of the dataset's own prompts applies, where it has several; None: the first.
-        group_by: columns of its samples, by which scores are given, too, e.g. `category`.
-        limit: only the first so many samples; None takes all.
-        expect_rows: how many samples the dataset has, for planning before it is prepared.
     """
 
     name: Filled
-    path: PathText
+    path: PathText  # a folder or a bucket's prefix (s3://, gs://) that `eibench-ray prepare` wrote, or `package:demo`
     subset: Filled | None = None
-    group_by: list[Filled] = []
-    limit: PositiveInt | None = None
-    expect_rows: PositiveInt | None = None
+    group_by: list[Filled] = []  # columns of its samples, by which scores are given, too, e.g. `category`.
+    limit: PositiveInt | None = None  # only the first so many samples; None takes all
+    expect_rows: PositiveInt | None = None  # how many samples the dataset has, for planning before it is prepared
 
     _can_be_opened = field_validator("path")(_check_location)
 
@@ -213,43 +195,34 @@ class StoreConfig(Frozen):
 
 
 class ScoreConfig(Frozen):
-    """Confidence and resampling of a cell's intervals.
+    """Confidence and resampling of a cell's intervals."""
 
-    Attributes:
-        confidence: of the bootstrap interval, e.g. 0.95.
-        resamples: bootstrap resamples, clustered by image.
-    """
-
-    confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
-    resamples: PositiveInt = 2000
+    confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95  # of the bootstrap interval, e.g. 0.95.
+    resamples: PositiveInt = 2000  # bootstrap resamples, clustered by image
 
 
 class RunConfig(Frozen):
     """One cell of a sweep, and how to run it.
 
     Attributes:
-        sweep: the sweep's name: the group under which its runs are tracked.
         budget_usd: what the requests of this sweep may cost in all, over all of its runs; None: no limit.
-        captioner: the model that answers `captioner` calls; None: the dataset's own captions.
-        asker: the model that answers `asker` calls; None: no setting of the sweep has any.
-        seed: base of every request's seed.
         retry: which rows of earlier runs are asked again: none; the `errors` that may pass, such as a deadline; or with
             them the `quarantined` ones, of which their engine died.
     """
 
-    sweep: Filled
+    sweep: Filled  # the sweep's name: the group under which its runs are tracked
     model: ModelConfig
     setting: SettingConfig
     dataset: DatasetConfig
     judge: JudgeConfig
-    captioner: ModelConfig | None = None
-    asker: ModelConfig | None = None
+    captioner: ModelConfig | None = None  # the model that answers `captioner` calls; None: the dataset's own captions
+    asker: ModelConfig | None = None  # the model that answers `asker` calls; None: no setting of the sweep has any
     cluster: ClusterConfig
     tracking: TrackingConfig
     store: StoreConfig
     score: ScoreConfig = ScoreConfig()
     budget_usd: PositiveFloat | None = None
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0  # base of every request's seed
     retry: Retry = "errors"
 
     @model_validator(mode="after")

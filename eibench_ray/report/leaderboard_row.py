@@ -22,19 +22,6 @@ class LeaderboardRow:
     """The scores of one cell, and what a reader must know to compare them.
 
     Attributes:
-        sees_image: False marks a text-only model.
-        self_judged: the judge is the model under test.
-        same_family: the judge is another model of its family.
-        errors: rows of this cell that ended as an error.
-        refused: answers that the endpoint refused or filtered.
-        truncated: answers that a limit of tokens cut off.
-        empty: answers without a word.
-        calls_truncated: answers to earlier calls of the setting that were cut off.
-        judge_truncated: replies of the judge that were cut off, over all repeats.
-        judge_fallbacks: replies that its rule puts in the place of its own, none of which was acceptable.
-        cost_usd: of all rows that the cell rests on; None where none has a price.
-        blocked: why the rest of the cell could not be asked; None where nothing was in its way.
-        failed: why it has no figure, or will have none; None where it has, or is not asked yet.
         answer_source, judge_source: whose words the answers and the judge's replies are.
     """
 
@@ -42,20 +29,20 @@ class LeaderboardRow:
     setting: str
     dataset: str
     judge: str
-    sees_image: bool
-    self_judged: bool
+    sees_image: bool  # False marks a text-only model
+    self_judged: bool  # the judge is the model under test
     score: CellScore
-    errors: int
-    refused: int = 0
-    cost_usd: float | None = None
-    same_family: bool = False
-    blocked: str | None = None
-    truncated: int = 0
-    empty: int = 0
-    calls_truncated: int = 0
-    judge_truncated: int = 0
-    judge_fallbacks: int = 0
-    failed: str | None = None
+    errors: int  # rows of this cell that ended as an error
+    refused: int = 0  # answers that the endpoint refused or filtered
+    cost_usd: float | None = None  # of all rows that the cell rests on; None where none has a price
+    same_family: bool = False  # the judge is another model of its family
+    blocked: str | None = None  # why the rest of the cell could not be asked; None where nothing was in its way
+    truncated: int = 0  # answers that a limit of tokens cut off
+    empty: int = 0  # answers without a word
+    calls_truncated: int = 0  # answers to earlier calls of the setting that were cut off
+    judge_truncated: int = 0  # replies of the judge that were cut off, over all repeats
+    judge_fallbacks: int = 0  # replies that its rule puts in the place of its own, none of which was acceptable
+    failed: str | None = None  # why it has no figure, or will have none; None where it has, or is not asked yet
     answer_source: Source = "model"
     judge_source: Source = "model"
 

@@ -119,15 +119,13 @@ class _Told:
     """Counts of a cell beside its rows, made while they are written.
 
     Attributes:
-        num_rows: rows that were written, one per repeat of the judge.
         ended: how many answers and replies ended in which way, by the name of the column that says so.
-        gaps: whether it rests on all samples.
     """
 
     def __init__(self) -> None:
-        self.num_rows = 0
+        self.num_rows = 0  # rows that were written, one per repeat of the judge
         self.ended: Counter[str] = Counter()
-        self.gaps = GapMeter()
+        self.gaps = GapMeter()  # whether it rests on all samples
 
     def watch(self, rows: Iterable[JoinedRow]) -> Iterator[JoinedRow]:
         """The rows as they are."""

@@ -15,15 +15,10 @@ _INT64 = 1 << 63
 
 @dataclass(frozen=True, slots=True)
 class SampleColumns:
-    """The columns of some samples: `input_NAME` and `metadata_NAME`, which no other column is called.
+    """The columns of some samples: `input_NAME` and `metadata_NAME`, which no other column is called."""
 
-    Attributes:
-        inputs: names, in the order in which they were met.
-        metadata: name -> type: one in which every value is what it was, else text.
-    """
-
-    inputs: tuple[str, ...]
-    metadata: Mapping[str, pa.DataType]
+    inputs: tuple[str, ...]  # names, in the order in which they were met
+    metadata: Mapping[str, pa.DataType]  # name -> type: one in which every value is what it was, else text
 
     @property
     def fields(self) -> list[pa.Field]:

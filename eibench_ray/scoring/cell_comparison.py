@@ -26,38 +26,31 @@ class ComparedPair:
     """Two cells that differ in the model or in the setting only.
 
     Attributes:
-        metric: whose values are compared.
-        within: what they share: the setting, where models are compared, or the model.
         first_self_judged, second_self_judged: the judge is the model under test.
-        p_holm: adjusted over all pairs of the same side, dataset and judge; None where there is no p-value.
     """
 
     side: Side
     dataset: str
     judge: str
-    metric: Metric
-    within: str
+    metric: Metric  # whose values are compared
+    within: str  # what they share: the setting, where models are compared, or the model
     first: str
     second: str
     first_self_judged: bool
     second_self_judged: bool
     paired: PairedDifference
-    p_holm: float | None
+    p_holm: float | None  # adjusted over all pairs of the same side, dataset and judge; None where there is no p-value
 
 
 @dataclass(frozen=True, slots=True)
 class LengthBias:
-    """Whether a cell's longer answers are the better ones.
-
-    Attributes:
-        correlation: Spearman's rho of the score and the answer's words.
-    """
+    """Whether a cell's longer answers are the better ones."""
 
     model: str
     setting: str
     dataset: str
     judge: str
-    correlation: RankCorrelation
+    correlation: RankCorrelation  # Spearman's rho of the score and the answer's words
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +70,10 @@ class CellState:
     """Trust that a cell's figures deserve.
 
     Attributes:
-        is_partial: they rest on a part of the samples.
         answer_source, judge_source: whose words the answers and the judge's replies are.
     """
 
-    is_partial: bool = False
+    is_partial: bool = False  # they rest on a part of the samples
     answer_source: Source = "model"
     judge_source: Source = "model"
 
@@ -109,20 +101,18 @@ class Comparison:
     """All comparisons; each part may be empty.
 
     Attributes:
-        confidence: of every interval here.
         states: of the cells that differ from others in this, by model, setting, dataset and judge.
-        runs: those that were compared, where they are several.
     """
 
     pairs: tuple[ComparedPair, ...]
     judges: tuple[JudgePair, ...]
     panels: tuple[JudgePanel, ...]
     lengths: tuple[LengthBias, ...]
-    confidence: float
+    confidence: float  # of every interval here
     preferences: tuple[Preference, ...] = ()
     noises: tuple[JudgeNoise, ...] = ()
     states: Mapping[tuple[str, str, str, str], CellState] = field(default_factory=dict)
-    runs: tuple[NamedRun, ...] = ()
+    runs: tuple[NamedRun, ...] = ()  # those that were compared, where they are several
 
     def state(self, model: str, setting: str, dataset: str, judge: str) -> CellState:
         """Trust that a cell's figures deserve."""
@@ -145,13 +135,7 @@ class Comparison:
 
 
 def compare_cells(cells: Sequence[ScoredCell], sides: Sequence[Side], resampling: Resampling) -> Comparison:
-    """Compares the cells of one dataset.
-
-    Args:
-        cells: of one dataset.
-        sides: what is compared pairwise.
-        resampling: of all intervals.
-    """
+    """Compares the cells of one dataset."""
     judges = list(dict.fromkeys(cell.judge for cell in cells))
     return Comparison(
         pairs=tuple(

@@ -68,11 +68,7 @@ def judges_of(cells: Sequence[ScoredCell]) -> list[str]:
 
 
 def panels_of(cells: Sequence[ScoredCell]) -> list[JudgePanel]:
-    """Agreement of all judges of a dataset, for each metric in which more than two graded.
-
-    Args:
-        cells: of one dataset.
-    """
+    """Agreement of all judges of a dataset, for each metric in which more than two graded."""
     metrics = dict.fromkeys(cell.metric for cell in cells)
     found = (_panel_of([cell for cell in cells if cell.metric == metric]) for metric in metrics)
     return [panel for panel in found if panel is not None]

@@ -29,19 +29,15 @@ class Metric:
     """A figure's name, unit and format, so that tables, intervals and trackers need not know it by name.
 
     Attributes:
-        name: a word, e.g. `accuracy`.
-        unit: what a value is counted in, e.g. `sentences`; empty for a share or an index.
-        direction: whether higher or lower values are the better ones.
-        aggregate: how a cell's value follows from those of its samples.
         format: how a value is written, as Python does it: `.1%`, a share in percent with one digit, `.3f`, or `.0f`.
         low, high: the least and the greatest value of a sample, between which a missing one may lie; None: there is
             none.
     """
 
-    name: str
-    unit: str = ""
-    direction: Literal["higher", "lower"] = "higher"
-    aggregate: Literal["mean"] = "mean"
+    name: str  # a word, e.g. `accuracy`.
+    unit: str = ""  # what a value is counted in, e.g. `sentences`; empty for a share or an index.
+    direction: Literal["higher", "lower"] = "higher"  # whether higher or lower values are the better ones
+    aggregate: Literal["mean"] = "mean"  # how a cell's value follows from those of its samples
     format: str = ".1%"
     low: float | None = 0.0
     high: float | None = 1.0
@@ -91,16 +87,13 @@ class Score:
 
     Attributes:
         values: metric -> value; a metric that is left out has none here.
-        status: a `ScoreStatus`, or one of the scorer's own.
-        details: what the values rest on, as plain JSON values.
-        explanation: in words, valid Unicode.
     """
 
     sample_id: str
     values: Mapping[str, float] = field(default_factory=dict)
-    status: str = ScoreStatus.OK
-    details: Mapping[str, Any] = field(default_factory=dict)
-    explanation: str | None = None
+    status: str = ScoreStatus.OK  # a `ScoreStatus`, or one of the scorer's own
+    details: Mapping[str, Any] = field(default_factory=dict)  # what the values rest on, as plain JSON values
+    explanation: str | None = None  # in words, valid Unicode
 
 
 class Scorer(ABC):
@@ -108,20 +101,16 @@ class Scorer(ABC):
 
     Attributes:
         metrics: the figures that it makes, the headline first.
-        asks: whether a judge is asked; else the answer alone is read.
-        statuses: its own reasons for no score -> in words, to stand after "12 replies".
-        engine_kind: the kind of the engine that is asked; None: any that answers in words.
-        asked_options: the names of those options that shape `schema`.
     """
 
     __slots__ = ()
     # Options are validated strictly: pydantic reads this, and is not imported for it.
     __pydantic_config__: ClassVar[Mapping[str, Any]] = {"strict": True, "extra": "forbid"}
 
-    asks: ClassVar[bool] = False
-    statuses: ClassVar[Mapping[str, str]] = {}
-    engine_kind: ClassVar[str | None] = None
-    asked_options: ClassVar[tuple[str, ...]] = ()
+    asks: ClassVar[bool] = False  # whether a judge is asked; else the answer alone is read
+    statuses: ClassVar[Mapping[str, str]] = {}  # its own reasons for no score -> in words, to stand after "12 replies"
+    engine_kind: ClassVar[str | None] = None  # the kind of the engine that is asked; None: any that answers in words
+    asked_options: ClassVar[tuple[str, ...]] = ()  # the names of those options that shape `schema`
 
     @property
     def sampling(self) -> Sampling | None:

@@ -23,8 +23,6 @@ class Preference:
     """Difference between a judge's grants to its own family and another judge's, against other models.
 
     Attributes:
-        against: the other judge, which graded the same answers.
-        family: of the judge; None where only the model behind it is known to be its own.
         own, others: the models of both sides.
         is_mutual: every other model is of the other judge's family, whose own preference is then in the figure, too;
             where there are others, those are left out.
@@ -35,8 +33,8 @@ class Preference:
     dataset: str
     metric: Metric
     judge: str
-    against: str
-    family: str | None
+    against: str  # the other judge, which graded the same answers
+    family: str | None  # of the judge; None where only the model behind it is known to be its own
     own: tuple[str, ...]
     others: tuple[str, ...]
     is_mutual: bool
@@ -44,12 +42,7 @@ class Preference:
 
 
 def find_preferences(cells: Sequence[ScoredCell], resampling: Resampling) -> list[Preference]:
-    """The preference of each judge with kin among the models, against each other judge of the same answers.
-
-    Args:
-        cells: of one dataset.
-        resampling: of the intervals.
-    """
+    """The preference of each judge with kin among the models, against each other judge of the same answers."""
     found = []
     for judge, against in permutations(judges_of(cells), 2):
         both = pair_cells(cells, judge, against)

@@ -134,9 +134,6 @@ class Tracker(ABC):
     def target(self, environ: Mapping[str, str]) -> Target:
         """The place that it sends to.
 
-        Args:
-            environ: the process's environment.
-
         Raises:
             ConfigError: something is missing, such as a key.
         """
@@ -197,11 +194,7 @@ class TrackingReport:
             self.offline[cell.name] = delivery.folder
 
     def describe(self, run: Path) -> str | None:
-        """One paragraph about what was not sent, and how to send it; None where nothing is left to send.
-
-        Args:
-            run: the run's folder.
-        """
+        """One paragraph about what was not sent, and how to send it; None where nothing is left to send."""
         num_left = len(self.offline) + len(self.missing)
         if not num_left:
             return None

@@ -12,7 +12,7 @@ from eibench_ray.ratelimit.concurrency import RequestEnding
 from eibench_ray.ratelimit.rate_limiter import BudgetSpentError, Grant, Reservation, Spend
 from eibench_ray.ratelimit.request_queue import RequestQueue
 
-TOLL = Reservation("pool", 100, 0.5)
+RESERVATION = Reservation("pool", 100, 0.5)
 
 
 @dataclass
@@ -26,7 +26,7 @@ class Slow:
     most_asking: int = 0
 
     async def enter(self, reservation: Reservation) -> Grant:
-        assert reservation is TOLL
+        assert reservation is RESERVATION
         self.num_asking += 1
         self.most_asking = max(self.most_asking, self.num_asking)
         await self.pause.wait()
@@ -45,7 +45,7 @@ async def turn() -> None:
 
 
 async def ride(line: RequestQueue, name: str, log: list[str], passage: Spend | None = None) -> None:
-    async with line.trip(TOLL) as trip:
+    async with line.trip(RESERVATION) as trip:
         log.append(name)
         trip.ending = RequestEnding.REPLIED
         if passage is not None:
@@ -76,7 +76,7 @@ def test_no_more_are_under_way_than_may() -> None:
         under_way: list[int] = []
 
         async def stay(number: int) -> None:
-            async with line.trip(TOLL) as trip:
+            async with line.trip(RESERVATION) as trip:
                 trip.ending = RequestEnding.REPLIED
                 under_way.append(number)
                 await end.wait()
@@ -117,7 +117,7 @@ def test_a_row_that_is_given_up_twice_while_it_leaves_has_left() -> None:
         line = RequestQueue(limiter, 4)
 
         async def stay() -> None:
-            async with line.trip(TOLL):
+            async with line.trip(RESERVATION):
                 await asyncio.Event().wait()
 
         row = asyncio.create_task(stay())
@@ -132,7 +132,7 @@ def test_a_row_that_is_given_up_twice_while_it_leaves_has_left() -> None:
     asyncio.run(run())
 
 
-def test_a_turnstile_that_is_lost_costs_no_answer(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_rate_limiter_that_is_lost_costs_no_answer(caplog: pytest.LogCaptureFixture) -> None:
     class Lost(Slow):
         async def leave(self, number: int, passage: Spend) -> None:  # noqa: ARG002
             raise EngineDeadError("the rate limiter is lost")

@@ -24,12 +24,7 @@ _MIN_RESAMPLES = 2000  # fewer leave the interval's ends to chance
 
 
 def verify_run(run: OpenedRun, claims: Sequence[Claim]) -> Verification:
-    """Checks a run against claims; cells that no claim is about are not read.
-
-    Args:
-        run: the run.
-        claims: what was published.
-    """
+    """Checks a run against claims; cells that no claim is about are not read."""
     plan = run.plan
     claimed = {_name_cell(claim) for claim in claims}
     cells = {cell.name: cell for cell in plan.cells if cell.name in claimed}

@@ -89,7 +89,7 @@ class OpenaiSection(EngineSection):
         reasoning_tokens: what a reasoning model may think beyond the reply's own limit, in tokens.
         logprobs: whether the log probability of the reply's tokens is asked for and stored as a mean.
         args: further fields of the request's body, part of the identity but for `TUNING_FIELDS`; null takes one out.
-        picture_tokens: what the endpoint reckons for a picture: by it, plans and budgets know what a request may cost.
+        picture_tokens: what the endpoint counts for a picture: by it, plans and budgets know what a request may cost.
         outage_timeout_s: seconds without any answer after which the endpoint counts as dead; nor is one waited for
             that asks to be left alone for longer.
     """
@@ -145,11 +145,7 @@ class OpenaiSection(EngineSection):
         return self.price is not None or self.api_key_env is not None
 
     def most_tokens(self, max_tokens: int) -> int:
-        """Tokens that a reply may have at most, what a reasoning model thinks included.
-
-        Args:
-            max_tokens: what the request allows.
-        """
+        """Tokens that a reply may have at most, what a reasoning model thinks included."""
         said = self.args.get(self.max_tokens_key)
         return said if isinstance(said, int) else max_tokens + self.reasoning_tokens
 

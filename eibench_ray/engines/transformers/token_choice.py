@@ -63,14 +63,7 @@ class TokenChoice(LogitsProcessor):  # type: ignore[misc]
 
 
 class StopCheck(StoppingCriteria):  # type: ignore[misc]
-    """Takes each row's new token down, and tells which rows are finished.
-
-    Args:
-        rows: of the batch.
-        last_tokens: those that end a row.
-        decode: the text of tokens.
-        note: called for each step of the batch.
-    """
+    """Takes each row's new token down, and tells which rows are finished."""
 
     def __init__(
         self,
