@@ -28,7 +28,7 @@ def word_call(
     if call.protocol and setting.wording == "official" and official is None:
         raise PlanError(
             f"setting {setting.name!r} asks for the official prompt of {call.protocol!r}, which the dataset does not "
-            f"carry: prepare it from a clone of EIBench that has its scripts, or set setting.wording=auto"
+            f"carry: prepare it from a source that has its prompts, or set setting.wording=auto"
         )
     prompt = Prompt(
         system=_join(model.system, official.system if official else call.system),
@@ -61,7 +61,7 @@ def word_judge(
     if judge.wording == "official" and official is None:
         raise PlanError(
             f"judge {judge.name!r} asks for the official prompt, which the dataset does not carry: prepare it from a "
-            f"clone of EIBench that has its scripts, or set judge.wording=auto"
+            f"source that has its prompts, or set judge.wording=auto"
         )
     prompt = Prompt(
         system=_join(model.system, official.system if official else judge.system),

@@ -88,7 +88,10 @@ def notes_of(rows: Sequence[LeaderboardRow]) -> list[str]:
     """Notes for a reader of these rows."""
     if not rows:
         return ["no cell has been scored yet"]
-    notes = [f"scores: mean over the samples that have one; {level_of(rows)} bootstrap interval, clustered by image"]
+    aggregates = "/".join(sorted({one.metric.aggregate for row in rows for one in row.score.metrics}))
+    notes = [
+        f"scores: {aggregates} over the samples that have one; {level_of(rows)} bootstrap interval, clustered by image"
+    ]
     notes += [
         f"{heading}: lower is better"
         for heading in dict.fromkeys(

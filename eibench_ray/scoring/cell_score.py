@@ -244,17 +244,14 @@ class _Group:
 
 
 def _encode(values: NDArray[np.float64]) -> tuple[NDArray[np.int32], list[float]]:
-    """Codes of values, -1 for NaN, and what they stand for, in order of appearance."""
+    """Codes of values, -1 for NaN, and what they stand for."""
     import numpy as np
 
     is_there = ~np.isnan(values)
-    found, first, codes = np.unique(values[is_there], return_index=True, return_inverse=True)
-    order = first.argsort()
-    rank = np.empty(len(order), np.int32)
-    rank[order] = np.arange(len(order), dtype=np.int32)
+    found, codes = np.unique(values[is_there], return_inverse=True)
     encoded = np.full(len(values), _NO_VALUE, np.int32)
-    encoded[is_there] = rank[codes]
-    return encoded, found[order].tolist()
+    encoded[is_there] = codes
+    return encoded, found.tolist()
 
 
 def _summarise(group: _Group, metric: Metric, resampling: Resampling) -> MetricSummary:
