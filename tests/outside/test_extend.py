@@ -1,4 +1,4 @@
-"""What docs/extend.md shows works as it stands: an engine, a scorer and a tracker of another package."""
+"""What docs/extend.md shows works as it stands: an engine, a scorer, a benchmark and a tracker of another package."""
 
 from __future__ import annotations
 
@@ -14,13 +14,22 @@ if TYPE_CHECKING:
     from conftest import Outside
 
 ENGINE = ["model=canned", "cluster.num_cpus=2", "--config-dir", "options"]
-CELL = [*ENGINE, "dataset=demo", "judge=brevity"]
-NUM_SAMPLES = 24
+CELL = [*ENGINE, "dataset=sums", "judge=brevity"]
+NUM_SUMS = 12
+
+
+@pytest.fixture(scope="session")
+def prepared(outside: Outside) -> Outside:
+    """The samples that the benchmark brings, prepared by its command."""
+    done = outside.call("prepare", "sums", "--out", "sums", "--rows", str(NUM_SUMS), "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["datasets"][0]["rows"] == NUM_SUMS
+    return outside
 
 
 def test_each_is_one_file_of_at_most_forty_lines_of_code(outside: Outside) -> None:
     files = {file.name: file.read_text().splitlines() for file in (outside.folder / "my_eval").glob("*.py")}
-    assert set(files) == {"brevity_scorer.py", "canned_engine.py", "lines_tracker.py"}
+    assert set(files) == {"brevity_scorer.py", "canned_engine.py", "lines_tracker.py", "sums_benchmark.py"}
     assert all(len([line for line in lines if line.strip()]) <= 40 for lines in files.values())
 
 
@@ -35,36 +44,42 @@ def last_json(text: str) -> dict[str, Any]:
     return loaded
 
 
-def test_a_sweep_runs_with_all_that_the_package_adds(outside: Outside) -> None:
-    done = outside.call("run", "--json", *CELL, "tracking=lines")
+def test_a_sweep_runs_with_all_that_the_package_adds(prepared: Outside) -> None:
+    done = prepared.call("run", "--json", *CELL, "tracking=lines")
     assert done.returncode == 0, done.stderr
     summary = last_json(done.stdout)
-    answers = read_answers(outside.folder)
-    assert (len(answers), {row["text"] for row in answers}) == (NUM_SAMPLES, {"1. the weather"})
+    answers = read_answers(prepared.folder)
+    assert (len(answers), {row["text"] for row in answers}) == (NUM_SUMS, {"1. the weather"})
 
-    (row,) = json.loads(outside.call("report", summary["run_dir"], "--json").stdout)["rows"]
-    assert (row["metric"], row["value"], row["n"], row["coverage"]) == ("brief", 1.0, NUM_SAMPLES, 1.0)
-    assert set(row["groups"]) == {"emotion"}
+    (row,) = json.loads(prepared.call("report", summary["run_dir"], "--json").stdout)["rows"]
+    assert (row["metric"], row["value"], row["n"], row["coverage"]) == ("brief", 1.0, NUM_SUMS, 1.0)
+    assert set(row["groups"]) == {"digits"}
 
     (name,) = summary["tracking"]["sent"]
-    (line,) = (json.loads(line) for line in (outside.folder / "figures.jsonl").read_text().splitlines())
-    assert (line["cell"], line["brief"], line["words"], line["n"]) == (name, 1.0, 3.0, NUM_SAMPLES)
-    again = outside.call("run", "--json", *CELL, "tracking=lines")
+    (line,) = (json.loads(line) for line in (prepared.folder / "figures.jsonl").read_text().splitlines())
+    assert (line["cell"], line["brief"], line["words"], line["n"]) == (name, 1.0, 3.0, NUM_SUMS)
+    again = prepared.call("run", "--json", *CELL, "tracking=lines")
     assert (again.returncode, last_json(again.stdout)["completions_new"]) == (0, 0), again.stderr
-    assert len((outside.folder / "figures.jsonl").read_text().splitlines()) == 1
+    assert len((prepared.folder / "figures.jsonl").read_text().splitlines()) == 1
+
+    done = prepared.call("export", summary["run_dir"], "--as", "sums-tsv", "--out", "tsv")
+    assert done.returncode == 0, done.stderr
+    lines = (prepared.folder / "tsv" / "answers.tsv").read_text().splitlines()
+    assert len(lines) == NUM_SUMS
+    assert all(line.split("\t")[2] == "1. the weather" for line in lines)
 
 
-def test_a_scorer_in_a_folder_of_options_needs_no_package(outside: Outside) -> None:
-    own = outside.folder / "own"
+def test_a_scorer_in_a_folder_of_options_needs_no_package(prepared: Outside) -> None:
+    own = prepared.folder / "own"
     (own / "scorers").mkdir(parents=True)
     (own / "judge").mkdir()
-    shutil.copy(outside.folder / "my_eval" / "brevity_scorer.py", own / "scorers" / "terse.py")
+    shutil.copy(prepared.folder / "my_eval" / "brevity_scorer.py", own / "scorers" / "terse.py")
     (own / "judge" / "terse.yaml").write_text("name: terse\nkind: terse\nmost_words: 2\n")
     arguments = ["model=echo", "dataset=demo", "judge=terse", "tracking=none", "cluster.num_cpus=2"]
-    done = outside.call("run", "--json", *arguments, "--config-dir", "own", is_installed=False)
+    done = prepared.call("run", "--json", *arguments, "--config-dir", "own", is_installed=False)
     assert done.returncode == 0, done.stderr
     run = last_json(done.stdout)["run_dir"]
-    (row,) = json.loads(outside.call("report", run, "--json", is_installed=False).stdout)["rows"]
+    (row,) = json.loads(prepared.call("report", run, "--json", is_installed=False).stdout)["rows"]
     assert (row["metric"], row["value"], row["coverage"]) == ("brief", 0.0, 1.0)
 
 
@@ -78,7 +93,7 @@ def test_a_scorer_in_a_folder_of_options_needs_no_package(outside: Outside) -> N
         ("model.engine.kind=cannd", "there is no engine kind 'cannd': 'canned' is near"),
     ],
 )
-def test_what_is_wrong_with_an_option_of_it_is_named(outside: Outside, option: str, message: str) -> None:
-    done = outside.call("plan", *CELL, "tracking=lines", option)
+def test_what_is_wrong_with_an_option_of_it_is_named(prepared: Outside, option: str, message: str) -> None:
+    done = prepared.call("plan", *CELL, "tracking=lines", option)
     assert done.returncode == 2
     assert message in " ".join(done.stderr.split())
