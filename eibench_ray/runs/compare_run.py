@@ -11,7 +11,7 @@ from math import nan
 import numpy as np
 from numpy.typing import NDArray
 
-from eibench_ray.errors import ScoreError
+from eibench_ray.errors import ConfigError
 from eibench_ray.plan.graph import Plan
 from eibench_ray.rows.sample import Sample
 from eibench_ray.runs.cell_names import RunCell, letter_of, tell_apart
@@ -41,8 +41,7 @@ def compare_runs(
             own, `NAME (COLUMN=VALUE)`.
 
     Raises:
-        ConfigError: no dataset has such a column.
-        ScoreError: a column has too many values.
+        ConfigError: no dataset has such a column, or it has too many values.
     """
     results = [Results(manifest.plan, store) for manifest, store in runs]
     plans = [manifest.plan for manifest, _ in runs]
@@ -175,12 +174,12 @@ class _Places:
         """Yields `COLUMN=VALUE` and which samples have it, for each value of each column.
 
         Raises:
-            ScoreError: a column has too many values.
+            ConfigError: a column has too many values.
         """
         for column, values in self._columns.items():
             names = {value for value in values if value is not None}
             if len(names) > MOST_GROUPS:
-                raise ScoreError(
+                raise ConfigError(
                     f"--by {column}: the samples have {len(names)} values there, at most {MOST_GROUPS} are compared"
                 )
             for name in order_groups(names):

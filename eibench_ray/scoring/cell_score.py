@@ -10,7 +10,7 @@ from math import nan
 from operator import mul
 from typing import TYPE_CHECKING
 
-from eibench_ray.errors import ScoreError
+from eibench_ray.errors import ConfigError, ScoreError
 from eibench_ray.rows.sample import Sample
 from eibench_ray.scoring.clusters import Clusters
 from eibench_ray.scoring.interval import Resampling, bootstrap_interval, look_up
@@ -134,7 +134,8 @@ def score_cell(
         group_by: columns of the samples; a sample without a value there is in none of its groups.
 
     Raises:
-        ScoreError: there is no sample, or a column has too many values.
+        ScoreError: there is no sample.
+        ConfigError: a column has too many values, or lists.
     """
     import numpy as np
 
@@ -207,17 +208,23 @@ class _Columns:
             group = read_column(sample, column)
             of_sample.append(-1 if group is None else codes.setdefault(group, len(codes)))
             if len(codes) > MOST_GROUPS:
-                raise ScoreError(
+                raise ConfigError(
                     f"the samples have more than {MOST_GROUPS} values in column {column!r}: group by one with fewer"
                 )
 
 
 def read_column(sample: Sample, column: str) -> str | None:
-    """The value of a sample in a column by which it can be grouped, as JSON has it; None where it has none."""
+    """The value of a sample in a column by which it can be grouped, as JSON has it; None where it has none.
+
+    Raises:
+        ConfigError: it holds a list.
+    """
     value = sample.metadata.get(column)
+    if isinstance(value, tuple):
+        raise ConfigError(f"column {column!r} holds lists, by which samples cannot be grouped: choose another")
     if isinstance(value, bool):
         return str(value).lower()
-    return None if value is None or value == "" or isinstance(value, tuple) else str(value)
+    return None if value is None or value == "" else str(value)
 
 
 def order_groups(names: Iterable[str]) -> list[str]:

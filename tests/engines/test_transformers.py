@@ -124,7 +124,7 @@ def test_a_row_says_in_a_batch_what_it_says_alone(model: Loaded) -> None:
 
 @pytest.mark.parametrize("model", ["tiny_llama"], indirect=True)
 def test_a_model_without_eyes_answers_text_and_refuses_pictures(model: Loaded) -> None:
-    assert model.ask_one(request(), ()).text != model.ask_one(request("Why not?"), None).text
+    assert model.ask_one(request(), ()).text != model.ask_one(request("Why not?"), ()).text
     (refused,) = model.ask([(request(), RED)])
     assert isinstance(refused, RowError)
     assert (refused.kind, "sees_image" in str(refused)) == ("prompt", True)

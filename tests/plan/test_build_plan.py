@@ -11,7 +11,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from eibench_ray import __version__
-from eibench_ray.errors import PlanError
+from eibench_ray.errors import ConfigError, PlanError
 from eibench_ray.plan.graph import EngineSpec
 from eibench_ray.plan.scorer_spec import ScorerSpec
 from eibench_ray.rows.digests import digest
@@ -441,3 +441,22 @@ def test_a_word_that_nobody_knows_is_named(planner: Planner, prompt: str, word: 
 def test_a_prompt_that_is_no_template_is_named(planner: Planner) -> None:
     with pytest.raises(PlanError, match=r"the prompt '\{\{ answer' is not a Jinja2 template"):
         planner.plan(planner.config({"judge.prompt": "{{ answer"}))
+
+
+CALL = {"name": "answer", "role": "subject", "image": True, "prompt": "{{ question }}"}
+
+
+def test_a_call_places_pictures_only_if_it_sends_them(planner: Planner) -> None:
+    placed = CALL | {"prompt": "{{ image(1) }} {{ question }}"}
+    plan = planner.plan(planner.config({"setting.calls": [placed]}))
+    assert [spec.most_images for spec in plan.engines.values()] == [1, 0]
+    with pytest.raises(PlanError, match=r"places pictures with image\(\) and sends none: set its image to true"):
+        planner.plan(planner.config({"setting.calls": [placed | {"image": False}]}))
+    with pytest.raises(PlanError, match="the prompt of judge 'judge' places pictures, and judges are sent none"):
+        planner.plan(planner.config({"judge.prompt": "{{ images }} {{ answer }}"}))
+
+
+@pytest.mark.parametrize("name", ["item", "image", "images", "target", "targets"])
+def test_no_call_takes_a_word_that_prompts_read_something_else_under(planner: Planner, name: str) -> None:
+    with pytest.raises(ConfigError, match=f"no call can be named '{name}'"):
+        planner.config({"setting.calls": [CALL | {"name": name}]})

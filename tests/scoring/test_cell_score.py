@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from eibench_ray.benchmarks.eibench.parsed_verdict import RECALL
-from eibench_ray.errors import ScoreError
+from eibench_ray.errors import ConfigError, ScoreError
 from eibench_ray.rows.sample import Media, Sample
 from eibench_ray.scoring.cell_score import MOST_GROUPS, CellScore, score_cell
 from eibench_ray.scoring.interval import Resampling
@@ -220,7 +220,7 @@ def test_the_figures_stay_as_they_are_to_the_digit() -> None:
 
 
 def test_groups_are_numbers_in_order_booleans_and_texts_and_never_too_many() -> None:
-    levels = (10, 9, 2.5, True, "b", None, ("a",), "")
+    levels = (10, 9, 2.5, True, "b", None, "")
     samples = [Sample(f"s{n}", metadata={"level": level, "id": n}) for n, level in enumerate(levels)]
     rows = [(one, [Score(one.sample_id, {"recall": 0.5})]) for one in samples]
     cell = score_cell(rows, [RECALL], Resampling(0.95, 10, 0), ["level"])
@@ -232,6 +232,8 @@ def test_groups_are_numbers_in_order_booleans_and_texts_and_never_too_many() -> 
         "true": 1,
     }
     assert list(cell.groups["level"]) == ["2.5", "9", "10", "b", "true"]
+    with pytest.raises(ConfigError, match="column 'tags' holds lists, by which samples cannot be grouped"):
+        score_cell([(Sample("s", metadata={"tags": ("a",)}), [None])], [RECALL], Resampling(0.95, 10, 0), ["tags"])
     many = [(Sample(f"s{n}", metadata={"id": n}), [None]) for n in range(MOST_GROUPS + 1)]
-    with pytest.raises(ScoreError, match=f"more than {MOST_GROUPS} values in column 'id': group by one with fewer"):
+    with pytest.raises(ConfigError, match=f"more than {MOST_GROUPS} values in column 'id': group by one with fewer"):
         score_cell(many, [RECALL], Resampling(0.95, 10, 0), ["id"])

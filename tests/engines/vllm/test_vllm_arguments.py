@@ -56,3 +56,10 @@ def test_a_cpu_computes_prompts_whole_and_shares_nothing() -> None:
     assert arguments["enable_chunked_prefill"] is False
     assert arguments["max_num_batched_tokens"] == 32_768
     assert "enable_chunked_prefill" not in engine_arguments(engine(), "cuda")
+
+
+def test_room_for_pictures_follows_the_plan_unless_it_is_configured() -> None:
+    assert "limit_mm_per_prompt" not in engine_arguments(engine(), "cuda")
+    assert engine_arguments(engine(), "cuda", most_images=3)["limit_mm_per_prompt"] == {"image": 3}
+    own = engine(args={"limit_mm_per_prompt": {"image": 8}})
+    assert engine_arguments(own, "cuda", most_images=3)["limit_mm_per_prompt"] == {"image": 8}
