@@ -28,7 +28,8 @@ from eibench_ray.worker.last_lines import MARK, read_last_lines
 
 log = logging.getLogger(__name__)
 
-# Ray's control service answers within milliseconds; together less than crew.KILL_TIMEOUT_S, so that the end is told.
+# Ray's control service answers within milliseconds; both are less than KILL_TIMEOUT_S of a replica set, so that the end
+# is told.
 RELEASE_TIMEOUT_S = 3.0
 KILL_TIMEOUT_S = 2.0
 # An actor that still starts says in time what it waits for, or not at all.
@@ -97,7 +98,7 @@ class ActorHandle(ABC, Generic[F]):
         options = {
             "max_restarts": 0,
             "max_task_retries": 0,
-            # Tasks, tallies and the interrupt run at the same time on the actor's event loop.
+            # Tasks, counts and the interrupt run at the same time on the actor's event loop.
             "max_concurrency": 1000,
             "runtime_env": runtime_env,
         }

@@ -56,7 +56,7 @@ class Driver:
         deadlines: until when what may be done, on the monotonic clock.
     """
 
-    crew: ReplicaSet  # the replicas; there from the moment when the nodes are known
+    replica_set: ReplicaSet  # the replicas; there from the moment when the nodes are known
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class Driver:
         self._config = config
         self._ledger = ledger
         self._listener = listener
-        self._fleet = ReplicaFactory(config, plan.datasets, store_root, run_id, limiter, retry)
+        self._factory = ReplicaFactory(config, plan.datasets, store_root, run_id, limiter, retry)
         self._watch = NodeWatch(config)
         self._counts = RunProgress(plan, work)
         self._jobs = BackgroundTasks()
@@ -111,10 +111,10 @@ class Driver:
             with phase("asking Ray which nodes there are"):
                 changes = await self._watch.look()
             course = self._set_out(changes)
-            self.crew = ReplicaSet(course, self._fleet)
-            membership = NodeMonitor(course, self.crew)
-            membership.meet(changes)
-            await self._conduct(course.scheduler, membership, Watchdog(course, self.crew))
+            self.replica_set = ReplicaSet(course, self._factory)
+            monitor = NodeMonitor(course, self.replica_set)
+            monitor.meet(changes)
+            await self._conduct(course.scheduler, monitor, Watchdog(course, self.replica_set))
             self._check_advance(course)
             return self._counts.outcome
         finally:
@@ -139,7 +139,7 @@ class Driver:
             profiles=profiles,
             scheduler=Scheduler(Backlog(self._plan, self._work), profiles, until=self.deadlines.rows_until),
             counts=self._counts,
-            patience=FailurePolicy(self._config),
+            failure_policy=FailurePolicy(self._config),
             watch=self._watch,
             jobs=self._jobs,
             ledger=self._ledger,
@@ -158,15 +158,15 @@ class Driver:
         installed = vllm_version()
         check_builds(idle, self._config, asked, installed[0] if installed else None)
 
-    async def _conduct(self, scheduler: Scheduler, membership: NodeMonitor, lookout: Watchdog) -> None:
+    async def _conduct(self, scheduler: Scheduler, monitor: NodeMonitor, watchdog: Watchdog) -> None:
         """Acts whenever something has happened, and ends every replica at last, whatever happens."""
-        followers = [self._jobs.spawn(self._report(lookout)), self._jobs.spawn(membership.follow())]
+        followers = [self._jobs.spawn(self._report(watchdog)), self._jobs.spawn(monitor.follow())]
         left_s = self._config.stop_timeout_s
         try:
             while not scheduler.is_done and self._may_go_on(scheduler):
-                if self.crew.must_look:
-                    await membership.look()
-                    self.crew.settle_doubts()
+                if self.replica_set.must_look:
+                    await monitor.look()
+                    self.replica_set.settle_doubts()
                 self._act(scheduler)
                 await self._jobs.next_change(REVIEW_S)
             if self._end is not None:
@@ -180,9 +180,9 @@ class Driver:
         finally:
             for follower in followers:
                 follower.cancel()
-            lookout.close()
+            watchdog.close()
             with phase("ending what is left of the replicas"):
-                await self.crew.close(left_s)
+                await self.replica_set.close(left_s)
             self._show()
 
     def _act(self, scheduler: Scheduler) -> None:
@@ -191,11 +191,11 @@ class Driver:
             for action in actions:
                 match action:
                     case Start():
-                        self.crew.start(action)
+                        self.replica_set.start(action)
                     case Feed():
-                        self.crew.feed(action)
+                        self.replica_set.feed(action)
                     case _:
-                        self.crew.stop(action)
+                        self.replica_set.stop(action)
 
     def _may_go_on(self, scheduler: Scheduler) -> bool:
         """Whether nobody has told it to end and the time is not over: then it gives way by itself."""
@@ -208,34 +208,36 @@ class Driver:
         """Lets tasks commit what they have, for as long as the configuration allows; the seconds that are left."""
         self._ledger.write("interrupted", reason=end)
         if end is not RunEnd.STOP:
-            await self._halt(self._config.grace_s, self._config.grace_s + self._config.stop_timeout_s)
+            await self._drain(self._config.grace_s, self._config.grace_s + self._config.stop_timeout_s)
         deadline = time.monotonic() + self._config.stop_timeout_s
         if self._end is RunEnd.STOP:
-            await self._halt(0.0, self._config.stop_timeout_s)
+            await self._drain(0.0, self._config.stop_timeout_s)
         return max(0.0, deadline - time.monotonic())
 
-    async def _halt(self, grace_s: float, timeout_s: float) -> None:
+    async def _drain(self, grace_s: float, timeout_s: float) -> None:
         """Returns once no replica has a slice, the time is over, or a stop is requested meanwhile."""
         is_stopping = self._end is RunEnd.STOP
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
-                await self.crew.halt(grace_s)
-                while any(member.slices for member in self.crew.ready) and is_stopping is (self._end is RunEnd.STOP):
+                await self.replica_set.drain(grace_s)
+                while any(member.slices for member in self.replica_set.ready) and is_stopping is (
+                    self._end is RunEnd.STOP
+                ):
                     await self._jobs.next_change(REVIEW_S)
                 return
-        for member in self.crew.ready:
+        for member in self.replica_set.ready:
             if member.slices:
                 what = f"replica {member.handle.id} to commit the rows that are done"
-                self.crew.tell_deadline(member, what, timeout_s, "ended it; what it had not committed is lost")
+                self.replica_set.tell_deadline(member, what, timeout_s, "ended it; what it had not committed is lost")
 
-    async def _report(self, lookout: Watchdog) -> None:
+    async def _report(self, watchdog: Watchdog) -> None:
         """Tells the scheduler and the listener where the run stands, about once a second."""
         while True:
             await asyncio.sleep(PROGRESS_S)
-            await lookout.look()
+            await watchdog.look()
             self._jobs.wake()
             self._show()
 
     def _show(self) -> None:
-        standings = [member.standing for member in self.crew.members.values()]
-        self._listener.update(self._counts.snapshot(standings, self.crew.waits()))
+        standings = [member.standing for member in self.replica_set.members.values()]
+        self._listener.update(self._counts.snapshot(standings, self.replica_set.waits()))

@@ -10,7 +10,7 @@ from eibench_ray.config.cluster import ClusterConfig
 # An engine that dies this often without finishing a slice in between is given up.
 MAX_DEATHS = 3
 # Where replicas died with rows, these may be to blame. So many deaths without an answer in between are enough to tell:
-# two such rows in the first slice that is ever asked are found with six (cluster/inquest.py).
+# two such rows in the first slice that is ever asked are found with six (driver/poison_search.py).
 MAX_DEATHS_WITH_ROWS = 7
 # After a place that was somebody else's, it is left alone for this long, twice as long after each further one.
 FIRST_PAUSE_S = 5.0

@@ -21,9 +21,9 @@ _REMEDY = "lower model.engine.tensor_parallel or cluster.cpus_per_replica, or jo
 class NodeMonitor:
     """Nodes of the cluster, as the run knows them."""
 
-    def __init__(self, course: RunContext, crew: ReplicaSet) -> None:
+    def __init__(self, course: RunContext, replica_set: ReplicaSet) -> None:
         self._course = course
-        self._crew = crew
+        self._replica_set = replica_set
         self._homeless: set[str] = set()
 
     def meet(self, changes: NodeChanges) -> None:
@@ -63,14 +63,14 @@ class NodeMonitor:
             course.ledger.write("node_joined", node=node.id, name=node.name, cpus=total.cpus, gpus=total.gpus)
         for name in changes.left:
             course.ledger.write("node_left", node=name)
-            course.patience.node_left(name)
+            course.failure_policy.node_left(name)
             for replica in course.scheduler.remove_node(name):
-                self._crew.take_out(replica, f"node {name} has left the cluster")
+                self._replica_set.take_out(replica, f"node {name} has left the cluster")
         places = course.scheduler.places
         fitting = {need: places.fits(need) for need in {profile.need for profile in course.profiles.values()}}
         self._homeless = {engine for engine, profile in course.profiles.items() if not fitting[profile.need]}
         for engine in course.profiles.keys() - self._homeless:
-            course.patience.fits(engine)
+            course.failure_policy.fits(engine)
         course.jobs.wake()
 
     def _seek_homes(self) -> None:
@@ -79,13 +79,13 @@ class NodeMonitor:
         for engine in self._homeless:
             if course.is_given_up(engine) or not course.counts.has_work(engine):
                 continue
-            is_new, is_enough = course.patience.fits_nowhere(engine, time.monotonic())
+            is_new, is_enough = course.failure_policy.fits_nowhere(engine, time.monotonic())
             misfit = self._describe_misfit(engine)
             if is_new:
                 log.warning("%s: waiting for a node that can hold it", misfit)
             if is_enough:
                 waited_s = course.config.start_timeout_s
-                self._crew.give_up(engine, f"{misfit}; none joined in {waited_s:g} s: {_REMEDY}")
+                self._replica_set.give_up(engine, f"{misfit}; none joined in {waited_s:g} s: {_REMEDY}")
 
     def _describe_misfit(self, engine: str) -> str:
         nodes = list(self._course.watch.nodes.values())

@@ -1,8 +1,8 @@
 """Finds the rows of a slice that kill their engine: halves what dies, and judges by what happens to a row alone. Pure.
 
-A suspect slice is asked in *probes*, each alone on its replica. What survives a probe is clear; what dies is halved. A
-row that died alone is *accused*, and *condemned* when it has died alone twice, once of this on a replica that had
-answered something before: a replica that was killed from outside condemns nobody, and neither does an engine, or a GPU,
+A suspected slice is asked in *probes*, each alone on its replica. What survives a probe is clear; what dies is halved.
+A row that died alone is *accused*, and *poisoned* when it has died alone twice, once of this on a replica that had
+answered something before: a replica that was killed from outside accuses nobody, and neither does an engine, or a GPU,
 that dies of everything. Where a replica that has answered nothing yet has nothing else to be tried with, it is asked a
 row again that has its answer: a *control*.
 
@@ -42,7 +42,7 @@ class _SlicePart:
 
 
 class PoisonSearch:
-    """One suspect slice: what is to be probed, what has died, who is condemned.
+    """One suspected slice: what is to be probed, what has died, who is poisoned.
 
     `next` gives a probe, then `survived`, `died` or `broke_off` says what became of it. With k rows that kill among n
     that are missing, at most k x (ceil(log2 n) + 2) probes die, if nothing else kills and controls are to be had.
@@ -55,7 +55,7 @@ class PoisonSearch:
     def __init__(self, rows: Sequence[int], *, has_control: bool = True) -> None:
         self._untried = deque([_SlicePart(tuple(rows))])
         self._accused: dict[int, _Accused] = {}
-        self._condemned: dict[int, str] = {}
+        self._poisoned: dict[int, str] = {}
         self._settled: set[int] = set()
         self._may_control = self._has_control = has_control
         self._must_survey = True
@@ -63,9 +63,9 @@ class PoisonSearch:
         self._is_control = False
 
     @property
-    def condemned(self) -> dict[int, str]:
+    def poisoned(self) -> dict[int, str]:
         """The rows that kill the engine, each with the reason."""
-        return dict(self._condemned)
+        return dict(self._poisoned)
 
     def next(self, *, has_answered: bool, num_deaths: int) -> PoisonProbe:
         """The next probe; at the end one without rows, which commits the poisoned rows and ends the slice.
@@ -85,8 +85,8 @@ class PoisonSearch:
                 self._part = self._untried.popleft()
             elif self._accused:
                 self._part = _SlicePart((min(self._accused, key=lambda row: self._accused[row].num_deaths),))
-        settled, condemned = tuple(sorted(self._settled)), tuple(sorted(self._condemned.items()))
-        return PoisonProbe(self._part.rows, settled, condemned, self._is_control)
+        settled, poisoned = tuple(sorted(self._settled)), tuple(sorted(self._poisoned.items()))
+        return PoisonProbe(self._part.rows, settled, poisoned, self._is_control)
 
     def survived(self, missing: Collection[int]) -> None:
         """The probe has ended; these rows of the slice are not in the store yet, those that it was to ask included
@@ -95,7 +95,7 @@ class PoisonSearch:
         if self._is_control:
             return
         self._must_survey = False
-        left = set(missing) - self._condemned.keys()
+        left = set(missing) - self._poisoned.keys()
         clear = set(self._part.rows) - left
         self._settled |= clear
         self._accused = {row: accused for row, accused in self._accused.items() if row in left}
@@ -142,7 +142,7 @@ class PoisonSearch:
         accused.reason = reason
         if accused.is_proven and accused.num_deaths >= LONELY_DEATHS:
             times = f"each of the {accused.num_deaths} times that it was asked for this row alone"
-            self._condemned[row] = f"the engine died {times}; the last time: {reason}"
+            self._poisoned[row] = f"the engine died {times}; the last time: {reason}"
             del self._accused[row]
 
     def _halve(self, rows: tuple[int, ...]) -> None:

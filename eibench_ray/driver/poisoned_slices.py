@@ -14,13 +14,13 @@ from eibench_ray.worker.task import TaskReport
 
 @dataclass(slots=True)
 class _Case:
-    """A suspect slice.
+    """A suspected slice.
 
     Attributes:
         report: the last one of a probe that committed anything; it speaks for all of the slice's rows so far.
     """
 
-    inquest: PoisonSearch  # what is known of its rows
+    search: PoisonSearch  # what is known of its rows
     probe: PoisonProbe
     report: TaskReport | None = None
 
@@ -36,7 +36,7 @@ class _Death:
 
 
 class PoisonedSlices:
-    """The inquests of a run."""
+    """The searches of a run."""
 
     def __init__(self, course: RunContext) -> None:
         self._course = course
@@ -52,16 +52,16 @@ class PoisonedSlices:
                 PoisonSearch(range(slice_.start, slice_.stop), has_control=is_free), PoisonProbe()
             )
         case = self._cases[slice_]
-        num_deaths = self._course.patience.num_deaths(engine)
-        case.probe = case.inquest.next(has_answered=has_answered, num_deaths=num_deaths)
+        num_deaths = self._course.failure_policy.num_deaths(engine)
+        case.probe = case.search.next(has_answered=has_answered, num_deaths=num_deaths)
         return case.probe
 
     def note_end(self, report: TaskReport) -> None:
         """A probe has ended, and its replica lives."""
         case = self._cases[report.slice]
         if case.probe.is_control and not report.num_answered:
-            case.inquest.has_no_control()
-        case.inquest.survived(report.missing)
+            case.search.has_no_control()
+        case.search.survived(report.missing)
         if not case.probe.is_control:
             case.report = report
         if report.is_whole:
@@ -71,7 +71,7 @@ class PoisonedSlices:
         """An engine has answered something."""
         for slice_, case in self._cases.items():
             if self._engine(slice_) == engine:
-                case.inquest.may_have_control()
+                case.search.may_have_control()
 
     def note_death(self, slice_: Slice, reason: str, nodes: tuple[str, ...], *, has_answered: bool) -> None:
         """A replica died of a probe; what that means is settled when it is known which nodes have left."""
@@ -79,7 +79,7 @@ class PoisonedSlices:
 
     def note_break(self, slice_: Slice) -> None:
         """A replica was lost under a probe that is not to blame."""
-        self._cases[slice_].inquest.broke_off()
+        self._cases[slice_].search.broke_off()
 
     def settle(self) -> Iterator[tuple[str, str]]:
         """Draws the conclusions from the last deaths; the engines that die even of what they have answered, and why."""
@@ -87,10 +87,10 @@ class PoisonedSlices:
         for death in deaths:
             case, engine = self._cases[death.slice_], self._engine(death.slice_)
             if any(node not in self._course.watch.nodes for node in death.nodes):
-                case.inquest.broke_off()
+                case.search.broke_off()
                 continue
-            case.inquest.died(death.reason, has_answered=death.has_answered)
-            if case.probe.is_control and self._course.patience.num_deaths(engine) > DEATHS_BEFORE_CONTROL:
+            case.search.died(death.reason, has_answered=death.has_answered)
+            if case.probe.is_control and self._course.failure_policy.num_deaths(engine) > DEATHS_BEFORE_CONTROL:
                 yield engine, f"it dies even of a row that it has answered before; {death.reason}"
 
     def count_rest(self) -> None:

@@ -48,9 +48,11 @@ class _Bars(Progress):
 class ProgressDisplay:
     """A rich progress display on stderr; does nothing where stderr is no terminal."""
 
-    def __init__(self, plan: Plan, work: Mapping[str, StepWork], console: Console, funds: Budget | None = None) -> None:
+    def __init__(
+        self, plan: Plan, work: Mapping[str, StepWork], console: Console, budget: Budget | None = None
+    ) -> None:
         self._plan = plan
-        self._funds = funds if any(spec.price for spec in plan.engines.values()) else None
+        self._budget = budget if any(spec.price for spec in plan.engines.values()) else None
         self._work = {step: left for step, left in work.items() if left.todo}
         self._started = time.monotonic()
         self._progress = _Bars(
@@ -98,7 +100,7 @@ class ProgressDisplay:
         assert self._total is not None
         done, total = self._count(list(self._work), snapshot)
         rate = snapshot.tokens / max(time.monotonic() - self._started, 1e-9)
-        paid = f", {self._funds.spend(snapshot.cost_usd)}" if self._funds else ""
+        paid = f", {self._budget.spend(snapshot.cost_usd)}" if self._budget else ""
         self._progress.update(
             self._total, completed=done + snapshot.rows_in_flight, total=total, note=f"{rate:.0f} tokens/s{paid}"
         )

@@ -52,24 +52,24 @@ class ReplicaFactory:
 class ReplicaHandle(ActorHandle[ReplicaFacts]):
     """One replica, from the driver's side: between its start and its end it is given tasks."""
 
-    fleet: ReplicaFactory
+    factory: ReplicaFactory
 
     def create(self, spec: EngineSpec, options: dict[str, Any]) -> Any:
         """The replica's actor."""
-        fleet = self.fleet
+        factory = self.factory
         return _Actor.options(**options).remote(
             spec,
-            fleet.datasets,
-            fleet.store_root,
-            fleet.run_id,
-            fleet.config.row_timeout_s,
+            factory.datasets,
+            factory.store_root,
+            factory.run_id,
+            factory.config.row_timeout_s,
             str(Path.cwd()),
-            fleet.limiter,
-            fleet.retry,
+            factory.limiter,
+            factory.retry,
         )
 
     async def run_task(self, step: Step, slice_: Slice, probe: PoisonProbe | None = None) -> TaskReport:
-        """The report of a task; of a suspect slice, of one probe.
+        """The report of a task; of a suspected slice, of one probe.
 
         Raises:
             EngineDeadError: the replica or its engine died.
@@ -78,16 +78,16 @@ class ReplicaHandle(ActorHandle[ReplicaFacts]):
         report: TaskReport = await result(self.actor.run_task.remote(step, slice_, probe))
         return report
 
-    async def tally(self) -> ReplicaCounts:
+    async def counts_so_far(self) -> ReplicaCounts:
         """Counts of the replica's work so far, whenever it answers.
 
         Raises:
             EibenchError: it does not any more.
         """
-        tally: ReplicaCounts = await result(self.actor.tally.remote())
-        return tally
+        counts_so_far: ReplicaCounts = await result(self.actor.counts_so_far.remote())
+        return counts_so_far
 
-    async def halt(self, grace_s: float) -> None:
+    async def drain(self, grace_s: float) -> None:
         """Makes the replica's tasks commit what they have and return; one that does not answer is not waited for."""
         with contextlib.suppress(EibenchError, TimeoutError):
-            await asyncio.wait_for(result(self.actor.halt.remote(grace_s)), STOP_TIMEOUT_S)
+            await asyncio.wait_for(result(self.actor.drain.remote(grace_s)), STOP_TIMEOUT_S)

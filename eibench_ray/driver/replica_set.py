@@ -39,10 +39,10 @@ class ReplicaSet:
             `settle_doubts`: an engine that has died too often may have done so because nodes left under it.
     """
 
-    def __init__(self, course: RunContext, fleet: ReplicaFactory) -> None:
+    def __init__(self, course: RunContext, factory: ReplicaFactory) -> None:
         self._course = course
-        self._fleet = fleet
-        self._suspects = PoisonedSlices(course)
+        self._factory = factory
+        self._poisoned_slices = PoisonedSlices(course)
         self._stop_timeout_s = min(STOP_TIMEOUT_S, course.config.stop_timeout_s)
         self._is_closing = asyncio.Event()
         self.members: dict[int, ReplicaState] = {}
@@ -69,7 +69,7 @@ class ReplicaSet:
     def start(self, start: Start) -> None:
         """Begins to bring a replica up."""
         spec, need = self._course.plan.engines[start.engine], self._course.profiles[start.engine].need
-        member = ReplicaState(self._fleet.reserve(start.replica, spec, need, start.nodes), time.monotonic())
+        member = ReplicaState(self._factory.reserve(start.replica, spec, need, start.nodes), time.monotonic())
         self.members[start.replica] = member
         self._tell("replica_starting", member, model=spec.name, nodes=list(start.nodes), gpus=need.gpus)
         self._course.jobs.spawn(self._live(member))
@@ -78,7 +78,9 @@ class ReplicaSet:
         """Gives a replica slices to work on."""
         member = self.members[feed.replica]
         for slice_ in feed.slices:
-            probe = self._suspects.next_probe(slice_, has_answered=member.has_answered) if feed.is_probe else None
+            probe = (
+                self._poisoned_slices.next_probe(slice_, has_answered=member.has_answered) if feed.is_probe else None
+            )
             member.slices[slice_] = probe
             self._tell_slice("slice_sent", member, slice_, rows=len(probe.rows) if probe else slice_.num_rows)
             self._course.jobs.spawn(self._run_slice(member, slice_, probe))
@@ -125,15 +127,15 @@ class ReplicaSet:
 
     async def _bring_up(self, member: ReplicaState) -> None:
         course, handle = self._course, member.handle
-        patience_s = course.patience.waits_for_place(member.engine, time.monotonic())
+        waits_s = course.failure_policy.waits_for_place(member.engine, time.monotonic())
         try:
-            await handle.place(patience_s, list(course.watch.nodes.values()))
-            course.patience.got_place(member.engine)
+            await handle.place(waits_s, list(course.watch.nodes.values()))
+            course.failure_policy.got_place(member.engine)
             member.placed_at = time.monotonic()
             self._tell("replica_placed", member)
             facts = await handle.start()
         except NotPlacedError as error:
-            self.tell_deadline(member, f"a place for replica {handle.id}", patience_s, "gave it back")
+            self.tell_deadline(member, f"a place for replica {handle.id}", waits_s, "gave it back")
             self._miss_place(member, error)
         except EibenchError as error:
             if isinstance(error, StartTimeoutError):
@@ -142,7 +144,7 @@ class ReplicaSet:
             self.lose(member, error, has_started=False)
         else:
             member.is_ready = True
-            course.patience.started(member.engine)
+            course.failure_policy.started(member.engine)
             course.scheduler.replica_ready(handle.id, facts.capacity, time.monotonic())
             course.counts.outcome.num_loads += handle.spec.is_load
             self._tell(
@@ -174,13 +176,13 @@ class ReplicaSet:
         member.rows_reported += report.num_new + report.num_kept + report.num_errors
         if report.num_answered:
             member.has_answered = True
-            self._suspects.note_answer(member.engine)
+            self._poisoned_slices.note_answer(member.engine)
         if probe is None or report.num_answered:
-            course.patience.finished_slice(member.engine)
+            course.failure_policy.finished_slice(member.engine)
         if probe is None or report.is_whole:
             course.counts.add(report)
         if probe is not None:
-            self._suspects.note_end(report)
+            self._poisoned_slices.note_end(report)
         for sample in report.quarantined:
             self._tell_slice("row_quarantined", member, slice_, sample=sample)
         of_probe = {"rows": len(probe.rows), "is_control": probe.is_control} if probe and not report.is_whole else {}
@@ -210,16 +212,16 @@ class ReplicaSet:
         """Takes a dead replica out, once: its slices are ready again; what it holds is given back in its own time."""
         if (member := self.members.pop(replica, None)) is None:
             return False
-        suspects = self._course.scheduler.replica_lost(replica, time.monotonic(), is_blamed=is_blamed)
-        self._course.counts.add_gone(member.tally)
+        suspected = self._course.scheduler.replica_lost(replica, time.monotonic(), is_blamed=is_blamed)
+        self._course.counts.add_gone(member.counts_so_far)
         for slice_, probe in member.slices.items():
             self._tell_slice("slice_returned", member, slice_)
             if probe is not None and is_blamed:
-                self._suspects.note_death(slice_, reason, member.handle.nodes, has_answered=member.has_answered)
+                self._poisoned_slices.note_death(slice_, reason, member.handle.nodes, has_answered=member.has_answered)
                 self.must_look = True
             elif probe is not None:
-                self._suspects.note_break(slice_)
-        for slice_ in suspects:
+                self._poisoned_slices.note_break(slice_)
+        for slice_ in suspected:
             self._tell_slice("slice_suspected", member, slice_)
         self._tell("replica_lost", member, model=member.handle.spec.name, reason=reason)
         member.is_lost = True
@@ -253,15 +255,15 @@ class ReplicaSet:
             self.must_look |= is_node_lost
             return
         others = [other for other in self.members.values() if other.engine == engine]
-        patience, now = self._course.patience, time.monotonic()
-        is_news = patience.is_news(engine, member.began_at, now)
+        failure_policy, now = self._course.failure_policy, time.monotonic()
+        is_news = failure_policy.is_news(engine, member.began_at, now)
         if not any(member.slices.values()):  # a search is bounded, and what it looks for kills at once
-            pause_s = patience.rest_s(engine)
+            pause_s = failure_policy.rest_s(engine)
             self._course.scheduler.rest(engine, now + pause_s)
             self._rests[engine] = Rest(reason, now, pause_s)
         if not has_started:
             is_final = not is_passing(error)
-            if not is_final and is_news and patience.failed_to_start(engine):
+            if not is_final and is_news and failure_policy.failed_to_start(engine):
                 is_final = True
                 reason += (
                     f" (cluster.max_start_failures={self._course.config.max_start_failures} starts in a row failed)"
@@ -270,25 +272,25 @@ class ReplicaSet:
             self._course.scheduler.limit_replicas(engine, len(others))
         elif is_final:
             self.give_up(engine, reason)
-        elif has_started and is_news and patience.died(engine, nodes, with_rows=bool(member.slices)):
+        elif has_started and is_news and failure_policy.died(engine, nodes, with_rows=bool(member.slices)):
             self._doubtful[engine] = reason
             self.must_look = True
 
     def settle_doubts(self) -> None:
         """Gives up the engines that have died too often, now that it is known which nodes have left."""
-        for engine, reason in self._suspects.settle():
+        for engine, reason in self._poisoned_slices.settle():
             self.give_up(engine, reason)
         for engine, reason in self._doubtful.items():
-            if self._course.patience.is_over(engine):
+            if self._course.failure_policy.is_over(engine):
                 self.give_up(engine, reason)
         self._doubtful.clear()
         self.must_look = False
 
     def _miss_place(self, member: ReplicaState, error: NotPlacedError) -> None:
         """Takes out a replica whose resources are somebody else's; they are left alone for a while."""
-        engine, patience = member.engine, self._course.patience
-        is_enough = patience.got_no_place(engine, time.monotonic())
-        member.pause_s = patience.pause_s(engine)
+        engine, failure_policy = member.engine, self._course.failure_policy
+        is_enough = failure_policy.got_no_place(engine, time.monotonic())
+        member.pause_s = failure_policy.pause_s(engine)
         self._rests[engine] = Rest(str(error), time.monotonic(), member.pause_s)
         self.take_out(member.handle.id, str(error))
         if is_enough and not any(other.engine == engine for other in self.members.values()):
@@ -296,9 +298,9 @@ class ReplicaSet:
 
     # The end.
 
-    async def halt(self, grace_s: float) -> None:
+    async def drain(self, grace_s: float) -> None:
         """Makes all tasks commit what they have and return; rows in flight have so many seconds to end."""
-        await asyncio.gather(*(member.handle.halt(grace_s) for member in self.ready))
+        await asyncio.gather(*(member.handle.drain(grace_s) for member in self.ready))
 
     async def close(self, timeout_s: float) -> None:
         """Ends every replica: those that are ready in order, those that still load and those that are late at once."""
@@ -307,11 +309,11 @@ class ReplicaSet:
         for member in list(self.members.values()):
             self._retire(member)
         await self._course.jobs.finish(timeout_s + KILL_TIMEOUT_S)
-        self._suspects.count_rest()
+        self._poisoned_slices.count_rest()
 
     def _retire(self, member: ReplicaState) -> None:
         del self.members[member.handle.id]
-        self._course.counts.add_gone(member.tally)
+        self._course.counts.add_gone(member.counts_so_far)
         self._tell("replica_stopping", member)
         member.ended.set()
 

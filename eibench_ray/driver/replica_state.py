@@ -1,4 +1,4 @@
-"""One replica of a crew, and what it is doing."""
+"""One replica of a replica_set, and what it is doing."""
 
 from __future__ import annotations
 
@@ -26,12 +26,14 @@ class ReplicaState:
     is_ready: bool = False
     is_lost: bool = False
     pause_s: float = 0.0  # how long its place is left alone after that, because somebody else is on it
-    slices: dict[Slice, PoisonProbe | None] = field(default_factory=dict)  # what it holds; a suspect with its probe
+    slices: dict[Slice, PoisonProbe | None] = field(
+        default_factory=dict
+    )  # what it holds; a suspected slice with its probe
     has_answered: bool = False  # whether it has answered any row
     placed_at: float | None = None  # when it got its resources; None: not yet
     doing: str = ""  # what its start waits for, as far as it says
     rows_reported: int = 0
-    tally: ReplicaCounts = field(default_factory=ReplicaCounts)  # what it had finished when it last answered
+    counts_so_far: ReplicaCounts = field(default_factory=ReplicaCounts)  # what it had finished when it last answered
 
     @property
     def engine(self) -> str:
@@ -41,4 +43,4 @@ class ReplicaState:
     @property
     def standing(self) -> ReplicaStatus:
         """The replica's part of the progress display."""
-        return ReplicaStatus(self.engine, self.is_ready, self.tally, self.rows_reported)
+        return ReplicaStatus(self.engine, self.is_ready, self.counts_so_far, self.rows_reported)

@@ -32,9 +32,9 @@ def find_waits(
     has_replicas = set()
     for member in members:
         has_replicas.add(member.engine)
-        waits = member.tally.waits if member.is_ready else [_start_of(course, member, now)]
+        waits = member.counts_so_far.waits if member.is_ready else [_start_of(course, member, now)]
         yield from (replace(wait, who=course.name(member.engine)) for wait in waits)
-    for engine, since in course.patience.homeless.items():
+    for engine, since in course.failure_policy.homeless.items():
         if not course.is_given_up(engine) and course.counts.has_work(engine):
             reason, limit_s = "a node that has room for it", course.config.start_timeout_s
             yield Wait(reason, now - since, limit_s, course.name(engine))

@@ -25,7 +25,7 @@ class RunContext:
     profiles: Mapping[str, EngineProfile]
     scheduler: Scheduler
     counts: RunProgress
-    patience: FailurePolicy
+    failure_policy: FailurePolicy
     watch: NodeWatch
     jobs: BackgroundTasks
     ledger: Ledger

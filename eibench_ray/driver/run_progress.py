@@ -45,13 +45,13 @@ class ReplicaStatus:
 
     engine: str
     is_ready: bool
-    tally: ReplicaCounts
+    counts_so_far: ReplicaCounts
     rows_reported: int  # those of its rows whose slices have come back
 
     @property
     def rows_ahead(self) -> int:
         """Rows that are finished, and whose slices are not."""
-        return max(0, self.tally.rows - self.rows_reported)
+        return max(0, self.counts_so_far.rows - self.rows_reported)
 
 
 class RunProgress:
@@ -78,10 +78,10 @@ class RunProgress:
             self._done[report.slice.step] += report.slice.num_rows
             self._absent[report.slice.step] += report.num_absent
 
-    def add_gone(self, tally: ReplicaCounts) -> None:
+    def add_gone(self, counts_so_far: ReplicaCounts) -> None:
         """A replica that has done this is not asked about it any more."""
-        self._gone.tokens += tally.tokens
-        self._gone.cost_usd += tally.cost_usd
+        self._gone.tokens += counts_so_far.tokens
+        self._gone.cost_usd += counts_so_far.cost_usd
 
     def has_work(self, engine: str) -> bool:
         """Whether rows of an engine are left."""
@@ -107,9 +107,9 @@ class RunProgress:
             starting, ready = by_engine.get(replica.engine, (0, 0))
             by_engine[replica.engine] = (starting + (not replica.is_ready), ready + replica.is_ready)
             in_flight += replica.rows_ahead
-            tokens += replica.tally.tokens
-            cost_usd += replica.tally.cost_usd
-        # A tally is asked for once a second: what was committed since counts already.
+            tokens += replica.counts_so_far.tokens
+            cost_usd += replica.counts_so_far.cost_usd
+        # A counts_so_far is asked for once a second: what was committed since counts already.
         tokens, cost_usd = max(tokens, self.outcome.completion_tokens), max(cost_usd, self.outcome.cost_usd)
         done, absent = dict(self._done), dict(self._absent)
         return Snapshot(done, absent, by_engine, in_flight, tokens, cost_usd, gather_waits(waits), self._errors)

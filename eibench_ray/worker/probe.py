@@ -16,5 +16,5 @@ class PoisonProbe:
 
     rows: tuple[int, ...] = ()  # rows of the dataset; those that are in the store are not asked again
     settled: tuple[int, ...] = ()
-    condemned: tuple[tuple[int, str], ...] = ()  # rows that become error rows without being asked, each with the reason
+    poisoned: tuple[tuple[int, str], ...] = ()  # rows that become error rows without being asked, each with the reason
     is_control: bool = False

@@ -76,9 +76,9 @@ class Replica:
         self._run_id = run_id
         self._row_timeout_s = row_timeout_s
         self._retry = retry
-        self._halt = Drain()
+        self._drain = Drain()
         self._paid_grace_s = 0.0
-        self._tally = ReplicaCounts()
+        self._counts_so_far = ReplicaCounts()
         self._asker: Asker | None = None
         self._facts: EngineFacts | None = None
         self._num_seen_waiting = 0
@@ -104,7 +104,7 @@ class Replica:
             slots,
             facts.row_timeout_s or self._row_timeout_s,
             self._run_id,
-            self._tally,
+            self._counts_so_far,
             facts.costs_money,
         )
         self._paid_grace_s = facts.grace_s
@@ -131,36 +131,36 @@ class Replica:
         if step.dataset not in self._opened:
             self._opened[step.dataset] = await asyncio.to_thread(self._open, step.dataset)
         dataset, index = self._opened[step.dataset]
-        store, asker, halt = self._store, self._asker, self._halt
-        return await run_task(step, slice_, dataset, index, store, asker, halt, retry=self._retry, probe=probe)
+        store, asker, drain = self._store, self._asker, self._drain
+        return await run_task(step, slice_, dataset, index, store, asker, drain, retry=self._retry, probe=probe)
 
     def _open(self, name: str) -> tuple[Dataset, DatasetIndex]:
         spec = self._datasets[name]
         dataset = open_dataset(spec.path)
         return dataset, dataset.index(spec.limit)
 
-    async def tally(self) -> ReplicaCounts:
+    async def counts_so_far(self) -> ReplicaCounts:
         """Counts of its work so far.
 
         An endpoint's rows show nothing until they end, and each has a deadline: while there are some, it gets on.
         """
         assert self._facts is not None
-        progress = self._tally.progress
+        progress = self._counts_so_far.progress
         if self._facts.progress is not None:
             progress += self._facts.progress()
         if self._facts.is_endpoint:
-            self._num_seen_waiting += self._tally.in_flight > 0
+            self._num_seen_waiting += self._counts_so_far.in_flight > 0
             progress += self._num_seen_waiting
         if self._facts.waits is not None:
-            self._tally.waits = tuple(self._facts.waits())  # rows that take too long say so
-        return replace(self._tally, progress=progress)
+            self._counts_so_far.waits = tuple(self._facts.waits())  # rows that take too long say so
+        return replace(self._counts_so_far, progress=progress)
 
-    async def halt(self, grace_s: float) -> None:
+    async def drain(self, grace_s: float) -> None:
         """Asks no further row; tasks commit what they have and return once rows in flight have ended.
 
         These are given up after `grace_s` seconds; what is paid for, not before the engine's own time of grace.
         """
-        self._halt.order(max(grace_s, self._paid_grace_s))
+        self._drain.order(max(grace_s, self._paid_grace_s))
 
     async def stop(self) -> None:
         """Ends the engine."""

@@ -43,7 +43,7 @@ class Asker:
     slots: asyncio.Semaphore
     timeout_s: float  # deadline of one row, all attempts together
     run_id: str
-    tally: ReplicaCounts
+    counts_so_far: ReplicaCounts
     costs_money: bool = False  # whether rows are paid for
 
     async def ask(self, request: Request, images: Sequence[bytes], input_digest: str) -> Completion:
@@ -59,7 +59,7 @@ class Asker:
             BudgetSpentError: nothing was sent; the row has no completion.
         """
         started = time.monotonic()
-        self.tally.in_flight += 1
+        self.counts_so_far.in_flight += 1
         attempts: list[Reply] = []
         error: RowError | None = None
         text: str | None = None
@@ -76,7 +76,7 @@ class Asker:
             # What they cost would be forgotten with the row.
             error = RowError(RowErrorKind.ENGINE, "the budget was spent before a reply was acceptable")
         finally:
-            self.tally.in_flight -= 1
+            self.counts_so_far.in_flight -= 1
         latency_s = time.monotonic() - started
         return self._complete(request.sample_id, request.digest, text, error, attempts, latency_s, input_digest)
 
@@ -92,7 +92,7 @@ class Asker:
 
     def _describe_timeout(self) -> str:
         """That the row has taken too long, and what it may have waited for."""
-        reasons = "; ".join(wait.reason for wait in self.tally.waits)
+        reasons = "; ".join(wait.reason for wait in self.counts_so_far.waits)
         return f"no reply within {self.timeout_s:g} s{f'; what it waited for last: {reasons}' if reasons else ''}"
 
     async def _ask_until_accepted(self, request: Request, images: Sequence[bytes], attempts: list[Reply]) -> str:
@@ -140,10 +140,10 @@ class Asker:
         # The attempt that failed is among them where it brought a reply that is no answer.
         is_counted = bool(attempts) and not ending_of(attempts[-1].finish_reason).is_answer
         is_absent = text is None and error is None
-        self.tally.rows += not is_absent
-        self.tally.progress += error is None or error.kind is not RowErrorKind.TIMEOUT
-        self.tally.tokens += completion_tokens
-        self.tally.cost_usd += cost_usd or 0.0
+        self.counts_so_far.rows += not is_absent
+        self.counts_so_far.progress += error is None or error.kind is not RowErrorKind.TIMEOUT
+        self.counts_so_far.tokens += completion_tokens
+        self.counts_so_far.cost_usd += cost_usd or 0.0
         return Completion(
             sample_id=sample_id,
             request_digest=request_digest,

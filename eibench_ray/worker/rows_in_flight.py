@@ -23,10 +23,10 @@ class RowsInFlight:
         rows: those to ask.
         images: by sample id, the bytes of all of its pictures.
         asker: asks.
-        halt: says when to end.
+        drain: says when to end.
         committed: by sample id, the rows that the store has.
         commit: puts completions into the store.
-        condemned: by sample id, the rows that are not asked because they kill the engine, with the reason.
+        poisoned: by sample id, the rows that are not asked because they kill the engine, with the reason.
         commits_each: whether rows are committed as they come.
     """
 
@@ -35,19 +35,19 @@ class RowsInFlight:
         rows: list[TaskRow],
         images: Mapping[str, tuple[bytes, ...]],
         asker: Asker,
-        halt: Drain,
+        drain: Drain,
         committed: Mapping[str, Completion],
         commit: Callable[[dict[str, Completion]], Coroutine[None, None, None]],
-        condemned: Mapping[str, str],
+        poisoned: Mapping[str, str],
         *,
         commits_each: bool,
     ) -> None:
         self._rows = iter(rows)
         self._images = images
         self._asker = asker
-        self._halt = halt
+        self._drain = drain
         self._committed = committed
-        self._condemned = condemned
+        self._poisoned = poisoned
         self._commits = IncrementalCommit(lambda: commit(self.completions), self._fail) if commits_each else None
         self._workers: set[asyncio.Task[None]] = set()
         self._num_waiting = 0
@@ -58,14 +58,14 @@ class RowsInFlight:
         self.shortage: str | None = None
 
     async def run(self) -> BaseException | None:
-        """Asks all rows, until the halt or until one fails with more than an error of its own, which is returned.
+        """Asks all rows, until the drain or until one fails with more than an error of its own, which is returned.
 
-        The completions so far are in `completions`; rows in flight are given up, at a halt once its grace is over.
+        The completions so far are in `completions`; rows in flight are given up, at a drain once its grace is over.
         Where the budget does not allow a row, `shortage` says so; rows in flight are awaited then, and no further one
         is asked.
         """
         self._start_worker()
-        ends = [asyncio.create_task(event.wait()) for event in (self._ended, self._halt.is_over)]
+        ends = [asyncio.create_task(event.wait()) for event in (self._ended, self._drain.is_over)]
         try:
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -87,7 +87,7 @@ class RowsInFlight:
         for row in self._rows:
             async with self._asker.slots:
                 self._num_waiting -= 1
-                if self.shortage is not None or self._halt.is_ordered.is_set():
+                if self.shortage is not None or self._drain.is_ordered.is_set():
                     return
                 if not self._num_waiting:
                     self._start_worker()
@@ -119,7 +119,7 @@ class RowsInFlight:
         if row.request is None:
             why = "an answer that this row reads is an error"
             return asker.refuse(sample_id, RowErrorKind.UPSTREAM, why, row.input_digest)
-        if (reason := self._condemned.get(sample_id)) is not None:
+        if (reason := self._poisoned.get(sample_id)) is not None:
             return asker.refuse(sample_id, RowErrorKind.QUARANTINED, reason, row.input_digest, row.request.digest)
         there = self._images.get(sample_id, ())
         images = [there[one.number] for one in row.request.images if one.number < len(there)]

@@ -52,7 +52,7 @@ async def run_task(
     index: DatasetIndex,
     store: Store,
     asker: Asker,
-    halt: Drain,
+    drain: Drain,
     *,
     retry: Retry = "errors",
     probe: PoisonProbe | None = None,
@@ -60,7 +60,7 @@ async def run_task(
     """Asks for the rows of a slice that the store does not have, and commits the slice.
 
     When a row fails with more than an error of its own, rows in flight are given up and those that are finished are
-    committed; likewise at a halt, once its time of grace is over. Where the budget is spent, rows in flight are paid
+    committed; likewise at a drain, once its time of grace is over. Where the budget is spent, rows in flight are paid
     for already and awaited. Rows that cost money are committed as they come, too, and so are those of a probe: a slice
     that is not whole is a file like any other.
 
@@ -77,12 +77,12 @@ async def run_task(
     ids = [row.sample.sample_id for row in rows]
     settled = [ids[number - slice_.start] for number in probe.settled] if probe else ()
     kept = reuse(rows, committed, retry, asker.run_id, settled)
-    asker.tally.rows += sum(not row.is_absent for row in kept.values())
+    asker.counts_so_far.rows += sum(not row.is_absent for row in kept.values())
     missing = [row for row in rows if row.sample.sample_id not in kept] if kept else rows
-    condemned: Mapping[str, str] = {}
+    poisoned: Mapping[str, str] = {}
     if probe is not None:
-        condemned = {ids[number - slice_.start]: reason for number, reason in probe.condemned}
-        wanted = {ids[number - slice_.start] for number in probe.rows} | condemned.keys()
+        poisoned = {ids[number - slice_.start]: reason for number, reason in probe.poisoned}
+        wanted = {ids[number - slice_.start] for number in probe.rows} | poisoned.keys()
         missing = [row for row in missing if row.request is None or row.sample.sample_id in wanted]
     images: Mapping[str, tuple[bytes, ...]] = {}
     if step.prompt.image:
@@ -103,7 +103,7 @@ async def run_task(
         await asyncio.to_thread(file.write, content, num_asked=len(ordered), made_from=whole)
 
     commits_each = asker.costs_money or probe is not None
-    asking = RowsInFlight(missing, images, asker, halt, committed, commit, condemned, commits_each=commits_each)
+    asking = RowsInFlight(missing, images, asker, drain, committed, commit, poisoned, commits_each=commits_each)
     failure = await asking.run()
     if asking.completions or (probe is None and len(kept) == len(rows)):
         await commit(asking.completions)
@@ -147,7 +147,7 @@ async def ask_control(
         assert row.request is not None
         async with asker.slots:
             # Its row is counted already.
-            again = await replace(asker, tally=ReplicaCounts()).ask(row.request, images, row.input_digest)
+            again = await replace(asker, counts_so_far=ReplicaCounts()).ask(row.request, images, row.input_digest)
         is_answered = again.text is not None
     return TaskReport(slice_, 0, 0, 0, 0, 0, time.monotonic() - started, is_whole=False, num_answered=int(is_answered))
 

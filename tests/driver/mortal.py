@@ -1,4 +1,4 @@
-"""The crew over the real store without Ray: replicas are coroutines, and their engines die as a test says."""
+"""The replica set over the real store without Ray: replicas are coroutines, and their engines die as a test says."""
 
 from __future__ import annotations
 
@@ -88,11 +88,11 @@ class Mortal:
         self.nodes: tuple[str, ...] = ()
         self.facts: ReplicaFacts | None = None
         self._world = world
-        self._tally = ReplicaCounts()
-        self._halt = Drain()
+        self._counts_so_far = ReplicaCounts()
+        self._drain = Drain()
         self._is_dead = False
         self._running: set[asyncio.Task[TaskReport]] = set()
-        self._asker = Asker(self, spec.name, asyncio.Semaphore(4), 30.0, world.run_id, self._tally)
+        self._asker = Asker(self, spec.name, asyncio.Semaphore(4), 30.0, world.run_id, self._counts_so_far)
 
     # The engine.
 
@@ -113,7 +113,7 @@ class Mortal:
         for task in self._running if self._world.has_processes else ():
             task.cancel()
 
-    # The replica, as its crew sees it.
+    # The replica, as its replica set sees it.
 
     async def place(self, timeout_s: float, known: object) -> None:
         pass
@@ -128,7 +128,7 @@ class Mortal:
         sweep = self._world.sweep
         dataset = open_dataset(sweep.plan.datasets[step.dataset].path)
         index, retry = dataset.index(), self._world.retry
-        work = run_task(step, slice_, dataset, index, sweep.store, self._asker, self._halt, retry=retry, probe=probe)
+        work = run_task(step, slice_, dataset, index, sweep.store, self._asker, self._drain, retry=retry, probe=probe)
         task = asyncio.create_task(work)
         self._running.add(task)
         try:
@@ -171,29 +171,29 @@ async def _conduct(world: World) -> RunResult:
             profiles=profiles,
             scheduler=scheduler,
             counts=counts,
-            patience=FailurePolicy(config),
+            failure_policy=FailurePolicy(config),
             watch=watch,
             jobs=jobs,
             ledger=ledger,
         )
-        fleet = cast("ReplicaFactory", _Mortals(world))
-        crew = ReplicaSet(course, fleet)
+        factory = cast("ReplicaFactory", _Mortals(world))
+        replica_set = ReplicaSet(course, factory)
         while not scheduler.is_done:
             if world.most_deaths is not None and world.num_deaths >= world.most_deaths:
                 raise Abandoned
-            if crew.must_look:
-                crew.settle_doubts()
+            if replica_set.must_look:
+                replica_set.settle_doubts()
             while actions := scheduler.decide(asyncio.get_running_loop().time()):
                 for action in actions:
                     match action:
                         case Start():
-                            crew.start(action)
+                            replica_set.start(action)
                         case Feed():
-                            crew.feed(action)
+                            replica_set.feed(action)
                         case _:
-                            crew.stop(action)
+                            replica_set.stop(action)
             await jobs.next_change(REVIEW_S)
-        await crew.close(1.0)
+        await replica_set.close(1.0)
     return counts.outcome
 
 

@@ -19,7 +19,7 @@ class Silent:
 
     id = 1
 
-    async def tally(self) -> ReplicaCounts:
+    async def counts_so_far(self) -> ReplicaCounts:
         await asyncio.sleep(3600)
         raise AssertionError
 
@@ -27,14 +27,14 @@ class Silent:
 @dataclass
 class Worker:
     handle: Silent = field(default_factory=Silent)
-    tally: ReplicaCounts = field(default_factory=ReplicaCounts)
+    counts_so_far: ReplicaCounts = field(default_factory=ReplicaCounts)
     slices: dict[int, None] = field(default_factory=lambda: {1: None})
     rows_reported: int = 0
     is_ready: bool = True
 
 
 class Crew:
-    """A crew of one, which notes whom it loses."""
+    """A replica set of one, which notes whom it loses."""
 
     def __init__(self, worker: Worker) -> None:
         self.ready = [worker]
@@ -61,10 +61,10 @@ def test_a_replica_that_answers_nothing_lives_as_long_as_slices_come_back(
     monkeypatch.setattr(watchdog, "ANSWER_TIMEOUT_S", 0.0)
     monkeypatch.setattr(watchdog.time, "monotonic", lambda: now[0])
     worker = Worker()
-    crew: Any = Crew(worker)
+    replica_set: Any = Crew(worker)
 
     async def look_often() -> None:
-        watch = Watchdog(Course(), crew)  # type: ignore[arg-type]
+        watch = Watchdog(Course(), replica_set)  # type: ignore[arg-type]
         for _ in range(20):
             await watch.look()
             now[0] += 1.0
@@ -72,4 +72,4 @@ def test_a_replica_that_answers_nothing_lives_as_long_as_slices_come_back(
         watch.close()
 
     asyncio.run(look_often())
-    assert bool(crew.lost) is is_lost
+    assert bool(replica_set.lost) is is_lost

@@ -91,18 +91,18 @@ def test_a_suspect_has_its_replica_for_itself_and_comes_last(sweeps: Sweeps) -> 
     world = world_of(sweeps.plan(), prompts(1))
     world.run()
     held: dict[int, set[int]] = {}
-    suspects: set[tuple[str, int]] = set()
+    suspected: set[tuple[str, int]] = set()
     lines = (json.loads(line) for line in world.ledger_path.read_text().splitlines())
     for event in lines:
         place = (event.get("step"), event.get("slice"))
         if event["event"] == "slice_suspected":
-            suspects.add(place)
+            suspected.add(place)
         elif event["event"] == "slice_sent":
-            assert not (held.get(event["replica"]) and (place in suspects or held[event["replica"]] & suspects))
+            assert not (held.get(event["replica"]) and (place in suspected or held[event["replica"]] & suspected))
             held.setdefault(event["replica"], set()).add(place)
         elif event["event"] in ("slice_committed", "slice_probed", "slice_returned"):
             held[event["replica"]].discard(place)
-    assert suspects
+    assert suspected
 
 
 def test_an_engine_that_dies_of_everything_is_given_up_and_no_row_is_blamed(sweeps: Sweeps) -> None:

@@ -1,4 +1,4 @@
-"""An inquest finds exactly the rows that kill, with few deaths, and condemns nobody without proof."""
+"""A search finds exactly the rows that kill, with few deaths, and accuses nobody without proof."""
 
 from __future__ import annotations
 
@@ -65,28 +65,28 @@ class Engine:
 
 
 def hold(slice_rows: range, engine: Engine, most: float = math.inf) -> PoisonSearch:
-    """The inquest when it is over, or the engine has died as often in a row as it may."""
-    inquest = PoisonSearch(slice_rows)
+    """The search when it is over, or the engine has died as often in a row as it may."""
+    search = PoisonSearch(slice_rows)
     for _ in range(100_000):
         has_answered = engine.has_answered
-        probe = inquest.next(has_answered=has_answered, num_deaths=engine.deaths_in_a_row)
-        missing = set(slice_rows) - engine.answered - {row for row, _ in probe.condemned}
+        probe = search.next(has_answered=has_answered, num_deaths=engine.deaths_in_a_row)
+        missing = set(slice_rows) - engine.answered - {row for row, _ in probe.poisoned}
         assert not set(probe.rows) - missing - engine.answered
-        assert not set(probe.rows) & inquest.condemned.keys(), "a condemned row is asked"
+        assert not set(probe.rows) & search.poisoned.keys(), "a poisoned row is asked"
         if not engine.ask(probe):
-            inquest.died("it died", has_answered=has_answered)
+            search.died("it died", has_answered=has_answered)
         elif probe.is_control and not engine.can_control:
-            inquest.has_no_control()
-            inquest.survived(())
+            search.has_no_control()
+            search.survived(())
         else:
-            left = set(slice_rows) - engine.answered - {row for row, _ in probe.condemned}
-            inquest.survived(left)
+            left = set(slice_rows) - engine.answered - {row for row, _ in probe.poisoned}
+            search.survived(left)
             if engine.has_answered:
-                inquest.may_have_control()
+                search.may_have_control()
             if not left and not probe.is_control:
-                return inquest
+                return search
         if engine.deaths_in_a_row >= most:
-            return inquest
+            return search
     raise AssertionError("it goes on and on")
 
 
@@ -110,8 +110,8 @@ def test_exactly_the_rows_that_kill_are_found(
 ) -> None:
     rows, poison, committed = drawn
     engine = Engine(poison, random.Random(seed), set(committed), has_answered=has_answered, keeps=keeps)
-    inquest = hold(rows, engine)
-    assert inquest.condemned.keys() == poison
+    search = hold(rows, engine)
+    assert search.poisoned.keys() == poison
     assert engine.answered == set(rows) - poison
     assert engine.num_deaths <= bound(len(rows) - len(committed), len(poison))
     assert not set(engine.asked) & committed, "a committed row was asked again"
@@ -125,22 +125,22 @@ def test_who_kills_from_outside_condemns_nobody_unless_he_hits_a_row_twice_alone
     engine = Engine(poison, random.Random(seed), set(committed), kills=tenths / 10)
     lonely: dict[int, int] = {}
 
-    inquest = PoisonSearch(rows)
+    search = PoisonSearch(rows)
     while True:
         has_answered = engine.has_answered
-        probe = inquest.next(has_answered=has_answered, num_deaths=engine.deaths_in_a_row)
+        probe = search.next(has_answered=has_answered, num_deaths=engine.deaths_in_a_row)
         if not engine.ask(probe):
             for row in probe.rows if len(probe.rows) == 1 else ():
                 lonely[row] = lonely.get(row, 0) + 1
-            inquest.died("it died", has_answered=has_answered)
+            search.died("it died", has_answered=has_answered)
             continue
-        left = set(rows) - engine.answered - {row for row, _ in probe.condemned}
-        inquest.survived(left)
+        left = set(rows) - engine.answered - {row for row, _ in probe.poisoned}
+        search.survived(left)
         if not left and not probe.is_control:
             break
-    assert poison <= inquest.condemned.keys()
-    assert all(lonely[row] >= LONELY_DEATHS for row in inquest.condemned)
-    assert engine.answered == set(rows) - inquest.condemned.keys()
+    assert poison <= search.poisoned.keys()
+    assert all(lonely[row] >= LONELY_DEATHS for row in search.poisoned)
+    assert engine.answered == set(rows) - search.poisoned.keys()
 
 
 @given(st.integers(1, 40), st.integers(0, 999), st.booleans())
@@ -148,18 +148,18 @@ def test_an_engine_that_dies_of_everything_condemns_nobody_and_is_soon_known(
     size: int, seed: int, has_control: bool
 ) -> None:
     engine = Engine(frozenset(), random.Random(seed), has_control=has_control, is_broken=True, deaths_in_a_row=2)
-    inquest = PoisonSearch(range(size))
+    search = PoisonSearch(range(size))
     was_control = False
     while engine.deaths_in_a_row < MAX_DEATHS_WITH_ROWS and not was_control:
-        probe = inquest.next(has_answered=False, num_deaths=engine.deaths_in_a_row)
+        probe = search.next(has_answered=False, num_deaths=engine.deaths_in_a_row)
         if engine.ask(probe):
-            inquest.survived(set(range(size)))
+            search.survived(set(range(size)))
             if probe.is_control:
-                inquest.has_no_control()
+                search.has_no_control()
         else:
             was_control = probe.is_control
-            inquest.died("it died", has_answered=False)
-    assert not inquest.condemned
+            search.died("it died", has_answered=False)
+    assert not search.poisoned
     assert engine.deaths_in_a_row == (DEATHS_BEFORE_CONTROL + 1 if has_control else MAX_DEATHS_WITH_ROWS)
 
 
@@ -167,41 +167,41 @@ def test_an_engine_that_dies_of_everything_condemns_nobody_and_is_soon_known(
 def test_two_rows_that_kill_are_found_even_if_nothing_was_ever_answered(drawn: tuple[int, set[int]]) -> None:
     size, poison = drawn
     engine = Engine(frozenset(poison), random.Random(0), has_control=False, deaths_in_a_row=2)
-    inquest = hold(range(size), engine, most=MAX_DEATHS_WITH_ROWS)
-    assert inquest.condemned.keys() == poison
+    search = hold(range(size), engine, most=MAX_DEATHS_WITH_ROWS)
+    assert search.poisoned.keys() == poison
 
 
 def test_a_replica_that_was_lost_for_a_reason_of_its_own_says_nothing() -> None:
-    inquest = PoisonSearch(range(4))
-    inquest.next(has_answered=True, num_deaths=0)
-    inquest.survived({0, 1, 2, 3})
-    assert inquest.next(has_answered=True, num_deaths=0).rows == (0, 1, 2, 3)
-    inquest.broke_off()
-    assert inquest.next(has_answered=False, num_deaths=0) == PoisonProbe()  # what was committed meanwhile?
-    inquest.survived({2, 3})
-    assert inquest.next(has_answered=False, num_deaths=0).rows == (2, 3)
+    search = PoisonSearch(range(4))
+    search.next(has_answered=True, num_deaths=0)
+    search.survived({0, 1, 2, 3})
+    assert search.next(has_answered=True, num_deaths=0).rows == (0, 1, 2, 3)
+    search.broke_off()
+    assert search.next(has_answered=False, num_deaths=0) == PoisonProbe()  # what was committed meanwhile?
+    search.survived({2, 3})
+    assert search.next(has_answered=False, num_deaths=0).rows == (2, 3)
 
 
 def test_a_probe_that_was_cut_short_is_asked_for_the_rest_again() -> None:
-    inquest = PoisonSearch(range(4))
-    inquest.next(has_answered=True, num_deaths=0)
-    inquest.survived({0, 1, 2, 3})
-    inquest.next(has_answered=True, num_deaths=0)
-    inquest.survived({1, 3})
-    assert inquest.next(has_answered=True, num_deaths=0) == PoisonProbe((1, 3), settled=(0, 2))
-    inquest.survived(())
-    assert inquest.next(has_answered=True, num_deaths=0) == PoisonProbe((), settled=(0, 1, 2, 3))
+    search = PoisonSearch(range(4))
+    search.next(has_answered=True, num_deaths=0)
+    search.survived({0, 1, 2, 3})
+    search.next(has_answered=True, num_deaths=0)
+    search.survived({1, 3})
+    assert search.next(has_answered=True, num_deaths=0) == PoisonProbe((1, 3), settled=(0, 2))
+    search.survived(())
+    assert search.next(has_answered=True, num_deaths=0) == PoisonProbe((), settled=(0, 1, 2, 3))
 
 
 def test_the_reason_names_how_often_and_what_of() -> None:
-    inquest = PoisonSearch(range(7, 8))
-    inquest.next(has_answered=False, num_deaths=0)
-    inquest.survived({7})
+    search = PoisonSearch(range(7, 8))
+    search.next(has_answered=False, num_deaths=0)
+    search.survived({7})
     for reason in ("first", "second"):
-        inquest.next(has_answered=True, num_deaths=0)
-        inquest.died(reason, has_answered=True)
-        inquest.next(has_answered=True, num_deaths=0)
-        inquest.survived({7})
-    assert inquest.condemned == {
+        search.next(has_answered=True, num_deaths=0)
+        search.died(reason, has_answered=True)
+        search.next(has_answered=True, num_deaths=0)
+        search.survived({7})
+    assert search.poisoned == {
         7: "the engine died each of the 2 times that it was asked for this row alone; the last time: second"
     }

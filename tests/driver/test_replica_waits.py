@@ -24,17 +24,17 @@ class Replica:
     is_ready: bool = False
     placed_at: float | None = None
     doing: str = ""
-    tally: ReplicaCounts = field(default_factory=ReplicaCounts)
+    counts_so_far: ReplicaCounts = field(default_factory=ReplicaCounts)
 
 
 def lines(
     members: Iterable[Replica] = (), rests: Mapping[str, Rest] = {}, given_up: str = "", now: float = 40.0
 ) -> Any:
-    patience = FailurePolicy(CONFIG)
-    patience.fits_nowhere("homeless", 10.0)
+    failure_policy = FailurePolicy(CONFIG)
+    failure_policy.fits_nowhere("homeless", 10.0)
     course: Any = SimpleNamespace(
         config=CONFIG,
-        patience=patience,
+        failure_policy=failure_policy,
         profiles={"llava": SimpleNamespace(need=Need((Resources(4, 2),) * 2))},
         counts=SimpleNamespace(has_work=lambda _: True),
         name=lambda engine: f"the {engine}",
@@ -59,9 +59,9 @@ def test_a_replica_waits_for_its_place_then_for_its_weights_then_for_its_engine(
 
 
 def test_a_replica_that_is_ready_waits_for_what_its_engine_says() -> None:
-    tally = ReplicaCounts(waits=(Wait("connection refused by 127.0.0.1:1", 35.0, 1800.0),))
+    counts_so_far = ReplicaCounts(waits=(Wait("connection refused by 127.0.0.1:1", 35.0, 1800.0),))
     line = "waiting: connection refused by 127.0.0.1:1 for 35 s of 1800 s (the llava)"
-    assert lines([Replica(is_ready=True, tally=tally)])[0] == line
+    assert lines([Replica(is_ready=True, counts_so_far=counts_so_far)])[0] == line
 
 
 def test_an_engine_that_rests_says_after_what_and_one_that_starts_does_not() -> None:

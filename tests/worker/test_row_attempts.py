@@ -28,9 +28,14 @@ def request(accept: AcceptRule | None = None) -> Request:
 
 
 def ask(
-    engine: object, accept: AcceptRule | None = None, timeout_s: float = 30.0, tally: ReplicaCounts | None = None
+    engine: object,
+    accept: AcceptRule | None = None,
+    timeout_s: float = 30.0,
+    counts_so_far: ReplicaCounts | None = None,
 ) -> Completion:
-    asker = Asker(engine, "print", asyncio.Semaphore(2), timeout_s, "run", tally or ReplicaCounts(), costs_money=True)
+    asker = Asker(
+        engine, "print", asyncio.Semaphore(2), timeout_s, "run", counts_so_far or ReplicaCounts(), costs_money=True
+    )
     return asyncio.run(asker.ask(request(accept), (), "i" * 16))
 
 
@@ -82,7 +87,7 @@ def test_a_row_without_a_reply_times_out_and_its_request_is_withdrawn() -> None:
 
 def test_a_row_that_timed_out_says_what_the_engine_waited_for() -> None:
     waits = (Wait("connection refused by 127.0.0.1:1", 35.0, 1800.0), Wait("a request a minute is allowed", 3.0))
-    row = ask(Silent(), timeout_s=0.02, tally=ReplicaCounts(waits=waits))
+    row = ask(Silent(), timeout_s=0.02, counts_so_far=ReplicaCounts(waits=waits))
     assert row.error == (
         "no reply within 0.02 s; what it waited for last: connection refused by 127.0.0.1:1; a request a minute is "
         "allowed"
@@ -204,10 +209,10 @@ GOOD = "{score: 1/2}"
 def test_a_row_costs_what_all_its_attempts_cost(
     replies: list[Reply | Exception], cost_usd: float | None, mean_logprob: float | None
 ) -> None:
-    tally = ReplicaCounts()
-    row = ask(Paid(*replies), RULE, tally=tally)
+    counts_so_far = ReplicaCounts()
+    row = ask(Paid(*replies), RULE, counts_so_far=counts_so_far)
     assert (row.cost_usd, row.mean_logprob) == (cost_usd, mean_logprob)
-    assert tally.cost_usd == (cost_usd or 0.0)
+    assert counts_so_far.cost_usd == (cost_usd or 0.0)
 
 
 def test_a_spent_budget_is_no_row() -> None:

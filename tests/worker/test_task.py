@@ -90,10 +90,10 @@ async def run_first(
     engine: Engine,
     *,
     num_slots: int = 8,
-    halt: Drain | None = None,
+    drain: Drain | None = None,
     costs_money: bool = False,
     store: Store | None = None,
-    tally: ReplicaCounts | None = None,
+    counts_so_far: ReplicaCounts | None = None,
 ) -> TaskReport:
     """Runs the first slice of the first step."""
     step = next(iter(sweep.plan.steps.values()))
@@ -101,10 +101,10 @@ async def run_first(
     sweep.store.fix_slice_rows(step.id, sweep.slice_rows[step.id], {})
     dataset = open_dataset(spec.path)
     slots = asyncio.Semaphore(num_slots)
-    asker = Asker(engine, "print", slots, 30.0, "this run", tally or ReplicaCounts(), costs_money)
+    asker = Asker(engine, "print", slots, 30.0, "this run", counts_so_far or ReplicaCounts(), costs_money)
     slice_ = Slice(step.id, 0, 0, min(sweep.slice_rows[step.id], spec.num_rows))
     index = dataset.index(spec.limit)
-    return await run_task(step, slice_, dataset, index, store or sweep.store, asker, halt or Drain())
+    return await run_task(step, slice_, dataset, index, store or sweep.store, asker, drain or Drain())
 
 
 async def until(is_true: Callable[[], bool]) -> None:
@@ -156,11 +156,11 @@ def test_rows_that_stand_count_as_finished(sweeps: Sweeps, scripted: type[Script
         return "fine"
 
     sweeps.write_dataset()
-    sweep, tally = sweeps.plan(sweeps.config(slice_rows=10)), ReplicaCounts()
+    sweep, counts_so_far = sweeps.plan(sweeps.config(slice_rows=10)), ReplicaCounts()
     asyncio.run(run_first(sweep, scripted(fail_s001)))
-    report = asyncio.run(run_first(sweep, again := scripted(), tally=tally))
+    report = asyncio.run(run_first(sweep, again := scripted(), counts_so_far=counts_so_far))
     assert [request.sample_id for request in again.requests] == ["s001"]
-    assert tally.rows == report.num_new + report.num_kept + report.num_errors == 10
+    assert counts_so_far.rows == report.num_new + report.num_kept + report.num_errors == 10
 
 
 def test_a_row_behind_an_error_is_answered_without_a_request(sweeps: Sweeps, scripted: type[Scripted]) -> None:
@@ -211,13 +211,13 @@ def test_an_interrupt_commits_what_is_finished(sweeps: Sweeps, scripted: type[Sc
     sweep = sweeps.plan(sweeps.config(slice_rows=10))
 
     async def run() -> TaskReport:
-        engine, halt = Gated(), Drain()
-        task = asyncio.create_task(run_first(sweep, engine, halt=halt))
+        engine, drain = Gated(), Drain()
+        task = asyncio.create_task(run_first(sweep, engine, drain=drain))
         await until(lambda: engine.in_flight == 8)
         engine.gates["s000"].set()
         engine.gates["s001"].set()
         await until(lambda: len(engine.gates) == 10)
-        halt.order(0.0)
+        drain.order(0.0)
         report = await task
         assert engine.in_flight == 0
         return report
@@ -471,10 +471,10 @@ def test_a_halt_awaits_rows_in_flight_in_the_time_of_grace(sweeps: Sweeps, grace
     sweep = sweeps.plan(sweeps.config(slice_rows=10))
 
     async def run() -> TaskReport:
-        engine, halt = Gated(), Drain()
-        task = asyncio.create_task(run_first(sweep, engine, num_slots=2, halt=halt))
+        engine, drain = Gated(), Drain()
+        task = asyncio.create_task(run_first(sweep, engine, num_slots=2, drain=drain))
         await until(lambda: engine.in_flight == 2)
-        halt.order(grace_s)
+        drain.order(grace_s)
         for _ in range(10):
             await asyncio.sleep(0)
         engine.gates["s000"].set()
