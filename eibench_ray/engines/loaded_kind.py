@@ -12,7 +12,6 @@ from eibench_ray.engines.chat_templates import template_file
 from eibench_ray.engines.engine_identity import file_digest
 from eibench_ray.engines.engine_kind import EngineDescription, EngineKind
 from eibench_ray.engines.loaded_section import LoadedSection, is_pinned
-from eibench_ray.engines.loaded_weights import request_of
 from eibench_ray.plan.engine_traits import EngineTraits
 from eibench_ray.weights.weights_request import WeightsRequest
 from eibench_ray.weights.weights_source import source_identity
@@ -25,7 +24,7 @@ class LoadedKind(EngineKind[L]):
 
     def weights(self, section: L) -> WeightsRequest:
         """The checkpoint."""
-        return request_of(section)
+        return WeightsRequest(section.source, section.revision, runs_code=section.trust_remote_code)
 
     def lacks_chat_template(self, section: L, folder: Path) -> bool:
         """Whether the checkpoint surely has none, and none is configured."""

@@ -97,6 +97,7 @@ def _engine_to_json(
         "key": spec.key,
         "name": spec.name,
         "kind": spec.kind,
+        "recorded": spec.traits.is_recorded,
         "device": spec.device,
         "num_gpus": spec.num_gpus,
         "steps": len(steps),

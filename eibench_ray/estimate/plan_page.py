@@ -151,7 +151,7 @@ def _engines_table(engines: Sequence[Mapping[str, Any]], most: int | None) -> Fi
     """A line per engine, those with most left to ask first; the recordings of one model together, with their number."""
     alike: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for engine in engines:
-        same = engine["name"] if engine["kind"] == "replay" else engine["key"]
+        same = engine["name"] if engine["recorded"] else engine["key"]
         alike.setdefault((engine["kind"], same), []).append(engine)
     groups = sorted(alike.values(), key=lambda group: -_sum(group, "requests_left"))
     rest = groups[most - 1 :] if most is not None and len(groups) > most else []

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from eibench_ray.engines.loaded_weights import request_of
+from eibench_ray.engines.transformers.transformers_kind import KIND
 from eibench_ray.engines.transformers.transformers_section import TransformersSection
 from eibench_ray.engines.vllm.vllm_kind import vllm_weights
 from eibench_ray.engines.vllm.vllm_section import VllmSection
@@ -78,7 +78,7 @@ def test_code_of_the_checkpoint_counts_where_it_is_run(tmp_path: Path) -> None:
     assert missing_packages(tmp_path, vllm_weights(vllm(tmp_path))) == []
     assert missing_packages(tmp_path, vllm_weights(vllm(tmp_path, trust_remote_code=True))) == ["einops", "pillow"]
     engine = TransformersSection(kind="transformers", source=str(tmp_path), trust_remote_code=True)
-    assert missing_packages(tmp_path, request_of(engine)) == ["einops", "pillow", "timm"]
+    assert missing_packages(tmp_path, KIND.weights(engine)) == ["einops", "pillow", "timm"]
 
 
 @pytest.mark.usefixtures("bare")

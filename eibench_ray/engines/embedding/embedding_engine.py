@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from eibench_ray.engines.embedding.embedding_kind import KIND
 from eibench_ray.engines.embedding.embedding_section import EmbeddingSection
 from eibench_ray.engines.embedding.sentences import Splitter, check_packages
 from eibench_ray.engines.engine import EngineDeadError, EngineFacts, RowError
-from eibench_ray.engines.loaded_weights import request_of
 from eibench_ray.errors import ConfigError, EngineError
 from eibench_ray.rows.completion import RowErrorKind
 from eibench_ray.rows.request import Reply, Request
@@ -33,7 +33,7 @@ class EmbeddingEngine:
         self, config: EmbeddingSection, device: Literal["cpu", "cuda"], weights: Weights | None = None
     ) -> None:
         self._config = config
-        self._weights = weights or Weights(request_of(config))
+        self._weights = weights or Weights(KIND.weights(config))
         self._device = device
         self._waiting: list[tuple[str, asyncio.Future[Reply]]] = []
         self._worker: asyncio.Task[None] | None = None

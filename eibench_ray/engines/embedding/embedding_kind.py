@@ -10,7 +10,6 @@ from eibench_ray.engines.embedding.embedding_section import SENTENCIZER, Embeddi
 from eibench_ray.engines.engine_kind import EngineDescription, EngineKind, EngineSetup, Needs, Site
 from eibench_ray.engines.loaded_kind import describe_source
 from eibench_ray.engines.loaded_section import is_pinned
-from eibench_ray.engines.loaded_weights import request_of
 from eibench_ray.plan.engine_traits import EngineTraits
 from eibench_ray.versions import installed_version
 from eibench_ray.weights.weights_request import WeightsRequest
@@ -46,7 +45,7 @@ class EmbeddingKind(EngineKind[EmbeddingSection]):
 
     def weights(self, section: EmbeddingSection) -> WeightsRequest:
         """The encoder's."""
-        return request_of(section)
+        return WeightsRequest(section.source, section.revision)
 
     def packages(self, section: EmbeddingSection) -> str:
         """The splitter, and the packages around it."""

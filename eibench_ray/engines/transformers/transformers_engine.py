@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Literal
 
 from eibench_ray.engines.decoding_slots import decode_in_thread
 from eibench_ray.engines.engine import EngineFacts, no_numbers
-from eibench_ray.engines.loaded_weights import request_of
 from eibench_ray.engines.picture_decoding import decode_picture
 from eibench_ray.engines.python_environment import transformers_versions
 from eibench_ray.engines.transformers.request_batches import RequestBatches
+from eibench_ray.engines.transformers.transformers_kind import KIND
 from eibench_ray.engines.transformers.transformers_section import TransformersSection
 from eibench_ray.errors import EngineError
 from eibench_ray.rows.request import Reply, Request
@@ -56,7 +56,7 @@ class TransformersEngine:
         except Exception as error:
             raise EngineError(f"transformers cannot load {config.source}: {' '.join(str(error).split())}") from error
         self._batches = RequestBatches(self._model.answer, config.max_num_seqs)
-        label = (self._weights or Weights(request_of(config))).label
+        label = (self._weights or Weights(KIND.weights(config))).label
         version = f"transformers {transformers_versions()['transformers']}"
         fingerprint = f"{version} {self._device} {label} {config.dtype}"
         return EngineFacts(fingerprint, config.max_num_seqs, progress=partial(getattr, self._model, "num_steps"))

@@ -16,11 +16,11 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_
 from eibench_ray.engines.chat_templates import no_template, template_file, template_variables
 from eibench_ray.engines.control_tokens import control_tokens
 from eibench_ray.engines.engine import EngineDeadError, RowError
-from eibench_ray.engines.loaded_weights import request_of
 from eibench_ray.engines.picture_places import are_misplaced, no_places
 from eibench_ray.engines.transformers.collate import collate
 from eibench_ray.engines.transformers.request_batches import OutOfMemoryError, Waiting
 from eibench_ray.engines.transformers.token_choice import BatchRow, StopCheck, TokenChoice
+from eibench_ray.engines.transformers.transformers_kind import KIND
 from eibench_ray.engines.transformers.transformers_section import TransformersSection
 from eibench_ray.errors import EngineError
 from eibench_ray.rows.completion import RowErrorKind
@@ -68,7 +68,7 @@ class Model:
         self, config: TransformersSection, device: Literal["cpu", "cuda"], weights: Weights | None = None
     ) -> None:
         self._config = config
-        weights = weights or Weights(request_of(config))
+        weights = weights or Weights(KIND.weights(config))
         source = {
             "pretrained_model_name_or_path": weights.source,
             "revision": weights.revision or "main",
