@@ -154,7 +154,7 @@ def render(template: str, sample: Sample, answers: Answers) -> str:
         TemplateBoundError: it would take too much time or memory.
         RENDER_ERRORS: it cannot be rendered for this sample.
     """
-    return _render(template, sample, answers, lambda _: "", [])
+    return _render(_compile(template), sample, answers, lambda _: "", ())
 
 
 def render_placed(template: str, sample: Sample, answers: Answers) -> PlacedText:
@@ -164,7 +164,10 @@ def render_placed(template: str, sample: Sample, answers: Answers) -> PlacedText
         TemplateBoundError: it would take too much time or memory.
         RENDER_ERRORS: it cannot be rendered for this sample, or places a picture twice, or one that is not there.
     """
-    media = sample.media
+    media, compiled = sample.media, _compile(template)
+    if not compiled.places:
+        text = _render(compiled, sample, answers, lambda _: "", ())
+        return PlacedText(text, tuple([PlacedImage(place, one.digest) for place, one in enumerate(media)]))
 
     def image(number: int) -> _Picture:
         if not isinstance(number, int) or not 1 <= number <= len(media):
@@ -173,7 +176,7 @@ def render_placed(template: str, sample: Sample, answers: Answers) -> PlacedText
         return _Picture(number)
 
     pictures = [_Picture(number) for number in range(1, len(media) + 1)]
-    pieces = _PLACE.split(_render(template, sample, answers, image, pictures))
+    pieces = _PLACE.split(_render(compiled, sample, answers, image, pictures))
     numbers = [int(number) for number in pieces[1::2]]
     if twice := sorted(number for number, count in Counter(numbers).items() if count > 1):
         raise UndefinedError(f"it places image({twice[0]}) twice")
@@ -183,26 +186,37 @@ def render_placed(template: str, sample: Sample, answers: Answers) -> PlacedText
     return PlacedText("".join(pieces[::2]), (*first, *placed))
 
 
+class _Compiled(NamedTuple):
+    """A template, the words of samples and answers that it reads, and whether it says where pictures stand."""
+
+    template: Template
+    words: tuple[str, ...]
+    places: bool
+
+
 def _render(
-    template: str,
+    compiled: _Compiled,
     sample: Sample,
     answers: Answers,
     image: Callable[[int], _Picture | str],
     images: Sequence[_Picture],
 ) -> str:
-    compiled, words = _compile(template)
     renew_budget()
-    values: dict[str, Any] = {"image": image, "images": images}
-    for word in words - IMAGE_WORDS:
-        values[word] = value if (value := sample.read(word)) is not None else _Missing(name=word)
-    return compiled.render(values | dict(answers))
+    values: dict[str, Any] = {"image": image, "images": images} if compiled.places else {}
+    for word in compiled.words:
+        # What an answer stands for is not looked for in the sample.
+        value = answers[word] if word in answers else sample.read(word)
+        values[word] = _Missing(name=word) if value is None else value
+    return compiled.template.render(values)
 
 
 @lru_cache(maxsize=1024)
-def _compile(template: str) -> tuple[Template, frozenset[str]]:
-    """A template and the words that it reads."""
+def _compile(template: str) -> _Compiled:
     renew_budget()
-    return _environment().from_string(template), words_in(template)
+    words = words_in(template)
+    return _Compiled(
+        _environment().from_string(template), tuple(words - IMAGE_WORDS), not words.isdisjoint(IMAGE_WORDS)
+    )
 
 
 @lru_cache(maxsize=1024)

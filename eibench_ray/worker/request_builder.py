@@ -57,7 +57,7 @@ class RequestBuilder:
         else:
             user, images = render(step.prompt.user, sample, read), ()
         # Only the last part can hold a colon, so that different requests never read the same.
-        shown = ",".join(f"{one.digest}@{one.at}" if one.at else one.digest for one in images) or None
+        shown = ",".join([f"{one.digest}@{one.at}" if one.at else one.digest for one in images]) or None
         sent = f"{shared}:{seed}:{shown}:{user}".encode("utf-8", "surrogatepass")
         return Request(
             sample.sample_id,
