@@ -72,7 +72,7 @@ class ModelConfig(Frozen):
 
 
 class JudgeConfig(Frozen):
-    """How an answer becomes a score: a rule, or engine + prompt + parser. Beside these keys stand the scorer's options.
+    """A rule, or engine + prompt + parser, that scores answers. Beside these keys stand the scorer's options.
 
     Attributes:
         unparsed: what an answer counts as in which a rule finds nothing to score: `wrong`, or `missing`, which lowers

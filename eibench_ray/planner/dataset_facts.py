@@ -1,4 +1,4 @@
-"""What a plan rests on of its datasets, read from disk."""
+"""Facts about datasets on which a plan rests, read from their folders."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ def _by_judge(of_cells: Sequence[_OfCell]) -> dict[tuple[str, str], list[_OfCell
 
 
 def _by_metric(of_judges: Sequence[_OfJudges]) -> dict[tuple[str, Metric], list[_OfJudges]]:
-    """What is said of two judges, by dataset and metric, each in order of appearance."""
+    """Comparisons of two judges by dataset and metric, each in order of appearance."""
     found: dict[tuple[str, Metric], list[_OfJudges]] = {}
     for one in of_judges:
         found.setdefault((one.dataset, one.metric), []).append(one)
