@@ -118,7 +118,8 @@ def _prepare(
     unlabelled: bool,
     as_json: bool,
 ) -> None:
-    from eibench_ray.datasets.table_import import parse_columns, prepare_table
+    from eibench_ray.datasets.table_columns import parse_columns
+    from eibench_ray.datasets.table_import import prepare_table
 
     columns = parse_columns(mapping or [], keep or [])
     with row_progress("Preparing") as on_row:

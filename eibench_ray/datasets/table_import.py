@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,75 +14,14 @@ from eibench_ray.datasets.picture_values import PictureValue, read_picture_value
 from eibench_ray.datasets.problems import ProblemKind, Problems, SampleCheck
 from eibench_ray.datasets.sample_ids import SampleIds
 from eibench_ray.datasets.source_tables import Row, Table
+from eibench_ray.datasets.table_columns import QUESTION, Columns, find_cell, has_column
 from eibench_ray.datasets.writer import DatasetWriter, OnRow, PreparedReport, ignore_rows
 from eibench_ray.errors import DataError
-from eibench_ray.rows.sample import TARGET, TARGETS, Media, MetadataValue, Sample
+from eibench_ray.rows.sample import TARGET, Media, MetadataValue, Sample
 from eibench_ray.visible_text import quote, shorten
 
 T = TypeVar("T")
-ID, IMAGE = "id", "image"
-QUESTION = "question"  # an input that is read without being mapped
-# Words that prompts read something else under.
-_TAKEN = frozenset({"images", "item", TARGETS})
 MOST_COLUMNS = 10  # that a note names
-
-
-@dataclass(frozen=True, slots=True)
-class Columns:
-    """Which column of a table is read as what. A name with dots reaches into objects: `answers.text`.
-
-    Attributes:
-        sample_id, target: their columns.
-        kept: name -> column of the metadata; None: all other plain columns, under their own names.
-    """
-
-    sample_id: str
-    target: str
-    images: tuple[str, ...]  # columns of pictures, in order; each may hold a list of them
-    inputs: Mapping[str, str]  # name -> column
-    kept: Mapping[str, str] | None
-    chosen: tuple[str, ...]  # the columns that the user has named, which must be there
-
-    @property
-    def read(self) -> frozenset[str]:
-        """All columns that are no metadata."""
-        return frozenset({self.sample_id, self.target, *self.images, *self.inputs.values()})
-
-
-def parse_columns(mapping: Sequence[str], kept: Sequence[str] = ()) -> Columns:
-    """The columns that are read.
-
-    Args:
-        mapping: NAME=COLUMN: `id`, `target`, `image` (several, in order), and any other name is an input.
-        kept: COLUMN or NAME=COLUMN of metadata; none: all other columns.
-
-    Raises:
-        DataError: one of them is of another form, or names something twice.
-    """
-    pairs = [_split_pair("--map", pair, "NAME=COLUMN") for pair in mapping]
-    named = [name for name, _ in pairs if name != IMAGE]
-    if twice := sorted(name for name, count in Counter(named).items() if count > 1):
-        raise DataError(f"--map names {', '.join(twice)} twice: only image can have several columns")
-    if taken := sorted(_TAKEN & set(named)):
-        raise DataError(f"--map {taken[0]}=...: prompts read something else under {taken[0]!r}: choose another name")
-    images = tuple(column for name, column in pairs if name == IMAGE)
-    others = dict(pair for pair in pairs if pair[0] not in (ID, TARGET, IMAGE))
-    held = dict(_split_pair("--keep", pair if "=" in pair else f"{pair}={pair}", "[NAME=]COLUMN") for pair in kept)
-    return Columns(
-        sample_id=dict(pairs).get(ID, ID),
-        target=dict(pairs).get(TARGET, TARGET),
-        images=images or (IMAGE, "images"),
-        inputs=others if QUESTION in others else others | {QUESTION: QUESTION},
-        kept=held if kept else None,
-        chosen=(*(column for _, column in pairs), *held.values()),
-    )
-
-
-def _split_pair(option: str, pair: str, form: str) -> tuple[str, str]:
-    name, equals, column = pair.partition("=")
-    if not (name and equals and column):
-        raise DataError(f"{option} {pair} is not {form}, e.g. {option} question=prompt")
-    return name, column
 
 
 def prepare_table(
@@ -128,11 +66,11 @@ def _require_columns(where: str, row: Row, columns: Columns, check: SampleCheck,
     Raises:
         DataError: a column that was named is not there, or none that could be an input or the target.
     """
-    missing = [column for column in columns.chosen if not _has(row, column)]
-    there = [name for name, column in columns.inputs.items() if _has(row, column)]
+    missing = [column for column in columns.chosen if not has_column(row, column)]
+    there = [name for name, column in columns.inputs.items() if has_column(row, column)]
     if not missing and not there:
         missing = [QUESTION]
-    elif not missing and not unlabelled and not _has(row, columns.target):
+    elif not missing and not unlabelled and not has_column(row, columns.target):
         missing = [columns.target]
     if missing:
         name = missing[0] if missing[0] in (QUESTION, TARGET) else "NAME"
@@ -230,7 +168,7 @@ class _RowReader:
             self._left |= dict.fromkeys(column for column in row if column not in {*kept.values(), *self._read_columns})
         values: dict[str, MetadataValue] = {}
         for name, column in kept.items():
-            cell = _find(row, column)
+            cell = find_cell(row, column)
             try:
                 values[name] = to_metadata(cell)
             except ValueRefusedError as error:
@@ -246,7 +184,7 @@ class _RowReader:
     def _id(self, row: Row) -> str | None:
         """The id that the row has; None where its table has no such column. Whoever gives ids gives each row one."""
         column = self._columns.sample_id
-        if not _has(row, column):
+        if not has_column(row, column):
             return None
         sample_id = _cell(row, column, _to_id)
         if not sample_id.strip():
@@ -269,23 +207,9 @@ class _CellError(Exception):
 
 def _cell(row: Row, column: str, read: Callable[[object], T]) -> T:
     try:
-        return read(_find(row, column))
+        return read(find_cell(row, column))
     except ValueRefusedError as error:
         raise _CellError(f"{column}: {error}") from error
-
-
-def _has(row: Row, column: str) -> bool:
-    return column in row or _find(row, column) is not None
-
-
-def _find(row: Row, column: str) -> object:
-    """A cell, or the part of one that the name reaches into; None where there is none."""
-    if column in row or "." not in column:
-        return row.get(column)
-    value: object = row
-    for part in column.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
-    return value
 
 
 def _enumerate(names: Iterable[str]) -> str:

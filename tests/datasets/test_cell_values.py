@@ -19,7 +19,8 @@ from eibench_ray.datasets.dataset import open_dataset
 from eibench_ray.datasets.layout import digest_bytes
 from eibench_ray.datasets.parquet_tables import read_parquet
 from eibench_ray.datasets.picture_values import read_picture_values
-from eibench_ray.datasets.table_import import parse_columns, prepare_table
+from eibench_ray.datasets.table_columns import parse_columns
+from eibench_ray.datasets.table_import import prepare_table
 from eibench_ray.datasets.text_tables import read_jsonl
 from eibench_ray.errors import DataError
 from eibench_ray.rows.sample import Media

@@ -11,7 +11,8 @@ from drawing import draw
 
 from eibench_ray.datasets.dataset import open_dataset
 from eibench_ray.datasets.hub_tables import read_hf
-from eibench_ray.datasets.table_import import parse_columns, prepare_table
+from eibench_ray.datasets.table_columns import parse_columns
+from eibench_ray.datasets.table_import import prepare_table
 from eibench_ray.errors import DataError
 from eibench_ray.rows.sample import Sample
 

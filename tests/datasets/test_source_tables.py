@@ -23,7 +23,8 @@ import pytest
 from eibench_ray.datasets import problems, text_tables
 from eibench_ray.datasets.parquet_bounds import count_items
 from eibench_ray.datasets.parquet_tables import read_parquet
-from eibench_ray.datasets.table_import import parse_columns, prepare_table
+from eibench_ray.datasets.table_columns import parse_columns
+from eibench_ray.datasets.table_import import prepare_table
 from eibench_ray.datasets.text_tables import read_jsonl
 from eibench_ray.errors import DataError
 

@@ -12,7 +12,8 @@ from eibench_ray.datasets.dataset import open_dataset
 from eibench_ray.datasets.hub_tables import read_hf
 from eibench_ray.datasets.parquet_tables import read_parquet
 from eibench_ray.datasets.source_tables import Table
-from eibench_ray.datasets.table_import import parse_columns, prepare_table
+from eibench_ray.datasets.table_columns import parse_columns
+from eibench_ray.datasets.table_import import prepare_table
 from eibench_ray.datasets.text_tables import read_jsonl
 from eibench_ray.datasets.writer import PreparedReport
 from eibench_ray.errors import DataError

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from eibench_ray.datasets.table_import import parse_columns, prepare_table
+from eibench_ray.datasets.table_columns import parse_columns
+from eibench_ray.datasets.table_import import prepare_table
 from eibench_ray.datasets.text_tables import read_jsonl
 from eibench_ray.engines.control_tokens import ControlTokens, control_tokens
 from eibench_ray.weights.tiny_text import build_tokenizer, chat_template

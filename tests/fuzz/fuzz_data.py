@@ -18,7 +18,8 @@ from eibench_ray.datasets.layout import CARD_FILE, PROTOCOL_FILE, SAMPLES_FILE
 from eibench_ray.datasets.parquet_tables import read_parquet
 from eibench_ray.datasets.picture_files import EscapedPathError, PictureFolders
 from eibench_ray.datasets.prompts_file import PromptSet, SourcePrompt, SourceSampling, dump_protocol, load_protocol
-from eibench_ray.datasets.table_import import parse_columns, prepare_table
+from eibench_ray.datasets.table_columns import parse_columns
+from eibench_ray.datasets.table_import import prepare_table
 from eibench_ray.datasets.text_tables import read_jsonl
 from eibench_ray.datasets.writer import DatasetWriter
 from eibench_ray.engines.engine import RowError

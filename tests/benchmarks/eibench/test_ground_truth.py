@@ -13,7 +13,8 @@ import pytest
 from eibench_ray.benchmarks.eibench.ground_truth import write_ground_truth
 from eibench_ray.benchmarks.eibench.importer import prepare_eibench
 from eibench_ray.datasets.dataset import open_dataset
-from eibench_ray.datasets.table_import import parse_columns, prepare_table
+from eibench_ray.datasets.table_columns import parse_columns
+from eibench_ray.datasets.table_import import prepare_table
 from eibench_ray.datasets.text_tables import read_jsonl
 from eibench_ray.engines.engine import RowError
 from eibench_ray.errors import ConfigError, DataError, StoreError
