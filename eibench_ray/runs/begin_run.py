@@ -1,4 +1,4 @@
-"""A run that begins: its folder is claimed, its record written; and how it ends is written, whatever ends it."""
+"""A run that begins: its folder is taken, its record written; and how it ends is written, whatever ends it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from eibench_ray.runs.run_record import (
     write_manifest,
     write_state,
 )
-from eibench_ray.store.run_folder import LEDGER_FILE, RunFolder, claim_folder
+from eibench_ray.store.run_folder import LEDGER_FILE, RunFolder, take_folder
 from eibench_ray.store.slice_store import Store
 
 log = logging.getLogger(__name__)
@@ -106,7 +106,7 @@ def begin_run(sweep: PlannedSweep, wanted: Path, run_id: str) -> BegunRun:
     manifest = new_manifest(sweep.plan, wanted, config.store, config.score, config.retry, config.tracking, run_id)
     status = new_status(manifest, sweep.store)
     status.budget_usd = sweep.funds.budget_usd
-    folder = claim_folder(wanted.absolute(), status.dump())
+    folder = take_folder(wanted.absolute(), status.dump())
     status.folder = str(folder.path)
     manifest = replace(manifest, folder=status.folder)
     run = BegunRun(manifest, status, folder, sweep.store)

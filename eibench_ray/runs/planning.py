@@ -89,8 +89,8 @@ class PlannedSweep:
         return [step for step, left in self.work.items() if left.todo]
 
     @property
-    def claims(self) -> list[str]:
-        """Claims that no other run may hold meanwhile: steps with something to do, and the batches of their engines."""
+    def locks(self) -> list[str]:
+        """Names that no other run may lock meanwhile: steps with something to do, and the batches of their engines."""
         specs = (self.plan.engines[key] for key in self.engines_to_load())
         batches = (spec.key for spec in specs if spec.traits.is_batch)
         return [*self.steps_to_ask, *(f"batches/{key}" for key in batches)]

@@ -88,7 +88,7 @@ def run_sweep(
     run_id = new_run_id()
     with contextlib.ExitStack() as stack:
         with phase("watching whether another run that asks for the same is alive", console, is_told_early=False):
-            holding = stack.enter_context(hold(sweep.store, run_id, asked.claims, titles(sweep.plan)))
+            holding = stack.enter_context(hold(sweep.store, run_id, asked.locks, titles(sweep.plan)))
         run = begin_run(sweep, wanted, run_id)
         if run.folder.is_other:
             note = f"{wanted.absolute()} is the folder of an earlier run: this one writes to {run.folder.path}"

@@ -34,7 +34,7 @@ class ReplicaShare:
 
 @dataclass(frozen=True, slots=True)
 class StartRequest:
-    """A claim on a node, lest smaller replicas take each GPU of it as it becomes free."""
+    """A request for a node, lest smaller replicas take each GPU of it as it becomes free."""
 
     needs_gpus: bool  # whether it needs GPUs; if so, what needs none may start beside it
     is_first: bool  # whether its engine has no replica; if it has, an engine without one is not kept waiting for it
@@ -71,8 +71,8 @@ def _barred(state: SchedulerState, held: Mapping[str, set[StartRequest]], key: s
     is_starved = not state.engines[key].count and state.backlog.num_ready(key) > 0
     return {
         node
-        for node, claims in held.items()
-        if any((needs_gpus or not claim.needs_gpus) and (claim.is_first or not is_starved) for claim in claims)
+        for node, requests in held.items()
+        if any((needs_gpus or not one.needs_gpus) and (one.is_first or not is_starved) for one in requests)
     }
 
 

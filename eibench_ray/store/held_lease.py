@@ -57,7 +57,7 @@ class HeldLease:
             )
 
     def release(self) -> None:
-        """Lets others claim the same."""
+        """Lets others lock the same."""
         self._is_over.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -98,27 +98,27 @@ class HeldLease:
 def hold(
     store: Store,
     run_id: str,
-    claims: Collection[str],
+    locks: Collection[str],
     titles: Mapping[str, str] = {},
     *,
     renew_s: float = RENEW_S,
     expire_s: float = EXPIRE_S,
 ) -> Iterator[HeldLease]:
-    """Claims for the block what no other run may claim at the same time; nothing where `claims` is empty.
+    """Locks for the block what no other run may lock at the same time; nothing where `locks` is empty.
 
     Args:
         store: the store.
         run_id: the run.
-        claims: names of what it claims.
+        locks: names of what it locks.
         titles: what people call it, by name, for the refusal.
         renew_s: how often the lease is renewed.
         expire_s: how long another's lease may stand still before it is taken over.
 
     Raises:
-        StoreError: another run claims some of it, and lives.
+        StoreError: another run locks some of it, and lives.
     """
     folder = LeaseFolder(store)
-    lease = _claim(store, folder, new_lease(run_id, claims), titles, expire_s) if claims else None
+    lease = _lock(store, folder, new_lease(run_id, locks), titles, expire_s) if locks else None
     holding = HeldLease(folder, lease, renew_s)
     try:
         yield holding
@@ -126,7 +126,7 @@ def hold(
         holding.release()
 
 
-def _claim(store: Store, folder: LeaseFolder, lease: Lease, titles: Mapping[str, str], expire_s: float) -> Lease:
+def _lock(store: Store, folder: LeaseFolder, lease: Lease, titles: Mapping[str, str], expire_s: float) -> Lease:
     """The lease, written and confirmed."""
     for _ in range(ATTEMPTS):
         folder.write(lease)
@@ -151,7 +151,7 @@ def _claim(store: Store, folder: LeaseFolder, lease: Lease, titles: Mapping[str,
 
 
 def _refusal(store: Store, lease: Lease, rival: Lease, titles: Mapping[str, str]) -> str:
-    shared = sorted(titles.get(name, name) for name in set(lease.claims).intersection(rival.claims))
+    shared = sorted(titles.get(name, name) for name in set(lease.locks).intersection(rival.locks))
     names = ", ".join(shared[:3]) + (f" and {len(shared) - 3} others" if len(shared) > 3 else "")
     return (
         f"the store {store.root} is in use: {rival} asks what this run would ask, too ({names}): wait until it has "

@@ -1,6 +1,6 @@
 """Leases on a store's steps: a file per run, so that no two runs ask the same step at the same time.
 
-A run writes what it claims and then looks for others that claim some of it too. Whoever finds one withdraws: of two
+A run writes what it locks and then looks for others that lock some of it too. Whoever finds one withdraws: of two
 that come together each sees the other, as whoever lists a folder sees what was written before (file systems, S3, GCS).
 
 The owner renews its lease by counting it up; nobody compares clocks. An owner is dead if its process is gone, as the
@@ -35,7 +35,7 @@ LOOK_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """Steps that one run claims.
+    """Steps that one run locks.
 
     Attributes:
         host, kernel, pid, started: the driver's process (`ProcessId`).
@@ -47,9 +47,9 @@ class Lease:
     pid: int
     started: int
     since: float  # Unix time, seconds; for people
-    claims: tuple[str, ...]  # names of what nobody else may claim at the same time
+    locks: tuple[str, ...]  # names of what nobody else may lock at the same time
     took_over: tuple[str, ...] = ()  # runs whose leases it removed because they did not renew them
-    renewal: int = 0  # counts up; 0 until the run has found that nobody else claims the same
+    renewal: int = 0  # counts up; 0 until the run has found that nobody else locks the same
 
     @property
     def life(self) -> Life:
@@ -57,19 +57,19 @@ class Lease:
         return find_life(ProcessId(self.host, self.kernel, self.pid, self.started))
 
     def rivals(self, others: Iterable[Lease]) -> list[Lease]:
-        """The leases of other runs that claim some of the same."""
-        mine = set(self.claims)
-        return [other for other in others if other.run_id != self.run_id and not mine.isdisjoint(other.claims)]
+        """The leases of other runs that lock some of the same."""
+        mine = set(self.locks)
+        return [other for other in others if other.run_id != self.run_id and not mine.isdisjoint(other.locks)]
 
     def __str__(self) -> str:
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.since))
         return f"run {self.run_id} on {self.host} (process {self.pid}, since {since})"
 
 
-def new_lease(run_id: str, claims: Iterable[str]) -> Lease:
+def new_lease(run_id: str, locks: Iterable[str]) -> Lease:
     """A lease of this process, not yet written."""
     own = this_process()
-    return Lease(run_id, own.host, own.kernel, own.pid, own.started, time.time(), tuple(sorted(claims)))
+    return Lease(run_id, own.host, own.kernel, own.pid, own.started, time.time(), tuple(sorted(locks)))
 
 
 class LeaseFolder:
@@ -126,6 +126,6 @@ class LeaseFolder:
 def _to_lease(value: Any, where: str) -> Lease:
     try:
         lease = Lease(**value)
-        return replace(lease, claims=tuple(lease.claims), took_over=tuple(lease.took_over))
+        return replace(lease, locks=tuple(lease.locks), took_over=tuple(lease.took_over))
     except TypeError as error:
         raise StoreError(f"{where} is no lease of a run ({error}): see that no run is active, then remove it") from None

@@ -1,4 +1,4 @@
-"""A run's own folder: claimed in one step of the file system, so that no two runs share one and none is overwritten.
+"""A run's own folder: taken in one step of the file system, so that no two runs share one and none is overwritten.
 
 A folder belongs to the run whose `run.json` lies in it, and that file is made only where there is none, which local and
 network file systems decide for one of several at the same time. Whoever finds the folder taken goes on to the next
@@ -50,7 +50,7 @@ class RunFolder:
                 folder.rmdir()
 
 
-def claim_folder(wanted: Path, first: bytes) -> RunFolder:
+def take_folder(wanted: Path, first: bytes) -> RunFolder:
     """The folder that was wanted, or the next one of that name that no run has.
 
     Raises:

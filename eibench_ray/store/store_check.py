@@ -98,7 +98,7 @@ class _Check:
         self._storage = store.storage
         self._named: set[str] = set()  # steps that runs name
         self._has_runs = False
-        self._claimed: set[str] = set()
+        self._locked: set[str] = set()
         self.num_steps = self.num_slices = self.num_rows = 0
 
     def leases(self) -> Iterator[StoreFault]:
@@ -114,14 +114,14 @@ class _Check:
             path = paths.lease(lease.run_id)
             where = self._storage.name(path)
             if folder.find_living([lease], EXPIRE_S):
-                self._claimed |= set(lease.claims)
+                self._locked |= set(lease.locks)
                 yield StoreFault(where, f"{lease} is active: its steps are not repaired", is_problem=False)
             else:
                 yield StoreFault(where, f"{lease} is gone without releasing its lease", "", Repair.REMOVE, path=path)
 
     def leftovers(self) -> Iterator[StoreFault]:
         """Leftovers of killed writes outside of the steps; where a run is active, they may be its own."""
-        if self._claimed:
+        if self._locked:
             return
         root = self._store.paths.root
         batches = root / "batches"
@@ -180,7 +180,7 @@ class _Check:
             what = "is reached through a link: it is checked, and not repaired"
             findings.append(StoreFault(where, what, "run fsck where its files lie", is_problem=False))
         names = [entry.name for entry in self._storage.list(folder) if not is_partial(entry.name)]
-        if step_id not in self._claimed and not is_elsewhere:
+        if step_id not in self._locked and not is_elsewhere:
             findings += self._partial(folder)
         slices = [(step_id, index) for name in names if (index := slice_index(name)) is not None]
         for name in names:
@@ -210,9 +210,7 @@ class _Check:
             return 0, []
         checked = check_slice(content, size)
         where = self._storage.name(path)
-        is_movable = (
-            checked.is_unreadable and step_id not in self._claimed and not _leads_away(self._store, path.parent)
-        )
+        is_movable = checked.is_unreadable and step_id not in self._locked and not _leads_away(self._store, path.parent)
         findings = [
             StoreFault(
                 where,

@@ -43,7 +43,7 @@ class StorePaths:
 
     @property
     def leases(self) -> PurePath:
-        """The folder of what runs claim while they run."""
+        """The folder of what runs lock while they run."""
         return self.root / "leases"
 
     def step(self, step_id: str) -> PurePath:
@@ -72,7 +72,7 @@ class StorePaths:
         return self.states / f"{run_id}.json"
 
     def lease(self, run_id: str) -> PurePath:
-        """Path of a run's claims."""
+        """Path of a run's lease."""
         return self.leases / f"{run_id}.json"
 
     def tracked(self, cell_key: str) -> PurePath:

@@ -119,7 +119,7 @@ def _check_summary(summary: Summary) -> None:
 def _stores() -> list[bytes]:
     manifest = json.dumps({"schema_version": SCHEMA_VERSION, "id": STEP, "slice_rows": 4, "step": {}})
     run = json.dumps({"plan": {"steps": {STEP: {}}}})
-    lease = {"run_id": "r", "host": "h", "kernel": "k", "pid": 1, "started": 2, "since": 1e9, "claims": [STEP]}
+    lease = {"run_id": "r", "host": "h", "kernel": "k", "pid": 1, "started": 2, "since": 1e9, "locks": [STEP]}
     version = json.dumps({"schema_version": SCHEMA_VERSION})
     return [
         join(version, manifest, run, json.dumps(lease | {"took_over": ["q"], "renewal": 3}), "damaged"),
