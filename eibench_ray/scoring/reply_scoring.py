@@ -41,6 +41,8 @@ def read_score(
         return Score(sample.sample_id, status=ScoreStatus.JUDGE_ERROR)
     try:
         score = scorer.read(sample, answer.text, reply.text if scorer.asks and reply is not None else None)
+    except ScoreError as error:  # a scorer's own words say what to do
+        raise ScoreError(f"sample {sample.sample_id!r} cannot be scored: {error}") from error
     except Exception as error:
         raise ScoreError(
             f"the scorer {type(scorer).__name__} ended in {type(error).__name__} on sample {sample.sample_id!r}: "

@@ -400,6 +400,15 @@ def test_two_cells_of_one_name_that_differ_are_refused(planner: Planner) -> None
         planner.plan(planner.config(), planner.config({"setting.sampling.max_tokens": 5}))
 
 
+def test_two_rules_of_one_name_are_refused_though_they_ask_for_the_same(planner: Planner) -> None:
+    rule = {"judge.kind": "number", "judge.model": None, "judge.prompt": None, "judge.system": None}
+    last, first = (planner.config(rule | {"judge.take": take}) for take in ("last", "first"))
+
+    assert len(planner.plan(last, last).cells) == 1
+    with pytest.raises(PlanError, match=r"two cells are both called eye/look/faces/judge"):
+        planner.plan(last, first)
+
+
 @pytest.mark.parametrize("changes", [{"dataset.limit": 2}, {"dataset.path": "package:demo"}])
 def test_one_name_for_two_datasets_is_refused(planner: Planner, changes: Mapping[str, Any]) -> None:
     with pytest.raises(PlanError, match=r"dataset 'faces' appears with two paths or limits"):

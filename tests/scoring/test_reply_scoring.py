@@ -12,6 +12,7 @@ from eibench_ray.errors import ScoreError
 from eibench_ray.rows.completion import Completion
 from eibench_ray.rows.sample import Sample
 from eibench_ray.scoring.reply_scoring import read_score
+from eibench_ray.scoring.rules.regex import RegexScorer
 from eibench_ray.scoring.scorer import Metric, Score, Scorer, ScoreStatus
 
 SAMPLE = Sample("s1", {"question": "Why so glad?"}, target=("Cake", "Friends"))
@@ -158,3 +159,12 @@ def test_what_a_scorer_may_not_say_is_refused_with_its_name(rule: Rule, message:
 def test_a_scorer_that_fails_is_named_with_the_sample() -> None:
     with pytest.raises(ScoreError, match="the scorer Rule ended in AssertionError on sample 's1'"):
         read_score(Rule(), SAMPLE, completion("bread"), None)
+
+
+def test_a_scorers_own_words_are_passed_on_with_the_sample() -> None:
+    scorer = RegexScorer(pattern="(a|a)*[bc]")
+
+    with pytest.raises(
+        ScoreError, match=r"^sample 's1' cannot be scored: the pattern '\(a\|a\)\*\[bc\]' takes more than 1 s"
+    ):
+        read_score(scorer, SAMPLE, completion("a" * 60), None)

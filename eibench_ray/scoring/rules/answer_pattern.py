@@ -37,6 +37,6 @@ def find_taken(pattern: str, text: str, *, ignore_case: bool = False) -> list[st
     except TimeoutError:
         raise ScoreError(
             f"the pattern {pattern!r} takes more than {LIMIT_S:g} s on a text of {len(text)} characters that begins "
-            f"{text[:40]!r}, as nested repeats do: write it without them"
+            f"{text[:40]!r}, as nested repeats do: write it without them, and run again: no answer is asked for twice"
         ) from None
     return [next((group for group in found.groups() if group is not None), found[0]) for found in matches]
