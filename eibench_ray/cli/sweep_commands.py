@@ -111,11 +111,11 @@ def show_plan(
     estimates = estimate_time(sweep.plan, sweep.work, sweep.config.cluster, os.cpu_count() or 1)
     store, recordings = sweep.store.root, match_recordings(sweep.plan)
     if as_json:
-        planned = plan_to_json(sweep.plan, sweep.work, store, estimates, sweep.funds)
+        planned = plan_to_json(sweep.plan, sweep.work, store, estimates, sweep.budget)
         typer.echo(json.dumps(planned | {"recordings": [asdict(match) for match in recordings]}))
     else:
         console = open_console()
-        for part in render_plan(sweep.plan, sweep.work, store, estimates, sweep.funds, is_full=is_full):
+        for part in render_plan(sweep.plan, sweep.work, store, estimates, sweep.budget, is_full=is_full):
             console.print(part)
         for line in describe_recordings(recordings):
             console.print(line, markup=False)

@@ -60,7 +60,7 @@ def ask_cluster(
     from eibench_ray.runs.fetch_assets import build_checkpoints
 
     left_s = seconds_left(sweep.config.cluster.walltime, time.time(), os.environ)
-    if uncounted := describe_uncounted(sweep.plan, sweep.funds.budget_usd):
+    if uncounted := describe_uncounted(sweep.plan, sweep.budget.budget_usd):
         console.print(f"Warning: {uncounted}", soft_wrap=True)
     engines = [sweep.plan.engines[key] for key in sweep.engines_to_load()]
     for spec in engines:
@@ -73,8 +73,8 @@ def ask_cluster(
         sweep.store.remove_partial(step_id)
     status, folder = run.status, run.folder.path
     ledger = Ledger(folder / LEDGER_FILE, partial(_narrate, Narrator(sweep.plan)))
-    display = ProgressDisplay(sweep.plan, sweep.work, console, sweep.funds)
-    pulse = ProgressLines(sweep.plan, sweep.work, sweep.funds)
+    display = ProgressDisplay(sweep.plan, sweep.work, console, sweep.budget)
+    pulse = ProgressLines(sweep.plan, sweep.work, sweep.budget)
     listeners = Listeners([display, pulse, StatusWriter(status, folder), TrackingListener(sweep.plan, tracker)])
     with contextlib.ExitStack() as stack:
         stack.enter_context(contextlib.closing(ledger))
@@ -166,4 +166,4 @@ def _open_limiter(sweep: PlannedSweep) -> RateLimiter | None:
     from eibench_ray.driver.ray_limiter import RayRateLimiter
 
     # Told what to read, not what was read: after a restart it reads what was spent until then.
-    return RayRateLimiter(sweep.pools, sweep.funds.budget_usd, partial(read_spent, sweep.plan, sweep.store))
+    return RayRateLimiter(sweep.pools, sweep.budget.budget_usd, partial(read_spent, sweep.plan, sweep.store))

@@ -64,7 +64,7 @@ def introduce(sweep: PlannedSweep, run_id: str, folder: Path) -> Iterator[str]:
     where = "a Ray on this machine" if cluster.address == "local" else f"the Ray cluster at {cluster.address}"
     left_s = seconds_left(cluster.walltime, time.time(), os.environ)
     limits = [f"{left_s / 60:.0f} min of walltime"] if not math.isinf(left_s) else []
-    limits += [f"{sweep.funds} spent"] if sweep.is_paid else []
+    limits += [f"{sweep.budget} spent"] if sweep.is_paid else []
     end = f"; {', '.join(limits)}" if limits else ""
     yield f"plan: asks {shown} on {where}{end}" if names else f"plan: asks nobody: scores what the store has{end}"
     yield from describe_recordings(match_recordings(sweep.plan))

@@ -47,7 +47,7 @@ class PlannedSweep:
     work: Mapping[str, StepWork]  # how far each step is in the store; of what others do, nothing is to do
     own: frozenset[str] | None  # ids of the steps that are this run's share; None: all are
     slice_rows: Mapping[str, int]  # rows per slice of the steps that are new to the store
-    funds: Budget  # what it may cost, and what the rows in the store have cost
+    budget: Budget  # what it may cost, and what the rows in the store have cost
     pools: Mapping[str, RateLimits]  # the limits that endpoints share
 
     @property
@@ -79,7 +79,7 @@ class PlannedSweep:
         if all(cell.obstacles for cell in self.plan.cells):
             raise PlanError(f"nothing of this sweep can run. {'. '.join(describe_blocked(self.plan.cells))}")
 
-    def read_funds(self) -> Budget:
+    def read_budget(self) -> Budget:
         """Budget of the sweep with its cost by now."""
         return Budget(self.config.budget_usd, read_spent(self.plan, self.store))
 
@@ -182,7 +182,7 @@ def plan_sweep(
         work=work,
         own=own,
         slice_rows=slice_rows,
-        funds=Budget(config.budget_usd, read_spent(plan, store)),
+        budget=Budget(config.budget_usd, read_spent(plan, store)),
         pools=pools_of((spec.name, spec.traits.limits) for spec in plan.engines.values()),
     )
 

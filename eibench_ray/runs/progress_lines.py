@@ -32,10 +32,10 @@ class ProgressLines:
         self,
         plan: Plan,
         work: Mapping[str, StepWork],
-        funds: Budget | None = None,
+        budget: Budget | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._funds = funds if any(spec.price for spec in plan.engines.values()) else None
+        self._budget = budget if any(spec.price for spec in plan.engines.values()) else None
         self._work = {step: left for step, left in work.items() if left.todo}
         self._clock = clock
         self._began: float | None = None
@@ -63,8 +63,8 @@ class ProgressLines:
         words = [f"{done - absent:,} of {total - absent:,} rows ({done / max(total, 1):.0%})"]
         words += [f"{rate:.1f} rows/s", f"{snapshot.tokens / passed_s:.0f} tokens/s"]
         words.append(f"{snapshot.errors:,} error{'' if snapshot.errors == 1 else 's'}")
-        if self._funds:
-            words.append(str(self._funds.spend(snapshot.cost_usd)))
+        if self._budget:
+            words.append(str(self._budget.spend(snapshot.cost_usd)))
         if left:
             words.append(f"about {_in_words(left / rate)} left" if rate > 0 else "time left not known yet")
         starting = sum(count for count, _ in snapshot.replicas.values())

@@ -46,12 +46,12 @@ def summarise(
     }
 
 
-def make_bill(sweep: PlannedSweep, status: RunStatus, funds: Budget) -> dict[str, Any]:
+def make_bill(sweep: PlannedSweep, status: RunStatus, budget: Budget) -> dict[str, Any]:
     """Cost of a run, for programs; nulls where nothing has a price."""
     return {
-        "cost_usd": round(funds.spent_usd, 8) if sweep.is_paid else None,
+        "cost_usd": round(budget.spent_usd, 8) if sweep.is_paid else None,
         "run_cost_usd": round(status.cost_usd, 8) if sweep.is_paid else None,
-        "budget_usd": funds.budget_usd,
+        "budget_usd": budget.budget_usd,
         "shortage": status.shortage,
     }
 

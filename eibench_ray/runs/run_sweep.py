@@ -115,15 +115,15 @@ def _run(sweep: PlannedSweep, run: BegunRun, console: Console, holding: HeldLeas
         with phase(f"scoring the sweep's cells ({len(sweep.plan.cells)})", console):
             rows = _score(sweep, done, tracker, status.failures)
             write_leaderboard(rows, folder)
-        funds = sweep.read_funds()
-        status.cost_usd = funds.spent_usd - sweep.funds.spent_usd
-        status.shortage = funds.describe_shortage(sweep.count_left()) if done.has_shortage else None
+        budget = sweep.read_budget()
+        status.cost_usd = budget.spent_usd - sweep.budget.spent_usd
+        status.shortage = budget.describe_shortage(sweep.count_left()) if done.has_shortage else None
         status.failed_cells = {row.cell: row.failed for row in rows if row.failed}
         status.state = _end_state(done, status)
         with phase("counting rows without an answer", console):
             status.done = count_rows(sweep.plan, sweep.store)
             summary = summarise(sweep, folder, rows, done, time.monotonic() - started)
-        summary |= make_bill(sweep, status, funds)
+        summary |= make_bill(sweep, status, budget)
         status.summary = summary
         if not done.was_interrupted:
             deadline_s = sweep.config.tracking.deadline_s

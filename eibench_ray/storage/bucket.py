@@ -23,10 +23,10 @@ from eibench_ray.storage.location import Location
 log = logging.getLogger(__name__)
 
 # How long an operation is tried again before the run is given up, and how long it waits at most in between.
-PATIENCE_S = 120.0
+RETRY_S = 120.0
 MOST_WAIT_S = 10.0
 # How long the client of GCS tries by itself: its own 15 minutes would hide what is wrong.
-GCS_PATIENCE = timedelta(seconds=20)
+GCS_RETRY = timedelta(seconds=20)
 COPY_BYTES = 8 << 20
 # Objects below 5 MiB go in one PUT, larger ones in parts of which nothing is seen before the last one.
 _PASSING = re.compile(
@@ -43,17 +43,17 @@ class Bucket(Storage):
     Args:
         service: Arrow's file system of the bucket's service.
         scheme: for the names of objects.
-        patience_s: how long a failing operation is tried again.
+        retry_s: how long a failing operation is tried again.
     """
 
     num_threads = 32
     reads_per_thread = 1
     is_remote = True
 
-    def __init__(self, service: fs.FileSystem, scheme: str, patience_s: float = PATIENCE_S) -> None:
+    def __init__(self, service: fs.FileSystem, scheme: str, retry_s: float = RETRY_S) -> None:
         self._service = service
         self._scheme = scheme
-        self._patience_s = patience_s
+        self._retry_s = retry_s
 
     def name(self, path: PurePath) -> str:
         """The object's URI."""
@@ -146,7 +146,7 @@ class Bucket(Storage):
         attempts = Retrying(
             retry=retry_if_exception(_may_pass),
             wait=wait_random_exponential(multiplier=0.2, max=MOST_WAIT_S),
-            stop=stop_after_delay(self._patience_s),
+            stop=stop_after_delay(self._retry_s),
             before_sleep=self._note,
             reraise=True,
         )
@@ -154,7 +154,7 @@ class Bucket(Storage):
             return attempts(operation)
         except failures as error:
             reason = " ".join(str(error).split())
-            how_long = f", for {self._patience_s:g} s" if _may_pass(error) else ""
+            how_long = f", for {self._retry_s:g} s" if _may_pass(error) else ""
             raise StoreError(
                 f"{self.name(path)} cannot be {done} ({reason}{how_long}): check the bucket, its endpoint and the "
                 f"keys in the environment, then run the same command again; what was committed is kept"
@@ -196,7 +196,7 @@ def _open_s3(location: Location, environ: Mapping[str, str]) -> fs.FileSystem:
 
 
 def _open_gcs(location: Location) -> fs.FileSystem:
-    return fs.GcsFileSystem(retry_time_limit=GCS_PATIENCE, **_options(location))
+    return fs.GcsFileSystem(retry_time_limit=GCS_RETRY, **_options(location))
 
 
 def _options(location: Location) -> dict[str, Any]:

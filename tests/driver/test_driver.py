@@ -160,9 +160,9 @@ def test_a_spent_budget_ends_what_is_paid_for_and_nothing_else(sweeps: Sweeps) -
     assert sweeps.plan(free).is_complete
     again = sweeps.plan(paid, free)
     answer = sweep.plan.cells[0].answer
-    assert (again.work[answer].num_done, again.funds.spent_usd) == (4, 24.0)
+    assert (again.work[answer].num_done, again.budget.spent_usd) == (4, 24.0)
 
-    outcome = Run(again, limiter=LocalRateLimiter(budget_usd=60.0, spent_usd=again.funds.spent_usd)).finish()
+    outcome = Run(again, limiter=LocalRateLimiter(budget_usd=60.0, spent_usd=again.budget.spent_usd)).finish()
     assert (outcome.shortage, outcome.cost_usd) == (None, 36.0)
     check_whole(sweep, sweeps.plan(paid, free))
 

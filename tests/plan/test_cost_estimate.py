@@ -145,13 +145,13 @@ def test_the_json_says_what_engines_steps_and_cells_cost(planner: Planner) -> No
     assert (facts["est_cost_usd"], facts["cost_usd"], facts["budget_usd"]) == (as_json, 1.5, 5.0)
 
 
-def shown(plan: Plan, funds: Budget) -> str:
+def shown(plan: Plan, budget: Budget) -> str:
     """What is printed, in a terminal of 100 columns, its words one blank apart."""
     out = io.StringIO()
     console = Console(file=out, width=100)
     work = rows_left(plan)
     estimates = estimate_time(plan, work, ClusterConfig(name="local"), 2)
-    for part in render_plan(plan, work, "/store", estimates, funds, is_full=True):
+    for part in render_plan(plan, work, "/store", estimates, budget, is_full=True):
         console.print(part, markup=False)
     assert max(map(len, out.getvalue().splitlines())) <= 100
     return " ".join(out.getvalue().split())

@@ -72,7 +72,7 @@ def test_funds_are_said_with_their_budget_if_there_is_one() -> None:
 
 
 def test_what_is_spent_is_missing_from_what_is_left() -> None:
-    funds = Budget(10.0, 4.0).spend(2.5)
-    assert (funds.spent_usd, funds.left_usd) == (6.5, 3.5)
-    assert funds.spend(100.0).left_usd == 0.0
+    budget = Budget(10.0, 4.0).spend(2.5)
+    assert (budget.spent_usd, budget.left_usd) == (6.5, 3.5)
+    assert budget.spend(100.0).left_usd == 0.0
     assert Budget(None, 4.0).spend(2.5).left_usd is None

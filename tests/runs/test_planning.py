@@ -96,10 +96,10 @@ def test_what_was_spent_is_what_the_plans_rows_cost_whoever_asked_for_them(sweep
     sweeps.ask(sweeps.plan(sweeps.config("brief", engine=PAID, limit=3)), EchoEngine(engine), costs_money=True)
     sweep = sweeps.plan(sweeps.config(engine=PAID, budget_usd=20.0))
     assert sweep.is_paid
-    assert (sweep.funds.budget_usd, sweep.funds.spent_usd, sweep.count_left()) == (20.0, 18.0, 14)
+    assert (sweep.budget.budget_usd, sweep.budget.spent_usd, sweep.count_left()) == (20.0, 18.0, 14)
     free = sweeps.plan(sweeps.config())
     assert not free.is_paid
-    assert free.funds.spent_usd == 0.0
+    assert free.budget.spent_usd == 0.0
 
 
 ENDPOINT: dict[str, Any] = {"kind": "openai", "endpoint": "here", "base_url": "http://127.0.0.1:1/v1", "model": "eye"}

@@ -214,7 +214,7 @@ def test_a_service_that_is_busy_while_rows_are_read_is_asked_again(
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{proxy.port}")
         dataset = open_dataset(out)
         assert [len(image) for (image,) in dataset.images(60, 70, ["s0060", "s0069"]).values()] == [PICTURE_BYTES] * 2
-        monkeypatch.setattr(dataset._samples._storage, "_patience_s", 0.5)
+        monkeypatch.setattr(dataset._samples._storage, "_retry_s", 0.5)
         is_gone = True
         with pytest.raises(StoreError, match=r"parquet cannot be read \(.*check the bucket"):
             dataset.samples(0, 70)

@@ -44,11 +44,11 @@ def objects(root: str) -> list[str]:
     return sorted(info.path.removeprefix(f"{path}/") for info in found if info.type == fs.FileType.File and info.size)
 
 
-def bucket_at(port: int, patience_s: float = 20.0) -> Bucket:
+def bucket_at(port: int, retry_s: float = 20.0) -> Bucket:
     """A bucket's storage through a port of this machine."""
     options = {"endpoint_override": f"127.0.0.1:{port}", "scheme": "http"}
     service = fs.S3FileSystem(allow_delayed_open=True, region="us-east-1", **options)
-    return Bucket(service, "s3", patience_s)
+    return Bucket(service, "s3", retry_s)
 
 
 class Dies:
@@ -158,7 +158,7 @@ def test_a_busy_service_is_asked_again_and_a_cut_write_leaves_nothing_by_halves(
 def test_a_service_that_stays_busy_is_given_up_with_one_paragraph(s3_port: int, s3_root: str) -> None:
     path = PurePosixPath(s3_root.removeprefix("s3://")) / "x"
     with SlowDown(s3_port, lambda *_: "busy") as proxy:
-        storage = bucket_at(proxy.port, patience_s=0.5)
+        storage = bucket_at(proxy.port, retry_s=0.5)
         with pytest.raises(StoreError, match=r"/x cannot be written \(.*for 0\.5 s\): check the bucket") as caught:
             storage.write(path, b"abc")
     assert "\n" not in str(caught.value)
