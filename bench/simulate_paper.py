@@ -32,6 +32,7 @@ from eibench_ray.estimate.simulated_case import Case, SimulationResult, World, u
 from eibench_ray.estimate.simulator import Simulator
 from eibench_ray.plan.engine_traits import Expectation
 from eibench_ray.plan.graph import Cell, DatasetSpec, Plan, Prompt, Step
+from eibench_ray.plan.scorer_spec import ScorerSpec
 from eibench_ray.plan.slices import StepWork, cut
 from eibench_ray.planner.slice_size import choose_slice_rows
 from eibench_ray.rows.request import Sampling
@@ -125,7 +126,7 @@ def paper_plan(num_samples: int, speeds: Speeds) -> Plan:
                 verdict = add(f"{answer}/{judge}", "verdict", judge, JUDGE, answer=answer)
                 needed = (*inputs.values(), answer, verdict)
                 names = (model, setting, "eibench", judge)
-                cells.append(Cell(verdict, *names, "strict", True, False, answer, verdict, needed, {}))
+                cells.append(Cell(verdict, *names, ScorerSpec("strict"), True, False, answer, (verdict,), needed, {}))
     engines = {}
     for key, name in SIZES.items():
         size = SPEEDS[speeds][name]

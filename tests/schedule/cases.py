@@ -11,6 +11,7 @@ from eibench_ray.engines.registry import engine_spec
 from eibench_ray.estimate.simulated_case import Case, World
 from eibench_ray.plan.engine_traits import Expectation
 from eibench_ray.plan.graph import Cell, DatasetSpec, Plan, Prompt, Step
+from eibench_ray.plan.scorer_spec import ScorerSpec
 from eibench_ray.plan.slices import StepWork, cut
 from eibench_ray.rows.request import Sampling
 from eibench_ray.schedule.resources import EngineProfile, Need, Node, Resources
@@ -45,7 +46,7 @@ def plan_of(graph: Graph, num_rows: int) -> Plan:
     }
     read = {source for _, inputs in graph.values() for source in inputs}
     cells = tuple(
-        Cell(last, "m", "s", "faces", "j", "strict", True, False, last, last, ancestry(graph, last), {})
+        Cell(last, "m", "s", "faces", "j", ScorerSpec("strict"), True, False, last, (last,), ancestry(graph, last), {})
         for last in graph
         if last not in read
     )
