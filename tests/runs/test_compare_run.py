@@ -138,6 +138,7 @@ def test_means_are_the_leaderboards_where_nothing_is_missing(sweeps: Sweeps) -> 
         (row.model, row.setting, row.judge): row.score.overall for row in score_run(manifest_of(sweep), sweep.store)
     }
     for pair in compare_runs([(manifest_of(sweep), sweep.store)], ["model"]).pairs:
+        assert pair.metric.name == "recall"
         assert pair.paired.first == pytest.approx(board[pair.first, pair.within, pair.judge].value)
         assert pair.paired.second == pytest.approx(board[pair.second, pair.within, pair.judge].value)
 
