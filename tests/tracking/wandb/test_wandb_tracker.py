@@ -51,7 +51,7 @@ def make_cell(number: int) -> TrackedCell:
 
 
 def make_sample(number: int, image: bytes | None) -> SampleRow:
-    return SampleRow(f"s{number}", {"answer": f"answer {number}", "judge_reply": None, "recall": number / 24}, image)
+    return SampleRow(f"s{number}", {"answer": f"answer {number}", "judge_reply": None, "score": number / 24}, image)
 
 
 def make_picture(width: int, height: int) -> bytes:
