@@ -1,6 +1,6 @@
 # make demo    set up, then run a real sweep to its leaderboard
 # make test    set up, then run the tests
-# make check   format, lint, types
+# make check   format, lint, types, and who imports whom
 # make bench   the benchmarks, with their tables
 # make chaos   a sweep under some forty faults, compared with an undisturbed one: three to six minutes
 # make chaos-long   the same with vLLM and 200 faults, with tensor-parallel workers killed, and with a million rows and
@@ -35,6 +35,7 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 
 bench: setup
 	$(BIN)/python bench/driver_rows.py
