@@ -42,11 +42,11 @@ def two_phase(case: Case, expected: Mapping[str, EngineProfile], record: Record 
     outcome = case.new_outcome()
     roles = step_roles(case.plan)
     for kind in (TimeKind.GENERATING, TimeKind.JUDGING):
-        phase = case.only({step for step in case.lengths if roles[step] is kind}, outcome.makespan_s)
+        phase = case.only({step for step in case.lengths if roles[step] is kind}, outcome.wall_clock_s)
         if not phase.lengths:
             continue
-        done = Simulator(phase, expected, record and _later(record, outcome.makespan_s)).run()
-        outcome.makespan_s += done.makespan_s
+        done = Simulator(phase, expected, record and _later(record, outcome.wall_clock_s)).run()
+        outcome.wall_clock_s += done.wall_clock_s
         outcome.loads += done.loads
         outcome.deaths += done.deaths
         outcome.decision_us += done.decision_us
@@ -112,10 +112,10 @@ class _Queue:
                 job = waiting.popleft()
                 places.reserve(job.need, nodes)
                 heapq.heappush(events, (self._do(job, nodes, now), next(order), None, job.need, nodes))
-        self._tell(self._outcome.makespan_s, "run_ended")
+        self._tell(self._outcome.wall_clock_s, "run_ended")
         if record is not None:
             for event in sorted(self._ledger, key=lambda event: event["time"]):
-                if event["time"] <= self._outcome.makespan_s:
+                if event["time"] <= self._outcome.wall_clock_s:
                     record(event)
         return self._outcome
 
@@ -153,7 +153,7 @@ class _Queue:
             self._tell(death, "replica_lost", **facts, reason="simulated")
             end = death + REAP_S
         else:
-            self._outcome.makespan_s = max(self._outcome.makespan_s, now)
+            self._outcome.wall_clock_s = max(self._outcome.wall_clock_s, now)
             self._tell(now, "replica_stopping", **facts)
             end = now + STOP_S
         self._tell(end, "replica_stopped", **facts)

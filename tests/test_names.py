@@ -18,30 +18,30 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init_
 
 # Words that the field has other words for. Those of them that are English as well are looked for as classes only.
 OLD_WORDS = [
-    "turnstile",
-    "toll",
-    "purse",
-    "funds",
-    "crew",
-    "fleet",
-    "roster",
+    "limiter",
+    "reservation",
+    "account",
+    "budget",
+    "replica_set",
+    "factory",
+    "state",
     "staffing",
-    "membership",
-    "lookout",
-    "vigil",
-    "patience",
-    "inquest",
-    "suspect",
-    "condemned",
-    "halt",
-    "tally",
-    "foresee",
-    "foresight",
-    "outlook",
-    "obstacle",
-    "wording",
-    "swept",
-    "reckon",
+    "node_monitor",
+    "watchdog",
+    "detector",
+    "failure_policy",
+    "search",
+    "candidate",
+    "poisoned",
+    "drain",
+    "counts",
+    "estimate_time",
+    "estimate",
+    "estimates",
+    "blocker",
+    "prompt_source",
+    "varied",
+    "compute",
 ]
 OLD_CLASSES = ("Gate", "Passage", "Course", "Member", "Standing", "Holding", "Outcome", "Places", "Trip")
 BENCHMARK_WORDS = ("trigger", "emotion", "recall", "verdict", "claim", "eibench")
@@ -105,7 +105,7 @@ def test_docstrings_say_what_a_thing_does_or_returns() -> None:
 )
 def test_a_word_is_found_in_names_and_in_sentences(text: str, is_found: bool, tmp_path: Path) -> None:
     (tmp_path / "text.py").write_text(text)
-    assert bool(find_words([tmp_path / "text.py"], ["roster", "toll"])) is is_found
+    assert bool(find_words([tmp_path / "text.py"], ["state", "reservation"])) is is_found
 
 
 def classes(path: Path) -> Iterator[ast.ClassDef]:

@@ -95,14 +95,14 @@ def _cover(jobs: Sequence[Overrides]) -> list[Overrides]:
     What differs between two of them beyond the section that was changed shows that sections depend on each other.
     """
     first = jobs[0]
-    swept = dict.fromkeys(_section_of(item) for job in jobs for item in job)  # the jobs of a union differ in them
-    chosen, seen = [first], set(_origins(first, swept))
-    for origin in dict.fromkeys(origin for job in jobs for origin in _origins(job, swept)):
+    varied = dict.fromkeys(_section_of(item) for job in jobs for item in job)  # the jobs of a union differ in them
+    chosen, seen = [first], set(_origins(first, varied))
+    for origin in dict.fromkeys(origin for job in jobs for origin in _origins(job, varied)):
         if origin not in seen:
             section, own = origin
             kept = [item for item in first if _section_of(item) not in GLOBAL_GROUPS | {section}]
             chosen.append([*kept, *own])
-            seen |= set(_origins(chosen[-1], swept))
+            seen |= set(_origins(chosen[-1], varied))
     return chosen
 
 

@@ -1,4 +1,4 @@
-"""The command line of a sweep: lists of options (`judge=[a,b]`), values below a swept group
+"""The command line of a sweep: lists of options (`judge=[a,b]`), values below a varied group
 (`-m dataset=a,b dataset.limit=8`), and unions of products (`hydra.sweeper.blocks`).
 """
 
@@ -41,18 +41,18 @@ def spread_lists(overrides: Sequence[str]) -> tuple[list[str], bool]:
 
 
 def defer_to_jobs(overrides: Sequence[str]) -> list[str]:
-    """The overrides of a sweep, those below a swept group as a choice of one.
+    """The overrides of a sweep, those below a varied group as a choice of one.
 
-    Hydra applies plain values once before it expands the sweep, when a swept group has no section yet, and fails; what
+    Hydra applies plain values once before it expands the sweep, when a varied group has no section yet, and fails; what
     is a choice it leaves to the jobs.
 
     Raises:
         OverrideParseException: an override cannot be read (Hydra's).
     """
     parsed = OverridesParser.create().parse_overrides(list(overrides))
-    swept = {override.package or override.key_or_group for override in parsed if override.is_sweep_override()}
+    varied = {override.package or override.key_or_group for override in parsed if override.is_sweep_override()}
     return [
-        _as_choice(text) if _is_plain_value(override) and _is_below(override, swept) else text
+        _as_choice(text) if _is_plain_value(override) and _is_below(override, varied) else text
         for text, override in zip(overrides, parsed, strict=True)
     ]
 

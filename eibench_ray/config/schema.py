@@ -84,7 +84,7 @@ class JudgeConfig(Frozen):
     name: Filled
     kind: Filled  # the scorer: built in, an installed package's, or a file of the config folder's `scorers`
     model: ModelConfig | None = None  # who is asked; None where the scorer is a rule
-    wording: Literal["auto", "official", "own"] = "auto"  # as in a setting
+    prompt_source: Literal["auto", "official", "own"] = "auto"  # as in a setting
     system: str | None = None
     prompt: str | None = None  # Jinja2 text over the sample's fields and the `answer`
     sampling: SamplingConfig = SamplingConfig()

@@ -51,7 +51,7 @@ class CallConfig(Frozen):
     Attributes:
         each: asks once per text, or per line of an earlier answer, which the prompt reads as `{{ item }}`. Later calls
             read a list of pairs: `{% for part in NAME %}{{ part.item }} {{ part.answer }}{% endfor %}`.
-        protocol: where the dataset's protocol has the official wording, e.g. `subject.user_question`; None: nowhere.
+        protocol: where the dataset's protocol has the official prompt, e.g. `subject.user_question`; None: nowhere.
         column: an input of the dataset, or metadata, that stands in for this call when nobody answers for its role.
     """
 
@@ -59,7 +59,7 @@ class CallConfig(Frozen):
     role: Role  # who answers
     image: bool  # whether the picture is sent
     each: _Each | None = None
-    prompt: str  # Jinja2 text over the sample's fields and earlier calls' answers; the project's own wording
+    prompt: str  # Jinja2 text over the sample's fields and earlier calls' answers; the project's own prompt
     system: str | None = None
     protocol: str | None = None
     column: Filled | None = None
@@ -70,11 +70,11 @@ class SettingConfig(Frozen):
     """The calls with which a model is asked; the last one is the answer that is judged.
 
     Attributes:
-        wording: `auto` takes the dataset's official wording where it has one; `official` insists; `own` never does.
+        prompt_source: `auto` takes the dataset's official prompt where there is one; `official` insists; `own` never does.
     """
 
     name: Filled
-    wording: Literal["auto", "official", "own"] = "auto"
+    prompt_source: Literal["auto", "official", "own"] = "auto"
     sampling: SamplingConfig = SamplingConfig()
     calls: Annotated[list[CallConfig], Field(min_length=1)]
 

@@ -131,7 +131,7 @@ class Dataset:
 
     Attributes:
         inputs, metadata: samples that have it, by name.
-        protocol: the official wordings that were found when it was prepared; None: the project's own serve.
+        protocol: the official prompts that were found when it was prepared; None: the project's own serve.
     """
 
     path: PurePath

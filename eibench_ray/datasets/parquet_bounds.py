@@ -14,7 +14,7 @@ from eibench_ray.errors import DataError
 
 # Texts shrink to a tenth, flags to a hundredth, pictures not at all.
 _MOST_SHRUNK = 100
-_MOST_SUSPECT_BYTES = 64 << 20
+_MOST_CANDIDATE_BYTES = 64 << 20
 # Each value of a dictionary may be repeated in all rows without a byte more.
 _MOST_REPEATED_BYTES = 4 << 30
 # Rows held in memory at once; with pictures of 100 KB, 6 MB.
@@ -34,7 +34,7 @@ def require_bounded(metadata: Any, num_bytes: int, path: object) -> None:
     for number, large, num_rows in _groups(metadata):
         if large <= _MOST_SHRUNK * num_bytes:
             continue
-        if large > _MOST_SUSPECT_BYTES or large * num_rows > _MOST_REPEATED_BYTES:
+        if large > _MOST_CANDIDATE_BYTES or large * num_rows > _MOST_REPEATED_BYTES:
             raise DataError(
                 f"{path} has {num_bytes:,} bytes, and its row group {number} would unpack to {large:,} for "
                 f"{num_rows:,} rows: it is damaged, or made to fill the memory"

@@ -1,4 +1,4 @@
-"""A benchmark's official wording as data: texts, decoding parameters, and when a judge's reply is accepted."""
+"""A benchmark's official prompt as data: texts, decoding parameters, and when a judge's reply is accepted."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class SourcePrompt:
     """Text of one call in `str.format` syntax over {question}, {record} and {reference}.
 
     Attributes:
-        model: the model that the published script names, if it names one. For the reader: it is no part of the wording.
+        model: the model that the published script names, if it names one. For the reader: it is no part of the prompt.
     """
 
     system: str | None
@@ -55,16 +55,16 @@ class SourcePrompt:
 
 @dataclass(frozen=True, slots=True)
 class PromptSet:
-    """The official wordings that are known, by name."""
+    """The official prompts that are known, by name."""
 
     subject: Mapping[str, SourcePrompt] = field(default_factory=dict)
     judge: Mapping[str, SourcePrompt] = field(default_factory=dict)
 
-    def subject_wording(self, name: str) -> SourcePrompt | None:
+    def subject_prompt_source(self, name: str) -> SourcePrompt | None:
         """Name of the prompt for a model under test, e.g. `user_question`; None where the protocol has none."""
         return self.subject.get(name)
 
-    def judge_wording(self, name: str) -> SourcePrompt | None:
+    def judge_prompt_source(self, name: str) -> SourcePrompt | None:
         """Name of the prompt for a judge, e.g. `llama3_basic`; None where the protocol has none."""
         return self.judge.get(name)
 
@@ -109,7 +109,7 @@ class _JudgeEntry(_SubjectEntry):
 
 
 class _File(_Section):
-    # `sampling` stands among the subject's wordings and holds for those that have none of their own.
+    # `sampling` stands among the subject's prompts and holds for those that have none of their own.
     subject: dict[str, _SubjectEntry | _Sampling] = {}
     judge: dict[str, _JudgeEntry] = {}
     score: dict[str, Any] = {}  # how the published scripts compute scores: the score package knows
@@ -150,9 +150,9 @@ def load_protocol(path: PurePath, storage: Storage = LOCAL) -> PromptSet:
         where = ".".join(str(part) for part in first["loc"]) or "its top level"
         raise DataError(f"the protocol {path} is not understood at {where} ({first['msg']}): fix it there") from error
     protocol = file.to_protocol()
-    for wording in (*protocol.subject.values(), *protocol.judge.values()):
-        to_jinja(wording.system or "")
-        to_jinja(wording.user)
+    for prompt_source in (*protocol.subject.values(), *protocol.judge.values()):
+        to_jinja(prompt_source.system or "")
+        to_jinja(prompt_source.user)
     return protocol
 
 
@@ -168,14 +168,22 @@ def _read_yaml(path: PurePath, storage: Storage) -> object:
 
 def dump_protocol(protocol: PromptSet) -> str:
     """The protocol as the text of a `protocol.yaml`."""
-    subject = {name: _to_entry(wording) for name, wording in protocol.subject.items()}
-    judge = {name: _to_entry(wording) | _to_acceptance(wording.accept) for name, wording in protocol.judge.items()}
+    subject = {name: _to_entry(prompt_source) for name, prompt_source in protocol.subject.items()}
+    judge = {
+        name: _to_entry(prompt_source) | _to_acceptance(prompt_source.accept)
+        for name, prompt_source in protocol.judge.items()
+    }
     return yaml.safe_dump({"subject": subject, "judge": judge}, sort_keys=False, allow_unicode=True, width=120)
 
 
-def _to_entry(wording: SourcePrompt) -> dict[str, Any]:
-    sampling = {name: value for name, value in asdict(wording.sampling).items() if value is not None}
-    entry = {"system": wording.system, "user": wording.user, "sampling": sampling, "model": wording.model}
+def _to_entry(prompt_source: SourcePrompt) -> dict[str, Any]:
+    sampling = {name: value for name, value in asdict(prompt_source.sampling).items() if value is not None}
+    entry = {
+        "system": prompt_source.system,
+        "user": prompt_source.user,
+        "sampling": sampling,
+        "model": prompt_source.model,
+    }
     return {name: value for name, value in entry.items() if value is not None}
 
 

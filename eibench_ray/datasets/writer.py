@@ -80,7 +80,7 @@ class DatasetWriter:
     Args:
         out: a folder, or a URI (s3://, gs://).
         title: what it is, in a few words.
-        protocol: the official wordings that travel with it.
+        protocol: the official prompts that travel with it.
     """
 
     def __init__(self, out: str | Path, title: str, protocol: PromptSet | None = None) -> None:

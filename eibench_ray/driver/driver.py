@@ -110,20 +110,20 @@ class Driver:
         try:
             with phase("asking Ray which nodes there are"):
                 changes = await self._watch.look()
-            course = self._set_out(changes)
-            self.replica_set = ReplicaSet(course, self._factory)
-            monitor = NodeMonitor(course, self.replica_set)
+            context = self._set_out(changes)
+            self.replica_set = ReplicaSet(context, self._factory)
+            monitor = NodeMonitor(context, self.replica_set)
             monitor.meet(changes)
-            await self._conduct(course.scheduler, monitor, Watchdog(course, self.replica_set))
-            self._check_advance(course)
+            await self._conduct(context.scheduler, monitor, Watchdog(context, self.replica_set))
+            self._check_advance(context)
             return self._counts.outcome
         finally:
             self._ledger.write("run_ended")
 
-    def _check_advance(self, course: RunContext) -> None:
+    def _check_advance(self, context: RunContext) -> None:
         """Refuses to end as a run that may be started again where that would end just so, for ever."""
         if self._end is RunEnd.TIME and not self._counts.has_advanced:
-            loads = sorted(profile.load_s for key, profile in course.profiles.items() if self._counts.has_work(key))
+            loads = sorted(profile.load_s for key, profile in context.profiles.items() if self._counts.has_work(key))
             raise ClusterError(
                 f"the walltime left no time to finish a single row ({self._left_s:.0f} s; to load an engine should "
                 f"take {loads[0]:.0f} to {loads[-1]:.0f} s): raise cluster.walltime (or the job's time limit), or "
@@ -220,15 +220,15 @@ class Driver:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await self.replica_set.drain(grace_s)
-                while any(member.slices for member in self.replica_set.ready) and is_stopping is (
+                while any(state.slices for state in self.replica_set.ready) and is_stopping is (
                     self._end is RunEnd.STOP
                 ):
                     await self._jobs.next_change(REVIEW_S)
                 return
-        for member in self.replica_set.ready:
-            if member.slices:
-                what = f"replica {member.handle.id} to commit the rows that are done"
-                self.replica_set.tell_deadline(member, what, timeout_s, "ended it; what it had not committed is lost")
+        for state in self.replica_set.ready:
+            if state.slices:
+                what = f"replica {state.handle.id} to commit the rows that are done"
+                self.replica_set.tell_deadline(state, what, timeout_s, "ended it; what it had not committed is lost")
 
     async def _report(self, watchdog: Watchdog) -> None:
         """Tells the scheduler and the listener where the run stands, about once a second."""
@@ -239,5 +239,5 @@ class Driver:
             self._show()
 
     def _show(self) -> None:
-        standings = [member.standing for member in self.replica_set.members.values()]
-        self._listener.update(self._counts.snapshot(standings, self.replica_set.waits()))
+        statuses = [state.status for state in self.replica_set.states.values()]
+        self._listener.update(self._counts.snapshot(statuses, self.replica_set.waits()))

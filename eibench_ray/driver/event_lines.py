@@ -30,7 +30,7 @@ _LINES = {
     "replica_log": (INFO, "the last lines of {replica_} are kept in {path}"),
     "deadline": (WARNING, "waited {waited_s:g} s for {what}: {did}"),
     "engine_failed": (WARNING, "{model} is given up: {reason}"),
-    "slice_suspected": (
+    "poison_search_begun": (
         WARNING,
         "replicas keep dying with a slice of {title}: its rows are asked alone, to find which one it is",
     ),

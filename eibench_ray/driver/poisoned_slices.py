@@ -38,8 +38,8 @@ class _Death:
 class PoisonedSlices:
     """The searches of a run."""
 
-    def __init__(self, course: RunContext) -> None:
-        self._course = course
+    def __init__(self, context: RunContext) -> None:
+        self._context = context
         self._cases: dict[Slice, _Case] = {}
         self._deaths: list[_Death] = []
 
@@ -47,12 +47,12 @@ class PoisonedSlices:
         """Next probe of a candidate; `has_answered`: whether the replica that is asked has answered anything yet."""
         engine = self._engine(slice_)
         if slice_ not in self._cases:
-            is_free = self._course.plan.engines[engine].price is None
+            is_free = self._context.plan.engines[engine].price is None
             self._cases[slice_] = _Case(
                 PoisonSearch(range(slice_.start, slice_.stop), has_control=is_free), PoisonProbe()
             )
         case = self._cases[slice_]
-        num_deaths = self._course.failure_policy.num_deaths(engine)
+        num_deaths = self._context.failure_policy.num_deaths(engine)
         case.probe = case.search.next(has_answered=has_answered, num_deaths=num_deaths)
         return case.probe
 
@@ -86,18 +86,18 @@ class PoisonedSlices:
         deaths, self._deaths = self._deaths, []
         for death in deaths:
             case, engine = self._cases[death.slice_], self._engine(death.slice_)
-            if any(node not in self._course.watch.nodes for node in death.nodes):
+            if any(node not in self._context.watch.nodes for node in death.nodes):
                 case.search.broke_off()
                 continue
             case.search.died(death.reason, has_answered=death.has_answered)
-            if case.probe.is_control and self._course.failure_policy.num_deaths(engine) > DEATHS_BEFORE_CONTROL:
+            if case.probe.is_control and self._context.failure_policy.num_deaths(engine) > DEATHS_BEFORE_CONTROL:
                 yield engine, f"it dies even of a row that it has answered before; {death.reason}"
 
     def count_rest(self) -> None:
         """Counts what was answered in slices that did not come to their end."""
         for case in self._cases.values():
             if case.report is not None:
-                self._course.counts.add(case.report)
+                self._context.counts.add(case.report)
 
     def _engine(self, slice_: Slice) -> str:
-        return self._course.plan.steps[slice_.step].engine
+        return self._context.plan.steps[slice_.step].engine

@@ -71,13 +71,13 @@ class RayRateLimiter:
         answer: Grant = await self._ask("enter", reservation)
         return answer
 
-    async def leave(self, number: int, passage: Spend) -> None:
+    async def leave(self, number: int, spend: Spend) -> None:
         """A request that was let through has ended.
 
         Raises:
             EngineError: the rate limiter does not come back.
         """
-        await self._ask("leave", number, passage)
+        await self._ask("leave", number, spend)
 
     async def _ask(self, method: str, *arguments: object) -> Any:
         """The answer; while the actor restarts, it is asked again."""

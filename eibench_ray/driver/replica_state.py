@@ -41,6 +41,6 @@ class ReplicaState:
         return self.handle.spec.key
 
     @property
-    def standing(self) -> ReplicaStatus:
+    def status(self) -> ReplicaStatus:
         """The replica's part of the progress display."""
         return ReplicaStatus(self.engine, self.is_ready, self.counts_so_far, self.rows_reported)

@@ -26,29 +26,29 @@ class Rest:
 
 
 def find_waits(
-    course: RunContext, members: Iterable[ReplicaState], rests: Mapping[str, Rest], now: float
+    context: RunContext, states: Iterable[ReplicaState], rests: Mapping[str, Rest], now: float
 ) -> Iterator[Wait]:
     """The waits of all engines that are not given up, each with its model's name."""
     has_replicas = set()
-    for member in members:
-        has_replicas.add(member.engine)
-        waits = member.counts_so_far.waits if member.is_ready else [_start_of(course, member, now)]
-        yield from (replace(wait, who=course.name(member.engine)) for wait in waits)
-    for engine, since in course.failure_policy.homeless.items():
-        if not course.is_given_up(engine) and course.counts.has_work(engine):
-            reason, limit_s = "a node that has room for it", course.config.start_timeout_s
-            yield Wait(reason, now - since, limit_s, course.name(engine))
+    for state in states:
+        has_replicas.add(state.engine)
+        waits = state.counts_so_far.waits if state.is_ready else [_start_of(context, state, now)]
+        yield from (replace(wait, who=context.name(state.engine)) for wait in waits)
+    for engine, since in context.failure_policy.homeless.items():
+        if not context.is_given_up(engine) and context.counts.has_work(engine):
+            reason, limit_s = "a node that has room for it", context.config.start_timeout_s
+            yield Wait(reason, now - since, limit_s, context.name(engine))
     for engine, rest in rests.items():
-        if engine not in has_replicas and not course.is_given_up(engine) and course.counts.has_work(engine):
+        if engine not in has_replicas and not context.is_given_up(engine) and context.counts.has_work(engine):
             reason = f"another start, after {shorten(rest.reason, _LONGEST_REASON).rstrip('.')},"
-            yield Wait(reason, now - rest.since, rest.pause_s, course.name(engine))
+            yield Wait(reason, now - rest.since, rest.pause_s, context.name(engine))
 
 
-def _start_of(course: RunContext, member: ReplicaState, now: float) -> Wait:
+def _start_of(context: RunContext, state: ReplicaState, now: float) -> Wait:
     """The wait of a replica that cannot be asked yet."""
-    if member.placed_at is None:
-        need = course.profiles[member.engine].need
+    if state.placed_at is None:
+        need = context.profiles[state.engine].need
         cores = sum(bundle.cpus for bundle in need.bundles)
         reason = f"a place with {need.gpus:g} GPUs and {cores:g} cores"
-        return Wait(reason, now - member.began_at, course.config.placement_timeout_s)
-    return Wait(member.doing or "the engine to load", now - member.placed_at, course.config.start_timeout_s)
+        return Wait(reason, now - state.began_at, context.config.placement_timeout_s)
+    return Wait(state.doing or "the engine to load", now - state.placed_at, context.config.start_timeout_s)

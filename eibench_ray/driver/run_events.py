@@ -11,7 +11,7 @@ Each line of a ledger has `time` (seconds: Unix time, in a simulation its own cl
     slice_sent           replica, step, slice, rows
     slice_committed      replica, step, slice, new, kept, errors, absent, completion_tokens, cost_usd, seconds
     slice_interrupted    the same: the rest of its rows is given up
-    slice_suspected      replica, step, slice: replicas keep dying with it; from now on it is asked alone, and in parts
+    poison_search_begun  replica, step, slice: replicas keep dying with it; from now on it is asked alone, and in parts
     slice_probed         as slice_committed, and rows, is_control: a part of it was asked, and nothing died
     row_quarantined      replica, step, slice, sample: its engine dies of it; the row says how often, and what of
     slice_returned       replica, step, slice: the replica was lost under it

@@ -20,21 +20,21 @@ ANSWER_TIMEOUT_S = 1.0
 class Watchdog:
     """Asks the replicas of a run how far they are, and kills those that have rows and do not get on."""
 
-    def __init__(self, course: RunContext, replica_set: ReplicaSet) -> None:
-        self._course = course
+    def __init__(self, context: RunContext, replica_set: ReplicaSet) -> None:
+        self._context = context
         self._replica_set = replica_set
         self._questions: dict[int, asyncio.Task[None]] = {}
         self._detectors: dict[int, StallDetector] = {}
 
     async def look(self) -> None:
         """Asks those that do not owe an answer, and takes in what they say; no answer is no progress."""
-        ready = {member.handle.id: member for member in self._replica_set.ready}
-        members = ready | {member.handle.id: member for member in self._replica_set.starting}
-        for replica in self._questions.keys() - members.keys():
+        ready = {state.handle.id: state for state in self._replica_set.ready}
+        states = ready | {state.handle.id: state for state in self._replica_set.starting}
+        for replica in self._questions.keys() - states.keys():
             self._questions.pop(replica).cancel()
         self._detectors = {replica: self._detectors.get(replica) or StallDetector() for replica in ready}
-        new = {number: member for number, member in members.items() if number not in self._questions}
-        asked = {number: asyncio.create_task(self._ask(member)) for number, member in new.items()}
+        new = {number: state for number, state in states.items() if number not in self._questions}
+        asked = {number: asyncio.create_task(self._ask(state)) for number, state in new.items()}
         self._questions |= asked
         # One that still loads may answer nobody for minutes: nobody waits for it.
         if awaited := [asked[number] for number in asked if number in ready]:
@@ -50,30 +50,30 @@ class Watchdog:
         for question in self._questions.values():
             question.cancel()
 
-    async def _ask(self, member: ReplicaState) -> None:
+    async def _ask(self, state: ReplicaState) -> None:
         with contextlib.suppress(EibenchError):
-            if not member.is_ready:
-                member.doing = await member.handle.doing()
+            if not state.is_ready:
+                state.doing = await state.handle.doing()
                 return
-            member.counts_so_far = await member.handle.counts_so_far()
-            self._course.scheduler.rows_finished(member.handle.id, member.standing.rows_ahead)
+            state.counts_so_far = await state.handle.counts_so_far()
+            self._context.scheduler.rows_finished(state.handle.id, state.status.rows_ahead)
 
     def _watch(self) -> None:
-        now, timeout_s = time.monotonic(), self._course.config.progress_timeout_s
-        for member in self._replica_set.ready:
-            replica = member.handle.id
+        now, timeout_s = time.monotonic(), self._context.config.progress_timeout_s
+        for state in self._replica_set.ready:
+            replica = state.handle.id
             if (detector := self._detectors.get(replica)) is None:
                 continue
             # A slice that came back is progress even where the replica has no time to answer how far it is.
-            progress = member.counts_so_far.progress + member.rows_reported
-            waited_s = detector.look(progress, now, is_busy=bool(member.slices))
+            progress = state.counts_so_far.progress + state.rows_reported
+            waited_s = detector.look(progress, now, is_busy=bool(state.slices))
             if waited_s >= timeout_s:
                 what = f"replica {replica} to make a token or to finish a row"
-                self._replica_set.tell_deadline(member, what, waited_s, "killed it; its rows are asked again")
+                self._replica_set.tell_deadline(state, what, waited_s, "killed it; its rows are asked again")
                 reason = (
                     f"it hangs: no token and no row for {waited_s:.0f} s (cluster.progress_timeout_s={timeout_s:g})"
                 )
-                self._replica_set.lose(member, EngineDeadError(reason))
+                self._replica_set.lose(state, EngineDeadError(reason))
 
 
 # What one look adds at most: who looks may have been held up itself, and then knows nothing of the time in between.

@@ -19,7 +19,7 @@ from eibench_ray.weights.weights_request import WeightsRequest
 from eibench_ray.weights.weights_source import PREFIX, local_folder
 
 
-def find_obstacle(spec: EngineSpec, environ: Mapping[str, str], today: date, *, is_local: bool) -> Blocker | None:
+def find_blocker(spec: EngineSpec, environ: Mapping[str, str], today: date, *, is_local: bool) -> Blocker | None:
     """The reason why an engine cannot run here; None where it can.
 
     Args:

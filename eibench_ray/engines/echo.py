@@ -83,10 +83,10 @@ class EchoEngine:
             return await self._reply(request, images)
         most = self._cost_usd(len(request.user.split()), request.sampling.max_tokens)
         async with self._line.trip(Reservation("echo", 0, most)) as trip:
-            trip.passage = Spend()
+            trip.spend = Spend()
             reply = await self._reply(request, images)
             cost = self._cost_usd(reply.prompt_tokens, reply.completion_tokens)
-            trip.passage = Spend(cost_usd=cost)
+            trip.spend = Spend(cost_usd=cost)
             return replace(reply, cost_usd=cost)
 
     async def stop(self) -> None:

@@ -1,6 +1,6 @@
-"""A lower bound of the makespan, which no schedule of the same sweep on the same cluster can beat.
+"""A lower bound of the wall-clock time, which no schedule of the same sweep on the same cluster can beat.
 
-The largest of these, each of which holds for any schedule of makespan T:
+The largest of these, each of which holds for any schedule of wall-clock time T:
 
 1. *A row's way.* Its steps follow one another, each in a batch of its own at best, once its engine has loaded.
 2. *Each engine.* The rows that cannot reach it before some second, its head, are worked on between that (or the end of

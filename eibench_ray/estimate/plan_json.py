@@ -32,7 +32,7 @@ def plan_to_json(
     costs = estimate_costs(plan, work)
     num_requests = sum(left.num_requests for left in work.values())
     engines = [_engine_to_json(plan, spec, work, estimates, costs) for spec in plan.engines.values()]
-    blocked = [cell for cell in plan.cells if cell.obstacles]
+    blocked = [cell for cell in plan.cells if cell.blockers]
     runnable = without_blocked(plan).steps
     names = name_steps(plan)
     num_requests_blocked = sum(_left(left) for step, left in work.items() if step not in runnable)
@@ -120,7 +120,7 @@ def _step_to_json(plan: Plan, step: Step, left: StepWork, costs: Mapping[str, Co
         "engine": step.engine,
         "model": plan.engines[step.engine].name,
         "dataset": step.dataset,
-        "wording": "official" if step.prompt.is_official else "own",
+        "prompt_source": "official" if step.prompt.is_official else "own",
         "image": step.prompt.image,
         "inputs": dict(step.inputs),
         "rows": left.num_requests,

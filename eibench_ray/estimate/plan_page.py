@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from eibench_ray.estimate.cost_estimate import describe_uncounted
 from eibench_ray.estimate.plan_json import plan_to_json
 from eibench_ray.estimate.time_tables import ON_CORES, is_planned_for_cores, render_estimates, summarise_estimates
-from eibench_ray.plan.blockers import count_cells, describe_blocked, group_obstacles
+from eibench_ray.plan.blockers import count_cells, describe_blocked, group_blockers
 from eibench_ray.plan.graph import Cell, Plan
 from eibench_ray.plan.step_names import with_mark
 from eibench_ray.ratelimit.budget import Budget
@@ -99,10 +99,10 @@ def _answer(
 
 def _problems(cells: Sequence[Cell]) -> Iterator[str]:
     """A line per problem: how many cells it blocks, of whom, and what to do."""
-    for problem, found in group_obstacles(cells).items():
-        models = list(dict.fromkeys(obstacle.model for obstacle, _ in found))
+    for problem, found in group_blockers(cells).items():
+        models = list(dict.fromkeys(blocker.model for blocker, _ in found))
         named = ", ".join(models[:3]) + (f" and {len(models) - 3} more" if len(models) > 3 else "")
-        remedy = "; ".join(dict.fromkeys(obstacle.remedy for obstacle, _ in found))
+        remedy = "; ".join(dict.fromkeys(blocker.remedy for blocker, _ in found))
         yield f"{count_cells(len({cell.name for _, cell in found}))}: {problem} ({named}): {remedy}"
 
 
@@ -191,7 +191,7 @@ def _steps_table(steps: Sequence[Mapping[str, Any]]) -> FittingTable:
     """A line per step."""
     columns = [
         Column("step", [in_line(step["title"]) for step in steps], is_name=True),
-        Column("prompt", [_PROMPTS[step["wording"]] for step in steps], is_name=True, rank=1),
+        Column("prompt", [_PROMPTS[step["prompt_source"]] for step in steps], is_name=True, rank=1),
         Column("rows", [f"{_AT_MOST if step['is_bounded'] else ''}{step['rows']:,}" for step in steps]),
         Column("stored", [f"{step['rows_done']:,}" for step in steps]),
         Column("tokens", [f"{step['expected_tokens']:,}" for step in steps]),

@@ -88,7 +88,7 @@ class Case:
 class SimulationResult:
     """The result of a simulated run."""
 
-    makespan_s: float = 0.0
+    wall_clock_s: float = 0.0
     lower_bound_s: float = 0.0  # see `schedule/bound.py`
     loads: int = 0  # replicas that became ready; files of recorded answers are not counted
     loads_at_least: int = 0  # likewise, engines with something to do: fewer loads are not possible
@@ -98,8 +98,8 @@ class SimulationResult:
 
     @property
     def ratio(self) -> float:
-        """Makespan over lower bound."""
-        return self.makespan_s / self.lower_bound_s if self.lower_bound_s else 1.0
+        """Wall-clock time over lower bound."""
+        return self.wall_clock_s / self.lower_bound_s if self.lower_bound_s else 1.0
 
     @property
     def decision_us_median(self) -> float:

@@ -68,7 +68,7 @@ class Simulator:
                 self._happen(kind, subject)
                 last_event = self.now
             self._decide()
-        self.outcome.makespan_s = self.now
+        self.outcome.wall_clock_s = self.now
         self._tell("run_ended")
         return self.outcome
 

@@ -1,6 +1,6 @@
 """Estimates the time that the rest of a plan takes on some nodes, from priors. Pure: nothing is run or simulated.
 
-The makespan is the shortest time into which the work and its loads fit (`schedule/policy.py`), or the slowest row's way
+The wall-clock time is the shortest into which the work and its loads fit (`schedule/policy.py`), or the slowest row's way
 where that is longer, times what a schedule loses. It is computed three times: as the configuration expects, and with
 those priors off to either side.
 """
@@ -30,7 +30,7 @@ class Assumption:
 
     speed: float  # true tokens per second over expected ones; lengths of replies count in it
     load: float  # true seconds of a load over expected ones
-    loss: float  # makespan over the shortest time into which all of it fits
+    loss: float  # wall-clock time over the shortest time into which all of it fits
 
 
 # The options' speeds are rooflines and the lengths of replies shares of what is allowed: right within a factor of 2.
@@ -70,7 +70,7 @@ class TimeEstimate:
 
     nodes: tuple[Node, ...]  # equal ones
     unit: Unit  # what replicas compute on
-    makespan_s: Range  # from the start to the last verdict
+    wall_clock_s: Range  # from the start to the last verdict
     used_s: Range  # unit-seconds in which replicas load or work
     engines: Mapping[str, EngineTime]  # by key; those with something to do, as far as they fit
     path: tuple[Leg, ...]  # the chain of loads and steps that takes longest
@@ -90,7 +90,7 @@ class TimeEstimate:
     @property
     def held_s(self) -> Range:
         """Unit-seconds of all nodes, kept until the end."""
-        return self.makespan_s.times(self.num_units)
+        return self.wall_clock_s.times(self.num_units)
 
     def cost(self, unit_s: Range) -> Range | None:
         """The cost of so many unit-seconds; None where no price is known."""
@@ -131,7 +131,7 @@ def estimate_on(
     return TimeEstimate(
         nodes=nodes,
         unit=unit,
-        makespan_s=Range(low.horizon_s * LOW.loss, expected.horizon_s * EXPECTED.loss, high.horizon_s * HIGH.loss),
+        wall_clock_s=Range(low.horizon_s * LOW.loss, expected.horizon_s * EXPECTED.loss, high.horizon_s * HIGH.loss),
         used_s=Range(low.used_s, expected.used_s, high.used_s),
         engines=expected.engines,
         path=expected.critical_path,

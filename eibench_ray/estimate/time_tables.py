@@ -38,7 +38,7 @@ def estimates_to_json(plan: Plan, estimates: Sequence[TimeEstimate]) -> list[dic
             "gpus_per_node": estimate.nodes[0].total.gpus,
             "gpu_memory_gb": estimate.nodes[0].gpu_memory_gb or None,
             f"{estimate.unit}s": estimate.num_units,
-            "makespan_s": asdict(estimate.makespan_s),
+            "wall_clock_s": asdict(estimate.wall_clock_s),
             f"{estimate.unit}_hours": asdict(estimate.used_s.times(1 / HOUR_S)),
             f"{estimate.unit}_hours_held": asdict(estimate.held_s.times(1 / HOUR_S)),
             "cost": asdict(cost) if (cost := estimate.cost(estimate.used_s)) else None,
@@ -61,7 +61,7 @@ def summarise_estimates(estimates: Sequence[TimeEstimate]) -> Iterator[tuple[str
         yield "Time", "none: nothing is left to ask"
         return
     if expected.engines:
-        times = (f"{_duration(one.makespan_s)} on {describe_nodes(one)}" for one in estimates)
+        times = (f"{_duration(one.wall_clock_s)} on {describe_nodes(one)}" for one in estimates)
         yield "Time", "; ".join(times)
         unit = _unit(expected)
         used, held = (span.times(1 / HOUR_S) for span in (expected.used_s, expected.held_s))
@@ -145,7 +145,7 @@ def _totals_table(plan: Plan, estimates: Sequence[TimeEstimate]) -> FittingTable
     """A column per cluster."""
     unit = _unit(estimates[0])
     rows = {
-        "wall-clock time": [_duration(one.makespan_s) for one in estimates],
+        "wall-clock time": [_duration(one.wall_clock_s) for one in estimates],
         f"{unit}-hours of loads and work": [_amount(one.used_s.times(1 / HOUR_S)) for one in estimates],
         f"{unit}-hours, all {unit}s kept": [_amount(one.held_s.times(1 / HOUR_S)) for one in estimates],
     }

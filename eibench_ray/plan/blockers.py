@@ -14,24 +14,24 @@ if TYPE_CHECKING:
 _MAX_NAMES = 3
 
 
-def block_cells(plan: Plan, work: Mapping[str, StepWork], obstacles: Mapping[str, Blocker]) -> Plan:
+def block_cells(plan: Plan, work: Mapping[str, StepWork], blockers: Mapping[str, Blocker]) -> Plan:
     """The plan whose cells say why they cannot run.
 
     A cell is blocked by the engine of any of its steps that still has rows to ask: what the store has needs no engine.
     """
-    hindered = {step.id: step.engine for step in plan.steps.values() if step.engine in obstacles and work[step.id].todo}
+    hindered = {step.id: step.engine for step in plan.steps.values() if step.engine in blockers and work[step.id].todo}
     if not hindered:
         return plan
     cells = []
     for cell in plan.cells:
         engines = dict.fromkeys(hindered[step] for step in cell.steps if step in hindered)
-        cells.append(replace(cell, obstacles=tuple(obstacles[engine] for engine in engines)))
+        cells.append(replace(cell, blockers=tuple(blockers[engine] for engine in engines)))
     return replace(plan, cells=tuple(cells))
 
 
 def without_blocked(plan: Plan) -> Plan:
     """The part of a plan that can run: the cells that are not blocked, and what they need."""
-    cells = tuple(cell for cell in plan.cells if not cell.obstacles)
+    cells = tuple(cell for cell in plan.cells if not cell.blockers)
     if len(cells) == len(plan.cells):
         return plan
     needed = {step for cell in cells for step in cell.steps}
@@ -49,20 +49,20 @@ def without_blocked(plan: Plan) -> Plan:
 
 def describe_blocked(cells: Iterable[Cell]) -> Iterator[str]:
     """A line per problem: how many cells it blocks, of whom, what they lack, and what to do."""
-    for problem, blocked in group_obstacles(cells).items():
+    for problem, blocked in group_blockers(cells).items():
         num_cells = len({cell.name for _, cell in blocked})
-        models = ", ".join(dict.fromkeys(obstacle.model for obstacle, _ in blocked))
-        details = _shorten(list(dict.fromkeys(obstacle.detail for obstacle, _ in blocked)))
-        remedies = "; ".join(dict.fromkeys(obstacle.remedy for obstacle, _ in blocked))
+        models = ", ".join(dict.fromkeys(blocker.model for blocker, _ in blocked))
+        details = _shorten(list(dict.fromkeys(blocker.detail for blocker, _ in blocked)))
+        remedies = "; ".join(dict.fromkeys(blocker.remedy for blocker, _ in blocked))
         yield f"{count_cells(num_cells)} blocked: {problem}: {details} ({models}): {remedies}"
 
 
-def group_obstacles(cells: Iterable[Cell]) -> dict[str, list[tuple[Blocker, Cell]]]:
+def group_blockers(cells: Iterable[Cell]) -> dict[str, list[tuple[Blocker, Cell]]]:
     """Groups blocked cells by their problem."""
     found: dict[str, list[tuple[Blocker, Cell]]] = {}
     for cell in cells:
-        for obstacle in cell.obstacles:
-            found.setdefault(obstacle.problem, []).append((obstacle, cell))
+        for blocker in cell.blockers:
+            found.setdefault(blocker.problem, []).append((blocker, cell))
     return found
 
 

@@ -150,7 +150,7 @@ class Cell:
     Attributes:
         is_unparsed_wrong: whether an answer in which the scorer finds nothing counts as wrong; else it has no score.
         family, judge_family: whose kin the model and its judge are; None: not known.
-        obstacles: why it cannot run here, of each of its engines that still has something to do; none: it can.
+        blockers: why it cannot run here, of each of its engines that still has something to do; none: it can.
     """
 
     key: str  # digest of the cell's names and steps: the same cell in another run has the same key
@@ -168,7 +168,7 @@ class Cell:
     is_unparsed_wrong: bool = False
     family: str | None = None
     judge_family: str | None = None
-    obstacles: tuple[Blocker, ...] = ()
+    blockers: tuple[Blocker, ...] = ()
 
     @property
     def same_family(self) -> bool:
@@ -183,7 +183,7 @@ class Cell:
     @property
     def blocked(self) -> str | None:
         """The reason why it cannot run here, in one line; None where it can."""
-        return "; ".join(map(str, self.obstacles)) or None
+        return "; ".join(map(str, self.blockers)) or None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,15 +20,15 @@ def word_call(
     """Text and sampling of a call of a setting.
 
     Raises:
-        PlanError: the official wording is demanded and the dataset has none.
+        PlanError: the official prompt is demanded and the dataset has none.
     """
     official = None
-    if call.protocol and setting.wording != "own" and protocol:
-        official = protocol.subject_wording(call.protocol)
-    if call.protocol and setting.wording == "official" and official is None:
+    if call.protocol and setting.prompt_source != "own" and protocol:
+        official = protocol.subject_prompt_source(call.protocol)
+    if call.protocol and setting.prompt_source == "official" and official is None:
         raise PlanError(
             f"setting {setting.name!r} asks for the official prompt of {call.protocol!r}, which the dataset does not "
-            f"carry: prepare it from a source that has its prompts, or set setting.wording=auto"
+            f"carry: prepare it from a source that has its prompts, or set setting.prompt_source=auto"
         )
     prompt = Prompt(
         system=_join(model.system, official.system if official else call.system),
@@ -52,16 +52,16 @@ def word_judge(
         protocol: the dataset's own prompts.
 
     Raises:
-        PlanError: the official wording is demanded and the dataset has none.
+        PlanError: the official prompt is demanded and the dataset has none.
     """
     official = None
-    if judge.wording != "own" and protocol:
-        known = map(protocol.judge_wording, scorer.prompt_names(subset))
-        official = next((wording for wording in known if wording is not None), None)
-    if judge.wording == "official" and official is None:
+    if judge.prompt_source != "own" and protocol:
+        known = map(protocol.judge_prompt_source, scorer.prompt_names(subset))
+        official = next((prompt_source for prompt_source in known if prompt_source is not None), None)
+    if judge.prompt_source == "official" and official is None:
         raise PlanError(
             f"judge {judge.name!r} asks for the official prompt, which the dataset does not carry: prepare it from a "
-            f"source that has its prompts, or set judge.wording=auto"
+            f"source that has its prompts, or set judge.prompt_source=auto"
         )
     prompt = Prompt(
         system=_join(model.system, official.system if official else judge.system),

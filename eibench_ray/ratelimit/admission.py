@@ -70,19 +70,19 @@ class Admission:
         self._inside[number] = _Visit(reservation, now)
         return Grant(number)
 
-    def leave(self, number: int, passage: Spend, now: float) -> None:
+    def leave(self, number: int, spend: Spend, now: float) -> None:
         """A request has ended.
 
         One that it has not let through was let through by the one before it, which was lost: what it cost is
         spent. To leave twice is to leave once.
         """
         if visit := self._inside.pop(number, None):
-            self.account.settle(visit.reservation.cost_usd, passage.cost_usd)
-            self._pool(visit.reservation.pool, now).leave(visit.reservation, visit.entered, passage, now)
+            self.account.settle(visit.reservation.cost_usd, spend.cost_usd)
+            self._pool(visit.reservation.pool, now).leave(visit.reservation, visit.entered, spend, now)
         elif visit := self._overdue.pop(number, None):
-            self.account.spent_usd += passage.cost_usd - visit.reservation.cost_usd
+            self.account.spent_usd += spend.cost_usd - visit.reservation.cost_usd
         elif not self._first_number <= number < self._next_number:
-            self.account.spent_usd += passage.cost_usd
+            self.account.spent_usd += spend.cost_usd
 
     def _expire(self, now: float) -> None:
         """Counts as spent what was reserved by those who do not come back."""
@@ -109,13 +109,13 @@ class LocalRateLimiter:
         first_number: int = 0,
     ) -> None:
         """Begins as `Admission` does; `clock` counts seconds and never goes back."""
-        self.gate = Admission(limits or {}, budget_usd, spent_usd, first_number)
+        self.admission = Admission(limits or {}, budget_usd, spent_usd, first_number)
         self._clock = clock
 
     async def enter(self, reservation: Reservation) -> Grant:
         """Whether a request may be sent now."""
-        return self.gate.enter(reservation, self._clock())
+        return self.admission.enter(reservation, self._clock())
 
-    async def leave(self, number: int, passage: Spend) -> None:
+    async def leave(self, number: int, spend: Spend) -> None:
         """A request that was let through has ended."""
-        self.gate.leave(number, passage, self._clock())
+        self.admission.leave(number, spend, self._clock())

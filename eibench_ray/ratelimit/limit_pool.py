@@ -45,24 +45,24 @@ class LimitPool:
         self._tokens.take(reservation.tokens)
         self._pace.enter(now)
 
-    def leave(self, reservation: Reservation, entered: float, passage: Spend, now: float) -> None:
+    def leave(self, reservation: Reservation, entered: float, spend: Spend, now: float) -> None:
         """A request that entered at some time has ended."""
         # Some servers say 0 or -1 where they have no limit.
-        if self._limits.requests_per_min is None and (passage.allowed_per_min or 0.0) > 0:
-            self._requests_per_min = passage.allowed_per_min
-        if self._limits.tokens_per_min is None and (passage.allowed_tokens_per_min or 0.0) > 0:
-            self._tokens_per_min = passage.allowed_tokens_per_min
-        if passage.was_limited:
-            self._pace.refuse(entered, passage.retry_after_s, now)
+        if self._limits.requests_per_min is None and (spend.allowed_per_min or 0.0) > 0:
+            self._requests_per_min = spend.allowed_per_min
+        if self._limits.tokens_per_min is None and (spend.allowed_tokens_per_min or 0.0) > 0:
+            self._tokens_per_min = spend.allowed_tokens_per_min
+        if spend.was_limited:
+            self._pace.refuse(entered, spend.retry_after_s, now)
         self._set_rates(now)
-        if passage.was_limited:
+        if spend.was_limited:
             self._requests.take(-1.0)
             self._requests.calm(now)
-            if passage.retry_after_s is None:
+            if spend.retry_after_s is None:
                 self._requests.hold(self._pace.paused_until)
         # Where there was no answer, and no refusal, the endpoint may have counted what was reserved.
-        if passage.was_limited or passage.tokens:
-            self._tokens.take(passage.tokens - reservation.tokens)
+        if spend.was_limited or spend.tokens:
+            self._tokens.take(spend.tokens - reservation.tokens)
 
     def _set_rates(self, now: float) -> None:
         told = [] if self._requests_per_min is None else [rate_under(self._requests_per_min)]

@@ -61,5 +61,5 @@ class RateLimiter(Protocol):
     async def enter(self, reservation: Reservation) -> Grant:
         """Whether a request may be sent now."""
 
-    async def leave(self, number: int, passage: Spend) -> None:
+    async def leave(self, number: int, spend: Spend) -> None:
         """A request that was let through has ended."""

@@ -25,7 +25,7 @@ _CLOSE_TIMEOUT_S = 5.0
 class QueuedRequest:
     """A request that may be sent. Its outcome is told before it ends; until then, it took its whole reservation."""
 
-    passage: Spend
+    spend: Spend
     ending: RequestEnding = RequestEnding.DROPPED
 
 
@@ -62,7 +62,7 @@ class RequestQueue:
             self._concurrency.end(trip.ending, began, time.monotonic())
             self._has_ended.set()
             # Nobody waits for it: a limiter that is lost must not cost an answer that was paid for.
-            self._call(self._limiter.leave(number, trip.passage))
+            self._call(self._limiter.leave(number, trip.spend))
 
     def waits(self, now: float) -> Iterator[Wait]:
         """The wait of the first request before it may be sent, other than for replies."""

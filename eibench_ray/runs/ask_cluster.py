@@ -51,7 +51,7 @@ class Asked:
 
 
 def ask_cluster(
-    sweep: PlannedSweep, run: BegunRun, tracker: CellTracker, console: Console, holding: HeldLease
+    sweep: PlannedSweep, run: BegunRun, tracker: CellTracker, console: Console, held_lease: HeldLease
 ) -> Asked:
     """Runs the driver on the cluster until nothing is left, or until it is told to stop."""
     from eibench_ray.driver.ray_session import ray_session
@@ -101,12 +101,12 @@ def ask_cluster(
             sweep.config.retry,
         )
         with display:
-            outcome = asyncio.run(_conduct(driver, holding))
+            outcome = asyncio.run(_conduct(driver, held_lease))
     status.failures = {
         sweep.plan.engines[key].name: f"{reason}{_where_lines_are(outcome, key)}"
         for key, reason in outcome.failed_engines.items()
     }
-    holding.check()
+    held_lease.check()
     return Asked(
         outcome.num_new,
         outcome.num_loads,
@@ -145,18 +145,18 @@ def _fit_to_nodes(sweep: PlannedSweep, manifest: RunManifest, console: Console) 
     return fitted
 
 
-async def _conduct(driver: Driver, holding: HeldLease) -> RunResult:
+async def _conduct(driver: Driver, held_lease: HeldLease) -> RunResult:
     """Runs the driver until nothing is left, it is told to stop, or the lease is lost; returns its result."""
     from eibench_ray.driver.stop_signals import run_until_told
 
     loop = asyncio.get_running_loop()
-    holding.on_loss(lambda: loop.call_soon_threadsafe(driver.request_stop))
+    held_lease.on_loss(lambda: loop.call_soon_threadsafe(driver.request_stop))
     try:
         return await run_until_told(
             driver.run(), lambda _: driver.request_stop(), "committing what is done", driver.give_way
         )
     finally:
-        holding.on_loss(lambda: None)
+        held_lease.on_loss(lambda: None)
 
 
 def _open_limiter(sweep: PlannedSweep) -> RateLimiter | None:

@@ -32,7 +32,7 @@ def tell_apart(runs: Sequence[tuple[RunManifest, str]]) -> list[RunCell]:
     found: dict[tuple[Hashable, ...], _Found] = {}
     for number, (manifest, root) in enumerate(runs):
         for cell in manifest.plan.cells:
-            if not cell.obstacles:
+            if not cell.blockers:
                 one = _Found(number, manifest.plan, root, cell)
                 known = found.setdefault((cell.name, root, cell.answer, cell.verdicts), one)
                 if one.num_rows > known.num_rows:  # the same cell with a higher limit

@@ -46,7 +46,7 @@ def introduce(sweep: PlannedSweep, run_id: str, folder: Path) -> Iterator[str]:
     """Tells where the run and its log lie, and its plan in three lines: cells, requests, engines and limits."""
     yield f"run {run_id} of sweep {sweep.plan.sweep}: {folder.absolute()} (these lines: {LOG_FILE} there)"
     cells = sweep.plan.cells
-    blocked = sum(bool(cell.obstacles) for cell in cells)
+    blocked = sum(bool(cell.blockers) for cell in cells)
     kinds = [("model", _names(cells, "model")), ("setting", _names(cells, "setting"))]
     kinds += [("dataset", _names(cells, "dataset")), ("judge", _names(cells, "judge"))]
     sizes = " x ".join(count(len(names), kind) for kind, names in kinds)

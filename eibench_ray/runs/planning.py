@@ -13,7 +13,7 @@ from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.config.schema import ModelConfig, RunConfig
 from eibench_ray.datasets.dataset import DatasetIndex, open_dataset
 from eibench_ray.driver.gpu_devices import list_devices, smallest_memory_gb, visible_devices
-from eibench_ray.engines.blocker_checks import find_obstacle
+from eibench_ray.engines.blocker_checks import find_blocker
 from eibench_ray.engines.engine_memory import GpuNodes
 from eibench_ray.engines.python_environment import vllm_version
 from eibench_ray.errors import PlanError
@@ -76,7 +76,7 @@ class PlannedSweep:
         Raises:
             PlanError: every cell is blocked.
         """
-        if all(cell.obstacles for cell in self.plan.cells):
+        if all(cell.blockers for cell in self.plan.cells):
             raise PlanError(f"nothing of this sweep can run. {'. '.join(describe_blocked(self.plan.cells))}")
 
     def read_budget(self) -> Budget:
@@ -164,7 +164,7 @@ def plan_sweep(
     config = configs[0]
     for section in SHARED_SECTIONS:
         if any(getattr(other, section) != getattr(config, section) for other in configs):
-            raise PlanError(f"{section} differs between the cells of one sweep: set it once, outside of what is swept")
+            raise PlanError(f"{section} differs between the cells of one sweep: set it once, outside of what is varied")
     chosen = {other.dataset.name: other.dataset for other in configs}
     facts = {name: read_dataset_facts(dataset, must_exist=must_exist) for name, dataset in chosen.items()}
     known = known_gpus(config.cluster, os.environ) if device is None else None
@@ -174,7 +174,7 @@ def plan_sweep(
     share = config.cluster.share
     own = None if share is None else own_steps(plan, share)
     work = _find_work(plan, store, slice_rows, own, config.retry)
-    plan = block_cells(plan, work, _find_obstacles(plan, config.cluster))
+    plan = block_cells(plan, work, _find_blockers(plan, config.cluster))
     return PlannedSweep(
         config=config,
         plan=plan,
@@ -194,11 +194,11 @@ def _find_work(
     return work if own is None else keep_own(plan, work, own)
 
 
-def _find_obstacles(plan: Plan, cluster: ClusterConfig) -> dict[str, Blocker]:
+def _find_blockers(plan: Plan, cluster: ClusterConfig) -> dict[str, Blocker]:
     """Reasons why engines cannot run here, by their key."""
     today, is_local = date.today(), cluster.address == "local"
-    found = ((key, find_obstacle(spec, os.environ, today, is_local=is_local)) for key, spec in plan.engines.items())
-    return {key: obstacle for key, obstacle in found if obstacle}
+    found = ((key, find_blocker(spec, os.environ, today, is_local=is_local)) for key, spec in plan.engines.items())
+    return {key: blocker for key, blocker in found if blocker}
 
 
 def read_spent(plan: Plan, store: Store) -> float:

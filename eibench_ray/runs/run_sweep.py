@@ -88,7 +88,7 @@ def run_sweep(
     run_id = new_run_id()
     with contextlib.ExitStack() as stack:
         with phase("watching whether another run that asks for the same is alive", console, is_told_early=False):
-            holding = stack.enter_context(hold(sweep.store, run_id, asked.locks, titles(sweep.plan)))
+            held_lease = stack.enter_context(hold(sweep.store, run_id, asked.locks, titles(sweep.plan)))
         run = begin_run(sweep, wanted, run_id)
         if run.folder.is_other:
             note = f"{wanted.absolute()} is the folder of an earlier run: this one writes to {run.folder.path}"
@@ -99,10 +99,10 @@ def run_sweep(
             fill(run.folder.path)
         except OSError as error:
             raise cannot_write(run.folder.path, error) from error
-        return _run(sweep, run, console, holding, started)
+        return _run(sweep, run, console, held_lease, started)
 
 
-def _run(sweep: PlannedSweep, run: BegunRun, console: Console, holding: HeldLease, started: float) -> SweepResult:
+def _run(sweep: PlannedSweep, run: BegunRun, console: Console, held_lease: HeldLease, started: float) -> SweepResult:
     """Result of a run that has its steps and its folder for itself."""
     status, folder = run.status, run.folder.path
     tracker = open_tracker(find_tracker(sweep.config.tracking), folder, os.environ)
@@ -110,8 +110,8 @@ def _run(sweep: PlannedSweep, run: BegunRun, console: Console, holding: HeldLeas
     deadline_s = INTERRUPTED_DEADLINE_S
     try:
         asked = sweep.runnable()
-        done = Asked() if asked.is_complete else ask_cluster(asked, run, tracker, console, holding)
-        holding.release()
+        done = Asked() if asked.is_complete else ask_cluster(asked, run, tracker, console, held_lease)
+        held_lease.release()
         with phase(f"scoring the sweep's cells ({len(sweep.plan.cells)})", console):
             rows = _score(sweep, done, tracker, status.failures)
             write_leaderboard(rows, folder)

@@ -95,7 +95,7 @@ def _waits_with_reason(state: SchedulerState, key: str) -> bool:
     """Whether what an engine waits for is being made, and none of its replicas waits for it, or waited in vain."""
     engine = state.engines[key]
     is_made = any(state.engines[source].count for source in state.backlog.sources[key])
-    return is_made and not engine.idle and not engine.waited_in_vain
+    return is_made and not engine.idle and not engine.waited_for_nothing
 
 
 def _drain(state: SchedulerState, found: RemainingWork, unmet: list[tuple[ReplicaShare, str]]) -> None:
@@ -163,7 +163,7 @@ def _make_room(state: SchedulerState, found: RemainingWork, now: float) -> Itera
         for count in range(1, len(idle) + 1) if state.would_fit(key, idle) else ():
             if state.would_fit(key, idle[:count]):
                 for replica in idle[:count]:
-                    state.engines[replica.engine].waited_in_vain = True
+                    state.engines[replica.engine].waited_for_nothing = True
                     yield state.stop(replica)
                 return
 

@@ -61,7 +61,7 @@ class EngineState:
     Attributes:
         starting, ready: its replicas, by number; those that drain or leave are in neither.
         hungry: (rows left, replica) of those that have room, the emptiest first; entries may be out of date.
-        waited_in_vain: whether a replica was started for rows to come, and had to make room before they came.
+        waited_for_nothing: whether a replica was started for rows to come, and had to make room before they came.
     """
 
     profile: EngineProfile
@@ -72,7 +72,7 @@ class EngineState:
     idle: set[int] = field(default_factory=set)  # numbers of the ready ones that hold nothing
     hungry: list[tuple[int, int]] = field(default_factory=list)
     rests_until: float = -math.inf  # no replica is started before
-    waited_in_vain: bool = False
+    waited_for_nothing: bool = False
     is_given_up: bool = False
 
     @property

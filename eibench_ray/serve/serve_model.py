@@ -13,7 +13,7 @@ from rich.console import Console
 
 from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.config.schema import ServeConfig
-from eibench_ray.engines.blocker_checks import find_obstacle
+from eibench_ray.engines.blocker_checks import find_blocker
 from eibench_ray.engines.cpu_builds import asks_for_gpus, check_builds
 from eibench_ray.engines.python_environment import vllm_version
 from eibench_ray.engines.registry import kind_of
@@ -43,8 +43,8 @@ def serve_model(
         EngineError: the server does not start, or dies again and again.
     """
     spec = served_engine(config)
-    if obstacle := find_obstacle(spec, os.environ, date.today(), is_local=config.cluster.address == "local"):
-        raise ConfigError(f"{obstacle}: {obstacle.remedy}")
+    if blocker := find_blocker(spec, os.environ, date.today(), is_local=config.cluster.address == "local"):
+        raise ConfigError(f"{blocker}: {blocker.remedy}")
     installed = vllm_version()
     check_builds([spec], config.cluster, asks_for_gpus(config.cluster), installed[0] if installed else None)
     _check(listening, config.cluster, console)

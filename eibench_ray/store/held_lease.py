@@ -119,11 +119,11 @@ def hold(
     """
     folder = LeaseFolder(store)
     lease = _lock(store, folder, new_lease(run_id, locks), titles, expire_s) if locks else None
-    holding = HeldLease(folder, lease, renew_s)
+    held_lease = HeldLease(folder, lease, renew_s)
     try:
-        yield holding
+        yield held_lease
     finally:
-        holding.release()
+        held_lease.release()
 
 
 def _lock(store: Store, folder: LeaseFolder, lease: Lease, titles: Mapping[str, str], expire_s: float) -> Lease:

@@ -127,8 +127,8 @@ MISTAKES = [
         "plan CELL judge=official model@judge.model=echo +judge.verdict=triggers",
         "judge.verdict: there is no such key",
     ),
-    ("swept cluster", "plan -m CELL cluster.num_cpus=1,2", "cluster differs between the cells of one sweep"),
-    ("swept tracking", "plan -m CELL tracking=none,wandb", "tracking differs between the cells of one sweep"),
+    ("varied cluster", "plan -m CELL cluster.num_cpus=1,2", "cluster differs between the cells of one sweep"),
+    ("varied tracking", "plan -m CELL tracking=none,wandb", "tracking differs between the cells of one sweep"),
     (
         "secret",
         "plan CELL model=tiny_llama +model.engine.env.HF_TOKEN=hunter2",
@@ -155,7 +155,11 @@ MISTAKES = [
         "1 cell blocked: retired: openai has no gpt-3.5-turbo-0125 since 2026-10-23 (gpt_3_5_turbo): replay its",
     ),
     ("no folder of models", "models --config-dir mine", "--config-dir mine is no folder"),
-    ("no official wording", "plan CELL setting.wording=official", "asks for the official prompt of 'user_question'"),
+    (
+        "no official prompt",
+        "plan CELL setting.prompt_source=official",
+        "asks for the official prompt of 'user_question'",
+    ),
     (
         "no such file of a template",
         "plan CELL model=tiny_llama model.engine.chat_template=mine.jinja",

@@ -24,7 +24,7 @@ def test_the_nodes_of_the_command_line_are_planned_for(command: Command) -> None
     ]
     assert {engine["device"] for engine in plan["engines"]} == {"cuda"}
     assert {engine["memory"]["available_gb"] for engine in plan["engines"]} == {40}
-    assert twice["makespan_s"]["expected"] < once["makespan_s"]["expected"]
+    assert twice["wall_clock_s"]["expected"] < once["wall_clock_s"]["expected"]
     assert twice["gpu_hours"]["expected"] > once["gpu_hours"]["expected"]
     assert once["loads"] == sum(engine["est_replicas"] for engine in plan["engines"]) >= plan["loads"] == 2
     assert once["critical_path_s"] == pytest.approx(sum(leg["seconds"] for leg in once["critical_path"]))
@@ -34,9 +34,9 @@ def test_the_nodes_of_the_command_line_are_planned_for(command: Command) -> None
 def test_an_option_goes_before_the_configuration(command: Command) -> None:
     arguments = ["cluster.gpu_memory_gb=80", "cluster.expect.gpus_per_node=3", "cluster.price_per_gpu_hour=2"]
     plan = command("plan", *LARGE, *arguments, "--gpu-memory-gb", 24, "--json").json
-    [foreseen, _] = plan["estimates"]
-    assert (foreseen["gpus"], foreseen["gpu_memory_gb"]) == (3, 24)
-    assert foreseen["cost"]["expected"] == pytest.approx(2 * foreseen["gpu_hours"]["expected"])
+    [estimated, _] = plan["estimates"]
+    assert (estimated["gpus"], estimated["gpu_memory_gb"]) == (3, 24)
+    assert estimated["cost"]["expected"] == pytest.approx(2 * estimated["gpu_hours"]["expected"])
 
 
 def test_what_fits_on_no_such_node_is_said_and_the_plan_goes_on(command: Command) -> None:
@@ -49,8 +49,8 @@ def test_what_fits_on_no_such_node_is_said_and_the_plan_goes_on(command: Command
 
 def test_a_plan_for_cores_is_of_this_machine(command: Command) -> None:
     arguments = ["model=echo", "judge=echo", "dataset=demo", "cluster.num_cpus=3"]
-    [foreseen] = command("plan", *arguments, "--json").json["estimates"]
-    assert (foreseen["nodes"], foreseen["cores"]) == (1, 3)
+    [estimated] = command("plan", *arguments, "--json").json["estimates"]
+    assert (estimated["nodes"], estimated["cores"]) == (1, 3)
     assert "this machine, 3 cores" in command("plan", *arguments).out
 
 

@@ -120,9 +120,8 @@ def test_an_interpolation_between_sections_is_composed_job_by_job() -> None:
 def test_a_swept_experiment_may_write_to_every_section(tmp_path: Path) -> None:
     (tmp_path / "experiment").mkdir()
     for name, seed in (("a", 1), ("b", 2)):
-        overlay = (
-            f"# @package _global_\nseed: {seed}\nsetting:\n  wording: own\n  sampling:\n    max_tokens: {seed}00\n"
-        )
+        sampling = f"  prompt_source: own\n  sampling:\n    max_tokens: {seed}00\n"
+        overlay = f"# @package _global_\nseed: {seed}\nsetting:\n{sampling}"
         (tmp_path / "experiment" / f"{name}.yaml").write_text(overlay)
     composer = CountingComposer(tmp_path)
     jobs = product(experiment=["a", "b"], model=MODELS, setting=SETTINGS, judge=["echo"])

@@ -92,7 +92,7 @@ ENGINES: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("kind", ENGINES)
 def test_the_kind_of_an_engine_is_no_part_of_a_key(kind: str) -> None:
     with pytest.raises(ConfigError, match=r"not valid: model\.engine\.patience: there is no such key"):
-        to_config(changed("model.engine", ENGINES[kind] | {"patience": 1}))
+        to_config(changed("model.engine", ENGINES[kind] | {"failure_policy": 1}))
 
 
 def test_every_problem_is_named_at_once() -> None:

@@ -1,4 +1,4 @@
-"""Value overrides below a swept group."""
+"""Value overrides below a varied group."""
 
 from __future__ import annotations
 

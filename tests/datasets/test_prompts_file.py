@@ -53,7 +53,7 @@ def test_shared_sampling_holds_for_wordings_without_their_own(tmp_path: Path) ->
     protocol = load_protocol(write(tmp_path, text))
     assert protocol.subject["a"].sampling == SourceSampling(temperature=0.25)
     assert protocol.subject["b"].sampling == SourceSampling(top_p=0.5)
-    assert protocol.subject_wording("sampling") is None
+    assert protocol.subject_prompt_source("sampling") is None
 
 
 def test_unbounded_attempts_are_bounded_and_a_variant_accepts_as_its_family(tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ judge:
   other: {user: "{record}"}
 """
     protocol = load_protocol(write(tmp_path, text))
-    accept = {name: wording.accept for name, wording in protocol.judge.items()}
+    accept = {name: prompt_source.accept for name, prompt_source in protocol.judge.items()}
     assert accept == {
         "gpt_basic": AcceptRule("{mark", False, UNBOUNDED_ATTEMPTS, ""),
         "llama3_basic": AcceptRule("{mark: ", True, 2, "no"),

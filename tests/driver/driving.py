@@ -86,7 +86,7 @@ class Run:
 
     def process(self, replica: int) -> psutil.Process:
         """The process of a replica that is ready."""
-        facts = self.driver.replica_set.members[replica].handle.facts
+        facts = self.driver.replica_set.states[replica].handle.facts
         assert facts is not None
         return psutil.Process(facts.pid)
 

@@ -165,7 +165,7 @@ async def _conduct(world: World) -> RunResult:
     scheduler = Scheduler(Backlog(sweep.plan, sweep.work), profiles)
     with contextlib.closing(Ledger(world.ledger_path)) as ledger:
         watch = NodeWatch(config)
-        course = RunContext(
+        context = RunContext(
             plan=sweep.plan,
             config=config,
             profiles=profiles,
@@ -177,7 +177,7 @@ async def _conduct(world: World) -> RunResult:
             ledger=ledger,
         )
         factory = cast("ReplicaFactory", _Mortals(world))
-        replica_set = ReplicaSet(course, factory)
+        replica_set = ReplicaSet(context, factory)
         while not scheduler.is_done:
             if world.most_deaths is not None and world.num_deaths >= world.most_deaths:
                 raise Abandoned

@@ -93,7 +93,7 @@ def test_an_engine_that_keeps_dying_is_given_up_and_the_others_finish(sweeps: Sw
         import ray
 
         if event == "replica_ready" and fields["model"] == "doomed":
-            ray.kill(run.driver.replica_set.members[fields["replica"]].handle.actor)
+            ray.kill(run.driver.replica_set.states[fields["replica"]].handle.actor)
 
     sweep = sweeps.plan(doomed, sound)
     run = Run(sweep, kill_doomed)
@@ -192,7 +192,7 @@ def test_a_replica_that_is_killed_has_committed_what_was_paid_for(sweeps: Sweeps
     def kill_once(_: Snapshot) -> None:
         if not rows_then and (rows := sweep.store.read_slice(answer, 0)):
             rows_then.append(len(rows))
-            (paid,) = (member for member in run.driver.replica_set.members.values() if member.handle.spec.price)
+            (paid,) = (state for state in run.driver.replica_set.states.values() if state.handle.spec.price)
             run.process(paid.handle.id).kill()
 
     run.listener.hook = kill_once

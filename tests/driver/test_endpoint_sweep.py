@@ -97,7 +97,7 @@ def test_an_outage_ends_the_engine_once_and_makes_no_row_a_suspect(sweeps: Sweep
         "given no answer of any kind for outage_timeout_s=6; the last time: connection refused by 127.0.0.1:1" in reason
     )
     assert len([event for event in run.events("replica_starting") if event["model"] == "echo"]) == 1
-    assert not any(run.events(kind) for kind in ("slice_suspected", "slice_probed", "row_quarantined"))
+    assert not any(run.events(kind) for kind in ("poison_search_begun", "slice_probed", "row_quarantined"))
     assert sweeps.rows(sweep, "answer") == {}
     waits = [str(wait) for snapshot in run.listener.snapshots for wait in snapshot.waits]
     told = [wait for wait in waits if wait.startswith("waiting: connection refused by 127.0.0.1:1 for ")]

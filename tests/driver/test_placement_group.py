@@ -122,7 +122,7 @@ def test_replicas_of_several_engines_lie_on_the_nodes_that_were_chosen(sweeps: S
 
     def note(event: str, fields: dict[str, Any]) -> None:
         if event == "replica_ready":
-            facts = run.driver.replica_set.members[fields["replica"]].handle.facts
+            facts = run.driver.replica_set.states[fields["replica"]].handle.facts
             assert facts is not None
             where[fields["replica"]] = facts.node_id
 
@@ -247,8 +247,8 @@ def test_a_node_that_leaves_takes_its_replicas_along_and_no_row(sweeps: Sweeps, 
 
     def remove_node(event: str, fields: dict[str, Any]) -> None:
         if event == "replica_ready" and not removed:
-            there = [member for member in run.driver.replica_set.members.values() if spot in member.handle.nodes]
-            if fields["replica"] in [member.handle.id for member in there] and len(there) >= MAX_DEATHS:
+            there = [state for state in run.driver.replica_set.states.values() if spot in state.handle.nodes]
+            if fields["replica"] in [state.handle.id for state in there] and len(there) >= MAX_DEATHS:
                 removed.append(spot)
                 nodes.remove(spot)
 
@@ -292,7 +292,7 @@ def test_two_vllm_engines_run_at_once_on_two_nodes(sweeps: Sweeps) -> None:
     def note(event: str, _: dict[str, Any]) -> None:
         if event == "replica_ready":
             together.append(
-                {m.handle.spec.name for m in run.driver.replica_set.members.values() if m.handle.actor is not None}
+                {m.handle.spec.name for m in run.driver.replica_set.states.values() if m.handle.actor is not None}
             )
 
     run = Run(sweeps.plan(*cells), note)

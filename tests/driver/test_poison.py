@@ -95,7 +95,7 @@ def test_a_suspect_has_its_replica_for_itself_and_comes_last(sweeps: Sweeps) -> 
     lines = (json.loads(line) for line in world.ledger_path.read_text().splitlines())
     for event in lines:
         place = (event.get("step"), event.get("slice"))
-        if event["event"] == "slice_suspected":
+        if event["event"] == "poison_search_begun":
             suspected.add(place)
         elif event["event"] == "slice_sent":
             assert not (held.get(event["replica"]) and (place in suspected or held[event["replica"]] & suspected))

@@ -27,12 +27,10 @@ class Replica:
     counts_so_far: ReplicaCounts = field(default_factory=ReplicaCounts)
 
 
-def lines(
-    members: Iterable[Replica] = (), rests: Mapping[str, Rest] = {}, given_up: str = "", now: float = 40.0
-) -> Any:
+def lines(states: Iterable[Replica] = (), rests: Mapping[str, Rest] = {}, given_up: str = "", now: float = 40.0) -> Any:
     failure_policy = FailurePolicy(CONFIG)
     failure_policy.fits_nowhere("homeless", 10.0)
-    course: Any = SimpleNamespace(
+    context: Any = SimpleNamespace(
         config=CONFIG,
         failure_policy=failure_policy,
         profiles={"llava": SimpleNamespace(need=Need((Resources(4, 2),) * 2))},
@@ -40,7 +38,7 @@ def lines(
         name=lambda engine: f"the {engine}",
         is_given_up=lambda engine: engine == given_up,
     )
-    found = find_waits(course, members, rests, now)
+    found = find_waits(context, states, rests, now)
     return [str(wait) for wait in found]
 
 

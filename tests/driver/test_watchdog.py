@@ -106,7 +106,7 @@ def test_an_engine_that_hangs_in_its_start_is_given_up_after_so_many_and_the_oth
     def be_impatient(event: str, fields: dict[str, Any]) -> None:
         """With that one alone: the sound ones have all the time that a busy machine takes."""
         if event == "replica_placed":
-            handle = run.driver.replica_set.members[fields["replica"]].handle
+            handle = run.driver.replica_set.states[fields["replica"]].handle
             if handle.spec.name == "stuck":
                 handle.config = handle.config.model_copy(update={"start_timeout_s": 2.0})
 
@@ -135,7 +135,7 @@ def test_an_engine_whose_first_start_was_killed_starts_again(sweeps: Sweeps) -> 
     def kill_once(event: str, fields: dict[str, Any]) -> None:
         if event == "replica_placed" and not killed:
             killed.append(fields["replica"])
-            asyncio.get_running_loop().call_later(0.5, kill, run.driver.replica_set.members[fields["replica"]].handle)
+            asyncio.get_running_loop().call_later(0.5, kill, run.driver.replica_set.states[fields["replica"]].handle)
 
     def kill(handle: ActorHandle[Any]) -> None:
         import ray

@@ -122,13 +122,13 @@ class Endpoint:
 
     async def _chat(self, request: Request) -> Response:
         body = await request.json()
-        behaviour, gate = self._current()
+        behaviour, admission = self._current()
         visit = _Visit(self.events, time.monotonic(), digest_of(body), text_of(body))
         text = answer_to(body)
         if behaviour.reply_chars is not None and "response_format" not in body:
             text = (text + " ").ljust(behaviour.reply_chars, "x")
-        wait_s = gate.wait_s(tokens_of(body) + len(text) // 4, visit.at)
-        headers = gate.headers(wait_s)
+        wait_s = admission.wait_s(tokens_of(body) + len(text) // 4, visit.at)
+        headers = admission.headers(wait_s)
         if wait_s > 0:
             visit.end("limited")
             return JSONResponse(error("Rate limit reached", "rate_limit_exceeded", "requests"), 429, headers)

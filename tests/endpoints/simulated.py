@@ -1,4 +1,4 @@
-"""A client and an endpoint that only reckon: the real gate and the fault server's limits, on a clock of their own."""
+"""A client and an endpoint that only compute: the real gate and the fault server's limits, on a clock of their own."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ class World:
     """One replica that always has more to ask, in front of an endpoint.
 
     Attributes:
-        gate: under test.
+        admission: under test.
         limit: what the endpoint allows at a time.
         latency_s: draws how long a reply takes.
         way_s: draws how long a request takes to the endpoint.
         refuses: whether the endpoint refuses a request for no reason at a time.
     """
 
-    gate: Admission
+    admission: Admission
     limit: Callable[[float], Limit]
     latency_s: Callable[[random.Random], float] = lambda draw: draw.uniform(0.2, 0.6)
     way_s: Callable[[random.Random], float] = lambda draw: draw.uniform(0.001, 0.02)
@@ -75,7 +75,7 @@ class World:
             nonlocal asks
             asks = False
             while not concurrency.is_full:
-                passed = self.gate.enter(reservation, now)
+                passed = self.admission.enter(reservation, now)
                 if passed.number is None:
                     asks = True
                     # A timer comes late, never early.
@@ -96,17 +96,17 @@ class World:
                 told = keeper.headers(wait_s)
                 after_s = float(told["retry-after"]) if "retry-after" in told else None
                 after_s = float(told["retry-after-ms"]) / 1000 if "retry-after-ms" in told else after_s
-                passage, ending = Spend(was_limited=True, retry_after_s=after_s), RequestEnding.REFUSED
+                spend, ending = Spend(was_limited=True, retry_after_s=after_s), RequestEnding.REFUSED
                 back = now + self.way_s(draw)
             else:
                 told = keeper.headers(0.0)
                 allowed = told.get("x-ratelimit-limit-requests")
-                passage = Spend(tokens=self.tokens, allowed_per_min=float(allowed) if allowed else None)
+                spend = Spend(tokens=self.tokens, allowed_per_min=float(allowed) if allowed else None)
                 ending, back = RequestEnding.REPLIED, now + self.latency_s(draw)
-            at(back, lambda then: leave(number, passage, ending, began, then))
+            at(back, lambda then: leave(number, spend, ending, began, then))
 
-        def leave(number: int, passage: Spend, ending: RequestEnding, began: float, now: float) -> None:
-            self.gate.leave(number, passage, now)
+        def leave(number: int, spend: Spend, ending: RequestEnding, began: float, now: float) -> None:
+            self.admission.leave(number, spend, now)
             concurrency.end(ending, began, now)
             if not asks:
                 ask(now)

@@ -13,8 +13,8 @@ from eibench_ray.ratelimit.admission import Admission
 
 
 def visit(limit: Limit, until_s: float = 70.0, configured: float | None = None, seed: int = 0) -> Trace:
-    gate = Admission({"pool": RateLimits("pool", requests_per_min=configured)})
-    return World(gate, lambda _: limit, seed=seed).run(until_s)
+    admission = Admission({"pool": RateLimits("pool", requests_per_min=configured)})
+    return World(admission, lambda _: limit, seed=seed).run(until_s)
 
 
 @settings(max_examples=25)

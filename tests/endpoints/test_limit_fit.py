@@ -14,10 +14,10 @@ def record(
     per_min: float, burst_s: float, asked_per_s: float, jitter_s: float = 0.0
 ) -> tuple[list[float], list[float]]:
     """When requests entered and which of them an endpoint refused, from one refusal to the last."""
-    draw, gate = random.Random(1), Gate(Limit(requests_per_min=per_min, burst_s=burst_s))
+    draw, admission = random.Random(1), Gate(Limit(requests_per_min=per_min, burst_s=burst_s))
     entered, refused, now = [], [], 100.0
     while now < 125.0:
-        if gate.wait_s(0, now + draw.uniform(0.0, jitter_s)) > 0:
+        if admission.wait_s(0, now + draw.uniform(0.0, jitter_s)) > 0:
             refused.append(now)
         if refused:
             entered.append(now)
@@ -44,10 +44,10 @@ def test_many_requests_speak_for_themselves() -> None:
 
 
 def test_a_pause_in_which_the_endpoint_was_full_is_seen_through() -> None:
-    gate, now = Gate(Limit(requests_per_min=600.0, burst_s=1.0)), 100.0
+    admission, now = Gate(Limit(requests_per_min=600.0, burst_s=1.0)), 100.0
     entered, refused, pauses = [], [], [0.1, 3.0, 0.1, 0.3, 2.0, 0.1]
     while len(refused) < 6:
-        is_refused = gate.wait_s(0, now) > 0
+        is_refused = admission.wait_s(0, now) > 0
         if is_refused:
             refused.append(now)
         if refused:

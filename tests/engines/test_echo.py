@@ -114,7 +114,7 @@ def test_a_paid_reply_needs_room_in_the_budget_for_the_longest_one() -> None:
             spent += (await engine.generate(REQUEST, ())).cost_usd or 0.0
         with pytest.raises(BudgetSpentError, match=r"up to \$12\.00"):
             await engine.generate(REQUEST, ())
-        assert (limiter.gate.account.spent_usd, limiter.gate.account.reserved_usd) == (spent, 0.0)
+        assert (limiter.admission.account.spent_usd, limiter.admission.account.reserved_usd) == (spent, 0.0)
 
     asyncio.run(run())
 
@@ -129,7 +129,7 @@ def test_a_paid_row_that_fails_gives_back_what_was_reserved_for_it() -> None:
         await engine.stop()
 
     asyncio.run(run())
-    assert (limiter.gate.account.spent_usd, limiter.gate.account.reserved_usd) == (0.0, 0.0)
+    assert (limiter.admission.account.spent_usd, limiter.admission.account.reserved_usd) == (0.0, 0.0)
 
 
 def test_a_paid_row_that_is_given_up_while_it_asks_holds_nothing() -> None:
@@ -149,4 +149,4 @@ def test_a_paid_row_that_is_given_up_while_it_asks_holds_nothing() -> None:
         await engine.stop()
 
     asyncio.run(run())
-    assert (limiter.gate.account.spent_usd, limiter.gate.account.reserved_usd) == (0.0, 0.0)
+    assert (limiter.admission.account.spent_usd, limiter.admission.account.reserved_usd) == (0.0, 0.0)

@@ -62,7 +62,7 @@ class Swept:
 
 
 @pytest.fixture(scope="module")
-def swept(tmp_path_factory: pytest.TempPathFactory) -> Swept:
+def varied(tmp_path_factory: pytest.TempPathFactory) -> Swept:
     folder = tmp_path_factory.mktemp("sweep")
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     command = [sys.executable, "-m", "eibench_ray.cli.app", "run", "--json", *SWEEP]
@@ -71,23 +71,23 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Swept:
     return Swept(folder, json.loads(done.stdout.splitlines()[-1]))
 
 
-def test_engines_are_loaded_once_each_for_all_cells(swept: Swept) -> None:
-    ledger = [json.loads(line) for line in (swept.run_dir / "ledger.jsonl").read_text().splitlines()]
+def test_engines_are_loaded_once_each_for_all_cells(varied: Swept) -> None:
+    ledger = [json.loads(line) for line in (varied.run_dir / "ledger.jsonl").read_text().splitlines()]
     ready = Counter(line["model"] for line in ledger if line["event"] == "replica_ready")
     assert ready == dict.fromkeys(MODELS, 1)
-    assert swept.summary["loads"] == len(MODELS)
+    assert varied.summary["loads"] == len(MODELS)
 
 
-def test_every_job_has_its_hydra_folder(swept: Swept) -> None:
+def test_every_job_has_its_hydra_folder(varied: Swept) -> None:
     chosen = set()
     for number in range(NUM_CELLS):
-        composed = yaml.safe_load((swept.run_dir / ".hydra" / str(number) / "config.yaml").read_text())
+        composed = yaml.safe_load((varied.run_dir / ".hydra" / str(number) / "config.yaml").read_text())
         chosen.add((composed["model"]["name"], composed["setting"]["name"]))
     assert chosen == {(model, setting) for model in MODELS for setting in SETTINGS}
 
 
-def test_every_answer_and_every_verdict_is_there_once(swept: Swept) -> None:
-    rows = swept.rows()
+def test_every_answer_and_every_verdict_is_there_once(varied: Swept) -> None:
+    rows = varied.rows()
     assert Counter(row["step"] for row in rows) == {
         "answer": NUM_CELLS * NUM_SAMPLES,
         "verdict": 2 * NUM_CELLS * NUM_SAMPLES,
@@ -97,31 +97,31 @@ def test_every_answer_and_every_verdict_is_there_once(swept: Swept) -> None:
     assert all(0 < row["completion_tokens"] <= 12 for row in rows if row["step"] == "answer")
 
 
-def test_the_summary_counts_them(swept: Swept) -> None:
-    summary = swept.summary
+def test_the_summary_counts_them(varied: Swept) -> None:
+    summary = varied.summary
     num_requests = 3 * NUM_CELLS * NUM_SAMPLES
     assert (summary["requests"], summary["completions_new"], summary["errors"]) == (num_requests, num_requests, 0)
     assert [row["n"] for row in summary["rows"]] == [NUM_SAMPLES] * NUM_CELLS
 
 
-def test_every_verdict_has_one_boolean_per_trigger(swept: Swept) -> None:
+def test_every_verdict_has_one_boolean_per_trigger(varied: Swept) -> None:
     dataset = open_dataset("package:demo")
     num_triggers = {sample.sample_id: len(sample.targets) for sample in dataset.samples(0, NUM_SAMPLES)}
     assert len(set(num_triggers.values())) > 1
-    for row in swept.rows():
+    for row in varied.rows():
         if row["step"] == "verdict":
             named = json.loads(row["text"], strict=False)["named"]  # xgrammar lets bare control characters through
             assert list(named) == [str(number) for number in range(1, num_triggers[row["sample_id"]] + 1)]
             assert all(isinstance(value, bool) for value in named.values())
-    assert [row["statuses"] for row in swept.summary["rows"]] == [{"ok": 2 * NUM_SAMPLES}] * NUM_CELLS
+    assert [row["statuses"] for row in varied.summary["rows"]] == [{"ok": 2 * NUM_SAMPLES}] * NUM_CELLS
 
 
-def test_a_judge_that_draws_differs_from_itself(swept: Swept) -> None:
-    noises = [row["repeat_noise"] for row in swept.summary["rows"]]
+def test_a_judge_that_draws_differs_from_itself(varied: Swept) -> None:
+    noises = [row["repeat_noise"] for row in varied.summary["rows"]]
     assert [(noise["repeats"], noise["n"]) for noise in noises] == [(2, NUM_SAMPLES)] * NUM_CELLS
     assert max(noise["differ"] for noise in noises) > 0
 
 
-def test_the_model_that_sees_is_not_the_one_that_does_not(swept: Swept) -> None:
-    sees = {row["model"]: row["sees_image"] for row in swept.summary["rows"]}
+def test_the_model_that_sees_is_not_the_one_that_does_not(varied: Swept) -> None:
+    sees = {row["model"]: row["sees_image"] for row in varied.summary["rows"]}
     assert sees == {"tiny_llama": False, "tiny_idefics3": True, "tiny_video_llava": True}

@@ -1,4 +1,4 @@
-"""The replica that only reckons: never faster than its rate, and as fast as it where the batch is full."""
+"""The replica that only computes: never faster than its rate, and as fast as it where the batch is full."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Targets: what is prepared into datasets, prepared datasets that are damaged, and the official wording."""
+"""Targets: what is prepared into datasets, prepared datasets that are damaged, and the official prompt."""
 
 from __future__ import annotations
 

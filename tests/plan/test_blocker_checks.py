@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from eibench_ray.config.schema import ModelConfig
-from eibench_ray.engines.blocker_checks import find_obstacle
+from eibench_ray.engines.blocker_checks import find_blocker
 from eibench_ray.plan.graph import Blocker
 from eibench_ray.planner.engine_specs import plan_engine
 from eibench_ray.versions import install_command
@@ -33,7 +33,7 @@ def find(
         {"name": "eye", "engine": engine, "sees_image": True, "availability": availability}
     )
     spec = plan_engine("k", model, "cpu", recording)
-    return find_obstacle(spec, environ, TODAY, is_local=is_local)
+    return find_blocker(spec, environ, TODAY, is_local=is_local)
 
 
 def vllm(source: str = HUB_ID, **changes: Any) -> dict[str, Any]:

@@ -67,7 +67,7 @@ def test_the_json_names_what_reads_what(planner: Planner, echo: dict[str, Any]) 
     assert steps["answer"]["inputs"] == {"caption": steps["caption"]["id"]}
     assert steps["verdict"]["inputs"] == {"answer": steps["answer"]["id"]}
     assert [steps[name]["image"] for name in ("caption", "answer", "verdict")] == [True, True, False]
-    assert {step["wording"] for step in steps.values()} == {"own"}
+    assert {step["prompt_source"] for step in steps.values()} == {"own"}
 
 
 def shown(plan: Plan, width: int, *, is_full: bool, work: dict[str, StepWork] | None = None) -> str:
@@ -112,8 +112,8 @@ def test_a_full_plan_names_every_step_and_cell_and_fits_the_terminal(official: P
 def test_what_is_blocked_is_part_of_the_answer(planner: Planner) -> None:
     plan = planner.plan(planner.config(), planner.config({"judge.name": "other", "judge.prompt": "{{ answer }}?"}))
     work = half_done(plan)
-    obstacle = Blocker("judge_model", "no key", "OPENAI_API_KEY", "export it")
-    blocked = block_cells(plan, work, {plan.steps[plan.cells[0].verdicts[0]].engine: obstacle})
+    blocker = Blocker("judge_model", "no key", "OPENAI_API_KEY", "export it")
+    blocked = block_cells(plan, work, {plan.steps[plan.cells[0].verdicts[0]].engine: blocker})
     text = " ".join(shown(blocked, 100, is_full=False, work=work).split())
     assert "Blocked 2 of 2 cells, 4 requests: a run leaves them out" in text
     assert "2 cells: no key (judge_model): export it" in text

@@ -49,7 +49,9 @@ def test_without_a_protocol_the_own_words_are_taken(planner: Planner) -> None:
 def test_official_words_that_the_dataset_lacks_are_missed(planner: Planner) -> None:
     with pytest.raises(PlanError, match=r"setting 'look' asks for the official prompt of 'user_question'"):
         planner.plan(planner.config({"setting.wording": "official"}))
-    with pytest.raises(PlanError, match=r"judge 'judge' asks for the official prompt, .* or set judge.wording=auto"):
+    with pytest.raises(
+        PlanError, match=r"judge 'judge' asks for the official prompt, .* or set judge.prompt_source=auto"
+    ):
         planner.plan(planner.config(OFFICIAL_JUDGE | {"judge.wording": "official"}))
 
 

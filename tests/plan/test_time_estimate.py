@@ -60,55 +60,55 @@ def plan(planner: Planner) -> Plan:
 
 
 def test_one_gpu_does_everything_one_after_the_other(plan: Plan) -> None:
-    foreseen, _ = estimate_time(plan, rows(plan, 36_000), cluster(gpus=1), CORES)
-    assert foreseen.used_s.expected == pytest.approx(2 * 3600 + 100 + 50)
-    assert foreseen.makespan_s.expected == pytest.approx(EXPECTED.loss * (2 * 3600 + 100 + 50), rel=0.002)
-    assert [engine.replicas for engine in foreseen.engines.values()] == [1, 1]
-    assert foreseen.makespan_s.low < foreseen.makespan_s.expected / 2 < 2 * foreseen.makespan_s.expected
-    assert foreseen.makespan_s.high > 2 * foreseen.makespan_s.expected
+    estimated, _ = estimate_time(plan, rows(plan, 36_000), cluster(gpus=1), CORES)
+    assert estimated.used_s.expected == pytest.approx(2 * 3600 + 100 + 50)
+    assert estimated.wall_clock_s.expected == pytest.approx(EXPECTED.loss * (2 * 3600 + 100 + 50), rel=0.002)
+    assert [engine.replicas for engine in estimated.engines.values()] == [1, 1]
+    assert estimated.wall_clock_s.low < estimated.wall_clock_s.expected / 2 < 2 * estimated.wall_clock_s.expected
+    assert estimated.wall_clock_s.high > 2 * estimated.wall_clock_s.expected
 
 
 def test_twice_the_nodes_are_faster_and_load_more(plan: Plan) -> None:
     once, twice = estimate_time(plan, rows(plan, 36_000), cluster(nodes=2, gpus=4), CORES)
     assert (len(once.nodes), once.num_units, len(twice.nodes), twice.num_units) == (2, 8, 4, 16)
-    assert once.makespan_s.expected / 2 < twice.makespan_s.expected < once.makespan_s.expected
+    assert once.wall_clock_s.expected / 2 < twice.wall_clock_s.expected < once.wall_clock_s.expected
     assert twice.used_s.expected > once.used_s.expected
-    total = [sum(engine.replicas for engine in foreseen.engines.values()) for foreseen in (once, twice)]
+    total = [sum(engine.replicas for engine in estimated.engines.values()) for estimated in (once, twice)]
     assert 2 <= total[0] < total[1]
 
 
 def test_no_cluster_is_faster_than_a_rows_way(plan: Plan) -> None:
-    foreseen, more = estimate_time(plan, rows(plan, 1), cluster(nodes=100), CORES)
-    legs = [(leg.what, plan.engines[leg.engine].name, leg.replicas) for leg in foreseen.path]
+    estimated, more = estimate_time(plan, rows(plan, 1), cluster(nodes=100), CORES)
+    legs = [(leg.what, plan.engines[leg.engine].name, leg.replicas) for leg in estimated.path]
     assert legs == [("load", "eye", 1), ("answer", "eye", 1), ("verdict", "judge_model", 1)]
-    assert [leg.seconds for leg in foreseen.path] == pytest.approx([100, 0.1, 0.1])
-    assert foreseen.makespan_s.expected == pytest.approx(EXPECTED.loss * 100.2, rel=0.06)
-    assert more.makespan_s == foreseen.makespan_s
+    assert [leg.seconds for leg in estimated.path] == pytest.approx([100, 0.1, 0.1])
+    assert estimated.wall_clock_s.expected == pytest.approx(EXPECTED.loss * 100.2, rel=0.06)
+    assert more.wall_clock_s == estimated.wall_clock_s
 
 
 def test_a_copy_is_not_loaded_for_less_work_than_its_load_is_worth(plan: Plan) -> None:
-    foreseen, _ = estimate_time(plan, rows(plan, 10), cluster(nodes=100), CORES)
-    assert {engine.replicas for engine in foreseen.engines.values()} == {1}
+    estimated, _ = estimate_time(plan, rows(plan, 10), cluster(nodes=100), CORES)
+    assert {engine.replicas for engine in estimated.engines.values()} == {1}
 
 
 def test_the_critical_path_goes_through_the_work_that_takes_longest(planner: Planner) -> None:
     slow = {"judge.model.expect": JUDGE["judge.model.expect"] | {"tokens_per_s": 60.0}}  # type: ignore[operator]
     plan = planner.plan(planner.config(EYE | JUDGE | slow), device="cuda")
-    foreseen, _ = estimate_time(plan, rows(plan, 36_000), cluster(), CORES)
-    verdicts = foreseen.path[-1]
+    estimated, _ = estimate_time(plan, rows(plan, 36_000), cluster(), CORES)
+    verdicts = estimated.path[-1]
     assert (verdicts.what, plan.engines[verdicts.engine].name) == ("verdict", "judge_model")
-    assert verdicts.replicas == foreseen.engines[verdicts.engine].replicas > 1
+    assert verdicts.replicas == estimated.engines[verdicts.engine].replicas > 1
     assert verdicts.seconds == pytest.approx(36_000 / verdicts.replicas)
-    assert foreseen.path_s < foreseen.makespan_s.expected
-    assert f"verdict by judge_model on {verdicts.replicas} replicas" in shown(plan, [foreseen])
+    assert estimated.path_s < estimated.wall_clock_s.expected
+    assert f"verdict by judge_model on {verdicts.replicas} replicas" in shown(plan, [estimated])
 
 
 def test_what_the_store_has_is_not_reckoned(plan: Plan) -> None:
-    foreseen, _ = estimate_time(plan, rows(plan, 36_000, {"answer": 36_000}), cluster(gpus=1), CORES)
-    assert [plan.engines[key].name for key in foreseen.engines] == ["judge_model"]
-    assert foreseen.used_s.expected == pytest.approx(3600 + 50)
+    estimated, _ = estimate_time(plan, rows(plan, 36_000, {"answer": 36_000}), cluster(gpus=1), CORES)
+    assert [plan.engines[key].name for key in estimated.engines] == ["judge_model"]
+    assert estimated.used_s.expected == pytest.approx(3600 + 50)
     done = estimate_time(plan, rows(plan, 10, {"answer": 10, "verdict": 10}), cluster(), CORES)
-    assert done[0].makespan_s.high == done[0].used_s.high == done[0].path_s == 0
+    assert done[0].wall_clock_s.high == done[0].used_s.high == done[0].path_s == 0
     assert shown(plan, done) == ""
 
 
@@ -118,7 +118,7 @@ def test_a_price_is_of_the_work_and_of_the_whole_cluster(plan: Plan) -> None:
     assert cost is not None
     assert held is not None
     assert cost.expected == pytest.approx(7.35)
-    assert held.expected == pytest.approx(priced.makespan_s.expected / 1000)
+    assert held.expected == pytest.approx(priced.wall_clock_s.expected / 1000)
     assert "cost, all GPUs kept" in shown(plan, [priced])
     free = estimate_time(plan, rows(plan, 36_000), cluster(gpus=1), CORES)
     assert "cost" not in shown(plan, free)
@@ -128,11 +128,11 @@ def test_a_price_is_of_the_work_and_of_the_whole_cluster(plan: Plan) -> None:
 def test_what_fits_nowhere_is_said_and_left_out_with_what_reads_from_it(planner: Planner) -> None:
     large = planner.config(EYE | JUDGE | {"model.engine.tensor_parallel": 4})
     plan = planner.plan(large, device="cuda")
-    foreseen = estimate_time(plan, rows(plan, 100), cluster(gpus=2), CORES)
-    [misfit] = foreseen[0].misfits.values()
+    estimated = estimate_time(plan, rows(plan, 100), cluster(gpus=2), CORES)
+    [misfit] = estimated[0].misfits.values()
     assert misfit.startswith("engine 'eye' needs 4 GPUs and 1 cores for one replica; the cluster has 2 GPUs")
-    assert (foreseen[0].engines, foreseen[0].makespan_s.expected) == ({}, 0)
-    assert f"It does not fit: {misfit}." in shown(plan, foreseen)
+    assert (estimated[0].engines, estimated[0].wall_clock_s.expected) == ({}, 0)
+    assert f"It does not fit: {misfit}." in shown(plan, estimated)
     judged = estimate_time(plan, rows(plan, 100, {"answer": 100}), cluster(gpus=2), CORES)
     assert judged[0].misfits == {}
     assert [plan.engines[key].name for key in judged[0].engines] == ["judge_model"]
@@ -153,11 +153,11 @@ def test_memory_is_compared_with_the_expected_gpus(planner: Planner) -> None:
 
 def test_without_gpus_it_is_this_machine_and_its_cores(planner: Planner) -> None:
     plan = planner.plan(planner.config(EYE | JUDGE), device="cpu")
-    [foreseen] = estimate_time(plan, rows(plan, 36_000), cluster(price_per_gpu_hour=3.6), CORES)
-    assert (foreseen.unit, foreseen.num_units) == ("core", CORES)
-    assert [engine.replicas for engine in foreseen.engines.values()] == [1, 1]
-    assert foreseen.makespan_s.expected == pytest.approx(EXPECTED.loss * 3700, rel=0.01)
-    text = shown(plan, [foreseen])
+    [estimated] = estimate_time(plan, rows(plan, 36_000), cluster(price_per_gpu_hour=3.6), CORES)
+    assert (estimated.unit, estimated.num_units) == ("core", CORES)
+    assert [engine.replicas for engine in estimated.engines.values()] == [1, 1]
+    assert estimated.wall_clock_s.expected == pytest.approx(EXPECTED.loss * 3700, rel=0.01)
+    text = shown(plan, [estimated])
     assert "this machine, 4 cores" in text
     assert "core-hours of loads and work" in text
     assert not any(word in text for word in ("GPU-hours", "cost", "fits", "on twice"))
@@ -167,10 +167,10 @@ def test_stages_spread_over_nodes_leave_room_for_fewer_replicas(planner: Planner
     config = planner.config(EYE | JUDGE | {"model.engine.tensor_parallel": 2, "model.engine.pipeline_parallel": 2})
     plan = planner.plan(config, device="cuda")
     nodes = tuple(Node(name, name, Resources(64, 2), 80.0) for name in "abc")
-    foreseen = estimate_on(plan, rows(plan, 36_000, {}), cluster(), nodes, "gpu")
-    replicas = {plan.engines[key].name: engine.replicas for key, engine in foreseen.engines.items()}
+    estimated = estimate_on(plan, rows(plan, 36_000, {}), cluster(), nodes, "gpu")
+    replicas = {plan.engines[key].name: engine.replicas for key, engine in estimated.engines.items()}
     assert replicas["eye"] == 1
-    assert foreseen.misfits == {}
+    assert estimated.misfits == {}
 
 
 def test_recordings_are_read_and_not_loaded(planner: Planner) -> None:

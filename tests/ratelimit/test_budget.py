@@ -16,50 +16,50 @@ events = st.lists(st.tuples(costs, st.floats(0.0, 1.0), st.integers(0, 9)), max_
 def test_reserved_and_spent_stay_within_the_budget(
     budget: float, spent: float, plan: list[tuple[float, float, int]]
 ) -> None:
-    purse = BudgetAccount(budget, spent)
+    account = BudgetAccount(budget, spent)
     in_flight: list[tuple[float, float]] = []
     for most, share, which in plan:
-        if purse.fits(most) is BudgetAnswer.NOW:
-            purse.reserve(most)
+        if account.fits(most) is BudgetAnswer.NOW:
+            account.reserve(most)
             in_flight.append((most, most * share))
         elif in_flight:
-            purse.settle(*in_flight.pop(which % len(in_flight)))
-        assert purse.reserved_usd + purse.spent_usd <= max(budget, spent) + 2 * TINY_USD
+            account.settle(*in_flight.pop(which % len(in_flight)))
+        assert account.reserved_usd + account.spent_usd <= max(budget, spent) + 2 * TINY_USD
     for most, cost in in_flight:
-        purse.settle(most, cost)
-    assert purse.reserved_usd < 1e-9
+        account.settle(most, cost)
+    assert account.reserved_usd < 1e-9
     # Nobody waits for what is not reserved.
-    assert all(purse.fits(most) is not BudgetAnswer.LATER for most, _, _ in plan)
+    assert all(account.fits(most) is not BudgetAnswer.LATER for most, _, _ in plan)
 
 
 def test_who_does_not_fit_now_waits_only_as_long_as_it_may_help() -> None:
-    purse = BudgetAccount(10.0, 4.0)
-    purse.reserve(5.0)
-    assert [purse.fits(cost) for cost in (1.0, 2.0, 6.0, 6.1)] == [
+    account = BudgetAccount(10.0, 4.0)
+    account.reserve(5.0)
+    assert [account.fits(cost) for cost in (1.0, 2.0, 6.0, 6.1)] == [
         BudgetAnswer.NOW,
         BudgetAnswer.LATER,
         BudgetAnswer.LATER,
         BudgetAnswer.NEVER,
     ]
-    purse.settle(5.0, 1.0)
-    assert [purse.fits(cost) for cost in (2.0, 5.0, 5.1)] == [BudgetAnswer.NOW, BudgetAnswer.NOW, BudgetAnswer.NEVER]
+    account.settle(5.0, 1.0)
+    assert [account.fits(cost) for cost in (2.0, 5.0, 5.1)] == [BudgetAnswer.NOW, BudgetAnswer.NOW, BudgetAnswer.NEVER]
 
 
 def test_prices_add_up_to_the_budget() -> None:
-    purse = BudgetAccount(0.3)
+    account = BudgetAccount(0.3)
     for _ in range(3):
-        assert purse.fits(0.1) is BudgetAnswer.NOW
-        purse.reserve(0.1)
-        purse.settle(0.1, 0.1)
-    assert purse.fits(0.1) is BudgetAnswer.NEVER
+        assert account.fits(0.1) is BudgetAnswer.NOW
+        account.reserve(0.1)
+        account.settle(0.1, 0.1)
+    assert account.fits(0.1) is BudgetAnswer.NEVER
 
 
 def test_what_costs_nothing_passes_a_budget_that_is_overspent() -> None:
-    purse = BudgetAccount(1.0)
-    purse.reserve(0.5)
-    purse.settle(0.5, 7.0)
-    assert purse.fits(0.0) is BudgetAnswer.NOW
-    assert purse.fits(0.01) is BudgetAnswer.NEVER
+    account = BudgetAccount(1.0)
+    account.reserve(0.5)
+    account.settle(0.5, 7.0)
+    assert account.fits(0.0) is BudgetAnswer.NOW
+    assert account.fits(0.01) is BudgetAnswer.NEVER
 
 
 def test_no_budget_is_no_limit() -> None:

@@ -33,9 +33,9 @@ class Slow:
         self.num_asking -= 1
         return self.answers.pop(0)
 
-    async def leave(self, number: int, passage: Spend) -> None:
+    async def leave(self, number: int, spend: Spend) -> None:
         await asyncio.sleep(0)
-        self.left.append((number, passage))
+        self.left.append((number, spend))
 
 
 async def turn() -> None:
@@ -44,12 +44,12 @@ async def turn() -> None:
         await asyncio.sleep(0)
 
 
-async def ride(line: RequestQueue, name: str, log: list[str], passage: Spend | None = None) -> None:
+async def ride(line: RequestQueue, name: str, log: list[str], spend: Spend | None = None) -> None:
     async with line.trip(RESERVATION) as trip:
         log.append(name)
         trip.ending = RequestEnding.REPLIED
-        if passage is not None:
-            trip.passage = passage
+        if spend is not None:
+            trip.spend = spend
 
 
 def test_requests_go_in_the_order_in_which_they_came_and_one_asks_at_a_time() -> None:
@@ -134,7 +134,7 @@ def test_a_row_that_is_given_up_twice_while_it_leaves_has_left() -> None:
 
 def test_a_rate_limiter_that_is_lost_costs_no_answer(caplog: pytest.LogCaptureFixture) -> None:
     class Lost(Slow):
-        async def leave(self, number: int, passage: Spend) -> None:  # noqa: ARG002
+        async def leave(self, number: int, spend: Spend) -> None:  # noqa: ARG002
             raise EngineDeadError("the rate limiter is lost")
 
     async def run() -> None:

@@ -34,10 +34,10 @@ def test_a_run_that_loses_its_lease_stops_in_order_and_fails(tmp_path: Path) -> 
     store = Store(tmp_path / "store")
 
     async def conduct() -> object:
-        return await _conduct(Endless(), holding)  # type: ignore[arg-type]
+        return await _conduct(Endless(), held_lease)  # type: ignore[arg-type]
 
-    with hold(store, "mine", ["a"], renew_s=0.05) as holding:
+    with hold(store, "mine", ["a"], renew_s=0.05) as held_lease:
         store.storage.remove(store.paths.lease("mine"))
         assert asyncio.run(conduct()) == "what was done"
         with pytest.raises(EibenchError, match="lost its hold on the store: its lease was removed"):
-            holding.check()
+            held_lease.check()

@@ -18,7 +18,7 @@ def backlog_of(graph: Graph, num_rows: int) -> Backlog:
 
 
 def take(backlog: Backlog, engine: str) -> Slice:
-    """The next slice where all replies are of equal length; a suspect where nothing else is ready."""
+    """The next slice where all replies are of equal length; a candidate where nothing else is ready."""
     if backlog.num_probes(engine) == backlog.num_ready(engine):
         return backlog.take_probe(engine)
     return backlog.take(engine, lambda _: 1.0)

@@ -66,14 +66,14 @@ def test_gpus_of_a_node_are_never_held_twice(case: Case) -> None:
 def test_the_same_seed_gives_the_same_run() -> None:
     one, other, third = (play(case_of(failing=0.3, seed=seed)) for seed in (1, 1, 2))
     assert one[1] == other[1]
-    assert one[0].makespan_s != third[0].makespan_s
+    assert one[0].wall_clock_s != third[0].wall_clock_s
 
 
 def test_replicas_that_die_are_replaced() -> None:
     outcome, events = play(case_of(failing=0.5, num_rows=400, seed=3))
     assert outcome.deaths == len(named(events, "replica_lost")) > 0
     assert len(named(events, "slice_returned")) > 0
-    assert outcome.makespan_s > play(case_of(num_rows=400, seed=3))[0].makespan_s
+    assert outcome.wall_clock_s > play(case_of(num_rows=400, seed=3))[0].wall_clock_s
 
 
 def test_nodes_that_join_later_are_used() -> None:
@@ -81,7 +81,7 @@ def test_nodes_that_join_later_are_used() -> None:
     outcome, events = play(case_of(num_rows=2000, gpus=(1, 4), late_s={1: 100.0}))
     on_late = [event["time"] for event in named(events, "replica_starting") if event["nodes"] == ["n1"]]
     assert min(on_late) == pytest.approx(100.0, abs=2.0)
-    assert outcome.makespan_s < 0.6 * alone.makespan_s
+    assert outcome.wall_clock_s < 0.6 * alone.wall_clock_s
 
 
 def test_what_needs_no_gpu_waits_for_none() -> None:
@@ -95,8 +95,8 @@ def test_what_needs_no_gpu_waits_for_none() -> None:
 def test_a_sweep_without_gpus_ends() -> None:
     recording = {"gpus": 0, "load_s": 1, "tokens_per_s": 1_000_000, "capacity": 1024}
     outcome, _ = play(case_of(CHAIN, gpus=(0,), changes={"a": recording, "j": recording}))
-    assert 1.0 < outcome.makespan_s < 10.0
-    assert outcome.makespan_s >= outcome.lower_bound_s
+    assert 1.0 < outcome.wall_clock_s < 10.0
+    assert outcome.wall_clock_s >= outcome.lower_bound_s
 
 
 def test_what_fits_nowhere_is_said() -> None:
@@ -108,7 +108,7 @@ def test_its_ledger_accounts_for_every_gpu_second() -> None:
     case = case_of(failing=0.2, seed=1, late_s={1: 40.0})
     outcome, events = play(case)
     usage = account(events, step_roles(case.plan))
-    there_s = 2 * outcome.makespan_s + 2 * (outcome.makespan_s - named(events, "node_joined")[1]["time"])
+    there_s = 2 * outcome.wall_clock_s + 2 * (outcome.wall_clock_s - named(events, "node_joined")[1]["time"])
     assert sum(usage.seconds().values()) == pytest.approx(there_s)
 
 

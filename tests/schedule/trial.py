@@ -83,7 +83,7 @@ class Trial:
         self.replicas: dict[int, Replica] = {}
         self.finished: list[Slice] = []
         self.unfinishable: set[Slice] = set()
-        self.suspects: set[Slice] = set()
+        self.candidates: set[Slice] = set()
         self.starts: Counter[str] = Counter()
         self.losses: Counter[str] = Counter()
         self.returns: Counter[str] = Counter()
@@ -173,13 +173,13 @@ class Trial:
     def feed(self, feed: Feed) -> None:
         replica = self.replicas[feed.replica]
         assert replica.phase == "ready"
-        assert not (replica.slices & self.suspects), "a suspect is not alone"
-        assert feed.is_probe == bool(set(feed.slices) & self.suspects)
+        assert not (replica.slices & self.candidates), "a candidate is not alone"
+        assert feed.is_probe == bool(set(feed.slices) & self.candidates)
         if feed.is_probe:
-            assert not replica.slices, "a suspect is not alone"
+            assert not replica.slices, "a candidate is not alone"
             assert len(feed.slices) == 1
             key = replica.engine
-            assert self.backlog.num_ready(key) == self.backlog.num_probes(key), "a suspect does not come last"
+            assert self.backlog.num_ready(key) == self.backlog.num_probes(key), "a candidate does not come last"
         held = {slice_ for other in self.replicas.values() for slice_ in other.slices}
         for slice_ in feed.slices:
             assert self.case.graph[slice_.step][0] == replica.engine
@@ -233,9 +233,9 @@ class Trial:
         if not self.replicas:
             return False
         number = self.chance.choice(sorted(self.replicas))
-        suspects = self.scheduler.replica_lost(number, self.now, is_blamed=self.chance.random() < 0.8)
-        assert set(suspects) <= self.replicas[number].slices - self.suspects
-        self.suspects |= set(suspects)
+        candidates = self.scheduler.replica_lost(number, self.now, is_blamed=self.chance.random() < 0.8)
+        assert set(candidates) <= self.replicas[number].slices - self.candidates
+        self.candidates |= set(candidates)
         self.lose(number)
         return False
 
@@ -295,7 +295,7 @@ class Trial:
     # What must be true.
 
     def free(self) -> dict[str, Resources]:
-        """What is free on each node, reckoned from what was started and what is gone."""
+        """What is free on each node, computed from what was started and what is gone."""
         free = {node.id: node.total for node in self.nodes.values()}
         for replica in self.replicas.values():
             for node, bundle in replica.holds:

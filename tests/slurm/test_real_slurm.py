@@ -181,10 +181,10 @@ def sweeps_on_slurm(lab: Path, tmp_path_factory: pytest.TempPathFactory) -> dict
         for one in [one for one in troubles if one.has_committed()]:
             troubles.pop(one)()
 
-    swept = {"preempted": preempted, "timed": timed, "cancelled": cancelled, "shared": shared, "powerless": powerless}
-    for name, one in swept.items():
+    varied = {"preempted": preempted, "timed": timed, "cancelled": cancelled, "shared": shared, "powerless": powerless}
+    for name, one in varied.items():
         wait_until(one.is_over, f"the sweep that was {name}: {one.log()}")
-    return swept
+    return varied
 
 
 @pytest.fixture(scope="module")

@@ -129,23 +129,23 @@ def test_an_owner_elsewhere_that_stands_still_is_taken_over_whatever_its_clock_s
 
 def test_an_owner_that_was_taken_over_learns_it_and_stops(store: Store) -> None:
     told = threading.Event()
-    with hold(store, "first", ["a"], renew_s=0.05) as holding:
-        holding.on_loss(told.set)
+    with hold(store, "first", ["a"], renew_s=0.05) as held_lease:
+        held_lease.on_loss(told.set)
         until(lambda: LeaseFolder(store).read()[0].renewal > 2)
-        holding.check()
+        held_lease.check()
         heir = replace(new_lease("second", ["a"]), took_over=("first",), renewal=1)
         LeaseFolder(store).write(heir)
         assert told.wait(20)
         with pytest.raises(EibenchError, match=r"lost its hold on the store: .* run second .* took over") as lost:
-            holding.check()
+            held_lease.check()
         assert lost.value.exit_code == 1
     assert [lease.run_id for lease in LeaseFolder(store).read()] == ["second"]
 
 
 def test_an_owner_whose_lease_was_removed_stops(store: Store) -> None:
     told = threading.Event()
-    with hold(store, "first", ["a"], renew_s=0.05) as holding:
-        holding.on_loss(told.set)
+    with hold(store, "first", ["a"], renew_s=0.05) as held_lease:
+        held_lease.on_loss(told.set)
         store.storage.remove(store.paths.lease("first"))
         assert told.wait(20)
     assert LeaseFolder(store).read() == []

@@ -52,7 +52,7 @@ class Gated:
 
     def closed(self) -> list[asyncio.Event]:
         """The gates that somebody waits for, in the order of their coming."""
-        return [gate for gate in self.gates.values() if not gate.is_set()]
+        return [admission for admission in self.gates.values() if not admission.is_set()]
 
     async def generate(self, request: Request, images: Sequence[bytes]) -> Reply:  # noqa: ARG002
         self.in_flight += 1
@@ -197,8 +197,8 @@ def test_the_slots_bound_what_is_in_flight(sweeps: Sweeps) -> None:
         task = asyncio.create_task(run_first(sweeps.plan(sweeps.config(slice_rows=10)), engine, num_slots=3))
         await until(lambda: engine.in_flight == 3)
         while not task.done():
-            for gate in engine.gates.values():
-                gate.set()
+            for admission in engine.gates.values():
+                admission.set()
             await asyncio.sleep(0)
         assert (await task).num_new == 10
         return engine
@@ -320,8 +320,8 @@ def test_tasks_share_the_slots_of_their_replica(sweeps: Sweeps) -> None:
         ]
         await until(lambda: engine.in_flight == 5)
         while not all(task.done() for task in tasks):
-            for gate in engine.gates.values():
-                gate.set()
+            for admission in engine.gates.values():
+                admission.set()
             await asyncio.sleep(0)
         assert [task.result().num_new for task in tasks] == [4, 4, 4]
         return engine
@@ -334,7 +334,7 @@ class GatedStore(Store):
 
     def __init__(self, store: Store) -> None:
         super().__init__(store.paths.root)
-        self.gate = threading.Event()
+        self.admission = threading.Event()
         self.is_full = False
         self.sizes: list[int] = []
         self.num_writing = 0
@@ -343,7 +343,7 @@ class GatedStore(Store):
         self.num_writing += 1
         assert self.num_writing == 1
         self.sizes.append(len(rows))
-        assert self.gate.wait(10)
+        assert self.admission.wait(10)
         self.num_writing -= 1
         if self.is_full:
             raise StoreError("the disk is full")
@@ -364,13 +364,13 @@ def test_rows_that_cost_money_are_committed_as_they_come_one_write_at_a_time(swe
         for name in ("s001", "s002", "s003"):  # they come while the first one is written
             engine.gates[name].set()
         await until(lambda: len(engine.gates) == 10)
-        store.gate.set()
+        store.admission.set()
         await until(lambda: len(sweeps.rows(sweep, "answer")) == 4)
         assert store.sizes == [1, 4]
         await until(lambda: store.num_writing == 0)
         assert not task.done()
-        for gate in engine.gates.values():
-            gate.set()
+        for admission in engine.gates.values():
+            admission.set()
         assert (await task).is_whole
 
     asyncio.run(run())
@@ -381,7 +381,7 @@ def test_rows_that_cost_nothing_are_committed_once(sweeps: Sweeps) -> None:
     sweeps.write_dataset()
     sweep = sweeps.plan(sweeps.config(slice_rows=10))
     store = GatedStore(sweep.store)
-    store.gate.set()
+    store.admission.set()
     asyncio.run(run_first(sweep, EchoEngine(EchoSection(kind="echo")), store=store))
     assert store.sizes == [10]
 
@@ -390,7 +390,7 @@ def test_nothing_more_is_paid_for_once_rows_cannot_be_committed(sweeps: Sweeps) 
     sweeps.write_dataset()
     sweep = sweeps.plan(sweeps.config(slice_rows=10))
     store = GatedStore(sweep.store)
-    store.gate.set()
+    store.admission.set()
     store.is_full = True
 
     async def run() -> None:
@@ -454,8 +454,8 @@ def test_a_spent_budget_lets_what_is_in_flight_finish_and_asks_no_more(sweeps: S
         engine.gates["s001"].set()
         await until(lambda: engine.in_flight == 3)
         assert list(engine.gates) == ["s000", "s001", "s002", "s003"]
-        for gate in engine.gates.values():
-            gate.set()
+        for admission in engine.gates.values():
+            admission.set()
         report = await task
         assert list(engine.gates) == ["s000", "s001", "s002", "s003"]
         return report

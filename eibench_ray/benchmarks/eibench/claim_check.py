@@ -56,9 +56,9 @@ def _check(claim: Claim, score: CellScore, cell: Cell, plan: Plan, failures: Map
     rehearsal = _find_rehearsal(cell, plan)
     if checked.status is not ClaimStatus.UNVERIFIED and not rehearsal:
         return checked
-    obstacle = f"blocked: {cell.blocked}" if cell.blocked and MISSING in score.statuses else ""
-    shortfall = checked.reason if score.overall.num_scored or not obstacle else ""
-    reasons = (obstacle, shortfall, rehearsal, _find_failure(cell, plan, failures))
+    blocker = f"blocked: {cell.blocked}" if cell.blocked and MISSING in score.statuses else ""
+    shortfall = checked.reason if score.overall.num_scored or not blocker else ""
+    reasons = (blocker, shortfall, rehearsal, _find_failure(cell, plan, failures))
     return CheckedClaim(claim, ClaimStatus.UNVERIFIED, "; ".join(filter(None, reasons)), checked.measured)
 
 

@@ -107,7 +107,7 @@ def check_claim(claim: Claim, measured: MetricSummary | None) -> CheckedClaim:
         claim: what was published.
         measured: the same mean in a run, with an interval of CONFIDENCE; None where the run has no such sample.
     """
-    reason = _find_obstacle(claim, measured)
+    reason = _find_blocker(claim, measured)
     if reason or measured is None or measured.ci_low is None or measured.ci_high is None:
         return CheckedClaim(claim, ClaimStatus.UNVERIFIED, reason, measured)
     width = claim.rounding + _SLACK
@@ -115,7 +115,7 @@ def check_claim(claim: Claim, measured: MetricSummary | None) -> CheckedClaim:
     return CheckedClaim(claim, ClaimStatus.VERIFIED if is_inside else ClaimStatus.NOT_REPRODUCED, "", measured)
 
 
-def _find_obstacle(claim: Claim, measured: MetricSummary | None) -> str:
+def _find_blocker(claim: Claim, measured: MetricSummary | None) -> str:
     """The reason why the two cannot be compared; empty where they can."""
     if measured is None:
         return f"the run's dataset has no sample of {claim.emotion}"

@@ -19,8 +19,11 @@ JUDGE_SCRIPTS = {
     "gpt_basic": "gpt-eval.py",
     "gpt_complex": "gpt-eval-complex.py",
 }
-SUBJECT_WORDINGS = {"user_question": False, "user_question_cot": True}  # value: whether it asks to think step by step
-OWN_WORDING = "the built-in prompts are used"
+SUBJECT_PROMPT_SOURCES = {
+    "user_question": False,
+    "user_question_cot": True,
+}  # value: whether it asks to think step by step
+OWN_PROMPTS = "the built-in prompts are used"
 
 
 def read_official(source: Path) -> tuple[PromptSet | None, tuple[str, ...]]:
@@ -40,12 +43,12 @@ def _read_judges(source: Path, notes: list[str]) -> dict[str, SourcePrompt]:
     for name, script in JUDGE_SCRIPTS.items():
         files = sorted(source.rglob(script), key=lambda file: (len(file.parts), file))
         if not files:
-            notes.append(f"{script} is not below {source}: {OWN_WORDING} for the judge {name}")
+            notes.append(f"{script} is not below {source}: {OWN_PROMPTS} for the judge {name}")
             continue
         try:
             found[name] = read_judge(parse_script(files[0]))
         except (ScriptError, RecursionError) as error:  # a text that is the sum of a thousand
-            notes.append(f"{files[0]}: {error}: {OWN_WORDING} for the judge {name}")
+            notes.append(f"{files[0]}: {error}: {OWN_PROMPTS} for the judge {name}")
     return found
 
 
@@ -61,9 +64,9 @@ def _read_subjects(source: Path, notes: list[str]) -> dict[str, SourcePrompt]:
             notes.append(f"{file}: {error}")
             continue
         for text in texts:
-            for name, is_stepwise in SUBJECT_WORDINGS.items():
+            for name, is_stepwise in SUBJECT_PROMPT_SOURCES.items():
                 if name not in found and ("step by step" in text.lower()) is is_stepwise:
                     found[name] = SourcePrompt(None, text, read_sampling(tree))
-    missing = [name for name in SUBJECT_WORDINGS if name not in found]
-    notes += [f"no script in baselines/ below {source} asks as {name}: {OWN_WORDING}" for name in missing]
+    missing = [name for name in SUBJECT_PROMPT_SOURCES if name not in found]
+    notes += [f"no script in baselines/ below {source} asks as {name}: {OWN_PROMPTS}" for name in missing]
     return found

@@ -53,9 +53,9 @@ def write_script_files(run: OpenedRun, out: Path, chosen: Mapping[str, str | Non
         is_complex = run.cells.dataset(cell.dataset).has_repeated_pictures(run.plan.datasets[cell.dataset].num_rows)
         _write_jsonl(cell, rows, out / "eibench" / stems[names_of(cell)], is_complex=is_complex)
         num_written += 1
-    for (dataset, judge), (cell, tally) in counts.items():
+    for (dataset, judge), (cell, counted) in counts.items():
         folder = folders.of(out / "triggers", cell, "dataset", "judge")
-        tally.write(run.cells.samples(dataset), folder / "triggers.parquet", dataset=dataset, judge=judge)
+        counted.write(run.cells.samples(dataset), folder / "triggers.parquet", dataset=dataset, judge=judge)
     return {"cells": num_written, "triggers": len(counts)}
 
 

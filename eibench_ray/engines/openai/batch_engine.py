@@ -171,15 +171,15 @@ class OpenaiBatchEngine:
             try:
                 said = await batches.ask(line_id, lambda: self._compose(line_id, request, images))
             except RowError:
-                trip.passage = Spend()
+                trip.spend = Spend()
                 raise
             if said is None or isinstance(said, ResponseError):
-                trip.passage = Spend()
+                trip.spend = Spend()
                 return said, 0.0
             outcome = judge(said, request, config, client.secret, time.time())
             # Without what it says of limits: batches are under others.
-            trip.passage = Spend(outcome.passage.tokens, outcome.passage.cost_usd)
-            return outcome.result, outcome.passage.cost_usd
+            trip.spend = Spend(outcome.spend.tokens, outcome.spend.cost_usd)
+            return outcome.result, outcome.spend.cost_usd
 
     async def _compose(self, line_id: str, request: Request, images: Sequence[bytes]) -> bytes:
         """The request's line."""

@@ -37,7 +37,7 @@ class Exchange:
     """The result of an exchange."""
 
     result: Reply | ResponseError  # the reply, or why there is none
-    passage: Spend  # what the rate limiter is told
+    spend: Spend  # what the rate limiter is told
     ending: RequestEnding  # what it says of the endpoint's strength
 
 
@@ -58,8 +58,8 @@ def judge(said: Response | NoResponse, request: Request, config: OpenaiSection, 
     """
     if isinstance(said, NoResponse):
         most = reservation_of(request, config)
-        passage = Spend(most.tokens, most.cost_usd) if said.was_sent else Spend()
-        return Exchange(judge_loss(said, config, secret), passage, RequestEnding.FAILED)
+        spend = Spend(most.tokens, most.cost_usd) if said.was_sent else Spend()
+        return Exchange(judge_loss(said, config, secret), spend, RequestEnding.FAILED)
     allowed = allowance(said.headers)
     told = Spend(allowed_per_min=allowed.requests_per_min, allowed_tokens_per_min=allowed.tokens_per_min)
     if said.status >= 300:
@@ -74,11 +74,11 @@ def judge(said: Response | NoResponse, request: Request, config: OpenaiSection, 
     except MalformedReplyError as error:
         limit = min(estimate_tokens(said.text), config.most_tokens(request.sampling.max_tokens))
         spent = _reservation(request, config, limit)
-        passage = replace(told, tokens=spent.tokens, cost_usd=spent.cost_usd)
-        return Exchange(judge_garbled(str(error), config, secret), passage, RequestEnding.FAILED)
+        spend = replace(told, tokens=spent.tokens, cost_usd=spent.cost_usd)
+        return Exchange(judge_garbled(str(error), config, secret), spend, RequestEnding.FAILED)
     tokens = reply.prompt_tokens + reply.completion_tokens
-    passage = replace(told, tokens=tokens, cost_usd=reply.cost_usd or 0.0)
-    return Exchange(replace(reply, text=secret.hide(reply.text)), passage, RequestEnding.REPLIED)
+    spend = replace(told, tokens=tokens, cost_usd=reply.cost_usd or 0.0)
+    return Exchange(replace(reply, text=secret.hide(reply.text)), spend, RequestEnding.REPLIED)
 
 
 def _refused(failure: ResponseError, told: Spend, request: Request, config: OpenaiSection) -> Exchange:

@@ -33,14 +33,14 @@ PATH = "/chat/completions"
 _BACKOFF = wait_random_exponential(multiplier=1.0, max=30.0)
 SHORTEST_PAUSE_S = 0.05
 # So many requests that used up their attempts, before any was answered, are enough to know the endpoint.
-MAX_VAIN = 3
+MAX_UNANSWERED = 3
 # A reply that takes longer is worth a word where nothing else came meanwhile.
 LONG_S = 10.0
 LONGEST_REASON = 200
 
 
 @dataclass(slots=True)
-class _Errand:
+class _Sending:
     """One request on its way through its attempts."""
 
     request: Request
@@ -81,7 +81,7 @@ class OpenaiEngine:
         self._client: Client | None = None
         self._end: EngineError | None = None
         self._num_asked = 0
-        self._num_vain = 0
+        self._num_unanswered = 0
         self._has_replied = False
         # When each request was sent that is under way, the oldest first.
         self._sent: list[float] = []
@@ -130,26 +130,26 @@ class OpenaiEngine:
 
     async def _generate(self, request: Request, images: Sequence[bytes]) -> Reply:
         pictures = [await decode_in_thread(to_data_uri, image, self._config.picture) for image in images]
-        errand = _Errand(request, encode_body(build_body(request, pictures, self._config)))
+        sending = _Sending(request, encode_body(build_body(request, pictures, self._config)))
         attempts = AsyncRetrying(
             retry=retry_if_exception_type(_AgainError),
             wait=self._wait_s,
-            stop=lambda _: errand.num_sent >= self._config.attempts,
+            stop=lambda _: sending.num_sent >= self._config.attempts,
             reraise=True,
         )
         try:
-            return await attempts(self._attempt, errand)
+            return await attempts(self._attempt, sending)
         except _AgainError as error:
             last = error.failure
-            self._note_vain(last)
-            failed = RowError(last.row_kind, f"{last.message} (the last of {errand.num_sent} attempts)")
+            self._note_unanswered(last)
+            failed = RowError(last.row_kind, f"{last.message} (the last of {sending.num_sent} attempts)")
         except RowError as error:
             failed = error
         except BudgetSpentError as error:
-            if not errand.paid_usd:
+            if not sending.paid_usd:
                 raise
-            failed = RowError(RowErrorKind.ENGINE, f"after {errand.num_sent} failed attempts: {error}")
-        failed.cost_usd = errand.paid_usd if self._config.price else None
+            failed = RowError(RowErrorKind.ENGINE, f"after {sending.num_sent} failed attempts: {error}")
+        failed.cost_usd = sending.paid_usd if self._config.price else None
         raise failed
 
     async def stop(self) -> None:
@@ -167,29 +167,29 @@ class OpenaiEngine:
         # Not past the end of an outage: what it came to is known then.
         return min(pause_s, max(self._silence.left_s(time.monotonic()), SHORTEST_PAUSE_S))
 
-    async def _attempt(self, errand: _Errand) -> Reply:
+    async def _attempt(self, sending: _Sending) -> Reply:
         client, config = self._client, self._config
         assert client is not None
-        async with self._line.trip(reservation_of(errand.request, config)) as trip:
+        async with self._line.trip(reservation_of(sending.request, config)) as trip:
             if self._end is not None:
-                trip.passage = Spend()
+                trip.spend = Spend()
                 raise type(self._end)(str(self._end))
             sent_at = time.monotonic()
             self._sent.append(sent_at)
             try:
-                said = await client.post(PATH, errand.body)
+                said = await client.post(PATH, sending.body)
             finally:
                 self._sent.remove(sent_at)
-            outcome = judge(said, errand.request, config, client.secret, time.time())
-            trip.passage, trip.ending = outcome.passage, outcome.ending
+            outcome = judge(said, sending.request, config, client.secret, time.time())
+            trip.spend, trip.ending = outcome.spend, outcome.ending
         self._listen(said, sent_at)
         if isinstance(outcome.result, ResponseError):
-            errand.num_sent += isinstance(said, Response) or said.was_sent
-            errand.paid_usd += outcome.passage.cost_usd
+            sending.num_sent += isinstance(said, Response) or said.was_sent
+            sending.paid_usd += outcome.spend.cost_usd
             self._fail(outcome.result)
         self._has_replied, self._trouble = True, None
         cost = outcome.result.cost_usd
-        return replace(outcome.result, cost_usd=None if cost is None else cost + errand.paid_usd)
+        return replace(outcome.result, cost_usd=None if cost is None else cost + sending.paid_usd)
 
     def _listen(self, said: Response | NoResponse, sent_at: float) -> None:
         """Gives the endpoint up where no request can reach it, and when it has been silent for too long."""
@@ -221,15 +221,15 @@ class OpenaiEngine:
         self._trouble = (failure.message, self._trouble[1] if self._trouble else time.monotonic())
         raise _AgainError(failure)
 
-    def _note_vain(self, last: ResponseError) -> None:
+    def _note_unanswered(self, last: ResponseError) -> None:
         """A request has used up its attempts. An endpoint that has answered none of several is none of this kind."""
         if last.was_limited:  # who keeps limits is one
             return
-        self._num_vain += 1
-        if not self._has_replied and self._num_vain >= MAX_VAIN:
+        self._num_unanswered += 1
+        if not self._has_replied and self._num_unanswered >= MAX_UNANSWERED:
             config = self._config
             self._end = EngineError(
-                f"{self._num_vain} requests to {config.endpoint} at {config.base_url} have used up their "
+                f"{self._num_unanswered} requests to {config.endpoint} at {config.base_url} have used up their "
                 f"{config.attempts} attempts, and none was ever answered; the last time: {last.message.rstrip('.')}. "
                 f"See whether it is an OpenAI-compatible endpoint that is well, or correct model.engine.base_url"
             )

@@ -35,18 +35,12 @@ _NO_MEMORY = "can't allocate memory"  # what torch says on a CPU, as a RuntimeEr
 
 @dataclass(frozen=True, slots=True)
 class PreparedPrompt:
-    """A request as the model takes it.
-
-    Attributes:
-        tensors: what its processor made, for a batch of one; `input_ids` is (1, tokens).
-        room: tokens that the reply may have, by the model's length.
-        grammar: xgrammar's, of the schema that the reply must follow; None where it is free.
-    """
+    """A request as the model takes it."""
 
     request: Request
-    tensors: dict[str, torch.Tensor]
-    room: int
-    grammar: Any = None
+    tensors: dict[str, torch.Tensor]  # what its processor made, for a batch of one; `input_ids` is (1, tokens)
+    room: int  # tokens that the reply may have, by the model's length
+    grammar: Any = None  # xgrammar's, of the schema that the reply must follow; None where it is free
 
     @property
     def num_tokens(self) -> int:
@@ -56,10 +50,6 @@ class PreparedPrompt:
 
 class Model:
     """A loaded model with its processor.
-
-    Attributes:
-        num_steps: tokens that its batches have got, whatever the number of their rows.
-
     Raises:
         EngineError: it cannot be used as configured.
     """
@@ -100,7 +90,7 @@ class Model:
             bos_token_id=self._tokenizer.bos_token_id,
         )
         self._compiler: Any = None
-        self.num_steps = 0
+        self.num_steps = 0  # tokens that its batches have got, whatever the number of their rows
 
     def prepare(self, request: Request, pictures: Sequence[Any]) -> PreparedPrompt:
         """A request with its pictures (RGB) as tensors; one at a time, since tokenizers are not safe between threads.

@@ -434,8 +434,8 @@ def test_what_an_attempt_without_a_reply_has_cost_is_the_rows(server: BatchServe
     config = at(server, price={"input": 1e6, "output": 1e6})
     limiter = LocalRateLimiter(budget_usd=1e6)
     replies = ask(config, tmp_path, limiter=limiter)
-    assert limiter.gate.account.spent_usd == pytest.approx(sum(reply.cost_usd for reply in replies))
-    assert limiter.gate.account.reserved_usd == pytest.approx(0.0)
+    assert limiter.admission.account.spent_usd == pytest.approx(sum(reply.cost_usd for reply in replies))
+    assert limiter.admission.account.reserved_usd == pytest.approx(0.0)
     assert replies[0].cost_usd > replies[1].cost_usd
 
 
@@ -444,7 +444,7 @@ def test_an_error_row_has_cost_what_its_attempts_have(server: BatchServer, tmp_p
     limiter = LocalRateLimiter()
     failed, reply = ask(at(server, price={"input": 1e6, "output": 1e6}), tmp_path, WORDS[:2], limiter=limiter)
     assert isinstance(failed, RowError)
-    assert limiter.gate.account.spent_usd == pytest.approx(failed.cost_usd + reply.cost_usd)
+    assert limiter.admission.account.spent_usd == pytest.approx(failed.cost_usd + reply.cost_usd)
 
 
 def test_attempts_in_vain_are_paid_for_by_their_row_when_the_budget_ends(server: BatchServer, tmp_path: Path) -> None:
@@ -454,19 +454,19 @@ def test_attempts_in_vain_are_paid_for_by_their_row_when_the_budget_ends(server:
     (failed,) = ask(config, tmp_path, WORDS[:1], limiter=limiter)
     assert isinstance(failed, RowError)
     assert "budget_usd does not allow" in str(failed)
-    assert failed.cost_usd == pytest.approx(limiter.gate.account.spent_usd)
+    assert failed.cost_usd == pytest.approx(limiter.admission.account.spent_usd)
     assert failed.cost_usd > 0
 
 
 def test_what_a_stopped_engine_holds_is_given_back_before_its_process_ends(server: BatchServer, tmp_path: Path) -> None:
     class Slow(LocalRateLimiter):
-        async def leave(self, number: int, passage: Spend) -> None:
+        async def leave(self, number: int, spend: Spend) -> None:
             await asyncio.sleep(0.05)
-            await super().leave(number, passage)
+            await super().leave(number, spend)
 
     limiter = Slow(budget_usd=1e6)
     ask(at(server, price={"input": 1e6, "output": 1e6}), tmp_path, WORDS[:2], limiter=limiter)
-    assert limiter.gate.account.reserved_usd == pytest.approx(0.0)
+    assert limiter.admission.account.reserved_usd == pytest.approx(0.0)
 
 
 # The whole of it fails.
@@ -613,7 +613,7 @@ def test_what_was_paid_for_is_fetched_although_the_budget_is_spent(server: Batch
     replies = ask(config, tmp_path)
     limiter = LocalRateLimiter(budget_usd=1e-9)
     assert ask(config, tmp_path, limiter=limiter) == replies
-    assert limiter.gate.account.spent_usd == pytest.approx(sum(reply.cost_usd for reply in replies))
+    assert limiter.admission.account.spent_usd == pytest.approx(sum(reply.cost_usd for reply in replies))
     server.files.clear()
     assert {type(reply) for reply in ask(config, tmp_path, limiter=LocalRateLimiter(budget_usd=1e-9))} == {
         BudgetSpentError

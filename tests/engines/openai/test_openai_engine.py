@@ -21,7 +21,7 @@ from PIL import Image
 
 from eibench_ray.engines.api_key import read_key
 from eibench_ray.engines.engine import EngineFacts, RowError
-from eibench_ray.engines.openai.openai_engine import MAX_VAIN, OpenaiEngine
+from eibench_ray.engines.openai.openai_engine import MAX_UNANSWERED, OpenaiEngine
 from eibench_ray.engines.openai.picture_encoding import to_data_uri
 from eibench_ray.engines.openai.request_body import build_body
 from eibench_ray.engines.openai.response_bounds import MAX_REPLY_BYTES
@@ -61,13 +61,13 @@ class Witness:
         self.under_way.add(number)
         return Grant(number)
 
-    async def leave(self, number: int, passage: Spend) -> None:
+    async def leave(self, number: int, spend: Spend) -> None:
         self.under_way.remove(number)
-        self.passages.append(passage)
+        self.passages.append(spend)
 
     @property
     def spent_usd(self) -> float:
-        return sum(passage.cost_usd for passage in self.passages)
+        return sum(spend.cost_usd for spend in self.passages)
 
 
 def engine_at(server: FaultServer, limiter: Any = None, **options: Any) -> OpenaiEngine:
@@ -179,7 +179,7 @@ def test_no_attempt_outlives_its_deadline(server: FaultServer, fault: Fault) -> 
     assert error.kind is RowErrorKind.ENGINE
     assert "no reply within request_timeout_s=0.4" in str(error)
     # It may have been worked on, and paid for.
-    assert all(passage.tokens > 64 and passage.cost_usd > 64 * 10 / 1e6 for passage in limiter.passages)
+    assert all(spend.tokens > 64 and spend.cost_usd > 64 * 10 / 1e6 for spend in limiter.passages)
 
 
 @pytest.mark.parametrize(
@@ -222,16 +222,16 @@ def test_an_endpoint_that_never_answered_anything_is_given_up_after_a_few_reques
     before = len(server.events)
     words = words_of(f"never {fault}", 12)
     ends = answers(engine_at(server, attempts=2, limits={"max_concurrency": 1}), words)
-    assert [type(end) for end in ends] == [RowError] * MAX_VAIN + [EngineError] * (len(words) - MAX_VAIN)
+    assert [type(end) for end in ends] == [RowError] * MAX_UNANSWERED + [EngineError] * (len(words) - MAX_UNANSWERED)
     assert f"3 requests to local at {server.base_url} have used up their 2 attempts, and none was ever" in str(ends[-1])
-    assert all(end.cost_usd > 0 for end in ends[:MAX_VAIN] if fault is not Fault.SERVER_ERROR)
+    assert all(end.cost_usd > 0 for end in ends[:MAX_UNANSWERED] if fault is not Fault.SERVER_ERROR)
     assert len(server.events) - before <= 2 * len(words)
 
 
 def test_one_that_only_keeps_its_limits_is_not_given_up(server: FaultServer) -> None:
     server.behave(Behaviour(faults={Fault.STORM: 0.5, Fault.LIMIT_IN_200: 0.5}))
-    ends = answers(engine_at(server, attempts=1, limits={"max_concurrency": 1}), words_of("limits", MAX_VAIN + 2))
-    assert [type(end) for end in ends] == [RowError] * (MAX_VAIN + 2)
+    ends = answers(engine_at(server, attempts=1, limits={"max_concurrency": 1}), words_of("limits", MAX_UNANSWERED + 2))
+    assert [type(end) for end in ends] == [RowError] * (MAX_UNANSWERED + 2)
 
 
 def test_one_that_has_answered_once_is_not(server: FaultServer) -> None:
@@ -363,7 +363,7 @@ def test_attempts_in_vain_are_paid_for_by_their_row(server: FaultServer, budget_
     limiter = LocalRateLimiter(budget_usd=budget_usd)
     (error,) = answers(engine_at(server, limiter, attempts=2, request_timeout_s=0.1), [f"in vain {budget_usd}"])
     assert (type(error), error.kind) == (RowError, RowErrorKind.ENGINE)
-    assert error.cost_usd == limiter.gate.account.spent_usd > 0
+    assert error.cost_usd == limiter.admission.account.spent_usd > 0
     assert ("budget_usd does not allow" in str(error)) == (budget_usd is not None)
 
 
@@ -371,9 +371,9 @@ def test_what_the_headers_allow_reaches_the_rate_limiter(server: FaultServer) ->
     server.behave(Behaviour(limit=Limit(requests_per_min=6000, tokens_per_min=9e9, tells_limit=True)))
     limiter = Witness()
     answers(engine_at(server, limiter), ["allowed"])
-    (passage,) = limiter.passages
-    assert (passage.allowed_per_min, passage.allowed_tokens_per_min) == (6000, 9e9)
-    assert passage.tokens > 0
+    (spend,) = limiter.passages
+    assert (spend.allowed_per_min, spend.allowed_tokens_per_min) == (6000, 9e9)
+    assert spend.tokens > 0
 
 
 def test_a_limit_reaches_the_rate_limiter(server: FaultServer) -> None:
