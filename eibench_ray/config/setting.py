@@ -70,7 +70,7 @@ class SettingConfig(Frozen):
     """The calls with which a model is asked; the last one is the answer that is judged.
 
     Attributes:
-        prompt_source: `auto` takes the dataset's official prompt where there is one; `official` insists; `own` never does.
+        prompt_source: `auto`: the dataset's official prompt where there is one; `official` insists; `own`: never.
     """
 
     name: Filled

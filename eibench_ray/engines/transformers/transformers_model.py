@@ -50,6 +50,7 @@ class PreparedPrompt:
 
 class Model:
     """A loaded model with its processor.
+
     Raises:
         EngineError: it cannot be used as configured.
     """
