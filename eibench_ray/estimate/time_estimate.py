@@ -1,8 +1,8 @@
 """Estimates the time that the rest of a plan takes on some nodes, from priors. Pure: nothing is run or simulated.
 
 The wall-clock time is the shortest into which the work and its loads fit (`schedule/policy.py`), or the slowest row's
-way where that is longer, times what a schedule loses. It is computed three times: as the configuration expects, and with
-those priors off to either side.
+way where that is longer, times what a schedule loses. It is computed three times: as the configuration expects, and
+with those priors off to either side.
 """
 
 from __future__ import annotations
