@@ -18,36 +18,37 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init_
 
 # Words that the field has other words for. Those of them that are English as well are looked for as classes only.
 OLD_WORDS = [
-    "limiter",
-    "reservation",
-    "account",
-    "budget",
-    "replica_set",
-    "factory",
-    "state",
+    "turnstile",
+    "toll",
+    "purse",
+    "funds",
+    "crew",
+    "fleet",
+    "roster",
     "staffing",
-    "node_monitor",
-    "watchdog",
-    "detector",
-    "failure_policy",
-    "search",
-    "candidate",
-    "poisoned",
-    "drain",
-    "counts",
-    "estimate_time",
-    "estimate",
-    "estimates",
-    "blocker",
-    "prompt_source",
-    "varied",
-    "compute",
+    "membership",
+    "lookout",
+    "vigil",
+    "patience",
+    "inquest",
+    "suspect",
+    "condemned",
+    "halt",
+    "tally",
+    "foresee",
+    "foresight",
+    "outlook",
+    "obstacle",
+    "wording",
+    "swept",
+    "reckon",
 ]
 OLD_CLASSES = ("Gate", "Passage", "Course", "Member", "Standing", "Holding", "Outcome", "Places", "Trip")
-BENCHMARK_WORDS = ("trigger", "emotion", "recall", "verdict", "claim", "eibench")
-# The package's own name is the benchmark's too; these are the package's.
-OWN_NAMES = re.compile(r"eibench[-_]ray\w*|EibenchError|EIBENCH_RAY\w*", re.IGNORECASE)
-UNTIL_RENAMED = pytest.mark.xfail(strict=False, reason="modules, classes and words are being renamed")
+BENCHMARK_WORDS = ("trigger", "emotion", "recall", "claim", "eibench")
+# The package's own name is the benchmark's too; these are the package's: its modules, variables and files.
+OWN_NAMES = re.compile(r"eibench[-_]ray[\w.]*|EibenchError|EIBENCH_[A-Z_]+|\.?eibench-(dataset|doctor)-", re.IGNORECASE)
+# Names of plug-ins stand in the table that finds them; recall is F1's other half; W&B's project has the package's name.
+EXCUSED = ('"eibench": "', "precision and recall", 'project: Filled = "eibench"')
 RIDDLES = ("What", "Who", "How", "Until", "Where")
 
 
@@ -59,7 +60,6 @@ def test_every_class_name_stands_once() -> None:
     assert repeated((node.name, path) for path in MODULES for node in classes(path)) == {}
 
 
-@UNTIL_RENAMED
 def test_no_old_word_is_left() -> None:
     texts = [*MODULES, *REPOSITORY.glob("conf/**/*.yaml"), *REPOSITORY.glob("docs/*.md"), REPOSITORY / "README.md"]
     assert find_words(texts, OLD_WORDS) == []
@@ -71,13 +71,11 @@ def test_no_class_has_an_old_name() -> None:
     ] == []
 
 
-@UNTIL_RENAMED
 def test_only_a_benchmark_knows_its_words() -> None:
     own = PACKAGE / "benchmarks" / "eibench"
     assert find_words([path for path in MODULES if own not in path.parents], BENCHMARK_WORDS) == []
 
 
-@UNTIL_RENAMED
 def test_docstrings_say_what_a_thing_does_or_returns() -> None:
     riddles = []
     for path in MODULES:
@@ -105,7 +103,7 @@ def test_docstrings_say_what_a_thing_does_or_returns() -> None:
 )
 def test_a_word_is_found_in_names_and_in_sentences(text: str, is_found: bool, tmp_path: Path) -> None:
     (tmp_path / "text.py").write_text(text)
-    assert bool(find_words([tmp_path / "text.py"], ["state", "reservation"])) is is_found
+    assert bool(find_words([tmp_path / "text.py"], ["roster", "toll"])) is is_found
 
 
 def classes(path: Path) -> Iterator[ast.ClassDef]:
@@ -130,7 +128,8 @@ def find_words(paths: Iterable[Path], words: Iterable[str]) -> list[str]:
     found = []
     for path in paths:
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-            found += [f"{place(path)}:{number}: {hit[0]}" for hit in pattern.finditer(OWN_NAMES.sub("", line))]
+            if not any(excuse in line for excuse in EXCUSED):
+                found += [f"{place(path)}:{number}: {hit[0]}" for hit in pattern.finditer(OWN_NAMES.sub("", line))]
         if hit := pattern.search(path.stem):
             found.append(f"{place(path)}: {hit[0]}")
     return found

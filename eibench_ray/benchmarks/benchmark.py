@@ -69,7 +69,7 @@ class Exported:
 
 @dataclass(frozen=True, slots=True)
 class CheckedRun:
-    """What a check came to."""
+    """Result of a check."""
 
     page: RenderableType  # for people
     values: Mapping[str, Any]  # for programs

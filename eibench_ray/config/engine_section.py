@@ -1,4 +1,4 @@
-"""What the sections of all engine kinds have in common, and where kinds are found."""
+"""Base of the sections of all engine kinds, and the table in which kinds are found."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ AnyEngineSection = Annotated[SerializeAsAny[EngineSection], BeforeValidator(_to_
 
 
 class PriceSection(Frozen):
-    """What an engine's tokens cost, with the attributes of `Price`."""
+    """Price of an engine's tokens, with the attributes of `Price`."""
 
     input: Annotated[float, Field(ge=0)]
     output: Annotated[float, Field(ge=0)]

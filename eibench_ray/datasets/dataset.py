@@ -228,13 +228,11 @@ def open_place(path: str) -> tuple[Storage, PurePath]:
 def _refuse(path: str, reason: str) -> NoReturn:
     if path.startswith(PACKAGE_PREFIX):
         remedy = "the dataset inside the package is package:demo"
-    elif (name := PurePath(path).name).startswith("eibench_"):
-        remedy = (
-            f"prepare it with `eibench-ray prepare eibench --source EIBENCH_CLONE --images PICTURES "
-            f"--out {path.removesuffix(name).rstrip('/') or '.'}`"
-        )
     else:
-        remedy = f"prepare it, e.g. with `eibench-ray prepare jsonl FILE --images PICTURES --out {path}`"
+        remedy = (
+            f"prepare it, e.g. with `eibench-ray prepare jsonl FILE --images PICTURES --out {path}`, or by the "
+            f"command of its benchmark (`eibench-ray prepare --help` lists them)"
+        )
     raise DataError(f"the dataset {path} cannot be opened: {reason}; {remedy}")
 
 

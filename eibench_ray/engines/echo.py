@@ -153,7 +153,7 @@ class EchoKind(EngineKind[EchoSection]):
         )
 
     def identity(self, section: EchoSection, recording: str | None) -> Mapping[str, Any]:  # noqa: ARG002
-        """Which requests fail, and the version of what makes replies up."""
+        """The texts on which requests fail, and the version of what makes replies up."""
         own = environment_identity(section.runtime_env) if section.runtime_env else None
         return identity_of(section) | {"version": __version__, "runtime_env": own}
 

@@ -1,4 +1,4 @@
-"""What an engine kind says of itself: the one declaration by which the rest of the package knows it.
+"""Declaration of an engine kind: all that the rest of the package knows of it.
 
 A kind is a subclass of `EngineKind` and one instance of it, found by name: in this package's table, or by the entry
 point `eibench_ray.engines` of an installed package. What it says nothing of has a default that is safe, but for these:
@@ -35,7 +35,7 @@ Device = Literal["cpu", "cuda"]
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Where an engine's replicas would run."""
+    """Device and cluster on which an engine's replicas would run."""
 
     model: str  # the model's name, for errors
     device: Device
@@ -51,7 +51,7 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What one replica of an engine takes.
+    """GPUs and memory that one replica of an engine takes.
 
     Attributes:
         chosen: settings that are `auto` in the section, as they are chosen for this site.
@@ -64,7 +64,7 @@ class Needs:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What is looked at to see whether an engine can run."""
+    """Facts that decide whether an engine can run."""
 
     environ: Mapping[str, str]  # of this process
     today: date  # when it would run
@@ -73,7 +73,7 @@ class Surroundings:
 
 @dataclass(frozen=True, slots=True)
 class EngineSetup:
-    """What an engine is created with, beside its section.
+    """Arguments with which an engine is created, beside its section.
 
     Attributes:
         weights: what `EngineKind.weights` asked for; None: it asked for none, or they are taken as configured.
@@ -91,7 +91,7 @@ class EngineSetup:
 
 @dataclass(frozen=True, slots=True)
 class EngineDescription:
-    """How tables of models speak of an engine, `-` where there is nothing to say."""
+    """An engine's columns in tables of models, `-` where there is nothing to say."""
 
     runs_by: str
     place: str = "-"
@@ -102,7 +102,7 @@ class EngineDescription:
 
 @dataclass(frozen=True, slots=True)
 class ServerAddress:
-    """Where a kind's own server is to listen."""
+    """Address on which a kind's own server is to listen."""
 
     host: str
     port: int
@@ -112,7 +112,7 @@ class ServerAddress:
 
 @dataclass(frozen=True, slots=True)
 class ServerCommand:
-    """How a kind's own server is started: an OpenAI-compatible one, whose /health answers once it is ready.
+    """Command of a kind's own server: an OpenAI-compatible one, whose /health answers once it is ready.
 
     Attributes:
         arguments: what follows `python`. The key is not in it: everybody on the machine may read a command line.
@@ -130,7 +130,7 @@ class EngineKind(ABC, Generic[S]):
 
     @abstractmethod
     def traits(self, section: S) -> EngineTraits:
-        """How the engine behaves, for plans, schedules and reports."""
+        """Traits of the engine, for plans, schedules and reports."""
 
     def identity(self, section: S, recording: str | None) -> Mapping[str, Any]:  # noqa: ARG002 - most read none
         """All that an answer can depend on, as plain values: equal ones make two engines one.
@@ -173,7 +173,7 @@ class EngineKind(ABC, Generic[S]):
         return None
 
     def memory(self, section: S) -> MemoryEstimate | None:  # noqa: ARG002 - most take none
-        """What it takes of its GPUs' memory, by its weights' metadata; None: not known."""
+        """GPU memory that it takes, by its weights' metadata; None: not known."""
         return None
 
     def blocker(
@@ -182,7 +182,7 @@ class EngineKind(ABC, Generic[S]):
         spec: EngineSpec,  # noqa: ARG002
         around: Surroundings,  # noqa: ARG002
     ) -> Blocker | None:
-        """Why it cannot run, beside weights that are not there; None where nothing speaks against it."""
+        """The reason why it cannot run, beside weights that are not there; None where it can."""
         return None
 
     def lacks_chat_template(self, section: S, folder: Path) -> bool:  # noqa: ARG002 - most read none
@@ -200,7 +200,7 @@ class EngineKind(ABC, Generic[S]):
         return ""
 
     def packages(self, section: S) -> str:  # noqa: ARG002 - most need none
-        """What `check_installed` looks for, in a word; empty where that is nothing."""
+        """The packages that `check_installed` looks for, in a word; empty where there are none."""
         return ""
 
     def check_installed(self, section: S) -> None:
@@ -233,5 +233,5 @@ class EngineKind(ABC, Generic[S]):
         raise NotImplementedError
 
     def describe(self, section: S) -> EngineDescription:
-        """How tables of models speak of it."""
+        """Its columns in tables of models."""
         return EngineDescription(section.kind)

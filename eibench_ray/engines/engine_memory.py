@@ -38,7 +38,7 @@ def fit_memory(
     kv_gb_per_gpu: float | None = None,
     share: float = 1.0,
 ) -> MemoryFit:
-    """What each GPU of a replica must have, and what the largest has.
+    """Memory that each GPU of a replica must have, against the largest there is.
 
     Args:
         memory: what the engine takes in all.

@@ -1,4 +1,4 @@
-"""What the engine kinds have in common that load a language model's weights into a replica."""
+"""Common parts of the engine kinds that load a language model's weights into a replica."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class LoadedKind(EngineKind[L]):
 
 
 def loaded_traits(section: LoadedSection, max_num_seqs: int, stages: int = 1) -> EngineTraits:
-    """How an engine behaves that loads weights."""
+    """Traits of an engine that loads weights."""
     return EngineTraits(
         max_num_seqs,
         is_loaded=True,
@@ -49,7 +49,7 @@ def loaded_traits(section: LoadedSection, max_num_seqs: int, stages: int = 1) ->
 
 
 def loaded_identity(section: LoadedSection) -> Mapping[str, Any]:
-    """What of a loaded engine an answer can depend on, whatever loads it.
+    """Identity of a loaded engine, whatever loads it.
 
     Raises:
         PlanError: the file of its chat template is not there.
@@ -66,6 +66,6 @@ def loaded_identity(section: LoadedSection) -> Mapping[str, Any]:
 def describe_source(
     runs_by: str, source: str, revision: str | None, dtype: str, chat_template: str | None
 ) -> EngineDescription:
-    """How tables of models speak of an engine that loads weights."""
+    """Columns in tables of models of an engine that loads weights."""
     said = (revision or "-") if is_pinned(source, revision) else f"{revision or 'main'} (not pinned)"
     return EngineDescription(runs_by, source, said, dtype, chat_template or "the checkpoint's template")

@@ -1,6 +1,6 @@
-"""Recorded answers, a JSON object per line: `{"id": ..., "answer": ...}`, or EIBench's `{path: text}`.
+"""Recorded answers, a JSON object per line: `{"id": ..., "answer": ...}`, or `{path: text}` by a picture's path.
 
-EIBench's lines may also be `{path: {question: text}}`, where a picture has several questions. `null` stands for an
+Lines by path may also be `{path: {question: text}}`, where a picture has several questions. `null` stands for an
 answer that whoever recorded did not get. A file has one of the two forms.
 """
 

@@ -1,4 +1,4 @@
-"""Which scorer a cell has, as the plan keeps it."""
+"""Scorer of a cell, as the plan keeps it."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
     answer by llava_next_7b (user_question)
     verdict by strict on llava_next_7b (user_question)
-    caption by qwen2_5_vl_7b (user_question_caption, eibench_basic)     where the plan has several datasets
+    caption by qwen2_5_vl_7b (user_question_caption, my_dataset)     where the plan has several datasets
 
 A digest stands only where two steps would have the same name, and there last.
 """

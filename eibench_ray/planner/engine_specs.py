@@ -115,7 +115,7 @@ def engine_identity(model: ModelConfig, recording: str | None) -> Mapping[str, A
 
 
 def engine_memory(model: ModelConfig) -> MemoryEstimate | None:
-    """What an engine takes of its GPUs' memory: by its weights' metadata, else the prior; None: not known."""
+    """GPU memory of an engine: by its weights' metadata, else the prior; None: not known."""
     kind = kind_of(model.engine)
     known: MemoryEstimate | None = kind.memory(model.engine)
     if known is None and model.expect.memory_gb is not None and kind.traits(model.engine).is_loaded:

@@ -18,7 +18,7 @@ _MOST_NAMES = 5
 
 @dataclass(frozen=True, slots=True)
 class RecordingMatch:
-    """How a file of recorded answers fits a dataset.
+    """Fit of a file of recorded answers to a dataset.
 
     Attributes:
         without_line, num_without_line: ids of those that the file has no line for, the first few, and how many.

@@ -99,7 +99,7 @@ MISTAKES = [
     (
         "unprepared dataset in a sweep",
         "run -m CELL dataset=demo,eibench_complex",
-        "prepare it with `eibench-ray prepare eibench",
+        "or by the command of its benchmark (`eibench-ray prepare --help` lists them)",
     ),
     (
         "unprepared dataset of unknown size",

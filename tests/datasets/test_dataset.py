@@ -14,19 +14,13 @@ from eibench_ray.errors import DataError
 from eibench_ray.rows.sample import Sample
 
 
-@pytest.mark.parametrize(
-    ("name", "remedy"),
-    [
-        ("eibench_basic", "eibench-ray prepare eibench --source EIBENCH_CLONE --images PICTURES --out {parent}"),
-        ("faces", "eibench-ray prepare jsonl FILE --images PICTURES --out {parent}/faces"),
-    ],
-)
-def test_a_missing_dataset_is_named_with_the_command_that_makes_it(tmp_path: Path, name: str, remedy: str) -> None:
+def test_a_missing_dataset_is_named_with_the_commands_that_make_it(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
-        open_dataset(str(tmp_path / name))
+        open_dataset(str(tmp_path / "faces"))
     message = str(caught.value)
     assert "there is no prepared dataset" in message
-    assert remedy.format(parent=tmp_path) in message
+    assert f"eibench-ray prepare jsonl FILE --images PICTURES --out {tmp_path}/faces" in message
+    assert "eibench-ray prepare --help" in message
 
 
 def test_an_unknown_dataset_of_the_package_is_refused() -> None:
@@ -65,23 +59,20 @@ def test_a_sample_that_is_damaged_is_told(tmp_path: Path, damage: str) -> None:
         open_dataset(str(tmp_path / "d")).samples(0, 1)
 
 
-@pytest.mark.parametrize(("name", "command"), [("own", "prepare jsonl FILE"), ("eibench_basic", "prepare eibench")])
-def test_a_dataset_of_another_layout_is_refused_with_the_command_that_prepares_it(
-    tmp_path: Path, name: str, command: str
-) -> None:
+def test_a_dataset_of_another_layout_is_refused_with_the_command_that_prepares_it(tmp_path: Path) -> None:
     """The first layout's card had no version."""
-    with DatasetWriter(tmp_path / name, "A test") as writer:
+    with DatasetWriter(tmp_path / "own", "A test") as writer:
         writer.add(Sample("a", {"question": "why?"}, target="Sun."))
-    card = tmp_path / name / "dataset.json"
+    card = tmp_path / "own" / "dataset.json"
     card.write_text('{"name": "own", "rows": 1, "with_captions": 0, "without_captions": 1, "sources": {"": 1}}')
     with pytest.raises(
         DataError, match="another version prepared it, in layout 1, and this one reads layout 2"
     ) as caught:
-        open_dataset(str(tmp_path / name))
-    assert f"eibench-ray {command}" in str(caught.value)
-    with DatasetWriter(tmp_path / name, "Again") as writer:
+        open_dataset(str(tmp_path / "own"))
+    assert "eibench-ray prepare jsonl FILE" in str(caught.value)
+    with DatasetWriter(tmp_path / "own", "Again") as writer:
         writer.add(Sample("a", {"question": "why?"}, target="Sun."))
-    assert open_dataset(str(tmp_path / name)).num_rows == 1
+    assert open_dataset(str(tmp_path / "own")).num_rows == 1
 
 
 def test_the_demo_is_complete() -> None:

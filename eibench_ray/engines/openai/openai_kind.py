@@ -38,7 +38,7 @@ class OpenaiKind(EngineKind[OpenaiSection]):
         return _retirement(section, spec, around) or (_lost_key(section, spec, around) if around.is_local else None)
 
     def describe(self, section: OpenaiSection) -> EngineDescription:
-        """Who answers."""
+        """The endpoint's model and address, for tables."""
         return EngineDescription(
             f"endpoint ({section.api_key_env or 'no key'})",
             f"{section.endpoint}: {section.model}",

@@ -109,7 +109,7 @@ class VllmKind(LoadedKind[VllmSection]):
         return installed if installed and installed.startswith(CPU_BUILD) else ""
 
     def variables(self, section: VllmSection, device: Device, replica_id: int) -> Mapping[str, str]:
-        """What makes it quiet and careful, and keeps it apart from others on its node."""
+        """Variables that make it quiet and careful, and keep it apart from others on its node."""
         # One process less per engine: it starts in 15-22 s instead of 23-28 (docs/measurements.md).
         in_process = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"} if device == "cpu" else {}
         return _VARIABLES | in_process | _kept_apart(section, replica_id)
@@ -155,7 +155,7 @@ KIND = VllmKind()
 
 
 def vllm_weights(section: VllmSection) -> WeightsRequest:
-    """What vLLM loads: the checkpoint, and what its further arguments name."""
+    """Weights request of vLLM: the checkpoint, and what its further arguments name."""
     args = section.args
     return WeightsRequest(
         section.source,

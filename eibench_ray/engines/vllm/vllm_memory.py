@@ -69,7 +69,7 @@ def choose_tensor_parallel(
 def fit_vllm(
     engine: VllmSection, memory: MemoryEstimate, cluster: ClusterConfig, known: GpuNodes | None = None
 ) -> MemoryFit:
-    """What each GPU of a replica must have, and what the largest has; `tensor_parallel: auto` is chosen before."""
+    """Memory that each GPU of a replica must have, against the largest; `tensor_parallel: auto` is chosen before."""
     assert engine.tensor_parallel != "auto"
     # vLLM keeps copies of the heads of keys and values on GPUs that are more than there are heads.
     kv_shares = min(engine.tensor_parallel, memory.num_kv_heads or 1) * engine.pipeline_parallel
