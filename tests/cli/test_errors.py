@@ -175,7 +175,7 @@ MISTAKES = [
     (
         "recordings to serve",
         "serve model=claude_3_haiku",
-        "'claude_3_haiku' has an engine of kind 'replay', which has no server",
+        "'claude_3_haiku' has an engine of kind 'replay', which has no server of its own",
     ),
     ("a sweep's group to serve", "serve model=tiny_llama setting=user_question", "setting: there is no such key"),
     (
