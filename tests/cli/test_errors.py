@@ -44,8 +44,8 @@ MISTAKES = [
     ),
     (
         "unknown key in a sweep",
-        "plan -m CELL setting.wordin=own,auto",
-        "setting.wordin: there is no such key; did you mean 'setting.wording'?",
+        "plan -m CELL setting.prompt_sourc=own,auto",
+        "setting.prompt_sourc: there is no such key; did you mean 'setting.prompt_source'?",
     ),
     (
         "unknown key, added",

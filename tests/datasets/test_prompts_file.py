@@ -48,7 +48,7 @@ def test_the_digest_changes_with_any_word(tmp_path: Path) -> None:
     assert changed.digest != PROTOCOL.digest
 
 
-def test_shared_sampling_holds_for_wordings_without_their_own(tmp_path: Path) -> None:
+def test_shared_sampling_holds_for_prompts_without_their_own(tmp_path: Path) -> None:
     text = "subject: {a: {user: 'x'}, b: {user: 'y', sampling: {top_p: 0.5}}, sampling: {temperature: 0.25}}"
     protocol = load_protocol(write(tmp_path, text))
     assert protocol.subject["a"].sampling == SourceSampling(temperature=0.25)

@@ -41,7 +41,7 @@ SWEEP = [
 
 
 @dataclass(frozen=True)
-class Swept:
+class Sweep:
     """What the command left: its folder, and its summary."""
 
     folder: Path
@@ -62,32 +62,32 @@ class Swept:
 
 
 @pytest.fixture(scope="module")
-def varied(tmp_path_factory: pytest.TempPathFactory) -> Swept:
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
     folder = tmp_path_factory.mktemp("sweep")
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     command = [sys.executable, "-m", "eibench_ray.cli.app", "run", "--json", *SWEEP]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return Swept(folder, json.loads(done.stdout.splitlines()[-1]))
+    return Sweep(folder, json.loads(done.stdout.splitlines()[-1]))
 
 
-def test_engines_are_loaded_once_each_for_all_cells(varied: Swept) -> None:
-    ledger = [json.loads(line) for line in (varied.run_dir / "ledger.jsonl").read_text().splitlines()]
+def test_engines_are_loaded_once_each_for_all_cells(sweep: Sweep) -> None:
+    ledger = [json.loads(line) for line in (sweep.run_dir / "ledger.jsonl").read_text().splitlines()]
     ready = Counter(line["model"] for line in ledger if line["event"] == "replica_ready")
     assert ready == dict.fromkeys(MODELS, 1)
-    assert varied.summary["loads"] == len(MODELS)
+    assert sweep.summary["loads"] == len(MODELS)
 
 
-def test_every_job_has_its_hydra_folder(varied: Swept) -> None:
+def test_every_job_has_its_hydra_folder(sweep: Sweep) -> None:
     chosen = set()
     for number in range(NUM_CELLS):
-        composed = yaml.safe_load((varied.run_dir / ".hydra" / str(number) / "config.yaml").read_text())
+        composed = yaml.safe_load((sweep.run_dir / ".hydra" / str(number) / "config.yaml").read_text())
         chosen.add((composed["model"]["name"], composed["setting"]["name"]))
     assert chosen == {(model, setting) for model in MODELS for setting in SETTINGS}
 
 
-def test_every_answer_and_every_verdict_is_there_once(varied: Swept) -> None:
-    rows = varied.rows()
+def test_every_answer_and_every_verdict_is_there_once(sweep: Sweep) -> None:
+    rows = sweep.rows()
     assert Counter(row["step"] for row in rows) == {
         "answer": NUM_CELLS * NUM_SAMPLES,
         "verdict": 2 * NUM_CELLS * NUM_SAMPLES,
@@ -97,31 +97,31 @@ def test_every_answer_and_every_verdict_is_there_once(varied: Swept) -> None:
     assert all(0 < row["completion_tokens"] <= 12 for row in rows if row["step"] == "answer")
 
 
-def test_the_summary_counts_them(varied: Swept) -> None:
-    summary = varied.summary
+def test_the_summary_counts_them(sweep: Sweep) -> None:
+    summary = sweep.summary
     num_requests = 3 * NUM_CELLS * NUM_SAMPLES
     assert (summary["requests"], summary["completions_new"], summary["errors"]) == (num_requests, num_requests, 0)
     assert [row["n"] for row in summary["rows"]] == [NUM_SAMPLES] * NUM_CELLS
 
 
-def test_every_verdict_has_one_boolean_per_trigger(varied: Swept) -> None:
+def test_every_verdict_has_one_boolean_per_trigger(sweep: Sweep) -> None:
     dataset = open_dataset("package:demo")
     num_triggers = {sample.sample_id: len(sample.targets) for sample in dataset.samples(0, NUM_SAMPLES)}
     assert len(set(num_triggers.values())) > 1
-    for row in varied.rows():
+    for row in sweep.rows():
         if row["step"] == "verdict":
             named = json.loads(row["text"], strict=False)["named"]  # xgrammar lets bare control characters through
             assert list(named) == [str(number) for number in range(1, num_triggers[row["sample_id"]] + 1)]
             assert all(isinstance(value, bool) for value in named.values())
-    assert [row["statuses"] for row in varied.summary["rows"]] == [{"ok": 2 * NUM_SAMPLES}] * NUM_CELLS
+    assert [row["statuses"] for row in sweep.summary["rows"]] == [{"ok": 2 * NUM_SAMPLES}] * NUM_CELLS
 
 
-def test_a_judge_that_draws_differs_from_itself(varied: Swept) -> None:
-    noises = [row["repeat_noise"] for row in varied.summary["rows"]]
+def test_a_judge_that_draws_differs_from_itself(sweep: Sweep) -> None:
+    noises = [row["repeat_noise"] for row in sweep.summary["rows"]]
     assert [(noise["repeats"], noise["n"]) for noise in noises] == [(2, NUM_SAMPLES)] * NUM_CELLS
     assert max(noise["differ"] for noise in noises) > 0
 
 
-def test_the_model_that_sees_is_not_the_one_that_does_not(varied: Swept) -> None:
-    sees = {row["model"]: row["sees_image"] for row in varied.summary["rows"]}
+def test_the_model_that_sees_is_not_the_one_that_does_not(sweep: Sweep) -> None:
+    sees = {row["model"]: row["sees_image"] for row in sweep.summary["rows"]}
     assert sees == {"tiny_llama": False, "tiny_idefics3": True, "tiny_video_llava": True}

@@ -92,7 +92,7 @@ def test_an_endpoint_is_retired_from_the_day_on_that_was_announced(availability:
     assert str(find(ENDPOINT, availability=availability)) == said
 
 
-def test_a_retired_model_with_recorded_answers_is_no_obstacle(tmp_path: Path) -> None:
+def test_a_retired_model_with_recorded_answers_is_no_blocker(tmp_path: Path) -> None:
     (tmp_path / "faces.plain.jsonl").write_text("{}")
     engine = {"kind": "replay", "predictions": str(tmp_path)}
     assert find(engine, availability={"status": "retired"}, recording=str(tmp_path / "faces.plain.jsonl")) is None

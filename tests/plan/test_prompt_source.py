@@ -28,7 +28,7 @@ def test_the_official_words_are_taken_where_the_dataset_has_them(official: Plann
     assert answer.sampling == Sampling(0.2, 0.9, 77)
 
 
-@pytest.mark.parametrize("changes", [{"setting.wording": "own"}, {"setting.calls": None}])
+@pytest.mark.parametrize("changes", [{"setting.prompt_source": "own"}, {"setting.calls": None}])
 def test_the_own_words_are_taken_where_they_are_asked_for_or_alone(
     official: Planner, changes: Mapping[str, Any]
 ) -> None:
@@ -48,16 +48,16 @@ def test_without_a_protocol_the_own_words_are_taken(planner: Planner) -> None:
 
 def test_official_words_that_the_dataset_lacks_are_missed(planner: Planner) -> None:
     with pytest.raises(PlanError, match=r"setting 'look' asks for the official prompt of 'user_question'"):
-        planner.plan(planner.config({"setting.wording": "official"}))
+        planner.plan(planner.config({"setting.prompt_source": "official"}))
     with pytest.raises(
         PlanError, match=r"judge 'judge' asks for the official prompt, .* or set judge.prompt_source=auto"
     ):
-        planner.plan(planner.config(OFFICIAL_JUDGE | {"judge.wording": "official"}))
+        planner.plan(planner.config(OFFICIAL_JUDGE | {"judge.prompt_source": "official"}))
 
 
 def test_a_protocol_without_this_settings_words_is_no_reason_to_guess(official: Planner) -> None:
     with pytest.raises(PlanError, match="user_question_caption"):
-        official.plan(official.config({"setting.wording": "official"}, setting="told"))
+        official.plan(official.config({"setting.prompt_source": "official"}, setting="told"))
     assert not official.step(official.plan(official.config(setting="told")), "answer").prompt.is_official
 
 

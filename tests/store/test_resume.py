@@ -232,7 +232,7 @@ def test_steps_with_other_slices_than_what_they_read(sweeps: Sweeps) -> None:
     assert todo(sweeps.plan(sweeps.config(judge="second"))) == {("answer", 1), ("verdict", 0), ("verdict", 1)}
 
 
-def test_another_wording_of_the_judge_keeps_the_answers(sweeps: Sweeps) -> None:
+def test_another_prompt_of_the_judge_keeps_the_answers(sweeps: Sweeps) -> None:
     sweeps.write_dataset()
     sweeps.ask(sweeps.plan(sweeps.config(judge="first")))
     sweep = sweeps.plan(sweeps.config(judge="second"))
