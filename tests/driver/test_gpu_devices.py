@@ -137,7 +137,7 @@ def test_the_gpus_of_all_stages_are_known_before_anything_loads(
     monkeypatch.setattr("eibench_ray.driver.actor_handle.wait_until_gone", wait_until_gone)
     monkeypatch.setattr("eibench_ray.driver.actor_handle.check_python", no_check)
     monkeypatch.setattr("eibench_ray.driver.actor_handle.replica_runtime_env", lambda *_: {"env_vars": {}})
-    monkeypatch.setattr("eibench_ray.driver.actor_handle._with_executor", lambda spec, _: spec)
+    monkeypatch.setattr("eibench_ray.driver.actor_handle._spread", lambda spec, _: spec)
     config = ClusterConfig(name="local", num_cpus=4, num_gpus=4)
     with ray_session(config):
         node = ray.get_runtime_context().get_node_id()
