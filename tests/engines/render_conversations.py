@@ -12,7 +12,7 @@ import sys
 from types import SimpleNamespace
 from typing import Any
 
-from asking_models import PICTURES, request
+from asking_models import PICTURES, request, show
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.renderers import renderer_from_config
 
@@ -31,13 +31,15 @@ async def render(folder: str, template: str) -> list[list[int]]:
     config = AsyncEngineArgs(**engine_arguments(engine, "cpu")).create_engine_config()
     llm: Any = SimpleNamespace(renderer=renderer_from_config(config), model_config=config.model_config)
     prompts = Prompts(llm, template_file(template).read_text(), folder)
-    picture = Picture(decode_picture(PICTURES[1]), "one")
     asked = [
-        (request("Why?"), picture),
-        (request("Why?"), None),
-        (request("Why?", system="Be brief."), picture),
+        show(request("Why?"), PICTURES[1]),
+        show(request("Why?"), ()),
+        show(request("Why?", system="Be brief."), PICTURES[1]),
     ]
-    return [list((await prompts.render(*each))["prompt_token_ids"]) for each in asked]
+    rendered = [
+        await prompts.render(one, [Picture(decode_picture(each), "one") for each in seen]) for one, seen in asked
+    ]
+    return [list(prompt["prompt_token_ids"]) for prompt in rendered]
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from asking_models import PICTURES, request
+from asking_models import PICTURES, request, show
 
 from eibench_ray.engines.picture_decoding import decode_picture
 from eibench_ray.engines.transformers.transformers_section import TransformersSection
@@ -85,7 +85,7 @@ def expected(folder: Path, name: str) -> list[list[int]]:
     processor = transformers.AutoProcessor.from_pretrained(folder)
     text, system = CONVERSATIONS[name]
     told = "<<SYS>>\nBe brief.\n<</SYS>>\n\n" if name == "mistral_instruct" else "Be brief."
-    picture = decode_picture(PICTURES[1])  # type: ignore[arg-type]
+    picture = decode_picture(*PICTURES[1])
     with_picture = {"picture": "<image>\n", "question": "Why?"}
     said = [
         processor(images=picture, text=text.format(system=system, **with_picture)),
@@ -113,7 +113,13 @@ def test_both_engines_ask_as_llavas_authors_do(
 
     keys = {"kind": "transformers", "source": str(folder), "dtype": "float32", "max_model_len": 1024}
     model = Model(TransformersSection.model_validate(keys | {"chat_template": f"package:{name}"}), "cpu")
-    picture = decode_picture(PICTURES[1])  # type: ignore[arg-type]
-    asked = [(request("Why?"), picture), (request("Why?"), None), (request("Why?", system="Be brief."), picture)]
-    made = [model.prepare(*each).tensors["input_ids"][0].tolist() for each in asked]
+    asked = [
+        show(request("Why?"), PICTURES[1]),
+        show(request("Why?"), ()),
+        show(request("Why?", system="Be brief."), PICTURES[1]),
+    ]
+    made = [
+        model.prepare(one, [decode_picture(each) for each in seen]).tensors["input_ids"][0].tolist()
+        for one, seen in asked
+    ]
     assert made == wanted

@@ -89,7 +89,7 @@ def test_log_probabilities_come_where_they_are_asked_for(answered: Callable[...,
 def test_a_schema_is_kept(answered: Callable[..., Answers], json_output: str) -> None:
     bounded = SCHEMA | {"properties": {name: SCHEMA["properties"][name] for name in ("correct", "total")}}
     request = replace(PLAIN, json_schema=bounded | {"required": ["correct", "total"]}, sampling=Sampling(0.0, 1.0, 64))
-    (reply,) = answered([(request, None)], json_output=json_output)
+    (reply,) = answered([(request, ())], json_output=json_output)
     assert reply.finish_reason == "stop"
     verdict = json.loads(reply.text)
     assert verdict.keys() == {"correct", "total"}
@@ -97,7 +97,7 @@ def test_a_schema_is_kept(answered: Callable[..., Answers], json_output: str) ->
 
 
 def test_a_prompt_that_is_too_long_costs_its_row_alone(answered: Callable[..., Answers]) -> None:
-    long, plain = answered([(replace(PLAIN, user="so " * 2000), None), (PLAIN, ())])
+    long, plain = answered([(replace(PLAIN, user="so " * 2000), ()), (PLAIN, ())])
     assert isinstance(long, RowError)
     assert long.kind is RowErrorKind.PROMPT
     assert "1024" in str(long)
