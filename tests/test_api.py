@@ -110,9 +110,15 @@ def test_a_folder_of_options_of_ones_own_is_read(folder: Path) -> None:
 
 def test_an_interrupt_commits_what_is_done_and_returns_the_run(tmp_path: Path) -> None:
     sweep = (*CELL, "model.engine.latency_s=0.5", "model.engine.max_num_seqs=1", "store.slice_rows=1")
-    code = f"import eibench_ray as eb; run = eb.run(*{sweep!r}); print(run.state, run.answers().height)"
+    # A shell's background job ignores SIGINT, and what it starts does likewise.
+    listen = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    ask = f"import eibench_ray as eb; run = eb.run(*{sweep!r}); print(run.state, run.answers().height)"
     called = subprocess.Popen(
-        [sys.executable, "-c", code], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", f"{listen}; {ask}"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     assert called.stderr is not None
     assert any("is ready after" in line for line in called.stderr)

@@ -112,6 +112,10 @@ def test_machines_reached_by_ssh_get_the_words_and_no_secret_is_among_them(folde
     note += 'open("privates", "a").write(f"{private} {os.stat(private).st_mode & 0o777:o}\\n")\n'
     note += 'token = open(os.environ["RAY_AUTH_TOKEN_PATH"]).read()\nopen("tokens", "a").write(token + "\\n")\n'
     stand_in(folder / "bin" / "ray", f"{note}import signal; signal.pause()")
+    # The sweep is through at once: it waits for both machines' notes, as their Ray is stopped after it.
+    noted = "import time\nwhile not (os.path.exists('tokens') and len(open('tokens').readlines()) == 2):\n"
+    noted += "    time.sleep(0.05)\n"
+    stand_in(folder / "bin" / "eibench-ray", noted + SWEEP)
     (folder / ".venv").symlink_to(folder)
     done = call("ssh_boxes.sh", folder, *HOSTILE, HOSTS="one two", PREEMPTIONS="1")
     assert done.returncode == 0, done.stderr

@@ -120,10 +120,10 @@ def test_broken_weights_are_named(folder: Path, content: bytes) -> None:
 
 def test_planning_modules_import_no_engine() -> None:
     modules = [
-        "checkpoints.identity",
-        "checkpoints.source",
-        "checkpoints.recipes",
-        "checkpoints.build",
+        "weights.content_identity",
+        "weights.weights_source",
+        "weights.recipes",
+        "weights.build",
         "cli.checkpoint",
     ]
     code = "; ".join(f"import eibench_ray.{module}" for module in modules)
