@@ -42,7 +42,7 @@ class PlanLauncher(Launcher):
         self._config, self._context, self._task = config, hydra_context, task_function
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """What became of each job; all of them ran as one plan.
+        """Runs all jobs as one plan, and returns the outcome of each.
 
         Raises:
             ConfigError: the launcher was given to another application.

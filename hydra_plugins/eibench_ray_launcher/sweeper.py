@@ -43,7 +43,7 @@ class PlanSweeper(BasicSweeper):
         self._blocks = blocks or {}
 
     def sweep(self, arguments: list[str]) -> list[Sequence[JobReturn]]:
-        """What became of each job. Unlike the basic sweeper it makes no folder: the run does, once it is to begin."""
+        """Outcome of each job. Unlike the basic sweeper it makes no folder: the run does, once it is to begin."""
         assert self.hydra_context is not None
         assert self.launcher is not None
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)

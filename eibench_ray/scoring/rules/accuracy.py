@@ -10,6 +10,11 @@ from eibench_ray.scoring.scorer import Metric, Score, ScoreStatus
 ACCURACY = Metric("accuracy")
 
 
+def filled_targets(sample: Sample) -> list[str]:
+    """The sample's targets that hold any text."""
+    return [target for target in sample.targets if target.strip()]
+
+
 def grade(sample: Sample, *, is_right: bool, **details: Any) -> Score:
     """The score of an answer that could be read."""
     return Score(sample.sample_id, {ACCURACY.name: float(is_right)}, details=details)

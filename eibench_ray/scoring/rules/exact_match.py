@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from eibench_ray.rows.sample import Sample
-from eibench_ray.scoring.rules.accuracy import ACCURACY, grade, nothing_to_read
+from eibench_ray.scoring.rules.accuracy import ACCURACY, filled_targets, grade, nothing_to_read
 from eibench_ray.scoring.rules.normal_text import normal_text
 from eibench_ray.scoring.scorer import Score, Scorer
 
@@ -26,14 +26,14 @@ class ExactMatchScorer(Scorer):
 
     def has_something_to_ask(self, sample: Sample) -> bool:
         """Whether there is a target."""
-        return any(target.strip() for target in sample.targets)
+        return bool(filled_targets(sample))
 
     def read(self, sample: Sample, answer: str, reply: str | None) -> Score:  # noqa: ARG002 - nobody is asked
         """1 where the answer equals a target."""
         if not answer.strip():
             return nothing_to_read(sample, "word")
         said = self._normal(answer)
-        return grade(sample, is_right=any(self._normal(target) == said for target in sample.targets if target.strip()))
+        return grade(sample, is_right=any(self._normal(target) == said for target in filled_targets(sample)))
 
     def _normal(self, text: str) -> str:
         return normal_text(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from unicodedata import normalize
 
 from eibench_ray.rows.sample import Sample
-from eibench_ray.scoring.rules.accuracy import ACCURACY, grade, nothing_to_read
+from eibench_ray.scoring.rules.accuracy import ACCURACY, filled_targets, grade, nothing_to_read
 from eibench_ray.scoring.scorer import Score, Scorer
 
 
@@ -21,14 +21,14 @@ class IncludesScorer(Scorer):
 
     def has_something_to_ask(self, sample: Sample) -> bool:
         """Whether there is a target."""
-        return any(target.strip() for target in sample.targets)
+        return bool(filled_targets(sample))
 
     def read(self, sample: Sample, answer: str, reply: str | None) -> Score:  # noqa: ARG002 - nobody is asked
         """1 where one of the targets stands in the answer."""
         if not answer.strip():
             return nothing_to_read(sample, "word")
         said = self._normal(answer)
-        found = [target for target in sample.targets if target.strip() and self._stands_in(self._normal(target), said)]
+        found = [target for target in filled_targets(sample) if self._stands_in(self._normal(target), said)]
         return grade(sample, is_right=bool(found), found=found)
 
     def _normal(self, text: str) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from eibench_ray.rows.sample import Sample
-from eibench_ray.scoring.rules.accuracy import ACCURACY, grade, nothing_to_read
+from eibench_ray.scoring.rules.accuracy import ACCURACY, filled_targets, grade, nothing_to_read
 from eibench_ray.scoring.rules.answer_pattern import compile_pattern, find_taken
 from eibench_ray.scoring.scorer import Score, Scorer
 
@@ -31,11 +31,11 @@ class RegexScorer(Scorer):
 
     def has_something_to_ask(self, sample: Sample) -> bool:
         """Whether there is a target."""
-        return any(target.strip() for target in sample.targets)
+        return bool(filled_targets(sample))
 
     def read(self, sample: Sample, answer: str, reply: str | None) -> Score:  # noqa: ARG002 - nobody is asked
         """1 where what the pattern takes is a target."""
-        targets = [target for target in sample.targets if target.strip()]
+        targets = filled_targets(sample)
         if self.pattern is None:
             if not answer.strip():
                 return nothing_to_read(sample, "word")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from eibench_ray.rows.sample import Sample
-from eibench_ray.scoring.rules.accuracy import nothing_to_read
+from eibench_ray.scoring.rules.accuracy import filled_targets, nothing_to_read
 from eibench_ray.scoring.rules.normal_text import normal_text
 from eibench_ray.scoring.scorer import Metric, Score, Scorer
 
@@ -27,14 +27,14 @@ class TokenF1Scorer(Scorer):
 
     def has_something_to_ask(self, sample: Sample) -> bool:
         """Whether there is a target."""
-        return any(target.strip() for target in sample.targets)
+        return bool(filled_targets(sample))
 
     def read(self, sample: Sample, answer: str, reply: str | None) -> Score:  # noqa: ARG002 - nobody is asked
         """The F1 of the target that the answer is closest to."""
         if not answer.strip():
             return nothing_to_read(sample, "word")
         said = self._words(answer)
-        best = max(token_f1(said, self._words(target)) for target in sample.targets if target.strip())
+        best = max(token_f1(said, self._words(target)) for target in filled_targets(sample))
         return Score(sample.sample_id, {"f1": best})
 
     def _words(self, text: str) -> Counter[str]:
