@@ -1,0 +1,109 @@
+"""A mean over clustered samples, and its interval in closed form.
+
+Samples of one cluster (the questions about one picture) are alike, so the clusters count, not the samples. 24 right
+answers of 24, each to a picture of its own:
+
+    >>> import numpy as np
+    >>> mean = estimate_mean(np.ones(24), np.arange(24))
+    >>> proportion_interval(mean, 0.95)
+    Interval(low=0.848..., high=1.0)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import sqrt
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+FEW_CLUSTERS = 10  # below, the spread between clusters is hardly known, and an interval deserves a warning
+_NO_SPREAD = 1e-12  # standard errors below are rounding, for values around 1
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """The ends of a confidence interval."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterMean:
+    """The mean over samples, with the standard error that the spread between clusters gives it.
+
+    Attributes:
+        standard_error: cluster-robust; None below two clusters, where no spread can be seen.
+    """
+
+    n: int  # samples
+    num_clusters: int
+    mean: float
+    standard_error: float | None
+
+    @property
+    def degrees_of_freedom(self) -> int:
+        """Those of the standard error: clusters less one."""
+        return self.num_clusters - 1
+
+
+def estimate_mean(values: NDArray[Any], clusters: NDArray[Any]) -> ClusterMean:
+    """The mean over samples and its standard error, by linearisation: G / (G - 1) sum (sum of residuals)^2 / n^2.
+
+    Args:
+        values: (samples,), at least one, without NaN.
+        clusters: (samples,), the code of each sample's cluster, from 0; gaps are fine.
+
+    Source: Cochran, Sampling Techniques (1977), chapter 9A; `svymean` of the R package survey does the same.
+    """
+    import numpy as np
+
+    n, mean = len(values), float(values.mean())
+    num_clusters = int(np.count_nonzero(np.bincount(clusters)))
+    if num_clusters < 2:
+        return ClusterMean(n, num_clusters, mean, None)
+    residuals = np.bincount(clusters, weights=values - mean)
+    variance = num_clusters / (num_clusters - 1) * float(residuals @ residuals) / n**2
+    return ClusterMean(n, num_clusters, mean, sqrt(variance))
+
+
+def t_interval(mean: ClusterMean, confidence: float) -> Interval | None:
+    """Student's t interval with G - 1 degrees of freedom.
+
+    None below two clusters, and where the values show no spread: a width of 0 would promise what nobody knows.
+    """
+    if not mean.standard_error or mean.standard_error < _NO_SPREAD * max(1.0, abs(mean.mean)):
+        return None
+    half = _critical(mean, confidence) * mean.standard_error
+    return Interval(mean.mean - half, mean.mean + half)
+
+
+def proportion_interval(mean: ClusterMean, confidence: float) -> Interval | None:
+    """Wilson's interval of a mean over values in [0, 1], with the effective sample size; None below two clusters.
+
+    The effective sample size is that of independent right or wrong answers with the same standard error,
+    m (1 - m) / se^2; where the values show no spread, the number of clusters. As the spread is estimated, Student's t
+    with G - 1 degrees of freedom takes the place of the normal quantile.
+
+    Source: Korn and Graubard, Confidence Intervals for Proportions with Small Expected Number of Positive Counts
+    Estimated from Survey Data (1998), with Wilson's interval for Clopper and Pearson's, which covers far more often
+    than it says (the simulations in the tests).
+    """
+    if mean.standard_error is None:
+        return None
+    share = min(max(mean.mean, 0.0), 1.0)
+    size = float(mean.num_clusters)
+    if mean.standard_error > _NO_SPREAD:
+        size = share * (1 - share) / mean.standard_error**2
+    excess = _critical(mean, confidence) ** 2 / size
+    centre = (share + excess / 2) / (1 + excess)
+    half = sqrt(excess * share * (1 - share) + excess**2 / 4) / (1 + excess)
+    return Interval(max(centre - half, 0.0), min(centre + half, 1.0))
+
+
+def _critical(mean: ClusterMean, confidence: float) -> float:
+    from scipy.special import stdtrit  # scipy.stats takes a second to load
+
+    return float(stdtrit(mean.degrees_of_freedom, (1 + confidence) / 2))
