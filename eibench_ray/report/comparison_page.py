@@ -8,12 +8,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eibench_ray.report.comparison_sections import MUTUAL, NO_VALUE, SELF_JUDGED, Section, name_level, to_sections
+from eibench_ray.report.comparison_sections import MUTUAL, SELF_JUDGED, Section, name_level, to_sections
 from eibench_ray.report.comparison_values import to_json
 from eibench_ray.report.leaderboard_figures import source_notes
 from eibench_ray.report.leaderboard_row import PARTIAL
 from eibench_ray.report.markdown_table import as_markdown, format_table
 from eibench_ray.scoring.cell_score import MIN_COVERAGE
+from eibench_ray.scoring.rounding import NO_VALUE
 from eibench_ray.storage.atomic_files import replacing, write_json
 from eibench_ray.terminal.fitting_table import Column, FittingTable
 from eibench_ray.visible_text import in_line

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, TypeVar
 
 from eibench_ray.plan.step_names import mark_of, with_mark
 from eibench_ray.report.leaderboard_row import PARTIAL
+from eibench_ray.scoring.rounding import NO_VALUE, show_interval, show_share
 
 if TYPE_CHECKING:
     from eibench_ray.scoring.cell_comparison import CellState, ComparedPair, Comparison, JudgeNoise, LengthBias
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     _OfCell = TypeVar("_OfCell", JudgeNoise, LengthBias)
     _OfJudges = TypeVar("_OfJudges", JudgePair, Preference)
 
-NO_VALUE = "-"
 MUTUAL = "+"  # after the number of other models
 SELF_JUDGED = "*"  # after a name: "(self-judged)" beside two names leaves no room for the figures
 
@@ -224,9 +223,9 @@ def _section_of_noises(title: str, noises: Sequence[tuple[str, JudgeNoise]]) -> 
             model,
             one.setting,
             str(one.noise.repeats),
-            _value(one.metric, one.noise.sd, more_digits=1),
-            _percent(one.noise.differ),
-            _percent(one.noise.variance_share),
+            _value(one.metric, one.noise.sd, digits=one.metric.digits + 1),
+            show_share(one.noise.differ),
+            show_share(one.noise.variance_share),
             str(one.noise.n),
         )
         for model, one in noises
@@ -253,16 +252,12 @@ def name_level(comparison: Comparison) -> str:
     return f"{100 * comparison.confidence:g}%"
 
 
-def _percent(share: float | None) -> str:
-    return NO_VALUE if share is None else f"{100 * share:.1f}"
-
-
-def _value(metric: Metric, value: float | None, sign: str = "", more_digits: int = 0) -> str:
-    return NO_VALUE if value is None else metric.show(value, sign, more_digits)
+def _value(metric: Metric, value: float | None, sign: str = "", digits: int | None = None) -> str:
+    return NO_VALUE if value is None else metric.show(value, sign, digits)
 
 
 def _difference_span(metric: Metric, paired: PairedDifference) -> str:
-    return _span(paired.ci_low, paired.ci_high, partial(metric.show, sign="+"))
+    return show_interval(metric, paired.ci_low, paired.ci_high, "+")
 
 
 def _coefficient(value: float | None) -> str:

@@ -12,7 +12,6 @@ from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from eibench_ray.report.leaderboard_figures import (
-    NO_VALUE,
     bills_of,
     bounds_of,
     coverage_of,
@@ -28,6 +27,7 @@ from eibench_ray.report.leaderboard_figures import (
 )
 from eibench_ray.report.leaderboard_row import LeaderboardRow, sort_rows
 from eibench_ray.report.markdown_table import format_table
+from eibench_ray.scoring.rounding import NO_VALUE
 from eibench_ray.terminal.fitting_table import Column, FittingTable
 from eibench_ray.visible_text import in_line
 
@@ -160,6 +160,9 @@ def _render_part(rows: Sequence[LeaderboardRow]) -> FittingTable:
         columns.append(Column(heading, further, rank=1))
     for heading, (column, name) in groups_of(rows).items():
         groups = [find_group(row, column, name) for row in rows]
-        shares = [pair(show(metric, group.value), interval_of(metric, group, -1)) if group else "" for group in groups]
+        shares = [
+            pair(show(metric, group.value), interval_of(metric, group, max(metric.digits - 1, 0))) if group else ""
+            for group in groups
+        ]
         columns.append(Column(in_line(heading), shares, rank=2))
     return FittingTable(columns, elsewhere="leaderboard.md and .csv, --json and a wider terminal have them")

@@ -18,10 +18,8 @@ from eibench_ray.report.leaderboard_row import (
 )
 from eibench_ray.rows.prices import format_usd
 from eibench_ray.scoring.cell_score import MIN_COVERAGE, MetricScore, MetricSummary
+from eibench_ray.scoring.rounding import NO_VALUE, show_interval, show_share
 from eibench_ray.scoring.scorer import Metric, ScoreStatus
-
-NO_VALUE = "-"
-_SHARE = Metric("share")
 
 
 def endings_of(rows: Sequence[LeaderboardRow], *, is_file: bool) -> dict[str, Callable[[LeaderboardRow], str]]:
@@ -47,8 +45,10 @@ def noises_of(rows: Sequence[LeaderboardRow]) -> dict[str, Callable[[Leaderboard
     if all(row.score.noise is None for row in rows):
         return {}
     return {
-        "repeat sd": lambda row: show(row.score.metric, row.score.noise and row.score.noise.sd, more_digits=1),
-        "differ %": lambda row: show(_SHARE, row.score.noise and row.score.noise.differ),
+        "repeat sd": lambda row: show(
+            row.score.metric, row.score.noise and row.score.noise.sd, row.score.metric.digits + 1
+        ),
+        "differ %": lambda row: show_share(row.score.noise and row.score.noise.differ),
     }
 
 
@@ -155,31 +155,24 @@ def level_of(rows: Iterable[LeaderboardRow]) -> str:
     return "/".join(f"{100 * level:g}%" for level in sorted({row.score.confidence for row in rows}))
 
 
-def show(metric: Metric, value: float | None, more_digits: int = 0) -> str:
+def show(metric: Metric, value: float | None, digits: int | None = None) -> str:
     """A value as its metric is written; a dash where there is none."""
-    return NO_VALUE if value is None else metric.show(value, more_digits=more_digits)
+    return NO_VALUE if value is None else metric.show(value, digits=digits)
 
 
-def interval_of(metric: Metric, found: MetricSummary, more_digits: int = 0) -> str:
+def interval_of(metric: Metric, found: MetricSummary, digits: int | None = None) -> str:
     """The interval as the metric is written."""
-    return _range(metric, found.ci_low, found.ci_high, more_digits)
-
-
-def _range(metric: Metric, low: float | None, high: float | None, more_digits: int = 0) -> str:
-    if low is None or high is None:
-        return NO_VALUE
-    dash = " to " if low < 0 else "-"
-    return f"{show(metric, low, more_digits)}{dash}{show(metric, high, more_digits)}"
+    return show_interval(metric, found.ci_low, found.ci_high, digits=digits)
 
 
 def coverage_of(found: MetricSummary) -> str:
-    """In percent, rounded down: only a full coverage reads 100."""
-    return f"{found.num_scored * 1000 // found.n / 10:.1f}"
+    """In percent: only a full coverage reads 100.0."""
+    return show_share(found.coverage)
 
 
-def bounds_of(metric: Metric, found: MetricSummary) -> str:
+def bounds_of(metric: Metric, found: MetricSummary, digits: int | None = None) -> str:
     """The bounds as the metric is written; empty where nothing is missing."""
-    return _range(metric, found.bound_low, found.bound_high) if found.is_open else ""
+    return show_interval(metric, found.bound_low, found.bound_high, digits=digits) if found.is_open else ""
 
 
 def source_notes(sources: Iterable[tuple[str | None, str | None]]) -> list[str]:

@@ -23,6 +23,8 @@ from typing import Any, ClassVar, Literal
 from eibench_ray.rows.request import AcceptRule, Sampling
 from eibench_ray.rows.sample import Sample
 
+_NEGLIGIBLE = 1e-9  # what floating point may add to a sum of ones
+
 
 @dataclass(frozen=True, slots=True)
 class Metric:
@@ -30,6 +32,7 @@ class Metric:
 
     Attributes:
         format: how a value is written, as Python does it: `.1%`, a share in percent with one digit, `.3f`, or `.0f`.
+            Tables leave digits out that its error makes worthless.
         low, high: the least and the greatest value of a sample, between which a missing one may lie; None: there is
             none.
     """
@@ -58,16 +61,32 @@ class Metric:
         """Whether values are written in percent."""
         return self.format.endswith("%")
 
-    def show(self, value: float, sign: str = "", more_digits: int = 0) -> str:
+    @property
+    def digits(self) -> int:
+        """Digits after the point that `format` says."""
+        return int(self.format[1:-1])
+
+    def show(self, value: float, sign: str = "", digits: int | None = None) -> str:
         """A value as it is written, without its unit.
 
+        What is not the least or the greatest value is never rounded to it: 0.9997 is `>99.9`, 0.0001 is `<0.1`.
+
         Args:
-            value: of the metric, or a difference of two values: of shares in points.
+            value: of the metric, or, with a sign, a difference of two values: of shares in points.
             sign: `+` writes that of positive values, too.
-            more_digits: after the point, than `format` says; fewer where it is negative.
+            digits: after the point (`rounding.digits_for`); None: those of `format`.
         """
-        digits = max(int(self.format[1:-1]) + more_digits, 0)
-        return format(value, f"{sign}.{digits}{self.format[-1]}").removesuffix("%")
+        digits = self.digits if digits is None else digits
+
+        def write(number: float) -> str:
+            return format(number, f"{sign}.{digits}{self.format[-1]}").removesuffix("%")
+
+        text, step = write(value), 10.0 ** -(digits + 2 * self.is_percent)
+        if not sign and (self.low is None or value > self.low) and (self.high is None or value < self.high):
+            for edge, mark, inwards in ((self.low, "<", step), (self.high, ">", -step)):
+                if edge is not None and text == write(edge) and abs(value - edge) > _NEGLIGIBLE:
+                    return mark + write(edge + inwards)
+        return text
 
 
 class ScoreStatus(StrEnum):

@@ -16,7 +16,7 @@ LENGTH = Metric("length", unit="words", direction="lower", format=".0f", high=No
     [
         (SHARE, "accuracy %", "12.3", "+12.3", 0.0),
         (COSINE, "coherence", "0.123", "+0.123", -1.0),
-        (LENGTH, "length words", "0", "+0", None),
+        (LENGTH, "length words", "<1", "+0", None),
     ],
 )
 def test_a_value_is_written_in_its_metrics_format(
@@ -29,10 +29,34 @@ def test_a_value_is_written_in_its_metrics_format(
 
 
 def test_more_or_fewer_digits_than_the_format_has() -> None:
-    assert SHARE.show(0.12345, more_digits=1) == "12.35"
-    assert SHARE.show(0.12345, more_digits=-1) == "12"
-    assert COSINE.show(-0.5, "+", more_digits=-2) == "-0.5"
-    assert LENGTH.show(2.5, more_digits=-1) == "2"
+    assert SHARE.show(0.12345, digits=2) == "12.35"
+    assert SHARE.show(0.12345, digits=0) == "12"
+    assert COSINE.show(-0.5, "+", digits=1) == "-0.5"
+    assert LENGTH.show(2.5, digits=0) == "2"
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "digits", "shown"),
+    [
+        (SHARE, 2999 / 3000, None, ">99.9"),
+        (SHARE, 2999 / 3000, 0, ">99"),
+        (SHARE, 2999 / 3000, 2, "99.97"),
+        (SHARE, 1 / 3000, None, "<0.1"),
+        (SHARE, 1.0, None, "100.0"),
+        (SHARE, 0.0, 0, "0"),
+        (SHARE, sum([0.1] * 10), None, "100.0"),  # 0.9999999999999999
+        (SHARE, 1.0002, None, "100.0"),  # a score that is not clamped
+        (COSINE, 0.99996, None, ">0.999"),
+        (COSINE, -0.99996, 1, "<-0.9"),
+        (COSINE, 0.0001, None, "0.000"),
+        (LENGTH, 0.3, None, "<1"),
+        (LENGTH, 1000.4, None, "1000"),
+    ],
+)
+def test_only_the_least_and_the_greatest_value_read_so(
+    metric: Metric, value: float, digits: int | None, shown: str
+) -> None:
+    assert metric.show(value, digits=digits) == shown
 
 
 def test_where_lower_is_better_the_greatest_value_is_the_worst() -> None:
