@@ -1,10 +1,10 @@
 """Digits that figures are written with: as many as their errors allow, and those of a column alike.
 
->>> recall = Metric("recall")
+>>> accuracy = Metric("accuracy")
 >>> narrow, wide = (0.420, 0.444), (0.29, 0.68)
->>> digits_for(recall, [narrow, wide]), digits_for(recall, [wide])
+>>> digits_for(accuracy, [narrow, wide]), digits_for(accuracy, [wide])
 (1, 0)
->>> show_interval(recall, *wide, digits=0)
+>>> show_interval(accuracy, *wide, digits=0)
 '29 to 68'
 """
 
