@@ -145,6 +145,7 @@ def notes_of(rows: Sequence[LeaderboardRow]) -> list[str]:
         notes.append("unparsed: answers in which the rule found nothing to score; wrong, unless judge.unparsed=missing")
     elif any(row.score.num_unparsed for row in rows):
         notes.append("unparsed: replies of the judge in which no score could be read; their samples have none")
+    notes += [f"{row.cell}: {row.scorer_error}" for row in rows if row.scorer_error and not row.failed]
     if untargeted := sum(row.score.statuses.get(ScoreStatus.NO_TARGET, 0) for row in rows):
         notes.append(f"{untargeted:,} samples have no target that their judge can read: they have no score")
     return notes

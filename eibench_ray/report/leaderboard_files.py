@@ -47,6 +47,7 @@ def to_json_rows(rows: Iterable[LeaderboardRow]) -> list[dict[str, Any]]:
             "repeat_noise": asdict(row.score.noise) if row.score.noise else None,
             "blocked": row.blocked,
             "failed": row.failed,
+            "scorer_error": row.scorer_error,
             "partial": row.is_partial,
             "answer_source": row.answer_source,
             "judge_source": row.judge_source,

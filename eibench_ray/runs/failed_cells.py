@@ -90,6 +90,8 @@ def explain_failure(
     score: CellScore,
     answers: RowErrors,
     replies: Sequence[RowErrors],
+    *,
+    scorer_error: str | None = None,
 ) -> str | None:
     """The reason why a cell has no figure; None where it has one, or is not asked yet.
 
@@ -99,6 +101,7 @@ def explain_failure(
         score: the cell's scores.
         answers: its answers.
         replies: its judge's, per repeat.
+        scorer_error: what its scorer failed on, and why; None: it read all.
     """
     if answers.is_failed:
         return f"all {answers.num_rows:,} answers are errors: {answers.most(plan)}"
@@ -107,7 +110,9 @@ def explain_failure(
     for repeat in replies:
         if repeat.is_failed:
             return f"all {repeat.num_rows:,} replies of the judge are errors: {repeat.most(plan)}"
-    return None if score.overall.num_scored else _explain_no_score(plan, scorer, score, answers, replies)
+    if score.overall.num_scored:
+        return None
+    return _explain_no_score(plan, scorer, score, answers, replies, scorer_error)
 
 
 def explain_engines(plan: Plan, cell: Cell, failures: Mapping[str, str]) -> str | None:
@@ -141,13 +146,19 @@ def describe_failed(reasons: Mapping[str, str], told: Iterable[str] = ()) -> Ite
 
 
 def _explain_no_score(
-    plan: Plan, scorer: Scorer, score: CellScore, answers: RowErrors, replies: Sequence[RowErrors]
+    plan: Plan,
+    scorer: Scorer,
+    score: CellScore,
+    answers: RowErrors,
+    replies: Sequence[RowErrors],
+    scorer_error: str | None,
 ) -> str | None:
     """The reason why no answer has a score; None where none could have: no target, or not what is measured."""
     parts = [f"{answers.num_errors:,} answers are errors ({answers.most(plan)})"] if answers.num_errors else []
     for repeat in replies:
         if repeat.num_own:
             parts.append(f"{repeat.num_own:,} replies of the judge are errors ({repeat.most(plan)})")
+    parts += [scorer_error] if scorer_error else []
     read = "replies" if scorer.asks else "answers"
     statuses = {str(ScoreStatus.UNPARSED): "hold nothing that could be scored", **scorer.statuses}
     counts = ((score.statuses.get(status, 0), words) for status, words in statuses.items())

@@ -20,7 +20,7 @@ from eibench_ray.scoring.cell_score import MIN_COVERAGE, MISSING, score_cell
 from eibench_ray.scoring.interval import Resampling
 from eibench_ray.scoring.joined_row import JoinedRow
 from eibench_ray.scoring.reply_scoring import read_score
-from eibench_ray.scoring.scorer import Score, Scorer
+from eibench_ray.scoring.scorer import Score, Scorer, ScoreStatus
 from eibench_ray.store.slice_store import Store
 
 RANGE_ROWS = 1024
@@ -105,7 +105,9 @@ class Results:
             group_by = self._plan.datasets[cell.dataset].group_by
         score = score_cell(scored(), scorer.metrics, Resampling(config.confidence, config.resamples), group_by)
         is_whole = MISSING not in score.statuses
-        failed = explain_failure(self._plan, scorer, score, counts.answers, counts.replies)
+        failed = explain_failure(
+            self._plan, scorer, score, counts.answers, counts.replies, scorer_error=counts.scorer_error
+        )
         return LeaderboardRow(
             model=cell.model,
             setting=cell.setting,
@@ -123,6 +125,7 @@ class Results:
             judge_truncated=sum(repeat.num_truncated for repeat in counts.replies),
             judge_fallbacks=counts.num_fallbacks,
             cost_usd=counts.cost_usd,
+            scorer_error=counts.scorer_error,
             blocked=None if is_whole else cell.blocked,
             failed=failed or (None if is_whole else explain_engines(self._plan, cell, failures)),
             answer_source=self._plan.answer_source(cell),
@@ -174,6 +177,8 @@ class _Counts:
         self.answers = RowErrors()
         self.replies = [RowErrors() for _ in cell.verdicts]
         self.num_refused = self.num_empty = self.num_fallbacks = self.num_calls_truncated = 0
+        self._num_unscored = 0  # answers, or replies, on which the scorer failed
+        self._first_unscored: Score | None = None
         self.cost_usd: float | None = None
 
     @property
@@ -181,7 +186,20 @@ class _Counts:
         """Answers and replies of the judge that are errors."""
         return sum(column.num_errors for column in (self.answers, *self.replies))
 
+    @property
+    def scorer_error(self) -> str | None:
+        """The answers, or replies, on which the scorer failed, and why; None where there is none."""
+        if (first := self._first_unscored) is None:
+            return None
+        one, several = ("reply", "replies") if self.replies else ("answer", "answers")
+        count = f"1 {one}," if self._num_unscored == 1 else f"{self._num_unscored:,} {several}, the first"
+        return f"its scorer failed on {count} of sample {first.sample_id!r} (scorer_error): {first.explanation}"
+
     def add(self, row: JoinedRow) -> None:
+        for score in row.scores:
+            if score is not None and score.status == ScoreStatus.SCORER_ERROR:
+                self._num_unscored += 1
+                self._first_unscored = self._first_unscored or score
         self.answers.add(row.answer, row.made)
         for column, reply in zip(self.replies, row.replies, strict=True):
             column.add(reply)

@@ -9,6 +9,7 @@ from eibench_ray.errors import ScoreError
 from eibench_ray.rows.completion import Completion
 from eibench_ray.rows.sample import Sample
 from eibench_ray.scoring.scorer import Score, Scorer, ScoreStatus
+from eibench_ray.visible_text import in_page, shorten
 
 _STATUSES = tuple(map(str, ScoreStatus))
 
@@ -30,24 +31,39 @@ def read_score(
         reply: the judge's row; None where there is none, or where the scorer is a rule.
         is_unparsed_wrong: whether an answer in which the scorer finds nothing has the worst value of each metric.
 
-    Raises:
-        ScoreError: the scorer failed, or says what it may not.
+    Returns:
+        One with the status `scorer_error` and the reason where the scorer fails, or says what it may not: that costs
+        this row alone.
     """
+    try:
+        return _read(scorer, sample, answer, reply, is_unparsed_wrong=is_unparsed_wrong)
+    except Exception as error:
+        return Score(sample.sample_id, status=ScoreStatus.SCORER_ERROR, explanation=explain_scorer(scorer, error))
+
+
+def explain_scorer(scorer: Scorer, error: Exception) -> str:
+    """The reason why a scorer could not do its part: its own words where it has some, which say what to do."""
+    if isinstance(error, ScoreError):
+        return in_page(str(error))
+    said = f"the scorer {type(scorer).__name__} ended in {type(error).__name__}: {shorten(str(error))}"
+    return in_page(f"{said}; repair it, and report again: nothing has to be asked for that")
+
+
+def _read(
+    scorer: Scorer,
+    sample: Sample,
+    answer: Completion | None,
+    reply: Completion | None,
+    *,
+    is_unparsed_wrong: bool,
+) -> Score:
     if not scorer.has_something_to_ask(sample):
         return Score(sample.sample_id, status=ScoreStatus.NO_TARGET)
     if answer is None or answer.error_kind is not None or answer.text is None:
         return Score(sample.sample_id, status=ScoreStatus.NO_ANSWER)
     if scorer.asks and (reply is None or reply.error_kind is not None or reply.text is None):
         return Score(sample.sample_id, status=ScoreStatus.JUDGE_ERROR)
-    try:
-        score = scorer.read(sample, answer.text, reply.text if scorer.asks and reply is not None else None)
-    except ScoreError as error:  # a scorer's own words say what to do
-        raise ScoreError(f"sample {sample.sample_id!r} cannot be scored: {error}") from error
-    except Exception as error:
-        raise ScoreError(
-            f"the scorer {type(scorer).__name__} ended in {type(error).__name__} on sample {sample.sample_id!r}: "
-            f"{error}; repair it, and report again: nothing has to be asked for that"
-        ) from error
+    score = scorer.read(sample, answer.text, reply.text if scorer.asks and reply is not None else None)
     _check(scorer, score)
     if is_unparsed_wrong and score.status == ScoreStatus.UNPARSED:
         worst = {metric.name: metric.worst for metric in scorer.metrics}
@@ -62,8 +78,8 @@ def _check(scorer: Scorer, score: Score) -> None:
     is_unknown = score.status not in _STATUSES and score.status not in scorer.statuses
     if wrong or is_silent or is_unknown:
         raise ScoreError(
-            f"the scorer {type(scorer).__name__} gives sample {score.sample_id!r} the values {dict(score.values)} with "
-            f"the status {score.status!r}: each has to be a number of one of its metrics ({', '.join(names)}), "
+            f"the scorer {type(scorer).__name__} gives the values {dict(score.values)} with the status "
+            f"{str(score.status)!r}: each has to be a number of one of its metrics ({', '.join(names)}), "
             f"{names[0]} has to be there where the status is ok, and the status one of "
             f"{', '.join([*_STATUSES, *scorer.statuses])}"
         )

@@ -97,6 +97,7 @@ class ScoreStatus(StrEnum):
     NOT_APPLICABLE = "not_applicable"  # the answer has nothing that the metric is about
     NO_ANSWER = "no_answer"  # the subject gave no answer
     JUDGE_ERROR = "judge_error"  # the judge gave no reply
+    SCORER_ERROR = "scorer_error"  # the scorer itself failed on it
     NO_TARGET = "no_target"  # the sample has nothing to compare with: nobody was asked
 
 

@@ -8,12 +8,14 @@ from dataclasses import asdict
 from typing import Any
 
 from eibench_ray.config.scorer_options import make_scorer
+from eibench_ray.errors import ScoreError
 from eibench_ray.plan.fanout import ITEM, part_word, read_parts
 from eibench_ray.plan.graph import Step
 from eibench_ray.plan.prompt_templates import Answers, render, render_placed, words_in
 from eibench_ray.rows.digests import derive_seed, digest
 from eibench_ray.rows.request import Request
 from eibench_ray.rows.sample import TARGET_WORDS, Sample
+from eibench_ray.scoring.reply_scoring import explain_scorer
 
 # That are remembered; a scorer that gives a new one for each sample gains nothing from it.
 _MOST_SCHEMAS = 256
@@ -38,16 +40,25 @@ class RequestBuilder:
         Args:
             sample: the row of the dataset.
             answers: word -> the answer that stands behind it; rows that are absent have none.
+
+        Raises:
+            RENDER_ERRORS: the prompt cannot be rendered for this sample.
+            ScoreError: the scorer fails on it.
         """
         step = self._step
         if not self._needs <= answers.keys() or (self._reads_target and sample.target is None):
             return None
-        if self._scorer is not None and not self._scorer.has_something_to_ask(sample):
-            return None
+        schema = None
+        if self._scorer is not None:
+            try:
+                if not self._scorer.has_something_to_ask(sample):
+                    return None
+                schema = self._scorer.schema(sample)
+            except Exception as error:
+                raise ScoreError(explain_scorer(self._scorer, error)) from error
         item = step.item.read(answers) if step.item else ""
         if item is None:
             return None
-        schema = self._scorer.schema(sample) if self._scorer is not None else None
         shared = self._share(schema)
         seed = derive_seed(step.seed, sample.sample_id)
         parts = {word: read_parts(word, items, answers) for word, items in step.lists.items()}

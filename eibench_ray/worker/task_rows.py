@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from eibench_ray.datasets.dataset import Dataset, DatasetIndex
-from eibench_ray.errors import StoreError
+from eibench_ray.errors import ScoreError, StoreError
 from eibench_ray.plan.graph import Step
 from eibench_ray.plan.prompt_templates import RENDER_ERRORS
 from eibench_ray.plan.slices import Slice
@@ -63,7 +63,7 @@ def read_rows(
         request, unmade = None, None
         try:
             request = None if has_error else requests.build(sample, answers)
-        except RENDER_ERRORS as error:
+        except (*RENDER_ERRORS, ScoreError) as error:
             unmade = f"its prompt cannot be made: {str(error) or type(error).__name__}"
         is_absent = request is None and unmade is None and not has_error
         rows.append(TaskRow(sample, digest_input(row_digest, outputs), request, is_absent, unmade))

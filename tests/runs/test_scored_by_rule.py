@@ -36,11 +36,14 @@ class NamesCause(Scorer):
     number: int = 0
     mode: Literal["one", "any"] = "one"
     words: tuple[str, ...] = ("cause",)
+    fails: tuple[str, ...] = ()
     metrics = (Metric("named"), Metric("mistakes", unit="words", direction="lower", format=".0f", high=9.0))
 
     def read(self, sample, answer, reply):
         if not any(word in answer for word in self.words):
             return Score(sample.sample_id, status=ScoreStatus.UNPARSED)
+        if answer in self.fails:
+            raise KeyError(answer)
         right = sample.targets[self.number] in answer
         return Score(sample.sample_id, {"named": float(right), "mistakes": 1.0}, details={"read": answer[:9]})
 """
@@ -129,10 +132,55 @@ def test_a_cell_in_which_a_rule_reads_nothing_says_so(sweeps: Sweeps, scripted: 
     assert line(ask(sweeps, scripted, words=["nothing"])[0]).failed is None
 
 
+def test_a_scorer_that_fails_on_one_answer_costs_that_row_alone(
+    sweeps: Sweeps, scripted: type[Scripted], tmp_path: Path
+) -> None:
+    sweep, _ = ask(sweeps, scripted, fails=["cause 1.0"])
+    [row] = score_run(manifest_of(sweep, tmp_path / "run"), sweep.store)
+    overall = row.score.overall
+    assert (overall.value, overall.num_scored, overall.coverage) == (3 / 9, 9, 0.9)
+    assert (overall.bound_low, overall.bound_high) == (0.3, 0.4)
+    assert row.score.statuses == {"ok": 6, "unparsed": 3, "scorer_error": 1}
+    assert (row.is_partial, row.failed) == (True, None)
+    note = "its scorer failed on 1 answer, of sample 's001' (scorer_error): the scorer NamesCause ended in KeyError: "
+    assert (row.scorer_error or "").startswith(note)
+    assert to_json_rows([row])[0]["scorer_error"] == row.scorer_error
+    assert render_markdown([row]).count(note) == 1
+    export_run(tmp_path / "run", tmp_path / "out")
+    rows = pl.read_parquet(tmp_path / "out" / "rows", hive_partitioning=True)
+    assert rows.select("score", "score_status").rows()[:3] == [(1.0, "ok"), (None, "scorer_error"), (1.0, "ok")]
+    assert rows["explanation"][1].startswith("the scorer NamesCause ended in KeyError")
+
+
+def test_a_pattern_that_takes_for_ever_on_one_answer_costs_that_row_alone(
+    sweeps: Sweeps, scripted: type[Scripted]
+) -> None:
+    sweeps.write_dataset()
+    regex = {"name": "pattern", "kind": "regex", "pattern": "cause|(a|a)*[bc]"}
+    sweep = sweeps.plan(sweeps.config(judge=regex), sweeps.config(judge=judge()))
+    sweeps.ask(sweep, scripted(lambda request: "a" * 60 if request.sample_id == "s003" else "cause"))
+    by_pattern, other = (Results(sweep.plan, sweep.store).score(cell, sweep.config.score) for cell in sweep.plan.cells)
+    assert (by_pattern.score.overall.num_scored, by_pattern.score.statuses["scorer_error"]) == (9, 1)
+    note = "its scorer failed on 1 answer, of sample 's003' (scorer_error): the pattern 'cause|(a|a)*[bc]' takes more"
+    assert (by_pattern.scorer_error or "").startswith(note)
+    assert (other.scorer_error, other.score.overall.num_scored) == (None, 10)
+
+
+def test_a_scorer_that_fails_on_every_answer_is_said_in_one_paragraph(sweeps: Sweeps, scripted: type[Scripted]) -> None:
+    row = line(ask(sweeps, scripted, number=9, words=[""])[0])
+    assert row.score.statuses == {"scorer_error": 10}
+    assert row.failed == (
+        "no answer has a score: its scorer failed on 10 answers, the first of sample 's000' (scorer_error): the scorer "
+        "NamesCause ended in IndexError: tuple index out of range; repair it, and report again: nothing has to be "
+        "asked for that"
+    )
+    assert render_markdown([row]).count("its scorer failed") == 1
+
+
 def test_options_reach_the_scorer_and_share_the_answers(sweeps: Sweeps, scripted: type[Scripted]) -> None:
     sweep, _ = ask(sweeps, scripted, number=1)
     assert line(sweep).score.overall.value == 0.0
-    assert sweep.plan.cells[0].scorer.options == {"number": 1, "mode": "one", "words": ["cause"]}
+    assert sweep.plan.cells[0].scorer.options == {"number": 1, "mode": "one", "words": ["cause"], "fails": []}
     again = sweeps.plan(sweeps.config(judge=judge()), sweeps.config(judge=judge(number=1) | {"name": "second"}))
     assert again.is_complete
     assert len({cell.answer for cell in again.plan.cells}) == 1

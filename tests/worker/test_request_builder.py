@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from jinja2 import UndefinedError
 
+from eibench_ray.benchmarks.eibench.strict_scorer import StrictScorer
+from eibench_ray.errors import ScoreError
 from eibench_ray.plan.graph import Prompt, Step
 from eibench_ray.plan.scorer_spec import ScorerSpec
 from eibench_ray.rows.request import AcceptRule, PlacedImage, Sampling
@@ -73,6 +75,16 @@ def test_samples_have_seeds_of_their_own_that_follow_from_the_runs_seed() -> Non
     assert len(set(seeds)) == 4
     assert all(0 <= seed < 2**31 for seed in seeds)
     assert seeds[0] == RequestBuilder(STEP).build(SAMPLE, {"note": "other"}).seed
+
+
+def test_a_scorer_that_fails_on_a_sample_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(scorer: StrictScorer, sample: Sample) -> bool:  # noqa: ARG001
+        raise KeyError("options")
+
+    monkeypatch.setattr(StrictScorer, "has_something_to_ask", fail)
+    requests = RequestBuilder(replace(STEP, scorer=ScorerSpec("strict", {})))
+    with pytest.raises(ScoreError, match="the scorer StrictScorer ended in KeyError: 'options'"):
+        requests.build(SAMPLE, {"note": "n"})
 
 
 def test_a_strict_verdict_is_bound_by_the_samples_triggers() -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from eibench_ray.benchmarks.eibench.strict_scorer import StrictScorer
 from eibench_ray.config.engine_section import PriceSection
 from eibench_ray.config.schema import RunConfig
 from eibench_ray.config.setting import SettingConfig
@@ -21,7 +22,7 @@ from eibench_ray.datasets.writer import DatasetWriter
 from eibench_ray.engines.echo import EchoEngine, EchoSection
 from eibench_ray.engines.engine import Engine, EngineDeadError, EngineFacts, RowError
 from eibench_ray.engines.picture_decoding import decode_picture
-from eibench_ray.errors import StoreError
+from eibench_ray.errors import ScoreError, StoreError
 from eibench_ray.plan.prompt_templates import PlacedText, render_placed
 from eibench_ray.plan.slices import Slice
 from eibench_ray.ratelimit.rate_limiter import BudgetSpentError
@@ -147,6 +148,27 @@ def test_a_prompt_that_cannot_be_made_costs_its_row_alone(sweeps: Sweeps, monkey
     assert row.error is not None
     assert row.error.startswith("its prompt cannot be made: it makes too long a text")
     assert (report.num_new, report.num_errors, report.is_whole) == (9, 1, True)
+
+
+def test_a_scorer_that_fails_before_the_judge_is_asked_costs_its_row_alone(
+    sweeps: Sweeps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    as_it_is = StrictScorer.schema
+
+    def make(scorer: StrictScorer, sample: Sample) -> dict[str, Any]:
+        if sample.sample_id == "s003":
+            raise ScoreError("three is too many")
+        return as_it_is(scorer, sample)
+
+    monkeypatch.setattr(StrictScorer, "schema", make)
+    sweeps.write_dataset()
+    sweep = sweeps.plan(sweeps.config())
+    sweeps.ask(sweep)
+    [verdict] = sweep.plan.cells[0].verdicts
+    rows = sweeps.rows(sweep, sweep.plan.steps[verdict].name)
+    [row] = [row for row in rows.values() if row.error_kind is not None]
+    assert (row.sample_id, row.error_kind) == ("s003", RowErrorKind.PROMPT)
+    assert row.error == "its prompt cannot be made: three is too many"
 
 
 def test_rows_that_stand_count_as_finished(sweeps: Sweeps, scripted: type[Scripted]) -> None:
