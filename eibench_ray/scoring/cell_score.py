@@ -41,6 +41,7 @@ class MetricSummary:
 
     n: int  # samples
     num_scored: int  # samples with a value
+    num_clusters: int  # different pictures among those, and samples without one
     value: float | None  # mean over those, of each the mean over its values; None where there are none
     ci_low: float | None
     ci_high: float | None
@@ -288,6 +289,7 @@ def _summarise(group: _Group, metric: Metric, resampling: Resampling) -> MetricS
     return MetricSummary(
         n=num_samples,
         num_scored=len(codes),
+        num_clusters=len(sizes),
         value=mean,
         ci_low=low,
         ci_high=high,

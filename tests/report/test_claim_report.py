@@ -36,7 +36,7 @@ def claim(percent: str, emotion: str = "overall", samples: int = 1615, **names: 
 
 def compare(claim: Claim, low: float, high: float) -> CheckedClaim:
     n = claim.samples
-    return check_claim(claim, MetricSummary(n, n, (low + high) / 2, low, high, bound_low=low, bound_high=high))
+    return check_claim(claim, MetricSummary(n, n, n, (low + high) / 2, low, high, bound_low=low, bound_high=high))
 
 
 def absent(claim: Claim, reason: str = "not in the run") -> CheckedClaim:
@@ -52,7 +52,7 @@ CHECKED = (
     absent(claim("33.65", model="qwen_vl_chat")),
     absent(claim("48.18", judge="chatgpt_3_5"), "the run has it judged by llama3_8b only"),
     check_claim(
-        claim("38.71", dataset="eibench_complex", samples=50), MetricSummary(50, 0, None, None, None, 0.0, 1.0)
+        claim("38.71", dataset="eibench_complex", samples=50), MetricSummary(50, 0, 0, None, None, None, 0.0, 1.0)
     ),
     absent(claim("28.00", "happy", 91, setting="cfsa"), "no setting"),
 )

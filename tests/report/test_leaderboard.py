@@ -26,6 +26,7 @@ def recall(value: float | None, n: int = 100, num_scored: int | None = None, spr
     return MetricSummary(
         n=n,
         num_scored=scored,
+        num_clusters=scored - scored // 10,
         value=value,
         ci_low=None if value is None else value - spread,
         ci_high=None if value is None else value + spread,

@@ -53,6 +53,13 @@ def test_failed_verdicts_lower_the_coverage_and_open_the_bounds() -> None:
     assert cell.num_unparsed == 1
 
 
+def test_clusters_are_the_pictures_of_the_samples_that_have_a_score() -> None:
+    samples = [*(sample(name, digest="one") for name in "ab"), sample("c", digest="two"), sample("d", digest="three")]
+    cell = score(samples, verdict("a", 2), verdict("b", 1), verdict("c", 0))
+    assert (cell.overall.n, cell.overall.num_scored, cell.overall.num_clusters) == (4, 3, 2)
+    assert score(samples).overall.num_clusters == 0
+
+
 def test_unreadable_replies_are_those_that_came_and_could_not_be_scored() -> None:
     statuses = [*(status for status in ScoreStatus if status is not ScoreStatus.OK), "wrong_total", "out_of_range"]
     cell = score([sample(s) for s in statuses], *(failure(s, s) for s in statuses))

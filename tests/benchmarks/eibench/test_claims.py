@@ -29,7 +29,8 @@ def claim(percent: str, emotion: str = "overall", samples: int = 100, **names: s
 
 def measured(low: float | None, high: float | None, *, n: int = 100, num_scored: int | None = None) -> MetricSummary:
     mean = None if low is None or high is None else (low + high) / 2
-    return MetricSummary(n, n if num_scored is None else num_scored, mean, low, high, bound_low=0.0, bound_high=1.0)
+    scored = n if num_scored is None else num_scored
+    return MetricSummary(n, scored, scored, mean, low, high, bound_low=0.0, bound_high=1.0)
 
 
 @pytest.mark.parametrize(
