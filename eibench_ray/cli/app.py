@@ -22,6 +22,7 @@ from eibench_ray.cli.prefetch import prefetch
 from eibench_ray.cli.prepare import app as prepare_app
 from eibench_ray.cli.run_commands import export, report, rescore, status
 from eibench_ray.cli.serve import serve
+from eibench_ray.cli.show import show
 from eibench_ray.cli.simulate import simulate
 from eibench_ray.cli.submit import app as submit_app
 from eibench_ray.cli.sweep_commands import plan, run
@@ -66,6 +67,7 @@ app.command(epilog=_EPILOG)(models)
 app.command(epilog=_EPILOG)(runs)
 app.command(epilog=_EPILOG)(status)
 app.command(epilog=_EPILOG)(report)
+app.command(epilog=_EPILOG)(show)
 app.command(epilog=_EPILOG)(compare)
 app.command(epilog=_EPILOG)(rescore)
 app.command(epilog=_EPILOG)(export)

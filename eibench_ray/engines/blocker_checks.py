@@ -49,14 +49,14 @@ def find_lost_template(spec: EngineSpec, environ: Mapping[str, str], *, is_local
     request: WeightsRequest | None = kind.weights(section)
     if request is None or request.source.startswith(PREFIX):
         return None
-    folder = _find_folder(request, {**environ, **spec.traits.env}, is_local=is_local)
+    folder = find_checkpoint_folder(request, {**environ, **spec.traits.env}, is_local=is_local)
     if folder is None or not kind.lacks_chat_template(section, folder):
         return None
     _, remedy = no_template(request.source).split(": ", 1)
     return Blocker(spec.name, "no chat template", request.source, remedy)
 
 
-def _find_folder(request: WeightsRequest, environ: Mapping[str, str], *, is_local: bool) -> Path | None:
+def find_checkpoint_folder(request: WeightsRequest, environ: Mapping[str, str], *, is_local: bool) -> Path | None:
     """Folder of a checkpoint's files on this machine, as far as they are here."""
     folder = local_folder(request.source)
     if folder is None and is_local and (model := request.hub_model):
@@ -68,7 +68,7 @@ def _lost_package(spec: EngineSpec, request: WeightsRequest, around: Surrounding
     """A package that the checkpoint imports and this Python lacks; an engine with its own Python is not looked into."""
     if not around.is_local or spec.traits.environment is not None or request.source.startswith(PREFIX):
         return None
-    folder = _find_folder(request, around.environ, is_local=True)
+    folder = find_checkpoint_folder(request, around.environ, is_local=True)
     if folder is None or not (packages := missing_packages(folder, request)):
         return None
     kind = "a package is missing" if len(packages) == 1 else "packages are missing"

@@ -9,7 +9,7 @@ whether answers depend on it. No engine gets a number of GPUs, or a name for its
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path, PurePath
@@ -19,8 +19,10 @@ from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.config.engine_section import EngineSection, identity_of
 from eibench_ray.engines.engine import Engine
 from eibench_ray.engines.engine_memory import GpuNodes
+from eibench_ray.engines.sent_prompt import SentPrompt
 from eibench_ray.plan.engine_traits import EngineTraits
 from eibench_ray.plan.graph import Blocker, EngineSpec, MemoryFit
+from eibench_ray.rows.request import Request
 
 if TYPE_CHECKING:
     from eibench_ray.ratelimit.rate_limiter import RateLimiter
@@ -231,6 +233,24 @@ class EngineKind(ABC, Generic[S]):
             EngineError: it cannot be served so.
         """
         raise NotImplementedError
+
+    def show_sent(
+        self,
+        section: S,  # noqa: ARG002 - most change nothing
+        weights: Weights | None,  # noqa: ARG002
+        asked: Sequence[tuple[Request, Sequence[bytes]]],  # noqa: ARG002
+    ) -> list[SentPrompt] | None:
+        """The requests as it sends them; None: a request is sent as it stands. Nothing is asked, no weights are loaded.
+
+        Args:
+            section: as configured.
+            weights: what `weights` asked for, here by now.
+            asked: requests, each with the bytes of its pictures.
+
+        Raises:
+            EngineError: they cannot be made here, with the reason.
+        """
+        return None
 
     def describe(self, section: S) -> EngineDescription:
         """Its columns in tables of models."""

@@ -75,6 +75,11 @@ class Results:
             samples, current = dataset.samples(start, stop), self._current_rows(cell, start, stop)
             yield from self._join(cell, samples, current)
 
+    def row(self, cell: Cell, number: int) -> JoinedRow:
+        """One row of the cell, by its number in the dataset."""
+        samples = self.dataset(cell.dataset).samples(number, number + 1)
+        return next(self._join(cell, samples, self._current_rows(cell, number, number + 1)))
+
     def scorer(self, cell: Cell) -> Scorer:
         """The cell's scorer."""
         return make_scorer(cell.scorer)

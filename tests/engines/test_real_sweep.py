@@ -125,3 +125,16 @@ def test_a_judge_that_draws_differs_from_itself(sweep: Sweep) -> None:
 def test_the_model_that_sees_is_not_the_one_that_does_not(sweep: Sweep) -> None:
     sees = {row["model"]: row["sees_image"] for row in sweep.summary["rows"]}
     assert sees == {"tiny_llama": False, "tiny_idefics3": True, "tiny_video_llava": True}
+
+
+def test_a_prompt_is_shown_as_the_model_read_it(sweep: Sweep) -> None:
+    """Rendered again without the engine, it has as many tokens as the engine counted, pictures included."""
+    sample_id = open_dataset("package:demo").samples(0, 1)[0].sample_id
+    command = [sys.executable, "-m", "eibench_ray.cli.app", "show", str(sweep.run_dir), "--sample", sample_id, "--json"]
+    done = subprocess.run(command, cwd=sweep.folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    steps = [step for step in json.loads(done.stdout.splitlines()[-1])["steps"] if step["engine"] != "tiny_llama"]
+    assert {step["trace"] for step in steps} == {"sent"}
+    assert len(steps) == 2 * len(SETTINGS)
+    for step in steps:
+        assert step["prompt"]["num_tokens"] == step["completion"]["prompt_tokens"], step["prompt_note"]

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from eibench_ray.engines.engine import Engine
 from eibench_ray.engines.engine_kind import EngineDescription, EngineKind, EngineSetup, Needs, Site, Surroundings
 from eibench_ray.engines.openai.openai_section import OpenaiSection
+from eibench_ray.engines.sent_prompt import SentPrompt, sent_body
 from eibench_ray.plan.engine_traits import EngineTraits, RateLimits
 from eibench_ray.plan.graph import Blocker, EngineSpec
+from eibench_ray.rows.request import Request
+
+if TYPE_CHECKING:
+    from eibench_ray.weights.node_weights import Weights
 
 
 class OpenaiKind(EngineKind[OpenaiSection]):
@@ -45,6 +53,21 @@ class OpenaiKind(EngineKind[OpenaiSection]):
             section.revision or "-",
             prompt_format="the endpoint's",
         )
+
+    def show_sent(
+        self,
+        section: OpenaiSection,
+        weights: Weights | None,  # noqa: ARG002 - it has none
+        asked: Sequence[tuple[Request, Sequence[bytes]]],
+    ) -> list[SentPrompt]:
+        """The body of each request; the endpoint renders it."""
+        from eibench_ray.engines.openai.picture_encoding import to_data_uri
+        from eibench_ray.engines.openai.request_body import build_body
+
+        return [
+            sent_body(build_body(request, [to_data_uri(image, section.picture) for image in images], section))
+            for request, images in asked
+        ]
 
     def create(self, section: OpenaiSection, setup: EngineSetup) -> Engine:
         """A client, of the batch endpoint where it is to be."""

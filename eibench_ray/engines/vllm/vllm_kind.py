@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +20,14 @@ from eibench_ray.engines.engine_kind import (
 )
 from eibench_ray.engines.loaded_kind import LoadedKind, describe_source, loaded_identity, loaded_traits
 from eibench_ray.engines.python_environment import CPU_BUILD, environment_identity, vllm_of, vllm_version
+from eibench_ray.engines.sent_prompt import SentPrompt
 from eibench_ray.engines.vllm.key_guard import VLLM_KEY
 from eibench_ray.engines.vllm.vllm_memory import choose_tensor_parallel, fit_vllm
 from eibench_ray.engines.vllm.vllm_section import VllmSection
 from eibench_ray.errors import EngineError
 from eibench_ray.plan.engine_traits import EngineTraits
 from eibench_ray.rows.digests import digest
+from eibench_ray.rows.request import Request
 from eibench_ray.weights.checkpoint_files import CheckpointPart
 from eibench_ray.weights.hub_cache import HubModel
 from eibench_ray.weights.memory_estimate import MemoryEstimate, estimate_memory
@@ -136,6 +138,27 @@ class VllmKind(LoadedKind[VllmSection]):
         arguments = server_arguments(engine_arguments(section, device, weights), section.chat_template, address)
         # A host that is allowed could send vLLM on to one that is not.
         return ServerCommand(("-m", MODULE, *arguments), {"VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0"})
+
+    def show_sent(
+        self,
+        section: VllmSection,
+        weights: Weights | None,
+        asked: Sequence[tuple[Request, Sequence[bytes]]],
+    ) -> list[SentPrompt]:
+        """The prompts as vLLM's own renderer makes them.
+
+        Raises:
+            EngineError: this Python's vLLM is not the engine's, or it cannot render here.
+        """
+        installed = vllm_version()
+        if section.runtime_env is not None or installed is None:
+            why = "has a Python environment of its own" if installed else "needs vLLM, which is not installed here"
+            raise EngineError(f"{section.source} {why}")
+        # Read when it is imported.
+        os.environ.update({name: value for name, value in _VARIABLES.items() if name not in os.environ})
+        from eibench_ray.engines.vllm.vllm_renderer import render_apart
+
+        return render_apart(section, installed[1], weights, asked)
 
     def describe(self, section: VllmSection) -> EngineDescription:
         """Its version, where it is not the sweep's."""
