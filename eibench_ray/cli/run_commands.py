@@ -125,7 +125,6 @@ def rescore(
     subset: Annotated[
         str | None, typer.Option("--subset", help="Part of the benchmark that a file belongs to; else as it says.")
     ] = None,
-    resamples: Annotated[int | None, typer.Option("--resamples", min=1, help="Bootstrap resamples, for a run.")] = None,
     confidence: Annotated[
         float | None, typer.Option("--confidence", help="Of the interval, e.g. 0.95, for a run.")
     ] = None,
@@ -148,7 +147,7 @@ def rescore(
 
     found = choose_run(target, store)
     check_figures(found, anyway=anyway)
-    rows = score_run(found.manifest, found.store, found.status.failures, resamples=resamples, confidence=confidence)
+    rows = score_run(found.manifest, found.store, found.status.failures, confidence=confidence)
     if as_json:
         answer = {"run_dir": str(found.folder), "store": found.store.root, "rows": to_json_rows(rows)}
         typer.echo(json.dumps(answer))

@@ -195,10 +195,10 @@ class StoreConfig(Frozen):
 
 
 class ScoreConfig(Frozen):
-    """Confidence and resampling of a cell's intervals."""
+    """Confidence of all intervals, and resampling of those that have no closed form."""
 
-    confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95  # of the bootstrap interval, e.g. 0.95.
-    resamples: PositiveInt = 2000  # bootstrap resamples, clustered by image
+    confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95  # of each interval, e.g. 0.95.
+    resamples: PositiveInt = 2000  # of the bootstrap of rank correlations, in `compare`
 
 
 class RunConfig(Frozen):

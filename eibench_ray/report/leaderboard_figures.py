@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from operator import attrgetter
 
@@ -17,7 +17,9 @@ from eibench_ray.report.leaderboard_row import (
     LeaderboardRow,
 )
 from eibench_ray.rows.prices import format_usd
-from eibench_ray.scoring.cell_score import MIN_COVERAGE, MetricScore, MetricSummary
+from eibench_ray.scoring.cell_score import MIN_COVERAGE, MetricScore
+from eibench_ray.scoring.cluster_mean import FEW_CLUSTERS
+from eibench_ray.scoring.metric_summary import MetricSummary
 from eibench_ray.scoring.rounding import NO_VALUE, show_interval, show_share
 from eibench_ray.scoring.scorer import Metric, ScoreStatus
 
@@ -89,9 +91,18 @@ def notes_of(rows: Sequence[LeaderboardRow]) -> list[str]:
     if not rows:
         return ["no cell has been scored yet"]
     aggregates = "/".join(sorted({one.metric.aggregate for row in rows for one in row.score.metrics}))
-    notes = [
-        f"scores: {aggregates} over the samples that have one; {level_of(rows)} bootstrap interval, clustered by image"
-    ]
+    notes = [f"scores: {aggregates} over the samples that have one; {level_of(rows)} interval, clustered by picture"]
+    intervals = [found for row in rows for found in _summaries(row)]
+    if any(0 < found.num_clusters < FEW_CLUSTERS for found in intervals):
+        notes.append(
+            f"few clusters: some figures, here or of groups, rest on fewer than {FEW_CLUSTERS} of them (pictures): "
+            f"their intervals are rough"
+        )
+    if any(found.value is not None and found.ci_low is None for found in intervals):
+        notes.append(
+            f"{NO_VALUE} for an interval: the samples are of one cluster, or their values are all the same, so that "
+            f"nothing tells how sure the score is"
+        )
     notes += [
         f"{heading}: lower is better"
         for heading in dict.fromkeys(
@@ -100,7 +111,9 @@ def notes_of(rows: Sequence[LeaderboardRow]) -> list[str]:
     ]
     if any(row.score.overall.is_open for row in rows):
         notes.append(
-            "coverage: share of the samples with a score; bounds: were every missing score the lowest, or highest"
+            f"coverage: share of the samples with a score; bounds: {level_of(rows)} interval of the mean over all "
+            f"samples, were every missing score the lowest, or the highest; the interval of the score itself says "
+            f"nothing of the samples without one"
         )
         if any(row.score.noise for row in rows):
             notes[-1] += "; single repeats that are missing lower no coverage, but open the bounds"
@@ -124,7 +137,7 @@ def notes_of(rows: Sequence[LeaderboardRow]) -> list[str]:
     if any(row.is_partial for row in rows):
         notes.append(
             f"{PARTIAL}: not all samples are asked yet, or fewer than {MIN_COVERAGE:.0%} have a score; such rows "
-            f"stand after the others"
+            f"stand after the others, and are never bold"
         )
     notes += source_notes((row.answer_source, row.judge_source) for row in rows)
     if any(row.failed for row in rows):
@@ -151,6 +164,14 @@ def notes_of(rows: Sequence[LeaderboardRow]) -> list[str]:
     return notes
 
 
+def _summaries(row: LeaderboardRow) -> Iterator[MetricSummary]:
+    """All figures of a row that have an interval."""
+    for one in row.score.metrics:
+        yield one.overall
+    for groups in row.score.groups.values():
+        yield from groups.values()
+
+
 def level_of(rows: Iterable[LeaderboardRow]) -> str:
     """The confidence of the rows' intervals, e.g. "95%"; several are named side by side."""
     return "/".join(f"{100 * level:g}%" for level in sorted({row.score.confidence for row in rows}))
@@ -172,8 +193,8 @@ def coverage_of(found: MetricSummary) -> str:
 
 
 def bounds_of(metric: Metric, found: MetricSummary, digits: int | None = None) -> str:
-    """The bounds as the metric is written; empty where nothing is missing."""
-    return show_interval(metric, found.bound_low, found.bound_high, digits=digits) if found.is_open else ""
+    """The bounds with their sampling error, as the metric is written; empty where nothing is missing."""
+    return show_interval(metric, found.bound_ci_low, found.bound_ci_high, digits=digits) if found.is_open else ""
 
 
 def source_notes(sources: Iterable[tuple[str | None, str | None]]) -> list[str]:

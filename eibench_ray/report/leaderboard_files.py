@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from eibench_ray.report.leaderboard import render_markdown
 from eibench_ray.report.leaderboard_row import LeaderboardRow, sort_rows
 from eibench_ray.report.spreadsheet import write_csv
-from eibench_ray.scoring.cell_score import MetricScore, MetricSummary
+from eibench_ray.scoring.cell_score import MetricScore
+from eibench_ray.scoring.metric_summary import MetricSummary
 from eibench_ray.storage.atomic_files import replacing
 
 if TYPE_CHECKING:
@@ -21,7 +22,11 @@ if TYPE_CHECKING:
 
 
 def to_json_rows(rows: Iterable[LeaderboardRow]) -> list[dict[str, Any]]:
-    """The rows as plain JSON values in their metric's unit; `ci95` has the confidence that `confidence` says."""
+    """The rows as plain JSON values in their metric's unit; `ci95` has the confidence that `confidence` says.
+
+    `ci95` is of `value`, so of the scored samples. `bounds` is the mean over all samples were every missing score the
+    lowest, or the highest, and `bounds_interval` those bounds with their sampling error: see `MetricSummary`.
+    """
     return [
         {
             "model": row.model,
@@ -69,8 +74,8 @@ def to_frame(rows: Iterable[LeaderboardRow]) -> pl.DataFrame:
     schema |= dict.fromkeys(("sees_image", "self_judged", "same_family"), pl.Boolean)
     schema |= {"metric": pl.String}
     schema |= dict.fromkeys(("value", "ci_low", "ci_high", "confidence"), pl.Float64)
-    schema |= dict.fromkeys(("coverage", "bound_low", "bound_high"), pl.Float64)
-    schema |= dict.fromkeys(("n", "num_scored", "unparsed", "errors", "refused"), pl.Int64)
+    schema |= dict.fromkeys(("coverage", "bound_low", "bound_high", "bound_ci_low", "bound_ci_high"), pl.Float64)
+    schema |= dict.fromkeys(("n", "num_scored", "num_clusters", "unparsed", "errors", "refused"), pl.Int64)
     schema |= dict.fromkeys(("truncated", "empty", "calls_truncated"), pl.Int64)
     schema |= dict.fromkeys(("judge_truncated", "judge_fallbacks"), pl.Int64)
     schema |= {"cost_usd": pl.Float64, "repeats": pl.Int64, "blocked": pl.String, "failed": pl.String}
@@ -128,12 +133,18 @@ def _json_further(metrics: tuple[MetricScore, ...]) -> dict[str, Any]:
 def _json_summary(found: MetricSummary) -> dict[str, Any]:
     return {
         "value": found.value,
-        "ci95": None if found.value is None else [found.ci_low, found.ci_high],
+        "ci95": _pair(found.ci_low, found.ci_high),
         "coverage": found.coverage,
         "n": found.n,
         "num_scored": found.num_scored,
+        "num_clusters": found.num_clusters,
         "bounds": [found.bound_low, found.bound_high],
+        "bounds_interval": _pair(found.bound_ci_low, found.bound_ci_high),
     }
+
+
+def _pair(low: float | None, high: float | None) -> list[float] | None:
+    return None if low is None or high is None else [low, high]
 
 
 def _flat(row: LeaderboardRow) -> dict[str, Any]:
@@ -154,8 +165,11 @@ def _flat(row: LeaderboardRow) -> dict[str, Any]:
         "coverage": overall.coverage,
         "bound_low": overall.bound_low,
         "bound_high": overall.bound_high,
+        "bound_ci_low": overall.bound_ci_low,
+        "bound_ci_high": overall.bound_ci_high,
         "n": overall.n,
         "num_scored": overall.num_scored,
+        "num_clusters": overall.num_clusters,
         "unparsed": row.score.num_unparsed,
         "errors": row.errors,
         "refused": row.refused,

@@ -55,8 +55,9 @@ class LeaderboardRow:
 
     @property
     def is_comparable(self) -> bool:
-        """Whether its figure may stand out: it rests on all samples, and on words that somebody said."""
-        return not self.is_partial and "echo" not in (self.answer_source, self.judge_source)
+        """Whether its figure may stand out: it has one, which rests on all samples, and on words that somebody said."""
+        has_figure = self.score.overall.num_scored > 0
+        return has_figure and not self.is_partial and "echo" not in (self.answer_source, self.judge_source)
 
     @property
     def marks(self) -> list[str]:
@@ -92,11 +93,13 @@ class LeaderboardRow:
 
 
 def sort_rows(rows: Iterable[LeaderboardRow]) -> list[LeaderboardRow]:
-    """By dataset and judge, the best first; partial rows after whole ones."""
+    """By dataset and judge, the best first; after them partial rows and those without a figure, by name."""
 
     def key(row: LeaderboardRow) -> tuple[str, str, bool, float, str, str]:
         value = row.score.overall.value
-        order = float("inf") if value is None else -value if row.score.metric.direction == "higher" else value
-        return row.dataset, row.judge, row.is_partial or value is None, order, row.model, row.setting
+        has_rank = value is not None and not row.is_partial
+        order = value if value is not None and has_rank else 0.0
+        order = -order if row.score.metric.direction == "higher" else order
+        return row.dataset, row.judge, not has_rank, order, row.model, row.setting
 
     return sorted(rows, key=key)

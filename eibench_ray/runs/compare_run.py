@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from math import nan
@@ -18,7 +18,7 @@ from eibench_ray.runs.cell_names import RunCell, letter_of, tell_apart
 from eibench_ray.runs.results import GapMeter, Results, check_columns
 from eibench_ray.runs.run_record import RunManifest
 from eibench_ray.scoring.cell_comparison import CellState, Comparison, NamedRun, Side, compare_cells
-from eibench_ray.scoring.cell_score import MOST_GROUPS, order_groups, read_column
+from eibench_ray.scoring.cell_score import MIN_COVERAGE, MOST_GROUPS, order_groups, read_column
 from eibench_ray.scoring.clusters import Clusters
 from eibench_ray.scoring.interval import Resampling
 from eibench_ray.scoring.judge_repeats import NoiseMeter
@@ -52,11 +52,15 @@ def compare_runs(
     parts = []
     for cells in _by_dataset(tell_apart([(manifest, store.root) for manifest, store in runs])):
         places = _Places(group_by, is_shared=len({one.run for one in cells}) > 1)
-        graded = list(_read_cells(results, plans, cells, states, places))
+        # All samples of all runs first: columns are as long as there are samples, and clusters are of all of them.
+        of_run = {one.run: places.of(results[one.run].samples(one.cell.dataset)) for one in cells}
+        graded = list(_read_cells(results, plans, cells, states, of_run, np.array(places.clusters, np.int32)))
         parts.append(compare_cells(graded, sides, resampling))
         for name, is_in in places.groups():
             part = [_restrict(cell, name, is_in) for cell in graded]
-            states |= {_names(new): states[_names(old)] for new, old in zip(part, graded, strict=True)}
+            for one, old, new in zip(cells, graded, part, strict=True):
+                asked = np.asarray(of_run[one.run])
+                states[_names(new)] = _state_within(states[_names(old)], old.values[asked[is_in[asked]]])
             parts.append(compare_cells(part, sides, resampling))
     return Comparison(
         pairs=tuple(chain.from_iterable(part.pairs for part in parts)),
@@ -87,12 +91,10 @@ def _read_cells(
     plans: Sequence[Plan],
     cells: Sequence[RunCell],
     states: dict[tuple[str, str, str, str], CellState],
-    places: _Places,
+    of_run: Mapping[int, array[int]],
+    clusters: NDArray[np.int32],
 ) -> Iterator[ScoredCell]:
     """The cells of one dataset, their samples at the same places; `states` is told how far each can be trusted."""
-    # All samples of all runs first: columns are as long as there are samples, and clusters are of all of them.
-    of_run = {one.run: places.of(results[one.run].samples(one.cell.dataset)) for one in cells}
-    clusters = np.array(places.clusters, np.int32)
     for one in cells:
         values, words = np.full((2, len(clusters)), nan)
         metric = results[one.run].scorer(one.cell).metrics[0]
@@ -134,6 +136,12 @@ def _restrict(cell: ScoredCell, name: str, is_in: NDArray[np.bool_]) -> ScoredCe
         clusters=cell.clusters[is_in],
         noise=None,
     )
+
+
+def _state_within(state: CellState, values: NDArray[np.float64]) -> CellState:
+    """The state of a cell over some of the samples that it was asked about, given their values: few may have one."""
+    num_scored = int(np.count_nonzero(~np.isnan(values)))
+    return replace(state, is_partial=state.is_partial or 0 < num_scored < MIN_COVERAGE * len(values))
 
 
 def _names(cell: ScoredCell) -> tuple[str, str, str, str]:

@@ -17,7 +17,6 @@ from eibench_ray.rows.sample import Sample
 from eibench_ray.runs.failed_cells import RowErrors, explain_engines, explain_failure
 from eibench_ray.runs.run_record import RunManifest
 from eibench_ray.scoring.cell_score import MIN_COVERAGE, MISSING, score_cell
-from eibench_ray.scoring.interval import Resampling
 from eibench_ray.scoring.joined_row import JoinedRow
 from eibench_ray.scoring.reply_scoring import read_score
 from eibench_ray.scoring.scorer import Score, Scorer, ScoreStatus
@@ -108,7 +107,7 @@ class Results:
 
         if group_by is None:
             group_by = self._plan.datasets[cell.dataset].group_by
-        score = score_cell(scored(), scorer.metrics, Resampling(config.confidence, config.resamples), group_by)
+        score = score_cell(scored(), scorer.metrics, config.confidence, group_by)
         is_whole = MISSING not in score.statuses
         failed = explain_failure(
             self._plan, scorer, score, counts.answers, counts.replies, scorer_error=counts.scorer_error
@@ -247,27 +246,24 @@ def score_run(
     store: Store,
     failures: Mapping[str, str] = {},
     *,
-    resamples: int | None = None,
     confidence: float | None = None,
     group_by: Sequence[str] | None = None,
 ) -> list[LeaderboardRow]:
-    """The leaderboard of a run, from its store alone; with other bootstrap parameters where they are given.
+    """The leaderboard of a run, from its store alone.
 
     Args:
         manifest: of the run.
         store: the run's.
         failures: model -> why its engine was given up in the run.
-        resamples: of the bootstrap; None: the run's own.
         confidence: of the intervals; None: the run's own.
         group_by: columns of the samples; None: the choice of each dataset.
 
     Raises:
         ConfigError: a dataset has no such column.
     """
-    chosen = {"resamples": resamples, "confidence": confidence}
-    config = ScoreConfig(
-        **manifest.score.model_dump() | {name: value for name, value in chosen.items() if value is not None}
-    )
+    config = manifest.score
+    if confidence is not None:  # validated, unlike a copy
+        config = ScoreConfig(confidence=confidence, resamples=config.resamples)
     results = Results(manifest.plan, store)
     check_columns(results, manifest.plan, group_by or ())
     return [results.score(cell, config, failures, group_by) for cell in manifest.plan.cells]

@@ -1,4 +1,4 @@
-"""A metric over one cell: the mean over its samples, how sure it is, and what the missing scores could change."""
+"""The scores of one cell: each metric over all of its samples and by groups, and how the scores ended."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import nan
-from operator import mul
 from typing import TYPE_CHECKING
 
 from eibench_ray.errors import ConfigError, ScoreError
 from eibench_ray.rows.sample import Sample
 from eibench_ray.scoring.clusters import Clusters
-from eibench_ray.scoring.interval import Resampling, bootstrap_interval, look_up
 from eibench_ray.scoring.judge_repeats import NoiseMeter, RepeatNoise
+from eibench_ray.scoring.metric_summary import MetricSummary, SampleValues, summarise
 from eibench_ray.scoring.scorer import Metric, Score, ScoreStatus
 
 if TYPE_CHECKING:
@@ -26,37 +25,6 @@ MOST_GROUPS = 64  # by one column; more are ids, not groups
 MISSING = "missing"  # the status of a sample that no score was handed in for
 # Of replies that came, and had a score or were not meant to.
 _READABLE = frozenset({*map(str, ScoreStatus), MISSING} - {ScoreStatus.UNPARSED.value})
-_NO_VALUE = -1
-
-
-@dataclass(frozen=True, slots=True)
-class MetricSummary:
-    """A metric's mean over a group of samples.
-
-    Attributes:
-        ci_low, ci_high: bootstrap interval of `value`, clustered by image.
-        bound_low, bound_high: the mean over all samples if every missing value were the metric's lowest, or its
-            highest, single repeats of a judge included; None where the metric has no such value.
-    """
-
-    n: int  # samples
-    num_scored: int  # samples with a value
-    num_clusters: int  # different pictures among those, and samples without one
-    value: float | None  # mean over those, of each the mean over its values; None where there are none
-    ci_low: float | None
-    ci_high: float | None
-    bound_low: float | None
-    bound_high: float | None
-
-    @property
-    def coverage(self) -> float:
-        """Share of the samples that have a value, of whichever repeat."""
-        return self.num_scored / self.n
-
-    @property
-    def is_open(self) -> bool:
-        """Whether a value is missing, so that the bounds lie apart."""
-        return self.bound_low != self.bound_high
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +90,7 @@ def mean_value(scores: Sequence[Score | None], metric: str) -> float | None:
 def score_cell(
     rows: Iterable[tuple[Sample, Sequence[Score | None]]],
     metrics: Sequence[Metric],
-    resampling: Resampling,
+    confidence: float,
     group_by: Sequence[str] = (),
 ) -> CellScore:
     """The scores of one cell; equal for equal arguments.
@@ -131,7 +99,7 @@ def score_cell(
         rows: all samples of the cell with their scores, one per repeat of the judge, None where there is none; passed
             over once. A sample leaves 4 bytes behind, 10 for each metric and 4 for each column; a picture its digest.
         metrics: the figures, the headline first.
-        resampling: how intervals are made.
+        confidence: of the intervals.
         group_by: columns of the samples; a sample without a value there is in none of its groups.
 
     Raises:
@@ -152,13 +120,11 @@ def score_cell(
     }
 
     def score(metric: Metric, of_sample: array[float], missing: array[int]) -> MetricScore:
-        codes, values = _encode(np.frombuffer(of_sample, np.float64))
-        lost = np.frombuffer(missing, np.uint16)
+        values, lost = np.frombuffer(of_sample, np.float64), np.frombuffer(missing, np.uint16)
 
         def over(group: NDArray[np.bool_] | slice) -> MetricSummary:
-            return _summarise(
-                _Group(codes[group], lost[group], clusters[group], values, columns.repeats), metric, resampling
-            )
+            samples = SampleValues(values[group], lost[group], clusters[group], columns.repeats)
+            return summarise(samples, metric, confidence)
 
         return MetricScore(
             metric,
@@ -170,7 +136,7 @@ def score_cell(
     return CellScore(
         metrics=tuple(map(score, metrics, columns.values, columns.missing)),
         statuses={str(status): columns.statuses[status] for status in known if columns.statuses[status]},
-        confidence=resampling.confidence,
+        confidence=confidence,
         noise=columns.noise.read(),
     )
 
@@ -238,73 +204,3 @@ def order_groups(names: Iterable[str]) -> list[str]:
             return True, 0.0, name
 
     return sorted(names, key=key)
-
-
-@dataclass(frozen=True, slots=True)
-class _Group:
-    """Columns of some samples, in their order; `values` are what the codes stand for, -1 for none."""
-
-    codes: NDArray[np.int32]
-    missing: NDArray[np.uint16]
-    clusters: NDArray[np.int32]
-    values: Sequence[float]
-    repeats: int
-
-
-def _encode(values: NDArray[np.float64]) -> tuple[NDArray[np.int32], list[float]]:
-    """Codes of values, -1 for NaN, and what they stand for."""
-    import numpy as np
-
-    is_there = ~np.isnan(values)
-    found, codes = np.unique(values[is_there], return_inverse=True)
-    encoded = np.full(len(values), _NO_VALUE, np.int32)
-    encoded[is_there] = codes
-    return encoded, found.tolist()
-
-
-def _summarise(group: _Group, metric: Metric, resampling: Resampling) -> MetricSummary:
-    """A metric over a group of samples."""
-    codes, clusters, values = group.codes, group.clusters, group.values
-    num_samples = len(codes)
-    is_scored = codes != _NO_VALUE
-    lost = 0.0  # of the sum, what rests on repeats that have no value
-    if not is_scored.all():
-        codes, clusters = codes[is_scored], clusters[is_scored]
-    if group.repeats > 1:
-        lost = sum(map(mul, look_up(codes, values), group.missing[is_scored].tolist())) / group.repeats
-    codes, sizes = _by_cluster(codes, clusters)
-    total = sum(look_up(codes, values))
-    missing = int(group.missing.sum()) / group.repeats
-    mean = total / len(codes) if len(codes) else None
-    low, high = mean, mean
-    if mean is not None and len(sizes) > 1 and (codes != codes[0]).any():
-        low, high = bootstrap_interval(codes, sizes, values, resampling)
-
-    def bound(value: float | None) -> float | None:
-        """The mean with a value in the place of each that is missing."""
-        if not missing:
-            return mean
-        return None if value is None else (total - lost + missing * value) / num_samples
-
-    return MetricSummary(
-        n=num_samples,
-        num_scored=len(codes),
-        num_clusters=len(sizes),
-        value=mean,
-        ci_low=low,
-        ci_high=high,
-        bound_low=bound(metric.low),
-        bound_high=bound(metric.high),
-    )
-
-
-def _by_cluster(codes: NDArray[np.int32], clusters: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """The codes with those of a cluster side by side, and the size of each cluster; clusters in order of appearance."""
-    import numpy as np
-
-    if (clusters[1:] > clusters[:-1]).all():  # every sample stands alone
-        return codes, np.broadcast_to(np.int64(1), len(codes))
-    _, first, cluster = np.unique(clusters, return_index=True, return_inverse=True)
-    position = np.empty_like(first)
-    position[first.argsort()] = np.arange(len(first))
-    return codes[position[cluster].argsort(kind="stable")], np.bincount(position[cluster])

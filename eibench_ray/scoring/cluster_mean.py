@@ -11,8 +11,9 @@ answers of 24, each to a picture of its own:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from math import sqrt
+from math import fsum, inf, sqrt
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def estimate_mean(values: NDArray[Any], clusters: NDArray[Any]) -> ClusterMean:
     """
     import numpy as np
 
-    n, mean = len(values), float(values.mean())
+    n, mean = len(values), fsum(values) / len(values)  # rounded once, in whatever order they come
     sizes = np.bincount(clusters)
     num_clusters = int(np.count_nonzero(sizes))
     if num_clusters < 2:
@@ -89,7 +90,7 @@ def proportion_interval(mean: ClusterMean, confidence: float) -> Interval | None
     m (1 - m) / se^2. As the spread is estimated, Student's t takes the place of the normal quantile. Near 0 and 1, and
     with few clusters, the spread is mostly underestimated: what was not seen has none. So the spread of some cluster
     more is added, of mean size, whose samples are all right or all wrong: sqrt(G) / 16 of one, which is nothing beside
-    many clusters and much beside five alike. Where all is right, or all wrong, the clusters count as so many samples.
+    many clusters and much beside five alike. Where no spread was seen at all, the clusters count as so many samples.
 
     Sources: Korn and Graubard, Confidence Intervals for Proportions with Small Expected Number of Positive Counts
     Estimated from Survey Data (1998), with Wilson's interval in the place of Clopper and Pearson's, which covers more
@@ -98,12 +99,54 @@ def proportion_interval(mean: ClusterMean, confidence: float) -> Interval | None
     if mean.standard_error is None:
         return None
     share = min(max(mean.mean, 0.0), 1.0)
-    unseen = _UNSEEN * sqrt(mean.num_clusters) / mean.num_clusters / 4
-    per_sample = (mean.standard_error**2 + unseen / mean.num_clusters) / (share * (1 - share) + unseen)
+    unseen = _UNSEEN / sqrt(mean.num_clusters) / 4
+    per_sample = 1 / mean.num_clusters
+    if mean.standard_error > _NO_SPREAD:
+        per_sample = (mean.standard_error**2 + unseen * per_sample) / (share * (1 - share) + unseen)
     excess = _critical(mean, confidence) ** 2 * per_sample
     centre = (share + excess / 2) / (1 + excess)
     half = sqrt(excess * share * (1 - share) + excess**2 / 4) / (1 + excess)
     return Interval(max(centre - half, 0.0), min(centre + half, 1.0))
+
+
+def bounds_interval(
+    lower: ClusterMean,
+    upper: ClusterMean,
+    confidence: float,
+    interval_of: Callable[[ClusterMean, float], Interval | None],
+) -> Interval | None:
+    """Interval of a mean that is only known to lie between two others; None where one of those has none.
+
+    It holds the mean itself as often as `confidence` says, wherever between the two it lies. If they lie far apart, it
+    can be missed on one side only: the ends are those of two intervals of 90%, not 95%. If they are one, those of 95%.
+    In between, what is needed follows from how far apart they are, in standard errors.
+
+    Args:
+        lower: the mean where all that is missing is as low as can be.
+        upper: the mean where it is as high as can be.
+        confidence: of the interval.
+        interval_of: the interval of either.
+
+    Source: Imbens and Manski, Confidence Intervals for Partially Identified Parameters (2004), equation 7, with
+    Student's t in the place of the normal distribution.
+    """
+    errors = [mean.standard_error for mean in (lower, upper) if mean.standard_error is not None]
+    apart = (upper.mean - lower.mean) / max(errors) if len(errors) == 2 and max(errors) > _NO_SPREAD else inf
+    level = _level_of_ends(apart, confidence, min(lower.degrees_of_freedom, upper.degrees_of_freedom))
+    of_lower, of_upper = interval_of(lower, level), interval_of(upper, level)
+    return Interval(of_lower.low, of_upper.high) if of_lower and of_upper else None
+
+
+def _level_of_ends(apart: float, confidence: float, degrees_of_freedom: float) -> float:
+    """The confidence of the intervals whose outer ends are those of Imbens and Manski's."""
+    from scipy.special import stdtr, stdtrit
+
+    least, most = (float(stdtrit(degrees_of_freedom, share)) for share in (confidence, (1 + confidence) / 2))
+    for _ in range(60):  # halves: as exact as can be
+        middle = (least + most) / 2
+        covered = stdtr(degrees_of_freedom, middle + apart) - stdtr(degrees_of_freedom, -middle)
+        least, most = (middle, most) if covered < confidence else (least, middle)
+    return 2 * float(stdtr(degrees_of_freedom, most)) - 1
 
 
 def _critical(mean: ClusterMean, confidence: float) -> float:

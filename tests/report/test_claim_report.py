@@ -23,7 +23,7 @@ from eibench_ray.benchmarks.eibench.claims import (
 )
 from eibench_ray.benchmarks.eibench.claims_file import read_claims
 from eibench_ray.errors import StoreError
-from eibench_ray.scoring.cell_score import MetricSummary
+from eibench_ray.scoring.metric_summary import MetricSummary
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -14,8 +14,9 @@ from eibench_ray.errors import StoreError
 from eibench_ray.report.leaderboard import render_markdown, render_table
 from eibench_ray.report.leaderboard_files import to_frame, to_json_rows, write_leaderboard
 from eibench_ray.report.leaderboard_row import LeaderboardRow
-from eibench_ray.scoring.cell_score import CellScore, MetricScore, MetricSummary
+from eibench_ray.scoring.cell_score import CellScore, MetricScore
 from eibench_ray.scoring.judge_repeats import RepeatNoise
+from eibench_ray.scoring.metric_summary import MetricSummary
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -32,6 +33,8 @@ def recall(value: float | None, n: int = 100, num_scored: int | None = None, spr
         ci_high=None if value is None else value + spread,
         bound_low=low,
         bound_high=low + (n - scored) / n,
+        bound_ci_low=max(low - 0.01, 0.0),
+        bound_ci_high=min(low + (n - scored) / n + 0.01, 1.0),
     )
 
 
@@ -135,7 +138,7 @@ def test_what_misleads_is_marked_in_markdown() -> None:
 def test_terminal_table_shows_every_figure_whole(width: int) -> None:
     text = terminal(ROWS, width)
     assert "…" not in text
-    for figure in ("43.2", "42.0 to 44.4", "99.9", "10.0 to 10.1", "0.0 to 100.0", "1600", "smollm2_135m (text only)"):
+    for figure in ("43.2", "42.0 to 44.4", "99.9", "9.0 to 11.1", "0.0 to 100.0", "1600", "smollm2_135m (text only)"):
         assert figure in text
 
 
@@ -153,7 +156,7 @@ def test_rows_are_sorted_by_dataset_judge_and_falling_recall_with_unscored_last(
 def test_partial_rows_stand_after_whole_ones_and_are_never_bold() -> None:
     rows = to_json_rows(TROUBLED)
     order = [row["model"] for row in rows if row["dataset"] == "eibench_basic"]
-    assert order == ["chatgpt_4v", "cut_off", "gpt_7", "begun", "lossy", "gemma"]
+    assert order == ["chatgpt_4v", "cut_off", "gpt_7", "begun", "gemma", "lossy"]
     assert [row["model"] for row in rows if row["partial"]] == ["begun", "lossy"]
     console = Console(width=100, force_terminal=True, color_system="standard", legacy_windows=False)
     with console.capture() as captured:
@@ -217,9 +220,9 @@ def test_noise_of_repeats_is_shown_where_there_were_some() -> None:
 
 
 def test_bounds_are_shown_where_only_repeats_are_missing() -> None:
-    lost = replace(REPEATED.score.overall, bound_low=0.43, bound_high=0.45)
+    lost = replace(REPEATED.score.overall, bound_low=0.43, bound_high=0.45, bound_ci_low=0.41, bound_ci_high=0.47)
     text = render_markdown([replace(REPEATED, score=with_overall(REPEATED, lost))])
-    assert "43.0 to 45.0" in text
+    assert "41.0 to 47.0" in text
     assert "single repeats" in text
 
 

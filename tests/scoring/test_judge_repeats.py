@@ -10,7 +10,6 @@ import pytest
 from eibench_ray.benchmarks.eibench.parsed_verdict import RECALL
 from eibench_ray.rows.sample import Sample
 from eibench_ray.scoring.cell_score import CellScore, score_cell
-from eibench_ray.scoring.interval import Resampling
 from eibench_ray.scoring.judge_repeats import NoiseMeter, RepeatNoise
 from eibench_ray.scoring.scorer import Score, ScoreStatus
 
@@ -37,7 +36,7 @@ def score(rows: list[list[int | None]]) -> CellScore:
         (Sample(f"s{number}", target=("a",) * 4), [verdict(correct) for correct in row])
         for number, row in enumerate(rows)
     ]
-    return score_cell(judged, [RECALL], Resampling(0.95, 50))
+    return score_cell(judged, [RECALL], 0.95)
 
 
 def test_a_judge_that_was_asked_once_has_no_noise_to_tell() -> None:

@@ -20,15 +20,13 @@ from eibench_ray.config.schema import ScoreConfig
 from eibench_ray.plan.graph import Cell, Plan
 from eibench_ray.scoring.cell_score import MISSING, CellScore
 
-_MIN_RESAMPLES = 2000  # fewer leave the interval's ends to chance
-
 
 def verify_run(run: OpenedRun, claims: Sequence[Claim]) -> Verification:
     """Checks a run against claims; cells that no claim is about are not read."""
     plan = run.plan
     claimed = {_name_cell(claim) for claim in claims}
     cells = {cell.name: cell for cell in plan.cells if cell.name in claimed}
-    config = ScoreConfig(confidence=CONFIDENCE, resamples=max(_MIN_RESAMPLES, run.score.resamples))
+    config = ScoreConfig(confidence=CONFIDENCE)
     scores = {name: run.cells.score(cell, config, group_by=("emotion",)).score for name, cell in cells.items()}
     checked = []
     for claim in claims:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from eibench_ray.benchmarks.eibench.claims import RULE, CheckedClaim, Claim, ClaimStatus, Contradiction
-from eibench_ray.scoring.cell_score import MetricSummary
+from eibench_ray.scoring.metric_summary import MetricSummary
 
 if TYPE_CHECKING:
     import polars as pl

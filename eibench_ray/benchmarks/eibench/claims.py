@@ -16,7 +16,8 @@ from decimal import Decimal
 from enum import StrEnum
 
 from eibench_ray.plan.graph import Source
-from eibench_ray.scoring.cell_score import MIN_COVERAGE, MetricSummary
+from eibench_ray.scoring.cell_score import MIN_COVERAGE
+from eibench_ray.scoring.metric_summary import MetricSummary
 
 OVERALL = "overall"
 HEADLINE_SETTING = "user_question"

@@ -17,8 +17,8 @@ from eibench_ray.benchmarks.eibench.claims import (
 )
 from eibench_ray.benchmarks.eibench.parsed_verdict import RECALL
 from eibench_ray.rows.sample import Media, Sample
-from eibench_ray.scoring.cell_score import MetricSummary, score_cell
-from eibench_ray.scoring.interval import Resampling
+from eibench_ray.scoring.cell_score import score_cell
+from eibench_ray.scoring.metric_summary import MetricSummary
 from eibench_ray.scoring.scorer import Score
 
 
@@ -103,7 +103,7 @@ def check_repetition(published: np.ndarray, repeated: np.ndarray) -> ClaimStatus
         )
         for i, correct in enumerate(repeated)
     )
-    score = score_cell(rows, [RECALL], Resampling(CONFIDENCE, 300))
+    score = score_cell(rows, [RECALL], CONFIDENCE)
     percent = f"{100 * published.mean() / 5:.2f}"
     return check_claim(claim(percent, samples=len(published)), score.overall).status
 
