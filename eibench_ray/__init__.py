@@ -11,6 +11,8 @@ __all__ = ["Run", "SweepPlan", "open_run", "plan", "run"]
 if TYPE_CHECKING:
     from eibench_ray.api import Run, SweepPlan, open_run, plan, run
 else:
+    # The call and the package share the best name for both. A function bound here would hide the package from
+    # `import eibench_ray.plan.graph as graph`, and the package's import would replace it: so the package is called.
     from eibench_ray import plan
 
     class _Plan(ModuleType):
