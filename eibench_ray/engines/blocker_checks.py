@@ -34,7 +34,7 @@ def find_blocker(spec: EngineSpec, environ: Mapping[str, str], today: date, *, i
     request: WeightsRequest | None = kind.weights(section)
     if found := kind.blocker(section, spec, around):
         return found
-    if request is None or not spec.traits.is_language_model:
+    if request is None:
         return None
     return (
         _lost_weights(spec, request, around)

@@ -105,8 +105,15 @@ def test_a_folder_of_weights_must_be_there(tmp_path: Path) -> None:
     assert find(vllm(str(tmp_path))) is None
 
 
-def test_transformers_needs_the_same_weights(tmp_path: Path) -> None:
-    engine = {"kind": "transformers", "source": HUB_ID}
+@pytest.mark.parametrize(
+    "engine",
+    [
+        {"kind": "transformers", "source": HUB_ID},
+        {"kind": "embedding", "source": HUB_ID, "pooling": "cls", "splitter": "sentencizer"},
+    ],
+)
+def test_all_that_load_weights_need_them(tmp_path: Path, engine: dict[str, Any]) -> None:
+    assert find(engine, cache(tmp_path / "full") | {"HF_HUB_OFFLINE": "1"}) is None
     assert "not cached" in str(find(engine, {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}))
     assert "no weights" in str(find(engine | {"source": str(tmp_path / "gone")}))
 
