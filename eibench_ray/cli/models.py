@@ -14,7 +14,8 @@ from eibench_ray.errors import ConfigError
 from eibench_ray.visible_text import in_line
 
 if TYPE_CHECKING:
-    from eibench_ray.config.schema import AvailabilityConfig, ModelConfig
+    from eibench_ray.config.schema import ModelConfig
+    from eibench_ray.plan.engine_traits import Availability
     from eibench_ray.terminal.fitting_table import FittingTable
 
 NAMES = ("model", "runs by", "weights or endpoint", "sees", "licence", "availability")
@@ -95,7 +96,7 @@ def describe(model: ModelConfig) -> Mapping[str, str]:
     }
 
 
-def _say(available: AvailabilityConfig) -> str:
+def _say(available: Availability) -> str:
     joint = " " if available.status == "retired" else " until "
     return f"{available.status}{joint}{available.ends}" if available.ends else available.status
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from typing import Any, TypeVar
 
@@ -79,23 +80,26 @@ def _as_text(detail: ErrorDetails, key: str) -> str:
     return f" (a text that reads as something else stands in quotes: {quoted})"
 
 
-def _dotted(model: type[BaseModel], prefix: str) -> Iterator[str]:
+def _dotted(section: type[Any], prefix: str) -> Iterator[str]:
     """Every key of the schema, e.g. `model.engine.dtype`; of each member where a section is a union."""
-    if issubclass(model, Frozen):
-        yield from (prefix + name for name in model.plugin_keys())
-    for name, field in model.model_fields.items():
+    if is_dataclass(section):
+        yield from (prefix + option.name for option in fields(section))
+        return
+    if issubclass(section, Frozen):
+        yield from (prefix + name for name in section.plugin_keys())
+    for name, field in section.model_fields.items():
         yield prefix + name
-        for section in _models_in(field.annotation):
-            yield from _dotted(section, f"{prefix}{name}.")
+        for inner in _sections_in(field.annotation):
+            yield from _dotted(inner, f"{prefix}{name}.")
 
 
-def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+def _sections_in(annotation: Any) -> Iterator[type[Any]]:
     if annotation is EngineSection:
         yield from map(section_class, ENGINE_KINDS.names())
-    elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
+    elif isinstance(annotation, type) and (issubclass(annotation, BaseModel) or is_dataclass(annotation)):
         yield annotation
     for argument in getattr(annotation, "__args__", ()):
-        yield from _models_in(argument)
+        yield from _sections_in(argument)
 
 
 def with_expected_cluster(config: RunConfig, given: Mapping[str, float]) -> RunConfig:

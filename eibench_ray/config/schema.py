@@ -7,51 +7,28 @@ Every key with its unit and meaning, but for those of clusters (cluster.py), eng
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, PositiveFloat, PositiveInt, field_validator, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.config.engine_section import AnyEngineSection
 from eibench_ray.config.scorer_options import make_scorer, option_names, read_scorer
-from eibench_ray.config.section import Filled, Frozen, PathText, number_or_auto
+from eibench_ray.config.section import Filled, Frozen, PathText, number_or_auto, read_options
 from eibench_ray.config.setting import Role, SamplingConfig, SettingConfig
 from eibench_ray.config.tracking_section import TrackingConfig
 from eibench_ray.errors import ConfigError
+from eibench_ray.plan.engine_traits import Availability, Expectation
 from eibench_ray.plan.scorer_spec import ScorerSpec
 from eibench_ray.rows.completion import Retry
 from eibench_ray.scoring.scorer_registry import file_of, find_scorer
 from eibench_ray.storage.location import read_location
 
 
-class ExpectConfig(Frozen):
-    """Priors for planning; what a run measures replaces them.
-
-    Attributes:
-        alone_tokens_per_s: generated tokens per second of a request that is alone; None: four times its share of it.
-        memory_gb: GB of GPU memory for the weights of one replica; None: from the checkpoint's own metadata.
-    """
-
-    load_s: PositiveFloat = 120.0  # seconds from start to the first request
-    tokens_per_s: PositiveFloat = 1000.0  # generated tokens per second of one full replica
-    alone_tokens_per_s: PositiveFloat | None = None
-    batch: PositiveInt | None = None  # requests whose KV cache fits at once; None: max_num_seqs
-    tokens_per_row: PositiveFloat | None = None  # generated tokens of a reply; None: a share of the call's max_tokens
-    memory_gb: PositiveFloat | None = None
-
-
-class AvailabilityConfig(Frozen):
-    """Availability of a model: open, gated, an endpoint, recorded, retired.
-
-    Attributes:
-        status: `open` weights; `gated` ones, behind a licence to accept; an `endpoint`; answers that were `recorded`;
-            `retired`: no longer to be had, but for its recorded answers.
-        ends: the day on which its provider ended it, or will, as it was announced; as of then its endpoint is retired.
-    """
-
-    status: Literal["open", "gated", "endpoint", "recorded", "retired"]
-    ends: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d$")] | None = None
-    note: str | None = None  # what else a reader must know
+def _checked(options: type[object]) -> BeforeValidator:
+    """Checks a section that is a dataclass of the plan."""
+    return BeforeValidator(partial(read_options, options))
 
 
 class ModelConfig(Frozen):
@@ -67,8 +44,8 @@ class ModelConfig(Frozen):
     family: str | None = None  # whose kin it is, e.g. `llama`: a judge of the same family is flagged; None: not known.
     system: str | None = None  # a system prompt that this model always gets; None sends none
     licence: str | None = None
-    availability: AvailabilityConfig | None = None  # where it is to be had; None: nothing is known
-    expect: ExpectConfig = ExpectConfig()
+    availability: Annotated[Availability, _checked(Availability)] | None = None  # None: nothing is known
+    expect: Annotated[Expectation, _checked(Expectation)] = Expectation()
 
 
 class JudgeConfig(Frozen):

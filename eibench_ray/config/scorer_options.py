@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
-from functools import lru_cache
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
+from eibench_ray.config.section import read_options, write_options
 from eibench_ray.errors import ConfigError, StoreError
 from eibench_ray.plan.scorer_spec import ScorerSpec
 from eibench_ray.scoring.scorer import Scorer
 from eibench_ray.scoring.scorer_registry import file_of, find_scorer, scorer_names
-
-
-@lru_cache(maxsize=64)
-def _adapter(scorer: type[Scorer]) -> TypeAdapter[Scorer]:
-    return TypeAdapter(scorer)
 
 
 def read_scorer(kind: str, options: Mapping[str, Any]) -> ScorerSpec:
@@ -28,10 +22,7 @@ def read_scorer(kind: str, options: Mapping[str, Any]) -> ScorerSpec:
         ConfigError: there is no such scorer.
         ValidationError: an option is unknown, or has no such value (pydantic's).
     """
-    adapter = _adapter(find_scorer(kind))
-    # As JSON, so that a list is a tuple where an option is one, also where values are read strictly.
-    scorer = adapter.validate_json(json.dumps(options))
-    return ScorerSpec(kind, adapter.dump_python(scorer, mode="json"), file_of(kind))
+    return ScorerSpec(kind, write_options(read_options(find_scorer(kind), options)), file_of(kind))
 
 
 def option_names() -> Iterator[str]:
@@ -51,7 +42,7 @@ def make_scorer(spec: ScorerSpec) -> Scorer:
         StoreError: it has other options now.
     """
     try:
-        return _adapter(find_scorer(spec.kind, spec.file)).validate_json(json.dumps(spec.options))
+        return read_options(find_scorer(spec.kind, spec.file), spec.options)
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
         raise StoreError(

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, TypeAdapter
+
+Options = TypeVar("Options")
 
 
 def _is_not_blank(value: str) -> str:
@@ -35,6 +39,28 @@ class Frozen(BaseModel):
     def plugin_keys(cls) -> Iterable[str]:
         """The options that plug-ins may have beside its own keys."""
         return ()
+
+
+_adapter_of: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter)
+
+
+def read_options(options: type[Options], given: object) -> Options:
+    """The dataclass of these options, checked as strictly as a section.
+
+    Raises:
+        ValidationError: an option is unknown, or has no such value (pydantic's).
+    """
+    if isinstance(given, options):
+        return given
+    # As JSON, so that a list is a tuple where an option is one, also where values are read strictly.
+    found: Options = _adapter_of(options).validate_json(json.dumps(given), strict=True, extra="forbid")
+    return found
+
+
+def write_options(options: object) -> dict[str, Any]:
+    """The options of a dataclass as JSON values, those left out included."""
+    found: dict[str, Any] = _adapter_of(type(options)).dump_python(options, mode="json")
+    return found
 
 
 def number_or_auto(value: object, what: str) -> object:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
-from functools import cache
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field, PositiveFloat, TypeAdapter, field_validator, model_validator
+from pydantic import ConfigDict, Field, PositiveFloat, field_validator, model_validator
 
-from eibench_ray.config.section import Filled, Frozen
+from eibench_ray.config.section import Filled, Frozen, read_options, write_options
 from eibench_ray.errors import ConfigError
 from eibench_ray.plugins import PluginGroup
 
@@ -20,11 +18,6 @@ TRACKERS = PluginGroup(
     what="tracker",
 )
 NONE = "none"
-
-
-@cache
-def _adapter_of(tracker: type) -> TypeAdapter[Any]:
-    return TypeAdapter(tracker)
 
 
 class TrackingConfig(Frozen):
@@ -59,12 +52,11 @@ class TrackingConfig(Frozen):
             return given
         own = {name: value for name, value in given.items() if name in cls.model_fields}
         try:
-            adapter = _adapter_of(TRACKERS.find(kind, type))
+            tracker: type[object] = TRACKERS.find(kind, type)
         except ConfigError:  # the field says it, under its own key
             return given
-        # As JSON, so that a list is a tuple where an option is one, also where values are read strictly.
-        tracker = adapter.validate_json(json.dumps({key: value for key, value in given.items() if key not in own}))
-        return {**own, **adapter.dump_python(tracker, mode="json")}
+        options = read_options(tracker, {key: value for key, value in given.items() if key not in own})
+        return {**own, **write_options(options)}
 
     @property
     def is_on(self) -> bool:

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from datetime import date
+from typing import Annotated, Any, Literal
+
+from annotated_types import Gt
 
 from eibench_ray.rows.prices import Price
+
+_PositiveFloat = Annotated[float, Gt(0)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,26 +23,38 @@ class Expectation:
         memory_gb: GB of GPU memory for the weights of one replica; None: from the checkpoint's own metadata.
     """
 
-    load_s: float = 120.0  # seconds from start to the first request
-    tokens_per_s: float = 1000.0  # generated tokens per second of one full replica
-    alone_tokens_per_s: float | None = None
-    batch: int | None = None  # requests whose KV cache fits at once; None: max_num_seqs
-    tokens_per_row: float | None = None  # generated tokens of a reply; None: a share of the call's max_tokens
-    memory_gb: float | None = None
+    load_s: _PositiveFloat = 120.0  # seconds from start to the first request
+    tokens_per_s: _PositiveFloat = 1000.0  # generated tokens per second of one full replica
+    alone_tokens_per_s: _PositiveFloat | None = None
+    batch: Annotated[int, Gt(0)] | None = None  # requests whose KV cache fits at once; None: max_num_seqs
+    tokens_per_row: _PositiveFloat | None = None  # generated tokens of a reply; None: a share of the call's max_tokens
+    memory_gb: _PositiveFloat | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Availability:
-    """The availability of a model.
+    """Availability of a model: open, gated, an endpoint, recorded, retired.
 
     Attributes:
         status: `open` weights; `gated` ones, behind a licence to accept; an `endpoint`; answers that were `recorded`;
             `retired`: no longer to be had, but for its recorded answers.
+        ends: the day on which its provider ended it, or will, as it was announced; as of then its endpoint is retired.
     """
 
     status: Literal["open", "gated", "endpoint", "recorded", "retired"]
-    ends: str | None = None  # the day on which its provider ended it, or will, as it was announced: YYYY-MM-DD
+    ends: str | None = None
     note: str | None = None  # what else a reader must know
+
+    def __post_init__(self) -> None:
+        if self.ends is not None and not _is_day(self.ends):
+            raise ValueError(f"ends is {self.ends!r}: a day is written as 2026-10-23")
+
+
+def _is_day(text: str) -> bool:
+    try:
+        return date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
 
 
 @dataclass(frozen=True, slots=True)

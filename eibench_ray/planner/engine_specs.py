@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from eibench_ray.config.cluster import ClusterConfig
@@ -12,7 +12,7 @@ from eibench_ray.engines.engine_kind import Site
 from eibench_ray.engines.engine_memory import GpuNodes
 from eibench_ray.engines.registry import engine_spec, kind_of
 from eibench_ray.errors import PlanError
-from eibench_ray.plan.engine_traits import Availability, EngineTraits, Expectation
+from eibench_ray.plan.engine_traits import EngineTraits
 from eibench_ray.plan.graph import EngineSpec
 from eibench_ray.rows.digests import digest
 from eibench_ray.weights.memory_estimate import MemoryEstimate
@@ -88,16 +88,8 @@ class Engines:
 
 def plan_engine(key: str, model: ModelConfig, device: Literal["cpu", "cuda"], recording: str | None) -> EngineSpec:
     """A model's spec, without its GPUs."""
-    available = model.availability
     return engine_spec(
-        key,
-        model.name,
-        model.engine,
-        device,
-        recording,
-        0,
-        Expectation(**dict(model.expect)),
-        availability=Availability(**dict(available)) if available else None,
+        key, model.name, model.engine, device, recording, 0, model.expect, availability=model.availability
     )
 
 
@@ -167,4 +159,4 @@ def _running(model: ModelConfig) -> Iterator[tuple[str, Any]]:
     """Settings of how an engine runs, beside what it is: dotted keys and values."""
     engine = model.engine.model_dump()
     yield from ((f"engine.{name}", value) for name, value in engine.items() if name not in _ALIASES)
-    yield from ((f"expect.{name}", value) for name, value in model.expect)
+    yield from ((f"expect.{name}", value) for name, value in asdict(model.expect).items())

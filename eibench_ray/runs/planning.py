@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Literal
 
@@ -120,7 +120,7 @@ class PlannedSweep:
             if not spec.chosen:
                 continue
             model = ModelConfig.model_validate(
-                {"name": spec.name, "engine": spec.settings, "sees_image": True, "expect": asdict(spec.expect)}
+                {"name": spec.name, "engine": spec.settings, "sees_image": True, "expect": spec.expect}
             )
             try:
                 engines[key] = with_gpus(spec, model, engine_memory, self.config.cluster, known)

@@ -124,8 +124,6 @@ class Scorer(ABC):
     """
 
     __slots__ = ()
-    # Options are validated strictly: pydantic reads this, and is not imported for it.
-    __pydantic_config__: ClassVar[Mapping[str, Any]] = {"strict": True, "extra": "forbid"}
 
     asks: ClassVar[bool] = False  # whether a judge is asked; else the answer alone is read
     statuses: ClassVar[Mapping[str, str]] = {}  # its own reasons for no score -> in words, to stand after "12 replies"

@@ -124,8 +124,6 @@ class Tracker(ABC):
     """
 
     __slots__ = ()
-    # Options are validated strictly: pydantic reads this, and is not imported for it.
-    __pydantic_config__: ClassVar[Mapping[str, Any]] = {"strict": True, "extra": "forbid"}
 
     title: ClassVar[str] = "the tracker"  # what messages call it
     has_offline: ClassVar[bool] = False  # whether it can keep in the run's folder what its server did not take

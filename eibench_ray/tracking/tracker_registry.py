@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from pydantic import TypeAdapter
-
+from eibench_ray.config.section import read_options
 from eibench_ray.config.tracking_section import TRACKERS, TrackingConfig
 from eibench_ray.errors import ConfigError
 from eibench_ray.tracking.tracker import Tracker
@@ -25,8 +23,7 @@ def find_tracker(config: TrackingConfig) -> Tracker | None:
     found = TRACKERS.find(config.kind, type)
     if not issubclass(found, Tracker):
         raise ConfigError(f"the tracker {config.kind!r} is no subclass of {Tracker.__module__}.Tracker: derive it")
-    tracker: Tracker = TypeAdapter(found).validate_json(json.dumps(config.options))
-    return tracker
+    return read_options(found, config.options)
 
 
 def open_tracker(tracker: Tracker | None, folder: Path, environ: Mapping[str, str]) -> CellTracker:

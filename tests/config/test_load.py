@@ -51,6 +51,16 @@ def test_a_valid_configuration_is_frozen() -> None:
     [
         ("modle", {}, "modle: there is no such key; did you mean 'model'?"),
         ("model.engine.dtyp", "auto", "model.engine.dtyp: there is no such key; did you mean 'model.engine.dtype'?"),
+        ("model.expect", {"load": 9}, "model.expect.load: there is no such key; did you mean 'model.expect.load_s'?"),
+        ("model.expect", {"batch": 0}, "model.expect.batch is 0: input should be greater than 0"),
+        ("model.expect", {"load_s": "9"}, "model.expect.load_s is '9': input should be a valid number"),
+        ("model.availability", {"status": "lost"}, "model.availability.status is 'lost': input should be 'open', 'ga"),
+        (
+            "model.availability",
+            {"status": "retired", "ends": "2026-13-01"},
+            "model.availability: ends is '2026-13-01': a day is written as 2026-10-23",
+        ),
+        ("model.availability", {"ends": "2026-10-23"}, "model.availability.status is missing"),
         ("setting.max_tokens", 3, "there is no such key; did you mean 'setting.sampling.max_tokens'?"),
         ("model.engine.max_num_seqs", 0, "model.engine.max_num_seqs is 0: input should be greater than 0"),
         ("model.engine.max_num_seqs", 2.5, "model.engine.max_num_seqs is 2.5: input should be a valid integer"),

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from eibench_ray import __version__
-from eibench_ray.config.schema import DatasetConfig, ExpectConfig, ModelConfig
+from eibench_ray.config.schema import DatasetConfig, ModelConfig
 from eibench_ray.engines.chat_templates import template_file
 from eibench_ray.errors import DataError, PlanError
+from eibench_ray.plan.engine_traits import Expectation
 from eibench_ray.planner.dataset_facts import read_dataset_facts
 from eibench_ray.planner.engine_specs import engine_identity, engine_memory
 from eibench_ray.weights.memory_estimate import MemoryEstimate
@@ -139,7 +140,7 @@ def test_what_an_endpoint_is_told_is_part_of_what_it_is(change: Mapping[str, Any
 
 
 def test_memory_is_the_checkpoints_before_it_is_the_prior(tmp_path: Path) -> None:
-    prior = {"expect": ExpectConfig(memory_gb=7.0)}
+    prior = {"expect": Expectation(memory_gb=7.0)}
     assert engine_memory(vllm()) is None
     assert engine_memory(vllm().model_copy(update=prior)) == MemoryEstimate(7.0, "expect")
     shape = {"num_hidden_layers": 1, "num_attention_heads": 1, "hidden_size": 1}
