@@ -126,7 +126,7 @@ class CellTracking:
                     "judge_reply": next((reply.text for reply in line.replies[:1] if reply), None),
                     line.metric: line.value,
                 },
-                images.get(line.sample.sample_id, (None,))[0],
+                images.get(line.sample.sample_id, ()),
             )
 
 

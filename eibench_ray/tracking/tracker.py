@@ -56,7 +56,7 @@ class SampleRow:
 
     sample_id: str
     values: Mapping[str, str | float | None]  # column -> text or figure; the same columns in each row
-    image: bytes | None  # the picture's bytes as they are stored; None for a text-only sample
+    images: tuple[bytes, ...]  # the sample's pictures, in order, as they are stored
 
 
 @dataclass(frozen=True, slots=True)

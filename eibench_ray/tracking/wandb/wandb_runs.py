@@ -215,11 +215,14 @@ def ignore_stop() -> None:
 
 
 def sample_table(samples: Sequence[SampleRow], *, has_pictures: bool = True) -> wandb.Table:
-    """The table of samples, one column per value, the picture where it can be read."""
-    table = wandb.Table(columns=["sample_id", *samples[0].values, "image"])
+    """The table of samples, one column per value, and one per picture: image, image 2, ..."""
+    most = max(1, *(len(sample.images) for sample in samples))
+    names = ["image", *(f"image {number}" for number in range(2, most + 1))]
+    table = wandb.Table(columns=["sample_id", *samples[0].values, *names])
     for sample in samples:
         texts = (in_page(value) if isinstance(value, str) else value for value in sample.values.values())
-        table.add_data(sample.sample_id, *texts, thumbnail(sample.image) if sample.image and has_pictures else None)
+        shown = [thumbnail(image) for image in sample.images] if has_pictures else []
+        table.add_data(sample.sample_id, *texts, *shown, *[None] * (most - len(shown)))
     return table
 
 

@@ -51,7 +51,7 @@ def make_cell(number: int) -> TrackedCell:
 def make_samples() -> list[SampleRow]:
     buffer = io.BytesIO()
     Image.effect_noise((64, 48), 60).save(buffer, "PNG")
-    return [SampleRow("s0", {"answer": "an answer", "recall": 0.5}, buffer.getvalue())]
+    return [SampleRow("s0", {"answer": "an answer", "recall": 0.5}, (buffer.getvalue(),))]
 
 
 def test_each_cell_arrives_as_a_run_of_its_own_and_says_where(server: WandbServer, tmp_path: Path) -> None:

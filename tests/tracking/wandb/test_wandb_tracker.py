@@ -50,8 +50,8 @@ def make_cell(number: int) -> TrackedCell:
     return TrackedCell(key, "night", f"tiny/plain/demo/judge{number}", {"model": {"name": "tiny", "seed": number}}, 24)
 
 
-def make_sample(number: int, image: bytes | None) -> SampleRow:
-    return SampleRow(f"s{number}", {"answer": f"answer {number}", "judge_reply": None, "score": number / 24}, image)
+def make_sample(number: int, *images: bytes) -> SampleRow:
+    return SampleRow(f"s{number}", {"answer": f"answer {number}", "judge_reply": None, "score": number / 24}, images)
 
 
 def make_picture(width: int, height: int) -> bytes:
@@ -111,8 +111,8 @@ def test_offline_run_holds_config_history_summary_and_samples(
     tracker = open_tracker(CONFIG, tmp_path, {})
     for rows_done in range(0, 25, 4):
         tracker.progress(cell, Progress(rows_done, 24, 10 * rows_done, 2.5))
-    pictures = [None, b"no picture", make_picture(1024, 256), make_picture(64, 64)]
-    tracker.finish(cell, SCORES, [make_sample(number, picture) for number, picture in enumerate(pictures)], ignore)
+    pictures = [(), (b"no picture",), (make_picture(1024, 256),), (make_picture(64, 64), make_picture(8, 16))]
+    tracker.finish(cell, SCORES, [make_sample(number, *shown) for number, shown in enumerate(pictures)], ignore)
     report = close(tracker)
 
     (run_folder,) = run_folders(tmp_path)
@@ -150,6 +150,8 @@ def test_offline_run_holds_config_history_summary_and_samples(
     assert rows[0]["image"] is None
     assert rows[1]["image"] is None
     assert [Image.open(files[row["image"]["path"]]).size for row in rows[2:]] == [(512, 128), (64, 64)]
+    assert [row["image 2"] for row in rows[:3]] == [None] * 3
+    assert Image.open(files[rows[3]["image 2"]["path"]]).size == (8, 16)
 
     assert capfd.readouterr() == ("", "")
     assert not (tmp_path / "home").exists()
