@@ -137,6 +137,7 @@ class DatasetConfig(Frozen):
 
     Attributes:
         subset: which variant of the dataset's own prompts applies, where it has several; None: the first.
+        prepare: the command that makes it, for whom it is missing; `{parent}` in it is the folder that `path` lies in.
     """
 
     name: Filled
@@ -145,6 +146,7 @@ class DatasetConfig(Frozen):
     group_by: list[Filled] = []  # columns of its samples, by which scores are given, too, e.g. `category`.
     limit: PositiveInt | None = None  # only the first so many samples; None takes all
     expect_rows: PositiveInt | None = None  # how many samples the dataset has, for planning before it is prepared
+    prepare: Filled | None = None
 
     _can_be_opened = field_validator("path")(_check_location)
 

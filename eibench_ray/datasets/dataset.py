@@ -184,8 +184,12 @@ class Dataset:
         return found
 
 
-def open_dataset(path: str) -> Dataset:
+def open_dataset(path: str, prepare: str | None = None) -> Dataset:
     """The dataset in a folder or at a URI (s3://, gs://), or the one inside the package for `package:demo`.
+
+    Args:
+        path: where it lies.
+        prepare: the command that makes it, to be named where it is missing; `{parent}` is the folder that it lies in.
 
     Raises:
         DataError: there is none, or something else lies there.
@@ -197,18 +201,20 @@ def open_dataset(path: str) -> Dataset:
             raise FileNotFoundError
         card: dict[str, Any] = json.loads(content)
         if (layout := card.get("layout", 1)) != LAYOUT:
-            _refuse(path, f"another version prepared it, in layout {layout!r}, and this one reads layout {LAYOUT}")
+            _refuse(
+                path, prepare, f"another version prepared it, in layout {layout!r}, and this one reads layout {LAYOUT}"
+            )
         num_rows, most_media, name = int(card["rows"]), int(card["most_media"]), name_of_samples(card)
         inputs, metadata = ({str(key): int(value) for key, value in card[it].items()} for it in ("inputs", "metadata"))
         samples = _SamplesFile(storage, folder / name)
     except FileNotFoundError:
-        _refuse(path, "there is no prepared dataset there")
+        _refuse(path, prepare, "there is no prepared dataset there")
     except (*PARQUET_ERRORS, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        _refuse(path, f"what lies there is not a prepared dataset ({type(error).__name__}: {error})")
+        _refuse(path, prepare, f"what lies there is not a prepared dataset ({type(error).__name__}: {error})")
     if not samples.schema.equals(SCHEMA):
-        _refuse(path, f"{name} has other columns than a prepared dataset")
+        _refuse(path, prepare, f"{name} has other columns than a prepared dataset")
     if samples.num_rows != num_rows:
-        _refuse(path, f"{name} has {samples.num_rows} rows and {CARD_FILE} says {num_rows}")
+        _refuse(path, prepare, f"{name} has {samples.num_rows} rows and {CARD_FILE} says {num_rows}")
     protocol_file = folder / PROTOCOL_FILE
     protocol = load_protocol(protocol_file, storage) if storage.stamp(protocol_file) is not None else None
     return Dataset(folder, num_rows, inputs, metadata, most_media, protocol, samples)
@@ -225,9 +231,11 @@ def open_place(path: str) -> tuple[Storage, PurePath]:
     return open_storage(path, "the dataset's path") if "://" in path else (LOCAL, Path(path))
 
 
-def _refuse(path: str, reason: str) -> NoReturn:
+def _refuse(path: str, prepare: str | None, reason: str) -> NoReturn:
     if path.startswith(PACKAGE_PREFIX):
         remedy = "the dataset inside the package is package:demo"
+    elif prepare:
+        remedy = f"prepare it with `{prepare.replace('{parent}', path.rpartition('/')[0] or '.')}`"
     else:
         remedy = (
             f"prepare it, e.g. with `eibench-ray prepare jsonl FILE --images PICTURES --out {path}`, or by the "

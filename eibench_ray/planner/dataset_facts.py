@@ -30,7 +30,7 @@ def read_dataset_facts(config: DatasetConfig, *, must_exist: bool) -> DatasetFac
     from eibench_ray.datasets.dataset import open_dataset, open_place
 
     try:
-        dataset = open_dataset(config.path)
+        dataset = open_dataset(config.path, config.prepare)
     except DataError:
         if must_exist or config.expect_rows is None:
             raise

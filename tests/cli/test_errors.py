@@ -99,7 +99,7 @@ MISTAKES = [
     (
         "unprepared dataset in a sweep",
         "run -m CELL dataset=demo,eibench_complex",
-        "or by the command of its benchmark (`eibench-ray prepare --help` lists them)",
+        "prepare it with `eibench-ray prepare eibench --source EIBENCH_CLONE --images PICTURES --out data`",
     ),
     (
         "unprepared dataset of unknown size",

@@ -1,5 +1,6 @@
 import io
 import json
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -21,6 +22,12 @@ def test_a_missing_dataset_is_named_with_the_commands_that_make_it(tmp_path: Pat
     assert "there is no prepared dataset" in message
     assert f"eibench-ray prepare jsonl FILE --images PICTURES --out {tmp_path}/faces" in message
     assert "eibench-ray prepare --help" in message
+
+
+@pytest.mark.parametrize(("path", "parent"), [("nowhere/faces", "nowhere"), ("no_faces", ".")])
+def test_a_missing_dataset_is_named_with_its_own_command_where_it_has_one(path: str, parent: str) -> None:
+    with pytest.raises(DataError, match=re.escape(f"prepare it with `draw --out {parent}`")):
+        open_dataset(path, "draw --out {parent}")
 
 
 def test_an_unknown_dataset_of_the_package_is_refused() -> None:
