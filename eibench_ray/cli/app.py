@@ -36,7 +36,6 @@ from eibench_ray.versions import __version__
 TO_HYDRA = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 _VERBOSE = ("-v", "--verbose")
-_EPILOG = "-v, --verbose: log every change of state to stderr."
 
 
 class Commands(PluginCommands):
@@ -58,25 +57,25 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-app.command(context_settings=TO_HYDRA, epilog=_EPILOG)(run)
-app.command(context_settings=TO_HYDRA, epilog=_EPILOG)(plan)
-app.command(context_settings=TO_HYDRA, epilog=_EPILOG)(prefetch)
-app.command(context_settings=TO_HYDRA, epilog=_EPILOG)(simulate)
-app.command(context_settings=TO_HYDRA, epilog=_EPILOG)(serve)
-app.command(epilog=_EPILOG)(models)
-app.command(epilog=_EPILOG)(runs)
-app.command(epilog=_EPILOG)(status)
-app.command(epilog=_EPILOG)(report)
-app.command(epilog=_EPILOG)(show)
-app.command(epilog=_EPILOG)(compare)
-app.command(epilog=_EPILOG)(rescore)
-app.command(epilog=_EPILOG)(export)
-app.command(epilog=_EPILOG)(track)
-app.command(epilog=_EPILOG)(fsck)
+app.command(context_settings=TO_HYDRA)(run)
+app.command(context_settings=TO_HYDRA)(plan)
+app.command(context_settings=TO_HYDRA)(prefetch)
+app.command(context_settings=TO_HYDRA)(simulate)
+app.command(context_settings=TO_HYDRA)(serve)
+app.command()(models)
+app.command()(runs)
+app.command()(status)
+app.command()(report)
+app.command()(show)
+app.command()(compare)
+app.command()(rescore)
+app.command()(export)
+app.command()(track)
+app.command()(fsck)
 prepare_app.command("checkpoint")(checkpoint)
 app.add_typer(prepare_app, name="prepare")
 app.add_typer(submit_app, name="submit")
-app.command(epilog=_EPILOG)(doctor)
+app.command()(doctor)
 
 
 @app.callback(invoke_without_command=True)

@@ -27,18 +27,33 @@ def opened_run(found: FoundRun) -> OpenedRun:
     return open_run(found.manifest, found.store, found.status.failures)
 
 
-class PluginCommands(TyperGroup):
+class NamedCommands(TyperGroup):
+    """Commands whose help ends with the option that all of them have."""
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of that name; None where there is none."""
+        found = self.find(ctx, cmd_name)
+        if found is not None and not isinstance(found, TyperGroup):
+            found.epilog = "-v, --verbose: log every change of state to stderr."
+        return found
+
+    def find(self, ctx: Any, name: str) -> Any:
+        """The command as it was declared; None where there is none."""
+        return super().get_command(ctx, name)
+
+
+class PluginCommands(NamedCommands):
     """Commands of this package, and those that benchmarks bring; a benchmark is imported when it may be needed."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         """All names, this package's own first."""
         return [*super().list_commands(ctx), *sorted(self.brought())]
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """The command of that name; None where there is none."""
-        known = super().get_command(ctx, cmd_name)
-        if known is None and (function := self.brought().get(cmd_name)) is not None:
-            return _to_click(cmd_name, function)
+    def find(self, ctx: Any, name: str) -> Any:
+        """The command as it was declared, here or by a benchmark; None where there is none."""
+        known = super().find(ctx, name)
+        if known is None and (function := self.brought().get(name)) is not None:
+            return _to_click(name, function)
         return known
 
     def brought(self) -> dict[str, Callable[..., None]]:

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from eibench_ray.cli.benchmark_commands import NamedCommands
 from eibench_ray.cli.console import AsJson
 from eibench_ray.terminal.run_log import lines_shown, phase
 
 if TYPE_CHECKING:
     from eibench_ray.config.hydra_jobs import HydraJob
 
-app = typer.Typer(help="Hand a sweep to a batch system.", no_args_is_help=True)
+app = typer.Typer(cls=NamedCommands, help="Hand a sweep to a batch system.", no_args_is_help=True)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

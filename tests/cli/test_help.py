@@ -88,8 +88,11 @@ def test_verbose_stands_before_and_behind_the_command(tmp_path: Path, arguments:
 
 
 def test_every_command_names_verbose_in_its_help() -> None:
-    for command in ("run", "status", "compare", "doctor"):
+    for command in ("run", "doctor", "verify", "prepare jsonl", "prepare eibench", "submit slurm"):
         done = subprocess.run(
-            [sys.executable, "-m", "eibench_ray.cli.app", command, "-h"], capture_output=True, text=True, check=True
+            [sys.executable, "-m", "eibench_ray.cli.app", *command.split(), "-h"],
+            capture_output=True,
+            text=True,
+            check=True,
         )
         assert "-v, --verbose: log every change of state" in done.stdout
