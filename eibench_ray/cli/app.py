@@ -16,6 +16,7 @@ from eibench_ray.cli.checkpoint import checkpoint
 from eibench_ray.cli.compare import compare
 from eibench_ray.cli.doctor import doctor
 from eibench_ray.cli.fsck import fsck
+from eibench_ray.cli.gc import gc
 from eibench_ray.cli.list_runs import runs
 from eibench_ray.cli.models import models
 from eibench_ray.cli.prefetch import prefetch
@@ -72,6 +73,7 @@ app.command()(rescore)
 app.command()(export)
 app.command()(track)
 app.command()(fsck)
+app.command()(gc)
 prepare_app.command("checkpoint")(checkpoint)
 app.add_typer(prepare_app, name="prepare")
 app.add_typer(submit_app, name="submit")

@@ -109,10 +109,16 @@ class Bucket(Storage):
 
     def list(self, folder: PurePath) -> Sequence[Entry]:
         """Entries of a folder, by name; nothing where there is none."""
-        selector = fs.FileSelector(str(folder), allow_not_found=True)
-        found = self._try("listed", folder, lambda: self._service.get_file_info(selector))
-        entries = (Entry(info.base_name, info.type == fs.FileType.Directory) for info in found)
+        entries = (Entry(info.base_name, info.type == fs.FileType.Directory) for info in self._look_into(folder))
         return sorted(entries, key=lambda entry: entry.name)
+
+    def sizes(self, folder: PurePath) -> Mapping[str, int]:
+        """Bytes of each object directly below a folder, by name."""
+        return {info.base_name: info.size for info in self._look_into(folder) if info.type == fs.FileType.File}
+
+    def _look_into(self, folder: PurePath) -> Sequence[fs.FileInfo]:
+        selector = fs.FileSelector(str(folder), allow_not_found=True)
+        return self._try("listed", folder, lambda: self._service.get_file_info(selector))
 
     def stamp(self, path: PurePath) -> Hashable:
         """Time at which the object was put, and its size; None where there is none."""
@@ -129,6 +135,9 @@ class Bucket(Storage):
                 return
 
         self._try("removed", path, remove)
+
+    def remove_folder(self, folder: PurePath) -> None:
+        """Nothing: a bucket has objects alone."""
 
     def move(self, path: PurePath, target: PurePath) -> None:
         """Copies an object and removes the first one."""

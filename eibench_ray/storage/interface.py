@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any, TypeVar
@@ -64,6 +64,10 @@ class Storage(ABC):
         """Entries of a folder, by name; nothing where there is none."""
 
     @abstractmethod
+    def sizes(self, folder: PurePath) -> Mapping[str, int]:
+        """Bytes of each file of a folder, by name; nothing where there is none."""
+
+    @abstractmethod
     def stamp(self, path: PurePath) -> Hashable:
         """Value that changes whenever a file is written; None where there is none."""
 
@@ -74,6 +78,10 @@ class Storage(ABC):
     @abstractmethod
     def remove(self, path: PurePath) -> None:
         """Removes a file, if there is one."""
+
+    @abstractmethod
+    def remove_folder(self, folder: PurePath) -> None:
+        """Removes a folder that is empty; another one stays."""
 
     @abstractmethod
     def move(self, path: PurePath, target: PurePath) -> None:

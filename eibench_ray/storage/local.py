@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path, PurePath, PurePosixPath
 
 import pyarrow as pa
@@ -79,6 +80,15 @@ class LocalStorage(Storage):
         except OSError as error:
             raise StoreError(f"{folder} cannot be listed ({error.strerror}): check its permissions") from None
 
+    def sizes(self, folder: PurePath) -> Mapping[str, int]:
+        """Bytes of each file of a folder, by name; nothing where there is none."""
+        sizes = {}
+        for entry in self.list(folder):
+            if not entry.is_folder:
+                with contextlib.suppress(FileNotFoundError):  # it was replaced or removed meanwhile
+                    sizes[entry.name] = Path(folder, entry.name).lstat().st_size
+        return sizes
+
     def stamp(self, path: PurePath) -> Hashable:
         """Every write makes another inode; None where there is no file."""
         try:
@@ -97,6 +107,11 @@ class LocalStorage(Storage):
             Path(path).unlink(missing_ok=True)
         except OSError as error:
             raise StoreError(f"{path} cannot be removed ({error.strerror}): check the folder's permissions") from None
+
+    def remove_folder(self, folder: PurePath) -> None:
+        """Removes a folder that is empty; another one stays."""
+        with contextlib.suppress(OSError):
+            Path(folder).rmdir()
 
     def move(self, path: PurePath, target: PurePath) -> None:
         """Renames a file; the target's folder is made."""

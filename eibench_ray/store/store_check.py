@@ -197,7 +197,7 @@ class _Check:
                 findings.append(StoreFault(self._storage.name(manifest), str(error)))
         if self._has_runs and step_id not in self._named:
             what = "no run names this step"
-            remedy = "keep it for runs to come, or remove the folder"
+            remedy = "keep it for runs to come, or `eibench-ray gc` removes it"
             findings.append(StoreFault(where, what, remedy, is_problem=False))
         return findings, [(*slice_, size) for slice_ in slices] if size else []
 

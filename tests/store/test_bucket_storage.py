@@ -128,6 +128,7 @@ def test_operations_on_a_bucket(s3_root: str) -> None:
     assert storage.stamp(path) != first
     assert [entry.name for entry in storage.list(root)] == ["a"]
     assert storage.list(root)[0].is_folder
+    assert (storage.sizes(root / "a"), storage.sizes(root), storage.sizes(root / "b")) == ({"b.json": 7}, {}, {})
     storage.move(path, root / "c" / "d.json")
     assert storage.read(path) is None
     assert storage.read(root / "c" / "d.json") == b"another"
