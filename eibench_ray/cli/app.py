@@ -23,6 +23,7 @@ from eibench_ray.cli.prefetch import prefetch
 from eibench_ray.cli.prepare import app as prepare_app
 from eibench_ray.cli.run_commands import export, report, rescore, status
 from eibench_ray.cli.serve import serve
+from eibench_ray.cli.shell_completion import SweepCommand
 from eibench_ray.cli.show import show
 from eibench_ray.cli.simulate import simulate
 from eibench_ray.cli.submit import app as submit_app
@@ -56,13 +57,12 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["--help", "-h"]},
     pretty_exceptions_enable=False,
-    add_completion=False,
 )
-app.command(context_settings=TO_HYDRA)(run)
-app.command(context_settings=TO_HYDRA)(plan)
-app.command(context_settings=TO_HYDRA)(prefetch)
-app.command(context_settings=TO_HYDRA)(simulate)
-app.command(context_settings=TO_HYDRA)(serve)
+app.command(cls=SweepCommand, context_settings=TO_HYDRA)(run)
+app.command(cls=SweepCommand, context_settings=TO_HYDRA)(plan)
+app.command(cls=SweepCommand, context_settings=TO_HYDRA)(prefetch)
+app.command(cls=SweepCommand, context_settings=TO_HYDRA)(simulate)
+app.command(cls=SweepCommand, context_settings=TO_HYDRA)(serve)
 app.command()(models)
 app.command()(runs)
 app.command()(status)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from eibench_ray.cli.console import say
+from eibench_ray.cli.shell_completion import complete_run
 from eibench_ray.errors import StoreError
 from eibench_ray.visible_text import in_line
 
@@ -21,7 +22,8 @@ Run = Annotated[
     str | None,
     typer.Argument(
         help="The run: its folder, its id, or the beginning of its id (`eibench-ray runs` lists them); the latest one "
-        "if left out."
+        "if left out.",
+        autocompletion=complete_run,
     ),
 ]
 InStore = Annotated[

@@ -13,6 +13,7 @@ import typer
 
 from eibench_ray.cli.benchmark_commands import NamedCommands
 from eibench_ray.cli.console import AsJson
+from eibench_ray.cli.shell_completion import SweepCommand
 from eibench_ray.terminal.run_log import lines_shown, phase
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 app = typer.Typer(cls=NamedCommands, help="Hand a sweep to a batch system.", no_args_is_help=True)
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+@app.command(cls=SweepCommand, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def slurm(
     context: typer.Context,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the scripts and submit nothing.")] = False,
