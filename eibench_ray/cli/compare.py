@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -24,6 +24,12 @@ def compare(
             "column. May be repeated.",
         ),
     ] = None,
+    family: Annotated[
+        Literal["table", "all"],
+        typer.Option(
+            help="The lines over which p (Holm) is adjusted: those of its own table, or those of all tables together."
+        ),
+    ] = "table",
     as_json: AsJson = False,
     store: InStore = None,
     out: Out = None,
@@ -44,7 +50,7 @@ def compare(
     changes = [change for one in found for change in check_figures(one, anyway=anyway)]
     chosen_sides = [side for side in SIDES if side in (by or ())]
     columns = [column for column in by or () if column not in SIDES]
-    comparison = compare_runs([(one.manifest, one.store) for one in found], chosen_sides or SIDES, columns)
+    comparison = compare_runs([(one.manifest, one.store) for one in found], chosen_sides or SIDES, columns, family)
     place = place_for(found[0], out, changes)
     show_files(
         write_comparison(comparison, place) if place else [],

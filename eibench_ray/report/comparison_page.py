@@ -5,6 +5,7 @@ Terminal and Markdown show the same sections: words first, then figures, each in
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from eibench_ray.report.leaderboard_figures import source_notes
 from eibench_ray.report.leaderboard_row import PARTIAL
 from eibench_ray.report.markdown_table import as_markdown, format_table
 from eibench_ray.scoring.cell_score import MIN_COVERAGE
+from eibench_ray.scoring.paired_tests import least_clusters
 from eibench_ray.scoring.rounding import NO_VALUE
 from eibench_ray.storage.atomic_files import replacing, write_json
 from eibench_ray.terminal.fitting_table import Column, FittingTable
@@ -75,10 +77,9 @@ def _notes(comparison: Comparison) -> list[str]:
     notes = ["n: samples that both sides have; no others are compared"]
     if comparison.pairs:
         notes += [
-            f"diff.: the first minus the second, of percentages in points; {level} bootstrap interval, clustered by "
+            f"diff.: the first minus the second, of percentages in points; {level} interval: Student's t, clustered by "
             f"image",
-            "p: sign-flip test, clustered by image; p (Holm): adjusted for all lines of its table, so that the chance "
-            f"of any line below {1 - comparison.confidence:.2g} (bold) without a true difference is at most that",
+            *_notes_on_tests(comparison),
         ]
     else:
         notes.append(
@@ -102,28 +103,63 @@ def _notes(comparison: Comparison) -> list[str]:
         notes += [
             "alpha: Krippendorff's, interval level, over samples; rho: Spearman's, of the two scores of each sample, "
             "and of the two means of each cell",
-            f"bias: the first judge's score minus the second's, of percentages in points; {level} interval, clustered "
-            f"by image",
+            f"bias: the first judge's score minus the second's, of percentages in points; {level} interval: "
+            f"Student's t, clustered by image",
         ]
     else:
         notes.append("no two judges graded the same answers in the same metric: agreement is not known")
     if comparison.preferences:
         notes.append(
-            "own family: bias against the other judge on the answers of the judge's own family, or of itself, minus "
-            "that on others' answers; positive where it favours its own; p: sign-flip test, not adjusted"
+            "own family: the mean score that the judge gives its own family's answers, or its own, minus the score "
+            "expected for answers as good by the other judge; expected: by the line that leads from the other judge's "
+            "means of cells to this judge's, with one slope for own and others; positive where it favours its own; "
+            "where own answers are better or worse than all others, the line is extended. Of these models alone: a "
+            "judge may like one for another reason than kinship. p: sign-flip test, not adjusted"
+        )
+    if any(one.slope is None for one in comparison.preferences):
+        notes.append(
+            f"own family {NO_VALUE}: the slope cannot be told; it takes two cells of own or of others that differ "
+            f"clearly in quality"
         )
     if any(one.is_mutual for one in comparison.preferences):
         notes.append(f"{MUTUAL}: the others are the other judge's own family, whose preference is in the figure, too")
     if comparison.noises:
         notes.append(
-            "repeats: the same judge again, with other seeds; sd: standard deviation of the mean between repeats; "
-            "differ: share of the samples whose scores do; noise: share of the variance of single scores that lies "
-            "within samples (1 - ICC)"
+            "repeats: the same judge again on the same answers, with other seeds; sd: standard deviation of a cell's "
+            "mean between single repeats, that of the printed mean over k repeats being sd / sqrt(k); differ: share of "
+            "the samples whose scores do; noise: share of the variance of single scores that lies within samples "
+            "(1 - ICC)"
         )
     return [
         *notes,
         "length: Spearman's rho of the score and the answer's number of words, clustered by image; an answer that says "
         "more is longer, too: rho alone is no proof of a bias",
-        f"{NO_VALUE}: cannot be said (no sample; fewer than two pictures for an interval; fewer than three samples or "
-        "equal values only for rho; equal values only for alpha)",
+        f"{NO_VALUE}: cannot be said (no sample; fewer than two pictures, or equal differences only, for an interval; "
+        "fewer than three samples or equal values only for rho; equal values only for alpha)",
     ]
+
+
+def _notes_on_tests(comparison: Comparison) -> list[str]:
+    """Notes on p and its adjustment: over which lines, and with how few pictures they can say nothing."""
+    confidence = comparison.confidence
+    alpha = f"{1 - confidence:.2g}"
+    of_all = comparison.family == "all"
+    tested = [pair for pair in comparison.pairs if pair.p_holm is not None]
+    sizes = Counter(() if of_all else pair.table for pair in tested)
+    lines = f"all {len(tested)} lines of all tables of pairs" if of_all else "the lines of its table, not of all tables"
+    notes = [
+        f"p: sign-flip test, exact, clustered by image; p (Holm): adjusted for {lines}, so that the chance of any of "
+        f"them below {alpha} (bold) without a true difference is at most that"
+    ]
+    few = min((pair.paired.num_clusters for pair in tested), default=0)
+    if tested and few < least_clusters(confidence):
+        notes.append(
+            f"with fewer than {least_clusters(confidence)} pictures p cannot be below {alpha}: it is at least 2 / 2^n"
+        )
+    most = max(sizes.values(), default=1)
+    if most > 1 and few < (needed := least_clusters(confidence, most)):
+        notes.append(
+            f"with fewer than {needed} pictures p (Holm) cannot be below {alpha} if all {most} lines that it is "
+            f"adjusted for have as few"
+        )
+    return notes

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from eibench_ray.plan.step_names import mark_of, with_mark
 from eibench_ray.report.leaderboard_row import PARTIAL
-from eibench_ray.scoring.rounding import NO_VALUE, show_interval, show_share
+from eibench_ray.scoring.paired_tests import is_below
+from eibench_ray.scoring.rounding import NO_VALUE, digits_for, show_interval, show_share
 
 if TYPE_CHECKING:
     from eibench_ray.scoring.cell_comparison import CellState, ComparedPair, Comparison, JudgeNoise, LengthBias
@@ -46,7 +47,7 @@ def to_sections(comparison: Comparison) -> Iterator[Section]:
     for (_, dataset, judge), group in groupby(comparison.pairs, key=lambda pair: (pair.side, pair.dataset, pair.judge)):
         pairs = [MarkedPair.of(pair, comparison) for pair in group]
         title = f"{dataset} judged by {judge_on(dataset, judge)}, {pairs[0].pair.metric.heading}"
-        yield _section_of_pairs(pairs, title, level, 1 - comparison.confidence)
+        yield _section_of_pairs(pairs, title, level, comparison.confidence)
     panels = {(panel.dataset, panel.metric): panel for panel in comparison.panels}
     for (dataset, metric), judges in _by_metric(comparison.judges).items():
         yield _section_of_judges(dataset, metric, judges, panels.get((dataset, metric)), level, judge_on)
@@ -123,27 +124,27 @@ def _by_metric(of_judges: Sequence[_OfJudges]) -> dict[tuple[str, Metric], list[
     return found
 
 
-def _section_of_pairs(pairs: Sequence[MarkedPair], title: str, level: str, alpha: float) -> Section:
+def _section_of_pairs(pairs: Sequence[MarkedPair], title: str, level: str, confidence: float) -> Section:
     side, shared = pairs[0].pair.side, "setting" if pairs[0].pair.side == "model" else "model"
     metric = pairs[0].pair.metric
     unit = "%" if metric.is_percent else "score"
     ordered = sorted(pairs, key=lambda pair: (not pair.is_comparable, pair.pair.within))
+    digits = digits_for(metric, ((pair.pair.paired.ci_low, pair.pair.paired.ci_high) for pair in ordered))
     lines = tuple(
         (
             pair.within,
             pair.first,
             pair.second,
-            _value(metric, pair.pair.paired.first),
-            _value(metric, pair.pair.paired.second),
-            _value(metric, pair.pair.paired.difference, "+"),
-            _difference_span(metric, pair.pair.paired),
-            _chance(pair.pair.paired.p_value),
-            _chance(pair.pair.p_holm),
+            _value(metric, pair.pair.paired.first, digits=digits),
+            _value(metric, pair.pair.paired.second, digits=digits),
+            *_difference(metric, pair.pair.paired, digits),
+            show_p_value(pair.pair.paired.p_value),
+            show_p_value(pair.pair.p_holm),
             str(pair.pair.paired.n),
         )
         for pair in ordered
     )
-    clear = (pair.is_comparable and pair.pair.p_holm is not None and pair.pair.p_holm < alpha for pair in ordered)
+    clear = (pair.is_comparable and is_below(pair.pair.p_holm, confidence) for pair in ordered)
     return Section(
         f"{side.capitalize()}s: {title}",
         (
@@ -172,6 +173,7 @@ def _section_of_judges(
     level: str,
     judge_on: Callable[[str, str], str],
 ) -> Section:
+    digits = digits_for(metric, ((pair.bias.ci_low, pair.bias.ci_high) for pair in pairs))
     lines = [
         (
             judge_on(dataset, pair.first),
@@ -181,8 +183,7 @@ def _section_of_judges(
             _coefficient(pair.alpha),
             _coefficient(pair.over_samples.rho),
             _coefficient(pair.over_cells.rho),
-            _value(metric, pair.bias.difference, "+"),
-            _difference_span(metric, pair.bias),
+            *_difference(metric, pair.bias, digits),
         )
         for pair in pairs
     ]
@@ -196,6 +197,7 @@ def _section_of_judges(
 def _section_of_preferences(
     dataset: str, metric: Metric, preferences: Sequence[Preference], level: str, judge_on: Callable[[str, str], str]
 ) -> Section:
+    digits = digits_for(metric, ((one.excess.ci_low, one.excess.ci_high) for one in preferences))
     lines = tuple(
         (
             judge_on(dataset, one.judge),
@@ -203,17 +205,16 @@ def _section_of_preferences(
             one.family or NO_VALUE,
             str(len(one.own)),
             f"{len(one.others)}{MUTUAL * one.is_mutual}",
-            _value(metric, one.bias.first, "+"),
-            _value(metric, one.bias.second, "+"),
-            _value(metric, one.bias.difference, "+"),
-            _difference_span(metric, one.bias),
-            _chance(one.bias.p_value),
-            str(one.bias.n),
+            _value(metric, one.excess.first, digits=digits),
+            _value(metric, one.excess.second, digits=digits),
+            *_difference(metric, one.excess, digits),
+            show_p_value(one.excess.p_value),
+            str(one.excess.n or NO_VALUE),
         )
         for one in preferences
     )
-    models, biases = ("own\nmodels", "other\nmodels"), ("bias\nown", "bias\nother")
-    head = ("judge", "against", "family", *models, *biases, "diff.", f"{level} interval", "p", "n")
+    models, scores = ("own\nmodels", "other\nmodels"), ("own\nscore", "expected\nscore")
+    head = ("judge", "against", "family", *models, *scores, "diff.", f"{level} interval", "p", "n")
     return Section(f"Judges and their own family: {dataset}, {metric.heading}", head, 3, lines)
 
 
@@ -256,18 +257,25 @@ def _value(metric: Metric, value: float | None, sign: str = "", digits: int | No
     return NO_VALUE if value is None else metric.show(value, sign, digits)
 
 
-def _difference_span(metric: Metric, paired: PairedDifference) -> str:
-    return show_interval(metric, paired.ci_low, paired.ci_high, "+")
+def _difference(metric: Metric, paired: PairedDifference, digits: int) -> tuple[str, str]:
+    """A difference and its interval."""
+    span = show_interval(metric, paired.ci_low, paired.ci_high, "+", digits)
+    return _value(metric, paired.difference, "+", digits), span
 
 
 def _coefficient(value: float | None) -> str:
     return NO_VALUE if value is None else f"{value:+.2f}"
 
 
-def _chance(p_value: float | None) -> str:
+def show_p_value(p_value: float | None) -> str:
+    """A p-value with two significant digits, below a millionth its bound.
+
+    >>> show_p_value(0.05), show_p_value(0.00123), show_p_value(2e-9)
+    ('0.050', '0.0012', '<1e-6')
+    """
     if p_value is None:
         return NO_VALUE
-    return "<0.0001" if p_value < 0.0001 else f"{p_value:.4f}"
+    return "<1e-6" if p_value < 1e-6 else f"{p_value:#.2g}"
 
 
 def _span(low: float | None, high: float | None, write: Callable[[float], str]) -> str:

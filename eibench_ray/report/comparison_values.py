@@ -16,6 +16,7 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
     """The comparisons as plain JSON values, in their metric's unit; null for what cannot be said."""
     return {
         "confidence": comparison.confidence,
+        "family": comparison.family,
         "runs": [asdict(run) for run in comparison.runs],
         "pairs": [_json_pair(pair, comparison) for pair in comparison.pairs],
         "judges": [_json_judges(pair) for pair in comparison.judges],
@@ -24,9 +25,7 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
             for panel in comparison.panels
         ],
         "preferences": [_json_preference(one) for one in comparison.preferences],
-        "noises": [
-            _json_cell(one, comparison) | {"metric": one.metric.name} | asdict(one.noise) for one in comparison.noises
-        ],
+        "noises": [_json_cell(one, comparison) | _json_noise(one) for one in comparison.noises],
         "lengths": [
             _json_cell(one, comparison) | _pick(one.correlation, "n", "rho") | {"interval": _interval(one.correlation)}
             for one in comparison.lengths
@@ -77,16 +76,20 @@ def _json_judges(pair: JudgePair) -> dict[str, Any]:
     }
 
 
+def _json_noise(one: JudgeNoise) -> dict[str, Any]:
+    return {"metric": one.metric.name, **asdict(one.noise), "sd_of_mean": one.noise.sd_of_mean}
+
+
 def _json_preference(one: Preference) -> dict[str, Any]:
     return {
-        **_pick(one, "dataset", "judge", "against", "family", "is_mutual"),
+        **_pick(one, "dataset", "judge", "against", "family", "is_mutual", "slope"),
         "metric": one.metric.name,
         "own": list(one.own),
         "others": list(one.others),
-        "n": one.bias.n,
-        "own_bias": one.bias.first,
-        "other_bias": one.bias.second,
-        **_json_difference(one.bias),
+        "n": one.excess.n,
+        "own_score": one.excess.first,
+        "expected_score": one.excess.second,
+        **_json_difference(one.excess),
     }
 
 

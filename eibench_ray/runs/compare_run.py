@@ -17,7 +17,15 @@ from eibench_ray.rows.sample import Sample
 from eibench_ray.runs.cell_names import RunCell, letter_of, tell_apart
 from eibench_ray.runs.results import GapMeter, Results, check_columns
 from eibench_ray.runs.run_record import RunManifest
-from eibench_ray.scoring.cell_comparison import CellState, Comparison, NamedRun, Side, compare_cells
+from eibench_ray.scoring.cell_comparison import (
+    CellState,
+    Comparison,
+    Family,
+    NamedRun,
+    Side,
+    adjust_pairs,
+    compare_cells,
+)
 from eibench_ray.scoring.cell_score import MIN_COVERAGE, MOST_GROUPS, order_groups, read_column
 from eibench_ray.scoring.clusters import Clusters
 from eibench_ray.scoring.interval import Resampling
@@ -27,7 +35,10 @@ from eibench_ray.store.slice_store import Store
 
 
 def compare_runs(
-    runs: Sequence[tuple[RunManifest, Store]], sides: Sequence[Side], group_by: Sequence[str] = ()
+    runs: Sequence[tuple[RunManifest, Store]],
+    sides: Sequence[Side],
+    group_by: Sequence[str] = (),
+    family: Family = "table",
 ) -> Comparison:
     """All comparisons of some runs, from their stores alone; equal for equal stores. Blocked cells are left out.
 
@@ -39,6 +50,7 @@ def compare_runs(
         sides: what is compared pairwise.
         group_by: columns of the samples: the samples of each of their values are compared, too, as a dataset of their
             own, `NAME (COLUMN=VALUE)`.
+        family: tests over which p-values are adjusted.
 
     Raises:
         ConfigError: no dataset has such a column, or it has too many values.
@@ -63,11 +75,12 @@ def compare_runs(
                 states[_names(new)] = _state_within(states[_names(old)], old.values[asked[is_in[asked]]])
             parts.append(compare_cells(part, sides, resampling))
     return Comparison(
-        pairs=tuple(chain.from_iterable(part.pairs for part in parts)),
+        pairs=adjust_pairs(chain.from_iterable(part.pairs for part in parts), family),
         judges=tuple(chain.from_iterable(part.judges for part in parts)),
         panels=tuple(chain.from_iterable(part.panels for part in parts)),
         lengths=tuple(chain.from_iterable(part.lengths for part in parts)),
         confidence=resampling.confidence,
+        family=family,
         preferences=tuple(chain.from_iterable(part.preferences for part in parts)),
         noises=tuple(chain.from_iterable(part.noises for part in parts)),
         states=states,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Literal
@@ -19,6 +19,7 @@ from eibench_ray.scoring.self_preference import Preference, find_preferences
 
 Side = Literal["model", "setting"]
 SIDES: tuple[Side, ...] = ("model", "setting")
+Family = Literal["table", "all"]  # tests that are adjusted together: those of one side, dataset and judge, or all
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,12 @@ class ComparedPair:
     first_self_judged: bool
     second_self_judged: bool
     paired: PairedDifference
-    p_holm: float | None  # adjusted over all pairs of the same side, dataset and judge; None where there is no p-value
+    p_holm: float | None = None  # adjusted over its family (`adjust_pairs`); None where there is no p-value
+
+    @property
+    def table(self) -> tuple[str, ...]:
+        """Key of the table that it stands in."""
+        return self.side, self.dataset, self.judge
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +115,7 @@ class Comparison:
     panels: tuple[JudgePanel, ...]
     lengths: tuple[LengthBias, ...]
     confidence: float  # of every interval here
+    family: Family = "table"
     preferences: tuple[Preference, ...] = ()
     noises: tuple[JudgeNoise, ...] = ()
     states: Mapping[tuple[str, str, str, str], CellState] = field(default_factory=dict)
@@ -135,20 +142,20 @@ class Comparison:
 
 
 def compare_cells(cells: Sequence[ScoredCell], sides: Sequence[Side], resampling: Resampling) -> Comparison:
-    """Compares the cells of one dataset."""
+    """Compares the cells of one dataset; p-values are not adjusted yet (`adjust_pairs`)."""
     judges = list(dict.fromkeys(cell.judge for cell in cells))
     return Comparison(
         pairs=tuple(
             pair
             for side in sides
             for judge in judges
-            for pair in _compare_pairs([cell for cell in cells if cell.judge == judge], side, resampling)
+            for pair in _compare_pairs([cell for cell in cells if cell.judge == judge], side, resampling.confidence)
         ),
-        judges=tuple(compare_judges(cells, resampling)),
+        judges=tuple(compare_judges(cells, resampling.confidence)),
         panels=tuple(panels_of(cells)),
         lengths=tuple(_relate_length(cell, resampling) for cell in cells),
         confidence=resampling.confidence,
-        preferences=tuple(find_preferences(cells, resampling)),
+        preferences=tuple(find_preferences(cells, resampling.confidence)),
         noises=tuple(
             JudgeNoise(cell.model, cell.setting, cell.dataset, cell.judge, cell.metric, cell.noise)
             for cell in cells
@@ -157,18 +164,14 @@ def compare_cells(cells: Sequence[ScoredCell], sides: Sequence[Side], resampling
     )
 
 
-def _compare_pairs(cells: Sequence[ScoredCell], side: Side, resampling: Resampling) -> list[ComparedPair]:
-    """All pairs of one judge, as one family of tests."""
-    pairs = [
-        _compare(first, second, side, resampling)
-        for first, second in combinations(cells, 2)
-        if (first.setting == second.setting if side == "model" else first.model == second.model)
-    ]
-    adjusted = adjust_holm([pair.paired.p_value for pair in pairs])
-    return [replace(pair, p_holm=p_holm) for pair, p_holm in zip(pairs, adjusted, strict=True)]
+def _compare_pairs(cells: Sequence[ScoredCell], side: Side, confidence: float) -> Iterator[ComparedPair]:
+    """All pairs of one judge."""
+    for first, second in combinations(cells, 2):
+        if first.setting == second.setting if side == "model" else first.model == second.model:
+            yield _compare(first, second, side, confidence)
 
 
-def _compare(first: ScoredCell, second: ScoredCell, side: Side, resampling: Resampling) -> ComparedPair:
+def _compare(first: ScoredCell, second: ScoredCell, side: Side, confidence: float) -> ComparedPair:
     is_model = side == "model"
     return ComparedPair(
         side=side,
@@ -180,9 +183,18 @@ def _compare(first: ScoredCell, second: ScoredCell, side: Side, resampling: Resa
         second=second.model if is_model else second.setting,
         first_self_judged=first.self_judged,
         second_self_judged=second.self_judged,
-        paired=compare_paired(first.values, second.values, first.clusters, resampling),
-        p_holm=None,
+        paired=compare_paired(first.values, second.values, first.clusters, confidence),
     )
+
+
+def adjust_pairs(pairs: Iterable[ComparedPair], family: Family) -> tuple[ComparedPair, ...]:
+    """The pairs in their order, with the adjusted p-values of their families."""
+    families: dict[tuple[str, ...], list[ComparedPair]] = {}
+    pairs = list(pairs)
+    for pair in pairs:
+        families.setdefault(pair.table if family == "table" else (), []).append(pair)
+    adjusted = {key: iter(adjust_holm([pair.paired.p_value for pair in tested])) for key, tested in families.items()}
+    return tuple(replace(pair, p_holm=next(adjusted[pair.table if family == "table" else ()])) for pair in pairs)
 
 
 def _relate_length(cell: ScoredCell, resampling: Resampling) -> LengthBias:

@@ -9,7 +9,6 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from eibench_ray.scoring.interval import Resampling
 from eibench_ray.scoring.paired_tests import PairedDifference, compare_paired
 from eibench_ray.scoring.rank_correlation import RankCorrelation, spearman
 from eibench_ray.scoring.scored_cell import ScoredCell
@@ -46,12 +45,12 @@ class JudgePanel:
     alpha: float | None  # Krippendorff's, at the interval level, over those; None where it is undefined
 
 
-def compare_judges(cells: Sequence[ScoredCell], resampling: Resampling) -> list[JudgePair]:
+def compare_judges(cells: Sequence[ScoredCell], confidence: float) -> list[JudgePair]:
     """Each pair of judges that graded the same answers, in the order of the cells."""
     pairs = []
     for first, second in combinations(judges_of(cells), 2):
         if both := pair_cells(cells, first, second):
-            pairs.append(_compare(both, resampling))
+            pairs.append(_compare(both, confidence))
     return pairs
 
 
@@ -86,7 +85,7 @@ def _panel_of(cells: Sequence[ScoredCell]) -> JudgePanel | None:
     return JudgePanel(cells[0].dataset, cells[0].metric, tuple(judges), num_graded, interval_alpha(grades))
 
 
-def _compare(both: Sequence[tuple[ScoredCell, ScoredCell]], resampling: Resampling) -> JudgePair:
+def _compare(both: Sequence[tuple[ScoredCell, ScoredCell]], confidence: float) -> JudgePair:
     first = np.concatenate([mine.values for mine, _ in both])
     second = np.concatenate([theirs.values for _, theirs in both])
     clusters = np.concatenate([mine.clusters for mine, _ in both])
@@ -101,7 +100,7 @@ def _compare(both: Sequence[tuple[ScoredCell, ScoredCell]], resampling: Resampli
         alpha=interval_alpha(np.vstack([first, second])),
         over_samples=spearman(first, second),
         over_cells=spearman(*np.array(means).T),
-        bias=compare_paired(first, second, clusters, resampling),
+        bias=compare_paired(first, second, clusters, confidence),
     )
 
 

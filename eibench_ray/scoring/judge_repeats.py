@@ -1,4 +1,8 @@
-"""A judge that is asked again about the very same answers: how far its scores differ."""
+"""A judge that is asked again about the very same answers: how far its scores differ.
+
+The noise of one sample is independent of another's, those of one picture included: the answers stay the same, and each
+question to the judge has a seed of its own. So samples count here, not clusters.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,9 @@ class RepeatNoise:
     """Spread of the scores of the same answers, over the samples of which every repeat has one.
 
     Attributes:
+        sd: standard deviation of the cell's mean between single repeats of the judge on these very answers:
+            sqrt(MSW / n), MSW being the mean square within samples. The printed mean is one over all repeats, of which
+            the judge's noise has the standard deviation `sd_of_mean`.
         variance_share: share of the variance of single values that lies within samples, in [0, 1]: 1 - ICC(1);
             None below two samples, or where all values are the same.
 
@@ -22,9 +29,14 @@ class RepeatNoise:
 
     repeats: int  # scores per answer
     n: int  # those samples
-    sd: float | None  # standard deviation (over repeats - 1) of the means of the repeats
+    sd: float | None
     differ: float | None  # share of the samples whose scores are not all the same, in value and in details
     variance_share: float | None
+
+    @property
+    def sd_of_mean(self) -> float | None:
+        """Standard deviation of the mean over all repeats, as far as the judge's noise goes."""
+        return None if self.sd is None else self.sd / sqrt(self.repeats)
 
 
 class NoiseMeter:
@@ -36,7 +48,7 @@ class NoiseMeter:
 
     def __init__(self, metric: str) -> None:
         self._metric = metric
-        self._sums: list[float] = []
+        self._repeats = 0
         self._n = 0
         self._num_different = 0
         self._within = 0.0  # sum of squares around the means of samples
@@ -45,13 +57,12 @@ class NoiseMeter:
 
     def add(self, scores: Sequence[Score | None]) -> None:
         """Takes the scores of one answer, one per repeat."""
-        self._sums = self._sums or [0.0] * len(scores)
+        self._repeats = len(scores)
         counted = [score for score in scores if score is not None and self._metric in score.values]
         if len(counted) < len(scores):
             return
         values = [score.values[self._metric] for score in counted]
         mean = sum(values) / len(values)
-        self._sums = [total + value for total, value in zip(self._sums, values, strict=True)]
         self._n += 1
         first = counted[0]
         self._num_different += any(
@@ -65,23 +76,20 @@ class NoiseMeter:
 
     def read(self) -> RepeatNoise | None:
         """The noise of what was taken; None where the judge was asked once."""
-        repeats, n = len(self._sums), self._n
+        repeats, n = self._repeats, self._n
         if repeats < 2:
             return None
         if not n:
             return RepeatNoise(repeats, 0, None, None, None)
-        means = [total / n for total in self._sums]
-        centre = sum(means) / repeats
-        sd = sqrt(sum((mean - centre) ** 2 for mean in means) / (repeats - 1)) if len(set(means)) > 1 else 0.0
-        return RepeatNoise(repeats, n, sd, self._num_different / n, self._variance_share(repeats))
+        within = self._within / (n * (repeats - 1))
+        return RepeatNoise(repeats, n, sqrt(within / n), self._num_different / n, self._variance_share(within))
 
-    def _variance_share(self, repeats: int) -> float | None:
-        """1 - ICC(1), from the mean squares of a one-way analysis of variance.
+    def _variance_share(self, within: float) -> float | None:
+        """1 - ICC(1), from the mean squares of a one-way analysis of variance, of which `within` is one.
 
         Source: Shrout and Fleiss, Intraclass Correlations: Uses in Assessing Rater Reliability (1979), case 1.
         """
         if self._n < 2:
             return None
-        within = self._within / (self._n * (repeats - 1))
-        between = max(0.0, self._between / (self._n - 1) - within / repeats)
+        between = max(0.0, self._between / (self._n - 1) - within / self._repeats)
         return within / (within + between) if within + between else None

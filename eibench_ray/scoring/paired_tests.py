@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binom
 
-from eibench_ray.scoring.interval import Resampling, bootstrap_interval
+from eibench_ray.scoring.cluster_mean import estimate_mean, t_interval
+from eibench_ray.scoring.sign_flip import sign_flip_p_value
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +18,8 @@ class PairedDifference:
 
     Attributes:
         first, second: their means; None where n is 0.
-        ci_low, ci_high: bootstrap interval, clustered by image; None where there are fewer than two clusters.
+        ci_low, ci_high: Student's t interval, clustered by image; None where there are fewer than two clusters, and
+            where all differences are equal: nothing tells how they spread.
         p_value: of the sign-flip test, clustered by image; 1 where no difference can be told; None where n is 0.
     """
 
@@ -33,8 +33,11 @@ class PairedDifference:
     p_value: float | None
 
 
+NOTHING_TO_COMPARE = PairedDifference(0, 0, None, None, None, None, None, None)
+
+
 def compare_paired(
-    first: NDArray[np.float64], second: NDArray[np.float64], clusters: NDArray[np.int32], resampling: Resampling
+    first: NDArray[np.float64], second: NDArray[np.float64], clusters: NDArray[np.int32], confidence: float
 ) -> PairedDifference:
     """The difference between two sides of the same samples.
 
@@ -45,39 +48,31 @@ def compare_paired(
         first: (samples,), NaN where this side has no value.
         second: (samples,), likewise.
         clusters: (samples,), the code of each sample's cluster.
-        resampling: of the interval; the test takes its seed.
+        confidence: of the interval.
     """
     has_both = ~(np.isnan(first) | np.isnan(second))
-    order = clusters[has_both].argsort(kind="stable")
-    mine, theirs = first[has_both][order], second[has_both][order]
-    if not len(mine):
-        return PairedDifference(0, 0, None, None, None, None, None, None)
-    differences = mine - theirs
-    _, starts, sizes = np.unique(clusters[has_both][order], return_index=True, return_counts=True)
-    values, codes = np.unique(differences, return_inverse=True)
-    difference = float(differences.mean())
-    low: float | None = None
-    high: float | None = None
-    if len(sizes) > 1:
-        low = high = difference
-        if len(values) > 1:
-            low, high = bootstrap_interval(codes.astype(np.int32), sizes, values.tolist(), resampling)
+    if not has_both.any():
+        return NOTHING_TO_COMPARE
+    first, second, clusters = first[has_both], second[has_both], clusters[has_both]
+    differences = first - second
+    mean = estimate_mean(differences, clusters)
+    interval = t_interval(mean, confidence)
     return PairedDifference(
-        n=len(differences),
-        num_clusters=len(sizes),
-        first=float(mine.mean()),
-        second=float(theirs.mean()),
-        difference=difference,
-        ci_low=low,
-        ci_high=high,
-        p_value=sign_flip_p_value(np.add.reduceat(differences, starts), resampling.seed),
+        n=mean.n,
+        num_clusters=mean.num_clusters,
+        first=float(first.mean()),
+        second=float(second.mean()),
+        difference=mean.mean,
+        ci_low=interval.low if interval else None,
+        ci_high=interval.high if interval else None,
+        p_value=sign_flip_p_value(np.bincount(clusters, weights=differences).astype(np.float64)),
     )
 
 
 def adjust_holm(p_values: Sequence[float | None]) -> list[float | None]:
     """The p-values adjusted by Holm's step-down method, in their order; None is no test and stays None.
 
-    The chance of even one false alarm in a table stays below the level, whatever the comparisons share (all pairs of
+    The chance of even one false alarm in a family stays below the level, whatever the comparisons share (all pairs of
     some models share their cells). Not Benjamini-Hochberg (`scipy.stats.false_discovery_control`): it allows a share
     of false alarms, and assumes a dependence that pairs do not have; a reader quotes single lines of a table.
 
@@ -93,45 +88,22 @@ def adjust_holm(p_values: Sequence[float | None]) -> list[float | None]:
     return adjusted
 
 
-FLIPS = 19_999  # the smallest p-value they can give is 1 in 20,000
-_FEW_SUMS = 2**17  # beyond, adding them up takes longer than drawing
-_DRAWN_AT_ONCE = 500_000
-_DECIMALS = 9  # sums that differ by less are one: 0.1 + 0.2 and 0.3
+def is_below(p_value: float | None, confidence: float) -> bool:
+    """Whether a p-value lies below the level that belongs to a confidence; 0.05 does not lie below 0.05.
 
-
-def sign_flip_p_value(sums: NDArray[np.float64], seed: int) -> float:
-    """Two-sided p-value of the total, in (0, 1]; 1 where there is nothing to flip.
-
-    Args:
-        sums: per cluster, the sum of its differences.
-        seed: of the flips, where they are drawn.
+    >>> 0.05 < 1 - 0.95, is_below(0.05, 0.95)
+    (True, False)
     """
-    amounts, number = np.unique(np.abs(sums).round(_DECIMALS), return_counts=True)
-    amounts, number = amounts[amounts > 0], number[amounts > 0]
-    least = abs(float(sums.sum())) - 1e-6  # ties count; the rounding of many sums is below that
-    exact = _exact_tail(amounts, number, least)
-    if exact is not None:
-        return exact
-    rng = np.random.default_rng(seed)
-    extreme = 0
-    batch = max(1, _DRAWN_AT_ONCE // len(amounts))
-    for start in range(0, FLIPS, batch):
-        turned = rng.binomial(number, 0.5, size=(min(batch, FLIPS - start), len(number)))
-        extreme += int(np.count_nonzero(np.abs((2 * turned - number) @ amounts) >= least))
-    return (1 + extreme) / (1 + FLIPS)
+    return p_value is not None and p_value < (1 - confidence) * (1 - 1e-9)
 
 
-def _exact_tail(amounts: NDArray[np.float64], number: NDArray[np.int64], least: float) -> float | None:
-    """Probability of a total of at least this size; None where too many totals can occur."""
-    totals: NDArray[np.float64] = np.zeros(1)
-    chances: NDArray[np.float64] = np.ones(1)
-    for amount, count in zip(amounts.tolist(), number.tolist(), strict=True):
-        if len(totals) * (count + 1) > _FEW_SUMS:
-            return None
-        turned = np.arange(count + 1)
-        added: NDArray[np.float64] = (totals[:, None] + amount * (2 * turned - count)).round(_DECIMALS).ravel()
-        both = (chances[:, None] * binom.pmf(turned, count, 0.5)).ravel()
-        totals, which = np.unique(added, return_inverse=True)
-        chances = np.bincount(which, weights=both).astype(np.float64)
-    tail = float(chances[np.abs(totals) >= least].sum())
-    return min(1.0, max(tail, sys.float_info.min))  # 0 would be 2 / 2**n, rounded
+def least_clusters(confidence: float, num_tests: int = 1) -> int:
+    """Clusters without which no p-value of the sign-flip test, times the number of tests, lies below the level.
+
+    >>> least_clusters(0.95)  # 2 / 2**5 is 0.0625
+    6
+    """
+    clusters = 1
+    while not is_below(num_tests * 2.0 ** (1 - clusters), confidence):
+        clusters += 1
+    return clusters

@@ -55,7 +55,17 @@ def test_the_latest_run_is_compared_and_its_files_stand_beside_the_leaderboard(c
     found = command("compare", "--json").json
     assert [Path(file).resolve() for file in found["files"]] == [folder / "compare.md", folder / "compare.json"]
     values = json.loads((folder / "compare.json").read_text())
-    assert list(values) == ["confidence", "runs", "pairs", "judges", "panels", "preferences", "noises", "lengths"]
+    assert list(values) == [
+        "confidence",
+        "family",
+        "runs",
+        "pairs",
+        "judges",
+        "panels",
+        "preferences",
+        "noises",
+        "lengths",
+    ]
     assert values == {key: found[key] for key in values}
     assert [(pair["by"], pair["judge"]) for pair in values["pairs"]] == [
         (by, judge) for by in ("model", "setting") for judge in ("x", "official") for _ in range(2)

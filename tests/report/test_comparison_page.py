@@ -15,7 +15,15 @@ from eibench_ray.errors import StoreError
 from eibench_ray.report.comparison_page import render_comparison, render_comparison_markdown, write_comparison
 from eibench_ray.report.comparison_sections import to_sections
 from eibench_ray.report.comparison_values import to_json
-from eibench_ray.scoring.cell_comparison import CellState, ComparedPair, Comparison, JudgeNoise, LengthBias, NamedRun
+from eibench_ray.scoring.cell_comparison import (
+    CellState,
+    ComparedPair,
+    Comparison,
+    Family,
+    JudgeNoise,
+    LengthBias,
+    NamedRun,
+)
 from eibench_ray.scoring.judge_agreement import JudgePair, JudgePanel
 from eibench_ray.scoring.judge_repeats import RepeatNoise
 from eibench_ray.scoring.paired_tests import PairedDifference
@@ -124,6 +132,29 @@ def test_only_lines_below_the_adjusted_level_stand_out() -> None:
     assert ["+8.0" in line for line in strong] == [True]
 
 
+def test_a_p_value_has_two_significant_digits_and_is_not_bold_at_its_level() -> None:
+    """1 - 0.95 is 0.050000000000000044: below that, 0.05 would lie."""
+    p_values = [0.05, 0.05 * (1 + 1e-12), 0.0499, 0.0996, 0.00000123, 9.9e-7, 1.0]
+    (section, *_) = to_sections(
+        replace(EMPTY, pairs=tuple(replace(CLEAR, p_holm=p) for p in p_values), confidence=0.95)
+    )
+    assert [line[8] for line in section.lines] == ["0.050", "0.050", "0.050", "0.10", "1.2e-06", "<1e-6", "1.0"]
+    assert section.strong == {2, 4, 5}
+
+
+@pytest.mark.parametrize("family", ["table", "all"])
+def test_notes_say_over_which_lines_p_is_adjusted_and_when_it_can_say_nothing(family: Family) -> None:
+    text = " ".join(printed(replace(WHOLE, family=family)).split())
+    assert ("all 3 lines of all tables of pairs" in text) == (family == "all")
+    assert ("the lines of its table, not of all tables" in text) == (family == "table")
+    assert "with fewer than 6 pictures p cannot be below 0.05: it is at least 2 / 2^n" in text
+    assert (
+        f"with fewer than 7 pictures p (Holm) cannot be below 0.05 if all {3 if family == 'all' else 2} lines" in text
+    )
+    assert "pictures p cannot be" not in printed(replace(WHOLE, pairs=(CLEAR,)))
+    assert to_json(replace(WHOLE, family=family))["family"] == family
+
+
 # The first cell of the clear pair rests on a part of its samples, the second cell of the next on nobody's words.
 DOUBTFUL = replace(
     WHOLE,
@@ -191,11 +222,12 @@ PARTIAL = Preference(
     own=("llava_next_34b", "llava_next_7b"),
     others=("qwen2_5_vl_7b",),
     is_mutual=False,
-    bias=PairedDifference(1610, 1610, 0.081, 0.032, 0.049, 0.031, 0.067, 4e-6),
+    slope=0.61,
+    excess=PairedDifference(1610, 1610, 0.581, 0.532, 0.049, 0.031, 0.067, 4e-6),
 )
 RELATED = replace(
     EMPTY,
-    preferences=(PARTIAL, replace(PARTIAL, family=None, is_mutual=True, bias=NOTHING)),
+    preferences=(PARTIAL, replace(PARTIAL, family=None, is_mutual=True, slope=None, excess=NOTHING)),
     noises=tuple(
         JudgeNoise(model, "user_question", "eibench_basic", judge, RECALL, noise)
         for model, noise in (
@@ -209,7 +241,7 @@ RELATED = replace(
 
 def test_what_judges_favour_is_a_table_of_its_own() -> None:
     text = printed(RELATED)
-    for figure in ("Judges and their own family: eibench_basic", "+8.1", "+3.2", "+4.9", "+3.1 to +6.7", "<0.0001"):
+    for figure in ("Judges and their own family: eibench_basic", "58.1", "53.2", "+4.9", "+3.1 to +6.7", "4.0e-06"):
         assert figure in text
         assert figure in render_comparison_markdown(RELATED)
     assert "1+" in text
@@ -238,7 +270,17 @@ def test_a_judges_noise_is_a_table_of_its_own() -> None:
 
 def test_values_are_plain_and_null_where_nothing_can_be_said() -> None:
     values = json.loads(json.dumps(to_json(WHOLE), allow_nan=False))
-    assert list(values) == ["confidence", "runs", "pairs", "judges", "panels", "preferences", "noises", "lengths"]
+    assert list(values) == [
+        "confidence",
+        "family",
+        "runs",
+        "pairs",
+        "judges",
+        "panels",
+        "preferences",
+        "noises",
+        "lengths",
+    ]
     assert values["pairs"][0]["interval"] == [0.0611, 0.0993]
     assert (values["pairs"][2]["n"], values["pairs"][2]["interval"], values["pairs"][2]["p"]) == (0, None, None)
     assert (values["judges"][0]["alpha"], values["judges"][1]["alpha"]) == (0.7123, None)

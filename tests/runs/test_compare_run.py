@@ -15,6 +15,7 @@ from eibench_ray.rows.request import Request
 from eibench_ray.runs.compare_run import compare_runs
 from eibench_ray.runs.results import score_run
 from eibench_ray.runs.run_record import RunManifest, new_manifest
+from eibench_ray.scoring.paired_tests import adjust_holm
 
 if TYPE_CHECKING:
     from conftest import Scripted, Sweeps
@@ -92,6 +93,15 @@ def test_a_difference_counts_only_samples_with_both_verdicts_and_is_adjusted_in_
     assert (same.paired.difference, same.paired.p_value, same.p_holm) == (0.0, 1.0, 1.0)
 
 
+def test_one_family_of_tests_may_span_all_tables(sweeps: Sweeps, scripted: type[Scripted]) -> None:
+    sweeps.write_dataset(range(NUM_SAMPLES))
+    sweep = plan_all(sweeps)
+    sweeps.ask(sweep, scripted(reply))
+    compared = compare_runs([(manifest_of(sweep), sweep.store)], ["model", "setting"], family="all")
+    assert [pair.p_holm for pair in compared.pairs] == adjust_holm([pair.paired.p_value for pair in compared.pairs])
+    assert compared.pairs[0].p_holm == pytest.approx(8 * 2 / 2**9)
+
+
 def test_judges_that_graded_the_same_answers_are_compared(compared: Comparison) -> None:
     (judges,) = compared.judges
     assert (judges.first, judges.second, judges.num_cells) == ("mild", "stern", 4)
@@ -144,21 +154,24 @@ def test_means_are_the_leaderboards_where_nothing_is_missing(sweeps: Sweeps) -> 
 
 
 def test_a_judge_that_favours_its_kin_shows(sweeps: Sweeps, scripted: type[Scripted]) -> None:
-    """The mild judge is of able's family and grants all there; the stern one, a stranger, grants one cause to each."""
+    """The mild judge is of able's family and grants all there; else it agrees with the stern one, a stranger, that
+    able and dull name one cause and dim none.
+    """
+    answers = {"able": "all the causes", "dull": "one cause", "dim": "nothing"}
 
     def grade(request: Request) -> str:
         if request.json_schema is None:
-            return "all the causes" if "able" in (request.system or "") else "none"
+            return next(answer for name, answer in answers.items() if name in (request.system or ""))
         total = request.json_schema["properties"]["correct"]["maximum"]
         is_kin = request.user.startswith("mild") and "all the causes" in request.user
-        return json.dumps({"correct": total if is_kin else 1, "total": total})
+        return json.dumps({"correct": total if is_kin else int("nothing" not in request.user), "total": total})
 
     def related(config: RunConfig) -> RunConfig:
         kin = config.judge.model.model_copy(update={"family": "llama" if config.judge.name == "mild" else "gpt"})
         return config.model_copy(update={"judge": config.judge.model_copy(update={"model": kin})})
 
     sweeps.write_dataset(range(NUM_SAMPLES))
-    families = {"able": "llama", "dull": "qwen"}
+    families = {"able": "llama", "dull": "qwen", "dim": "qwen"}
     models = [{"name": name, "family": family, "system": f"You are {name}."} for name, family in families.items()]
     other = {"fails_on": "never"}  # an engine of its own
     cells = [
@@ -167,10 +180,11 @@ def test_a_judge_that_favours_its_kin_shows(sweeps: Sweeps, scripted: type[Scrip
     sweep = sweeps.plan(*cells)
     sweeps.ask(sweep, scripted(grade))
     (found,) = compare_runs([(manifest_of(sweep), sweep.store)], ["model"]).preferences
-    assert (found.judge, found.against, found.own, found.others) == ("mild", "stern", ("able",), ("dull",))
-    assert found.bias.first is not None
-    assert found.bias.first > 0.4
-    assert found.bias.second == 0
+    assert (found.judge, found.against, found.own, found.others) == ("mild", "stern", ("able",), ("dull", "dim"))
+    assert found.slope == pytest.approx(1)
+    assert found.excess.first == 1
+    assert found.excess.difference is not None
+    assert found.excess.difference > 0.4
     board = {(row.model, row.judge): row.kinship for row in score_run(manifest_of(sweep), sweep.store)}
     assert {cell for cell, kinship in board.items() if kinship == "(same family)"} == {("able", "mild")}
 

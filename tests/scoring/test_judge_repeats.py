@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import count
+from math import sqrt
 
 import numpy as np
 import pytest
@@ -53,7 +54,30 @@ def test_noise_is_measured_where_all_repeats_count() -> None:
     noise = measure([[4, 0], [4, 4], [0, 0], [None, 4], [2, None]])
     assert noise is not None
     assert (noise.repeats, noise.n, noise.differ) == (2, 3, pytest.approx(1 / 3))
-    assert noise.sd == pytest.approx(np.std([2 / 3, 1 / 3], ddof=1))
+    assert noise.sd == pytest.approx(sqrt(0.5 / 3 / 3))  # of three samples one differs, by (1 - 0)^2 / 2
+    assert noise.sd_of_mean == pytest.approx(noise.sd / sqrt(2))
+
+
+def test_the_sd_is_that_of_a_cells_mean_between_repeats_of_the_judge() -> None:
+    """200 cells of 200 answers, graded three times: each answer has a chance of its own to be granted a trigger.
+
+    The true sd is known from the chances. The standard deviation of the three means, with two degrees of freedom,
+    would lie between 0.16 and 1.92 times as much in 95% of the cells; this one, with 400, within a tenth.
+    """
+    rng = np.random.default_rng(2)
+    chances = rng.beta(1, 1, 200)
+    true = sqrt(float((chances * (1 - chances) / 4).sum())) / 200
+    measured, means = [], []
+    for _ in range(200):
+        grades = rng.binomial(4, chances[:, None], (200, 3))
+        noise = measure(grades.tolist())
+        assert noise is not None
+        assert noise.sd is not None
+        measured.append(noise.sd)
+        means.append(grades.mean() / 4)
+    assert np.mean(measured) == pytest.approx(true, rel=0.01)
+    assert np.quantile(measured, [0.025, 0.975]) == pytest.approx([true, true], rel=0.1)
+    assert np.std(means) == pytest.approx(true / sqrt(3), rel=0.15)  # the printed mean over three repeats
 
 
 def test_the_share_of_variance_is_what_the_intraclass_correlation_leaves() -> None:
