@@ -54,7 +54,11 @@ def report(
     anyway: Anyway = False,
     by: Annotated[
         list[str] | None,
-        typer.Option("--by", help="A column of the samples, to score its values apart. Default: those of the dataset."),
+        typer.Option(
+            "--by",
+            help="A column of the samples, to score its values apart. Default: those of the dataset. The run's files "
+            "stay as they are; --out writes others.",
+        ),
     ] = None,
 ) -> None:
     """Score a run from its store again, print the leaderboard and write it into the run's folder.
@@ -84,7 +88,8 @@ def report(
         write_gantt(gantt, usage, f"{manifest.plan.sweep} ({manifest.id})")
     changes = check_figures(found, anyway=anyway)
     rows = score_run(manifest, opened, found.status.failures, group_by=by)
-    place = place_for(found, out, changes)
+    # Other groups than the run's are no reason to change its files.
+    place = None if by and out is None else place_for(found, out, changes)
     paths = [*(write_leaderboard(rows, place) if place else ()), *([gantt] if gantt else [])]
     blocked = {row.cell for row in rows if row.blocked}
     gpu_time = describe_usage(usage, asked)
@@ -112,6 +117,8 @@ def report(
     cells = zip((cell.name for cell in asked.cells), gpu_time["cells"], strict=True)
     for part in render_usage(gpu_time, dict(cells)):
         console.print(part)
+    if by and out is None:
+        console.print("The run's files have its own groups still; --out FOLDER writes these.")
     console.print("\n".join(str(path) for path in paths), soft_wrap=True)
 
 

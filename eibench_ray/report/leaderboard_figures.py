@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
 
@@ -17,15 +18,15 @@ from eibench_ray.report.leaderboard_row import (
     LeaderboardRow,
 )
 from eibench_ray.rows.prices import format_usd
-from eibench_ray.scoring.cell_score import MIN_COVERAGE, MetricScore
+from eibench_ray.scoring.cell_score import MIN_COVERAGE, order_groups
 from eibench_ray.scoring.cluster_mean import FEW_CLUSTERS
 from eibench_ray.scoring.metric_summary import MetricSummary
-from eibench_ray.scoring.rounding import NO_VALUE, show_interval, show_share
+from eibench_ray.scoring.rounding import NO_VALUE, digits_for, show_interval, show_share
 from eibench_ray.scoring.scorer import Metric, ScoreStatus
 
 
 def endings_of(rows: Sequence[LeaderboardRow], *, is_file: bool) -> dict[str, Callable[[LeaderboardRow], str]]:
-    """The columns of how answers and replies ended, by their headings; in a file the first two are always there."""
+    """The columns of how answers and replies ended, by their headings; in a file the first three are always there."""
     found: dict[str, Callable[[LeaderboardRow], int]] = {
         "truncated": attrgetter("truncated"),
         "empty": attrgetter("empty"),
@@ -33,7 +34,10 @@ def endings_of(rows: Sequence[LeaderboardRow], *, is_file: bool) -> dict[str, Ca
         "judge fallbacks": attrgetter("judge_fallbacks"),
         "calls truncated": attrgetter("calls_truncated"),
     }
-    always = ("truncated", "empty", "judge truncated") if is_file else ()
+    # A terminal has the first two below each other.
+    always = ("truncated", "empty", *(["judge truncated"] if is_file else []))
+    if not is_file and not any(row.truncated or row.empty for row in rows):
+        always = ()
     kept = {name: count for name, count in found.items() if name in always or any(map(count, rows))}
     return {name: partial(_count, count) for name, count in kept.items()}
 
@@ -64,26 +68,47 @@ def bills_of(rows: Sequence[LeaderboardRow]) -> dict[str, Callable[[LeaderboardR
     return bills
 
 
-def further_of(rows: Iterable[LeaderboardRow]) -> dict[str, Callable[[LeaderboardRow], MetricScore | None]]:
-    """The metrics beside the headline, by their headings."""
-    metrics = dict.fromkeys(one.metric for row in rows for one in row.score.metrics[1:])
-
-    def find(metric: Metric, row: LeaderboardRow) -> MetricScore | None:
-        return next((one for one in row.score.metrics[1:] if one.metric == metric), None)
-
-    return {metric.heading: partial(find, metric) for metric in metrics}
+def further_of(rows: Iterable[LeaderboardRow]) -> list[Metric]:
+    """The metrics beside the headline."""
+    return list(dict.fromkeys(one.metric for row in rows for one in row.score.metrics[1:]))
 
 
-def groups_of(rows: Sequence[LeaderboardRow]) -> dict[str, tuple[str, str]]:
-    """Heading -> column of the samples and its value, of all groups of any row; the value alone if that is clear."""
-    found = sorted({(column, name) for row in rows for column, groups in row.score.groups.items() for name in groups})
-    is_clear = len({column for column, _ in found}) == 1
-    return {name if is_clear else f"{column}: {name}": (column, name) for column, name in found}
+def mean_of(row: LeaderboardRow, metric: Metric) -> MetricSummary | None:
+    """A further metric over all samples; None where the row's judge has no such metric."""
+    return next((one.overall for one in row.score.metrics[1:] if one.metric == metric), None)
 
 
-def find_group(row: LeaderboardRow, column: str, name: str) -> MetricSummary | None:
-    """The headline over a group of samples; None where the row has no such group."""
-    return row.score.groups.get(column, {}).get(name)
+@dataclass(frozen=True, slots=True)
+class GroupColumn:
+    """The samples of one value of a column."""
+
+    column: str
+    name: str
+    heading: str  # the value, with its column where rows are grouped by several
+    means: tuple[MetricSummary | None, ...]  # the headline over them, of each row; None where it has no such sample
+
+    @property
+    def n(self) -> str:
+        """The number of such samples; several are named side by side."""
+        return "/".join(str(number) for number in sorted({mean.n for mean in self.means if mean}))
+
+
+def groups_of(rows: Sequence[LeaderboardRow]) -> list[GroupColumn]:
+    """The groups that any row has."""
+    names: dict[str, set[str]] = {}
+    for row in rows:
+        for column, groups in row.score.groups.items():
+            names.setdefault(column, set()).update(groups)
+    return [
+        GroupColumn(
+            column,
+            name,
+            name if len(names) == 1 else f"{column}: {name}",
+            tuple(row.score.groups.get(column, {}).get(name) for row in rows),
+        )
+        for column in sorted(names)
+        for name in order_groups(names[column])
+    ]
 
 
 def notes_of(rows: Sequence[LeaderboardRow]) -> list[str]:
@@ -91,12 +116,17 @@ def notes_of(rows: Sequence[LeaderboardRow]) -> list[str]:
     if not rows:
         return ["no cell has been scored yet"]
     aggregates = "/".join(sorted({one.metric.aggregate for row in rows for one in row.score.metrics}))
-    notes = [f"scores: {aggregates} over the samples that have one; {level_of(rows)} interval, clustered by picture"]
+    notes = [
+        f"score: {aggregates} over the samples that have one; n: samples that were asked for; clusters: different "
+        f"pictures among the scored ones, and samples without a picture",
+        f"{level_of(rows)} interval: of the mean over pictures like these, with fresh answers and fresh verdicts of "
+        f"this judge; what the judge always gets wrong is not in it",
+    ]
     intervals = [found for row in rows for found in _summaries(row)]
     if any(0 < found.num_clusters < FEW_CLUSTERS for found in intervals):
         notes.append(
-            f"few clusters: some figures, here or of groups, rest on fewer than {FEW_CLUSTERS} of them (pictures): "
-            f"their intervals are rough"
+            f"few clusters: some figures, here or of groups, rest on fewer than {FEW_CLUSTERS} of them: their "
+            f"intervals are rough"
         )
     if any(found.value is not None and found.ci_low is None for found in intervals):
         notes.append(
@@ -182,19 +212,28 @@ def show(metric: Metric, value: float | None, digits: int | None = None) -> str:
     return NO_VALUE if value is None else metric.show(value, digits=digits)
 
 
-def interval_of(metric: Metric, found: MetricSummary, digits: int | None = None) -> str:
-    """The interval as the metric is written."""
-    return show_interval(metric, found.ci_low, found.ci_high, digits=digits)
+@dataclass(frozen=True, slots=True)
+class ShownMean:
+    """A mean in words, all figures with the digits of its column."""
+
+    value: str
+    interval: str
+    bounds: str  # with their sampling error; empty where no value is missing
 
 
-def coverage_of(found: MetricSummary) -> str:
-    """In percent: only a full coverage reads 100.0."""
-    return show_share(found.coverage)
-
-
-def bounds_of(metric: Metric, found: MetricSummary, digits: int | None = None) -> str:
-    """The bounds with their sampling error, as the metric is written; empty where nothing is missing."""
-    return show_interval(metric, found.bound_ci_low, found.bound_ci_high, digits=digits) if found.is_open else ""
+def show_means(metric: Metric, means: Sequence[MetricSummary | None]) -> list[ShownMean]:
+    """The means of one column in words; of one that a row does not have, empty ones."""
+    digits = digits_for(metric, [(mean.ci_low, mean.ci_high) for mean in means if mean])
+    return [
+        ShownMean(
+            show(metric, mean.value, digits),
+            show_interval(metric, mean.ci_low, mean.ci_high, digits=digits),
+            show_interval(metric, mean.bound_ci_low, mean.bound_ci_high, digits=digits) if mean.is_open else "",
+        )
+        if mean
+        else ShownMean("", "", "")
+        for mean in means
+    ]
 
 
 def source_notes(sources: Iterable[tuple[str | None, str | None]]) -> list[str]:

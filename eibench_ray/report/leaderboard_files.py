@@ -64,8 +64,8 @@ def to_json_rows(rows: Iterable[LeaderboardRow]) -> list[dict[str, Any]]:
 def to_frame(rows: Iterable[LeaderboardRow]) -> pl.DataFrame:
     """The leaderboard as a data frame, scores in their metric's unit.
 
-    There is a column `level=hard` per group of any row, and `metric_NAME` with its interval and coverage per metric
-    beside the headline.
+    There is a column `level=hard` per group of any row, `metric_NAME` per metric beside the headline, and the other
+    figures of each, such as `level=hard:n` and `metric_NAME_n`.
     """
     import polars as pl
 
@@ -75,7 +75,7 @@ def to_frame(rows: Iterable[LeaderboardRow]) -> pl.DataFrame:
     schema |= {"metric": pl.String}
     schema |= dict.fromkeys(("value", "ci_low", "ci_high", "confidence"), pl.Float64)
     schema |= dict.fromkeys(("coverage", "bound_low", "bound_high", "bound_ci_low", "bound_ci_high"), pl.Float64)
-    schema |= dict.fromkeys(("n", "num_scored", "num_clusters", "unparsed", "errors", "refused"), pl.Int64)
+    schema |= dict.fromkeys(("n", "scored", "clusters", "unparsed", "errors", "refused"), pl.Int64)
     schema |= dict.fromkeys(("truncated", "empty", "calls_truncated"), pl.Int64)
     schema |= dict.fromkeys(("judge_truncated", "judge_fallbacks"), pl.Int64)
     schema |= {"cost_usd": pl.Float64, "repeats": pl.Int64, "blocked": pl.String, "failed": pl.String}
@@ -83,8 +83,8 @@ def to_frame(rows: Iterable[LeaderboardRow]) -> pl.DataFrame:
     schema |= dict.fromkeys(("repeat_sd", "repeat_differ", "repeat_variance_share"), pl.Float64)
     flat = [_flat(row) for row in ordered]
     known = schema.keys()
-    further = dict.fromkeys(name for line in flat for name in line if name not in known)
-    schema |= dict.fromkeys([*further], pl.Float64)
+    further = {name: value for line in flat for name, value in line.items() if name not in known}
+    schema |= {name: pl.Int64 if isinstance(value, int) else pl.Float64 for name, value in further.items()}
     return pl.DataFrame(flat, schema=schema)
 
 
@@ -136,8 +136,8 @@ def _json_summary(found: MetricSummary) -> dict[str, Any]:
         "ci95": _pair(found.ci_low, found.ci_high),
         "coverage": found.coverage,
         "n": found.n,
-        "num_scored": found.num_scored,
-        "num_clusters": found.num_clusters,
+        "scored": found.num_scored,
+        "clusters": found.num_clusters,
         "bounds": [found.bound_low, found.bound_high],
         "bounds_interval": _pair(found.bound_ci_low, found.bound_ci_high),
     }
@@ -158,18 +158,12 @@ def _flat(row: LeaderboardRow) -> dict[str, Any]:
         "self_judged": row.self_judged,
         "same_family": row.same_family,
         "metric": row.score.metric.name,
-        "value": overall.value,
-        "ci_low": overall.ci_low,
-        "ci_high": overall.ci_high,
+        **overall.figures,
         "confidence": row.score.confidence,
-        "coverage": overall.coverage,
         "bound_low": overall.bound_low,
         "bound_high": overall.bound_high,
         "bound_ci_low": overall.bound_ci_low,
         "bound_ci_high": overall.bound_ci_high,
-        "n": overall.n,
-        "num_scored": overall.num_scored,
-        "num_clusters": overall.num_clusters,
         "unparsed": row.score.num_unparsed,
         "errors": row.errors,
         "refused": row.refused,
@@ -189,9 +183,19 @@ def _flat(row: LeaderboardRow) -> dict[str, Any]:
         "answer_source": row.answer_source,
         "judge_source": row.judge_source,
         **{
-            f"{column}={name}": found.value
+            key: value
             for column, groups in sorted(row.score.groups.items())
             for name, found in groups.items()
+            for key, value in name_figures(f"{column}={name}", found, ":").items()
         },
-        **{f"metric_{name}": value for one in row.score.metrics[1:] for name, value in one.figures.items()},
+        **{
+            key: value
+            for one in row.score.metrics[1:]
+            for key, value in name_figures(f"metric_{one.metric.name}", one.overall).items()
+        },
     }
+
+
+def name_figures(name: str, found: MetricSummary, joint: str = "_") -> dict[str, float | None]:
+    """The value under this name, and the figures that belong to it, e.g. `NAME_ci_low`."""
+    return {name if key == "value" else f"{name}{joint}{key}": value for key, value in found.figures.items()}

@@ -12,6 +12,7 @@ from typing import Any
 
 from eibench_ray.config.tracking_section import TrackingConfig
 from eibench_ray.plan.graph import Cell, Plan
+from eibench_ray.report.leaderboard_files import name_figures
 from eibench_ray.report.leaderboard_row import LeaderboardRow
 from eibench_ray.rows.digests import digest
 from eibench_ray.rows.sample import MetadataValue, TargetValue
@@ -146,13 +147,10 @@ def _is_same_place(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 def flat_scores(row: LeaderboardRow) -> dict[str, float | int]:
     """The figures of a cell under one name each; those that do not exist are left out."""
-    overall = row.score.overall
-    figures: dict[str, float | int | None] = {
-        row.score.metric.name: overall.value,
-        "ci_low": overall.ci_low,
-        "ci_high": overall.ci_high,
-        "coverage": overall.coverage,
-        "n": overall.n,
+    overall = row.score.overall.figures
+    figures: dict[str, float | None] = {
+        row.score.metric.name: overall.pop("value"),
+        **overall,
         "errors": row.errors,
         "refused": row.refused or None,
         "truncated": row.truncated,
@@ -165,7 +163,7 @@ def flat_scores(row: LeaderboardRow) -> dict[str, float | int]:
         "repeat_sd": row.score.noise.sd if row.score.noise else None,
     }
     for one in row.score.metrics[1:]:
-        figures |= one.figures
+        figures |= name_figures(one.metric.name, one.overall)
     for column, groups in row.score.groups.items():
         figures |= {f"{row.score.metric.name}/{column}/{name}": found.value for name, found in groups.items()}
     return {name: value for name, value in figures.items() if value is not None}

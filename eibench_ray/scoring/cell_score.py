@@ -35,17 +35,6 @@ class MetricScore:
     overall: MetricSummary
     groups: Mapping[str, Mapping[str, MetricSummary]]
 
-    @property
-    def figures(self) -> dict[str, float | None]:
-        """The value, its interval and coverage under the names that flat tables give them."""
-        name, overall = self.metric.name, self.overall
-        return {
-            name: overall.value,
-            f"{name}_ci_low": overall.ci_low,
-            f"{name}_ci_high": overall.ci_high,
-            f"{name}_coverage": overall.coverage,
-        }
-
 
 @dataclass(frozen=True, slots=True)
 class CellScore:

@@ -51,6 +51,19 @@ class MetricSummary:
         return self.num_scored / self.n
 
     @property
+    def figures(self) -> dict[str, float | None]:
+        """Its figures under the names that files and trackers give them, in full precision."""
+        return {
+            "value": self.value,
+            "ci_low": self.ci_low,
+            "ci_high": self.ci_high,
+            "coverage": self.coverage,
+            "n": self.n,
+            "scored": self.num_scored,
+            "clusters": self.num_clusters,
+        }
+
+    @property
     def is_open(self) -> bool:
         """Whether a value is missing, so that the bounds lie apart."""
         return self.bound_low != self.bound_high

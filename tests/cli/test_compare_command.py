@@ -145,9 +145,18 @@ def test_a_column_that_is_not_there_is_told_with_those_that_are(command: Command
     assert "dataset 'faces' has no column feeling: it can be grouped by emotion, source, third, is_even" in message
 
 
-def test_a_report_has_the_groups_that_are_asked_for(command: Command, folder: Path) -> None:
-    rows = command("report", "--by", "third", "--by", "is_even", "--json").json["rows"]
-    groups = rows[0]["groups"]
+def test_a_report_has_the_groups_that_are_asked_for_and_leaves_the_runs_files(
+    command: Command, folder: Path, tmp_path: Path
+) -> None:
+    command("report")
+    before = (folder / "leaderboard.csv").read_bytes()
+    found = command("report", "--by", "third", "--by", "is_even", "--json").json
+    assert found["files"] == []
+    groups = found["rows"][0]["groups"]
     assert {value: found["n"] for value, found in groups["is_even"].items()} == {"false": 5, "true": 5}
     assert {value: found["n"] for value, found in groups["third"].items()} == {"0": 3, "1": 3, "2": 3, "3": 1}
-    assert "third=3" in (folder / "leaderboard.csv").read_text()
+    assert "--out FOLDER writes these" in command("report", "--by", "third").out
+    assert (folder / "leaderboard.csv").read_bytes() == before
+    assert command("report", "--by", "third", "--out", tmp_path / "by").code == 0
+    assert "third=3" in (tmp_path / "by/leaderboard.csv").read_text()
+    assert (folder / "leaderboard.csv").read_bytes() == before

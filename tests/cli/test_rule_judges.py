@@ -72,7 +72,7 @@ def test_gsm8ks_published_solutions_are_right_where_its_authors_say_so(command: 
     assert called.code == 0, called.err
     found = {row["model"]: row for row in called.json["rows"]}
     assert {name: round(row["value"] * row["n"]) for name, row in found.items()} == RIGHT
-    assert {(row["metric"], row["n"], row["num_scored"], row["coverage"]) for row in found.values()} == {
+    assert {(row["metric"], row["n"], row["scored"], row["coverage"]) for row in found.values()} == {
         ("accuracy", 1319, 1319, 1.0)
     }
     assert called.json["completions_new"] == 4 * 1319  # answers: nobody was asked to judge
@@ -183,4 +183,4 @@ def test_the_example_of_the_page_on_rules_runs_as_it_stands(tmp_path: Path) -> N
     )
 
     assert done.returncode == 0, done.stderr
-    assert re.search(r"by_hand.*50\.0", done.stdout + done.stderr), done.stdout
+    assert re.search(r"by_hand.* 50 .*100\.0", done.stdout + done.stderr), done.stdout

@@ -185,5 +185,5 @@ def test_an_engine_whose_python_is_not_there_fails_alone(other_python: Path, tmp
     )
     assert done.returncode == 1, done.stderr
     rows = json.loads(done.stdout.splitlines()[-1])["rows"]
-    assert {row["model"]: row["num_scored"] for row in rows} == {"echo": 4, "other": 4, "gone": 0}
+    assert {row["model"]: row["scored"] for row in rows} == {"echo": 4, "other": 4, "gone": 0}
     assert "there is no such file" in " ".join(done.stderr.split())

@@ -376,7 +376,7 @@ def test_a_recording_that_cannot_be_read_blocks_its_cells_and_the_others_have_sc
     assert code == 0, err
     assert "demo.user_question.jsonl:1 is not JSON" in " ".join(err.split())
     assert "otter failed" not in err
-    scored = {row["model"]: row["num_scored"] for row in summary["rows"]}
+    scored = {row["model"]: row["scored"] for row in summary["rows"]}
     assert scored["echo"] == 24
     assert sorted(scored.values()) == [0, 24]
     assert summary["completions_new"] == 48

@@ -14,6 +14,7 @@ from eibench_ray.errors import StoreError
 from eibench_ray.report.leaderboard import render_markdown, render_table
 from eibench_ray.report.leaderboard_files import to_frame, to_json_rows, write_leaderboard
 from eibench_ray.report.leaderboard_row import LeaderboardRow
+from eibench_ray.runs.tracked_cells import flat_scores
 from eibench_ray.scoring.cell_score import CellScore, MetricScore
 from eibench_ray.scoring.judge_repeats import RepeatNoise
 from eibench_ray.scoring.metric_summary import MetricSummary
@@ -138,7 +139,17 @@ def test_what_misleads_is_marked_in_markdown() -> None:
 def test_terminal_table_shows_every_figure_whole(width: int) -> None:
     text = terminal(ROWS, width)
     assert "…" not in text
-    for figure in ("43.2", "42.0 to 44.4", "99.9", "9.0 to 11.1", "0.0 to 100.0", "1600", "smollm2_135m (text only)"):
+    figures = (
+        "43.2",
+        "42.0 to 44.4",
+        "99.9",
+        "9.0 to 11.1",
+        "0.0 to 100.0",
+        "1600",
+        "1454",
+        "smollm2_135m (text only)",
+    )
+    for figure in figures:
         assert figure in text
 
 
@@ -250,10 +261,56 @@ def test_programs_always_find_costs_and_refusals() -> None:
     assert to_frame(rows)["refused"].to_list() == [2, 0]
 
 
-def test_coverage_never_rounds_up_to_full() -> None:
-    almost = replace(FULL, score=with_overall(FULL, recall(0.5, 1_000_000, 999_999)))
-    assert "99.9" in render_markdown([almost])
-    assert "100.0 " not in render_markdown([almost])
+def test_what_is_not_full_or_nothing_never_reads_so() -> None:
+    almost = replace(FULL, score=with_overall(FULL, recall(2999 / 3000, 3000, 2999, spread=0.0003)))
+    hardly = replace(FULL, score=with_overall(FULL, recall(1 / 3000, 3000, 1, spread=0.0003)))
+    for text in (render_markdown([almost]), terminal([almost], 100)):
+        assert text.count(">99.9") == 3  # the score, the upper end of its interval, the coverage
+        assert " 100.0 " not in text
+    for text in (render_markdown([hardly]), terminal([hardly], 100)):
+        assert text.count("<0.1") >= 3
+        assert " 0.0 " not in text
+
+
+def test_figures_have_the_digits_that_the_narrowest_interval_of_their_part_allows() -> None:
+    few = replace(COMPLEX, score=with_overall(COMPLEX, recall(0.5432, 50, spread=0.14)))
+    wider = replace(few, model="other", score=with_overall(COMPLEX, recall(0.4567, 50, 49, spread=0.16)))
+    for text in (render_markdown([FULL, few, wider]), terminal([FULL, few, wider], 120)):
+        for figure in ("43.2", "42.0 to 44.4", "54", "40 to 68", "46", "30 to 62"):
+            assert f" {figure}" in text
+        assert "54.3" not in text
+    narrow = replace(few, model="narrow", score=with_overall(COMPLEX, recall(0.5, 1615, spread=0.02)))
+    assert "54.3" in terminal([few, narrow], 120)
+    assert to_frame([few])["value"].to_list() == [0.5432]
+
+
+def test_groups_have_their_interval_and_what_they_rest_on() -> None:
+    happy = recall(0.5432, 20, 19, spread=0.2)
+    row = replace(FULL, score=score(FULL.score.overall, {"happy": happy}, {"ok": 1615}))
+    words = [line for line in render_markdown([row]).splitlines() if line.startswith("| happy")]
+    assert [cell.strip() for cell in words[0].split("|")[1:-1]] == [
+        *("happy", "llava_next_7b", "user_question_caption", "54", "34 to 74", "20", "19", "18")
+    ]
+    assert "n 20" in terminal([row], 120)
+    frame = to_frame([row, UNSCORED])
+    names = ["emotion=happy", *(f"emotion=happy:{name}" for name in ("ci_low", "ci_high", "n", "scored", "clusters"))]
+    assert frame.select(names).rows() == [(0.5432, happy.ci_low, happy.ci_high, 20, 19, 18), (None,) * 6]
+    assert frame.schema["emotion=happy:n"] == pl.Int64
+
+
+def test_groups_stand_in_the_order_of_numbers() -> None:
+    levels = {"10": recall(0.1), "2": recall(0.2)}
+    row = replace(FULL, score=CellScore((MetricScore(RECALL, recall(0.2), {"level": levels}),), {"ok": 100}, 0.95))
+    lines = [line.split("|")[1].strip() for line in render_markdown([row]).splitlines() if line.startswith("| ")]
+    assert lines[-2:] == ["2", "10"]
+
+
+def test_samples_asked_for_scored_and_clusters_have_the_same_names_in_all_files() -> None:
+    names = ("n", "scored", "clusters")
+    assert to_frame([PARTIAL]).select(names).rows() == [(1615, 1614, 1453)]
+    assert [to_json_rows([PARTIAL])[0][name] for name in names] == [1615, 1614, 1453]
+    assert [flat_scores(PARTIAL)[name] for name in names] == [1615, 1614, 1453]
+    assert "|    n | scored | clusters |" in render_markdown([PARTIAL])
 
 
 @pytest.mark.parametrize(("confidence", "shown"), [(0.95, "95%"), (0.9, "90%"), (0.57, "57%"), (0.999, "99.9%")])

@@ -74,7 +74,7 @@ def test_a_disk_that_is_full_before_the_leaderboard_fails_the_run_and_says_why(a
     assert [run.state for run in list_runs(asked.store)] == ["failed"]
     empty(disk)
     result = run(asked, disk / "again")
-    assert result.summary["rows"][0]["num_scored"] == 10
+    assert result.summary["rows"][0]["scored"] == 10
     assert not list(disk.rglob(".*.tmp"))
 
 

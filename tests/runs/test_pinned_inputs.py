@@ -120,7 +120,7 @@ def test_anyway_writes_beside_the_runs_own_files_and_says_what_differs(
     answer = json.loads(told.out.splitlines()[-1])
     assert "Not as the run was: the dataset faces" in " ".join(told.err.split())
     assert len(answer["changes"]) == 1
-    assert answer["rows"][0]["num_scored"] == 9
+    assert answer["rows"][0]["scored"] == 9
     assert {Path(path).parent for path in answer["files"]} == {run / "anyway"}
     compare([str(run)], anyway=True)
     assert (run / "anyway/compare.md").exists()

@@ -195,7 +195,7 @@ def test_scores_are_given_by_any_column_of_the_samples(
     assert {name: (found.n, found.value) for name, found in groups.items()} == {"happy": (8, 0.5), "sad": (2, 0.0)}
     [row] = score_run(manifest_of(sweep, tmp_path / "run"), sweep.store, group_by=["source", "emotion"])
     assert {column: len(named) for column, named in row.score.groups.items()} == {"source": 10, "emotion": 2}
-    assert "| emotion: sad |" in render_markdown([row])
+    assert "## By emotion: faces judged by rule" in render_markdown([row])
     with pytest.raises(ConfigError, match=r"dataset 'faces' has no column mood: it can be grouped by .*emotion"):
         score_run(manifest_of(sweep, tmp_path / "again"), sweep.store, group_by=["mood"])
 

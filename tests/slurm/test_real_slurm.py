@@ -238,7 +238,7 @@ def test_the_tasks_of_an_array_share_a_sweep_and_the_last_job_scores_it(
     answers, verdicts, scored = sweep.runs()
     assert [run["summary"]["completions_new"] for run in (answers, verdicts, scored)] == [24, 24, 0]
     assert len(rows_of(sweep.store)) == 48
-    assert [row["num_scored"] for row in scored["summary"]["rows"]] == [24]
+    assert [row["scored"] for row in scored["summary"]["rows"]] == [24]
     assert [run["slurm_job"] for run in sweep.runs()] == [f"{sweep.jobs[0]}_0", f"{sweep.jobs[1]}_0", sweep.jobs[2]]
 
 
