@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from eibench_ray.scoring.cluster_mean import (
     ClusterMean,
+    Interval,
     bounds_interval,
     estimate_mean,
     proportion_interval,
@@ -30,7 +31,8 @@ class MetricSummary:
             other samples would move both.
         bound_ci_low, bound_ci_high: interval of the mean over all samples, whatever the missing values are: the bounds,
             widened by their sampling error. That of `value` where none is missing; None where a bound is.
-        standard_error: of `value`.
+        estimate: `value` with its standard error; None where there is none.
+        is_share: whether all values lie between 0 and 1.
     """
 
     n: int  # samples
@@ -43,7 +45,8 @@ class MetricSummary:
     bound_high: float | None
     bound_ci_low: float | None = None
     bound_ci_high: float | None = None
-    standard_error: float | None = None
+    estimate: ClusterMean | None = None
+    is_share: bool = True
 
     @property
     def coverage(self) -> float:
@@ -67,6 +70,11 @@ class MetricSummary:
     def is_open(self) -> bool:
         """Whether a value is missing, so that the bounds lie apart."""
         return self.bound_low != self.bound_high
+
+    def interval_at(self, confidence: float) -> Interval | None:
+        """The interval of `value` at another confidence; None where no error is known."""
+        interval_of = proportion_interval if self.is_share else t_interval
+        return interval_of(self.estimate, confidence) if self.estimate else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +120,8 @@ def summarise(samples: SampleValues, metric: Metric, confidence: float) -> Metri
         bound_high=upper.mean if upper else None,
         bound_ci_low=widened.low if widened else None,
         bound_ci_high=widened.high if widened else None,
-        standard_error=mean.standard_error if mean else None,
+        estimate=mean,
+        is_share=is_share,
     )
 
 

@@ -37,7 +37,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 @pytest.fixture
 def claims(ran: dict[str, Any], tmp_path: Path) -> Path:
-    """Claims about that run: one that holds, one that does not, and three that it says nothing about."""
+    """Claims about that run: one that is too near to tell, one that is off, and three that it says nothing about."""
     (row,) = ran["rows"]
     figures = [
         ("demo", "user_question", "echo", "echo", "overall", f"{100 * row['value']:.2f}", "24"),
@@ -51,7 +51,7 @@ def claims(ran: dict[str, Any], tmp_path: Path) -> Path:
     return path
 
 
-STATUSES = ["verified", "not reproduced", "unverified", "unverified", "unverified"]
+STATUSES = ["unverified", "not reproduced", "unverified", "unverified", "unverified"]
 REASONS = [
     "",
     "",
@@ -66,8 +66,9 @@ def test_programs_read_a_status_per_claim(ran: dict[str, Any], claims: Path, com
     assert called.code == 0
     said = called.json
     assert [claim["status"] for claim in said["claims"]] == STATUSES
+    assert [claim["outcome"] for claim in said["claims"]] == ["inconclusive", "differs", None, None, None]
     assert [claim["reason"] for claim in said["claims"]] == REASONS
-    assert said["counts"] == {"verified": 1, "not reproduced": 1, "unverified": 3}
+    assert said["counts"] == {"verified": 0, "not reproduced": 1, "unverified": 4}
     (row,) = ran["rows"]
     assert (said["claims"][0]["measured"], said["claims"][0]["interval"]) == (row["value"], row["ci95"])
     assert (said["run_dir"], said["store"]) == (ran["run_dir"], ran["store"])
@@ -78,10 +79,26 @@ def test_people_read_the_table_the_rule_and_where_the_files_are(
 ) -> None:
     called = command("verify", ran["run_dir"], "--claims", claims)
     assert called.code == 0
-    assert "not reproduced" in called.out
-    assert "verified: at least 95% of the published samples are scored" in called.out
+    assert "not reproduced:" in called.out
+    assert "verified: the 90% interval of measured minus claimed lies within 5 points" in " ".join(called.out.split())
+    assert "false alarms: 2 compared" in called.out
     assert "judged in other words than the published judge's" in called.out
     assert str(Path(ran["run_dir"]) / "verify.csv") in called.out
+
+
+def test_a_wide_margin_makes_a_wide_interval_agree(ran: dict[str, Any], claims: Path, command: Command) -> None:
+    called = command("verify", ran["run_dir"], "--claims", claims, "--margin", "60", "--json")
+    assert (called.code, called.json["margin"]) == (0, 0.6)
+    first, second, *_ = called.json["claims"]
+    assert (first["status"], first["outcome"]) == ("verified", "agrees")
+    assert (second["status"], second["outcome"]) == ("not reproduced", "differs")
+
+
+@pytest.mark.parametrize("margin", ["0", "-1", "100", "nan"])
+def test_a_margin_that_is_none_is_refused(ran: dict[str, Any], margin: str, command: Command) -> None:
+    called = command("verify", ran["run_dir"], f"--margin={margin}")
+    assert called.code == 2
+    assert f"--margin {margin}: name the percentage points that do not matter, above 0 and below 100" in called.err
 
 
 def test_the_files_lie_beside_the_leaderboards(ran: dict[str, Any], claims: Path, command: Command) -> None:

@@ -233,7 +233,7 @@ def test_a_blocked_cell_with_some_verdicts_keeps_them_and_is_marked(
 def test_claims_on_them_are_unverified_for_their_reason(sweeps: Sweeps, half: PlannedSweep) -> None:
     claim = Claim("faces", "plain", "otter", "strict", "overall", Decimal("50.00"), 10, "Otter", "a test")
     manifest = new_manifest(half.plan, Path("run"), half.config.store, half.config.score)
-    [checked] = verify_run(open_run(manifest, half.store), [claim]).checked
+    [checked] = verify_run(open_run(manifest, half.store), [claim], 5.0).checked
     assert checked.status is ClaimStatus.UNVERIFIED
     assert f"blocked: {reason(sweeps)}" in checked.reason
     assert "no verdict" not in checked.reason

@@ -7,26 +7,33 @@ from dataclasses import replace
 
 from eibench_ray.benchmarks.benchmark import OpenedRun
 from eibench_ray.benchmarks.eibench.claim_report import Verification
-from eibench_ray.benchmarks.eibench.claims import (
-    CONFIDENCE,
-    OVERALL,
-    CheckedClaim,
-    Claim,
-    ClaimStatus,
-    check_claim,
-    find_contradictions,
-)
+from eibench_ray.benchmarks.eibench.claim_rule import compare_claim, decide
+from eibench_ray.benchmarks.eibench.claims import OVERALL, CheckedClaim, Claim, find_contradictions
 from eibench_ray.config.schema import ScoreConfig
+from eibench_ray.errors import ConfigError
 from eibench_ray.plan.graph import Cell, Plan
 from eibench_ray.scoring.cell_score import MISSING, CellScore
 
+_CONFIDENCE = 0.95  # of the run's own intervals
 
-def verify_run(run: OpenedRun, claims: Sequence[Claim]) -> Verification:
-    """Checks a run against claims; cells that no claim is about are not read."""
+
+def verify_run(run: OpenedRun, claims: Sequence[Claim], margin: float) -> Verification:
+    """Checks a run against claims; cells that no claim is about are not read.
+
+    Args:
+        run: the run.
+        claims: published figures.
+        margin: percentage points; differences of less do not matter.
+
+    Raises:
+        ConfigError: the margin is no difference that two shares can have.
+    """
+    if not 0 < margin < 100:
+        raise ConfigError(f"--margin {margin:g}: name the percentage points that do not matter, above 0 and below 100")
     plan = run.plan
     claimed = {_name_cell(claim) for claim in claims}
     cells = {cell.name: cell for cell in plan.cells if cell.name in claimed}
-    config = ScoreConfig(confidence=CONFIDENCE)
+    config = ScoreConfig(confidence=_CONFIDENCE)
     scores = {name: run.cells.score(cell, config, group_by=("emotion",)).score for name, cell in cells.items()}
     checked = []
     for claim in claims:
@@ -36,10 +43,10 @@ def verify_run(run: OpenedRun, claims: Sequence[Claim]) -> Verification:
             answers, verdicts = plan.answer_source(cells[name]), plan.judge_source(cells[name])
             checked.append(replace(found, answer_source=answers, judge_source=verdicts))
         else:
-            checked.append(CheckedClaim(claim, ClaimStatus.UNVERIFIED, _explain_absence(claim, plan.cells)))
-    compared = {_name_cell(one.claim) for one in checked if one.status is not ClaimStatus.UNVERIFIED}
+            checked.append(CheckedClaim(claim, _explain_absence(claim, plan.cells)))
+    compared = {_name_cell(one.claim) for one in checked if one.comparison}
     remarks = _find_remarks([cell for name, cell in cells.items() if name in compared], plan)
-    return Verification(tuple(checked), tuple(find_contradictions(claims)), tuple(remarks))
+    return Verification(tuple(decide(checked, margin)), tuple(find_contradictions(claims)), tuple(remarks), margin)
 
 
 def _name_cell(claim: Claim) -> str:
@@ -48,16 +55,15 @@ def _name_cell(claim: Claim) -> str:
 
 
 def _check(claim: Claim, score: CellScore, cell: Cell, plan: Plan, failures: Mapping[str, str]) -> CheckedClaim:
-    checked = check_claim(
-        claim, score.overall if claim.emotion == OVERALL else score.groups["emotion"].get(claim.emotion)
-    )
+    measured = score.overall if claim.emotion == OVERALL else score.groups["emotion"].get(claim.emotion)
+    checked = compare_claim(claim, measured, score.metric)
     rehearsal = _find_rehearsal(cell, plan)
-    if checked.status is not ClaimStatus.UNVERIFIED and not rehearsal:
+    if checked.comparison and not rehearsal:
         return checked
     blocker = f"blocked: {cell.blocked}" if cell.blocked and MISSING in score.statuses else ""
     shortfall = checked.reason if score.overall.num_scored or not blocker else ""
     reasons = (blocker, shortfall, rehearsal, _find_failure(cell, plan, failures))
-    return CheckedClaim(claim, ClaimStatus.UNVERIFIED, "; ".join(filter(None, reasons)), checked.measured)
+    return CheckedClaim(claim, "; ".join(filter(None, reasons)), checked.measured)
 
 
 def _find_rehearsal(cell: Cell, plan: Plan) -> str:

@@ -8,13 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING
 
-from eibench_ray.benchmarks.eibench.claim_report import Verification, count_statuses, name_claim, to_frame
-from eibench_ray.benchmarks.eibench.claims import CONFIDENCE, MAX_GAP, OVERALL, RULE, CheckedClaim, ClaimStatus
+from eibench_ray.benchmarks.eibench.claim_report import (
+    Verification,
+    count_outcomes,
+    count_statuses,
+    name_claim,
+    to_frame,
+)
+from eibench_ray.benchmarks.eibench.claim_rule import explain_alarms, explain_error, explain_rule
+from eibench_ray.benchmarks.eibench.claims import MAX_GAP, OVERALL, CheckedClaim, ClaimOutcome, ClaimStatus
+from eibench_ray.benchmarks.eibench.parsed_verdict import RECALL
 from eibench_ray.plan.step_names import ECHO, REPLAYED, with_mark
+from eibench_ray.report.comparison_sections import show_p_value
 from eibench_ray.report.markdown_table import as_markdown, format_table
 from eibench_ray.report.spreadsheet import write_csv
+from eibench_ray.scoring.equivalence import LEVEL
+from eibench_ray.scoring.rounding import NO_VALUE, digits_for, show_interval
 from eibench_ray.storage.atomic_files import replacing
 from eibench_ray.terminal.fitting_table import Column, FittingTable
 from eibench_ray.visible_text import in_line
@@ -22,13 +34,17 @@ from eibench_ray.visible_text import in_line
 if TYPE_CHECKING:
     from rich.console import Group
 
-_NO_VALUE = "-"
 _STYLES = {ClaimStatus.VERIFIED: "green", ClaimStatus.NOT_REPRODUCED: "red", ClaimStatus.UNVERIFIED: "dim"}
-_INTERVAL = f"{CONFIDENCE:.0%} interval"
-_CHANCE = (
-    f"chance: up to {1 - CONFIDENCE:.0%} of the claims that are true lie outside of their interval (more, where asking "
-    f"again changes answers); in a wide interval, many claims lie by chance"
-)
+# Figures of a claim, and how soon a terminal leaves them out.
+_FIGURES = {
+    "claimed %": 0,
+    "measured %": 0,
+    "diff.": 1,
+    f"{1 - 2 * LEVEL:.0%} interval of diff.": 0,
+    "p (Holm)": 2,
+    "scored": 3,
+    "clusters": 4,
+}
 
 
 def render_verification(verification: Verification) -> Group:
@@ -40,7 +56,7 @@ def render_verification(verification: Verification) -> Group:
     for (dataset, setting), figures in _split(verification.checked):
         suffix = " (headline)" if any(one.claim.is_headline for one in figures) else ""
         heading = Text.assemble((in_line(dataset), "bold"), " asked by ", (in_line(setting), "bold"), suffix)
-        parts += [heading, _render_part(figures), Text()]
+        parts += [heading, _render_part(figures, verification.margin), Text()]
     parts += [Text(line) for line in _summarize(verification)]
     parts += [Text(in_line(note), style="dim") for note in _notes(verification)]
     return Group(*parts)
@@ -52,7 +68,7 @@ def render_markdown(verification: Verification) -> str:
     lines = ["# Claims", "", *(f"- {line}" for line in _summarize(verification)), ""]
     for heading, figures in (("Headline", verification.headline), ("The other figures", others)):
         if figures:
-            lines += [f"## {heading}", "", *_tabulate(figures), ""]
+            lines += [f"## {heading}", "", *_tabulate(figures, verification.margin), ""]
     return "\n".join([*lines, "## Notes", "", *(f"- {as_markdown(note)}" for note in _notes(verification)), ""])
 
 
@@ -78,19 +94,19 @@ def _split(checked: Iterable[CheckedClaim]) -> list[tuple[tuple[str, str], list[
     return sorted(parts.items(), key=lambda part: not any(one.claim.is_headline for one in part[1]))
 
 
-def _render_part(figures: Sequence[CheckedClaim]) -> FittingTable:
+def _render_part(figures: Sequence[CheckedClaim], margin: float) -> FittingTable:
     from rich.text import Text
 
     chosen = _choose(figures)
     names = [[in_line(name) for name in _names(one)] for one in chosen]
-    numbers = [_figures(one) for one in chosen]
-    statuses = [Text(in_line(_status(one)), style=_STYLES[one.status]) for one in chosen]
+    numbers = _write_figures(chosen)
+    statuses = [Text(in_line(_status(one, margin)), style=_STYLES[one.status]) for one in chosen]
     columns = [
         Column(name, [row[at] for row in names], is_name=True) for at, name in enumerate(("model", "judge", "of"))
     ]
-    for at, name in enumerate(("claimed %", "measured %", _INTERVAL, "n")):
-        columns.append(Column(name.replace(" ", "\n"), [row[at] for row in numbers], rank=int(name == "n")))
-    columns.append(Column("status", statuses, is_name=True, least=len(ClaimStatus.NOT_REPRODUCED)))
+    for at, (name, rank) in enumerate(_FIGURES.items()):
+        columns.append(Column(fill(name, 8), [row[at] for row in numbers], rank=rank))
+    columns.append(Column("status", statuses, is_name=True, least=len(ClaimStatus.NOT_REPRODUCED) + 1))
     return FittingTable(columns, elsewhere="verify.md and .csv, --json and a wider terminal have them")
 
 
@@ -115,28 +131,43 @@ def _choose(figures: Sequence[CheckedClaim]) -> list[CheckedClaim]:
     return chosen
 
 
-def _tabulate(figures: Sequence[CheckedClaim]) -> list[str]:
+def _tabulate(figures: Sequence[CheckedClaim], margin: float) -> list[str]:
     names = ["dataset", "setting", "model", "judge", "of", "status"]
-    lines = [[*names, "claimed %", "measured %", _INTERVAL, "n"]]
-    lines += [[one.claim.dataset, one.claim.setting, *_names(one), _status(one), *_figures(one)] for one in figures]
+    lines = [[*names, *_FIGURES]]
+    for one, numbers in zip(figures, _write_figures(figures), strict=True):
+        lines.append([one.claim.dataset, one.claim.setting, *_names(one), _status(one, margin), *numbers])
     return format_table(lines, num_names=len(names))
 
 
-def _status(checked: CheckedClaim) -> str:
-    return f"{checked.status}: {checked.reason}" if checked.reason else checked.status.value
+def _status(checked: CheckedClaim, margin: float) -> str:
+    """The word, and what it rests on."""
+    outcome = str(checked.outcome or checked.reason)
+    if checked.is_within_margin:
+        outcome += f"{', by less than' if checked.outcome is ClaimOutcome.DIFFERS else ' within'} {margin:g} points"
+    return f"{checked.status}: {outcome}"
 
 
-def _figures(checked: CheckedClaim) -> tuple[str, str, str, str]:
-    """Claimed, measured, interval, n: in percent, with the claim's digits."""
-    claim, measured = checked.claim, checked.measured
-    digits = max(0, -int(claim.percent.as_tuple().exponent))
-    if measured is None:
-        return str(claim.percent), _NO_VALUE, _NO_VALUE, _NO_VALUE
-    n = f"{measured.num_scored:,}"
-    if measured.value is None or measured.ci_low is None or measured.ci_high is None:
-        return str(claim.percent), _NO_VALUE, _NO_VALUE, n
-    low, middle, high = (f"{100 * share:.{digits}f}" for share in (measured.ci_low, measured.value, measured.ci_high))
-    return str(claim.percent), middle, f"{low}-{high}", n
+def _write_figures(figures: Sequence[CheckedClaim]) -> list[list[str]]:
+    """Of each claim the cells under _FIGURES, in percent and points; those of a dataset with the same digits."""
+    intervals: dict[str, list[tuple[float | None, float | None]]] = {}
+    for one in figures:
+        if one.measured:
+            intervals.setdefault(one.claim.dataset, []).append((one.measured.ci_low, one.measured.ci_high))
+    return [_write(one, digits_for(RECALL, intervals.get(one.claim.dataset, ()))) for one in figures]
+
+
+def _write(checked: CheckedClaim, digits: int) -> list[str]:
+    measured, found = checked.measured, checked.comparison
+    value = measured.value if measured else None
+    return [
+        str(checked.claim.percent),
+        NO_VALUE if value is None else RECALL.show(value, digits=digits),
+        NO_VALUE if checked.difference is None else RECALL.show(checked.difference, "+", digits),
+        show_interval(RECALL, found.low, found.high, "+", digits) if found else NO_VALUE,
+        show_p_value(checked.p_holm),
+        f"{measured.num_scored:,}" if measured else NO_VALUE,
+        f"{measured.num_clusters:,}" if measured else NO_VALUE,
+    ]
 
 
 def _summarize(verification: Verification) -> list[str]:
@@ -147,12 +178,17 @@ def _summarize(verification: Verification) -> list[str]:
 
 
 def _count(checked: Sequence[CheckedClaim]) -> str:
-    counts = ", ".join(f"{count} {status}" for status, count in count_statuses(checked).items())
-    return f"{len(checked)} figures: {counts}"
+    counts, outcomes = count_statuses(checked), count_outcomes(checked)
+    statuses = ", ".join(f"{count} {status}" for status, count in counts.items())
+    inconclusive = outcomes[ClaimOutcome.INCONCLUSIVE.value]
+    return f"{len(checked)} figures: {statuses} ({inconclusive} inconclusive, {outcomes['not compared']} not compared)"
 
 
 def _notes(verification: Verification) -> list[str]:
-    notes = [RULE, _CHANCE, *verification.remarks]
+    margin, number = verification.margin, verification.num_compared
+    notes = [explain_rule(margin)]
+    notes += [explain_error(), explain_alarms(number, margin)] if number else []
+    notes += verification.remarks
     if any("echo" in (one.answer_source, one.judge_source) for one in verification.checked):
         notes.append(f"{ECHO}: words that no model said, to try a sweep out; such figures verify nothing")
     if any("replay" in (one.answer_source, one.judge_source) for one in verification.checked):

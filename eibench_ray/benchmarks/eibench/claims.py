@@ -1,12 +1,4 @@
-"""Published figures against measured ones: the rule, and whether the claims agree with each other.
-
-The rule asks whether the claim is among the means that the run's own pictures make plausible. A repetition asks the
-same samples as the paper did, so the choice of pictures, which the interval is mostly about, hardly parts the two. What
-parts them is the noise of answers and judges, and that counts twice, since the claim has its own. As long as a sample's
-recall varies no more between repetitions than samples vary among each other, the interval is at least as wide as that:
-it held 292 of 300 simulated repetitions of 600 samples; where the samples were all alike and only noise parted them,
-it held 239. Nothing is known of the claim's own interval.
-"""
+"""Claims: figures as they were published, what a run says about one, and whether they agree with each other."""
 
 from __future__ import annotations
 
@@ -16,29 +8,30 @@ from decimal import Decimal
 from enum import StrEnum
 
 from eibench_ray.plan.graph import Source
-from eibench_ray.scoring.cell_score import MIN_COVERAGE
+from eibench_ray.scoring.equivalence import RepeatedComparison
 from eibench_ray.scoring.metric_summary import MetricSummary
 
 OVERALL = "overall"
 HEADLINE_SETTING = "user_question"
-CONFIDENCE = 0.95
 # Percentage points. The published scripts count some samples twice by emotion and not at all overall, so figures
 # differ by more than their rounding: all rows of the paper but one agree to 0.06, that one is 0.20 off.
 MAX_GAP = Decimal("0.06")
-RULE = (
-    f"verified: at least {MIN_COVERAGE:.0%} of the published samples are scored, and the claim, give or take its "
-    f"rounding, lies in the run's {CONFIDENCE:.0%} bootstrap interval, clustered by image; not reproduced: they are "
-    f"scored, and it lies outside; unverified: the run has nothing to compare it with, for the reason that is given"
-)
-_SLACK = 1e-12  # of sums in binary: a claim on the very edge lies inside
 
 
 class ClaimStatus(StrEnum):
-    """Outcome of checking a claim against a run."""
+    """Word for a claim that was checked against a run."""
 
     VERIFIED = "verified"
     NOT_REPRODUCED = "not reproduced"
     UNVERIFIED = "unverified"
+
+
+class ClaimOutcome(StrEnum):
+    """Result of comparing a claim with a run's figure."""
+
+    AGREES = "agrees"  # within the margin, and no difference was found
+    DIFFERS = "differs"  # more than by chance
+    INCONCLUSIVE = "inconclusive"  # neither could be shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +75,34 @@ class CheckedClaim:
     """A claim and what a run says about it.
 
     Attributes:
+        p_holm: of a difference, adjusted over all claims that were compared with the run.
+        is_within_margin: whether differences of the margin or more are rejected.
         answer_source, judge_source: whose words the run's answers and verdicts are.
     """
 
     claim: Claim
-    status: ClaimStatus
-    reason: str = ""  # why it is unverified; empty otherwise
+    reason: str = ""  # why nothing was compared; empty otherwise
     measured: MetricSummary | None = None  # None where the run has no such cell, or no such sample
+    comparison: RepeatedComparison | None = None  # None where nothing was compared
+    p_holm: float | None = None
+    outcome: ClaimOutcome | None = None  # None where nothing was compared
+    is_within_margin: bool = False
     answer_source: Source = "model"
     judge_source: Source = "model"
+
+    @property
+    def difference(self) -> float | None:
+        """Measured minus claimed; None where nothing was compared."""
+        if self.comparison is None or self.measured is None or self.measured.value is None:
+            return None
+        return self.measured.value - self.claim.share
+
+    @property
+    def status(self) -> ClaimStatus:
+        """The word for it: a difference that is surely less than the margin does not stand against a claim."""
+        if self.outcome in (None, ClaimOutcome.INCONCLUSIVE):
+            return ClaimStatus.UNVERIFIED
+        return ClaimStatus.VERIFIED if self.is_within_margin else ClaimStatus.NOT_REPRODUCED
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,34 +111,6 @@ class Contradiction:
 
     claim: Claim
     expected: Decimal  # percent; the emotions' mean, weighted by their samples
-
-
-def check_claim(claim: Claim, measured: MetricSummary | None) -> CheckedClaim:
-    """The claim by the rule.
-
-    Args:
-        claim: what was published.
-        measured: the same mean in a run, with an interval of CONFIDENCE; None where the run has no such sample.
-    """
-    reason = _find_blocker(claim, measured)
-    if reason or measured is None or measured.ci_low is None or measured.ci_high is None:
-        return CheckedClaim(claim, ClaimStatus.UNVERIFIED, reason, measured)
-    width = claim.rounding + _SLACK
-    is_inside = measured.ci_low - width <= claim.share <= measured.ci_high + width
-    return CheckedClaim(claim, ClaimStatus.VERIFIED if is_inside else ClaimStatus.NOT_REPRODUCED, "", measured)
-
-
-def _find_blocker(claim: Claim, measured: MetricSummary | None) -> str:
-    """The reason why the two cannot be compared; empty where they can."""
-    if measured is None:
-        return f"the run's dataset has no sample of {claim.emotion}"
-    if measured.n > claim.samples:
-        return f"the run's dataset has {measured.n:,} samples, the published one {claim.samples:,}"
-    if measured.num_scored == 0:
-        return "no verdict that counts"
-    if measured.num_scored < MIN_COVERAGE * claim.samples:
-        return f"{measured.num_scored:,} of {claim.samples:,} samples scored, {MIN_COVERAGE:.0%} are needed"
-    return ""
 
 
 def find_contradictions(claims: Iterable[Claim]) -> list[Contradiction]:

@@ -51,6 +51,9 @@ def verify(
         Path | None,
         typer.Option("--claims", help="A CSV file of other claims than the paper's, with the same columns."),
     ] = None,
+    margin: Annotated[
+        float, typer.Option("--margin", help="Differences of fewer percentage points than this do not matter.")
+    ] = 5.0,
 ) -> CheckedRun:
     """Compare a run with the figures that the paper published, and write the result into the run's folder."""
     from functools import partial
@@ -60,7 +63,7 @@ def verify(
     from eibench_ray.benchmarks.eibench.claim_report import to_json
     from eibench_ray.benchmarks.eibench.claims_file import PAPER_CLAIMS, read_claims
 
-    verification = verify_run(run, read_claims(claims or PAPER_CLAIMS))
+    verification = verify_run(run, read_claims(claims or PAPER_CLAIMS), margin)
     return CheckedRun(
         render_verification(verification), to_json(verification), partial(write_verification, verification)
     )
