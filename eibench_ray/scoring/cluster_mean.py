@@ -142,7 +142,7 @@ def _level_of_ends(apart: float, confidence: float, degrees_of_freedom: float) -
     from scipy.special import stdtr, stdtrit
 
     least, most = (float(stdtrit(degrees_of_freedom, share)) for share in (confidence, (1 + confidence) / 2))
-    for _ in range(60):  # halves: as exact as can be
+    for _ in range(40):  # halves: 12 digits
         middle = (least + most) / 2
         covered = stdtr(degrees_of_freedom, middle + apart) - stdtr(degrees_of_freedom, -middle)
         least, most = (middle, most) if covered < confidence else (least, middle)
