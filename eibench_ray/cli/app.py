@@ -17,6 +17,7 @@ from eibench_ray.cli.compare import compare
 from eibench_ray.cli.doctor import doctor
 from eibench_ray.cli.fsck import fsck
 from eibench_ray.cli.gc import gc
+from eibench_ray.cli.init import init
 from eibench_ray.cli.list_runs import runs
 from eibench_ray.cli.models import models
 from eibench_ray.cli.prefetch import prefetch
@@ -63,6 +64,7 @@ app.command(cls=SweepCommand, context_settings=TO_HYDRA)(plan)
 app.command(cls=SweepCommand, context_settings=TO_HYDRA)(prefetch)
 app.command(cls=SweepCommand, context_settings=TO_HYDRA)(simulate)
 app.command(cls=SweepCommand, context_settings=TO_HYDRA)(serve)
+app.command()(init)
 app.command()(models)
 app.command()(runs)
 app.command()(status)
