@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from eibench_ray.report.comparison_sections import MUTUAL, SELF_JUDGED, Section, name_level, to_sections
 from eibench_ray.report.comparison_values import to_json
-from eibench_ray.report.leaderboard_figures import source_notes
+from eibench_ray.report.leaderboard_figures import SCOPE, source_notes
 from eibench_ray.report.leaderboard_row import PARTIAL
 from eibench_ray.report.markdown_table import as_markdown, format_table
 from eibench_ray.scoring.cell_score import MIN_COVERAGE
@@ -66,7 +66,7 @@ def _render_section(section: Section) -> FittingTable:
     for number, heading in enumerate(section.head):
         cells = [in_line(line[number]) for line in section.lines]
         # What is said of a difference goes last: without p, its interval tells nearly the same.
-        rank = {"p": 2, "n": 1}.get(heading, 0)
+        rank = {"clusters": 3, "p": 2, "n": 1}.get(heading, 0)
         columns.append(Column(heading, cells, is_name=number < section.num_words, rank=rank))
     return FittingTable(columns, strong=section.strong, elsewhere="compare.md, --json and a wider terminal have them")
 
@@ -74,11 +74,11 @@ def _render_section(section: Section) -> FittingTable:
 def _notes(comparison: Comparison) -> list[str]:
     """Notes that a reader of these tables needs."""
     level = name_level(comparison)
-    notes = ["n: samples that both sides have; no others are compared"]
+    notes = ["n: samples that both sides have; no others are compared; clusters: different pictures among them"]
     if comparison.pairs:
         notes += [
             f"diff.: the first minus the second, of percentages in points; {level} interval: Student's t, clustered by "
-            f"image",
+            f"image, {SCOPE}",
             *_notes_on_tests(comparison),
         ]
     else:

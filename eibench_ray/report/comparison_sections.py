@@ -141,6 +141,7 @@ def _section_of_pairs(pairs: Sequence[MarkedPair], title: str, level: str, confi
             show_p_value(pair.pair.paired.p_value),
             show_p_value(pair.pair.p_holm),
             str(pair.pair.paired.n),
+            str(pair.pair.paired.num_clusters),
         )
         for pair in ordered
     )
@@ -158,6 +159,7 @@ def _section_of_pairs(pairs: Sequence[MarkedPair], title: str, level: str, confi
             "p",
             "p\n(Holm)",
             "n",
+            "clusters",
         ),
         3,
         lines,

@@ -55,7 +55,7 @@ def _json_pair(pair: ComparedPair, comparison: Comparison) -> dict[str, Any]:
         "second_source": second.answer_source,
         "judge_source": first.judge_source,
         "n": pair.paired.n,
-        "pictures": pair.paired.num_clusters,
+        "clusters": pair.paired.num_clusters,
         "metric": pair.metric.name,
         "first_value": pair.paired.first,
         "second_value": pair.paired.second,

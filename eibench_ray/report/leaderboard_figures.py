@@ -24,6 +24,12 @@ from eibench_ray.scoring.metric_summary import MetricSummary
 from eibench_ray.scoring.rounding import NO_VALUE, digits_for, show_interval, show_share
 from eibench_ray.scoring.scorer import Metric, ScoreStatus
 
+# What an interval is about.
+SCOPE = (
+    "over pictures like these, with fresh answers and fresh verdicts of this judge; what the judge always gets wrong "
+    "is not in it"
+)
+
 
 def endings_of(rows: Sequence[LeaderboardRow], *, is_file: bool) -> dict[str, Callable[[LeaderboardRow], str]]:
     """The columns of how answers and replies ended, by their headings; in a file the first three are always there."""
@@ -119,8 +125,7 @@ def notes_of(rows: Sequence[LeaderboardRow]) -> list[str]:
     notes = [
         f"score: {aggregates} over the samples that have one; n: samples that were asked for; clusters: different "
         f"pictures among the scored ones, and samples without a picture",
-        f"{level_of(rows)} interval: of the mean over pictures like these, with fresh answers and fresh verdicts of "
-        f"this judge; what the judge always gets wrong is not in it",
+        f"{level_of(rows)} interval: of the mean {SCOPE}",
     ]
     intervals = [found for row in rows for found in _summaries(row)]
     if any(0 < found.num_clusters < FEW_CLUSTERS for found in intervals):

@@ -90,7 +90,7 @@ def to_frame(verification: Verification) -> pl.DataFrame:
     schema |= {"headline": pl.Boolean}
     schema |= dict.fromkeys(("claimed", "measured", "ci_low", "ci_high", "difference"), pl.Float64)
     schema |= dict.fromkeys(("difference_low", "difference_high", "p_value", "p_holm"), pl.Float64)
-    schema |= dict.fromkeys(("n", "num_scored", "num_clusters", "claimed_n"), pl.Int64)
+    schema |= dict.fromkeys(("n", "scored", "clusters", "claimed_n"), pl.Int64)
     schema |= dict.fromkeys(("status", "outcome"), pl.String) | {"within_margin": pl.Boolean}
     schema |= dict.fromkeys(("reason", "answer_source", "judge_source", "label", "source"), pl.String)
     rows = []
@@ -118,8 +118,8 @@ def _to_json_claim(checked: CheckedClaim) -> dict[str, Any]:
         "p_value": found.p_value if found else None,
         "p_holm": checked.p_holm,
         "n": measured.n if measured else None,
-        "num_scored": measured.num_scored if measured else None,
-        "num_clusters": measured.num_clusters if measured else None,
+        "scored": measured.num_scored if measured else None,
+        "clusters": measured.num_clusters if measured else None,
         "claimed_n": claim.samples,
         "status": checked.status.value,
         "outcome": checked.outcome.value if checked.outcome else None,
