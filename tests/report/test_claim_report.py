@@ -173,3 +173,8 @@ def test_a_folder_that_cannot_be_written_is_a_store_error(tmp_path: Path) -> Non
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StoreError, match=r"verify\.md cannot be written"):
         write_verification(VERIFICATION, tmp_path / "file")
+
+
+def test_few_clusters_are_warned_of() -> None:
+    assert "few clusters" not in render_markdown(VERIFICATION)
+    assert "few clusters" in render_markdown(verification(compare(claim("54.16", "happy", 9), 0.3, 0.7)))

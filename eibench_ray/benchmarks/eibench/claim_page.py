@@ -25,6 +25,7 @@ from eibench_ray.plan.step_names import ECHO, REPLAYED, with_mark
 from eibench_ray.report.comparison_sections import show_p_value
 from eibench_ray.report.markdown_table import as_markdown, format_table
 from eibench_ray.report.spreadsheet import write_csv
+from eibench_ray.scoring.cluster_mean import FEW_CLUSTERS
 from eibench_ray.scoring.equivalence import LEVEL
 from eibench_ray.scoring.rounding import NO_VALUE, digits_for, show_interval
 from eibench_ray.storage.atomic_files import replacing
@@ -188,6 +189,10 @@ def _notes(verification: Verification) -> list[str]:
     margin, number = verification.margin, verification.num_compared
     notes = [explain_rule(margin)]
     notes += [explain_error(), explain_alarms(number, margin)] if number else []
+    if any(
+        one.comparison and one.measured and one.measured.num_clusters < FEW_CLUSTERS for one in verification.checked
+    ):
+        notes.append(f"few clusters: figures of fewer than {FEW_CLUSTERS} of them (pictures) have rough intervals")
     notes += verification.remarks
     if any("echo" in (one.answer_source, one.judge_source) for one in verification.checked):
         notes.append(f"{ECHO}: words that no model said, to try a sweep out; such figures verify nothing")
