@@ -15,6 +15,7 @@ from eibench_ray.report.leaderboard_figures import SCOPE, source_notes
 from eibench_ray.report.leaderboard_row import PARTIAL
 from eibench_ray.report.markdown_table import as_markdown, format_table
 from eibench_ray.scoring.cell_score import MIN_COVERAGE
+from eibench_ray.scoring.cluster_mean import FEW_CLUSTERS
 from eibench_ray.scoring.paired_tests import least_clusters
 from eibench_ray.scoring.rounding import NO_VALUE
 from eibench_ray.storage.atomic_files import replacing, write_json
@@ -97,6 +98,10 @@ def _notes(comparison: Comparison) -> list[str]:
             f"stand after the others and are never bold"
         )
     notes += source_notes((state.answer_source, state.judge_source) for state in everything)
+    if any(0 < pair.paired.num_clusters < FEW_CLUSTERS for pair in comparison.pairs):
+        notes.append(
+            f"few clusters: some lines rest on fewer than {FEW_CLUSTERS} of them (pictures): their intervals are rough"
+        )
     if any(pair.first_self_judged or pair.second_self_judged for pair in comparison.pairs):
         notes.append(f"{SELF_JUDGED}: self-judged, the model judges its own answers")
     if comparison.judges:

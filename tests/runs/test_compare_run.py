@@ -286,3 +286,14 @@ def test_a_cell_that_is_not_whole_is_partial(sweeps: Sweeps) -> None:
     compared = compare_runs([(manifest_of(sweep), sweep.store)], ["setting"])
     assert compared.state("echo", "plain", "faces", "strict").is_partial
     assert compared.state("echo", "plain", "faces", "strict").answer_source == "echo"
+
+
+def test_a_group_that_lacks_scores_is_partial_though_its_cell_is_not(sweeps: Sweeps, scripted: type[Scripted]) -> None:
+    """One sample of 40 has no answer: the cell has 97.5% of its scores, the group of four 75%."""
+    sweeps.write_dataset(range(40), emotions=dict.fromkeys((3, 13, 23, 33), "sad"))
+    sweep = sweeps.plan(sweeps.config(model={"name": "able", "system": "You are able."}))
+    sweeps.ask(sweep, scripted(reply))
+    compared = compare_runs([(manifest_of(sweep), sweep.store)], ["model"], ["emotion"])
+    names = ("faces", "faces (emotion=happy)", "faces (emotion=sad)")
+    states = [compared.state("able", "plain", name, "strict") for name in names]
+    assert [state.is_partial for state in states] == [False, False, True]
