@@ -137,8 +137,8 @@ def _notes(comparison: Comparison) -> list[str]:
         )
     return [
         *notes,
-        "length: Spearman's rho of the score and the answer's number of words, clustered by image; an answer that says "
-        "more is longer, too: rho alone is no proof of a bias",
+        "length: Spearman's rho of the score and the answer's number of words, its interval by Student's t on Fisher's "
+        "scale, clustered by image; an answer that says more is longer, too: rho alone is no proof of a bias",
         f"{NO_VALUE}: cannot be said (no sample; fewer than two pictures, or equal differences only, for an interval; "
         "fewer than three samples or equal values only for rho; equal values only for alpha)",
     ]

@@ -156,7 +156,8 @@ def notes_of(rows: Sequence[LeaderboardRow]) -> list[str]:
         times = "/".join(str(number) for number in sorted({noise.repeats for noise in noises}))
         notes.append(
             f"repeats: the judge was asked {times} times; scores: mean over the repeats; repeat sd: standard deviation "
-            f"of the mean between repeats; differ: share of the samples whose scores do"
+            f"of a cell's mean between single repeats, that of the mean over all being smaller by the root of their "
+            f"number; differ: share of the samples whose scores do"
         )
     if any(row.truncated or row.empty for row in rows):
         notes.append(

@@ -28,7 +28,6 @@ from eibench_ray.scoring.cell_comparison import (
 )
 from eibench_ray.scoring.cell_score import MIN_COVERAGE, MOST_GROUPS, order_groups, read_column
 from eibench_ray.scoring.clusters import Clusters
-from eibench_ray.scoring.interval import Resampling
 from eibench_ray.scoring.judge_repeats import NoiseMeter
 from eibench_ray.scoring.scored_cell import ScoredCell
 from eibench_ray.store.slice_store import Store
@@ -46,7 +45,7 @@ def compare_runs(
     each of its cells keeps 16 bytes per sample.
 
     Args:
-        runs: their manifests and stores; the first says how intervals are drawn.
+        runs: their manifests and stores; the first says the confidence of intervals.
         sides: what is compared pairwise.
         group_by: columns of the samples: the samples of each of their values are compared, too, as a dataset of their
             own, `NAME (COLUMN=VALUE)`.
@@ -58,8 +57,7 @@ def compare_runs(
     results = [Results(manifest.plan, store) for manifest, store in runs]
     plans = [manifest.plan for manifest, _ in runs]
     check_columns(results[0], plans[0], group_by)
-    score = runs[0][0].score
-    resampling = Resampling(score.confidence, score.resamples)
+    confidence = runs[0][0].score.confidence
     states: dict[tuple[str, str, str, str], CellState] = {}
     parts = []
     for cells in _by_dataset(tell_apart([(manifest, store.root) for manifest, store in runs])):
@@ -67,19 +65,19 @@ def compare_runs(
         # All samples of all runs first: columns are as long as there are samples, and clusters are of all of them.
         of_run = {one.run: places.of(results[one.run].samples(one.cell.dataset)) for one in cells}
         graded = list(_read_cells(results, plans, cells, states, of_run, np.array(places.clusters, np.int32)))
-        parts.append(compare_cells(graded, sides, resampling))
+        parts.append(compare_cells(graded, sides, confidence))
         for name, is_in in places.groups():
             part = [_restrict(cell, name, is_in) for cell in graded]
             for one, old, new in zip(cells, graded, part, strict=True):
                 asked = np.asarray(of_run[one.run])
                 states[_names(new)] = _state_within(states[_names(old)], old.values[asked[is_in[asked]]])
-            parts.append(compare_cells(part, sides, resampling))
+            parts.append(compare_cells(part, sides, confidence))
     return Comparison(
         pairs=adjust_pairs(chain.from_iterable(part.pairs for part in parts), family),
         judges=tuple(chain.from_iterable(part.judges for part in parts)),
         panels=tuple(chain.from_iterable(part.panels for part in parts)),
         lengths=tuple(chain.from_iterable(part.lengths for part in parts)),
-        confidence=resampling.confidence,
+        confidence=confidence,
         family=family,
         preferences=tuple(chain.from_iterable(part.preferences for part in parts)),
         noises=tuple(chain.from_iterable(part.noises for part in parts)),

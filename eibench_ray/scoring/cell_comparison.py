@@ -8,7 +8,6 @@ from itertools import combinations
 from typing import Literal
 
 from eibench_ray.plan.graph import Source
-from eibench_ray.scoring.interval import Resampling
 from eibench_ray.scoring.judge_agreement import JudgePair, JudgePanel, compare_judges, panels_of
 from eibench_ray.scoring.judge_repeats import RepeatNoise
 from eibench_ray.scoring.paired_tests import PairedDifference, adjust_holm, compare_paired
@@ -141,7 +140,7 @@ class Comparison:
         return "echo" if "echo" in sources else "replay" if "replay" in sources else "model"
 
 
-def compare_cells(cells: Sequence[ScoredCell], sides: Sequence[Side], resampling: Resampling) -> Comparison:
+def compare_cells(cells: Sequence[ScoredCell], sides: Sequence[Side], confidence: float) -> Comparison:
     """Compares the cells of one dataset; p-values are not adjusted yet (`adjust_pairs`)."""
     judges = list(dict.fromkeys(cell.judge for cell in cells))
     return Comparison(
@@ -149,13 +148,13 @@ def compare_cells(cells: Sequence[ScoredCell], sides: Sequence[Side], resampling
             pair
             for side in sides
             for judge in judges
-            for pair in _compare_pairs([cell for cell in cells if cell.judge == judge], side, resampling.confidence)
+            for pair in _compare_pairs([cell for cell in cells if cell.judge == judge], side, confidence)
         ),
-        judges=tuple(compare_judges(cells, resampling.confidence)),
+        judges=tuple(compare_judges(cells, confidence)),
         panels=tuple(panels_of(cells)),
-        lengths=tuple(_relate_length(cell, resampling) for cell in cells),
-        confidence=resampling.confidence,
-        preferences=tuple(find_preferences(cells, resampling.confidence)),
+        lengths=tuple(_relate_length(cell, confidence) for cell in cells),
+        confidence=confidence,
+        preferences=tuple(find_preferences(cells, confidence)),
         noises=tuple(
             JudgeNoise(cell.model, cell.setting, cell.dataset, cell.judge, cell.metric, cell.noise)
             for cell in cells
@@ -197,7 +196,7 @@ def adjust_pairs(pairs: Iterable[ComparedPair], family: Family) -> tuple[Compare
     return tuple(replace(pair, p_holm=next(adjusted[pair.table if family == "table" else ()])) for pair in pairs)
 
 
-def _relate_length(cell: ScoredCell, resampling: Resampling) -> LengthBias:
+def _relate_length(cell: ScoredCell, confidence: float) -> LengthBias:
     """Words, not tokens: what the judge reads, in the same unit for every model, recorded answers included."""
-    correlation = correlate_ranks(cell.values, cell.words, cell.clusters, resampling)
+    correlation = correlate_ranks(cell.values, cell.words, cell.clusters, confidence)
     return LengthBias(cell.model, cell.setting, cell.dataset, cell.judge, correlation)

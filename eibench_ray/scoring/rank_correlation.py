@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from math import atanh, tanh
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from eibench_ray.scoring.interval import Resampling
+from eibench_ray.scoring.cluster_mean import estimate_mean, t_interval
 
 _MIN_PAIRS = 3  # two points lie on a line, whatever they are
-_WEIGHED_AT_ONCE = 500_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +19,8 @@ class RankCorrelation:
     """Spearman's rho over the samples that have both figures; ties share their mean rank.
 
     Attributes:
-        ci_low, ci_high: bootstrap interval, clustered by image; None without rho, or with fewer than two clusters.
+        ci_low, ci_high: clustered by image; None without rho, with fewer than two clusters, or where no
+            sample would move rho, as where it is 1 or -1.
     """
 
     n: int  # those samples
@@ -40,96 +40,67 @@ def spearman(first: NDArray[np.float64], second: NDArray[np.float64]) -> RankCor
 
 
 def correlate_ranks(
-    first: NDArray[np.float64], second: NDArray[np.float64], clusters: NDArray[np.int32], resampling: Resampling
+    first: NDArray[np.float64], second: NDArray[np.float64], clusters: NDArray[np.int32], confidence: float
 ) -> RankCorrelation:
-    """The correlation with its percentile interval, whole clusters resampled.
+    """The correlation with its interval: Student's t on Fisher's scale, atanh(rho), so that it stays within -1 and 1.
 
-    Resamples in which a figure is the same for all have no rho and are left out of the interval.
+    The standard error is that of the mean of the samples' influences on rho, by cluster; they have the ranks' own
+    error in.
 
     Args:
         first: (samples,), one figure, NaN where there is none.
         second: (samples,), the other, likewise.
         clusters: (samples,), the code of each sample's cluster.
-        resampling: of the interval.
+        confidence: of the interval.
+
+    Source: Croux and Dehon, Influence Functions of the Spearman and Kendall Correlation Measures (2010).
     """
     whole = spearman(first, second)
     has_both = ~(np.isnan(first) | np.isnan(second))
-    names, members = np.unique(clusters[has_both], return_inverse=True)
-    if whole.rho is None or len(names) < 2:
+    if whole.rho is None or abs(whole.rho) > 1 - 1e-12:
         return whole
-    rng = np.random.default_rng(resampling.seed)
-    x = np.unique(first[has_both], return_inverse=True)[1]
-    y = np.unique(second[has_both], return_inverse=True)[1]
-    if len(names) == len(members):
-        x, y, number = _kinds(x, y)
-        weigh = partial(_draw_kinds, number, rng)
-    else:
-        weigh = partial(_draw_clusters, members, rng)
-    batch = max(1, min(resampling.resamples, _WEIGHED_AT_ONCE // len(x)))
-    found = []
-    for start in range(0, resampling.resamples, batch):
-        found.append(weighted_rho(x, y, weigh(min(batch, resampling.resamples - start))))
-    rhos = np.concatenate(found)
-    rhos = rhos[~np.isnan(rhos)]
-    if not len(rhos):
+    influence = estimate_mean(_influences(first[has_both], second[has_both], whole.rho), clusters[has_both])
+    if influence.standard_error is None:
         return whole
-    low, high = np.quantile(rhos, ((1 - resampling.confidence) / 2, (1 + resampling.confidence) / 2))
-    return RankCorrelation(whole.n, whole.rho, float(low), float(high))
+    on_fishers_scale = replace(
+        influence, mean=atanh(whole.rho), standard_error=influence.standard_error / (1 - whole.rho**2)
+    )
+    interval = t_interval(on_fishers_scale, confidence)
+    return RankCorrelation(whole.n, whole.rho, tanh(interval.low), tanh(interval.high)) if interval else whole
 
 
-def weighted_rho(
-    first: NDArray[np.int64], second: NDArray[np.int64], weights: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Spearman's rho of each resample, NaN where a figure is the same for all of it.
+def _influences(first: NDArray[np.float64], second: NDArray[np.float64], rho: float) -> NDArray[np.float64]:
+    """(samples,), how far one more sample like each would move rho, times their number."""
+    x, y = _Ranks(first), _Ranks(second)
 
-    2,000 resamples of 1,615 samples take 0.1 s, one spearmanr after the other 0.7 s.
+    def of_product(one: _Ranks, other: _Ranks) -> NDArray[np.float64]:
+        product: NDArray[np.float64] = one.centred * other.centred
+        return product + one.mean_above(other.centred) + other.mean_above(one.centred) - 3 * float(product.mean())
+
+    spread_x, spread_y = (x.centred**2).mean(), (y.centred**2).mean()
+    influences: NDArray[np.float64] = of_product(x, y) / np.sqrt(spread_x * spread_y)
+    influences -= rho / 2 * (of_product(x, x) / spread_x + of_product(y, y) / spread_y)
+    return influences
+
+
+class _Ranks:
+    """The mean ranks of a figure, as shares of the samples.
 
     Args:
-        first: (samples,), one figure as its rank among those that occur, from 0 and without gaps.
-        second: (samples,), the other, likewise.
-        weights: (resamples, samples), how often each sample, or each kind of equal ones, is in a resample.
+        values: (samples,), the figure.
     """
-    middle = (weights.sum(axis=1, keepdims=True) + 1) / 2
-    x, y = _mean_ranks(first, weights) - middle, _mean_ranks(second, weights) - middle
-    together = (weights * x * y).sum(axis=1)
-    apart = np.sqrt((weights * x * x).sum(axis=1) * (weights * y * y).sum(axis=1))
-    rhos: NDArray[np.float64] = np.divide(together, apart, out=np.full(len(weights), np.nan), where=apart > 0)
-    return rhos
 
+    def __init__(self, values: NDArray[np.float64]) -> None:
+        _, self._codes, number = np.unique(values, return_inverse=True, return_counts=True)
+        self._num_samples = len(values)
+        self.centred: NDArray[np.float64] = ((number.cumsum() - number / 2) / len(values) - 0.5)[self._codes]
 
-def _kinds(
-    first: NDArray[np.int64], second: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """The pairs of figures that occur, and how often each does: samples that stand alone need no more."""
-    width = int(second.max()) + 1
-    kinds, number = np.unique(first * width + second, return_counts=True)
-    return kinds // width, kinds % width, number
+    def mean_above(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(samples,), the sum of the weights of the samples above each, and half that of its equals, by their number.
 
-
-def _draw_kinds(number: NDArray[np.int64], rng: np.random.Generator, resamples: int) -> NDArray[np.float64]:
-    """(Resamples, kinds): how often each is drawn, where every sample is a cluster."""
-    total = number.sum()
-    return rng.multinomial(total, number / total, size=resamples).astype(np.float64)
-
-
-def _draw_clusters(members: NDArray[np.int64], rng: np.random.Generator, resamples: int) -> NDArray[np.float64]:
-    """(Resamples, samples): how often each is drawn with its cluster.
-
-    Args:
-        members: (samples,), the cluster of each, from 0 and without gaps.
-        rng: draws.
-        resamples: how many.
-    """
-    total = int(members.max()) + 1
-    drawn = rng.integers(total, size=(resamples, total)) + total * np.arange(resamples)[:, None]
-    times = np.bincount(drawn.ravel(), minlength=resamples * total).reshape(resamples, total)
-    return np.take(times, members, axis=1).astype(np.float64)
-
-
-def _mean_ranks(codes: NDArray[np.int64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The rank of each sample in each resample, that of equal figures being the mean of theirs."""
-    order = codes.argsort(kind="stable")
-    starts = np.searchsorted(codes[order], np.arange(codes.max() + 1))
-    equal: NDArray[np.float64] = np.add.reduceat(weights[:, order], starts, axis=1)
-    ranks: NDArray[np.float64] = equal.cumsum(axis=1) - (equal - 1) / 2
-    return np.take(ranks, codes, axis=1)
+        That is how far one more sample of its value, by raising the ranks above, moves the mean of rank times weight.
+        """
+        sums = np.bincount(self._codes, weights=weights)
+        above = sums.sum() - sums.cumsum() + sums / 2
+        shares: NDArray[np.float64] = (above / self._num_samples)[self._codes]
+        return shares

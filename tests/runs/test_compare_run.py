@@ -126,7 +126,7 @@ def test_longer_answers_that_score_higher_show(sweeps: Sweeps, scripted: type[Sc
         if request.json_schema is None:
             return "word " * (1 + number)
         total = request.json_schema["properties"]["correct"]["maximum"]
-        return json.dumps({"explanation": "", "correct": total if number > 4 else 0, "total": total})
+        return json.dumps({"explanation": "", "correct": total if number > 4 or number == 2 else 0, "total": total})
 
     sweeps.write_dataset(range(NUM_SAMPLES))
     sweep = sweeps.plan()
@@ -134,9 +134,9 @@ def test_longer_answers_that_score_higher_show(sweeps: Sweeps, scripted: type[Sc
     compared = compare_runs([(manifest_of(sweep), sweep.store)], ["model", "setting"])
     (length,) = compared.lengths
     assert length.correlation.rho is not None
-    assert length.correlation.rho > 0.8
+    assert length.correlation.rho > 0.6
     assert length.correlation.ci_low is not None
-    assert length.correlation.ci_low > 0.5
+    assert length.correlation.ci_low > 0
     assert (compared.pairs, compared.judges, compared.panels) == ((), (), ())
 
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from scipy.stats import spearmanr
+from numpy.typing import NDArray
+from scipy.stats import t
 
-from eibench_ray.scoring.interval import Resampling
-from eibench_ray.scoring.rank_correlation import RankCorrelation, correlate_ranks, spearman, weighted_rho
+from eibench_ray.scoring.rank_correlation import RankCorrelation, correlate_ranks, spearman
 
 NONE = float("nan")
-MANY = Resampling(0.95, 1000)
 
 
 def test_ties_share_their_mean_rank() -> None:
@@ -32,62 +29,62 @@ def test_ties_share_their_mean_rank() -> None:
 )
 def test_too_few_or_equal_figures_have_no_rho(first: list[float], second: list[float], n: int) -> None:
     clusters = np.arange(len(first), dtype=np.int32)
-    assert correlate_ranks(np.array(first), np.array(second), clusters, MANY) == RankCorrelation(n, None)
+    assert correlate_ranks(np.array(first), np.array(second), clusters, 0.95) == RankCorrelation(n, None)
 
 
 def test_one_picture_has_a_rho_but_no_interval() -> None:
-    found = correlate_ranks(np.array([1.0, 2, 3]), np.array([1.0, 2, 3]), np.zeros(3, np.int32), MANY)
+    found = correlate_ranks(np.array([1.0, 2, 3]), np.array([1.0, 2, 3]), np.zeros(3, np.int32), 0.95)
     assert found == RankCorrelation(3, pytest.approx(1.0))
 
 
-@given(st.data())
-def test_a_weighted_rho_is_that_of_the_repeated_samples(data: st.DataObject) -> None:
-    n = data.draw(st.integers(2, 12))
-    first, second = (
-        np.unique(data.draw(st.lists(st.integers(0, 4), min_size=n, max_size=n)), return_inverse=True)[1]
-        for _ in range(2)
-    )
-    weights = np.array(data.draw(st.lists(st.integers(0, 3), min_size=n, max_size=n)))
-    (found,) = weighted_rho(first, second, weights[None, :].astype(float))
-    x, y = first.repeat(weights), second.repeat(weights)
-    if len(set(x.tolist())) < 2 or len(set(y.tolist())) < 2:
-        assert np.isnan(found)
-    else:
-        assert found == pytest.approx(spearmanr(x, y).statistic)
+@pytest.mark.parametrize(("clusters", "size", "effect"), [(24, 1, 0.5), (30, 3, 0.0), (200, 1, 0.5), (100, 4, 2.0)])
+def test_intervals_cover_as_often_as_they_say(clusters: int, size: int, effect: float) -> None:
+    """Scores in five steps with ties, lengths without; 400 datasets: the share covered has a standard error of 0.011.
+
+    The true rho is that of 400,000 samples.
+    """
+
+    def draw(rng: np.random.Generator, clusters: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        length = np.repeat(rng.normal(size=clusters), size) + rng.normal(size=clusters * size)
+        score = effect * length + np.repeat(rng.normal(size=clusters), size) + rng.normal(size=clusters * size)
+        return np.rint(np.clip(score, -1.5, 1.5) * 4 / 3), length
+
+    rng = np.random.default_rng(7)
+    true = spearman(*draw(rng, 400_000 // size)).rho
+    assert true is not None
+    codes = np.repeat(np.arange(clusters, dtype=np.int32), size)
+    intervals = [correlate_ranks(*draw(rng, clusters), codes, 0.95) for _ in range(400)]
+    covered = np.mean([(one.ci_low or -1) <= true <= (one.ci_high or 1) for one in intervals])
+    assert 0.92 <= covered <= 0.98
 
 
-def test_the_interval_holds_rho_is_repeatable_and_wider_by_picture() -> None:
+def test_a_samples_influence_is_what_leaving_it_out_changes() -> None:
+    rng = np.random.default_rng(4)
+    first, second = rng.integers(0, 5, 60) / 4, rng.normal(size=60)
+    whole = spearman(first + second.round(), second)
+    assert whole.rho is not None
+    left_out = [spearman(np.delete(first + second.round(), i), np.delete(second, i)).rho for i in range(60)]
+    jackknife = np.sqrt(59 / 60 * np.sum((np.array(left_out, float) - np.mean(np.array(left_out, float))) ** 2))
+    found = correlate_ranks(first + second.round(), second, np.arange(60, dtype=np.int32), 0.95)
+    assert found.ci_low is not None
+    assert found.ci_high is not None
+    half = (np.arctanh(found.ci_high) - np.arctanh(found.ci_low)) / 2
+    assert half == pytest.approx(t.ppf(0.975, 59) * jackknife / (1 - whole.rho**2), rel=0.05)
+
+
+def test_the_interval_holds_rho_and_is_wider_by_picture() -> None:
     rng = np.random.default_rng(5)
     pictures = rng.normal(size=50)
     length = np.repeat(pictures, 4) + rng.normal(size=200) / 4
     score = (np.repeat(pictures, 4) + rng.normal(size=50).repeat(4)).round(1)
     by_picture = np.repeat(np.arange(50, dtype=np.int32), 4)
     alone = np.arange(200, dtype=np.int32)
-    found = correlate_ranks(score, length, by_picture, MANY)
-    assert found == correlate_ranks(score, length, by_picture, MANY)
-    assert width(found) > 1.5 * width(correlate_ranks(score, length, alone, MANY))
+    found = correlate_ranks(score, length, by_picture, 0.95)
+    assert width(found) > 1.5 * width(correlate_ranks(score, length, alone, 0.95))
     assert found.rho is not None
     assert found.ci_low is not None
     assert found.ci_high is not None
     assert -1 <= found.ci_low < found.rho < found.ci_high <= 1
-
-
-def test_equal_samples_drawn_as_one_kind_give_the_same_interval() -> None:
-    rng = np.random.default_rng(8)
-    score, length = rng.integers(0, 5, 300) / 4, rng.integers(3, 9, 300).astype(np.float64)
-    length += 4 * score
-    alone = correlate_ranks(score, length, np.arange(300, dtype=np.int32), MANY)
-    doubled = correlate_ranks(score.repeat(2), length.repeat(2), np.arange(300, dtype=np.int32).repeat(2), MANY)
-    assert (alone.rho, width(alone)) == (pytest.approx(doubled.rho), pytest.approx(width(doubled), rel=0.15))
-    assert alone.ci_low == pytest.approx(doubled.ci_low, abs=0.02)
-
-
-def test_resampling_in_parts_is_a_resampling(monkeypatch: pytest.MonkeyPatch) -> None:
-    rng = np.random.default_rng(6)
-    first, second, clusters = rng.normal(size=30), rng.normal(size=30), np.arange(30, dtype=np.int32)
-    whole = correlate_ranks(first, second, clusters, MANY)
-    monkeypatch.setattr("eibench_ray.scoring.rank_correlation._WEIGHED_AT_ONCE", 30 * 7)
-    assert width(correlate_ranks(first, second, clusters, MANY)) == pytest.approx(width(whole), rel=0.2)
 
 
 def width(found: RankCorrelation) -> float:
