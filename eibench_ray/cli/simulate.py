@@ -185,6 +185,8 @@ def _render(summary: Mapping[str, Any]) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
+    from eibench_ray.scoring.rounding import show_share
+
     table = Table(box=SIMPLE_HEAD, show_header=False)
     table.add_column()
     table.add_column(justify="right")
@@ -199,8 +201,8 @@ def _render(summary: Mapping[str, Any]) -> Table:
         table.add_row("replicas that failed", _count(summary["deaths"]))
     table.add_section()
     for kind, share in summary["shares"].items():
-        table.add_row(f"GPU time: {kind.label}", f"{share:.1%}")
-    table.add_row("GPU time: idle in total", f"{summary['idle_share']:.1%}")
+        table.add_row(f"GPU time: {kind.label}", f"{show_share(share)}%")
+    table.add_row("GPU time: idle in total", f"{show_share(summary['idle_share'])}%")
     if summary["decisions"]:
         table.add_section()
         table.add_row("decisions", f"{summary['decisions']:,} of {summary['decision_us_median']:.0f} µs (median)")

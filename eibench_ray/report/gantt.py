@@ -21,6 +21,7 @@ from eibench_ray.errors import DataError
 from eibench_ray.report.gantt_lanes import Bar, Lane, cut_bars, find_longest, name_lanes, seat_replicas
 from eibench_ray.schedule.gpu_usage import GpuUsage
 from eibench_ray.schedule.replica_meter import TimeKind
+from eibench_ray.scoring.rounding import show_share
 from eibench_ray.storage.atomic_files import replacing
 from eibench_ray.visible_text import in_line
 
@@ -143,7 +144,7 @@ def _name_kinds(usage: GpuUsage) -> dict[TimeKind, str]:
     total = sum(seconds.values())
     occurring = seconds.keys() | {kind for replica in usage.replicas for kind in replica.seconds}
     shares = {kind: seconds.get(kind, 0.0) / total if total else 0.0 for kind in _COLOURS if kind in occurring}
-    return {kind: f"{share:6.1%}  {kind.label}" for kind, share in shares.items()}
+    return {kind: f"{show_share(share):>5}%  {kind.label}" for kind, share in shares.items()}
 
 
 def _encode(usage: GpuUsage, names: Mapping[TimeKind, str], clock: _Clock) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from eibench_ray.plan.graph import Plan
 from eibench_ray.plan.slices import StepWork
 from eibench_ray.ratelimit.budget import Budget
 from eibench_ray.rows.wait import Wait
+from eibench_ray.scoring.rounding import show_share
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +61,7 @@ class ProgressLines:
         absent = sum(snapshot.absent[step] for step in self._work)
         total = sum(left.num_rows for left in self._work.values())
         rate, left = (done - self._first_done) / passed_s, total - done
-        words = [f"{done - absent:,} of {total - absent:,} rows ({done / max(total, 1):.0%})"]
+        words = [f"{done - absent:,} of {total - absent:,} rows ({show_share(done / max(total, 1), 0)}%)"]
         words += [f"{rate:.1f} rows/s", f"{snapshot.tokens / passed_s:.0f} tokens/s"]
         words.append(f"{snapshot.errors:,} error{'' if snapshot.errors == 1 else 's'}")
         if self._budget:

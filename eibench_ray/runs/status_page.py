@@ -11,6 +11,7 @@ from eibench_ray.rows.prices import format_usd
 from eibench_ray.runs.failed_cells import describe_failed
 from eibench_ray.runs.introduction import count
 from eibench_ray.schedule.replica_meter import UNHELD, TimeKind
+from eibench_ray.scoring.rounding import show_share
 from eibench_ray.terminal.fitting_table import Column, FittingTable
 from eibench_ray.visible_text import in_line, in_page
 
@@ -106,13 +107,15 @@ def render_usage(gpu_time: Mapping[str, Any], parts: Mapping[str, Mapping[str, A
     columns = [
         Column("where the time went", list(map(in_line, rows)), is_name=True),
         Column(f"{gpu_time['unit']}-\n{unit}", [f"{part['seconds'] / unit_s:,.1f}" for part in rows.values()]),
-        Column("share", [f"{part['seconds'] / total:.1%}" for part in rows.values()]),
+        Column("share", [f"{show_share(part['seconds'] / total)}%" for part in rows.values()]),
     ]
     for kind in kinds:
-        shares = [f"{part['kinds'].get(kind, 0.0) / total:.1%}" for part in rows.values()]
+        shares = [f"{show_share(part['kinds'].get(kind, 0.0) / total)}%" for part in rows.values()]
         columns.append(Column(kind.label.replace(" ", "\n"), shares, rank=1))
     yield FittingTable(columns)
     if free := [
-        f"{part['share']:.1%} {TimeKind(kind).label}" for kind, part in gpu_time["kinds"].items() if kind in UNHELD
+        f"{show_share(part['share'])}% {TimeKind(kind).label}"
+        for kind, part in gpu_time["kinds"].items()
+        if kind in UNHELD
     ]:
         yield f"GPUs that no replica held: {', '.join(free)}"

@@ -44,6 +44,6 @@ def show_interval(
     return f"{metric.show(low, sign, digits)} to {metric.show(high, sign, digits)}"
 
 
-def show_share(share: float | None) -> str:
+def show_share(share: float | None, digits: int | None = None) -> str:
     """A share in percent, which reads 0.0 or 100.0 only where it is: 2,999 of 3,000 are `>99.9`."""
-    return NO_VALUE if share is None else _SHARE.show(share)
+    return NO_VALUE if share is None else _SHARE.show(share, digits=digits)
