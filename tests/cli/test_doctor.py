@@ -272,7 +272,7 @@ def test_examination_imports_no_engine() -> None:
     script = """
 import os, sys
 from pathlib import Path
-from eibench_ray.cli.doctor import examine
+from eibench_ray.cli.machine_report import examine
 examine("store", os.environ)
 print(sorted({"torch", "vllm", "ray", "wandb", "transformers", "hydra"} & set(sys.modules)))
 """

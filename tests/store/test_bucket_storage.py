@@ -14,7 +14,7 @@ import pytest
 from pyarrow import fs
 from slow_down import SlowDown
 
-from eibench_ray.cli.doctor import examine_store
+from eibench_ray.cli.machine_report import examine_store
 from eibench_ray.engines.engine import EngineDeadError
 from eibench_ray.engines.openai.batch_record import BatchFolder
 from eibench_ray.errors import StoreError
