@@ -8,7 +8,7 @@ import logging
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from rich.console import Console
 from eibench_ray.driver.event_lines import Narrator
 from eibench_ray.driver.progress_display import ProgressDisplay
 from eibench_ray.driver.run_events import Ledger
+from eibench_ray.driver.run_progress import RunResult
 from eibench_ray.engines.registry import check_installed
 from eibench_ray.estimate.cost_estimate import describe_uncounted
 from eibench_ray.estimate.time_tables import describe_unpinned
@@ -33,26 +34,13 @@ from eibench_ray.worker.last_lines import LOGS_FOLDER, logs_here
 
 if TYPE_CHECKING:
     from eibench_ray.driver.driver import Driver
-    from eibench_ray.driver.run_progress import RunResult
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class Asked:
-    """Result of the cluster's part of a run."""
-
-    num_new: int = 0
-    num_loads: int = 0
-    was_interrupted: bool = False
-    was_preempted: bool = False
-    has_shortage: bool = False
-    ended_by: str = ""
-
-
 def ask_cluster(
     sweep: PlannedSweep, run: BegunRun, tracker: CellTracker, console: Console, held_lease: HeldLease
-) -> Asked:
+) -> RunResult:
     """Runs the driver on the cluster until nothing is left, or until it is told to stop."""
     from eibench_ray.driver.ray_session import ray_session
     from eibench_ray.driver.stop_signals import as_interrupt
@@ -107,14 +95,7 @@ def ask_cluster(
         for key, reason in outcome.failed_engines.items()
     }
     held_lease.check()
-    return Asked(
-        outcome.num_new,
-        outcome.num_loads,
-        outcome.was_interrupted,
-        outcome.was_preempted,
-        outcome.shortage is not None,
-        outcome.ended_by,
-    )
+    return outcome
 
 
 def _where_lines_are(outcome: RunResult, engine: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from eibench_ray.driver.run_progress import RunResult
 from eibench_ray.plan.slices import cut
 from eibench_ray.plan.step_names import titles
 from eibench_ray.ratelimit.budget import Budget
@@ -14,14 +15,13 @@ from eibench_ray.report.leaderboard_files import to_json_rows
 from eibench_ray.report.leaderboard_row import LeaderboardRow
 from eibench_ray.rows.completion import ABSENT, RowErrorKind
 from eibench_ray.rows.prices import format_usd
-from eibench_ray.runs.ask_cluster import Asked
 from eibench_ray.runs.introduction import count
 from eibench_ray.runs.planning import PlannedSweep, open_indexes
 from eibench_ray.runs.run_record import RunStatus
 
 
 def summarise(
-    sweep: PlannedSweep, folder: Path, rows: Sequence[LeaderboardRow], done: Asked, wall_s: float
+    sweep: PlannedSweep, folder: Path, rows: Sequence[LeaderboardRow], done: RunResult, wall_s: float
 ) -> dict[str, Any]:
     """The answer for programs."""
     unanswered, quarantined = _find_unanswered(sweep)

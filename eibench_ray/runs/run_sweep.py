@@ -14,12 +14,13 @@ from typing import Any
 
 from rich.console import Console
 
+from eibench_ray.driver.run_progress import RunResult
 from eibench_ray.engines.cpu_builds import asks_for_gpus, check_builds
 from eibench_ray.engines.python_environment import vllm_version
 from eibench_ray.plan.step_names import titles
 from eibench_ray.report.leaderboard_files import write_leaderboard
 from eibench_ray.report.leaderboard_row import LeaderboardRow
-from eibench_ray.runs.ask_cluster import Asked, ask_cluster
+from eibench_ray.runs.ask_cluster import ask_cluster
 from eibench_ray.runs.begin_run import BegunRun, begin_run
 from eibench_ray.runs.failed_cells import describe_failed
 from eibench_ray.runs.introduction import told_run
@@ -110,14 +111,14 @@ def _run(sweep: PlannedSweep, run: BegunRun, console: Console, held_lease: HeldL
     deadline_s = INTERRUPTED_DEADLINE_S
     try:
         asked = sweep.runnable()
-        done = Asked() if asked.is_complete else ask_cluster(asked, run, tracker, console, held_lease)
+        done = RunResult() if asked.is_complete else ask_cluster(asked, run, tracker, console, held_lease)
         held_lease.release()
         with phase(f"scoring the sweep's cells ({len(sweep.plan.cells)})", console):
             rows = _score(sweep, done, tracker, status.failures)
             write_leaderboard(rows, folder)
         budget = sweep.read_budget()
         status.cost_usd = budget.spent_usd - sweep.budget.spent_usd
-        status.shortage = budget.describe_shortage(sweep.count_left()) if done.has_shortage else None
+        status.shortage = budget.describe_shortage(sweep.count_left()) if done.shortage is not None else None
         status.failed_cells = {row.cell: row.failed for row in rows if row.failed}
         status.state = _end_state(done, status)
         with phase("counting rows without an answer", console):
@@ -146,13 +147,15 @@ def _run(sweep: PlannedSweep, run: BegunRun, console: Console, held_lease: HeldL
     )
 
 
-def _end_state(done: Asked, status: RunStatus) -> RunState:
+def _end_state(done: RunResult, status: RunStatus) -> RunState:
     if done.was_interrupted:
         return "preempted" if done.was_preempted else "interrupted"
     return "failed" if status.failures or status.failed_cells else "budget_spent" if status.shortage else "finished"
 
 
-def _score(sweep: PlannedSweep, done: Asked, tracker: CellTracker, failures: Mapping[str, str]) -> list[LeaderboardRow]:
+def _score(
+    sweep: PlannedSweep, done: RunResult, tracker: CellTracker, failures: Mapping[str, str]
+) -> list[LeaderboardRow]:
     """The leaderboard; cells that are whole and whose figures are new are handed to the tracker."""
     results = Results(sweep.plan, sweep.store)
     tracking = CellTracking(sweep.plan, sweep.store, sweep.config.tracking, tracker)
