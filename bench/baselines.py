@@ -1,4 +1,4 @@
-"""What the scheduler is measured against: the two ways in which such sweeps are run without one. Pure.
+"""Baselines for the scheduler: the two ways in which such sweeps are run without one. Pure.
 
 Both meet the same case as the shipped policy: the same cluster, speeds and reply lengths.
 """
@@ -91,7 +91,7 @@ class _Queue:
         self._replicas = itertools.count(1)
 
     def run(self, record: Record | None) -> SimulationResult:
-        """What came of it."""
+        """The result of it."""
         waiting = deque(job for cell in self._case.plan.cells if (job := self._job(cell)).parts)
         order = itertools.count()
         events: list[tuple[float, int, Node | None, Need, tuple[str, ...]]] = []

@@ -1,4 +1,4 @@
-"""How well an endpoint's limit is used, and how often it is overrun: the real engine against the tests' fault server.
+"""Use of an endpoint's limit, and how often it is overrun: the real engine against the tests' fault server.
 
     python bench/endpoint_limits.py [--per-min 600] [--seconds 70] [--cases configured,learnt,...]
 
@@ -66,7 +66,7 @@ def serving(behaviour: Mapping[str, Any]) -> Iterator[str]:
 
 
 def events_of(address: str) -> list[dict[str, Any]]:
-    """What became of each request, as the server saw it."""
+    """Each request's end, as the server saw it."""
     with urlopen(HttpRequest(f"{address}/events")) as reply:
         found: list[dict[str, Any]] = json.load(reply)
     return found

@@ -1,4 +1,4 @@
-"""How long a run takes to see what a large store has, and to begin with what it lacks.
+"""Time that a run takes to see what a large store has, and to begin with what it lacks.
 
 A dataset of N/4 text-only samples, asked in two settings and judged: four steps with N committed rows, less one slice
 that is taken away. plan_s and plan_cpu_s are what planning takes, peak_mb its largest resident set; first_task_s what
@@ -154,7 +154,7 @@ def time_first_task(folder: Path, slice_rows: int) -> float:
 
 
 def in_own_process(function: Any, *arguments: Any) -> Any:
-    """What the function returns in a process of its own, whose peak is its own."""
+    """Returns the function's result from a process of its own, whose peak is its own."""
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
         return pool.submit(function, *arguments).result()
 

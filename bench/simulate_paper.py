@@ -44,7 +44,7 @@ GPUS_PER_NODE = 8
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """What an engine of some size takes and does."""
+    """GPUs and speed of an engine of some size."""
 
     gpus: int
     load_s: float
@@ -137,7 +137,7 @@ def paper_plan(num_samples: int, speeds: Speeds) -> Plan:
 
 
 def profiles_of(plan: Plan, speeds: Speeds) -> dict[str, EngineProfile]:
-    """What each engine does, with the mean lengths of its replies."""
+    """Profiles of the engines, with the mean lengths of their replies."""
     profiles = {}
     for key in plan.engines:
         size = SPEEDS[speeds][SIZES[key]]

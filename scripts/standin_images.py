@@ -32,7 +32,7 @@ def draw_standin(path: str, size: int) -> Image.Image:
 
 
 def write_standins(source: Path, out: Path, size: int) -> int:
-    """How many pictures were written below `out`; the ones that are there already stay."""
+    """Writes pictures below `out` and returns their number; those that are there already stay."""
     problems = Problems()
     samples = [*read_basic(source, problems), *read_complex(source, problems)]
     problems.raise_any(source)

@@ -1,4 +1,4 @@
-"""What the tests share: small datasets, small sweeps on the echo engine, and a way to run them without Ray."""
+"""Shared parts of the tests: small datasets, small sweeps on the echo engine, and a way to run them without Ray."""
 
 from __future__ import annotations
 

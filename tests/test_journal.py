@@ -1,4 +1,4 @@
-"""What a command tells: at once, every few seconds, on stderr where that is no terminal, and in the run's log."""
+"""Log lines of a command: at once, every few seconds, on stderr where that is no terminal, and in the run's log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What reads replies, data and files by regular expressions takes time in proportion to their length."""
+"""Regular expressions over replies, data and files take time in proportion to their length."""
 
 from __future__ import annotations
 

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 import eibench_ray
-
 PACKAGE = Path(eibench_ray.__file__).parent
 REPOSITORY = Path(__file__).parents[1]
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
@@ -50,6 +49,7 @@ OWN_NAMES = re.compile(r"eibench[-_]ray[\w.]*|EibenchError|EIBENCH_[A-Z_]+|\.?ei
 # Names of plug-ins stand in the table that finds them; recall is F1's other half; W&B's project has the package's name.
 EXCUSED = ('"eibench": "', "precision and recall", 'project: Filled = "eibench"')
 RIDDLES = ("What", "Who", "How", "Until", "Where")
+OTHERS = ("bench", "hydra_plugins", "launch", "scripts", "slurm", "tests")
 
 
 def test_every_module_name_stands_once() -> None:
@@ -78,7 +78,7 @@ def test_only_a_benchmark_knows_its_words() -> None:
 
 def test_docstrings_say_what_a_thing_does_or_returns() -> None:
     riddles = []
-    for path in MODULES:
+    for path in [*MODULES, *(path for folder in OTHERS for path in (REPOSITORY / folder).rglob("*.py"))]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
                 first, *_ = (ast.get_docstring(node) or "").split(maxsplit=1) or [""]

@@ -1,4 +1,4 @@
-"""What acts on a reader is shown as its escape; what is text stays as it is."""
+"""Characters that act on a reader are shown as escapes; text stays as it is."""
 
 from __future__ import annotations
 

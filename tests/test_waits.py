@@ -1,4 +1,4 @@
-"""What is waited for, as people read it."""
+"""Waits as people read them."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ console = Console(stderr=True)
 
 
 class EngineName(StrEnum):
-    """What answers."""
+    """Engines that may answer."""
 
     ECHO = "echo"
     VLLM = "vllm"

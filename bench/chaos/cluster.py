@@ -68,7 +68,7 @@ class RayCluster:
 
     @property
     def address(self) -> str:
-        """What `cluster.address` is told."""
+        """The value of `cluster.address`."""
         return f"127.0.0.1:{self._port}"
 
     def start(self) -> None:

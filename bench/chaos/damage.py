@@ -87,7 +87,7 @@ def _read(content: bytes) -> pa.Table | None:
 
 
 class HalfWritten(Kind):
-    """What a write that was killed leaves: half a file beside its final name."""
+    """Remains of a write that was killed: half a file beside its final name."""
 
     name = "half_written_file"
     moment = Moment.BETWEEN

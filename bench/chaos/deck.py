@@ -12,7 +12,7 @@ MAX_MISSES = 8
 
 
 def apportion(total: int, weights: Mapping[str, float]) -> dict[str, int]:
-    """How many faults of each kind make up the total, by their weights; at least one of each, as far as it goes."""
+    """Number of faults of each kind that make up the total, by weights; at least one of each, as far as it goes."""
     kinds = list(weights)[:total]
     left = total - len(kinds)
     whole = sum(weights[kind] for kind in kinds)

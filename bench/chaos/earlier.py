@@ -19,7 +19,7 @@ KEPT_STORE = "disk-store"
 
 @dataclass(frozen=True, slots=True)
 class Earlier:
-    """What it did.
+    """Record of what an earlier storm did.
 
     Attributes:
         faults: that hit, by kind.

@@ -1,4 +1,4 @@
-"""What ends a chaos run before it can judge."""
+"""Errors that end a chaos run before it can judge."""
 
 from __future__ import annotations
 

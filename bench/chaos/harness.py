@@ -42,7 +42,7 @@ BUCKET_SHARE = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be done; see the command's options."""
+    """Options of a chaos run, as the command has them."""
 
     engine: Engine
     rows: int
@@ -70,7 +70,7 @@ class Plan:
         return max(self.slice_rows, round(self.num_samples * BUCKET_SHARE))
 
     def options(self, *, in_peace: bool) -> list[str]:
-        """How the sweep's engines are asked: in peace as fast as they can, as neither changes what they say."""
+        """Settings of the sweep's engines: in peace as fast as they can, as neither changes what they say."""
         roles = ("model", "captioner", "judge.model")
         batch = self.batch * IN_PEACE if in_peace else self.batch
         keys: dict[str, float] = {"engine.max_num_seqs": batch}
@@ -97,7 +97,7 @@ class Harness:
         self._verdict = Verdict(wanted=plan.faults + plan.bucket_faults)
 
     def run(self) -> Verdict:
-        """What came out.
+        """The verdict of the run.
 
         Raises:
             ChaosError: the harness does not work here.

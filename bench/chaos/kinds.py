@@ -1,4 +1,4 @@
-"""What a fault is: when it may come, what it needs, what it does, and how it is known to have hit."""
+"""Kinds of faults: when one may come, what it needs, what it does, and how it is known to have hit."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Moment(StrEnum):
 
 
 class Place(ABC):
-    """Where a store lies.
+    """Places where a store may lie.
 
     Attributes:
         root: `store.root`.
@@ -52,7 +52,7 @@ class Place(ABC):
 
 @dataclass(slots=True)
 class Scene:
-    """What faults are about.
+    """Surroundings that faults act on.
 
     Attributes:
         run: the command, while it runs and after it has ended.

@@ -20,7 +20,7 @@ _STORE = "peace"
 
 @dataclass(frozen=True, slots=True)
 class Peace:
-    """What came out of the undisturbed run.
+    """Results of the undisturbed run.
 
     Attributes:
         engine, samples: of its sweep.
@@ -67,7 +67,7 @@ def ask_in_peace(sweep: Sweep, cluster: RayCluster, folder: Path, engine: str, s
 
 
 def take_peace(earlier: Path, folder: Path, engine: str, samples: int) -> Peace:
-    """What an earlier chaos run over the same sweep has asked in peace; its store is copied.
+    """Results that an earlier chaos run over the same sweep had in peace; its store is copied.
 
     Raises:
         ChaosError: it was another sweep.

@@ -98,7 +98,7 @@ class Family:
 
 
 def find_orphans(family: Family, *, is_cluster_up: bool) -> list[str]:
-    """What runs on without an owner, after a while: what belongs to a replica, and without a cluster everything.
+    """Processes that run on without an owner, after a while: a replica's, and without a cluster all.
 
     It is killed, so that it is counted once.
     """

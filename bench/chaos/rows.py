@@ -26,7 +26,7 @@ SAID = [
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """How the rows of a store differ from those that it should have.
+    """Differences between the rows of a store and those that it should have.
 
     Attributes:
         num_rows: that it should have.
@@ -67,7 +67,7 @@ def read_rows(store: Path, samples: int | None = None) -> pl.DataFrame:
 
 
 def compare_rows(expected: pl.DataFrame, found: pl.DataFrame, num_examples: int = 5) -> Comparison:
-    """How `found` differs from `expected`, which has one row per step and sample."""
+    """Differences of `found` from `expected`, which has one row per step and sample."""
     unique = found.unique(KEY, maintain_order=True)
     lost = expected.join(unique, on=KEY, how="anti")
     strange = unique.join(expected, on=KEY, how="anti")
@@ -88,7 +88,7 @@ def compare_rows(expected: pl.DataFrame, found: pl.DataFrame, num_examples: int 
 
 
 def compare_scores(expected: Sequence[Mapping[str, Any]], found: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What differs between two leaderboards, in words."""
+    """Differences between two leaderboards, in words."""
     if len(expected) != len(found):
         return [f"{len(found)} lines instead of {len(expected)}"]
     return [

@@ -149,7 +149,7 @@ class Storm:
         self.tell(self.hits.total(), self._share())
 
     def _pause(self) -> None:
-        """What comes between two commands; before, nothing of the last one may be left."""
+        """Waits between two commands; before, nothing of the last one may be left."""
         scene, between = self.scene, self.decks[Moment.BETWEEN]
         self._look_for_orphans()
         if not between or scene.random.random() >= DAMAGED_PAUSES or not scene.place.count_slices():

@@ -53,7 +53,7 @@ def num_steps(engine: Engine) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """What is asked.
+    """The sweep that is asked.
 
     Attributes:
         folder: where runs write.
@@ -81,7 +81,7 @@ class Sweep:
         return Run(folder, self._popen(["run", "--json", *self.arguments, *options], folder, environment))
 
     def fsck(self, store: str, *, repair: bool, environment: Mapping[str, str] = {}) -> dict[str, Any]:
-        """What `eibench-ray fsck` says of a store."""
+        """The problems that `eibench-ray fsck` finds in a store."""
         command = [sys.executable, "-m", "eibench_ray.cli.app", "fsck", "--json", store, *["--repair"] * repair]
         done = subprocess.run(
             command, env={**self.environment, **environment}, capture_output=True, text=True, check=False
@@ -195,7 +195,7 @@ class Run:
 
     @property
     def summary(self) -> dict[str, Any]:
-        """What it printed for programs; empty where it printed nothing."""
+        """The command's output for programs; empty where it printed nothing."""
         lines = (self.folder / "stdout").read_text().splitlines()
         found: dict[str, Any] = json.loads(lines[-1]) if lines and lines[-1].startswith("{") else {}
         return found

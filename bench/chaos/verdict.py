@@ -17,7 +17,7 @@ FEWEST_FAULTS = 0.9
 
 @dataclass(slots=True)
 class Verdict:
-    """What came out of one or more storms over the same sweep.
+    """Results of one or more storms over the same sweep.
 
     Attributes:
         wanted: faults that were to hit.
@@ -93,7 +93,7 @@ class Verdict:
         return broken
 
     def examples(self, most: int = 5) -> Sequence[str]:
-        """What lies behind that, in words."""
+        """Examples of what lies behind that, in words."""
         rows = [example for found in self.comparisons for example in found.examples]
         lists = (rows, self.scores, self.orphans, self.groups, self.problems, self.hangs, self.unexplained)
         return [example for found in lists for example in found[:most]]

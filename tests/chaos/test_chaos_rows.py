@@ -1,4 +1,4 @@
-"""What a chaos run compares: a planted row that is lost, there twice, or different is found."""
+"""Comparison of a chaos run's rows: a planted one that is lost, there twice, or different is found."""
 
 from __future__ import annotations
 

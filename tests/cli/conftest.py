@@ -16,7 +16,7 @@ from eibench_ray.cli.app import main
 
 @dataclass(frozen=True, slots=True)
 class Called:
-    """What a call of the command left behind."""
+    """Output and exit code of a call of the command."""
 
     code: int
     out: str

@@ -1,4 +1,4 @@
-"""What is answered at once: help and the planner load nothing heavy."""
+"""Answers at once: help and the planner load nothing heavy."""
 
 from __future__ import annotations
 

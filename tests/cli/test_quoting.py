@@ -1,4 +1,4 @@
-"""What a shell or Hydra would read as something else: the message says how it is written, and that works."""
+"""Values that a shell or Hydra would read as something else: the message says how to write them, and that works."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ HEAD = "dataset,setting,model,judge,emotion,recall_percent,samples,label,source\
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What a run of one cell says about itself."""
+    """A run of one cell, and what it says about itself."""
     line = ["run", "--json", "model=echo", "judge=echo", "dataset=demo", "tracking=none"]
     done = subprocess.run(
         [sys.executable, "-m", "eibench_ray.cli.app", *line],

@@ -1,4 +1,4 @@
-"""What the model options promise: whose they are, where they are to be had, and an engine that can run each."""
+"""Promises of the model options: whose they are, where they are to be had, and an engine that can run each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a table's cell means, and what is refused because it has no single meaning."""
+"""Meaning of a table's cells, and what is refused because it has no single one."""
 
 from __future__ import annotations
 

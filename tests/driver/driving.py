@@ -77,7 +77,7 @@ class Run:
         )
 
     def finish(self) -> RunResult:
-        """What the run did; it has left no replica behind."""
+        """The run's result; it has left no replica behind."""
         with contextlib.closing(self.ledger):
             outcome = asyncio.run(self.driver.run())
         _, left = psutil.wait_procs(replica_processes(), timeout=10)
@@ -91,7 +91,7 @@ class Run:
         return psutil.Process(facts.pid)
 
     def events(self, kind: str) -> list[dict[str, Any]]:
-        """What happened, of one kind."""
+        """The ledger's events of one kind."""
         lines = [json.loads(line) for line in self.path.read_text().splitlines()]
         return [line for line in lines if line["event"] == kind]
 

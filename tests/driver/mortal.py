@@ -46,7 +46,7 @@ class Abandoned(Exception):
 
 @dataclass
 class World:
-    """What a run is about, and what its engines have seen.
+    """A run's surroundings, and what its engines have seen.
 
     Attributes:
         dies: whether a request kills its engine.
@@ -65,17 +65,17 @@ class World:
     run_id: str = field(default_factory=lambda: secrets.token_hex(4))
 
     def run(self) -> RunResult:
-        """What the run did."""
+        """The run's result."""
         return asyncio.run(_conduct(self))
 
     def events(self, kind: str) -> list[dict[str, Any]]:
-        """What happened, of one kind."""
+        """The ledger's events of one kind."""
         lines = [json.loads(line) for line in self.ledger_path.read_text().splitlines()]
         return [line for line in lines if line["event"] == kind]
 
     @property
     def ledger_path(self) -> Path:
-        """Where the run's ledger lies."""
+        """Path of the run's ledger."""
         return Path(self.sweep.store.root) / f"ledger-{self.run_id}.jsonl"
 
 

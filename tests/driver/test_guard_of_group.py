@@ -1,4 +1,4 @@
-"""What a replica has started ends with it, even where nobody is left to end it, and it hides whose it is."""
+"""Processes of a replica end with it, even where nobody is left to end them, and they hide whose they are."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ class Silence:
 
 
 def check(sweeps: Sweeps, tmp_path: Path, gpus: float, **cluster: Any) -> None:
-    """What a driver does when it sees a node with so many GPUs."""
+    """Runs a driver's check of a node with so many GPUs."""
     sweeps.write_dataset()
     config = sweeps.config(engine=VLLM, cluster={"name": "local", "num_cpus": 2} | cluster)
     sweep = plan_sweep([config], must_exist=True, device="cpu")

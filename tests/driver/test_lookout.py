@@ -1,4 +1,4 @@
-"""Who is killed because it does not get on, and who is only too busy to say that it does. No Ray in here."""
+"""Replicas that are killed as they make no progress, and those that are only too busy to tell. No Ray in here."""
 
 from __future__ import annotations
 

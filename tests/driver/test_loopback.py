@@ -1,4 +1,4 @@
-"""Who can reach a run on one machine: nobody from outside, and from inside who has the user's token."""
+"""Access to a run on one machine: none from outside, and from inside with the user's token."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def listening(pid: int) -> set[tuple[str, str, int]]:
 
 
 def health(port: int, mode: str, token: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """What Ray's own command says of a cluster, to somebody with a token or without one."""
+    """Answer of Ray's own command about a cluster, to somebody with a token or without one."""
     command = [sys.executable, "-m", "ray.scripts.scripts", "health-check", "--address", f"127.0.0.1:{port}"]
     environment = os.environ | {"RAY_AUTH_MODE": mode, "RAY_AUTH_TOKEN": token, "HOME": str(folder)}
     environment |= {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # else it asks at the outer address, where nobody listens

@@ -60,7 +60,7 @@ def blind(head: str, tmp_path: Path) -> Iterator[str]:
 
 
 def examine(head: str, store: str) -> list[dict[str, str]]:
-    """What the doctor says of a cluster and its nodes."""
+    """The doctor's checks of a cluster and its nodes."""
     command = [sys.executable, "-m", "eibench_ray.cli.app", "doctor", "--json", "--address", head, "--store", store]
     done = subprocess.run(command, env=ENVIRON, capture_output=True, text=True, check=False)
     checks = json.loads(done.stdout)["checks"]

@@ -36,7 +36,7 @@ def no_rest(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def prompts(*numbers: int) -> set[str]:
-    """What is asked about some samples."""
+    """Prompts about some samples."""
     return {f"Look. why is person {number} so?" for number in numbers}
 
 

@@ -1,4 +1,4 @@
-"""Where Ray cannot run: told before it is started, as it would hang or say something else."""
+"""Surroundings in which Ray cannot run: told before it is started, as it would hang or say something else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the engines of a run wait for, as the driver tells it."""
+"""Waits of a run's engines, as the driver tells them."""
 
 from __future__ import annotations
 

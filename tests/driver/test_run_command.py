@@ -85,7 +85,7 @@ class Command:
         return self.process.returncode, json.loads(last) if last.startswith("{") else {}, err
 
     def processes_left(self, timeout_s: float) -> list[psutil.Process]:
-        """What is left of the run after a while."""
+        """Processes of the run that are left after a while."""
         _, alive = psutil.wait_procs(self.family, timeout=timeout_s)
         return [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
 
@@ -126,7 +126,7 @@ def wait_until(is_true: Callable[[], bool], timeout_s: float = 60) -> None:
 
 
 def rows_by_run(folder: Path) -> Counter[str]:
-    """How many rows of the store each run made; every step has one row per sample."""
+    """Number of the store's rows that each run made; every step has one row per sample."""
     rows: Counter[str] = Counter()
     for step in (folder / "store" / "steps").iterdir():
         table = pq.ParquetDataset(sorted(step.glob("slice-*.parquet"))).read(["sample_id", "run_id"])
@@ -284,7 +284,7 @@ def test_nothing_is_paid_for_twice_after_a_kill_and_a_spent_budget(
 
 
 def costs(folder: Path, column: str = "cost_usd") -> list[float]:
-    """What the rows of the store that have a price cost, or another of their columns."""
+    """Costs of the store's rows that have a price, or another of their columns."""
     tables = [pq.read_table(path) for path in (folder / "store").rglob("slice-*.parquet")]
     return [row[column] for table in tables for row in table.to_pylist() if row["cost_usd"] is not None]
 

@@ -1,4 +1,4 @@
-"""What hangs is found, named in the ledger, killed and started again, on a real Ray; the rest of the run goes on."""
+"""Replicas that hang are found, named in the ledger, killed and started again, on a real Ray; the rest goes on."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ Fate = tuple[int, Json] | tuple[str, str] | None
 
 
 def answer(body: Json, seen: int) -> Fate:  # noqa: ARG001 - the same, however often it is asked
-    """What follows from the request."""
+    """Answer that follows from the request."""
     return 200, completion(body, answer_to(body))
 
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Limit(BaseModel):
-    """What the server allows.
+    """Limit of the server.
 
     Attributes:
         kind: `bucket` fills evenly and holds `burst_s` seconds' worth; `window` counts the last 60 s.
@@ -47,7 +47,7 @@ class Gate:
         return wait_s
 
     def headers(self, wait_s: float) -> dict[str, str]:
-        """What a reply says of the limit."""
+        """Headers of a reply about the limit."""
         told: dict[str, str] = {}
         if self.limit.tells_limit:
             for what, meter in self._meters.items():

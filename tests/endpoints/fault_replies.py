@@ -1,4 +1,4 @@
-"""What the fault server sends: chat completions, errors and counts that are right, and ones that are not."""
+"""Replies of the fault server: chat completions, errors and counts that are right, and ones that are not."""
 
 from __future__ import annotations
 

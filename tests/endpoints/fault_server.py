@@ -166,7 +166,7 @@ class FaultServer(Endpoint):
 
     @property
     def base_url(self) -> str:
-        """What a client is told."""
+        """Address that a client is told."""
         return f"http://127.0.0.1:{self.port}/v1"
 
     def start(self) -> None:
@@ -268,7 +268,7 @@ def _answer_with(
 
 
 def _odd_success(fault: Fault, body: dict[str, Any], text: str) -> dict[str, Any] | None:
-    """What comes with 200 and is no answer; None: the fault is another one."""
+    """Body that comes with 200 and is no answer; None: the fault is another one."""
     half = text[: len(text) // 2]
     match fault:
         case Fault.FINISH_ERROR:

@@ -1,4 +1,4 @@
-"""What can go wrong at the fault server, how it is told to, and what it remembers of each request."""
+"""Faults of the fault server, how it is told to make them, and what it remembers of each request."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Fault(StrEnum):
-    """What goes wrong with one request."""
+    """Fault of one request."""
 
     STORM = "storm"  # 429, without a word on when to come back
     STORM_WAIT = "storm_wait"  # 429 with Retry-After: 1
@@ -90,7 +90,7 @@ def all_mixed(share: float) -> dict[Fault, float]:
 
 
 class Behaviour(BaseModel):
-    """How the server treats requests.
+    """The server's treatment of requests.
 
     Attributes:
         faults: the share of requests that meets each, by its name.
@@ -111,7 +111,7 @@ class Behaviour(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What became of one request.
+    """End of one request.
 
     Attributes:
         at: seconds, on the server's monotonic clock, when it came.
@@ -130,7 +130,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """How often one request was asked, refused because of a limit, and answered (paid for)."""
+    """Times that one request was asked, refused because of a limit, and answered (paid for)."""
 
     text: str
     asked: int

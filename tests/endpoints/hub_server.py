@@ -39,7 +39,7 @@ class Repository:
 
 @dataclass(slots=True)
 class Hub:
-    """What the server has, and what it was asked.
+    """The server's files, and what it was asked.
 
     Attributes:
         chunk_pause_s: seconds between two chunks of a file.

@@ -17,7 +17,7 @@ from eibench_ray.ratelimit.rate_limiter import Reservation, Spend
 
 @dataclass(slots=True)
 class Trace:
-    """What happened.
+    """Record of what happened.
 
     Attributes:
         passed, refused: when each came to the endpoint, in seconds.
@@ -56,7 +56,7 @@ class World:
     seed: int = 0
 
     def run(self, until_s: float) -> Trace:
-        """What happened until a time."""
+        """Runs until a time and returns what happened."""
         draw = random.Random(self.seed)
         trace, concurrency = Trace(), Concurrency(self.most)
         keeper = Keeper(self.limit(0.0))

@@ -111,7 +111,7 @@ class CommandLines(threading.Thread):
 
 @dataclass(frozen=True)
 class Left:
-    """What the commands left.
+    """Remains of the commands.
 
     Attributes:
         folder: where they were called.

@@ -35,7 +35,7 @@ class VllmServer:
 
     @property
     def base_url(self) -> str:
-        """What a client is told."""
+        """Address that a client is told."""
         return f"http://127.0.0.1:{self._port}/v1"
 
     def __enter__(self) -> VllmServer:

@@ -29,7 +29,7 @@ class Run:
 
 @dataclass(slots=True)
 class Faults:
-    """What goes wrong.
+    """Faults of the server.
 
     Attributes:
         stream: HTTP status of the requests that carry history and summary.

@@ -27,7 +27,7 @@ REFUSED = {"token": "what is <image> here?", "tokens": "<image> or <image>?", "l
 
 
 async def ask(engine: VllmEngine, picture: bytes | None, user: str = "Why?", **options: Any) -> list[str]:
-    """How a row ended, and its text or its error."""
+    """End of a row, and its text or its error."""
     try:
         reply = await engine.generate(*show(request(user, **options), () if picture is None else (picture,)))
     except (RowError, EngineDeadError) as error:
@@ -36,7 +36,7 @@ async def ask(engine: VllmEngine, picture: bytes | None, user: str = "Why?", **o
 
 
 async def spoil(engine: VllmEngine) -> dict[str, Any]:
-    """What rows say whose picture another row had, which was refused or given up."""
+    """Replies of rows whose picture another row had, which was refused or given up."""
     said: dict[str, Any] = {}
     for number, (name, text) in enumerate(REFUSED.items()):
         picture = paint("red", (200, 100 + number))
@@ -57,7 +57,7 @@ async def spoil(engine: VllmEngine) -> dict[str, Any]:
 
 
 async def end(engine: VllmEngine) -> list[list[str]]:
-    """What rows say while EngineCore is told to end, and one after them."""
+    """Replies of rows while EngineCore is told to end, and of one after them."""
     asked = [asyncio.create_task(ask(engine, None, f"Why {number}?", max_tokens=900)) for number in range(8)]
     await asyncio.sleep(0.3)
     for process in psutil.Process().children(recursive=True):
@@ -67,7 +67,7 @@ async def end(engine: VllmEngine) -> list[list[str]]:
 
 
 async def ask_base(folder: Path) -> list[list[str]]:
-    """What a model without a chat template says, with its own and with the package's."""
+    """Replies of a model without a chat template, with its own and with the package's."""
     shutil.copytree(build_checkpoint("tiny_llama"), folder)
     for path in folder.glob("*chat_template*"):
         path.unlink()
@@ -87,7 +87,7 @@ async def ask_base(folder: Path) -> list[list[str]]:
 
 
 async def ask_spoilt(folder: Path) -> list[str]:
-    """What a model says whose logits are no numbers."""
+    """Replies of a model whose logits are no numbers."""
     shutil.copytree(build_checkpoint("tiny_llama"), folder)
     weights = load_file(folder / "model.safetensors")
     weights["model.norm.weight"][0] = float("nan")

@@ -27,7 +27,7 @@ NAMES = ("tiny_llava", "tiny_llava_next", "tiny_qwen2_vl", "tiny_idefics3")
 
 @pytest.fixture(scope="module")
 def answers() -> Mapping[str, Any]:
-    """What vLLM says, by checkpoint."""
+    """Answers of vLLM, by checkpoint."""
     for name in NAMES:
         build_checkpoint(name)
     variables = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_WORKER_MULTIPROC_METHOD": "fork", "OMP_NUM_THREADS": "1"}

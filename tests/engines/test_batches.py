@@ -48,7 +48,7 @@ async def prepared(number: int, steps: int = 0) -> int:
 
 
 def ask_all(model: Model, prompts: Sequence[Awaitable[int]], most: int = 4) -> list[Any]:
-    """What becomes of prompts that are asked at once: replies' texts, or errors."""
+    """Results of prompts that are asked at once: replies' texts, or errors."""
 
     async def ask() -> list[Any]:
         batches = RequestBatches(model.answer, most)

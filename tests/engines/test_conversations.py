@@ -72,7 +72,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, bool], 
 
 @pytest.fixture(scope="module")
 def by_vllm(folders: dict[tuple[str, bool], Path]) -> dict[tuple[str, str, bool], list[list[int]]]:
-    """What vLLM makes of the three questions, by case."""
+    """The three questions as vLLM renders them, by case."""
     script = Path(__file__).with_name("render_conversations.py")
     asked = [word for case in CASES for word in (str(folders[case[0], case[2]]), f"package:{case[1]}")]
     done = subprocess.run([sys.executable, script, *asked], capture_output=True, text=True, cwd=script.parent)
@@ -81,7 +81,7 @@ def by_vllm(folders: dict[tuple[str, bool], Path]) -> dict[tuple[str, str, bool]
 
 
 def expected(folder: Path, name: str) -> list[list[int]]:
-    """What transformers' own processor makes of the conversation: with a picture, without, with a system text."""
+    """The conversation as transformers' own processor renders it: with a picture, without, with a system text."""
     processor = transformers.AutoProcessor.from_pretrained(folder)
     text, system = CONVERSATIONS[name]
     told = "<<SYS>>\nBe brief.\n<</SYS>>\n\n" if name == "mistral_instruct" else "Be brief."

@@ -42,7 +42,7 @@ SWEEP = [
 
 @dataclass(frozen=True)
 class Sweep:
-    """What the command left: its folder, and its summary."""
+    """The command's folder and its summary."""
 
     folder: Path
     summary: dict[str, Any]

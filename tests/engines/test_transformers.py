@@ -43,7 +43,7 @@ class Loaded:
     facts: EngineFacts
 
     def ask(self, asked: Sequence[Asked]) -> list[Any]:
-        """What becomes of requests that are asked at once: replies or errors."""
+        """Results of requests that are asked at once: replies or errors."""
 
         async def ask() -> list[Any]:
             shown = [one if one[0].images else show(*one) for one in asked]

@@ -1,4 +1,4 @@
-"""How vLLM's replies end, and what becomes of the other rows; a model that knows no conversation."""
+"""Ends of vLLM's replies, and what becomes of the other rows; a model that knows no conversation."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_the_picture_of_a_refused_row_is_forgotten() -> None:
 
 @pytest.fixture(scope="module")
 def said(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
-    """What a real vLLM says."""
+    """Replies of a real vLLM."""
     pytest.importorskip("vllm", reason="the engine needs eibench-ray[cpu] or [gpu]")
     for name in ("tiny_idefics3", "tiny_llama"):
         build_checkpoint(name)

@@ -1,4 +1,4 @@
-"""What is asked of vLLM's renderer: whether it can render at all, and which pictures it takes for sent."""
+"""Requests to vLLM's renderer: whether it can render at all, and which pictures it takes for sent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What engines need of a cluster, and the words for what does not fit."""
+"""Needs of engines on a cluster, and the words for what does not fit."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ _PULSE = re.compile(r"^#(\d+)\s.*?cov: (\d+) ft: (\d+)", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class Fuzzed:
-    """What came of one target.
+    """Result of one target.
 
     Attributes:
         executions: inputs that were run.

@@ -90,7 +90,7 @@ def _locations() -> list[bytes]:
 
 @target(_locations)
 def location(data: bytes, folder: Path) -> None:
-    """Where a store lies: a root with a login in it is refused without a word of it."""
+    """Roots of stores: one with a login in it is refused without a word of it."""
     del folder
     root = to_text(data)
     try:

@@ -101,7 +101,7 @@ def _footers() -> list[bytes]:
 
 @target(_footers)
 def footer(data: bytes, folder: Path) -> None:
-    """What a slice says of itself in its footer."""
+    """Summary of a slice in its footer."""
     del folder
     body = b"eibench_ray" + data
     if (summary := find(body + len(body).to_bytes(4, "little") + b"PAR1")) is not None:

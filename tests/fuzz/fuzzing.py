@@ -1,4 +1,4 @@
-"""What a fuzz target is: a function over bytes that raises where a promise is broken, and bytes to begin with."""
+"""Fuzz targets: functions over bytes that raise where a promise is broken, and bytes to begin with."""
 
 from __future__ import annotations
 

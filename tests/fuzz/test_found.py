@@ -1,4 +1,4 @@
-"""What fuzzing has found, by name: each once ended in a traceback, or in a file that could not be read again."""
+"""Findings of fuzzing, by name: each once ended in a traceback, or in a file that could not be read again."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def test_a_protocol_with_a_value_that_is_none_is_refused(tmp_path: Path, value: 
 
 
 def read_scripts(folder: Path, judge: str, baseline: str) -> PromptSet | None:
-    """What is found in two scripts, which must survive being written beside a dataset."""
+    """Prompts found in two scripts, which must survive being written beside a dataset."""
     (folder / "baselines").mkdir()
     (folder / "gpt-eval.py").write_text(judge)
     (folder / "baselines" / "run.py").write_text(baseline)

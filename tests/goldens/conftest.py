@@ -1,4 +1,4 @@
-"""What the goldens rest on: fixed versions of what is installed, an empty cache of the hub, and the command's JSON."""
+"""Foundations of the goldens: fixed versions of what is installed, an empty cache of the hub, the command's JSON."""
 
 from __future__ import annotations
 

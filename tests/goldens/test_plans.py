@@ -48,7 +48,7 @@ CHOICES: dict[str, Sequence[str]] = {
 
 
 def identities(plan: Any) -> dict[str, Any]:
-    """What a plan calls its engines, steps and cells; two steps of one title differ in their seeds."""
+    """Ids of a plan's engines, steps and cells; two steps of one title differ in their seeds."""
     return {
         "engines": [[engine["name"], engine["kind"], engine["key"]] for engine in plan["engines"]],
         "steps": [[step["title"], step["id"]] for step in plan["steps"]],

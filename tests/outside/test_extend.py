@@ -1,4 +1,4 @@
-"""What docs/extend.md shows works as it stands: an engine, a scorer, a benchmark and a tracker of another package."""
+"""The code of docs/extend.md works as it stands: an engine, a scorer, a benchmark and a tracker of another package."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands in an engine's way: looked up on this machine, named with what to do."""
+"""Blockers of engines: looked up on this machine, named with what to do."""
 
 from __future__ import annotations
 

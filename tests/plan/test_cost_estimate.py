@@ -1,4 +1,4 @@
-"""What the rest of a plan costs, where tokens have a price."""
+"""Cost of the rest of a plan, where tokens have a price."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def test_the_json_says_what_engines_steps_and_cells_cost(planner: Planner) -> No
 
 
 def shown(plan: Plan, budget: Budget) -> str:
-    """What is printed, in a terminal of 100 columns, its words one blank apart."""
+    """The printed text, in a terminal of 100 columns, its words one blank apart."""
     out = io.StringIO()
     console = Console(file=out, width=100)
     work = rows_left(plan)

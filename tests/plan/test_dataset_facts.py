@@ -1,4 +1,4 @@
-"""What a plan rests on: what makes two engines the same one, and what a dataset says of itself."""
+"""Facts on which a plan rests: what makes two engines the same one, and what a dataset says of itself."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def identity(environment: Mapping[str, Any] | None, kind: str = "vllm") -> Mappi
 
 
 def added(environment: Mapping[str, Any] | None) -> dict[str, Any]:
-    """What the environment makes of the identity."""
+    """Identity's part that the environment adds."""
     return {key: value for key, value in identity(environment).items() if key in ("version", "packages", "python")}
 
 

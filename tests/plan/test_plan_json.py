@@ -1,4 +1,4 @@
-"""What a plan says before anything runs."""
+"""Summary of a plan before anything runs."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_the_json_names_what_reads_what(planner: Planner, echo: dict[str, Any]) 
 
 
 def shown(plan: Plan, width: int, *, is_full: bool, work: dict[str, StepWork] | None = None) -> str:
-    """What is printed in a terminal of so many columns."""
+    """The printed text in a terminal of so many columns."""
     out = io.StringIO()
     console = Console(file=out, width=width)
     known = work or half_done(plan)

@@ -1,4 +1,4 @@
-"""What counts as a line of an answer."""
+"""Lines of an answer."""
 
 from __future__ import annotations
 

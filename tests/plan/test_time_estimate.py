@@ -1,4 +1,4 @@
-"""What the rest of a plan would take, on nodes that are only expected."""
+"""Time of the rest of a plan, on nodes that are only expected."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def cluster(nodes: int = 1, gpus: int = 8, memory_gb: float = 80.0, **changes: A
 
 
 def shown(plan: Plan, estimates: Sequence[TimeEstimate]) -> str:
-    """What is printed, in a terminal of 100 columns, its words one blank apart."""
+    """The printed text, in a terminal of 100 columns, its words one blank apart."""
     out = io.StringIO()
     console = Console(file=out, width=100)
     for part in render_estimates(plan, estimates):

@@ -1,4 +1,4 @@
-"""What a run's log says of its end, when something else than its work ends it."""
+"""The log's line on a run's end, when something else than its work ends it."""
 
 from __future__ import annotations
 

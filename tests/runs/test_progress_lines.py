@@ -30,7 +30,7 @@ def sweep(sweeps: Sweeps) -> PlannedSweep:
 
 
 def snapshot(sweep: PlannedSweep, done: int = 0, *waits: Wait, errors: int = 0) -> Snapshot:
-    """Where the run stands, `done` of each step's ten rows being committed."""
+    """Snapshot of a run, `done` of each step's ten rows being committed."""
     engines = dict.fromkeys(list(sweep.plan.engines)[:1], (1, 2))
     absent = dict.fromkeys(sweep.plan.steps, 0)
     return Snapshot(dict.fromkeys(sweep.plan.steps, done), absent, engines, 1, 300, 0.0, waits, errors)

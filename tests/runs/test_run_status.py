@@ -1,4 +1,4 @@
-"""Where a run's GPU time went, as `status` and `report` tell it from the run's ledger, whatever the ledger holds."""
+"""GPU time of a run, as `status` and `report` tell it from the run's ledger, whatever the ledger holds."""
 
 from __future__ import annotations
 

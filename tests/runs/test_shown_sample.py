@@ -1,4 +1,4 @@
-"""What `show` says of a sample: the requests that were sent, checked by their digests, the replies and the scores."""
+"""`show` of a sample: the requests that were sent, checked by their digests, the replies and the scores."""
 
 from __future__ import annotations
 

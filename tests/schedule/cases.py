@@ -79,7 +79,7 @@ def profile(
 
 
 def work_of(plan: Plan, num_rows: int, slice_rows: int, done: Mapping[str, set[int]] = {}) -> dict[str, StepWork]:
-    """What is left; `done` names slices by step."""
+    """Work that is left; `done` names slices by step."""
     work = {}
     for step in plan.steps:
         todo = [slice_ for slice_ in cut(step, num_rows, slice_rows) if slice_.index not in done.get(step, ())]

@@ -77,7 +77,7 @@ def sources_of(graph: Graph, slice_: Slice, among: list[Slice]) -> list[Slice]:
 
 
 def dependants(graph: Graph, left: set[Slice], lost: set[Slice]) -> set[Slice]:
-    """What cannot be finished when some slices are lost, by the definition."""
+    """Slices that cannot be finished when some are lost, by the definition."""
     while True:
         more = {slice_ for slice_ in left - lost if sources_of(graph, slice_, list(lost))}
         if not more:

@@ -162,7 +162,7 @@ def test_dropping_a_judge_leaves_the_answers() -> None:
 
 
 def test_engines_are_dropped_one_after_the_other() -> None:
-    """What the first took with it is not taken again by the second."""
+    """Slices that the first took with it are not taken again by the second."""
     backlog = backlog_of(CHAIN, 4)
     assert backlog.drop_engine("j") == {"verdict"}
     assert backlog.drop_engine("a") == {"answer"}

@@ -17,7 +17,7 @@ from eibench_ray.schedule.gpu_usage import step_roles
 
 
 def play(case: Case) -> tuple[SimulationResult, list[dict[str, Any]]]:
-    """What a run came to, and its ledger."""
+    """Result of a run, and its ledger."""
     events: list[dict[str, Any]] = []
     return Simulator(case, case.world.engines, events.append).run(), events
 

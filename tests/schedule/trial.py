@@ -23,7 +23,7 @@ LONG_S = 1e5  # after so long a silence, nothing will come any more
 
 @dataclass(frozen=True)
 class Troubles:
-    """What happens to a run.
+    """Troubles of a run.
 
     Attributes:
         deaths: replicas that die, at any point of their lives.
@@ -57,7 +57,7 @@ class Case:
 
 @dataclass
 class Replica:
-    """What a replica was told, and what is true of it.
+    """A replica: what it was told, and what is true of it.
 
     Attributes:
         phase: `starting`, `ready`, or `leaving` (stopped or lost, and not gone).
@@ -295,7 +295,7 @@ class Trial:
     # What must be true.
 
     def free(self) -> dict[str, Resources]:
-        """What is free on each node, computed from what was started and what is gone."""
+        """Free resources of each node, computed from what was started and what is gone."""
         free = {node.id: node.total for node in self.nodes.values()}
         for replica in self.replicas.values():
             for node, bundle in replica.holds:
@@ -307,7 +307,7 @@ class Trial:
         assert all(min(room.cpus, room.gpus) >= 0 for room in self.free().values()), "a node is oversubscribed"
 
     def check_work_conserving(self) -> None:
-        """What has rows to ask and no replica has no room, but on a node that is held for a larger one."""
+        """Checks that engines with rows and no replica have no room, but on a node that is held for a larger one."""
         served = {replica.engine for replica in self.replicas.values() if replica.phase != "leaving"}
         starved = [key for key in self.case.profiles if self.backlog.num_ready(key) and key not in served]
         for key in starved:

@@ -37,7 +37,7 @@ app.command()(rescore)
 
 
 def publish(lines: Lines, *, is_complex: bool) -> str:
-    """What the rules give, with nothing of ours: a dictionary per line, values in the order of the file."""
+    """Result of the rules, with nothing of ours: a dictionary per line, values in the order of the file."""
     printed, all_values = [], []
     groups: list[tuple[str, str, list[float]]] = [
         ("Happy", "happy", []),

@@ -1,4 +1,4 @@
-"""How metrics write their values."""
+"""Values as metrics write them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where an endpoint listens, and how others call it."""
+"""Address of an endpoint: where it listens, and how others call it."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ class Command:
         self.family: set[psutil.Process] = set()
 
     def ready(self) -> dict[str, Any]:
-        """What it prints once its server is ready; all processes that belong to it are noted."""
+        """The printed lines once its server is ready; all processes that belong to it are noted."""
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         assert line, self.process.communicate()
@@ -59,7 +59,7 @@ class Command:
         return [process for process in self.family if process.is_running() and MARK in _environment(process)]
 
     def left(self) -> list[psutil.Process]:
-        """What is alive after a while; Ray's own agents try for a minute to report a death to nobody (Ray 2.60)."""
+        """Processes alive after a while; Ray's own agents try for a minute to report a death to nobody (Ray 2.60)."""
         _, alive = psutil.wait_procs(self.family, timeout=GONE_TIMEOUT_S)
         return [p for p in alive if p.status() != psutil.STATUS_ZOMBIE and "Agent" not in p.name()]
 

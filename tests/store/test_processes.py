@@ -89,7 +89,7 @@ def shared_store() -> Iterator[Store]:
 
 
 def behind_hidepid(script: str, *arguments: object) -> str:
-    """What a script prints, as another user, where /proc hides this one's processes."""
+    """Output of a script, as another user, where /proc hides this one's processes."""
     if os.geteuid() != 0 or shutil.which("unshare") is None:
         pytest.skip("only root can mount a /proc that hides processes")
     # A /proc of its own: to mount this one again with other options would change it for the whole machine.

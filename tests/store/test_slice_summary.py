@@ -1,4 +1,4 @@
-"""What a slice says of itself is what Parquet reads, and whatever is not a summary is none."""
+"""A slice's summary is what Parquet reads, and whatever is not a summary is none."""
 
 from __future__ import annotations
 

@@ -160,7 +160,7 @@ def test_ray_on_a_node_has_a_private_folder_that_goes_and_what_a_killed_job_left
 
 
 def options_of(text: str) -> list[str]:
-    """What sbatch reads: it stops at the first line of code."""
+    """Options that sbatch reads: it stops at the first line of code."""
     return list(itertools.takewhile(lambda line: line.startswith("#"), text.splitlines()))
 
 

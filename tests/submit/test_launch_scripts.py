@@ -68,13 +68,13 @@ sys.exit(75 if count < int(os.environ.get("PREEMPTIONS", "0")) else int(os.envir
 
 
 def calls(folder: Path) -> list[list[str]]:
-    """What `eibench-ray` was given, each time."""
+    """Arguments that `eibench-ray` was given, each time."""
     return [json.loads(line) for line in (folder / "calls").read_text().splitlines()]
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Where a script is called, with stand-ins for what it calls; its own name is as hostile."""
+    """Folder in which a script is called, with stand-ins for what it calls; its own name is as hostile."""
     path = tmp_path / "folder $(touch hacked)'s"
     path.mkdir()
     stand_in(path / "bin" / "eibench-ray", SWEEP)

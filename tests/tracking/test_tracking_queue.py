@@ -1,4 +1,4 @@
-"""What a tracker is told, with trackers of the tests' own."""
+"""The queue of what a tracker is told, with trackers of the tests' own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a checkpoint takes of a GPU's memory: from headers and indices alone, as vLLM counts it."""
+"""GPU memory of a checkpoint: from headers and indices alone, as vLLM counts it."""
 
 from __future__ import annotations
 

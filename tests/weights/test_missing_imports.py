@@ -1,4 +1,4 @@
-"""What a checkpoint imports is known from its files, before it loads."""
+"""Imports of a checkpoint are known from its files, before it loads."""
 
 from __future__ import annotations
 

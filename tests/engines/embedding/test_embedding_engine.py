@@ -158,12 +158,12 @@ class TestRealEncoder:
 
 
 async def wait_for(what: Coroutine[Any, Any, T]) -> T:
-    """What comes of it, or a failure instead of a test that hangs."""
+    """The result, or a failure instead of a test that hangs."""
     return await asyncio.wait_for(what, 60)
 
 
 def measure_together(engine: EmbeddingEngine, texts: list[str]) -> list[dict[str, Any]]:
-    """What it says of texts that wait at the same time."""
+    """Measures texts that wait at the same time."""
 
     async def ask() -> list[Reply]:
         return await asyncio.gather(*(engine.generate(request(text), ()) for text in texts))
@@ -172,5 +172,5 @@ def measure_together(engine: EmbeddingEngine, texts: list[str]) -> list[dict[str
 
 
 def measure_one_by_one(engine: EmbeddingEngine, texts: list[str]) -> list[dict[str, Any]]:
-    """What it says of each text alone."""
+    """Measures each text alone."""
     return [result for text in texts for result in measure_together(engine, [text])]

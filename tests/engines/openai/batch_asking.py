@@ -30,7 +30,7 @@ def request(word: str, **fields: Any) -> Request:
 async def ask_all(
     config: OpenaiSection, folder: Path, words: Sequence[str], limiter: RateLimiter | None = None
 ) -> list[Reply | BaseException]:
-    """What a new engine over a folder says to each word."""
+    """Replies of a new engine over a folder to each word."""
     engine = OpenaiBatchEngine(config, limiter or LocalRateLimiter(), folder)
     await engine.start()
     try:

@@ -42,14 +42,14 @@ def engine(base_url: str, **options: Any) -> OpenaiEngine:
 
 
 def start(base_url: str, **options: Any) -> str:
-    """What ends the engine as it starts."""
+    """The error that ends the engine as it starts."""
     with pytest.raises(EngineError) as caught:
         asyncio.run(engine(base_url, **options).start())
     return str(caught.value)
 
 
 def reply(base_url: str, **options: Any) -> Any:
-    """What comes of one request."""
+    """The reply, or the error, of one request."""
 
     async def run() -> Any:
         asked = engine(base_url, **options)

@@ -1,4 +1,4 @@
-"""What is sent to an endpoint, field by field."""
+"""Requests to an endpoint, field by field."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an endpoint's refusals mean, and that no key is ever in what is said of them."""
+"""Meaning of an endpoint's refusals, and that no key is ever in what is said of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who gets past the key of a served model."""
+"""Access to a served model that has a key."""
 
 from __future__ import annotations
 

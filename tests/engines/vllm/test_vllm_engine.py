@@ -84,7 +84,7 @@ def draw(colour: str) -> bytes | None:
 
 @dataclass(frozen=True)
 class Sweep:
-    """What the sweep left: its outcome, its ledger, and its rows by dataset, setting and step."""
+    """The sweep's outcome, its ledger, and its rows by dataset, setting and step."""
 
     outcome: RunResult
     ledger: list[dict[str, Any]]
@@ -148,7 +148,7 @@ def test_every_row_is_there_once_although_the_engine_was_killed_and_told_to_end(
 
 
 def test_no_half_answer_is_stored(sweep: Sweep) -> None:
-    """What an engine had in hand when it was told to end: tests above compare the texts with those asked again."""
+    """Rows that an engine had in hand when it was told to end: tests above compare the texts with those asked again."""
     rows = [row for found in sweep.rows.values() for row in found.values() if row.text is not None]
     assert {row.finish_reason for row in rows} <= {"stop", "length"}
     errors = {row.error_kind for found in sweep.rows.values() for row in found.values()} - {None}

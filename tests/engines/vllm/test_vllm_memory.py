@@ -1,4 +1,4 @@
-"""What a replica needs of its GPUs' memory, and the fewest GPUs that have it."""
+"""A replica's share of its GPUs' memory, and the fewest GPUs that have it."""
 
 from __future__ import annotations
 

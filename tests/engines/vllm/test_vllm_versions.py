@@ -1,4 +1,4 @@
-"""What differs between vLLM's versions is found in each of them."""
+"""Differences between vLLM's versions are found in each of them."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ def read_records(run_folder: Path) -> list[Any]:
 
 
 def items(records: list[Any], kind: str) -> list[dict[str, Any]]:
-    """What the records of one kind set, by key, or by nested key joined with a dot."""
+    """Values that the records of one kind set, by key, or by nested key joined with a dot."""
     found = [getattr(record, kind) for record in records if record.WhichOneof("record_type") == kind]
     updates = [getattr(entry, "item", None) or entry.update for entry in found]
     return [
