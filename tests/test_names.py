@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 import eibench_ray
+from eibench_ray.config.engine_section import ENGINE_KINDS
+
 PACKAGE = Path(eibench_ray.__file__).parent
 REPOSITORY = Path(__file__).parents[1]
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
@@ -74,6 +76,19 @@ def test_no_class_has_an_old_name() -> None:
 def test_only_a_benchmark_knows_its_words() -> None:
     own = PACKAGE / "benchmarks" / "eibench"
     assert find_words([path for path in MODULES if own not in path.parents], BENCHMARK_WORDS) == []
+
+
+def test_no_engine_kind_is_named_outside_its_folder() -> None:
+    plugins = (PACKAGE / "engines", PACKAGE / "benchmarks" / "eibench")
+    table = PACKAGE / "config" / "engine_section.py"
+    names = {name for name in ENGINE_KINDS.builtin if name not in ("vllm", "transformers")}  # names of packages as well
+    assert [
+        f"{place(path)}:{node.lineno}: {node.value}"
+        for path in MODULES
+        if path != table and not any(folder in path.parents for folder in plugins)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and node.value in names
+    ] == []
 
 
 def test_docstrings_say_what_a_thing_does_or_returns() -> None:

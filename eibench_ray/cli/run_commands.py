@@ -214,8 +214,8 @@ _TOLD = {
     "answer_empty": "empty answers (column answer_empty)",
     "reply_truncated": "replies of the judge that were cut off (column reply_truncated)",
     "cells_partial": "partial cells (not all of their samples are asked, or fewer than 95% have a verdict)",
-    "cells_echo": "cells that rest on echo, which makes its words up (columns answer_source and judge_source)",
-    "cells_replayed": "cells that rest on recorded answers (column answer_source)",
+    "cells_made_up": "cells that rest on words that no model said (columns answer_source and judge_source)",
+    "cells_recorded": "cells that rest on recorded answers (column answer_source)",
 }
 
 

@@ -147,7 +147,7 @@ class EchoKind(EngineKind[EchoSection]):
         """A rehearsal, of a paid endpoint where it has a price."""
         return EngineTraits(
             section.max_num_seqs,
-            is_rehearsal=True,
+            words="made_up",
             price=section.price.to_price() if section.price else None,
             environment=section.runtime_env.to_environment() if section.runtime_env else None,
         )

@@ -72,7 +72,7 @@ class ReplayKind(EngineKind[ReplaySection]):
 
     def traits(self, section: ReplaySection) -> EngineTraits:
         """It only reads."""
-        return EngineTraits(section.max_num_seqs, is_recorded=True)
+        return EngineTraits(section.max_num_seqs, words="recorded")
 
     def recording(self, section: ReplaySection, name: str) -> str:
         """The file in the folder of predictions."""

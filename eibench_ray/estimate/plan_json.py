@@ -98,6 +98,7 @@ def _engine_to_json(
         "name": spec.name,
         "kind": spec.kind,
         "recorded": spec.traits.is_recorded,
+        "endpoint": spec.traits.is_endpoint,
         "device": spec.device,
         "num_gpus": spec.num_gpus,
         "steps": len(steps),

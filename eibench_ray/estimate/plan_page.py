@@ -14,7 +14,7 @@ from eibench_ray.estimate.plan_json import plan_to_json
 from eibench_ray.estimate.time_tables import ON_CORES, is_planned_for_cores, render_estimates, summarise_estimates
 from eibench_ray.plan.blockers import count_cells, describe_blocked, group_blockers
 from eibench_ray.plan.graph import Cell, Plan
-from eibench_ray.plan.step_names import with_mark
+from eibench_ray.plan.step_names import MADE_UP, with_mark
 from eibench_ray.ratelimit.budget import Budget
 from eibench_ray.rows.prices import format_usd
 from eibench_ray.rows.token_counts import CHARS_PER_TOKEN
@@ -141,8 +141,8 @@ def _warn(
     if names := facts["unprepared_datasets"]:
         are = "is" if len(names) == 1 else "are"
         yield f"{in_line(', '.join(names))} {are} not prepared yet: the numbers of rows are what is expected."
-    if any("echo" in (plan.answer_source(cell), plan.judge_source(cell)) for cell in plan.cells):
-        yield "echo makes its words up: where it answers or judges, the figures mean nothing."
+    if any("made_up" in (plan.answer_source(cell), plan.judge_source(cell)) for cell in plan.cells):
+        yield f"{MADE_UP}: words that no model says: where such answer or judge, the figures mean nothing."
     if is_planned_for_cores(plan, estimates):
         yield ON_CORES
 
@@ -180,7 +180,7 @@ def _engines_table(engines: Sequence[Mapping[str, Any]], most: int | None) -> Fi
 
 def _num_replicas(engine: Mapping[str, Any]) -> int:
     """Replicas that are loaded; recorded answers are only read, endpoints only asked."""
-    return 0 if engine["kind"] in ("replay", "openai") else int(engine["est_replicas"])
+    return 0 if engine["recorded"] or engine["endpoint"] else int(engine["est_replicas"])
 
 
 def _sum(parts: Sequence[Mapping[str, Any]], name: str) -> int:

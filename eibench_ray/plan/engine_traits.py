@@ -76,11 +76,16 @@ class PythonEnvironment:
     py_executable: str | None = None
 
 
+Words = Literal["model", "recorded", "made_up"]
+
+
 @dataclass(frozen=True, slots=True)
 class EngineTraits:
     """An engine's behaviour, as far as planning, scheduling and reports ask; its kind says so.
 
     Attributes:
+        words: whose its replies are: a `model`'s; `recorded` elsewhere, and only read here; `made_up`, so that figures
+            that rest on them mean nothing.
         reply_tokens: the longest reply in tokens, whatever the request allows; None: as the request says.
         env: environment variables that its configuration sets for its process.
     """
@@ -88,8 +93,7 @@ class EngineTraits:
     max_num_seqs: int  # requests that it works on at once
     is_loaded: bool = False  # whether it loads weights; then each replica reserves cores, and GPUs where it owns some
     is_endpoint: bool = False  # whether somebody else computes: nothing is loaded, and limits and a budget are shared
-    is_recorded: bool = False  # whether it only reads replies that were recorded elsewhere
-    is_rehearsal: bool = False  # whether its replies are made up
+    words: Words = "model"
     is_batch: bool = False  # whether requests wait in files for a batch endpoint, without rate limits
     is_pinned: bool = True  # whether what it loads cannot become something else under the same name
     is_language_model: bool = False  # whether it is a model that expects GPUs
@@ -102,6 +106,11 @@ class EngineTraits:
     reply_tokens: int | None = None
     environment: PythonEnvironment | None = None  # the Python of its own; None: the sweep's
     env: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether it only reads replies that were recorded elsewhere."""
+        return self.words == "recorded"
 
 
 def describe_chosen(chosen: Mapping[str, Any]) -> str:

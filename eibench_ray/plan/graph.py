@@ -6,14 +6,20 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from eibench_ray.plan.engine_traits import Availability, EngineTraits, Expectation
+from eibench_ray.plan.engine_traits import Availability, EngineTraits, Expectation, Words
 from eibench_ray.plan.fanout import Item
 from eibench_ray.plan.scorer_spec import ScorerSpec
 from eibench_ray.rows.prices import Price
 from eibench_ray.rows.request import AcceptRule, Sampling
 
-# Whose words replies are: a model's, nobody's (echo makes them up), or recorded ones; a rule's scores are no words.
-Source = Literal["model", "echo", "replay", "rule"]
+# Whose words replies are, as their engines say; a rule's scores are no words.
+Source = Words | Literal["rule"]
+
+
+def join_sources(sources: Iterable[Source]) -> Source:
+    """Source of what is made from all of these: a reply that is made up spoils it."""
+    found = set(sources)
+    return "made_up" if "made_up" in found else "recorded" if "recorded" in found else "model"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +71,6 @@ class EngineSpec:
     def is_load(self) -> bool:
         """Whether starting it counts as a load; a file of recorded predictions is only read, an endpoint only asked."""
         return not (self.traits.is_recorded or self.traits.is_endpoint)
-
-    @property
-    def source(self) -> Source:
-        """Source of its replies: a model, echo, or a recording."""
-        if self.traits.is_rehearsal:
-            return "echo"
-        return "replay" if self.traits.is_recorded else "model"
 
     @property
     def price(self) -> Price | None:
@@ -197,9 +196,8 @@ class Plan:
     cells: tuple[Cell, ...]
 
     def source_of(self, *steps: str) -> Source:
-        """Source of what some steps' replies rest on: one that echo makes up spoils what is made of it."""
-        sources = {self.engines[self.steps[step].engine].source for step in steps}
-        return "echo" if "echo" in sources else "replay" if "replay" in sources else "model"
+        """Source of what some steps' replies rest on."""
+        return join_sources(self.engines[self.steps[step].engine].traits.words for step in steps)
 
     def answer_source(self, cell: Cell) -> Source:
         """Source of a cell's answers, and of what they were made from."""

@@ -18,9 +18,9 @@ from eibench_ray.plan.graph import Cell, EngineSpec, Plan, Source, Step
 _MOST_NAMES = 2  # more are counted: "3 settings"
 _ID_LENGTH = 8
 
-# Beside the name of what did not answer itself. Echo under its own name needs none.
-ECHO, REPLAYED = "(echo)", "(replayed)"
-_MARKS: Mapping[Source, str] = {"model": "", "echo": ECHO, "replay": REPLAYED, "rule": ""}
+# Beside the name of what did not answer itself.
+MADE_UP, RECORDED = "(made up)", "(recorded)"
+_MARKS: Mapping[Source, str] = {"model": "", "made_up": MADE_UP, "recorded": RECORDED, "rule": ""}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +40,14 @@ class StepName:
         return self.title
 
 
-def mark_of(name: str, source: Source) -> str:
+def mark_of(source: Source) -> str:
     """The mark beside a name whose words are not its own; empty where they are."""
-    return "" if name == source else _MARKS[source]
+    return _MARKS[source]
 
 
 def with_mark(name: str, source: Source) -> str:
     """A name, and beside it whose words they are, where that is another."""
-    return f"{name} {mark_of(name, source)}".rstrip()
+    return f"{name} {mark_of(source)}".rstrip()
 
 
 def name_steps(plan: Plan) -> dict[str, StepName]:
@@ -76,7 +76,8 @@ def _name(step: Step, engine: EngineSpec, cells: Iterable[Cell], *, shows_datase
     setting = _join((cell.setting for cell in used), "settings")
     repeat = judged[0].verdicts.index(step.id) if judged else 0
     what = f"{step.name} {repeat + 1}" if repeat else step.name
-    asked = with_mark(judge or engine.name, engine.source)
+    name = judge or engine.name
+    asked = name if name == engine.kind else with_mark(name, engine.traits.words)  # a kind's own name says it
     where = ", ".join(filter(None, (setting, step.dataset if shows_dataset else "")))
     title = f"{what} by {asked}{f' on {subject}' if subject else ''}{f' ({where})' if where else ''}"
     return StepName(title, what, asked, engine.name, subject, setting, judge, step.dataset)

@@ -76,7 +76,7 @@ class MarkedPair:
         """The model is marked where it is its own judge, where it did not answer itself, and where it is partial."""
         states = comparison.states_of(pair)
         marks = [
-            f"{SELF_JUDGED * is_self}{_mark(model, state)}"
+            f"{SELF_JUDGED * is_self}{_mark(state)}"
             for model, is_self, state in zip(
                 (pair.first, pair.second) if pair.side == "model" else (pair.within, pair.within),
                 (pair.first_self_judged, pair.second_self_judged),
@@ -95,9 +95,9 @@ class MarkedPair:
         )
 
 
-def _mark(model: str, state: CellState) -> str:
+def _mark(state: CellState) -> str:
     """Mark beside a model's name."""
-    marks = (mark_of(model, state.answer_source), PARTIAL if state.is_partial else "")
+    marks = (mark_of(state.answer_source), PARTIAL if state.is_partial else "")
     return "".join(f" {mark}" for mark in marks if mark)
 
 
@@ -105,7 +105,7 @@ def _mark_cells(of_cells: Sequence[_OfCell], comparison: Comparison) -> list[tup
     """Marks of single cells, with the model's name as it is shown; partial cells after the others."""
     states = [comparison.state(one.model, one.setting, one.dataset, one.judge) for one in of_cells]
     ordered = sorted(zip(of_cells, states, strict=True), key=lambda found: found[1].is_partial)
-    return [(one.model + _mark(one.model, state), one) for one, state in ordered]
+    return [(one.model + _mark(state), one) for one, state in ordered]
 
 
 def _by_judge(of_cells: Sequence[_OfCell]) -> dict[tuple[str, str], list[_OfCell]]:

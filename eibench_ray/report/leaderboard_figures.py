@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
 
-from eibench_ray.plan.step_names import ECHO, REPLAYED
+from eibench_ray.plan.step_names import MADE_UP, RECORDED
 from eibench_ray.report.leaderboard_row import (
     BLOCKED,
     FAILED,
@@ -246,8 +246,8 @@ def source_notes(sources: Iterable[tuple[str | None, str | None]]) -> list[str]:
     """The notes on figures that no model made here, given what gave the answers and the judge's replies of each row."""
     found = {source for both in sources for source in both}
     notes = []
-    if "echo" in found:
-        notes.append(f"echo, or {ECHO}: words that no model said, to try a sweep out; the figures mean nothing")
-    if "replay" in found:
-        notes.append(f"{REPLAYED}: recorded answers, which no model was asked for here")
+    if "made_up" in found:
+        notes.append(f"{MADE_UP}: words that no model said, to try a sweep out; the figures mean nothing")
+    if "recorded" in found:
+        notes.append(f"{RECORDED}: answers from a file, which no model was asked for here")
     return notes

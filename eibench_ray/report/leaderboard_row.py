@@ -57,14 +57,14 @@ class LeaderboardRow:
     def is_comparable(self) -> bool:
         """Whether its figure may stand out: it has one, which rests on all samples, and on words that somebody said."""
         has_figure = self.score.overall.num_scored > 0
-        return has_figure and not self.is_partial and "echo" not in (self.answer_source, self.judge_source)
+        return has_figure and not self.is_partial and "made_up" not in (self.answer_source, self.judge_source)
 
     @property
     def marks(self) -> list[str]:
         """Marks beside the model's name."""
         marks = {
             TEXT_ONLY: not self.sees_image,
-            mark_of(self.model, self.answer_source): self.answer_source != "model",
+            mark_of(self.answer_source): self.answer_source != "model",
             BLOCKED: self.blocked is not None,
             FAILED: self.failed is not None,
             PARTIAL: self.is_partial and self.blocked is None,

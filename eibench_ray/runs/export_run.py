@@ -104,8 +104,8 @@ def export_rows(manifest: RunManifest, store: Store, out: Path) -> dict[str, Any
         "cells": len(plan.cells),
         "cells_blocked": num_blocked,
         "cells_partial": partial,
-        "cells_echo": [cell.name for cell in plan.cells if "echo" in _sources(plan, cell)],
-        "cells_replayed": [cell.name for cell in plan.cells if "replay" in _sources(plan, cell)],
+        "cells_made_up": [cell.name for cell in plan.cells if "made_up" in _sources(plan, cell)],
+        "cells_recorded": [cell.name for cell in plan.cells if "recorded" in _sources(plan, cell)],
         "rows": num_rows,
         **{name: ended[name] for name in _FLAGS},
     }

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Literal
 
-from eibench_ray.plan.graph import Source
+from eibench_ray.plan.graph import Source, join_sources
 from eibench_ray.scoring.judge_agreement import JudgePair, JudgePanel, compare_judges, panels_of
 from eibench_ray.scoring.judge_repeats import RepeatNoise
 from eibench_ray.scoring.paired_tests import PairedDifference, adjust_holm, compare_paired
@@ -85,7 +85,7 @@ class CellState:
     @property
     def is_comparable(self) -> bool:
         """Whether they may stand out."""
-        return not self.is_partial and "echo" not in (self.answer_source, self.judge_source)
+        return not self.is_partial and "made_up" not in (self.answer_source, self.judge_source)
 
 
 _TRUSTED = CellState()
@@ -136,8 +136,7 @@ class Comparison:
 
     def judge_source(self, dataset: str, judge: str) -> Source:
         """Source of a judge's replies on a dataset."""
-        sources = {state.judge_source for cell, state in self.states.items() if cell[2:] == (dataset, judge)}
-        return "echo" if "echo" in sources else "replay" if "replay" in sources else "model"
+        return join_sources(state.judge_source for cell, state in self.states.items() if cell[2:] == (dataset, judge))
 
 
 def compare_cells(cells: Sequence[ScoredCell], sides: Sequence[Side], confidence: float) -> Comparison:

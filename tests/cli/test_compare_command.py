@@ -86,11 +86,11 @@ def test_tables_and_notes_are_printed_and_are_those_of_the_file(command: Command
     called = command("compare", folder)
     text = (folder / "compare.md").read_text()
     for title in (
-        "Models: faces judged by x (echo)",
-        "Models: faces judged by official (echo)",
-        "Settings: faces judged by x (echo)",
+        "Models: faces judged by x (made up)",
+        "Models: faces judged by official (made up)",
+        "Settings: faces judged by x (made up)",
         "Judges: faces",
-        "Length of answer and score: faces judged by official (echo)",
+        "Length of answer and score: faces judged by official (made up)",
     ):
         assert title in called.out
         headings = text.replace("\\", "").splitlines()

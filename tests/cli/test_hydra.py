@@ -247,7 +247,7 @@ def test_a_plan_in_words_names_engines_steps_and_cells(command: Command, tmp_pat
     ).out
     for title in ("Engines", "Steps", "Cells"):
         assert f"\n{title}" in out
-    assert "odd[name] (echo) user_question_cot demo" in " ".join(out.split()), "names are not read as markup"
+    assert "odd[name] (made up) user_question_cot demo" in " ".join(out.split()), "names are not read as markup"
     assert "sweep: 2 cells " in out
     assert "96, 0 of them in the store" in out
     assert "4 steps, 1 engine to load" in out

@@ -83,17 +83,17 @@ def test_the_terminal_page_is_the_golden_text_at_any_width(width: int) -> None:
 
 
 def test_what_was_replayed_or_made_up_is_marked() -> None:
-    recorded = replace(CHECKED[3], answer_source="replay")
-    made_up = replace(absent(claim("33.65"), "made up: echo takes the place of llama3_8b"), judge_source="echo")
+    recorded = replace(CHECKED[3], answer_source="recorded")
+    made_up = replace(absent(claim("33.65"), "made up: not asked of llama3_8b"), judge_source="made_up")
     page = verification(recorded, made_up)
     for text in (terminal(page, 160), render_markdown(page)):
-        assert "llava_next_7b (replayed)" in text
-        assert "llama3_8b (echo)" in text
-        assert "(replayed): recorded answers" in text
-        assert "(echo): words that no model said" in text
-    assert "(echo)" not in terminal(VERIFICATION, 160)
-    assert [one["answer_source"] for one in to_json(page)["claims"]] == ["replay", "model"]
-    assert to_frame(page)["judge_source"].to_list() == ["model", "echo"]
+        assert "llava_next_7b (recorded)" in text
+        assert "llama3_8b (made up)" in text
+        assert "(recorded): answers from a file" in text
+        assert "(made up): words that no model said" in text
+    assert "(made up)" not in terminal(VERIFICATION, 160)
+    assert [one["answer_source"] for one in to_json(page)["claims"]] == ["recorded", "model"]
+    assert to_frame(page)["judge_source"].to_list() == ["model", "made_up"]
 
 
 def test_the_papers_table_has_a_line_per_cell_on_the_terminal_and_per_figure_in_files() -> None:

@@ -161,9 +161,9 @@ DOUBTFUL = replace(
     pairs=(CLEAR, replace(CLEAR, second="gpt_7", second_self_judged=False), replace(CLEAR, within="user_question")),
     states={
         ("llama3_8b", "user_question_caption", "eibench_basic", "llama3_8b_strict"): CellState(is_partial=True),
-        ("gpt_7", "user_question_caption", "eibench_basic", "llama3_8b_strict"): CellState(answer_source="echo"),
-        ("llava_next_34b", "user_question", "eibench_basic", "echo"): CellState(judge_source="echo"),
-        ("llama3_8b", "user_question", "eibench_basic", "gpt_4o_mini_strict"): CellState(judge_source="replay"),
+        ("gpt_7", "user_question_caption", "eibench_basic", "llama3_8b_strict"): CellState(answer_source="made_up"),
+        ("llava_next_34b", "user_question", "eibench_basic", "echo"): CellState(judge_source="made_up"),
+        ("llama3_8b", "user_question", "eibench_basic", "gpt_4o_mini_strict"): CellState(judge_source="recorded"),
     },
     runs=(NamedRun("A", "20260101-0001", "before", "/runs/1"), NamedRun("B", "20260102-0001", "after", "/runs/2")),
 )
@@ -175,16 +175,16 @@ def test_partial_and_made_up_figures_are_marked_stand_last_and_are_never_bold() 
     assert [line.split(" 51.2 ")[0] for line in names] == [
         "user_question llava_next_34b llama3_8b*",
         "user_question_caption llava_next_34b llama3_8b* (partial)",
-        "user_question_caption llava_next_34b gpt_7 (echo)",
+        "user_question_caption llava_next_34b gpt_7 (made up)",
     ]
     (models, *_) = to_sections(DOUBTFUL)
     assert models.strong == {0}
-    assert "gpt_4o_mini_strict (replayed)" in text
+    assert "gpt_4o_mini_strict (recorded)" in text
     notes = " ".join(text.split())
     for note in (
         "(partial): not all samples are asked yet",
-        "echo, or (echo): words that no model said",
-        "(replayed): ",
+        "(made up): words that no model said",
+        "(recorded): ",
     ):
         assert note in notes
         assert note in render_comparison_markdown(DOUBTFUL)
@@ -193,7 +193,7 @@ def test_partial_and_made_up_figures_are_marked_stand_last_and_are_never_bold() 
     assert [run["letter"] for run in values["runs"]] == ["A", "B"]
     assert [(pair["second_partial"], pair["second_source"]) for pair in values["pairs"]] == [
         (True, "model"),
-        (False, "echo"),
+        (False, "made_up"),
         (False, "model"),
     ]
 

@@ -100,12 +100,12 @@ BEGUN = replace(
 LOSSY = replace(
     FULL, model="lossy", score=replace(with_overall(FULL, recall(0.98, 1615, 1400)), statuses={"ok": 1400}), errors=215
 )
-MADE_UP = replace(FULL, model="gpt_7", answer_source="echo")
-RECORDED = replace(FULL, model="chatgpt_4v", answer_source="replay")
+MADE_UP = replace(FULL, model="gpt_7", answer_source="made_up")
+RECORDED = replace(FULL, model="chatgpt_4v", answer_source="recorded")
 REFUSED = replace(
     UNSCORED, model="gemma", failed="all 1,615 answers are errors: answer by gemma: prompt: System role not supported"
 )
-REHEARSED = replace(COMPLEX, judge="strict", judge_source="echo", model="echo", answer_source="echo")
+REHEARSED = replace(COMPLEX, judge="strict", judge_source="made_up", model="echo", answer_source="made_up")
 TROUBLED = [REFUSED, BEGUN, LOSSY, MADE_UP, RECORDED, CUT_OFF, REHEARSED]
 
 
@@ -186,7 +186,7 @@ def test_programs_always_find_how_answers_ended() -> None:
     assert "| truncated | empty | judge truncated |" in render_markdown([FULL])
     assert "truncated" not in terminal([FULL], 100)
     frame = to_frame([MADE_UP, RECORDED, REFUSED])
-    assert frame["answer_source"].to_list() == ["replay", "echo", "model"]
+    assert frame["answer_source"].to_list() == ["recorded", "made_up", "model"]
     assert frame["failed"].to_list() == [None, None, REFUSED.failed]
 
 

@@ -69,7 +69,7 @@ def test_emotions_are_compared_with_their_own_samples(asked: PlannedSweep) -> No
         ({"judge": "gpt"}, "the run has it judged by echo, official only"),
         (
             {"judge": "official", "setting": "brief"},
-            "no verdict that counts; made up: echo takes the place of official",
+            "no verdict that counts; made up: not asked of official",
         ),
     ],
 )
@@ -107,7 +107,7 @@ def test_what_the_echo_engine_makes_up_in_anothers_name_is_no_measurement(sweeps
     sweeps.ask(sweep)
     (checked,) = verify(sweep, claim(model="llava", judge="llama3_8b")).checked
     assert checked.status is ClaimStatus.UNVERIFIED
-    assert checked.reason == "made up: echo takes the place of llava and llama3_8b"
+    assert checked.reason == "made up: not asked of llava and llama3_8b"
     assert checked.measured is not None
 
 

@@ -285,7 +285,7 @@ def test_a_cell_that_is_not_whole_is_partial(sweeps: Sweeps) -> None:
     sweep = sweeps.plan(sweeps.config(), sweeps.config("brief"))
     compared = compare_runs([(manifest_of(sweep), sweep.store)], ["setting"])
     assert compared.state("echo", "plain", "faces", "strict").is_partial
-    assert compared.state("echo", "plain", "faces", "strict").answer_source == "echo"
+    assert compared.state("echo", "plain", "faces", "strict").answer_source == "made_up"
 
 
 def test_a_group_that_lacks_scores_is_partial_though_its_cell_is_not(sweeps: Sweeps, scripted: type[Scripted]) -> None:

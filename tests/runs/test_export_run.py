@@ -69,8 +69,8 @@ def test_what_misleads_is_a_column_and_a_count(sweeps: Sweeps, tmp_path: Path) -
     assert rows["answer_truncated"].to_list() == [True] * 3 + [False] * 7
     assert rows["answer_empty"].to_list() == [False] * 3 + [True] * 7
     assert (counts["answer_truncated"], counts["answer_empty"], counts["reply_truncated"]) == (3, 7, 0)
-    assert set(rows["answer_source"]) == set(rows["judge_source"]) == {"echo"}
-    assert (counts["cells_partial"], counts["cells_echo"]) == ([], ["gpt/plain/faces/strict"])
+    assert set(rows["answer_source"]) == set(rows["judge_source"]) == {"made_up"}
+    assert (counts["cells_partial"], counts["cells_made_up"]) == ([], ["gpt/plain/faces/strict"])
     status = read_status(folder)
     assert (status["truncated"], status["empty"]) == (3, 7)
     assert [(step["truncated"], step["empty"]) for step in status["steps"]] == [(3, 7), (0, 0)]

@@ -217,5 +217,5 @@ def test_a_sample_without_a_reference_is_no_failure(sweeps: Sweeps) -> None:
 
 def test_rows_say_whose_words_they_rest_on(sweeps: Sweeps) -> None:
     row = scored(sweeps, Talking(ANSWER, VERDICT))
-    assert (row.answer_source, row.judge_source) == ("echo", "echo")
-    assert (row.marks, row.judge_and_mark) == ([], "strict (echo)")  # a model that is called echo needs no mark
+    assert (row.answer_source, row.judge_source) == ("made_up", "made_up")
+    assert (row.marks, row.judge_and_mark) == (["(made up)"], "strict (made up)")

@@ -1,4 +1,4 @@
-"""What of a sweep's figures a tracker is told: all that its place does not have, and nothing twice."""
+"""Figures of a sweep that a tracker is told: all that its place does not have, and nothing twice."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from eibench_ray.runs.planning import PlannedSweep
 
 NAME = "echo/plain/faces/strict"
-TOLD = f"{NAME} (echo)"  # as every table marks it
+TOLD = "echo (made up)/plain/faces/strict (made up)"  # as every table marks it
 WANDB = TrackingConfig.model_validate({"name": "wandb", "kind": "wandb"})
 
 

@@ -67,10 +67,14 @@ def _check(claim: Claim, score: CellScore, cell: Cell, plan: Plan, failures: Map
 
 
 def _find_rehearsal(cell: Cell, plan: Plan) -> str:
-    """Engine that echo stands in for in this cell, whose figures then say nothing; empty for echo itself."""
+    """The model and judge whose words are made up in this cell, so that its figures say nothing; empty where none is.
+
+    An engine under its own kind's name takes nobody's place.
+    """
+    own = {plan.engines[plan.steps[step].engine].kind for step in cell.steps}
     sources = ((cell.model, plan.answer_source(cell)), (cell.judge, plan.judge_source(cell)))
-    names = [name for name, source in sources if source == "echo" != name]
-    return f"made up: echo takes the place of {' and '.join(names)}" if names else ""
+    names = [name for name, source in sources if source == "made_up" and name not in own]
+    return f"made up: not asked of {' and '.join(names)}" if names else ""
 
 
 def _find_failure(cell: Cell, plan: Plan, failures: Mapping[str, str]) -> str:

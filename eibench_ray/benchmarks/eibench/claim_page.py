@@ -21,7 +21,7 @@ from eibench_ray.benchmarks.eibench.claim_report import (
 from eibench_ray.benchmarks.eibench.claim_rule import explain_alarms, explain_error, explain_rule
 from eibench_ray.benchmarks.eibench.claims import MAX_GAP, OVERALL, CheckedClaim, ClaimOutcome, ClaimStatus
 from eibench_ray.benchmarks.eibench.parsed_verdict import RECALL
-from eibench_ray.plan.step_names import ECHO, REPLAYED, with_mark
+from eibench_ray.plan.step_names import MADE_UP, RECORDED, with_mark
 from eibench_ray.report.comparison_sections import show_p_value
 from eibench_ray.report.markdown_table import as_markdown, format_table
 from eibench_ray.report.spreadsheet import write_csv
@@ -194,10 +194,10 @@ def _notes(verification: Verification) -> list[str]:
     ):
         notes.append(f"few clusters: figures of fewer than {FEW_CLUSTERS} of them (pictures) have rough intervals")
     notes += verification.remarks
-    if any("echo" in (one.answer_source, one.judge_source) for one in verification.checked):
-        notes.append(f"{ECHO}: words that no model said, to try a sweep out; such figures verify nothing")
-    if any("replay" in (one.answer_source, one.judge_source) for one in verification.checked):
-        notes.append(f"{REPLAYED}: recorded answers, which no model was asked for here")
+    if any("made_up" in (one.answer_source, one.judge_source) for one in verification.checked):
+        notes.append(f"{MADE_UP}: words that no model said, to try a sweep out; such figures verify nothing")
+    if any("recorded" in (one.answer_source, one.judge_source) for one in verification.checked):
+        notes.append(f"{RECORDED}: answers from a file, which no model was asked for here")
     for one in verification.contradictions:
         names = "/".join(list(name_claim(one.claim).values())[:-1])
         notes.append(
