@@ -1,4 +1,4 @@
-"""What is shown and written of a verification."""
+"""Pages and files of a verification."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What no run of a store needs is found and removed; what a run needs, or holds, stays."""
+"""Parts of a store that no run needs are found and removed; what a run needs, or holds, stays."""
 
 from __future__ import annotations
 
