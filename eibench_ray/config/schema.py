@@ -177,7 +177,7 @@ class ScoreConfig(Frozen):
     """Confidence of all intervals, and resampling of those that have no closed form."""
 
     confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95  # of each interval, e.g. 0.95.
-    resamples: PositiveInt = 2000  # of the bootstrap of rank correlations, in `compare`
+    resamples: PositiveInt = 2000  # unused: no interval resamples any more; kept for configurations that set it
 
 
 class RunConfig(Frozen):

@@ -77,6 +77,16 @@ def test_the_latest_run_is_compared_and_its_files_stand_beside_the_leaderboard(c
     assert len(values["lengths"]) == 8
 
 
+def test_p_values_are_adjusted_over_one_table_or_over_all(command: Command, folder: Path) -> None:
+    alone, together = (command("compare", folder, "--family", family, "--json").json for family in ("table", "all"))
+    assert (alone["family"], together["family"]) == ("table", "all")
+    least = min(pair["p"] for pair in together["pairs"])
+    assert min(pair["p_holm"] for pair in together["pairs"]) == pytest.approx(min(1, 8 * least))
+    assert all(one["p_holm"] <= all_["p_holm"] for one, all_ in zip(alone["pairs"], together["pairs"], strict=True))
+    assert "adjusted for all 8 lines of all tables of pairs" in (folder / "compare.md").read_text()
+    assert command("compare", folder, "--family", "none").code == 2
+
+
 def test_the_same_run_gives_the_same_comparison(command: Command, folder: Path) -> None:
     first, again = command("compare", folder, "--json").out, command("compare", folder / "run.json", "--json").out
     assert json.loads(first)["pairs"] == json.loads(again)["pairs"]
