@@ -102,10 +102,12 @@ def test_a_picture_costs_what_its_endpoint_counts_for_it(planner: Planner) -> No
 
 
 def test_a_limit_among_the_args_is_the_limit(planner: Planner) -> None:
-    short = PAID | {"model.engine": PAID["model.engine"] | {"args": {"max_tokens": 40}}}
-    long, limited = (planner.plan(planner.config(changes)) for changes in (PAID, short))
-    (more,), (less,) = (estimate_costs(plan, rows_left(plan)).values() for plan in (long, limited))
+    short = PAID["model.engine"] | {"args": {"max_tokens": 40}}
+    engines = (PAID["model.engine"], short, short | {"reasoning_tokens": 1000})
+    plans = [planner.plan(planner.config(PAID | {"model.engine": engine})) for engine in engines]
+    (more,), (less,), (thinking,) = (estimate_costs(plan, rows_left(plan)).values() for plan in plans)
     assert more.most - less.most == pytest.approx(3 * 10 * (100 - 40) / 1000)
+    assert thinking.most == pytest.approx(less.most), "what it thinks is within the limit"
 
 
 def test_the_batch_endpoint_costs_its_share(planner: Planner) -> None:

@@ -102,7 +102,9 @@ def test_an_item_with_braces_is_no_template(planner: Planner) -> None:
 
 def test_a_list_is_read_without_what_is_absent() -> None:
     items = (Item(source="list", line=1), Item(source="list", line=2), Item("own"))
-    answers = {"list": "1. Why?", "more[1]": "So.", "more[3]": "It is."}
+    answers = {"list": "1. Why?", "more[1]": "So.", "more[2]": "To a line that is gone.", "more[3]": "It is."}
+    assert read_parts("more", items, answers) == [ItemAnswer("Why?", "So."), ItemAnswer("own", "It is.")]
+    del answers["more[2]"]
     assert read_parts("more", items, answers) == [ItemAnswer("Why?", "So."), ItemAnswer("own", "It is.")]
 
 

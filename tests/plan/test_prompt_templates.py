@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,8 +12,8 @@ from jinja2.sandbox import SecurityError
 
 from eibench_ray.datasets.format_template import from_literal, to_jinja
 from eibench_ray.errors import PlanError
-from eibench_ray.plan.prompt_templates import render, words_in
-from eibench_ray.rows.sample import Sample
+from eibench_ray.plan.prompt_templates import render, render_placed, words_in
+from eibench_ray.rows.sample import Media, Sample
 
 SAMPLE = Sample(
     "a",
@@ -84,10 +86,44 @@ def test_an_input_stands_before_metadata_and_the_target_before_both() -> None:
     assert render("{{ topic }} {{ target + 1 }} {{ targets }}", sample, {}) == "input 5 ('4',)"
 
 
+PICTURED = replace(SAMPLE, media=(Media("a.png", "i1"), Media("b.png", "i2")))
+
+
+@pytest.mark.parametrize(
+    ("template", "text", "images"),
+    [
+        ("{{ question }}", "why?", [(0, "i1", 0), (1, "i2", 0)]),
+        ("A: {{ image(2) }} B", "A:  B", [(0, "i1", 0), (1, "i2", 3)]),
+        ("{{ image(2) }} or {{ image(1) }}", " or ", [(1, "i2", 0), (0, "i1", 4)]),
+        ("{% for picture in images %}{{ loop.index }}{{ picture }}{% endfor %}", "12", [(0, "i1", 1), (1, "i2", 2)]),
+    ],
+)
+def test_pictures_stand_where_the_prompt_says_and_the_others_before_the_text(
+    template: str, text: str, images: list[tuple[int, str, int]]
+) -> None:
+    placed = render_placed(template, PICTURED, {})
+    assert placed.text == text
+    assert [(one.number, one.digest, one.at) for one in placed.images] == images
+
+
+@pytest.mark.parametrize(
+    ("template", "why"),
+    [
+        ("{{ image(3) }}", r"image\(3\), and the sample has the pictures 1 to 2"),
+        ("{{ image(1) }}{{ image(1) }}", r"places image\(1\) twice"),
+        ("{{ 'a' ~ image(1) }}", r"write \{\{ image\(1\) \}\} as it is"),
+    ],
+)
+def test_a_picture_that_is_missing_stands_twice_or_is_changed_is_refused(template: str, why: str) -> None:
+    with pytest.raises(UndefinedError, match=why):
+        render_placed(template, PICTURED, {})
+
+
 def test_a_prompt_cannot_reach_into_python() -> None:
     for prompt in (
         "{{ question.__class__.__mro__ }}",
         "{% for trigger in targets %}{{ loop.__class__.__mro__ }}{% endfor %}",
+        "{% for trigger in targets %}{{ loop.__init__ }}{% endfor %}",
     ):
         with pytest.raises(SecurityError):
             render(prompt, SAMPLE, {})

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eibench_ray.plan.slices import Slice
-from eibench_ray.schedule.backlog import Backlog
+from eibench_ray.schedule.backlog import MARKS, Backlog
 
 
 def backlog_of(graph: Graph, num_rows: int) -> Backlog:
@@ -150,6 +150,7 @@ def test_a_slice_that_was_dropped_while_it_was_taken_stays_dropped() -> None:
     backlog = backlog_of(CHAIN, 4)
     slice_ = take(backlog, "a")
     assert backlog.drop_engine("a") == {"answer", "verdict"}
+    assert not any(backlog.mark(slice_) for _ in range(MARKS)), "it is not to be probed either"
     backlog.give_back(slice_)
     assert backlog.is_empty
     assert backlog.num_ready("a") == 0
@@ -180,6 +181,18 @@ def test_what_most_waits_for_comes_first_then_the_longest_replies() -> None:
     backlog = backlog_of(graph, 4)
     tokens = {"short": 1.0, "long": 9.0, "caption": 1.0}
     assert [backlog.take("a", tokens.__getitem__).step for _ in range(3)] == ["caption", "long", "short"]
+
+
+def test_of_two_chains_behind_a_step_the_longer_one_counts() -> None:
+    graph: Graph = {
+        "other": ("a", (), 4),
+        "caption": ("a", (), 4),
+        "note": ("b", ("caption", "other"), 4),
+        "answer": ("b", ("caption",), 4),
+        "verdict": ("j", ("answer",), 4),
+    }
+    tokens = {"other": 9.0, "caption": 1.0}
+    assert backlog_of(graph, 4).take("a", tokens.__getitem__).step == "caption"
 
 
 def test_a_step_that_reads_one_step_under_two_words_waits_for_it_once() -> None:

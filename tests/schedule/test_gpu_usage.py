@@ -71,6 +71,7 @@ START = [at(0, "run_started"), joined(0)]
 UP = [*START, starting(0), placed(0), ready(0)]
 RETURNED = at(8, "slice_returned", replica=1, step="answer", slice=1)
 INTERRUPTED = committed(9) | {"event": "slice_interrupted"}
+PROBED = committed(5) | {"event": "slice_probed", "rows": 2, "is_control": True}
 TWO = [sent(0, 0), sent(0, 1), committed(4, 0)]  # a batch that is half empty from 4 on
 
 
@@ -101,6 +102,7 @@ TWO = [sent(0, 0), sent(0, 1), committed(4, 0)]  # a batch that is half empty fr
         pytest.param([*UP, *TWO, lost(7), RETURNED], {"generating": 4, "tail": 3, "leaving": 1}, id="lost at work"),
         pytest.param([*UP, stopping(1), stopped(3)], {"idle": 1, "leaving": 2}, id="stopped"),
         pytest.param([*UP, sent(0), INTERRUPTED], {"generating": 9}, id="interrupted"),
+        pytest.param([*UP, sent(0), PROBED, at(9, "run_ended")], {"generating": 5, "idle": 4}, id="probed in part"),
         pytest.param([*UP, committed(9, seconds=7)], {"idle": 2, "generating": 7}, id="nobody saw the slice leave"),
         pytest.param([*UP, sent(5), committed(2), committed(9)], {"idle": 9}, id="the clock was set back"),
     ],
@@ -133,6 +135,11 @@ def test_time_of_a_replica_by_kind(events: list[Event], expected: dict[str, floa
             {"waiting": 8, "no_work": 6},
             id="and has it again when it is back",
         ),
+        pytest.param(
+            [starting(5, gpus=2), stopped(3), at(9, "run_ended")],
+            {"nothing_ready": 10, "no_work": 8},
+            id="no second is counted twice where the clock was set back",
+        ),
         pytest.param([starting(0, 1), starting(0, 1)], {"unassigned": 9, "waiting": 9}, id="one number, one replica"),
     ],
 )
@@ -149,6 +156,12 @@ def test_a_replica_over_two_nodes_ends_with_either() -> None:
     )
     assert usage.seconds() == {"waiting": 20, "unassigned": 8}
     assert [(gpu.node, gpu.index) for gpu in usage.replicas[0].gpus] == [("a", 0), ("a", 1), ("b", 0), ("b", 1)]
+
+
+def test_gpus_of_a_node_that_nobody_announced_count_as_they_are_held() -> None:
+    usage = account([starting(0, nodes=["x"], gpus=2), starting(1, 2, nodes=["x"])], ROLES, until=9)
+    assert (usage.unit, usage.num_gpus) == ("GPU", 3)
+    assert usage.seconds() == {"waiting": 2 * 9 + 8}
 
 
 def test_a_run_without_gpus_counts_replicas() -> None:
@@ -204,14 +217,14 @@ def test_cells_share_their_steps_and_what_their_engines_cost(sweeps: Sweeps) -> 
         sent(3, step=first.answer),
         committed(9, step=first.answer),
         stopped(9),
-        starting(9, 2) | {"engine": "judge"},
+        starting(9, 2, gpus=2) | {"engine": "judge"},
         ready(12, 2),
         sent(12, step=first.verdicts[0], replica=2),
         committed(14, step=first.verdicts[0], replica=2),
     ]
     parts = [dict(part.seconds) for part in share_cells(account(events, roles), plan)]
-    shared = {"loading": 1 + 1, "generating": 2}
-    assert parts == [shared | {"judging": 2}, shared, shared]
+    shared = {"loading": 1 + 2 * 1, "generating": 2}
+    assert parts == [shared | {"judging": 2 * 2}, shared, shared]
 
 
 @dataclass

@@ -346,6 +346,34 @@ def test_a_replica_whose_engine_is_through_is_stopped() -> None:
     assert stopped(told(scheduler, 7)) == [1]
 
 
+def test_all_replicas_of_an_engine_that_is_through_are_stopped_at_once() -> None:
+    graph: Graph = {"answer": ("a", (), 4)}
+    scheduler = scheduler_of(graph, 40, [engine("a", graph, max_replicas=2)], node("box", 2))
+    held, said = bring_up(scheduler, 0), []
+    while held:
+        assert stopped(said) == []
+        finish(scheduler, held, 6)
+        said = told(scheduler, 6)
+        held = fed(said)
+    assert stopped(said) == [1, 2]
+
+
+def test_a_judge_is_loaded_while_one_of_those_that_it_judges_is_at_work() -> None:
+    graph: Graph = ANSWERS | {"verdict a": ("j", ("answer a",), 2), "verdict b": ("j", ("answer b",), 2)}
+    engines = [engine("a", graph), engine("b", graph, 8), engine("j", graph)]
+    scheduler = scheduler_of(graph, 10, engines, node("box", 2))
+    assert started(told(scheduler, 0)) == ["a", "j"]
+
+
+def test_a_gpu_that_comes_free_while_an_engine_loads_gets_a_copy_of_it() -> None:
+    """Though nothing is urgent beside what takes long: two of them are through sooner."""
+    engines = [engine("a", ANSWERS, max_replicas=None), engine("b", ANSWERS, tokens_per_s=1.0)]
+    scheduler = scheduler_of(ANSWERS, 4, engines, node("box", 2))
+    assert sorted(started(told(scheduler, 0))) == ["a", "b"]
+    scheduler.add_node(node("late", 1))
+    assert started(told(scheduler, 1)) == ["a"]
+
+
 # A captioner that also answers; it is in the way of the model whose answers it is to judge.
 CROSSED: Graph = {
     "caption": ("a", (), 2),
@@ -481,6 +509,18 @@ def test_an_engine_that_is_given_up_takes_its_dependants_and_frees_its_room() ->
     assert scheduler.give_up("j") == set()
     assert scheduler.give_up("b") == {"other"}
     assert scheduler.is_done
+
+
+def test_an_engine_that_is_asked_no_more_finishes_what_it_has() -> None:
+    scheduler = scheduler_of(JUDGED, 20, [engine("a", JUDGED), engine("j", JUDGED)], node("box", 1))
+    held = bring_up(scheduler, 0)
+    assert scheduler.ask_no_more("a") == {"answer", "verdict"}
+    assert stopped(told(scheduler, 6)) == []
+    finish(scheduler, held[:-1], 7)
+    assert fed(told(scheduler, 7)) == []
+    assert not scheduler.is_done
+    finish(scheduler, held[-1:], 8)
+    assert stopped(told(scheduler, 8)) == [1]
 
 
 def test_an_engine_that_rests_is_not_started_and_holds_nothing_back_meanwhile() -> None:

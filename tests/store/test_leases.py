@@ -15,7 +15,7 @@ import pytest
 
 from eibench_ray.errors import EibenchError, StoreError
 from eibench_ray.store.held_lease import hold
-from eibench_ray.store.leases import Lease, LeaseFolder, new_lease
+from eibench_ray.store.leases import EXPIRE_S, FENCE_S, RENEW_S, Lease, LeaseFolder, new_lease
 from eibench_ray.store.processes import Life
 from eibench_ray.store.slice_store import Store
 
@@ -148,7 +148,47 @@ def test_an_owner_whose_lease_was_removed_stops(store: Store) -> None:
         held_lease.on_loss(told.set)
         store.storage.remove(store.paths.lease("first"))
         assert told.wait(20)
+        late = threading.Event()
+        held_lease.on_loss(late.set)
+        assert late.is_set(), "who asks after the loss is told at once"
     assert LeaseFolder(store).read() == []
+
+
+def test_an_owner_that_cannot_renew_gives_up_before_others_may_take_over(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert FENCE_S + RENEW_S < EXPIRE_S
+    monkeypatch.setattr("eibench_ray.store.held_lease.FENCE_S", 0.5)
+
+    def fail(_: LeaseFolder) -> list[Lease]:
+        raise StoreError("no route to host")
+
+    told = threading.Event()
+    with hold(store, "first", ["a"], renew_s=0.05) as held_lease:
+        held_lease.on_loss(told.set)
+        monkeypatch.setattr(LeaseFolder, "read", fail)
+        time.sleep(0.2)
+        held_lease.check()
+        assert told.wait(20)
+        with pytest.raises(EibenchError, match=r"could not be renewed for \d+ s \(no route to host\)"):
+            held_lease.check()
+
+
+def test_a_run_that_holds_a_step_refuses_at_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def wait(_: float) -> None:
+        raise AssertionError("another run was waited for")
+
+    with hold(store, "first", ["a"]):
+        monkeypatch.setattr("eibench_ray.store.held_lease.time.sleep", wait)
+        with pytest.raises(StoreError, match="in use: run first"), hold(store, "second", ["a"]):
+            pass
+
+
+def test_a_run_that_never_comes_to_hold_what_it_locks_is_not_passed_over(store: Store) -> None:
+    LeaseFolder(store).write(new_lease("first", ["a"]))
+    with pytest.raises(StoreError, match="in use: run first"), hold(store, "second", ["a"]):
+        pass
+    assert [lease.run_id for lease in LeaseFolder(store).read()] == ["first"]
 
 
 def test_of_runs_that_begin_together_never_two_hold_the_same(store: Store) -> None:

@@ -78,6 +78,19 @@ def test_a_file_system_without_hard_links_will_do(tmp_path: Path, monkeypatch: p
     assert (tmp_path / "paper" / RUN_FILE).read_bytes() == b"one"
 
 
+def test_without_hard_links_too_a_folder_that_is_taken_at_the_same_moment_is_anothers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: Path, target: Path) -> None:
+        if target.parent.name == "paper":
+            target.write_bytes(b"another's")
+        raise PermissionError
+
+    monkeypatch.setattr(os, "link", refuse)
+    assert take_folder(tmp_path / "paper", b"mine").path == tmp_path / "paper-2"
+    assert (tmp_path / "paper" / RUN_FILE).read_bytes() == b"another's"
+
+
 def test_over_nfs_a_link_that_was_made_may_be_said_not_to_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     link = os.link
 

@@ -63,6 +63,12 @@ def test_rows_come_back_as_they_were(store: Store) -> None:
     assert pq.read_schema(store.paths.slice("step", 0)).equals(SCHEMA)
 
 
+def test_output_digests_come_back_in_the_order_of_the_rows(store: Store) -> None:
+    for rows in ([ANSWER, ERROR], [ERROR, ANSWER]):
+        store.write_slice("step", 0, rows)
+        assert store.read_outputs("step", 0) == [row.output_digest for row in rows]
+
+
 def test_a_slice_that_lacks_a_column_or_a_summary_is_refused(store: Store) -> None:
     store.write_slice("step", 0, [ANSWER, ERROR])
     file = store.paths.slice("step", 0)
@@ -191,6 +197,25 @@ def test_a_step_of_another_schema_version_is_refused(store: Store, version: obje
     write_json(manifest, read_json(manifest) | {"schema_version": version})
     with pytest.raises(StoreError, match=f"manifest.json has schema version {version}, this program reads"):
         Store(store.paths.root).slice_rows("step")
+
+
+@pytest.mark.parametrize("slice_rows", [0, -4, None, "4"])
+def test_a_manifest_that_fixes_no_number_of_rows_is_refused(store: Store, slice_rows: object) -> None:
+    manifest = store.paths.manifest("step")
+    write_json(manifest, read_json(manifest) | {"slice_rows": slice_rows})
+    with pytest.raises(StoreError, match=f"manifest.json says {slice_rows!r} rows per slice: restore it"):
+        Store(store.paths.root).slice_rows("step")
+
+
+def test_a_kind_of_error_that_no_run_writes_is_another_programs(store: Store) -> None:
+    store.write_slice("step", 0, [ANSWER, ERROR])
+    file = store.paths.slice("step", 0)
+    table = pq.read_table(file)
+    place = table.schema.get_field_index("error_kind")
+    pq.write_table(table.set_column(place, "error_kind", pa.array([None, "tired"])), file)
+    for read in (store.read_slice, store.read_unanswered):
+        with pytest.raises(StoreError, match=r"unknown kinds of errors among tired.*another program wrote it"):
+            read("step", 0)
 
 
 @pytest.mark.parametrize("damage", ["empty", "truncated", "text", "flipped"])

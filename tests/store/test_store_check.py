@@ -102,6 +102,7 @@ def test_a_slice_that_cannot_be_read_is_moved_away_and_asked_again(
     ((found,)) = checked.findings
     assert found.where == str(path)
     assert found.what.startswith("cannot be read (")
+    assert found.remedy == "its rows are asked again once it is moved away"
     assert repair(sweep.store, checked.findings) == [found]
     assert not path.exists()
     assert Path(sweep.store.paths.damaged(path.parent.name, path.name)).read_bytes() == content
@@ -141,6 +142,7 @@ def test_rows_that_no_run_writes_are_named_and_left_where_they_are(
     content = path.read_bytes()
     checked = check_store(sweep.store, lambda *_: None)
     assert what in [found.what for found in checked.findings]
+    assert all("another program wrote it" in found.remedy for found in checked.findings if found.is_problem)
     assert all(found.is_problem and found.repair is None for found in checked.findings if what == found.what)
     assert repair(sweep.store, checked.findings) == []
     assert path.read_bytes() == content
@@ -200,12 +202,22 @@ def test_no_repair_reaches_through_a_link(sweep: PlannedSweep, tmp_path: Path, l
 
 
 def test_the_lease_of_a_dead_run_is_removed(sweep: PlannedSweep) -> None:
-    lease = new_lease("dead", ["a"])
-    LeaseFolder(sweep.store).write(replace(lease, started=lease.started - 1, renewal=3))
+    for run_id in ("dead", "gone"):
+        lease = new_lease(run_id, ["a"])
+        LeaseFolder(sweep.store).write(replace(lease, started=lease.started - 1, renewal=3))
     checked = check_store(sweep.store, lambda *_: None)
-    assert [found.what.endswith("is gone without releasing its lease") for found in checked.findings] == [True]
+    assert [found.what.endswith("is gone without releasing its lease") for found in checked.findings] == [True, True]
     repair(sweep.store, checked.findings)
     assert LeaseFolder(sweep.store).read() == []
+
+
+def test_a_lease_that_is_none_is_named_and_left_where_it_is(sweep: PlannedSweep) -> None:
+    path = Path(sweep.store.paths.lease("odd"))
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("{")
+    ((_, what, fix, is_problem),) = findings(sweep.store)
+    assert "odd.json" in what
+    assert (fix, is_problem) == (None, True)
 
 
 def test_what_does_not_fit_together_is_named(sweep: PlannedSweep) -> None:
@@ -221,6 +233,12 @@ def test_what_does_not_fit_together_is_named(sweep: PlannedSweep) -> None:
     assert "is not JSON" in found["broken.json"][0]
     assert found["other.json"] == ("is no manifest of a run", None, True)
     assert found["orphan"] == ("no run names this step", None, False)
+
+
+def test_in_a_store_of_which_no_run_is_known_no_step_is_left_over(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.fix_slice_rows("step", 4, {})
+    assert findings(store) == []
 
 
 def test_a_run_that_names_steps_that_are_not_there_is_a_note(sweeps: Sweeps, sweep: PlannedSweep) -> None:
