@@ -40,12 +40,12 @@ def endings_of(rows: Sequence[LeaderboardRow], *, is_file: bool) -> dict[str, Ca
         "judge fallbacks": attrgetter("judge_fallbacks"),
         "calls truncated": attrgetter("calls_truncated"),
     }
-    # A terminal has the first two below each other.
-    always = ("truncated", "empty", *(["judge truncated"] if is_file else []))
-    if not is_file and not any(row.truncated or row.empty for row in rows):
-        always = ()
-    kept = {name: count for name, count in found.items() if name in always or any(map(count, rows))}
-    return {name: partial(_count, count) for name, count in kept.items()}
+    kept = {name for name, count in found.items() if any(map(count, rows))}
+    if is_file:
+        kept |= {"truncated", "empty", "judge truncated"}
+    elif kept & {"truncated", "empty"}:  # a terminal has one below the other
+        kept |= {"truncated", "empty"}
+    return {name: partial(_count, count) for name, count in found.items() if name in kept}
 
 
 def _count(count: Callable[[LeaderboardRow], int], row: LeaderboardRow) -> str:
