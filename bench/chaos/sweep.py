@@ -127,7 +127,7 @@ def make_sweep(
     """
     arguments = ["--config-dir", str(CONF), "-m", f"model={','.join(MODELS[engine])}", f"setting={SETTINGS}"]
     arguments += [*_OPTIONS[engine], "dataset=prepared", "dataset.name=chaos", f"dataset.path={dataset}"]
-    arguments += ["tracking=none", "score.resamples=200", "cluster=ray", f"cluster.address={address}"]
+    arguments += ["tracking=none", "cluster=ray", f"cluster.address={address}"]
     arguments += [f"cluster.gpu_resource={SLOTS}", "cluster.gpu_memory_gb=80", f"cluster.expect.nodes={num_nodes}"]
     arguments += ["cluster.stop_timeout_s=10", "cluster.grace_s=5", "cluster.placement_timeout_s=20"]
     arguments += [f"cluster.progress_timeout_s={PROGRESS_TIMEOUT_S:g}", "cluster.start_timeout_s=200", *options]

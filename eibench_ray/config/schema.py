@@ -174,10 +174,9 @@ class StoreConfig(Frozen):
 
 
 class ScoreConfig(Frozen):
-    """Confidence of all intervals, and resampling of those that have no closed form."""
+    """The confidence of all intervals; they are in closed form."""
 
     confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95  # of each interval, e.g. 0.95.
-    resamples: PositiveInt = 2000  # unused: no interval resamples any more; kept for configurations that set it
 
 
 class RunConfig(Frozen):

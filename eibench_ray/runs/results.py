@@ -263,7 +263,7 @@ def score_run(
     """
     config = manifest.score
     if confidence is not None:  # validated, unlike a copy
-        config = ScoreConfig(confidence=confidence, resamples=config.resamples)
+        config = ScoreConfig(confidence=confidence)
     results = Results(manifest.plan, store)
     check_columns(results, manifest.plan, group_by or ())
     return [results.score(cell, config, failures, group_by) for cell in manifest.plan.cells]

@@ -87,9 +87,7 @@ def test_an_engine_that_was_given_up_is_named(asked: PlannedSweep) -> None:
 
 def test_the_interval_is_the_rules_whatever_the_run_was_configured_for(sweeps: Sweeps) -> None:
     sweeps.write_dataset()
-    wide, narrow = (
-        sweeps.plan(sweeps.config(judge="echo", score={"confidence": level, "resamples": 10})) for level in (0.99, 0.5)
-    )
+    wide, narrow = (sweeps.plan(sweeps.config(judge="echo", score={"confidence": level})) for level in (0.99, 0.5))
     sweeps.ask(wide)
     assert verify(wide, claim()).checked == verify(narrow, claim()).checked
 

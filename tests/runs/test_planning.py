@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         ("cluster", {"name": "local", "num_cpus": 1}),
         ("tracking", {"name": "wandb", "kind": "wandb"}),
         ("store", {"root": "elsewhere"}),
-        ("score", {"resamples": 5}),
+        ("score", {"confidence": 0.9}),
         ("sweep", "another"),
         ("budget_usd", 5.0),
     ],
