@@ -175,8 +175,9 @@ class Run:
         """A row per request of each step (captions, answers, replies of judges): its text, or its error."""
         import polars as pl
 
-        texts = dict.fromkeys(("text", "error_kind", "error", "finish_reason"), pl.String)
-        return _to_frame(list(self._answers()), {**texts, "cost_usd": pl.Float64, "mean_logprob": pl.Float64})
+        texts = dict.fromkeys(("text", "error_kind", "error", "finish_reason", "thinking"), pl.String)
+        numbers = {"cost_usd": pl.Float64, "mean_logprob": pl.Float64, "thinking_tokens": pl.Int32}
+        return _to_frame(list(self._answers()), texts | numbers)
 
     def _answers(self) -> Iterator[dict[str, Any]]:
         from eibench_ray.datasets.dataset import open_dataset

@@ -35,12 +35,15 @@ class KeyUse:
 
     is_identity: bool  # whether they can; then its value is part of the engine's identity, and so of every step id
     tuning_keys: frozenset[str] = frozenset()  # of a value that is a mapping, the keys on which no answer depends
+    is_later: bool = False  # whether its default is no part of an identity, as before there was such a key
 
 
 T = TypeVar("T")
 # A key on which answers can depend, and one that changes how fast, where or at what price they come.
 Identity = Annotated[T, KeyUse(is_identity=True)]
 Tuning = Annotated[T, KeyUse(is_identity=False)]
+# An identity that is younger than the stores that are in use: left at its default, it changes no id.
+LaterIdentity = Annotated[T, KeyUse(is_identity=True, is_later=True)]
 
 
 class EngineSection(Frozen):
@@ -87,6 +90,8 @@ def identity_of(section: EngineSection) -> dict[str, Any]:
     for name, use in key_uses(type(section)).items():
         if use.is_identity:
             value = plain[name]
+            if use.is_later and value == type(section).model_fields[name].default:
+                continue
             if use.tuning_keys:
                 value = {key: one for key, one in value.items() if key not in use.tuning_keys}
             kept[name] = value

@@ -46,8 +46,11 @@ def validate(raw: Mapping[str, Any], schema: type[Schema]) -> Schema:
 
 def suggest_key(key: str, schema: type[Frozen] = RunConfig, file: str | None = None) -> str:
     """A hint at the known key that a dotted, misspelt one may mean; empty where there is none."""
-    known = [name for name in dict.fromkeys(_dotted(schema, "")) if not key.startswith(f"{name}.")]
-    if key in known:
+    every = dict.fromkeys(_dotted(schema, ""))
+    known = [name for name in every if not key.startswith(f"{name}.")]
+    # Below a key that no section has keys below: it is a mapping, which takes any.
+    above = [name for name in every if name not in known and not any(one.startswith(f"{name}.") for one in every)]
+    if key in known or above:
         where = f"the option file {file}" if file else "this option file"
         return f" in {where}; add it with +{key}=VALUE"
     leaf = key.rsplit(".", 1)[-1]

@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, PositiveInt, StringConstraints, Tag, model_validator
+from pydantic import (
+    Discriminator,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    StringConstraints,
+    Tag,
+    field_validator,
+    model_validator,
+)
 
 from eibench_ray.config.section import Filled, Frozen
 from eibench_ray.rows.sample import IMAGE_WORDS, TARGET_WORDS
@@ -15,12 +25,31 @@ Role = Literal["subject", "captioner", "asker"]
 
 
 class SamplingConfig(Frozen):
-    """Decoding parameters. None: the dataset's protocol decides where it is used, else the project's default."""
+    """Decoding parameters. None: the dataset's protocol decides where it is used, else the project's default.
+
+    None of those below `stop` is sent: then the engine's own default holds.
+
+    Attributes:
+        extra: whatever else the engine takes, by the engine's own names; an engine that does not take it is refused.
+    """
 
     temperature: Annotated[float, Field(ge=0)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     max_tokens: PositiveInt | None = None
     stop: list[str] = []
+    top_k: NonNegativeInt | None = None  # the likeliest tokens, of which one is drawn; 0: all
+    min_p: Annotated[float, Field(ge=0, le=1)] | None = None  # a share of the likeliest token's probability
+    presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    repetition_penalty: Annotated[PositiveFloat, Field(allow_inf_nan=False)] | None = None
+    extra: dict[str, Any] = {}
+
+    @field_validator("extra")
+    @classmethod
+    def _has_no_key_with_a_name(cls, extra: dict[str, Any]) -> dict[str, Any]:
+        if named := sorted(extra.keys() & cls.model_fields.keys()):
+            raise ValueError(f"{', '.join(named)} has a key of its own: set it beside extra, not in it")
+        return extra
 
 
 class LinesConfig(Frozen):

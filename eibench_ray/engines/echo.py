@@ -23,7 +23,7 @@ from eibench_ray.ratelimit.rate_limiter import RateLimiter, Reservation, Spend
 from eibench_ray.ratelimit.request_queue import RequestQueue
 from eibench_ray.rows.completion import RowErrorKind
 from eibench_ray.rows.prices import cost_usd
-from eibench_ray.rows.request import Reply, Request
+from eibench_ray.rows.request import Reply, Request, Sampling
 from eibench_ray.versions import __version__
 
 
@@ -156,6 +156,10 @@ class EchoKind(EngineKind[EchoSection]):
         """The texts on which requests fail, and the version of what makes replies up."""
         own = environment_identity(section.runtime_env) if section.runtime_env else None
         return identity_of(section) | {"version": __version__, "runtime_env": own}
+
+    def sampling_refusal(self, section: EchoSection, sampling: Sampling) -> None:  # noqa: ARG002
+        """Its replies are made of all that is asked, sampling included."""
+        return
 
     def needs(self, section: EchoSection, site: Site) -> Needs:  # noqa: ARG002 - as configured, wherever it is
         """GPUs that it holds without using them."""

@@ -19,10 +19,11 @@ from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.config.engine_section import EngineSection, identity_of
 from eibench_ray.engines.engine import Engine
 from eibench_ray.engines.engine_memory import GpuNodes
+from eibench_ray.engines.sampling_support import SamplingRefusal, find_refusal
 from eibench_ray.engines.sent_prompt import SentPrompt
 from eibench_ray.plan.engine_traits import EngineTraits
 from eibench_ray.plan.graph import Blocker, EngineSpec, MemoryFit
-from eibench_ray.rows.request import Request
+from eibench_ray.rows.request import Request, Sampling
 
 if TYPE_CHECKING:
     from eibench_ray.ratelimit.rate_limiter import RateLimiter
@@ -173,6 +174,14 @@ class EngineKind(ABC, Generic[S]):
     def weights(self, section: S) -> WeightsRequest | None:  # noqa: ARG002 - most load none
         """The weights that it loads; None: none."""
         return None
+
+    def sampling_refusal(self, section: S, sampling: Sampling) -> SamplingRefusal | None:  # noqa: ARG002
+        """The first key of a call's sampling that it cannot do; None: it can do all.
+
+        Temperature, top_p, limit and stop texts are none of these keys. By default it can do nothing else; a kind that
+        can says so by `find_refusal`.
+        """
+        return find_refusal(sampling)
 
     def memory(self, section: S) -> MemoryEstimate | None:  # noqa: ARG002 - most take none
         """GPU memory that it takes, by its weights' metadata; None: not known."""

@@ -43,6 +43,7 @@ def loaded_traits(section: LoadedSection, max_num_seqs: int, stages: int = 1) ->
         is_pinned=is_pinned(section.source, section.revision),
         is_language_model=True,
         stages=stages,
+        thinking_tokens=section.reasoning_tokens,
         environment=section.runtime_env.to_environment() if section.runtime_env else None,
         env=section.env,
     )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, NonNegativeInt, field_validator, model_validator
 
-from eibench_ray.config.engine_section import EngineSection, Identity, Tuning
+from eibench_ray.config.engine_section import EngineSection, Identity, LaterIdentity, Tuning
 from eibench_ray.config.secrets import has_login, is_secret_name
 from eibench_ray.config.section import Frozen, PathText
 from eibench_ray.plan.engine_traits import PythonEnvironment
@@ -54,6 +54,12 @@ class EnvironmentSection(Frozen):
         return self
 
 
+# Variables that a chat template gets in any case.
+_TEMPLATE_KEYS = frozenset(
+    ("messages", "chat_template", "add_generation_prompt", "continue_final_message", "tokenize", "tools", "adds_bos")
+)
+
+
 class LoadedSection(EngineSection):
     """Keys of all engines that load weights into a replica.
 
@@ -61,6 +67,10 @@ class LoadedSection(EngineSection):
         source: a Hugging Face id, a folder, or `checkpoint:NAME` for one that `eibench-ray prepare checkpoint` builds.
         chat_template: a Jinja file that replaces the checkpoint's own, or `package:NAME` for one that comes with
             this package; None keeps it.
+        reasoning: how thinking is told from the answer: `auto`: as the checkpoint's chat template shows that it thinks;
+            `none`: the reply is the answer as it stands.
+        chat_template_kwargs: variables of the chat template, e.g. `enable_thinking: false`.
+        reasoning_tokens: what it may think beyond a reply's own limit, in tokens.
         runtime_env: a Python environment of its own; None: that of the sweep. What it has is part of the identity.
     """
 
@@ -68,9 +78,19 @@ class LoadedSection(EngineSection):
     revision: Identity[str | None] = None  # the hub's commit or tag; None for a folder
     dtype: Identity[str] = "auto"
     chat_template: Identity[PathText | None] = None
+    reasoning: LaterIdentity[str] = "auto"
+    chat_template_kwargs: LaterIdentity[dict[str, Any]] = {}
+    reasoning_tokens: LaterIdentity[NonNegativeInt] = 0
     trust_remote_code: Identity[bool] = False
     env: Tuning[dict[str, str]] = {}  # environment variables of the replica's process; never part of the identity
     runtime_env: Identity[EnvironmentSection | None] = None
+
+    @field_validator("chat_template_kwargs")
+    @classmethod
+    def _leaves_what_is_decided_here(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if taken := sorted(value.keys() & _TEMPLATE_KEYS):
+            raise ValueError(f"{', '.join(taken)} is decided by the request or by a key of its own: leave it out")
+        return value
 
     @model_validator(mode="after")
     def _env_has_no_secret(self) -> LoadedSection:

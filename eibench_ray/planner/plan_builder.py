@@ -22,7 +22,7 @@ from eibench_ray.plan.scorer_spec import ScorerSpec
 from eibench_ray.planner.call_items import expand
 from eibench_ray.planner.dataset_facts import DatasetFacts
 from eibench_ray.planner.engine_specs import Engines, EngineUse, Estimate, Identify, ModelKey, engine_memory
-from eibench_ray.planner.prompt_source import word_call, word_judge
+from eibench_ray.planner.prompt_source import check_sampling, word_call, word_judge
 from eibench_ray.rows.digests import derive_seed, digest
 from eibench_ray.rows.request import AcceptRule, Sampling
 from eibench_ray.rows.sample import IMAGE_WORDS, TARGET_WORDS
@@ -184,6 +184,7 @@ class _Builder:
                 f"call {call.name!r} of setting {config.setting.name!r} places pictures with image() and sends none: "
                 f"set its image to true, or leave image() out of its prompt"
             )
+        check_sampling(sampling, model, f"call {call.name!r} of setting {config.setting.name!r}")
         engine = self._engines.add(EngineUse(model, key, config))
         read = {name: items for name, items in lists.items() if name in words_in(prompt.user)}
         steps = {}
@@ -201,6 +202,7 @@ class _Builder:
         prompt, sampling, accept = word_judge(judge, judge.model, scorer, config.dataset.subset, facts.protocol)
         if not IMAGE_WORDS.isdisjoint(words_in(prompt.user)):
             raise PlanError(f"the prompt of judge {judge.name!r} places pictures, and judges are sent none")
+        check_sampling(sampling, judge.model, f"judge {judge.name!r}")
         engine = self._engines.add(EngineUse(judge.model, "judge.model", config))
         asked = {name: judge.scorer.options[name] for name in scorer.asked_options}
         spec = replace(judge.scorer, options=asked)
@@ -264,7 +266,7 @@ class _Builder:
             "system": prompt.system,
             "user": prompt.user,
             "image": prompt.image,
-            "sampling": asdict(sampling),
+            "sampling": sampling.identity,
             "seed": seed,
             "dataset": config.dataset.name,
             "inputs": dict(inputs),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from eibench_ray.config.schema import JudgeConfig, ModelConfig
 from eibench_ray.config.setting import CallConfig, SamplingConfig, SettingConfig
 from eibench_ray.datasets.prompts_file import PromptSet, SourcePrompt, to_jinja
+from eibench_ray.engines.registry import kind_of
 from eibench_ray.errors import PlanError
 from eibench_ray.plan.graph import Prompt
-from eibench_ray.rows.request import AcceptRule, Sampling
+from eibench_ray.rows.request import OPTIONAL_SAMPLING, AcceptRule, Sampling
 from eibench_ray.scoring.scorer import Scorer
 
 # What is sent where neither the configuration nor a protocol says otherwise.
@@ -73,6 +76,20 @@ def word_judge(
     return prompt, sampling, (official.accept if official else None) or scorer.accept
 
 
+def check_sampling(sampling: Sampling, model: ModelConfig, whose: str) -> None:
+    """Returns if a model's engine can do what a call's sampling asks.
+
+    Raises:
+        PlanError: it cannot, and would answer as if it had not been asked to.
+    """
+    engine = model.engine
+    if (refused := kind_of(engine).sampling_refusal(engine, sampling)) is not None:
+        raise PlanError(
+            f"{whose} sets sampling.{refused.key} to {refused.value!r}, and model {model.name!r} (engine.kind "
+            f"{engine.kind}) {refused.reason}"
+        )
+
+
 def _join(*parts: str | None) -> str | None:
     return "\n\n".join(part for part in parts if part) or None
 
@@ -84,4 +101,10 @@ def _sampling(chosen: tuple[SamplingConfig, ...], official: SourcePrompt | None,
     top_p = next(source.top_p for source in sources if source.top_p is not None)
     max_tokens = next(source.max_tokens for source in sources if source.max_tokens is not None)
     stop = next((tuple(config.stop) for config in chosen if config.stop), ())
-    return Sampling(float(temperature), float(top_p), max_tokens, stop)
+    known: dict[str, Any] = {}
+    extra: dict[str, Any] = {}
+    for source in reversed(chosen):
+        known |= {name: value for name in OPTIONAL_SAMPLING if (value := getattr(source, name)) is not None}
+        extra |= source.extra
+    extra = {name: value for name, value in extra.items() if value is not None}
+    return Sampling(float(temperature), float(top_p), max_tokens, stop, **known, extra=extra)

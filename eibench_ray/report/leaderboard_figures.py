@@ -36,6 +36,7 @@ def endings_of(rows: Sequence[LeaderboardRow], *, is_file: bool) -> dict[str, Ca
     found: dict[str, Callable[[LeaderboardRow], int]] = {
         "truncated": attrgetter("truncated"),
         "empty": attrgetter("empty"),
+        "cut while thinking": attrgetter("cut_while_thinking"),
         "judge truncated": attrgetter("judge_truncated"),
         "judge fallbacks": attrgetter("judge_fallbacks"),
         "calls truncated": attrgetter("calls_truncated"),
@@ -163,6 +164,11 @@ def notes_of(rows: Sequence[LeaderboardRow]) -> list[str]:
         notes.append(
             "truncated: answers cut off at their limit of tokens (sampling.max_tokens); empty: answers without a word; "
             "both are judged as they are"
+        )
+    if any(row.cut_while_thinking for row in rows):
+        notes.append(
+            "cut while thinking: empty answers, since thinking used up the limit of tokens: raise sampling.max_tokens, "
+            "or give the model room of its own (engine.reasoning_tokens)"
         )
     if any(row.judge_truncated for row in rows):
         notes.append("judge truncated: replies of the judge cut off at their limit (judge.sampling.max_tokens)")

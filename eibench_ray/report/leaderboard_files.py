@@ -42,6 +42,7 @@ def to_json_rows(rows: Iterable[LeaderboardRow]) -> list[dict[str, Any]]:
             "refused": row.refused,
             "truncated": row.truncated,
             "empty": row.empty,
+            "cut_while_thinking": row.cut_while_thinking,
             "calls_truncated": row.calls_truncated,
             "judge_truncated": row.judge_truncated,
             "judge_fallbacks": row.judge_fallbacks,
@@ -76,7 +77,7 @@ def to_frame(rows: Iterable[LeaderboardRow]) -> pl.DataFrame:
     schema |= dict.fromkeys(("value", "ci_low", "ci_high", "confidence"), pl.Float64)
     schema |= dict.fromkeys(("coverage", "bound_low", "bound_high", "bound_ci_low", "bound_ci_high"), pl.Float64)
     schema |= dict.fromkeys(("n", "scored", "clusters", "unparsed", "errors", "refused"), pl.Int64)
-    schema |= dict.fromkeys(("truncated", "empty", "calls_truncated"), pl.Int64)
+    schema |= dict.fromkeys(("truncated", "empty", "cut_while_thinking", "calls_truncated"), pl.Int64)
     schema |= dict.fromkeys(("judge_truncated", "judge_fallbacks"), pl.Int64)
     schema |= {"cost_usd": pl.Float64, "repeats": pl.Int64, "blocked": pl.String, "failed": pl.String}
     schema |= {"partial": pl.Boolean, "answer_source": pl.String, "judge_source": pl.String}
@@ -169,6 +170,7 @@ def _flat(row: LeaderboardRow) -> dict[str, Any]:
         "refused": row.refused,
         "truncated": row.truncated,
         "empty": row.empty,
+        "cut_while_thinking": row.cut_while_thinking,
         "calls_truncated": row.calls_truncated,
         "judge_truncated": row.judge_truncated,
         "judge_fallbacks": row.judge_fallbacks,

@@ -39,6 +39,7 @@ class LeaderboardRow:
     blocked: str | None = None  # why the rest of the cell could not be asked; None where nothing was in its way
     truncated: int = 0  # answers that a limit of tokens cut off
     empty: int = 0  # answers without a word
+    cut_while_thinking: int = 0  # of those, answers whose limit of tokens was used up before the thinking ended
     calls_truncated: int = 0  # answers to earlier calls of the setting that were cut off
     judge_truncated: int = 0  # replies of the judge that were cut off, over all repeats
     judge_fallbacks: int = 0  # replies that its rule puts in the place of its own, none of which was acceptable

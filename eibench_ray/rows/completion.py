@@ -65,6 +65,8 @@ class Completion:
     input_digest: str = ""  # digest of what the row was made from: its sample and the rows it reads
     cost_usd: float | None = None
     mean_logprob: float | None = None  # of the reply that stands; None where it is not known
+    thinking: str | None = None  # of the reply that stands: shown to people, and read by no judge and no later call
+    thinking_tokens: int | None = None  # of the reply that stands; None: it is not known that there are any
 
     @property
     def output_digest(self) -> str:
@@ -90,6 +92,11 @@ class Completion:
     def is_empty(self) -> bool:
         """Whether it is an answer without a word."""
         return self.text is not None and not self.text.strip()
+
+    @property
+    def is_cut_while_thinking(self) -> bool:
+        """Whether its limit of tokens was used up by thinking, so that there is no answer."""
+        return self.is_truncated and self.is_empty and bool(self.thinking_tokens)
 
     @property
     def is_fallback(self) -> bool:

@@ -2,18 +2,48 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+# Decoding parameters that not every engine has.
+SamplingKey = Literal["top_k", "min_p", "presence_penalty", "frequency_penalty", "repetition_penalty"]
+OPTIONAL_SAMPLING: tuple[SamplingKey, ...] = get_args(SamplingKey)
 
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """Decoding parameters, all resolved: what is sent is what stands here."""
+    """Decoding parameters, all resolved: what is sent is what stands here, and None is not sent.
+
+    Attributes:
+        extra: whatever else the engine takes, by the engine's own names.
+    """
 
     temperature: float
     top_p: float
     max_tokens: int
     stop: tuple[str, ...] = ()
+    top_k: int | None = None  # the likeliest tokens, of which one is drawn; 0: all
+    min_p: float | None = None  # least probability of a token that is drawn, as a share of the likeliest one's
+    presence_penalty: float | None = None  # taken from the logit of each token that the reply has
+    frequency_penalty: float | None = None  # the same for each time that the reply has it
+    repetition_penalty: float | None = None  # factor against tokens of the prompt and the reply
+    extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    @property
+    def optional(self) -> dict[str, Any]:
+        """Those of `OPTIONAL_SAMPLING` that are set."""
+        return {name: value for name in OPTIONAL_SAMPLING if (value := getattr(self, name)) is not None}
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Its part of step ids and request digests: what is not set has none.
+
+        >>> Sampling(0.7, 1.0, 64, top_k=20).identity
+        {'temperature': 0.7, 'top_p': 1.0, 'max_tokens': 64, 'stop': (), 'top_k': 20}
+        """
+        always = {name: getattr(self, name) for name in ("temperature", "top_p", "max_tokens", "stop")}
+        return always | self.optional | ({"extra": dict(self.extra)} if self.extra else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +115,16 @@ class Reply:
         prompt_tokens, completion_tokens, cached_tokens: counts; cached is the part of the prompt that was in the
             prefix cache.
         mean_logprob: mean log probability (natural) of the reply's tokens; None where it was not asked for or given.
+        thinking: of a reasoning model, without the answer; None: there is none, or its provider keeps it to itself.
+        thinking_tokens: those of `completion_tokens` that went into thinking; None: it is not known that any did.
     """
 
-    text: str
+    text: str  # the answer alone
     finish_reason: str
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int = 0
     cost_usd: float | None = None  # what it cost; None where it has no price
     mean_logprob: float | None = None
+    thinking: str | None = None
+    thinking_tokens: int | None = None

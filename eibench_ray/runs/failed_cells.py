@@ -36,6 +36,7 @@ class RowErrors:
     num_errors: int = 0
     num_inherited: int = 0  # those of the errors that are of an answer which they read, and which is counted elsewhere
     num_truncated: int = 0  # rows that are texts, cut off by a limit of tokens
+    num_cut_while_thinking: int = 0  # of those, rows without an answer, since thinking took all
     reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
     example: str | None = None
 
@@ -51,6 +52,7 @@ class RowErrors:
             return
         self.num_rows += 1
         self.num_truncated += row.is_truncated
+        self.num_cut_while_thinking += row.is_cut_while_thinking
         if row.error_kind is None:
             self.example = self.example or row.text
             return
@@ -170,6 +172,8 @@ def _explain_no_score(
         parts.append(f"the first {'reply' if scorer.asks else 'answer'} is {_shorten(example)!r}")
     if cut := sum(repeat.num_truncated for repeat in replies):
         parts.append(f"{cut:,} replies of the judge were cut off: raise judge.sampling.max_tokens")
+    if thought := sum(repeat.num_cut_while_thinking for repeat in (answers, *replies)):
+        parts.append(f"of {thought:,} the thinking took all tokens: raise max_tokens or engine.reasoning_tokens")
     return f"no answer has a score: {'; '.join(parts)}"
 
 

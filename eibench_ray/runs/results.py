@@ -125,6 +125,7 @@ class Results:
             refused=counts.num_refused,
             truncated=counts.answers.num_truncated,
             empty=counts.num_empty,
+            cut_while_thinking=counts.num_cut_while_thinking,
             calls_truncated=counts.num_calls_truncated,
             judge_truncated=sum(repeat.num_truncated for repeat in counts.replies),
             judge_fallbacks=counts.num_fallbacks,
@@ -180,6 +181,7 @@ class _Counts:
         self._calls = [step for step in cell.steps if step not in (cell.answer, *cell.verdicts)]
         self.answers = RowErrors()
         self.replies = [RowErrors() for _ in cell.verdicts]
+        self.num_cut_while_thinking = 0
         self.num_refused = self.num_empty = self.num_fallbacks = self.num_calls_truncated = 0
         self._num_unscored = 0  # answers, or replies, on which the scorer failed
         self._first_unscored: Score | None = None
@@ -211,6 +213,7 @@ class _Counts:
         if row.answer is not None:
             self.num_refused += row.answer.is_refused
             self.num_empty += row.answer.is_empty
+            self.num_cut_while_thinking += row.answer.is_cut_while_thinking
         self.num_calls_truncated += sum(row.made[step].is_truncated for step in self._calls if step in row.made)
         if (cost_usd := row.cost_usd) is not None:
             self.cost_usd = (self.cost_usd or 0.0) + cost_usd

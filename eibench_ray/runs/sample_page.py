@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 
 from rich.text import Text
 
@@ -66,9 +65,7 @@ def _render_request(one: ShownStep, request: Request) -> Iterator[Text]:
         for piece in message["content"]:
             yield _indent(piece if isinstance(piece, str) else f"(picture {piece['image']}, {piece['digest']})")
     seeds = f"seed{'s' if len(one.seeds) > 1 else ''} {', '.join(map(str, one.seeds))}"
-    sampling = ", ".join(
-        f"{name} {value}" for name, value in asdict(request.sampling).items() if value not in (None, ())
-    )
+    sampling = ", ".join(f"{name} {value}" for name, value in request.sampling.identity.items() if value != ())
     yield Text(f"  {seeds}; {sampling}")
     if request.json_schema is not None:
         yield Text("  JSON schema of the reply:", _PART)
@@ -86,6 +83,11 @@ def _render_reply(row: Completion) -> Iterator[Text]:
         return
     facts = [row.finish_reason, f"{row.prompt_tokens:,} tokens in", f"{row.completion_tokens:,} out"]
     facts += [f"{row.latency_s:.2f} s", f"${format_usd(row.cost_usd)}" if row.cost_usd is not None else None]
+    if row.thinking is not None:
+        yield Text(
+            f"  thinking ({row.thinking_tokens or 0:,} of the tokens out; no judge and no later call reads it):", _PART
+        )
+        yield _indent(row.thinking)
     yield Text(f"  reply ({', '.join(filter(None, facts))}; {row.engine}; run {row.run_id}):", _PART)
     yield _indent(row.text) if row.text is not None else Text(f"    {row.error_kind}: {row.error}", "red")
 

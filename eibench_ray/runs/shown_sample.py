@@ -269,7 +269,7 @@ def _step_to_json(one: ShownStep) -> dict[str, Any]:
         "note": one.note,
         "messages": None if request is None else messages_of(request),
         "seeds": list(one.seeds),
-        "sampling": None if request is None else asdict(request.sampling),
+        "sampling": None if request is None else request.sampling.identity,
         "json_schema": None if request is None else request.json_schema,
         "prompt": None if one.prompt is None else asdict(one.prompt),
         "prompt_note": one.prompt_note,

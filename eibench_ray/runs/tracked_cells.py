@@ -117,12 +117,14 @@ class CellTracking:
         dataset = self._results.dataset(cell.dataset)
         words = dict.fromkeys((*dataset.inputs, *dataset.metadata))
         images = dataset.images(0, len(shown), wanted)
+        has_thinking = any(line.answer and line.answer.thinking for line in shown)
         for line in shown:
             yield SampleRow(
                 line.sample.sample_id,
                 {
                     **{word: _show(line.sample.read(word)) for word in words},
                     "target": "\n".join(line.sample.targets),
+                    **({"thinking": line.answer.thinking if line.answer else None} if has_thinking else {}),
                     "answer": line.answer.text if line.answer else None,
                     "judge_reply": next((reply.text for reply in line.replies[:1] if reply), None),
                     line.metric: line.value,
@@ -155,6 +157,7 @@ def flat_scores(row: LeaderboardRow) -> dict[str, float | int]:
         "refused": row.refused or None,
         "truncated": row.truncated,
         "empty": row.empty,
+        "cut_while_thinking": row.cut_while_thinking or None,
         "calls_truncated": row.calls_truncated or None,
         "judge_truncated": row.judge_truncated,
         "judge_fallbacks": row.judge_fallbacks or None,

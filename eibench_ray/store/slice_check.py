@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from eibench_ray.rows.completion import ABSENT, ABSENT_OUTPUT, digest_output
 from eibench_ray.rows.endings import ending_of
-from eibench_ray.store.slice_format import DAMAGE, KINDS, SCHEMA
+from eibench_ray.store.slice_format import DAMAGE, KINDS, LATER_COLUMNS, SCHEMA
 from eibench_ray.store.slice_summary import digest_column, unpack
 
 
@@ -50,7 +50,7 @@ def _check_schema(schema: pa.Schema) -> list[str]:
     for wanted in SCHEMA:
         place = schema.get_field_index(wanted.name)
         if place < 0:
-            problems.append(f"has no column {wanted.name}")
+            problems += [f"has no column {wanted.name}"] if wanted.name not in LATER_COLUMNS else []
         elif schema.field(place).type != wanted.type:
             problems.append(f"column {wanted.name} is {schema.field(place).type}, not {wanted.type}")
     problems += [f"has an unknown column {name}" for name in schema.names if name not in SCHEMA.names]

@@ -32,8 +32,12 @@ SCHEMA = pa.schema(
         pa.field("output_digest", pa.string(), nullable=False),
         pa.field("cost_usd", pa.float64()),
         pa.field("mean_logprob", pa.float32()),
+        pa.field("thinking", pa.string()),
+        pa.field("thinking_tokens", pa.int32()),
     ]
 )
+# Columns that files of earlier versions lack; their rows have nothing there.
+LATER_COLUMNS = ("thinking", "thinking_tokens")
 
 KINDS = pa.array([kind.value for kind in RowErrorKind])
 # What reading a damaged file raises; ValueError: texts that are no UTF-8.
@@ -105,6 +109,9 @@ def decode_columns(content: bytes, columns: list[str]) -> pa.Table:
         table = file.read(columns, use_threads=False)
     table.validate(full=True)
     wanted = pa.schema([SCHEMA.field(name) for name in columns])
+    for name in LATER_COLUMNS:
+        if name in columns and name not in table.column_names:
+            table = table.append_column(SCHEMA.field(name), pa.nulls(len(table), SCHEMA.field(name).type))
     if not table.schema.equals(wanted):
         try:
             table = table.select(columns).cast(wanted)

@@ -94,7 +94,7 @@ class RequestBuilder:
         sent = {
             "engine": step.engine,
             "system": step.prompt.system,
-            "sampling": asdict(step.sampling),
+            "sampling": step.sampling.identity,
             "schema": schema,
             "accept": asdict(step.accept) if step.accept else None,
         }

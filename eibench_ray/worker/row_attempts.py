@@ -162,6 +162,8 @@ class Asker:
             input_digest=input_digest,
             cost_usd=cost_usd,
             mean_logprob=stands.mean_logprob if stands else None,
+            thinking=_to_unicode(stands.thinking) if stands and stands.thinking else None,
+            thinking_tokens=stands.thinking_tokens if stands else None,
         )
 
 

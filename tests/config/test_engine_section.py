@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+from pydantic import ValidationError
 
 from eibench_ray.config.engine_section import ENGINE_KINDS, EngineSection, Identity, Tuning, key_uses, section_class
 from eibench_ray.engines.engine_kind import EngineKind
 from eibench_ray.engines.registry import kind_of
-from eibench_ray.engines.vllm.vllm_section import TUNING_ARGUMENTS
+from eibench_ray.engines.vllm.vllm_section import TUNING_ARGUMENTS, VllmExtra
 from eibench_ray.plan.engine_traits import EngineTraits
 
 LOADED = {
@@ -20,6 +21,9 @@ LOADED = {
     "revision": "0123456789" * 4,
     "dtype": "float16",
     "chat_template": "package:plain",
+    "reasoning": "none",
+    "chat_template_kwargs": {"enable_thinking": False},
+    "reasoning_tokens": 5,
     "trust_remote_code": True,
     "env": {"OMP_NUM_THREADS": "1"},
     "runtime_env": {"pip": ["pillow==12.0.0"]},
@@ -58,7 +62,10 @@ CHANGES: dict[str, dict[str, Any]] = {
         "json_output": "none",
         "max_tokens_key": "max_completion_tokens",
         "sends_sampling": False,
+        "sampling_keys": ["top_k"],
         "sends_seed": False,
+        "reasoning": "none",
+        "chat_template_kwargs": {"enable_thinking": False},
         "reasoning_effort": "low",
         "reasoning_tokens": 5,
         "logprobs": True,
@@ -96,6 +103,18 @@ CHANGES: dict[str, dict[str, Any]] = {
         "price": PRICE,
     },
 }
+
+
+def fields_in_vllm(module: str, *classes: str) -> set[str]:
+    """The fields of classes in vLLM's source."""
+    spec = find_spec("vllm")
+    assert spec is not None
+    assert spec.origin is not None
+    tree = ast.parse((Path(spec.origin).parent / module).read_text(encoding="utf-8"))
+    bodies = [node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name in classes]
+    return {node.target.id for body in bodies for node in body if isinstance(node, ast.AnnAssign)}  # type: ignore[union-attr]
+
+
 KEYS = [(kind, key) for kind, changes in CHANGES.items() for key in changes]
 
 
@@ -138,14 +157,12 @@ def test_of_further_arguments_those_count_that_may_change_answers(
 
 @pytest.mark.skipif(find_spec("vllm") is None, reason="vLLM is not installed: its arguments are read from its source")
 def test_the_arguments_that_are_tuning_are_vllms() -> None:
-    spec = find_spec("vllm")
-    assert spec is not None
-    assert spec.origin is not None
-    tree = ast.parse((Path(spec.origin).parent / "engine" / "arg_utils.py").read_text(encoding="utf-8"))
-    [arguments] = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "EngineArgs"]
-    [more] = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "AsyncEngineArgs"]
-    names = {node.target.id for node in (*arguments.body, *more.body) if isinstance(node, ast.AnnAssign)}  # type: ignore[union-attr]
-    assert names >= TUNING_ARGUMENTS
+    assert fields_in_vllm("engine/arg_utils.py", "EngineArgs", "AsyncEngineArgs") >= TUNING_ARGUMENTS
+
+
+@pytest.mark.skipif(find_spec("vllm") is None, reason="vLLM is not installed: its parameters are read from its source")
+def test_the_further_sampling_is_vllms() -> None:
+    assert fields_in_vllm("sampling_params.py", "SamplingParams") >= VllmExtra.model_fields.keys()
 
 
 def test_a_key_that_does_not_say_what_it_is_is_refused() -> None:
@@ -173,6 +190,33 @@ def test_a_kind_that_says_nothing_of_gpus_cannot_be_made() -> None:
 
     with pytest.raises(TypeError, match="needs"):
         ToyKind()  # type: ignore[abstract]
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "reason"),
+    [
+        ("vllm", {"reasoning": "qwen9"}, "should be auto, none, or one of vLLM's reasoning parsers"),
+        ("vllm", {"args": {"reasoning_parser": "qwen3"}}, "set engine.reasoning of the model"),
+        ("vllm", {"chat_template_kwargs": {"add_generation_prompt": False}}, "is decided by the request"),
+        ("transformers", {"reasoning": "qwen3"}, "Input should be 'auto' or 'none'"),
+        ("openai", {"reasoning": "qwen3"}, "Input should be 'auto' or 'none'"),
+    ],
+)
+def test_how_thinking_is_split_is_looked_at_before_a_run(kind: str, changes: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ValidationError, match=reason):
+        section_class(kind).model_validate({"kind": kind} | BASES[kind] | changes)
+
+
+def test_another_vllm_may_have_other_parsers() -> None:
+    changes = {"reasoning": "qwen9", "runtime_env": {"pip": ["vllm==0.99"]}}
+    assert section_class("vllm").model_validate({"kind": "vllm"} | BASES["vllm"] | changes)
+
+
+@pytest.mark.parametrize("kind", ["vllm", "transformers", "openai"])
+def test_keys_of_thinking_change_no_identity_as_long_as_nobody_sets_them(kind: str) -> None:
+    known = identity(kind, {})
+    assert known.keys().isdisjoint({"reasoning", "chat_template_kwargs"})
+    assert known == identity(kind, {"reasoning": "auto", "chat_template_kwargs": {}})
 
 
 def test_the_page_of_keys_says_what_each_is() -> None:

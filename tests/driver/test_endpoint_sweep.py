@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from driving import Run, check_whole, cluster_of, replica_processes
-from faults import Behaviour, all_mixed
+from fault_replies import THOUGHT
+from faults import Behaviour, Fault, all_mixed
 
 from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.driver.ray_session import ray_session
@@ -83,6 +84,20 @@ def test_every_row_ends_as_one_row_and_is_paid_for_once(sweeps: Sweeps, fault_se
     assert len(twice) <= 8
     assert sum(count.answered for count in counts) == 2 * NUM_SAMPLES + len(twice)
     assert not [text for text in twice for name in stored if f"Look. why is person {int(name[1:])} so?" in text]
+
+
+def test_no_judge_is_sent_what_a_model_thought(sweeps: Sweeps, fault_server: FaultServer) -> None:
+    sweeps.write_dataset(range(4))
+    thoughts = (Fault.THOUGHT, Fault.THOUGHT_IN_TEXT, Fault.THOUGHT_HALF_IN_TEXT)
+    fault_server.behave(Behaviour(faults=dict.fromkeys(thoughts, 1 / 3)))
+    engine = {"kind": "openai", "endpoint": "local", "base_url": fault_server.base_url, "model": "thinks"}
+    sweep = sweeps.plan(sweeps.config("noted", engine=engine, judge_engine=engine, cluster=cluster_of()))
+    Run(sweep).finish()
+    for step in ("note", "answer", "verdict"):
+        assert {row.thinking for row in sweeps.rows(sweep, step).values()} == {THOUGHT}
+    asked = [count.text for count in fault_server.counts().values()]
+    assert len(asked) == 12
+    assert not [text for text in asked if THOUGHT in text or "think>" in text]
 
 
 def test_an_outage_ends_the_engine_once_and_makes_no_row_a_suspect(sweeps: Sweeps) -> None:

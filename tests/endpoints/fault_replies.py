@@ -106,6 +106,17 @@ def in_parts(body: Mapping[str, Any], text: str) -> dict[str, Any]:
     return reply
 
 
+THOUGHT = "Hm, let me see."
+
+
+def thought(body: Mapping[str, Any], text: str) -> dict[str, Any]:
+    """A completion with what the model thought in a field beside its text."""
+    reply = completion(body, text)
+    reply["choices"][0]["message"]["reasoning_content"] = THOUGHT
+    reply["usage"]["completion_tokens_details"] = {"reasoning_tokens": 1}
+    return reply
+
+
 def as_events(body: Mapping[str, Any], text: str) -> str:
     """A completion as the events of a stream."""
     usage = completion(body, text)["usage"]

@@ -34,6 +34,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, StreamingResponse
 from fault_limits import Gate
 from fault_replies import (
+    THOUGHT,
     answer_to,
     as_events,
     completion,
@@ -44,6 +45,7 @@ from fault_replies import (
     in_parts,
     refusal,
     text_of,
+    thought,
     tokens_of,
     wrong_usage,
 )
@@ -262,6 +264,10 @@ def _answer_with(
             Fault.WRONG_USAGE: lambda: wrong_usage(body, draw),
             Fault.REFUSAL: lambda: refusal(body),
             Fault.PARTS: lambda: in_parts(body, text),
+            Fault.THOUGHT: lambda: thought(body, text),
+            Fault.THOUGHT_IN_TEXT: lambda: completion(body, f"<think>\n{THOUGHT}\n</think>\n\n{text}"),
+            Fault.THOUGHT_HALF_IN_TEXT: lambda: completion(body, f"{THOUGHT}\n</think>\n\n{text}"),
+            Fault.THOUGHT_TOO_LONG: lambda: ended(body, f"<think>\n{THOUGHT}", "length"),
             Fault.CONTENT_FILTER: lambda: filtered(body),
         }[fault]()
     return JSONResponse(reply, 200, headers)

@@ -42,6 +42,10 @@ class Fault(StrEnum):
     PACKED = "packed"  # an answer in gzip, called Latin-1, which it is not
     STREAM = "stream"  # an answer as a stream of events
     PARTS = "parts"  # an answer as a list of parts
+    THOUGHT = "thought"  # an answer beside what the model thought, in a field of its own
+    THOUGHT_IN_TEXT = "thought_in_text"  # the same between tags in the text
+    THOUGHT_HALF_IN_TEXT = "thought_half_in_text"  # the same with the last tag only: the prompt had the first
+    THOUGHT_TOO_LONG = "thought_too_long"  # thinking in the text that its limit cut off
     NO_USAGE = "no_usage"
     WRONG_USAGE = "wrong_usage"
     REFUSAL = "refusal"
@@ -55,6 +59,10 @@ ANSWERS = {
     Fault.PACKED,
     Fault.STREAM,
     Fault.PARTS,
+    Fault.THOUGHT,
+    Fault.THOUGHT_IN_TEXT,
+    Fault.THOUGHT_HALF_IN_TEXT,
+    Fault.THOUGHT_TOO_LONG,
     Fault.NO_USAGE,
     Fault.WRONG_USAGE,
     Fault.REFUSAL,

@@ -10,7 +10,7 @@ import json
 import sys
 from typing import Any
 
-from asking_models import PAIRS, PICTURES, TURNED, request, show
+from asking_models import PAIRS, PENALISED, PICTURES, TURNED, request, show
 
 from eibench_ray.engines.engine import RowError
 from eibench_ray.engines.vllm.vllm_engine import VllmEngine
@@ -18,6 +18,16 @@ from eibench_ray.engines.vllm.vllm_section import VllmSection
 
 ENGINE = {"kind": "vllm", "dtype": "float32", "max_model_len": 1024, "max_num_seqs": 8, "enforce_eager": True}
 MOST_IMAGES = 2
+
+# As the greedy answer, by three ways; then two that `extra` alone can bring about.
+FURTHER = (
+    *(
+        {"temperature": 2.0, **narrow}
+        for narrow in ({"top_k": 1}, {"min_p": 1.0}, {"extra": {"logit_bias": {"9": 0}}, "top_k": 1})
+    ),
+    {"extra": {"allowed_token_ids": [40]}},
+    {"extra": {"logit_bias": {"41": 100}, "ignore_eos": True}},
+)
 
 
 async def answer(names: list[str]) -> dict[str, Any]:
@@ -39,6 +49,10 @@ async def answer(names: list[str]) -> dict[str, Any]:
             refused = str(error)
         answers[name] = {"texts": [reply.text for reply in replies], "refused": refused}
         answers[name]["pairs"] = [str(one) if isinstance(one, RowError) else one.text for one in of_pairs]
+        sampled = [show(request(**keys), PICTURES[1]) for keys in (*PENALISED, *FURTHER)]
+        answers[name]["sampled"] = [
+            one.text for one in await asyncio.gather(*(engine.generate(*one) for one in sampled))
+        ]
     await asyncio.gather(*(engine.stop() for engine in engines))
     return answers
 

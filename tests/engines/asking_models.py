@@ -34,6 +34,13 @@ PAIR = (*PICTURES[1], *PICTURES[2])
 # Two pictures in both orders, then where they stand: the second within the text, and both.
 PAIRS = ((PAIR, ()), (PAIR[::-1], ()), (PAIR, (0, 8)), (PAIR, (8, 8)))
 
+# Greedy choices that differ from the plain one, by the same arithmetic in every engine that computes them.
+PENALISED = (
+    {"repetition_penalty": 1.5},
+    {"presence_penalty": 2.0},
+    {"frequency_penalty": 2.0, "repetition_penalty": 0.9},
+)
+
 
 def request(user: str = QUESTION, *, system: str | None = None, seed: int = 0, **options: Any) -> Request:
     """A request of at most 12 tokens, greedy where no option says otherwise."""

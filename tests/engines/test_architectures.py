@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from asking_models import PAIRS, PICTURES, request, show
+from asking_models import PAIRS, PENALISED, PICTURES, request, show
 
 from eibench_ray.engines.engine import RowError
 from eibench_ray.engines.transformers.transformers_engine import TransformersEngine
@@ -71,9 +71,25 @@ def test_transformers_says_the_same(answers: Mapping[str, Any], name: str) -> No
         await engine.start()
         shown = [show(request(), pictures) for pictures in PICTURES]
         pairs = [show(request(), pair, *places) for pair, places in PAIRS]
-        asked = (engine.generate(*one) for one in (*shown, *pairs))
+        penalised = [show(request(**keys), PICTURES[1]) for keys in PENALISED]
+        asked = (engine.generate(*one) for one in (*shown, *pairs, *penalised))
         replies = await asyncio.gather(*asked, return_exceptions=True)
         await engine.stop()
         return [str(reply) if isinstance(reply, RowError) else reply.text for reply in replies]
 
-    assert asyncio.run(ask()) == [*answers[name]["texts"][: len(PICTURES)], *answers[name]["pairs"]]
+    said = answers[name]
+    assert asyncio.run(ask()) == [
+        *said["texts"][: len(PICTURES)],
+        *said["pairs"],
+        *said["sampled"][: len(PENALISED)],
+    ]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_sampling_does_what_its_names_say(answers: Mapping[str, Any], name: str) -> None:
+    greedy, sampled = answers[name]["texts"][1], answers[name]["sampled"]
+    penalised, narrow = sampled[: len(PENALISED)], sampled[len(PENALISED) : len(PENALISED) + 3]
+    assert len({greedy, *penalised}) >= len(PENALISED)  # two of them may agree within twelve tokens
+    assert narrow == [greedy] * 3
+    for only in sampled[len(PENALISED) + 3 :]:  # one token, twelve times
+        assert only == only[: len(only) // 12] * 12 != ""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from asking_models import PAIR, PAIRS, PICTURES, TURNED, request, show
+from asking_models import PAIR, PAIRS, PENALISED, PICTURES, TURNED, request, show
 
 from eibench_ray.benchmarks.eibench.strict_scorer import strict_schema
 from eibench_ray.engines.engine import EngineDeadError, EngineFacts, RowError
@@ -137,6 +137,39 @@ def test_the_seed_chooses_what_is_sampled(model: Loaded) -> None:
 
 def test_a_narrow_choice_is_the_likeliest_one(model: Loaded) -> None:
     assert model.ask_one(request(temperature=1.0, top_p=1e-6, seed=5)).text == model.ask_one(request()).text
+
+
+@pytest.mark.parametrize(
+    "narrow",
+    [{"top_k": 1}, {"min_p": 1.0}, {"extra": {"typical_p": 1e-6}, "top_k": 1}, {"extra": {"epsilon_cutoff": 0.999}}],
+    ids=str,
+)
+def test_each_way_of_narrowing_leaves_the_likeliest(model: Loaded, narrow: dict[str, Any]) -> None:
+    free = [model.ask_one(request(temperature=2.0, seed=seed)).text for seed in range(3)]
+    narrowed = [model.ask_one(request(temperature=2.0, seed=seed, **narrow)).text for seed in range(3)]
+    assert len(set(free)) == 3
+    assert narrowed == [model.ask_one(request()).text] * 3
+
+
+def test_a_wider_choice_is_narrowed_by_degrees(model: Loaded) -> None:
+    def texts(**keys: Any) -> set[str]:
+        return {model.ask_one(request(temperature=1.0, max_tokens=1, seed=seed, **keys)).text for seed in range(40)}
+
+    assert len(texts(top_k=3)) == 3
+    assert len(texts(top_k=0)) == len(texts()) > 10
+    assert texts(extra={"eta_cutoff": 0.02}) < texts()
+
+
+def test_penalties_count_each_rows_own_tokens(model: Loaded) -> None:
+    """In a batch as alone, and no sequence of two tokens twice where that is asked."""
+    asked = [(request(**keys), picture) for keys in PENALISED for picture in PICTURES[:2]]
+    alone = [model.ask_one(*one) for one in asked]
+    assert model.ask(asked) == alone
+    assert len({reply.text for reply in (*alone[1::2], model.ask_one(request()))}) == 1 + len(PENALISED)
+    said = model.ask_one(request(max_tokens=60, extra={"no_repeat_ngram_size": 1}))
+    tokens = model.engine._model._tokenizer(said.text, add_special_tokens=False)["input_ids"]  # type: ignore[union-attr]
+    assert len(tokens) > 30
+    assert len(set(tokens)) == len(tokens)
 
 
 def test_a_reply_ends_at_its_limit_or_at_its_stop_text(model: Loaded) -> None:

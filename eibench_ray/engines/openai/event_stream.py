@@ -17,7 +17,7 @@ def join_events(text: str) -> dict[str, Any] | None:
 
     None: they are no chunks of a completion. An event that is an error is returned as it is.
     """
-    texts: dict[str, list[str]] = {"content": [], "refusal": []}
+    texts: dict[str, list[str]] = {name: [] for name in ("content", "refusal", "reasoning", "reasoning_content")}
     reason, usage, is_known = None, None, False
     for event in _events(text):
         if event.get("error"):

@@ -78,7 +78,11 @@ def judge(said: Response | NoResponse, request: Request, config: OpenaiSection, 
         return Exchange(judge_garbled(str(error), config, secret), spend, RequestEnding.FAILED)
     tokens = reply.prompt_tokens + reply.completion_tokens
     spend = replace(told, tokens=tokens, cost_usd=reply.cost_usd or 0.0)
-    return Exchange(replace(reply, text=secret.hide(reply.text)), spend, RequestEnding.REPLIED)
+    return Exchange(
+        replace(reply, text=secret.hide(reply.text), thinking=reply.thinking and secret.hide(reply.thinking)),
+        spend,
+        RequestEnding.REPLIED,
+    )
 
 
 def _refused(failure: ResponseError, told: Spend, request: Request, config: OpenaiSection) -> Exchange:

@@ -2,8 +2,8 @@
 
 >>> read_content("Sun.").text, read_content({"correct": 2}).text
 ('Sun.', '{"correct": 2}')
->>> read_content([{"type": "thinking", "thinking": "Hm."}, {"type": "text", "text": "Sun."}]).text
-'Sun.'
+>>> read_content([{"type": "thinking", "thinking": "Hm."}, {"type": "text", "text": "Sun."}])
+Content(text='Sun.', thinking='Hm.', refusal='', unread=())
 """
 
 from __future__ import annotations
@@ -13,8 +13,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-# What a model thinks is no part of its answer.
-_THOUGHTS = frozenset({"thinking", "redacted_thinking", "reasoning", "reasoning_content", "thought"})
+_THOUGHTS = frozenset(
+    {
+        "thinking",
+        "redacted_thinking",
+        "reasoning",
+        "reasoning_content",
+        "thought",
+        "reasoning.text",
+        "reasoning.summary",
+    }
+)
+# Fields of a message in which servers put the thinking: vLLM's, and DeepSeek's and most others'; OpenRouter's parts.
+_THINKING_FIELDS = ("reasoning", "reasoning_content", "thinking", "reasoning_details")
 _REFUSED = frozenset({"refusal"})
 _TEXTS = frozenset({"text", "output_text"})
 _KNOWN = _THOUGHTS | _REFUSED | _TEXTS
@@ -25,6 +36,7 @@ class Content:
     """The readable parts of a message."""
 
     text: str = ""  # the answer's text, all parts together
+    thinking: str = ""  # what the model thought, which is no part of its answer
     refusal: str = ""  # what stands where the model refused to answer
     unread: tuple[str, ...] = ()  # kinds of parts that are neither, in order: pictures, sounds, and what nobody knows
 
@@ -41,6 +53,7 @@ def read_content(value: object) -> Content:
         parts = [_read_part(part) for part in value]
         return Content(
             "".join(part.text for part in parts),
+            "".join(part.thinking for part in parts),
             "".join(part.refusal for part in parts),
             tuple(kind for part in parts for kind in part.unread),
         )
@@ -59,12 +72,29 @@ def _read_part(part: str | Mapping[str, Any]) -> Content:
         return Content(part)
     kind = str(part.get("type", "text")).lower()
     if kind in _THOUGHTS:
-        return Content()
+        said = (part.get(name) for name in ("thinking", "reasoning", "text", "content", "summary", kind))
+        return Content(thinking=next(filter(None, map(_read_thought, said)), ""))
     if kind in _REFUSED:
         return Content(refusal=_text(part.get("refusal")) or _text(part.get("text")))
     if text := _text(part.get("text")) or _text(part.get("content")):
         return Content(text)
     return Content() if kind in _TEXTS else Content(unread=(kind,))
+
+
+def read_thinking(message: Mapping[str, Any]) -> str:
+    """The thinking in a message's fields beside its content; the first field that has some, since they repeat it."""
+    return next(filter(None, (_read_thought(message.get(name)) for name in _THINKING_FIELDS)), "")
+
+
+def _read_thought(value: object) -> str:
+    """The text of a thought, in whichever form: a text, a part, or parts."""
+    if isinstance(value, list):
+        return "".join(map(_read_thought, value))
+    if isinstance(value, dict):
+        return _text(value) or next(
+            filter(None, (_text(value.get(name)) for name in ("text", "content", "summary", "thinking"))), ""
+        )
+    return value if isinstance(value, str) else ""
 
 
 def _text(value: object) -> str:

@@ -8,13 +8,22 @@ from typing import TYPE_CHECKING
 from eibench_ray.engines.engine import Engine
 from eibench_ray.engines.engine_kind import EngineDescription, EngineKind, EngineSetup, Needs, Site, Surroundings
 from eibench_ray.engines.openai.openai_section import OpenaiSection
+from eibench_ray.engines.openai.request_body import OWN_FIELDS
+from eibench_ray.engines.sampling_support import SamplingRefusal
 from eibench_ray.engines.sent_prompt import SentPrompt, sent_body
 from eibench_ray.plan.engine_traits import EngineTraits, RateLimits
 from eibench_ray.plan.graph import Blocker, EngineSpec
-from eibench_ray.rows.request import Request
+from eibench_ray.rows.request import Request, Sampling
 
 if TYPE_CHECKING:
     from eibench_ray.weights.node_weights import Weights
+
+_NOT_NAMED = (
+    "is not said to take it: add it to model.engine.sampling_keys where its server does (vLLM's and SGLang's do), else "
+    "leave it out"
+)
+_NOT_SENT = "is sent no sampling (model.engine.sends_sampling is false): leave it out"
+_OWN = "has that field from keys of its own or from the request itself: leave it out"
 
 
 class OpenaiKind(EngineKind[OpenaiSection]):
@@ -36,6 +45,21 @@ class OpenaiKind(EngineKind[OpenaiSection]):
             thinking_tokens=section.reasoning_tokens,
             reply_tokens=said if isinstance(said, int) else None,
         )
+
+    def sampling_refusal(self, section: OpenaiSection, sampling: Sampling) -> SamplingRefusal | None:
+        """It does what its configuration names, and any other field of a request that nothing else decides."""
+        keys = section.sampling_keys if section.sends_sampling else ()
+        for key, value in sampling.optional.items():
+            if key in section.args:
+                return SamplingRefusal(key, value, _in_args(key))
+            if key not in keys:
+                return SamplingRefusal(key, value, _NOT_NAMED if section.sends_sampling else _NOT_SENT)
+        for key in sampling.extra:
+            if key in section.args:
+                return SamplingRefusal.of_extra(key, sampling, _in_args(key))
+            if key in OWN_FIELDS:
+                return SamplingRefusal.of_extra(key, sampling, _OWN)
+        return None
 
     def needs(self, section: OpenaiSection, site: Site) -> Needs:  # noqa: ARG002 - it computes elsewhere
         """No GPU."""
@@ -81,6 +105,10 @@ class OpenaiKind(EngineKind[OpenaiSection]):
 
 
 KIND = OpenaiKind()
+
+
+def _in_args(key: str) -> str:
+    return f"has it in model.engine.args.{key}, which has the last word: set it in one place"
 
 
 def _retirement(section: OpenaiSection, spec: EngineSpec, around: Surroundings) -> Blocker | None:

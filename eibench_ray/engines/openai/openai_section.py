@@ -8,9 +8,11 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
-from eibench_ray.config.engine_section import EngineSection, Identity, KeyUse, PriceSection, Tuning
+from eibench_ray.config.engine_section import EngineSection, Identity, KeyUse, LaterIdentity, PriceSection, Tuning
 from eibench_ray.config.secrets import has_login
 from eibench_ray.config.section import Filled, Frozen
+from eibench_ray.engines.thinking import Reasoning
+from eibench_ray.rows.request import SamplingKey
 
 
 def _is_address(url: str) -> bool:
@@ -85,7 +87,12 @@ class OpenaiSection(EngineSection):
         mode: `batch` sends files to the batch endpoint, at its price and in its time.
         json_output: `schema`: the endpoint constrains a reply to a JSON schema; `strict`: to one in the subset of JSON
             Schema that OpenAI takes; `object`: to some JSON object; `none`.
+        sampling_keys: parameters of `sampling` that the endpoint takes beside temperature and top_p; servers of vLLM
+            and SGLang take `top_k`, `min_p` and `repetition_penalty`, too.
         max_tokens_key: what the endpoint calls the limit of a reply.
+        reasoning: `auto`: thinking is split from the answer, whether a field of its own or `<think>` tags hold it;
+            `none`: the text is the answer as it stands; a field of thinking is no part of it in any case.
+        chat_template_kwargs: variables of the chat template, for servers that take them (vLLM, SGLang).
         reasoning_tokens: what a reasoning model may think beyond the reply's own limit, in tokens.
         logprobs: whether the log probability of the reply's tokens is asked for and stored as a mean.
         args: further fields of the request's body, part of the identity but for `TUNING_FIELDS`; null takes one out.
@@ -104,7 +111,10 @@ class OpenaiSection(EngineSection):
     json_output: Identity[Literal["strict", "schema", "object", "none"]] = "schema"
     max_tokens_key: Identity[Literal["max_tokens", "max_completion_tokens"]] = "max_tokens"
     sends_sampling: Identity[bool] = True  # whether temperature and top_p are sent; reasoning models refuse them
+    sampling_keys: Tuning[list[SamplingKey]] = ["presence_penalty", "frequency_penalty"]
     sends_seed: Identity[bool] = True  # whether a seed is sent
+    reasoning: LaterIdentity[Reasoning] = "auto"
+    chat_template_kwargs: LaterIdentity[dict[str, Any]] = {}
     reasoning_effort: Identity[str | None] = None  # for reasoning models; None sends none
     reasoning_tokens: Identity[Annotated[int, Field(ge=0)]] = 0
     logprobs: Tuning[bool] = False

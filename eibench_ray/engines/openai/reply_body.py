@@ -8,12 +8,14 @@ from typing import Any
 
 from eibench_ray.engines.openai.error_body import ErrorBody
 from eibench_ray.engines.openai.event_stream import is_event_stream, join_events
-from eibench_ray.engines.openai.message_content import read_content
+from eibench_ray.engines.openai.message_content import read_content, read_thinking
 from eibench_ray.engines.openai.openai_section import OpenaiSection
 from eibench_ray.engines.openai.request_body import prompt_estimate
-from eibench_ray.engines.openai.token_usage import TokenUsage, read_usage
+from eibench_ray.engines.openai.token_usage import TokenUsage, read_usage, reasoning_tokens
+from eibench_ray.engines.thinking import SplitReply, split_thinking
 from eibench_ray.rows.endings import CONTENT_FILTER, REFUSAL, Ending, ending_of
 from eibench_ray.rows.request import Reply, Request
+from eibench_ray.rows.token_counts import estimate_tokens
 from eibench_ray.visible_text import in_line
 
 # No token's is larger; JSON has numbers of any size.
@@ -72,8 +74,10 @@ def read_reply(body: object, request: Request, config: OpenaiSection, *, is_batc
     content = read_content(message.get("content"))
     refusal = read_content(message.get("refusal")).text or content.refusal
     reason = _reason(choice.get("finish_reason"), has_refusal=bool(refusal))
-    text = content.text or refusal
-    usage = read_usage(completion, text, request, config, is_batch=is_batch)
+    split = split_thinking(content.text) if config.reasoning == "auto" else SplitReply(None, content.text)
+    thinking = "\n\n".join(filter(None, (read_thinking(message), content.thinking, split.thinking))).strip() or None
+    text = split.answer or refusal
+    usage = read_usage(completion, f"{thinking or ''}{text}", request, config, is_batch=is_batch)
     if not (ending := ending_of(reason)).is_answer:
         how = f"with finish_reason {reason!r}" if reason else "without a finish_reason"
         said = f"the reply ended {how}, which is not how an answer ends: {text[:100]!r}"
@@ -89,6 +93,8 @@ def read_reply(body: object, request: Request, config: OpenaiSection, *, is_batc
         completion_tokens=usage.completion_tokens,
         cached_tokens=usage.cached_tokens,
         cost_usd=usage.cost_usd,
+        thinking=thinking,
+        thinking_tokens=_thinking_tokens(completion, thinking, usage.completion_tokens),
         mean_logprob=_mean_logprob(choice.get("logprobs")) if config.logprobs else None,
     )
 
@@ -97,6 +103,12 @@ def filtered_reply(request: Request, config: OpenaiSection) -> Reply:
     """The answer to a request that the endpoint's content filter refused before anything was generated or paid for."""
     prompt_tokens = prompt_estimate(request, config)
     return Reply("", CONTENT_FILTER, prompt_tokens, 0, cost_usd=0.0 if config.price else None)
+
+
+def _thinking_tokens(completion: dict[str, Any], thinking: str | None, completion_tokens: int) -> int | None:
+    """Tokens of the thinking, as the endpoint counts them, else estimated; None where nothing shows that it thought."""
+    known = reasoning_tokens(completion, completion_tokens)
+    return known or (min(estimate_tokens(thinking), completion_tokens) if thinking else None)
 
 
 def _reason(value: object, *, has_refusal: bool) -> str:

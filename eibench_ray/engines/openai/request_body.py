@@ -13,6 +13,15 @@ from eibench_ray.rows.completion import RowErrorKind
 from eibench_ray.rows.request import Request
 from eibench_ray.rows.token_counts import estimate_prompt_tokens
 
+# Fields that a request, or a key of the section, decides; in vLLM's words, too.
+OWN_FIELDS = frozenset(
+    (
+        *("model", "messages", "max_tokens", "max_completion_tokens", "seed", "n", "stream", "stream_options"),
+        *("response_format", "structured_outputs", "guided_json", "guided_regex", "guided_choice", "guided_grammar"),
+        *("logprobs", "top_logprobs", "reasoning_effort", "chat_template_kwargs"),
+    )
+)
+
 
 def build_body(request: Request, picture_uris: Sequence[str], config: OpenaiSection) -> dict[str, Any]:
     """The body for `chat/completions`, as plain values.
@@ -33,16 +42,20 @@ def build_body(request: Request, picture_uris: Sequence[str], config: OpenaiSect
     }
     if config.sends_sampling:
         body |= {"temperature": request.sampling.temperature, "top_p": request.sampling.top_p}
+        body |= request.sampling.optional
     if request.sampling.stop:
         body["stop"] = list(request.sampling.stop)
     if config.sends_seed:
         body["seed"] = request.seed
     if config.reasoning_effort is not None:
         body["reasoning_effort"] = config.reasoning_effort
+    if config.chat_template_kwargs:
+        body["chat_template_kwargs"] = config.chat_template_kwargs
     if config.logprobs:
         body["logprobs"] = True
     if request.json_schema is not None:
         body["response_format"] = response_format(request.json_schema, config.json_output)
+    body |= request.sampling.extra
     return {key: value for key, value in (body | config.args).items() if value is not None}
 
 

@@ -47,6 +47,13 @@ def read_usage(
     return TokenUsage(prompt_tokens, completion_tokens, cached_tokens, cost)
 
 
+def reasoning_tokens(completion: Mapping[str, Any], completion_tokens: int) -> int | None:
+    """Tokens of the reply that its model spent on thinking, where the endpoint says so."""
+    usage = completion.get("usage")
+    details = usage.get("completion_tokens_details") if isinstance(usage, dict) else None
+    return _count(details.get("reasoning_tokens"), 0, completion_tokens) if isinstance(details, dict) else None
+
+
 def _count(value: object, low: int, high: int) -> int | None:
     """The value where it is a count that can be."""
     return value if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high else None

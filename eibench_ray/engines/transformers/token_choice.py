@@ -6,13 +6,23 @@ chooses its tokens itself, whoever shares its batch, and `generate` merely takes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
 from transformers import LogitsProcessor, StoppingCriteria
-from transformers.generation.logits_process import TemperatureLogitsWarper, TopPLogitsWarper
+from transformers.generation.logits_process import (
+    EpsilonLogitsWarper,
+    EtaLogitsWarper,
+    MinPLogitsWarper,
+    NoRepeatNGramLogitsProcessor,
+    RepetitionPenaltyLogitsProcessor,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+    TypicalLogitsWarper,
+)
 
 from eibench_ray.rows.request import Sampling
 
@@ -25,6 +35,7 @@ class BatchRow:
     """One row of a batch.
 
     Attributes:
+        free_until: the tokens that end its thinking, behind which its schema begins; none: it begins at once.
         end: why it ended; None while it goes on. `error`: its scores are no numbers.
     """
 
@@ -32,7 +43,9 @@ class BatchRow:
     limit: int  # the most tokens that it may get
     generator: torch.Generator | None  # of its random choices; None where the likeliest token is taken
     matcher: Any  # xgrammar's, of the schema that its text must follow; None where it is free
+    prompt: Sequence[int]  # the tokens of its prompt
     is_wanted: Callable[[], bool]  # asked after every token; a row that nobody awaits any more ends
+    free_until: list[int] = field(default_factory=list)
     tokens: list[int] = field(default_factory=list)  # what was generated, the token that ended it included
     end: Literal["stop", "length", "error"] | None = None
 
@@ -43,7 +56,7 @@ class TokenChoice(LogitsProcessor):  # type: ignore[misc]
     def __init__(self, rows: Sequence[BatchRow]) -> None:
         self._rows = rows
 
-    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:  # noqa: ARG002
         """(rows, tokens) scores, of which all but the chosen are minus infinity; finished rows are left alone.
 
         A row whose scores are no numbers ends: any token of it would be taken for a choice.
@@ -52,12 +65,13 @@ class TokenChoice(LogitsProcessor):  # type: ignore[misc]
         for number, row in enumerate(self._rows):
             if row.end is None and not are_numbers[number]:
                 row.end = "error"
-            if row.end is None and (row.generator or row.matcher):
+            if row.end is None:
                 part = scores[number : number + 1]
                 if row.matcher:
                     _allow(row, part)
+                _penalise(row, part)
                 if row.generator:
-                    chosen = _draw(row.sampling, row.generator, input_ids, part)
+                    chosen = _draw(row, row.generator, part)
                     part.fill_(-torch.inf)[0, chosen] = 0
         return scores
 
@@ -104,19 +118,57 @@ def _allow(row: BatchRow, scores: torch.FloatTensor) -> None:
     """Sets what the schema does not allow next to minus infinity, in place."""
     import xgrammar
 
-    if row.tokens:
+    if row.free_until:
+        if row.tokens[-len(row.free_until) :] != row.free_until:
+            return
+        row.free_until = []
+    elif row.tokens:
         row.matcher.accept_token(row.tokens[-1])
     mask = xgrammar.allocate_token_bitmask(1, scores.shape[-1])
     row.matcher.fill_next_token_bitmask(mask)
     xgrammar.apply_token_bitmask_inplace(scores, mask.to(scores.device))
 
 
-def _draw(
-    sampling: Sampling, generator: torch.Generator, input_ids: torch.LongTensor, scores: torch.FloatTensor
-) -> torch.Tensor:
+def _penalise(row: BatchRow, scores: torch.FloatTensor) -> None:
+    """Lowers, in place, the scores of tokens that were there before, as vLLM counts them."""
+    sampling, size = row.sampling, scores.shape[-1]
+    if (factor := sampling.repetition_penalty) is not None:
+        scores.copy_(RepetitionPenaltyLogitsProcessor(factor)(_tokens_so_far(row, scores), scores))
+    if (each := sampling.frequency_penalty) or sampling.presence_penalty:
+        counts = torch.tensor(row.tokens, dtype=torch.long).bincount(minlength=size).to(scores.device)
+        scores -= (each or 0) * counts + (sampling.presence_penalty or 0) * (counts > 0)
+    if (length := sampling.extra.get("no_repeat_ngram_size")) is not None:
+        scores.copy_(NoRepeatNGramLogitsProcessor(length)(_tokens_so_far(row, scores), scores))
+
+
+def _tokens_so_far(row: BatchRow, scores: torch.FloatTensor) -> torch.LongTensor:
+    """(1, tokens) of the prompt and the reply. A token that stands for a picture may have no score."""
+    tokens = [token for token in (*row.prompt, *row.tokens) if token < scores.shape[-1]]
+    return torch.tensor([tokens], device=scores.device)
+
+
+def _draw(row: BatchRow, generator: torch.Generator, scores: torch.FloatTensor) -> torch.Tensor:
     """A token, drawn by its probability: the greatest of p / e, where e is exponentially distributed."""
-    scores = TemperatureLogitsWarper(sampling.temperature)(input_ids, scores)
-    if sampling.top_p < 1:
-        scores = TopPLogitsWarper(sampling.top_p)(input_ids, scores)
+    for warp in _warpers(row.sampling, scores.device):
+        scores = warp(None, scores)
     chances = scores.softmax(-1)
     return (chances / torch.empty_like(chances).exponential_(generator=generator)).argmax()
+
+
+def _warpers(
+    sampling: Sampling, device: torch.device
+) -> Iterator[Callable[[Any, torch.FloatTensor], torch.FloatTensor]]:
+    """Narrowings of the choice of a token, in transformers' own order."""
+    yield TemperatureLogitsWarper(sampling.temperature)
+    if sampling.top_k:
+        yield TopKLogitsWarper(sampling.top_k)
+    if sampling.top_p < 1:
+        yield TopPLogitsWarper(sampling.top_p)
+    if sampling.min_p:
+        yield MinPLogitsWarper(sampling.min_p)
+    if (mass := sampling.extra.get("typical_p")) is not None:
+        yield TypicalLogitsWarper(mass)
+    if (least := sampling.extra.get("epsilon_cutoff")) is not None:
+        yield EpsilonLogitsWarper(least)
+    if (least := sampling.extra.get("eta_cutoff")) is not None:
+        yield EtaLogitsWarper(least, device=str(device))

@@ -9,8 +9,10 @@ from eibench_ray.engines.engine_kind import Device, EngineSetup, Needs, Site
 from eibench_ray.engines.engine_memory import fit_memory
 from eibench_ray.engines.loaded_kind import LoadedKind, loaded_identity, loaded_traits
 from eibench_ray.engines.python_environment import CPU_BUILD, transformers_environment, transformers_versions
-from eibench_ray.engines.transformers.transformers_section import TransformersSection
+from eibench_ray.engines.sampling_support import SamplingRefusal, find_refusal
+from eibench_ray.engines.transformers.transformers_section import TransformersExtra, TransformersSection
 from eibench_ray.plan.engine_traits import EngineTraits
+from eibench_ray.rows.request import OPTIONAL_SAMPLING, Sampling
 from eibench_ray.weights.memory_estimate import MemoryEstimate, estimate_memory
 
 if TYPE_CHECKING:
@@ -41,6 +43,10 @@ class TransformersKind(LoadedKind[TransformersSection]):
         length = section.max_model_len
         fit = fit_memory(site.memory, section.num_gpus, site.cluster, site.nodes, max_model_len=length)
         return Needs(section.num_gpus, fit)
+
+    def sampling_refusal(self, section: TransformersSection, sampling: Sampling) -> SamplingRefusal | None:  # noqa: ARG002
+        """It does all that has a name of its own, and some of GenerationConfig's."""
+        return find_refusal(sampling, OPTIONAL_SAMPLING, TransformersExtra)
 
     def memory(self, section: TransformersSection) -> MemoryEstimate | None:
         """By the checkpoint's metadata."""

@@ -6,6 +6,7 @@ import inspect
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any, Literal
 
 import torch
@@ -13,10 +14,13 @@ import transformers as hf
 from jinja2 import TemplateError
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
+from eibench_ray.engines.chat_template_check import check_variables
 from eibench_ray.engines.chat_templates import no_template, template_file, template_variables
 from eibench_ray.engines.control_tokens import control_tokens
 from eibench_ray.engines.engine import EngineDeadError, RowError
 from eibench_ray.engines.picture_places import are_misplaced, no_places
+from eibench_ray.engines.reasoning_parsers import opens_thinking
+from eibench_ray.engines.thinking import TagSplitter, ThinkingReply
 from eibench_ray.engines.transformers.collate import collate
 from eibench_ray.engines.transformers.request_batches import OutOfMemoryError, Waiting
 from eibench_ray.engines.transformers.token_choice import BatchRow, StopCheck, TokenChoice
@@ -43,9 +47,9 @@ class PreparedPrompt:
     grammar: Any = None  # xgrammar's, of the schema that the reply must follow; None where it is free
 
     @property
-    def num_tokens(self) -> int:
-        """Tokens of the prompt, those of its picture included."""
-        return int(self.tensors["input_ids"].shape[1])
+    def token_ids(self) -> list[int]:
+        """The prompt's tokens, those of its pictures included."""
+        return [int(token) for token in self.tensors["input_ids"][0].tolist()]
 
 
 class Model:
@@ -67,9 +71,16 @@ class Model:
         }
         self._processor = hf.AutoProcessor.from_pretrained(**source)
         self._tokenizer = getattr(self._processor, "tokenizer", self._processor)
-        self._control = control_tokens(self._tokenizer, config.source)
         self._template = self._read_template()
-        self._variables = template_variables(self._template, self._tokenizer)
+        check_variables(config.chat_template_kwargs, self._template, config.source)
+        self._variables = template_variables(self._template, self._tokenizer) | config.chat_template_kwargs
+        self._tags = TagSplitter(self._tokenizer) if config.reasoning == "auto" else None
+        self._thinks = self._tags is not None and opens_thinking(self._template, self._tags.marks.start)
+        marks = (self._tags.marks.start, self._tags.marks.end) if self._thinks and self._tags else ()
+        special = set(self._tokenizer.all_special_tokens)
+        # Marks that are special tokens would be lost with all others.
+        self._unread = sorted(special.difference(marks)) if not special.isdisjoint(marks) else []
+        self._control = control_tokens(self._tokenizer, config.source, marks=marks)
         settings = hf.AutoConfig.from_pretrained(**source)
         sees = settings.model_type in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
         auto = hf.AutoModelForImageTextToText if sees else hf.AutoModelForCausalLM
@@ -126,7 +137,7 @@ class Model:
         has_picture = bool(self._visual_tokens & set(tensors["input_ids"].flatten().tolist()))
         if self._visual_tokens and has_picture != bool(pictures):
             raise ValueError(f"the chat template of {self._config.source} lost the picture")
-        most = self._most_tokens or num_tokens + request.sampling.max_tokens
+        most = self._most_tokens or num_tokens + request.sampling.max_tokens + self._config.reasoning_tokens
         if num_tokens >= most:
             raise ValueError(f"the prompt has {num_tokens} tokens, and the model takes {most} with the reply")
         grammar = self._compile(request.json_schema) if request.json_schema else None
@@ -207,8 +218,12 @@ class Model:
         generator = None
         if request.sampling.temperature > 0:
             generator = torch.Generator(self._model.device).manual_seed(request.seed)
-        limit = min(request.sampling.max_tokens, waiting.prompt.room)
-        return BatchRow(request.sampling, limit, generator, _matcher(waiting.prompt.grammar), waiting.is_wanted)
+        limit = min(request.sampling.max_tokens + self._config.reasoning_tokens, waiting.prompt.room)
+        matcher, tokens = _matcher(waiting.prompt.grammar), waiting.prompt.token_ids
+        row = BatchRow(request.sampling, limit, generator, matcher, tokens, waiting.is_wanted)
+        if matcher is not None and self._thinks and self._tags is not None and not self._tags.is_closed(tokens):
+            row.free_until = self._tokenizer.encode(self._tags.marks.end, add_special_tokens=False)
+        return row
 
     def _compile(self, schema: dict[str, Any]) -> Any:
         """The grammar that keeps a reply to a JSON schema, as in the vLLM engine; equal schemas are compiled once."""
@@ -226,15 +241,24 @@ class Model:
     def _reply(self, prompt: PreparedPrompt, row: BatchRow) -> Reply:
         text = self._decode(row.tokens)
         starts = [text.find(stop) for stop in row.sampling.stop if stop in text]
+        text = text[: min(starts)] if starts else text
+        parts = ThinkingReply(None, text)
+        # With a schema, and a template that opens no thinking, the grammar has begun with the reply: all is the answer.
+        if self._tags is not None and (row.matcher is None or self._thinks):
+            parts = self._tags.split(prompt.token_ids, text, row.tokens)
         return Reply(
-            text=text[: min(starts)] if starts else text,
+            text=parts.answer,
             finish_reason=row.end or "unknown",  # without an end it was not generated to one
-            prompt_tokens=prompt.num_tokens,
+            prompt_tokens=len(prompt.token_ids),
             completion_tokens=len(row.tokens),
+            thinking=parts.thinking,
+            thinking_tokens=parts.thinking_tokens,
         )
 
     def _decode(self, tokens: list[int]) -> str:
-        return str(self._tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+        unread, keep = self._unread, bool(self._unread)
+        text = self._tokenizer.decode(tokens, skip_special_tokens=not keep, clean_up_tokenization_spaces=False)
+        return reduce(lambda kept, token: kept.replace(token, ""), unread, str(text))
 
     def _read_template(self) -> str:
         if self._config.chat_template:

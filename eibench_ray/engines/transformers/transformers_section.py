@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import PositiveInt
+from pydantic import Field, PositiveInt
 
-from eibench_ray.config.engine_section import Identity, Tuning
+from eibench_ray.config.engine_section import Identity, LaterIdentity, Tuning
+from eibench_ray.config.section import Frozen
 from eibench_ray.engines.loaded_section import LoadedSection
+from eibench_ray.engines.thinking import Reasoning
+
+_Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+class TransformersExtra(Frozen):
+    """Keys of `sampling.extra`, by the names of transformers' GenerationConfig."""
+
+    typical_p: _Share | None = None
+    epsilon_cutoff: _Share | None = None
+    eta_cutoff: _Share | None = None
+    no_repeat_ngram_size: PositiveInt | None = None
 
 
 class TransformersSection(LoadedSection):
@@ -18,6 +31,7 @@ class TransformersSection(LoadedSection):
     """
 
     kind: Literal["transformers"]
+    reasoning: LaterIdentity[Reasoning] = "auto"
     max_model_len: Identity[PositiveInt | None] = None
     max_num_seqs: Tuning[PositiveInt] = 16  # requests in one batch; fewer once the memory was too small
     num_gpus: Tuning[PositiveInt] = 1  # GPUs of one node that share the layers, one after the other; none on a CPU

@@ -16,13 +16,19 @@ KEY_GUARD = "eibench_ray.engines.vllm.key_guard.KeyGuard"
 NO_MEDIA_HOST = "no-media-by-url.invalid"
 
 
-def server_arguments(engine: Mapping[str, Any], chat_template: str | None, address: ServerAddress) -> tuple[str, ...]:
+def server_arguments(
+    engine: Mapping[str, Any],
+    chat_template: str | None,
+    address: ServerAddress,
+    chat_template_kwargs: Mapping[str, Any] = {},
+) -> tuple[str, ...]:
     """Arguments after `python -m MODULE`; the key is not among them, since everybody on the machine may read them.
 
     Args:
         engine: as `AsyncEngineArgs` takes them.
         chat_template: a Jinja file; None: the checkpoint's own.
         address: where to listen.
+        chat_template_kwargs: variables of the chat template.
     """
     server: dict[str, Any] = {
         "chat_template": str(template_file(chat_template).absolute()) if chat_template else None,
@@ -30,6 +36,7 @@ def server_arguments(engine: Mapping[str, Any], chat_template: str | None, addre
         "chat_template_content_format": "string"
         if chat_template and template_file(chat_template) == template_file(PLAIN)
         else None,
+        "default_chat_template_kwargs": dict(chat_template_kwargs) or None,
         "served_model_name": address.served_name,
         "host": address.host,
         "port": address.port,

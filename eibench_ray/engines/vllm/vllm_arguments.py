@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
+from eibench_ray.engines.chat_templates import template_file
+from eibench_ray.engines.reasoning_parsers import find_parser
 from eibench_ray.engines.vllm.vllm_kind import vllm_weights
 from eibench_ray.engines.vllm.vllm_section import VllmSection
 from eibench_ray.weights.node_weights import Weights
@@ -25,6 +28,7 @@ def engine_arguments(
         most_images: of one request; 0: not known, or none.
     """
     weights = weights or Weights(vllm_weights(config))
+    parser = reasoning_parser(config, Path(weights.source))
     chosen: dict[str, Any] = {
         "model": weights.source,
         "revision": weights.revision,
@@ -45,6 +49,9 @@ def engine_arguments(
         "structured_outputs_config": {"backend": "xgrammar", "disable_any_whitespace": True},
         "disable_log_stats": True,
     }
+    if parser is not None:
+        # With a schema, vLLM's grammar then begins where the thinking ends.
+        chosen["reasoning_parser"] = parser
     if device == "cpu":
         # vLLM 0.32 dies on a CPU when a seeded request's prompt is computed in chunks ("CPU Generator does not use
         # offset"): prompts are computed whole there.
@@ -56,3 +63,16 @@ def engine_arguments(
         # vLLM keeps room for as many as a request may have: by default far more than any has.
         chosen["limit_mm_per_prompt"] = {"image": most_images}
     return chosen | config.args
+
+
+def reasoning_parser(config: VllmSection, folder: Path) -> str | None:
+    """The name of vLLM's parser of its thinking; None: it does not think, or nobody looks.
+
+    Args:
+        config: the engine.
+        folder: of its checkpoint.
+    """
+    if config.reasoning != "auto":
+        return None if config.reasoning == "none" else config.reasoning
+    template = config.chat_template and template_file(config.chat_template).read_text(encoding="utf-8")
+    return find_parser(folder, template)

@@ -1,4 +1,6 @@
-"""vLLM: AsyncLLM in this process's event loop. This module, vllm_prompts.py and vllm_versions.py import vllm."""
+"""vLLM: AsyncLLM in this process's event loop. This module, vllm_prompts.py, vllm_thinking.py and vllm_versions.py
+import vllm.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +10,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from eibench_ray.engines.chat_template_check import check_variables, read_chat_template
 from eibench_ray.engines.chat_templates import no_template, template_file
 from eibench_ray.engines.cpu_builds import remedy
 from eibench_ray.engines.decoding_slots import decode_in_thread
 from eibench_ray.engines.engine import EngineDeadError, EngineFacts, RowError, no_numbers
 from eibench_ray.engines.python_environment import vllm_version
+from eibench_ray.engines.thinking import TagSplitter, ThinkingReply
 from eibench_ray.engines.vllm.vllm_arguments import engine_arguments
 from eibench_ray.engines.vllm.vllm_kind import KIND, vllm_weights
 from eibench_ray.engines.vllm.vllm_prompts import Picture, Prompts, read_picture
-from eibench_ray.engines.vllm.vllm_section import VllmSection
-from eibench_ray.engines.vllm.vllm_versions import refused_request_error
+from eibench_ray.engines.vllm.vllm_section import VllmExtra, VllmSection
+from eibench_ray.engines.vllm.vllm_thinking import ReplyParser, find_splitter, marks_of
+from eibench_ray.engines.vllm.vllm_versions import refused_request_error, to_engine_args
 from eibench_ray.errors import EngineError
 from eibench_ray.rows.completion import RowErrorKind
 from eibench_ray.rows.endings import ending_of
@@ -48,6 +53,7 @@ class VllmEngine:
         self._llm: Any = None
         self._template: str | None = None
         self._prompts: Prompts | None = None
+        self._replies: ReplyParser | TagSplitter | None = None
         self._ids = itertools.count()
         self._num_steps = 0
         self._spoilt: set[str] = set()
@@ -72,8 +78,11 @@ class VllmEngine:
             raise
         except Exception as error:
             raise EngineError(f"vLLM cannot load {self._config.source}: {_reason(error)}") from error
-        self._prompts = Prompts(self._llm, self._template, self._config.source)
+        variables = self._config.chat_template_kwargs
         try:
+            self._replies = find_splitter(self._config, self._llm)
+            check_variables(variables, self._template or self._own_template(), self._config.source)
+            self._prompts = Prompts(self._llm, self._template, self._config.source, variables, marks_of(self._replies))
             await self._prompts.check()
         except EngineError:
             await self.stop()
@@ -107,7 +116,6 @@ class VllmEngine:
         return lambda: self._num_steps
 
     def _load(self) -> Any:
-        from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.v1.engine.async_llm import AsyncLLM
 
         config = self._config
@@ -117,7 +125,10 @@ class VllmEngine:
         elif self._weights is not None and KIND.lacks_chat_template(config, Path(self._weights.source)):
             raise EngineError(no_template(config.source))
         arguments = engine_arguments(config, self._device, self._weights, self._most_images)
-        return AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
+        return AsyncLLM.from_engine_args(to_engine_args(arguments))
+
+    def _own_template(self) -> str | None:
+        return read_chat_template(Path(self._weights.source)) if self._weights is not None else None
 
     async def generate(self, request: Request, images: Sequence[bytes]) -> Reply:
         """The reply to one request; many run at once.
@@ -173,7 +184,7 @@ class VllmEngine:
     async def _complete(self, prompt: Any, request: Request) -> Reply:
         final, name = None, f"r{next(self._ids)}"
         try:
-            async for output in self._llm.generate(prompt, _sampling_params(request), name):
+            async for output in self._llm.generate(prompt, self._parameters(request), name, **self._grammar_facts()):
                 final = output
             if final is None or not final.outputs:
                 return Reply("", "error", 0, 0)
@@ -182,13 +193,37 @@ class VllmEngine:
                 raise no_numbers(self._config.dtype, len(answer.token_ids))
         finally:
             self._spoilt.discard(name)
+        parts = self._split(request, final.prompt_token_ids or (), answer)
         return Reply(
-            text=answer.text,
+            text=parts.answer,
             finish_reason=answer.finish_reason or "unknown",
             prompt_tokens=len(final.prompt_token_ids or ()),
             completion_tokens=len(answer.token_ids),
             cached_tokens=final.num_cached_tokens or 0,
+            thinking=parts.thinking,
+            thinking_tokens=parts.thinking_tokens,
         )
+
+    def _parameters(self, request: Request) -> Any:
+        parameters = sampling_params(request, self._config)
+        if isinstance(self._replies, ReplyParser) and self._replies.needs_special_tokens:
+            parameters.skip_special_tokens = False
+        return parameters
+
+    def _split(self, request: Request, prompt: Sequence[int], answer: Any) -> ThinkingReply:
+        if isinstance(self._replies, ReplyParser):
+            return self._replies.split(prompt, answer.text, answer.token_ids)
+        # Without a parser of vLLM's, a grammar begins with the reply: all of it is the answer.
+        if self._replies is None or request.json_schema:
+            return ThinkingReply(None, answer.text)
+        return self._replies.split(prompt, answer.text, answer.token_ids)
+
+    def _grammar_facts(self) -> dict[str, Any]:
+        """Arguments by which vLLM's grammar knows whether the template lets the model think."""
+        variables = self._config.chat_template_kwargs
+        if not variables or not isinstance(self._replies, ReplyParser):
+            return {}
+        return {"reasoning_parser_kwargs": {"chat_template_kwargs": variables}}
 
     async def stop(self) -> None:
         """Shuts the engine's processes down."""
@@ -197,20 +232,28 @@ class VllmEngine:
             await asyncio.to_thread(llm.shutdown)
 
 
-def _sampling_params(request: Request) -> Any:
+def sampling_params(request: Request, config: VllmSection) -> Any:
+    """VLLM's parameters for a request."""
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
     sampling: Sampling = request.sampling
     schema = request.json_schema
+    further = VllmExtra.model_validate(dict(sampling.extra)).model_dump(exclude_unset=True)
+    if detection := further.get("repetition_detection"):
+        from vllm.sampling_params import RepetitionDetectionParams
+
+        further["repetition_detection"] = RepetitionDetectionParams(**detection)
     return SamplingParams(
         temperature=sampling.temperature,
         top_p=sampling.top_p,
-        max_tokens=sampling.max_tokens,
+        max_tokens=sampling.max_tokens + config.reasoning_tokens,
         stop=list(sampling.stop),
         seed=request.seed,
         output_kind=RequestOutputKind.FINAL_ONLY,
         structured_outputs=StructuredOutputsParams(json=schema) if schema else None,
+        **sampling.optional,
+        **further,
     )
 
 

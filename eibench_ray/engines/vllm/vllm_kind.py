@@ -20,14 +20,15 @@ from eibench_ray.engines.engine_kind import (
 )
 from eibench_ray.engines.loaded_kind import LoadedKind, describe_source, loaded_identity, loaded_traits
 from eibench_ray.engines.python_environment import CPU_BUILD, environment_identity, vllm_of, vllm_version
+from eibench_ray.engines.sampling_support import SamplingRefusal, find_refusal
 from eibench_ray.engines.sent_prompt import SentPrompt
 from eibench_ray.engines.vllm.key_guard import VLLM_KEY
 from eibench_ray.engines.vllm.vllm_memory import choose_tensor_parallel, fit_vllm
-from eibench_ray.engines.vllm.vllm_section import VllmSection
+from eibench_ray.engines.vllm.vllm_section import VllmExtra, VllmSection
 from eibench_ray.errors import EngineError
 from eibench_ray.plan.engine_traits import EngineTraits
 from eibench_ray.rows.digests import digest
-from eibench_ray.rows.request import Request
+from eibench_ray.rows.request import OPTIONAL_SAMPLING, Request, Sampling
 from eibench_ray.weights.checkpoint_files import CheckpointPart
 from eibench_ray.weights.hub_cache import HubModel
 from eibench_ray.weights.memory_estimate import MemoryEstimate, estimate_memory
@@ -51,6 +52,10 @@ _ELSEWHERE = ("tokenizer", "tokenizer_mode", "hf_config_path", "hf_overrides", "
 _OWN_TEMPLATES = (
     *("blip-2", "clip", "colpali", "deepseek", "unlimited", "minicpm", "paligemma", "siglip", "kimi", "inkling"),
     *("mistral", "mixtral", "pixtral", "voxtral", "cohere", "terratorch"),
+)
+
+_NO_THINKING = (
+    "is told not to look for thinking (model.engine.reasoning is none): set that to auto or to a parser's name"
 )
 
 
@@ -88,6 +93,12 @@ class VllmKind(LoadedKind[VllmSection]):
             section = section.model_copy(update=chosen)
         fit = fit_vllm(section, site.memory, site.cluster, site.nodes) if site.memory else None
         return Needs(section.num_gpus if site.has_gpus else 0, fit, chosen)
+
+    def sampling_refusal(self, section: VllmSection, sampling: Sampling) -> SamplingRefusal | None:
+        """It does all that has a name of its own, and vLLM's further sampling parameters."""
+        if section.reasoning == "none" and (budget := "thinking_token_budget") in sampling.extra:
+            return SamplingRefusal.of_extra(budget, sampling, _NO_THINKING)
+        return find_refusal(sampling, OPTIONAL_SAMPLING, VllmExtra)
 
     def memory(self, section: VllmSection) -> MemoryEstimate | None:
         """By the checkpoint's metadata, in the dtypes that vLLM makes of it."""
@@ -135,7 +146,9 @@ class VllmKind(LoadedKind[VllmSection]):
 
         if self.lacks_chat_template(section, Path(weights.source)):
             raise EngineError(no_template(section.source))
-        arguments = server_arguments(engine_arguments(section, device, weights), section.chat_template, address)
+        arguments = server_arguments(
+            engine_arguments(section, device, weights), section.chat_template, address, section.chat_template_kwargs
+        )
         # A host that is allowed could send vLLM on to one that is not.
         return ServerCommand(("-m", MODULE, *arguments), {"VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0"})
 

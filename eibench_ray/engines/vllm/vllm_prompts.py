@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,14 +46,30 @@ class Prompts:
     one ends with `error`. So whoever gives a request up calls `forget`, and what is asked again carries its picture.
     """
 
-    def __init__(self, llm: Any, template: str | None, source: str) -> None:
+    def __init__(
+        self,
+        llm: Any,
+        template: str | None,
+        source: str,
+        variables: Mapping[str, Any] = {},
+        marks: Iterable[str] = (),
+    ) -> None:
+        """Prompts of an engine.
+
+        Args:
+            llm: vLLM's.
+            template: the text of the chat template; None: the checkpoint's own.
+            source: the checkpoint, for errors.
+            variables: of the chat template.
+            marks: texts of thinking, which no row's text may bring.
+        """
         self._renderer = llm.renderer
         self._template = template
         self._source = source
         checkpoint = llm.model_config.hf_config
         self._image_token = getattr(checkpoint, "image_token_id", getattr(checkpoint, "image_token_index", None))
-        self._control = control_tokens(self._renderer.tokenizer, source)
-        self._variables = template_variables(template, self._renderer.tokenizer)
+        self._control = control_tokens(self._renderer.tokenizer, source, marks=marks)
+        self._variables = {**template_variables(template, self._renderer.tokenizer), **variables}
         self._carrying = carrying(self._renderer)
 
     async def check(self) -> None:

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Sequence
 from types import SimpleNamespace
 
-from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.renderers import renderer_from_config
 
 from eibench_ray.engines.chat_templates import template_file
@@ -16,6 +15,8 @@ from eibench_ray.engines.sent_prompt import SentPrompt, sent_tokens
 from eibench_ray.engines.vllm.vllm_arguments import engine_arguments
 from eibench_ray.engines.vllm.vllm_prompts import Prompts, read_picture
 from eibench_ray.engines.vllm.vllm_section import VllmSection
+from eibench_ray.engines.vllm.vllm_thinking import find_splitter, marks_of
+from eibench_ray.engines.vllm.vllm_versions import to_engine_args
 from eibench_ray.errors import EngineError
 from eibench_ray.rows.request import Request
 from eibench_ray.weights.node_weights import Weights
@@ -41,10 +42,11 @@ def render_apart(
     template = template_file(section.chat_template).read_text(encoding="utf-8") if section.chat_template else None
     most_images = max((len(request.images) for request, _ in asked), default=0)
     try:
-        config = AsyncEngineArgs(**engine_arguments(section, device, weights, most_images)).create_engine_config()
+        config = to_engine_args(engine_arguments(section, device, weights, most_images)).create_engine_config()
         renderer = renderer_from_config(config)
-        llm = SimpleNamespace(renderer=renderer, model_config=config.model_config)
-        prompts = Prompts(llm, template, section.source)
+        llm = SimpleNamespace(renderer=renderer, model_config=config.model_config, vllm_config=config)
+        marks = marks_of(find_splitter(section, llm))
+        prompts = Prompts(llm, template, section.source, section.chat_template_kwargs, marks)
 
         async def render() -> list[SentPrompt]:
             made = [

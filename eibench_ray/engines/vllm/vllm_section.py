@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from eibench_ray.config.engine_section import Identity, KeyUse, Tuning
-from eibench_ray.config.section import number_or_auto
+from eibench_ray.config.section import Frozen, number_or_auto
 from eibench_ray.engines.loaded_section import LoadedSection
+from eibench_ray.engines.reasoning_parsers import REASONING_PARSERS
 
 # Arguments of vLLM 0.32 on which no answer depends but for rounding. What is not here counts as identity.
 _TUNING = {
@@ -36,6 +37,27 @@ _TUNING = {
 TUNING_ARGUMENTS = frozenset(name for names in _TUNING.values() for name in names.split())
 
 
+class VllmExtra(Frozen):
+    """Keys of `sampling.extra`: fields of vLLM 0.32's SamplingParams that change what is answered.
+
+    Those that this package sets itself are none of them, nor those that say what else is reported.
+    """
+
+    allowed_token_ids: list[int] | None = None
+    bad_words: list[str] | None = None
+    extra_args: dict[str, Any] | None = None
+    ignore_eos: bool = False
+    include_stop_str_in_output: bool = False
+    logit_bias: dict[Annotated[int, Field(strict=False)], float] | None = None
+    min_tokens: NonNegativeInt = 0
+    repetition_detection: dict[str, int] | None = None
+    skip_special_tokens: bool = True
+    spaces_between_special_tokens: bool = True
+    stop_token_ids: list[int] | None = None
+    thinking_token_budget: NonNegativeInt | None = None
+    watermarking: bool | None = None
+
+
 class VllmSection(LoadedSection):
     """A vLLM engine in a Ray actor.
 
@@ -43,6 +65,7 @@ class VllmSection(LoadedSection):
         kv_cache_gib: GiB for the KV cache; None lets vLLM take its share of the GPU's memory.
         args: further vLLM engine arguments (AsyncEngineArgs); those that `TUNING_ARGUMENTS` has are tuning, all others
             part of the engine's identity.
+        reasoning: besides, one of vLLM's reasoning parsers by name, e.g. `qwen3` or `deepseek_r1`.
         tensor_parallel: GPUs of one node that share each layer; `auto`: the fewest whose memory suffices.
     """
 
@@ -63,12 +86,25 @@ class VllmSection(LoadedSection):
         """One message instead of one per member of the union."""
         return number_or_auto(value, "GPUs")
 
+    @model_validator(mode="after")
+    def _knows_the_parser(self) -> VllmSection:
+        known = {"auto", "none", *REASONING_PARSERS}
+        is_other = self.runtime_env is not None or "reasoning_parser_plugin" in self.args  # whose names are not known
+        if self.reasoning not in known and not is_other:
+            raise ValueError(
+                f"reasoning is {self.reasoning!r}: should be auto, none, or one of vLLM's reasoning parsers "
+                f"({', '.join(sorted(REASONING_PARSERS))})"
+            )
+        return self
+
     @field_validator("args")
     @classmethod
     def _trusts_in_one_place(cls, value: dict[str, Any]) -> dict[str, Any]:
-        """Code is trusted by a key that says of which commit."""
+        """Code is trusted by a key that says of which commit, and thinking split where it is known."""
         if value.get("trust_remote_code"):
             raise ValueError("trust_remote_code is no further argument: set engine.trust_remote_code of the model")
+        if value.get("reasoning_parser"):
+            raise ValueError("reasoning_parser is no further argument: set engine.reasoning of the model")
         return value
 
     @property

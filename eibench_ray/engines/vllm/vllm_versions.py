@@ -7,6 +7,7 @@ vllm.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
@@ -31,6 +32,20 @@ def refused_request_error() -> type[Exception]:
     error = getattr(exceptions, "VLLMClientError", ValueError)
     assert issubclass(error, Exception)
     return error
+
+
+def to_engine_args(arguments: Mapping[str, Any]) -> Any:
+    """The `AsyncEngineArgs` of some arguments.
+
+    vLLM 0.32 writes the name of the reasoning parser into the section of structured outputs, and cannot where that is
+    a mapping.
+    """
+    from vllm.config import StructuredOutputsConfig
+    from vllm.engine.arg_utils import AsyncEngineArgs
+
+    outputs = arguments.get("structured_outputs_config")
+    ready = {"structured_outputs_config": StructuredOutputsConfig(**outputs)} if isinstance(outputs, Mapping) else {}
+    return AsyncEngineArgs(**{**arguments, **ready})
 
 
 def carrying(renderer: Any) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from asking import endpoint
 from batch_asking import ask_all, request
 from batch_server import BatchServer, Fate, Json, answer
 from fastapi import HTTPException
-from fault_replies import completion, ended, error, in_parts, text_of
+from fault_replies import THOUGHT, completion, ended, error, in_parts, text_of, thought
 
 from eibench_ray.engines.engine import EngineDeadError, RowError
 from eibench_ray.engines.openai import response_bounds
@@ -118,6 +118,12 @@ def test_a_line_in_parts_is_a_text(server: BatchServer, tmp_path: Path) -> None:
     server.decide = lambda body, _: (200, in_parts(body, "It is because of the sun."))
     (reply,) = ask(at(server), tmp_path, WORDS[:1])
     assert reply.text == "It is because of the sun."
+
+
+def test_a_lines_thinking_is_no_part_of_its_answer(server: BatchServer, tmp_path: Path) -> None:
+    server.decide = lambda body, _: (200, thought(body, "<think>More.</think>It is because of the sun."))
+    (reply,) = ask(at(server), tmp_path, WORDS[:1])
+    assert (reply.text, reply.thinking) == ("It is because of the sun.", f"{THOUGHT}\n\nMore.")
 
 
 def test_a_provider_that_no_request_can_reach_ends_the_engine_at_once(server: BatchServer, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from asking import SCHEMA, ask, encode, endpoint
 from fault_limits import Limit
-from fault_replies import digest_of
+from fault_replies import THOUGHT, digest_of
 from fault_server import FaultServer
 from faults import PASSING, Behaviour, Fault, all_mixed
 from PIL import Image
@@ -132,7 +132,7 @@ def test_all_faults_mixed_end_every_request_once(server: FaultServer, caplog: py
         assert counts[word].answered == isinstance(end, Reply)
         assert KEY not in repr(end)
     reasons = {end.finish_reason for end in ends if isinstance(end, Reply)}
-    assert reasons == {"stop", "refusal", "content_filter"}
+    assert reasons == {"stop", "length", "refusal", "content_filter"}
     errors = [end for end in ends if isinstance(end, RowError)]
     assert errors
     assert {error.kind for error in errors} == {RowErrorKind.PROMPT}
@@ -271,6 +271,22 @@ def test_a_stream_parts_and_a_server_that_moved_are_read(server: FaultServer) ->
         server.behave(Behaviour(faults={fault: 1.0}))
         (reply,) = answers(engine_at(server), [f"read {fault}"])
         assert (reply.text[:7], reply.finish_reason) == ("answer ", "stop")
+
+
+@pytest.mark.parametrize("fault", [Fault.THOUGHT, Fault.THOUGHT_IN_TEXT, Fault.THOUGHT_HALF_IN_TEXT])
+def test_thinking_is_no_part_of_the_answer(server: FaultServer, fault: Fault) -> None:
+    (plain,) = answers(engine_at(server), ["thought"])
+    server.behave(Behaviour(faults={fault: 1.0}))
+    (reply,) = answers(engine_at(server), ["thought"])
+    assert (reply.text, reply.finish_reason) == (plain.text, "stop")
+    assert (reply.thinking, plain.thinking, plain.thinking_tokens) == (THOUGHT, None, None)
+    assert 0 < reply.thinking_tokens < reply.completion_tokens
+
+
+def test_thinking_that_its_limit_cut_off_leaves_an_empty_answer(server: FaultServer) -> None:
+    server.behave(Behaviour(faults={Fault.THOUGHT_TOO_LONG: 1.0}))
+    (reply,) = answers(engine_at(server), ["cut"])
+    assert (reply.text, reply.finish_reason, reply.thinking) == ("", "length", THOUGHT)
 
 
 def test_while_attempts_fail_or_a_limit_holds_the_engine_says_so(server: FaultServer) -> None:

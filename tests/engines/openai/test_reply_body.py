@@ -115,6 +115,70 @@ def test_what_a_model_thinks_belongs_to_the_reply() -> None:
     assert reply.completion_tokens == 900
 
 
+TAGGED = "<think>\nHm.\n</think>\n\nSun."
+
+
+@pytest.mark.parametrize(
+    ("message", "thinking", "text"),
+    [
+        ({"content": "Sun.", "reasoning_content": "Hm."}, "Hm.", "Sun."),
+        ({"content": "Sun.", "reasoning": "Hm."}, "Hm.", "Sun."),
+        ({"content": "Sun.", "reasoning": "Hm.", "reasoning_content": "Hm."}, "Hm.", "Sun."),
+        (
+            {"content": "Sun.", "reasoning": "Hm.", "reasoning_details": [{"type": "reasoning.text", "text": "Hm."}]},
+            "Hm.",
+            "Sun.",
+        ),
+        ({"content": "Sun.", "reasoning_details": [{"type": "reasoning.summary", "summary": "Hm."}]}, "Hm.", "Sun."),
+        ({"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "Hm."}]}, "Sun."]}, "Hm.", "Sun."),
+        ({"content": [{"type": "reasoning", "text": "Hm."}, {"type": "text", "text": "Sun."}]}, "Hm.", "Sun."),
+        ({"content": TAGGED}, "Hm.", "Sun."),
+        ({"content": [{"type": "text", "text": TAGGED}]}, "Hm.", "Sun."),
+        ({"content": "Hm.</think>Sun."}, "Hm.", "Sun."),
+        ({"content": "<think>Hm. Sun."}, "Hm. Sun.", ""),
+        ({"content": "<think></think>Sun."}, None, "Sun."),
+        ({"content": "Sun.", "reasoning_content": ""}, None, "Sun."),
+        ({"content": "Sun.", "reasoning_content": {"effort": 1}}, None, "Sun."),
+        ({"content": "Sun."}, None, "Sun."),
+    ],
+)
+def test_thinking_is_read_wherever_it_stands(message: dict[str, Any], thinking: str | None, text: str) -> None:
+    reply = read_reply(body(message), ask(), endpoint())
+    assert (reply.thinking, reply.text) == (thinking, text)
+    assert (reply.thinking_tokens is None) == (thinking is None)
+
+
+def test_tags_stay_where_nobody_is_to_look_for_them() -> None:
+    message = {"content": TAGGED, "reasoning_content": "So."}
+    reply = read_reply(body(message), ask(), endpoint(reasoning="none"))
+    assert (reply.thinking, reply.text) == ("So.", TAGGED)
+
+
+@pytest.mark.parametrize(
+    ("details", "message", "tokens"),
+    [
+        ({"reasoning_tokens": 15}, {}, 15),  # OpenAI's keep their thinking to themselves
+        ({"reasoning_tokens": 0}, {}, None),
+        ({"reasoning_tokens": 21}, {"reasoning": "x" * 40}, 10),  # more than the whole reply has
+        ({"reasoning_tokens": "many"}, {"reasoning": "x" * 400}, 20),
+        (None, {"reasoning": "x" * 40}, 10),
+    ],
+)
+def test_thinking_is_counted_by_the_endpoint_or_estimated(
+    details: object, message: dict[str, Any], tokens: int | None
+) -> None:
+    usage = USAGE | {"completion_tokens_details": details}
+    assert read_reply(body({"content": "Sun."} | message, usage), ask(), endpoint()).thinking_tokens == tokens
+
+
+def test_a_stream_of_events_brings_its_thinking() -> None:
+    deltas = [{"reasoning_content": "H"}, {"reasoning_content": "m."}, {"content": "Sun."}]
+    chunks = [{"choices": [{"delta": delta}]} for delta in deltas] + [{"choices": [{"finish_reason": "stop"}]}]
+    said = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks)
+    reply = read_reply(parse_body(said), ask(), endpoint())
+    assert (reply.thinking, reply.text) == ("Hm.", "Sun.")
+
+
 @pytest.mark.parametrize("cached", [-1, 101, "all", None])
 def test_a_cached_part_that_cannot_be_is_none(cached: object) -> None:
     usage = USAGE | {"prompt_tokens_details": {"cached_tokens": cached}}

@@ -62,6 +62,17 @@ def test_stops_and_logprobs_are_asked_for() -> None:
     assert body == PLAIN | added
 
 
+def test_further_sampling_is_sent_where_it_is_set() -> None:
+    sampling = Sampling(0.5, 0.9, 8, top_k=20, min_p=0.1, presence_penalty=0.5, extra={"mirostat": 2})
+    added = {"max_tokens": 8, "temperature": 0.5, "top_p": 0.9, "top_k": 20, "min_p": 0.1, "presence_penalty": 0.5}
+    assert build_body(ask(sampling=sampling), (), endpoint()) == PLAIN | added | {"mirostat": 2}
+
+
+def test_variables_of_the_chat_template_are_sent_where_there_are_some() -> None:
+    config = endpoint(chat_template_kwargs={"enable_thinking": False})
+    assert build_body(ask(), (), config) == PLAIN | {"chat_template_kwargs": {"enable_thinking": False}}
+
+
 def test_args_have_the_last_word_and_null_takes_a_field_out() -> None:
     config = endpoint(args={"top_p": None, "max_tokens": 5, "enable_thinking": False})
     body = build_body(ask(), (), config)
