@@ -44,21 +44,18 @@ class ControlTokens:
         return plain
 
 
-def control_tokens(
-    tokenizer: Any, source: str, pictures: Iterable[str] = (), marks: Iterable[str] = ()
-) -> ControlTokens:
+def control_tokens(tokenizer: Any, source: str, marks: Iterable[str] = ()) -> ControlTokens:
     """The control tokens that a tokenizer finds in any text.
 
     Args:
         tokenizer: of transformers.
         source: the checkpoint, for the log.
-        pictures: further tokens that stand for pictures.
         marks: further texts that mean something to whoever reads prompts and replies: those of thinking.
     """
     added = getattr(tokenizer, "added_tokens_decoder", None) or {}
     special = {str(token) for token in added.values() if getattr(token, "special", False)}
     special |= {str(token) for token in getattr(tokenizer, "all_special_tokens", ())}
-    kept = {str(getattr(tokenizer, name, None)) for name in _PICTURE_NAMES} | set(pictures)
+    kept = {str(getattr(tokenizer, name, None)) for name in _PICTURE_NAMES}
     return ControlTokens((*(token for token in special - kept if not _is_picture(token)), *marks), source)
 
 

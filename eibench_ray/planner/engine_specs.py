@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -17,8 +17,6 @@ from eibench_ray.plan.graph import EngineSpec
 from eibench_ray.rows.digests import digest
 from eibench_ray.weights.memory_estimate import MemoryEstimate
 
-Identify = Callable[[ModelConfig, str | None], Mapping[str, Any]]
-Estimate = Callable[[ModelConfig], MemoryEstimate | None]
 ModelKey = Literal["model", "captioner", "asker", "judge.model"]
 
 # Keys of which two values may mean the same; what they stand for is part of the engine's identity.
@@ -52,18 +50,9 @@ class EngineUse:
 class Engines:
     """Collects engines; one that is met again must be configured as it was before."""
 
-    def __init__(
-        self,
-        identify: Identify,
-        estimate: Estimate,
-        device: Literal["cpu", "cuda"],
-        cluster: ClusterConfig,
-        known: GpuNodes | None = None,
-    ) -> None:
+    def __init__(self, device: Literal["cpu", "cuda"], cluster: ClusterConfig, known: GpuNodes | None) -> None:
         self.specs: dict[str, EngineSpec] = {}  # what was collected, by key
         self._first_uses: dict[str, EngineUse] = {}
-        self._identify = identify
-        self._estimate = estimate
         self._device = device
         self._cluster = cluster
         self._known = known
@@ -76,13 +65,13 @@ class Engines:
         """
         model = use.model
         recording = use.recording
-        key = digest(self._identify(model, recording), size=10)
+        key = digest(engine_identity(model, recording), size=10)
         if key in self.specs:
             _check_equal(self._first_uses[key], use, self.specs[key].traits)
             return self.specs[key]
         spec = plan_engine(key, model, self._device, recording)
         self._first_uses[key] = use
-        self.specs[key] = with_gpus(spec, model, self._estimate, self._cluster, self._known)
+        self.specs[key] = with_gpus(spec, model, self._cluster, self._known)
         return self.specs[key]
 
 
@@ -116,18 +105,13 @@ def engine_memory(model: ModelConfig) -> MemoryEstimate | None:
 
 
 def with_gpus(
-    spec: EngineSpec,
-    model: ModelConfig,
-    estimate: Estimate,
-    cluster: ClusterConfig,
-    known: GpuNodes | None = None,
+    spec: EngineSpec, model: ModelConfig, cluster: ClusterConfig, known: GpuNodes | None = None
 ) -> EngineSpec:
     """A model's spec with its GPUs, what is chosen by them, and how it fits.
 
     Args:
         spec: the engine's.
         model: as configured.
-        estimate: says what it takes.
         cluster: the configuration.
         known: the run's nodes with GPUs; None: as the configuration expects them.
 
@@ -136,7 +120,7 @@ def with_gpus(
     """
     site = Site(spec.name, spec.device, cluster, nodes=known)
     if site.has_gpus:
-        site = replace(site, memory=estimate(model))
+        site = replace(site, memory=engine_memory(model))
     needs = kind_of(spec).needs(model.engine, site)
     return replace(spec, num_gpus=needs.num_gpus, memory=needs.memory, chosen=needs.chosen)
 

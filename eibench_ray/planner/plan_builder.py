@@ -21,7 +21,7 @@ from eibench_ray.plan.prompt_templates import find_excess, words_in
 from eibench_ray.plan.scorer_spec import ScorerSpec
 from eibench_ray.planner.call_items import expand
 from eibench_ray.planner.dataset_facts import DatasetFacts
-from eibench_ray.planner.engine_specs import Engines, EngineUse, Estimate, Identify, ModelKey, engine_memory
+from eibench_ray.planner.engine_specs import Engines, EngineUse, ModelKey
 from eibench_ray.planner.prompt_source import check_sampling, word_call, word_judge
 from eibench_ray.rows.digests import derive_seed, digest
 from eibench_ray.rows.request import AcceptRule, Sampling
@@ -32,9 +32,7 @@ from eibench_ray.scoring.scorer import Scorer
 def build_plan(
     configs: Sequence[RunConfig],
     datasets: Mapping[str, DatasetFacts],
-    identify: Identify,
     device: Literal["cpu", "cuda"],
-    estimate: Estimate = engine_memory,
     known: GpuNodes | None = None,
 ) -> Plan:
     """The plan of all cells.
@@ -42,15 +40,13 @@ def build_plan(
     Args:
         configs: one per cell.
         datasets: facts by dataset name.
-        identify: identity of an engine, from its model and (for replay) its file of predictions.
         device: where vLLM engines run.
-        estimate: what a model's engine takes of its GPUs' memory.
         known: the run's nodes with GPUs; None: as the configuration expects them.
 
     Raises:
         PlanError: cells that contradict each other, a setting that lacks what it needs, or a model that fits nowhere.
     """
-    builder = _Builder(datasets, Engines(identify, estimate, device, configs[0].cluster, known))
+    builder = _Builder(datasets, Engines(device, configs[0].cluster, known))
     for config in configs:
         builder.add(config)
     return builder.plan(configs[0].sweep)

@@ -22,7 +22,7 @@ from eibench_ray.plan.engine_traits import RateLimits, describe_chosen
 from eibench_ray.plan.graph import Blocker, Plan
 from eibench_ray.plan.slices import StepWork, cut
 from eibench_ray.planner.dataset_facts import read_dataset_facts
-from eibench_ray.planner.engine_specs import engine_identity, engine_memory, with_gpus
+from eibench_ray.planner.engine_specs import with_gpus
 from eibench_ray.planner.plan_builder import build_plan
 from eibench_ray.planner.slice_size import choose_slice_rows
 from eibench_ray.planner.step_shares import keep_own, own_steps
@@ -123,7 +123,7 @@ class PlannedSweep:
                 {"name": spec.name, "engine": spec.settings, "sees_image": True, "expect": spec.expect}
             )
             try:
-                engines[key] = with_gpus(spec, model, engine_memory, self.config.cluster, known)
+                engines[key] = with_gpus(spec, model, self.config.cluster, known)
             except PlanError as error:
                 said.append(str(error))
                 continue
@@ -168,7 +168,7 @@ def plan_sweep(
     chosen = {other.dataset.name: other.dataset for other in configs}
     facts = {name: read_dataset_facts(dataset, must_exist=must_exist) for name, dataset in chosen.items()}
     known = known_gpus(config.cluster, os.environ) if device is None else None
-    plan = build_plan(configs, facts, engine_identity, device or engine_device(config.cluster), known=known)
+    plan = build_plan(configs, facts, device or engine_device(config.cluster), known=known)
     store = Store(config.store.root)
     slice_rows = choose_slice_rows(plan, config.store.slice_rows, config.cluster)
     share = config.cluster.share

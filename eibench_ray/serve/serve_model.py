@@ -19,7 +19,7 @@ from eibench_ray.engines.python_environment import vllm_version
 from eibench_ray.engines.registry import kind_of
 from eibench_ray.errors import ConfigError
 from eibench_ray.plan.graph import EngineSpec
-from eibench_ray.planner.engine_specs import engine_identity, engine_memory, plan_engine, with_gpus
+from eibench_ray.planner.engine_specs import engine_identity, plan_engine, with_gpus
 from eibench_ray.rows.digests import digest
 from eibench_ray.runs.fetch_assets import build_checkpoints
 from eibench_ray.runs.planning import engine_device
@@ -98,4 +98,4 @@ def served_engine(config: ServeConfig) -> EngineSpec:
         )
     key = digest(engine_identity(model, None), size=10)
     device = engine_device(config.cluster)
-    return with_gpus(plan_engine(key, model, device, None), model, engine_memory, config.cluster)
+    return with_gpus(plan_engine(key, model, device, None), model, config.cluster)

@@ -16,7 +16,6 @@ from eibench_ray.datasets.prompts_file import PromptSet, SourcePrompt, SourceSam
 from eibench_ray.datasets.writer import DatasetWriter
 from eibench_ray.plan.graph import Plan, Step
 from eibench_ray.planner.dataset_facts import read_dataset_facts
-from eibench_ray.planner.engine_specs import engine_identity
 from eibench_ray.planner.plan_builder import build_plan
 from eibench_ray.rows.request import AcceptRule
 from eibench_ray.rows.sample import Media, Sample
@@ -95,7 +94,7 @@ class Planner:
     def plan(self, *configs: RunConfig, device: Literal["cpu", "cuda"] = "cpu") -> Plan:
         """The plan of the cells."""
         facts = {config.dataset.name: read_dataset_facts(config.dataset, must_exist=True) for config in configs}
-        return build_plan(configs, facts, engine_identity, device)
+        return build_plan(configs, facts, device)
 
     def step(self, plan: Plan, name: str) -> Step:
         """The one step of that name."""
