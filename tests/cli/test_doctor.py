@@ -19,7 +19,7 @@ import typer
 from hub_server import serving
 from typer.testing import CliRunner
 
-from eibench_ray.cli import doctor, machine_checks, machine_probes, service_checks
+from eibench_ray.cli import doctor, machine_checks, machine_probes, machine_report, service_checks
 from eibench_ray.cli.machine_checks import GIB, TESTED, Check, Status, check_ground, check_temporary
 from eibench_ray.config.options_folder import config_folder
 from eibench_ray.driver.node_survey import NodeReport
@@ -262,7 +262,7 @@ def test_a_command_that_hangs_or_fails_says_nothing(tmp_path: Path, monkeypatch:
 
 
 def test_a_cluster_that_does_not_answer_fails(tmp_path: Path) -> None:
-    (check,) = doctor.examine_cluster("127.0.0.1:1", str(tmp_path))
+    (check,) = machine_report.examine_cluster("127.0.0.1:1", str(tmp_path))
     assert (check.name, check.status) == ("ray cluster", "fail")
     assert "nothing answers at cluster.address=127.0.0.1:1" in check.detail
     assert check.remedy
