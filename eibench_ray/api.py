@@ -185,7 +185,7 @@ class Run:
         plan, store = self._found.manifest.plan, self._found.store
         samples = {name: open_dataset(spec.path).index(spec.limit).sample_ids for name, spec in plan.datasets.items()}
         for step in plan.steps.values():
-            where = {"step": step.id, "call": step.name, "model": plan.engines[step.engine].name}
+            where = {"step": step.id, "call": step.name, "model": plan.model_of(step)}
             for row in store.read_rows(step.id, 0, samples[step.dataset]).values():
                 yield {**where, "dataset": step.dataset, **asdict(row)}
 

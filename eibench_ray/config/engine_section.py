@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
-from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError
+from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from eibench_ray.config.section import Frozen
@@ -54,9 +54,11 @@ class EngineSection(Frozen):
 
     Attributes:
         says_words: whether its replies are answers; else they are measurements, which a scorer reads.
+        key_remedies: keys of other kinds that it does not have, with what to do instead.
     """
 
     says_words: ClassVar[bool] = True
+    key_remedies: ClassVar[Mapping[str, str]] = {}
 
     kind: Identity[str]  # the engine kind's name; in a kind's own section a Literal of it
 
@@ -64,6 +66,14 @@ class EngineSection(Frozen):
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         super().__pydantic_init_subclass__(**kwargs)
         key_uses(cls)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_no_key_of_another_kind(cls, value: object) -> object:
+        for name, remedy in cls.key_remedies.items():
+            if isinstance(value, Mapping) and value.get(name) is not None:
+                raise ValueError(f"no engine of kind {value['kind']!r} has the key {name}: {remedy}")
+        return value
 
 
 def key_uses(section: type[EngineSection]) -> dict[str, KeyUse]:

@@ -49,7 +49,10 @@ def collect_assets(engines: Iterable[EngineSpec]) -> list[Asset]:
 def _assets_of(spec: EngineSpec) -> Iterator[Asset]:
     kind, section, users = kind_of(spec), section_of(spec), (spec.name,)
     if request := kind.weights(section):
-        yield from _checkpoints_of(spec, request)
+        is_gated = spec.availability is not None and spec.availability.status == "gated"
+        yield from _checkpoints_of(spec, spec.name, request, is_gated=is_gated)
+    for adapter in spec.adapters:
+        yield from _checkpoints_of(spec, adapter.name, kind.adapter_weights(adapter), is_gated=False)
     if packages := kind.packages(section):
         yield Asset("packages", packages, users, spec=spec)
     if environment := spec.traits.environment:
@@ -57,8 +60,8 @@ def _assets_of(spec: EngineSpec) -> Iterator[Asset]:
         yield Asset("environment", environment.py_executable or packages, users)
 
 
-def _checkpoints_of(spec: EngineSpec, request: WeightsRequest) -> Iterator[Asset]:
-    users, env = (spec.name,), tuple(sorted(spec.traits.env.items()))
+def _checkpoints_of(spec: EngineSpec, name: str, request: WeightsRequest, *, is_gated: bool) -> Iterator[Asset]:
+    users, env = (name,), tuple(sorted(spec.traits.env.items()))
     if request.source.startswith(PREFIX):
         yield Asset("checkpoint", request.source.removeprefix(PREFIX), users)
     elif folder := local_folder(request.source):
@@ -66,7 +69,6 @@ def _checkpoints_of(spec: EngineSpec, request: WeightsRequest) -> Iterator[Asset
     elif request.has_own_cache:
         yield Asset("own cache", request.source, users)
     elif model := request.hub_model:
-        is_gated = spec.availability is not None and spec.availability.status == "gated"
         yield Asset("hub", model.hub_id, users, model, is_gated, env=env)
     for model in request.side_models:
         yield Asset("hub", model.hub_id, users, model, env=env)

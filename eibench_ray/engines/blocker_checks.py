@@ -12,6 +12,7 @@ from pathlib import Path
 from eibench_ray.engines.chat_templates import no_template
 from eibench_ray.engines.engine_kind import Surroundings
 from eibench_ray.engines.registry import kind_of, section_of
+from eibench_ray.plan.engine_traits import Adapter
 from eibench_ray.plan.graph import Blocker, EngineSpec
 from eibench_ray.weights.hub_cache import find_snapshot, has_token, is_offline
 from eibench_ray.weights.missing_imports import explain_missing, missing_packages
@@ -37,10 +38,18 @@ def find_blocker(spec: EngineSpec, environ: Mapping[str, str], today: date, *, i
     if request is None:
         return None
     return (
-        _lost_weights(spec, request, around)
+        _lost_weights(spec.name, request, around, is_gated=_is_gated(spec))
         or find_lost_template(spec, environ, is_local=is_local)
         or _lost_package(spec, request, around)
     )
+
+
+def find_adapter_blocker(
+    spec: EngineSpec, adapter: Adapter, environ: Mapping[str, str], today: date, *, is_local: bool
+) -> Blocker | None:
+    """The reason why an adapter of an engine cannot be had here; None where it can."""
+    around = Surroundings({**environ, **spec.traits.env}, today, is_local)
+    return _lost_weights(adapter.name, kind_of(spec).adapter_weights(adapter), around, "adapter", "engine.lora.source")
 
 
 def find_lost_template(spec: EngineSpec, environ: Mapping[str, str], *, is_local: bool) -> Blocker | None:
@@ -75,22 +84,34 @@ def _lost_package(spec: EngineSpec, request: WeightsRequest, around: Surrounding
     return Blocker(spec.name, kind, ", ".join(packages), explain_missing(packages))
 
 
-def _lost_weights(spec: EngineSpec, request: WeightsRequest, around: Surroundings) -> Blocker | None:
+def _is_gated(spec: EngineSpec) -> bool:
+    return spec.availability is not None and spec.availability.status == "gated"
+
+
+def _lost_weights(
+    name: str,
+    request: WeightsRequest,
+    around: Surroundings,
+    what: str = "weights",
+    key: str = "engine.source",
+    *,
+    is_gated: bool = False,
+) -> Blocker | None:
     source, environ = request.source, around.environ
     if source.startswith(PREFIX):  # built when it is needed
         return None
     if folder := local_folder(source):
         if folder.exists():
             return None
-        return Blocker(spec.name, "no weights", str(folder), "put the checkpoint there, or correct its engine.source")
+        thing = "checkpoint" if what == "weights" else what
+        return Blocker(name, f"no {what}", str(folder), f"put the {thing} there, or correct its {key}")
     model = request.hub_model
     if not around.is_local or model is None or find_snapshot(model, environ):
         return None
     if is_offline(environ):
         remedy = "unset HF_HUB_OFFLINE, or fill the cache where there is a network (`eibench-ray prefetch`)"
-        return Blocker(spec.name, "weights not cached, and offline", str(model), remedy)
-    is_gated = spec.availability is not None and spec.availability.status == "gated"
+        return Blocker(name, f"{what} not cached, and offline", str(model), remedy)
     if is_gated and "HF_ENDPOINT" not in environ and not has_token(environ):
         remedy = "accept their licence on the hub and export HF_TOKEN, or set its engine.source to a folder"
-        return Blocker(spec.name, "no access to gated weights", source, remedy)
+        return Blocker(name, "no access to gated weights", source, remedy)
     return None

@@ -21,13 +21,14 @@ from eibench_ray.engines.engine import Engine
 from eibench_ray.engines.engine_memory import GpuNodes
 from eibench_ray.engines.sampling_support import SamplingRefusal, find_refusal
 from eibench_ray.engines.sent_prompt import SentPrompt
-from eibench_ray.plan.engine_traits import EngineTraits
+from eibench_ray.plan.engine_traits import Adapter, EngineTraits
 from eibench_ray.plan.graph import Blocker, EngineSpec, MemoryFit
 from eibench_ray.rows.request import Request, Sampling
 
 if TYPE_CHECKING:
     from eibench_ray.ratelimit.rate_limiter import RateLimiter
     from eibench_ray.storage.interface import Storage
+    from eibench_ray.weights.adapter_weights import LoadedAdapter
     from eibench_ray.weights.memory_estimate import MemoryEstimate
     from eibench_ray.weights.node_weights import Weights
     from eibench_ray.weights.weights_request import WeightsRequest
@@ -45,6 +46,7 @@ class Site:
     cluster: ClusterConfig
     memory: MemoryEstimate | None = None  # what the engine takes of its GPUs' memory; None: not known, or it owns none
     nodes: GpuNodes | None = None  # the run's nodes with GPUs; None: as the configuration of the cluster expects them
+    adapters: tuple[Adapter, ...] = ()  # that requests to the engine name
 
     @property
     def has_gpus(self) -> bool:
@@ -90,6 +92,7 @@ class EngineSetup:
     batches: PurePath  # the folder of what was sent to a batch endpoint, in `storage`
     storage: Storage
     most_images: int = 0  # pictures of one request at most
+    adapters: tuple[LoadedAdapter, ...] = ()  # that its requests name
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +174,22 @@ class EngineKind(ABC, Generic[S]):
         """
         return None
 
+    def base(self, section: S) -> S:
+        """The section of what is loaded: models that differ in their adapters alone share one engine."""
+        return section
+
+    def adapter(self, section: S) -> Adapter | None:  # noqa: ARG002 - most take none
+        """The adapter that the model's requests name; None: its engine answers as it is loaded.
+
+        Raises:
+            PlanError: it does not belong to what is loaded, as far as both are on this machine.
+        """
+        return None
+
+    def adapter_weights(self, adapter: Adapter) -> WeightsRequest:
+        """The files of an adapter; only of a kind that takes some."""
+        raise NotImplementedError
+
     def weights(self, section: S) -> WeightsRequest | None:  # noqa: ARG002 - most load none
         """The weights that it loads; None: none."""
         return None
@@ -229,7 +248,14 @@ class EngineKind(ABC, Generic[S]):
         """Settings to change for a replica on several GPUs, in so many parts of its placement group."""
         return {}
 
-    def server(self, section: S, device: Device, weights: Weights, address: ServerAddress) -> ServerCommand:
+    def server(
+        self,
+        section: S,
+        device: Device,
+        weights: Weights,
+        address: ServerAddress,
+        adapters: Sequence[LoadedAdapter] = (),
+    ) -> ServerCommand:
         """The command of its own server.
 
         Args:
@@ -237,6 +263,7 @@ class EngineKind(ABC, Generic[S]):
             device: where it is to run.
             weights: what `weights` asked for, here by now.
             address: where it is to listen.
+            adapters: the model's own, where it has one: then it answers under the model's name.
 
         Raises:
             EngineError: it cannot be served so.

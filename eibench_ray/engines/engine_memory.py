@@ -35,6 +35,7 @@ def fit_memory(
     known: GpuNodes | None = None,
     *,
     max_model_len: int | None = None,
+    weights_gb_per_gpu: float | None = None,
     kv_gb_per_gpu: float | None = None,
     share: float = 1.0,
 ) -> MemoryFit:
@@ -42,10 +43,11 @@ def fit_memory(
 
     Args:
         memory: what the engine takes in all.
-        num_gpus: those of a replica, which share the weights.
+        num_gpus: those of a replica.
         cluster: the configuration.
         known: the run's nodes; None: as the configuration expects them.
         max_model_len: tokens of the longest sequence; None: not known.
+        weights_gb_per_gpu: GB of weights on each GPU; None: all share them equally.
         kv_gb_per_gpu: GB of KV cache of each GPU; None: its share of the longest sequence's.
         share: of a GPU's memory that the engine uses.
     """
@@ -53,9 +55,11 @@ def fit_memory(
     kv_gb = kv_cache_gb(memory, max_model_len)
     if kv_gb_per_gpu is None:
         kv_gb_per_gpu = (kv_gb or 0) / num_gpus
-    needed = memory.weights_gb / num_gpus + kv_gb_per_gpu + OVERHEAD_GB
+    if weights_gb_per_gpu is None:
+        weights_gb_per_gpu = memory.weights_gb / num_gpus
+    needed = weights_gb_per_gpu + kv_gb_per_gpu + OVERHEAD_GB
     return MemoryFit(
-        weights_gb=memory.weights_gb,
+        weights_gb=weights_gb_per_gpu * num_gpus,
         kv_gb=kv_gb,
         gpu_memory_gb=needed / share,
         available_gb=max(gpu_memory_gb(node, cluster) for node in known.nodes),

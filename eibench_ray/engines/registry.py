@@ -14,6 +14,7 @@ from eibench_ray.plan.graph import EngineSpec, MemoryFit
 if TYPE_CHECKING:
     from eibench_ray.ratelimit.rate_limiter import RateLimiter
     from eibench_ray.storage.interface import Storage
+    from eibench_ray.weights.adapter_weights import LoadedAdapter
     from eibench_ray.weights.node_weights import Weights
 
 
@@ -66,8 +67,20 @@ def weights_of(spec: EngineSpec) -> Weights | None:
     return None if request is None else Weights(request)
 
 
+def adapters_of(spec: EngineSpec) -> tuple[LoadedAdapter, ...]:
+    """The adapters that requests to an engine name."""
+    from eibench_ray.weights.adapter_weights import LoadedAdapter
+
+    return tuple(LoadedAdapter(adapter, kind_of(spec).adapter_weights(adapter)) for adapter in spec.adapters)
+
+
 def create_engine(
-    spec: EngineSpec, limiter: RateLimiter, batches: PurePath, storage: Storage, weights: Weights | None = None
+    spec: EngineSpec,
+    limiter: RateLimiter,
+    batches: PurePath,
+    storage: Storage,
+    weights: Weights | None = None,
+    adapters: tuple[LoadedAdapter, ...] = (),
 ) -> Engine:
     """An engine that has not started yet; what it stands on is imported here.
 
@@ -77,8 +90,9 @@ def create_engine(
         batches: the folder of what it has sent to a batch endpoint.
         storage: where that folder lies.
         weights: what it loads, where it loads any; None: as configured.
+        adapters: that its requests name.
     """
     setup = EngineSetup(
-        spec.device, spec.num_gpus, spec.recording, limiter, weights, batches, storage, spec.most_images
+        spec.device, spec.num_gpus, spec.recording, limiter, weights, batches, storage, spec.most_images, adapters
     )
     return kind_of(spec).create(section_of(spec), setup)

@@ -69,7 +69,7 @@ def _profile(plan: Plan, spec: EngineSpec, config: ClusterConfig, nodes: Sequenc
     steps = [step for step in plan.steps.values() if step.engine == spec.key]
     tokens: Mapping[str, float] = {step.id: expected_tokens(step, spec) for step in steps}
     capacity = min(spec.traits.max_num_seqs, spec.expect.batch or spec.traits.max_num_seqs)
-    speed = spec.expect.tokens_per_s
+    speed = spec.expect.tokens_per_s * _adapter_share(plan, spec, steps)
     share = min(1.0, _allowed_tokens_per_s(plan, spec, steps) / speed)
     return EngineProfile(
         key=spec.key,
@@ -82,6 +82,13 @@ def _profile(plan: Plan, spec: EngineSpec, config: ClusterConfig, nodes: Sequenc
         tokens_per_row=tokens,
         alone_tokens_per_s=spec.expect.alone_tokens_per_s,
     )
+
+
+def _adapter_share(plan: Plan, spec: EngineSpec, steps: Sequence[Step]) -> float:
+    """Speed over all rows, as a share of that of rows which name no adapter."""
+    tokens = {step.id: plan.datasets[step.dataset].num_rows * expected_tokens(step, spec) for step in steps}
+    work = sum(tokens[step.id] / (spec.traits.adapter_speed if step.adapter else 1.0) for step in steps)
+    return sum(tokens.values()) / work if work else 1.0
 
 
 def _allowed_tokens_per_s(plan: Plan, spec: EngineSpec, steps: Sequence[Step]) -> float:

@@ -119,7 +119,7 @@ def _step_to_json(plan: Plan, step: Step, left: StepWork, costs: Mapping[str, Co
         "id": step.id,
         "name": step.name,
         "engine": step.engine,
-        "model": plan.engines[step.engine].name,
+        "model": plan.model_of(step),
         "dataset": step.dataset,
         "prompt_source": "official" if step.prompt.is_official else "own",
         "image": step.prompt.image,

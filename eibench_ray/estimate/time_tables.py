@@ -100,6 +100,7 @@ def render_estimates(plan: Plan, estimates: Sequence[TimeEstimate]) -> Iterator[
 def describe_unpinned(specs: Iterable[EngineSpec]) -> str | None:
     """Names the engines that load whatever a branch of the hub is, and the remedy; None where none does."""
     names = [in_line(spec.name) for spec in specs if not spec.traits.is_pinned]
+    names += [in_line(adapter.name) for spec in specs for adapter in spec.adapters if not adapter.is_pinned]
     if not names:
         return None
     return (

@@ -17,15 +17,26 @@ _MAX_NAMES = 3
 def block_cells(plan: Plan, work: Mapping[str, StepWork], blockers: Mapping[str, Blocker]) -> Plan:
     """The plan whose cells say why they cannot run.
 
-    A cell is blocked by the engine of any of its steps that still has rows to ask: what the store has needs no engine.
+    A cell is blocked by the engine or the adapter of any of its steps that still has rows to ask: what the store has
+    needs neither.
+
+    Args:
+        plan: the sweep's.
+        work: what is left of each step.
+        blockers: by the key of an engine or an adapter.
     """
-    hindered = {step.id: step.engine for step in plan.steps.values() if step.engine in blockers and work[step.id].todo}
+    hindered = {
+        step.id: key
+        for step in plan.steps.values()
+        for key in (step.adapter, step.engine)
+        if key is not None and key in blockers and work[step.id].todo
+    }
     if not hindered:
         return plan
     cells = []
     for cell in plan.cells:
-        engines = dict.fromkeys(hindered[step] for step in cell.steps if step in hindered)
-        cells.append(replace(cell, blockers=tuple(blockers[engine] for engine in engines)))
+        keys = dict.fromkeys(hindered[step] for step in cell.steps if step in hindered)
+        cells.append(replace(cell, blockers=tuple(blockers[key] for key in keys)))
     return replace(plan, cells=tuple(cells))
 
 
@@ -36,7 +47,12 @@ def without_blocked(plan: Plan) -> Plan:
         return plan
     needed = {step for cell in cells for step in cell.steps}
     steps = {key: step for key, step in plan.steps.items() if key in needed}
-    engines = {key: plan.engines[key] for key in plan.engines_of(steps)}
+    named = {step.adapter for step in steps.values()}
+    engines = {
+        key: replace(spec, adapters=tuple(one for one in spec.adapters if one.key in named))
+        for key in plan.engines_of(steps)
+        for spec in (plan.engines[key],)
+    }
     datasets = {cell.dataset for cell in cells}
     return replace(
         plan,

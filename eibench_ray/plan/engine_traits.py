@@ -80,6 +80,19 @@ Words = Literal["model", "recorded", "made_up"]
 
 
 @dataclass(frozen=True, slots=True)
+class Adapter:
+    """An adapter (LoRA): small weights that a loaded engine adds to its own for the requests that name them."""
+
+    key: str  # digest of what it is: its source and revision, or its content
+    name: str  # the model's name, for people
+    source: str  # a Hugging Face id or a folder
+    revision: str | None  # the hub's branch, tag or commit; None: the main branch, or no hub
+    rank: int  # that the engine makes room for
+    base: str | None = None  # name that it has for its engine's weights, where that is another one
+    is_pinned: bool = True  # whether it cannot become something else under the same name
+
+
+@dataclass(frozen=True, slots=True)
 class EngineTraits:
     """An engine's behaviour, as far as planning, scheduling and reports ask; its kind says so.
 
@@ -87,6 +100,7 @@ class EngineTraits:
         words: whose its replies are: a `model`'s; `recorded` elsewhere, and only read here; `made_up`, so that figures
             that rest on them mean nothing.
         reply_tokens: the longest reply in tokens, whatever the request allows; None: as the request says.
+        adapter_speed: speed of a request that names an adapter, as a share of one that names none; a prior.
         env: environment variables that its configuration sets for its process.
     """
 
@@ -104,6 +118,7 @@ class EngineTraits:
     picture_tokens: int = 1000  # prompt tokens that a picture counts for
     thinking_tokens: int = 0  # tokens that a reply may have beyond the request's own limit
     reply_tokens: int | None = None
+    adapter_speed: float = 1.0
     environment: PythonEnvironment | None = None  # the Python of its own; None: the sweep's
     env: Mapping[str, str] = field(default_factory=dict)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from eibench_ray.plan.engine_traits import Availability, EngineTraits, Expectation, Words
+from eibench_ray.plan.engine_traits import Adapter, Availability, EngineTraits, Expectation, Words
 from eibench_ray.plan.fanout import Item
 from eibench_ray.plan.scorer_spec import ScorerSpec
 from eibench_ray.rows.prices import Price
@@ -49,7 +49,8 @@ class EngineSpec:
 
     Attributes:
         key: digest of the engine's identity (weights and revision, dtype, quantisation, version, chat template; of an
-            endpoint: who answers, under which name, and what else of a request the configuration decides).
+            endpoint: who answers, under which name, and what else of a request the configuration decides). Adapters
+            are part of what a step is, not of what is loaded.
         chosen: settings that are `auto` in the configuration, as the plan chose them for the GPUs' memory.
     """
 
@@ -66,6 +67,7 @@ class EngineSpec:
     availability: Availability | None = None  # where its model is to be had; None: nothing is known
     chosen: Mapping[str, Any] = field(default_factory=dict)
     most_images: int = 0  # pictures of one of its requests at most
+    adapters: tuple[Adapter, ...] = ()  # that its requests name
 
     @property
     def is_load(self) -> bool:
@@ -109,6 +111,12 @@ class Step:
     accept: AcceptRule | None = None  # when to ask again; None: the first reply stands
     item: Item | None = None  # for a step of a fan-out, what it is about
     lists: Mapping[str, tuple[Item, ...]] = field(default_factory=dict)
+    adapter: str | None = None  # key of the adapter that its requests name; None: they are the engine's own
+
+    @property
+    def asked(self) -> tuple[str, str | None]:
+        """Keys of the engine and the adapter: equal ones answer alike."""
+        return self.engine, self.adapter
 
     @property
     def is_bounded(self) -> bool:
@@ -194,6 +202,11 @@ class Plan:
     datasets: Mapping[str, DatasetSpec]  # by name
     steps: Mapping[str, Step]  # by id, inputs before what reads them
     cells: tuple[Cell, ...]
+
+    def model_of(self, step: Step) -> str:
+        """The name of the model that a step asks: its adapter's, else its engine's."""
+        spec = self.engines[step.engine]
+        return next((adapter.name for adapter in spec.adapters if adapter.key == step.adapter), spec.name)
 
     def source_of(self, *steps: str) -> Source:
         """Source of what some steps' replies rest on."""

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from eibench_ray.plan.graph import Cell, EngineSpec, Plan, Source, Step
+from eibench_ray.plan.graph import Cell, Plan, Source, Step
 
 _MOST_NAMES = 2  # more are counted: "3 settings"
 _ID_LENGTH = 8
@@ -58,8 +58,7 @@ def name_steps(plan: Plan) -> dict[str, StepName]:
             users.setdefault(step_id, []).append(cell)
     shows_dataset = len({step.dataset for step in plan.steps.values()}) > 1
     names = {
-        step.id: _name(step, plan.engines[step.engine], users.get(step.id, ()), shows_dataset=shows_dataset)
-        for step in plan.steps.values()
+        step.id: _name(plan, step, users.get(step.id, ()), shows_dataset=shows_dataset) for step in plan.steps.values()
     }
     times = Counter(name.title for name in names.values())
     return {
@@ -68,7 +67,7 @@ def name_steps(plan: Plan) -> dict[str, StepName]:
     }
 
 
-def _name(step: Step, engine: EngineSpec, cells: Iterable[Cell], *, shows_dataset: bool) -> StepName:
+def _name(plan: Plan, step: Step, cells: Iterable[Cell], *, shows_dataset: bool) -> StepName:
     used = list(cells)
     judged = [cell for cell in used if step.id in cell.verdicts]
     judge = _join((cell.judge for cell in judged), "judges")
@@ -76,11 +75,12 @@ def _name(step: Step, engine: EngineSpec, cells: Iterable[Cell], *, shows_datase
     setting = _join((cell.setting for cell in used), "settings")
     repeat = judged[0].verdicts.index(step.id) if judged else 0
     what = f"{step.name} {repeat + 1}" if repeat else step.name
-    name = judge or engine.name
+    engine, model = plan.engines[step.engine], plan.model_of(step)
+    name = judge or model
     asked = name if name == engine.kind else with_mark(name, engine.traits.words)  # a kind's own name says it
     where = ", ".join(filter(None, (setting, step.dataset if shows_dataset else "")))
     title = f"{what} by {asked}{f' on {subject}' if subject else ''}{f' ({where})' if where else ''}"
-    return StepName(title, what, asked, engine.name, subject, setting, judge, step.dataset)
+    return StepName(title, what, asked, model, subject, setting, judge, step.dataset)
 
 
 def _join(names: Iterable[str], plural: str) -> str:

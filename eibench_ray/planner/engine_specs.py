@@ -12,7 +12,7 @@ from eibench_ray.engines.engine_kind import Site
 from eibench_ray.engines.engine_memory import GpuNodes
 from eibench_ray.engines.registry import engine_spec, kind_of
 from eibench_ray.errors import PlanError
-from eibench_ray.plan.engine_traits import EngineTraits
+from eibench_ray.plan.engine_traits import Adapter, EngineTraits
 from eibench_ray.plan.graph import EngineSpec
 from eibench_ray.rows.digests import digest
 from eibench_ray.weights.memory_estimate import MemoryEstimate
@@ -47,32 +47,64 @@ class EngineUse:
         return kind_of(engine).recording(engine, name)
 
 
+@dataclass(frozen=True, slots=True)
+class AskedEngine:
+    """The engine that a step asks, and the adapter that its requests name."""
+
+    spec: EngineSpec  # without its GPUs
+    adapter: Adapter | None
+
+
 class Engines:
     """Collects engines; one that is met again must be configured as it was before."""
 
     def __init__(self, device: Literal["cpu", "cuda"], cluster: ClusterConfig, known: GpuNodes | None) -> None:
-        self.specs: dict[str, EngineSpec] = {}  # what was collected, by key
+        self._specs: dict[str, EngineSpec] = {}  # what was collected, by key, without GPUs
+        self._adapters: dict[str, dict[str, Adapter]] = {}  # by the engine's key and their own
         self._first_uses: dict[str, EngineUse] = {}
         self._device = device
         self._cluster = cluster
         self._known = known
 
-    def add(self, use: EngineUse) -> EngineSpec:
-        """The spec of the engine that a cell names.
+    def add(self, use: EngineUse) -> AskedEngine:
+        """The engine that a cell names.
 
         Raises:
-            PlanError: it was configured otherwise before, or no node has enough memory for it.
+            PlanError: it was configured otherwise before, or its adapter does not belong to it.
         """
-        model = use.model
-        recording = use.recording
-        key = digest(engine_identity(model, recording), size=10)
-        if key in self.specs:
-            _check_equal(self._first_uses[key], use, self.specs[key].traits)
-            return self.specs[key]
-        spec = plan_engine(key, model, self._device, recording)
-        self._first_uses[key] = use
-        self.specs[key] = with_gpus(spec, model, self._cluster, self._known)
-        return self.specs[key]
+        kind, section, recording = kind_of(use.model.engine), use.model.engine, use.recording
+        use = replace(use, model=use.model.model_copy(update={"engine": kind.base(section)}))
+        key = digest(engine_identity(use.model, recording), size=10)
+        adapters = self._adapters.setdefault(key, {})
+        if key in self._specs:
+            _check_equal(self._first_uses[key], use, self._specs[key].traits)
+        else:
+            self._first_uses[key] = use
+            self._specs[key] = plan_engine(key, use.model, self._device, recording)
+        adapter: Adapter | None = kind.adapter(section)
+        if adapter is None and self._specs[key].name in {one.name for one in adapters.values()}:
+            # The model that is asked as it is loaded gives the engine its name.
+            self._specs[key] = replace(self._specs[key], name=use.model.name)
+        elif adapter is not None:
+            known = adapters.setdefault(adapter.key, replace(adapter, name=use.model.name))
+            adapters[adapter.key] = replace(known, rank=max(known.rank, adapter.rank))
+        return AskedEngine(self._specs[key], adapter)
+
+    def plan(self, most_images: Mapping[str, int]) -> dict[str, EngineSpec]:
+        """All that were collected, by key, with their GPUs.
+
+        Args:
+            most_images: pictures of one request at most, by the engine's key.
+
+        Raises:
+            PlanError: no node has enough memory for one of them.
+        """
+        planned = {}
+        for key, spec in self._specs.items():
+            whole = replace(spec, most_images=most_images[key], adapters=tuple(self._adapters[key].values()))
+            model = self._first_uses[key].model
+            planned[key] = with_gpus(whole, model, self._cluster, self._known)
+        return planned
 
 
 def plan_engine(key: str, model: ModelConfig, device: Literal["cpu", "cuda"], recording: str | None) -> EngineSpec:
@@ -118,7 +150,7 @@ def with_gpus(
     Raises:
         PlanError: no node has enough memory for it.
     """
-    site = Site(spec.name, spec.device, cluster, nodes=known)
+    site = Site(spec.name, spec.device, cluster, nodes=known, adapters=spec.adapters)
     if site.has_gpus:
         site = replace(site, memory=engine_memory(model))
     needs = kind_of(spec).needs(model.engine, site)

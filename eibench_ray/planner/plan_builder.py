@@ -16,12 +16,12 @@ from eibench_ray.engines.engine_memory import GpuNodes
 from eibench_ray.engines.registry import kind_of
 from eibench_ray.errors import PlanError
 from eibench_ray.plan.fanout import ITEM, Item, words_of
-from eibench_ray.plan.graph import Cell, DatasetSpec, EngineSpec, Plan, Prompt, Step
+from eibench_ray.plan.graph import Cell, DatasetSpec, Plan, Prompt, Step
 from eibench_ray.plan.prompt_templates import find_excess, words_in
 from eibench_ray.plan.scorer_spec import ScorerSpec
 from eibench_ray.planner.call_items import expand
 from eibench_ray.planner.dataset_facts import DatasetFacts
-from eibench_ray.planner.engine_specs import Engines, EngineUse, ModelKey
+from eibench_ray.planner.engine_specs import AskedEngine, Engines, EngineUse, ModelKey
 from eibench_ray.planner.prompt_source import check_sampling, word_call, word_judge
 from eibench_ray.rows.digests import derive_seed, digest
 from eibench_ray.rows.request import AcceptRule, Sampling
@@ -76,8 +76,7 @@ class _Builder:
         for step in self._steps.values():
             if step.prompt.image:
                 most[step.engine] = max(most[step.engine], datasets[step.dataset].most_media)
-        engines = {key: replace(spec, most_images=most[key]) for key, spec in self._engines.specs.items()}
-        return Plan(sweep, engines, datasets, self._steps, tuple(self._cells.values()))
+        return Plan(sweep, self._engines.plan(most), datasets, self._steps, tuple(self._cells.values()))
 
     def add(self, config: RunConfig) -> None:
         self._add_dataset(config.dataset)
@@ -102,7 +101,7 @@ class _Builder:
             scorer=config.judge.scorer,
             is_unparsed_wrong=config.judge.is_unparsed_wrong,
             sees_image=config.model.sees_image,
-            self_judged=self._steps[answer].engine in {self._steps[verdict].engine for verdict in verdicts},
+            self_judged=self._steps[answer].asked in {self._steps[verdict].asked for verdict in verdicts},
             answer=answer,
             verdicts=verdicts,
             steps=(*inputs.values(), *verdicts),
@@ -243,7 +242,7 @@ class _Builder:
         self,
         config: RunConfig,
         name: str,
-        engine: EngineSpec,
+        asked: AskedEngine,
         prompt: Prompt,
         sampling: Sampling,
         inputs: Mapping[str, str],
@@ -258,7 +257,7 @@ class _Builder:
         # Only a scorer that shapes replies is part of what is asked: others read the same ones.
         reply = {"kind": scorer.kind, **scorer.options} if scorer and scorer.options else None
         identity = {
-            "engine": engine.key,
+            "engine": asked.spec.key,
             "system": prompt.system,
             "user": prompt.user,
             "image": prompt.image,
@@ -268,12 +267,14 @@ class _Builder:
             "inputs": dict(inputs),
             "reply": reply,
             "accept": asdict(accept) if accept else None,
-        } | ({"item": asdict(item)} if item else {})
+        }
+        identity |= {"item": asdict(item)} if item else {}
+        identity |= {"adapter": asked.adapter.key} if asked.adapter else {}
         step_id = digest(identity, size=10)
         step = Step(
             id=step_id,
             name=name,
-            engine=engine.key,
+            engine=asked.spec.key,
             prompt=prompt,
             sampling=sampling,
             seed=seed,
@@ -283,5 +284,6 @@ class _Builder:
             accept=accept,
             item=item,
             lists=dict(lists),
+            adapter=asked.adapter.key if asked.adapter else None,
         )
         return self._steps.setdefault(step_id, step)

@@ -83,6 +83,7 @@ class Request:
     seed: int
     json_schema: dict[str, Any] | None = None
     accept: AcceptRule | None = None
+    adapter: str | None = None  # key of the adapter that is to answer; None: the engine's own weights
     image_path: str | None = None
     question: str = ""
 

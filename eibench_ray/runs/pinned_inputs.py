@@ -91,7 +91,7 @@ def _find_lost_rows(manifest: RunManifest, done: Mapping[str, int], store: Store
     if not lost:
         return []
     steps = [manifest.plan.steps[step] for step in lost]
-    names = ", ".join(dict.fromkeys(f"{step.name} of {manifest.plan.engines[step.engine].name}" for step in steps))
+    names = ", ".join(dict.fromkeys(f"{step.name} of {manifest.plan.model_of(step)}" for step in steps))
     return [f"the store lacks {sum(lost.values()):,} rows that the run had ({names})"]
 
 

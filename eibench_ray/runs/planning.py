@@ -13,7 +13,7 @@ from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.config.schema import ModelConfig, RunConfig
 from eibench_ray.datasets.dataset import DatasetIndex, open_dataset
 from eibench_ray.driver.gpu_devices import list_devices, smallest_memory_gb, visible_devices
-from eibench_ray.engines.blocker_checks import find_blocker
+from eibench_ray.engines.blocker_checks import find_adapter_blocker, find_blocker
 from eibench_ray.engines.engine_memory import GpuNodes
 from eibench_ray.engines.python_environment import vllm_version
 from eibench_ray.errors import PlanError
@@ -101,7 +101,7 @@ class PlannedSweep:
         for step_id, left in self.work.items():
             if left.todo:
                 step = self.plan.steps[step_id]
-                what = {"name": step.name, "model": self.plan.engines[step.engine].name, "dataset": step.dataset}
+                what = {"name": step.name, "model": self.plan.model_of(step), "dataset": step.dataset}
                 size = self.store.fix_slice_rows(step_id, self.slice_rows[step_id], what)
                 is_as_planned &= set(left.todo) <= set(cut(step_id, left.num_rows, size))
         return self if is_as_planned else replace(self, work=self.look_again())
@@ -195,10 +195,13 @@ def _find_work(
 
 
 def _find_blockers(plan: Plan, cluster: ClusterConfig) -> dict[str, Blocker]:
-    """Reasons why engines cannot run here, by their key."""
+    """Reasons why engines and adapters cannot run here, by their keys."""
     today, is_local = date.today(), cluster.address == "local"
-    found = ((key, find_blocker(spec, os.environ, today, is_local=is_local)) for key, spec in plan.engines.items())
-    return {key: blocker for key, blocker in found if blocker}
+    found = {key: find_blocker(spec, os.environ, today, is_local=is_local) for key, spec in plan.engines.items()}
+    for spec in plan.engines.values():
+        for one in spec.adapters:
+            found[one.key] = find_adapter_blocker(spec, one, os.environ, today, is_local=is_local)
+    return {key: blocker for key, blocker in found.items() if blocker}
 
 
 def read_spent(plan: Plan, store: Store) -> float:

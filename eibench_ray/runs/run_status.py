@@ -96,7 +96,7 @@ def describe_run(found: FoundRun) -> dict[str, Any]:
                 "title": names[step.id].title,
                 "what": names[step.id].what,
                 "asked": names[step.id].asked,
-                "model": plan.engines[step.engine].name,
+                "model": plan.model_of(step),
                 "setting": names[step.id].setting,
                 "judge": names[step.id].judge,
                 "dataset": step.dataset,

@@ -83,7 +83,7 @@ def _find_unanswered(sweep: PlannedSweep) -> tuple[Counter[str], list[dict[str, 
                 counts.update(found[sample_id] for sample_id in rows)
                 samples += [sample_id for sample_id in rows if found[sample_id] == RowErrorKind.QUARANTINED]
         if samples:
-            model = sweep.plan.engines[step.engine].name
+            model = sweep.plan.model_of(step)
             where = {"model": model, "name": step.name, "dataset": step.dataset, "step": step.id}
             where["title"] = names[step.id]
             quarantined.append(where | {"samples": samples})

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from rich.console import Console
 
 from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.config.schema import ServeConfig
-from eibench_ray.engines.blocker_checks import find_blocker
+from eibench_ray.engines.blocker_checks import find_adapter_blocker, find_blocker
 from eibench_ray.engines.cpu_builds import asks_for_gpus, check_builds
 from eibench_ray.engines.python_environment import vllm_version
 from eibench_ray.engines.registry import kind_of
@@ -43,7 +44,9 @@ def serve_model(
         EngineError: the server does not start, or dies again and again.
     """
     spec = served_engine(config)
-    if blocker := find_blocker(spec, os.environ, date.today(), is_local=config.cluster.address == "local"):
+    today, is_local = date.today(), config.cluster.address == "local"
+    lost = [find_adapter_blocker(spec, one, os.environ, today, is_local=is_local) for one in spec.adapters]
+    if blocker := next(filter(None, [find_blocker(spec, os.environ, today, is_local=is_local), *lost]), None):
         raise ConfigError(f"{blocker}: {blocker.remedy}")
     installed = vllm_version()
     check_builds([spec], config.cluster, asks_for_gpus(config.cluster), installed[0] if installed else None)
@@ -96,6 +99,8 @@ def served_engine(config: ServeConfig) -> EngineSpec:
             f"model {model.name!r} has an engine of kind {model.engine.kind!r}, which has no server of its own; choose "
             f"one of another kind with model=OPTION, e.g. vllm"
         )
-    key = digest(engine_identity(model, None), size=10)
-    device = engine_device(config.cluster)
-    return with_gpus(plan_engine(key, model, device, None), model, config.cluster)
+    key, kind = digest(engine_identity(model, None), size=10), kind_of(model.engine)
+    spec = plan_engine(key, model, engine_device(config.cluster), None)
+    if (adapter := kind.adapter(model.engine)) is not None:
+        spec = replace(spec, adapters=(replace(adapter, name=model.name),))
+    return with_gpus(spec, model, config.cluster)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from eibench_ray.engines.api_key import Secret, read_key
 from eibench_ray.engines.engine_kind import ServerAddress
-from eibench_ray.engines.registry import kind_of, section_of, weights_of
+from eibench_ray.engines.registry import adapters_of, kind_of, section_of, weights_of
 from eibench_ray.errors import EngineError
 from eibench_ray.plan.graph import EngineSpec
 from eibench_ray.serve.listen_address import ListenAddress, find_port, outside_address
@@ -72,7 +72,10 @@ class Server:
         name = listening.api_key_env
         key = read_key(name, "--api-key-env") if name else None
         address = ServerAddress(listening.host, self._port, listening.served_name, has_key=key is not None)
-        command = kind.server(section_of(spec), spec.device, self._weights, address)
+        adapters = adapters_of(spec)
+        for adapter in adapters:
+            await asyncio.to_thread(adapter.bring)
+        command = kind.server(section_of(spec), spec.device, self._weights, address, adapters)
         environment = {**command.environment, **os.environ}
         environment.pop(kind.server_key, None)
         if key is not None:

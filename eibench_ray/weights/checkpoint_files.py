@@ -19,6 +19,9 @@ _NESTED = frozenset({".json", ".jinja", ".py", ".txt", ".model"})
 _EXPORTS = frozenset({"original", "onnx", "openvino", "coreml", "gguf", "mlx"})
 # Source: vLLM 0.32, filter_files_not_needed_for_inference.
 _OF_TRAINING = frozenset({"training_args.bin", "optimizer.bin", "optimizer.pt", "scheduler.pt", "scaler.pt"})
+ADAPTER_CONFIG = "adapter_config.json"
+# Source: vLLM 0.32, LoRAModel.from_local_checkpoint, in this order.
+ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin", "adapter_model.pt")
 _INDEXES = {".safetensors": "model.safetensors.index.json", ".bin": "pytorch_model.bin.index.json"}
 
 
@@ -26,7 +29,8 @@ _INDEXES = {".safetensors": "model.safetensors.index.json", ".bin": "pytorch_mod
 class CheckpointPart:
     """Part of a checkpoint that is loaded."""
 
-    by: Literal["vllm", "transformers", "tokenizer"]  # who loads it; `tokenizer`: anybody, and no weights
+    # Who loads it; `tokenizer`: anybody, and no weights; `adapter`: small weights that are added to those of another.
+    by: Literal["vllm", "transformers", "tokenizer", "adapter"]
     load_format: str = "auto"  # vLLM's argument of that name
 
     @property
@@ -38,6 +42,8 @@ class CheckpointPart:
 def choose_files(names: Iterable[str], part: CheckpointPart) -> list[str]:
     """The files that are loaded, of all that a checkpoint has: weights of one format, and what is small beside them."""
     names = list(names)
+    if part.by == "adapter":
+        return sorted({ADAPTER_CONFIG}.intersection(names).union(_weights(names, part)))
     return sorted({*_weights(names, part), *filter(_is_small, names)})
 
 
@@ -55,6 +61,8 @@ def is_whole(folder: Path, listed: Sequence[str] | None, part: CheckpointPart) -
     if not part.has_weights:
         return any(name.startswith("tokenizer") or name == "config.json" for name in present)
     weights = _weights(present, part)
+    if part.by == "adapter":
+        return bool(weights) and ADAPTER_CONFIG in present
     if not weights or not {"config.json", "params.json"} & set(present):
         return False
     index = _INDEXES.get(PurePosixPath(weights[0]).suffix)
@@ -66,10 +74,12 @@ def is_whole(folder: Path, listed: Sequence[str] | None, part: CheckpointPart) -
         return False
 
 
-def _weights(names: Iterable[str], part: CheckpointPart) -> list[str]:
+def _weights(names: Sequence[str], part: CheckpointPart) -> list[str]:
     """The weights as their loader chooses them. Source: vLLM 0.32, DefaultModelLoader._prepare_weights."""
     if not part.has_weights:
         return []
+    if part.by == "adapter":
+        return [name for name in ADAPTER_WEIGHTS if name in names][:1]
     top = [name for name in names if "/" not in name and name not in _OF_TRAINING]
     safe = [name for name in top if name.endswith(".safetensors")]
     # Mistral's own format beside the hub's: vLLM prefers it, nothing else reads it.

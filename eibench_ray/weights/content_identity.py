@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from eibench_ray.errors import ConfigError
+from eibench_ray.weights.checkpoint_files import ADAPTER_CONFIG
 
 # Read whole: they are small, and each of them changes what the engine sends or answers.
 _WHOLE = (
@@ -46,8 +47,23 @@ def identity(folder: Path) -> str:
     """
     if not (folder / "config.json").is_file():
         raise ConfigError(f"{folder} is no checkpoint: it has no config.json; name a folder in Hugging Face's layout")
+    return _digest(folder, _WHOLE)
+
+
+def adapter_identity(folder: Path) -> str:
+    """A digest of what an adapter is: its configuration whole, and its weights as those of a checkpoint.
+
+    Raises:
+        ConfigError: the folder is no adapter, or one of its files cannot be read.
+    """
+    if not (folder / ADAPTER_CONFIG).is_file():
+        raise ConfigError(f"{folder} is no adapter: it has no {ADAPTER_CONFIG}; name a folder as PEFT saves it")
+    return _digest(folder, (ADAPTER_CONFIG,))
+
+
+def _digest(folder: Path, whole: tuple[str, ...]) -> str:
     digest = hashlib.blake2b(digest_size=16)
-    for path, chunks in _parts(folder):
+    for path, chunks in _parts(folder, whole):
         try:
             content = hashlib.blake2b(b"".join(chunks), digest_size=16).digest()
         except (OSError, ValueError) as error:
@@ -58,12 +74,12 @@ def identity(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _parts(folder: Path) -> Iterator[tuple[Path, Iterator[bytes]]]:
+def _parts(folder: Path, whole: tuple[str, ...]) -> Iterator[tuple[Path, Iterator[bytes]]]:
     """Each file that counts, in a fixed order, with the chunks of it that do."""
     for path in sorted(folder.iterdir(), key=lambda path: path.name):
         if not path.is_file():
             continue
-        if any(path.match(pattern) for pattern in _WHOLE):
+        if any(path.match(pattern) for pattern in whole):
             yield path, _whole(path)
         elif path.match(_TENSORS):
             yield path, _tensor_samples(path)

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from eibench_ray.errors import ConfigError
 from eibench_ray.weights.hub_cache import hub_folder
+from eibench_ray.weights.tensor_headers import TensorHeader, is_in_tower, layer_of, read_headers
 from eibench_ray.weights.weights_source import resolve_source
 
 GB = 10**9
 
 _INDEX = "model.safetensors.index.json"
-_FLOAT_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}  # what vLLM converts; other tensors stay as they are stored
+# Source: vLLM 0.32, model_arch_config_convertor.py.
+_NUM_EXPERTS = ("num_experts", "moe_num_experts", "n_routed_experts", "num_local_experts")
 _TEXT_SECTIONS = ("thinker_config", "text_config", "llm_config", "language_config")
 # A config.json leaves out what equals its class's defaults (LLaVA 1.5 names no layers). Source: transformers 5.19.
 CLASS_DEFAULTS: Mapping[str, Mapping[str, int]] = {
@@ -44,13 +46,31 @@ class Attention:
 
 @dataclass(frozen=True, slots=True)
 class MemoryEstimate:
-    """GPU memory that an engine takes, all GPUs together; None where a part is not known."""
+    """GPU memory that an engine takes, all GPUs together; None where a part is not known.
+
+    Attributes:
+        num_experts: of a mixture of experts; 0 for a dense model, and where nothing is known.
+        experts_gb: part of `weights_gb` that experts are.
+        adapter_gb_per_rank: GB that one adapter takes for each rank, in all layers of the language model.
+    """
 
     weights_gb: float
     source: Literal["checkpoint", "expect"]  # `checkpoint`: its metadata; `expect`: the configuration's prior
     kv_gb_per_token: float | None = None  # GB of KV cache that one token takes
     num_heads: int | None = None
     num_kv_heads: int | None = None
+    num_experts: int = 0
+    experts_gb: float = 0.0
+    adapter_gb_per_rank: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Weights:
+    """Bytes of a checkpoint's weights as they are loaded."""
+
+    total: int
+    experts: int = 0
+    adapter_values_per_rank: int = 0  # inputs and outputs of all layers that an adapter may change
 
 
 def estimate_memory(
@@ -73,7 +93,7 @@ def estimate_memory(
     Raises:
         ConfigError: a file of the checkpoint cannot be read.
     """
-    folder = _snapshot(resolve_source(source, environ), revision, environ)
+    folder = checkpoint_on_disk(source, revision, environ)
     if folder is None or not (folder / "config.json").is_file():
         return None
     try:
@@ -89,15 +109,16 @@ def estimate_memory(
     if weights is None:
         return None
     attention = attention_shape(config)
-    if attention is None:
-        return MemoryEstimate(weights / GB, "checkpoint")
     kv_bytes = _dtype_bytes(dtype if kv_cache_dtype == "auto" else kv_cache_dtype)
     return MemoryEstimate(
-        weights_gb=weights / GB,
+        weights_gb=weights.total / GB,
         source="checkpoint",
-        kv_gb_per_token=attention.values_per_token * kv_bytes / GB,
-        num_heads=attention.num_heads,
-        num_kv_heads=attention.num_kv_heads,
+        kv_gb_per_token=attention.values_per_token * kv_bytes / GB if attention else None,
+        num_heads=attention.num_heads if attention else None,
+        num_kv_heads=attention.num_kv_heads if attention else None,
+        num_experts=_num_experts(config),
+        experts_gb=weights.experts / GB,
+        adapter_gb_per_rank=weights.adapter_values_per_rank * _dtype_bytes(dtype) / GB,
     )
 
 
@@ -119,8 +140,9 @@ def attention_shape(config: Mapping[str, Any]) -> Attention | None:
     return Attention(heads, kv_heads, layers * kv_heads * head_dim * 2) if head_dim else None
 
 
-def _snapshot(resolved: str, revision: str | None, environ: Mapping[str, str]) -> Path | None:
-    """The folder behind a resolved source: itself, or the hub id's revision in the local Hugging Face cache."""
+def checkpoint_on_disk(source: str, revision: str | None, environ: Mapping[str, str] = os.environ) -> Path | None:
+    """The folder of a source, there or not: its own, or that of its revision in the local Hugging Face cache."""
+    resolved = resolve_source(source, environ)
     if Path(resolved).is_absolute():
         return Path(resolved)
     cached = hub_folder(resolved, environ)
@@ -129,7 +151,7 @@ def _snapshot(resolved: str, revision: str | None, environ: Mapping[str, str]) -
     return cached / "snapshots" / commit if commit else None
 
 
-def _weights_bytes(folder: Path, config: Mapping[str, Any], value_bytes: int | None) -> int | None:
+def _weights_bytes(folder: Path, config: Mapping[str, Any], value_bytes: int | None) -> _Weights | None:
     """Bytes of all tensors with their floats in `value_bytes` each, or as stored where that is None."""
     index: Mapping[str, Any] = {}
     names = ["model.safetensors"]
@@ -139,27 +161,29 @@ def _weights_bytes(folder: Path, config: Mapping[str, Any], value_bytes: int | N
     elif not (folder / names[0]).is_file():
         names = sorted(path.name for path in folder.glob("*.safetensors"))
     if names and all((folder / name).is_file() for name in names):
-        return sum(_tensor_bytes(folder / name, value_bytes) for name in names)
+        return _add_up(read_headers(folder / name for name in names), value_bytes)
     total = index.get("metadata", {}).get("total_size")
     if total is None:
         return None
-    return int(total) * value_bytes // _dtype_bytes(_stored_dtype(config)) if value_bytes else int(total)
+    return _Weights(int(total) * value_bytes // _dtype_bytes(_stored_dtype(config)) if value_bytes else int(total))
 
 
-def _tensor_bytes(path: Path, value_bytes: int | None) -> int:
-    """Bytes of one file's tensors, from its header. Source: the safetensors format, 8 + N bytes of header."""
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if length > path.stat().st_size:
-            raise ValueError(f"the header of {path.name} is longer than the file")
-        header = json.loads(file.read(length))
-    total = 0
-    for name, tensor in header.items():
-        if name != "__metadata__":
-            begin, end = tensor["data_offsets"]
-            stored = _FLOAT_BYTES.get(tensor["dtype"])
-            total += (end - begin) * value_bytes // stored if value_bytes and stored else end - begin
-    return total
+def _add_up(tensors: Iterable[TensorHeader], value_bytes: int | None) -> _Weights:
+    total = experts = values = 0
+    for tensor in tensors:
+        num_bytes = tensor.loaded_bytes(value_bytes)
+        total += num_bytes
+        experts += num_bytes if ".experts." in tensor.name else 0
+        if len(tensor.shape) == 2 and layer_of(tensor.name) and not is_in_tower(tensor.name):
+            values += sum(tensor.shape)
+    return _Weights(total, experts, values)
+
+
+def _num_experts(config: Mapping[str, Any]) -> int:
+    """Experts of a mixture; 0 for a dense model."""
+    text = _text_section(config)
+    found = next((text[name] for name in _NUM_EXPERTS if text.get(name)), 0)
+    return max(found) if isinstance(found, list) else int(found)
 
 
 def _text_section(config: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -57,7 +57,8 @@ class Weights:
         self._check_packages(folder)
         if self._request.is_spread:
             return
-        if cache := self._environ.get(CACHE_VARIABLE):
+        # An adapter is read once, and small beside what it is added to.
+        if (cache := self._environ.get(CACHE_VARIABLE)) and self._request.part.by != "adapter":
             folder = self._copy(folder, Path(os.path.expandvars(cache)).expanduser())
         self.source, self.revision = str(folder), None
 

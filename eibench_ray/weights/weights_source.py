@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from eibench_ray.errors import ConfigError
@@ -22,12 +22,23 @@ def resolve_source(source: str, environ: Mapping[str, str] = os.environ) -> str:
     return source if folder is None else str(folder)
 
 
-def source_identity(source: str, revision: str | None, environ: Mapping[str, str] = os.environ) -> str:
+def source_identity(
+    source: str,
+    revision: str | None,
+    environ: Mapping[str, str] = os.environ,
+    content: Callable[[Path], str] = identity,
+) -> str:
     """Identity of the weights for step ids; cheap enough to ask for every plan.
 
     A `checkpoint:NAME` is its recipe and version, built or not; a folder is its content, or its path as long as it is
     not there; a hub id is its revision. A hub id without one is the commit that the local cache holds for `main`, and
     plain "main" before the first download.
+
+    Args:
+        source: as configured.
+        revision: the hub's branch, tag or commit; None: the main branch, or no hub.
+        environ: says where the cache is.
+        content: the identity of a folder.
 
     Raises:
         ConfigError: the checkpoint is unknown, the folder is none, or a revision is given where there can be none.
@@ -36,7 +47,7 @@ def source_identity(source: str, revision: str | None, environ: Mapping[str, str
     if revision is not None and (folder is not None or source.startswith(PREFIX)):
         raise ConfigError(f"source {source!r} has no revisions, but revision is {revision!r}: set revision to null")
     if folder is not None:
-        return f"folder:{identity(folder)}" if folder.exists() else f"absent:{folder}"
+        return f"folder:{content(folder)}" if folder.exists() else f"absent:{folder}"
     if source.startswith(PREFIX):
         recipe = find_recipe(source.removeprefix(PREFIX))
         return f"{PREFIX}{recipe.name}@{recipe.version}"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from eibench_ray.datasets.dataset import Dataset, DatasetIndex, open_dataset
 from eibench_ray.engines.engine import EngineFacts
-from eibench_ray.engines.registry import create_engine, weights_of
+from eibench_ray.engines.registry import adapters_of, create_engine, weights_of
 from eibench_ray.plan.graph import DatasetSpec, EngineSpec, Step
 from eibench_ray.plan.slices import Slice
 from eibench_ray.ratelimit.admission import LocalRateLimiter
@@ -70,7 +70,10 @@ class Replica:
         self._store = store = Store(store_root)
         folder = store.paths.batches(spec.key)
         self._weights = weights_of(spec)
-        self._engine = create_engine(spec, limiter or LocalRateLimiter(), folder, store.storage, self._weights)
+        self._adapters = adapters_of(spec)
+        self._engine = create_engine(
+            spec, limiter or LocalRateLimiter(), folder, store.storage, self._weights, self._adapters
+        )
         self._datasets = datasets
         self._opened: dict[str, tuple[Dataset, DatasetIndex]] = {}
         self._run_id = run_id
@@ -95,6 +98,8 @@ class Replica:
         started = time.monotonic()
         if self._weights is not None:
             await asyncio.to_thread(self._weights.bring)
+        for adapter in self._adapters:
+            await asyncio.to_thread(adapter.bring)
         facts = self._facts = await self._engine.start()
         capacity = math.ceil(facts.max_num_seqs * QUEUE_FACTOR)
         slots = asyncio.Semaphore(capacity)
@@ -123,7 +128,8 @@ class Replica:
 
     async def doing(self) -> str:
         """Waits of its start beside the engine's own load; empty where there are none."""
-        return self._weights.doing if self._weights is not None else ""
+        brought = [self._weights, *(adapter.weights for adapter in self._adapters)]
+        return next((weights.doing for weights in brought if weights is not None and weights.doing), "")
 
     async def run_task(self, step: Step, slice_: Slice, probe: PoisonProbe | None) -> TaskReport:
         """Asks for a slice's rows and commits them; see `cluster.task.run_task`."""
@@ -132,6 +138,9 @@ class Replica:
             self._opened[step.dataset] = await asyncio.to_thread(self._open, step.dataset)
         dataset, index = self._opened[step.dataset]
         store, asker, drain = self._store, self._asker, self._drain
+        for one in self._adapters:
+            if one.adapter.key == step.adapter:
+                asker = replace(asker, fingerprint=f"{asker.fingerprint} + {one.weights.label}")
         return await run_task(step, slice_, dataset, index, store, asker, drain, retry=self._retry, probe=probe)
 
     def _open(self, name: str) -> tuple[Dataset, DatasetIndex]:

@@ -80,6 +80,7 @@ class RequestBuilder:
             seed,
             schema,
             step.accept,
+            step.adapter,
             sample.media[0].path if sample.media else None,
             sample.inputs.get("question", ""),
         )
@@ -97,5 +98,5 @@ class RequestBuilder:
             "sampling": step.sampling.identity,
             "schema": schema,
             "accept": asdict(step.accept) if step.accept else None,
-        }
+        } | ({"adapter": step.adapter} if step.adapter else {})
         return self._shared.setdefault(id(schema), (schema, digest(sent)))[1]

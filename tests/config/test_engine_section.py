@@ -31,7 +31,7 @@ LOADED = {
 PRICE = {"input": 1.0, "output": 2.0}
 # What each kind needs, and another value for each of its keys.
 BASES: dict[str, dict[str, Any]] = {
-    "vllm": {"source": "me/eye", "revision": "f" * 40, "max_model_len": 64, "args": {"seed": 1}},
+    "vllm": {"source": "me/eye", "revision": "f" * 40, "max_model_len": 64, "args": {"seed": 1}, "tensor_parallel": 2},
     "transformers": {"source": "me/eye", "revision": "f" * 40},
     "openai": {"endpoint": "local", "base_url": "http://127.0.0.1:9/v1", "model": "m"},
     "embedding": {"source": "me/words", "pooling": "cls", "splitter": "sentencizer"},
@@ -42,11 +42,15 @@ CHANGES: dict[str, dict[str, Any]] = {
     "vllm": LOADED
     | {
         "quantization": "fp8",
+        "stop": ["<|im_end|>"],
         "max_model_len": 128,
         "args": {"seed": 2},
         "max_num_seqs": 8,
         "tensor_parallel": "auto",
         "pipeline_parallel": 2,
+        "data_parallel": 2,
+        "lora": {"source": "me/added", "rank": 8},
+        "expert_parallel": True,
         "gpu_memory_utilization": 0.5,
         "kv_cache_gib": 1.0,
         "enforce_eager": True,

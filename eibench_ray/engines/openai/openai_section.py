@@ -101,6 +101,8 @@ class OpenaiSection(EngineSection):
             that asks to be left alone for longer.
     """
 
+    key_remedies = {"lora": "a server names its adapters as models, so set engine.model to the adapter's name there"}
+
     kind: Literal["openai"]
     endpoint: Identity[Filled]
     base_url: Tuning[str]

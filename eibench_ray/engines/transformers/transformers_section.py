@@ -30,6 +30,10 @@ class TransformersSection(LoadedSection):
         max_model_len: tokens, prompt and answer; None: as many as the checkpoint takes.
     """
 
+    key_remedies = {
+        "lora": "merge the adapter into its base (merge_and_unload of PEFT) and set engine.source to the result"
+    }
+
     kind: Literal["transformers"]
     reasoning: LaterIdentity[Reasoning] = "auto"
     max_model_len: Identity[PositiveInt | None] = None

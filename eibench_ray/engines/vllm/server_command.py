@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from eibench_ray.engines.chat_templates import PLAIN, template_file
@@ -21,6 +21,7 @@ def server_arguments(
     chat_template: str | None,
     address: ServerAddress,
     chat_template_kwargs: Mapping[str, Any] = {},
+    adapters: Sequence[str] = (),
 ) -> tuple[str, ...]:
     """Arguments after `python -m MODULE`; the key is not among them, since everybody on the machine may read them.
 
@@ -29,6 +30,7 @@ def server_arguments(
         chat_template: a Jinja file; None: the checkpoint's own.
         address: where to listen.
         chat_template_kwargs: variables of the chat template.
+        adapters: the folder of the model's own; then its base answers under another name.
     """
     server: dict[str, Any] = {
         "chat_template": str(template_file(chat_template).absolute()) if chat_template else None,
@@ -37,7 +39,8 @@ def server_arguments(
         if chat_template and template_file(chat_template) == template_file(PLAIN)
         else None,
         "default_chat_template_kwargs": dict(chat_template_kwargs) or None,
-        "served_model_name": address.served_name,
+        "served_model_name": f"{address.served_name} without adapter" if adapters else address.served_name,
+        "lora_modules": [{"name": address.served_name, "path": folder} for folder in adapters],
         "host": address.host,
         "port": address.port,
         "uvicorn_log_level": "warning",

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from eibench_ray.engines.chat_templates import template_file
 from eibench_ray.engines.reasoning_parsers import find_parser
+from eibench_ray.engines.vllm.vllm_adapters import lora_arguments
 from eibench_ray.engines.vllm.vllm_kind import vllm_weights
 from eibench_ray.engines.vllm.vllm_section import VllmSection
+from eibench_ray.weights.adapter_weights import LoadedAdapter
 from eibench_ray.weights.node_weights import Weights
 
 GIB = 1 << 30
@@ -17,7 +19,11 @@ CPU_BATCH_TOKENS = 16_384
 
 
 def engine_arguments(
-    config: VllmSection, device: Literal["cpu", "cuda"], weights: Weights | None = None, most_images: int = 0
+    config: VllmSection,
+    device: Literal["cpu", "cuda"],
+    weights: Weights | None = None,
+    most_images: int = 0,
+    adapters: Sequence[LoadedAdapter] = (),
 ) -> Mapping[str, Any]:
     """The arguments by the names that `AsyncEngineArgs` gives them; the chat template is none of them.
 
@@ -26,6 +32,7 @@ def engine_arguments(
         device: where it runs.
         weights: what it loads; None: as configured.
         most_images: of one request; 0: not known, or none.
+        adapters: that requests name.
     """
     weights = weights or Weights(vllm_weights(config))
     parser = reasoning_parser(config, Path(weights.source))
@@ -39,6 +46,8 @@ def engine_arguments(
         "max_num_seqs": config.max_num_seqs,
         "tensor_parallel_size": config.tensor_parallel if device == "cuda" else 1,
         "pipeline_parallel_size": config.pipeline_parallel if device == "cuda" else 1,
+        "data_parallel_size": config.data_parallel if device == "cuda" else 1,
+        "enable_expert_parallel": config.expert_parallel and device == "cuda",
         "gpu_memory_utilization": config.gpu_memory_utilization,
         "kv_cache_memory_bytes": int(config.kv_cache_gib * GIB) if config.kv_cache_gib else None,
         "enforce_eager": config.enforce_eager,
@@ -62,7 +71,9 @@ def engine_arguments(
     if most_images:
         # vLLM keeps room for as many as a request may have: by default far more than any has.
         chosen["limit_mm_per_prompt"] = {"image": most_images}
-    return chosen | config.args
+    lora = lora_arguments([one.adapter.rank for one in adapters], device)
+    # On a CPU answers depend on how many there is room for, so it is not to be chosen.
+    return chosen | config.args | lora if device == "cpu" else chosen | lora | config.args
 
 
 def reasoning_parser(config: VllmSection, folder: Path) -> str | None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +18,7 @@ from eibench_ray.engines.decoding_slots import decode_in_thread
 from eibench_ray.engines.engine import EngineDeadError, EngineFacts, RowError, no_numbers
 from eibench_ray.engines.python_environment import vllm_version
 from eibench_ray.engines.thinking import TagSplitter, ThinkingReply
+from eibench_ray.engines.vllm.vllm_adapters import find_misfit
 from eibench_ray.engines.vllm.vllm_arguments import engine_arguments
 from eibench_ray.engines.vllm.vllm_kind import KIND, vllm_weights
 from eibench_ray.engines.vllm.vllm_prompts import Picture, Prompts, read_picture
@@ -24,11 +26,15 @@ from eibench_ray.engines.vllm.vllm_section import VllmExtra, VllmSection
 from eibench_ray.engines.vllm.vllm_thinking import ReplyParser, find_splitter, marks_of
 from eibench_ray.engines.vllm.vllm_versions import refused_request_error, to_engine_args
 from eibench_ray.errors import EngineError
+from eibench_ray.plan.engine_traits import Adapter
 from eibench_ray.rows.completion import RowErrorKind
 from eibench_ray.rows.endings import ending_of
 from eibench_ray.rows.request import Reply, Request, Sampling
 from eibench_ray.versions import extra_command
+from eibench_ray.weights.adapter_weights import LoadedAdapter
 from eibench_ray.weights.node_weights import Weights
+
+log = logging.getLogger(__name__)
 
 # How vLLM ends what it had in hand when its EngineCore got SIGTERM.
 _ABORTED = "abort"
@@ -45,8 +51,11 @@ class VllmEngine:
         device: Literal["cpu", "cuda"],
         weights: Weights | None = None,
         most_images: int = 0,
+        adapters: Sequence[LoadedAdapter] = (),
     ) -> None:
         self._config = config
+        self._adapters = {one.adapter.key: one for one in adapters}
+        self._lora_requests: dict[str, Any] = {}
         self._most_images = most_images
         self._weights = weights
         self._device = device
@@ -87,10 +96,39 @@ class VllmEngine:
         except EngineError:
             await self.stop()
             raise
-        num_seqs = int(self._llm.vllm_config.scheduler_config.max_num_seqs)
+        for number, one in enumerate(self._adapters.values(), start=1):
+            await self._add_adapter(one, number)
+        # Of each copy, where there are several.
+        num_copies = int(self._llm.vllm_config.parallel_config.data_parallel_size)
+        num_seqs = int(self._llm.vllm_config.scheduler_config.max_num_seqs) * num_copies
         weights = self._weights or Weights(vllm_weights(self._config))
         fingerprint = f"{installed[0]} {self._device} {weights.label} {self._config.dtype}"
         return EngineFacts(fingerprint, num_seqs, progress=self._count_steps())
+
+    async def _add_adapter(self, one: LoadedAdapter, number: int) -> None:
+        """Has vLLM load an adapter; one that it does not load costs its own rows alone."""
+        from vllm.lora.request import LoRARequest
+
+        if not one.reason:
+            one.reason = self._find_misfit(one.adapter, Path(one.weights.source))
+        if not one.reason:
+            request = LoRARequest(one.adapter.key, number, one.weights.source)
+            try:
+                # A request for one that does not load would be asked for ever (vLLM 0.32).
+                await self._llm.add_lora(request)
+                self._lora_requests[one.adapter.key] = request
+            except Exception as error:
+                if self._llm.errored:
+                    raise EngineError(f"vLLM died as it loaded the adapter {one.adapter.source}") from error
+                one.reason = _reason(error)
+        if one.reason:
+            log.warning("adapter cannot be used source=%s: %s", one.adapter.source, one.reason)
+
+    def _find_misfit(self, adapter: Adapter, folder: Path) -> str:
+        if not folder.is_dir():  # each process of several nodes finds its files on its own, and knows no revision
+            return "a replica over several nodes cannot fetch it: set engine.lora.source to a folder that all nodes see"
+        base = Path(self._weights.source) if self._weights is not None else None
+        return find_misfit(self._config, adapter, folder, base)
 
     def _count_steps(self) -> Callable[[], int]:
         """A count of the steps in which vLLM made a token; of rows whose logits are no numbers, it notes the ids.
@@ -124,7 +162,8 @@ class VllmEngine:
         # Seen from its files where it is: a large model loads for minutes.
         elif self._weights is not None and KIND.lacks_chat_template(config, Path(self._weights.source)):
             raise EngineError(no_template(config.source))
-        arguments = engine_arguments(config, self._device, self._weights, self._most_images)
+        adapters = tuple(self._adapters.values())
+        arguments = engine_arguments(config, self._device, self._weights, self._most_images, adapters)
         return AsyncLLM.from_engine_args(to_engine_args(arguments))
 
     def _own_template(self) -> str | None:
@@ -141,6 +180,10 @@ class VllmEngine:
         """
         prompts = self._prompts
         assert prompts is not None
+        if request.adapter and (reason := self._adapters[request.adapter].reason):
+            raise RowError(
+                RowErrorKind.ENGINE, f"no adapter {self._adapters[request.adapter].adapter.source}: {reason}"
+            )
         pictures = [await decode_in_thread(read_picture, image) for image in images]
         for is_again in (False, True):
             try:
@@ -183,8 +226,11 @@ class VllmEngine:
 
     async def _complete(self, prompt: Any, request: Request) -> Reply:
         final, name = None, f"r{next(self._ids)}"
+        lora = self._lora_requests[request.adapter] if request.adapter else None
         try:
-            async for output in self._llm.generate(prompt, self._parameters(request), name, **self._grammar_facts()):
+            async for output in self._llm.generate(
+                prompt, self._parameters(request), name, lora_request=lora, **self._grammar_facts()
+            ):
                 final = output
             if final is None or not final.outputs:
                 return Reply("", "error", 0, 0)
@@ -248,7 +294,7 @@ def sampling_params(request: Request, config: VllmSection) -> Any:
         temperature=sampling.temperature,
         top_p=sampling.top_p,
         max_tokens=sampling.max_tokens + config.reasoning_tokens,
-        stop=list(sampling.stop),
+        stop=[*sampling.stop, *config.stop],
         seed=request.seed,
         output_kind=RequestOutputKind.FINAL_ONLY,
         structured_outputs=StructuredOutputsParams(json=schema) if schema else None,

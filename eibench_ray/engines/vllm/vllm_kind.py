@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,24 +20,28 @@ from eibench_ray.engines.engine_kind import (
     Site,
 )
 from eibench_ray.engines.loaded_kind import LoadedKind, describe_source, loaded_identity, loaded_traits
+from eibench_ray.engines.loaded_section import is_pinned
 from eibench_ray.engines.python_environment import CPU_BUILD, environment_identity, vllm_of, vllm_version
 from eibench_ray.engines.sampling_support import SamplingRefusal, find_refusal
 from eibench_ray.engines.sent_prompt import SentPrompt
 from eibench_ray.engines.vllm.key_guard import VLLM_KEY
+from eibench_ray.engines.vllm.vllm_adapters import find_misfit
 from eibench_ray.engines.vllm.vllm_memory import choose_tensor_parallel, fit_vllm
-from eibench_ray.engines.vllm.vllm_section import VllmExtra, VllmSection
-from eibench_ray.errors import EngineError
-from eibench_ray.plan.engine_traits import EngineTraits
+from eibench_ray.engines.vllm.vllm_section import LoraSection, VllmExtra, VllmSection
+from eibench_ray.errors import ConfigError, EngineError, PlanError
+from eibench_ray.plan.engine_traits import Adapter, EngineTraits
 from eibench_ray.rows.digests import digest
 from eibench_ray.rows.request import OPTIONAL_SAMPLING, Request, Sampling
 from eibench_ray.weights.checkpoint_files import CheckpointPart
+from eibench_ray.weights.content_identity import adapter_identity
 from eibench_ray.weights.hub_cache import HubModel
-from eibench_ray.weights.memory_estimate import MemoryEstimate, estimate_memory
+from eibench_ray.weights.memory_estimate import MemoryEstimate, checkpoint_on_disk, estimate_memory
 from eibench_ray.weights.weights_request import WeightsRequest
-from eibench_ray.weights.weights_source import local_folder
+from eibench_ray.weights.weights_source import local_folder, source_identity
 
 if TYPE_CHECKING:
     from eibench_ray.engines.vllm.vllm_engine import VllmEngine
+    from eibench_ray.weights.adapter_weights import LoadedAdapter
     from eibench_ray.weights.node_weights import Weights
 
 _VARIABLES = {
@@ -45,6 +50,8 @@ _VARIABLES = {
     # A row whose logits are no numbers is an error, and not an answer of "!!!!".
     "VLLM_COMPUTE_NANS_IN_LOGITS": "1",
 }
+# Operators of vLLM report 10 to 20% fewer tokens per second where requests name adapters.
+_ADAPTER_SPEED = 0.85
 # Arguments that may bring a chat template from elsewhere.
 _ELSEWHERE = ("tokenizer", "tokenizer_mode", "hf_config_path", "hf_overrides", "load_format", "model_impl")
 # For these vLLM has templates or renderers of its own. Source: vLLM 0.32, transformers_utils/chat_templates/registry.py
@@ -66,32 +73,65 @@ class VllmKind(LoadedKind[VllmSection]):
     server_key = VLLM_KEY
 
     def traits(self, section: VllmSection) -> EngineTraits:
-        """Its stages may lie on different nodes."""
-        return loaded_traits(section, section.max_num_seqs, section.pipeline_parallel)
+        """Its stages may lie on different nodes, unless there are copies of them."""
+        num_copies = section.data_parallel
+        stages = section.pipeline_parallel if num_copies == 1 else 1
+        return replace(loaded_traits(section, section.max_num_seqs * num_copies, stages), adapter_speed=_ADAPTER_SPEED)
 
     def identity(self, section: VllmSection, recording: str | None) -> Mapping[str, Any]:  # noqa: ARG002
         """The version of what computes, beside weights and keys."""
         installed = vllm_version()
+        loaded = dict(loaded_identity(section))
+        if section.lora is not None:
+            loaded["lora"] = _adapter_identity(section.lora)
         found = {
-            **loaded_identity(section),
+            **loaded,
             "version": installed[0] if installed else None,
             **(environment_identity(section.runtime_env) if section.runtime_env else {}),
         }
         # The one way of loading that makes other weights: random ones.
         return found | ({"weights": "dummy"} if section.args.get("load_format") == "dummy" else {})
 
+    def base(self, section: VllmSection) -> VllmSection:
+        """The section without the adapter."""
+        return section.model_copy(update={"lora": None}) if section.lora else section
+
+    def adapter(self, section: VllmSection) -> Adapter | None:
+        """The adapter that the model's requests name.
+
+        Raises:
+            PlanError: it does not fit its base, as far as both are on this machine.
+        """
+        lora = section.lora
+        if lora is None:
+            return None
+        key, pinned = digest(_adapter_identity(lora), size=10), is_pinned(lora.source, lora.revision)
+        adapter = Adapter(key, lora.source, lora.source, lora.revision, lora.rank, lora.base, pinned)
+        folder = checkpoint_on_disk(lora.source, lora.revision)
+        if folder is not None and folder.is_dir():
+            base = checkpoint_on_disk(section.source, section.revision)
+            if misfit := find_misfit(section, adapter, folder, base):
+                raise PlanError(f"the adapter {lora.source} cannot be added to {section.source}: {misfit}")
+        return adapter
+
+    def adapter_weights(self, adapter: Adapter) -> WeightsRequest:
+        """Its configuration, and its weights in one format."""
+        return WeightsRequest(adapter.source, adapter.revision, CheckpointPart("adapter"))
+
     def needs(self, section: VllmSection, site: Site) -> Needs:
         """The GPUs that share its layers; `auto`: as few as have the memory.
 
         Raises:
-            PlanError: all GPUs of a node together are too small.
+            PlanError: all GPUs of a node together are too small, or there are no experts to deal out.
         """
         chosen: dict[str, Any] = {}
+        if section.expert_parallel:
+            _check_experts(site.model, section, site.memory or self.memory(section))
         if section.tensor_parallel == "auto":
-            number = choose_tensor_parallel(site.model, section, site.memory, site.cluster, site.nodes)
+            number = choose_tensor_parallel(section, site)
             chosen = {"tensor_parallel": number}
             section = section.model_copy(update=chosen)
-        fit = fit_vllm(section, site.memory, site.cluster, site.nodes) if site.memory else None
+        fit = fit_vllm(section, site, site.memory) if site.memory else None
         return Needs(section.num_gpus if site.has_gpus else 0, fit, chosen)
 
     def sampling_refusal(self, section: VllmSection, sampling: Sampling) -> SamplingRefusal | None:
@@ -135,19 +175,32 @@ class VllmKind(LoadedKind[VllmSection]):
         """
         return {"args": {"distributed_executor_backend": "ray" if num_bundles > 1 else "mp"} | section.args}
 
-    def server(self, section: VllmSection, device: Device, weights: Weights, address: ServerAddress) -> ServerCommand:
+    def server(
+        self,
+        section: VllmSection,
+        device: Device,
+        weights: Weights,
+        address: ServerAddress,
+        adapters: Sequence[LoadedAdapter] = (),
+    ) -> ServerCommand:
         """Its OpenAI-compatible server, which fetches no picture from an address.
 
         Raises:
-            EngineError: it would find no chat template.
+            EngineError: it would find no chat template, or its adapter cannot be had.
         """
         from eibench_ray.engines.vllm.server_command import MODULE, server_arguments
         from eibench_ray.engines.vllm.vllm_arguments import engine_arguments
 
         if self.lacks_chat_template(section, Path(weights.source)):
             raise EngineError(no_template(section.source))
+        if reason := next((one.reason for one in adapters if one.reason), ""):
+            raise EngineError(reason)
         arguments = server_arguments(
-            engine_arguments(section, device, weights), section.chat_template, address, section.chat_template_kwargs
+            engine_arguments(section, device, weights, adapters=adapters),
+            section.chat_template,
+            address,
+            section.chat_template_kwargs,
+            [one.weights.source for one in adapters],
         )
         # A host that is allowed could send vLLM on to one that is not.
         return ServerCommand(("-m", MODULE, *arguments), {"VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0"})
@@ -178,13 +231,14 @@ class VllmKind(LoadedKind[VllmSection]):
         runs_by = "vLLM"
         if environment := section.runtime_env:
             runs_by = f"{(environment.packages or ['another Python'])[0].replace('vllm==', 'vLLM ')} of its own"
-        return describe_source(runs_by, section.source, section.revision, section.dtype, section.chat_template)
+        described = describe_source(runs_by, section.source, section.revision, section.dtype, section.chat_template)
+        return replace(described, place=f"{described.place} + {section.lora.source}") if section.lora else described
 
     def create(self, section: VllmSection, setup: EngineSetup) -> VllmEngine:
         """An engine in this process."""
         from eibench_ray.engines.vllm.vllm_engine import VllmEngine
 
-        return VllmEngine(section, setup.device, setup.weights, setup.most_images)
+        return VllmEngine(section, setup.device, setup.weights, setup.most_images, setup.adapters)
 
 
 KIND = VllmKind()
@@ -203,6 +257,26 @@ def vllm_weights(section: VllmSection) -> WeightsRequest:
         is_spread=args.get("distributed_executor_backend") == "ray",
         side_models=tuple(model for model in _side_models(args) if local_folder(model.hub_id) is None),
     )
+
+
+def _adapter_identity(lora: LoraSection) -> str:
+    """The adapter's source and revision, or its content.
+
+    Raises:
+        PlanError: its folder is none of an adapter.
+    """
+    try:
+        return source_identity(lora.source, lora.revision, content=adapter_identity)
+    except ConfigError as error:
+        raise PlanError(f"engine.lora: {error}") from error
+
+
+def _check_experts(name: str, section: VllmSection, memory: MemoryEstimate | None) -> None:
+    if memory is not None and memory.source == "checkpoint" and not memory.num_experts:
+        raise PlanError(
+            f"model {name!r} has expert_parallel, but {section.source} has no experts (config.json): set "
+            f"model.engine.expert_parallel to false; tensor_parallel shares dense layers"
+        )
 
 
 def _side_models(args: Mapping[str, Any]) -> Iterator[HubModel]:

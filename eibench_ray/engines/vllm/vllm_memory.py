@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from eibench_ray.config.cluster import ClusterConfig
+from eibench_ray.engines.engine_kind import Site
 from eibench_ray.engines.engine_memory import (
     OVERHEAD_GB,
-    GpuNodes,
     expected_nodes,
     fit_memory,
     gpu_memory_gb,
     kv_cache_gb,
 )
+from eibench_ray.engines.vllm.vllm_adapters import lora_arguments
 from eibench_ray.engines.vllm.vllm_section import VllmSection
 from eibench_ray.errors import PlanError
 from eibench_ray.plan.graph import MemoryFit
@@ -19,36 +19,35 @@ from eibench_ray.weights.memory_estimate import GB, MemoryEstimate
 GIB = 1 << 30
 
 
-def choose_tensor_parallel(
-    name: str, engine: VllmSection, memory: MemoryEstimate | None, cluster: ClusterConfig, known: GpuNodes | None = None
-) -> int:
-    """GPUs of one node that share an engine's layers, a power of two; 1 where its memory is not known.
+def choose_tensor_parallel(engine: VllmSection, site: Site) -> int:
+    """GPUs of one node that share an engine's layers, a power of two; as few as can be where its memory is not
+    known.
 
     The fewest whose memory suffices. Where nodes differ: the number with which replicas can use the most GPUs, since no
     replica is placed where a GPU is too small for its share.
 
     Args:
-        name: the model's, for the error.
         engine: with `tensor_parallel: auto`.
-        memory: what it takes.
-        cluster: the configuration.
-        known: the run's nodes; None: as the configuration expects them.
+        site: where it would run.
 
     Raises:
         PlanError: all GPUs of a node together are too small.
     """
+    memory, cluster = site.memory, site.cluster
+    chosen = 2 if engine.expert_parallel and engine.data_parallel == 1 else 1
     if memory is None:
-        return 1
-    known = known or expected_nodes(cluster)
+        return chosen
+    known = site.nodes or expected_nodes(cluster)
+    # Copies lie on the same node; the stages of one need not.
+    times = 1 if engine.data_parallel == 1 else engine.data_parallel * engine.pipeline_parallel
     most = max(node.total.gpus for node in known.nodes)
     usable: dict[int, int] = {}
-    chosen = 1
-    while chosen <= most:
+    while chosen * times <= most:
         if _can_divide(memory, chosen):
             candidate = engine.model_copy(update={"tensor_parallel": chosen})
-            needed_gb = fit_vllm(candidate, memory, cluster, known).gpu_memory_gb
+            needed_gb = fit_vllm(candidate, site, memory).gpu_memory_gb
             nodes = [node for node in known.nodes if gpu_memory_gb(node, cluster) >= needed_gb]
-            usable[chosen] = sum(int(node.total.gpus) // chosen * chosen for node in nodes)
+            usable[chosen] = sum(int(node.total.gpus) // (chosen * times) * chosen * times for node in nodes)
         chosen *= 2
     if best := max(usable.values(), default=0):
         return min(number for number, num_gpus in usable.items() if num_gpus == best)
@@ -56,7 +55,7 @@ def choose_tensor_parallel(
     cache = "" if kv_gb is None else f" and {kv_gb:.3g} GB of KV cache per {engine.max_model_len:,} tokens"
     largest = max(known.nodes, key=lambda node: node.total.gpus * gpu_memory_gb(node, cluster))
     raise PlanError(
-        f"model {name!r} with tensor_parallel=auto fits on no number of GPUs of one node: it has "
+        f"model {site.model!r} with tensor_parallel=auto fits on no number of GPUs of one node: it has "
         f"{memory.weights_gb:.3g} GB of weights{cache}, and a node has {largest.total.gpus:g} GPUs of "
         f"{gpu_memory_gb(largest, cluster):g} GB ({known.source}), of which "
         f"gpu_memory_utilization={engine.gpu_memory_utilization:g} is used and "
@@ -66,23 +65,34 @@ def choose_tensor_parallel(
     )
 
 
-def fit_vllm(
-    engine: VllmSection, memory: MemoryEstimate, cluster: ClusterConfig, known: GpuNodes | None = None
-) -> MemoryFit:
+def fit_vllm(engine: VllmSection, site: Site, memory: MemoryEstimate) -> MemoryFit:
     """Memory that each GPU of a replica must have, against the largest; `tensor_parallel: auto` is chosen before."""
     assert engine.tensor_parallel != "auto"
     # vLLM keeps copies of the heads of keys and values on GPUs that are more than there are heads.
     kv_shares = min(engine.tensor_parallel, memory.num_kv_heads or 1) * engine.pipeline_parallel
     kv_gb = kv_cache_gb(memory, engine.max_model_len) or 0
+    # Copies have all layers but the experts' each.
+    shared_gb = (memory.weights_gb - memory.experts_gb) / (engine.tensor_parallel * engine.pipeline_parallel)
     return fit_memory(
         memory,
         engine.num_gpus,
-        cluster,
-        known,
+        site.cluster,
+        site.nodes,
+        weights_gb_per_gpu=shared_gb + memory.experts_gb / engine.num_gpus + _adapters_gb(engine, site, memory),
         max_model_len=engine.max_model_len,
         kv_gb_per_gpu=max(kv_gb / kv_shares, (engine.kv_cache_gib or 0) * GIB / GB),
         share=engine.gpu_memory_utilization,
     )
+
+
+def _adapters_gb(engine: VllmSection, site: Site, memory: MemoryEstimate) -> float:
+    """GB on each GPU for the adapters that are there at once, each with the room of the largest rank."""
+    arguments = {**lora_arguments([adapter.rank for adapter in site.adapters], site.device), **engine.args}
+    num, rank = arguments.get("max_loras", 0), arguments.get("max_lora_rank", 0)
+    assert engine.tensor_parallel != "auto"
+    # Of the two factors in each layer, tensor parallelism shares one, unless it is told to share both.
+    shares = engine.tensor_parallel if arguments.get("fully_sharded_loras") else 2 / (1 + 1 / engine.tensor_parallel)
+    return float(num * rank * memory.adapter_gb_per_rank / shares / engine.pipeline_parallel)
 
 
 def _can_divide(memory: MemoryEstimate, tensor_parallel: int) -> bool:

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator, model_validator
 
-from eibench_ray.config.engine_section import Identity, KeyUse, Tuning
-from eibench_ray.config.section import Frozen, number_or_auto
+from eibench_ray.config.engine_section import Identity, KeyUse, LaterIdentity, Tuning
+from eibench_ray.config.section import Frozen, PathText, number_or_auto
 from eibench_ray.engines.loaded_section import LoadedSection
 from eibench_ray.engines.reasoning_parsers import REASONING_PARSERS
 
@@ -28,11 +28,24 @@ _TUNING = {
     "device_ids disable_custom_all_reduce distributed_executor_backend distributed_timeout_seconds master_addr "
     "enable_expert_parallel master_port nnodes node_rank numa_bind numa_bind_cpus numa_bind_nodes "
     "pipeline_parallel_size shutdown_timeout tensor_parallel_size",
+    "adapters: how many at once, and where": "fully_sharded_loras max_cpu_loras max_loras specialize_active_lora",
     "what is compiled": "compilation_config cudagraph_capture_sizes enforce_eager max_cudagraph_capture_size "
     "optimization_level performance_mode",
     "what is reported": "aggregate_engine_logging collect_detailed_traces cudagraph_metrics disable_log_stats "
     "enable_log_requests enable_mfu_metrics kv_cache_metrics log_level otlp_traces_endpoint served_model_name "
     "show_hidden_metrics_for_version",
+}
+# Arguments that have a key of their own, by which GPUs are counted, code is trusted, adapters are known, ..
+_OWN_KEYS = {
+    "trust_remote_code": "trust_remote_code",
+    "reasoning_parser": "reasoning",
+    "tensor_parallel_size": "tensor_parallel",
+    "pipeline_parallel_size": "pipeline_parallel",
+    "data_parallel_size": "data_parallel",
+    "enable_expert_parallel": "expert_parallel",
+    "enable_lora": "lora",
+    "lora_modules": "lora",
+    "max_lora_rank": "lora",
 }
 TUNING_ARGUMENTS = frozenset(name for names in _TUNING.values() for name in names.split())
 
@@ -58,24 +71,48 @@ class VllmExtra(Frozen):
     watermarking: bool | None = None
 
 
+class LoraSection(Frozen):
+    """An adapter (LoRA) that a model adds to the weights of its engine.
+
+    Attributes:
+        source: a Hugging Face id or a folder, as PEFT saves it.
+        rank: that vLLM makes room for; at least the adapter's own.
+        base: the base that the adapter names, where the engine's source is the same weights under another name.
+    """
+
+    source: PathText
+    revision: str | None = None  # the hub's commit or tag; None for a folder
+    rank: Annotated[PositiveInt, Field(le=512)]  # vLLM 0.32 takes no larger one
+    base: str | None = None
+
+
 class VllmSection(LoadedSection):
     """A vLLM engine in a Ray actor.
 
     Attributes:
+        stop: texts that end every answer, beside those of a call, where the checkpoint's own tokens do not.
+        lora: an adapter; models that differ in it alone are one engine, loaded once.
         kv_cache_gib: GiB for the KV cache; None lets vLLM take its share of the GPU's memory.
         args: further vLLM engine arguments (AsyncEngineArgs); those that `TUNING_ARGUMENTS` has are tuning, all others
             part of the engine's identity.
         reasoning: besides, one of vLLM's reasoning parsers by name, e.g. `qwen3` or `deepseek_r1`.
         tensor_parallel: GPUs of one node that share each layer; `auto`: the fewest whose memory suffices.
+        data_parallel: copies of all layers but the experts', which all GPUs share; of one node.
+        expert_parallel: whether each GPU has whole experts, in place of a part of each.
+        max_num_seqs: requests in one batch of each copy.
     """
 
     kind: Literal["vllm"]
     quantization: Identity[str | None] = None
+    stop: LaterIdentity[list[str]] = []
     max_model_len: Identity[PositiveInt]
     args: Annotated[dict[str, Any], KeyUse(is_identity=True, tuning_keys=TUNING_ARGUMENTS)] = {}
+    lora: LaterIdentity[LoraSection | None] = None
     max_num_seqs: Tuning[PositiveInt] = 256
     tensor_parallel: Tuning[PositiveInt | Literal["auto"]] = 1
     pipeline_parallel: Tuning[PositiveInt] = 1
+    data_parallel: Tuning[PositiveInt] = 1
+    expert_parallel: Tuning[bool] = False
     gpu_memory_utilization: Tuning[Annotated[float, Field(gt=0, le=1)]] = 0.9
     kv_cache_gib: Tuning[PositiveFloat | None] = None
     enforce_eager: Tuning[bool] = False
@@ -99,16 +136,24 @@ class VllmSection(LoadedSection):
 
     @field_validator("args")
     @classmethod
-    def _trusts_in_one_place(cls, value: dict[str, Any]) -> dict[str, Any]:
-        """Code is trusted by a key that says of which commit, and thinking split where it is known."""
-        if value.get("trust_remote_code"):
-            raise ValueError("trust_remote_code is no further argument: set engine.trust_remote_code of the model")
-        if value.get("reasoning_parser"):
-            raise ValueError("reasoning_parser is no further argument: set engine.reasoning of the model")
+    def _leaves_keys_to_the_section(cls, value: dict[str, Any]) -> dict[str, Any]:
+        for name, key in _OWN_KEYS.items():
+            if value.get(name):
+                what = ": {source: FOLDER, rank: R}" if key == "lora" else ""
+                raise ValueError(f"{name} is no further argument: set engine.{key}{what} of the model")
         return value
+
+    @model_validator(mode="after")
+    def _has_gpus_to_share_experts(self) -> VllmSection:
+        if self.expert_parallel and self.tensor_parallel == 1 and self.data_parallel == 1:
+            raise ValueError(
+                "expert_parallel deals the experts out to tensor_parallel x data_parallel GPUs, and both are 1: raise "
+                "one of them, or set expert_parallel to false"
+            )
+        return self
 
     @property
     def num_gpus(self) -> int:
         """GPUs that one replica owns; of an engine whose `auto` the plan has resolved."""
         assert self.tensor_parallel != "auto"
-        return self.tensor_parallel * self.pipeline_parallel
+        return self.tensor_parallel * self.pipeline_parallel * self.data_parallel

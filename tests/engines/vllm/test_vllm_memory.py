@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,9 +12,12 @@ from eibench_ray.engines.engine_kind import Site
 from eibench_ray.engines.engine_memory import OVERHEAD_GB, GpuNodes, expected_nodes
 from eibench_ray.engines.transformers.transformers_kind import KIND
 from eibench_ray.engines.transformers.transformers_section import TransformersSection
+from eibench_ray.engines.vllm.vllm_kind import KIND as VLLM
 from eibench_ray.engines.vllm.vllm_memory import choose_tensor_parallel, fit_vllm
 from eibench_ray.engines.vllm.vllm_section import VllmSection
 from eibench_ray.errors import PlanError
+from eibench_ray.plan.engine_traits import Adapter
+from eibench_ray.plan.graph import MemoryFit
 from eibench_ray.schedule.resources import Node, Resources
 from eibench_ray.weights.memory_estimate import MemoryEstimate
 
@@ -32,6 +36,22 @@ def cluster(gpu_memory_gb: float, gpus_per_node: int = 8) -> ClusterConfig:
     )
 
 
+def fit(
+    section: VllmSection,
+    memory: MemoryEstimate,
+    where: ClusterConfig,
+    known: GpuNodes | None = None,
+    adapters: tuple[Adapter, ...] = (),
+) -> MemoryFit:
+    return fit_vllm(section, Site("eye", "cuda", where, nodes=known, adapters=adapters), memory)
+
+
+def choose(
+    section: VllmSection, memory: MemoryEstimate | None, where: ClusterConfig, known: GpuNodes | None = None
+) -> int:
+    return choose_tensor_parallel(section, Site("eye", "cuda", where, memory, known))
+
+
 @pytest.mark.parametrize(
     ("options", "needed_gb"),
     [
@@ -44,22 +64,22 @@ def cluster(gpu_memory_gb: float, gpus_per_node: int = 8) -> ClusterConfig:
     ],
 )
 def test_a_gpu_needs_its_share_of_weights_and_cache(options: dict[str, Any], needed_gb: float) -> None:
-    fit = fit_vllm(engine(**options), LARGE, cluster(80))
-    assert fit.gpu_memory_gb == pytest.approx(needed_gb + OVERHEAD_GB)
-    assert (fit.weights_gb, fit.available_gb, fit.source) == (60, 80, "checkpoint")
+    found = fit(engine(**options), LARGE, cluster(80))
+    assert found.gpu_memory_gb == pytest.approx(needed_gb + OVERHEAD_GB)
+    assert (found.weights_gb, found.available_gb, found.source) == (60, 80, "checkpoint")
 
 
 def test_more_gpus_than_heads_keep_copies_of_the_cache() -> None:
     narrow = MemoryEstimate(60.0, "checkpoint", 0.01, 56, 2)
     latent = MemoryEstimate(60.0, "checkpoint", 0.01, 56, 1)
-    needs = [fit_vllm(engine(tensor_parallel=4), memory, cluster(80)).gpu_memory_gb for memory in (narrow, latent)]
+    needs = [fit(engine(tensor_parallel=4), memory, cluster(80)).gpu_memory_gb for memory in (narrow, latent)]
     assert needs == pytest.approx([15 + 5 + OVERHEAD_GB, 15 + 10 + OVERHEAD_GB])
 
 
 def test_only_the_share_that_vllm_may_use_counts() -> None:
-    fit = fit_vllm(engine(gpu_memory_utilization=0.5), LARGE, cluster(80))
-    assert fit.gpu_memory_gb == 2 * (60 + 10 + OVERHEAD_GB)
-    assert not fit.fits
+    found = fit(engine(gpu_memory_utilization=0.5), LARGE, cluster(80))
+    assert found.gpu_memory_gb == 2 * (60 + 10 + OVERHEAD_GB)
+    assert not found.fits
 
 
 @pytest.mark.parametrize(
@@ -75,19 +95,19 @@ def test_transformers_spreads_layers_with_their_cache(options: dict[str, Any], n
 
 def test_what_the_cluster_expects_counts_where_its_gpus_are_not_given() -> None:
     expected = ClusterConfig.model_validate({"name": "here", "expect": {"gpu_memory_gb": 141.0}})
-    assert fit_vllm(engine(), LARGE, expected).available_gb == 141
+    assert fit(engine(), LARGE, expected).available_gb == 141
 
 
 @pytest.mark.parametrize(
     ("gpu_memory_gb", "chosen"), [(141, 1), (73.1, 1), (72.9, 2), (38.1, 2), (37.9, 4), (20.6, 4), (20.4, 8)]
 )
 def test_auto_takes_the_fewest_gpus_that_suffice(gpu_memory_gb: float, chosen: int) -> None:
-    assert choose_tensor_parallel("eye", engine(), LARGE, cluster(gpu_memory_gb)) == chosen
+    assert choose(engine(), LARGE, cluster(gpu_memory_gb)) == chosen
 
 
 def test_auto_counts_the_stages_of_a_pipeline() -> None:
     staged = engine(pipeline_parallel=2)
-    assert [choose_tensor_parallel("eye", staged, LARGE, cluster(gb)) for gb in (40, 24)] == [1, 2]
+    assert [choose(staged, LARGE, cluster(gb)) for gb in (40, 24)] == [1, 2]
 
 
 @pytest.mark.parametrize(
@@ -98,9 +118,9 @@ def test_auto_divides_heads_as_vllm_does(num_heads: int | None, num_kv_heads: in
     memory = MemoryEstimate(60.0, "checkpoint", 0.0, num_heads, num_kv_heads)
     if chosen is None:
         with pytest.raises(PlanError, match="fits on no number of GPUs"):
-            choose_tensor_parallel("eye", engine(), memory, cluster(20, gpus_per_node=4))
+            choose(engine(), memory, cluster(20, gpus_per_node=4))
     else:
-        assert choose_tensor_parallel("eye", engine(), memory, cluster(20, gpus_per_node=4)) == chosen
+        assert choose(engine(), memory, cluster(20, gpus_per_node=4)) == chosen
 
 
 def test_what_fits_on_no_node_says_what_it_has_and_what_to_do() -> None:
@@ -111,19 +131,19 @@ def test_what_fits_on_no_node_says_what_it_has_and_what_to_do() -> None:
         r".*: lower model.engine.max_model_len,"
         r" .*quantised.* raise model.engine.pipeline_parallel \(now 1\) .* larger GPUs",
     ):
-        choose_tensor_parallel("eye", engine(), LARGE, cluster(16, gpus_per_node=4))
+        choose(engine(), LARGE, cluster(16, gpus_per_node=4))
 
 
 def test_what_is_not_known_takes_one_gpu() -> None:
-    assert choose_tensor_parallel("eye", engine(), None, cluster(1)) == 1
+    assert choose(engine(), None, cluster(1)) == 1
 
 
 def test_a_prior_knows_no_cache() -> None:
     prior = MemoryEstimate(60.0, "expect")
-    assert fit_vllm(engine(), prior, cluster(80)).kv_gb is None
-    assert choose_tensor_parallel("eye", engine(), prior, cluster(40)) == 2
+    assert fit(engine(), prior, cluster(80)).kv_gb is None
+    assert choose(engine(), prior, cluster(40)) == 2
     with pytest.raises(PlanError, match=r"it has 60 GB of weights, and a node has 8 GPUs of 4 GB"):
-        choose_tensor_parallel("eye", engine(), prior, cluster(4))
+        choose(engine(), prior, cluster(4))
 
 
 def nodes(*sizes: tuple[int, float]) -> GpuNodes:
@@ -145,16 +165,69 @@ def nodes(*sizes: tuple[int, float]) -> GpuNodes:
     ],
 )
 def test_the_nodes_of_the_run_decide_where_they_are_known(known: GpuNodes, chosen: int) -> None:
-    assert choose_tensor_parallel("eye", engine(), LARGE, ClusterConfig(name="x", gpu_memory_gb=40), known) == chosen
+    assert choose(engine(), LARGE, ClusterConfig(name="x", gpu_memory_gb=40), known) == chosen
 
 
 def test_a_model_that_fits_on_no_node_names_the_largest_and_whence_it_is_known() -> None:
     with pytest.raises(PlanError, match=r"a node has 2 GPUs of 24 GB \(here\)"):
-        choose_tensor_parallel("eye", engine(), LARGE, cluster(80), nodes((2, 24), (1, 16)))
+        choose(engine(), LARGE, cluster(80), nodes((2, 24), (1, 16)))
 
 
 def test_what_fits_says_whence_the_memory_is_known() -> None:
-    assert fit_vllm(engine(), LARGE, cluster(80), nodes((8, 24), (1, 141))).available_gb == 141
-    assert fit_vllm(engine(), LARGE, cluster(80), nodes((1, 24))).gpus_from == "here"
-    assert fit_vllm(engine(), LARGE, cluster(80)).gpus_from == "cluster.gpu_memory_gb"
+    assert fit(engine(), LARGE, cluster(80), nodes((8, 24), (1, 141))).available_gb == 141
+    assert fit(engine(), LARGE, cluster(80), nodes((1, 24))).gpus_from == "here"
+    assert fit(engine(), LARGE, cluster(80)).gpus_from == "cluster.gpu_memory_gb"
     assert expected_nodes(ClusterConfig(name="x")).source == "cluster.expect"
+
+
+def test_copies_have_all_but_the_experts_which_they_share() -> None:
+    mixture = MemoryEstimate(60.0, "checkpoint", 0.01, 56, 8, num_experts=16, experts_gb=48.0)
+    copied = engine(data_parallel=4, tensor_parallel=2, expert_parallel=True)
+    found = fit(copied, mixture, cluster(80))
+    assert copied.num_gpus == 8
+    assert found.gpu_memory_gb == pytest.approx(12 / 2 + 48 / 8 + 10 / 2 + OVERHEAD_GB)
+    assert found.weights_gb == pytest.approx(4 * 12 + 48)
+
+
+def test_copies_lie_on_one_node() -> None:
+    copied = engine(data_parallel=4, tensor_parallel="auto")
+    mixture = MemoryEstimate(60.0, "checkpoint", 0.01, 56, 8, num_experts=16, experts_gb=48.0)
+    assert choose(copied, mixture, cluster(30)) == 2  # 12 + 12 + 10 + 3 GB on each of 4 GPUs are too many
+    with pytest.raises(PlanError, match="fits on no number of GPUs"):
+        choose(copied, mixture, cluster(30, gpus_per_node=4))
+
+
+@pytest.mark.parametrize(
+    ("options", "num_loras", "added_gb"),
+    [
+        ({}, 2, 2 * 16 * 0.01),
+        ({"tensor_parallel": 4}, 2, 2 * 16 * 0.01 * (1 + 1 / 4) / 2),
+        ({"tensor_parallel": 4, "args": {"fully_sharded_loras": True}}, 2, 2 * 16 * 0.01 / 4),
+        ({"args": {"max_loras": 1}}, 2, 16 * 0.01),
+        ({}, 0, 0),
+    ],
+)
+def test_adapters_take_room_for_the_largest_rank(options: dict[str, Any], num_loras: int, added_gb: float) -> None:
+    base = MemoryEstimate(60.0, "checkpoint", 0.01, 56, 8, adapter_gb_per_rank=0.01)
+    adapters = tuple(Adapter(f"{number}", "fine", "me/added", None, 9 + number) for number in range(num_loras))
+    section = engine(**options)
+    without = fit(section, base, cluster(80)).gpu_memory_gb
+    assert fit(section, base, cluster(80), adapters=adapters).gpu_memory_gb - without == pytest.approx(added_gb)
+
+
+def test_experts_are_dealt_out_only_where_there_are_some() -> None:
+    dealt = engine(tensor_parallel=2, expert_parallel=True)
+    with pytest.raises(PlanError, match=r"'eye' has expert_parallel, but me/eye has no experts"):
+        VLLM.needs(dealt, Site("eye", "cuda", cluster(80), LARGE))
+    mixture = replace(LARGE, num_experts=8)
+    assert VLLM.needs(dealt, Site("eye", "cuda", cluster(80), mixture)).num_gpus == 2
+
+
+def test_experts_of_one_gpu_cannot_be_dealt_out() -> None:
+    with pytest.raises(ValueError, match="tensor_parallel x data_parallel GPUs, and both are 1"):
+        engine(expert_parallel=True)
+
+
+def test_copies_work_on_a_batch_each_and_lie_together() -> None:
+    traits = VLLM.traits(engine(data_parallel=3, pipeline_parallel=2, max_num_seqs=10))
+    assert (traits.max_num_seqs, traits.stages) == (30, 1)
