@@ -55,8 +55,11 @@ def control_tokens(tokenizer: Any, source: str, marks: Iterable[str] = ()) -> Co
     added = getattr(tokenizer, "added_tokens_decoder", None) or {}
     special = {str(token) for token in added.values() if getattr(token, "special", False)}
     special |= {str(token) for token in getattr(tokenizer, "all_special_tokens", ())}
+    # QWen's own tokenizer names its tokens here alone, those of pictures included, which no engine checks for it.
+    own = getattr(tokenizer, "special_tokens", None)
+    named = map(str, own) if isinstance(own, dict) else ()
     kept = {str(getattr(tokenizer, name, None)) for name in _PICTURE_NAMES}
-    return ControlTokens((*(token for token in special - kept if not _is_picture(token)), *marks), source)
+    return ControlTokens((*(token for token in special - kept if not _is_picture(token)), *named, *marks), source)
 
 
 def _is_picture(token: str) -> bool:

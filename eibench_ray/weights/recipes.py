@@ -39,6 +39,7 @@ _RECIPES = {
         Recipe("tiny_llava", 1, _VISION, _TINY),
         Recipe("tiny_llava_next", 1, _VISION, _TINY),
         Recipe("tiny_qwen2_vl", 1, _VISION, _TINY),
+        Recipe("tiny_qwen_vl", 1, "eibench_ray.weights.tiny_qwen_vl", _TINY),
         Recipe("tiny_video_llava", 1, _VISION, (*_TINY, "torchvision")),
     )
 }

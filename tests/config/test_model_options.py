@@ -49,7 +49,7 @@ ARCHITECTURES = {
     "tiny_qwen2_vl": "Qwen2VLForConditionalGeneration",
 }
 # Those that the sweep's own vLLM does not have, with the last vLLM that had it.
-OLDER = {"qwen_vl_chat": "vllm==0.22.1"}
+OLDER = dict.fromkeys(("qwen_vl_chat", "tiny_qwen_vl"), "vllm==0.22.1")
 
 # Which tests run each kind of engine: against real tiny checkpoints, recorded answers, or an endpoint that fails.
 PROVED_BY = {
@@ -58,6 +58,8 @@ PROVED_BY = {
         "engines/test_architectures.py",
         "engines/test_real_sweep.py",
         "engines/test_other_vllm.py",
+        "engines/test_real_adapters.py",
+        "engines/test_qwen_vl.py",
     ),
     TransformersSection: ("engines/test_transformers.py",),
     ReplaySection: ("engines/test_replay.py", "driver/test_driver.py"),

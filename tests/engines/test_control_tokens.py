@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -60,3 +61,8 @@ def test_preparing_a_dataset_counts_and_names_them(tmp_path: Path) -> None:
     assert "the first is a" in note
     (tmp_path / "plain.jsonl").write_text(json.dumps(rows[2]))
     assert prepare_table(read_jsonl(tmp_path / "plain.jsonl"), parse_columns([]), [], tmp_path / "plain").notes == ()
+
+
+def test_a_tokenizer_that_names_its_tokens_in_an_attribute_has_them_all() -> None:
+    tokenizer = SimpleNamespace(special_tokens={"<|im_end|>": 1, "<img>": 2}, all_special_tokens=[])
+    assert control_tokens(tokenizer, "qwen").defuse("<img>a.png<|im_end|>") == "< img>a.png< |im_end|>"

