@@ -173,7 +173,7 @@ def _explain_no_score(
     if cut := sum(repeat.num_truncated for repeat in replies):
         parts.append(f"{cut:,} replies of the judge were cut off: raise judge.sampling.max_tokens")
     if thought := sum(repeat.num_cut_while_thinking for repeat in (answers, *replies)):
-        parts.append(f"of {thought:,} the thinking took all tokens: raise max_tokens or engine.reasoning_tokens")
+        parts.append(f"{thought:,} texts are all thinking: raise max_tokens, or engine.reasoning_tokens of their model")
     return f"no answer has a score: {'; '.join(parts)}"
 
 

@@ -251,7 +251,7 @@ class VllmEngine:
         )
 
     def _parameters(self, request: Request) -> Any:
-        parameters = sampling_params(request, self._config)
+        parameters = _sampling_params(request, self._config)
         if isinstance(self._replies, ReplyParser) and self._replies.needs_special_tokens:
             parameters.skip_special_tokens = False
         return parameters
@@ -278,8 +278,7 @@ class VllmEngine:
             await asyncio.to_thread(llm.shutdown)
 
 
-def sampling_params(request: Request, config: VllmSection) -> Any:
-    """VLLM's parameters for a request."""
+def _sampling_params(request: Request, config: VllmSection) -> Any:
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 

@@ -39,6 +39,14 @@ def test_an_argument_becomes_an_option(argument: dict[str, Any], words: list[str
     assert list(said[: len(said) - NUM_OWN]) == words
 
 
+def test_the_server_splits_and_closes_thinking_as_the_engine_does(tmp_path: Path) -> None:
+    config = VllmSection.model_validate(
+        {"kind": "vllm", "source": str(tmp_path), "max_model_len": 64, "reasoning": "qwen3"}
+    )
+    said = server_arguments(engine_arguments(config, "cpu"), None, HERE, {"enable_thinking": False})
+    assert set(said) >= {"--reasoning-parser=qwen3", '--default-chat-template-kwargs={"enable_thinking": false}'}
+
+
 def test_the_server_is_told_where_it_listens() -> None:
     said = server_arguments({}, None, HERE)
     assert set(said) >= {"--host=127.0.0.1", "--port=8123", "--served-model-name=mine"}
