@@ -103,12 +103,12 @@ IMAGES = "{% for part in messages[-1].content if part.type == 'image' %}<image>{
 @pytest.mark.parametrize("model", ["tiny_llava"], indirect=True)
 def test_a_template_that_moves_or_loses_a_picture_is_told(model: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
     moved_to_the_front, one_picture = IMAGES + TEXTS, "<image>" + TEXTS
-    monkeypatch.setattr(model.engine._model, "_template", moved_to_the_front)
+    monkeypatch.setattr(model.engine._model._prompts, "_template", moved_to_the_front)
     (before, moved) = model.ask([show(request(), PAIR), show(request(), PAIR, 0, 8)])
     assert isinstance(before, Reply)
     assert isinstance(moved, RowError)
     assert "puts pictures before the text, and the prompt places them elsewhere with image()" in str(moved)
-    monkeypatch.setattr(model.engine._model, "_template", one_picture)
+    monkeypatch.setattr(model.engine._model._prompts, "_template", one_picture)
     (lost,) = model.ask([show(request(), PAIR)])
     assert isinstance(lost, RowError)
     assert "placed 1 of 2 pictures" in str(lost)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from eibench_ray.engines.echo import EchoEngine, EchoSection
 from eibench_ray.errors import ConfigError
+from eibench_ray.rows.request import Reply, Request
 from eibench_ray.runs.sample_page import render_sample
 from eibench_ray.runs.shown_sample import ShownSample, ShownStep, messages_of, show_sample, to_json
 
 if TYPE_CHECKING:
     from conftest import Scripted, Sweeps
 
-    from eibench_ray.rows.request import Request
     from eibench_ray.runs.planning import PlannedSweep
 
 VERDICT = '{"explanation": "It says so.", "correct": 1, "total": 2}'
@@ -165,3 +168,16 @@ def test_the_page_has_request_reply_and_score(sweeps: Sweeps, scripted: type[Scr
     ):
         assert text in page
     assert to_json(shown)["cells"][0]["value"] == 0.5
+
+
+def test_thinking_is_shown_apart_from_the_answer(sweeps: Sweeps) -> None:
+    class Thinks(EchoEngine):
+        async def generate(self, request: Request, images: Sequence[bytes]) -> Reply:
+            reply = await super().generate(request, images)
+            return replace(reply, thinking="Why indeed?", thinking_tokens=3)
+
+    sweeps.write_dataset()
+    sweep = sweeps.plan()
+    sweeps.ask(sweep, Thinks(EchoSection(kind="echo")))
+    page = "\n".join(line.plain for line in render_sample(show(sweep), draws=False))
+    assert "thinking (3 of the tokens out; no judge and no later call reads it):\n    Why indeed?" in page

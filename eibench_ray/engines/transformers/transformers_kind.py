@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from eibench_ray.engines.engine_kind import Device, EngineSetup, Needs, Site
@@ -10,13 +10,16 @@ from eibench_ray.engines.engine_memory import fit_memory
 from eibench_ray.engines.loaded_kind import LoadedKind, loaded_identity, loaded_traits
 from eibench_ray.engines.python_environment import CPU_BUILD, transformers_environment, transformers_versions
 from eibench_ray.engines.sampling_support import SamplingRefusal, find_refusal
+from eibench_ray.engines.sent_prompt import SentPrompt
 from eibench_ray.engines.transformers.transformers_section import TransformersExtra, TransformersSection
+from eibench_ray.errors import EngineError
 from eibench_ray.plan.engine_traits import EngineTraits
-from eibench_ray.rows.request import OPTIONAL_SAMPLING, Sampling
+from eibench_ray.rows.request import OPTIONAL_SAMPLING, Request, Sampling
 from eibench_ray.weights.memory_estimate import MemoryEstimate, estimate_memory
 
 if TYPE_CHECKING:
     from eibench_ray.engines.transformers.transformers_engine import TransformersEngine
+    from eibench_ray.weights.node_weights import Weights
 
 
 class TransformersKind(LoadedKind[TransformersSection]):
@@ -55,6 +58,25 @@ class TransformersKind(LoadedKind[TransformersSection]):
     def cpu_build(self, section: TransformersSection, device: Device, installed: str | None) -> str:  # noqa: ARG002
         """It runs where the sweep's vLLM is made for."""
         return installed if device == "cpu" and installed and installed.startswith(CPU_BUILD) else ""
+
+    def show_sent(
+        self,
+        section: TransformersSection,
+        weights: Weights | None,
+        asked: Sequence[tuple[Request, Sequence[bytes]]],
+    ) -> list[SentPrompt]:
+        """The prompts as its processor makes them.
+
+        Raises:
+            EngineError: this Python is not the engine's, or they cannot be made here.
+        """
+        if section.runtime_env is not None:
+            raise EngineError(f"{section.source} has a Python environment of its own")
+        self.check_installed(section)
+        from eibench_ray.engines.transformers.transformers_prompts import show_prompts
+        from eibench_ray.weights.node_weights import Weights
+
+        return show_prompts(section, weights or Weights(self.weights(section)), asked)
 
     def create(self, section: TransformersSection, setup: EngineSetup) -> TransformersEngine:
         """An engine in this process."""

@@ -14,19 +14,14 @@ import transformers as hf
 from jinja2 import TemplateError
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
-from eibench_ray.engines.chat_template_check import check_variables
-from eibench_ray.engines.chat_templates import no_template, template_file, template_variables
-from eibench_ray.engines.control_tokens import control_tokens
 from eibench_ray.engines.engine import EngineDeadError, RowError
-from eibench_ray.engines.picture_places import are_misplaced, no_places
-from eibench_ray.engines.reasoning_parsers import opens_thinking
-from eibench_ray.engines.thinking import TagSplitter, ThinkingReply
+from eibench_ray.engines.thinking import ThinkingReply
 from eibench_ray.engines.transformers.collate import collate
 from eibench_ray.engines.transformers.request_batches import OutOfMemoryError, Waiting
 from eibench_ray.engines.transformers.token_choice import BatchRow, StopCheck, TokenChoice
 from eibench_ray.engines.transformers.transformers_kind import KIND
+from eibench_ray.engines.transformers.transformers_prompts import ChatPrompts
 from eibench_ray.engines.transformers.transformers_section import TransformersSection
-from eibench_ray.errors import EngineError
 from eibench_ray.rows.completion import RowErrorKind
 from eibench_ray.rows.request import Reply, Request
 from eibench_ray.versions import install_command
@@ -64,35 +59,21 @@ class Model:
     ) -> None:
         self._config = config
         weights = weights or Weights(KIND.weights(config))
-        source = {
-            "pretrained_model_name_or_path": weights.source,
-            "revision": weights.revision or "main",
-            "trust_remote_code": config.trust_remote_code,
-        }
-        self._processor = hf.AutoProcessor.from_pretrained(**source)
-        self._tokenizer = getattr(self._processor, "tokenizer", self._processor)
-        self._template = self._read_template()
-        check_variables(config.chat_template_kwargs, self._template, config.source)
-        self._variables = template_variables(self._template, self._tokenizer) | config.chat_template_kwargs
-        self._tags = TagSplitter(self._tokenizer) if config.reasoning == "auto" else None
-        self._thinks = self._tags is not None and opens_thinking(self._template, self._tags.marks.start)
-        marks = (self._tags.marks.start, self._tags.marks.end) if self._thinks and self._tags else ()
+        self._prompts = prompts = ChatPrompts(config, weights)
+        self._tokenizer, self._tags, self._thinks = prompts.tokenizer, prompts.tags, prompts.thinks
         special = set(self._tokenizer.all_special_tokens)
         # Marks that are special tokens would be lost with all others.
-        self._unread = sorted(special.difference(marks)) if not special.isdisjoint(marks) else []
-        self._control = control_tokens(self._tokenizer, config.source, marks=marks)
-        settings = hf.AutoConfig.from_pretrained(**source)
+        self._unread = sorted(special.difference(prompts.marks)) if not special.isdisjoint(prompts.marks) else []
+        settings = prompts.settings
         sees = settings.model_type in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
         auto = hf.AutoModelForImageTextToText if sees else hf.AutoModelForCausalLM
         spread = {"device_map": "auto"} if device == "cuda" and config.num_gpus > 1 else {}
-        model = auto.from_pretrained(**source, dtype=config.dtype, **spread)
+        model = auto.from_pretrained(**prompts.source, dtype=config.dtype, **spread)
         self._model = model.eval() if spread else model.to(device).eval()
         self._inputs = inspect.signature(self._model.forward).parameters
         text = settings.get_text_config()
         self._vocabulary = int(text.vocab_size)
         self._most_tokens = config.max_model_len or getattr(text, "max_position_embeddings", None)
-        visual = (getattr(settings, f"{kind}_token_id", None) for kind in ("image", "video"))
-        self._visual_tokens = {token for token in visual if token is not None}
         self._last_tokens = self._find_last_tokens()
         # The checkpoint's own defaults (a temperature, a repetition penalty) are none of the sweep's.
         self._model.generation_config = hf.GenerationConfig(
@@ -116,64 +97,14 @@ class Model:
             raise RowError(RowErrorKind.PROMPT, " ".join(str(error).split()) or type(error).__name__) from error
 
     def _prepare(self, request: Request, pictures: Sequence[Any]) -> PreparedPrompt:
-        defuse = self._control.defuse
-        user = [defuse(piece) if isinstance(piece, str) else pictures[piece] for piece in request.content]
-        messages = [{"role": "user", "content": self._content(user)}]
-        if request.system:
-            messages.insert(0, {"role": "system", "content": self._content([defuse(request.system)])})
-        self._check_text(f"{request.system or ''}\n{request.user}")
-        self._check_places(messages, request)
-        made = self._processor.apply_chat_template(
-            messages,
-            chat_template=self._template,
-            add_generation_prompt=True,
-            tokenize=True,
-            return_dict=True,
-            return_tensors="pt",
-            **self._variables,
-        )
+        made = self._prompts.make(request, pictures)
         tensors = {name: made[name] for name in made if name in self._inputs or name not in _OPTIONAL_INPUTS}
         num_tokens = tensors["input_ids"].shape[1]
-        has_picture = bool(self._visual_tokens & set(tensors["input_ids"].flatten().tolist()))
-        if self._visual_tokens and has_picture != bool(pictures):
-            raise ValueError(f"the chat template of {self._config.source} lost the picture")
         most = self._most_tokens or num_tokens + request.sampling.max_tokens + self._config.reasoning_tokens
         if num_tokens >= most:
             raise ValueError(f"the prompt has {num_tokens} tokens, and the model takes {most} with the reply")
         grammar = self._compile(request.json_schema) if request.json_schema else None
         return PreparedPrompt(request, tensors, most - num_tokens, grammar)
-
-    def _content(self, pieces: Sequence[Any]) -> str | list[dict[str, Any]]:
-        """A message's content: in parts for a model that sees, else the plain text that its template expects."""
-        if self._processor is self._tokenizer:
-            if any(not isinstance(piece, str) for piece in pieces):
-                raise ValueError(f"{self._config.source} takes no pictures: set model.sees_image to false")
-            return "".join(pieces)
-        return [
-            {"type": "text", "text": piece} if isinstance(piece, str) else {"type": "image", "image": piece}
-            for piece in pieces
-        ]
-
-    def _check_places(self, messages: list[dict[str, Any]], request: Request) -> None:
-        """Refuses a prompt whose template loses a picture or moves it: some processors do not notice."""
-        mark = getattr(self._processor, "image_token", None)
-        if not request.images or not isinstance(mark, str):
-            return
-        text = self._processor.apply_chat_template(
-            messages, chat_template=self._template, add_generation_prompt=True, tokenize=False, **self._variables
-        )
-        pieces = text.split(mark)
-        if len(pieces) - 1 != len(request.images):
-            raise ValueError(
-                f"the chat template of {self._config.source} placed {len(pieces) - 1} of {len(request.images)} pictures"
-            )
-        before = ["".join(pieces[:number]) for number in range(1, len(pieces) + 1)]
-        if any(image.at for image in request.images) and are_misplaced(request.content, before):
-            raise ValueError(no_places(self._config.source))
-
-    def _check_text(self, text: str) -> None:
-        if self._visual_tokens & set(self._tokenizer(text, add_special_tokens=False)["input_ids"]):
-            raise ValueError("the text contains the token that stands for a picture")
 
     def answer(self, batch: Sequence[Waiting[PreparedPrompt]]) -> list[Reply]:
         """The replies to a batch, in order.
@@ -259,16 +190,6 @@ class Model:
         unread, keep = self._unread, bool(self._unread)
         text = self._tokenizer.decode(tokens, skip_special_tokens=not keep, clean_up_tokenization_spaces=False)
         return reduce(lambda kept, token: kept.replace(token, ""), unread, str(text))
-
-    def _read_template(self) -> str:
-        if self._config.chat_template:
-            return template_file(self._config.chat_template).read_text(encoding="utf-8")
-        template = self._processor.chat_template or self._tokenizer.chat_template
-        if isinstance(template, dict):
-            template = template.get("default")
-        if not template:
-            raise EngineError(no_template(self._config.source))
-        return str(template)
 
     def _find_last_tokens(self) -> set[int]:
         """The tokens that end a reply: the checkpoint names one or several, and its tokenizer one."""
