@@ -275,6 +275,7 @@ def test_a_stream_parts_and_a_server_that_moved_are_read(server: FaultServer) ->
 
 @pytest.mark.parametrize("fault", [Fault.THOUGHT, Fault.THOUGHT_IN_TEXT, Fault.THOUGHT_HALF_IN_TEXT])
 def test_thinking_is_no_part_of_the_answer(server: FaultServer, fault: Fault) -> None:
+    server.behave(Behaviour())
     (plain,) = answers(engine_at(server), ["thought"])
     server.behave(Behaviour(faults={fault: 1.0}))
     (reply,) = answers(engine_at(server), ["thought"])
