@@ -241,7 +241,8 @@ def read_manifest_of(run_id: str, store: Store, what: str) -> RunManifest:
             f"where its store was moved, name it with --store"
         )
     try:
-        return _MANIFEST.validate_python(parse_json(content, store.storage.name(path)))
+        # A key that another version knows, and this one does not need, is no reason to lose sight of a run.
+        return _MANIFEST.validate_python(parse_json(content, store.storage.name(path)), extra="ignore")
     except ValidationError as error:
         raise _other_version(what, error) from None
 

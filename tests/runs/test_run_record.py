@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from eibench_ray.errors import StoreError
-from eibench_ray.runs.run_record import RUN_FILE, new_manifest, new_status, read_run, write_manifest
+from eibench_ray.runs.run_record import RUN_FILE, new_manifest, new_status, read_manifest_of, read_run, write_manifest
 
 if TYPE_CHECKING:
     from conftest import Sweeps
@@ -66,3 +66,15 @@ def test_a_run_whose_store_is_gone_is_named(sweep: PlannedSweep, tmp_path: Path)
     sweep.store.paths.root.rename(tmp_path / "moved")
     with pytest.raises(StoreError, match="cannot be read"):
         read_run(folder)
+
+
+def test_a_key_of_another_version_is_passed_over(sweeps: Sweeps) -> None:
+    sweeps.write_dataset()
+    sweep = sweeps.plan()
+    manifest = new_manifest(sweep.plan, sweeps.folder, sweep.config.store, sweep.config.score)
+    write_manifest(manifest, sweep.store)
+    path = Path(sweep.store.paths.run(manifest.id))
+    value = json.loads(path.read_text())
+    value["score"]["resamples"] = 2000
+    path.write_text(json.dumps(value))
+    assert read_manifest_of(manifest.id, sweep.store, "the run") == manifest
