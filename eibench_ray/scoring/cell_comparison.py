@@ -181,7 +181,7 @@ def _compare(first: ScoredCell, second: ScoredCell, side: Side, confidence: floa
         second=second.model if is_model else second.setting,
         first_self_judged=first.self_judged,
         second_self_judged=second.self_judged,
-        paired=compare_paired(first.values, second.values, first.clusters, confidence),
+        paired=compare_paired(first.values, second.values, first.clusters, confidence, first.metric.span),
     )
 
 

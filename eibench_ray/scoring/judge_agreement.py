@@ -100,7 +100,7 @@ def _compare(both: Sequence[tuple[ScoredCell, ScoredCell]], confidence: float) -
         alpha=interval_alpha(np.vstack([first, second])),
         over_samples=spearman(first, second),
         over_cells=spearman(*np.array(means).T),
-        bias=compare_paired(first, second, clusters, confidence),
+        bias=compare_paired(first, second, clusters, confidence, mine.metric.span),
     )
 
 

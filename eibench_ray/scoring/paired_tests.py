@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +38,11 @@ NOTHING_TO_COMPARE = PairedDifference(0, 0, None, None, None, None, None, None)
 
 
 def compare_paired(
-    first: NDArray[np.float64], second: NDArray[np.float64], clusters: NDArray[np.int32], confidence: float
+    first: NDArray[np.float64],
+    second: NDArray[np.float64],
+    clusters: NDArray[np.int32],
+    confidence: float,
+    span: float = inf,
 ) -> PairedDifference:
     """The difference between two sides of the same samples.
 
@@ -49,6 +54,7 @@ def compare_paired(
         second: (samples,), likewise.
         clusters: (samples,), the code of each sample's cluster.
         confidence: of the interval.
+        span: the greatest difference that there can be; the interval ends there.
     """
     has_both = ~(np.isnan(first) | np.isnan(second))
     if not has_both.any():
@@ -63,8 +69,8 @@ def compare_paired(
         first=float(first.mean()),
         second=float(second.mean()),
         difference=mean.mean,
-        ci_low=interval.low if interval else None,
-        ci_high=interval.high if interval else None,
+        ci_low=max(interval.low, -span) if interval else None,
+        ci_high=min(interval.high, span) if interval else None,
         p_value=sign_flip_p_value(np.bincount(clusters, weights=differences).astype(np.float64)),
     )
 

@@ -18,6 +18,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from math import inf
 from typing import Any, ClassVar, Literal
 
 from eibench_ray.rows.request import AcceptRule, Sampling
@@ -49,6 +50,11 @@ class Metric:
     def worst(self) -> float | None:
         """The value of an answer that is wrong altogether; None where there is none."""
         return self.low if self.direction == "higher" else self.high
+
+    @property
+    def span(self) -> float:
+        """The greatest difference of two values; infinite where there is none."""
+        return inf if self.low is None or self.high is None else self.high - self.low
 
     @property
     def heading(self) -> str:

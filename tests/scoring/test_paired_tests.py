@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -91,3 +93,11 @@ def test_the_interval_covers_and_the_test_holds_its_level_only_with_clusters() -
     assert 0.90 <= covered / 300 <= 0.98
     assert 0.02 <= rejected / 300 <= 0.09
     assert rejected_alone / 300 > 0.12
+
+
+def test_an_interval_ends_where_no_difference_can_be_larger() -> None:
+    first, second, clusters = np.array([1.0, 1.0, 0.0]), np.array([0.0, 1.0, 0.0]), np.arange(3, dtype=np.int32)
+    free, bounded = (compare_paired(first, second, clusters, CONFIDENCE, span) for span in (math.inf, 1.0))
+    assert free.ci_low is not None
+    assert free.ci_low < -1
+    assert (bounded.ci_low, bounded.ci_high) == (-1.0, 1.0)
