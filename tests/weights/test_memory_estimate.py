@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tiny_adapter import write_base
 
 from eibench_ray.errors import ConfigError
 from eibench_ray.weights.build import build_checkpoint
@@ -304,3 +305,14 @@ def test_real_caches_have_the_shape_that_vllm_gives_them(name: str) -> None:
     known = estimate(f"checkpoint:{name}")
     assert known.kv_gb_per_token == values * model.dtype.itemsize / 1e9
     assert known.num_kv_heads == model.get_total_num_kv_heads()
+
+
+def test_experts_and_the_room_of_an_adapter_are_counted_apart(tmp_path: Path) -> None:
+    layer = "model.layers.0"
+    shapes = {f"{layer}.self_attn.q_proj": (6, 8), f"{layer}.mlp.experts.0.up_proj": (4, 8)}
+    write_base(tmp_path / "mixture", shapes | {"vision_tower.layers.0.q_proj": (4, 4), "model.embed_tokens": (10, 8)})
+    (tmp_path / "mixture" / "config.json").write_text('{"text_config": {"n_routed_experts": 1}}')
+    found = estimate(tmp_path / "mixture")
+    assert (found.num_experts, found.experts_gb * 1e9) == (1, pytest.approx(4 * 8 * 2))
+    # Inputs and outputs of the language model's layers, in two bytes each.
+    assert found.adapter_gb_per_rank * 1e9 == pytest.approx((6 + 8 + 4 + 8) * 2)

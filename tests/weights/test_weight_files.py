@@ -100,3 +100,13 @@ def test_without_a_list_the_index_tells(tmp_path: Path) -> None:
     assert is_whole(tmp_path, None, CheckpointPart("vllm"))
     (tmp_path / SAFE[2]).write_text("{")
     assert not is_whole(tmp_path, None, CheckpointPart("vllm"))
+
+
+def test_an_adapter_is_its_configuration_and_one_file_of_weights(tmp_path: Path) -> None:
+    adapter = CheckpointPart("adapter")
+    names = ["adapter_config.json", "adapter_model.safetensors", "adapter_model.bin", "tokenizer.json", "README.md"]
+    assert choose_files(names, adapter) == ["adapter_config.json", "adapter_model.safetensors"]
+    write(tmp_path, "adapter_model.bin")
+    assert not is_whole(tmp_path, None, adapter)
+    write(tmp_path, "adapter_config.json")
+    assert is_whole(tmp_path, None, adapter)
