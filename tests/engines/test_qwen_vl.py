@@ -41,7 +41,7 @@ def rows(older_python: Path, tmp_path_factory: pytest.TempPathFactory) -> list[d
     folder = tmp_path_factory.mktemp("sweep")
     options = folder / "conf" / "model"
     options.mkdir(parents=True)
-    environment = {"runtime_env": {"py_executable": str(older_python)}}
+    environment = {"runtime_env": {"uv": None, "py_executable": str(older_python)}}
     option = {"defaults": ["tiny_qwen_vl", "_self_"], "name": "older", "engine": environment}
     (options / "older.yaml").write_text(json.dumps(option))
     arguments = (
