@@ -40,7 +40,7 @@ def forecast(state: SchedulerState, now: float, guess_s: float | None = None) ->
     live = [
         key
         for key, engine in state.engines.items()
-        if (engine.count or not state.is_through(key)) and state.backlog.rows_left(key) and not engine.is_given_up
+        if (engine.count or not state.is_through(key)) and state.backlog.rows_left(key)
     ]
     num_gpus = state.places.num_gpus
     begun = {key: _find_begun(state, key, now) for key in live}

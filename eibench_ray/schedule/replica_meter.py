@@ -120,7 +120,7 @@ class ReplicaMeter:
         """A slice has come back, whole or not; one that nobody saw leave was in flight for its own `seconds`."""
         if (rows := self._in_flight.pop((step, index), None)) is None:
             if self._phase is TimeKind.IDLE and not self._in_flight:
-                self._advance(max(self._since, now - seconds))
+                self._advance(now - seconds)
                 self._book_work(_Work(self._since, now, {step: 1}), is_tail=False)
                 self._since = now
             return

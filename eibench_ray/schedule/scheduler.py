@@ -163,7 +163,6 @@ class Scheduler:
 
     def give_up(self, engine: str) -> set[str]:
         """An engine is never started again; the ids of the steps that cannot be finished."""
-        self._state.engines[engine].is_given_up = True
         self._review_soon()
         return self._state.backlog.drop_engine(engine)
 

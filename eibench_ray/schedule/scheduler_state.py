@@ -73,7 +73,6 @@ class EngineState:
     hungry: list[tuple[int, int]] = field(default_factory=list)
     rests_until: float = -math.inf  # no replica is started before
     waited_for_nothing: bool = False
-    is_given_up: bool = False
 
     @property
     def count(self) -> int:

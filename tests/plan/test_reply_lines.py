@@ -26,6 +26,7 @@ from eibench_ray.plan.reply_lines import split_lines
         ("2.5 metres of what?\n-5 degrees?", ["2.5 metres of what?", "-5 degrees?"]),
         ("1. Why?\n   because of whom?\n2. Who?", ["Why? because of whom?", "Who?"]),
         ("- Why?\n  because of whom?\n  or what?\n* Who?", ["Why? because of whom? or what?", "Who?"]),
+        ("1. Why?\n\n   An aside.\n2. Who?", ["Why?", "Who?"]),
         ("-", []),
         ("1. Why?\r\n2. Who?\r\n", ["Why?", "Who?"]),
     ],

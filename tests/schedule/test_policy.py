@@ -52,7 +52,15 @@ def test_work_that_comes_late_needs_more_replicas() -> None:
 
 
 def test_work_is_piled_up_from_the_latest() -> None:
-    assert pile_up([(0, 1), (30, 4), (10, 2), (30, 3)]) == ((30, 7), (10, 9), (0, 10))
+    work = pile_up([(0, 1), (30, 4), (10, 2), (30, 3)])
+    assert work == ((30, 7), (10, 9), (0, 10))
+    assert replace(demand(0), work=work).work_s == 10
+
+
+def test_what_all_engines_can_begin_only_late_has_to_fit_into_what_is_left() -> None:
+    late = replace(demand(90), work=((50.0, 90.0),))
+    assert find_horizon([late], 2) == pytest.approx(50 + 90 / 2, rel=0.01)
+    assert find_horizon([late] * 3, 3) == pytest.approx(50 + 90, rel=0.01), "no GPU is there for a second replica"
 
 
 @pytest.mark.parametrize(

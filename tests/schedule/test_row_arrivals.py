@@ -59,6 +59,14 @@ def test_an_answer_leaves_time_for_its_verdict_and_for_its_batch_to_run_dry() ->
     }
 
 
+def test_of_two_chains_behind_a_step_the_longer_one_needs_its_time() -> None:
+    graph: Graph = JUDGED | {"note": ("a", ("answer",), 2), "verdict": ("j", ("answer",), 2)}
+    graph |= {"summary": ("j", ("verdict",), 2)}
+    order = ("answer", "note", "verdict", "summary")
+    streams = RowArrivals(state_of({step: graph[step] for step in order}, 20), 0.0, HORIZON_S).of
+    assert [streams[step].tail_s - DRAIN * 4.0 for step in order] == [8.0, 0.0, 4.0, 0.0]
+
+
 def test_a_stream_comes_in_parts_and_loses_no_row() -> None:
     parts = list(RowArrival(from_s=10.0, to_s=50.0, num_waiting=8, tail_s=0.0).parts(20, HORIZON_S))
     assert parts[0] == (0.0, 12)
@@ -69,3 +77,8 @@ def test_a_stream_comes_in_parts_and_loses_no_row() -> None:
 def test_what_comes_at_the_end_counts_as_a_little_earlier() -> None:
     parts = list(RowArrival(from_s=0.0, to_s=HORIZON_S, num_waiting=PARTS, tail_s=0.0).parts(PARTS, HORIZON_S))
     assert [at_s for at_s, _ in parts] == [12.5, 37.5, 62.5, LATEST * HORIZON_S]
+
+
+def test_nothing_counts_as_there_before_it_can_come() -> None:
+    parts = list(RowArrival(from_s=0.9 * HORIZON_S, to_s=HORIZON_S, num_waiting=PARTS, tail_s=0.0).parts(4, HORIZON_S))
+    assert [at_s for at_s, _ in parts] == [0.9 * HORIZON_S] * PARTS

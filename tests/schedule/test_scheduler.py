@@ -16,8 +16,9 @@ from trial import Case, Trial, Troubles
 from eibench_ray.plan.slices import Slice
 from eibench_ray.schedule.actions import Action, Feed, Start, Stop
 from eibench_ray.schedule.backlog import Backlog
+from eibench_ray.schedule.remaining_work import RemainingWork, forecast
 from eibench_ray.schedule.resources import EngineProfile, Need, Node, Resources
-from eibench_ray.schedule.scheduler import REVIEW_S, Scheduler
+from eibench_ray.schedule.scheduler import MANY_REPLICAS, REVIEW_S, Scheduler
 
 NO_TROUBLES = st.just(Troubles())
 MEMORY_GB = st.sampled_from([0.0, 24.0, 80.0])
@@ -541,6 +542,26 @@ def test_an_engine_that_rests_is_not_started_and_holds_nothing_back_meanwhile() 
     scheduler.replica_gone(idle)
     assert not started(told(scheduler, 8.9))
     assert started(told(scheduler, 9)) == [first.engine]
+
+
+def test_many_replicas_are_not_thought_over_at_each_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph: Graph = {"answer": ("a", (), 2)}
+    reviews = []
+
+    def note(*facts: Any) -> RemainingWork:
+        reviews.append(facts)
+        return forecast(*facts)
+
+    monkeypatch.setattr("eibench_ray.schedule.scheduler.forecast", note)
+    for num_gpus, num_reviews in ((MANY_REPLICAS, 2), (MANY_REPLICAS + 1, 1)):
+        box = Node("box", "box", Resources(num_gpus, num_gpus))
+        scheduler = scheduler_of(graph, 20_000, [engine("a", graph, max_replicas=None)], box)
+        assert len(started(scheduler.decide(0))) == num_gpus
+        reviews.clear()
+        for number, now in enumerate((1.0, 1.001), start=1):
+            scheduler.replica_ready(number, 4, now)
+            scheduler.decide(now)
+        assert len(reviews) == num_reviews
 
 
 def test_the_end_of_a_rest_is_looked_at_when_it_comes() -> None:

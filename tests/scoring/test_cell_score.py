@@ -55,6 +55,8 @@ def test_clusters_are_the_pictures_of_the_samples_that_have_a_score() -> None:
     samples = [*(sample(name, digest="one") for name in "ab"), sample("c", digest="two"), sample("d", digest="three")]
     cell = score(samples, verdict("a", 2), verdict("b", 1), verdict("c", 0))
     assert (cell.overall.n, cell.overall.num_scored, cell.overall.num_clusters) == (4, 3, 2)
+    figures = cell.overall.figures
+    assert [figures[name] for name in ("value", "n", "scored", "clusters", "coverage")] == [0.25, 4, 3, 2, 0.75]
     assert score(samples).overall.num_clusters == 0
 
 

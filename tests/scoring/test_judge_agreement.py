@@ -76,6 +76,10 @@ def test_a_panel_is_all_judges_where_they_are_more_than_two() -> None:
     assert panels_of(cells) == []
     [panel] = panels_of([*cells, cell("z", [1.0, 0.5, 0.0]), cell("z", [0.25, 0.0, 0.5], model="b")])
     assert (panel.judges, panel.n, panel.alpha) == (("x", "y", "z"), 2, 1.0)
+    for strange in "xyz":
+        [panel] = panels_of([cell(judge, [1.0, 0.0, 0.0 if judge == strange else 1.0]) for judge in "xyz"])
+        assert panel.alpha is not None
+        assert panel.alpha < 1, "each judge counts"
 
 
 def test_judges_that_grade_in_other_metrics_are_not_compared() -> None:

@@ -12,7 +12,7 @@ from eibench_ray.benchmarks.eibench.parsed_verdict import RECALL
 from eibench_ray.rows.sample import Sample
 from eibench_ray.scoring.cell_score import CellScore, score_cell
 from eibench_ray.scoring.judge_repeats import NoiseMeter, RepeatNoise
-from eibench_ray.scoring.scorer import Score, ScoreStatus
+from eibench_ray.scoring.scorer import Metric, Score, ScoreStatus
 
 # Six targets, each rated by four others: Shrout and Fleiss (1979), table 2. Their ICC(1, 1) is .17.
 NUMBERS = count()
@@ -48,6 +48,15 @@ def test_a_judge_that_was_asked_once_has_no_noise_to_tell() -> None:
 def test_a_judge_that_repeats_itself_has_none() -> None:
     noise = measure([[1, 1, 1], [3, 3, 3], [0, 0, 0]])
     assert noise == RepeatNoise(repeats=3, n=3, sd=0.0, differ=0.0, variance_share=0.0)
+
+
+def test_the_noise_of_a_cell_is_that_of_its_headline() -> None:
+    length = Metric("length", format=".0f", high=None)
+    scores = [Score("s", {"recall": recall, "length": 7.0}) for recall in (0.0, 1.0)]
+    for metrics, sd in (([RECALL, length], sqrt(0.5)), ([length, RECALL], 0.0)):
+        noise = score_cell([(Sample("s", target=("a",)), scores)], metrics, 0.95).noise
+        assert noise is not None
+        assert noise.sd == pytest.approx(sd)
 
 
 def test_noise_is_measured_where_all_repeats_count() -> None:
