@@ -163,7 +163,7 @@ class Run:
         return to_frame(score_run(found.manifest, found.store, found.status.failures))
 
     def rows(self) -> pl.DataFrame:
-        """A row per sample of each cell, and per repeat of its judge: sample, answer, reply and score, joined."""
+        """A row per sample of each cell and repeat of setting and judge: sample, answer, reply and score, joined."""
         import polars as pl
 
         from eibench_ray.runs.export_run import joined_tables

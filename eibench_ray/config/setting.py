@@ -100,11 +100,14 @@ class SettingConfig(Frozen):
 
     Attributes:
         prompt_source: `auto`: the dataset's official prompt where there is one; `official` insists; `own`: never.
+        repeats: answers per sample, each with a seed of its own and judged by itself; they show the model's own noise.
+            The subject's calls are made anew each time, but for those at temperature 0; others share theirs.
     """
 
     name: Filled
     prompt_source: Literal["auto", "official", "own"] = "auto"
     sampling: SamplingConfig = SamplingConfig()
+    repeats: PositiveInt = 1
     calls: Annotated[list[CallConfig], Field(min_length=1)]
 
     @model_validator(mode="after")

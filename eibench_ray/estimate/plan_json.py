@@ -79,7 +79,7 @@ def plan_to_json(
 
 def _greedy_repeats(plan: Plan) -> list[str]:
     """Judges that are asked more than once, but greedily."""
-    repeated = (cell for cell in plan.cells if len(cell.verdicts) > 1)
+    repeated = (cell for cell in plan.cells if cell.judge_repeats > 1)
     greedy = (cell.judge for cell in repeated if not plan.steps[cell.verdicts[0]].sampling.temperature)
     return list(dict.fromkeys(greedy))
 

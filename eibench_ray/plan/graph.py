@@ -158,6 +158,8 @@ class Cell:
         is_unparsed_wrong: whether an answer in which the scorer finds nothing counts as wrong; else it has no score.
         family, judge_family: whose kin the model and its judge are; None: not known.
         blockers: why it cannot run here, of each of its engines that still has something to do; none: it can.
+        further_answers: ids of the steps that answer again, where the setting repeats. Each repeat is judged by itself:
+            `verdicts` has those of the first answer, then those of the second, and so on, as many of each.
     """
 
     key: str  # digest of the cell's names and steps: the same cell in another run has the same key
@@ -168,7 +170,7 @@ class Cell:
     scorer: ScorerSpec  # how its answers are scored
     sees_image: bool
     self_judged: bool  # whether the model is its own judge
-    answer: str  # id of the step whose rows are scored
+    answer: str  # id of the step whose rows are scored; of the first, where the setting repeats
     verdicts: tuple[str, ...]  # ids of the steps that judge them, one per repeat of the judge; none where a rule does
     steps: tuple[str, ...]  # ids of all steps that the cell needs, inputs first
     config: Mapping[str, Any]  # the cell's validated configuration, as plain values
@@ -176,6 +178,17 @@ class Cell:
     family: str | None = None
     judge_family: str | None = None
     blockers: tuple[Blocker, ...] = ()
+    further_answers: tuple[str, ...] = ()
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """Ids of the steps whose rows are scored, one per repeat of the setting."""
+        return self.answer, *self.further_answers
+
+    @property
+    def judge_repeats(self) -> int:
+        """Verdicts on each answer; 0 where a rule scores."""
+        return len(self.verdicts) // len(self.answers)
 
     @property
     def same_family(self) -> bool:
@@ -211,6 +224,10 @@ class Plan:
     def source_of(self, *steps: str) -> Source:
         """Source of what some steps' replies rest on."""
         return join_sources(self.engines[self.steps[step].engine].traits.words for step in steps)
+
+    def sources_of(self, step: str) -> frozenset[str]:
+        """Ids of a step and of all whose answers it rests on."""
+        return frozenset({step}).union(*map(self.sources_of, self.steps[step].inputs.values()))
 
     def answer_source(self, cell: Cell) -> Source:
         """Source of a cell's answers, and of what they were made from."""

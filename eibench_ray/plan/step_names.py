@@ -2,6 +2,8 @@
 
     answer by llava_next_7b (user_question)
     verdict by strict on llava_next_7b (user_question)
+    answer 3 by llava_next_7b (user_question)      a repeat of the setting
+    verdict by strict on answer 3 of llava_next_7b (user_question)
     caption by qwen2_5_vl_7b (user_question_caption, my_dataset)     where the plan has several datasets
 
 A digest stands only where two steps would have the same name, and there last.
@@ -28,7 +30,7 @@ class StepName:
     """One step in words."""
 
     title: str  # all of it in one line, different for each step of a plan
-    what: str  # the call's name, `verdict`, `verdict 2` for a judge's repeat
+    what: str  # the call's name, `answer 2` for a setting's repeat, `verdict`, `verdict 2` for a judge's repeat
     asked: str  # whoever is asked: the judge by its own name, else the engine's model
     model: str  # the engine's model
     subject: str  # the models whose answers it reads, for a verdict; else empty
@@ -73,7 +75,11 @@ def _name(plan: Plan, step: Step, cells: Iterable[Cell], *, shows_dataset: bool)
     judge = _join((cell.judge for cell in judged), "judges")
     subject = _join((cell.model for cell in judged), "models")
     setting = _join((cell.setting for cell in used), "settings")
-    repeat = judged[0].verdicts.index(step.id) if judged else 0
+    if judged:
+        answer, repeat = divmod(judged[0].verdicts.index(step.id), judged[0].judge_repeats)
+        subject = f"answer {answer + 1} of {subject}" if answer else subject
+    else:  # a call that is made again has the same name
+        repeat = [one for one in used[0].steps if plan.steps[one].name == step.name].index(step.id) if used else 0
     what = f"{step.name} {repeat + 1}" if repeat else step.name
     engine, model = plan.engines[step.engine], plan.model_of(step)
     name = judge or model

@@ -60,6 +60,24 @@ def _calls_to_make(config: RunConfig) -> Sequence[CallConfig]:
     return config.setting.calls
 
 
+def _check_repeats(config: RunConfig, answers: Sequence[str]) -> None:
+    """Returns where the repeats of a setting may differ.
+
+    Raises:
+        PlanError: they would all be equal.
+    """
+    if config.setting.repeats == 1:
+        return
+    where = f"setting {config.setting.name!r} asks {config.model.name!r} {config.setting.repeats} times"
+    if kind_of(config.model.engine).traits(config.model.engine).is_recorded:
+        raise PlanError(f"{where}, but its answers are recorded, the same each time: set setting.repeats=1 for it")
+    if len(set(answers)) < len(answers):
+        raise PlanError(
+            f"{where} at temperature 0: greedy answers do not depend on the seed, so all would be equal; set "
+            f"setting.sampling.temperature, to 0.7 for instance, or setting.repeats=1"
+        )
+
+
 class _Builder:
     """Collects steps and cells; equal ones are met again, not added again."""
 
@@ -80,18 +98,19 @@ class _Builder:
 
     def add(self, config: RunConfig) -> None:
         self._add_dataset(config.dataset)
-        inputs: dict[str, str] = {}
-        lists: dict[str, tuple[Item, ...]] = {}
-        for call in _calls_to_make(config):
-            if (model := self._model_of(config, call)) is None:
-                continue
-            steps = self._call_steps(config, call, model, inputs, lists)
-            inputs |= {word: step.id for word, step in steps.items()}
-            if call.each is not None:
-                lists[call.name] = tuple(step.item for step in steps.values() if step.item is not None)
-        answer = inputs[config.setting.calls[-1].name]
         scorer = make_scorer(config.judge.scorer)
-        verdicts = tuple(step.id for step in self._judge_steps(config, scorer, answer))
+        calls: list[str] = []
+        answers: list[str] = []
+        verdicts: list[str] = []
+        # The first repeat has the sweep's seed, so that further ones leave it as it is.
+        further = (derive_seed(config.seed, "answer", number) for number in range(1, config.setting.repeats))
+        for seed in (config.seed, *further):
+            inputs = self._make_calls(config, seed)
+            answers.append(inputs[config.setting.calls[-1].name])
+            calls += inputs.values()
+            verdicts += (step.id for step in self._judge_steps(config, scorer, answers[-1], seed))
+        _check_repeats(config, answers)
+        answer = answers[0]
         cell = Cell(
             key="",
             model=config.model.name,
@@ -103,15 +122,34 @@ class _Builder:
             sees_image=config.model.sees_image,
             self_judged=self._steps[answer].asked in {self._steps[verdict].asked for verdict in verdicts},
             answer=answer,
-            verdicts=verdicts,
-            steps=(*inputs.values(), *verdicts),
+            verdicts=tuple(verdicts),
+            steps=tuple(dict.fromkeys((*calls, *verdicts))),
             config=config.model_dump(),
             family=config.model.family,
             judge_family=config.judge.model.family if config.judge.model else None,
+            further_answers=tuple(answers[1:]),
         )
         # A rule is part of no step.
         rule = [] if verdicts else [asdict(cell.scorer), cell.is_unparsed_wrong]
         self._add_cell(replace(cell, key=digest([config.sweep, cell.name, cell.steps, *rule])))
+
+    def _make_calls(self, config: RunConfig, seed: int) -> dict[str, str]:
+        """The steps of a setting's calls, by the words for their answers.
+
+        Args:
+            config: the cell.
+            seed: of the subject's calls; those of others depend on the repeat only by what they read.
+        """
+        inputs: dict[str, str] = {}
+        lists: dict[str, tuple[Item, ...]] = {}
+        for call in _calls_to_make(config):
+            if (model := self._model_of(config, call)) is None:
+                continue
+            steps = self._call_steps(config, call, model, inputs, lists, seed)
+            inputs |= {word: step.id for word, step in steps.items()}
+            if call.each is not None:
+                lists[call.name] = tuple(step.item for step in steps.values() if step.item is not None)
+        return inputs
 
     def _add_cell(self, cell: Cell) -> None:
         known = self._cells.setdefault(cell.name, cell)
@@ -165,6 +203,7 @@ class _Builder:
         model: ModelConfig,
         known: Mapping[str, str],
         lists: Mapping[str, tuple[Item, ...]],
+        seed: int,
     ) -> dict[str, Step]:
         """The step of a call, or one per item that it goes over, by the words for them."""
         key: ModelKey = "model" if call.role == "subject" else call.role
@@ -182,14 +221,16 @@ class _Builder:
         check_sampling(sampling, model, f"call {call.name!r} of setting {config.setting.name!r}")
         engine = self._engines.add(EngineUse(model, key, config))
         read = {name: items for name, items in lists.items() if name in words_in(prompt.user)}
+        if call.role != "subject" or not sampling.temperature:  # greedy replies do not depend on the seed
+            seed = config.seed
         steps = {}
         for word, item in expand(call):
             inputs = self._inputs_read(config, prompt, known, lists, item)
-            steps[word] = self._step(config, word, engine, prompt, sampling, inputs, item=item, lists=read)
+            steps[word] = self._step(config, word, engine, prompt, sampling, inputs, seed, item=item, lists=read)
         return steps
 
-    def _judge_steps(self, config: RunConfig, scorer: Scorer, answer: str) -> list[Step]:
-        """One per repeat, none for a rule. The first has the sweep's seed, so that further ones leave it as it is."""
+    def _judge_steps(self, config: RunConfig, scorer: Scorer, answer: str, seed: int) -> list[Step]:
+        """One per repeat, none for a rule. The first has the answer's seed, so that further ones leave it as it is."""
         judge = config.judge
         if judge.model is None:
             return []
@@ -202,9 +243,9 @@ class _Builder:
         asked = {name: judge.scorer.options[name] for name in scorer.asked_options}
         spec = replace(judge.scorer, options=asked)
         inputs = self._inputs_read(config, prompt, {"answer": answer, "record": answer})
-        seeds = [config.seed, *(derive_seed(config.seed, "repeat", number) for number in range(1, judge.repeats))]
-        ask = partial(self._step, config, "verdict", engine, prompt, sampling, inputs, spec, accept)
-        return [ask(seed=seed) for seed in seeds]
+        seeds = [seed, *(derive_seed(seed, "repeat", number) for number in range(1, judge.repeats))]
+        ask = partial(self._step, config, "verdict", engine, prompt, sampling, inputs, scorer=spec, accept=accept)
+        return [ask(seed=one) for one in seeds]
 
     def _inputs_read(
         self,
@@ -246,14 +287,13 @@ class _Builder:
         prompt: Prompt,
         sampling: Sampling,
         inputs: Mapping[str, str],
+        seed: int,
+        *,
         scorer: ScorerSpec | None = None,
         accept: AcceptRule | None = None,
-        *,
         item: Item | None = None,
         lists: Mapping[str, tuple[Item, ...]] = {},
-        seed: int | None = None,
     ) -> Step:
-        seed = config.seed if seed is None else seed
         # Only a scorer that shapes replies is part of what is asked: others read the same ones.
         reply = {"kind": scorer.kind, **scorer.options} if scorer and scorer.options else None
         identity = {

@@ -130,10 +130,11 @@ def _notes(comparison: Comparison) -> list[str]:
         notes.append(f"{MUTUAL}: the others are the other judge's own family, whose preference is in the figure, too")
     if comparison.noises:
         notes.append(
-            "repeats: the same judge again on the same answers, with other seeds; sd: standard deviation of a cell's "
-            "mean between single repeats, that of the printed mean over k repeats being sd / sqrt(k); differ: share of "
-            "the samples whose scores do; noise: share of the variance of single scores that lies within samples "
-            "(1 - ICC)"
+            "repeats: the same judge again on the same answers, with other seeds; repeated answers: the same model "
+            "again on the same samples; sd: standard deviation of a cell's mean between single repeats, that of the "
+            "printed mean over k repeats being sd / sqrt(k); differ: share of the answers, or samples, whose scores "
+            "do; noise: share of the variance of single scores that lies within them (1 - ICC); the model's has in it "
+            "what the judge adds"
         )
     return [
         *notes,

@@ -13,13 +13,13 @@ from eibench_ray.scoring.paired_tests import is_below
 from eibench_ray.scoring.rounding import NO_VALUE, digits_for, show_interval, show_share
 
 if TYPE_CHECKING:
-    from eibench_ray.scoring.cell_comparison import CellState, ComparedPair, Comparison, JudgeNoise, LengthBias
+    from eibench_ray.scoring.cell_comparison import CellNoise, CellState, ComparedPair, Comparison, LengthBias
     from eibench_ray.scoring.judge_agreement import JudgePair, JudgePanel
     from eibench_ray.scoring.paired_tests import PairedDifference
     from eibench_ray.scoring.scorer import Metric
     from eibench_ray.scoring.self_preference import Preference
 
-    _OfCell = TypeVar("_OfCell", JudgeNoise, LengthBias)
+    _OfCell = TypeVar("_OfCell", CellNoise, LengthBias)
     _OfJudges = TypeVar("_OfJudges", JudgePair, Preference)
 
 MUTUAL = "+"  # after the number of other models
@@ -53,9 +53,10 @@ def to_sections(comparison: Comparison) -> Iterator[Section]:
         yield _section_of_judges(dataset, metric, judges, panels.get((dataset, metric)), level, judge_on)
     for (dataset, metric), preferences in _by_metric(comparison.preferences).items():
         yield _section_of_preferences(dataset, metric, preferences, level, judge_on)
-    for (dataset, judge), noises in _by_judge(comparison.noises).items():
-        marked = _mark_cells(noises, comparison)
-        yield _section_of_noises(f"Repeats: {dataset} judged by {judge_on(dataset, judge)}", marked)
+    for of, title in (("judge", "Repeats"), ("model", "Repeated answers")):
+        for (dataset, judge), noises in _by_judge([one for one in comparison.noises if one.of == of]).items():
+            marked = _mark_cells(noises, comparison)
+            yield _section_of_noises(f"{title}: {dataset} judged by {judge_on(dataset, judge)}", marked)
     for (dataset, judge), lengths in _by_judge(comparison.lengths).items():
         title = f"Length of answer and score: {dataset} judged by {judge_on(dataset, judge)}"
         yield _section_of_lengths(title, _mark_cells(lengths, comparison), level)
@@ -220,7 +221,7 @@ def _section_of_preferences(
     return Section(f"Judges and their own family: {dataset}, {metric.heading}", head, 3, lines)
 
 
-def _section_of_noises(title: str, noises: Sequence[tuple[str, JudgeNoise]]) -> Section:
+def _section_of_noises(title: str, noises: Sequence[tuple[str, CellNoise]]) -> Section:
     lines = tuple(
         (
             model,

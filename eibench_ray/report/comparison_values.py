@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from eibench_ray.scoring.cell_comparison import ComparedPair, Comparison, JudgeNoise, LengthBias
+    from eibench_ray.scoring.cell_comparison import CellNoise, ComparedPair, Comparison, LengthBias
     from eibench_ray.scoring.judge_agreement import JudgePair
     from eibench_ray.scoring.paired_tests import PairedDifference
     from eibench_ray.scoring.self_preference import Preference
@@ -33,7 +33,7 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def _json_cell(one: JudgeNoise | LengthBias, comparison: Comparison) -> dict[str, Any]:
+def _json_cell(one: CellNoise | LengthBias, comparison: Comparison) -> dict[str, Any]:
     """A cell, and how far its figures can be trusted."""
     state = comparison.state(one.model, one.setting, one.dataset, one.judge)
     return {
@@ -76,8 +76,8 @@ def _json_judges(pair: JudgePair) -> dict[str, Any]:
     }
 
 
-def _json_noise(one: JudgeNoise) -> dict[str, Any]:
-    return {"metric": one.metric.name, **asdict(one.noise), "sd_of_mean": one.noise.sd_of_mean}
+def _json_noise(one: CellNoise) -> dict[str, Any]:
+    return {"of": one.of, "metric": one.metric.name, **asdict(one.noise), "sd_of_mean": one.noise.sd_of_mean}
 
 
 def _json_preference(one: Preference) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from eibench_ray.report.leaderboard_row import (
 from eibench_ray.rows.prices import format_usd
 from eibench_ray.scoring.cell_score import MIN_COVERAGE, order_groups
 from eibench_ray.scoring.cluster_mean import FEW_CLUSTERS
+from eibench_ray.scoring.judge_repeats import RepeatNoise
 from eibench_ray.scoring.metric_summary import MetricSummary
 from eibench_ray.scoring.rounding import NO_VALUE, digits_for, show_interval, show_share
 from eibench_ray.scoring.scorer import Metric, ScoreStatus
@@ -54,15 +55,23 @@ def _count(count: Callable[[LeaderboardRow], int], row: LeaderboardRow) -> str:
 
 
 def noises_of(rows: Sequence[LeaderboardRow]) -> dict[str, Callable[[LeaderboardRow], str]]:
-    """The columns that only repeats of a judge fill, by their headings; none where there were none."""
-    if all(row.score.noise is None for row in rows):
-        return {}
-    return {
-        "repeat sd": lambda row: show(
-            row.score.metric, row.score.noise and row.score.noise.sd, row.score.metric.digits + 1
-        ),
-        "differ %": lambda row: show_share(row.score.noise and row.score.noise.differ),
-    }
+    """The columns that only repeats of a judge or of a model fill, by their headings; none where there were none."""
+    noises: dict[str, Callable[[LeaderboardRow], str]] = {}
+    if any(row.score.noise for row in rows):
+        noises |= {
+            "repeat sd": lambda row: _show_sd(row, row.score.noise),
+            "differ %": lambda row: show_share(row.score.noise.differ if row.score.noise else None),
+        }
+    if any(row.score.model_noise for row in rows):
+        noises |= {
+            "model sd": lambda row: _show_sd(row, row.score.model_noise),
+            "model noise %": lambda row: show_share(noise.variance_share if (noise := row.score.model_noise) else None),
+        }
+    return noises
+
+
+def _show_sd(row: LeaderboardRow, noise: RepeatNoise | None) -> str:
+    return show(row.score.metric, noise.sd if noise else None, row.score.metric.digits + 1)
 
 
 def bills_of(rows: Sequence[LeaderboardRow]) -> dict[str, Callable[[LeaderboardRow], str]]:
@@ -158,7 +167,19 @@ def notes_of(rows: Sequence[LeaderboardRow]) -> list[str]:
         notes.append(
             f"repeats: the judge was asked {times} times; scores: mean over the repeats; repeat sd: standard deviation "
             f"of a cell's mean between single repeats, that of the mean over all being smaller by the root of their "
-            f"number; differ: share of the samples whose scores do"
+            f"number; differ: share of the answers whose scores do"
+        )
+    if noises := [row.score.model_noise for row in rows if row.score.model_noise]:
+        times = "/".join(str(number) for number in sorted({noise.repeats for noise in noises}))
+        notes.append(
+            f"repeated answers: each sample was asked {times} times; scores: mean over its answers; model sd: standard "
+            f"deviation of a cell's mean between single repeats; model noise: share of the variance of single answers "
+            f"that lies within samples, between repeats (the judge's noise is in it)"
+        )
+    if any(one.metric.name.startswith(("pass@", "majority@")) for row in rows for one in row.score.metrics[1:]):
+        notes.append(
+            "pass@k: chance that one of k answers is right, over samples; majority@k: share of the samples for which "
+            "what most of the answers say is right"
         )
     if any(row.truncated or row.empty for row in rows):
         notes.append(

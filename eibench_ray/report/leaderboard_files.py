@@ -51,6 +51,7 @@ def to_json_rows(rows: Iterable[LeaderboardRow]) -> list[dict[str, Any]]:
             "self_judged": row.self_judged,
             "same_family": row.same_family,
             "repeat_noise": asdict(row.score.noise) if row.score.noise else None,
+            "model_noise": asdict(row.score.model_noise) if row.score.model_noise else None,
             "blocked": row.blocked,
             "failed": row.failed,
             "scorer_error": row.scorer_error,
@@ -82,6 +83,8 @@ def to_frame(rows: Iterable[LeaderboardRow]) -> pl.DataFrame:
     schema |= {"cost_usd": pl.Float64, "repeats": pl.Int64, "blocked": pl.String, "failed": pl.String}
     schema |= {"partial": pl.Boolean, "answer_source": pl.String, "judge_source": pl.String}
     schema |= dict.fromkeys(("repeat_sd", "repeat_differ", "repeat_variance_share"), pl.Float64)
+    schema |= {"model_repeats": pl.Int64}
+    schema |= dict.fromkeys(("model_sd", "model_differ", "model_variance_share"), pl.Float64)
     flat = [_flat(row) for row in ordered]
     known = schema.keys()
     further = {name: value for line in flat for name, value in line.items() if name not in known}
@@ -149,7 +152,7 @@ def _pair(low: float | None, high: float | None) -> list[float] | None:
 
 
 def _flat(row: LeaderboardRow) -> dict[str, Any]:
-    overall, noise = row.score.overall, row.score.noise
+    overall, noise, model_noise = row.score.overall, row.score.noise, row.score.model_noise
     return {
         "model": row.model,
         "setting": row.setting,
@@ -179,6 +182,10 @@ def _flat(row: LeaderboardRow) -> dict[str, Any]:
         "repeat_sd": noise.sd if noise else None,
         "repeat_differ": noise.differ if noise else None,
         "repeat_variance_share": noise.variance_share if noise else None,
+        "model_repeats": model_noise.repeats if model_noise else 1,
+        "model_sd": model_noise.sd if model_noise else None,
+        "model_differ": model_noise.differ if model_noise else None,
+        "model_variance_share": model_noise.variance_share if model_noise else None,
         "blocked": row.blocked,
         "failed": row.failed,
         "partial": row.is_partial,

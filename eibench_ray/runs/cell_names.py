@@ -34,9 +34,9 @@ def tell_apart(runs: Sequence[tuple[RunManifest, str]]) -> list[RunCell]:
         for cell in manifest.plan.cells:
             if not cell.blockers:
                 one = _Found(number, manifest.plan, root, cell)
-                known = found.setdefault((cell.name, root, cell.answer, cell.verdicts), one)
+                known = found.setdefault((cell.name, root, cell.answers, cell.verdicts), one)
                 if one.num_rows > known.num_rows:  # the same cell with a higher limit
-                    found[cell.name, root, cell.answer, cell.verdicts] = one
+                    found[cell.name, root, cell.answers, cell.verdicts] = one
     cells = list(found.values())
     named = _name_all(cells, _AXES)
     if len({one.cell.name for one in named}) < len(named):
@@ -72,7 +72,11 @@ def _name_all(cells: Sequence[_Found], axes: Mapping[str, Callable[[_Found], Has
             first = meanings[one.cell.dataset, name]
             names[axis].append(f"{name} ({letter_of(first[mean(one)])})" if len(first) > 1 else name)
     return [
-        RunCell(one.run, replace(one.cell, model=model, setting=setting, judge=judge), f"{one.root}/{one.cell.answer}")
+        RunCell(
+            one.run,
+            replace(one.cell, model=model, setting=setting, judge=judge),
+            "/".join([one.root, *one.cell.answers]),
+        )
         for one, model, setting, judge in zip(cells, names["model"], names["setting"], names["judge"], strict=True)
     ]
 
@@ -89,7 +93,8 @@ def _model(one: _Found) -> Hashable:
 
 def _setting(one: _Found) -> Hashable:
     """Identity of the setting, whoever answers."""
-    return _digest([one.cell.config[name] for name in ("setting", "captioner", "asker", "seed")])
+    setting = {"repeats": 1, **one.cell.config["setting"]}  # records of earlier versions do not say it
+    return _digest([setting, *(one.cell.config[name] for name in ("captioner", "asker", "seed"))])
 
 
 def _judge(one: _Found) -> Hashable:

@@ -28,7 +28,7 @@ from eibench_ray.scoring.cell_comparison import (
 )
 from eibench_ray.scoring.cell_score import MIN_COVERAGE, MOST_GROUPS, order_groups, read_column
 from eibench_ray.scoring.clusters import Clusters
-from eibench_ray.scoring.judge_repeats import NoiseMeter
+from eibench_ray.scoring.judge_repeats import NoiseMeter, add_noise
 from eibench_ray.scoring.scored_cell import ScoredCell
 from eibench_ray.store.slice_store import Store
 
@@ -109,13 +109,13 @@ def _read_cells(
     for one in cells:
         values, words = np.full((2, len(clusters)), nan)
         metric = results[one.run].scorer(one.cell).metrics[0]
-        noise, gaps = NoiseMeter(metric.name), GapMeter()
+        noise, model_noise, gaps = NoiseMeter(metric.name), NoiseMeter(metric.name), GapMeter()
         for place, row in zip(of_run[one.run], results[one.run].join(one.cell), strict=True):
-            noise.add(row.scores)
+            add_noise(row.scores, len(row.answers), judge=noise, model=model_noise)
             gaps.add(row)
-            text = None if row.answer is None else row.answer.text
+            texts = [answer.text for answer in row.answers if answer is not None and answer.text is not None]
             values[place] = nan if (value := row.value) is None else value
-            words[place] = nan if text is None else len(text.split())
+            words[place] = sum(len(text.split()) for text in texts) / len(texts) if texts else nan
         cell, plan = one.cell, plans[one.run]
         states[cell.model, cell.setting, cell.dataset, cell.judge] = CellState(
             gaps.is_partial, plan.answer_source(cell), plan.judge_source(cell)
@@ -134,6 +134,7 @@ def _read_cells(
             family=cell.family,
             judge_family=cell.judge_family,
             noise=noise.read(),
+            model_noise=model_noise.read(),
         )
 
 
@@ -146,6 +147,7 @@ def _restrict(cell: ScoredCell, name: str, is_in: NDArray[np.bool_]) -> ScoredCe
         words=cell.words[is_in],
         clusters=cell.clusters[is_in],
         noise=None,
+        model_noise=None,
     )
 
 

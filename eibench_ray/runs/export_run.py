@@ -34,6 +34,7 @@ _NAMES = [pa.field(name, pa.string(), nullable=False) for name in (*KEYS, "sampl
 # Between these stand the columns of the samples.
 _FIGURES = pa.schema(
     [
+        pa.field("answer_repeat", pa.int16(), nullable=False),
         pa.field("answer", pa.string()),
         pa.field("answer_error_kind", pa.string()),
         pa.field("answer_error", pa.string()),
@@ -74,7 +75,8 @@ _FIGURES = pa.schema(
         pa.field("judge_source", pa.string()),
     ]
 )
-_OF_CELL = ("answer_source", "judge_source")
+# Of no reply, though their names begin as its columns do.
+_OTHERS = ("answer_repeat", "answer_source")
 # Beside each reply: what it is as `Completion` says, by the column's name.
 _FLAGS = {"answer_truncated": "is_truncated", "answer_empty": "is_empty", "reply_truncated": "is_truncated"}
 
@@ -127,7 +129,7 @@ class _Told:
     """
 
     def __init__(self) -> None:
-        self.num_rows = 0  # rows that were written, one per repeat of the judge
+        self.num_rows = 0  # rows that were written, one per repeat of the setting and of the judge
         self.ended: Counter[str] = Counter()
         self.gaps = GapMeter()  # whether it rests on all samples
 
@@ -136,8 +138,8 @@ class _Told:
         for row in rows:
             self.num_rows += len(row.scores)
             self.gaps.add(row)
-            self.ended["answer_truncated"] += row.answer is not None and row.answer.is_truncated
-            self.ended["answer_empty"] += row.answer is not None and row.answer.is_empty
+            self.ended["answer_truncated"] += sum(one is not None and one.is_truncated for one in row.answers)
+            self.ended["answer_empty"] += sum(one is not None and one.is_empty for one in row.answers)
             self.ended["reply_truncated"] += sum(reply is not None and reply.is_truncated for reply in row.replies)
             yield row
 
@@ -181,34 +183,37 @@ def _write_parquet(tables: Iterable[pa.Table], schema: pa.Schema, folder: Path) 
 
 
 def _flatten(row: JoinedRow, unjudged: str) -> Iterator[dict[str, Any]]:
-    """One line per repeat of the judge, one for a rule; what the sample cost in all stands in the first.
+    """One line per repeat of the setting and of the judge; what the sample cost in all stands in the first.
 
     Args:
         row: the sample.
         unjudged: the status where there is no score.
     """
-    for repeat, (reply, score) in enumerate(zip_longest(row.replies, row.scores)):
-        yield _flatten_score(row, repeat, reply, score, str(score.status) if score else unjudged)
+    cost_usd = row.cost_usd
+    for number, one in enumerate(row.by_answer, start=1):
+        for repeat, (reply, score) in enumerate(zip_longest(one.replies, one.scores), start=1):
+            status = str(score.status) if score else unjudged
+            flat = _flatten_score(row, one.answer, reply, score, status)
+            yield flat | {"answer_repeat": number, "repeat": repeat, "cost_usd": cost_usd}
+            cost_usd = None
 
 
 def _flatten_score(
-    row: JoinedRow, repeat: int, reply: Completion | None, score: Score | None, status: str
+    row: JoinedRow, answer: Completion | None, reply: Completion | None, score: Score | None, status: str
 ) -> dict[str, Any]:
     flat: dict[str, Any] = {
         "sample_id": row.sample.sample_id,
-        "repeat": repeat + 1,
         "metric": row.metric,
         "score": score.values.get(row.metric) if score else None,
         "score_status": status,
         "scores": _to_json(score.values) if score else None,
         "explanation": score.explanation if score else None,
         "details": _to_json(score.details) if score else None,
-        "cost_usd": None if repeat else row.cost_usd,
     }
-    for prefix, completion in (("answer", row.answer), ("reply", reply)):
+    for prefix, completion in (("answer", answer), ("reply", reply)):
         flat[prefix] = completion.text if completion else None
         for name in _FIGURES.names:
-            if name.startswith(f"{prefix}_") and name not in _OF_CELL:
+            if name.startswith(f"{prefix}_") and name not in _OTHERS:
                 attribute = _FLAGS.get(name, name.removeprefix(f"{prefix}_"))
                 flat[name] = getattr(completion, attribute) if completion else None
     return flat

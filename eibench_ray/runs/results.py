@@ -16,6 +16,7 @@ from eibench_ray.rows.digests import digest_input
 from eibench_ray.rows.sample import Sample
 from eibench_ray.runs.failed_cells import RowErrors, explain_engines, explain_failure
 from eibench_ray.runs.run_record import RunManifest
+from eibench_ray.scoring.answer_repeats import by_answer
 from eibench_ray.scoring.cell_score import MIN_COVERAGE, MISSING, score_cell
 from eibench_ray.scoring.joined_row import JoinedRow
 from eibench_ray.scoring.reply_scoring import read_score
@@ -98,7 +99,7 @@ class Results:
             failures: model -> why its engine was given up in the run.
             group_by: columns of the samples; None: the dataset's own choice.
         """
-        counts, scorer = _Counts(cell), self.scorer(cell)
+        counts, scorer = _Counts(self._plan, cell), self.scorer(cell)
 
         def scored() -> Iterator[tuple[Sample, tuple[Score | None, ...]]]:
             for row in self.join(cell):
@@ -107,7 +108,7 @@ class Results:
 
         if group_by is None:
             group_by = self._plan.datasets[cell.dataset].group_by
-        score = score_cell(scored(), scorer.metrics, config.confidence, group_by)
+        score = score_cell(scored(), scorer.metrics, config.confidence, group_by, len(cell.answers))
         is_whole = MISSING not in score.statuses
         failed = explain_failure(
             self._plan, scorer, score, counts.answers, counts.replies, scorer_error=counts.scorer_error
@@ -161,24 +162,25 @@ class Results:
         scorer = self.scorer(cell)
         headline = scorer.metrics[0].name
         for sample in samples:
-            answer = current[cell.answer].get(sample.sample_id)
+            answers = tuple(current[step].get(sample.sample_id) for step in cell.answers)
             replies = tuple(current[step].get(sample.sample_id) for step in cell.verdicts)
             made = {step: row for step in cell.steps if (row := current[step].get(sample.sample_id)) is not None}
-            is_lost = answer is not None and (answer.error_kind is not None or not scorer.asks)
             scores = tuple(
                 read_score(scorer, sample, answer, reply, is_unparsed_wrong=cell.is_unparsed_wrong)
-                if reply is not None or is_lost
+                if reply is not None or (answer is not None and (answer.error_kind is not None or not scorer.asks))
                 else None
-                for reply in (replies if scorer.asks else (None,))
+                for answer, of_answer in zip(answers, by_answer(replies, len(answers)), strict=True)
+                for reply in (of_answer if scorer.asks else (None,))
             )
-            yield JoinedRow(sample, answer, replies, scores, headline, made)
+            yield JoinedRow(sample, answers, replies, scores, headline, made)
 
 
 class _Counts:
     """Counts of a cell's rows beside their scores, made while they are read."""
 
-    def __init__(self, cell: Cell) -> None:
-        self._calls = [step for step in cell.steps if step not in (cell.answer, *cell.verdicts)]
+    def __init__(self, plan: Plan, cell: Cell) -> None:
+        self._calls = [step for step in cell.steps if step not in (*cell.answers, *cell.verdicts)]
+        self._sources = [plan.sources_of(answer) for answer in cell.answers]
         self.answers = RowErrors()
         self.replies = [RowErrors() for _ in cell.verdicts]
         self.num_cut_while_thinking = 0
@@ -206,14 +208,15 @@ class _Counts:
             if score is not None and score.status == ScoreStatus.SCORER_ERROR:
                 self._num_unscored += 1
                 self._first_unscored = self._first_unscored or score
-        self.answers.add(row.answer, row.made)
+        for answer, sources in zip(row.answers, self._sources, strict=True):
+            self.answers.add(answer, {step: made for step, made in row.made.items() if step in sources})
+            if answer is not None:
+                self.num_refused += answer.is_refused
+                self.num_empty += answer.is_empty
+                self.num_cut_while_thinking += answer.is_cut_while_thinking
         for column, reply in zip(self.replies, row.replies, strict=True):
             column.add(reply)
             self.num_fallbacks += reply is not None and reply.is_fallback
-        if row.answer is not None:
-            self.num_refused += row.answer.is_refused
-            self.num_empty += row.answer.is_empty
-            self.num_cut_while_thinking += row.answer.is_cut_while_thinking
         self.num_calls_truncated += sum(row.made[step].is_truncated for step in self._calls if step in row.made)
         if (cost_usd := row.cost_usd) is not None:
             self.cost_usd = (self.cost_usd or 0.0) + cost_usd

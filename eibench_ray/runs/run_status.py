@@ -46,7 +46,7 @@ def describe_run(found: FoundRun) -> dict[str, Any]:
     silent_s = time.time() - status.updated_at
     names = name_steps(plan)
     endings = {step.id: store.count_endings(step.id, work[step.id].num_rows) for step in plan.steps.values()}
-    answers = {cell.answer for cell in plan.cells}
+    answers = {answer for cell in plan.cells for answer in cell.answers}
     loads: list[Mapping[str, Any]] = []
     events = _note_loads(read_ledger(folder / LEDGER_FILE), loads)
     asked = without_blocked(plan)

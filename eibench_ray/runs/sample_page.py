@@ -93,8 +93,13 @@ def _render_reply(row: Completion) -> Iterator[Text]:
 
 
 def _render_scores(row: JoinedRow) -> Iterator[Text]:
-    for number, score in enumerate(row.scores, start=1):
-        repeat = f"repeat {number}: " if len(row.scores) > 1 else ""
+    named = [
+        (f"answer {number}" * (len(row.answers) > 1), f"repeat {repeat}" * (len(one.scores) > 1), score)
+        for number, one in enumerate(row.by_answer, start=1)
+        for repeat, score in enumerate(one.scores, start=1)
+    ]
+    for answer, again, score in named:
+        repeat = f"{', '.join(filter(None, (answer, again)))}: " if answer or again else ""
         if score is None:
             yield Text(f"  {repeat}not scored yet")
             continue

@@ -164,6 +164,8 @@ def flat_scores(row: LeaderboardRow) -> dict[str, float | int]:
         "partial": int(row.is_partial),
         "cost_usd": row.cost_usd,
         "repeat_sd": row.score.noise.sd if row.score.noise else None,
+        "model_sd": row.score.model_noise.sd if row.score.model_noise else None,
+        "model_variance_share": row.score.model_noise.variance_share if row.score.model_noise else None,
     }
     for one in row.score.metrics[1:]:
         figures |= name_figures(one.metric.name, one.overall)

@@ -59,8 +59,8 @@ class LengthBias:
 
 
 @dataclass(frozen=True, slots=True)
-class JudgeNoise:
-    """Difference of a judge from itself on a cell's answers."""
+class CellNoise:
+    """Difference of a judge from itself on a cell's answers, or of a model from itself on its samples."""
 
     model: str
     setting: str
@@ -68,6 +68,7 @@ class JudgeNoise:
     judge: str
     metric: Metric
     noise: RepeatNoise
+    of: Literal["judge", "model"] = "judge"  # whose repeats they are
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,7 @@ class Comparison:
     confidence: float  # of every interval here
     family: Family = "table"
     preferences: tuple[Preference, ...] = ()
-    noises: tuple[JudgeNoise, ...] = ()
+    noises: tuple[CellNoise, ...] = ()
     states: Mapping[tuple[str, str, str, str], CellState] = field(default_factory=dict)
     runs: tuple[NamedRun, ...] = ()  # those that were compared, where they are several
 
@@ -155,11 +156,16 @@ def compare_cells(cells: Sequence[ScoredCell], sides: Sequence[Side], confidence
         confidence=confidence,
         preferences=tuple(find_preferences(cells, confidence)),
         noises=tuple(
-            JudgeNoise(cell.model, cell.setting, cell.dataset, cell.judge, cell.metric, cell.noise)
-            for cell in cells
-            if cell.noise is not None
+            CellNoise(cell.model, cell.setting, cell.dataset, cell.judge, cell.metric, noise, of)
+            for of, noises in _noises_of(cells).items()
+            for cell, noise in zip(cells, noises, strict=True)
+            if noise is not None
         ),
     )
+
+
+def _noises_of(cells: Sequence[ScoredCell]) -> dict[Literal["judge", "model"], list[RepeatNoise | None]]:
+    return {"judge": [cell.noise for cell in cells], "model": [cell.model_noise for cell in cells]}
 
 
 def _compare_pairs(cells: Sequence[ScoredCell], side: Side, confidence: float) -> Iterator[ComparedPair]:

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from eibench_ray.rows.completion import Completion
 from eibench_ray.rows.sample import Sample
+from eibench_ray.scoring.answer_repeats import by_answer
 from eibench_ray.scoring.cell_score import mean_value
 from eibench_ray.scoring.scorer import Score
+
+
+@dataclass(frozen=True, slots=True)
+class JoinedAnswer:
+    """One answer to a sample, and what was said about it."""
+
+    answer: Completion | None
+    replies: Sequence[Completion | None]  # one per repeat of the judge; none where a rule scores
+    scores: Sequence[Score | None]  # one per repeat of the judge, or the rule's
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,11 +26,23 @@ class JoinedRow:
     """One sample of a cell with all that was said about it; None where the run has not come to it."""
 
     sample: Sample
-    answer: Completion | None
-    replies: tuple[Completion | None, ...]  # one per repeat of the judge; none where a rule scores
-    scores: tuple[Score | None, ...]  # one per repeat of the judge, or the rule's
+    answers: tuple[Completion | None, ...]  # one per repeat of the setting
+    replies: tuple[Completion | None, ...]  # answer by answer, one per repeat of the judge; none where a rule scores
+    scores: tuple[Score | None, ...]  # answer by answer, one per repeat of the judge, or the rule's
     metric: str  # name of the headline
     made: Mapping[str, Completion]  # all rows by step id, inputs before what reads them
+
+    @property
+    def answer(self) -> Completion | None:
+        """The answer; the first, where the setting repeats."""
+        return self.answers[0]
+
+    @property
+    def by_answer(self) -> list[JoinedAnswer]:
+        """The same, answer by answer."""
+        num_answers = len(self.answers)
+        of_answers = zip(by_answer(self.replies, num_answers), by_answer(self.scores, num_answers), strict=True)
+        return [JoinedAnswer(answer, *each) for answer, each in zip(self.answers, of_answers, strict=True)]
 
     @property
     def cost_usd(self) -> float | None:

@@ -73,13 +73,19 @@ def _read(
 
 def _check(scorer: Scorer, score: Score) -> None:
     names = [metric.name for metric in scorer.metrics]
-    wrong = {name: value for name, value in score.values.items() if name not in names or not isfinite(value)}
+    binary = {metric.name for metric in scorer.metrics if metric.is_binary}
+    wrong = {
+        name: value
+        for name, value in score.values.items()
+        if name not in names or not isfinite(value) or (name in binary and value not in (0, 1))
+    }
     is_silent = score.status == ScoreStatus.OK and names[0] not in score.values
     is_unknown = score.status not in _STATUSES and score.status not in scorer.statuses
     if wrong or is_silent or is_unknown:
         raise ScoreError(
             f"the scorer {type(scorer).__name__} gives the values {dict(score.values)} with the status "
-            f"{str(score.status)!r}: each has to be a number of one of its metrics ({', '.join(names)}), "
+            f"{str(score.status)!r}: each has to be a number of one of its metrics ({', '.join(names)}), 0 or 1 where "
+            f"it is binary, "
             f"{names[0]} has to be there where the status is ok, and the status one of "
             f"{', '.join([*_STATUSES, *scorer.statuses])}"
         )

@@ -24,14 +24,15 @@ class ScoredCell:
     dataset: str
     judge: str
     self_judged: bool  # the judge is the model under test
-    answers: str  # id of the step whose answers were graded
+    answers: str  # ids of the steps whose answers were graded
     metric: Metric  # whose values they are
-    values: NDArray[np.float64]  # (samples,), mean over the repeats of the judge; NaN where there is none
-    words: NDArray[np.float64]  # (samples,) of the answer, NaN where there is none
+    values: NDArray[np.float64]  # (samples,), mean over repeats of setting and judge; NaN where there is none
+    words: NDArray[np.float64]  # (samples,) of the answer, the mean over its repeats; NaN where there is none
     clusters: NDArray[np.int32]  # (samples,), the code of each sample's picture; one array for all cells of a dataset
     family: str | None = None
     judge_family: str | None = None
     noise: RepeatNoise | None = None  # of the judge's repeats; None where it was asked once
+    model_noise: RepeatNoise | None = None  # of the model's repeats, likewise
 
     @property
     def is_of_judges_family(self) -> bool:

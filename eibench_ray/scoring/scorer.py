@@ -36,6 +36,8 @@ class Metric:
             Tables leave digits out that its error makes worthless.
         low, high: the least and the greatest value of a sample, between which a missing one may lie; None: there is
             none.
+        is_binary: whether each value is 1, right, or 0, wrong. Where answers are asked for repeatedly, such a headline
+            has pass@k and majority@k beside it.
     """
 
     name: str  # a word, e.g. `accuracy`.
@@ -45,6 +47,7 @@ class Metric:
     format: str = ".1%"
     low: float | None = 0.0
     high: float | None = 1.0
+    is_binary: bool = False
 
     @property
     def worst(self) -> float | None:
@@ -113,6 +116,8 @@ class Score:
 
     Attributes:
         values: metric -> value; a metric that is left out has none here.
+        extracted: what was read as the answer, so that equal ones are equal texts: repeated answers vote by it. None:
+            nothing, or the answer is looked at as a whole.
     """
 
     sample_id: str
@@ -120,6 +125,7 @@ class Score:
     status: str = ScoreStatus.OK  # a `ScoreStatus`, or one of the scorer's own
     details: Mapping[str, Any] = field(default_factory=dict)  # what the values rest on, as plain JSON values
     explanation: str | None = None  # in words, valid Unicode
+    extracted: str | None = None
 
 
 class Scorer(ABC):

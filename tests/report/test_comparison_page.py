@@ -16,11 +16,11 @@ from eibench_ray.report.comparison_page import render_comparison, render_compari
 from eibench_ray.report.comparison_sections import to_sections
 from eibench_ray.report.comparison_values import to_json
 from eibench_ray.scoring.cell_comparison import (
+    CellNoise,
     CellState,
     ComparedPair,
     Comparison,
     Family,
-    JudgeNoise,
     LengthBias,
     NamedRun,
 )
@@ -229,7 +229,7 @@ RELATED = replace(
     EMPTY,
     preferences=(PARTIAL, replace(PARTIAL, family=None, is_mutual=True, slope=None, excess=NOTHING)),
     noises=tuple(
-        JudgeNoise(model, "user_question", "eibench_basic", judge, RECALL, noise)
+        CellNoise(model, "user_question", "eibench_basic", judge, RECALL, noise)
         for model, noise in (
             ("llava_next_34b", RepeatNoise(3, 1600, 0.00712, 0.234, 0.087)),
             ("llama3_8b", RepeatNoise(3, 0, None, None, None)),

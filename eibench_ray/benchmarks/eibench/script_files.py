@@ -46,7 +46,7 @@ def write_script_files(run: OpenedRun, out: Path, chosen: Mapping[str, str | Non
         rows: Iterable[JoinedRow] = run.cells.join(cell)
         if cell.scorer.options.get("verdict") == "triggers":
             rows = counts.setdefault((cell.dataset, cell.judge), (cell, TriggerCounts()))[1].watch(rows)
-        if cell.blocked and not any(row.answer for row in run.cells.join(cell)):
+        if cell.blocked and not any(any(row.answers) for row in run.cells.join(cell)):
             for _ in rows:
                 pass
             continue  # to the published scripts, a file without texts would be a model without answers
@@ -62,20 +62,24 @@ def write_script_files(run: OpenedRun, out: Path, chosen: Mapping[str, str | Non
 def _write_jsonl(cell: Cell, rows: Iterable[JoinedRow], stem: Path, *, is_complex: bool) -> None:
     """EIBench's own files: `{path: answer}` and `{path: reply}` per line, in the dataset's order.
 
-    A judge's further repeats have files of their own: judgements.2.jsonl and so on.
+    A judge's further repeats have files of their own: judgements.2.jsonl and so on; those of a setting, too, with the
+    judgements about them: repeat2.answers.jsonl and so on.
 
     Its scripts for the complex subset pair lines with annotations by position: every row has its line there, an
     empty one where there is no text. For the basic subset they pair by path: rows without a text are left out.
     """
-    further = [f"judgements.{repeat + 1}" for repeat in range(1, len(cell.verdicts))]
+    further = [f"judgements.{repeat + 1}" for repeat in range(1, cell.judge_repeats)]
+    kinds = ("answers", *(["judgements"] if cell.verdicts else []), *further)
+    repeats = ("", *(f"repeat{number}." for number in range(2, len(cell.answers) + 1)))
     with ExitStack() as stack:
         files = []
-        for kind in ("answers", *(["judgements"] if cell.verdicts else []), *further):
+        for kind in (f"{repeat}{kind}" for repeat in repeats for kind in kinds):
             draft = stack.enter_context(replacing(stem.with_name(f"{stem.name}.{kind}.jsonl")))
             files.append(stack.enter_context(draft.open("w", encoding="utf-8")))
         for row in rows:
             path = row.sample.media[0].path if row.sample.media else row.sample.sample_id
-            for completion, file in zip((row.answer, *row.replies), files, strict=True):
+            completions = (completion for one in row.by_answer for completion in (one.answer, *one.replies))
+            for completion, file in zip(completions, files, strict=True):
                 text = completion.text if completion else None
                 if is_complex or text is not None:
                     file.write(json.dumps({path: text or ""}, ensure_ascii=False) + "\n")

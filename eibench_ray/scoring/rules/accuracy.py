@@ -7,7 +7,7 @@ from typing import Any
 from eibench_ray.rows.sample import Sample
 from eibench_ray.scoring.scorer import Metric, Score, ScoreStatus
 
-ACCURACY = Metric("accuracy")
+ACCURACY = Metric("accuracy", is_binary=True)
 
 
 def filled_targets(sample: Sample) -> list[str]:
@@ -15,9 +15,9 @@ def filled_targets(sample: Sample) -> list[str]:
     return [target for target in sample.targets if target.strip()]
 
 
-def grade(sample: Sample, *, is_right: bool, **details: Any) -> Score:
+def grade(sample: Sample, *, is_right: bool, extracted: str | None = None, **details: Any) -> Score:
     """The score of an answer that could be read."""
-    return Score(sample.sample_id, {ACCURACY.name: float(is_right)}, details=details)
+    return Score(sample.sample_id, {ACCURACY.name: float(is_right)}, details=details, extracted=extracted)
 
 
 def nothing_to_read(sample: Sample, missing: str) -> Score:

@@ -50,7 +50,7 @@ class ChoiceScorer(Scorer):
         letter = find_letter(place, self._options(sample), first=self.take == "first")
         if letter is None:
             return nothing_to_read(sample, "letter or option that stands out")
-        return grade(sample, is_right=letter in self._targets(sample), choice=letter)
+        return grade(sample, is_right=letter in self._targets(sample), extracted=letter, choice=letter)
 
     def _options(self, sample: Sample) -> tuple[str, ...]:
         """The options' texts; of a text, its lines."""

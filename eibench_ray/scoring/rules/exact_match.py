@@ -33,7 +33,8 @@ class ExactMatchScorer(Scorer):
         if not answer.strip():
             return nothing_to_read(sample, "word")
         said = self._normal(answer)
-        return grade(sample, is_right=any(self._normal(target) == said for target in filled_targets(sample)))
+        is_right = any(self._normal(target) == said for target in filled_targets(sample))
+        return grade(sample, is_right=is_right, extracted=said)
 
     def _normal(self, text: str) -> str:
         return normal_text(

@@ -47,7 +47,8 @@ class NumberScorer(Scorer):
             return nothing_to_read(sample, "number" if self.pattern is None else "number where the pattern looks")
         said = numerals[-1 if self.take == "last" else 0]
         is_right = any(said.is_close(target, self.tolerance) for target in self._targets(sample))
-        return grade(sample, is_right=is_right, number=said.text)
+        same = f"{said.value.normalize()}{'%' * said.is_percent}"
+        return grade(sample, is_right=is_right, extracted=same, number=said.text)
 
     def _targets(self, sample: Sample) -> list[Numeral]:
         return [numerals[-1] for target in sample.targets if (numerals := self._find(target))]

@@ -45,8 +45,9 @@ class RegexScorer(Scorer):
         if not taken:
             return nothing_to_read(sample, "place that the pattern matches")
         said = taken[-1 if self.take == "last" else 0]
-        is_right = any(self._normal(target) == self._normal(said) for target in targets)
-        return grade(sample, is_right=is_right, taken=said)
+        same = self._normal(said)
+        is_right = any(self._normal(target) == same for target in targets)
+        return grade(sample, is_right=is_right, extracted=same, taken=said)
 
     def _normal(self, text: str) -> str:
         return text.strip().lower() if self.ignore_case else text.strip()
