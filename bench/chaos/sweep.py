@@ -18,11 +18,12 @@ from bench.chaos.errors import ChaosError
 
 Engine = Literal["echo", "vllm", "vllm-tp"]
 CONF = Path(__file__).parent / "conf"
-SETTINGS = "chaos_look,chaos_read"
 # A replica that makes nothing for so long is killed. On a busy machine, one that only loads slowly must not be.
 PROGRESS_TIMEOUT_S = 40.0
-# Captions, two settings' answers and their verdicts, for each model after the captions.
-STEPS_PER_MODEL = 4
+# The steps of each setting, for each model: an answer and its verdict, once per repeat; captions are made once for all.
+_SETTINGS: Mapping[str, int] = {"chaos_look": 2, "chaos_read": 2}
+# At a temperature only echo says the same again, whatever else is asked at once.
+_ECHO_SETTINGS: Mapping[str, int] = {**_SETTINGS, "chaos_again": 6}
 MODELS: Mapping[Engine, Sequence[str]] = {
     "echo": ("echo",),
     "vllm": ("tiny_idefics3", "tiny_llava_apart"),
@@ -48,7 +49,12 @@ _OPTIONS: Mapping[Engine, Sequence[str]] = {
 
 def num_steps(engine: Engine) -> int:
     """Steps of the sweep, each of which has a row per sample."""
-    return 1 + STEPS_PER_MODEL * len(MODELS[engine])
+    return 1 + sum(settings_of(engine).values()) * len(MODELS[engine])
+
+
+def settings_of(engine: Engine) -> Mapping[str, int]:
+    """The settings of the sweep, and how many steps each has for one model."""
+    return _ECHO_SETTINGS if engine == "echo" else _SETTINGS
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +131,13 @@ def make_sweep(
         environment: of the command.
         options: further ones, which go before all others.
     """
-    arguments = ["--config-dir", str(CONF), "-m", f"model={','.join(MODELS[engine])}", f"setting={SETTINGS}"]
+    arguments = [
+        "--config-dir",
+        str(CONF),
+        "-m",
+        f"model={','.join(MODELS[engine])}",
+        f"setting={','.join(settings_of(engine))}",
+    ]
     arguments += [*_OPTIONS[engine], "dataset=prepared", "dataset.name=chaos", f"dataset.path={dataset}"]
     arguments += ["tracking=none", "cluster=ray", f"cluster.address={address}"]
     arguments += [f"cluster.gpu_resource={SLOTS}", "cluster.gpu_memory_gb=80", f"cluster.expect.nodes={num_nodes}"]
