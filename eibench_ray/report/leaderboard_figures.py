@@ -60,12 +60,14 @@ def noises_of(rows: Sequence[LeaderboardRow]) -> dict[str, Callable[[Leaderboard
     if any(row.score.noise for row in rows):
         noises |= {
             "repeat sd": lambda row: _show_sd(row, row.score.noise),
-            "differ %": lambda row: show_share(row.score.noise.differ if row.score.noise else None),
+            "differ %": lambda row: show_share(row.score.noise.differ) if row.score.noise else NO_VALUE,
         }
     if any(row.score.model_noise for row in rows):
         noises |= {
             "model sd": lambda row: _show_sd(row, row.score.model_noise),
-            "model noise %": lambda row: show_share(noise.variance_share if (noise := row.score.model_noise) else None),
+            "model noise %": lambda row: (
+                show_share(row.score.model_noise.variance_share) if row.score.model_noise else NO_VALUE
+            ),
         }
     return noises
 
@@ -176,7 +178,7 @@ def notes_of(rows: Sequence[LeaderboardRow]) -> list[str]:
             f"deviation of a cell's mean between single repeats; model noise: share of the variance of single answers "
             f"that lies within samples, between repeats (the judge's noise is in it)"
         )
-    if any(one.metric.name.startswith(("pass@", "majority@")) for row in rows for one in row.score.metrics[1:]):
+    if any(row.score.model_noise and row.score.metric.is_binary for row in rows):
         notes.append(
             "pass@k: chance that one of k answers is right, over samples; majority@k: share of the samples for which "
             "what most of the answers say is right"
