@@ -48,7 +48,7 @@ def repeat_figures(metric: Metric, num_answers: int) -> list[RepeatFigure]:
 
 
 def by_answer(items: Sequence[_Item], num_answers: int) -> list[Sequence[_Item]]:
-    """Items by the answer that they belong to: those of the first stand first, then as many of the second, and so on."""
+    """Items by the answer that they belong to: those of the first come first, then as many of the second and so on."""
     size = len(items) // num_answers
     return [items[start : start + size] for start in range(0, size * num_answers, size)] if size else [()] * num_answers
 
