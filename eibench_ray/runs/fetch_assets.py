@@ -59,7 +59,11 @@ def find_asset(asset: Asset, environ: Mapping[str, str]) -> AssetState:
             if Path(asset.name).is_dir():
                 return _here(asset, Path(asset.name))
             return AssetState(
-                asset, "missing", None, "no such folder", "put the checkpoint there, or correct engine.source"
+                asset,
+                "missing",
+                None,
+                "no such folder",
+                "put it there, or correct its engine.source or engine.lora.source",
             )
         case "own cache":
             return AssetState(
