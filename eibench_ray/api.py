@@ -183,11 +183,13 @@ class Run:
         from eibench_ray.datasets.dataset import open_dataset
 
         plan, store = self._found.manifest.plan, self._found.store
-        samples = {name: open_dataset(spec.path).index(spec.limit).sample_ids for name, spec in plan.datasets.items()}
+        samples = {name: open_dataset(spec.path).index().sample_ids for name, spec in plan.datasets.items()}
+        asked = {name: {samples[name][row] for row in spec.rows} for name, spec in plan.datasets.items()}
         for step in plan.steps.values():
             where = {"step": step.id, "call": step.name, "model": plan.model_of(step)}
-            for row in store.read_rows(step.id, 0, samples[step.dataset]).values():
-                yield {**where, "dataset": step.dataset, **asdict(row)}
+            for sample_id, row in store.read_rows(step.id, 0, samples[step.dataset]).items():
+                if sample_id in asked[step.dataset]:
+                    yield {**where, "dataset": step.dataset, **asdict(row)}
 
 
 def _to_frame(rows: list[dict[str, Any]], types: Mapping[str, Any] = {}) -> pl.DataFrame:

@@ -179,7 +179,7 @@ class Sweeps:
         engine: Mapping[str, Any] = {},
         model: Mapping[str, Any] = {},
         judge_engine: Mapping[str, Any] = {},
-        dataset: str = "faces",
+        dataset: str | Mapping[str, Any] = "faces",
         limit: int | None = None,
         slice_rows: int = 4,
         **sections: Any,
@@ -188,6 +188,7 @@ class Sweeps:
 
         The judge `official` follows the published protocol, any other name is a strict one; else it is given whole.
         """
+        own = {"name": dataset} if isinstance(dataset, str) else {"name": "faces", **dataset}
         judge_model = {"name": f"{judge}_model", "engine": {"kind": "echo"} | dict(judge_engine), "sees_image": False}
         subject = {"name": "echo", "engine": {"kind": "echo"} | dict(engine), "sees_image": True} | dict(model)
         return RunConfig.model_validate(
@@ -196,7 +197,7 @@ class Sweeps:
                 "model": subject,
                 "asker": ASKER,
                 "setting": {"name": setting, "calls": SETTINGS[setting]},
-                "dataset": {"name": dataset, "path": str(self.folder / dataset), "limit": limit},
+                "dataset": {"path": str(self.folder / own["name"]), "limit": limit} | own,
                 "judge": {
                     "name": judge,
                     "kind": "official" if judge == "official" else "strict",
@@ -247,7 +248,7 @@ async def _ask(sweep: PlannedSweep, engine: Engine, run_id: str, *, costs_money:
         spec = sweep.plan.datasets[step.dataset]
         dataset = open_dataset(spec.path)
         for slice_ in sweep.work[step.id].todo:
-            index = dataset.index(spec.limit)
+            index = dataset.index()
             retry = sweep.config.retry
             reports.append(await run_task(step, slice_, dataset, index, sweep.store, asker, Drain(), retry=retry))
     return reports

@@ -139,11 +139,12 @@ def _draw_case(sweep: PlannedSweep, question: Question) -> tuple[Case, Mapping[s
     joining = [(0.0 if number < len(nodes) - num_late else late_s, node) for number, node in enumerate(nodes)]
     work = dict(sweep.work)
     for step, left in sweep.work.items():
+        rows = sweep.plan.datasets[sweep.plan.steps[step].dataset].rows
         if not question.from_store:
-            todo = tuple(cut(step, left.num_rows, question.slice_rows or sweep.slice_rows[step]))
+            todo = tuple(cut(step, rows, question.slice_rows or sweep.slice_rows[step]))
             work[step] = StepWork(left.num_rows, 0, 0, todo)
         elif question.slice_rows is not None and not left.num_done:
-            work[step] = replace(left, todo=tuple(cut(step, left.num_rows, question.slice_rows)))
+            work[step] = replace(left, todo=tuple(cut(step, rows, question.slice_rows)))
     profiles = engine_profiles(sweep.plan, config.cluster, nodes)
     case = Case.draw(sweep.plan, work, World(joining, profiles, question.spread, question.failing, question.seed))
     for key in case.engines:

@@ -10,7 +10,19 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+    field_validator,
+    model_validator,
+)
 
 from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.config.engine_section import AnyEngineSection
@@ -132,11 +144,25 @@ def _check_location(value: str) -> str:
     return value
 
 
+# A value of a dataset's column, as it is written in YAML.
+Scalar = StrictBool | StrictInt | StrictFloat | StrictStr | None
+
+
+def _as_list(value: object) -> object:
+    """A list, of one where it is a single value."""
+    return value if isinstance(value, list | tuple) else [value]
+
+
 class DatasetConfig(Frozen):
     """A prepared dataset.
 
     Attributes:
         subset: which variant of the dataset's own prompts applies, where it has several; None: the first.
+        sample: which samples a `limit` takes: the first; random ones; or random ones from each group, in proportion to
+            its size.
+        sample_seed: of such a sample; None: the sweep's `seed`.
+        stratify_by: columns whose values are the groups; empty: those of `group_by`.
+        filter: column -> the value, or the list of values, that samples must have to be asked.
         prepare: the command that makes it, for whom it is missing; `{parent}` in it is the folder that `path` lies in.
     """
 
@@ -144,11 +170,23 @@ class DatasetConfig(Frozen):
     path: PathText  # a folder or a bucket's prefix (s3://, gs://) that `eibench-ray prepare` wrote, or `package:demo`
     subset: Filled | None = None
     group_by: list[Filled] = []  # columns of its samples, by which scores are given, too, e.g. `category`.
-    limit: PositiveInt | None = None  # only the first so many samples; None takes all
+    limit: PositiveInt | None = None  # only so many samples; None takes all
+    sample: Literal["first", "random", "stratified"] = "first"
+    sample_seed: Annotated[int, Field(ge=0, lt=2**31)] | None = None
+    stratify_by: list[Filled] = []
+    filter: dict[Filled, Annotated[list[Scalar], Field(min_length=1), BeforeValidator(_as_list)]] = {}
     expect_rows: PositiveInt | None = None  # how many samples the dataset has, for planning before it is prepared
     prepare: Filled | None = None
 
     _can_be_opened = field_validator("path")(_check_location)
+
+    @model_validator(mode="after")
+    def _has_strata(self) -> DatasetConfig:
+        if self.sample == "stratified" and not (self.stratify_by or self.group_by):
+            raise ValueError(
+                "a stratified sample is drawn from groups: name their columns in dataset.stratify_by or group_by"
+            )
+        return self
 
 
 class StoreConfig(Frozen):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_left, bisect_right
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate
@@ -99,7 +99,7 @@ class _SamplesFile:
 
 @dataclass(frozen=True, slots=True)
 class DatasetIndex:
-    """Ids and digests of a dataset's first rows, for the planner; read for as many rows as are asked for."""
+    """Ids and digests of a dataset's rows, for the planner; read for as many rows as are asked for."""
 
     num_rows: int  # rows that it covers
     _samples: _SamplesFile
@@ -142,9 +142,9 @@ class Dataset:
     protocol: PromptSet | None
     _samples: _SamplesFile
 
-    def index(self, limit: int | None = None) -> DatasetIndex:
-        """The ids and digests of the first `limit` samples; nothing is read yet."""
-        return DatasetIndex(self.num_rows if limit is None else min(limit, self.num_rows), self._samples)
+    def index(self) -> DatasetIndex:
+        """The ids and digests of all samples; nothing is read yet."""
+        return DatasetIndex(self.num_rows, self._samples)
 
     def samples(self, start: int, stop: int) -> list[Sample]:
         """The samples of rows [start, stop), without their pictures' bytes.
@@ -158,10 +158,24 @@ class Dataset:
         except (ValueError, TypeError, AttributeError, RecursionError) as error:
             raise DataError(f"{self.path} is damaged ({error}): prepare the dataset again") from error
 
-    def has_repeated_pictures(self, num_rows: int) -> bool:
-        """Whether two of the first `num_rows` samples have pictures of the same paths."""
-        tables = self._samples.tables(0, num_rows, [_PATHS])
-        paths = [str(media) for table in tables for media in table["media"].to_pylist() if media]
+    def read_metadata(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Id and metadata of all samples, in the dataset's order; lists are lists."""
+        for table in self._samples.tables(0, self.num_rows, ["sample_id", "metadata"]):
+            found = self._decode(f"[{','.join(table['metadata'].to_pylist())}]")
+            yield from zip(table["sample_id"].to_pylist(), found, strict=True)
+
+    def _decode(self, text: str) -> Any:
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{self.path} is damaged ({error}): prepare the dataset again") from error
+
+    def has_repeated_pictures(self, rows: Sequence[int]) -> bool:
+        """Whether two of some samples, given by their rows in ascending order, have pictures of the same paths."""
+        wanted = rows if isinstance(rows, range) else frozenset(rows)
+        tables = self._samples.tables(0, rows[-1] + 1 if rows else 0, [_PATHS])
+        found = enumerate(media for table in tables for media in table["media"].to_pylist())
+        paths = [str(media) for number, media in found if media and number in wanted]
         return len(set(paths)) < len(paths)
 
     def images(self, start: int, stop: int, wanted: Collection[str]) -> dict[str, tuple[bytes, ...]]:

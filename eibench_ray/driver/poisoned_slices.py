@@ -48,9 +48,7 @@ class PoisonedSlices:
         engine = self._engine(slice_)
         if slice_ not in self._cases:
             is_free = self._context.plan.engines[engine].price is None
-            self._cases[slice_] = _Case(
-                PoisonSearch(range(slice_.start, slice_.stop), has_control=is_free), PoisonProbe()
-            )
+            self._cases[slice_] = _Case(PoisonSearch(slice_.rows, has_control=is_free), PoisonProbe())
         case = self._cases[slice_]
         num_deaths = self._context.failure_policy.num_deaths(engine)
         case.probe = case.search.next(has_answered=has_answered, num_deaths=num_deaths)

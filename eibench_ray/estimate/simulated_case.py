@@ -115,10 +115,11 @@ def chance_of_deaths(world: World) -> np.random.Generator:
 def _draw_lengths(plan: Plan, step_id: str, left: StepWork, world: World, chance: np.random.Generator) -> Lengths:
     step = plan.steps[step_id]
     mean = world.engines[step.engine].tokens_per_row[step_id]
-    drawn = chance.lognormal(np.log(mean) - world.spread**2 / 2, world.spread, left.num_rows)
-    is_left = np.zeros(left.num_rows)
+    rows = plan.datasets[step.dataset].rows
+    drawn = chance.lognormal(np.log(mean) - world.spread**2 / 2, world.spread, rows[-1] + 1)
+    is_left = np.zeros(len(drawn))
     for slice_ in left.todo:
-        is_left[slice_.start : slice_.stop] = 1.0
+        is_left[slice_.rows] = 1.0
     return np.clip(drawn, 1, max(1, step.sampling.max_tokens)) * is_left
 
 

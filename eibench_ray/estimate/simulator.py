@@ -188,4 +188,4 @@ class Simulator:
         return {"replica": replica, "engine": engine, "model": self._plan.engines[engine].name}
 
     def _tokens(self, slice_: Slice) -> Lengths:
-        return self._lengths[slice_.step][slice_.start : slice_.stop]
+        return self._lengths[slice_.step][slice_.rows]

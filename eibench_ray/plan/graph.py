@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from eibench_ray.plan.engine_traits import Adapter, Availability, EngineTraits, Expectation, Words
 from eibench_ray.plan.fanout import Item
+from eibench_ray.plan.packed_rows import unpack
 from eibench_ray.plan.scorer_spec import ScorerSpec
 from eibench_ray.rows.prices import Price
 from eibench_ray.rows.request import AcceptRule, Sampling
@@ -131,10 +132,17 @@ class DatasetSpec:
     name: str
     path: str
     limit: int | None
-    num_rows: int  # rows that the sweep asks, after `limit`
+    num_rows: int  # rows that the sweep asks, after `filter` and `limit`
     is_prepared: bool  # False where only the configuration says how many rows there are
     group_by: tuple[str, ...] = ()  # columns of its samples, by which scores are given, too
     most_media: int = 1  # pictures of one sample at most; a guess where it is not prepared
+    chosen: str | None = None  # which rows the sweep asks, as `packed_rows` has them; None: the first
+    choice: str = ""  # how they were chosen, in words; empty where they are the first
+
+    @property
+    def rows(self) -> Sequence[int]:
+        """Numbers of the rows that the sweep asks, ascending."""
+        return range(self.num_rows) if self.chosen is None else unpack(self.chosen)
 
 
 @dataclass(frozen=True, slots=True)

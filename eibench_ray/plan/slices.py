@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,17 +16,30 @@ class Slice:
 
     Attributes:
         start, stop: the range of dataset rows that this run asks of it.
+        chosen: where it does not ask all of the range: bit n is set where it asks row start + n.
     """
 
     step: str
     index: int
     start: int
     stop: int
+    chosen: int | None = None
 
     @property
     def num_rows(self) -> int:
         """Rows that this run asks of the slice."""
-        return self.stop - self.start
+        return self.stop - self.start if self.chosen is None else self.chosen.bit_count()
+
+    @property
+    def rows(self) -> Sequence[int]:
+        """Numbers of these rows in the dataset."""
+        return self.pick(range(self.start, self.stop))
+
+    def pick(self, values: Sequence[_T]) -> Sequence[_T]:
+        """Of a value per row of the range, those of the rows that this run asks."""
+        if self.chosen is None:
+            return values
+        return [value for number, value in enumerate(values) if self.chosen >> number & 1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +64,23 @@ class StepWork:
         return self.num_done - self.num_absent
 
 
-def cut(step_id: str, num_rows: int, slice_rows: int) -> Iterator[Slice]:
-    """The slices of a step over `num_rows` rows."""
-    for index, start in enumerate(range(0, num_rows, slice_rows)):
-        yield Slice(step_id, index, start, min(start + slice_rows, num_rows))
+def cut(step_id: str, rows: int | Sequence[int], slice_rows: int) -> Iterator[Slice]:
+    """The slices of a step over some rows of a dataset; those without any of them are left out.
+
+    >>> [(part.index, list(part.rows)) for part in cut("step", [1, 3, 9], 4)]
+    [(0, [1, 3]), (2, [9])]
+
+    Args:
+        step_id: the step.
+        rows: their numbers, ascending; or how many, where they are the first.
+        slice_rows: rows of the dataset per slice.
+    """
+    numbers = range(rows) if isinstance(rows, int) else rows
+    place = 0
+    while place < len(numbers):
+        index = numbers[place] // slice_rows
+        end = bisect_left(numbers, (index + 1) * slice_rows, place)
+        start, stop = numbers[place], numbers[end - 1] + 1
+        chosen = None if end - place == stop - start else sum(1 << row - start for row in numbers[place:end])
+        yield Slice(step_id, index, start, stop, chosen)
+        place = end

@@ -17,6 +17,7 @@ from eibench_ray.engines.registry import kind_of
 from eibench_ray.errors import PlanError
 from eibench_ray.plan.fanout import ITEM, Item, words_of
 from eibench_ray.plan.graph import Cell, DatasetSpec, Plan, Prompt, Step
+from eibench_ray.plan.packed_rows import pack
 from eibench_ray.plan.prompt_templates import find_excess, words_in
 from eibench_ray.plan.scorer_spec import ScorerSpec
 from eibench_ray.planner.call_items import expand
@@ -27,6 +28,9 @@ from eibench_ray.rows.digests import derive_seed, digest
 from eibench_ray.rows.request import AcceptRule, Sampling
 from eibench_ray.rows.sample import IMAGE_WORDS, TARGET_WORDS
 from eibench_ray.scoring.scorer import Scorer
+
+# Keys of a dataset that say which samples are asked: the same for all cells that ask it.
+_CHOICE = ("path", "limit", "sample", "sample_seed", "stratify_by", "filter")
 
 
 def build_plan(
@@ -171,13 +175,22 @@ class _Builder:
         path = str(Path(config.path).absolute()) if is_folder else config.path
         columns = tuple(config.group_by)
         spec = DatasetSpec(
-            config.name, path, config.limit, facts.num_rows, facts.is_prepared, columns, facts.most_media
+            config.name,
+            path,
+            config.limit,
+            facts.num_rows,
+            facts.is_prepared,
+            columns,
+            facts.most_media,
+            None if isinstance(facts.rows, range) else pack(facts.rows),
+            facts.choice,
         )
         known, _ = self._datasets.setdefault(config.name, (config, spec))
-        if (known.path, known.limit) != (config.path, config.limit):
+        if differing := [key for key in _CHOICE if getattr(known, key) != getattr(config, key)]:
+            values = (", ".join(str(getattr(one, key)) for key in differing) for one in (known, config))
             raise PlanError(
-                f"dataset {config.name!r} appears with two paths or limits ({known.path}, {known.limit} and "
-                f"{config.path}, {config.limit}): give one of them another dataset.name"
+                f"dataset {config.name!r} appears with two values of {', '.join(differing)} ({' and '.join(values)}): "
+                f"give one of them another dataset.name"
             )
 
     def _model_of(self, config: RunConfig, call: CallConfig) -> ModelConfig | None:

@@ -51,6 +51,9 @@ def introduce(sweep: PlannedSweep, run_id: str, folder: Path) -> Iterator[str]:
     kinds += [("dataset", _names(cells, "dataset")), ("judge", _names(cells, "judge"))]
     sizes = " x ".join(count(len(names), kind) for kind, names in kinds)
     yield f"plan: {count(len(cells), 'cell')} of {sizes}{f'; {blocked} blocked, see `plan`' if blocked else ''}"
+    for spec in sweep.plan.datasets.values():
+        if spec.choice:
+            yield f"plan: {count(spec.num_rows, 'sample')} of {spec.name} ({spec.choice})"
     asked = sweep.runnable()
     total = sum(left.num_rows for left in asked.work.values())
     done = sum(left.num_done for left in asked.work.values())

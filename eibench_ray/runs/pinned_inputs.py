@@ -8,11 +8,13 @@ step had is written when the run ends.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from eibench_ray.datasets.dataset import open_dataset
 from eibench_ray.errors import DataError, StoreError
 from eibench_ray.plan.graph import DatasetSpec, Plan
+from eibench_ray.plan.slices import cut
 from eibench_ray.planner.slice_size import MOST
 from eibench_ray.runs.planning import open_indexes
 from eibench_ray.runs.resume import find_work
@@ -21,6 +23,9 @@ from eibench_ray.store.slice_summary import digest_column
 
 if TYPE_CHECKING:
     from eibench_ray.runs.run_record import RunManifest, RunStatus
+
+
+DIGESTED_ROWS = 4096  # that are read at once
 
 
 def pin_datasets(plan: Plan) -> dict[str, str]:
@@ -68,15 +73,17 @@ def check_unchanged(
 
 
 def _digest(spec: DatasetSpec) -> str:
-    index = open_dataset(spec.path).index(spec.num_rows)
-    return digest_column(index.row_digests_of(0, spec.num_rows))
+    index = open_dataset(spec.path).index()
+    parts = cut("", spec.rows, DIGESTED_ROWS)
+    digests = (part.pick(list(index.row_digests_of(part.start, part.stop))) for part in parts)
+    return digest_column(chain.from_iterable(digests))
 
 
 def _find_dataset_change(name: str, spec: DatasetSpec, pin: str | None) -> str | None:
     try:
         num_rows = open_dataset(spec.path).num_rows
-        if num_rows < spec.num_rows:
-            return f"the dataset {name} ({spec.path}) has {num_rows:,} samples and had {spec.num_rows:,}"
+        if num_rows < (least := spec.rows[-1] + 1):
+            return f"the dataset {name} ({spec.path}) has {num_rows:,} samples and had {least:,}"
         if pin is not None and _digest(spec) != pin:
             return f"the dataset {name} ({spec.path}) has other samples than the run asked: it was prepared anew"
     except (DataError, StoreError) as error:

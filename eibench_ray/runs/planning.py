@@ -103,7 +103,7 @@ class PlannedSweep:
                 step = self.plan.steps[step_id]
                 what = {"name": step.name, "model": self.plan.model_of(step), "dataset": step.dataset}
                 size = self.store.fix_slice_rows(step_id, self.slice_rows[step_id], what)
-                is_as_planned &= set(left.todo) <= set(cut(step_id, left.num_rows, size))
+                is_as_planned &= set(left.todo) <= set(cut(step_id, self.plan.datasets[step.dataset].rows, size))
         return self if is_as_planned else replace(self, work=self.look_again())
 
     def with_nodes(self, nodes: Iterable[Node]) -> tuple[PlannedSweep, list[str]]:
@@ -165,8 +165,10 @@ def plan_sweep(
     for section in SHARED_SECTIONS:
         if any(getattr(other, section) != getattr(config, section) for other in configs):
             raise PlanError(f"{section} differs between the cells of one sweep: set it once, outside of what is varied")
-    chosen = {other.dataset.name: other.dataset for other in configs}
-    facts = {name: read_dataset_facts(dataset, must_exist=must_exist) for name, dataset in chosen.items()}
+    chosen = {other.dataset.name: other for other in configs}
+    facts = {
+        name: read_dataset_facts(one.dataset, must_exist=must_exist, seed=one.seed) for name, one in chosen.items()
+    }
     known = known_gpus(config.cluster, os.environ) if device is None else None
     plan = build_plan(configs, facts, device or engine_device(config.cluster), known=known)
     store = Store(config.store.root)
@@ -237,5 +239,5 @@ def known_gpus(cluster: ClusterConfig, environ: Mapping[str, str]) -> GpuNodes |
 
 
 def open_indexes(plan: Plan) -> dict[str, DatasetIndex]:
-    """The ids and digests of the plan's datasets, as far as they are prepared."""
-    return {name: open_dataset(spec.path).index(spec.limit) for name, spec in plan.datasets.items() if spec.is_prepared}
+    """The ids and digests of all rows of the plan's datasets, as far as they are prepared."""
+    return {name: open_dataset(spec.path).index() for name, spec in plan.datasets.items() if spec.is_prepared}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,7 +48,7 @@ def match_recordings(plan: Plan) -> list[RecordingMatch]:
             recording = Recording(Path(file))
         except EngineError:  # the plan has a blocker for it
             continue
-        without, unknown = _compare(recording, open_dataset(dataset.path), dataset.num_rows)
+        without, unknown = _compare(recording, open_dataset(dataset.path), dataset.rows)
         firsts = tuple(without[:_MOST_NAMES]), len(without), tuple(unknown[:_MOST_NAMES]), len(unknown)
         matches.append(RecordingMatch(model, name, file, dataset.num_rows, *firsts))
     return matches
@@ -75,16 +75,17 @@ def _name(names: tuple[str, ...], number: int) -> str:
     return ", ".join(names) + (f" and {number - len(names):,} more" if number > len(names) else "")
 
 
-def _compare(recording: Recording, dataset: Dataset, num_rows: int) -> tuple[list[str], list[str]]:
-    """Ids of the first `num_rows` samples without a line, and what the lines are about that no sample has."""
+def _compare(recording: Recording, dataset: Dataset, rows: Sequence[int]) -> tuple[list[str], list[str]]:
+    """Ids of the samples in some rows without a line, and what the lines are about that no sample has."""
     left = dict.fromkeys(recording.keys)
     known = frozenset(left)
     without = []
+    asked = rows if isinstance(rows, range) else frozenset(rows)
     for number, (sample_id, path, question) in enumerate(_samples(dataset, by_id=recording.is_by_id)):
         keys = [key for key in recording.keys_of(sample_id, path, question) if key in known]
         for key in keys:
             left.pop(key, None)
-        if number < num_rows and not keys:
+        if number in asked and not keys:
             without.append(sample_id)
     return without, [about if question is None else f"{about} ({question})" for about, question in left]
 

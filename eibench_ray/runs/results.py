@@ -10,6 +10,7 @@ from eibench_ray.config.scorer_options import make_scorer
 from eibench_ray.datasets.dataset import Dataset, open_dataset
 from eibench_ray.errors import ConfigError
 from eibench_ray.plan.graph import Cell, Plan
+from eibench_ray.plan.slices import cut
 from eibench_ray.report.leaderboard_row import LeaderboardRow
 from eibench_ray.rows.completion import Completion
 from eibench_ray.rows.digests import digest_input
@@ -61,19 +62,17 @@ class Results:
 
     def samples(self, dataset: str) -> Iterator[Sample]:
         """The samples of the plan's part of a dataset, in order."""
-        num_rows = self._plan.datasets[dataset].num_rows
-        for start in range(0, num_rows, RANGE_ROWS):
-            yield from self.dataset(dataset).samples(start, min(start + RANGE_ROWS, num_rows))
+        for part in cut(dataset, self._plan.datasets[dataset].rows, RANGE_ROWS):
+            yield from part.pick(self.dataset(dataset).samples(part.start, part.stop))
 
     def join(self, cell: Cell) -> Iterator[JoinedRow]:
         """The cell's rows in the dataset's order."""
         dataset, spec = self.dataset(cell.dataset), self._plan.datasets[cell.dataset]
         # As long as the longest slice: a shorter range would read that slice again and again.
         size = max(RANGE_ROWS, *(self._store.slice_rows(step) or 0 for step in cell.steps))
-        for start in range(0, spec.num_rows, size):
-            stop = min(start + size, spec.num_rows)
-            samples, current = dataset.samples(start, stop), self._current_rows(cell, start, stop)
-            yield from self._join(cell, samples, current)
+        for part in cut(cell.dataset, spec.rows, size):
+            samples = part.pick(dataset.samples(part.start, part.stop))
+            yield from self._join(cell, samples, self._current_rows(cell, part.start, part.stop))
 
     def row(self, cell: Cell, number: int) -> JoinedRow:
         """One row of the cell, by its number in the dataset."""
@@ -157,7 +156,7 @@ class Results:
         return current
 
     def _join(
-        self, cell: Cell, samples: list[Sample], current: Mapping[str, Mapping[str, Completion]]
+        self, cell: Cell, samples: Sequence[Sample], current: Mapping[str, Mapping[str, Completion]]
     ) -> Iterator[JoinedRow]:
         scorer = self.scorer(cell)
         headline = scorer.metrics[0].name

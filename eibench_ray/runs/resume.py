@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 
@@ -28,8 +29,8 @@ def find_work(
 
     Args:
         plan: the plan.
-        indexes: dataset name -> sample ids and row digests, cut at the run's limit. A dataset that is missing here is
-            not prepared: all of its rows are to do.
+        indexes: dataset name -> sample ids and row digests of all of its rows. A dataset that is missing here is not
+            prepared: all of its rows are to do.
         store: the store.
         slice_rows: step id -> rows per slice, for steps that are new to the store.
         retry: which error rows are to be asked again.
@@ -37,13 +38,13 @@ def find_work(
     work: dict[str, StepWork] = {}
     # Inputs stand before the steps that read them.
     states: dict[str, _StepState] = {}
-    digests: dict[tuple[str, int], list[str]] = {}
+    digests: dict[tuple[str, int], dict[int, str]] = {}
     for step in plan.steps.values():
-        num_rows = plan.datasets[step.dataset].num_rows
+        rows = plan.datasets[step.dataset].rows
         size = store.slice_rows(step.id) or slice_rows[step.id]
-        slices = list(cut(step.id, num_rows, size))
+        slices = list(cut(step.id, rows, size))
         index = indexes.get(step.dataset)
-        state = states[step.id] = _StepState(step, store, num_rows, slices if index else [])
+        state = states[step.id] = _StepState(step, store, rows, slices if index else [])
         inputs = [states[source] for source in step.inputs.values()]
         num_errors = num_absent = num_quarantined = 0
         todo = []
@@ -52,10 +53,12 @@ def find_work(
                 todo.append(slice_)
                 continue
             if (step.dataset, size) not in digests:
-                digests[step.dataset, size] = _digest_rows(index, num_rows, size)
+                digests[step.dataset, size] = _digest_rows(index, slices)
             row_digests = digests[step.dataset, size][slice_.index]
             summary = state.summaries[slice_.index]
-            if _is_done(summary, slice_, row_digests, inputs):
+            if not _is_current(summary, slice_, row_digests, inputs):
+                state.stale.add(slice_.index)
+            elif summary.is_final:
                 state.note_done(slice_.start, slice_.stop)
                 num_errors += summary.num_errors
                 num_absent += summary.num_absent
@@ -68,7 +71,7 @@ def find_work(
             num_quarantined += sum(kept.error_kind is RowErrorKind.QUARANTINED for _, kept in done)
             if len(done) < slice_.num_rows:
                 todo.append(slice_)
-        work[step.id] = StepWork(num_rows, state.num_done, num_errors, tuple(todo), num_absent, num_quarantined)
+        work[step.id] = StepWork(len(rows), state.num_done, num_errors, tuple(todo), num_absent, num_quarantined)
     return work
 
 
@@ -77,12 +80,15 @@ class _StepState:
 
     Attributes:
         summaries: what its committed slices say of themselves.
+        stale: slices whose summary is of other rows than the run asks: of another choice, or as they were.
     """
 
-    def __init__(self, step: Step, store: Store, num_rows: int, slices: Sequence[Slice]) -> None:
+    def __init__(self, step: Step, store: Store, rows: Sequence[int], slices: Sequence[Slice]) -> None:
         self._step = step
         self._store = store
-        self._is_done = bytearray(num_rows)  # one byte per row
+        self._rows = rows
+        self._is_done = bytearray(len(rows))  # one byte per row that the run asks
+        self.stale: set[int] = set()
         committed = set(store.list_slices(step.id)) if slices else set()
         wanted = [slice_ for slice_ in slices if slice_.index in committed]
         self._bounds = {slice_.index: slice_ for slice_ in wanted}
@@ -92,12 +98,17 @@ class _StepState:
 
     def note_done(self, start: int, stop: int) -> None:
         """Rows of the range are not made anew."""
-        self._is_done[start:stop] = b"\1" * (stop - start)
-        self.num_done += stop - start
+        first, end = self._place(start), self._place(stop)
+        self._is_done[first:end] = b"\1" * (end - first)
+        self.num_done += end - first
 
     def is_done(self, start: int, stop: int) -> bool:
         """Whether no row of the range is made anew."""
-        return self._is_done.find(0, start, stop) < 0
+        return self._is_done.find(0, self._place(start), self._place(stop)) < 0
+
+    def _place(self, row: int) -> int:
+        """Number of rows before this one that the run asks."""
+        return bisect_left(self._rows, row)
 
     def outputs(self, slice_: Slice) -> str | None:
         """`digest_column` of the output digests of a slice's rows in this step; None where its slices are not whole."""
@@ -105,25 +116,30 @@ class _StepState:
         columns = []
         for index in indexes:
             bounds, summary = self._bounds.get(index), self.summaries.get(index)
-            if bounds is None or summary is None or summary.num_rows != bounds.num_rows:
+            if bounds is None or summary is None or index in self.stale:
                 return None
             if (bounds.start, bounds.stop) == (slice_.start, slice_.stop):
                 return summary.outputs
             if self._last[0] != index:  # several slices in a row may read the same longer one
                 self._last = (index, self._store.read_outputs(self._step.id, index))
-            columns += self._last[1][max(0, slice_.start - bounds.start) : slice_.stop - bounds.start]
+            first, begin, end = (self._place(row) for row in (bounds.start, slice_.start, slice_.stop))
+            columns += self._last[1][max(0, begin - first) : min(end - first, bounds.num_rows)]
         return digest_column(columns)
 
 
-def _digest_rows(index: DatasetIndex, num_rows: int, slice_rows: int) -> list[str]:
+def _digest_rows(index: DatasetIndex, slices: Sequence[Slice]) -> dict[int, str]:
     """`digest_column` of the dataset's row digests, per slice of a step."""
-    rows = index.row_digests_of(0, num_rows)
-    return [digest_column(islice(rows, slice_rows)) for _ in range(0, num_rows, slice_rows)]
+    rows, place, found = index.row_digests_of(0, slices[-1].stop), 0, {}
+    for slice_ in slices:
+        digests = list(islice(rows, slice_.start - place, slice_.stop - place))
+        found[slice_.index] = digest_column(slice_.pick(digests))
+        place = slice_.stop
+    return found
 
 
-def _is_done(summary: Summary, slice_: Slice, row_digests: str, inputs: Sequence[_StepState]) -> bool:
+def _is_current(summary: Summary, slice_: Slice, row_digests: str, inputs: Sequence[_StepState]) -> bool:
     """Whether a slice says of itself that it has a row for each that is asked, and that it would be the same today."""
-    if summary.made_from is None or summary.num_rows != slice_.num_rows or not summary.is_final:
+    if summary.made_from is None or summary.num_rows != slice_.num_rows:
         return False
     if not all(source.is_done(slice_.start, slice_.stop) for source in inputs):
         return False
@@ -141,7 +157,7 @@ def _done_rows(
     if not states:
         return
     sources = [store.read_states(source, *place) for source in step.inputs.values()]
-    for row, (sample_id, row_digest) in enumerate(rows, start=slice_.start):
+    for row, (sample_id, row_digest) in slice_.pick(list(enumerate(rows, start=slice_.start))):
         state = states.get(sample_id)
         if state is None or state.is_asked_again(retry) or not all(source.is_done(row, row + 1) for source in inputs):
             continue

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from eibench_ray.datasets.dataset import open_dataset
 from eibench_ray.errors import DataError, StoreError
 from eibench_ray.plan.blockers import describe_blocked, without_blocked
-from eibench_ray.plan.graph import Plan
-from eibench_ray.plan.slices import StepWork
+from eibench_ray.plan.graph import DatasetSpec, Plan, Step
+from eibench_ray.plan.slices import StepWork, cut
 from eibench_ray.plan.step_names import name_steps
 from eibench_ray.planner.slice_size import MOST
 from eibench_ray.runs.find_run import SILENT_S, FoundRun, state_of
@@ -45,7 +46,7 @@ def describe_run(found: FoundRun) -> dict[str, Any]:
     state = _state(status, queue)
     silent_s = time.time() - status.updated_at
     names = name_steps(plan)
-    endings = {step.id: store.count_endings(step.id, work[step.id].num_rows) for step in plan.steps.values()}
+    endings = {step.id: _count_endings(step, plan.datasets[step.dataset], store) for step in plan.steps.values()}
     answers = {answer for cell in plan.cells for answer in cell.answers}
     loads: list[Mapping[str, Any]] = []
     events = _note_loads(read_ledger(folder / LEDGER_FILE), loads)
@@ -126,6 +127,25 @@ def describe_run(found: FoundRun) -> dict[str, Any]:
         "blocked": list(describe_blocked(unfinished)),
         "gpu_time": describe_usage(usage, asked),
     }
+
+
+def _count_endings(step: Step, spec: DatasetSpec, store: Store) -> tuple[int, int]:
+    """Number of a step's replies that were truncated, and that are empty."""
+    if spec.chosen is None:
+        return store.count_endings(step.id, spec.num_rows)
+    try:
+        index = open_dataset(spec.path).index()
+    except (DataError, StoreError):
+        return store.count_endings(step.id, spec.rows[-1] + 1)
+    num_truncated = num_empty = 0
+    # A slice's summary may be of another choice of samples.
+    for part in cut(step.id, spec.rows, store.slice_rows(step.id) or MOST):
+        if committed := store.read_slice(step.id, part.index):
+            names = part.pick(list(index.rows(part.start, part.stop)))
+            rows = [committed[name] for name, _ in names if name in committed]
+            num_truncated += sum(row.is_truncated for row in rows)
+            num_empty += sum(row.is_empty for row in rows)
+    return num_truncated, num_empty
 
 
 def read_tail(path: Path) -> list[str]:

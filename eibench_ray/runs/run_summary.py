@@ -75,11 +75,12 @@ def _find_unanswered(sweep: PlannedSweep) -> tuple[Counter[str], list[dict[str, 
     counts: Counter[str] = Counter()
     quarantined = []
     for step in sweep.plan.steps.values():
-        num_rows = sweep.plan.datasets[step.dataset].num_rows
+        asked = sweep.plan.datasets[step.dataset].rows
         samples: list[str] = []
-        for slice_ in cut(step.id, num_rows, sweep.store.slice_rows(step.id) or num_rows):
+        for slice_ in cut(step.id, asked, sweep.store.slice_rows(step.id) or len(asked)):
             if found := sweep.store.read_unanswered(step.id, slice_.index):
-                rows = [row for row, _ in indexes[step.dataset].rows(slice_.start, slice_.stop) if row in found]
+                there = list(indexes[step.dataset].rows(slice_.start, slice_.stop))
+                rows = [sample_id for sample_id, _ in slice_.pick(there) if sample_id in found]
                 counts.update(found[sample_id] for sample_id in rows)
                 samples += [sample_id for sample_id in rows if found[sample_id] == RowErrorKind.QUARANTINED]
         if samples:

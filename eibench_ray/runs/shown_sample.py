@@ -146,8 +146,11 @@ def _find(plan: Plan, results: Results, datasets: list[str], sample_id: str) -> 
     known: list[str] = []
     found: list[tuple[str, int]] = []
     for name in datasets:
-        ids = results.dataset(name).index().rows(0, plan.datasets[name].num_rows)
-        for number, (one, _) in enumerate(ids):
+        rows = plan.datasets[name].rows
+        asked = rows if isinstance(rows, range) else frozenset(rows)
+        for number, (one, _) in enumerate(results.dataset(name).index().rows(0, rows[-1] + 1)):
+            if number not in asked:
+                continue
             if one == sample_id:
                 found.append((name, number))
             elif len(known) < _SEARCHED:

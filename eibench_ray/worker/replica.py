@@ -146,7 +146,7 @@ class Replica:
     def _open(self, name: str) -> tuple[Dataset, DatasetIndex]:
         spec = self._datasets[name]
         dataset = open_dataset(spec.path)
-        return dataset, dataset.index(spec.limit)
+        return dataset, dataset.index()
 
     async def counts_so_far(self) -> ReplicaCounts:
         """Counts of its work so far.

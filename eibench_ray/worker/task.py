@@ -74,15 +74,15 @@ async def run_task(
     rows, made_from = await asyncio.to_thread(read_rows, step, slice_, dataset, index, store)
     file = await asyncio.to_thread(SliceFile, store, step.id, slice_.index)
     committed = dict(file.rows)
-    ids = [row.sample.sample_id for row in rows]
-    settled = [ids[number - slice_.start] for number in probe.settled] if probe else ()
+    ids = {number: row.sample.sample_id for number, row in zip(slice_.rows, rows, strict=True)}
+    settled = [ids[number] for number in probe.settled] if probe else ()
     kept = reuse(rows, committed, retry, asker.run_id, settled)
     asker.counts_so_far.rows += sum(not row.is_absent for row in kept.values())
     missing = [row for row in rows if row.sample.sample_id not in kept] if kept else rows
     poisoned: Mapping[str, str] = {}
     if probe is not None:
-        poisoned = {ids[number - slice_.start]: reason for number, reason in probe.poisoned}
-        wanted = {ids[number - slice_.start] for number in probe.rows} | poisoned.keys()
+        poisoned = {ids[number]: reason for number, reason in probe.poisoned}
+        wanted = {ids[number] for number in probe.rows} | poisoned.keys()
         missing = [row for row in missing if row.request is None or row.sample.sample_id in wanted]
     images: Mapping[str, tuple[bytes, ...]] = {}
     if step.prompt.image:
@@ -94,9 +94,9 @@ async def run_task(
             committed[sample_id] = row
             if (mine := completions.get(sample_id)) is not None:
                 completions[sample_id] = settle(mine, row)
-        # Rows of the slice that this run did not ask for (another limit) stay as they were.
+        # Rows of the slice that this run did not ask for (another choice of samples) stay as they were.
         merged = committed | kept | completions
-        ordered = [merged.pop(sample_id) for sample_id in ids if sample_id in merged]
+        ordered = [merged.pop(sample_id) for sample_id in ids.values() if sample_id in merged]
         is_whole = [row.input_digest for row in ordered] == [row.input_digest for row in rows]
         content = [*ordered, *merged.values()]
         whole = made_from if is_whole else None
@@ -113,7 +113,7 @@ async def run_task(
     answers = [row for row in rows_now.values() if row.text is not None]
     made = [row for row in rows_now.values() if row.run_id == asker.run_id]
     num_new = sum(row.text is not None for row in made)
-    left = tuple(number for number, sample_id in enumerate(ids, start=slice_.start) if sample_id not in rows_now)
+    left = tuple(number for number, sample_id in ids.items() if sample_id not in rows_now)
     return TaskReport(
         slice=slice_,
         num_new=num_new,
@@ -163,7 +163,10 @@ def _find_answered(
         if not any(row.text is not None for row in committed.values()):
             continue
         try:
-            rows, _ = read_rows(step, Slice(step.id, number, start, stop), dataset, index, store)
+            # Only those that are there: what others read, another choice of samples may never have asked.
+            bits = [1 << place for place, (name, _) in enumerate(index.rows(start, stop)) if name in committed]
+            there = Slice(step.id, number, start, stop, sum(bits))
+            rows, _ = read_rows(step, there, dataset, index, store)
         except StoreError:  # what that slice reads is gone: it is of no use here, and no other slice needs it
             continue
         for row in rows:

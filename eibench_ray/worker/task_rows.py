@@ -38,10 +38,11 @@ def read_rows(
     step: Step, slice_: Slice, dataset: Dataset, index: DatasetIndex, store: Store
 ) -> tuple[list[TaskRow], str]:
     """The rows of a slice with the answers that they read, and the digest of what all of them are made from."""
-    samples = dataset.samples(slice_.start, slice_.stop)
-    sample_ids = [sample.sample_id for sample in samples]
-    row_digests = list(index.row_digests_of(slice_.start, slice_.stop))
-    sources = {word: store.read_rows(source, slice_.start, sample_ids) for word, source in step.inputs.items()}
+    found = dataset.samples(slice_.start, slice_.stop)
+    place = (slice_.start, [sample.sample_id for sample in found])
+    sources = {word: store.read_rows(source, *place) for word, source in step.inputs.items()}
+    samples = slice_.pick(found)
+    row_digests = slice_.pick(list(index.row_digests_of(slice_.start, slice_.stop)))
     requests = RequestBuilder(step)
     rows = []
     read: list[list[str]] = [[] for _ in sources]

@@ -104,7 +104,7 @@ async def run_first(
     slots = asyncio.Semaphore(num_slots)
     asker = Asker(engine, "print", slots, 30.0, "this run", counts_so_far or ReplicaCounts(), costs_money)
     slice_ = Slice(step.id, 0, 0, min(sweep.slice_rows[step.id], spec.num_rows))
-    index = dataset.index(spec.limit)
+    index = dataset.index()
     return await run_task(step, slice_, dataset, index, store or sweep.store, asker, drain or Drain())
 
 

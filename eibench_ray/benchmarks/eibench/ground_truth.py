@@ -46,8 +46,7 @@ def write_ground_truth(run: OpenedRun, out: Path, chosen: Mapping[str, str | Non
             f"no answer of {cell.model} in setting {cell.setting} on {cell.dataset} is a label ({reasons}): take a "
             f"setting that asks for numbered triggers, such as cfsa, and a run that has come to its end"
         )
-    num_rows = run.plan.datasets[cell.dataset].num_rows
-    if run.cells.dataset(cell.dataset).has_repeated_pictures(num_rows):
+    if run.cells.dataset(cell.dataset).has_repeated_pictures(run.plan.datasets[cell.dataset].rows):
         _write_lines(out / "ec_complex.jsonl", ({path: {question: text}} for path, question, text in labels))
     else:
         _write_lines(out / "user.jsonl", ({path: question} for path, question, _ in labels))

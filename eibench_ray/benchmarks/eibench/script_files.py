@@ -50,7 +50,7 @@ def write_script_files(run: OpenedRun, out: Path, chosen: Mapping[str, str | Non
             for _ in rows:
                 pass
             continue  # to the published scripts, a file without texts would be a model without answers
-        is_complex = run.cells.dataset(cell.dataset).has_repeated_pictures(run.plan.datasets[cell.dataset].num_rows)
+        is_complex = run.cells.dataset(cell.dataset).has_repeated_pictures(run.plan.datasets[cell.dataset].rows)
         _write_jsonl(cell, rows, out / "eibench" / stems[names_of(cell)], is_complex=is_complex)
         num_written += 1
     for (dataset, judge), (cell, counted) in counts.items():
