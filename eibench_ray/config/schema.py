@@ -153,6 +153,16 @@ def _as_list(value: object) -> object:
     return value if isinstance(value, list | tuple) else [value]
 
 
+class ExamplesConfig(Frozen):
+    """Samples of a prepared dataset that prompts read as `examples` (few-shot); the same for all samples."""
+
+    path: PathText  # of the dataset; the same one may be meant: no sample is shown to itself
+    number: PositiveInt  # examples that are shown
+    seed: Annotated[int, Field(ge=0, lt=2**31)] | None = None  # by which they are drawn; None: the sweep's
+
+    _can_be_opened = field_validator("path")(_check_location)
+
+
 class DatasetConfig(Frozen):
     """A prepared dataset.
 
@@ -175,6 +185,7 @@ class DatasetConfig(Frozen):
     sample_seed: Annotated[int, Field(ge=0, lt=2**31)] | None = None
     stratify_by: list[Filled] = []
     filter: dict[Filled, Annotated[list[Scalar], Field(min_length=1), BeforeValidator(_as_list)]] = {}
+    examples: ExamplesConfig | None = None
     expect_rows: PositiveInt | None = None  # how many samples the dataset has, for planning before it is prepared
     prepare: Filled | None = None
 

@@ -72,8 +72,7 @@ def choose_rows(dataset: Dataset, choice: RowChoice) -> Sequence[int]:
             continue
         rows.append(row)
         if is_sample:
-            said = hashlib.blake2b(f"{choice.seed}:{sample_id}".encode(errors="surrogatepass"), digest_size=8)
-            hashes.append(int.from_bytes(said.digest(), "big"))
+            hashes.append(rank(choice.seed, sample_id))
             group = json.dumps([metadata.get(name) for name in strata])
             groups.append(group_of.setdefault(group, len(group_of)))
     passed.check(len(rows))
@@ -83,6 +82,12 @@ def choose_rows(dataset: Dataset, choice: RowChoice) -> Sequence[int]:
         return rows[: choice.limit]
     taken = _order(np.frombuffer(hashes, np.uint64), np.frombuffer(groups, np.uint32))[: choice.limit]
     return array("I", np.sort(np.frombuffer(rows, np.uint32)[taken]).tobytes())
+
+
+def rank(seed: int, sample_id: str) -> int:
+    """Place of a sample among those that are drawn by chance, whatever else its dataset holds."""
+    said = hashlib.blake2b(f"{seed}:{sample_id}".encode(errors="surrogatepass"), digest_size=8)
+    return int.from_bytes(said.digest(), "big")
 
 
 def _order(hashes: Any, groups: Any) -> Any:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from eibench_ray.plan.engine_traits import Adapter, Availability, EngineTraits, Expectation, Words
+from eibench_ray.plan.example_set import ExampleSet
 from eibench_ray.plan.fanout import Item
 from eibench_ray.plan.packed_rows import unpack
 from eibench_ray.plan.scorer_spec import ScorerSpec
@@ -113,6 +114,7 @@ class Step:
     item: Item | None = None  # for a step of a fan-out, what it is about
     lists: Mapping[str, tuple[Item, ...]] = field(default_factory=dict)
     adapter: str | None = None  # key of the adapter that its requests name; None: they are the engine's own
+    examples: ExampleSet | None = None  # those that its prompt reads; None: it reads none
 
     @property
     def asked(self) -> tuple[str, str | None]:

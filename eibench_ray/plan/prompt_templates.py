@@ -15,6 +15,7 @@ from jinja2.runtime import Context, LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from eibench_ray.errors import PlanError
+from eibench_ray.plan.example_set import Example
 from eibench_ray.plan.fanout import ItemAnswer
 from eibench_ray.plan.template_bounds import (
     OPERATORS,
@@ -51,6 +52,8 @@ class _Environment(ImmutableSandboxedEnvironment):
     bounded_concat = staticmethod(concat)  # `concat` is a word of Jinja's own
 
     def getattr(self, obj: Any, attribute: str) -> Any:
+        if type(obj) is Example:
+            return obj[attribute] if attribute in obj else _Missing(name=attribute)
         if type(obj) is LoopContext and attribute in _LOOP_NUMBERS:
             return getattr(obj, attribute)
         return super().getattr(obj, attribute)
@@ -74,8 +77,8 @@ class _Environment(ImmutableSandboxedEnvironment):
         return None if wrapped is None else bound_format(str(value.__self__), wrapped)
 
 
-# Word -> the answer of a step, or the list of a fan-out.
-Answers = Mapping[str, str | Sequence[ItemAnswer]]
+# Word -> the answer of a step, the list of a fan-out, or the examples.
+Answers = Mapping[str, str | Sequence[ItemAnswer] | Sequence[Example]]
 # A text that nobody else can put into a prompt stands for a picture until the prompt is rendered.
 _MARK = f"\0{secrets.randbelow(10**18):018}:"
 _PLACE = re.compile(rf"{_MARK}(\d+)\0")

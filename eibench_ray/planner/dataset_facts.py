@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from eibench_ray.config.schema import DatasetConfig
 from eibench_ray.datasets.prompts_file import PromptSet
 from eibench_ray.errors import DataError
+from eibench_ray.plan.example_set import ExampleSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,7 @@ class DatasetFacts:
     whole: frozenset[str] = frozenset()  # those of them that every sample has
     most_media: int = 1  # pictures of one sample at most
     choice: str = ""  # how the rows were chosen, in words; empty where they are the first
+    examples: ExampleSet | None = None  # for its prompts; None: there are none
 
     @property
     def num_rows(self) -> int:
@@ -41,6 +43,7 @@ def read_dataset_facts(config: DatasetConfig, *, must_exist: bool, seed: int = 0
             cannot be chosen as configured.
     """
     from eibench_ray.datasets.dataset import open_dataset, open_place
+    from eibench_ray.datasets.few_shot import draw_examples
     from eibench_ray.datasets.row_choice import RowChoice, choose_rows
 
     try:
@@ -60,6 +63,7 @@ def read_dataset_facts(config: DatasetConfig, *, must_exist: bool, seed: int = 0
         tuple(config.stratify_by or config.group_by),
         {name: tuple(values) for name, values in config.filter.items()},
     )
+    few = config.examples
     has = {**dataset.metadata, **dataset.inputs}
     return DatasetFacts(
         choose_rows(dataset, choice),
@@ -69,4 +73,5 @@ def read_dataset_facts(config: DatasetConfig, *, must_exist: bool, seed: int = 0
         whole=frozenset(name for name, count in has.items() if count == dataset.num_rows),
         most_media=dataset.most_media,
         choice=str(choice),
+        examples=draw_examples(few.path, few.number, seed if few.seed is None else few.seed) if few else None,
     )

@@ -26,11 +26,11 @@ from eibench_ray.planner.engine_specs import AskedEngine, Engines, EngineUse, Mo
 from eibench_ray.planner.prompt_source import check_sampling, word_call, word_judge
 from eibench_ray.rows.digests import derive_seed, digest
 from eibench_ray.rows.request import AcceptRule, Sampling
-from eibench_ray.rows.sample import IMAGE_WORDS, TARGET_WORDS
+from eibench_ray.rows.sample import EXAMPLES, IMAGE_WORDS, TARGET_WORDS
 from eibench_ray.scoring.scorer import Scorer
 
 # Keys of a dataset that say which samples are asked: the same for all cells that ask it.
-_CHOICE = ("path", "limit", "sample", "sample_seed", "stratify_by", "filter")
+_CHOICE = ("path", "limit", "sample", "sample_seed", "stratify_by", "filter", "examples")
 
 
 def build_plan(
@@ -278,7 +278,14 @@ class _Builder:
                 f"dataset {config.dataset.name!r} stands in: choose who makes it with model@captioner=MODEL"
             )
         read = (words & known.keys()).union(source, *(words_of(word, lists[word]) for word in words & lists.keys()))
-        own = TARGET_WORDS | IMAGE_WORDS | known.keys() | lists.keys() | ({ITEM} if item is not None else set())
+        own = (
+            TARGET_WORDS
+            | IMAGE_WORDS
+            | ({EXAMPLES} if config.dataset.examples else set())
+            | known.keys()
+            | lists.keys()
+            | ({ITEM} if item is not None else set())
+        )
         if has is not None and (unknown := words - own - has):
             raise PlanError(
                 f"the prompt {prompt.user[:60]!r} of setting {config.setting.name!r} or judge {config.judge.name!r} "
@@ -323,6 +330,9 @@ class _Builder:
         }
         identity |= {"item": asdict(item)} if item else {}
         identity |= {"adapter": asked.adapter.key} if asked.adapter else {}
+        examples = self._facts[config.dataset.name].examples if EXAMPLES in words_in(prompt.user) else None
+        if examples is not None:
+            identity["examples"] = digest(asdict(examples))
         step_id = digest(identity, size=10)
         step = Step(
             id=step_id,
@@ -337,6 +347,7 @@ class _Builder:
             accept=accept,
             item=item,
             lists=dict(lists),
+            examples=examples,
             adapter=asked.adapter.key if asked.adapter else None,
         )
         return self._steps.setdefault(step_id, step)

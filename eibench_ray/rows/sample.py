@@ -17,6 +17,9 @@ TARGET_WORDS = frozenset({TARGET, TARGETS})
 # Under which they say where a picture stands: `{{ image(1) }}`, or all of them in a loop.
 IMAGE_WORDS = frozenset({"image", "images"})
 
+# Under which they read the examples of a few-shot prompt.
+EXAMPLES = "examples"
+
 TargetValue = str | int | float | tuple[str, ...] | None
 # A plain column of a dataset. Samples can be grouped by all but lists.
 MetadataValue = str | int | float | bool | tuple[str, ...] | None

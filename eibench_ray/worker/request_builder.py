@@ -14,7 +14,7 @@ from eibench_ray.plan.graph import Step
 from eibench_ray.plan.prompt_templates import Answers, render, render_placed, words_in
 from eibench_ray.rows.digests import derive_seed, digest
 from eibench_ray.rows.request import Request
-from eibench_ray.rows.sample import TARGET_WORDS, Sample
+from eibench_ray.rows.sample import EXAMPLES, TARGET_WORDS, Sample
 from eibench_ray.scoring.reply_scoring import explain_scorer
 
 # That are remembered; a scorer that gives a new one for each sample gains nothing from it.
@@ -63,6 +63,8 @@ class RequestBuilder:
         seed = derive_seed(step.seed, sample.sample_id)
         parts = {word: read_parts(word, items, answers) for word, items in step.lists.items()}
         read: Answers = {**answers, ITEM: item, **parts} if step.item or parts else answers
+        if step.examples is not None:
+            read = {**read, EXAMPLES: step.examples.shown_to(sample)}
         if step.prompt.image:
             user, images = render_placed(step.prompt.user, sample, read)
         else:
