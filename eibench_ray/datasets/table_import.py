@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from eibench_ray.datasets.cell_values import ValueRefusedError, is_missing, to_field, to_metadata, to_target, to_text
+from eibench_ray.datasets.conversations import find_conversation, read_conversation
 from eibench_ray.datasets.layout import digest_bytes
 from eibench_ray.datasets.picture_files import EscapedPathError, PictureFolders, read_picture
 from eibench_ray.datasets.picture_values import PictureValue, read_picture_values
@@ -46,7 +47,11 @@ def prepare_table(
     reader = _RowReader(columns, PictureFolders(images), problems, check)
     with DatasetWriter(out, table.name) as writer:
         is_first = True
-        for done, (where, row) in enumerate(table.rows, start=1):
+        for done, (where, found) in enumerate(table.rows, start=1):
+            try:
+                row = None if found is None else read_conversation(found)
+            except ValueRefusedError as error:
+                where, row = f"{where}, column {find_conversation(found or {})}: {error}", None
             if row is None:
                 problems.add(ProblemKind.MALFORMED, where)
                 continue

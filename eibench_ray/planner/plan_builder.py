@@ -278,14 +278,8 @@ class _Builder:
                 f"dataset {config.dataset.name!r} stands in: choose who makes it with model@captioner=MODEL"
             )
         read = (words & known.keys()).union(source, *(words_of(word, lists[word]) for word in words & lists.keys()))
-        own = (
-            TARGET_WORDS
-            | IMAGE_WORDS
-            | ({EXAMPLES} if config.dataset.examples else set())
-            | known.keys()
-            | lists.keys()
-            | ({ITEM} if item is not None else set())
-        )
+        own = TARGET_WORDS | IMAGE_WORDS | known.keys() | lists.keys() | ({ITEM} if item is not None else set())
+        own |= {EXAMPLES} if config.dataset.examples else set()
         if has is not None and (unknown := words - own - has):
             raise PlanError(
                 f"the prompt {prompt.user[:60]!r} of setting {config.setting.name!r} or judge {config.judge.name!r} "

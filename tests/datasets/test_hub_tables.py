@@ -15,6 +15,7 @@ from eibench_ray.datasets.table_columns import parse_columns
 from eibench_ray.datasets.table_import import prepare_table
 from eibench_ray.errors import DataError
 from eibench_ray.rows.sample import Sample
+from eibench_ray.scoring.rules.choice import ChoiceScorer
 
 PICTURE = draw((200, 10, 10))
 FEATURES = datasets.Features(
@@ -105,3 +106,56 @@ def test_what_is_no_dataset_is_named(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="`datasets` does not give the split 'test' of"):
         read_hf(str(tmp_path / "empty"))
+
+
+def test_choices_and_the_index_of_the_right_one_are_read(tmp_path: Path) -> None:
+    texts = datasets.List(datasets.Value("string"))
+    features = datasets.Features(
+        {
+            "question": datasets.Value("string"),
+            "choices": texts,
+            "answer": datasets.ClassLabel(names=["A", "B"]),
+            "gold": datasets.Value("int64"),
+            "options": {
+                "text": datasets.List(datasets.Value("string")),
+                "label": datasets.List(datasets.Value("string")),
+            },
+        }
+    )
+    options = {"text": ["red", "blue"], "label": ["A", "B"]}
+    row = {"question": "which?", "choices": ["red", "blue"], "answer": 1, "gold": 1, "options": options}
+    datasets.Dataset.from_list([row], features=features).save_to_disk(str(tmp_path / "saved"))
+
+    def read(*mapping: str, keep: tuple[str, ...] = ()) -> Sample:
+        prepare_table(read_hf(str(tmp_path / "saved")), parse_columns(mapping, keep), [], tmp_path / "out")
+        return open_dataset(str(tmp_path / "out")).samples(0, 1)[0]
+
+    assert read("target=answer").target == "B"
+    assert read("target=answer").metadata["choices"] == ("red", "blue")
+    assert read("target=gold").target == 1
+    assert read("target=gold", keep=("choices=options.text",)).metadata == {"choices": ("red", "blue")}
+    scorer = ChoiceScorer()
+    for sample in (read("target=answer"), read("target=gold"), read("target=gold", keep=("choices=options.text",))):
+        assert scorer.read(sample, "It is (B).", None).values == {"accuracy": 1.0}
+
+
+@pytest.mark.parametrize(
+    "turns",
+    [
+        [{"from": "human", "value": "<image>\nwhy?"}, {"from": "gpt", "value": "rain"}],
+        [{"role": "user", "content": "why?"}, {"role": "assistant", "content": "rain"}],
+    ],
+)
+def test_a_conversation_and_a_list_of_pictures_are_a_sample(tmp_path: Path, turns: list[dict[str, str]]) -> None:
+    features = datasets.Features(
+        {
+            "images": datasets.List(datasets.Image()),
+            "conversations": datasets.List({name: datasets.Value("string") for name in turns[0]}),
+        }
+    )
+    picture = {"bytes": PICTURE, "path": None}
+    row = {"images": [picture, picture], "conversations": turns}
+    datasets.Dataset.from_list([row], features=features).save_to_disk(str(tmp_path / "saved"))
+    prepare_table(read_hf(str(tmp_path / "saved")), parse_columns(()), [], tmp_path / "out")
+    (sample,) = open_dataset(str(tmp_path / "out")).samples(0, 1)
+    assert (sample.inputs, sample.target, len(sample.media)) == ({"question": "why?"}, "rain", 2)

@@ -34,7 +34,7 @@ def shots(sweeps: Sweeps) -> Sweeps:
 
 
 def prompts(sweeps: Sweeps, one: RunConfig) -> dict[str, str]:
-    """What is sent about each sample by the step that answers."""
+    """Prompt of each sample by the step that answers."""
     engine = Scripted()
     sweep = sweeps.plan(one)
     sweeps.ask(sweep, engine)
