@@ -156,6 +156,18 @@ def test_what_a_scorer_may_not_say_is_an_error_of_its_own_with_its_name(rule: Ru
     assert re.match(f"the scorer Rule gives .*{message}", score.explanation or "")
 
 
+@dataclass(frozen=True, slots=True)
+class RightOrWrong(Rule):
+    metrics = (Metric("accuracy", is_binary=True),)
+
+
+@pytest.mark.parametrize(("value", "status"), [(0.0, "ok"), (1.0, "ok"), (0.5, "scorer_error")])
+def test_a_binary_metric_knows_no_value_in_between(value: float, status: str) -> None:
+    score = read_score(RightOrWrong((("accuracy", value),)), SAMPLE, ANSWER, None)
+    assert score.status == status
+    assert status == "ok" or "0 or 1 where it is binary" in (score.explanation or "")
+
+
 def test_a_scorer_that_fails_is_named_in_the_rows_explanation() -> None:
     score = read_score(Rule(), SAMPLE, completion("bread"), None, is_unparsed_wrong=True)
     assert (score.sample_id, score.values, score.status) == ("s1", {}, ScoreStatus.SCORER_ERROR)
