@@ -94,3 +94,11 @@ def test_names_tell_the_repeats_apart(planner: Planner) -> None:
         "verdict by judge on answer 2 of eye (look)",
         "verdict 2 by judge on answer 2 of eye (look)",
     }
+
+
+def test_an_answer_rests_on_the_calls_of_its_own_repeat(planner: Planner) -> None:
+    plan = repeat(planner, 2, {"setting.calls": [NOTE, ANSWER]})
+    [cell] = plan.cells
+    first, second = ({answer, plan.steps[answer].inputs["note"]} for answer in cell.answers)
+    assert [plan.sources_of(answer) for answer in cell.answers] == [first, second]
+    assert not first & second
