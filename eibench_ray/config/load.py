@@ -93,7 +93,8 @@ def _dotted(section: type[Any], prefix: str) -> Iterator[str]:
     for name, field in section.model_fields.items():
         yield prefix + name
         for inner in _sections_in(field.annotation):
-            yield from _dotted(inner, f"{prefix}{name}.")
+            if inner is not section:  # a judge has judges as members, under keys of their own
+                yield from _dotted(inner, f"{prefix}{name}.")
 
 
 def _sections_in(annotation: Any) -> Iterator[type[Any]]:

@@ -66,6 +66,7 @@ class JudgeConfig(Frozen):
     Attributes:
         unparsed: what an answer counts as in which a rule finds nothing to score: `wrong`, or `missing`, which lowers
             the coverage; None: wrong. A judge's reply without a score says nothing of the answer: it is missing.
+        members: of a jury, the judges that score together, under keys of the option's choice.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -79,6 +80,7 @@ class JudgeConfig(Frozen):
     sampling: SamplingConfig = SamplingConfig()
     repeats: PositiveInt = 1  # replies per answer, each with its own seed; they show the judge's own noise
     unparsed: Literal["wrong", "missing"] | None = None
+    members: dict[str, JudgeConfig] = Field(default={}, exclude_if=lambda members: not members)
 
     @classmethod
     def plugin_keys(cls) -> Iterator[str]:
@@ -110,7 +112,9 @@ class JudgeConfig(Frozen):
     @model_validator(mode="after")
     def _asks_somebody_or_nobody(self) -> JudgeConfig:
         scorer = make_scorer(self.scorer)
-        if scorer.asks:
+        if scorer.has_members or self.members:
+            self._check_members()
+        elif scorer.asks:
             if self.model is not None and scorer.engine_kind not in (None, self.model.engine.kind):
                 raise ValueError(
                     f"{self.kind} is measured by an engine of the kind {scorer.engine_kind}: choose another judge.model"
@@ -126,6 +130,33 @@ class JudgeConfig(Frozen):
         elif self.model is not None or self.prompt is not None or self.repeats > 1:
             raise ValueError(f"{self.kind} is a rule and asks nobody: leave judge.model, prompt and repeats out")
         return self
+
+    def _check_members(self) -> None:
+        """Refuses members who cannot score together."""
+        if not make_scorer(self.scorer).has_members:
+            raise ValueError(f"{self.kind} scores alone: leave judge.members out, or take judge.kind=jury")
+        if (self.model, self.prompt, self.unparsed) != (None, None, None) or self.repeats > 1:
+            raise ValueError(f"{self.kind} asks its members: leave judge.model, prompt, repeats and unparsed to them")
+        members = list(self.members.values())
+        names = [judge.name for judge in members]
+        if len(members) < 2 or any(judge.members for judge in members):
+            raise ValueError(
+                f"{self.kind} needs at least two members that are no juries: choose each with "
+                "judge@judge.members.KEY=NAME"
+            )
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ValueError(
+                f"two members are called {twice[0]!r}: give one another name with judge.members.KEY.name=NAME"
+            )
+        metrics = {judge.name: make_scorer(judge.scorer).metrics[0] for judge in members}
+        if len(set(metrics.values())) > 1:
+            said = ", ".join(
+                f"{name}: {metric.name} from {metric.low} to {metric.high}" for name, metric in metrics.items()
+            )
+            raise ValueError(f"members who grade in different metrics make no jury ({said}): choose judges of one")
+        quorum = self.scorer.options.get("quorum")
+        if quorum is not None and quorum > len(members):
+            raise ValueError(f"a quorum of {quorum} cannot be reached by {len(members)} members: lower judge.quorum")
 
     @property
     def scorer(self) -> ScorerSpec:
@@ -255,12 +286,15 @@ class RunConfig(Frozen):
     @model_validator(mode="after")
     def _engines_that_are_asked_say_words(self) -> RunConfig:
         """An engine that measures texts answers no call, and judges only for a scorer that reads its measurements."""
-        judge = self.judge.model if make_scorer(self.judge.scorer).engine_kind is None else None
+        judges = (
+            ("judge.model", self.judge),
+            *((f"judge.members.{key}.model", judge) for key, judge in self.judge.members.items()),
+        )
         for key, model in (
             ("model", self.model),
             ("captioner", self.captioner),
             ("asker", self.asker),
-            ("judge.model", judge),
+            *((key, judge.model) for key, judge in judges if make_scorer(judge.scorer).engine_kind is None),
         ):
             if model is not None and not model.engine.says_words:
                 raise ValueError(f"{key}.engine.kind {model.engine.kind} measures texts and says nothing in words")

@@ -126,16 +126,26 @@ class EchoEngine:
 
     def _verdict(self, request: Request) -> str:
         assert request.json_schema is not None
-        properties, number = request.json_schema["properties"], int(request.digest[:4], 16)
-        reply: dict[str, Any] = {"explanation": f"echo {request.digest[:8]}"}
-        if "named" in properties:
-            reply["named"] = {
-                key: bool(number >> place & 1) for place, key in enumerate(properties["named"]["required"])
-            }
-        else:
-            total = int(properties["correct"]["maximum"])
-            reply |= {"correct": number % (total + 1), "total": total}
-        return json.dumps(reply)
+        number = int(request.digest[:4], 16)
+        return json.dumps(_make_up(request.json_schema, number, f"echo {request.digest[:8]}"))
+
+
+def _make_up(schema: Mapping[str, Any], number: int, text: str, place: int = 0) -> Any:
+    """A value that follows a schema, as a number chooses it, at a place of the object that it stands in."""
+    if "const" in schema:
+        return schema["const"]
+    if "enum" in schema:
+        return schema["enum"][number % len(schema["enum"])]
+    if schema["type"] == "object":
+        return {
+            name: _make_up(one, number, text, place) for place, (name, one) in enumerate(schema["properties"].items())
+        }
+    if schema["type"] == "boolean":
+        return bool(number >> place & 1)
+    if schema["type"] == "integer":
+        least = schema["minimum"]
+        return least + number % (schema["maximum"] - least + 1)
+    return text
 
 
 class EchoKind(EngineKind[EchoSection]):

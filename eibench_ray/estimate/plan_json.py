@@ -79,9 +79,10 @@ def plan_to_json(
 
 def _greedy_repeats(plan: Plan) -> list[str]:
     """Judges that are asked more than once, but greedily."""
-    repeated = (cell for cell in plan.cells if cell.judge_repeats > 1)
-    greedy = (cell.judge for cell in repeated if not plan.steps[cell.verdicts[0]].sampling.temperature)
-    return list(dict.fromkeys(greedy))
+    seats = (seat for cell in plan.cells for seat in zip(cell.seats, cell.verdicts, strict=False))
+    return list(
+        dict.fromkeys(name for (name, repeat), step in seats if repeat and not plan.steps[step].sampling.temperature)
+    )
 
 
 def _engine_to_json(

@@ -161,12 +161,26 @@ class Blocker:
 
 
 @dataclass(frozen=True, slots=True)
+class Juror:
+    """One of the judges that score a cell together."""
+
+    name: str  # as the judge is called where it judges alone
+    scorer: ScorerSpec
+    repeats: int  # verdicts on each answer; 0 where it is a rule
+    is_unparsed_wrong: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Cell:
     """One model x setting x dataset x judge.
 
     Attributes:
+        verdicts: ids of the steps that judge the answers, one per repeat of the judge, of a jury member by member; none
+            where a rule scores them.
         is_unparsed_wrong: whether an answer in which the scorer finds nothing counts as wrong; else it has no score.
-        family, judge_family: whose kin the model and its judge are; None: not known.
+        family, judge_family: whose kin the model and its judge are; None: not known. Of a jury, the family that one of
+            its members has in common with the model, else those of all.
+        jurors: of a jury, its members.
         blockers: why it cannot run here, of each of its engines that still has something to do; none: it can.
         further_answers: ids of the steps that answer again, where the setting repeats. Each repeat is judged by itself:
             `verdicts` has those of the first answer, then those of the second, and so on, as many of each.
@@ -181,12 +195,13 @@ class Cell:
     sees_image: bool
     self_judged: bool  # whether the model is its own judge
     answer: str  # id of the step whose rows are scored; of the first, where the setting repeats
-    verdicts: tuple[str, ...]  # ids of the steps that judge them, one per repeat of the judge; none where a rule does
+    verdicts: tuple[str, ...]
     steps: tuple[str, ...]  # ids of all steps that the cell needs, inputs first
     config: Mapping[str, Any]  # the cell's validated configuration, as plain values
     is_unparsed_wrong: bool = False
     family: str | None = None
     judge_family: str | None = None
+    jurors: tuple[Juror, ...] = ()
     blockers: tuple[Blocker, ...] = ()
     further_answers: tuple[str, ...] = ()
 
@@ -204,6 +219,12 @@ class Cell:
     def same_family(self) -> bool:
         """Whether the judge is another model of the family of the model under test."""
         return not self.self_judged and self.family is not None and self.family == self.judge_family
+
+    @property
+    def seats(self) -> list[tuple[str, int]]:
+        """The judge's name and the number of its repeat, from 0, of each verdict on an answer, in their order."""
+        judges = [(one.name, one.repeats) for one in self.jurors] or [(self.judge, self.judge_repeats)]
+        return [(name, repeat) for name, repeats in judges for repeat in range(repeats)]
 
     @property
     def name(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import secrets
 from collections import Counter
@@ -142,6 +143,21 @@ def words_in(template: str) -> frozenset[str]:
         return frozenset(meta.find_undeclared_variables(_environment().parse(template)))
     except TemplateError as error:
         raise PlanError(f"the prompt {template[:80]!r} is not a Jinja2 template: {error}") from None
+
+
+def with_words(template: str, words: Mapping[str, str]) -> str:
+    """The prompt with texts behind the words that it reads, whatever a sample has under them.
+
+    >>> with_words("{{ answer }}, by {{ scale }}", {"scale": "1: bad, 2: good"})
+    '{% set scale = "1: bad, 2: good" %}{{ answer }}, by {{ scale }}'
+
+    Raises:
+        PlanError: the text is not a Jinja2 template.
+    """
+    read = words_in(template) if words else ()
+    # JSON's escapes are Jinja's, but for pairs of surrogates.
+    texts = {word: json.dumps(text, ensure_ascii=False) for word, text in words.items() if word in read}
+    return "".join(f"{{% set {word} = {text} %}}" for word, text in texts.items()) + template
 
 
 def render(template: str, sample: Sample, answers: Answers) -> str:

@@ -72,11 +72,12 @@ def name_steps(plan: Plan) -> dict[str, StepName]:
 def _name(plan: Plan, step: Step, cells: Iterable[Cell], *, shows_dataset: bool) -> StepName:
     used = list(cells)
     judged = [cell for cell in used if step.id in cell.verdicts]
-    judge = _join((cell.judge for cell in judged), "judges")
+    seats = [cell.seats[cell.verdicts.index(step.id) % cell.judge_repeats] for cell in judged]
+    judge = _join((name for name, _ in seats), "judges")
     subject = _join((cell.model for cell in judged), "models")
     setting = _join((cell.setting for cell in used), "settings")
     if judged:
-        answer, repeat = divmod(judged[0].verdicts.index(step.id), judged[0].judge_repeats)
+        answer, repeat = judged[0].verdicts.index(step.id) // judged[0].judge_repeats, seats[0][1]
         subject = f"answer {answer + 1} of {subject}" if answer else subject
     else:  # a call that is made again has the same name
         repeat = [one for one in used[0].steps if plan.steps[one].name == step.name].index(step.id) if used else 0

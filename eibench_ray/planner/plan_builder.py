@@ -16,7 +16,7 @@ from eibench_ray.engines.engine_memory import GpuNodes
 from eibench_ray.engines.registry import kind_of
 from eibench_ray.errors import PlanError
 from eibench_ray.plan.fanout import ITEM, Item, words_of
-from eibench_ray.plan.graph import Cell, DatasetSpec, Plan, Prompt, Step
+from eibench_ray.plan.graph import Cell, DatasetSpec, Juror, Plan, Prompt, Step
 from eibench_ray.plan.packed_rows import pack
 from eibench_ray.plan.prompt_templates import find_excess, words_in
 from eibench_ray.plan.scorer_spec import ScorerSpec
@@ -27,7 +27,6 @@ from eibench_ray.planner.prompt_source import check_sampling, word_call, word_ju
 from eibench_ray.rows.digests import derive_seed, digest
 from eibench_ray.rows.request import AcceptRule, Sampling
 from eibench_ray.rows.sample import EXAMPLES, IMAGE_WORDS, TARGET_WORDS
-from eibench_ray.scoring.scorer import Scorer
 
 # Keys of a dataset that say which samples are asked: the same for all cells that ask it.
 _CHOICE = ("path", "limit", "sample", "sample_seed", "stratify_by", "filter", "examples")
@@ -82,6 +81,18 @@ def _check_repeats(config: RunConfig, answers: Sequence[str]) -> None:
         )
 
 
+def _alone(config: RunConfig) -> list[RunConfig]:
+    """The cell as each member of its jury would judge it alone; the cell itself where it has no jury."""
+    return [config.model_copy(update={"judge": judge}) for judge in config.judge.members.values()] or [config]
+
+
+def _judge_family(config: RunConfig) -> str | None:
+    """The family of a cell's judge; of a jury the one that a member has in common with the model, else all of them."""
+    models = [judge.model for judge in (config.judge, *config.judge.members.values()) if judge.model]
+    families = dict.fromkeys(model.family for model in models if model.family is not None)
+    return config.model.family if config.model.family in families else ", ".join(families) or None
+
+
 class _Builder:
     """Collects steps and cells; equal ones are met again, not added again."""
 
@@ -102,7 +113,6 @@ class _Builder:
 
     def add(self, config: RunConfig) -> None:
         self._add_dataset(config.dataset)
-        scorer = make_scorer(config.judge.scorer)
         calls: list[str] = []
         answers: list[str] = []
         verdicts: list[str] = []
@@ -112,9 +122,14 @@ class _Builder:
             inputs = self._make_calls(config, seed)
             answers.append(inputs[config.setting.calls[-1].name])
             calls += inputs.values()
-            verdicts += (step.id for step in self._judge_steps(config, scorer, answers[-1], seed))
+            for one in _alone(config):
+                verdicts += (step.id for step in self._judge_steps(one, answers[-1], seed))
         _check_repeats(config, answers)
         answer = answers[0]
+        members = config.judge.members.values()
+        jurors = tuple(
+            Juror(one.name, one.scorer, one.repeats if one.model else 0, one.is_unparsed_wrong) for one in members
+        )
         cell = Cell(
             key="",
             model=config.model.name,
@@ -130,11 +145,13 @@ class _Builder:
             steps=tuple(dict.fromkeys((*calls, *verdicts))),
             config=config.model_dump(),
             family=config.model.family,
-            judge_family=config.judge.model.family if config.judge.model else None,
+            judge_family=_judge_family(config),
+            jurors=jurors,
             further_answers=tuple(answers[1:]),
         )
-        # A rule is part of no step.
-        rule = [] if verdicts else [asdict(cell.scorer), cell.is_unparsed_wrong]
+        # A rule, and how a jury decides, are part of no step.
+        rule = [] if verdicts and not jurors else [asdict(cell.scorer), cell.is_unparsed_wrong]
+        rule += [asdict(juror) for juror in jurors]
         self._add_cell(replace(cell, key=digest([config.sweep, cell.name, cell.steps, *rule])))
 
     def _make_calls(self, config: RunConfig, seed: int) -> dict[str, str]:
@@ -242,12 +259,12 @@ class _Builder:
             steps[word] = self._step(config, word, engine, prompt, sampling, inputs, seed, item=item, lists=read)
         return steps
 
-    def _judge_steps(self, config: RunConfig, scorer: Scorer, answer: str, seed: int) -> list[Step]:
+    def _judge_steps(self, config: RunConfig, answer: str, seed: int) -> list[Step]:
         """One per repeat, none for a rule. The first has the answer's seed, so that further ones leave it as it is."""
         judge = config.judge
         if judge.model is None:
             return []
-        facts = self._facts[config.dataset.name]
+        scorer, facts = make_scorer(judge.scorer), self._facts[config.dataset.name]
         prompt, sampling, accept = word_judge(judge, judge.model, scorer, config.dataset.subset, facts.protocol)
         if not IMAGE_WORDS.isdisjoint(words_in(prompt.user)):
             raise PlanError(f"the prompt of judge {judge.name!r} places pictures, and judges are sent none")

@@ -10,6 +10,7 @@ from eibench_ray.datasets.prompts_file import PromptSet, SourcePrompt, to_jinja
 from eibench_ray.engines.registry import kind_of
 from eibench_ray.errors import PlanError
 from eibench_ray.plan.graph import Prompt
+from eibench_ray.plan.prompt_templates import with_words
 from eibench_ray.rows.request import OPTIONAL_SAMPLING, AcceptRule, Sampling
 from eibench_ray.scoring.scorer import Scorer
 
@@ -68,7 +69,7 @@ def word_judge(
         )
     prompt = Prompt(
         system=_join(model.system, official.system if official else judge.system),
-        user=to_jinja(official.user) if official else judge.prompt or "",
+        user=to_jinja(official.user) if official else with_words(judge.prompt or "", scorer.prompt_words),
         image=False,
         is_official=official is not None,
     )

@@ -12,6 +12,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from eibench_ray.report.leaderboard_figures import (
+    agreement_of,
     bills_of,
     endings_of,
     further_of,
@@ -71,7 +72,7 @@ def _split(rows: Iterable[LeaderboardRow]) -> list[list[LeaderboardRow]]:
 def _tabulate_cells(rows: Sequence[LeaderboardRow], parts: Iterable[Sequence[LeaderboardRow]]) -> list[str]:
     names = ["model", "setting", "dataset", "judge", "metric"]
     figures = ["score", f"{level_of(rows)} interval", "coverage %", "bounds", "n", "scored", "clusters"]
-    counts = endings_of(rows, is_file=True) | noises_of(rows) | bills_of(rows)
+    counts = endings_of(rows, is_file=True) | noises_of(rows) | agreement_of(rows) | bills_of(rows)
     further = further_of(rows)
     lines = [[*names, *figures, "unparsed", "errors", *counts, *(metric.heading for metric in further)]]
     for part in parts:
@@ -171,7 +172,7 @@ def _render_part(rows: Sequence[LeaderboardRow]) -> FittingTable:
     for heading, count in endings.items():
         cells = [Text(count(row), style="yellow") for row in rows]
         columns.append(Column(heading.replace(" ", "\n", 1), cells, rank=1))
-    for heading, figure in noises_of(rows).items():
+    for heading, figure in (noises_of(rows) | agreement_of(rows)).items():
         columns.append(Column(heading.replace(" ", "\n", 1), [figure(row) for row in rows], rank=1))
     for heading, figure in bills_of(rows).items():
         columns.append(Column(heading, [figure(row) for row in rows], rank=1))

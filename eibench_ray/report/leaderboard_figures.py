@@ -22,7 +22,7 @@ from eibench_ray.scoring.cell_score import MIN_COVERAGE, order_groups
 from eibench_ray.scoring.cluster_mean import FEW_CLUSTERS
 from eibench_ray.scoring.judge_repeats import RepeatNoise
 from eibench_ray.scoring.metric_summary import MetricSummary
-from eibench_ray.scoring.rounding import NO_VALUE, digits_for, show_interval, show_share
+from eibench_ray.scoring.rounding import NO_VALUE, digits_for, show_coefficient, show_interval, show_share
 from eibench_ray.scoring.scorer import Metric, ScoreStatus
 
 # What an interval is about.
@@ -74,6 +74,13 @@ def noises_of(rows: Sequence[LeaderboardRow]) -> dict[str, Callable[[Leaderboard
 
 def _show_sd(row: LeaderboardRow, noise: RepeatNoise | None) -> str:
     return show(row.score.metric, noise.sd if noise else None, row.score.metric.digits + 1)
+
+
+def agreement_of(rows: Sequence[LeaderboardRow]) -> dict[str, Callable[[LeaderboardRow], str]]:
+    """The column that only juries fill, by its heading; none where there was none."""
+    if all(row.agreement is None for row in rows):
+        return {}
+    return {"alpha": lambda row: show_coefficient(row.agreement and row.agreement.alpha)}
 
 
 def bills_of(rows: Sequence[LeaderboardRow]) -> dict[str, Callable[[LeaderboardRow], str]]:
@@ -183,6 +190,18 @@ def notes_of(rows: Sequence[LeaderboardRow]) -> list[str]:
             "pass@k: chance that one of k answers is right, over samples; majority@k: share of the samples for which "
             "what most of the answers say is right"
         )
+    if juries := [row for row in rows if row.agreement]:
+        notes.append(
+            "alpha: agreement of a jury's members (Krippendorff's, interval level), over the answers that at least two "
+            "of them gave a score"
+        )
+        notes += [
+            f"{row.cell}: member {name} has a score for {show_share(share)}% of the answers"
+            for row in juries
+            if row.agreement
+            for name, share in row.agreement.coverage.items()
+            if share < 1
+        ]
     if any(row.truncated or row.empty for row in rows):
         notes.append(
             "truncated: answers cut off at their limit of tokens (sampling.max_tokens); empty: answers without a word; "

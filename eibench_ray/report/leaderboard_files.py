@@ -50,6 +50,7 @@ def to_json_rows(rows: Iterable[LeaderboardRow]) -> list[dict[str, Any]]:
             "sees_image": row.sees_image,
             "self_judged": row.self_judged,
             "same_family": row.same_family,
+            "agreement": asdict(row.agreement) if row.agreement else None,
             "repeat_noise": asdict(row.score.noise) if row.score.noise else None,
             "model_noise": asdict(row.score.model_noise) if row.score.model_noise else None,
             "blocked": row.blocked,
@@ -82,6 +83,7 @@ def to_frame(rows: Iterable[LeaderboardRow]) -> pl.DataFrame:
     schema |= dict.fromkeys(("judge_truncated", "judge_fallbacks"), pl.Int64)
     schema |= {"cost_usd": pl.Float64, "repeats": pl.Int64, "blocked": pl.String, "failed": pl.String}
     schema |= {"partial": pl.Boolean, "answer_source": pl.String, "judge_source": pl.String}
+    schema |= {"agreement_n": pl.Int64, "agreement_alpha": pl.Float64}
     schema |= dict.fromkeys(("repeat_sd", "repeat_differ", "repeat_variance_share"), pl.Float64)
     schema |= {"model_repeats": pl.Int64}
     schema |= dict.fromkeys(("model_sd", "model_differ", "model_variance_share"), pl.Float64)
@@ -186,6 +188,8 @@ def _flat(row: LeaderboardRow) -> dict[str, Any]:
         "model_sd": model_noise.sd if model_noise else None,
         "model_differ": model_noise.differ if model_noise else None,
         "model_variance_share": model_noise.variance_share if model_noise else None,
+        "agreement_n": row.agreement.n if row.agreement else None,
+        "agreement_alpha": row.agreement.alpha if row.agreement else None,
         "blocked": row.blocked,
         "failed": row.failed,
         "partial": row.is_partial,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from eibench_ray.plan.graph import Source
 from eibench_ray.plan.step_names import mark_of, with_mark
 from eibench_ray.scoring.cell_score import MIN_COVERAGE, MISSING, CellScore
+from eibench_ray.scoring.judged.jury import JuryAgreement
 
 TEXT_ONLY = "(text only)"
 SELF_JUDGED = "(self-judged)"
@@ -47,6 +48,7 @@ class LeaderboardRow:
     scorer_error: str | None = None  # what its scorer failed on, and why; None where it read every answer
     answer_source: Source = "model"
     judge_source: Source = "model"
+    agreement: JuryAgreement | None = None  # of the members of a jury; None where one judge scores
 
     @property
     def is_partial(self) -> bool:

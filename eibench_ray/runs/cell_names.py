@@ -98,8 +98,10 @@ def _setting(one: _Found) -> Hashable:
 
 
 def _judge(one: _Found) -> Hashable:
-    """Identity of the judge and of its prompt."""
-    asked = [one.plan.steps[step] for step in one.cell.verdicts[:1]]
+    """Identity of the judge and of its prompt, of a jury of those of its members."""
+    asked = [
+        one.plan.steps[step] for (_, repeat), step in zip(one.cell.seats, one.cell.verdicts, strict=False) if not repeat
+    ]
     return _digest(one.cell.config["judge"]), *((step.prompt, step.sampling, step.accept) for step in asked)
 
 

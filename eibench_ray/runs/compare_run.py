@@ -108,7 +108,7 @@ def _read_cells(
     """The cells of one dataset, their samples at the same places; `states` is told how far each can be trusted."""
     for one in cells:
         values, words = np.full((2, len(clusters)), nan)
-        metric = results[one.run].scorer(one.cell).metrics[0]
+        metric = results[one.run].metrics(one.cell)[0]
         noise, model_noise, gaps = NoiseMeter(metric.name), NoiseMeter(metric.name), GapMeter()
         for place, row in zip(of_run[one.run], results[one.run].join(one.cell), strict=True):
             add_noise(row.scores, len(row.answers), judge=noise, model=model_noise)

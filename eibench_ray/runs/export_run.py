@@ -185,13 +185,15 @@ def _write_parquet(tables: Iterable[pa.Table], schema: pa.Schema, folder: Path) 
 def _flatten(row: JoinedRow, unjudged: str) -> Iterator[dict[str, Any]]:
     """One line per repeat of the setting and of the judge; what the sample cost in all stands in the first.
 
+    A jury has one line: its members' replies stand where they judge alone.
+
     Args:
         row: the sample.
         unjudged: the status where there is no score.
     """
     cost_usd = row.cost_usd
     for number, one in enumerate(row.by_answer, start=1):
-        for repeat, (reply, score) in enumerate(zip_longest(one.replies, one.scores), start=1):
+        for repeat, (reply, score) in enumerate(zip_longest(() if row.is_jury else one.replies, one.scores), start=1):
             status = str(score.status) if score else unjudged
             flat = _flatten_score(row, one.answer, reply, score, status)
             yield flat | {"answer_repeat": number, "repeat": repeat, "cost_usd": cost_usd}

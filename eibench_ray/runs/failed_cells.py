@@ -14,13 +14,14 @@ from eibench_ray.plan.graph import Cell, Plan
 from eibench_ray.plan.step_names import name_steps
 from eibench_ray.rows.completion import Completion, RowErrorKind
 from eibench_ray.scoring.cell_score import MISSING, CellScore
-from eibench_ray.scoring.scorer import Scorer, ScoreStatus
+from eibench_ray.scoring.scorer import ScoreStatus
 from eibench_ray.visible_text import in_line
 
 _MOST_REASONS = 100  # that are told apart: an error's text may name the row
 _MOST_CHARACTERS = 300
 _MOST_NAMES = 3  # of cells that failed of one reason
 _FAILED_OF = " failed: "
+THE_JUDGE = "the judge"
 
 
 @dataclass(slots=True)
@@ -32,6 +33,7 @@ class RowErrors:
             the rows' own.
     """
 
+    judge: str = THE_JUDGE  # whose replies they are, in words
     num_rows: int = 0
     num_errors: int = 0
     num_inherited: int = 0  # those of the errors that are of an answer which they read, and which is counted elsewhere
@@ -88,21 +90,23 @@ class RowErrors:
 
 def explain_failure(
     plan: Plan,
-    scorer: Scorer,
+    statuses: Mapping[str, str],
     score: CellScore,
     answers: RowErrors,
     replies: Sequence[RowErrors],
     *,
+    is_jury: bool = False,
     scorer_error: str | None = None,
 ) -> str | None:
     """The reason why a cell has no figure; None where it has one, or is not asked yet.
 
     Args:
         plan: the sweep.
-        scorer: the cell's.
+        statuses: its scorer's own reasons for no score, in words.
         score: the cell's scores.
         answers: its answers.
-        replies: its judge's, per repeat.
+        replies: its judge's, per repeat; none where a rule scores.
+        is_jury: whether a quorum of the judges is enough.
         scorer_error: what its scorer failed on, and why; None: it read all.
     """
     if answers.is_failed:
@@ -110,11 +114,11 @@ def explain_failure(
     if MISSING in score.statuses:
         return None
     for repeat in replies:
-        if repeat.is_failed:
-            return f"all {repeat.num_rows:,} replies of the judge are errors: {repeat.most(plan)}"
+        if repeat.is_failed and not (is_jury and score.overall.num_scored):
+            return f"all {repeat.num_rows:,} replies of {repeat.judge} are errors: {repeat.most(plan)}"
     if score.overall.num_scored:
         return None
-    return _explain_no_score(plan, scorer, score, answers, replies, scorer_error)
+    return _explain_no_score(plan, statuses, score, answers, replies, scorer_error)
 
 
 def explain_engines(plan: Plan, cell: Cell, failures: Mapping[str, str]) -> str | None:
@@ -149,7 +153,7 @@ def describe_failed(reasons: Mapping[str, str], told: Iterable[str] = ()) -> Ite
 
 def _explain_no_score(
     plan: Plan,
-    scorer: Scorer,
+    statuses: Mapping[str, str],
     score: CellScore,
     answers: RowErrors,
     replies: Sequence[RowErrors],
@@ -159,17 +163,17 @@ def _explain_no_score(
     parts = [f"{answers.num_errors:,} answers are errors ({answers.most(plan)})"] if answers.num_errors else []
     for repeat in replies:
         if repeat.num_own:
-            parts.append(f"{repeat.num_own:,} replies of the judge are errors ({repeat.most(plan)})")
+            parts.append(f"{repeat.num_own:,} replies of {repeat.judge} are errors ({repeat.most(plan)})")
     parts += [scorer_error] if scorer_error else []
-    read = "replies" if scorer.asks else "answers"
-    statuses = {str(ScoreStatus.UNPARSED): "hold nothing that could be scored", **scorer.statuses}
-    counts = ((score.statuses.get(status, 0), words) for status, words in statuses.items())
+    read = "replies" if replies else "answers"
+    reasons = {str(ScoreStatus.UNPARSED): "hold nothing that could be scored", **statuses}
+    counts = ((score.statuses.get(status, 0), words) for status, words in reasons.items())
     parts += [f"{count:,} {read} {words}" for count, words in counts if count]
     if not parts:
         return None
     example = next((one.example for one in (replies or [answers]) if one.example is not None), None)
     if score.num_unparsed and example is not None:
-        parts.append(f"the first {'reply' if scorer.asks else 'answer'} is {_shorten(example)!r}")
+        parts.append(f"the first {'reply' if replies else 'answer'} is {_shorten(example)!r}")
     if cut := sum(repeat.num_truncated for repeat in replies):
         parts.append(f"{cut:,} replies of the judge were cut off: raise judge.sampling.max_tokens")
     if thought := sum(repeat.num_cut_while_thinking for repeat in (answers, *replies)):

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from eibench_ray.benchmarks.benchmark import OpenedRun
 from eibench_ray.config.schema import ScoreConfig
-from eibench_ray.config.scorer_options import make_scorer
 from eibench_ray.datasets.dataset import Dataset, open_dataset
 from eibench_ray.errors import ConfigError
 from eibench_ray.plan.graph import Cell, Plan
@@ -15,13 +14,14 @@ from eibench_ray.report.leaderboard_row import LeaderboardRow
 from eibench_ray.rows.completion import Completion
 from eibench_ray.rows.digests import digest_input
 from eibench_ray.rows.sample import Sample
-from eibench_ray.runs.failed_cells import RowErrors, explain_engines, explain_failure
+from eibench_ray.runs.failed_cells import THE_JUDGE, RowErrors, explain_engines, explain_failure
 from eibench_ray.runs.run_record import RunManifest
+from eibench_ray.runs.score_reader import make_reader
 from eibench_ray.scoring.answer_repeats import by_answer
 from eibench_ray.scoring.cell_score import MIN_COVERAGE, MISSING, score_cell
 from eibench_ray.scoring.joined_row import JoinedRow
-from eibench_ray.scoring.reply_scoring import read_score
-from eibench_ray.scoring.scorer import Score, Scorer, ScoreStatus
+from eibench_ray.scoring.judged.jury import AgreementMeter
+from eibench_ray.scoring.scorer import Metric, Score, ScoreStatus
 from eibench_ray.store.slice_store import Store
 
 RANGE_ROWS = 1024
@@ -79,9 +79,9 @@ class Results:
         samples = self.dataset(cell.dataset).samples(number, number + 1)
         return next(self._join(cell, samples, self._current_rows(cell, number, number + 1)))
 
-    def scorer(self, cell: Cell) -> Scorer:
-        """The cell's scorer."""
-        return make_scorer(cell.scorer)
+    def metrics(self, cell: Cell) -> Sequence[Metric]:
+        """The figures of the cell's scorer, the headline first."""
+        return make_reader(cell).metrics
 
     def score(
         self,
@@ -98,19 +98,28 @@ class Results:
             failures: model -> why its engine was given up in the run.
             group_by: columns of the samples; None: the dataset's own choice.
         """
-        counts, scorer = _Counts(self._plan, cell), self.scorer(cell)
+        counts, reader = _Counts(self._plan, cell), make_reader(cell)
+        agreement = AgreementMeter()
 
         def scored() -> Iterator[tuple[Sample, tuple[Score | None, ...]]]:
             for row in self.join(cell):
                 counts.add(row)
+                if row.is_jury:
+                    agreement.add(row.scores)
                 yield row.sample, row.scores
 
         if group_by is None:
             group_by = self._plan.datasets[cell.dataset].group_by
-        score = score_cell(scored(), scorer.metrics, config.confidence, group_by, len(cell.answers))
+        score = score_cell(scored(), reader.metrics, config.confidence, group_by, len(cell.answers))
         is_whole = MISSING not in score.statuses
         failed = explain_failure(
-            self._plan, scorer, score, counts.answers, counts.replies, scorer_error=counts.scorer_error
+            self._plan,
+            reader.statuses,
+            score,
+            counts.answers,
+            counts.replies,
+            is_jury=bool(cell.jurors),
+            scorer_error=counts.scorer_error,
         )
         return LeaderboardRow(
             model=cell.model,
@@ -135,6 +144,7 @@ class Results:
             failed=failed or (None if is_whole else explain_engines(self._plan, cell, failures)),
             answer_source=self._plan.answer_source(cell),
             judge_source=self._plan.judge_source(cell),
+            agreement=agreement.read(),
         )
 
     def _current_rows(self, cell: Cell, start: int, stop: int) -> dict[str, dict[str, Completion]]:
@@ -158,20 +168,15 @@ class Results:
     def _join(
         self, cell: Cell, samples: Sequence[Sample], current: Mapping[str, Mapping[str, Completion]]
     ) -> Iterator[JoinedRow]:
-        scorer = self.scorer(cell)
-        headline = scorer.metrics[0].name
+        reader = make_reader(cell)
+        headline = reader.metrics[0].name
         for sample in samples:
             answers = tuple(current[step].get(sample.sample_id) for step in cell.answers)
             replies = tuple(current[step].get(sample.sample_id) for step in cell.verdicts)
             made = {step: row for step in cell.steps if (row := current[step].get(sample.sample_id)) is not None}
-            scores = tuple(
-                read_score(scorer, sample, answer, reply, is_unparsed_wrong=cell.is_unparsed_wrong)
-                if reply is not None or (answer is not None and (answer.error_kind is not None or not scorer.asks))
-                else None
-                for answer, of_answer in zip(answers, by_answer(replies, len(answers)), strict=True)
-                for reply in (of_answer if scorer.asks else (None,))
-            )
-            yield JoinedRow(sample, answers, replies, scores, headline, made)
+            of_answers = zip(answers, by_answer(replies, len(answers)), strict=True)
+            scores = tuple(score for answer, said in of_answers for score in reader.read(sample, answer, said))
+            yield JoinedRow(sample, answers, replies, scores, headline, made, is_jury=bool(cell.jurors))
 
 
 class _Counts:
@@ -181,7 +186,8 @@ class _Counts:
         self._calls = [step for step in cell.steps if step not in (*cell.answers, *cell.verdicts)]
         self._sources = [plan.sources_of(answer) for answer in cell.answers]
         self.answers = RowErrors()
-        self.replies = [RowErrors() for _ in cell.verdicts]
+        judges = [f"judge {name}" if cell.jurors else THE_JUDGE for name, _ in cell.seats]
+        self.replies = [RowErrors(judge) for _ in cell.answers for judge in judges]
         self.num_cut_while_thinking = 0
         self.num_refused = self.num_empty = self.num_fallbacks = self.num_calls_truncated = 0
         self._num_unscored = 0  # answers, or replies, on which the scorer failed

@@ -28,9 +28,10 @@ class JoinedRow:
     sample: Sample
     answers: tuple[Completion | None, ...]  # one per repeat of the setting
     replies: tuple[Completion | None, ...]  # answer by answer, one per repeat of the judge; none where a rule scores
-    scores: tuple[Score | None, ...]  # answer by answer, one per repeat of the judge, or the rule's
+    scores: tuple[Score | None, ...]  # answer by answer, one per repeat of the judge, or the rule's, or the jury's
     metric: str  # name of the headline
     made: Mapping[str, Completion]  # all rows by step id, inputs before what reads them
+    is_jury: bool = False  # the replies are its members', the score is its own
 
     @property
     def answer(self) -> Completion | None:

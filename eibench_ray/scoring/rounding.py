@@ -47,3 +47,8 @@ def show_interval(
 def show_share(share: float | None, digits: int | None = None) -> str:
     """A share in percent, which reads 0.0 or 100.0 only where it is: 2,999 of 3,000 are `>99.9`."""
     return NO_VALUE if share is None else _SHARE.show(share, digits=digits)
+
+
+def show_coefficient(value: float | None) -> str:
+    """A coefficient between -1 and 1, with its sign."""
+    return NO_VALUE if value is None else f"{value:+.2f}"

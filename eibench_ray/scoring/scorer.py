@@ -138,6 +138,7 @@ class Scorer(ABC):
     __slots__ = ()
 
     asks: ClassVar[bool] = False  # whether a judge is asked; else the answer alone is read
+    has_members: ClassVar[bool] = False  # whether it makes one score of those of `judge.members`, and reads none itself
     statuses: ClassVar[Mapping[str, str]] = {}  # its own reasons for no score -> in words, to stand after "12 replies"
     engine_kind: ClassVar[str | None] = None  # the kind of the engine that is asked; None: any that answers in words
     asked_options: ClassVar[tuple[str, ...]] = ()  # the names of those options that shape `schema`
@@ -155,6 +156,11 @@ class Scorer(ABC):
     def prompt_names(self, subset: str | None) -> tuple[str, ...]:  # noqa: ARG002 - for those that have some
         """The names, the best first, under which a dataset's own prompts may have the one for the judge."""
         return ()
+
+    @property
+    def prompt_words(self) -> Mapping[str, str]:
+        """Texts that follow from its options and that `judge.prompt` reads like a sample's own words."""
+        return {}
 
     @property
     @abstractmethod

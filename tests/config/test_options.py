@@ -69,6 +69,9 @@ CHOICES = {
     "judge/official": {"model@judge.model": "echo"},
     "judge/strict": {"model@judge.model": "echo"},
     "judge/strict_count": {"model@judge.model": "echo"},
+    "judge/correct": {"model@judge.model": "echo"},
+    "judge/rubric": {"model@judge.model": "echo"},
+    "judge/jury": {"judge@judge.members.first": "echo", "judge@judge.members.second": "tiny_llama"},
 }
 
 

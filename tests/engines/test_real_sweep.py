@@ -22,18 +22,36 @@ pytestmark = pytest.mark.slow
 
 MODELS = ("tiny_llama", "tiny_idefics3", "tiny_video_llava")  # the last in transformers
 SETTINGS, NUM_SAMPLES = ("user_question", "user_question_cot"), 8
-NUM_CELLS = len(MODELS) * len(SETTINGS)
+NUM_CELLS = len(MODELS) * len(SETTINGS)  # under each judge
+OPTIONS = {
+    "named": {
+        "defaults": ["tiny_llama", "_self_"],
+        "name": "named",
+        "explanation_chars": 12,
+        "sampling": {"max_tokens": 192, "temperature": 1},
+        "repeats": 2,
+    },
+    "correct_by_tiny": {
+        "defaults": ["correct", {"override /model@model": "tiny_llama"}, "_self_"],
+        "name": "correct_by_tiny",
+        "sampling": {"max_tokens": 64},
+    },
+    "rated_by_tiny": {
+        "defaults": ["rubric", {"override /model@model": "tiny_llama"}, "_self_"],
+        "name": "rated_by_tiny",
+        "scale": [{"value": -10, "text": "bad"}, {"value": 0}, {"value": 10, "text": "good"}],
+        "sampling": {"max_tokens": 64},
+    },
+}
 SWEEP = [
+    "--config-dir",
+    "conf",
     "-m",
     f"model={','.join(MODELS)}",
     f"setting={','.join(SETTINGS)}",
     "dataset=demo",
     f"dataset.limit={NUM_SAMPLES}",
-    "judge=tiny_llama",
-    "judge.explanation_chars=12",
-    "judge.sampling.max_tokens=192",
-    "judge.sampling.temperature=1",
-    "judge.repeats=2",
+    f"judge={','.join(OPTIONS)}",
     "setting.sampling.max_tokens=12",
     "tracking=none",
     "cluster.num_cpus=2",
@@ -51,19 +69,30 @@ class Sweep:
     def run_dir(self) -> Path:
         return Path(self.summary["run_dir"])
 
+    def of(self, judge: str) -> list[dict[str, Any]]:
+        """A judge's lines of the leaderboard."""
+        return [row for row in self.summary["rows"] if row["judge"] == judge]
+
     def rows(self) -> list[dict[str, Any]]:
         """All rows of all steps, each with its step's name."""
         rows = []
         for step in (self.folder / "store" / "steps").iterdir():
-            name = json.loads((step / "manifest.json").read_text())["step"]["name"]
+            asked = json.loads((step / "manifest.json").read_text())["step"]
+            name, kind = asked["name"], (asked["scorer"] or {}).get("kind")
             for file in step.glob("slice-*.parquet"):
-                rows += [row | {"step": name, "step_id": step.name} for row in pq.read_table(file).to_pylist()]
+                rows += [
+                    row | {"step": name, "kind": kind, "step_id": step.name} for row in pq.read_table(file).to_pylist()
+                ]
         return rows
 
 
 @pytest.fixture(scope="module")
 def sweep(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
     folder = tmp_path_factory.mktemp("sweep")
+    for name, option in OPTIONS.items():
+        path = folder / "conf" / "judge" / f"{name}.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(yaml.safe_dump(option))
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     command = [sys.executable, "-m", "eibench_ray.cli.app", "run", "--json", *SWEEP]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
@@ -80,7 +109,7 @@ def test_engines_are_loaded_once_each_for_all_cells(sweep: Sweep) -> None:
 
 def test_every_job_has_its_hydra_folder(sweep: Sweep) -> None:
     chosen = set()
-    for number in range(NUM_CELLS):
+    for number in range(NUM_CELLS * len(OPTIONS)):
         composed = yaml.safe_load((sweep.run_dir / ".hydra" / str(number) / "config.yaml").read_text())
         chosen.add((composed["model"]["name"], composed["setting"]["name"]))
     assert chosen == {(model, setting) for model in MODELS for setting in SETTINGS}
@@ -90,7 +119,7 @@ def test_every_answer_and_every_verdict_is_there_once(sweep: Sweep) -> None:
     rows = sweep.rows()
     assert Counter(row["step"] for row in rows) == {
         "answer": NUM_CELLS * NUM_SAMPLES,
-        "verdict": 2 * NUM_CELLS * NUM_SAMPLES,
+        "verdict": 4 * NUM_CELLS * NUM_SAMPLES,
     }
     assert len({(row["step_id"], row["sample_id"]) for row in rows}) == len(rows)
     assert all(row["text"] for row in rows)
@@ -99,9 +128,9 @@ def test_every_answer_and_every_verdict_is_there_once(sweep: Sweep) -> None:
 
 def test_the_summary_counts_them(sweep: Sweep) -> None:
     summary = sweep.summary
-    num_requests = 3 * NUM_CELLS * NUM_SAMPLES
+    num_requests = 5 * NUM_CELLS * NUM_SAMPLES
     assert (summary["requests"], summary["completions_new"], summary["errors"]) == (num_requests, num_requests, 0)
-    assert [row["n"] for row in summary["rows"]] == [NUM_SAMPLES] * NUM_CELLS
+    assert [row["n"] for row in summary["rows"]] == [NUM_SAMPLES] * NUM_CELLS * len(OPTIONS)
 
 
 def test_every_verdict_has_one_boolean_per_trigger(sweep: Sweep) -> None:
@@ -109,15 +138,25 @@ def test_every_verdict_has_one_boolean_per_trigger(sweep: Sweep) -> None:
     num_triggers = {sample.sample_id: len(sample.targets) for sample in dataset.samples(0, NUM_SAMPLES)}
     assert len(set(num_triggers.values())) > 1
     for row in sweep.rows():
-        if row["step"] == "verdict":
+        if row["kind"] == "strict":
             named = json.loads(row["text"], strict=False)["named"]  # xgrammar lets bare control characters through
             assert list(named) == [str(number) for number in range(1, num_triggers[row["sample_id"]] + 1)]
             assert all(isinstance(value, bool) for value in named.values())
-    assert [row["statuses"] for row in sweep.summary["rows"]] == [{"ok": 2 * NUM_SAMPLES}] * NUM_CELLS
+    assert [row["statuses"] for row in sweep.of("named")] == [{"ok": 2 * NUM_SAMPLES}] * NUM_CELLS
+
+
+def test_verdicts_are_read_although_a_random_model_ends_no_explanation(sweep: Sweep) -> None:
+    for judge, kind, metric in (("correct_by_tiny", "correct", "accuracy"), ("rated_by_tiny", "rubric", "helpfulness")):
+        rows = [row for row in sweep.rows() if row["kind"] == kind]
+        assert len(rows) == NUM_CELLS * NUM_SAMPLES
+        assert any(row["finish_reason"] == "length" for row in rows)
+        assert [row["statuses"] for row in sweep.of(judge)] == [{"ok": NUM_SAMPLES}] * NUM_CELLS
+        assert {row["metric"] for row in sweep.of(judge)} == {metric}
+    assert {int(row["text"].partition(":")[2].partition(",")[0]) for row in rows} <= {-10, 0, 10}
 
 
 def test_a_judge_that_draws_differs_from_itself(sweep: Sweep) -> None:
-    noises = [row["repeat_noise"] for row in sweep.summary["rows"]]
+    noises = [row["repeat_noise"] for row in sweep.of("named")]
     assert [(noise["repeats"], noise["n"]) for noise in noises] == [(2, NUM_SAMPLES)] * NUM_CELLS
     assert max(noise["differ"] for noise in noises) > 0
 

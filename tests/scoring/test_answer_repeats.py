@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from eibench_ray.rows.sample import Media, Sample
+from eibench_ray.scoring.accuracy import ACCURACY
 from eibench_ray.scoring.answer_repeats import by_answer, pass_at_k, repeat_figures
 from eibench_ray.scoring.cell_score import CellScore, score_cell
 from eibench_ray.scoring.cluster_mean import estimate_mean, proportion_interval
-from eibench_ray.scoring.rules.accuracy import ACCURACY
 from eibench_ray.scoring.rules.choice import ChoiceScorer
 from eibench_ray.scoring.rules.exact_match import ExactMatchScorer
 from eibench_ray.scoring.rules.includes import IncludesScorer

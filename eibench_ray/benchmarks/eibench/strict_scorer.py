@@ -12,16 +12,13 @@ cannot lose count; and every endpoint that constrains objects enforces required 
 
 from __future__ import annotations
 
-import json
-import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge
 
 from eibench_ray.benchmarks.eibench.parsed_verdict import (
-    MAX_COUNT,
     RECALL,
     STATUSES,
     UNPARSED,
@@ -30,9 +27,8 @@ from eibench_ray.benchmarks.eibench.parsed_verdict import (
 )
 from eibench_ray.errors import ScoreError
 from eibench_ray.rows.sample import Sample
+from eibench_ray.scoring.judged.json_reply import object_schema, read_object, read_words, whole_number
 from eibench_ray.scoring.scorer import Score, Scorer
-
-_FENCE = re.compile(r"```(?:json)?(.*)```", re.DOTALL | re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +82,11 @@ def strict_schema(num_triggers: int, explanation_chars: int, *, per_trigger: boo
     if explanation_chars > 0:
         properties["explanation"] = {"type": "string", "maxLength": explanation_chars}
     if per_trigger:
-        properties["named"] = _object({number: {"type": "boolean"} for number in _numbers(num_triggers)})
+        properties["named"] = object_schema({number: {"type": "boolean"} for number in _numbers(num_triggers)})
     else:
         properties["correct"] = {"type": "integer", "minimum": 0, "maximum": num_triggers}
         properties["total"] = {"const": num_triggers}
-    return _object(properties)
+    return object_schema(properties)
 
 
 def parse_named(text: str, num_triggers: int) -> ParsedVerdict:
@@ -100,7 +96,7 @@ def parse_named(text: str, num_triggers: int) -> ParsedVerdict:
         text: the judge's reply.
         num_triggers: reference triggers of the sample, at least 1.
     """
-    found = _read_object(text)
+    found = read_object(text)
     named = found.get("named")
     if not isinstance(named, dict) or not named or not all(isinstance(value, bool) for value in named.values()):
         return UNPARSED
@@ -110,7 +106,7 @@ def parse_named(text: str, num_triggers: int) -> ParsedVerdict:
     hits = tuple(named[number] for number in numbers)
     is_whole = len(hits) == num_triggers
     status = CountStatus.OK if is_whole else CountStatus.WRONG_TOTAL
-    return ParsedVerdict(sum(hits), len(hits), _words(found.get("explanation")), status, hits if is_whole else None)
+    return ParsedVerdict(sum(hits), len(hits), read_words(found.get("explanation")), status, hits if is_whole else None)
 
 
 def parse_counts(text: str, num_triggers: int) -> ParsedVerdict:
@@ -120,11 +116,11 @@ def parse_counts(text: str, num_triggers: int) -> ParsedVerdict:
         text: the judge's reply.
         num_triggers: reference triggers of the sample, at least 1.
     """
-    found = _read_object(text)
-    correct, total = _whole(found.get("correct")), _whole(found.get("total"))
+    found = read_object(text)
+    correct, total = whole_number(found.get("correct")), whole_number(found.get("total"))
     if correct is None or total is None:
         return UNPARSED
-    return ParsedVerdict(correct, total, _words(found.get("explanation")), _status(correct, total, num_triggers))
+    return ParsedVerdict(correct, total, read_words(found.get("explanation")), _status(correct, total, num_triggers))
 
 
 def _numbers(num_triggers: int) -> list[str]:
@@ -132,53 +128,7 @@ def _numbers(num_triggers: int) -> list[str]:
     return [str(number) for number in range(1, num_triggers + 1)]
 
 
-def _object(properties: dict[str, Any]) -> dict[str, Any]:
-    """The schema of an object with just these properties."""
-    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
-
-
 def _status(correct: int, total: int, num_triggers: int) -> CountStatus:
     if not 0 <= correct <= total:
         return CountStatus.OUT_OF_RANGE
     return CountStatus.OK if total == num_triggers else CountStatus.WRONG_TOTAL
-
-
-def _read_object(text: str) -> dict[str, Any]:
-    """The one JSON object that the text is; empty where it is something else."""
-    text = text.strip()
-    fenced = _FENCE.fullmatch(text)
-    try:
-        found = json.loads(
-            fenced.group(1) if fenced else text,
-            strict=False,  # xgrammar's grammar for a string with maxLength lets a bare tab through
-            object_pairs_hook=_unique_keys,
-            parse_constant=_refuse_constant,
-        )
-    except (ValueError, RecursionError):  # ValueError: not JSON, or a number with thousands of digits
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key comes twice")
-    return found
-
-
-def _refuse_constant(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not JSON")
-
-
-def _whole(value: object) -> int | None:
-    """The value as an integer that can be stored, or None."""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or abs(value) > MAX_COUNT:
-        return None
-    return value
-
-
-def _words(value: object) -> str | None:
-    """The value as text that can be stored: JSON may escape half a surrogate pair, UTF-8 cannot hold it."""
-    return value.encode("utf-8", "replace").decode("utf-8") if isinstance(value, str) else None

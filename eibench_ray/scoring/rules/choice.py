@@ -7,7 +7,7 @@ from string import ascii_uppercase
 from typing import Literal
 
 from eibench_ray.rows.sample import Sample
-from eibench_ray.scoring.rules.accuracy import ACCURACY, grade, nothing_to_read
+from eibench_ray.scoring.accuracy import ACCURACY, grade, nothing_to_read
 from eibench_ray.scoring.rules.answer_pattern import compile_pattern, find_taken
 from eibench_ray.scoring.rules.choice_letter import find_letter
 from eibench_ray.scoring.rules.normal_text import normal_text

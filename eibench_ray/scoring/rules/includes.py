@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from unicodedata import normalize
 
 from eibench_ray.rows.sample import Sample
-from eibench_ray.scoring.rules.accuracy import ACCURACY, filled_targets, grade, nothing_to_read
+from eibench_ray.scoring.accuracy import ACCURACY, filled_targets, grade, nothing_to_read
 from eibench_ray.scoring.scorer import Score, Scorer
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from eibench_ray.rows.sample import Sample
-from eibench_ray.scoring.rules.accuracy import ACCURACY, filled_targets, grade, nothing_to_read
+from eibench_ray.scoring.accuracy import ACCURACY, filled_targets, grade, nothing_to_read
 from eibench_ray.scoring.rules.answer_pattern import compile_pattern, find_taken
 from eibench_ray.scoring.scorer import Score, Scorer
 

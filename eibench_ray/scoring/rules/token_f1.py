@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from eibench_ray.rows.sample import Sample
-from eibench_ray.scoring.rules.accuracy import filled_targets, nothing_to_read
+from eibench_ray.scoring.accuracy import filled_targets, nothing_to_read
 from eibench_ray.scoring.rules.normal_text import normal_text
 from eibench_ray.scoring.scorer import Metric, Score, Scorer
 

@@ -1,0 +1,1 @@
+"""Scorers that ask a model about any answer, for constrained JSON."""
