@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -30,6 +31,14 @@ def compare(
             help="The lines over which p (Holm) is adjusted: those of its own table, or those of all tables together."
         ),
     ] = "table",
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Hold the judges against people's labels: JSONL or CSV with the columns id and label, and model, "
+            "setting, dataset, metric where there are several.",
+        ),
+    ] = None,
     as_json: AsJson = False,
     store: InStore = None,
     out: Out = None,
@@ -43,6 +52,7 @@ def compare(
     from eibench_ray.report.comparison_page import render_comparison, write_comparison
     from eibench_ray.report.comparison_values import to_json
     from eibench_ray.runs.compare_run import compare_runs
+    from eibench_ray.runs.label_file import read_labels
     from eibench_ray.scoring.cell_comparison import SIDES
 
     chosen = [choose_run(run, store) for run in runs] if runs else [choose_run(None, store)]
@@ -50,7 +60,9 @@ def compare(
     changes = [change for one in found for change in check_figures(one, anyway=anyway)]
     chosen_sides = [side for side in SIDES if side in (by or ())]
     columns = [column for column in by or () if column not in SIDES]
-    comparison = compare_runs([(one.manifest, one.store) for one in found], chosen_sides or SIDES, columns, family)
+    given = read_labels(labels) if labels else None
+    stored = [(one.manifest, one.store) for one in found]
+    comparison = compare_runs(stored, chosen_sides or SIDES, columns, family, given)
     place = place_for(found[0], out, changes)
     show_files(
         write_comparison(comparison, place) if place else [],

@@ -25,6 +25,7 @@ from eibench_ray.visible_text import in_line
 if TYPE_CHECKING:
     from rich.console import Group
 
+    from eibench_ray.scoring.calibration import LabelCounts
     from eibench_ray.scoring.cell_comparison import Comparison
 
 
@@ -113,6 +114,8 @@ def _notes(comparison: Comparison) -> list[str]:
         ]
     else:
         notes.append("no two judges graded the same answers in the same metric: agreement is not known")
+    if comparison.labels:
+        notes += _notes_on_labels(comparison.labels, level)
     if comparison.preferences:
         notes.append(
             "own family: the mean score that the judge gives its own family's answers, or its own, minus the score "
@@ -143,6 +146,23 @@ def _notes(comparison: Comparison) -> list[str]:
         f"{NO_VALUE}: cannot be said (no sample; fewer than two pictures, or equal differences only, for an interval; "
         "fewer than three samples or equal values only for rho; equal values only for alpha)",
     ]
+
+
+def _notes_on_labels(labels: LabelCounts, level: str) -> list[str]:
+    """Notes on people's labels: what is compared, and which labels are not."""
+    notes = [
+        f"labels: {labels.num_labels:,} of {labels.path}; accuracy: share of the labelled answers to which the judge "
+        f"gives the same, where both say 0 or 1; alpha: Krippendorff's, interval level; bias: the judge's score minus "
+        f"the label; {level} intervals, clustered by image; n: labelled answers for which the judge has a score"
+    ]
+    if labels.num_unmatched:
+        notes.append(
+            f"{labels.num_unmatched:,} of {labels.num_labels:,} labels are of no answer of these runs, the first: "
+            f"{labels.unmatched}"
+        )
+    if labels.num_empty:
+        notes.append(f"lines of {labels.path} without a label: {labels.num_empty:,}")
+    return notes
 
 
 def _notes_on_tests(comparison: Comparison) -> list[str]:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, TypeVar
 from eibench_ray.plan.step_names import mark_of, with_mark
 from eibench_ray.report.leaderboard_row import PARTIAL
 from eibench_ray.scoring.paired_tests import is_below
-from eibench_ray.scoring.rounding import NO_VALUE, digits_for, show_interval, show_share
+from eibench_ray.scoring.rounding import NO_VALUE, digits_for, show_coefficient, show_interval, show_share
 
 if TYPE_CHECKING:
+    from eibench_ray.scoring.calibration import Calibration, Estimate
     from eibench_ray.scoring.cell_comparison import CellNoise, CellState, ComparedPair, Comparison, LengthBias
     from eibench_ray.scoring.judge_agreement import JudgePair, JudgePanel
     from eibench_ray.scoring.paired_tests import PairedDifference
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from eibench_ray.scoring.self_preference import Preference
 
     _OfCell = TypeVar("_OfCell", CellNoise, LengthBias)
-    _OfJudges = TypeVar("_OfJudges", JudgePair, Preference)
+    _OfJudges = TypeVar("_OfJudges", JudgePair, Preference, Calibration)
 
 MUTUAL = "+"  # after the number of other models
 SELF_JUDGED = "*"  # after a name: "(self-judged)" beside two names leaves no room for the figures
@@ -51,6 +52,8 @@ def to_sections(comparison: Comparison) -> Iterator[Section]:
     panels = {(panel.dataset, panel.metric): panel for panel in comparison.panels}
     for (dataset, metric), judges in _by_metric(comparison.judges).items():
         yield _section_of_judges(dataset, metric, judges, panels.get((dataset, metric)), level, judge_on)
+    for (dataset, metric), calibrations in _by_metric(comparison.calibrations).items():
+        yield _section_of_calibrations(dataset, metric, calibrations, level, judge_on)
     for (dataset, metric), preferences in _by_metric(comparison.preferences).items():
         yield _section_of_preferences(dataset, metric, preferences, level, judge_on)
     for of, title in (("judge", "Repeats"), ("model", "Repeated answers")):
@@ -183,18 +186,43 @@ def _section_of_judges(
             judge_on(dataset, pair.second),
             str(pair.num_cells),
             str(pair.over_samples.n),
-            _coefficient(pair.alpha),
-            _coefficient(pair.over_samples.rho),
-            _coefficient(pair.over_cells.rho),
+            show_coefficient(pair.alpha),
+            show_coefficient(pair.over_samples.rho),
+            show_coefficient(pair.over_cells.rho),
             *_difference(metric, pair.bias, digits),
         )
         for pair in pairs
     ]
     if panel:
         blank = (NO_VALUE,) * 4
-        lines.append((f"all {len(panel.judges)}", "", NO_VALUE, str(panel.n), _coefficient(panel.alpha), *blank))
+        lines.append((f"all {len(panel.judges)}", "", NO_VALUE, str(panel.n), show_coefficient(panel.alpha), *blank))
     head = ("first", "second", "cells", "n", "alpha", "rho\nsamples", "rho\ncells", "bias", f"{level} interval")
     return Section(f"Judges: {dataset}, {metric.heading}", head, 2, tuple(lines))
+
+
+def _section_of_calibrations(
+    dataset: str, metric: Metric, calibrations: Sequence[Calibration], level: str, judge_on: Callable[[str, str], str]
+) -> Section:
+    digits = digits_for(metric, ((one.bias.ci_low, one.bias.ci_high) for one in calibrations))
+    lines = tuple(
+        (
+            judge_on(dataset, one.judge),
+            one.model or "all",
+            *_estimate(one.accuracy, show_share),
+            *_estimate(one.alpha, show_coefficient),
+            _value(metric, one.bias.first, digits=digits),
+            _value(metric, one.bias.second, digits=digits),
+            *_difference(metric, one.bias, digits),
+            str(one.num_labels),
+            str(one.bias.n),
+            str(one.bias.num_clusters),
+        )
+        for one in calibrations
+    )
+    interval = f"{level} interval"
+    agreement = ("accuracy\n%", interval, "alpha", interval)
+    head = ("judge", "model", *agreement, "score", "label", "bias", interval, "labels", "n", "clusters")
+    return Section(f"Judges against labels: {dataset}, {metric.heading}", head, 2, lines)
 
 
 def _section_of_preferences(
@@ -242,8 +270,8 @@ def _section_of_lengths(title: str, lengths: Sequence[tuple[str, LengthBias]], l
         (
             model,
             one.setting,
-            _coefficient(one.correlation.rho),
-            _span(one.correlation.ci_low, one.correlation.ci_high, _coefficient),
+            show_coefficient(one.correlation.rho),
+            _span(one.correlation.ci_low, one.correlation.ci_high, show_coefficient),
             str(one.correlation.n),
         )
         for model, one in lengths
@@ -266,8 +294,11 @@ def _difference(metric: Metric, paired: PairedDifference, digits: int) -> tuple[
     return _value(metric, paired.difference, "+", digits), span
 
 
-def _coefficient(value: float | None) -> str:
-    return NO_VALUE if value is None else f"{value:+.2f}"
+def _estimate(estimate: Estimate | None, write: Callable[[float], str]) -> tuple[str, str]:
+    """A figure and its interval."""
+    if estimate is None:
+        return NO_VALUE, NO_VALUE
+    return write(estimate.value), _span(estimate.ci_low, estimate.ci_high, write)
 
 
 def show_p_value(p_value: float | None) -> str:

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from eibench_ray.scoring.calibration import Calibration
     from eibench_ray.scoring.cell_comparison import CellNoise, ComparedPair, Comparison, LengthBias
     from eibench_ray.scoring.judge_agreement import JudgePair
     from eibench_ray.scoring.paired_tests import PairedDifference
@@ -26,6 +27,8 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
         ],
         "preferences": [_json_preference(one) for one in comparison.preferences],
         "noises": [_json_cell(one, comparison) | _json_noise(one) for one in comparison.noises],
+        "calibrations": [_json_calibration(one) for one in comparison.calibrations],
+        "labels": asdict(comparison.labels) if comparison.labels else None,
         "lengths": [
             _json_cell(one, comparison) | _pick(one.correlation, "n", "rho") | {"interval": _interval(one.correlation)}
             for one in comparison.lengths
@@ -90,6 +93,24 @@ def _json_preference(one: Preference) -> dict[str, Any]:
         "own_score": one.excess.first,
         "expected_score": one.excess.second,
         **_json_difference(one.excess),
+    }
+
+
+def _json_calibration(one: Calibration) -> dict[str, Any]:
+    return {
+        **_pick(one, "dataset", "judge", "model"),
+        "metric": one.metric.name,
+        "labels": one.num_labels,
+        "n": one.bias.n,
+        "clusters": one.bias.num_clusters,
+        "accuracy": one.accuracy and one.accuracy.value,
+        "accuracy_interval": one.accuracy and _interval(one.accuracy),
+        "alpha": one.alpha and one.alpha.value,
+        "alpha_interval": one.alpha and _interval(one.alpha),
+        "score": one.bias.first,
+        "label": one.bias.second,
+        "bias": one.bias.difference,
+        "bias_interval": _interval(one.bias),
     }
 
 

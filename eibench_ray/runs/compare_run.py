@@ -15,6 +15,7 @@ from eibench_ray.errors import ConfigError
 from eibench_ray.plan.graph import Plan
 from eibench_ray.rows.sample import Sample
 from eibench_ray.runs.cell_names import RunCell, letter_of, tell_apart
+from eibench_ray.runs.label_file import Labels
 from eibench_ray.runs.results import GapMeter, Results, check_columns
 from eibench_ray.runs.run_record import RunManifest
 from eibench_ray.scoring.cell_comparison import (
@@ -38,11 +39,12 @@ def compare_runs(
     sides: Sequence[Side],
     group_by: Sequence[str] = (),
     family: Family = "table",
+    labels: Labels | None = None,
 ) -> Comparison:
     """All comparisons of some runs, from their stores alone; equal for equal stores. Blocked cells are left out.
 
     Samples are the same in two runs where their questions, references and pictures are. While a dataset is compared,
-    each of its cells keeps 16 bytes per sample.
+    each of its cells keeps 16 bytes per sample, with labels 24.
 
     Args:
         runs: their manifests and stores; the first says the confidence of intervals.
@@ -50,9 +52,11 @@ def compare_runs(
         group_by: columns of the samples: the samples of each of their values are compared, too, as a dataset of their
             own, `NAME (COLUMN=VALUE)`.
         family: tests over which p-values are adjusted.
+        labels: people's, against which judges are held; None: none.
 
     Raises:
-        ConfigError: no dataset has such a column, or it has too many values.
+        ConfigError: no dataset has such a column, or it has too many values; or it is not clear of which answers the
+            labels are.
     """
     results = [Results(manifest.plan, store) for manifest, store in runs]
     plans = [manifest.plan for manifest, _ in runs]
@@ -60,11 +64,15 @@ def compare_runs(
     confidence = runs[0][0].score.confidence
     states: dict[tuple[str, str, str, str], CellState] = {}
     parts = []
-    for cells in _by_dataset(tell_apart([(manifest, store.root) for manifest, store in runs])):
+    everything = tell_apart([(manifest, store.root) for manifest, store in runs])
+    if labels:
+        labels.bind([(one.cell, results[one.run].metrics(one.cell)[0]) for one in everything])
+    for cells in _by_dataset(everything):
         places = _Places(group_by, is_shared=len({one.run for one in cells}) > 1)
         # All samples of all runs first: columns are as long as there are samples, and clusters are of all of them.
         of_run = {one.run: places.of(results[one.run].samples(one.cell.dataset)) for one in cells}
-        graded = list(_read_cells(results, plans, cells, states, of_run, np.array(places.clusters, np.int32)))
+        clusters = np.array(places.clusters, np.int32)
+        graded = list(_read_cells(results, plans, cells, states, of_run, clusters, labels))
         parts.append(compare_cells(graded, sides, confidence))
         for name, is_in in places.groups():
             part = [_restrict(cell, name, is_in) for cell in graded]
@@ -82,6 +90,8 @@ def compare_runs(
         preferences=tuple(chain.from_iterable(part.preferences for part in parts)),
         noises=tuple(chain.from_iterable(part.noises for part in parts)),
         states=states,
+        calibrations=tuple(chain.from_iterable(part.calibrations for part in parts)),
+        labels=labels.count() if labels else None,
         runs=tuple(
             NamedRun(letter_of(number), manifest.id, manifest.plan.sweep, manifest.folder)
             for number, (manifest, _) in enumerate(runs)
@@ -104,15 +114,19 @@ def _read_cells(
     states: dict[tuple[str, str, str, str], CellState],
     of_run: Mapping[int, array[int]],
     clusters: NDArray[np.int32],
+    labels: Labels | None,
 ) -> Iterator[ScoredCell]:
     """The cells of one dataset, their samples at the same places; `states` is told how far each can be trusted."""
     for one in cells:
         values, words = np.full((2, len(clusters)), nan)
         metric = results[one.run].metrics(one.cell)[0]
         noise, model_noise, gaps = NoiseMeter(metric.name), NoiseMeter(metric.name), GapMeter()
+        given = np.full(len(clusters), nan) if labels else None
         for place, row in zip(of_run[one.run], results[one.run].join(one.cell), strict=True):
             add_noise(row.scores, len(row.answers), judge=noise, model=model_noise)
             gaps.add(row)
+            if labels and given is not None:
+                given[place] = labels.find(one.cell, metric, row.sample.sample_id)
             texts = [answer.text for answer in row.answers if answer is not None and answer.text is not None]
             values[place] = nan if (value := row.value) is None else value
             words[place] = sum(len(text.split()) for text in texts) / len(texts) if texts else nan
@@ -133,6 +147,7 @@ def _read_cells(
             clusters=clusters,
             family=cell.family,
             judge_family=cell.judge_family,
+            labels=given,
             noise=noise.read(),
             model_noise=model_noise.read(),
         )
@@ -146,6 +161,7 @@ def _restrict(cell: ScoredCell, name: str, is_in: NDArray[np.bool_]) -> ScoredCe
         values=cell.values[is_in],
         words=cell.words[is_in],
         clusters=cell.clusters[is_in],
+        labels=None if cell.labels is None else cell.labels[is_in],
         noise=None,
         model_noise=None,
     )

@@ -8,6 +8,7 @@ from itertools import combinations
 from typing import Literal
 
 from eibench_ray.plan.graph import Source, join_sources
+from eibench_ray.scoring.calibration import Calibration, LabelCounts, calibrate
 from eibench_ray.scoring.judge_agreement import JudgePair, JudgePanel, compare_judges, panels_of
 from eibench_ray.scoring.judge_repeats import RepeatNoise
 from eibench_ray.scoring.paired_tests import PairedDifference, adjust_holm, compare_paired
@@ -119,6 +120,8 @@ class Comparison:
     preferences: tuple[Preference, ...] = ()
     noises: tuple[CellNoise, ...] = ()
     states: Mapping[tuple[str, str, str, str], CellState] = field(default_factory=dict)
+    calibrations: tuple[Calibration, ...] = ()
+    labels: LabelCounts | None = None  # of the labels behind them; None: there were none
     runs: tuple[NamedRun, ...] = ()  # those that were compared, where they are several
 
     def state(self, model: str, setting: str, dataset: str, judge: str) -> CellState:
@@ -155,6 +158,7 @@ def compare_cells(cells: Sequence[ScoredCell], sides: Sequence[Side], confidence
         lengths=tuple(_relate_length(cell, confidence) for cell in cells),
         confidence=confidence,
         preferences=tuple(find_preferences(cells, confidence)),
+        calibrations=tuple(calibrate(cells, confidence)),
         noises=tuple(
             CellNoise(cell.model, cell.setting, cell.dataset, cell.judge, cell.metric, noise, of)
             for of, noises in _noises_of(cells).items()

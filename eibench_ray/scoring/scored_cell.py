@@ -31,6 +31,7 @@ class ScoredCell:
     clusters: NDArray[np.int32]  # (samples,), the code of each sample's picture; one array for all cells of a dataset
     family: str | None = None
     judge_family: str | None = None
+    labels: NDArray[np.float64] | None = None  # (samples,) that people gave, NaN where there is none
     noise: RepeatNoise | None = None  # of the judge's repeats; None where it was asked once
     model_noise: RepeatNoise | None = None  # of the model's repeats, likewise
 

@@ -64,6 +64,8 @@ def test_the_latest_run_is_compared_and_its_files_stand_beside_the_leaderboard(c
         "panels",
         "preferences",
         "noises",
+        "calibrations",
+        "labels",
         "lengths",
     ]
     assert values == {key: found[key] for key in values}
@@ -75,6 +77,25 @@ def test_the_latest_run_is_compared_and_its_files_stand_beside_the_leaderboard(c
     (judges,) = values["judges"]
     assert (judges["first"], judges["second"], judges["cells"], judges["n"]) == ("x", "official", 4, 40)
     assert len(values["lengths"]) == 8
+
+
+def test_judges_are_held_against_peoples_labels(command: Command, folder: Path, tmp_path: Path) -> None:
+    labels = tmp_path / "labels.csv"
+    lines = [f"s{number:03d},{model},plain,{number / 10}" for number in range(10) for model in "ab"]
+    labels.write_text("\n".join(["id,model,setting,label", *lines, "s000,c,plain,1"]))
+
+    found = command("compare", folder, "--labels", labels, "--json").json
+
+    assert [(one["judge"], one["model"], one["labels"]) for one in found["calibrations"]] == [
+        (judge, model, 20 if model is None else 10) for judge in ("x", "official") for model in (None, "a", "b")
+    ]
+    assert [one["label"] for one in found["calibrations"]] == pytest.approx([0.45] * 6)
+    assert (found["labels"]["num_labels"], found["labels"]["num_unmatched"]) == (21, 1)
+    page = (folder / "compare.md").read_text()
+    assert "## Judges against labels: faces, recall %" in page
+    assert "1 of 21 labels are of no answer of these runs, the first: labels.csv:22, sample 's000' of c/plain" in page
+    refused = command("compare", folder, "--labels", tmp_path / "gone.csv")
+    assert (refused.code, "gone.csv is no file" in refused.err) == (2, True)
 
 
 def test_p_values_are_adjusted_over_one_table_or_over_all(command: Command, folder: Path) -> None:

@@ -279,6 +279,8 @@ def test_values_are_plain_and_null_where_nothing_can_be_said() -> None:
         "panels",
         "preferences",
         "noises",
+        "calibrations",
+        "labels",
         "lengths",
     ]
     assert values["pairs"][0]["interval"] == [0.0611, 0.0993]
