@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -106,6 +106,37 @@ def hf(
     from eibench_ray.datasets.hub_tables import read_hf
 
     _prepare(partial(read_hf, name, split), out, images, mapping, keep, allow_missing_images, unlabelled, as_json)
+
+
+@app.command("lm-eval")
+def lm_eval(
+    task: Annotated[Path, typer.Argument(help="A task file of lm-evaluation-harness, or a folder of them.")],
+    documents: Annotated[Path, typer.Option("--documents", help="The documents: JSONL, JSON, CSV or Parquet.")],
+    out: Out,
+    options: Annotated[Path, typer.Option("--options", help="Folder of options to write, for --config-dir.")],
+    name: Annotated[str | None, typer.Option("--task", help="The task, where a folder has several.")] = None,
+    fewshot: Annotated[Path | None, typer.Option("--fewshot", help="The documents of its examples.")] = None,
+    num_fewshot: Annotated[
+        int | None, typer.Option("--num-fewshot", min=0, help="Examples to show; the task's number by default.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Prepare a dataset and its options from a task of lm-evaluation-harness."""
+    from eibench_ray.datasets.lm_eval_import import prepare_lm_eval
+    from eibench_ray.datasets.lm_eval_task import read_task
+    from eibench_ray.datasets.parquet_tables import read_parquet
+    from eibench_ray.datasets.text_tables import read_jsonl
+
+    def read(file: Path) -> Table:
+        return read_parquet(file) if file.suffix == ".parquet" else read_jsonl(file)
+
+    found = read_task(task, name)
+    if num_fewshot is not None:
+        found = replace(found, num_fewshot=num_fewshot)
+    with row_progress("Preparing") as on_row:
+        shots = read(fewshot) if fewshot is not None else None
+        report = prepare_lm_eval(found, read(documents), out, options, shots, on_row)
+    print_report(report, as_json)
 
 
 def _prepare(

@@ -18,6 +18,7 @@ SCORERS = PluginGroup(
         "choice": "eibench_ray.scoring.rules.choice:ChoiceScorer",
         "correct": "eibench_ray.scoring.judged.correct:CorrectScorer",
         "exact_match": "eibench_ray.scoring.rules.exact_match:ExactMatchScorer",
+        "extracted_match": "eibench_ray.scoring.rules.extracted_match:ExtractedMatchScorer",
         "includes": "eibench_ray.scoring.rules.includes:IncludesScorer",
         "jury": "eibench_ray.scoring.judged.jury:JuryScorer",
         "number": "eibench_ray.scoring.rules.number:NumberScorer",
