@@ -226,7 +226,7 @@ def test_a_blocked_cell_with_some_verdicts_keeps_them_and_is_marked(
     [row] = score_run(new_manifest(sweep.plan, Path("run"), sweep.config.store, sweep.config.score), sweep.store)
     assert (row.score.overall.num_scored, row.score.overall.n) == (10, 12)
     text = show(render_table([row]))
-    assert "echo (blocked)" in text
+    assert "echo (made up) (blocked)" in text
     assert "(blocked): what is missing cannot be asked here" in text
 
 
