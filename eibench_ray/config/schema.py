@@ -203,7 +203,7 @@ class DatasetConfig(Frozen):
             its size.
         sample_seed: of such a sample; None: the sweep's `seed`.
         stratify_by: columns whose values are the groups; empty: those of `group_by`.
-        filter: column -> the value, or the list of values, that samples must have to be asked.
+        filter: column -> the value, or the list of values, that samples must have to be asked; None: all are.
         prepare: the command that makes it, for whom it is missing; `{parent}` in it is the folder that `path` lies in.
     """
 
@@ -215,7 +215,7 @@ class DatasetConfig(Frozen):
     sample: Literal["first", "random", "stratified"] = "first"
     sample_seed: Annotated[int, Field(ge=0, lt=2**31)] | None = None
     stratify_by: list[Filled] = []
-    filter: dict[Filled, Annotated[list[Scalar], Field(min_length=1), BeforeValidator(_as_list)]] = {}
+    filter: dict[Filled, Annotated[list[Scalar], Field(min_length=1), BeforeValidator(_as_list)]] | None = None
     examples: ExamplesConfig | None = None
     expect_rows: PositiveInt | None = None  # how many samples the dataset has, for planning before it is prepared
     prepare: Filled | None = None

@@ -50,7 +50,7 @@ def prepare_lm_eval(
         )
     slug = re.sub(r"\W+", "_", task.name)
     report = _write_dataset(task, documents, out, on_row)
-    section: dict[str, Any] = {"name": slug, "path": _absolute(out), "limit": None, "sample": "first", "filter": {}}
+    section: dict[str, Any] = {"name": slug, "path": _absolute(out), "limit": None, "sample": "first", "filter": None}
     section |= {"sample_seed": None, "stratify_by": [], "group_by": [], "examples": None}
     if task.num_fewshot and shots is not None:
         _write_dataset(task, shots, f"{out}_examples", ignore_rows)

@@ -61,7 +61,7 @@ def read_dataset_facts(config: DatasetConfig, *, must_exist: bool, seed: int = 0
         config.sample,
         seed if config.sample_seed is None else config.sample_seed,
         tuple(config.stratify_by or config.group_by),
-        {name: tuple(values) for name, values in config.filter.items()},
+        {name: tuple(values) for name, values in (config.filter or {}).items()},
     )
     few = config.examples
     has = {**dataset.metadata, **dataset.inputs}
