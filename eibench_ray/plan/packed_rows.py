@@ -7,18 +7,18 @@
 from __future__ import annotations
 
 import base64
+import sys
 import zlib
 from array import array
 from collections.abc import Sequence
 from functools import lru_cache
-
-import numpy as np
+from itertools import accumulate, pairwise
 
 
 def pack(rows: Sequence[int]) -> str:
     """The text for some row numbers, which ascend."""
-    gaps = np.diff(np.asarray(rows, np.int64), prepend=0)
-    return base64.b64encode(zlib.compress(gaps.astype("<u4").tobytes(), 9)).decode()
+    gaps = _little_endian(array("I", (after - before for before, after in pairwise((0, *rows)))))
+    return base64.b64encode(zlib.compress(gaps.tobytes(), 9)).decode()
 
 
 @lru_cache(maxsize=16)
@@ -29,7 +29,13 @@ def unpack(text: str) -> Sequence[int]:
         ValueError: it is none that `pack` made.
     """
     try:
-        gaps = np.frombuffer(zlib.decompress(base64.b64decode(text, validate=True)), "<u4")
+        gaps = array("I", zlib.decompress(base64.b64decode(text, validate=True)))
     except zlib.error as error:
         raise ValueError(f"no row numbers: {error}") from error
-    return array("I", np.cumsum(gaps, dtype=np.int64).astype("=u4").tobytes())
+    return array("I", accumulate(_little_endian(gaps)))
+
+
+def _little_endian(numbers: array[int]) -> array[int]:
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return numbers

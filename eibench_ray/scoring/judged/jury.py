@@ -7,18 +7,18 @@ majority:   1, 0              0.5, the mean of the values that share the first p
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import nan
 from typing import Annotated, Literal
 
-import numpy as np
 from annotated_types import Ge
 
 from eibench_ray.errors import ScoreError
 from eibench_ray.rows.sample import Sample
 from eibench_ray.scoring.cell_score import mean_value
-from eibench_ray.scoring.judge_agreement import interval_alpha
 from eibench_ray.scoring.scorer import Metric, Score, Scorer, ScoreStatus
 
 
@@ -119,7 +119,7 @@ class JuryAgreement:
 class AgreementMeter:
     """Collects the members' values of a cell's samples, 8 bytes for each."""
 
-    _values: dict[str, list[float]] = field(default_factory=dict)
+    _values: dict[str, array[float]] = field(default_factory=dict)
     _num_answers: int = 0
 
     def add(self, scores: Sequence[Score | None]) -> None:
@@ -128,12 +128,16 @@ class AgreementMeter:
         for score in scores:
             members = score.details["members"] if score is not None else {}
             for member, value in members.items():
-                self._values.setdefault(member, []).append(value if isinstance(value, float) else np.nan)
+                self._values.setdefault(member, array("d")).append(value if isinstance(value, float) else nan)
 
     def read(self) -> JuryAgreement | None:
         """The agreement; None where the jury was not asked yet."""
         if not self._values:
             return None
+        import numpy as np
+
+        from eibench_ray.scoring.judge_agreement import interval_alpha  # SciPy takes a second to load
+
         values = np.array(list(self._values.values()))
         has_value = ~np.isnan(values)
         coverage = dict(zip(self._values, (has_value.sum(axis=1) / self._num_answers).tolist(), strict=True))
