@@ -230,6 +230,10 @@ class Sweeps:
         chosen = engine or EchoEngine(EchoSection(kind="echo"))
         return asyncio.run(_ask(sweep, chosen, run_id or secrets.token_hex(4), costs_money=costs_money))
 
+    def scripted(self, *answer: Callable[[Request], str]) -> Scripted:
+        """An engine that answers what a function says, and remembers what it was asked."""
+        return Scripted(*answer)
+
     def rows(self, sweep: PlannedSweep, step_name: str) -> dict[str, Completion]:
         """The committed rows of the one step of that name."""
         (step,) = (step for step in sweep.plan.steps.values() if step.name == step_name)

@@ -1,10 +1,11 @@
 """Tests of sweeps that ask a choice of a dataset's samples: what is asked, what is kept, and what is scored."""
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import Scripted, Sweeps
 
 from eibench_ray.api import plan
 from eibench_ray.config.schema import DatasetConfig, RunConfig, StoreConfig
@@ -17,6 +18,9 @@ from eibench_ray.runs.run_record import new_manifest, new_status
 from eibench_ray.runs.run_status import _count_endings
 from eibench_ray.runs.run_summary import _find_unanswered
 from eibench_ray.store.store_check import check_store
+
+if TYPE_CHECKING:
+    from conftest import Sweeps
 
 ODD = {"filter": {"is_even": False}}
 
@@ -35,7 +39,7 @@ def faces(sweeps: Sweeps) -> Sweeps:
 
 def asked(sweeps: Sweeps, sweep: PlannedSweep) -> list[str]:
     """Ids of the samples that the sweep asks now, of all steps."""
-    engine = Scripted()
+    engine = sweeps.scripted()
     reports = sweeps.ask(sweep, engine)
     assert all(report.is_whole and not report.num_errors for report in reports)
     return [request.sample_id for request in engine.requests]
@@ -84,7 +88,7 @@ def test_a_slice_that_another_choice_wrote_is_looked_at_row_by_row(faces: Sweeps
     even = {"filter": {"is_even": True}}
     for choice in (ODD, even, ODD):
         sweep = faces.plan(config(faces, **choice))
-        faces.ask(sweep, Scripted(lambda _: "the same"))
+        faces.ask(sweep, faces.scripted(lambda _: "the same"))
     for choice in (ODD, even):
         sweep = faces.plan(config(faces, **choice))
         assert sweep.is_complete
@@ -135,7 +139,9 @@ def test_a_run_is_scored_by_the_rows_that_it_asked(faces: Sweeps, tmp_path: Path
 
 
 def test_endings_and_errors_are_those_of_the_chosen_rows(faces: Sweeps) -> None:
-    faces.ask(faces.plan(config(faces)), Scripted(lambda request: "" if request.sample_id in names(3, 4) else "yes"))
+    faces.ask(
+        faces.plan(config(faces)), faces.scripted(lambda request: "" if request.sample_id in names(3, 4) else "yes")
+    )
     sweep = faces.plan(config(faces, **ODD))
     (cell,) = sweep.plan.cells
     (spec,) = sweep.plan.datasets.values()

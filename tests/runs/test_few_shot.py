@@ -1,9 +1,10 @@
 """Tests of few-shot prompts: which examples a sample is shown, and that they are part of what is asked."""
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import Scripted, Sweeps
 
 from eibench_ray.config.schema import RunConfig
 from eibench_ray.config.setting import SettingConfig
@@ -11,6 +12,9 @@ from eibench_ray.errors import DataError, PlanError
 from eibench_ray.plan.example_set import ExampleSet
 from eibench_ray.rows.sample import Sample
 from eibench_ray.runs.run_record import _MANIFEST, new_manifest
+
+if TYPE_CHECKING:
+    from conftest import Sweeps
 
 PROMPT = (
     "{% for example in examples %}Q: {{ example.question }} A: {{ example.targets[0] }}\n{% endfor %}Q: {{ question }}"
@@ -35,7 +39,7 @@ def shots(sweeps: Sweeps) -> Sweeps:
 
 def prompts(sweeps: Sweeps, one: RunConfig) -> dict[str, str]:
     """Prompt of each sample by the step that answers."""
-    engine = Scripted()
+    engine = sweeps.scripted()
     sweep = sweeps.plan(one)
     sweeps.ask(sweep, engine)
     return {request.sample_id: request.user for request in engine.requests if request.user.rpartition("Q: ")[1]}
