@@ -328,7 +328,7 @@ def test_the_exported_rows_are_the_stores(ran: Run, command: Command, tmp_path: 
     plan = command("plan", "--json", *ran.again).json
     store = Store(ran.store)
     steps = {step["id"]: step["name"] for step in plan["steps"]}
-    sample_ids = open_dataset("package:demo").index(NUM_SAMPLES).sample_ids
+    sample_ids = open_dataset("package:demo").index().sample_ids
     for cell in plan["cells"]:
         of_cell = frame.filter(pl.col("setting") == cell["setting"]).sort("sample_id")
         for column, name in (("answer", "answer"), ("reply", "verdict")):
