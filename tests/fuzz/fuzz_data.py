@@ -75,7 +75,7 @@ def _read(dataset: Dataset) -> int:
     assert [sample.sample_id for sample in samples] == list(index.sample_ids)
     assert len(index.row_digests) == dataset.num_rows
     dataset.images(0, dataset.num_rows, index.sample_ids)
-    dataset.has_repeated_pictures(dataset.num_rows)
+    dataset.has_repeated_pictures(range(dataset.num_rows))
     return len(samples)
 
 
