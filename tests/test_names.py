@@ -58,6 +58,12 @@ def test_every_module_name_stands_once() -> None:
     assert repeated((path.name, path) for path in MODULES) == {}
 
 
+def test_every_test_file_has_a_name_of_its_own() -> None:
+    """Two of one name cannot be collected together."""
+    tests = sorted(Path(__file__).parent.rglob("test_*.py"))
+    assert repeated((path.name, path) for path in tests) == {}
+
+
 def test_every_class_name_stands_once() -> None:
     assert repeated((node.name, path) for path in MODULES for node in classes(path)) == {}
 
