@@ -108,7 +108,8 @@ def show_sample(
     opened = results.dataset(dataset)
     (sample,) = opened.samples(number, number + 1)
     images = opened.images(number, number + 1, [sample_id]).get(sample_id, ())
-    shown = [_trace(plan, one, cells, opened, number, sample_id, store) for one in steps]
+    names = name_steps(plan)
+    shown = [_trace(plan, one, names[one], cells, opened, number, sample_id, store) for one in steps]
     return ShownSample(
         dataset,
         number,
@@ -169,15 +170,20 @@ def _find(plan: Plan, results: Results, datasets: list[str], sample_id: str) -> 
 
 
 def _trace(
-    plan: Plan, step_id: str, cells: Iterable[Cell], dataset: Dataset, number: int, sample_id: str, store: Store
+    plan: Plan,
+    step_id: str,
+    name: StepName,
+    cells: Iterable[Cell],
+    dataset: Dataset,
+    number: int,
+    sample_id: str,
+    store: Store,
 ) -> ShownStep:
     """The step's request and its reply."""
     step = plan.steps[step_id]
     users = tuple(cell.name for cell in cells if step_id in cell.steps)
     row = store.read_rows(step_id, number, [sample_id]).get(sample_id)
-    shown = ShownStep(
-        step, name_steps(plan)[step_id], plan.engines[step.engine], users, "not asked yet", completion=row
-    )
+    shown = ShownStep(step, name, plan.engines[step.engine], users, "not asked yet", completion=row)
     try:
         (task_row,), _ = read_rows(step, Slice(step_id, 0, number, number + 1), dataset, dataset.index(), store)
     except StoreError:

@@ -122,9 +122,9 @@ def _steps(store: Store, needed: _Needed) -> Iterator[Unneeded]:
         if entry.name in needed.steps or not entry.is_folder or storage.is_link(folder):
             continue
         manifest = paths.manifest(entry.name)
-        files = {folder / name: size for name, size in storage.sizes(folder).items() if name != manifest.name}
-        name = _name_step(storage, manifest, entry.name)
-        yield Unneeded("step", name, files | _sizes(storage, manifest), entry.name)
+        sizes = sorted(storage.sizes(folder).items(), key=lambda one: one[0] == manifest.name)  # the manifest last
+        files = {folder / name: size for name, size in sizes}
+        yield Unneeded("step", _name_step(storage, manifest, entry.name), files, entry.name)
     damaged = paths.root / "damaged"
     for entry in storage.list(damaged):
         files = {damaged / entry.name / name: size for name, size in storage.sizes(damaged / entry.name).items()}
