@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
-from other_python import ENVIRONMENT, has_own_wheels, make_python
+from other_python import ENVIRONMENT, has_own_wheels, make_python, run_beside
 
 from eibench_ray.engines.python_environment import vllm_version
 
@@ -39,27 +37,9 @@ def older_python(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathF
 def rows(older_python: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """The answers of a sweep over two models, each in its own vLLM."""
     folder = tmp_path_factory.mktemp("sweep")
-    options = folder / "conf" / "model"
-    options.mkdir(parents=True)
     environment = {"runtime_env": {"uv": None, "py_executable": str(older_python)}}
     option = {"defaults": ["tiny_qwen_vl", "_self_"], "name": "older", "engine": environment}
-    (options / "older.yaml").write_text(json.dumps(option))
-    arguments = (
-        f"-m model=older,tiny_idefics3 setting=user_question judge=echo dataset=demo dataset.limit={NUM_SAMPLES} "
-        "tracking=none setting.sampling.max_tokens=24 cluster.num_cpus=2"
-    )
-    command = [sys.executable, "-m", "eibench_ray.cli.app", "run", "--json", "--config-dir", str(folder / "conf")]
-    done = subprocess.run(
-        [*command, *arguments.split()], cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    rows = []
-    for step in (folder / "store" / "steps").iterdir():
-        what = json.loads((step / "manifest.json").read_text())["step"]
-        if what["name"] == "answer":
-            for file in step.glob("slice-*.parquet"):
-                rows += [row | {"model": what["model"]} for row in pq.read_table(file).to_pylist()]
-    return rows
+    return run_beside(folder, option, f"model=older,tiny_idefics3 dataset.limit={NUM_SAMPLES}", max_tokens=24)
 
 
 def test_each_model_answered_all_rows_in_its_own_vllm(rows: list[dict[str, Any]]) -> None:
