@@ -75,11 +75,13 @@ setup: .venv/installed
 # Compiled lists of versions with the hashes of their files, which `make setup` verifies. The CPU list leaves out what
 # belongs to CUDA torch. torch, torchvision and triton have no hash there: they come from a folder of wheels or from PyTorch's own
 # index, whose files for each Python and platform are not known here; their versions are fixed.
+EXTRAS := $(foreach extra,coherence demo dev mlflow tensorboard dashboards docs,--extra $(extra))
+
 requirements: setup
-	UV_CUSTOM_COMPILE_COMMAND="make requirements" $(UV) pip compile --quiet pyproject.toml --extra cpu --extra coherence --extra demo --extra dev \
+	UV_CUSTOM_COMPILE_COMMAND="make requirements" $(UV) pip compile --quiet pyproject.toml --extra cpu $(EXTRAS) \
 	  --override requirements/cpu-overrides.txt --python-version 3.11 --generate-hashes --output-file requirements/cpu.txt
 	sed -i -E '/^(torch|torchvision|triton)==/,/# via/{s/ \\$$//;/--hash=/d}' requirements/cpu.txt
-	UV_FIND_LINKS= UV_CUSTOM_COMPILE_COMMAND="make requirements" $(UV) pip compile --quiet pyproject.toml --extra gpu --extra coherence --extra demo --extra dev \
+	UV_FIND_LINKS= UV_CUSTOM_COMPILE_COMMAND="make requirements" $(UV) pip compile --quiet pyproject.toml --extra gpu $(EXTRAS) \
 	  --override requirements/gpu-overrides.txt --python-version 3.11 --python-platform linux --generate-hashes \
 	  --output-file requirements/gpu.txt
 
