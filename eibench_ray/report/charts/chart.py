@@ -15,7 +15,7 @@ class Chart:
         name: a word, unique in a page: the picture's address in it.
         title: its heading.
         text: the same in words, for screen readers and print.
-        spec: Vega-Lite with its data inline; colours of text, axes and background are left to the page.
+        spec: Vega-Lite with its data inline, as wide as its container; text and axes are drawn in `currentColor`.
     """
 
     name: str
