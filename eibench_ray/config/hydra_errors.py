@@ -16,7 +16,7 @@ from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
 
-from eibench_ray.config.load import suggest_key
+from eibench_ray.config.load import is_known_key, suggest_key
 from eibench_ray.config.schema import RunConfig
 from eibench_ray.config.section import Frozen
 from eibench_ray.errors import ConfigError
@@ -32,6 +32,7 @@ _NO_OPTION = re.compile(
 )
 _NO_CHOICE = re.compile(r"You must specify '([^']+)'.*?Available options:(.*)", re.S)
 _NO_KEY = re.compile(r"Could not override '([^']+)'")
+_NO_DELETION = re.compile(r"Could not delete from config. '([^']+)' does not exist")
 _SEVERAL = re.compile(r"(?:Ambiguous value for argument|Sweep parameters) '([^']+)'")
 _FULL_KEY = re.compile(r"full_key: (\S+)")
 
@@ -55,9 +56,15 @@ def explain(error: Exception, schema: type[Frozen] = RunConfig) -> ConfigError:
     if isinstance(error, MissingMandatoryValue) and (match := _FULL_KEY.search(text)):
         return ConfigError(f"{match.group(1)} is missing: set it with {match.group(1)}=VALUE")
     if match := _NO_KEY.search(text):
+        return ConfigError(f"{match.group(1)}: there is no such key{suggest_key(match.group(1), schema)}")
+    if match := _NO_DELETION.search(text):
         key = match.group(1)
-        hint = suggest_key(key, schema, find_file(error, key))
-        return ConfigError(f"{key}: there is no such key{hint}")
+        reason = (
+            "no option file sets it: leave this out"
+            if is_known_key(key)
+            else f"there is no such key{suggest_key(key, schema)}"
+        )
+        return ConfigError(f"~{key}: {reason}")
     if match := _SEVERAL.search(text):
         quoted = quote_for_shell(match.group(1))
         as_text = f", or as one text: {quoted}" if quoted else ""
@@ -92,21 +99,6 @@ def _suggest(name: str, known: list[str]) -> str:
 
 
 _MAX_FILES = 8
-
-
-def find_file(error: BaseException, key: str) -> str | None:
-    """The path of the option file that a key of the configuration belongs to; None where that is not known."""
-    for frame in _frames(error, "_load_configuration_impl"):
-        defaults, repository = frame.f_locals.get("defaults_list"), frame.f_locals.get("caching_repo")
-        if defaults is None or repository is None:
-            continue
-        own = [
-            (len(one.package or ""), number, one.config_path)
-            for number, one in enumerate(defaults.defaults)
-            if one.package and f"{key}.".startswith(f"{one.package}.")
-        ]
-        return _locate(repository, max(own)[2]) if own else None
-    return None
 
 
 def find_cycle(error: BaseException) -> str | None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
+from functools import cache
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -44,19 +47,39 @@ def validate(raw: Mapping[str, Any], schema: type[Schema]) -> Schema:
         raise ConfigError("the configuration is not valid: " + "; ".join(problems)) from None
 
 
-def suggest_key(key: str, schema: type[Frozen] = RunConfig, file: str | None = None) -> str:
+def is_known_key(key: str) -> bool:
+    """Whether the schema has a dotted key, in a section of some kind; a mapping has any key below its own.
+
+    >>> is_known_key("setting.repeats"), is_known_key("setting.calls.0.each"), is_known_key("setting.repeat")
+    (True, True, False)
+    >>> is_known_key("model.engine.env.HF_HOME")
+    True
+    """
+    every = _every_key(RunConfig)
+    names = [part for part in key.split(".") if not part.isdecimal()]  # elements of a list share their keys
+    above = (".".join(names[:length]) for length in range(1, len(names)))
+    return ".".join(names) in every or any(every.get(name, False) for name in above)
+
+
+def suggest_key(key: str, schema: type[Frozen] = RunConfig) -> str:
     """A hint at the known key that a dotted, misspelt one may mean; empty where there is none."""
-    every = dict.fromkeys(_dotted(schema, ""))
+    every = _every_key(schema)
+    if key in every:
+        return " for this kind; another kind has it"
     known = [name for name in every if not key.startswith(f"{name}.")]
-    # Below a key that no section has keys below: it is a mapping, which takes any.
-    above = [name for name in every if name not in known and not any(one.startswith(f"{name}.") for one in every)]
-    if key in known or above:
-        where = f"the option file {file}" if file else "this option file"
-        return f" in {where}; add it with +{key}=VALUE"
     leaf = key.rsplit(".", 1)[-1]
     same_leaf = [name for name in known if name.rsplit(".", 1)[-1] == leaf]
     close = same_leaf[:1] or get_close_matches(key, known, n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
+
+
+@cache
+def _every_key(schema: type[Frozen]) -> dict[str, bool]:
+    """Every dotted key, and whether it is a mapping, which takes any keys."""
+    found: dict[str, bool] = {}
+    for key, is_mapping in _dotted(schema, ""):
+        found[key] = found.get(key, False) or is_mapping
+    return found
 
 
 def _describe(detail: ErrorDetails, schema: type[Frozen]) -> str:
@@ -83,23 +106,29 @@ def _as_text(detail: ErrorDetails, key: str) -> str:
     return f" (a text that reads as something else stands in quotes: {quoted})"
 
 
-def _dotted(section: type[Any], prefix: str) -> Iterator[str]:
-    """Every key of the schema, e.g. `model.engine.dtype`; of each member where a section is a union."""
+def _dotted(section: type[Any], prefix: str) -> Iterator[tuple[str, bool]]:
+    """Every key of the schema, e.g. `model.engine.dtype`, and whether it is a mapping; of each member of a union."""
     if is_dataclass(section):
-        yield from (prefix + option.name for option in fields(section))
+        yield from ((prefix + option.name, _is_mapping(option.type)) for option in fields(section))
         return
     if issubclass(section, Frozen):
-        yield from (prefix + name for name in section.plugin_keys())
+        yield from ((prefix + name, True) for name in section.plugin_keys())  # of a plug-in's, only names are known
     for name, field in section.model_fields.items():
-        yield prefix + name
+        yield prefix + name, _is_mapping(field.annotation)
         for inner in _sections_in(field.annotation):
             if inner is not section:  # a judge has judges as members, under keys of their own
                 yield from _dotted(inner, f"{prefix}{name}.")
 
 
+def _is_mapping(annotation: Any) -> bool:
+    return re.search(r"\b(dict|Mapping)\b", str(annotation)) is not None
+
+
 def _sections_in(annotation: Any) -> Iterator[type[Any]]:
     if annotation is EngineSection:
-        yield from map(section_class, ENGINE_KINDS.names())
+        for name in ENGINE_KINDS.names():
+            with contextlib.suppress(ConfigError):  # one that is broken is named when it is asked for
+                yield section_class(name)
     elif isinstance(annotation, type) and (issubclass(annotation, BaseModel) or is_dataclass(annotation)):
         yield annotation
     for argument in getattr(annotation, "__args__", ()):

@@ -13,6 +13,7 @@ import json
 import pickle
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -22,9 +23,11 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import ConfigRepository
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.types import Override, OverrideType
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from omegaconf import DictConfig, OmegaConf
 
+from eibench_ray.config.load import is_known_key
 from eibench_ray.config.programs import refuse_programs
 from eibench_ray.config.secrets import refuse_secrets
 from eibench_ray.errors import ConfigError
@@ -99,8 +102,34 @@ def _refuse_other_encodings(config: DictConfig) -> None:
 def own_loader() -> Iterator[None]:
     """Has Hydra compose with `OptionLoader` meanwhile; whose place a user's files take is said once."""
     _announced.clear()
-    with mock.patch.object(hydra_entry, "ConfigLoaderImpl", OptionLoader):
+    with (
+        mock.patch.object(hydra_entry, "ConfigLoaderImpl", OptionLoader),
+        mock.patch.object(ConfigLoaderImpl, "_apply_overrides_to_config", staticmethod(_apply_overrides)),
+    ):
         yield
+
+
+_hydra_applies = ConfigLoaderImpl._apply_overrides_to_config
+
+
+def _apply_overrides(overrides: list[Override], config: DictConfig) -> None:
+    """Hydra's, which sets only what the files have: a key that they leave at its default is added, as `++` does."""
+    _hydra_applies([_as_addition(one) if _is_left_out(one, config) else one for one in overrides], config)
+
+
+def _is_left_out(override: Override, config: DictConfig) -> bool:
+    """Whether it sets a key that the schema has and the files do not."""
+    key = override.key_or_group
+    if override.type is not OverrideType.CHANGE or override.package is not None:
+        return False
+    return OmegaConf.select(config, key, default=_NOTHING) is _NOTHING and is_known_key(key)
+
+
+def _as_addition(override: Override) -> Override:
+    return replace(override, type=OverrideType.FORCE_ADD)
+
+
+_NOTHING = object()
 
 
 _announced: set[str] = set()

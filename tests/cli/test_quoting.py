@@ -75,17 +75,6 @@ def test_a_text_that_reads_as_something_else_stands_in_quotes(command: Command, 
     assert command("plan", *CELL, f"sweep={quoted}", "--json").json["sweep"] == quoted.strip('"')
 
 
-@pytest.mark.parametrize("sweep", [(), ("-m", "seed=1,2")])
-def test_a_key_that_an_option_lacks_is_told_with_its_file(command: Command, tmp_path: Path, sweep: tuple[str]) -> None:
-    (tmp_path / "own" / "setting").mkdir(parents=True)
-    file = tmp_path / "own" / "setting" / "mine.yaml"
-    file.write_text('name: mine\ncalls: [{name: a, role: subject, image: true, prompt: "{{ question }}"}]\n')
-    line = ("plan", *sweep, *CELL, "--config-dir", tmp_path / "own", "setting=mine")
-    told = command(*line, "setting.sampling.max_tokens=3")
-    assert f"in the option file {file}; add it with +setting.sampling.max_tokens=VALUE" in told.err
-    assert command(*line, "+setting.sampling.max_tokens=3").code == (2 if sweep else 0)  # a sweep has one seed
-
-
 @pytest.mark.parametrize("many", [False, True])
 @pytest.mark.parametrize(("a", "b"), [("b", "a"), ("a", "a")])
 def test_defaults_that_lead_back_are_told_with_their_files(
