@@ -26,6 +26,14 @@ Run = Annotated[
         autocompletion=complete_run,
     ),
 ]
+Runs = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[RUN]...",
+        help="The run, or several: folders, ids, or beginnings of ids; the latest one if left out.",
+        autocompletion=complete_run,
+    ),
+]
 InStore = Annotated[
     str | None,
     typer.Option("--store", help="The run's store, where it was moved, or to find the run by its id."),

@@ -11,8 +11,9 @@ import typer
 from rich.text import Text
 
 from eibench_ray.cli.benchmark_commands import opened_run
-from eibench_ray.cli.choose_run import Anyway, InStore, Out, Run, check_figures, choose_run, place_for
+from eibench_ray.cli.choose_run import Anyway, InStore, Out, Run, Runs, check_figures, choose_run, place_for
 from eibench_ray.cli.console import AsJson, open_console, say
+from eibench_ray.cli.report_page import Html, PagePictures, PageSamplesShown, check_page_options, show_html, write_html
 from eibench_ray.errors import ConfigError, DataError, StoreError
 
 if TYPE_CHECKING:
@@ -44,10 +45,13 @@ def status(run: Run = None, store: InStore = None, as_json: AsJson = False) -> N
 
 
 def report(
-    run: Run = None,
+    runs: Runs = None,
     gantt: Annotated[
         Path | None, typer.Option("--gantt", help="Draw where the GPU time went, into this .html or .svg.")
     ] = None,
+    html: Html = None,
+    samples: PageSamplesShown = None,
+    pictures: PagePictures = None,
     as_json: AsJson = False,
     store: InStore = None,
     out: Out = None,
@@ -63,6 +67,7 @@ def report(
 ) -> None:
     """Score a run from its store again, print the leaderboard and write it into the run's folder.
 
+    With --html, it writes a page with figures and samples as well; of several runs, only that.
     Refused where a dataset of the run was prepared anew since, or rows of it are gone: the run's own files stay.
     """
     from eibench_ray.plan.blockers import describe_blocked, without_blocked
@@ -76,7 +81,13 @@ def report(
     from eibench_ray.runs.run_status import read_usage
     from eibench_ray.runs.status_page import render_usage
 
-    found = choose_run(run, store)
+    check_page_options(html, len(runs or ()), {"--samples": samples, "--pictures": pictures})
+    chosen = [choose_run(run, store) for run in runs] if runs else [choose_run(None, store)]
+    found = chosen[0]
+    changes = [change for one in chosen for change in check_figures(one, anyway=anyway)]
+    if html is not None and len(chosen) > 1:
+        show_html(write_html(chosen, html, samples, pictures, by), as_json=as_json)
+        return
     manifest, opened = found.manifest, found.store
     asked = without_blocked(manifest.plan)
     usage = read_usage(found.folder, asked)
@@ -86,10 +97,10 @@ def report(
         if not usage.replicas:
             raise StoreError(f"--gantt: run {manifest.id} has no ledger of replicas in {found.folder}: nothing to draw")
         write_gantt(gantt, usage, f"{manifest.plan.sweep} ({manifest.id})")
-    changes = check_figures(found, anyway=anyway)
     rows = score_run(manifest, opened, found.status.failures, group_by=by)
     # Other groups than the run's are no reason to change its files.
     place = None if by and out is None else place_for(found, out, changes)
+    page = None if html is None else write_html([found], html, samples, pictures, by, rows)
     paths = [*(write_leaderboard(rows, place) if place else ()), *([gantt] if gantt else [])]
     blocked = {row.cell for row in rows if row.blocked}
     gpu_time = describe_usage(usage, asked)
@@ -103,6 +114,7 @@ def report(
             "files": [str(path) for path in paths],
             "gpu_time": gpu_time,
             "changes": changes,
+            "page": page,
         }
         typer.echo(json.dumps(answer))
         return
@@ -120,6 +132,8 @@ def report(
     if by and out is None:
         console.print("The run's files have its own groups still; --out FOLDER writes these.")
     console.print("\n".join(str(path) for path in paths), soft_wrap=True)
+    if page is not None:
+        show_html(page, as_json=False)
 
 
 def rescore(

@@ -174,6 +174,8 @@ def _print(result: SweepResult, cells: Sequence[Cell], as_json: bool) -> None:
     ):
         console.print("Nothing was asked: the store had every answer.")
     console.print(describe_counts(summary))
+    if summary["page"]:
+        console.print(f"Page: {in_line(summary['page'])}", soft_wrap=True)
     console.print(f"Run: {in_line(summary['run_dir'])}\nStore: {in_line(summary['store'])}", soft_wrap=True)
     if as_json:
         typer.echo(json.dumps(summary))

@@ -26,6 +26,7 @@ from pydantic import (
 
 from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.config.engine_section import AnyEngineSection
+from eibench_ray.config.report_section import ReportConfig
 from eibench_ray.config.scorer_options import make_scorer, option_names, read_scorer
 from eibench_ray.config.section import Filled, Frozen, PathText, number_or_auto, read_options
 from eibench_ray.config.setting import Role, SamplingConfig, SettingConfig
@@ -279,6 +280,7 @@ class RunConfig(Frozen):
     tracking: TrackingConfig
     store: StoreConfig
     score: ScoreConfig = ScoreConfig()
+    report: ReportConfig = ReportConfig()
     budget_usd: PositiveFloat | None = None
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0  # base of every request's seed
     retry: Retry = "errors"

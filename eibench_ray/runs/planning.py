@@ -34,7 +34,7 @@ from eibench_ray.schedule.resources import Node, Resources
 from eibench_ray.store.slice_store import Store
 
 # What is the same for every cell of a sweep.
-SHARED_SECTIONS = ("sweep", "cluster", "tracking", "store", "score", "budget_usd", "retry")
+SHARED_SECTIONS = ("sweep", "cluster", "tracking", "store", "score", "report", "budget_usd", "retry")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -23,10 +23,12 @@ from eibench_ray.report.leaderboard_row import LeaderboardRow
 from eibench_ray.runs.ask_cluster import ask_cluster
 from eibench_ray.runs.begin_run import BegunRun, begin_run
 from eibench_ray.runs.failed_cells import describe_failed
+from eibench_ray.runs.find_run import FoundRun
 from eibench_ray.runs.introduction import told_run
 from eibench_ray.runs.pinned_inputs import count_rows
 from eibench_ray.runs.planning import PlannedSweep
 from eibench_ray.runs.results import Results
+from eibench_ray.runs.run_page import write_run_page
 from eibench_ray.runs.run_record import RunState, RunStatus, new_run_id
 from eibench_ray.runs.run_summary import describe_counts, make_bill, summarise
 from eibench_ray.runs.tracked_cells import CellTracking
@@ -128,7 +130,8 @@ def _run(sweep: PlannedSweep, run: BegunRun, console: Console, held_lease: HeldL
         status.summary = summary
         if not done.was_interrupted:
             deadline_s = sweep.config.tracking.deadline_s
-        status.write(folder)  # what is left to be told to the tracker may take a while
+        status.write(folder)  # what is left may take a while
+        summary |= {"page": None if done.was_preempted else _write_page(sweep, run, rows, console)}
     finally:
         with phase("ending the tracker", console, is_told_early=not isinstance(tracker, NoTracker)):
             tracking = tracker.close(deadline_s, partial(tell, console))
@@ -145,6 +148,16 @@ def _run(sweep: PlannedSweep, run: BegunRun, console: Console, held_lease: HeldL
         ended_by=done.ended_by,
         untracked=tracking.describe(folder.absolute()),
     )
+
+
+def _write_page(sweep: PlannedSweep, run: BegunRun, rows: Sequence[LeaderboardRow], console: Console) -> str | None:
+    """Path of the run's page; None where it has none."""
+    if not sweep.config.report.html:
+        return None
+    with phase("writing the page", console):
+        found = FoundRun(run.manifest, run.status, run.store, run.folder.path, has_folder=True)
+        written = write_run_page(found, sweep.config.report, rows)
+    return str(written.path.absolute()) if written else None
 
 
 def _end_state(done: RunResult, status: RunStatus) -> RunState:

@@ -25,6 +25,8 @@ from eibench_ray.rows.request import AcceptRule, Sampling
 from eibench_ray.rows.sample import Sample
 
 _NEGLIGIBLE = 1e-9  # what floating point may add to a sum of ones
+# In a score's details, a list of booleans: whether the answer has each of the sample's targets. The page marks them.
+TARGETS_HIT = "targets_hit"
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,7 @@ RUN_KEYS = {
     "run_cost_usd",
     "budget_usd",
     "shortage",
+    "page",
     "tracking",
     "rows",
 }

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from eibench_ray.scoring.scorer import Metric, Score
+from eibench_ray.scoring.scorer import TARGETS_HIT, Metric, Score
 
 # Share of the reference triggers that an answer names.
 RECALL = Metric("recall")
@@ -48,7 +48,7 @@ class ParsedVerdict:
         """The score: the recall where the counts may be scored, and the counts themselves; recall is not clamped."""
         details: dict[str, Any] = {} if self.correct is None else {"correct": self.correct, "total": self.total}
         if self.hits is not None:
-            details["named"] = list(self.hits)
+            details[TARGETS_HIT] = list(self.hits)
         is_scored = self.status is CountStatus.OK and self.correct is not None and self.total
         values = {RECALL.name: (self.correct or 0) / (self.total or 1)} if is_scored else {}
         return Score(sample_id, values, self.status.value, details, self.explanation)

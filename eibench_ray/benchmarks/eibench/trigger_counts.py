@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from eibench_ray.scoring.scorer import TARGETS_HIT
 from eibench_ray.storage.atomic_files import replacing
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class TriggerCounts:
                 self._judged.extend([0] * missing)
                 self._named.extend([0] * missing)
             for score in row.scores:
-                for place, is_named in enumerate(score.details.get("named", ()) if score else (), start):
+                for place, is_named in enumerate(score.details.get(TARGETS_HIT, ()) if score else (), start):
                     self._judged[place] += 1
                     self._named[place] += is_named
             start = stop
