@@ -1,6 +1,6 @@
 """The picture of where the GPU time went: a lane per GPU, or, beyond what an eye can follow, GPUs by kind over time.
 
-The one module that imports Altair. The colours differ for the colour-blind too, and bars also by their height: full
+The colours differ for the colour-blind too, and bars also by their height: full
 where requests run, lower where a replica comes or goes, a line where a GPU stands idle. The background is left open, so
 that the picture stands on a light page and on a dark one.
 """
@@ -28,7 +28,7 @@ from eibench_ray.visible_text import in_line
 SUFFIXES = (".html", ".svg")
 MAX_LANES = 64
 
-_COLOURS = {  # in the order of the legend, and of the areas from below
+COLOURS = {  # in the order of the legend, and of the areas from below
     TimeKind.GENERATING: "#4BA3DB",
     TimeKind.JUDGING: "#E69F00",
     TimeKind.TAIL: "#A9D3EE",
@@ -70,15 +70,23 @@ class _Clock:
         return (time - self.start) / self.unit_s
 
 
-def draw_gantt(usage: GpuUsage, title: str) -> alt.LayerChart:
-    """The picture of an account: lanes, or stacked areas where there are more than MAX_LANES of them."""
+def draw_lanes(usage: GpuUsage) -> alt.LayerChart:
+    """The picture of an account without a look: lanes, or stacked areas where there are more than MAX_LANES of them."""
     clock = _choose_clock(usage)
     seats = seat_replicas(usage)
     lanes = name_lanes(usage, seats)
     layers = _draw_lanes(usage, seats, lanes, clock) if len(lanes) <= MAX_LANES else _draw_areas(usage, clock)
-    heading = alt.TitleParams(in_line(title), subtitle=_describe(usage, clock), anchor="start", offset=12)
+    return alt.LayerChart(layer=layers)
+
+
+def draw_gantt(usage: GpuUsage, title: str) -> alt.LayerChart:
+    """The picture of an account as a file of its own."""
+    heading = alt.TitleParams(
+        in_line(title), subtitle=_describe(usage, _choose_clock(usage)), anchor="start", offset=12
+    )
     chart: alt.LayerChart = (
-        alt.LayerChart(layer=layers, width=_WIDTH, title=heading)
+        draw_lanes(usage)
+        .properties(width=_WIDTH, title=heading)
         .configure(background="transparent", font="system-ui, sans-serif")
         .configure_view(stroke=None)
         .configure_title(color=_GREY, subtitleColor=_GREY, fontSize=15, subtitlePadding=4)
@@ -143,14 +151,14 @@ def _name_kinds(usage: GpuUsage) -> dict[TimeKind, str]:
     seconds = usage.seconds()
     total = sum(seconds.values())
     occurring = seconds.keys() | {kind for replica in usage.replicas for kind in replica.seconds}
-    shares = {kind: seconds.get(kind, 0.0) / total if total else 0.0 for kind in _COLOURS if kind in occurring}
+    shares = {kind: seconds.get(kind, 0.0) / total if total else 0.0 for kind in COLOURS if kind in occurring}
     return {kind: f"{show_share(share):>5}%  {kind.label}" for kind, share in shares.items()}
 
 
 def _encode(usage: GpuUsage, names: Mapping[TimeKind, str], clock: _Clock) -> dict[str, Any]:
     """The channels that lanes and areas have in common."""
     times = alt.Scale(domain=[0, max(clock.read(usage.end), 1e-3)], nice=False)
-    colours = alt.Scale(domain=list(names.values()), range=[_COLOURS[kind] for kind in names])
+    colours = alt.Scale(domain=list(names.values()), range=[COLOURS[kind] for kind in names])
     legend = alt.Legend(title=f"share of {usage.unit} time", symbolType="square")
     return {
         "x": alt.X("start:Q", title=clock.unit, scale=times, axis=alt.Axis(tickCount=10)),

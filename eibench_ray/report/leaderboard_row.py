@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from eibench_ray.plan.graph import Source
 from eibench_ray.plan.step_names import mark_of, with_mark
@@ -49,6 +49,9 @@ class LeaderboardRow:
     answer_source: Source = "model"
     judge_source: Source = "model"
     agreement: JuryAgreement | None = None  # of the members of a jury; None where one judge scores
+    mean_words: float | None = None  # of its answers that are texts; None where none is
+    endings: Mapping[str, int] = field(default_factory=dict)  # answers by their endings (`Completion.ending`)
+    reply_endings: Mapping[str, int] = field(default_factory=dict)  # likewise the judge's replies, over all repeats
 
     @property
     def is_partial(self) -> bool:

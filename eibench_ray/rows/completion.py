@@ -14,6 +14,8 @@ Retry = Literal["none", "errors", "quarantined"]
 # Why a row was never asked: it is about a line that an earlier answer does not have, or about a reference that its
 # sample does not have. It is no error, and no completion.
 ABSENT = "absent"
+# How a row ended of which nothing is to be said.
+WHOLE = "whole"
 # Why a reply ended that no attempt was good enough for: its text is the rule's.
 FALLBACK = "fallback"
 
@@ -102,6 +104,20 @@ class Completion:
     def is_fallback(self) -> bool:
         """Whether no attempt was acceptable, so that the rule's own text stands in."""
         return self.finish_reason == FALLBACK
+
+    @property
+    def ending(self) -> str:
+        """Its ending in a word or two, one of each row: `whole` where nothing is to be said of it."""
+        endings = {
+            f"{self.error_kind} error": self.error_kind is not None,
+            ABSENT: self.is_absent,
+            "refused": self.is_refused,
+            "cut while thinking": self.is_cut_while_thinking,
+            "empty": self.is_empty,
+            "truncated": self.is_truncated,
+            FALLBACK: self.is_fallback,
+        }
+        return next((name for name, is_so in endings.items() if is_so), WHOLE)
 
     @property
     def is_quarantined(self) -> bool:

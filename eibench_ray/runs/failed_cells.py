@@ -40,6 +40,7 @@ class RowErrors:
     num_truncated: int = 0  # rows that are texts, cut off by a limit of tokens
     num_cut_while_thinking: int = 0  # of those, rows without an answer, since thinking took all
     reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
+    endings: Counter[str] = field(default_factory=Counter)  # of rows that were asked, by their endings
     example: str | None = None
 
     def add(self, row: Completion | None, made: Mapping[str, Completion] | None = None) -> None:
@@ -53,6 +54,7 @@ class RowErrors:
         if row is None or row.is_absent:
             return
         self.num_rows += 1
+        self.endings[row.ending] += 1
         self.num_truncated += row.is_truncated
         self.num_cut_while_thinking += row.is_cut_while_thinking
         if row.error_kind is None:

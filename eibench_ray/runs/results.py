@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from eibench_ray.benchmarks.benchmark import OpenedRun
@@ -145,6 +146,9 @@ class Results:
             answer_source=self._plan.answer_source(cell),
             judge_source=self._plan.judge_source(cell),
             agreement=agreement.read(),
+            mean_words=counts.mean_words,
+            endings=dict(counts.answers.endings),
+            reply_endings=dict(sum((repeat.endings for repeat in counts.replies), Counter())),
         )
 
     def _current_rows(self, cell: Cell, start: int, stop: int) -> dict[str, dict[str, Completion]]:
@@ -188,11 +192,16 @@ class _Counts:
         self.answers = RowErrors()
         judges = [f"judge {name}" if cell.jurors else THE_JUDGE for name, _ in cell.seats]
         self.replies = [RowErrors(judge) for _ in cell.answers for judge in judges]
-        self.num_cut_while_thinking = 0
+        self.num_cut_while_thinking = self._num_texts = self._num_words = 0
         self.num_refused = self.num_empty = self.num_fallbacks = self.num_calls_truncated = 0
         self._num_unscored = 0  # answers, or replies, on which the scorer failed
         self._first_unscored: Score | None = None
         self.cost_usd: float | None = None
+
+    @property
+    def mean_words(self) -> float | None:
+        """Words per answer that is a text; None where none is."""
+        return self._num_words / self._num_texts if self._num_texts else None
 
     @property
     def num_errors(self) -> int:
@@ -219,6 +228,8 @@ class _Counts:
                 self.num_refused += answer.is_refused
                 self.num_empty += answer.is_empty
                 self.num_cut_while_thinking += answer.is_cut_while_thinking
+                self._num_texts += answer.text is not None
+                self._num_words += len((answer.text or "").split())
         for column, reply in zip(self.replies, row.replies, strict=True):
             column.add(reply)
             self.num_fallbacks += reply is not None and reply.is_fallback

@@ -19,10 +19,13 @@ INK = "currentColor"
 FONT = "system-ui, sans-serif"
 # Okabe and Ito's colours, those first that stand on white and on black; yellow and black do not.
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#8C6D46", "#7D7D7D")
+# Shapes that stay apart where they lie on each other.
 SHAPES = ("circle", "square", "diamond", "triangle-up", "cross", "triangle-down", "triangle-right", "triangle-left")
 MOST_LINES = 60  # of a picture with a line per cell; more are a table's matter
 LINE_HEIGHT = 22  # pixels
-_LABEL_WIDTH = 260  # pixels of a name, after which it is cut off; the tooltip has it whole
+# Of a name, in pixels, after which it is cut off; the tooltip has it whole. A phone leaves room for the figures, too;
+# where there is no page to measure, as when a file is drawn, the most stands.
+_LABEL_WIDTH = {"expr": "clamp((containerSize()[0] || 900) * 0.3, 80, 260)"}
 _CONFIG: Mapping[str, Any] = {
     "background": "transparent",
     "font": FONT,
@@ -39,6 +42,8 @@ _CONFIG: Mapping[str, Any] = {
         "labelPadding": 6,
     },
     "axisY": {"grid": False},
+    "axisX": {"labelOverlap": True},
+    "axisQuantitative": {"tickCount": 7},
     "legend": {"labelColor": INK, "titleColor": INK, "titleFontWeight": "normal", "orient": "top", "labelLimit": 260},
     "title": {"color": INK, "subtitleColor": INK},
 }

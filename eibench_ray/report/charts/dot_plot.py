@@ -1,0 +1,109 @@
+"""Dot plots: a line per name, dots with their intervals, a series by colour and shape."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+
+import altair as alt
+
+from eibench_ray.report.charts.look import INK, LINE_HEIGHT, PALETTE, SHAPES
+
+MOST_SERIES = len(SHAPES)
+_NOTE_SHARE = 0.4  # room for notes to the right of the dots, as a share of their span
+
+
+@dataclass(frozen=True, slots=True)
+class Dot:
+    """One figure; its texts are fit to be shown."""
+
+    line: str
+    value: float
+    figure: str  # the value and its interval, as tooltips have it
+    n: int
+    low: float | None = None
+    high: float | None = None
+    series: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DotPlot:
+    """The axes, lines and series of a dot plot.
+
+    Attributes:
+        x: the title of the axis.
+        lines: the names from above.
+        series: the series in their order; one has no legend.
+        joins: whether the dots of a line are joined.
+        zero: the words for the line at 0; empty: there is none.
+        notes: line -> what stands behind its last dot.
+        ends: values that the axis has at least.
+    """
+
+    x: str
+    lines: Sequence[str]
+    series: Sequence[str] = ("",)
+    joins: bool = False
+    zero: str = ""
+    notes: Mapping[str, str] = field(default_factory=dict)
+    ends: tuple[float, ...] = ()
+
+
+def draw_dots(dots: Sequence[Dot], plot: DotPlot) -> alt.LayerChart:
+    """The dots over their intervals."""
+    y = alt.Y("line:N", title=None, scale=alt.Scale(domain=list(plot.lines)))
+    scale = alt.Scale(domain=_reach(dots, plot), zero=False)
+    x = alt.X("value:Q", title=plot.x, scale=scale)
+    layers = []
+    if plot.zero:
+        layers.append(_chart([{"value": 0, "what": plot.zero}]).mark_rule(color=INK, strokeDash=[4, 3]).encode(x=x))
+    spans = [
+        {"line": dot.line, "value": dot.low, "end": dot.high}
+        for dot in dots
+        if dot.low is not None and dot.high is not None
+    ]
+    if plot.joins:
+        of_line = {line: [dot.value for dot in dots if dot.line == line] for line in plot.lines}
+        joins = [{"line": line, "value": min(found), "end": max(found)} for line, found in of_line.items() if found]
+        layers.append(_chart(joins).mark_rule(color=INK, strokeWidth=3, opacity=0.25).encode(x=x, x2="end:Q", y=y))
+    if spans:
+        layers.append(_chart(spans).mark_rule(color=INK, strokeWidth=1.5, opacity=0.75).encode(x=x, x2="end:Q", y=y))
+    has_series = len(plot.series) > 1
+    domain = list(plot.series)
+    legend = alt.Legend(title=None, symbolSize=110) if has_series else None
+    layers.append(
+        _chart([asdict(dot) for dot in dots])
+        .mark_point(filled=True, size=95, opacity=1)
+        .encode(
+            x=x,
+            y=y,
+            color=alt.Color("series:N", scale=alt.Scale(domain=domain, range=list(PALETTE)), legend=legend),
+            shape=alt.Shape("series:N", scale=alt.Scale(domain=domain, range=list(SHAPES)), legend=legend),
+            tooltip=[
+                alt.Tooltip("line:N", title="what"),
+                *([alt.Tooltip("series:N", title="which")] if has_series else []),
+                alt.Tooltip("figure:N", title=plot.x),
+                alt.Tooltip("n:Q", title="n"),
+            ],
+        )
+    )
+    if plot.notes:
+        last = {line: max(dot.value for dot in dots if dot.line == line) for line in plot.notes}
+        notes = [{"line": line, "value": last[line], "note": note} for line, note in plot.notes.items()]
+        layers.append(
+            _chart(notes).mark_text(align="left", dx=10, color=INK, fontSize=11).encode(x=x, y=y, text="note:N")
+        )
+    return alt.LayerChart(layer=layers)
+
+
+def _chart(values: list[dict[str, object]]) -> alt.Chart:
+    return alt.Chart(alt.InlineData(values=values), height=alt.Step(LINE_HEIGHT))
+
+
+def _reach(dots: Sequence[Dot], plot: DotPlot) -> list[float]:
+    """Both ends of the axis: all dots and intervals, and room for the notes."""
+    ends = [end for dot in dots for end in (dot.value, dot.low, dot.high) if end is not None]
+    ends += [*plot.ends, *[0.0] * bool(plot.zero)]
+    low, high = min(ends), max(ends)
+    room = (high - low) * 0.04 or abs(high) * 0.1 or 1.0
+    return [low - room, high + room + (high - low) * _NOTE_SHARE * bool(plot.notes)]
