@@ -22,6 +22,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from eibench_ray.terminal.live_screen import can_redraw
 from eibench_ray.visible_text import in_page
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
@@ -33,7 +34,11 @@ class PlainConsole(Console):
     """A console that reads no markup and lets no control character of a text through to the terminal."""
 
     def __init__(self, *, stderr: bool = False, width: int | None = None) -> None:
-        super().__init__(stderr=stderr, width=width, markup=False, emoji=False, highlight=False)
+        # Spinners and views are drawn on stderr: lines are told there where they cannot be.
+        is_terminal = False if stderr and not can_redraw(sys.stderr) else None
+        super().__init__(
+            stderr=stderr, width=width, force_terminal=is_terminal, markup=False, emoji=False, highlight=False
+        )
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """The segments of what is printed, of a live display too."""

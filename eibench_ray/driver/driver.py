@@ -56,7 +56,8 @@ class Driver:
         deadlines: until when what may be done, on the monotonic clock.
     """
 
-    replica_set: ReplicaSet  # the replicas; there from the moment when the nodes are known
+    replica_set: ReplicaSet  # the replicas; there, as the scheduler, from the moment when the nodes are known
+    _scheduler: Scheduler
 
     def __init__(
         self,
@@ -111,10 +112,10 @@ class Driver:
             with phase("asking Ray which nodes there are"):
                 changes = await self._watch.look()
             context = self._set_out(changes)
-            self.replica_set = ReplicaSet(context, self._factory)
+            self.replica_set, self._scheduler = ReplicaSet(context, self._factory), context.scheduler
             monitor = NodeMonitor(context, self.replica_set)
             monitor.meet(changes)
-            await self._conduct(context.scheduler, monitor, Watchdog(context, self.replica_set))
+            await self._conduct(monitor, Watchdog(context, self.replica_set))
             self._check_advance(context)
             return self._counts.outcome
         finally:
@@ -158,8 +159,9 @@ class Driver:
         installed = vllm_version()
         check_builds(idle, self._config, asked, installed[0] if installed else None)
 
-    async def _conduct(self, scheduler: Scheduler, monitor: NodeMonitor, watchdog: Watchdog) -> None:
+    async def _conduct(self, monitor: NodeMonitor, watchdog: Watchdog) -> None:
         """Acts whenever something has happened, and ends every replica at last, whatever happens."""
+        scheduler = self._scheduler
         followers = [self._jobs.spawn(self._report(watchdog)), self._jobs.spawn(monitor.follow())]
         left_s = self._config.stop_timeout_s
         try:
@@ -240,4 +242,5 @@ class Driver:
 
     def _show(self) -> None:
         statuses = [state.status for state in self.replica_set.states.values()]
-        self._listener.update(self._counts.snapshot(statuses, self.replica_set.waits()))
+        horizon_s, prior_share = self._scheduler.horizon_s(time.monotonic()), self._scheduler.prior_share
+        self._listener.update(self._counts.snapshot(statuses, self.replica_set.waits(), horizon_s, prior_share))

@@ -211,7 +211,7 @@ class ReplicaSet:
         if (state := self.states.pop(replica, None)) is None:
             return False
         suspected = self._context.scheduler.replica_lost(replica, time.monotonic(), is_blamed=is_blamed)
-        self._context.counts.add_gone(state.counts_so_far)
+        self._context.counts.add_gone(state.engine, state.counts_so_far, is_lost=True)
         for slice_, probe in state.slices.items():
             self._tell_slice("slice_returned", state, slice_)
             if probe is not None and is_blamed:
@@ -311,7 +311,7 @@ class ReplicaSet:
 
     def _retire(self, state: ReplicaState) -> None:
         del self.states[state.handle.id]
-        self._context.counts.add_gone(state.counts_so_far)
+        self._context.counts.add_gone(state.engine, state.counts_so_far)
         self._tell("replica_stopping", state)
         state.ended.set()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from dataclasses import dataclass, field
 
 from eibench_ray.driver.replica_factory import ReplicaHandle
@@ -43,4 +44,8 @@ class ReplicaState:
     @property
     def status(self) -> ReplicaStatus:
         """The replica's part of the progress display."""
-        return ReplicaStatus(self.engine, self.is_ready, self.counts_so_far, self.rows_reported)
+        rows: Counter[str] = Counter()
+        for slice_, probe in self.slices.items():
+            rows[slice_.step] += len(probe.rows) if probe else slice_.num_rows
+        is_placed = self.placed_at is not None
+        return ReplicaStatus(self.engine, self.is_ready, self.counts_so_far, self.rows_reported, is_placed, rows)

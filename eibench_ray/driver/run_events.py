@@ -32,12 +32,48 @@ import contextlib
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
+from eibench_ray.estimate.time_estimate import Range
 from eibench_ray.rows.wait import Wait
 from eibench_ray.storage.atomic_files import cannot_write
+
+
+@dataclass(frozen=True, slots=True)
+class EngineProgress:
+    """The replicas of one engine at one moment, by what they do, and what is left of those before.
+
+    Attributes:
+        placing: replicas that wait for their resources.
+        generating, judging: replicas with slices; of both kinds, the one with more rows counts.
+        idle: replicas that are ready and have no slice.
+        lost: replicas that died, did not start or got no place, since the run began.
+        tokens: generated in this run, by replicas that are gone, too.
+        tokens_per_s: in the last half minute; None: not known yet.
+        failed: why the engine was given up; empty where it was not.
+    """
+
+    placing: int = 0
+    loading: int = 0
+    generating: int = 0
+    judging: int = 0
+    idle: int = 0
+    lost: int = 0
+    tokens: int = 0
+    tokens_per_s: float | None = None
+    failed: str = ""
+
+    @property
+    def starting(self) -> int:
+        """Replicas that cannot be asked yet."""
+        return self.placing + self.loading
+
+    @property
+    def ready(self) -> int:
+        """Replicas that can be asked."""
+        return self.generating + self.judging + self.idle
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +82,15 @@ class Snapshot:
 
     done: Mapping[str, int]  # rows done by step id, those that the store had included
     absent: Mapping[str, int]  # those of them about which there was nothing to ask
-    replicas: Mapping[str, tuple[int, int]]  # per engine key, how many replicas start and how many are ready
+    engines: Mapping[str, EngineProgress]  # by key; those that have had a replica, or were given up
     rows_in_flight: int  # finished rows of slices that are not committed yet
     tokens: int  # tokens generated in this run
     cost_usd: float  # what this run's requests have cost so far
     waits: tuple[Wait, ...] = ()  # what the run waits for, the longest wait first; `str` of one is a line for people
-    errors: int = 0  # error rows of the slices that have come back
+    errors: Mapping[str, int] = field(default_factory=dict)  # by step id, error rows of the slices that have come back
+    asking: Mapping[str, int] = field(default_factory=dict)  # rows by step id of the slices that replicas have
+    rows_per_s: float | None = None  # in the last half minute; None: not known yet
+    left_s: Range | None = None  # seconds until all is asked, as the scheduler expects; None: not known
 
 
 class Listener(Protocol):

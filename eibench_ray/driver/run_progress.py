@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from eibench_ray.driver.run_events import Snapshot
+from eibench_ray.driver.rate_meter import RateMeter
+from eibench_ray.driver.run_events import EngineProgress, Snapshot
+from eibench_ray.estimate.time_estimate import estimate_left
 from eibench_ray.plan.graph import Plan
 from eibench_ray.plan.slices import StepWork
 from eibench_ray.rows.wait import Wait, gather_waits
+from eibench_ray.schedule.gpu_usage import step_roles
 from eibench_ray.worker.row_attempts import ReplicaCounts
 from eibench_ray.worker.task import TaskReport
+
+_ROWS = ""  # the count of rows beside those of the engines' tokens, whose names are their keys
 
 
 @dataclass(slots=True)
@@ -47,6 +55,8 @@ class ReplicaStatus:
     is_ready: bool
     counts_so_far: ReplicaCounts
     rows_reported: int  # those of its rows whose slices have come back
+    is_placed: bool = True
+    rows: Mapping[str, int] = field(default_factory=dict)  # by step id, those of the slices that it has
 
     @property
     def rows_ahead(self) -> int:
@@ -57,14 +67,17 @@ class ReplicaStatus:
 class RunProgress:
     """The rows of each step, and the outcome."""
 
-    def __init__(self, plan: Plan, work: Mapping[str, StepWork]) -> None:
+    def __init__(self, plan: Plan, work: Mapping[str, StepWork], clock: Callable[[], float] = time.monotonic) -> None:
         self._plan = plan
         self._total = {step: left.num_rows for step, left in work.items()}
         self._done = {step: left.num_rows - sum(slice_.num_rows for slice_ in left.todo) for step, left in work.items()}
         self._absent = {step: left.num_absent for step, left in work.items()}
         self._done_before = dict(self._done)
-        self._gone = ReplicaCounts()
-        self._errors = 0
+        self._roles = step_roles(plan)
+        self._gone: defaultdict[str, ReplicaCounts] = defaultdict(ReplicaCounts)  # by engine
+        self._lost: Counter[str] = Counter()  # replicas by engine
+        self._errors: Counter[str] = Counter()
+        self._rates = RateMeter(clock)
         self.outcome = RunResult()
 
     def add(self, report: TaskReport) -> None:
@@ -73,15 +86,16 @@ class RunProgress:
         self.outcome.prompt_tokens += report.prompt_tokens
         self.outcome.completion_tokens += report.completion_tokens
         self.outcome.cost_usd += report.cost_usd
-        self._errors += report.num_errors
+        self._errors[report.slice.step] += report.num_errors
         if report.is_whole:
             self._done[report.slice.step] += report.slice.num_rows
             self._absent[report.slice.step] += report.num_absent
 
-    def add_gone(self, counts_so_far: ReplicaCounts) -> None:
-        """A replica that has done this is not asked about it any more."""
-        self._gone.tokens += counts_so_far.tokens
-        self._gone.cost_usd += counts_so_far.cost_usd
+    def add_gone(self, engine: str, counts_so_far: ReplicaCounts, *, is_lost: bool = False) -> None:
+        """A replica of an engine that has done this is not asked about it any more."""
+        self._gone[engine].tokens += counts_so_far.tokens
+        self._gone[engine].cost_usd += counts_so_far.cost_usd
+        self._lost[engine] += is_lost
 
     def has_work(self, engine: str) -> bool:
         """Whether rows of an engine are left."""
@@ -99,17 +113,69 @@ class RunProgress:
         self.outcome.was_preempted = is_preemption
         self.outcome.unfinished_steps |= {step for step, done in self._done.items() if done < self._total[step]}
 
-    def snapshot(self, replicas: Iterable[ReplicaStatus], waits: Iterable[Wait] = ()) -> Snapshot:
-        """The run's progress now, with what is waited for."""
-        by_engine: dict[str, tuple[int, int]] = {}
-        in_flight, tokens, cost_usd = 0, self._gone.tokens, self._gone.cost_usd
+    def snapshot(
+        self,
+        replicas: Iterable[ReplicaStatus],
+        waits: Iterable[Wait] = (),
+        horizon_s: float = math.inf,
+        prior_share: float = 1.0,
+    ) -> Snapshot:
+        """The run's progress now.
+
+        Args:
+            replicas: those that there are.
+            waits: what is waited for.
+            horizon_s: the scheduler's.
+            prior_share: the scheduler's.
+        """
+        doing: defaultdict[str, Counter[str]] = defaultdict(Counter)  # engine -> its replicas by what they do
+        tokens = Counter({engine: gone.tokens for engine, gone in self._gone.items()})
+        cost_usd = sum(gone.cost_usd for gone in self._gone.values())
+        in_flight, asking = 0, Counter[str]()
         for replica in replicas:
-            starting, ready = by_engine.get(replica.engine, (0, 0))
-            by_engine[replica.engine] = (starting + (not replica.is_ready), ready + replica.is_ready)
-            in_flight += replica.rows_ahead
-            tokens += replica.counts_so_far.tokens
+            doing[replica.engine][self._doing(replica)] += 1
+            tokens[replica.engine] += replica.counts_so_far.tokens
             cost_usd += replica.counts_so_far.cost_usd
-        # A counts_so_far is asked for once a second: what was committed since counts already.
-        tokens, cost_usd = max(tokens, self.outcome.completion_tokens), max(cost_usd, self.outcome.cost_usd)
-        done, absent = dict(self._done), dict(self._absent)
-        return Snapshot(done, absent, by_engine, in_flight, tokens, cost_usd, gather_waits(waits), self._errors)
+            in_flight += replica.rows_ahead
+            asking.update(replica.rows)
+        rows = sum(self._done.values()) - sum(self._absent.values()) + in_flight
+        self._rates.note({_ROWS: rows, **tokens})
+        rows_per_s = self._rates.rate(_ROWS)
+        coming = self._total.keys() - self.outcome.unfinished_steps
+        rows_left = max(0, sum(self._total[step] - self._done[step] for step in coming) - in_flight)
+        failed = self.outcome.failed_engines
+        known = doing.keys() | self._gone.keys() | failed.keys()
+        engines = {
+            key: EngineProgress(
+                **doing[key],
+                lost=self._lost[key],
+                tokens=tokens[key],
+                tokens_per_s=self._rates.rate(key),
+                failed=failed.get(key, ""),
+            )
+            for key in self._plan.engines
+            if key in known
+        }
+        return Snapshot(
+            done=dict(self._done),
+            absent=dict(self._absent),
+            engines=engines,
+            rows_in_flight=in_flight,
+            # Counts are asked for once a second: what was committed since counts already.
+            tokens=max(tokens.total(), self.outcome.completion_tokens),
+            cost_usd=max(cost_usd, self.outcome.cost_usd),
+            waits=gather_waits(waits),
+            errors=dict(self._errors),
+            asking=dict(asking),
+            rows_per_s=rows_per_s,
+            left_s=estimate_left(horizon_s, prior_share, rows_left / rows_per_s if rows_per_s else None),
+        )
+
+    def _doing(self, replica: ReplicaStatus) -> str:
+        """The field of `EngineProgress` in which a replica counts."""
+        if not replica.is_ready:
+            return "loading" if replica.is_placed else "placing"
+        rows: Counter[str] = Counter()
+        for step, num_rows in replica.rows.items():
+            rows[self._roles[step].value] += num_rows
+        return rows.most_common(1)[0][0] if rows else "idle"

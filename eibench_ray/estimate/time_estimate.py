@@ -37,6 +37,8 @@ class Assumption:
 # The loss: the paper's sweep, simulated on 2 to 512 GPUs, takes 1.0 to 1.3 times the time that all of it fits into.
 LOW, EXPECTED, HIGH = Assumption(2.0, 1 / 1.5, 1.0), Assumption(1.0, 1.0, 1.1), Assumption(0.5, 1.5, 1.3)
 
+_LEAST_LEFT_S = 1.0  # what a run has left that has anything left
+
 
 @dataclass(frozen=True, slots=True)
 class Range:
@@ -95,6 +97,29 @@ class TimeEstimate:
     def cost(self, unit_s: Range) -> Range | None:
         """The cost of so many unit-seconds; None where no price is known."""
         return None if self.price is None else unit_s.times(self.price / 3600)
+
+
+def estimate_left(horizon_s: float, prior_share: float, rows_s: float | None = None) -> Range | None:
+    """The time that a run has left; None where it cannot be told.
+
+    The horizon knows of loads and of what can be done at the same time, and as much of speeds as is measured; the rows
+    of the last seconds are measured, whatever they are of. Each counts as far as it is to be trusted.
+
+    Args:
+        horizon_s: the shortest time into which what is left fits; math.inf where none is known.
+        prior_share: share of the work whose speed is a prior still; what is measured is off by the loss alone.
+        rows_s: the time that the rows that are left take at the rate of the last ones; None: not known.
+    """
+    guesses = (LOW, EXPECTED, HIGH)
+    if rows_s is None:
+        # A load that takes longer than it should leaves nothing to go by.
+        if math.isinf(horizon_s) or horizon_s < _LEAST_LEFT_S:
+            return None
+        return Range(*(horizon_s * guess.loss / guess.speed**prior_share for guess in guesses))
+    trust = 0.0 if math.isinf(horizon_s) or horizon_s < _LEAST_LEFT_S else 1.0 - prior_share
+    rows = (rows_s / HIGH.loss, rows_s, rows_s * HIGH.loss)
+    pairs = zip(guesses, rows, strict=True)
+    return Range(*((horizon_s * guess.loss) ** trust * own ** (1.0 - trust) for guess, own in pairs))
 
 
 def estimate_time(

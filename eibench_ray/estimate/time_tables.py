@@ -61,7 +61,7 @@ def summarise_estimates(estimates: Sequence[TimeEstimate]) -> Iterator[tuple[str
         yield "Time", "none: nothing is left to ask"
         return
     if expected.engines:
-        times = (f"{_duration(one.wall_clock_s)} on {describe_nodes(one)}" for one in estimates)
+        times = (f"{show_span(one.wall_clock_s)} on {describe_nodes(one)}" for one in estimates)
         yield "Time", "; ".join(times)
         unit = _unit(expected)
         used, held = (span.times(1 / HOUR_S) for span in (expected.used_s, expected.held_s))
@@ -91,7 +91,7 @@ def render_estimates(plan: Plan, estimates: Sequence[TimeEstimate]) -> Iterator[
     if not expected.engines:
         return
     yield _totals_table(plan, estimates)
-    yield f"Longest chain of loads and steps, {_time(expected.path_s)}: {' > '.join(_legs(plan, expected))}."
+    yield f"Longest chain of loads and steps, {show_time(expected.path_s)}: {' > '.join(_legs(plan, expected))}."
     yield _ASSUMED
     if is_planned_for_cores(plan, estimates):
         yield ON_CORES
@@ -146,7 +146,7 @@ def _totals_table(plan: Plan, estimates: Sequence[TimeEstimate]) -> FittingTable
     """A column per cluster."""
     unit = _unit(estimates[0])
     rows = {
-        "wall-clock time": [_duration(one.wall_clock_s) for one in estimates],
+        "wall-clock time": [show_span(one.wall_clock_s) for one in estimates],
         f"{unit}-hours of loads and work": [_amount(one.used_s.times(1 / HOUR_S)) for one in estimates],
         f"{unit}-hours, all {unit}s kept": [_amount(one.held_s.times(1 / HOUR_S)) for one in estimates],
     }
@@ -155,7 +155,7 @@ def _totals_table(plan: Plan, estimates: Sequence[TimeEstimate]) -> FittingTable
         rows["cost of loads and work"] = [_amount(cost) for cost, _ in costs if cost]
         rows["cost, all GPUs kept"] = [_amount(cost) for _, cost in costs if cost]
     rows["replicas to load"] = [f"{_num_loads(plan, one):,}" for one in estimates]
-    rows["longest chain"] = [_time(one.path_s) for one in estimates]
+    rows["longest chain"] = [show_time(one.path_s) for one in estimates]
     columns = [Column("", list(rows), is_name=True)]
     for at, estimate in enumerate(estimates):
         columns.append(Column(describe_nodes(estimate).replace(" x ", "\nx "), [row[at] for row in rows.values()]))
@@ -179,7 +179,7 @@ def _legs(plan: Plan, estimate: TimeEstimate) -> Iterator[str]:
         name = in_line(plan.engines[leg.engine].name)
         copies = f" on {leg.replicas:,} replicas" if leg.replicas > 1 else ""
         words = f"load {name}" if leg.what == "load" else f"{leg.what} by {name}{copies}"
-        yield f"{words} ({_time(leg.seconds)})"
+        yield f"{words} ({show_time(leg.seconds)})"
 
 
 def _num_loads(plan: Plan, estimate: TimeEstimate) -> int:
@@ -188,7 +188,7 @@ def _num_loads(plan: Plan, estimate: TimeEstimate) -> int:
 
 
 def _times(engine: EngineTime | None) -> tuple[str, str]:
-    return (_time(engine.load_s), _time(engine.work_s)) if engine else ("-", "-")
+    return (show_time(engine.load_s), show_time(engine.work_s)) if engine else ("-", "-")
 
 
 def _memory(spec: EngineSpec) -> Iterator[str]:
@@ -200,7 +200,7 @@ def _memory(spec: EngineSpec) -> Iterator[str]:
     return iter([*("?" if gb is None else f"{gb:.1f}" for gb in known), "yes" if memory.fits else "no"])
 
 
-def _duration(span: Range) -> str:
+def show_span(span: Range) -> str:
     """A time with its error bar, all in one unit."""
     unit_s, name = _time_unit(span.expected)
     return f"{_amount(span.times(1 / unit_s), name)}"
@@ -210,7 +210,8 @@ def _amount(span: Range, unit: str = "") -> str:
     return f"{_number(span.expected)}{unit} ({_number(span.low)} to {_number(span.high)})"
 
 
-def _time(seconds: float) -> str:
+def show_time(seconds: float) -> str:
+    """A time in the unit in which it reads best: `35 s`, `4.2 min`."""
     unit_s, name = _time_unit(seconds)
     return f"{_number(seconds / unit_s)}{name}"
 

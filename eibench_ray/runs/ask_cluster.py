@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from eibench_ray.driver.event_lines import Narrator
-from eibench_ray.driver.progress_display import ProgressDisplay
 from eibench_ray.driver.run_events import Ledger
 from eibench_ray.driver.run_progress import RunResult
 from eibench_ray.engines.registry import check_installed
@@ -23,10 +22,12 @@ from eibench_ray.estimate.cost_estimate import describe_uncounted
 from eibench_ray.estimate.time_tables import describe_unpinned
 from eibench_ray.ratelimit.rate_limiter import RateLimiter
 from eibench_ray.runs.begin_run import BegunRun
+from eibench_ray.runs.live_display import LiveDisplay
 from eibench_ray.runs.planning import PlannedSweep, read_spent
 from eibench_ray.runs.progress_lines import ProgressLines
 from eibench_ray.runs.run_listeners import Listeners, StatusWriter, TrackingListener
 from eibench_ray.runs.run_record import LEDGER_FILE, RunManifest, write_manifest
+from eibench_ray.runs.run_view import RunViewer
 from eibench_ray.store.held_lease import HeldLease
 from eibench_ray.terminal.run_log import phase, tell
 from eibench_ray.tracking.tracking_queue import CellTracker
@@ -61,9 +62,11 @@ def ask_cluster(
         sweep.store.remove_partial(step_id)
     status, folder = run.status, run.folder.path
     ledger = Ledger(folder / LEDGER_FILE, partial(_narrate, Narrator(sweep.plan)))
-    display = ProgressDisplay(sweep.plan, sweep.work, console, sweep.budget)
-    pulse = ProgressLines(sweep.plan, sweep.work, sweep.budget)
-    listeners = Listeners([display, pulse, StatusWriter(status, folder), TrackingListener(sweep.plan, tracker)])
+    viewer = RunViewer(run.manifest.plan)
+    display = LiveDisplay(console, lambda: viewer.view(status, time.time()))
+    pulse = ProgressLines(lambda: viewer.view(status, time.time()))
+    # The record first: the others tell of it.
+    listeners = Listeners([StatusWriter(status, folder), display, pulse, TrackingListener(sweep.plan, tracker)])
     with contextlib.ExitStack() as stack:
         stack.enter_context(contextlib.closing(ledger))
         stack.enter_context(as_interrupt())

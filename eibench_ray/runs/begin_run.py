@@ -105,7 +105,9 @@ def begin_run(sweep: PlannedSweep, wanted: Path, run_id: str) -> BegunRun:
     config = sweep.config
     manifest = new_manifest(sweep.plan, wanted, config.store, config.score, config.retry, config.tracking, run_id)
     status = new_status(manifest, sweep.store)
-    status.budget_usd = sweep.budget.budget_usd
+    status.budget_usd, status.spent_usd = sweep.budget.budget_usd, sweep.budget.spent_usd
+    status.done = {step: left.num_done for step, left in sweep.work.items()}
+    status.absent = {step: left.num_absent for step, left in sweep.work.items()}
     folder = take_folder(wanted.absolute(), status.dump())
     status.folder = str(folder.path)
     manifest = replace(manifest, folder=status.folder)

@@ -37,12 +37,16 @@ class StatusWriter:
 
     def update(self, snapshot: Snapshot) -> None:
         """Writes the status, at most every STATUS_EVERY_S."""
-        self._status.done = dict(snapshot.done)
-        self._status.tokens = snapshot.tokens
-        self._status.cost_usd = snapshot.cost_usd
-        self._status.waits = [str(wait) for wait in snapshot.waits]
-        if time.time() - self._status.updated_at >= STATUS_EVERY_S:
-            self._status.write(self._folder)
+        status = self._status
+        status.done |= snapshot.done
+        status.absent |= snapshot.absent
+        status.errors, status.asking = dict(snapshot.errors), dict(snapshot.asking)
+        status.engines, status.rows_in_flight = dict(snapshot.engines), snapshot.rows_in_flight
+        status.rows_per_s, status.left_s = snapshot.rows_per_s, snapshot.left_s
+        status.tokens, status.cost_usd = snapshot.tokens, snapshot.cost_usd
+        status.waits = [str(wait) for wait in snapshot.waits]
+        if time.time() - status.updated_at >= STATUS_EVERY_S:
+            status.write(self._folder)
 
 
 class TrackingListener:

@@ -21,7 +21,9 @@ from pydantic import TypeAdapter, ValidationError
 from eibench_ray.config.schema import ScoreConfig, StoreConfig
 from eibench_ray.config.tracking_section import TrackingConfig
 from eibench_ray.datasets.dataset import PACKAGE_PREFIX
+from eibench_ray.driver.run_events import EngineProgress
 from eibench_ray.errors import StoreError
+from eibench_ray.estimate.time_estimate import Range
 from eibench_ray.plan.graph import Plan
 from eibench_ray.rows.completion import Retry
 from eibench_ray.runs.pinned_inputs import pin_datasets
@@ -76,10 +78,18 @@ class RunStatus:
     failures: dict[str, str] = field(default_factory=dict)  # model -> why its engine was given up
     budget_usd: float | None = None
     cost_usd: float = 0.0  # what this run's requests have cost
+    spent_usd: float = 0.0  # what the rows had cost that were in the store when it began
     shortage: str | None = None  # where the budget ended the run, how it stands and what to do
     summary: dict[str, Any] | None = None  # the run's answer for programs, once it has ended
     slurm_job: str | None = None  # the job of SLURM's that the run is in, as squeue names it
     waits: list[str] = field(default_factory=list)  # what it waits for, a line each
+    absent: dict[str, int] = field(default_factory=dict)  # of the done rows, those about which there was nothing to ask
+    errors: dict[str, int] = field(default_factory=dict)  # error rows by step id, where this run has made any
+    asking: dict[str, int] = field(default_factory=dict)  # rows by step id that replicas have now
+    engines: dict[str, EngineProgress] = field(default_factory=dict)  # by key, as `Snapshot` has them
+    rows_in_flight: int = 0
+    rows_per_s: float | None = None
+    left_s: Range | None = None  # seconds until all is asked
     failed_cells: dict[str, str] = field(default_factory=dict)  # cell -> why it has no figure
     error: str | None = None  # what ended a run that failed
     folder: str = ""

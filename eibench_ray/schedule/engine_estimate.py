@@ -31,6 +31,11 @@ class EngineEstimate:
         """Generated tokens per second of one full replica."""
         return (self._prior.tokens_per_s * PRIOR_S + self._tokens) / (PRIOR_S + self._seconds)
 
+    @property
+    def prior_share(self) -> float:
+        """Share of the prior in that speed: 1 where nothing is measured yet."""
+        return PRIOR_S / (PRIOR_S + self._seconds)
+
     def tokens_per_row(self, step: str) -> float:
         """Generated tokens of one reply of a step."""
         rows, tokens = self._replies.get(step, (0, 0))

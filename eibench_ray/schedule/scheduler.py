@@ -82,6 +82,20 @@ class Scheduler:
         """The cluster's nodes and what is free on them."""
         return self._state.places
 
+    def horizon_s(self, now: float) -> float:
+        """Seconds in which all that is left can be done, as it was last thought over; math.inf: not known."""
+        return max(0.0, self._aim_at - now)
+
+    @property
+    def prior_share(self) -> float:
+        """Share of the work that is left whose speed is a prior still, from 0 (all is measured) to 1."""
+        priors_s = work_s = 0.0
+        for key, engine in self._state.engines.items():
+            own_s = engine.estimate.work_s(self._state.backlog.rows_left(key)) * max(engine.profile.need.gpus, 1.0)
+            priors_s += own_s * engine.estimate.prior_share
+            work_s += own_s
+        return priors_s / work_s if work_s else 0.0
+
     # What happened.
 
     def add_node(self, node: Node) -> None:

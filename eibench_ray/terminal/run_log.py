@@ -1,4 +1,4 @@
-"""Lines that tell a person how far a command is: on stderr where that is no terminal, and in a run's `run.log`.
+"""Lines that tell a person how far a command is: on stderr where nothing can be drawn there, and in a run's `run.log`.
 
 with lines_shown():                        # the command: a batch job's log gets every line at once
     with phase("planning the sweep"):      # a line now, and another every 10 s while it lasts
@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from eibench_ray.terminal.live_screen import can_redraw
 from eibench_ray.visible_text import PlainFormatter, in_line
 
 if TYPE_CHECKING:
@@ -91,11 +92,11 @@ class _LogFile(logging.FileHandler):
 
 @contextlib.contextmanager
 def lines_shown() -> Iterator[None]:
-    """Shows every line on stderr for the block where that is no terminal, and keeps them for the run's log."""
+    """Shows every line on stderr for the block where nothing can be drawn there, and keeps them for the run's log."""
     logger, early = logging.getLogger(_PACKAGE), _EarlyLines()
     screens = [one for one in logging.getLogger().handlers if isinstance(one, ScreenHandler)]
     levels = [screen.shown_from for screen in screens]
-    if not sys.stderr.isatty():
+    if not can_redraw(sys.stderr):
         for screen in screens:
             screen.shown_from = min(screen.shown_from, logging.INFO)
     logger.addHandler(early)
