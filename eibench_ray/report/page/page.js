@@ -1,4 +1,4 @@
-// Puts the page together: its head, the leaderboard, the pictures, the samples, and the address that leads to one of them.
+// Puts the page together: its head, the leaderboard, the charts, the samples, and the address that leads to one of them.
 
 const MOST_CELLS = 3;
 
@@ -290,7 +290,6 @@ function makeTheme() {
   const isDark = () => (root.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
   const tell = () => {
     byId("theme").textContent = isDark() ? "☀ Light" : "☾ Dark";
-    document.dispatchEvent(new Event("themechange"));
   };
   byId("theme").addEventListener("click", () => {
     root.dataset.theme = isDark() ? "light" : "dark";
@@ -305,9 +304,9 @@ async function start() {
   makeTheme();
   drawHead(page.head);
   new Board(page.board, page.cells, byId("leaderboard"));
-  makeCharts(page.charts, byId("pictures"));
+  makeCharts(page.charts, byId("charts"));
   const samples = page.sets.length ? new Samples(page, byId("samples")) : null;
-  byId("parts").append(...[["leaderboard", "Leaderboard"], ["pictures", "Pictures"], ["samples", "Samples"]]
+  byId("parts").append(...[["leaderboard", "Leaderboard"], ["charts", "Charts"], ["samples", "Samples"]]
     .filter(([id]) => !byId(id).hidden).map(([id, text]) => element("a", { href: `#${id}` }, text)));
   if (samples && !(await followAddress(samples))) {
     await samples.useSet(0, []);
