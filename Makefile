@@ -1,4 +1,4 @@
-# make demo    set up, then run a real sweep to its leaderboard
+# make demo    set up, then run a real sweep to its leaderboard and its page
 # make test    set up, then run the tests
 # make check   format, lint, types, and who imports whom
 # make bench   the benchmarks, with their tables
@@ -25,7 +25,7 @@ TORCH := $(if $(FIND_LINKS),,$(if $(filter cpu,$(DEVICE)),--torch-backend cpu,))
 .PHONY: demo test check setup requirements wheel bench chaos chaos-long fuzz clean
 
 demo: setup
-	$(BIN)/eibench-ray run experiment=demo
+	$(BIN)/eibench-ray run --open experiment=demo
 
 test: setup
 	$(BIN)/pytest -m "not alone" --numprocesses 2 --dist loadfile --no-loadscope-reorder

@@ -16,6 +16,7 @@ import typer
 from rich.text import Text
 
 from eibench_ray.cli.console import PlainConsole, open_console, outlive_terminal
+from eibench_ray.cli.open_page import open_page
 from eibench_ray.terminal.run_log import lines_shown, phase
 from eibench_ray.visible_text import in_line, in_page
 
@@ -30,7 +31,13 @@ AsJson = Annotated[
 INTERRUPTED = 130
 
 
-def run(context: typer.Context, as_json: AsJson = False) -> None:
+def run(
+    context: typer.Context,
+    as_json: AsJson = False,
+    opens_page: Annotated[
+        bool, typer.Option("--open", help="Open the run's page at the end, where there is a desktop.")
+    ] = False,
+) -> None:
     """Run a sweep: `eibench-ray run experiment=demo`, `eibench-ray run -m model=a,b judge=c dataset=demo`.
 
     Arguments are Hydra's: overrides, -m, experiment=NAME, --config-dir DIR, --cfg job, --info, --hydra-help.
@@ -45,6 +52,8 @@ def run(context: typer.Context, as_json: AsJson = False) -> None:
         reading.enter_context(phase("reading the configuration", is_told_early=False))
         results: list[SweepResult] = []
         call_hydra(partial(_run, as_json, reading, results), context.args, leaves_traces=True)
+    if opens_page and results and (page := results[0].summary.get("page")):
+        open_page(Path(page))
     if results and (exit_code := exit_code_of(results[0])):
         raise typer.Exit(exit_code)
 

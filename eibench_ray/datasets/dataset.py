@@ -199,7 +199,7 @@ class Dataset:
 
 
 def open_dataset(path: str, prepare: str | None = None) -> Dataset:
-    """The dataset in a folder or at a URI (s3://, gs://), or the one inside the package for `package:demo`.
+    """The dataset in a folder or at a URI (s3://, gs://), or one inside the package, e.g. `package:demo`.
 
     Args:
         path: where it lies.
@@ -247,7 +247,7 @@ def open_place(path: str) -> tuple[Storage, PurePath]:
 
 def _refuse(path: str, prepare: str | None, reason: str) -> NoReturn:
     if path.startswith(PACKAGE_PREFIX):
-        remedy = "the dataset inside the package is package:demo"
+        remedy = "the datasets inside the package are package:demo and package:quiz"
     elif prepare:
         remedy = f"prepare it with `{prepare.replace('{parent}', path.rpartition('/')[0] or '.')}`"
     else:

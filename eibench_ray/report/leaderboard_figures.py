@@ -226,7 +226,7 @@ def notes_of(rows: Sequence[LeaderboardRow]) -> list[str]:
     notes += source_notes((row.answer_source, row.judge_source) for row in rows)
     if any(row.failed for row in rows):
         notes.append(f"{FAILED}: it has no figure, or lacks one that was asked for; the reason is below")
-    if not all(row.sees_image for row in rows):
+    if any(row.is_text_only for row in rows):
         notes.append(f"{TEXT_ONLY}: does not see the picture")
     if any(row.blocked for row in rows):
         notes.append(f"{BLOCKED}: what is missing cannot be asked here")

@@ -52,6 +52,12 @@ class LeaderboardRow:
     mean_words: float | None = None  # of its answers that are texts; None where none is
     endings: Mapping[str, int] = field(default_factory=dict)  # answers by their endings (`Completion.ending`)
     reply_endings: Mapping[str, int] = field(default_factory=dict)  # likewise the judge's replies, over all repeats
+    has_pictures: bool = True  # whether any of its samples has one
+
+    @property
+    def is_text_only(self) -> bool:
+        """Whether there were pictures that the model was not shown."""
+        return self.has_pictures and not self.sees_image
 
     @property
     def is_partial(self) -> bool:
@@ -69,7 +75,7 @@ class LeaderboardRow:
     def marks(self) -> list[str]:
         """Marks beside the model's name."""
         marks = {
-            TEXT_ONLY: not self.sees_image,
+            TEXT_ONLY: self.is_text_only,
             mark_of(self.answer_source): self.answer_source != "model",
             BLOCKED: self.blocked is not None,
             FAILED: self.failed is not None,

@@ -149,6 +149,7 @@ class Results:
             mean_words=counts.mean_words,
             endings=dict(counts.answers.endings),
             reply_endings=dict(sum((repeat.endings for repeat in counts.replies), Counter())),
+            has_pictures=counts.has_pictures,
         )
 
     def _current_rows(self, cell: Cell, start: int, stop: int) -> dict[str, dict[str, Completion]]:
@@ -197,6 +198,7 @@ class _Counts:
         self._num_unscored = 0  # answers, or replies, on which the scorer failed
         self._first_unscored: Score | None = None
         self.cost_usd: float | None = None
+        self.has_pictures = False
 
     @property
     def mean_words(self) -> float | None:
@@ -218,6 +220,7 @@ class _Counts:
         return f"its scorer failed on {count} of sample {first.sample_id!r} (scorer_error): {first.explanation}"
 
     def add(self, row: JoinedRow) -> None:
+        self.has_pictures = self.has_pictures or bool(row.sample.media)
         for score in row.scores:
             if score is not None and score.status == ScoreStatus.SCORER_ERROR:
                 self._num_unscored += 1

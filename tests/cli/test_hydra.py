@@ -75,7 +75,7 @@ def test_another_model_behind_swept_judges_is_that_of_each(command: Command) -> 
 
 def test_a_list_of_judges_multiplies_an_experiments_sweep(command: Command) -> None:
     plan = command("plan", "experiment=demo", "judge=[smollm2_135m,tiny_llama]", "--json").json
-    assert len(plan["cells"]) == 6
+    assert len(plan["cells"]) == 4
     assert {cell["judge"] for cell in plan["cells"]} == {"smollm2_135m", "tiny_llama"}
 
 
@@ -95,10 +95,10 @@ def test_the_option_may_stand_between_the_overrides(command: Command) -> None:
 
 def test_an_experiment_sweeps_without_being_told_to(command: Command) -> None:
     plan = command("plan", "experiment=demo", "--json").json
-    assert [cell["setting"] for cell in plan["cells"]] == [
-        "user_question",
-        "user_question_caption",
-        "user_question_cot",
+    assert cells(plan) == [
+        ("smollm2_135m", setting, "quiz", judge)
+        for setting in ("question", "question_short")
+        for judge in ("includes_words", "smollm2_135m_correct")
     ]
     assert {cell["model"] for cell in plan["cells"]} == {"smollm2_135m"}
     assert plan["sweep"] == "demo"
@@ -106,8 +106,8 @@ def test_an_experiment_sweeps_without_being_told_to(command: Command) -> None:
 
 @pytest.mark.parametrize("switch", [[], ["-m"]])
 def test_the_command_line_beats_an_experiments_sweep(command: Command, switch: list[str]) -> None:
-    plan = command("plan", *switch, "experiment=demo", "setting=user_question_cot", "model=echo", "--json").json
-    assert cells(plan) == [("echo", "user_question_cot", "demo", "smollm2_135m")]
+    plan = command("plan", *switch, "experiment=demo", "setting=question", "model=echo", "judge=number", "--json").json
+    assert cells(plan) == [("echo", "question", "quiz", "number")]
 
 
 def test_a_large_sweep_is_planned_with_every_cell(command: Command) -> None:

@@ -219,3 +219,16 @@ def test_rows_say_whose_words_they_rest_on(sweeps: Sweeps) -> None:
     row = scored(sweeps, Talking(ANSWER, VERDICT))
     assert (row.answer_source, row.judge_source) == ("made_up", "made_up")
     assert (row.marks, row.judge_and_mark) == (["(made up)"], "strict (made up)")
+
+
+@pytest.mark.parametrize(
+    ("sees_image", "pictures", "is_marked"), [(False, 10, True), (False, 0, False), (True, 10, False)]
+)
+def test_a_text_model_is_marked_where_there_was_a_picture_to_see(
+    sweeps: Sweeps, sees_image: bool, pictures: int, is_marked: bool
+) -> None:
+    sweeps.write_dataset(images={} if pictures else dict.fromkeys(range(10)))
+    sweep = sweeps.plan(sweeps.config(model={"sees_image": sees_image}))
+    sweeps.ask(sweep)
+    row = Results(sweep.plan, sweep.store).score(sweep.plan.cells[0], sweep.config.score)
+    assert ("(text only)" in row.marks) is is_marked
