@@ -12,7 +12,12 @@ from typer.core import CompletionItem, TyperCommand  # type: ignore[attr-defined
 from eibench_ray.config.options_folder import config_folder
 
 # Groups under another name: who plays a part, out of the options of `model`.
-_PARTS = {"model@captioner": "model", "model@asker": "model", "model@judge.model": "model"}
+_PARTS = {
+    "model@captioner": "model",
+    "model@asker": "model",
+    "model@judge.model": "model",
+    "model@judge.baseline": "model",
+}
 
 
 class SweepCommand(TyperCommand):

@@ -68,6 +68,8 @@ class JudgeConfig(Frozen):
         unparsed: what an answer counts as in which a rule finds nothing to score: `wrong`, or `missing`, which lowers
             the coverage; None: wrong. A judge's reply without a score says nothing of the answer: it is missing.
         members: of a jury, the judges that score together, under keys of the option's choice.
+        baseline: the model with whose answers to the same samples a judge that compares compares.
+        baseline_setting: how the baseline is asked; None: as the model under test. Of it only the calls count.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -82,6 +84,8 @@ class JudgeConfig(Frozen):
     repeats: PositiveInt = 1  # replies per answer, each with its own seed; they show the judge's own noise
     unparsed: Literal["wrong", "missing"] | None = None
     members: dict[str, JudgeConfig] = Field(default={}, exclude_if=lambda members: not members)
+    baseline: ModelConfig | None = Field(default=None, exclude_if=lambda model: model is None)
+    baseline_setting: SettingConfig | None = Field(default=None, exclude_if=lambda setting: setting is None)
 
     @classmethod
     def plugin_keys(cls) -> Iterator[str]:
@@ -115,6 +119,12 @@ class JudgeConfig(Frozen):
         scorer = make_scorer(self.scorer)
         if scorer.has_members or self.members:
             self._check_members()
+        elif scorer.compares != (self.baseline is not None):
+            raise ValueError(
+                f"{self.kind} compares two answers: choose whose the other is with model@judge.baseline=NAME"
+                if scorer.compares
+                else f"{self.kind} compares no answers: leave judge.baseline out, or take judge.kind=pairwise"
+            )
         elif scorer.asks:
             if self.model is not None and scorer.engine_kind not in (None, self.model.engine.kind):
                 raise ValueError(
@@ -136,8 +146,11 @@ class JudgeConfig(Frozen):
         """Refuses members who cannot score together."""
         if not make_scorer(self.scorer).has_members:
             raise ValueError(f"{self.kind} scores alone: leave judge.members out, or take judge.kind=jury")
-        if (self.model, self.prompt, self.unparsed) != (None, None, None) or self.repeats > 1:
-            raise ValueError(f"{self.kind} asks its members: leave judge.model, prompt, repeats and unparsed to them")
+        own = (self.model, self.prompt, self.unparsed, self.baseline, self.baseline_setting)
+        if any(value is not None for value in own) or self.repeats > 1:
+            raise ValueError(
+                f"{self.kind} asks its members: leave judge.model, prompt, repeats, unparsed and baseline to them"
+            )
         members = list(self.members.values())
         names = [judge.name for judge in members]
         if len(members) < 2 or any(judge.members for judge in members):
@@ -155,6 +168,8 @@ class JudgeConfig(Frozen):
                 f"{name}: {metric.name} from {metric.low} to {metric.high}" for name, metric in metrics.items()
             )
             raise ValueError(f"members who grade in different metrics make no jury ({said}): choose judges of one")
+        if any(_compared(judge) != _compared(members[0]) for judge in members):
+            raise ValueError("members who compare with different baselines make no jury: give them one baseline")
         quorum = self.scorer.options.get("quorum")
         if quorum is not None and quorum > len(members):
             raise ValueError(f"a quorum of {quorum} cannot be reached by {len(members)} members: lower judge.quorum")
@@ -165,9 +180,27 @@ class JudgeConfig(Frozen):
         return ScorerSpec(self.kind, dict(self.model_extra or {}), file_of(self.kind))
 
     @property
+    def compared(self) -> JudgeConfig | None:
+        """The judge that names the baseline: this one, or the first of its members; None where there is none."""
+        first = next(iter(self.members.values()), self)
+        return first if first.baseline is not None else None
+
+    @property
+    def cell_name(self) -> str:
+        """The name that cells have of it: with its baseline's, where it compares."""
+        if (compared := self.compared) is None or compared.baseline is None:
+            return self.name
+        setting = f"_{compared.baseline_setting.name}" if compared.baseline_setting else ""
+        return f"{self.name}_vs_{compared.baseline.name}{setting}"
+
+    @property
     def is_unparsed_wrong(self) -> bool:
         """Whether an answer in which the scorer finds nothing counts as wrong."""
         return self.model is None and self.unparsed != "missing"
+
+
+def _compared(judge: JudgeConfig) -> tuple[ModelConfig | None, SettingConfig | None]:
+    return judge.baseline, judge.baseline_setting
 
 
 def _check_location(value: str) -> str:
@@ -292,10 +325,12 @@ class RunConfig(Frozen):
             ("judge.model", self.judge),
             *((f"judge.members.{key}.model", judge) for key, judge in self.judge.members.items()),
         )
+        compared = self.judge.compared
         for key, model in (
             ("model", self.model),
             ("captioner", self.captioner),
             ("asker", self.asker),
+            ("judge.baseline", compared.baseline if compared else None),
             *((key, judge.model) for key, judge in judges if make_scorer(judge.scorer).engine_kind is None),
         ):
             if model is not None and not model.engine.says_words:

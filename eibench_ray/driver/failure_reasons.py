@@ -33,10 +33,18 @@ def find_reason(text: str) -> str:
 
 
 def name_keys(reason: str, engine: str, plan: Plan) -> str:
-    """The reason with the keys that its reader can set: of an engine that only judges they stand below `judge`."""
-    verdicts = {step for cell in plan.cells for step in cell.verdicts}
+    """The reason with the keys that its reader can set: of an engine that only judges they stand below `judge`.
+
+    So they do of a baseline that is no model of the sweep.
+    """
     asks = {step.id for step in plan.steps.values() if step.engine == engine}
-    return _MODEL_KEY.sub("judge.model.engine", reason) if asks and asks <= verdicts else reason
+    verdicts = {step for cell in plan.cells for step in cell.verdicts}
+    compared = plan.steps_behind(answer for cell in plan.cells if cell.baseline for answer in cell.baseline.answers)
+    compared -= plan.steps_behind(answer for cell in plan.cells for answer in cell.answers)
+    for key, steps in (("judge.model.engine", verdicts), ("judge.baseline.engine", compared)):
+        if asks and asks <= steps:
+            return _MODEL_KEY.sub(key, reason)
+    return reason
 
 
 class StartTimeoutError(EngineError):

@@ -73,6 +73,7 @@ def plan_to_json(
         "budget_usd": budget.budget_usd,
         "estimates": estimates_to_json(plan, estimates),
         "greedy_repeats": _greedy_repeats(plan),
+        "left_out": list(plan.left_out),
         "unprepared_datasets": [name for name, spec in plan.datasets.items() if not spec.is_prepared],
     }
 

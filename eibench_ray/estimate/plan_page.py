@@ -136,6 +136,11 @@ def _warn(
             f"Repeats of {in_line(', '.join(judges))} are asked at temperature 0: greedy replies do not depend on the "
             f"seed, so they show no noise but the engine's own. Set judge.sampling.temperature to measure the judge's."
         )
+    if names := facts["left_out"]:
+        yield (
+            f"Left out, since they would compare a model's answers with themselves: {in_line(', '.join(names))}. Such "
+            f"a win rate is 50% by definition."
+        )
     if facts["quarantined"]:
         yield f"{facts['quarantined']:,} requests kill their engine and stand as errors; retry=quarantined asks again."
     if names := facts["unprepared_datasets"]:

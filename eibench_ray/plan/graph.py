@@ -16,6 +16,8 @@ from eibench_ray.rows.request import AcceptRule, Sampling
 
 # Whose words replies are, as their engines say; a rule's scores are no words.
 Source = Words | Literal["rule"]
+# The words under which a prompt that compares two answers reads them, in the order in which it shows them.
+COMPARED = ("first_answer", "second_answer")
 
 
 def join_sources(sources: Iterable[Source]) -> Source:
@@ -171,12 +173,22 @@ class Juror:
 
 
 @dataclass(frozen=True, slots=True)
+class Baseline:
+    """The answers that a cell's answers are held against."""
+
+    model: str
+    setting: str
+    judge: str  # the judge's name where no baseline is told
+    answers: tuple[str, ...]  # ids of the steps that made them, one per repeat of the cell's setting
+
+
+@dataclass(frozen=True, slots=True)
 class Cell:
     """One model x setting x dataset x judge.
 
     Attributes:
         verdicts: ids of the steps that judge the answers, one per repeat of the judge, of a jury member by member; none
-            where a rule scores them.
+            where a rule scores them. Against a baseline two per repeat: the answer first, then the baseline's first.
         is_unparsed_wrong: whether an answer in which the scorer finds nothing counts as wrong; else it has no score.
         family, judge_family: whose kin the model and its judge are; None: not known. Of a jury, the family that one of
             its members has in common with the model, else those of all.
@@ -184,6 +196,7 @@ class Cell:
         blockers: why it cannot run here, of each of its engines that still has something to do; none: it can.
         further_answers: ids of the steps that answer again, where the setting repeats. Each repeat is judged by itself:
             `verdicts` has those of the first answer, then those of the second, and so on, as many of each.
+        baseline: what each answer is held against; None where answers are judged by themselves.
     """
 
     key: str  # digest of the cell's names and steps: the same cell in another run has the same key
@@ -204,6 +217,7 @@ class Cell:
     jurors: tuple[Juror, ...] = ()
     blockers: tuple[Blocker, ...] = ()
     further_answers: tuple[str, ...] = ()
+    baseline: Baseline | None = None
 
     @property
     def answers(self) -> tuple[str, ...]:
@@ -223,8 +237,10 @@ class Cell:
     @property
     def seats(self) -> list[tuple[str, int]]:
         """The judge's name and the number of its repeat, from 0, of each verdict on an answer, in their order."""
-        judges = [(one.name, one.repeats) for one in self.jurors] or [(self.judge, self.judge_repeats)]
-        return [(name, repeat) for name, repeats in judges for repeat in range(repeats)]
+        alone = self.baseline.judge if self.baseline else self.judge
+        judges = [(one.name, one.repeats) for one in self.jurors] or [(alone, self.judge_repeats)]
+        orders = 2 if self.baseline else 1
+        return [(name, number // orders) for name, verdicts in judges for number in range(verdicts)]
 
     @property
     def name(self) -> str:
@@ -246,6 +262,7 @@ class Plan:
     datasets: Mapping[str, DatasetSpec]  # by name
     steps: Mapping[str, Step]  # by id, inputs before what reads them
     cells: tuple[Cell, ...]
+    left_out: tuple[str, ...] = ()  # names of the cells that would compare a model's answers with themselves
 
     def model_of(self, step: Step) -> str:
         """The name of the model that a step asks: its adapter's, else its engine's."""
@@ -260,13 +277,18 @@ class Plan:
         """Ids of a step and of all whose answers it rests on."""
         return frozenset({step}).union(*map(self.sources_of, self.steps[step].inputs.values()))
 
+    def steps_behind(self, steps: Iterable[str]) -> frozenset[str]:
+        """Ids of some steps and of all whose answers they rest on."""
+        return frozenset().union(*map(self.sources_of, steps))
+
     def answer_source(self, cell: Cell) -> Source:
         """Source of a cell's answers, and of what they were made from."""
-        return self.source_of(*(step for step in cell.steps if step not in cell.verdicts))
+        return self.source_of(*self.steps_behind(cell.answers))
 
     def judge_source(self, cell: Cell) -> Source:
-        """Source of a cell's verdicts; of a rule's scores, `rule`."""
-        return self.source_of(*cell.verdicts) if cell.verdicts else "rule"
+        """Source of a cell's verdicts, and of the baseline that they compare with; of a rule's scores, `rule`."""
+        compared = cell.baseline.answers if cell.baseline else ()
+        return self.source_of(*cell.verdicts, *self.steps_behind(compared)) if cell.verdicts else "rule"
 
     def engines_of(self, steps: Iterable[str]) -> list[str]:
         """Keys of the engines that some steps ask, in the plan's order."""

@@ -4,6 +4,7 @@
     verdict by strict on llava_next_7b (user_question)
     answer 3 by llava_next_7b (user_question)      a repeat of the setting
     verdict by strict on answer 3 of llava_next_7b (user_question)
+    verdict by pairwise on llava_next_7b, then qwen3_vl_8b (user_question)      in this order
     caption by qwen2_5_vl_7b (user_question_caption, my_dataset)     where the plan has several datasets
 
 A digest stands only where two steps would have the same name, and there last.
@@ -12,10 +13,10 @@ A digest stands only where two steps would have the same name, and there last.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from eibench_ray.plan.graph import Cell, Plan, Source, Step
+from eibench_ray.plan.graph import COMPARED, Cell, Plan, Source, Step
 
 _MOST_NAMES = 2  # more are counted: "3 settings"
 _ID_LENGTH = 8
@@ -75,12 +76,16 @@ def _name(plan: Plan, step: Step, cells: Iterable[Cell], *, shows_dataset: bool)
     seats = [cell.seats[cell.verdicts.index(step.id) % cell.judge_repeats] for cell in judged]
     judge = _join((name for name, _ in seats), "judges")
     subject = _join((cell.model for cell in judged), "models")
-    setting = _join((cell.setting for cell in used), "settings")
+    if judged and (baseline := judged[0].baseline):
+        models = dict.fromkeys(baseline.answers, baseline.model) | dict.fromkeys(judged[0].answers, judged[0].model)
+        subject = ", then ".join(models[step.inputs[word]] for word in COMPARED)
+    parts = [_part(plan, step, cell) for cell in used]
+    setting = _join((setting for setting, _ in parts), "settings")
     if judged:
         answer, repeat = judged[0].verdicts.index(step.id) // judged[0].judge_repeats, seats[0][1]
         subject = f"answer {answer + 1} of {subject}" if answer else subject
     else:  # a call that is made again has the same name
-        repeat = [one for one in used[0].steps if plan.steps[one].name == step.name].index(step.id) if used else 0
+        repeat = [one for one in parts[0][1] if plan.steps[one].name == step.name].index(step.id) if parts else 0
     what = f"{step.name} {repeat + 1}" if repeat else step.name
     engine, model = plan.engines[step.engine], plan.model_of(step)
     name = judge or model
@@ -88,6 +93,16 @@ def _name(plan: Plan, step: Step, cells: Iterable[Cell], *, shows_dataset: bool)
     where = ", ".join(filter(None, (setting, step.dataset if shows_dataset else "")))
     title = f"{what} by {asked}{f' on {subject}' if subject else ''}{f' ({where})' if where else ''}"
     return StepName(title, what, asked, model, subject, setting, judge, step.dataset)
+
+
+def _part(plan: Plan, step: Step, cell: Cell) -> tuple[str, Sequence[str]]:
+    """The setting in which a cell needs a step, and the ids of the steps that it needs in it."""
+    if cell.baseline is None:
+        return cell.setting, cell.steps
+    others = plan.steps_behind(cell.baseline.answers) - plan.steps_behind(cell.answers)
+    is_other = step.id in others
+    setting = cell.baseline.setting if is_other else cell.setting
+    return setting, [one for one in cell.steps if (one in others) == is_other]
 
 
 def _join(names: Iterable[str], plural: str) -> str:

@@ -17,7 +17,7 @@ from eibench_ray.plan.graph import EngineSpec
 from eibench_ray.rows.digests import digest
 from eibench_ray.weights.memory_estimate import MemoryEstimate
 
-ModelKey = Literal["model", "captioner", "asker", "judge.model"]
+ModelKey = Literal["model", "captioner", "asker", "judge.model", "judge.baseline"]
 
 # Keys of which two values may mean the same; what they stand for is part of the engine's identity.
 _ALIASES = frozenset({"source", "revision", "chat_template"})
@@ -35,7 +35,7 @@ class EngineUse:
     def cell(self) -> str:
         """The cell in words."""
         config = self.config
-        return f"{config.model.name}/{config.setting.name}/{config.dataset.name}/{config.judge.name}"
+        return f"{config.model.name}/{config.setting.name}/{config.dataset.name}/{config.judge.cell_name}"
 
     @property
     def recording(self) -> str | None:

@@ -16,7 +16,7 @@ from eibench_ray.engines.engine_memory import GpuNodes
 from eibench_ray.engines.registry import kind_of
 from eibench_ray.errors import PlanError
 from eibench_ray.plan.fanout import ITEM, Item, words_of
-from eibench_ray.plan.graph import Cell, DatasetSpec, Juror, Plan, Prompt, Step
+from eibench_ray.plan.graph import COMPARED, Baseline, Cell, DatasetSpec, Juror, Plan, Prompt, Step
 from eibench_ray.plan.packed_rows import pack
 from eibench_ray.plan.prompt_templates import find_excess, words_in
 from eibench_ray.plan.scorer_spec import ScorerSpec
@@ -52,7 +52,14 @@ def build_plan(
     builder = _Builder(datasets, Engines(device, configs[0].cluster, known))
     for config in configs:
         builder.add(config)
-    return builder.plan(configs[0].sweep)
+    plan = builder.plan(configs[0].sweep)
+    if not plan.cells:
+        raise PlanError(
+            f"model {configs[0].model.name!r} would be compared with itself ({', '.join(plan.left_out)}), which says "
+            f"nothing: choose another with model@judge.baseline=NAME, or another setting with "
+            f"setting@judge.baseline_setting=NAME"
+        )
+    return plan
 
 
 def _calls_to_make(config: RunConfig) -> Sequence[CallConfig]:
@@ -86,6 +93,14 @@ def _alone(config: RunConfig) -> list[RunConfig]:
     return [config.model_copy(update={"judge": judge}) for judge in config.judge.members.values()] or [config]
 
 
+def _baseline_of(config: RunConfig) -> RunConfig | None:
+    """The cell as its baseline would answer it; None where there is none."""
+    judge = config.judge.compared
+    if judge is None:
+        return None
+    return config.model_copy(update={"model": judge.baseline, "setting": judge.baseline_setting or config.setting})
+
+
 def _judge_family(config: RunConfig) -> str | None:
     """The family of a cell's judge; of a jury the one that a member has in common with the model, else all of them."""
     models = [judge.model for judge in (config.judge, *config.judge.members.values()) if judge.model]
@@ -102,6 +117,7 @@ class _Builder:
         self._datasets: dict[str, tuple[DatasetConfig, DatasetSpec]] = {}
         self._steps: dict[str, Step] = {}
         self._cells: dict[str, Cell] = {}
+        self._left_out: dict[str, None] = {}
 
     def plan(self, sweep: str) -> Plan:
         datasets = {name: spec for name, (_, spec) in self._datasets.items()}
@@ -109,33 +125,50 @@ class _Builder:
         for step in self._steps.values():
             if step.prompt.image:
                 most[step.engine] = max(most[step.engine], datasets[step.dataset].most_media)
-        return Plan(sweep, self._engines.plan(most), datasets, self._steps, tuple(self._cells.values()))
+        cells, left_out = tuple(self._cells.values()), tuple(self._left_out)
+        return Plan(sweep, self._engines.plan(most), datasets, self._steps, cells, left_out)
 
     def add(self, config: RunConfig) -> None:
         self._add_dataset(config.dataset)
         calls: list[str] = []
         answers: list[str] = []
+        compared: list[str] = []  # the baseline's answers, if there is one
         verdicts: list[str] = []
+        other = _baseline_of(config)
+        names = (config.model.name, config.setting.name, config.dataset.name, config.judge.cell_name)
         # The first repeat has the sweep's seed, so that further ones leave it as it is.
         further = (derive_seed(config.seed, "answer", number) for number in range(1, config.setting.repeats))
         for seed in (config.seed, *further):
             inputs = self._make_calls(config, seed)
             answers.append(inputs[config.setting.calls[-1].name])
             calls += inputs.values()
+            read: list[dict[str, str]] = [{"answer": answers[-1], "record": answers[-1]}]
+            if other is not None:
+                inputs = self._make_calls(other, seed, "judge.baseline")
+                pair = (answers[-1], inputs[other.setting.calls[-1].name])
+                if pair[0] == pair[1]:
+                    self._left_out["/".join(names)] = None
+                    return
+                compared.append(pair[1])
+                calls += inputs.values()
+                # Told by their places, so that both models' cells share the two verdicts.
+                read = [dict(zip(COMPARED, order, strict=True)) for order in (pair, pair[::-1])]
             for one in _alone(config):
-                verdicts += (step.id for step in self._judge_steps(one, answers[-1], seed))
+                verdicts += (step.id for step in self._judge_steps(one, read, seed))
         _check_repeats(config, answers)
         answer = answers[0]
         members = config.judge.members.values()
+        orders = len(COMPARED) if other is not None else 1
         jurors = tuple(
-            Juror(one.name, one.scorer, one.repeats if one.model else 0, one.is_unparsed_wrong) for one in members
+            Juror(one.name, one.scorer, one.repeats * orders if one.model else 0, one.is_unparsed_wrong)
+            for one in members
         )
         cell = Cell(
             key="",
-            model=config.model.name,
-            setting=config.setting.name,
-            dataset=config.dataset.name,
-            judge=config.judge.name,
+            model=names[0],
+            setting=names[1],
+            dataset=names[2],
+            judge=names[3],
             scorer=config.judge.scorer,
             is_unparsed_wrong=config.judge.is_unparsed_wrong,
             sees_image=config.model.sees_image,
@@ -148,25 +181,30 @@ class _Builder:
             judge_family=_judge_family(config),
             jurors=jurors,
             further_answers=tuple(answers[1:]),
+            baseline=Baseline(other.model.name, other.setting.name, config.judge.name, tuple(compared))
+            if other is not None
+            else None,
         )
         # A rule, and how a jury decides, are part of no step.
         rule = [] if verdicts and not jurors else [asdict(cell.scorer), cell.is_unparsed_wrong]
         rule += [asdict(juror) for juror in jurors]
         self._add_cell(replace(cell, key=digest([config.sweep, cell.name, cell.steps, *rule])))
 
-    def _make_calls(self, config: RunConfig, seed: int) -> dict[str, str]:
+    def _make_calls(self, config: RunConfig, seed: int, key: ModelKey = "model") -> dict[str, str]:
         """The steps of a setting's calls, by the words for their answers.
 
         Args:
             config: the cell.
             seed: of the subject's calls; those of others depend on the repeat only by what they read.
+            key: where the subject stands in the cell's configuration.
         """
         inputs: dict[str, str] = {}
         lists: dict[str, tuple[Item, ...]] = {}
         for call in _calls_to_make(config):
             if (model := self._model_of(config, call)) is None:
                 continue
-            steps = self._call_steps(config, call, model, inputs, lists, seed)
+            where = key if call.role == "subject" else call.role
+            steps = self._call_steps(config, call, EngineUse(model, where, config), inputs, lists, seed)
             inputs |= {word: step.id for word, step in steps.items()}
             if call.each is not None:
                 lists[call.name] = tuple(step.item for step in steps.values() if step.item is not None)
@@ -230,13 +268,13 @@ class _Builder:
         self,
         config: RunConfig,
         call: CallConfig,
-        model: ModelConfig,
+        use: EngineUse,
         known: Mapping[str, str],
         lists: Mapping[str, tuple[Item, ...]],
         seed: int,
     ) -> dict[str, Step]:
         """The step of a call, or one per item that it goes over, by the words for them."""
-        key: ModelKey = "model" if call.role == "subject" else call.role
+        model = use.model
         prompt, sampling = word_call(call, config.setting, model, self._facts[config.dataset.name].protocol)
         if call.each is not None and ITEM not in words_in(prompt.user):
             raise PlanError(
@@ -249,7 +287,7 @@ class _Builder:
                 f"set its image to true, or leave image() out of its prompt"
             )
         check_sampling(sampling, model, f"call {call.name!r} of setting {config.setting.name!r}")
-        engine = self._engines.add(EngineUse(model, key, config))
+        engine = self._engines.add(use)
         read = {name: items for name, items in lists.items() if name in words_in(prompt.user)}
         if call.role != "subject" or not sampling.temperature:  # greedy replies do not depend on the seed
             seed = config.seed
@@ -259,8 +297,15 @@ class _Builder:
             steps[word] = self._step(config, word, engine, prompt, sampling, inputs, seed, item=item, lists=read)
         return steps
 
-    def _judge_steps(self, config: RunConfig, answer: str, seed: int) -> list[Step]:
-        """One per repeat, none for a rule. The first has the answer's seed, so that further ones leave it as it is."""
+    def _judge_steps(self, config: RunConfig, read: Sequence[Mapping[str, str]], seed: int) -> list[Step]:
+        """One per repeat, none for a rule. The first has the answer's seed, so that further ones leave it as it is.
+
+        Args:
+            config: the cell, with one judge.
+            read: the steps whose answers can be read, by the words for them; where two are compared, in both orders,
+                and there is a step for each.
+            seed: of the answer.
+        """
         judge = config.judge
         if judge.model is None:
             return []
@@ -272,10 +317,15 @@ class _Builder:
         engine = self._engines.add(EngineUse(judge.model, "judge.model", config))
         asked = {name: judge.scorer.options[name] for name in scorer.asked_options}
         spec = replace(judge.scorer, options=asked)
-        inputs = self._inputs_read(config, prompt, {"answer": answer, "record": answer})
+        inputs = [self._inputs_read(config, prompt, known) for known in read]
+        if len(read) > 1 and any(len(one) < len(COMPARED) for one in inputs):
+            raise PlanError(
+                f"the prompt of judge {judge.name!r} has to read both {{{{ {COMPARED[0]} }}}} and "
+                f"{{{{ {COMPARED[1]} }}}}: write both into judge.prompt"
+            )
         seeds = [seed, *(derive_seed(seed, "repeat", number) for number in range(1, judge.repeats))]
-        ask = partial(self._step, config, "verdict", engine, prompt, sampling, inputs, scorer=spec, accept=accept)
-        return [ask(seed=one) for one in seeds]
+        ask = partial(self._step, config, "verdict", engine, prompt, sampling, scorer=spec, accept=accept)
+        return [ask(each, one) for one in seeds for each in inputs]
 
     def _inputs_read(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import chain, islice, zip_longest
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,8 +50,10 @@ _FIGURES = pa.schema(
         pa.field("answer_thinking_tokens", pa.int32()),
         pa.field("answer_engine", pa.string()),
         pa.field("answer_request_digest", pa.string()),
+        pa.field("baseline_answer", pa.string()),
         pa.field("repeat", pa.int16(), nullable=False),
         pa.field("reply", pa.string()),
+        pa.field("replies", pa.string()),  # where several make the score, their texts in order, as JSON
         pa.field("reply_error_kind", pa.string()),
         pa.field("reply_error", pa.string()),
         pa.field("reply_attempt", pa.int16()),
@@ -185,7 +187,7 @@ def _write_parquet(tables: Iterable[pa.Table], schema: pa.Schema, folder: Path) 
 def _flatten(row: JoinedRow, unjudged: str) -> Iterator[dict[str, Any]]:
     """One line per repeat of the setting and of the judge; what the sample cost in all stands in the first.
 
-    A jury has one line: its members' replies stand where they judge alone.
+    Where several replies make one score, as those of a jury, they stand beside each other in `replies`.
 
     Args:
         row: the sample.
@@ -193,9 +195,14 @@ def _flatten(row: JoinedRow, unjudged: str) -> Iterator[dict[str, Any]]:
     """
     cost_usd = row.cost_usd
     for number, one in enumerate(row.by_answer, start=1):
-        for repeat, (reply, score) in enumerate(zip_longest(() if row.is_jury else one.replies, one.scores), start=1):
+        for repeat, (said, score) in enumerate(one.replies_by_score, start=1):
             status = str(score.status) if score else unjudged
+            reply = said[0] if len(said) == 1 and not row.is_jury else None
             flat = _flatten_score(row, one.answer, reply, score, status)
+            if said and reply is None:
+                texts = [each.text if each else None for each in said]
+                flat["replies"] = json.dumps(texts, ensure_ascii=False)
+            flat["baseline_answer"] = one.compared.text if one.compared else None
             yield flat | {"answer_repeat": number, "repeat": repeat, "cost_usd": cost_usd}
             cost_usd = None
 

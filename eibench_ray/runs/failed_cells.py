@@ -168,7 +168,11 @@ def _explain_no_score(
             parts.append(f"{repeat.num_own:,} replies of {repeat.judge} are errors ({repeat.most(plan)})")
     parts += [scorer_error] if scorer_error else []
     read = "replies" if replies else "answers"
-    reasons = {str(ScoreStatus.UNPARSED): "hold nothing that could be scored", **statuses}
+    reasons = {
+        str(ScoreStatus.UNPARSED): "hold nothing that could be scored",
+        str(ScoreStatus.NO_BASELINE): "lack an answer of the baseline to compare with",
+        **statuses,
+    }
     counts = ((score.statuses.get(status, 0), words) for status, words in reasons.items())
     parts += [f"{count:,} {read} {words}" for count, words in counts if count]
     if not parts:

@@ -51,6 +51,8 @@ def introduce(sweep: PlannedSweep, run_id: str, folder: Path) -> Iterator[str]:
     kinds += [("dataset", _names(cells, "dataset")), ("judge", _names(cells, "judge"))]
     sizes = " x ".join(count(len(names), kind) for kind, names in kinds)
     yield f"plan: {count(len(cells), 'cell')} of {sizes}{f'; {blocked} blocked, see `plan`' if blocked else ''}"
+    if left_out := sweep.plan.left_out:
+        yield f"plan: left out, as it would compare answers with themselves: {', '.join(left_out)}"
     for spec in sweep.plan.datasets.values():
         if spec.choice:
             yield f"plan: {count(spec.num_rows, 'sample')} of {spec.name} ({spec.choice})"

@@ -175,20 +175,26 @@ class Results:
     ) -> Iterator[JoinedRow]:
         reader = make_reader(cell)
         headline = reader.metrics[0].name
+        baselines = cell.baseline.answers if cell.baseline else ()
         for sample in samples:
             answers = tuple(current[step].get(sample.sample_id) for step in cell.answers)
             replies = tuple(current[step].get(sample.sample_id) for step in cell.verdicts)
             made = {step: row for step in cell.steps if (row := current[step].get(sample.sample_id)) is not None}
             of_answers = zip(answers, by_answer(replies, len(answers)), strict=True)
             scores = tuple(score for answer, said in of_answers for score in reader.read(sample, answer, said))
-            yield JoinedRow(sample, answers, replies, scores, headline, made, is_jury=bool(cell.jurors))
+            compared = tuple(current[step].get(sample.sample_id) for step in baselines)
+            yield JoinedRow(
+                sample, answers, replies, scores, headline, made, is_jury=bool(cell.jurors), compared=compared
+            )
 
 
 class _Counts:
     """Counts of a cell's rows beside their scores, made while they are read."""
 
     def __init__(self, plan: Plan, cell: Cell) -> None:
-        self._calls = [step for step in cell.steps if step not in (*cell.answers, *cell.verdicts)]
+        compared = cell.baseline.answers if cell.baseline else ()
+        judging = plan.steps_behind(compared) - plan.steps_behind(cell.answers) | {*cell.verdicts}
+        self._calls = [step for step in cell.steps if step not in judging | {*cell.answers}]
         self._sources = [plan.sources_of(answer) for answer in cell.answers]
         self.answers = RowErrors()
         judges = [f"judge {name}" if cell.jurors else THE_JUDGE for name, _ in cell.seats]

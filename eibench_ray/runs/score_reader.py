@@ -38,11 +38,14 @@ class JudgeReader:
     ) -> tuple[Score | None, ...]:
         """One score per repeat, or the rule's; None where it is not asked yet."""
         is_lost = answer is not None and (answer.error_kind is not None or not self.scorer.asks)
+        size = 2 if self.scorer.compares else 1
+        starts = range(0, len(replies), size)
+        said = [replies[start : start + size] for start in starts] if self.scorer.asks else [()]
         return tuple(
-            read_score(self.scorer, sample, answer, reply, is_unparsed_wrong=self.is_unparsed_wrong)
-            if reply is not None or is_lost
+            read_score(self.scorer, sample, answer, *each, is_unparsed_wrong=self.is_unparsed_wrong)
+            if is_lost or None not in each
             else None
-            for reply in (replies if self.scorer.asks else (None,))
+            for each in said
         )
 
 

@@ -17,8 +17,14 @@ class JoinedAnswer:
     """One answer to a sample, and what was said about it."""
 
     answer: Completion | None
-    replies: Sequence[Completion | None]  # one per repeat of the judge; none where a rule scores
+    replies: Sequence[Completion | None]  # of the judge, as many per score; none where a rule scores
     scores: Sequence[Score | None]  # one per repeat of the judge, or the rule's
+    compared: Completion | None = None  # the baseline's answer that it was held against
+
+    @property
+    def replies_by_score(self) -> list[tuple[Sequence[Completion | None], Score | None]]:
+        """Each score with the replies that it was made from."""
+        return list(zip(by_answer(self.replies, len(self.scores)), self.scores, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +33,12 @@ class JoinedRow:
 
     sample: Sample
     answers: tuple[Completion | None, ...]  # one per repeat of the setting
-    replies: tuple[Completion | None, ...]  # answer by answer, one per repeat of the judge; none where a rule scores
+    replies: tuple[Completion | None, ...]  # answer by answer, one per verdict; none where a rule scores
     scores: tuple[Score | None, ...]  # answer by answer, one per repeat of the judge, or the rule's, or the jury's
     metric: str  # name of the headline
     made: Mapping[str, Completion]  # all rows by step id, inputs before what reads them
     is_jury: bool = False  # the replies are its members', the score is its own
+    compared: tuple[Completion | None, ...] = ()  # the baseline's answers, one per answer; none where there is none
 
     @property
     def answer(self) -> Completion | None:
@@ -42,8 +49,9 @@ class JoinedRow:
     def by_answer(self) -> list[JoinedAnswer]:
         """The same, answer by answer."""
         num_answers = len(self.answers)
-        of_answers = zip(by_answer(self.replies, num_answers), by_answer(self.scores, num_answers), strict=True)
-        return [JoinedAnswer(answer, *each) for answer, each in zip(self.answers, of_answers, strict=True)]
+        compared = self.compared or (None,) * num_answers
+        parts = (self.answers, by_answer(self.replies, num_answers), by_answer(self.scores, num_answers), compared)
+        return [JoinedAnswer(*each) for each in zip(*parts, strict=True)]
 
     @property
     def cost_usd(self) -> float | None:

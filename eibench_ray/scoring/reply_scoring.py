@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from math import isfinite
 
 from eibench_ray.errors import ScoreError
-from eibench_ray.rows.completion import Completion
+from eibench_ray.rows.completion import Completion, RowErrorKind
 from eibench_ray.rows.sample import Sample
 from eibench_ray.scoring.scorer import Score, Scorer, ScoreStatus
 from eibench_ray.visible_text import in_page, shorten
@@ -18,8 +19,7 @@ def read_score(
     scorer: Scorer,
     sample: Sample,
     answer: Completion | None,
-    reply: Completion | None,
-    *,
+    *replies: Completion | None,
     is_unparsed_wrong: bool = False,
 ) -> Score:
     """The score of one answer.
@@ -28,7 +28,8 @@ def read_score(
         scorer: the cell's.
         sample: what was asked.
         answer: the subject's row; None where there is none.
-        reply: the judge's row; None where there is none, or where the scorer is a rule.
+        replies: the judge's row, None where there is none; of a scorer that compares, one per order of the answers.
+            Those of a rule are not looked at.
         is_unparsed_wrong: whether an answer in which the scorer finds nothing has the worst value of each metric.
 
     Returns:
@@ -36,7 +37,7 @@ def read_score(
         this row alone.
     """
     try:
-        return _read(scorer, sample, answer, reply, is_unparsed_wrong=is_unparsed_wrong)
+        return _read(scorer, sample, answer, replies, is_unparsed_wrong=is_unparsed_wrong)
     except Exception as error:
         return Score(sample.sample_id, status=ScoreStatus.SCORER_ERROR, explanation=explain_scorer(scorer, error))
 
@@ -53,7 +54,7 @@ def _read(
     scorer: Scorer,
     sample: Sample,
     answer: Completion | None,
-    reply: Completion | None,
+    replies: Sequence[Completion | None],
     *,
     is_unparsed_wrong: bool,
 ) -> Score:
@@ -61,9 +62,17 @@ def _read(
         return Score(sample.sample_id, status=ScoreStatus.NO_TARGET)
     if answer is None or answer.error_kind is not None or answer.text is None:
         return Score(sample.sample_id, status=ScoreStatus.NO_ANSWER)
-    if scorer.asks and (reply is None or reply.error_kind is not None or reply.text is None):
-        return Score(sample.sample_id, status=ScoreStatus.JUDGE_ERROR)
-    score = scorer.read(sample, answer.text, reply.text if scorer.asks and reply is not None else None)
+    texts = []
+    for reply in replies if scorer.asks else ():
+        if reply is None or reply.error_kind is not None or reply.text is None:
+            # The answer is there, so what the judge lacked is the other one that it was to read.
+            has_one = scorer.compares and reply is not None and reply.error_kind == RowErrorKind.UPSTREAM
+            return Score(sample.sample_id, status=ScoreStatus.NO_BASELINE if has_one else ScoreStatus.JUDGE_ERROR)
+        texts.append(reply.text)
+    if scorer.compares:
+        score = scorer.read_both(sample, (texts[0], texts[1]))
+    else:
+        score = scorer.read(sample, answer.text, texts[0] if texts else None)
     _check(scorer, score)
     if is_unparsed_wrong and score.status == ScoreStatus.UNPARSED:
         worst = {metric.name: metric.worst for metric in scorer.metrics}

@@ -21,6 +21,7 @@ from enum import StrEnum
 from math import inf
 from typing import Any, ClassVar, Literal
 
+from eibench_ray.errors import ScoreError
 from eibench_ray.rows.request import AcceptRule, Sampling
 from eibench_ray.rows.sample import Sample
 
@@ -107,6 +108,7 @@ class ScoreStatus(StrEnum):
     UNPARSED = "unparsed"  # nothing that could be scored was found in the answer, or in the judge's reply
     NOT_APPLICABLE = "not_applicable"  # the answer has nothing that the metric is about
     NO_ANSWER = "no_answer"  # the subject gave no answer
+    NO_BASELINE = "no_baseline"  # the baseline gave no answer to compare with
     JUDGE_ERROR = "judge_error"  # the judge gave no reply
     SCORER_ERROR = "scorer_error"  # the scorer itself failed on it
     NO_TARGET = "no_target"  # the sample has nothing to compare with: nobody was asked
@@ -140,6 +142,9 @@ class Scorer(ABC):
     __slots__ = ()
 
     asks: ClassVar[bool] = False  # whether a judge is asked; else the answer alone is read
+    # Whether it holds an answer against the one of `judge.baseline`, asked with either of them first. Its headline is
+    # then the share of a win: 1, a tie 0.5, a defeat 0.
+    compares: ClassVar[bool] = False
     has_members: ClassVar[bool] = False  # whether it makes one score of those of `judge.members`, and reads none itself
     statuses: ClassVar[Mapping[str, str]] = {}  # its own reasons for no score -> in words, to stand after "12 replies"
     engine_kind: ClassVar[str | None] = None  # the kind of the engine that is asked; None: any that answers in words
@@ -189,3 +194,15 @@ class Scorer(ABC):
             answer: what the subject said.
             reply: what the judge said; None where none is asked.
         """
+
+    def read_both(self, sample: Sample, replies: tuple[str, str]) -> Score:  # noqa: ARG002 - for those that compare
+        """The score of one answer against the baseline's, of a scorer that `compares`.
+
+        Args:
+            sample: what was asked.
+            replies: what the judge said where the answer stood first, and where the baseline's did.
+
+        Raises:
+            ScoreError: it compares nothing.
+        """
+        raise ScoreError(f"{type(self).__name__} compares no answers: give it a method read_both")

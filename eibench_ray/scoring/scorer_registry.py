@@ -22,6 +22,7 @@ SCORERS = PluginGroup(
         "includes": "eibench_ray.scoring.rules.includes:IncludesScorer",
         "jury": "eibench_ray.scoring.judged.jury:JuryScorer",
         "number": "eibench_ray.scoring.rules.number:NumberScorer",
+        "pairwise": "eibench_ray.scoring.judged.pairwise:PairwiseScorer",
         "official": "eibench_ray.benchmarks.eibench.official_scorer:OfficialScorer",
         "regex": "eibench_ray.scoring.rules.regex:RegexScorer",
         "rubric": "eibench_ray.scoring.judged.rubric:RubricScorer",

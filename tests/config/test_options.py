@@ -71,6 +71,7 @@ CHOICES = {
     "judge/strict_count": {"model@judge.model": "echo"},
     "judge/correct": {"model@judge.model": "echo"},
     "judge/rubric": {"model@judge.model": "echo"},
+    "judge/pairwise": {"model@judge.model": "echo", "model@judge.baseline": "tiny_llama"},
     "judge/jury": {"judge@judge.members.first": "echo", "judge@judge.members.second": "tiny_llama"},
 }
 

@@ -43,6 +43,7 @@ CHOICES: dict[str, Sequence[str]] = {
     "judge/strict_count": ("model@judge.model=echo",),
     "judge/correct": ("model@judge.model=echo",),
     "judge/rubric": ("model@judge.model=echo",),
+    "judge/pairwise": ("model@judge.model=echo", "model@judge.baseline=tiny_llama"),
     "judge/jury": ("judge@judge.members.first=echo", "judge@judge.members.second=tiny_llama"),
     "setting/cfsa": ("model@asker=echo",),
     "setting/user_question_caption": ("model@captioner=echo",),

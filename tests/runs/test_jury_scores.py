@@ -236,6 +236,7 @@ def test_exported_rows_have_one_line_per_sample(sweeps: Sweeps, scripted: type[S
     assert json.loads(rows["details"][1]) == {"members": {"first": 1.0, "second": 1.0, "third": 0.0}}
     assert rows["explanation"][1] == "first: says first\nsecond: says second\nthird: says third"
     assert rows["reply"].null_count() == 10
+    assert [json.loads(reply)["correct"] for reply in json.loads(rows["replies"][1])] == [True, True, False]
 
 
 def test_compare_holds_a_jury_against_a_member(sweeps: Sweeps, scripted: type[Scripted], tmp_path: Path) -> None:
