@@ -136,6 +136,7 @@ def test_people_read_the_leaderboard_and_where_everything_is(ran: Run) -> None:
     assert "user_question_caption" in ran.err
     assert f"{NUM_REQUESTS} new completions, 0 from the store, 0 errors, 1 load" in ran.err
     assert f"Run: {ran.folder}" in ran.err
+    assert f"Page: {ran.folder}/report.html" in ran.err
 
 
 def test_a_run_lies_where_hydra_users_expect_it(ran: Run) -> None:
@@ -143,6 +144,7 @@ def test_a_run_lies_where_hydra_users_expect_it(ran: Run) -> None:
     sweep = yaml.safe_load((ran.folder / "multirun.yaml").read_text())
     assert sweep["hydra"]["launcher"]["_target_"].endswith("PlanLauncher")
     files = {"run.json", "ledger.jsonl", "leaderboard.md", "leaderboard.csv", "leaderboard.parquet", "multirun.yaml"}
+    files |= {"report.html"}
     assert {path.name for path in ran.folder.iterdir()} - {"run.log"} == {".hydra", *files}, "and nothing else"
 
 
@@ -294,6 +296,25 @@ def test_a_report_scores_the_store_again(ran: Run, command: Command) -> None:
     assert [Path(path).name for path in report["files"]] == ["leaderboard.md", "leaderboard.csv", "leaderboard.parquet"]
     assert all(Path(path).is_file() for path in report["files"])
     assert "recall %" in command("report", ran.folder).out
+
+
+def test_a_report_writes_a_page_of_several_runs(ran: Run, command: Command) -> None:
+    written = command("report", ran.folder, ran.folder, "--html", "page.html", "--samples", "5", "--json").json
+    assert Path(written["html"]).is_file()
+    assert "the texts of 5 samples (19 more" in written["contents"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--samples", "5"], "--samples says what a page holds: add --html FILE"),
+        (["--html", "page.svg"], "--html page.svg: a page is written as .html"),
+    ],
+)
+def test_options_of_a_page_need_one(ran: Run, command: Command, arguments: list[str], said: str) -> None:
+    called = command("report", ran.folder, *arguments)
+    assert called.code == 2
+    assert said in called.err
 
 
 def test_rescoring_a_run_changes_only_the_interval(ran: Run, command: Command) -> None:

@@ -5,7 +5,7 @@ const MOST_CELLS = 3;
 function drawHead(head) {
   const first = head.runs[0];
   byId("top-name").textContent = head.title;
-  byId("head").replaceChildren(
+  fill(byId("head"), {}, [
     element("p", { class: "kicker" }, head.runs.length > 1 ? counted(head.runs.length, "run") : `run ${first.id}`),
     element("h1", { id: "title" }, head.title),
     element("p", { class: "lead" }, head.asked),
@@ -14,7 +14,8 @@ function drawHead(head) {
       element("dt", {}, fact.name), element("dd", {}, element("b", {}, fact.text), element("span", {}, fact.note))))),
     [...head.troubles, ...head.blocked, ...head.failed].map((line) => element("p", { class: "warning" }, line)),
     folded("Models, versions and the command to repeat this", drawModels(head), drawRuns(head)),
-    element("p", { class: "note" }, head.contents));
+    element("p", { class: "note" }, head.contents),
+  ]);
 }
 
 function drawModels(head) {
