@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -254,11 +254,12 @@ def _describe_answers(
     return texts.block(
         sent=[[sent(row, number, answer) for number, answer in enumerate(row.answers)] for row in rows],
         answers=[[texts.place(answer.text if answer else None) for answer in row.answers] for row in rows],
-        thinking=[
-            [texts.place(answer.thinking) for answer in row.answers if answer and answer.thinking] for row in rows
-        ],
+        thinking=[_if_any(texts.place(answer.thinking if answer else None) for answer in row.answers) for row in rows],
         errors=[
-            [[answer.error_kind, texts.place(answer.error)] for answer in row.answers if answer and answer.error_kind]
+            _if_any(
+                [answer.error_kind, texts.place(answer.error)] if answer and answer.error_kind else None
+                for answer in row.answers
+            )
             for row in rows
         ],
         facts=[[texts.place(_facts(answer)) for answer in row.answers] for row in rows],
@@ -304,6 +305,12 @@ def _describe_scores(rows: Sequence[JoinedRow], metric: Metric) -> dict[str, Any
             for row in rows
         ],
     )
+
+
+def _if_any(values: Iterable[Any]) -> list[Any]:
+    """One value per answer; nothing where none has one."""
+    found = list(values)
+    return found if any(value is not None for value in found) else []
 
 
 def _seats(cell: Cell) -> list[str]:

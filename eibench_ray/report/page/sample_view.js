@@ -27,7 +27,7 @@ async function drawSample(page, set, index, sample, chosen) {
     drawTargets(own, place, page, parts),
     isShared ? folded("Prompt as sent, to all of these", prompts[0]) : null,
     element("div", { class: "columns" }, parts.map((part, number) =>
-      drawCell(page, index, sample, place, part, isShared ? null : prompts[number]))));
+      drawCell(page, index, sample, place, part, "ABC"[number], isShared ? null : prompts[number]))));
 }
 
 function drawPictures(own, place) {
@@ -56,9 +56,9 @@ function drawInputs(own, place) {
 function drawTargets(own, place, page, parts) {
   const targets = (own.targets?.[place] ?? []).map((number) => textOf(own, number));
   if (!targets.length) return null;
-  const columns = parts.flatMap(({ cell, scores }) => (scores.scores?.[place] ?? []).flatMap((answer, repeat) =>
+  const columns = parts.flatMap(({ cell, scores }, number) => (scores.scores?.[place] ?? []).flatMap((answer, repeat) =>
     answer.flatMap((score, seat) => (score?.[4] ? [{
-      title: page.cells[cell].names.slice(0, 2).join(" · "),
+      title: `${"ABC"[number]} ${page.cells[cell].names.slice(0, 2).join(" · ")}`,
       judge: joined([page.cells[cell].seats[seat] ?? page.cells[cell].names[3], repeat ? `answer ${repeat + 1}` : ""]),
       hits: score[4],
     }] : []))));
@@ -81,13 +81,13 @@ function drawPrompts({ answers }, place) {
       element("div", {}, one[0] === null ? null : element("h5", {}, "user"), element("pre", {}, textOf(answers, one[1])))])));
 }
 
-function drawCell(page, index, sample, place, { cell, answers, scores }, prompt) {
+function drawCell(page, index, sample, place, { cell, answers, scores }, letter, prompt) {
   const { names, metric } = page.cells[cell];
   const level = index.level(cell, sample);
   const marks = [...index.flags(cell, sample), index.trouble(cell, sample)].filter(Boolean);
   const given = answers?.answers?.[place] ?? answers?.facts?.[place] ?? [null];
   return element("section", { class: "cell" },
-    element("h4", {}, element("span", {}, names[0]), element("small", {}, `${names[1]}, judged by ${names[3]}`)),
+    element("h4", {}, element("span", { class: "letter" }, letter), names[0], element("small", {}, `${names[1]}, judged by ${names[3]}`)),
     element("p", { class: "figure" }, element("strong", {}, level ? level[1] : "-"), ` ${metric}`,
       marks.map((mark) => element("span", { class: "mark" }, mark))),
     prompt ? folded("Prompt as sent", prompt) : null,
