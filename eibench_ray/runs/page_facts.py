@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -96,23 +97,38 @@ def _list_facts(
         f"answers cut off at their limit of tokens; {empty:,} are empty",
         "warn" if truncated else "",
     )
-    errors = sum(row.errors for row in rows)
-    yield PageFact("errors", f"{errors:,}", "answers and verdicts that are errors", "bad" if errors else "")
+    yield _count_errors(runs, rows)
     blocked = sum(bool(row.blocked) for row in rows)
     if blocked:
         yield PageFact("blocked cells", f"{blocked:,}", "cannot be asked here; the reasons are below", "warn")
     if failed := sum(bool(row.failed) for row in rows):
         yield PageFact("failed cells", f"{failed:,}", "have no figure; the reasons are below", "bad")
-    costs = [cost for run in runs for cost in read_costs(run.manifest.plan, run.store).values()]
+    costs = {
+        (run.store.root, step): cost  # runs may share steps
+        for run in runs
+        for step, cost in read_costs(run.manifest.plan, run.store).items()
+    }
     yield PageFact(
         "cost",
-        f"${format_usd(sum(costs))}" if costs else "-",
+        f"${format_usd(sum(costs.values()))}" if costs else "-",
         "all requests together" if costs else "nothing has a price",
     )
     yield from _list_hours(usages)
     wall_s = [run.status.summary["wall_s"] for run in runs if run.status.summary and "wall_s" in run.status.summary]
     if wall_s:
         yield PageFact("wall time", _show_time(sum(wall_s)), "of all runs together" if len(runs) > 1 else "of the run")
+
+
+def _count_errors(runs: Sequence[FoundRun], rows: Sequence[LeaderboardRow]) -> PageFact:
+    """Errors as the runs counted them at their end; before it, those of all cells."""
+    summaries = [run.status.summary for run in runs]
+    if all(summaries):
+        kinds = sum((Counter(summary["errors_by_kind"]) for summary in summaries if summary), Counter[str]())
+        errors = kinds.total()
+        note = ", ".join(f"{number:,} {kind}" for kind, number in kinds.most_common()) or "no request failed"
+    else:
+        errors, note = sum(row.errors for row in rows), "answers and verdicts of all cells"
+    return PageFact("errors", f"{errors:,}", note, "bad" if errors else "")
 
 
 def _list_hours(usages: Sequence[GpuUsage]) -> Iterable[PageFact]:

@@ -24,7 +24,7 @@ from eibench_ray.engines.picture_decoding import decode_picture
 from eibench_ray.errors import StoreError
 from eibench_ray.plan.graph import Cell, Plan
 from eibench_ray.plan.slices import Slice
-from eibench_ray.plan.step_names import name_steps
+from eibench_ray.plan.step_names import StepName
 from eibench_ray.rows.completion import Completion
 from eibench_ray.rows.request import Request
 from eibench_ray.rows.sample import Sample
@@ -54,6 +54,7 @@ class PageCell:
     results: Results
     plan: Plan
     store: Store
+    names: Mapping[str, StepName]  # of the plan's steps
     answers: str  # the same for cells that graded the very same answers
     samples: str  # the same for cells with the very same samples
 
@@ -219,8 +220,7 @@ class _SentPrompts:
         self._one = one
         self._dataset = one.results.dataset(one.cell.dataset)
         self._index = self._dataset.index()
-        names = name_steps(one.plan)
-        self.titles = {step: names[step].what for step in one.cell.steps}
+        self.titles = {step: one.names[step].what for step in one.cell.steps}
 
     def read(self, rows: Sequence[int]) -> list[dict[str, Request]]:
         """By answer and sample id, the requests about some rows, ascending; of those that can be made again."""

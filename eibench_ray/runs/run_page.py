@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from eibench_ray.config.report_section import ReportConfig
 from eibench_ray.errors import EibenchError
 from eibench_ray.plan.blockers import without_blocked
+from eibench_ray.plan.step_names import name_steps
 from eibench_ray.report.charts.chart import Chart
 from eibench_ray.report.leaderboard_row import LeaderboardRow
 from eibench_ray.report.page.page_board import make_board
@@ -72,7 +73,7 @@ def write_report(
     charts = _draw(comparison)
     with drafting(path) as draft:
         samples = PageSamples(
-            [_page_cell(one, runs[one.run], opened[one.run]) for one in cells],
+            list(_page_cells(runs, opened, cells)),
             options,
             group_by,
             draft.add,
@@ -144,9 +145,15 @@ def _libraries(charts: Sequence[Chart]) -> list[str]:
     return [vl_convert.javascript_bundle()]  # type: ignore[call-arg]
 
 
-def _page_cell(one: RunCell, run: FoundRun, results: Results) -> PageCell:
-    samples = f"{one.cell.dataset}/{run.manifest.pins.get(one.cell.dataset, run.manifest.id)}"
-    return PageCell(one.cell, results, run.manifest.plan, run.store, one.answers, samples)
+def _page_cells(runs: Sequence[FoundRun], opened: Sequence[Results], cells: Sequence[RunCell]) -> Iterator[PageCell]:
+    names = [name_steps(run.manifest.plan) for run in runs]
+    for one in cells:
+        manifest, dataset = runs[one.run].manifest, one.cell.dataset
+        # The same digest of ids and rows: the same samples in the same order, whichever run asked them.
+        samples = f"{dataset}/{manifest.pins.get(dataset, manifest.id)}"
+        yield PageCell(
+            one.cell, opened[one.run], manifest.plan, runs[one.run].store, names[one.run], one.answers, samples
+        )
 
 
 def _name(one: RunCell) -> tuple[str, str, str, str]:

@@ -157,7 +157,7 @@ class Board {
       keyed.sort(([one], [other]) => compareKeys(one, other, down));
       rows = keyed.map(([, row]) => row);
     }
-    this.body.replaceChildren(...rows.map((row) => element("tr", { class: row.tied ? "tied" : "" }, this.columns.map((column) =>
+    this.body.replaceChildren(...rows.map((row) => element("tr", {}, this.columns.map((column) =>
       element(column.isName ? "th" : "td", { class: column.kind, scope: column.isName ? "row" : null }, column.draw(row))))));
     const group = this.group ? ` of samples with ${JSON.parse(this.group).join(": ")}` : "";
     this.status.textContent = `${counted(rows.length, "cell")}${group}${rows.length < this.data.rows.length ? ` of ${this.data.rows.length}` : ""}`;

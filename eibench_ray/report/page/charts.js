@@ -1,7 +1,7 @@
 // Charts by Vega-Lite, drawn when they come into view. Their ink is the page's, so they stand on light and on dark.
 
 // Expressions are interpreted (ast), so that the page needs no right to evaluate code.
-const CHART_OPTIONS = { actions: false, ast: true, renderer: "svg", logLevel: 1 };
+const CHART_OPTIONS = { mode: "vega", actions: false, ast: true, renderer: "svg" };
 
 function makeCharts(charts, place) {
   if (!charts.length) return;
@@ -10,7 +10,9 @@ function makeCharts(charts, place) {
     const spec = waiting.get(box);
     waiting.delete(box);
     try {
-      await vegaEmbed(box, spec, CHART_OPTIONS);
+      // Its notes on what it makes of a height that is a number of lines are no reader's business; errors are thrown.
+      const compiled = vegaLite.compile(spec, { logger: vega.logger(vega.Error) });
+      await vegaEmbed(box, compiled.spec, CHART_OPTIONS);
     } catch (error) {
       box.replaceChildren(element("p", { class: "note" }, `This chart cannot be drawn: ${error.message}`));
     }

@@ -42,7 +42,7 @@ class Samples {
     this.set = 0;
     this.chosen = [];
     this.sample = null;
-    this.view = element("div", { class: "view", tabindex: "-1" });
+    this.view = element("div", { class: "view" });
     this.status = element("p", { class: "note", role: "status" });
     this.pickers = element("div", { class: "filters pickers" });
     this.filterBox = element("div", { class: "filters" });
