@@ -208,7 +208,7 @@ class Sweeps:
                 if isinstance(judge, str)
                 else dict(judge),
                 "cluster": {"name": "local", "num_cpus": 2},
-                "tracking": {"name": "none", "kind": "none"},
+                "tracking": {},
                 "store": {"root": str(self.folder / "store"), "slice_rows": slice_rows},
             }
             | sections

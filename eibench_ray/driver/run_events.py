@@ -77,6 +77,14 @@ class EngineProgress:
 
 
 @dataclass(frozen=True, slots=True)
+class StepSpend:
+    """Tokens and cost of the rows of one step that this run has committed."""
+
+    completion_tokens: int = 0
+    cost_usd: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """Progress of a run at one moment."""
 
@@ -91,6 +99,7 @@ class Snapshot:
     asking: Mapping[str, int] = field(default_factory=dict)  # rows by step id of the slices that replicas have
     rows_per_s: float | None = None  # in the last half minute; None: not known yet
     left_s: Range | None = None  # seconds until all is asked, as the scheduler expects; None: not known
+    spent: Mapping[str, StepSpend] = field(default_factory=dict)  # by step id
 
 
 class Listener(Protocol):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from eibench_ray.driver.rate_meter import RateMeter
-from eibench_ray.driver.run_events import EngineProgress, Snapshot
+from eibench_ray.driver.run_events import EngineProgress, Snapshot, StepSpend
 from eibench_ray.estimate.time_estimate import estimate_left
 from eibench_ray.plan.graph import Plan
 from eibench_ray.plan.slices import StepWork
@@ -78,6 +78,7 @@ class RunProgress:
         self._lost: Counter[str] = Counter()  # replicas by engine
         self._errors: Counter[str] = Counter()
         self._rates = RateMeter(clock)
+        self._spent: dict[str, StepSpend] = {}
         self.outcome = RunResult()
 
     def add(self, report: TaskReport) -> None:
@@ -87,6 +88,10 @@ class RunProgress:
         self.outcome.completion_tokens += report.completion_tokens
         self.outcome.cost_usd += report.cost_usd
         self._errors[report.slice.step] += report.num_errors
+        spent = self._spent.get(report.slice.step, StepSpend())
+        self._spent[report.slice.step] = StepSpend(
+            spent.completion_tokens + report.completion_tokens, spent.cost_usd + report.cost_usd
+        )
         if report.is_whole:
             self._done[report.slice.step] += report.slice.num_rows
             self._absent[report.slice.step] += report.num_absent
@@ -167,6 +172,7 @@ class RunProgress:
             waits=gather_waits(waits),
             errors=dict(self._errors),
             asking=dict(asking),
+            spent=dict(self._spent),
             rows_per_s=rows_per_s,
             left_s=estimate_left(horizon_s, prior_share, rows_left / rows_per_s if rows_per_s else None),
         )

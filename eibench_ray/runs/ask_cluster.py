@@ -25,12 +25,15 @@ from eibench_ray.runs.begin_run import BegunRun
 from eibench_ray.runs.live_display import LiveDisplay
 from eibench_ray.runs.planning import PlannedSweep, read_spent
 from eibench_ray.runs.progress_lines import ProgressLines
-from eibench_ray.runs.run_listeners import Listeners, StatusWriter, TrackingListener
+from eibench_ray.runs.results import Results
+from eibench_ray.runs.run_listeners import Listeners, StatusWriter
 from eibench_ray.runs.run_record import LEDGER_FILE, RunManifest, write_manifest
 from eibench_ray.runs.run_view import RunViewer
+from eibench_ray.runs.tracked_cells import flat_scores
+from eibench_ray.runs.tracking_listener import TrackingListener
 from eibench_ray.store.held_lease import HeldLease
 from eibench_ray.terminal.run_log import phase, tell
-from eibench_ray.tracking.tracking_queue import CellTracker
+from eibench_ray.tracking.open_tracker import OpenTrackers
 from eibench_ray.worker.last_lines import LOGS_FOLDER, logs_here
 
 if TYPE_CHECKING:
@@ -40,7 +43,7 @@ log = logging.getLogger(__name__)
 
 
 def ask_cluster(
-    sweep: PlannedSweep, run: BegunRun, tracker: CellTracker, console: Console, held_lease: HeldLease
+    sweep: PlannedSweep, run: BegunRun, trackers: OpenTrackers, console: Console, held_lease: HeldLease
 ) -> RunResult:
     """Runs the driver on the cluster until nothing is left, or until it is told to stop."""
     from eibench_ray.driver.ray_session import ray_session
@@ -65,9 +68,12 @@ def ask_cluster(
     viewer = RunViewer(run.manifest.plan)
     display = LiveDisplay(console, lambda: viewer.view(status, time.time()))
     pulse = ProgressLines(lambda: viewer.view(status, time.time()))
+    results = Results(sweep.plan, sweep.store)
+    tracked = TrackingListener(sweep.plan, trackers, lambda cell: flat_scores(results.score(cell, sweep.config.score)))
     # The record first: the others tell of it.
-    listeners = Listeners([StatusWriter(status, folder), display, pulse, TrackingListener(sweep.plan, tracker)])
+    listeners = Listeners([StatusWriter(status, folder), display, pulse, tracked])
     with contextlib.ExitStack() as stack:
+        stack.enter_context(contextlib.closing(tracked))
         stack.enter_context(contextlib.closing(ledger))
         stack.enter_context(as_interrupt())
         address = sweep.config.cluster.address

@@ -32,6 +32,7 @@ from eibench_ray.rows.completion import Retry
 from eibench_ray.runs.resume import find_work
 from eibench_ray.schedule.resources import Node, Resources
 from eibench_ray.store.slice_store import Store
+from eibench_ray.tracking.tracker_registry import find_trackers
 
 # What is the same for every cell of a sweep.
 SHARED_SECTIONS = ("sweep", "cluster", "tracking", "store", "score", "report", "budget_usd", "retry")
@@ -164,7 +165,11 @@ def plan_sweep(
     config = configs[0]
     for section in SHARED_SECTIONS:
         if any(getattr(other, section) != getattr(config, section) for other in configs):
-            raise PlanError(f"{section} differs between the cells of one sweep: set it once, outside of what is varied")
+            several = "; several trackers of one sweep are tracking=[a,b]" if section == "tracking" else ""
+            raise PlanError(
+                f"{section} differs between the cells of one sweep: set it once, outside of what is varied{several}"
+            )
+    find_trackers(config.tracking)  # refuses one whose package is missing
     chosen = {other.dataset.name: other for other in configs}
     facts = {
         name: read_dataset_facts(one.dataset, must_exist=must_exist, seed=one.seed) for name, one in chosen.items()

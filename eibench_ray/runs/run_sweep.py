@@ -31,13 +31,12 @@ from eibench_ray.runs.results import Results
 from eibench_ray.runs.run_page import write_run_page
 from eibench_ray.runs.run_record import RunState, RunStatus, new_run_id
 from eibench_ray.runs.run_summary import describe_counts, make_bill, summarise
-from eibench_ray.runs.tracked_cells import CellTracking
+from eibench_ray.runs.tracked_cells import SweepTracking, describe_upload
 from eibench_ray.storage.atomic_files import cannot_write
 from eibench_ray.store.held_lease import HeldLease, hold
 from eibench_ray.terminal.run_log import phase, tell
-from eibench_ray.tracking.tracker import TrackingReport
-from eibench_ray.tracking.tracker_registry import find_tracker, open_tracker
-from eibench_ray.tracking.tracking_queue import CellTracker, NoTracker
+from eibench_ray.tracking.open_tracker import close_all
+from eibench_ray.tracking.tracker_registry import find_trackers, open_tracker
 from eibench_ray.visible_text import in_line
 
 log = logging.getLogger(__name__)
@@ -51,7 +50,7 @@ class SweepResult:
     """Result of a sweep's run.
 
     Attributes:
-        untracked: what the tracker was not sent, why, and how to send it; None where nothing is left to send.
+        untracked: what trackers were not sent, why, and how to send it; None where nothing is left to send.
     """
 
     rows: tuple[LeaderboardRow, ...]
@@ -108,15 +107,19 @@ def run_sweep(
 def _run(sweep: PlannedSweep, run: BegunRun, console: Console, held_lease: HeldLease, started: float) -> SweepResult:
     """Result of a run that has its steps and its folder for itself."""
     status, folder = run.status, run.folder.path
-    tracker = open_tracker(find_tracker(sweep.config.tracking), folder, os.environ)
-    tracking = TrackingReport()
+    config = sweep.config.tracking
+    kinds = find_trackers(config)
+    trackers = {name: open_tracker(kind, folder, os.environ) for name, kind in kinds.items()}
+    tracking = SweepTracking(run.manifest, sweep.store, config, kinds, trackers)
+    for line in describe_upload(config, kinds, trackers):
+        tell(console, line)
     deadline_s = INTERRUPTED_DEADLINE_S
     try:
         asked = sweep.runnable()
-        done = RunResult() if asked.is_complete else ask_cluster(asked, run, tracker, console, held_lease)
+        done = RunResult() if asked.is_complete else ask_cluster(asked, run, trackers, console, held_lease)
         held_lease.release()
         with phase(f"scoring the sweep's cells ({len(sweep.plan.cells)})", console):
-            rows = _score(sweep, done, tracker, status.failures)
+            rows = _score(sweep, done, tracking, status.failures)
             write_leaderboard(rows, folder)
         budget = sweep.read_budget()
         status.cost_usd = budget.spent_usd - sweep.budget.spent_usd
@@ -129,13 +132,15 @@ def _run(sweep: PlannedSweep, run: BegunRun, console: Console, held_lease: HeldL
         summary |= make_bill(sweep, status, budget)
         status.summary = summary
         if not done.was_interrupted:
-            deadline_s = sweep.config.tracking.deadline_s
+            deadline_s = config.deadline_s
         status.write(folder)  # what is left may take a while
         summary |= {"page": None if done.was_preempted else _write_page(sweep, run, rows, console)}
+        if not done.was_interrupted:
+            tracking.tell_sweep(rows, folder)
     finally:
-        with phase("ending the tracker", console, is_told_early=not isinstance(tracker, NoTracker)):
-            tracking = tracker.close(deadline_s, partial(tell, console))
-    summary |= {"tracking": asdict(tracking)}
+        with phase("ending the trackers", console, is_told_early=any(one.target for one in trackers.values())):
+            reports = close_all(trackers, deadline_s, partial(tell, console))
+    summary |= {"tracking": {name: asdict(report) for name, report in reports.items()}}
     log.info("the run has ended: %s; %s", status.state.replace("_", " "), describe_counts(summary))
     return SweepResult(
         tuple(rows),
@@ -146,7 +151,7 @@ def _run(sweep: PlannedSweep, run: BegunRun, console: Console, held_lease: HeldL
         status.shortage,
         tuple(describe_failed(status.failed_cells, status.failures)),
         ended_by=done.ended_by,
-        untracked=tracking.describe(folder.absolute()),
+        untracked="\n".join(filter(None, (one.describe(folder.absolute()) for one in reports.values()))) or None,
     )
 
 
@@ -167,16 +172,14 @@ def _end_state(done: RunResult, status: RunStatus) -> RunState:
 
 
 def _score(
-    sweep: PlannedSweep, done: RunResult, tracker: CellTracker, failures: Mapping[str, str]
+    sweep: PlannedSweep, done: RunResult, tracking: SweepTracking, failures: Mapping[str, str]
 ) -> list[LeaderboardRow]:
-    """The leaderboard; cells that are whole and whose figures are new are handed to the tracker."""
+    """The leaderboard; cells that are whole and whose figures are new are handed to the trackers."""
     results = Results(sweep.plan, sweep.store)
-    tracking = CellTracking(sweep.plan, sweep.store, sweep.config.tracking, tracker)
     rows = []
     for cell in sweep.plan.cells:
         row = results.score(cell, sweep.config.score, failures)
         rows.append(row)
         if not done.was_interrupted:
             tracking.tell(cell, row)
-    tracking.tell_blocked()
     return rows

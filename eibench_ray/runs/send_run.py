@@ -1,35 +1,57 @@
-"""Sends a run's final figures to its tracker, from the store: what was offline, failed or never sent."""
+"""Sends a run's final figures to its trackers, from the store: what was offline, failed or never sent."""
 
 from __future__ import annotations
 
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from omegaconf import OmegaConf
 
 from eibench_ray.config.load import validate
-from eibench_ray.config.tracking_section import NONE, TRACKERS, TrackingConfig
+from eibench_ray.config.tracking_section import TRACKERS, TrackingConfig
 from eibench_ray.errors import ConfigError, StoreError
 from eibench_ray.runs.find_run import FoundRun
 from eibench_ray.runs.pinned_inputs import check_unchanged
 from eibench_ray.runs.results import Results
-from eibench_ray.runs.tracked_cells import CellTracking, is_whole
-from eibench_ray.tracking.tracker import TrackingReport
-from eibench_ray.tracking.tracker_registry import find_tracker, open_tracker
+from eibench_ray.runs.tracked_cells import SweepTracking, is_whole
+from eibench_ray.tracking.open_tracker import close_all
+from eibench_ray.tracking.tracker import Tracker
+from eibench_ray.tracking.tracker_registry import find_trackers, open_tracker
+from eibench_ray.tracking.tracking_report import TrackingReport
+
+# Keys of the section in records of earlier versions, where it named one tracker.
+_RENAMED = {"num_samples": "samples"}
+
+
+@dataclass(slots=True)
+class SentTo:
+    """Figures of a run that were sent to one tracker, or would be."""
+
+    place: str  # the server and the project
+    reasons: dict[str, str] = field(default_factory=dict)  # cell name -> why it is to be sent
+    num_there: int = 0  # cells whose figures the place has already
+    report: TrackingReport | None = None  # what was sent; None of a dry run
 
 
 @dataclass(frozen=True, slots=True)
 class Sending:
     """Figures of a run that were sent, or would be."""
 
-    place: str  # the server and the project
-    reasons: Mapping[str, str]  # cell name -> why it is to be sent
+    trackers: Mapping[str, SentTo]  # by name
     partial: tuple[str, ...]  # names of cells that are not whole, which are not sent
-    num_there: int  # cells whose figures the place has already
-    report: TrackingReport | None  # what was sent; None of a dry run
+
+
+def choose_trackers(found: FoundRun, options: Mapping[str, Any]) -> tuple[TrackingConfig, dict[str, Tracker]]:
+    """The section `tracking` of a run with some options in the place of its own, and its trackers, told to send now.
+
+    Raises:
+        ConfigError: it names no tracker, or one that cannot be used.
+    """
+    config = _choose(found.manifest.tracking, options)
+    return config, {name: kind.online() for name, kind in find_trackers(config).items()}
 
 
 def send(found: FoundRun, options: Mapping[str, Any], *, is_dry: bool, say: Callable[[str], None]) -> Sending:
@@ -52,39 +74,38 @@ def send(found: FoundRun, options: Mapping[str, Any], *, is_dry: bool, say: Call
             f"the folder of run {manifest.id}, {folder}, is gone, and the tracker's files lie there: make it again"
         )
     check_unchanged(manifest, found.status, store, otherwise="")
-    config = _choose(manifest.tracking, options)
-    kind = find_tracker(config)
-    assert kind is not None
-    kind = kind.online()
-    target = kind.target(os.environ)
-    reasons, partial, rows = {}, [], []
-    tracker = open_tracker(None if is_dry else kind, folder, os.environ)
-    report = None
+    config, kinds = choose_trackers(found, options)
+    targets = {name: kind.target(os.environ) for name, kind in kinds.items()}
+    sent = {name: SentTo(str(target)) for name, target in targets.items()}
+    partial, rows = [], []
+    trackers = {} if is_dry else {name: open_tracker(kind, folder, os.environ) for name, kind in kinds.items()}
     try:
-        tracking = CellTracking(manifest.plan, store, config, tracker)
+        tracking = SweepTracking(manifest, store, config, kinds, trackers)
         results = Results(manifest.plan, store)
         for cell in manifest.plan.cells:
             row = results.score(cell, manifest.score)
+            rows.append(row)
             if not is_whole(row):
                 partial.append(cell.name)
-            elif reason := tracking.find_reason(cell, row, target):
-                reasons[cell.name] = reason
-                if not is_dry:
-                    tracking.tell(cell, row)
-            rows.append(row)
-        if not is_dry:
-            tracking.tell_blocked()
+                continue
+            for name, target in targets.items():
+                if reason := tracking.find_reason(cell, row, name, target):
+                    sent[name].reasons[cell.name] = reason
+                else:
+                    sent[name].num_there += 1
+            tracking.tell(cell, row)
+        tracking.tell_sweep(rows, folder)
     finally:
-        closed = tracker.close(config.deadline_s, say)
-        report = None if is_dry else closed
-    return Sending(str(target), reasons, tuple(partial), len(rows) - len(partial) - len(reasons), report)
+        for name, report in close_all(trackers, config.deadline_s, say).items():
+            sent[name].report = report
+    return Sending(sent, tuple(partial))
 
 
 def read_options(given: Sequence[str]) -> dict[str, Any]:
-    """Options as a command line gives them: `["project=mine", "entity=null"]`."""
+    """Options as a command line gives them: `["wandb.project=mine", "samples=0"]`."""
     for option in given:
-        if not re.fullmatch(r"[A-Za-z_]\w*=.*", option):
-            raise ConfigError(f"--set {option}: write KEY=VALUE, e.g. --set project=NAME")
+        if not re.fullmatch(r"[A-Za-z_][\w.]*=.*", option):
+            raise ConfigError(f"--set {option}: write KEY=VALUE, e.g. --set wandb.project=NAME")
     options = OmegaConf.to_container(OmegaConf.from_dotlist(list(given)))
     assert isinstance(options, dict)
     return {str(key): value for key, value in options.items()}
@@ -92,14 +113,22 @@ def read_options(given: Sequence[str]) -> dict[str, Any]:
 
 def _choose(known: Mapping[str, Any] | None, options: Mapping[str, Any]) -> TrackingConfig:
     """The run's own configuration, with what is given in its place."""
-    said = dict(known or {})
-    section = said | dict(options)
-    if section.get("kind", NONE) == NONE:
+    said = OmegaConf.to_container(OmegaConf.merge(_of_today(known or {}), dict(options)))
+    assert isinstance(said, dict)
+    config = validate({str(key): value for key, value in said.items()} | {"enabled": True}, TrackingConfig)
+    if not config.trackers:
         raise ConfigError(
-            f"the run's record does not say where it is tracked (tracking=none): add --set kind=NAME of a tracker "
-            f"({', '.join(TRACKERS.names())}), and its options, e.g. --set project=NAME"
+            f"the run's record does not say where it is tracked (tracking=none): add --set NAME.OPTION=VALUE of a "
+            f"tracker ({', '.join(TRACKERS.names())}), e.g. --set wandb.project=NAME"
         )
-    if section["kind"] != said.get("kind"):  # the options of another tracker say nothing of this one's
-        own = {key: value for key, value in said.items() if key in TrackingConfig.model_fields}
-        section = {**own, "name": section["kind"], **options}
-    return validate(section, TrackingConfig)
+    return config
+
+
+def _of_today(known: Mapping[str, Any]) -> dict[str, Any]:
+    """The section as this version has it; an earlier one named one tracker by `kind`, its options beside."""
+    if "kind" not in known:
+        return dict(known)
+    own = {_RENAMED.get(key, key): value for key, value in known.items() if key not in ("name", "kind")}
+    shared = {key: value for key, value in own.items() if key in TrackingConfig.model_fields}
+    options = {key: value for key, value in own.items() if key not in shared}
+    return shared if known["kind"] == "none" else {**shared, str(known["kind"]): options}

@@ -1,79 +1,118 @@
-"""Cells' final figures, handed to the tracker once per place, and the marks in the store that say where they are."""
+"""Figures of cells and of the sweep, handed to each tracker once per place, and the marks that say where they are."""
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from eibench_ray.config.tracking_section import TrackingConfig
-from eibench_ray.plan.graph import Cell, Plan
-from eibench_ray.report.leaderboard_files import name_figures
+from eibench_ray.plan.graph import Cell
+from eibench_ray.report.leaderboard_files import name_figures, to_json_rows
 from eibench_ray.report.leaderboard_row import LeaderboardRow
 from eibench_ray.rows.digests import digest
-from eibench_ray.rows.sample import MetadataValue, TargetValue
 from eibench_ray.runs.results import Results
-from eibench_ray.runs.run_listeners import tracked_cell
+from eibench_ray.runs.run_record import RunManifest
+from eibench_ray.runs.tracked_facts import cell_facts, sweep_facts
+from eibench_ray.runs.tracked_tables import comparison_tables, leaderboard_table, sample_table
 from eibench_ray.scoring.cell_score import MISSING
 from eibench_ray.storage.atomic_files import parse_json
 from eibench_ray.store.slice_store import Store
-from eibench_ray.tracking.tracker import Delivery, SampleRow, Target, TrackedCell
-from eibench_ray.tracking.tracker_registry import find_tracker
-from eibench_ray.tracking.tracking_queue import CellTracker
+from eibench_ray.tracking.open_tracker import OpenTrackers
+from eibench_ray.tracking.tracker import Delivery, Final, RunFacts, Table, Target, Tracker
+
+PAGE = "report.html"  # the run's page, in its folder
 
 
-class CellTracking:
-    """Tells a tracker the figures that the place it sends to does not have yet.
+class SweepTracking:
+    """Tells trackers the figures that the places they send to do not have yet.
 
     Args:
-        plan: whose cells.
-        store: where the marks lie, one file per cell: a list of deliveries.
+        manifest: of the run whose cells are told.
+        store: where the marks lie, one file per tracked run: a list of deliveries.
         config: what is told.
-        tracker: who is told.
+        kinds: the trackers by their names.
+        trackers: those of them that are told, at work.
     """
 
-    def __init__(self, plan: Plan, store: Store, config: TrackingConfig, tracker: CellTracker) -> None:
-        self._plan = plan
+    def __init__(
+        self,
+        manifest: RunManifest,
+        store: Store,
+        config: TrackingConfig,
+        kinds: Mapping[str, Tracker],
+        trackers: OpenTrackers,
+    ) -> None:
+        self._manifest = manifest
+        self._plan = manifest.plan
         self._store = store
         self._config = config
-        self._tracker = tracker
-        self._kind = find_tracker(config)
-        self._results = Results(plan, store)
+        self._kinds = kinds
+        self._trackers = trackers
+        self._results = Results(manifest.plan, store)
+        self._noting = threading.Lock()
 
-    def find_reason(self, cell: Cell, row: LeaderboardRow, target: Target) -> str | None:
-        """The reason to send a cell to a place; None where the place has its figures."""
-        return self._find_reason(cell.key, self._fingerprint(row), target)
+    def find_reason(self, cell: Cell, row: LeaderboardRow, name: str, target: Target) -> str | None:
+        """The reason to send a cell to a tracker's place; None where the place has its figures."""
+        return self._find_reason(name, cell.key, self._fingerprint(row), target)
 
     def tell(self, cell: Cell, row: LeaderboardRow) -> None:
-        """Hands over a whole cell's scores and samples, unless they are where the tracker sends."""
-        fingerprint, target = self._fingerprint(row), self._tracker.target
-        if is_whole(row) and (target is None or self._find_reason(cell.key, fingerprint, target)):
-            samples = list(self._read_samples(cell)) if target else []
-            note = partial(self._note, cell.key, fingerprint, target)
-            self._tracker.finish(tracked_cell(self._plan, cell, row), flat_scores(row), samples, note)
+        """Hands over a whole cell's scores and samples, unless they are where a tracker sends."""
+        if is_whole(row):
+            self._tell(cell_facts(self._plan, cell, row), self._fingerprint(row), partial(self._cell_final, cell, row))
 
-    def tell_blocked(self) -> None:
-        """Hands over which cells are blocked, and why: one tracked run of the sweep says it for all of them."""
-        if not (blocked := {cell.name: cell.blocked for cell in self._plan.cells if cell.blocked}):
-            return
-        key = digest([self._plan.sweep, "blocked", blocked])
-        target = self._tracker.target
-        if target is None or self._find_reason(key, key, target):
-            cell = TrackedCell(key, self._plan.sweep, "blocked", {"blocked": blocked}, 0)
-            self._tracker.finish(cell, {"cells_blocked": len(blocked)}, [], partial(self._note, key, key, target))
+    def tell_sweep(self, rows: Sequence[LeaderboardRow], folder: Path) -> None:
+        """Hands over the sweep's tables, blocked and failed cells included, its page and its data's address."""
+        fingerprint = digest([to_json_rows(rows), self._config.page])
+        self._tell(sweep_facts(self._plan), fingerprint, partial(self._sweep_final, rows, folder))
+
+    def _tell(self, facts: RunFacts, fingerprint: str, make: Callable[[], Final]) -> None:
+        final: Final | None = None  # made once, and only where somebody is told
+        for name, tracker in self._trackers.items():
+            target = tracker.target
+            if target is None:
+                tracker.finish(facts, Final({}), lambda _: None)
+            elif self._find_reason(name, facts.key, fingerprint, target):
+                final = final or make()
+                tracker.finish(facts, final, partial(self._note, name, facts.key, fingerprint, target))
+
+    def _cell_final(self, cell: Cell, row: LeaderboardRow) -> Final:
+        table = sample_table(self._results, cell, self._config.samples, has_pictures=self._config.pictures)
+        return Final(flat_scores(row), {"samples": table} if table else {})
+
+    def _sweep_final(self, rows: Sequence[LeaderboardRow], folder: Path) -> Final:
+        tables: dict[str, Table] = {"leaderboard": leaderboard_table(rows)}
+        page = folder / PAGE
+        return Final(
+            scores={
+                "cells": len(rows),
+                "cells_blocked": sum(row.blocked is not None for row in rows),
+                "cells_failed": sum(row.failed is not None for row in rows),
+                "cells_partial": sum(row.is_partial for row in rows),
+                "errors": sum(row.errors for row in rows),
+            },
+            tables=tables | comparison_tables(self._manifest, self._store),
+            files=(page,) if self._config.page and page.is_file() else (),
+            addresses={f"{step.name}-{step.id}": self._address(step.id) for step in self._plan.steps.values()},
+        )
+
+    def _address(self, step_id: str) -> str:
+        """The URI of a step's folder of Parquet files."""
+        name = self._store.storage.name(self._store.paths.step(step_id))
+        return name if "://" in name else Path(name).as_uri()
 
     def _fingerprint(self, row: LeaderboardRow) -> str:
-        return digest([flat_scores(row), self._config.num_samples])
+        return digest([flat_scores(row), self._config.samples, self._config.pictures])
 
-    def _find_reason(self, key: str, fingerprint: str, target: Target) -> str | None:
+    def _find_reason(self, name: str, key: str, fingerprint: str, target: Target) -> str | None:
         marks = self._read_marks(key)
         same = [mark for mark in marks if mark.get("figures") == fingerprint]
-        there = [mark for mark in same if self._is_at(mark, target)]
-        if any(mark["mode"] == "online" or self._was_synced(mark) for mark in there):
+        there = [mark for mark in same if _is_at(mark, name, target)]
+        if any(mark["mode"] == "online" or self._was_synced(name, mark) for mark in there):
             return None
         folders = [mark["folder"] for mark in there if mark["folder"] and Path(mark["folder"]).is_dir()]
         if folders:
@@ -92,49 +131,37 @@ class CellTracking:
         marks = known.get("deliveries", []) if isinstance(known, dict) else []
         return [mark for mark in marks if isinstance(mark, dict)]
 
-    def _note(self, key: str, fingerprint: str, target: Target | None, delivery: Delivery) -> None:
-        """Writes down where a cell's figures have arrived."""
+    def _note(self, name: str, key: str, fingerprint: str, target: Target | None, delivery: Delivery) -> None:
+        """Writes down where figures have arrived."""
         assert target is not None
-        place = {"tracker": self._config.kind, "server": target.server, "project": target.project}
+        place = {"tracker": name, "server": target.server, "project": target.project}
         mark = {"figures": fingerprint, "at": time.time()} | place | asdict(delivery)
-        others = [known for known in self._read_marks(key) if not _is_same_place(known, mark)]
-        self._store.storage.write_json(self._store.paths.tracked(key), {"deliveries": [*others, mark]})
+        with self._noting:  # each tracker notes from a thread of its own
+            others = [known for known in self._read_marks(key) if not _is_same_place(known, mark)]
+            self._store.storage.write_json(self._store.paths.tracked(key), {"deliveries": [*others, mark]})
 
-    def _is_at(self, mark: Mapping[str, Any], target: Target) -> bool:
-        """Whether a delivery went where a tracker sends; what lies offline can be sent to any server."""
-        place = (mark.get("tracker"), mark.get("project"))
-        return place == (self._config.kind, target.project) and (
-            mark.get("mode") == "offline" or mark.get("server") == target.server
-        )
-
-    def _was_synced(self, mark: Mapping[str, Any]) -> bool:
+    def _was_synced(self, name: str, mark: Mapping[str, Any]) -> bool:
         folder = mark.get("folder")
-        return self._kind is not None and bool(folder) and self._kind.was_synced(Path(str(folder)))
-
-    def _read_samples(self, cell: Cell) -> Iterator[SampleRow]:
-        shown = list(islice(self._results.join(cell), self._config.num_samples))
-        wanted = [line.sample.sample_id for line in shown]
-        dataset = self._results.dataset(cell.dataset)
-        words = dict.fromkeys((*dataset.inputs, *dataset.metadata))
-        images = dataset.images(0, len(shown), wanted)
-        has_thinking = any(line.answer and line.answer.thinking for line in shown)
-        for line in shown:
-            yield SampleRow(
-                line.sample.sample_id,
-                {
-                    **{word: _show(line.sample.read(word)) for word in words},
-                    "target": "\n".join(line.sample.targets),
-                    **({"thinking": line.answer.thinking if line.answer else None} if has_thinking else {}),
-                    "answer": line.answer.text if line.answer else None,
-                    "judge_reply": next((reply.text for reply in line.replies[:1] if reply), None),
-                    line.metric: line.value,
-                },
-                images.get(line.sample.sample_id, ()),
-            )
+        return bool(folder) and self._kinds[name].was_synced(Path(str(folder)))
 
 
-def _show(value: TargetValue | MetadataValue) -> str | float | None:
-    return "\n".join(value) if isinstance(value, tuple) else value
+def describe_upload(config: TrackingConfig, kinds: Mapping[str, Tracker], trackers: OpenTrackers) -> list[str]:
+    """A line for each tracker about what it is given, and by which keys less or more."""
+    rows = f"{config.samples} samples of each cell with their texts" if config.samples else "no samples"
+    pictures = "with" if config.pictures and config.samples else "without"
+    page = "the run's page" if config.page else "not the run's page"
+    return [
+        f"tracking: {kinds[name].title} ({target}, {target.mode}) gets the configuration, figures and tables; {rows} "
+        f"(tracking.samples), {pictures} pictures (tracking.pictures); {page} (tracking.page)"
+        for name, tracker in trackers.items()
+        if (target := tracker.target)
+    ]
+
+
+def _is_at(mark: Mapping[str, Any], name: str, target: Target) -> bool:
+    """Whether a delivery went where a tracker sends; what lies offline can be sent to any server."""
+    place = (mark.get("tracker"), mark.get("project"))
+    return place == (name, target.project) and (mark.get("mode") == "offline" or mark.get("server") == target.server)
 
 
 def is_whole(row: LeaderboardRow) -> bool:
@@ -149,10 +176,15 @@ def _is_same_place(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 def flat_scores(row: LeaderboardRow) -> dict[str, float | int]:
     """The figures of a cell under one name each; those that do not exist are left out."""
-    overall = row.score.overall.figures
+    found = row.score.overall
+    overall = found.figures
     figures: dict[str, float | None] = {
         row.score.metric.name: overall.pop("value"),
         **overall,
+        "bound_low": found.bound_low,
+        "bound_high": found.bound_high,
+        "bound_ci_low": found.bound_ci_low,
+        "bound_ci_high": found.bound_ci_high,
         "errors": row.errors,
         "refused": row.refused or None,
         "truncated": row.truncated,

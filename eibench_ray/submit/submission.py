@@ -113,7 +113,7 @@ def jobs_of(plan: Plan, slurm: SlurmConfig, folder: str, arguments: Sequence[str
     num_stages = 1 + max(find_stages(plan).values())
     for stage in range(num_stages):
         share = SlurmShare(stage, count_parts(plan, stage, slurm.nodes))
-        yield SlurmJob(plan.sweep, folder, (*arguments, "tracking.kind=none"), share)
+        yield SlurmJob(plan.sweep, folder, (*arguments, "tracking.enabled=false"), share)
     last = f"cluster.share={{stage:{num_stages},part:0,parts:1}}"
     yield SlurmJob(plan.sweep, folder, (*arguments, last), asks=False)
 

@@ -1,4 +1,4 @@
-"""Trackers: where a sweep's progress and scores are shown, one tracked run per cell, grouped by sweep.
+"""Trackers: where a sweep's progress and scores are shown, a tracked run per cell and one for the sweep.
 
     @dataclass(frozen=True, slots=True)
     class LinesTracker(Tracker):
@@ -8,12 +8,12 @@
         def target(self, environ: Mapping[str, str]) -> Target:
             return Target("online", self.path)
 
-        def open(self, cell: TrackedCell, place: TrackingPlace) -> TrackedRun:
-            return LinesRun(self.path, cell)
+        def open(self, facts: RunFacts, place: TrackingPlace) -> TrackedRun:
+            return LinesRun(self.path)
 
-Its fields are its options: `tracking: {kind: lines, path: figures.jsonl}`. A tracker blocks and raises as it likes: it
-is called on a thread of the core's, which queues what is told, hides the secret in what went wrong, gives up at a
-deadline, and keeps in the store what has arrived where.
+Its fields are its options: `tracking: {lines: {path: figures.jsonl}}`. A tracker blocks and raises as it likes: it is
+called on a thread of its own, which queues what is told, hides the secret in what went wrong, gives up at a deadline,
+and keeps in the store what has arrived where.
 """
 
 from __future__ import annotations
@@ -30,33 +30,58 @@ Mode = Literal["online", "offline"]
 
 
 @dataclass(frozen=True, slots=True)
-class TrackedCell:
-    """One cell as its tracker sees it."""
+class RunFacts:
+    """Facts about a tracked run: whose it is, and what it is called.
 
-    key: str  # hex digest, the same for the same cell of the same sweep; the id of the tracked run derives from it
+    Attributes:
+        key: hex digest, the same for the same cell, or the same cells, of the same sweep; the id derives from it.
+        parent: the key of the sweep's tracked run; None: this is that one.
+    """
+
+    key: str
     sweep: str  # the group of the run
-    name: str  # model/setting/dataset/judge
+    name: str  # of a cell model/setting/dataset/judge, of the sweep its own
     config: Mapping[str, Any]  # JSON-able, free of secrets
-    num_rows: int  # rows that the cell has in all
+    num_rows: int  # rows that it has in all
+    parent: str | None = None
+    tags: tuple[str, ...] = ()
+
+    @property
+    def job(self) -> Literal["sweep", "cell"]:
+        """The sort of tracked run."""
+        return "sweep" if self.parent is None else "cell"
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Progress of a cell."""
+    """A point in the history of a tracked run."""
 
-    rows_done: int
+    rows_done: int  # its step: it does not fall, in a resumed run either
     rows_total: int
-    tokens: int
-    tokens_per_s: float
+    figures: Mapping[str, float | int] = field(default_factory=dict)
+
+    @property
+    def all_figures(self) -> dict[str, float | int]:
+        """The figures, the rows included."""
+        return {"rows_done": self.rows_done, "rows_total": self.rows_total, **self.figures}
 
 
 @dataclass(frozen=True, slots=True)
-class SampleRow:
-    """One row of the table of samples."""
+class Table:
+    """A table to be looked at."""
 
-    sample_id: str
-    values: Mapping[str, str | float | None]  # column -> text or figure; the same columns in each row
-    images: tuple[bytes, ...]  # the sample's pictures, in order, as they are stored
+    columns: tuple[str, ...]
+    rows: Sequence[Sequence[str | float | bool | bytes | None]]  # bytes: a picture, as it is stored
+
+
+@dataclass(frozen=True, slots=True)
+class Final:
+    """The final figures of a tracked run."""
+
+    scores: Mapping[str, float | int]  # those that do not exist are left out
+    tables: Mapping[str, Table] = field(default_factory=dict)  # by name; none is empty
+    files: tuple[Path, ...] = ()  # to be kept along
+    addresses: Mapping[str, str] = field(default_factory=dict)  # of what stays where it is: name -> its place
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +114,7 @@ class TrackingPlace:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A cell's final figures at the place where they arrived."""
+    """Final figures at the place where they arrived."""
 
     mode: Mode
     run_id: str  # of the tracked run
@@ -98,27 +123,26 @@ class Delivery:
 
 
 class TrackedRun(ABC):
-    """The tracked run of one cell."""
+    """The tracked run of one cell, or of the sweep."""
 
     def log(self, progress: Progress) -> None:  # noqa: B027 - for those that keep a history
         """Adds a point to its history."""
 
     @abstractmethod
-    def finish(self, cell: TrackedCell, scores: Mapping[str, float | int], samples: Sequence[SampleRow]) -> Delivery:
-        """Ends the run with a cell's scores and samples, and returns once all of it has arrived.
+    def finish(self, facts: RunFacts, final: Final) -> Delivery:
+        """Ends the run with its final figures, and returns once all of them have arrived.
 
         Args:
-            cell: its name may have other marks than when the run was opened.
-            scores: name -> figure; those that do not exist are left out.
-            samples: some rows for a table.
+            facts: its name may have other marks than when the run was opened.
+            final: the figures.
         """
 
     def fail(self) -> None:  # noqa: B027 - for those that mark it
-        """Ends the run of a cell that was not finished."""
+        """Ends a run that has no final figures."""
 
 
 class Tracker(ABC):
-    """A tracker; subclasses are frozen dataclasses whose fields are the options of `tracking`.
+    """A tracker; subclasses are frozen dataclasses whose fields are its options.
 
     All is called from one thread, but for `stop` and `describe_trouble`.
     """
@@ -127,6 +151,8 @@ class Tracker(ABC):
 
     title: ClassVar[str] = "the tracker"  # what messages call it
     has_offline: ClassVar[bool] = False  # whether it can keep in the run's folder what its server did not take
+    module: ClassVar[str | None] = None  # what it imports of a package that may not be installed
+    extra: ClassVar[str] = ""  # the extra of this package that brings it
 
     @abstractmethod
     def target(self, environ: Mapping[str, str]) -> Target:
@@ -137,8 +163,8 @@ class Tracker(ABC):
         """
 
     @abstractmethod
-    def open(self, cell: TrackedCell, place: TrackingPlace) -> TrackedRun:
-        """The tracked run of a cell, resumed where an earlier run of the sweep has begun it."""
+    def open(self, facts: RunFacts, place: TrackingPlace) -> TrackedRun:
+        """A tracked run, resumed where an earlier run of the sweep has begun it."""
 
     def online(self) -> Tracker:
         """The same, told to send now: `eibench-ray track` asks for it."""
@@ -168,42 +194,3 @@ class Tracker(ABC):
     def was_synced(self, folder: Path) -> bool:  # noqa: ARG002
         """Whether an offline run has been sent since, by the tracker's own command."""
         return False
-
-
-@dataclass(slots=True)
-class TrackingReport:
-    """Deliveries of a tracker, of the final figures that it was told.
-
-    Attributes:
-        reason: why cells are offline or missing, as the server or the system said it; None where all were sent.
-    """
-
-    title: str = Tracker.title  # of the tracker
-    sent: dict[str, str | None] = field(default_factory=dict)  # cell name -> the tracked run's page
-    offline: dict[str, str | None] = field(default_factory=dict)  # cell name -> the offline run's folder
-    missing: dict[str, str] = field(default_factory=dict)  # cell name -> why its figures are nowhere
-    reason: str | None = None
-
-    def note(self, cell: TrackedCell, delivery: Delivery) -> None:
-        """Enters a delivery."""
-        if delivery.mode == "online":
-            self.sent[cell.name] = delivery.url
-        else:
-            self.offline[cell.name] = delivery.folder
-
-    def describe(self, run: Path) -> str | None:
-        """One paragraph about what was not sent, and how to send it; None where nothing is left to send."""
-        num_left = len(self.offline) + len(self.missing)
-        if not num_left:
-            return None
-        where = [f"{len(self.offline)} in offline folders below {run}"] if self.offline else []
-        where += [f"{len(self.missing)} nowhere ({_shorten(sorted(self.missing))})"] if self.missing else []
-        return (
-            f"Tracking: the final figures of {num_left} of {num_left + len(self.sent)} cells are not at {self.title}: "
-            f"{', '.join(where)}. Reason: {self.reason or 'unknown'}. "
-            f"`eibench-ray track {run}` sends them, and so does the next run of this sweep that reaches {self.title}."
-        )
-
-
-def _shorten(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

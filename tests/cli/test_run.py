@@ -223,7 +223,7 @@ def test_runs_that_want_one_folder_have_one_each_and_say_so(ran: Run, command: C
     [
         ["dataset.path=nowhere"],
         ["model=llava_next_7b", "model.engine.source=/nowhere"],
-        ["tracking=wandb", "tracking.mode=online"],
+        ["tracking=wandb", "tracking.wandb.mode=online"],
         ["store.root=/proc/store"],
         ["cluster=ray", "cluster.address=127.0.0.1:1", "setting.calls.0.prompt=new"],
         ["nobody=knows"],

@@ -23,7 +23,7 @@ RAW: dict[str, Any] = {
     "dataset": {"name": "demo", "path": "package:demo"},
     "judge": {"name": "judge", "kind": "strict", "model": ECHO, "system": "Count.", "prompt": "{{ answer }}"},
     "cluster": {"name": "local"},
-    "tracking": {"name": "none", "kind": "none"},
+    "tracking": {},
     "store": {"root": "store"},
 }
 

@@ -48,7 +48,7 @@ SWEEP = [
     "judge=strict",
     "model@judge.model=planted",
     "tracking=wandb",
-    "tracking.mode=offline",
+    "tracking.wandb.mode=offline",
     "cluster.num_cpus=2",
     "budget_usd=5",
 ]

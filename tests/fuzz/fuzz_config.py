@@ -40,7 +40,7 @@ RAW: dict[str, Any] = {
     "dataset": {"name": "demo", "path": "package:demo"},
     "judge": {"name": "judge", "kind": "strict", "model": ECHO, "system": "Count.", "prompt": "{{ answer }}"},
     "cluster": {"name": "local", "walltime": "1-02:00:00"},
-    "tracking": {"name": "none", "kind": "none"},
+    "tracking": {},
     "store": {"root": "store"},
 }
 

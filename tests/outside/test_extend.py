@@ -55,12 +55,14 @@ def test_a_sweep_runs_with_all_that_the_package_adds(prepared: Outside) -> None:
     assert (row["metric"], row["value"], row["n"], row["coverage"]) == ("brief", 1.0, NUM_SUMS, 1.0)
     assert set(row["groups"]) == {"digits"}
 
-    (name,) = summary["tracking"]["sent"]
-    (line,) = (json.loads(line) for line in (prepared.folder / "figures.jsonl").read_text().splitlines())
-    assert (line["cell"], line["brief"], line["words"], line["n"]) == (name, 1.0, 3.0, NUM_SUMS)
+    lines = [json.loads(line) for line in (prepared.folder / "figures.jsonl").read_text().splitlines()]
+    assert [line["run"] for line in lines] == list(summary["tracking"]["lines"]["sent"])
+    cell, sweep = lines
+    assert (cell["brief"], cell["words"], cell["n"]) == (1.0, 3.0, NUM_SUMS)
+    assert (sweep["cells"], sweep["cells_failed"]) == (1, 0)
     again = prepared.call("run", "--json", *CELL, "tracking=lines")
     assert (again.returncode, last_json(again.stdout)["completions_new"]) == (0, 0), again.stderr
-    assert len((prepared.folder / "figures.jsonl").read_text().splitlines()) == 1
+    assert len((prepared.folder / "figures.jsonl").read_text().splitlines()) == 2
 
     done = prepared.call("export", summary["run_dir"], "--as", "sums-tsv", "--out", "tsv")
     assert done.returncode == 0, done.stderr
@@ -86,7 +88,7 @@ def test_a_scorer_in_a_folder_of_options_needs_no_package(prepared: Outside) -> 
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ("+tracking.pth=x", "tracking.pth: there is no such key; did you mean 'tracking.path'?"),
+        ("+tracking.lines.pth=x", "tracking.lines.pth: there is no such key; did you mean 'tracking.lines.path'?"),
         ("+model.engine.txt=x", "model.engine.txt: there is no such key"),
         ("+judge.most_word=1", "judge.most_word: there is no such key"),
         ("judge.kind=brevit", "there is no scorer 'brevit': 'brevity' is near"),

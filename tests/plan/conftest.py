@@ -80,7 +80,7 @@ class Planner:
                 "prompt": "{{ answer }} of {{ targets }}",
             },
             "cluster": {"name": "local"},
-            "tracking": {"name": "none", "kind": "none"},
+            "tracking": {},
             "store": {"root": "store"},
         }
         for key, value in changes.items():

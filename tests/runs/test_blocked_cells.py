@@ -13,6 +13,7 @@ import pytest
 from read_back import export_run, read_status
 from recording_tracker import ONLINE, RecordingTracker
 from rich.console import Console
+from test_tracked_cells import tell
 
 from eibench_ray.benchmarks.eibench.claim_check import verify_run
 from eibench_ray.benchmarks.eibench.claims import Claim, ClaimStatus
@@ -27,7 +28,6 @@ from eibench_ray.runs.compare_run import compare_runs
 from eibench_ray.runs.results import open_run, score_run
 from eibench_ray.runs.run_record import new_manifest, new_status, read_run, write_manifest
 from eibench_ray.runs.status_page import render_status
-from eibench_ray.runs.tracked_cells import CellTracking
 
 if TYPE_CHECKING:
     from conftest import Sweeps
@@ -278,11 +278,11 @@ def test_they_are_compared_with_nothing_and_take_no_time(sweeps: Sweeps, half: P
     assert compare_runs([(manifest, store)], ["model"]).pairs == ()
 
 
-def test_the_tracker_is_told_once(half: PlannedSweep, sweeps: Sweeps) -> None:
+def test_the_tracker_is_told_in_the_sweeps_leaderboard(half: PlannedSweep, sweeps: Sweeps) -> None:
     tracker = RecordingTracker(ONLINE)
-    for _ in range(2):
-        CellTracking(half.plan, half.store, half.config.tracking, tracker).tell_blocked()
-    [(cell, scores, samples)] = tracker.told
-    assert samples == []
-    assert (cell.sweep, cell.name, scores) == ("test", "blocked", {"cells_blocked": 1})
-    assert cell.config == {"blocked": {"otter/plain/faces/strict": reason(sweeps)}}
+    tell(half, tracker)
+    [(_, final)] = tracker.sweeps
+    assert (final.scores["cells"], final.scores["cells_blocked"]) == (2, 1)
+    board = final.tables["leaderboard"]
+    rows = [dict(zip(board.columns, row, strict=True)) for row in board.rows]
+    assert {row["model"]: row["blocked"] for row in rows} == {"echo": None, "otter": reason(sweeps)}

@@ -22,6 +22,7 @@ from eibench_ray.rows.completion import RowErrorKind
 from eibench_ray.runs.compare_run import compare_runs
 from eibench_ray.runs.results import Results
 from eibench_ray.runs.run_record import new_manifest, new_status, write_manifest
+from eibench_ray.runs.tracked_tables import sample_table
 
 if TYPE_CHECKING:
     from conftest import Scripted, Sweeps
@@ -275,3 +276,13 @@ def test_a_jury_that_cannot_decide_is_refused(sweeps: Sweeps, section: dict[str,
 
 def test_a_judge_without_members_is_recorded_without_the_key(sweeps: Sweeps) -> None:
     assert "members" not in sweeps.config().model_dump()["judge"]
+
+
+def test_a_trackers_table_has_the_replies_of_all_members(sweeps: Sweeps, scripted: type[Scripted]) -> None:
+    sweep = ask(sweeps, scripted, jury(*members()))
+    table = sample_table(Results(sweep.plan, sweep.store), sweep.plan.cells[0], 1, has_pictures=False)
+    assert table is not None
+    (row,) = (dict(zip(table.columns, values, strict=True)) for values in table.rows)
+    replies = {name: json.loads(str(row[f"judge_reply of {name}"])) for name in SAID}
+    assert {name: said["explanation"] for name, said in replies.items()} == {name: f"says {name}" for name in SAID}
+    assert "judge_reply" not in row

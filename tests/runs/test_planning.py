@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     ("section", "change"),
     [
         ("cluster", {"name": "local", "num_cpus": 1}),
-        ("tracking", {"name": "wandb", "kind": "wandb"}),
+        ("tracking", {"wandb": {}}),
         ("store", {"root": "elsewhere"}),
         ("score", {"confidence": 0.9}),
         ("sweep", "another"),

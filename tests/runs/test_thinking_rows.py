@@ -87,10 +87,11 @@ def test_a_trackers_table_has_a_column_of_thinking_where_there_is_some(
     sweep, tracker = sweeps.plan(), RecordingTracker(ONLINE)
     sweeps.ask(sweep, Thinker() if engine is Thinker else None)
     tell(sweep, tracker)
-    [(_, _, samples)] = tracker.told
-    assert [row.values.get("thinking") for row in samples] == [THOUGHT if engine is Thinker else None] * 2
-    assert all(("thinking" in row.values) == (engine is Thinker) for row in samples)
-    assert not any("secret" in str(row.values["answer"]) for row in samples)
+    table = tracker.told[0][1].tables["samples"]
+    samples = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+    assert [row.get("thinking") for row in samples] == [THOUGHT if engine is Thinker else None] * 2
+    assert all(("thinking" in row) == (engine is Thinker) for row in samples)
+    assert not any("secret" in str(row["answer"]) for row in samples)
 
 
 def test_a_file_of_before_has_no_thinking(sweeps: Sweeps) -> None:

@@ -91,7 +91,7 @@ def test_an_array_is_a_job_per_stage_and_one_that_scores(
     (folder,) = (tmp_path / "multirun").iterdir()
     texts = [(folder / f"job-{number}.sh").read_text() for number in range(3)]
     assert ["#SBATCH --array=0-0" in text for text in texts] == [True, True, False]
-    assert ["tracking.kind=none" in text for text in texts] == [True, True, False]
+    assert ["tracking.enabled=false" in text for text in texts] == [True, True, False]
     assert "'cluster.share={stage:2,part:0,parts:1}'" in texts[2]
     assert "gpus-per-node" not in texts[2]
 

@@ -39,7 +39,7 @@ def describe_left_out(names: list[str]) -> str:
     """One line that says which variables are left out, and what says it instead."""
     return (
         f"tracking leaves out {', '.join(names)} of the environment: each cell is a run of its own. "
-        f"Name the place with tracking.project and tracking.entity, and the group with sweep"
+        f"Name the place with tracking.wandb.project and tracking.wandb.entity, and the group with sweep"
     )
 
 

@@ -1,6 +1,6 @@
-"""The runs of Weights & Biases: one per cell, opened at its first note, blocking and raising as W&B does.
+"""The runs of Weights & Biases: per cell and sweep, opened at the first note, blocking and raising as W&B does.
 
-Offline and resumed runs. A cell's run id is derived from its key, so a resumed sweep resumes its runs: online, W&B
+Offline and resumed runs. A run's id is derived from its key, so a resumed sweep resumes its runs: online, W&B
 appends to the run; offline, every start of the sweep leaves its own `offline-run-<time>-<id>` folder with the same id,
 and `wandb sync` uploads them to one run, in the order of their start times. The tables and their pictures lie in
 `wandb/artifacts`, by absolute path: sync where the sweep's folder has the same path.
@@ -12,19 +12,20 @@ import contextlib
 import json
 import logging
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import psutil
 import wandb
+from wandb.sdk.artifacts.artifact_manifest_entry import ArtifactManifestEntry
 
 from eibench_ray.engines.engine import RowError
 from eibench_ray.engines.picture_decoding import decode_picture
 from eibench_ray.errors import EibenchError
-from eibench_ray.tracking.tracker import Delivery, Mode, Progress, SampleRow, TrackedCell, TrackedRun, TrackingPlace
+from eibench_ray.tracking.tracker import Delivery, Final, Mode, Progress, RunFacts, Table, TrackedRun, TrackingPlace
 from eibench_ray.visible_text import in_line, in_page
 
 log = logging.getLogger(__name__)
@@ -34,7 +35,11 @@ UPLOAD_TIMEOUT_S = 120.0  # for a run's last data; some MB of pictures over a sl
 # Errors in the log of W&B's service that say nothing about the data: a server without a list of features; an answer
 # that is tried again, or whose consequence has a line of its own.
 _HARMLESS = ("featurechecker", "api: HTTP error")
+TAG_LENGTH = 64  # W&B takes no longer ones
 PICTURE_PIXELS = 512  # longer side: 24 noisy pictures of 640 x 480 take 2 MB as such JPEGs, 18 MB as W&B's PNGs
+
+
+_NO_NAME = re.compile(r"[^\w.-]", re.ASCII)  # in the name of an artifact
 
 
 class NotDeliveredError(EibenchError):
@@ -42,35 +47,43 @@ class NotDeliveredError(EibenchError):
 
 
 class WandbRun(TrackedRun):
-    """The W&B run of one cell. Blocks and raises as W&B does."""
+    """A run of W&B's. Blocks and raises as W&B does."""
 
-    def __init__(self, run: Any, mode: Mode, *, has_pictures: bool) -> None:
+    def __init__(self, run: Any, mode: Mode) -> None:
         self._run = run
         self.folder = Path(run.dir).parent  # where W&B keeps it
         self._mode = mode
-        self._has_pictures = has_pictures
 
     def log(self, progress: Progress) -> None:
         """Adds one point to the history."""
-        self._run.log(asdict(progress))
+        self._run.log(progress.all_figures)
 
-    def finish(self, cell: TrackedCell, scores: Mapping[str, float | int], samples: Sequence[SampleRow]) -> Delivery:
-        """Writes the summary and the table of samples, ends the run, and makes sure that all of it went out.
+    def finish(self, facts: RunFacts, final: Final) -> Delivery:
+        """Writes summary, tables, files and addresses, ends the run, and makes sure that all of it went out.
 
         Raises:
             TimeoutError: the server did not take the run's data in time.
             NotDeliveredError: it refused some of it.
         """
         run, folder = self._run, self.folder
-        if run.name != (name := in_line(cell.name)):  # it was opened before anything was known to be missing
+        staged = _list_staged(folder.parent)
+        if run.name != (name := in_line(facts.name)):  # it was opened before anything was known to be missing
             run.name = name
-        if samples:
-            run.log({"samples": sample_table(samples, has_pictures=self._has_pictures)})
-        run.summary.update(dict(scores))
+        if final.tables:
+            run.log({name: make_table(table) for name, table in final.tables.items()})
+        for file in final.files:
+            run.save(str(file), base_path=str(file.parent), policy="now")
+        if final.addresses:
+            run.log_artifact(reference(f"{facts.sweep}-{facts.key[:8]}", final.addresses))
+        run.summary.update(dict(final.scores))
         try:
             run.finish()
         except TimeoutError as error:
             raise TimeoutError(f"{error} {'; '.join(read_troubles(folder))}") from None
+        finally:
+            if self._mode == "online":  # sent, or told again: offline, where it is staged again
+                for path in _list_staged(self.folder.parent) - staged:
+                    path.unlink(missing_ok=True)
         if self._mode == "online" and (troubles := read_troubles(folder, only_lost=True)):
             # W&B's service logs what it could not upload, and ends the run as if nothing had been.
             raise NotDeliveredError("; ".join(troubles))
@@ -81,10 +94,8 @@ class WandbRun(TrackedRun):
         self._run.finish(exit_code=1)
 
 
-def open_run(
-    cell: TrackedCell, place: TrackingPlace, project: str, entity: str | None, *, has_pictures: bool
-) -> WandbRun:
-    """A cell's run, opened or resumed.
+def open_run(facts: RunFacts, place: TrackingPlace, project: str, entity: str | None) -> WandbRun:
+    """A run, opened or resumed.
 
     Raises:
         PermissionError: its folder cannot be written.
@@ -99,10 +110,12 @@ def open_run(
         run = wandb.init(
             project=project,
             entity=entity,
-            id=cell.key[:32],
-            group=in_line(cell.sweep),
-            name=in_line(cell.name),
-            config=dict(cell.config),
+            id=facts.key[:32],
+            group=in_line(facts.sweep),
+            job_type=facts.job,
+            name=in_line(facts.name),
+            tags=[in_line(tag)[:TAG_LENGTH] for tag in facts.tags],
+            config=dict(facts.config),
             mode=mode,
             resume="allow",
             reinit="create_new",
@@ -112,9 +125,10 @@ def open_run(
         for made in _list_folders(folder) - before:  # nothing is in it but W&B's own log
             shutil.rmtree(made, ignore_errors=True)
         raise
-    for metric in ("rows_total", "tokens", "tokens_per_s"):
-        run.define_metric(metric, step_metric="rows_done")
-    return WandbRun(run, mode, has_pictures=mode == "online" or has_pictures)
+    if facts.job == "cell":  # a sweep's figures are drawn over time
+        run.define_metric("rows_done")
+        run.define_metric("*", step_metric="rows_done")
+    return WandbRun(run, mode)
 
 
 def end_service() -> None:
@@ -153,6 +167,11 @@ def last_trouble(folder: Path, runs: Sequence[TrackedRun]) -> str | None:
 def _list_folders(folder: Path) -> set[Path]:
     """The folders of online runs."""
     return set((folder / "wandb").glob("run-*"))
+
+
+def _list_staged(folder: Path) -> set[Path]:
+    """Copies of what tables and artifacts hold, from which W&B uploads."""
+    return set((folder / "artifacts" / "staging").glob("*"))
 
 
 def read_troubles(folder: Path, *, only_lost: bool = False) -> list[str]:
@@ -214,16 +233,29 @@ def ignore_stop() -> None:
     log.info("a stop asked for on the tracker's page is ignored: interrupt the sweep itself")
 
 
-def sample_table(samples: Sequence[SampleRow], *, has_pictures: bool = True) -> wandb.Table:
-    """The table of samples, one column per value, and one per picture: image, image 2, ..."""
-    most = max(1, *(len(sample.images) for sample in samples))
-    names = ["image", *(f"image {number}" for number in range(2, most + 1))]
-    table = wandb.Table(columns=["sample_id", *samples[0].values, *names])
-    for sample in samples:
-        texts = (in_page(value) if isinstance(value, str) else value for value in sample.values.values())
-        shown = [thumbnail(image) for image in sample.images] if has_pictures else []
-        table.add_data(sample.sample_id, *texts, *shown, *[None] * (most - len(shown)))
-    return table
+def make_table(table: Table) -> wandb.Table:
+    """A table of W&B's, with its pictures as thumbnails."""
+    made = wandb.Table(columns=list(table.columns), allow_mixed_types=True)
+    for row in table.rows:
+        made.add_data(*map(_show, row))
+    return made
+
+
+def _show(value: str | float | bool | bytes | None) -> Any:
+    if isinstance(value, bytes):
+        return thumbnail(value)
+    return in_page(value) if isinstance(value, str) else value
+
+
+def reference(name: str, addresses: Mapping[str, str]) -> wandb.Artifact:
+    """An artifact that says where data lies, and holds none of it.
+
+    `Artifact.add_reference` would list a folder's files one by one, and asks a bucket for them.
+    """
+    artifact = wandb.Artifact(_NO_NAME.sub("-", name), type="store")
+    for path, address in addresses.items():
+        artifact.manifest.add_entry(ArtifactManifestEntry(path=path, ref=address, digest=address))
+    return artifact
 
 
 def thumbnail(image: bytes) -> wandb.Image | None:

@@ -12,7 +12,7 @@ from typing import Literal
 
 from eibench_ray.config.section import Filled
 from eibench_ray.errors import ConfigError
-from eibench_ray.tracking.tracker import Mode, Target, TrackedCell, TrackedRun, Tracker, TrackingPlace
+from eibench_ray.tracking.tracker import Mode, RunFacts, Target, TrackedRun, Tracker, TrackingPlace
 from eibench_ray.tracking.wandb.wandb_environ import describe_left_out, left_out, tracking_environ
 
 log = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ DEFAULT_SERVER = "https://api.wandb.ai"
 
 @dataclass(frozen=True, slots=True)
 class WandbTracker(Tracker):
-    """One W&B run per cell.
+    """One W&B run per cell, and one for the sweep.
 
     Attributes:
         mode: `auto` is online where the key's variable is set, offline otherwise; it never prompts.
@@ -76,10 +76,10 @@ class WandbTracker(Tracker):
         """
         key = environ.get(self.api_key_env)
         if not key and self.target(environ).mode == "online":
+            asked = "WANDB_MODE" if self.mode == "auto" else "tracking.wandb.mode"
             raise ConfigError(
-                f"{'WANDB_MODE' if self.mode == 'auto' else 'tracking.mode'} is online, but the environment variable "
-                f"{self.api_key_env} is not set: put the key there, or set tracking.mode=offline and send later with "
-                f"`eibench-ray track RUN`"
+                f"{asked} is online, but the environment variable {self.api_key_env} is not set: put the key there, or "
+                f"set tracking.wandb.mode=offline and send later with `eibench-ray track RUN`"
             )
         return key
 
@@ -95,13 +95,11 @@ class WandbTracker(Tracker):
         with tracking_environ(folder):
             yield
 
-    def open(self, cell: TrackedCell, place: TrackingPlace) -> TrackedRun:
+    def open(self, facts: RunFacts, place: TrackingPlace) -> TrackedRun:
         """A run of W&B's."""
         from eibench_ray.tracking.wandb.wandb_runs import open_run
 
-        # Who chose offline will sync, a MB of pictures per cell; who merely has no key gets small folders.
-        was_asked = self.mode != "auto" or bool(os.environ.get("WANDB_MODE")) or place.target.mode == "online"
-        return open_run(cell, place, self.project, self.entity, has_pictures=was_asked)
+        return open_run(facts, place, self.project, self.entity)
 
     def reset(self) -> None:
         """Ends W&B's service."""

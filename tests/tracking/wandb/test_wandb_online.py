@@ -18,7 +18,7 @@ import wandb
 from PIL import Image
 from wandb_server import Faults, WandbServer
 
-from eibench_ray.tracking.tracker import Delivery, Progress, SampleRow, TrackedCell
+from eibench_ray.tracking.tracker import Delivery, Final, Progress, RunFacts, Table
 from eibench_ray.tracking.tracker_registry import open_tracker
 from eibench_ray.tracking.wandb.wandb_environ import left_out
 from eibench_ray.tracking.wandb.wandb_tracker import WandbTracker
@@ -43,24 +43,25 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WandbSer
     wandb.teardown()
 
 
-def make_cell(number: int) -> TrackedCell:
+def make_cell(number: int) -> RunFacts:
     key = hashlib.sha256(str(number).encode()).hexdigest()
-    return TrackedCell(key, "night", f"tiny/plain/demo/judge{number}", {"seed": number}, 24)
+    return RunFacts(key, "night", f"tiny/plain/demo/judge{number}", {"seed": number}, 24, "ab")
 
 
-def make_samples() -> list[SampleRow]:
+def make_final() -> Final:
     buffer = io.BytesIO()
     Image.effect_noise((64, 48), 60).save(buffer, "PNG")
-    return [SampleRow("s0", {"answer": "an answer", "recall": 0.5}, (buffer.getvalue(),))]
+    table = Table(("sample_id", "answer", "recall", "image"), [("s0", "an answer", 0.5, buffer.getvalue())])
+    return Final(SCORES, {"samples": table})
 
 
 def test_each_cell_arrives_as_a_run_of_its_own_and_says_where(server: WandbServer, tmp_path: Path) -> None:
     cells = [make_cell(number) for number in range(2)]
     deliveries: list[Delivery] = []
     tracker = open_tracker(CONFIG, tmp_path, os.environ)
-    tracker.progress(cells[0], Progress(12, 24, 1, 1.0))
+    tracker.progress(cells[0], Progress(12, 24, {"tokens": 1, "tokens_per_s": 1.0}))
     for cell in cells:
-        tracker.finish(cell, SCORES, make_samples(), deliveries.append)
+        tracker.finish(cell, make_final(), deliveries.append)
     report = tracker.close(60.0, lambda _: None)
 
     assert set(server.runs) == {("affect", cell.key[:32]) for cell in cells}
@@ -97,7 +98,7 @@ def test_what_the_server_refuses_is_offline_with_its_reason_and_not_taken_for_se
     deliveries: list[Delivery] = []
     tracker = open_tracker(CONFIG, tmp_path, os.environ)
     for number in range(3):
-        tracker.finish(make_cell(number), SCORES, make_samples(), deliveries.append)
+        tracker.finish(make_cell(number), make_final(), deliveries.append)
     report = tracker.close(60.0, lambda _: None)
 
     assert [delivery.mode for delivery in deliveries] == ["offline"] * 3
@@ -115,7 +116,7 @@ def test_what_the_server_refuses_is_offline_with_its_reason_and_not_taken_for_se
 
 def test_bad_name_of_a_project_is_said_whole(server: WandbServer, tmp_path: Path) -> None:
     tracker = open_tracker(replace(CONFIG, project="a/b"), tmp_path, os.environ)
-    tracker.finish(make_cell(1), SCORES, [], lambda _: None)
+    tracker.finish(make_cell(1), Final(SCORES), lambda _: None)
     report = tracker.close(60.0, lambda _: None)
     assert "invalid project name" in str(report.reason).lower()
     assert server.runs == {}
@@ -126,10 +127,10 @@ def test_cell_after_a_refused_one_is_still_sent(server: WandbServer, tmp_path: P
     reached = threading.Event()
     server.faults = Faults(stream=409, message="run was deleted")
     tracker = open_tracker(CONFIG, tmp_path, os.environ)
-    tracker.finish(make_cell(1), SCORES, [], lambda _: reached.set())
+    tracker.finish(make_cell(1), Final(SCORES), lambda _: reached.set())
     assert reached.wait(60)
     server.faults = Faults()
-    tracker.finish(make_cell(2), SCORES, [], lambda _: None)
+    tracker.finish(make_cell(2), Final(SCORES), lambda _: None)
     report = tracker.close(60.0, lambda _: None)
     assert (list(report.offline), list(report.sent)) == ([make_cell(1).name], [make_cell(2).name])
 
@@ -142,7 +143,7 @@ def test_silent_server_is_waited_for_aloud_until_the_deadline(
     said: list[str] = []
     tracker = open_tracker(CONFIG, tmp_path, os.environ)
     for number in range(2):
-        tracker.finish(make_cell(number), SCORES, [], lambda _: None)
+        tracker.finish(make_cell(number), Final(SCORES), lambda _: None)
     report = tracker.close(4.0, said.append)
     assert said
     assert [word for word in ["0 of 2", make_cell(0).name, "of 4 s", "Ctrl-C"] if word not in said[0]] == []
@@ -166,7 +167,7 @@ def test_ctrl_c_ends_the_wait_and_names_what_is_left(
     monkeypatch.setattr("eibench_ray.tracking.tracking_queue.FIRST_WORD_S", 0.0)
     server.faults = Faults(is_silent=True)
     tracker = open_tracker(CONFIG, tmp_path, os.environ)
-    tracker.finish(make_cell(1), SCORES, [], lambda _: None)
+    tracker.finish(make_cell(1), Final(SCORES), lambda _: None)
     report = tracker.close(300.0, lambda _: signal.raise_signal(signal.SIGINT))
     assert list(report.missing) == [make_cell(1).name]
     assert "interrupted" in str(report.reason)
@@ -180,7 +181,7 @@ def test_refused_connection_is_named_whole(
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:1")
     said: list[str] = []
     tracker = open_tracker(CONFIG, tmp_path, os.environ)
-    tracker.finish(make_cell(1), SCORES, [], lambda _: None)
+    tracker.finish(make_cell(1), Final(SCORES), lambda _: None)
     report = tracker.close(60.0, said.append)
     assert "connection refused" in str(report.reason)
     assert list(report.offline) == [make_cell(1).name]
@@ -211,7 +212,7 @@ def test_variables_of_an_agent_do_not_make_all_cells_one_run(
     cells = [make_cell(number) for number in range(2)]
     tracker = open_tracker(CONFIG, tmp_path, os.environ)
     for cell in cells:
-        tracker.finish(cell, SCORES, [], lambda _: None)
+        tracker.finish(cell, Final(SCORES), lambda _: None)
     report = tracker.close(60.0, lambda _: None)
 
     assert set(report.sent) == {cell.name for cell in cells}

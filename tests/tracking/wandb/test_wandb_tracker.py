@@ -23,9 +23,10 @@ from PIL import Image
 from wandb.proto import wandb_internal_pb2 as pb
 
 from eibench_ray.errors import ConfigError
-from eibench_ray.tracking.tracker import Delivery, Progress, SampleRow, TrackedCell, TrackingReport
+from eibench_ray.tracking.open_tracker import NoTracker, OpenTracker
+from eibench_ray.tracking.tracker import Delivery, Final, Progress, RunFacts, Table
 from eibench_ray.tracking.tracker_registry import open_tracker
-from eibench_ray.tracking.tracking_queue import CellTracker, NoTracker
+from eibench_ray.tracking.tracking_report import TrackingReport
 from eibench_ray.tracking.wandb.wandb_tracker import WandbTracker
 
 SECRET = "planted" + "0123456789" * 4  # as long as a real key
@@ -45,13 +46,18 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     wandb.teardown()
 
 
-def make_cell(number: int) -> TrackedCell:
+def make_cell(number: int) -> RunFacts:
     key = hashlib.sha256(str(number).encode()).hexdigest()
-    return TrackedCell(key, "night", f"tiny/plain/demo/judge{number}", {"model": {"name": "tiny", "seed": number}}, 24)
+    config = {"model": {"name": "tiny", "seed": number}}
+    return RunFacts(key, "night", f"tiny/plain/demo/judge{number}", config, 24, "ab", ("tiny", "demo"))
 
 
-def make_sample(number: int, *images: bytes) -> SampleRow:
-    return SampleRow(f"s{number}", {"answer": f"answer {number}", "judge_reply": None, "score": number / 24}, images)
+def make_samples(*pictures: tuple[bytes, ...]) -> Table:
+    rows = [
+        (f"s{number}", f"answer {number}", None, number / 24, *shown, *[None] * (2 - len(shown)))
+        for number, shown in enumerate(pictures)
+    ]
+    return Table(("sample_id", "answer", "judge_reply", "score", "image", "image 2"), rows)
 
 
 def make_picture(width: int, height: int) -> bytes:
@@ -96,7 +102,7 @@ def ignore(delivery: Delivery) -> None:
     """Nobody is told."""
 
 
-def close(tracker: CellTracker) -> TrackingReport:
+def close(tracker: OpenTracker) -> TrackingReport:
     return tracker.close(60.0, lambda _: None)
 
 
@@ -110,9 +116,9 @@ def test_offline_run_holds_config_history_summary_and_samples(
     cell = make_cell(1)
     tracker = open_tracker(CONFIG, tmp_path, {})
     for rows_done in range(0, 25, 4):
-        tracker.progress(cell, Progress(rows_done, 24, 10 * rows_done, 2.5))
+        tracker.progress(cell, Progress(rows_done, 24, {"tokens": 10 * rows_done, "tokens_per_s": 2.5}))
     pictures = [(), (b"no picture",), (make_picture(1024, 256),), (make_picture(64, 64), make_picture(8, 16))]
-    tracker.finish(cell, SCORES, [make_sample(number, *shown) for number, shown in enumerate(pictures)], ignore)
+    tracker.finish(cell, Final(SCORES, {"samples": make_samples(*pictures)}), ignore)
     report = close(tracker)
 
     (run_folder,) = run_folders(tmp_path)
@@ -122,10 +128,11 @@ def test_offline_run_holds_config_history_summary_and_samples(
     run = next(record.run for record in records if record.WhichOneof("record_type") == "run")
     assert (run.run_id, run.run_group) == (cell.key[:32], "night")
     assert (run.display_name, run.project) == ("tiny/plain/demo/judge1", "affect")
+    assert (run.job_type, list(run.tags)) == ("cell", ["tiny", "demo"])
     config = {item.key: json.loads(item.value_json) for item in run.config.update}
     assert config["model"] == {"name": "tiny", "seed": 1}
 
-    history = [row for row in items(records, "history") if "rows_done" in row]
+    history = [row for row in items(records, "history") if "tokens" in row]
     steps = [row["rows_done"] for row in history]
     assert steps == sorted(set(steps))
     assert {name: history[-1][name] for name in ("rows_done", "rows_total", "tokens", "tokens_per_s")} == {
@@ -138,13 +145,10 @@ def test_offline_run_holds_config_history_summary_and_samples(
     assert {name: summary[name] for name in SCORES} == SCORES
     assert [record.exit.exit_code for record in records if record.WhichOneof("record_type") == "exit"] == [0]
 
-    (artifact,) = [
-        record.request.log_artifact.artifact for record in records if record.request.HasField("log_artifact")
-    ] or [record.artifact for record in records if record.WhichOneof("record_type") == "artifact"]
+    artifact = read_artifacts(records)["run_table"]
     files = {entry.path: Path(entry.local_path) for entry in artifact.manifest.contents}
     assert all(path.is_relative_to(tmp_path / "wandb") for path in files.values())
-    table = json.loads(files["samples.table.json"].read_text())
-    rows = [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
+    rows = read_table(artifact, "samples")
     assert [row["sample_id"] for row in rows] == ["s0", "s1", "s2", "s3"]
     assert (rows[3]["answer"], rows[3]["judge_reply"], rows[3]["score"]) == ("answer 3", None, 3 / 24)
     assert rows[0]["image"] is None
@@ -158,11 +162,49 @@ def test_offline_run_holds_config_history_summary_and_samples(
     assert [name for name in os.environ if name.startswith("WANDB_")] == []
 
 
+def read_artifacts(records: list[Any]) -> dict[str, Any]:
+    """The artifacts of a run by their types."""
+    found = [record.request.log_artifact.artifact for record in records if record.request.HasField("log_artifact")]
+    found += [record.artifact for record in records if record.WhichOneof("record_type") == "artifact"]
+    return {artifact.type: artifact for artifact in found}
+
+
+def read_table(artifact: Any, name: str) -> list[dict[str, Any]]:
+    (file,) = [Path(one.local_path) for one in artifact.manifest.contents if one.path == f"{name}.table.json"]
+    table = json.loads(file.read_text())
+    return [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
+
+
+def test_the_sweeps_run_has_its_series_its_leaderboard_its_page_and_the_address_of_its_data(tmp_path: Path) -> None:
+    facts = replace(make_cell(1), name="sweep night", parent=None)
+    page = tmp_path / "report.html"
+    page.write_text("<p>the page</p>")
+    tracker = open_tracker(CONFIG, tmp_path / "run", {})
+    tracker.progress(facts, Progress(8, 24, {"tokens_per_s": 20.5, "tokens_per_s/tiny": 12.5, "queue/tiny": 16}))
+    row = ("tiny", 0.5, 0.4, 0.6, 0.35, 0.65, 0.9, None)
+    columns = ("model", "value", "ci_low", "ci_high", "bound_ci_low", "bound_ci_high", "coverage", "blocked")
+    final = Final({"cells": 1}, {"leaderboard": Table(columns, [row])}, (page,), {"answer-ab": "s3://b/steps/ab"})
+    tracker.finish(facts, final, ignore)
+    close(tracker)
+
+    (run_folder,) = run_folders(tmp_path / "run")
+    records = read_records(run_folder)
+    run = next(record.run for record in records if record.WhichOneof("record_type") == "run")
+    assert (run.job_type, run.display_name) == ("sweep", "sweep night")
+    point = next(one for one in items(records, "history") if "queue/tiny" in one)
+    assert (point["tokens_per_s"], point["tokens_per_s/tiny"], point["queue/tiny"]) == (20.5, 12.5, 16)
+    artifacts = read_artifacts(records)
+    assert read_table(artifacts["run_table"], "leaderboard") == [dict(zip(columns, row, strict=True))]
+    (entry,) = artifacts["store"].manifest.contents
+    assert (entry.path, entry.ref, entry.local_path) == ("answer-ab", "s3://b/steps/ab", "")
+    assert (run_folder / "files" / "report.html").read_text() == "<p>the page</p>"
+
+
 def test_run_that_was_open_takes_the_name_that_its_figures_have(tmp_path: Path) -> None:
     cell = make_cell(1)
     tracker = open_tracker(CONFIG, tmp_path, {})
-    tracker.progress(cell, Progress(8, 24, 1, 1.0))
-    tracker.finish(replace(cell, name=f"{cell.name} (partial)"), SCORES, [], ignore)
+    tracker.progress(cell, Progress(8, 24, {"tokens": 1, "tokens_per_s": 1.0}))
+    tracker.finish(replace(cell, name=f"{cell.name} (partial)"), Final(SCORES), ignore)
     close(tracker)
     (run_folder,) = run_folders(tmp_path)
     names = [
@@ -175,9 +217,9 @@ def test_runs_of_several_cells_are_open_at_once(tmp_path: Path) -> None:
     cells = [make_cell(number) for number in range(3)]
     tracker = open_tracker(CONFIG, tmp_path, {})
     for cell in cells:
-        tracker.progress(cell, Progress(12, 24, 1, 1.0))
+        tracker.progress(cell, Progress(12, 24, {"tokens": 1, "tokens_per_s": 1.0}))
     for cell in cells:
-        tracker.finish(cell, {"recall": int(cell.name[-1])}, [], ignore)
+        tracker.finish(cell, Final({"recall": int(cell.name[-1])}), ignore)
     close(tracker)
     recalls = {}
     for run_folder in run_folders(tmp_path):
@@ -189,10 +231,10 @@ def test_runs_of_several_cells_are_open_at_once(tmp_path: Path) -> None:
 def test_unfinished_cell_ends_as_failed_and_resumes_under_the_same_id(tmp_path: Path) -> None:
     cell = make_cell(1)
     tracker = open_tracker(CONFIG, tmp_path, {})
-    tracker.progress(cell, Progress(8, 24, 1, 1.0))
+    tracker.progress(cell, Progress(8, 24, {"tokens": 1, "tokens_per_s": 1.0}))
     close(tracker)
     tracker = open_tracker(CONFIG, tmp_path, {})
-    tracker.finish(cell, SCORES, [], ignore)
+    tracker.finish(cell, Final(SCORES), ignore)
     close(tracker)
     exits = {
         record.exit.exit_code
@@ -206,9 +248,9 @@ def test_unfinished_cell_ends_as_failed_and_resumes_under_the_same_id(tmp_path: 
 
 def test_late_progress_does_not_open_a_finished_run_again(tmp_path: Path) -> None:
     tracker = open_tracker(CONFIG, tmp_path, {})
-    tracker.finish(make_cell(1), SCORES, [], ignore)
+    tracker.finish(make_cell(1), Final(SCORES), ignore)
     unmarked = replace(make_cell(1), name="before its figures were known")
-    tracker.progress(unmarked, Progress(24, 24, 1, 1.0))
+    tracker.progress(unmarked, Progress(24, 24, {"tokens": 1, "tokens_per_s": 1.0}))
     close(tracker)
     assert len(run_folders(tmp_path)) == 1
 
@@ -237,7 +279,8 @@ def test_refused_key_leaves_the_sweep_offline_with_one_warning(
     monkeypatch.setenv("TEAM_KEY", SECRET)
     tracker = open_tracker(config, tmp_path, os.environ)
     for number in range(2):
-        tracker.finish(make_cell(number), SCORES, [make_sample(0, make_picture(8, 8))], ignore)
+        final = Final(SCORES, {"samples": make_samples((make_picture(8, 8),))})
+        tracker.finish(make_cell(number), final, ignore)
     close(tracker)
     server.shutdown()
     server.server_close()
@@ -255,7 +298,7 @@ def test_refused_key_leaves_the_sweep_offline_with_one_warning(
 def test_planted_secret_is_in_no_file_of_an_offline_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_API_KEY", SECRET)
     tracker = open_tracker(CONFIG, tmp_path, os.environ)
-    tracker.finish(make_cell(1), SCORES, [], ignore)
+    tracker.finish(make_cell(1), Final(SCORES), ignore)
     close(tracker)
     assert find_bytes(tmp_path, b"ci_high")
     assert find_bytes(tmp_path, SECRET.encode()) == []
@@ -264,13 +307,13 @@ def test_planted_secret_is_in_no_file_of_an_offline_run(tmp_path: Path, monkeypa
 def test_killed_service_costs_no_final_and_one_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     cells = [make_cell(1), make_cell(2)]
     tracker = open_tracker(CONFIG, tmp_path, {})
-    tracker.progress(cells[0], Progress(8, 24, 1, 1.0))
+    tracker.progress(cells[0], Progress(8, 24, {"tokens": 1, "tokens_per_s": 1.0}))
     while not (service := [child for child in psutil.Process().children() if child.name() == "wandb-core"]):
         pass
     service[0].kill()
     service[0].wait(10)
     for cell in cells:
-        tracker.finish(cell, SCORES, [], ignore)
+        tracker.finish(cell, Final(SCORES), ignore)
     close(tracker)
     warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert len(warnings) == 1
@@ -285,7 +328,7 @@ def test_folder_that_cannot_be_written_warns_once_and_reports_each_cell(
     (tmp_path / "file").write_text("not a folder")
     tracker = open_tracker(CONFIG, tmp_path / "file" / "runs", {})
     for number in range(3):
-        tracker.finish(make_cell(number), SCORES, [], fail)
+        tracker.finish(make_cell(number), Final(SCORES), fail)
     report = close(tracker)
     (warning,) = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert "NotADirectoryError" in warning
@@ -324,7 +367,7 @@ def test_disabled_mode_tracks_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("mode", "environ", "names"),
     [
-        ("online", {}, ["tracking.mode", "WANDB_API_KEY", "eibench-ray track"]),
+        ("online", {}, ["tracking.wandb.mode", "WANDB_API_KEY", "eibench-ray track"]),
         ("auto", {"WANDB_MODE": "online"}, ["WANDB_MODE", "WANDB_API_KEY"]),
         ("auto", {"WANDB_MODE": "shared"}, ["WANDB_MODE", "'shared'"]),
     ],
@@ -337,21 +380,15 @@ def test_mode_that_would_prompt_or_is_unknown_is_refused(
     assert [name for name in names if name not in str(caught.value)] == []
 
 
-def test_no_tracking_imports_no_wandb_and_writes_nothing(tmp_path: Path) -> None:
-    script = f"""
+def test_a_plan_finds_trackers_without_importing_wandb(tmp_path: Path) -> None:
+    script = """
 import sys
-from pathlib import Path
 from eibench_ray.config.tracking_section import TrackingConfig
-from eibench_ray.tracking.tracker import Progress, TrackedCell
-from eibench_ray.tracking.tracker_registry import find_tracker, open_tracker
-TrackingConfig(name="wandb", kind="wandb", project="x")
-tracker = open_tracker(find_tracker(TrackingConfig(name="none", kind="none")), Path({str(tmp_path)!r}), {{}})
-cell = TrackedCell("ab", "night", "tiny", {{}}, 1)
-tracker.progress(cell, Progress(1, 1, 1, 1.0))
-tracker.finish(cell, {{"recall": 1.0}}, [], print)
-tracker.close(1.0, print)
+from eibench_ray.tracking.tracker_registry import find_trackers
+kinds = find_trackers(TrackingConfig(wandb={"project": "x"}))
+print(list(kinds), kinds["wandb"].target({}).mode)
 print("wandb" in sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout == "False\n"
+    assert done.stdout == "['wandb'] offline\nFalse\n"
     assert list(tmp_path.iterdir()) == []
