@@ -131,3 +131,13 @@ def test_the_prompt_says_the_form_of_the_reply() -> None:
     assert "explanation" not in bare.schema(SAMPLE)["properties"]
     assert explained.schema(SAMPLE)["required"] == ["correct", "explanation"]
     assert not explained.has_something_to_ask(Sample("s", {}))
+
+
+def test_scorers_that_ask_say_so_and_which_of_their_options_shape_the_question() -> None:
+    for scorer in (CorrectScorer(), RubricScorer(SCALE)):
+        assert scorer.asks
+        assert not scorer.has_members
+        assert "explanation_words" in scorer.asked_options
+        assert scorer.explanation_words == 30
+    rubric = RubricScorer(SCALE)
+    assert (rubric.metric, rubric.direction) == ("rating", "higher")
