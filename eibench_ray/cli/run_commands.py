@@ -23,8 +23,25 @@ if TYPE_CHECKING:
 ROWS = "rows"
 
 
-def status(run: Run = None, store: InStore = None, as_json: AsJson = False) -> None:
+def status(
+    run: Run = None,
+    store: InStore = None,
+    as_json: AsJson = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Draw it again and again until the run has ended; also of a SLURM job.")
+    ] = False,
+    interval_s: Annotated[
+        float, typer.Option("--interval", min=0.25, help="Seconds between two looks of --watch.")
+    ] = 1.0,
+) -> None:
     """Show how far a run is."""
+    if watch:
+        from eibench_ray.cli.watch_run import watch_run
+
+        if as_json:
+            raise ConfigError("--watch draws for people, --json answers once: leave out one of them")
+        found = watch_run(run, store, interval_s)
+        run, store = (str(found.folder), found.store.root) if found and found.has_folder else (run, store)
     from eibench_ray.runs.run_status import describe_run
     from eibench_ray.runs.status_page import render_status
     from eibench_ray.submit.sbatch import ask_queue, describe_queue

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.console import Group
 from rich.text import Text
 
 from eibench_ray.cli.console import PlainConsole, open_console, outlive_terminal
@@ -157,7 +158,7 @@ def _print(result: SweepResult, cells: Sequence[Cell], as_json: bool) -> None:
     """The leaderboard and where everything is; with --json, the summary as stdout's last line."""
     from eibench_ray.plan.blockers import describe_blocked
     from eibench_ray.report.leaderboard import render_table
-    from eibench_ray.runs.run_summary import describe_counts
+    from eibench_ray.runs.run_summary import describe_counts, render_models, suggest_command
 
     console = open_console(stderr=as_json)
     summary = result.summary
@@ -183,9 +184,13 @@ def _print(result: SweepResult, cells: Sequence[Cell], as_json: bool) -> None:
     ):
         console.print("Nothing was asked: the store had every answer.")
     console.print(describe_counts(summary))
-    if summary["page"]:
-        console.print(f"Page: {in_line(summary['page'])}", soft_wrap=True)
-    console.print(f"Run: {in_line(summary['run_dir'])}\nStore: {in_line(summary['store'])}", soft_wrap=True)
+    if summary["models"]:
+        console.print(Group(Text(), render_models(summary["models"]), Text()))
+    places = {"Page": "page", "Log": "log", "Run": "run_dir", "Store": "store"}
+    for heading, name in places.items():
+        if summary[name]:
+            console.print(f"{heading}: {in_line(summary[name])}", soft_wrap=True)
+    console.print(f"Next: {in_line(suggest_command(summary))}", soft_wrap=True)
     if as_json:
         typer.echo(json.dumps(summary))
 

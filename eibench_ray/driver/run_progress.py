@@ -23,20 +23,27 @@ _ROWS = ""  # the count of rows beside those of the engines' tokens, whose names
 
 
 @dataclass(slots=True)
-class RunResult:
-    """Result of a run.
-
-    Attributes:
-        num_new, prompt_tokens, completion_tokens, cost_usd: over rows that engines answered in this run.
-        logs: key -> the file with the last lines of the engine's replica that was lost last.
-        unfinished_steps: steps that lack rows, because their engine failed, the run was interrupted, or the budget was
-            spent.
-    """
+class EngineTotals:
+    """Sums over the rows that an engine answered in this run."""
 
     num_new: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cost_usd: float = 0.0
+
+
+@dataclass(slots=True)
+class RunResult:
+    """Result of a run.
+
+    Attributes:
+        engines: by key, those that have answered rows in this run.
+        logs: key -> the file with the last lines of the engine's replica that was lost last.
+        unfinished_steps: steps that lack rows, because their engine failed, the run was interrupted, or the budget was
+            spent.
+    """
+
+    engines: defaultdict[str, EngineTotals] = field(default_factory=lambda: defaultdict(EngineTotals))
     num_loads: int = 0  # engines that were loaded: replicas that became ready, but for recorded predictions
     failed_engines: dict[str, str] = field(default_factory=dict)  # key -> why the engine was given up
     logs: dict[str, Path] = field(default_factory=dict)
@@ -45,6 +52,21 @@ class RunResult:
     was_preempted: bool = False  # it was interrupted because its place or its time was up, by nobody's wish
     ended_by: str = ""  # what interrupted it, in words
     shortage: str | None = None  # why the budget allowed no further row; None where it was not spent
+
+    @property
+    def num_new(self) -> int:
+        """Rows that engines answered in this run."""
+        return sum(engine.num_new for engine in self.engines.values())
+
+    @property
+    def completion_tokens(self) -> int:
+        """Tokens of these rows."""
+        return sum(engine.completion_tokens for engine in self.engines.values())
+
+    @property
+    def cost_usd(self) -> float:
+        """Cost of these rows."""
+        return sum(engine.cost_usd for engine in self.engines.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +105,11 @@ class RunProgress:
 
     def add(self, report: TaskReport) -> None:
         """A task has committed rows; those of a slice that is not whole stay to do."""
-        self.outcome.num_new += report.num_new
-        self.outcome.prompt_tokens += report.prompt_tokens
-        self.outcome.completion_tokens += report.completion_tokens
-        self.outcome.cost_usd += report.cost_usd
+        engine = self.outcome.engines[self._plan.steps[report.slice.step].engine]
+        engine.num_new += report.num_new
+        engine.prompt_tokens += report.prompt_tokens
+        engine.completion_tokens += report.completion_tokens
+        engine.cost_usd += report.cost_usd
         self._errors[report.slice.step] += report.num_errors
         spent = self._spent.get(report.slice.step, StepSpend())
         self._spent[report.slice.step] = StepSpend(

@@ -77,6 +77,8 @@ def ask_cluster(
         stack.enter_context(contextlib.closing(ledger))
         stack.enter_context(as_interrupt())
         address = sweep.config.cluster.address
+        status.waits = ["starting Ray" if address == "local" else f"joining the Ray cluster at {address}"]
+        status.write(folder)
         with phase("starting Ray" if address == "local" else f"joining the Ray cluster at {address}", console):
             stack.enter_context(ray_session(sweep.config.cluster, folder / LOGS_FOLDER))
         lasts = ", while the run lasts" if address == "local" else ", on each node"

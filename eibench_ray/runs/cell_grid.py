@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from rich.cells import cell_len, set_cell_size
+from rich.console import Console
 from rich.text import Text
 
 from eibench_ray.runs.run_view import CellPhase, CellView
@@ -83,6 +84,11 @@ _FORMS = (
     _Form(*_SIGN, is_beside=True),
     _Form(*_SIGN, is_folded=True),
 )
+
+
+def glyphs_of(console: Console) -> Glyphs:
+    """The signs that a console can show."""
+    return UNICODE if console.encoding.startswith("utf") else ASCII
 
 
 def render_grid(cells: Sequence[CellView], width: int, height: int, glyphs: Glyphs = UNICODE) -> list[Text]:
@@ -295,7 +301,7 @@ class _Grid:
             word = _percent(cell) if is_begun else self._sign_of(cell.state)
             return Text.assemble((word.rjust(room - 1), style), (trouble, "yellow"))
         is_over = cell.state in (CellPhase.BLOCKED, CellPhase.FAILED)
-        word = cell.state.value if is_over else _percent(cell)
+        word = cell.state.value if is_over else cell.word or _percent(cell)
         size = room - 4 - max(len(word), 4)
         drawn = bar(cell.done, cell.asking, cell.rows, size, style, glyphs)
         return Text.assemble("  ", drawn, (word.rjust(room - 3 - size), style), (trouble, "yellow"))
@@ -312,6 +318,7 @@ def _merge(cells: Sequence[CellView]) -> CellView:
         done=sum(cell.done for cell in cells),
         asking=sum(cell.asking for cell in cells),
         errors=sum(cell.errors for cell in cells),
+        word=cells[0].word if len(cells) == 1 else "",
     )
 
 

@@ -153,11 +153,11 @@ def _open(folder: Path, store: str | None) -> FoundRun:
 
 def _open_by_id(run_id: str, store: Store) -> FoundRun:
     manifest = read_manifest_of(run_id, store, f"run {run_id}")
-    status, has_folder = _read_status(run_id, store)
+    status, has_folder = read_status(run_id, store)
     return FoundRun(manifest, status, store, Path(manifest.folder), has_folder)
 
 
-def _read_status(run_id: str, store: Store) -> tuple[RunStatus, bool]:
+def read_status(run_id: str, store: Store) -> tuple[RunStatus, bool]:
     """Reads a run's status from its folder where that is still its own, else from its store; and says from which.
 
     Raises:
@@ -180,7 +180,7 @@ def state_of(status: RunStatus) -> str:
 def _look_at(run_id: str, store: Store) -> ListedRun:
     """A run of the list; what cannot be read of it is told in its line."""
     try:
-        status, has_folder = _read_status(run_id, store)
+        status, has_folder = read_status(run_id, store)
     except StoreError as error:
         return ListedRun(run_id, store.root, "", "unknown", 0.0, 0.0, 0, 0, "", has_folder=False, trouble=str(error))
     state = state_of(status)

@@ -1,4 +1,4 @@
-"""The live view of a run, in the process that runs it and in any other: both draw the run's record."""
+"""The live view of a run in the process that runs it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from eibench_ray.driver.run_events import Snapshot
-from eibench_ray.runs.cell_grid import ASCII, UNICODE
+from eibench_ray.runs.cell_grid import glyphs_of
 from eibench_ray.runs.run_view import RunView
 from eibench_ray.runs.view_page import draw_view
 from eibench_ray.terminal.live_screen import LiveScreen
@@ -25,7 +25,7 @@ class LiveDisplay(LiveScreen):
     def __init__(self, console: Console, view: Callable[[], RunView]) -> None:
         super().__init__(console, self._draw_view)
         self._view = view
-        self._glyphs = UNICODE if console.encoding.startswith("utf") else ASCII
+        self._glyphs = glyphs_of(console)
 
     def update(self, snapshot: Snapshot) -> None:  # noqa: ARG002 - the run's record has it
         """Draws the run as it is now."""

@@ -10,7 +10,7 @@ from typing import Any
 from eibench_ray.datasets.dataset import open_dataset
 from eibench_ray.errors import DataError, StoreError
 from eibench_ray.plan.blockers import describe_blocked, without_blocked
-from eibench_ray.plan.graph import DatasetSpec, Plan, Step
+from eibench_ray.plan.graph import Cell, DatasetSpec, Plan, Step
 from eibench_ray.plan.slices import StepWork, cut
 from eibench_ray.plan.step_names import name_steps
 from eibench_ray.planner.slice_size import MOST
@@ -20,6 +20,7 @@ from eibench_ray.runs.pinned_inputs import find_dataset_changes
 from eibench_ray.runs.planning import open_indexes, read_costs
 from eibench_ray.runs.resume import find_work
 from eibench_ray.runs.run_record import LEDGER_FILE, RunManifest, RunStatus
+from eibench_ray.runs.run_view import CellPhase, RunViewer
 from eibench_ray.schedule.gpu_accounting import account
 from eibench_ray.schedule.gpu_usage import GpuUsage, step_roles
 from eibench_ray.store.slice_store import Store
@@ -43,7 +44,7 @@ def describe_run(found: FoundRun) -> dict[str, Any]:
     costs = read_costs(plan, store)
     jobs = read_jobs(folder.parent) or ([status.slurm_job] if status.slurm_job else [])
     queue = {job: ask_queue(job) for job in jobs}
-    state = _state(status, queue)
+    state = state_in_queue(status, queue)
     silent_s = time.time() - status.updated_at
     names = name_steps(plan)
     endings = {step.id: _count_endings(step, plan.datasets[step.dataset], store) for step in plan.steps.values()}
@@ -119,14 +120,27 @@ def describe_run(found: FoundRun) -> dict[str, Any]:
                 "judge": cell.judge,
                 "requests": sum(work[step].num_requests for step in cell.steps),
                 "requests_done": sum(work[step].num_replied for step in cell.steps),
+                "errors": sum(work[step].num_errors for step in cell.steps),
                 "cost_usd": _sum_costs(costs, cell.steps),
                 "blocked": cell.blocked if cell in unfinished else None,
+                "state": viewed.state.value if cell in unfinished else CellPhase.DONE.value,
+                **_find_counts(status, cell),
             }
-            for cell in plan.cells
+            for cell, viewed in zip(plan.cells, RunViewer(plan).view(status, time.time()).cells, strict=True)
         ],
         "blocked": list(describe_blocked(unfinished)),
         "gpu_time": describe_usage(usage, asked),
     }
+
+
+def _find_counts(status: RunStatus, cell: Cell) -> dict[str, int | None]:
+    """The samples of a cell, those that have a score, and their clusters, once the run has been scored."""
+    names = (cell.model, cell.setting, cell.dataset, cell.judge)
+    rows = status.summary["rows"] if status.summary else []
+    found: Mapping[str, Any] = next(
+        (one for one in rows if (one["model"], one["setting"], one["dataset"], one["judge"]) == names), {}
+    )
+    return {name: found.get(name) for name in ("n", "scored", "clusters")}
 
 
 def _count_endings(step: Step, spec: DatasetSpec, store: Store) -> tuple[int, int]:
@@ -172,7 +186,7 @@ def _sum_costs(costs: Mapping[str, float], steps: Iterable[str]) -> float | None
     return sum(known) if known else None
 
 
-def _state(status: RunStatus, queue: Mapping[str, list[Queued] | None]) -> str:
+def state_in_queue(status: RunStatus, queue: Mapping[str, list[Queued] | None]) -> str:
     """The run's state; a run whose process, or whose job, is gone without a word was killed."""
     if status.state == "running" and status.slurm_job is not None:
         known = [queued for queued in queue.values() if queued is not None]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import shlex
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,14 @@ from eibench_ray.rows.prices import format_usd
 from eibench_ray.runs.introduction import count
 from eibench_ray.runs.planning import PlannedSweep, open_indexes
 from eibench_ray.runs.run_record import RunStatus
+from eibench_ray.runs.run_status import read_usage
+from eibench_ray.scoring.rounding import NO_VALUE
+from eibench_ray.terminal.fitting_table import Column, FittingTable
+from eibench_ray.terminal.run_log import LOG_FILE
+from eibench_ray.visible_text import in_line
+
+# Heading -> key of the sums of a model.
+_COLUMNS = {"new": "completions_new", "tokens in": "prompt_tokens", "tokens out": "completion_tokens"}
 
 
 def summarise(
@@ -28,6 +37,7 @@ def summarise(
     num_absent = unanswered.pop(ABSENT, 0)
     return {
         "run_dir": str(folder.absolute()),
+        "log": str((folder / LOG_FILE).absolute()),
         "store": sweep.store.root,
         "cells": len(rows),
         "cells_blocked": sum(bool(row.blocked) for row in rows),
@@ -39,11 +49,61 @@ def summarise(
         "errors_by_kind": dict(unanswered.most_common()),
         "quarantined": quarantined,
         "loads": done.num_loads,
+        "models": _sum_models(sweep, folder, done),
         "wall_s": round(wall_s, 2),
         "interrupted": done.was_interrupted,
         "preempted": done.was_preempted,
         "rows": to_json_rows(list(rows)),
     }
+
+
+def _sum_models(sweep: PlannedSweep, folder: Path, done: RunResult) -> list[dict[str, Any]]:
+    """Rows, tokens, GPU time and cost of each engine in this run, in the plan's order."""
+    usage = read_usage(folder, sweep.plan)
+    held_s: defaultdict[str, float] = defaultdict(float)
+    for replica in usage.replicas:
+        held_s[replica.engine] += (replica.end - replica.start) * len(replica.gpus)
+    sums = []
+    for key, spec in sweep.plan.engines.items():
+        if key in done.engines or key in held_s:
+            totals = done.engines[key]
+            sums.append(
+                {
+                    "model": spec.name,
+                    "completions_new": totals.num_new,
+                    "prompt_tokens": totals.prompt_tokens,
+                    "completion_tokens": totals.completion_tokens,
+                    "gpu_hours": round(held_s[key] / 3600, 4) if usage.unit == "GPU" else None,
+                    "cost_usd": round(totals.cost_usd, 8) if spec.price else None,
+                }
+            )
+    return sums
+
+
+def render_models(models: Sequence[Mapping[str, Any]]) -> FittingTable:
+    """The rows, tokens, GPU-hours and cost of each model in a table; what nothing is known of has no column."""
+    columns = [Column("model", [in_line(one["model"]) for one in models], is_name=True)]
+    for heading, name in _COLUMNS.items():
+        columns.append(Column(heading, [f"{one[name]:,}" for one in models]))
+    if any(one["gpu_hours"] is not None for one in models):
+        columns.append(Column("GPU-hours", [f"{one['gpu_hours']:,.2f}" for one in models]))
+    if any(one["cost_usd"] is not None for one in models):
+        costs = [one["cost_usd"] for one in models]
+        columns.append(Column("cost $", [NO_VALUE if cost is None else format_usd(cost) for cost in costs]))
+    return FittingTable(columns)
+
+
+def suggest_command(summary: Mapping[str, Any]) -> str:
+    """The command that most people want next, and what it does."""
+    run = Path(summary["run_dir"])
+    name = shlex.quote(str(run.relative_to(Path.cwd()) if run.is_relative_to(Path.cwd()) else run))
+    scored = Counter((row["dataset"], row["judge"]) for row in summary["rows"] if row["scored"])
+    if not scored:
+        has_failed = summary["cells_failed"] or summary["errors"]
+        return f"eibench-ray status {name}  ({'what went wrong' if has_failed else 'how far it is'})"
+    if max(scored.values()) > 1:
+        return f"eibench-ray compare {name}  (which differences are more than chance)"
+    return f"eibench-ray show {name}  (what was asked about a sample, and what came back)"
 
 
 def make_bill(sweep: PlannedSweep, status: RunStatus, budget: Budget) -> dict[str, Any]:

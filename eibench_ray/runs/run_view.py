@@ -37,6 +37,7 @@ class CellView:
 
     Attributes:
         rows, done, asking: its requests, those that have a reply or an error, and those that replicas have now.
+        word: stands where there is room for it, in the place of the share that is done; empty: the share does.
     """
 
     model: str
@@ -48,6 +49,7 @@ class CellView:
     done: int
     asking: int
     errors: int
+    word: str = ""
 
 
 @dataclass(frozen=True, slots=True)

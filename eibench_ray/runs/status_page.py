@@ -1,4 +1,4 @@
-"""Page of a run's status: a heading, a table of steps, where the GPU time went, what failed."""
+"""Page of a run's status: a heading, a grid of cells, a table of steps, where the GPU time went, what failed."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ from eibench_ray.terminal.fitting_table import Column, FittingTable
 from eibench_ray.visible_text import in_line, in_page
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
 
+# Cells that take more lines are drawn in less room.
+MOST_GRID_LINES = 40
 # Of more steps, those that ask the same of the same are one line.
 MAX_STEP_LINES = 40
 _STATES = {"preempted": "ended early (a signal or its walltime)"}
@@ -26,7 +28,7 @@ QUARANTINE = "quarantined; retry=quarantined asks again"
 
 
 def render_status(facts: Mapping[str, Any]) -> Iterator[RenderableType]:
-    """The status as a heading, a table of steps, and what failed."""
+    """The status as a heading, a grid of cells, a table of steps, and what failed."""
     from rich.text import Text
 
     cost = facts["cost_usd"]
@@ -46,6 +48,7 @@ def render_status(facts: Mapping[str, Any]) -> Iterator[RenderableType]:
         yield f"It has said nothing for {facts['silent_s'] / 60:,.0f} min, and its process cannot be seen from here."
     for change in facts["changes"]:
         yield f"Not as the run was: {in_line(change)}; rows that do not fit any more count as not done."
+    yield from (Text(), _CellTable(facts["cells"]), Text())
     yield _render_steps(facts["steps"], has_price=bool(paid))
     yield from render_usage(facts["gpu_time"], {engine["name"]: engine for engine in facts["gpu_time"]["engines"]})
     for engine in facts["engines"]:
@@ -68,6 +71,40 @@ def render_status(facts: Mapping[str, Any]) -> Iterator[RenderableType]:
         yield from (Text(f"  {in_line(line)}") for line in facts["log_tail"])
     if facts["folder_is_gone"]:
         yield "Its folder is gone, or not to be seen from here."
+
+
+class _CellTable:
+    """The cells as a grid, of those that have been scored how many samples have a score."""
+
+    def __init__(self, cells: Sequence[Mapping[str, Any]]) -> None:
+        self._cells = cells
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """The grid in the console's columns, and what its fields say."""
+        from rich.text import Text
+
+        from eibench_ray.runs.cell_grid import glyphs_of, render_grid
+        from eibench_ray.runs.run_view import CellPhase, CellView
+
+        views = [
+            CellView(
+                cell["model"],
+                cell["setting"],
+                cell["dataset"],
+                cell["judge"],
+                state=CellPhase(cell["state"]),
+                rows=cell["requests"],
+                done=cell["requests_done"],
+                asking=0,
+                errors=cell["errors"],
+                word="" if cell["n"] is None else f"{cell['scored']:,}/{cell['n']:,}",
+            )
+            for cell in self._cells
+        ]
+        yield from render_grid(views, options.max_width, MOST_GRID_LINES, glyphs_of(console))
+        if clusters := [cell["clusters"] for cell in self._cells if cell["n"] is not None]:
+            of = f"{min(clusters):,}" + (f" to {max(clusters):,}" if max(clusters) > min(clusters) else "")
+            yield Text(f"of a cell: samples with a score / samples asked for; {of} clusters in each", style="dim")
 
 
 def _render_steps(steps: Sequence[Mapping[str, Any]], *, has_price: bool) -> FittingTable:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
@@ -12,6 +14,9 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
     from rich.live import Live
     from rich.text import Text
+
+# Of the time of the process that draws: two hundred cells take some 20 ms, and are drawn every two seconds.
+MOST_SHARE = 0.01
 
 
 def can_redraw(stream: TextIO) -> bool:
@@ -34,6 +39,7 @@ class LiveScreen:
         self._draw = draw
         self._live: Live | None = None
         self._size = console.size
+        self._drawn_at, self._took_s = -math.inf, 0.0
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
         """The lines as they are now."""
@@ -51,19 +57,25 @@ class LiveScreen:
             self._live.stop()
 
     def refresh(self) -> None:
-        """Draws the lines anew."""
-        if self._live is None:
+        """Draws the lines anew, unless that would take more than its share of the time."""
+        now = time.monotonic()
+        if self._live is None or now - self._drawn_at < self._took_s / MOST_SHARE:
             return
+        self._drawn_at, began = now, time.thread_time()
+        self._redraw(self._live)
+        self._took_s = time.thread_time() - began
+
+    def _redraw(self, live: Live) -> None:
         if (size := self._console.size) != self._size:
             # A terminal that became narrower may have folded the lines: nobody knows where they begin any more.
             is_smaller = size.width < self._size.width or size.height < self._size.height
             self._size = size
             if is_smaller:
-                self._live.stop()
+                live.stop()
                 self._console.clear()
                 self._start()
                 return
-        self._live.refresh()
+        live.refresh()
 
     def _start(self) -> None:
         from rich.live import Live
