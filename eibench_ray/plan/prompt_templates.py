@@ -138,7 +138,6 @@ def words_in(template: str) -> frozenset[str]:
     Raises:
         PlanError: the text is not a Jinja2 template.
     """
-    renew_budget()
     try:
         return frozenset(meta.find_undeclared_variables(_environment().parse(template)))
     except TemplateError as error:

@@ -9,7 +9,15 @@ import pytest
 
 from eibench_ray.plan.fanout import ItemAnswer
 from eibench_ray.plan.prompt_templates import RENDER_ERRORS, find_excess, render
-from eibench_ray.plan.template_bounds import TemplateBoundError
+from eibench_ray.plan.template_bounds import (
+    MAX_CHARS,
+    MAX_STEPS,
+    MAX_WIDTH,
+    TemplateBoundError,
+    count,
+    renew_budget,
+    tick,
+)
 from eibench_ray.rows.sample import Sample
 
 SAMPLE = Sample("a", {"question": "why?", "caption": "A beach."}, target=tuple(f"t{number}" for number in range(20)))
@@ -146,3 +154,79 @@ def test_a_prompt_that_needs_more_of_a_sample_is_left_to_its_rows() -> None:
     with pytest.raises(RENDER_ERRORS):
         render("{{ targets[70] }}", SAMPLE, {})
     assert render("{% for p in parts %}{{ p.item }}{% endfor %}", SAMPLE, {"parts": [ItemAnswer("a", "b")]}) == "a"
+
+
+def test_the_bounds_are_what_messages_and_docs_say() -> None:
+    assert (MAX_CHARS, MAX_STEPS, MAX_WIDTH) == (16_000_000, 1_000_000, 100_000)
+    said = "it makes x: a prompt may read and make 16,000,000 characters, pad to 100,000 and take 1,000,000 steps"
+    assert str(TemplateBoundError("x")) == said
+
+
+def test_the_last_character_and_the_last_step_are_allowed_and_no_further_one() -> None:
+    renew_budget()
+    assert tick(MAX_CHARS) == ""
+    with pytest.raises(TemplateBoundError, match="too long a text"):
+        tick(1)
+    renew_budget()
+    for _ in range(MAX_STEPS):
+        tick()
+    with pytest.raises(TemplateBoundError, match="too many steps"):
+        tick()
+
+
+def test_values_are_counted_with_all_that_is_in_them() -> None:
+    for value, size in (("abc", 3), (["ab", ("c", "d")], 2 + 2 + 2 + 1 + 1), ({"ab": ["c"]}, 1 + 2 + 1 + 1), (7, 0)):
+        renew_budget()
+        assert count(value) is value
+        tick(MAX_CHARS - size)
+        with pytest.raises(TemplateBoundError):
+            tick(1)
+
+
+@pytest.mark.parametrize(
+    ("template", "length"),
+    [
+        ("{{ '%100000d' % 3 }}", 100_000),
+        ("{{ '%*d' % (100000, 3) }}", 100_000),
+        ("{{ '{:>100000}'.format('x') }}", 100_000),
+        ("{{ '{:>{}}'.format('x', 100000) }}", 100_000),
+        ("{{ 'x' | center(100000) }}", 100_000),
+        ("{{ 'x'.ljust(100000) }}", 100_000),
+        ("{{ 'x'.zfill(100000) }}", 100_000),
+    ],
+)
+def test_the_widest_text_is_allowed_and_no_wider_one(template: str, length: int) -> None:
+    assert len(render(template, SAMPLE, {})) == length
+    with pytest.raises(TemplateBoundError, match="too wide a text"):
+        render(template.replace("100000", "100001"), SAMPLE, {})
+
+
+@pytest.mark.parametrize(
+    ("allowed", "refused"), [("2 ** 5000", "2 ** 5001"), ("(2 ** 4999) * (2 ** 4999)", "(2 ** 5000) * (2 ** 4999)")]
+)
+def test_the_largest_number_is_allowed_and_no_larger_one(allowed: str, refused: str) -> None:
+    assert render(f"{{% set x = {allowed} %}}ok", SAMPLE, {}) == "ok"
+    with pytest.raises(TemplateBoundError, match="too large a number"):
+        render(f"{{% set x = {refused} %}}ok", SAMPLE, {})
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        "'aaaa' * 5000000",
+        "5000000 * 'aaaa'",
+        "big + big + big",
+        "big.replace('a', 'bbbb')",
+        "big | replace('a', 'bbbb')",
+    ],
+)
+def test_what_is_too_long_is_refused_before_it_is_made(made: str) -> None:
+    assert len(render("{% set big = 'a' * 4500000 %}{{ big }}", SAMPLE, {})) == 4_500_000
+    tracemalloc.start()
+    try:
+        with pytest.raises(TemplateBoundError, match="too long a text"):
+            render("{% set big = 'a' * 4500000 %}{% set x = " + made + " %}", SAMPLE, {})
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 20e6

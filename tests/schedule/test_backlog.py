@@ -224,3 +224,30 @@ def test_a_slice_is_a_suspect_after_two_deaths_and_comes_last_from_then_on() -> 
     backlog.give_back(first)
     assert backlog.drop_engine("a") == {"answer", "verdict"}
     assert (backlog.num_probes("a"), backlog.is_empty) == (0, True)
+
+
+def test_a_slice_that_is_given_back_twice_is_there_once() -> None:
+    backlog = backlog_of(CHAIN, 10)
+    first = take(backlog, "a")
+    for _ in range(2):
+        backlog.give_back(first)
+    assert (backlog.num_ready("a"), backlog.ready_rows("a")) == (3, {"answer": 10})
+    backlog.finish(first)
+    assert backlog.num_ready("a") == 3, "what nobody has is not finished"
+
+
+def test_rows_are_counted_where_they_are() -> None:
+    backlog = backlog_of(CHAIN, 10)
+    assert (backlog.rows_left("a"), backlog.rows_left("j")) == ({"answer": 10}, {"verdict": 10})
+    assert (backlog.num_untaken("a"), backlog.num_untaken("j"), backlog.num_ready("j")) == (3, 3, 0)
+    assert (backlog.blocked_rows("a"), backlog.blocked_rows("j")) == (0, 10)
+    first = take(backlog, "a")
+    assert (backlog.ready_rows("a"), backlog.rows_left("a"), backlog.num_untaken("a")) == (
+        {"answer": 6},
+        {"answer": 10},
+        2,
+    )
+    backlog.finish(first)
+    assert (backlog.rows_left("a"), backlog.blocked_rows("j"), backlog.num_ready("j")) == ({"answer": 6}, 6, 1)
+    assert backlog.sources == {"a": set(), "j": {"a"}}
+    assert backlog.steps == [("answer", "a", ()), ("verdict", "j", ("answer",))]

@@ -353,3 +353,9 @@ def test_spans_have_no_gap_and_no_gpu_is_in_two(seed: int, length: int, most_gpu
     taken.sort(key=lambda entry: (entry[0].node, entry[0].index, entry[1].start))
     for (gpu, span), (next_gpu, next_span) in itertools.pairwise(taken):
         assert gpu != next_gpu or span.end <= next_span.start
+
+
+def test_kinds_of_time_have_words() -> None:
+    assert TimeKind.NO_WORK.label == "no replica needed"
+    assert TimeKind.DOES_NOT_FIT.label == "does not fit"
+    assert len({kind.label for kind in TimeKind}) == len(TimeKind)

@@ -17,7 +17,7 @@ from eibench_ray.plan.slices import Slice
 from eibench_ray.schedule.actions import Action, Feed, Start, Stop
 from eibench_ray.schedule.backlog import Backlog
 from eibench_ray.schedule.remaining_work import RemainingWork, forecast
-from eibench_ray.schedule.resources import EngineProfile, Need, Node, Resources
+from eibench_ray.schedule.resources import EngineProfile, Need, Node, Phase, Resources
 from eibench_ray.schedule.scheduler import MANY_REPLICAS, REVIEW_S, Scheduler
 
 NO_TROUBLES = st.just(Troubles())
@@ -574,3 +574,34 @@ def test_the_end_of_a_rest_is_looked_at_when_it_comes() -> None:
     assert not started(told(scheduler, 1))
     assert not started(told(scheduler, 3.4))
     assert started(told(scheduler, 3.6)) == ["a"]
+
+
+def test_a_node_is_held_for_the_second_copy_that_lacks_least_there() -> None:
+    """An engine that waits for answers, and would take the last GPU, does not start beside it."""
+    graph: Graph = {f"answer{number}": ("a", (), 4) for number in range(4)} | {"verdict": ("b", ("answer0",), 4)}
+    engines = [engine("a", graph, 3, max_replicas=2), engine("b", graph)]
+    assert started(told(scheduler_of(graph, 100, engines, node("box", 4)), 0)) == ["a"]
+    assert sorted(started(told(scheduler_of(graph, 100, engines, node("box", 7)), 0))) == ["a", "a", "b"]
+
+
+@pytest.mark.parametrize(("more", "drains"), [({}, True), ({"summary": ("a", ("verdict",), 2)}, False)])
+def test_a_replica_that_its_engine_can_spare_makes_room_unless_rows_will_still_come(more: Graph, drains: bool) -> None:
+    graph: Graph = JUDGED | more
+    engines = [engine(key, graph, max_replicas=None, load_s=1.0) for key in ("a", "j")]
+    scheduler = scheduler_of(graph, 60, engines, node("box", 2))
+    held = bring_up(scheduler, 0)
+    assert {replica for replica, _ in held} == {1, 2}
+    for number in range(2):
+        now = 7.0 + 2 * number
+        ended = [next(one for one in held if one[0] == replica) for replica in (1, 2)]
+        finish(scheduler, ended, now)
+        held = [one for one in held if one not in ended] + fed(told(scheduler, now))
+    [spared] = [replica for replica in (1, 2) if scheduler._state.replicas[replica].phase is Phase.DRAINING] or [None]
+    assert (spared is not None) is drains
+    if spared is not None:
+        finish(scheduler, [one for one in held if one[0] == spared], 12)
+        said = told(scheduler, 12)
+        assert stopped(said) == [spared]
+        assert all(replica != spared for replica, _ in fed(said)), "what drains was given more"
+        scheduler.replica_gone(spared)
+        assert started(told(scheduler, 13)) == ["j"]

@@ -231,3 +231,22 @@ def test_groups_are_numbers_in_order_booleans_and_texts_and_never_too_many() -> 
     many = [(Sample(f"s{n}", metadata={"id": n}), [None]) for n in range(MOST_GROUPS + 1)]
     with pytest.raises(ConfigError, match=f"more than {MOST_GROUPS} values in column 'id': group by one with fewer"):
         score_cell(many, [RECALL], 0.95, ["id"])
+
+
+def test_an_interval_at_another_confidence_is_the_one_of_a_cell_with_that_confidence() -> None:
+    samples = [sample(name) for name in "abcd"]
+    verdicts = [verdict("a", 1), verdict("b", 4), verdict("c", 2), verdict("d", 3)]
+    wide, narrow = (score(samples, *verdicts, confidence=confidence).overall for confidence in (0.99, 0.9))
+    found = wide.interval_at(0.9)
+    assert found is not None
+    assert (found.low, found.high) == (narrow.ci_low, narrow.ci_high)
+    assert score(samples).overall.interval_at(0.9) is None
+
+
+def test_a_cells_headline_is_its_first_metric() -> None:
+    length = Metric("length", format=".0f", high=None)
+    cell = score_cell(
+        [(sample("a"), [Score("a", {"length": 7.0, "recall": 0.5})])], [length, RECALL], 0.95, ["emotion"]
+    )
+    assert (cell.metric, cell.overall.value, cell.groups["emotion"]["happy"].value) == (length, 7.0, 7.0)
+    assert [one.metric for one in cell.metrics] == [length, RECALL]

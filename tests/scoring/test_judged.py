@@ -116,3 +116,28 @@ def test_a_sample_without_a_target_is_not_asked_about() -> None:
 def test_a_scale_that_cannot_be_used_is_refused(scale: list[dict[str, Any]], problem: str) -> None:
     with pytest.raises(ValidationError, match=problem):
         read_options(RubricScorer, {"scale": scale})
+
+
+@pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity"])
+def test_a_number_that_json_does_not_have_is_no_rating(constant: str) -> None:
+    score = RubricScorer(SCALE).read(SAMPLE, "Paris", f'{{"rating": 5, "more": {constant}}}')
+    assert (score.values, score.status) == ({}, "unparsed")
+
+
+def test_the_prompt_says_the_form_of_the_reply() -> None:
+    bare, explained = CorrectScorer(explanation_words=0), CorrectScorer(explanation_words=7)
+    assert bare.prompt_words == {"reply_form": 'Reply with a JSON object: "correct": true or false.'}
+    assert explained.prompt_words["reply_form"].endswith(', then "explanation": why, in at most 7 words.')
+    assert "explanation" not in bare.schema(SAMPLE)["properties"]
+    assert explained.schema(SAMPLE)["required"] == ["correct", "explanation"]
+    assert not explained.has_something_to_ask(Sample("s", {}))
+
+
+def test_scorers_that_ask_say_so_and_which_of_their_options_shape_the_question() -> None:
+    for scorer in (CorrectScorer(), RubricScorer(SCALE)):
+        assert scorer.asks
+        assert not scorer.has_members
+        assert "explanation_words" in scorer.asked_options
+        assert scorer.explanation_words == 30
+    rubric = RubricScorer(SCALE)
+    assert (rubric.metric, rubric.direction) == ("rating", "higher")

@@ -9,7 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eibench_ray.scoring.paired_tests import PairedDifference, compare_paired
+from eibench_ray.scoring.paired_tests import (
+    PairedDifference,
+    adjust_holm,
+    compare_paired,
+    is_below,
+    least_clusters,
+)
 
 CONFIDENCE = 0.95
 NONE = float("nan")
@@ -101,3 +107,36 @@ def test_an_interval_ends_where_no_difference_can_be_larger() -> None:
     assert free.ci_low is not None
     assert free.ci_low < -1
     assert (bounded.ci_low, bounded.ci_high) == (-1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("p_value", "confidence", "below"),
+    [
+        (0.049, 0.95, True),
+        (0.05, 0.95, False),
+        (0.051, 0.95, False),
+        (0.05, 0.9, True),
+        (0.0, 0.99, True),
+        (None, 0.5, False),
+    ],
+)
+def test_a_p_value_at_the_level_is_not_below_it(p_value: float | None, confidence: float, below: bool) -> None:
+    assert is_below(p_value, confidence) is below
+
+
+@pytest.mark.parametrize(
+    ("confidence", "num_tests", "clusters"),
+    [(0.95, 1, 6), (0.9, 1, 5), (0.99, 1, 8), (0.95, 2, 7), (0.95, 3, 7), (0.95, 4, 8), (0.95, 45, 11)],
+)
+def test_so_many_pictures_are_the_fewest_that_can_show_a_difference(
+    confidence: float, num_tests: int, clusters: int
+) -> None:
+    assert least_clusters(confidence, num_tests) == clusters
+    least, fewer = (num_tests * 2.0 ** (1 - number) for number in (clusters, clusters - 1))
+    assert least < 1 - confidence <= fewer
+
+
+def test_holms_steps_by_hand() -> None:
+    assert adjust_holm([0.01, None, 0.04, 0.03]) == pytest.approx([0.03, None, 0.06, 0.06])
+    assert adjust_holm([0.5, 0.6]) == [1.0, 1.0]
+    assert adjust_holm([]) == []

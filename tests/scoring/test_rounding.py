@@ -1,6 +1,6 @@
 import pytest
 
-from eibench_ray.scoring.rounding import digits_for, show_interval, show_share
+from eibench_ray.scoring.rounding import digits_for, show_coefficient, show_interval, show_share
 from eibench_ray.scoring.scorer import Metric
 
 SHARE = Metric("accuracy")
@@ -55,3 +55,7 @@ def test_an_interval_reads_as_two_numbers() -> None:
 def test_a_share_is_full_or_nothing_only_where_it_is() -> None:
     shares = (0.0, 1 / 3000, 0.5, 2999 / 3000, 1.0, None)
     assert [show_share(share) for share in shares] == ["0.0", "<0.1", "50.0", ">99.9", "100.0", "-"]
+
+
+def test_a_coefficient_has_its_sign_and_two_digits() -> None:
+    assert [show_coefficient(value) for value in (0.5, -0.126, 0.0, None)] == ["+0.50", "-0.13", "+0.00", "-"]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from math import inf
+
 import pytest
 
-from eibench_ray.scoring.scorer import Metric
+from eibench_ray.rows.sample import Sample
+from eibench_ray.scoring.scorer import Metric, Score, Scorer
 
 SHARE = Metric("accuracy")
 COSINE = Metric("coherence", format=".3f", low=-1.0)
@@ -61,3 +64,41 @@ def test_only_the_least_and_the_greatest_value_read_so(
 
 def test_where_lower_is_better_the_greatest_value_is_the_worst() -> None:
     assert Metric("error", direction="lower").worst == 1.0
+
+
+class Plain(Scorer):
+    """A scorer that says nothing but what it must."""
+
+    metrics = (SHARE,)
+
+    def read(self, sample: Sample, answer: str, reply: str | None) -> Score:  # noqa: ARG002
+        return Score(sample.sample_id)
+
+
+def test_a_scorer_that_says_nothing_else_asks_nobody_and_takes_every_sample() -> None:
+    plain, sample = Plain(), Sample("s", {})
+    assert (plain.asks, plain.has_members, plain.statuses, plain.engine_kind, plain.asked_options) == (
+        False,
+        False,
+        {},
+        None,
+        (),
+    )
+    assert (plain.sampling, plain.accept, plain.schema(sample)) == (None, None, None)
+    assert (plain.prompt_names("basic"), plain.prompt_words) == ((), {})
+    assert plain.has_something_to_ask(sample)
+
+
+def test_a_metric_that_says_nothing_else_is_a_share_of_which_more_is_better() -> None:
+    plain = Metric("x")
+    assert (plain.unit, plain.direction, plain.aggregate, plain.format) == ("", "higher", "mean", ".1%")
+    assert (plain.low, plain.high, plain.is_binary, plain.span) == (0.0, 1.0, False, 1.0)
+    assert (plain.is_percent, plain.digits) == (True, 1)
+    assert (COSINE.is_percent, COSINE.digits, COSINE.span) == (False, 3, 2.0)
+    assert LENGTH.span == inf
+    assert Metric("y", direction="lower").worst == 1.0
+
+
+def test_a_score_that_says_nothing_else_is_there_without_a_value() -> None:
+    score = Score("s")
+    assert (score.values, score.status, score.details, score.explanation, score.extracted) == ({}, "ok", {}, None, None)

@@ -9,7 +9,7 @@ import pytest
 from eibench_ray.errors import ConfigError
 from eibench_ray.rows.sample import Sample
 from eibench_ray.scoring import scorer_registry
-from eibench_ray.scoring.scorer_registry import SCORERS, add_scorer_files, file_of, find_scorer
+from eibench_ray.scoring.scorer_registry import SCORERS, add_scorer_files, file_of, find_scorer, scorer_names
 
 SAYS_YES = """
 from dataclasses import dataclass
@@ -84,3 +84,9 @@ def test_a_file_that_is_gone_is_named(tmp_path: Path) -> None:
 
 def test_built_in_scorers_are_listed_without_being_imported() -> None:
     assert {"official", "strict"} <= set(SCORERS.names())
+
+
+def test_all_scorers_are_named_the_users_last(tmp_path: Path) -> None:
+    add_scorer_files({"says_yes": str(tmp_path / "says_yes.py")})
+    assert scorer_names() == [*SCORERS.names(), "says_yes"]
+    assert file_of("includes") is None

@@ -184,10 +184,16 @@ def test_a_run_that_holds_a_step_refuses_at_once(store: Store, monkeypatch: pyte
             pass
 
 
-def test_a_run_that_never_comes_to_hold_what_it_locks_is_not_passed_over(store: Store) -> None:
+def test_a_run_that_never_comes_to_hold_what_it_locks_is_not_passed_over(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     LeaseFolder(store).write(new_lease("first", ["a"]))
+    waits: list[float] = []
+    monkeypatch.setattr("eibench_ray.store.held_lease.time.sleep", waits.append)
     with pytest.raises(StoreError, match="in use: run first"), hold(store, "second", ["a"]):
         pass
+    assert len(waits) == 5, "it withdraws, and tries again after a moment"
+    assert all(0 <= wait <= 0.2 for wait in waits)
     assert [lease.run_id for lease in LeaseFolder(store).read()] == ["first"]
 
 

@@ -253,3 +253,17 @@ def test_a_store_that_cannot_be_written_is_one_paragraph(tmp_path: Path) -> None
     store = Store(tmp_path / "file")
     with pytest.raises(StoreError, match=r"cannot be written \(File exists\)"):
         store.write_slice("step", 0, [ANSWER])
+
+
+def test_what_a_row_may_lack_is_what_an_error_or_an_engine_leaves_out() -> None:
+    optional = {"text", "error_kind", "error", "finish_reason", "cost_usd", "mean_logprob", "thinking"}
+    assert optional <= {field.name for field in SCHEMA if field.nullable}
+    always = {"sample_id", "request_digest", "input_digest", "output_digest", "engine", "run_id", "attempt"}
+    always |= {"prompt_tokens", "completion_tokens", "cached_tokens", "latency_s", "finished_at"}
+    assert always == {field.name for field in SCHEMA if not field.nullable}
+
+
+def test_a_store_says_its_absolute_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert Store("store").root == str(tmp_path / "store")
+    assert Store(tmp_path / "store").root == str(tmp_path / "store")

@@ -164,8 +164,13 @@ def test_leftovers_of_kills_are_removed_unless_a_run_is_active(sweep: PlannedSwe
         Path(store.paths.step(step)) / ".slice-000001.parquet.ab12.tmp",
         Path(store.paths.runs) / ".x.json.ab12.tmp",
         Path(store.paths.root) / ".writable.ab12.tmp",
+        Path(store.paths.states) / ".x.json.ab12.tmp",
+        Path(store.paths.leases) / ".x.json.ab12.tmp",
+        Path(store.paths.tracked("cell")).parent / ".cell.json.ab12.tmp",
+        Path(store.paths.batches("engine")) / ".batch.json.ab12.tmp",
     ]
     for path in left:
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"half")
     with hold(store, "active", [step]):
         ((_, what, fix, is_problem),) = findings(store)
@@ -178,6 +183,18 @@ def test_leftovers_of_kills_are_removed_unless_a_run_is_active(sweep: PlannedSwe
     repair(store, checked.findings)
     assert not any(path.exists() for path in left)
     assert findings(store) == []
+
+
+def test_a_store_that_is_itself_reached_through_a_link_is_repaired(sweep: PlannedSweep, tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(sweep.store.root)
+    store = Store(link)
+    damaged = slice_of(sweep)
+    damaged.write_bytes(b"no Parquet")
+    [settled] = repair(store, check_store(store, lambda *_: None).findings)
+    assert settled.repair is Repair.MOVE
+    assert not damaged.exists()
+    assert Path(store.paths.damaged(damaged.parent.name, damaged.name)).read_bytes() == b"no Parquet"
 
 
 @pytest.mark.parametrize("linked", ["a step", "the folder of steps", "the folder of damaged files"])
@@ -247,6 +264,16 @@ def test_a_run_that_names_steps_that_are_not_there_is_a_note(sweeps: Sweeps, swe
     ((_, what, fix, is_problem),) = findings(sweep.store)
     assert what == f"names steps that the store does not have: {other.plan.cells[0].verdicts[0]}"
     assert (fix, is_problem) == (None, False)
+
+
+@pytest.mark.parametrize(
+    ("steps", "said"), [("abc", "a, b, c"), ("abcd", "a, b, c and 1 others"), ("abcde", "a, b, c and 2 others")]
+)
+def test_of_many_steps_that_are_not_there_three_are_named(tmp_path: Path, steps: str, said: str) -> None:
+    store = Store(tmp_path)
+    store.storage.write_json(store.paths.run("r"), {"plan": {"steps": {step: {} for step in steps}}})
+    ((_, what, _, _),) = findings(store)
+    assert what == f"names steps that the store does not have: {said}"
 
 
 @pytest.mark.parametrize(

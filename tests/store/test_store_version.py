@@ -69,3 +69,10 @@ def test_a_store_in_a_bucket_says_its_version(s3_root: str) -> None:
     store.storage.remove(store.paths.version)
     with pytest.raises(StoreError, match="an earlier version"):
         Store(s3_root)
+
+
+def test_stores_of_version_2_are_read(tmp_path: Path) -> None:
+    """Whoever raises the version makes stores that people have unreadable; tests/goldens say when it must be."""
+    (tmp_path / "store.json").write_text('{"schema_version": 2}')
+    Store(tmp_path).fix_slice_rows("step", 4, {})
+    assert json.loads((tmp_path / "steps/step/manifest.json").read_text())["schema_version"] == 2

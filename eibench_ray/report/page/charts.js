@@ -1,18 +1,23 @@
 // Charts by Vega-Lite, drawn when they come into view. Their ink is the page's, so they stand on light and on dark.
 
 // Expressions are interpreted (ast), so that the page needs no right to evaluate code.
-const CHART_OPTIONS = { mode: "vega", actions: false, ast: true, renderer: "svg" };
+const CHART_OPTIONS = { actions: false, ast: true, renderer: "svg" };
+
+/** Vega-Lite says of every chart whose height is a number of lines that only its width is fitted, as was asked for. */
+function hushFitNotes() {
+  const warn = console.warn.bind(console);
+  console.warn = (...words) => words.some((word) => String(word).startsWith("Dropping \"fit-y\"")) || warn(...words);
+}
 
 function makeCharts(charts, place) {
   if (!charts.length) return;
+  hushFitNotes();
   const waiting = new Map();
   const draw = async (box) => {
     const spec = waiting.get(box);
     waiting.delete(box);
     try {
-      // Its notes on what it makes of a height that is a number of lines are no reader's business; errors are thrown.
-      const compiled = vegaLite.compile(spec, { logger: vega.logger(vega.Error) });
-      await vegaEmbed(box, compiled.spec, CHART_OPTIONS);
+      await vegaEmbed(box, spec, CHART_OPTIONS);
     } catch (error) {
       box.replaceChildren(element("p", { class: "note" }, `This chart cannot be drawn: ${error.message}`));
     }

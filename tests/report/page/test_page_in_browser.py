@@ -12,6 +12,7 @@ from pathlib import Path
 from shutil import which
 from typing import TYPE_CHECKING, Any, Literal
 
+import altair as alt
 import pytest
 from drawing import draw
 
@@ -19,6 +20,7 @@ from eibench_ray.config.report_section import ReportConfig
 from eibench_ray.datasets.writer import DatasetWriter
 from eibench_ray.engines.engine import EngineFacts, RowError
 from eibench_ray.plan.graph import Blocker
+from eibench_ray.report.charts.look import make_chart
 from eibench_ray.rows.completion import RowErrorKind
 from eibench_ray.rows.request import Reply, Request
 from eibench_ray.rows.sample import Media, Sample
@@ -336,6 +338,22 @@ def test_a_page_with_its_data_beside_it_opens_from_disk(
     assert tab.page.locator(".cell").count() == 2
     assert {Path(url).suffix for url in tab.asked[-4:]} == {".js"}
     expect(tab.page.locator("head script")).to_have_count(0)
+
+
+def test_charts_are_drawn_in_the_pages_ink_and_told_in_words(
+    tab: Tab, run: FoundRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = [{"name": f"one {EVIL}", "value": 1}, {"name": "two", "value": 3}]
+    drawn = alt.Chart(alt.InlineData(values=values), height=alt.Step(20)).mark_bar().encode(x="value:Q", y="name:N")
+    chart = make_chart("values", f"Values {EVIL}", f"One is 1, two is 3 {EVIL}.", drawn)
+    monkeypatch.setattr(run_page, "_draw", lambda *_: [chart])
+    page = write_report([run], run.folder / "charts.html", ReportConfig(samples=0))
+    tab.open(page.path)
+    tab.page.locator("#charts").scroll_into_view_if_needed()
+    expect(tab.page.locator("#chart-values svg")).to_be_visible()
+    assert r"\x1b[2J" in tab.page.locator("#chart-values svg").inner_html()
+    assert tab.texts("#charts figcaption")[0].startswith("One is 1, two is 3 </script>")
+    assert tab.page.locator("#samples").is_hidden()
 
 
 def test_a_page_holds_no_key(run: FoundRun, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,3 +51,10 @@ def test_gsm8ks_published_solutions_get_their_published_verdicts() -> None:
             assert is_right == said[name]["is_correct"]
             right[name] += is_right
     assert right == RIGHT
+
+
+@pytest.mark.parametrize(("target", "is_asked"), [("Paris", True), (("", "x"), True), (None, False), (" ", False)])
+def test_a_sample_without_a_target_has_nothing_to_compare_with(
+    target: str | tuple[str, ...] | None, is_asked: bool
+) -> None:
+    assert ExtractedMatchScorer().has_something_to_ask(Sample("s", {}, target=target)) is is_asked

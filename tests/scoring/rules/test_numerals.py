@@ -112,3 +112,13 @@ def test_a_long_reply_is_read_at_once(part: str) -> None:
 def only(text: str) -> Numeral:
     (numeral,) = find_numerals(text)
     return numeral
+
+
+def test_without_a_tolerance_only_equal_numbers_are_close() -> None:
+    five, percent = Numeral("5", Decimal(5)), Numeral("5%", Decimal(5), is_percent=True)
+    assert five.is_close(Numeral("5.0", Decimal("5.0")))
+    assert not five.is_close(Numeral("5.0000001", Decimal("5.0000001")))
+    assert not five.is_percent
+    assert percent.is_close(five)
+    assert percent.is_close(Numeral("0.05", Decimal("0.05")))
+    assert not five.is_close(Numeral("0.05", Decimal("0.05")))
