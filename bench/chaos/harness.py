@@ -71,7 +71,7 @@ class Plan:
 
     def options(self, *, in_peace: bool) -> list[str]:
         """Settings of the sweep's engines: in peace as fast as they can, as neither changes what they say."""
-        roles = ("model", "captioner", "judge.model")
+        roles = ("model", "captioner") if self.engine == "echo" else ("model", "captioner", "judge.model")
         batch = self.batch * IN_PEACE if in_peace else self.batch
         keys: dict[str, float] = {"engine.max_num_seqs": batch}
         if self.engine == "echo" and not in_peace:

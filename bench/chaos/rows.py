@@ -92,11 +92,15 @@ def compare_scores(expected: Sequence[Mapping[str, Any]], found: Sequence[Mappin
     if len(expected) != len(found):
         return [f"{len(found)} lines instead of {len(expected)}"]
     return [
-        f"{before['model']}/{before['setting']}: {name} is {json.dumps(now.get(name))} instead of {json.dumps(value)}"
+        f"{_name_cell(before)}: {name} is {json.dumps(now.get(name))} instead of {json.dumps(value)}"
         for before, now in zip(expected, found, strict=True)
         for name, value in before.items()
         if now.get(name) != value
     ]
+
+
+def _name_cell(line: Mapping[str, Any]) -> str:
+    return f"{line['model']}/{line['setting']}/{line['judge']}"
 
 
 def _name(what: str, rows: pl.DataFrame, most: int) -> list[str]:

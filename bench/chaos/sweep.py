@@ -20,10 +20,11 @@ Engine = Literal["echo", "vllm", "vllm-tp"]
 CONF = Path(__file__).parent / "conf"
 # A replica that makes nothing for so long is killed. On a busy machine, one that only loads slowly must not be.
 PROGRESS_TIMEOUT_S = 40.0
-# The steps of each setting, for each model: an answer and its verdict, once per repeat; captions are made once for all.
+# The steps of each setting, for each model: an answer and its verdict; captions are made once for all.
 _SETTINGS: Mapping[str, int] = {"chaos_look": 2, "chaos_read": 2}
-# At a temperature only echo says the same again, whatever else is asked at once.
-_ECHO_SETTINGS: Mapping[str, int] = {**_SETTINGS, "chaos_again": 6}
+# At a temperature only echo says the same again, whatever else is asked at once. Each answer, of which `chaos_again`
+# has three, has the verdicts of two judges, and two against the one of `chaos_look`.
+_ECHO_SETTINGS: Mapping[str, int] = {"chaos_look": 3, "chaos_read": 5, "chaos_again": 15}
 MODELS: Mapping[Engine, Sequence[str]] = {
     "echo": ("echo",),
     "vllm": ("tiny_idefics3", "tiny_llava_apart"),
@@ -39,8 +40,8 @@ _VLLM = (
 _OPTIONS: Mapping[Engine, Sequence[str]] = {
     "echo": (
         "model@captioner=echo",
-        "judge=echo",
-        *(f"{who}.engine.num_gpus=1" for who in ("model", "captioner", "judge.model")),
+        "judge=chaos_strict,chaos_jury,chaos_pairwise",  # whose engine is the model's
+        *(f"{who}.engine.num_gpus=1" for who in ("model", "captioner")),
     ),
     "vllm": ("model@captioner=tiny_idefics3", *_VLLM),
     "vllm-tp": ("model@captioner=tiny_llava_halves", *_VLLM),

@@ -6,6 +6,7 @@ Terminal and Markdown show the same sections: words first, then figures, each in
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from eibench_ray.scoring.calibration import LabelCounts
     from eibench_ray.scoring.cell_comparison import Comparison
+    from eibench_ray.scoring.tournament import Tournament
 
 
 def render_comparison(comparison: Comparison) -> Group:
@@ -116,6 +118,8 @@ def _notes(comparison: Comparison) -> list[str]:
         notes.append("no two judges graded the same answers in the same metric: agreement is not known")
     if comparison.labels:
         notes += _notes_on_labels(comparison.labels, level)
+    if comparison.tournaments:
+        notes += _notes_on_tournaments(comparison.tournaments, level)
     if comparison.preferences:
         notes.append(
             "own family: the mean score that the judge gives its own family's answers, or its own, minus the score "
@@ -162,6 +166,32 @@ def _notes_on_labels(labels: LabelCounts, level: str) -> list[str]:
         )
     if labels.num_empty:
         notes.append(f"lines of {labels.path} without a label: {labels.num_empty:,}")
+    return notes
+
+
+def _notes_on_tournaments(tournaments: Sequence[Tournament], level: str) -> list[str]:
+    """Notes on strengths, and on those who have none."""
+    notes = [
+        f"rating: strength by Bradley and Terry's model, ties as half a win, on Elo's scale: 400 points more are odds "
+        f"of 10 to 1, and 1000 is the mean of the table; {level} intervals, clustered by image over all comparisons (n)"
+    ]
+    for one in tournaments:
+        standings, where = one.standings, f"{one.dataset} judged by {one.judge}"
+        notes += [
+            f"{where}: {', '.join(won)} won every comparison with {', '.join(lost)}, so no finite rating tells how "
+            f"much better"
+            for won, lost in standings.won_all
+        ]
+        if len(standings.apart) > 1:
+            parts = " | ".join(", ".join(part) for part in standings.apart)
+            notes.append(
+                f"{where}: no comparison, directly or through others, connects {parts}: ratings hold within each"
+            )
+        if standings.centre:
+            notes.append(
+                f"{where}: all are compared with {standings.centre} alone, so ratings say what the win rates say; for "
+                f"all pairs sweep the baseline, too: -m model=A,B,C model@judge.baseline=A,B,C"
+            )
     return notes
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, TypeVar
 
+from eibench_ray.plan.graph import join_sources
 from eibench_ray.plan.step_names import mark_of, with_mark
 from eibench_ray.report.leaderboard_row import PARTIAL
 from eibench_ray.scoring.paired_tests import is_below
@@ -15,10 +16,12 @@ from eibench_ray.scoring.rounding import NO_VALUE, digits_for, show_coefficient,
 if TYPE_CHECKING:
     from eibench_ray.scoring.calibration import Calibration, Estimate
     from eibench_ray.scoring.cell_comparison import CellNoise, CellState, ComparedPair, Comparison, LengthBias
+    from eibench_ray.scoring.cluster_mean import Interval
     from eibench_ray.scoring.judge_agreement import JudgePair, JudgePanel
     from eibench_ray.scoring.paired_tests import PairedDifference
     from eibench_ray.scoring.scorer import Metric
     from eibench_ray.scoring.self_preference import Preference
+    from eibench_ray.scoring.tournament import Tournament
 
     _OfCell = TypeVar("_OfCell", CellNoise, LengthBias)
     _OfJudges = TypeVar("_OfJudges", JudgePair, Preference, Calibration)
@@ -49,6 +52,8 @@ def to_sections(comparison: Comparison) -> Iterator[Section]:
         pairs = [MarkedPair.of(pair, comparison) for pair in group]
         title = f"{dataset} judged by {judge_on(dataset, judge)}, {pairs[0].pair.metric.heading}"
         yield _section_of_pairs(pairs, title, level, comparison.confidence)
+    for tournament in comparison.tournaments:
+        yield from _sections_of_tournament(tournament, comparison, level)
     panels = {(panel.dataset, panel.metric): panel for panel in comparison.panels}
     for (dataset, metric), judges in _by_metric(comparison.judges).items():
         yield _section_of_judges(dataset, metric, judges, panels.get((dataset, metric)), level, judge_on)
@@ -169,6 +174,39 @@ def _section_of_pairs(pairs: Sequence[MarkedPair], title: str, level: str, confi
         lines,
         frozenset(number for number, is_clear in enumerate(clear) if is_clear),
     )
+
+
+def _sections_of_tournament(tournament: Tournament, comparison: Comparison, level: str) -> Iterator[Section]:
+    """A table per group of those whose strengths can be set against each other."""
+    dataset = tournament.dataset
+    judges = [judge for one in tournament.contestants.values() for judge in one.judges]
+    judge = with_mark(tournament.judge, join_sources(comparison.judge_source(dataset, one) for one in judges))
+    groups = tournament.standings.groups
+    for number, group in enumerate(groups, start=1):
+        lines = tuple(
+            (
+                _mark_contestant(one.player, tournament, comparison),
+                f"{one.rating:.0f}",
+                _show_ratings(one.rating_interval),
+                str(one.n),
+                str(one.num_clusters),
+            )
+            for one in group
+        )
+        which = f", group {number} of {len(groups)}" if len(groups) > 1 else ""
+        title = f"Strengths (Bradley-Terry): {dataset} judged by {judge}{which}"
+        yield Section(title, ("model", "rating", f"{level} interval", "n", "clusters"), 1, lines)
+
+
+def _show_ratings(interval: Interval | None) -> str:
+    return f"{interval.low:.0f} to {interval.high:.0f}" if interval else NO_VALUE
+
+
+def _mark_contestant(name: str, tournament: Tournament, comparison: Comparison) -> str:
+    """A contestant's name with the marks of the cells that hold its answers against others'."""
+    one = tournament.contestants[name]
+    states = [comparison.state(one.model, one.setting, tournament.dataset, judge) for judge in one.judges]
+    return name + max(map(_mark, states), key=len, default="")
 
 
 def _section_of_judges(

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from eibench_ray.scoring.judge_agreement import JudgePair
     from eibench_ray.scoring.paired_tests import PairedDifference
     from eibench_ray.scoring.self_preference import Preference
+    from eibench_ray.scoring.tournament import Tournament
 
 
 def to_json(comparison: Comparison) -> dict[str, Any]:
@@ -27,6 +28,7 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
         ],
         "preferences": [_json_preference(one) for one in comparison.preferences],
         "noises": [_json_cell(one, comparison) | _json_noise(one) for one in comparison.noises],
+        "tournaments": [_json_tournament(one) for one in comparison.tournaments],
         "calibrations": [_json_calibration(one) for one in comparison.calibrations],
         "labels": asdict(comparison.labels) if comparison.labels else None,
         "lengths": [
@@ -93,6 +95,31 @@ def _json_preference(one: Preference) -> dict[str, Any]:
         "own_score": one.excess.first,
         "expected_score": one.excess.second,
         **_json_difference(one.excess),
+    }
+
+
+def _json_tournament(one: Tournament) -> dict[str, Any]:
+    standings = one.standings
+    return {
+        **_pick(one, "dataset", "judge"),
+        "groups": [
+            [
+                {
+                    **_pick(one.contestants[found.player], "model", "setting"),
+                    "strength": found.value,
+                    "strength_interval": found.interval and [found.interval.low, found.interval.high],
+                    "rating": found.rating,
+                    "rating_interval": (span := found.rating_interval) and [span.low, span.high],
+                    "n": found.n,
+                    "clusters": found.num_clusters,
+                }
+                for found in group
+            ]
+            for group in standings.groups
+        ],
+        "won_all": [{"winners": list(won), "losers": list(lost)} for won, lost in standings.won_all],
+        "apart": [list(part) for part in standings.apart] if len(standings.apart) > 1 else [],
+        "centre": standings.centre,
     }
 
 

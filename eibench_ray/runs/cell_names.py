@@ -9,13 +9,14 @@ A name that means the same in all runs stays as it is, and so a cell that severa
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from eibench_ray.plan.graph import Cell, Plan
 from eibench_ray.rows.digests import digest
 from eibench_ray.runs.run_record import RunManifest
+from eibench_ray.scoring.scored_cell import Contest
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class RunCell:
     run: int  # the run's number, from 0
     cell: Cell  # the cell, its names with letters where they need them
     answers: str  # what was answered: the same for cells that graded the very same answers
+    contest: Contest | None = None  # what its answers are held against
 
 
 def tell_apart(runs: Sequence[tuple[RunManifest, str]]) -> list[RunCell]:
@@ -75,10 +77,33 @@ def _name_all(cells: Sequence[_Found], axes: Mapping[str, Callable[[_Found], Has
         RunCell(
             one.run,
             replace(one.cell, model=model, setting=setting, judge=judge),
-            "/".join([one.root, *one.cell.answers]),
+            _in_store(one.root, one.cell.answers),
+            _contest_of(one, judge),
         )
         for one, model, setting, judge in zip(cells, names["model"], names["setting"], names["judge"], strict=True)
     ]
+
+
+def _in_store(root: str, steps: Iterable[str]) -> str:
+    return "/".join([root, *steps])
+
+
+def _contest_of(one: _Found, judge: str) -> Contest | None:
+    """The other side of a cell whose answers are held against a baseline's; None for other cells.
+
+    Args:
+        one: the cell.
+        judge: the name that its judge has among the runs, perhaps with a letter.
+    """
+    if (baseline := one.cell.baseline) is None:
+        return None
+    return Contest(
+        judge=baseline.judge + judge.removeprefix(one.cell.judge),
+        model=baseline.model,
+        setting=baseline.setting,
+        answers=_in_store(one.root, baseline.answers),
+        verdicts=frozenset(_in_store(one.root, [step]) for step in one.cell.verdicts),
+    )
 
 
 def letter_of(run: int) -> str:

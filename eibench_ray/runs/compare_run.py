@@ -90,6 +90,7 @@ def compare_runs(
         preferences=tuple(chain.from_iterable(part.preferences for part in parts)),
         noises=tuple(chain.from_iterable(part.noises for part in parts)),
         states=states,
+        tournaments=tuple(chain.from_iterable(part.tournaments for part in parts)),
         calibrations=tuple(chain.from_iterable(part.calibrations for part in parts)),
         labels=labels.count() if labels else None,
         runs=tuple(
@@ -150,6 +151,7 @@ def _read_cells(
             labels=given,
             noise=noise.read(),
             model_noise=model_noise.read(),
+            contest=one.contest,
         )
 
 

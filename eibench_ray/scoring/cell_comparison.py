@@ -16,6 +16,7 @@ from eibench_ray.scoring.rank_correlation import RankCorrelation, correlate_rank
 from eibench_ray.scoring.scored_cell import ScoredCell
 from eibench_ray.scoring.scorer import Metric
 from eibench_ray.scoring.self_preference import Preference, find_preferences
+from eibench_ray.scoring.tournament import Tournament, find_tournaments
 
 Side = Literal["model", "setting"]
 SIDES: tuple[Side, ...] = ("model", "setting")
@@ -122,6 +123,7 @@ class Comparison:
     states: Mapping[tuple[str, str, str, str], CellState] = field(default_factory=dict)
     calibrations: tuple[Calibration, ...] = ()
     labels: LabelCounts | None = None  # of the labels behind them; None: there were none
+    tournaments: tuple[Tournament, ...] = ()
     runs: tuple[NamedRun, ...] = ()  # those that were compared, where they are several
 
     def state(self, model: str, setting: str, dataset: str, judge: str) -> CellState:
@@ -159,6 +161,7 @@ def compare_cells(cells: Sequence[ScoredCell], sides: Sequence[Side], confidence
         confidence=confidence,
         preferences=tuple(find_preferences(cells, confidence)),
         calibrations=tuple(calibrate(cells, confidence)),
+        tournaments=tuple(find_tournaments(cells, confidence)),
         noises=tuple(
             CellNoise(cell.model, cell.setting, cell.dataset, cell.judge, cell.metric, noise, of)
             for of, noises in _noises_of(cells).items()

@@ -56,8 +56,8 @@ def compare_judges(cells: Sequence[ScoredCell], confidence: float) -> list[Judge
 
 def pair_cells(cells: Sequence[ScoredCell], first: str, second: str) -> list[tuple[ScoredCell, ScoredCell]]:
     """The cells of two judges that graded the very same answers in the same metric, side by side."""
-    theirs = {(cell.metric, _answers(cell)): cell for cell in cells if cell.judge == second}
-    mine = [(cell, theirs.get((cell.metric, _answers(cell)))) for cell in cells if cell.judge == first]
+    theirs = {cell.graded: cell for cell in cells if cell.judge == second}
+    mine = [(cell, theirs.get(cell.graded)) for cell in cells if cell.judge == first]
     return [(cell, other) for cell, other in mine if other is not None]
 
 
@@ -77,9 +77,9 @@ def _panel_of(cells: Sequence[ScoredCell]) -> JudgePanel | None:
     judges = judges_of(cells)
     if len(judges) < 3:
         return None
-    by_answers: dict[tuple[str, str, str], dict[str, ScoredCell]] = {}
+    by_answers: dict[tuple[object, ...], dict[str, ScoredCell]] = {}
     for cell in cells:
-        by_answers.setdefault(_answers(cell), {})[cell.judge] = cell
+        by_answers.setdefault(cell.graded, {})[cell.judge] = cell
     grades = np.hstack([_stack(graded, judges) for graded in by_answers.values()])
     num_graded = int(((~np.isnan(grades)).sum(axis=0) > 1).sum())
     return JudgePanel(cells[0].dataset, cells[0].metric, tuple(judges), num_graded, interval_alpha(grades))
@@ -116,11 +116,6 @@ def _stack(graded: dict[str, ScoredCell], judges: Sequence[str]) -> NDArray[np.f
     """(Judges, samples) of the values of the same answers, NaN for a judge that did not grade them."""
     nothing = np.full_like(next(iter(graded.values())).values, np.nan)
     return np.vstack([graded[judge].values if judge in graded else nothing for judge in judges])
-
-
-def _answers(cell: ScoredCell) -> tuple[str, str, str]:
-    """Answers that were graded: the same cell's, and the very same."""
-    return cell.model, cell.setting, cell.answers
 
 
 def interval_alpha(values: NDArray[np.float64]) -> float | None:

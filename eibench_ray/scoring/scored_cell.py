@@ -12,6 +12,23 @@ from eibench_ray.scoring.scorer import Metric
 
 
 @dataclass(frozen=True, slots=True)
+class Contest:
+    """The other side of a cell whose answers are held against a baseline's. Its values are shares of a win.
+
+    Attributes:
+        judge: the judge's name where no baseline is told.
+        answers: ids of the steps whose answers are the baseline's, as `ScoredCell.answers` has them.
+        verdicts: ids of the steps that compared: the same for the baseline's cell against this one.
+    """
+
+    judge: str
+    model: str
+    setting: str
+    answers: str
+    verdicts: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class ScoredCell:
     """One cell's figures per sample. Cells of one dataset have the same samples at the same places.
 
@@ -34,6 +51,15 @@ class ScoredCell:
     labels: NDArray[np.float64] | None = None  # (samples,) that people gave, NaN where there is none
     noise: RepeatNoise | None = None  # of the judge's repeats; None where it was asked once
     model_noise: RepeatNoise | None = None  # of the model's repeats, likewise
+    contest: Contest | None = None  # None where answers are judged by themselves
+
+    @property
+    def graded(self) -> tuple[object, ...]:
+        """What was graded and in which metric: judges agree or differ where this is the same.
+
+        The very same answers of the same cell, and those that they are held against.
+        """
+        return self.metric, self.model, self.setting, self.answers, self.contest and self.contest.answers
 
     @property
     def is_of_judges_family(self) -> bool:

@@ -99,8 +99,10 @@ def test_an_empty_store_has_lost_everything(expected: pl.DataFrame, tmp_path: Pa
 
 
 def test_scores_are_compared_figure_by_figure() -> None:
-    row = {"model": "echo", "setting": "plain", "value": 0.5, "n": 10, "groups": {"happy": {"n": 3}}}
+    row = {"model": "echo", "setting": "plain", "judge": "strict", "value": 0.5, "n": 10, "groups": {"happy": {"n": 3}}}
     assert compare_scores([row], [dict(row)]) == []
-    assert compare_scores([row], [row | {"value": 0.4}]) == ["echo/plain: value is 0.4 instead of 0.5"]
-    assert compare_scores([row], [row | {"groups": {}}]) == ['echo/plain: groups is {} instead of {"happy": {"n": 3}}']
+    assert compare_scores([row], [row | {"value": 0.4}]) == ["echo/plain/strict: value is 0.4 instead of 0.5"]
+    assert compare_scores([row], [row | {"groups": {}}]) == [
+        'echo/plain/strict: groups is {} instead of {"happy": {"n": 3}}'
+    ]
     assert compare_scores([row], []) == ["0 lines instead of 1"]

@@ -279,6 +279,7 @@ def test_values_are_plain_and_null_where_nothing_can_be_said() -> None:
         "panels",
         "preferences",
         "noises",
+        "tournaments",
         "calibrations",
         "labels",
         "lengths",
