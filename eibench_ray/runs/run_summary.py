@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from eibench_ray.driver.run_progress import RunResult
+from eibench_ray.driver.run_progress import EngineTotals, RunResult
 from eibench_ray.plan.slices import cut
 from eibench_ray.plan.step_names import titles
 from eibench_ray.ratelimit.budget import Budget
@@ -65,8 +65,8 @@ def _sum_models(sweep: PlannedSweep, folder: Path, done: RunResult) -> list[dict
         held_s[replica.engine] += (replica.end - replica.start) * len(replica.gpus)
     sums = []
     for key, spec in sweep.plan.engines.items():
-        if key in done.engines or key in held_s:
-            totals = done.engines[key]
+        totals = done.engines.get(key, EngineTotals())
+        if totals.num_new or (usage.unit == "GPU" and held_s[key]):
             sums.append(
                 {
                     "model": spec.name,

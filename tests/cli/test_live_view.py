@@ -147,10 +147,9 @@ def test_ctrl_c_leaves_the_terminal_as_it_was(shown: tuple[Terminal, Terminal, s
         assert terminal.written.rfind(SHOW) > terminal.written.rfind(HIDE)
         assert b"\x1b[?1049h" not in terminal.written, "what was there before stays to be read"
     text = " ".join(plain(shown[0].written).split())
-    assert "Ctrl-C: committing what is done; once more to stop at once" in text
+    assert "SIGINT: committing what is done; once more to stop at once" in text
     after = text[text.rindex("rows/s") :]
     assert "Ended early by Ctrl-C: what was done is committed." in after
-    assert "tokens out" in after
     assert re.search(
         r" Log: \S+/run.log Run: \S+ Store: \S+ Next: eibench-ray status multirun/\S+ \(how far it is\)", after
     )
