@@ -10,6 +10,7 @@ class VirtualList {
     this.onchoose = onchoose;
     this.rows = [];
     this.current = -1;
+    this.drawn = new Map(); // elements by place, so that scrolling makes only those that come into view
     this.room = element("div", { class: "room" });
     this.box = element("div", { class: "list", role: "listbox", tabindex: "0", "aria-label": label,
       onscroll: () => this.schedule(), onkeydown: (event) => this.press(event) }, this.room);
@@ -18,6 +19,8 @@ class VirtualList {
 
   show(rows) {
     this.rows = rows;
+    this.drawn.clear();
+    this.room.replaceChildren();
     this.room.style.height = `${rows.length * ROW_HEIGHT}px`;
     this.draw();
   }
@@ -32,17 +35,26 @@ class VirtualList {
   draw() {
     const first = Math.max(Math.floor(this.box.scrollTop / ROW_HEIGHT) - 4, 0);
     const last = Math.min(Math.ceil((this.box.scrollTop + this.box.clientHeight) / ROW_HEIGHT) + 4, this.rows.length);
-    const seen = [];
-    for (let place = first; place < last; place += 1) {
-      const row = element("div", { class: "row", role: "option", id: `row-${place}`, "aria-selected": String(place === this.current),
-        "aria-posinset": place + 1, "aria-setsize": this.rows.length, onclick: () => this.choose(place) }, this.drawRow(this.rows[place]));
-      row.style.transform = `translateY(${place * ROW_HEIGHT}px)`;
-      seen.push(row);
+    for (const [place, row] of this.drawn) {
+      if (place >= first && place < last) continue;
+      row.remove();
+      this.drawn.delete(place);
     }
-    this.room.replaceChildren(...seen);
+    for (let place = first; place < last; place += 1) {
+      if (!this.drawn.has(place)) this.drawn.set(place, this.makeRow(place));
+      this.drawn.get(place).setAttribute("aria-selected", String(place === this.current));
+    }
     const isSeen = this.current >= first && this.current < last;
     if (isSeen) this.box.setAttribute("aria-activedescendant", `row-${this.current}`);
     else this.box.removeAttribute("aria-activedescendant");
+  }
+
+  makeRow(place) {
+    const row = element("div", { class: "row", role: "option", id: `row-${place}`, "aria-posinset": place + 1, "aria-setsize": this.rows.length,
+      onclick: () => this.choose(place) }, this.drawRow(this.rows[place]));
+    row.style.transform = `translateY(${place * ROW_HEIGHT}px)`;
+    this.room.append(row);
+    return row;
   }
 
   choose(place) {
