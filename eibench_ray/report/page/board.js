@@ -16,17 +16,29 @@ class Board {
     this.place.replaceChildren(
       element("h2", { id: "leaderboard-title" }, "Leaderboard"),
       this.makeFilters(),
-      element("div", { class: "wide", tabindex: "0", role: "region", "aria-label": "Leaderboard" },
-        element("table", { class: "board" }, this.head, this.body)),
+      element(
+        "div",
+        { class: "wide", tabindex: "0", role: "region", "aria-label": "Leaderboard" },
+        element("table", { class: "board" }, this.head, this.body),
+      ),
       this.status,
-      folded("How to read this", element("ul", {}, [...this.explain(), ...data.notes].map((note) => element("li", {}, note)))),
+      folded(
+        "How to read this",
+        element(
+          "ul",
+          {},
+          [...this.explain(), ...data.notes].map((note) => element("li", {}, note)),
+        ),
+      ),
     );
     this.columns = this.makeColumns();
     this.draw();
   }
 
   explain() {
-    const notes = ["bar: the score and its interval, on the metric's whole scale; a row with open bounds is drawn hollow"];
+    const notes = [
+      "bar: the score and its interval, on the metric's whole scale; a row with open bounds is drawn hollow",
+    ];
     if (this.data.rows.some((row) => row.rank)) {
       notes.push(
         "rank: the ranks that a cell may have among those of its setting (or of its model, where there is one), by " +
@@ -46,12 +58,15 @@ class Board {
       });
     });
     const groups = Object.entries(this.data.groups).flatMap(([column, names]) =>
-      names.map((name) => [JSON.stringify([column, name]), `${column}: ${name}`]));
+      names.map((name) => [JSON.stringify([column, name]), `${column}: ${name}`]),
+    );
     if (groups.length) {
-      fields.push(select("group", [["", "all samples"], ...groups], "", (value) => {
-        this.group = value;
-        this.draw();
-      }));
+      fields.push(
+        select("group", [["", "all samples"], ...groups], "", (value) => {
+          this.group = value;
+          this.draw();
+        }),
+      );
     }
     return element("div", { class: "filters" }, fields);
   }
@@ -69,7 +84,11 @@ class Board {
     const columns = [{ title: "model", sort: (row) => row.names[0], draw: (row) => this.drawModel(row), isName: true }];
     for (const number of [1, 2, 3]) {
       if (number === 1 || several(number)) {
-        columns.push({ title: AXES[number], sort: (row) => row.names[number], draw: (row) => this.drawName(row, number) });
+        columns.push({
+          title: AXES[number],
+          sort: (row) => row.names[number],
+          draw: (row) => this.drawName(row, number),
+        });
       }
     }
     const headings = uniquely(rows.map((row) => row.metric.name));
@@ -80,32 +99,66 @@ class Board {
       draw: (row) => this.drawScore(row),
       kind: "score",
     });
-    columns.push({ title: `${this.data.level} interval`, sort: (row) => this.meanOf(row)?.low ?? null, down: true,
-      draw: (row) => [drawBar(this.meanOf(row)), this.meanOf(row)?.interval || "-"], kind: "interval" });
-    if (rows.some((row) => row.rank)) {
-      columns.push({ title: "rank", sort: (row) => row.rank && row.rank[0] + row.rank[1] / 1000, draw: drawRank, kind: "number" });
-    }
-    if (rows.some((row) => !row.score.whole || Object.values(row.groups).some((one) => Object.values(one).some((mean) => mean && !mean.whole)))) {
-      columns.push({ title: "coverage %", sort: (row) => (this.meanOf(row) ? this.meanOf(row).scored / this.meanOf(row).n : null),
-        draw: (row) => this.drawCoverage(row), kind: "number" });
-    }
-    columns.push({ title: "n", sort: (row) => this.meanOf(row)?.n ?? null, draw: (row) => this.meanOf(row)?.n.toLocaleString("en") ?? "-", kind: "number" });
-    columns.push({ title: "clusters", sort: (row) => this.meanOf(row)?.clusters ?? null,
-      draw: (row) => this.meanOf(row)?.clusters.toLocaleString("en") ?? "-", kind: "number" });
-    this.data.further.forEach((metric, number) => columns.push({
-      title: metric.name,
-      down: metric.direction === "higher",
-      sort: (row) => row.further[number]?.value ?? null,
-      draw: (row) => (row.further[number] ? [row.further[number].text, element("small", {}, row.further[number].interval)] : "-"),
-      kind: "number",
-    }));
-    this.data.counts.forEach((title, number) => columns.push({
-      title,
+    columns.push({
+      title: `${this.data.level} interval`,
+      sort: (row) => this.meanOf(row)?.low ?? null,
       down: true,
-      sort: (row) => row.counts[number][0],
-      draw: (row) => element("span", { class: row.counts[number][0] ? "" : "zero" }, row.counts[number][1]),
+      draw: (row) => [drawBar(this.meanOf(row)), this.meanOf(row)?.interval || "-"],
+      kind: "interval",
+    });
+    if (rows.some((row) => row.rank)) {
+      columns.push({
+        title: "rank",
+        sort: (row) => row.rank && row.rank[0] + row.rank[1] / 1000,
+        draw: drawRank,
+        kind: "number",
+      });
+    }
+    if (
+      rows.some(
+        (row) =>
+          !row.score.whole ||
+          Object.values(row.groups).some((one) => Object.values(one).some((mean) => mean && !mean.whole)),
+      )
+    ) {
+      columns.push({
+        title: "coverage %",
+        sort: (row) => (this.meanOf(row) ? this.meanOf(row).scored / this.meanOf(row).n : null),
+        draw: (row) => this.drawCoverage(row),
+        kind: "number",
+      });
+    }
+    columns.push({
+      title: "n",
+      sort: (row) => this.meanOf(row)?.n ?? null,
+      draw: (row) => this.meanOf(row)?.n.toLocaleString("en") ?? "-",
       kind: "number",
-    }));
+    });
+    columns.push({
+      title: "clusters",
+      sort: (row) => this.meanOf(row)?.clusters ?? null,
+      draw: (row) => this.meanOf(row)?.clusters.toLocaleString("en") ?? "-",
+      kind: "number",
+    });
+    this.data.further.forEach((metric, number) =>
+      columns.push({
+        title: metric.name,
+        down: metric.direction === "higher",
+        sort: (row) => row.further[number]?.value ?? null,
+        draw: (row) =>
+          row.further[number] ? [row.further[number].text, element("small", {}, row.further[number].interval)] : "-",
+        kind: "number",
+      }),
+    );
+    this.data.counts.forEach((title, number) =>
+      columns.push({
+        title,
+        down: true,
+        sort: (row) => row.counts[number][0],
+        draw: (row) => element("span", { class: row.counts[number][0] ? "" : "zero" }, row.counts[number][1]),
+        kind: "number",
+      }),
+    );
     return columns;
   }
 
@@ -115,7 +168,10 @@ class Board {
   }
 
   drawModel(row) {
-    const name = row.cell === null ? row.names[0] : element("a", { href: `#cells=${row.cell}`, title: "Open its samples" }, row.names[0]);
+    const name =
+      row.cell === null
+        ? row.names[0]
+        : element("a", { href: `#cells=${row.cell}`, title: "Open its samples" }, row.names[0]);
     return [name, row.marks.map((mark) => element("span", { class: `mark ${mark === "failed" ? "bad" : ""}` }, mark))];
   }
 
@@ -128,7 +184,15 @@ class Board {
     if (!mean || mean.value === null) return "-";
     const figure = element(row.bold ? "strong" : "span", {}, mean.text);
     if (row.cell === null) return figure;
-    return element("a", { href: `#cells=${row.cell}`, class: "figure", "aria-label": `${mean.text}: open the samples of ${row.names.join(", ")}` }, figure);
+    return element(
+      "a",
+      {
+        href: `#cells=${row.cell}`,
+        class: "figure",
+        "aria-label": `${mean.text}: open the samples of ${row.names.join(", ")}`,
+      },
+      figure,
+    );
   }
 
   drawCoverage(row) {
@@ -145,47 +209,55 @@ class Board {
   }
 
   draw() {
-    const state = (column) => (this.sorting?.column === column ? (this.sorting.down ? "descending" : "ascending") : "none");
-    this.head.replaceChildren(element("tr", {}, this.columns.map((column) =>
-      element("th", { scope: "col", "aria-sort": state(column), class: column.kind },
-        element("button", { type: "button", onclick: () => this.sortBy(column) }, column.title,
-          element("span", { class: "arrow", "aria-hidden": "true" }, { none: "", ascending: "▲", descending: "▼" }[state(column)]))))));
-    let rows = this.data.rows.filter((row) => Object.entries(this.chosen).every(([number, value]) => !value || row.names[number] === value));
+    const state = (column) =>
+      this.sorting?.column === column ? (this.sorting.down ? "descending" : "ascending") : "none";
+    this.head.replaceChildren(
+      element(
+        "tr",
+        {},
+        this.columns.map((column) =>
+          element(
+            "th",
+            { scope: "col", "aria-sort": state(column), class: column.kind },
+            element(
+              "button",
+              { type: "button", onclick: () => this.sortBy(column) },
+              column.title,
+              element(
+                "span",
+                { class: "arrow", "aria-hidden": "true" },
+                { none: "", ascending: "▲", descending: "▼" }[state(column)],
+              ),
+            ),
+          ),
+        ),
+      ),
+    );
+    let rows = this.data.rows.filter((row) =>
+      Object.entries(this.chosen).every(([number, value]) => !value || row.names[number] === value),
+    );
     if (this.sorting) {
       const { column, down } = this.sorting;
       const keyed = rows.map((row) => [column.sort(row), row]);
       keyed.sort(([one], [other]) => compareKeys(one, other, down));
       rows = keyed.map(([, row]) => row);
     }
-    this.body.replaceChildren(...rows.map((row) => element("tr", {}, this.columns.map((column) =>
-      element(column.isName ? "th" : "td", { class: column.kind, scope: column.isName ? "row" : null }, column.draw(row))))));
+    this.body.replaceChildren(
+      ...rows.map((row) =>
+        element(
+          "tr",
+          {},
+          this.columns.map((column) =>
+            element(
+              column.isName ? "th" : "td",
+              { class: column.kind, scope: column.isName ? "row" : null },
+              column.draw(row),
+            ),
+          ),
+        ),
+      ),
+    );
     const group = this.group ? ` of samples with ${JSON.parse(this.group).join(": ")}` : "";
     this.status.textContent = `${counted(rows.length, "cell")}${group}${rows.length < this.data.rows.length ? ` of ${this.data.rows.length}` : ""}`;
   }
-}
-
-/** Order of two keys; those that are missing come last, whichever way the others are sorted. */
-function compareKeys(one, other, down) {
-  const [first, second] = [one ?? null, other ?? null];
-  if (first === null || second === null) return (first === null) - (second === null);
-  const order = typeof first === "string" ? first.localeCompare(second, "en", { numeric: true }) : first - second;
-  return down ? -order : order;
-}
-
-function drawRank(row) {
-  if (!row.rank) return "-";
-  const [best, worst] = row.rank;
-  return [best === worst ? `${best}` : `${best}–${worst}`, row.tied ? element("span", { class: "mark", title: "nothing is surely better" }, "= best") : null];
-}
-
-/** The interval as a bar with a dot at the mean. */
-function drawBar(mean) {
-  if (!mean || mean.value === null) return null;
-  const [start, end] = mean.axis;
-  const at = (value) => 2 + (96 * (value - start)) / (end - start || 1);
-  const has = mean.low !== null;
-  return drawing("svg", { class: "bar", viewBox: "0 0 100 12", preserveAspectRatio: "none", "aria-hidden": "true" },
-    drawing("line", { class: "axis", x1: 2, x2: 98, y1: 6, y2: 6 }),
-    has ? drawing("rect", { class: "interval", x: at(mean.low), width: Math.max(at(mean.high) - at(mean.low), 0.8), y: 3, height: 6, rx: 1.5 }) : null,
-    drawing("line", { class: mean.whole ? "mean" : "mean open", x1: at(mean.value), x2: at(mean.value), y1: 0, y2: 12 }));
 }

@@ -6,7 +6,7 @@ const CHART_OPTIONS = { actions: false, ast: true, renderer: "svg" };
 /** Vega-Lite says of every chart whose height is a number of lines that only its width is fitted, as was asked for. */
 function hushFitNotes() {
   const warn = console.warn.bind(console);
-  console.warn = (...words) => words.some((word) => String(word).startsWith("Dropping \"fit-y\"")) || warn(...words);
+  console.warn = (...words) => words.some((word) => String(word).startsWith('Dropping "fit-y"')) || warn(...words);
 }
 
 function makeCharts(charts, place) {
@@ -22,17 +22,31 @@ function makeCharts(charts, place) {
       box.replaceChildren(element("p", { class: "note" }, `This chart cannot be drawn: ${error.message}`));
     }
   };
-  const observer = new IntersectionObserver((entries) => {
-    for (const { isIntersecting, target } of entries) if (isIntersecting && waiting.has(target)) draw(target);
-  }, { rootMargin: "400px" });
+  const observer = new IntersectionObserver(
+    (entries) => {
+      for (const { isIntersecting, target } of entries) if (isIntersecting && waiting.has(target)) draw(target);
+    },
+    { rootMargin: "400px" },
+  );
   place.hidden = false;
   place.replaceChildren(
     element("h2", { id: "charts-title" }, "Charts"),
-    element("div", { class: "charts" }, charts.map((chart) => {
-      const box = element("div", { class: "chart", "aria-hidden": "true" }); // the caption says the same in words
-      waiting.set(box, chart.spec);
-      return element("figure", { id: `chart-${chart.name}` }, element("h3", {}, chart.title), box, element("figcaption", {}, chart.text));
-    })));
+    element(
+      "div",
+      { class: "charts" },
+      charts.map((chart) => {
+        const box = element("div", { class: "chart", "aria-hidden": "true" }); // the caption says the same in words
+        waiting.set(box, chart.spec);
+        return element(
+          "figure",
+          { id: `chart-${chart.name}` },
+          element("h3", {}, chart.title),
+          box,
+          element("figcaption", {}, chart.text),
+        );
+      }),
+    ),
+  );
   waiting.forEach((_, box) => observer.observe(box));
   window.addEventListener("beforeprint", () => [...waiting.keys()].forEach(draw));
 }

@@ -18,7 +18,8 @@ function loadBlock(name) {
   return new Promise((resolve, reject) => {
     const script = element("script", {
       src: `${encodeURIComponent(folder)}/${name}.${stamp}.js`,
-      onerror: () => reject(new Error(`${folder}/${name}.${stamp}.js cannot be read: keep the folder ${folder} beside this page`)),
+      onerror: () =>
+        reject(new Error(`${folder}/${name}.${stamp}.js cannot be read: keep the folder ${folder} beside this page`)),
       onload: () => script.remove(),
     });
     waitingBlocks.set(name, { resolve });

@@ -26,7 +26,19 @@ from eibench_ray.storage.atomic_files import cannot_write, replacing
 from eibench_ray.visible_text import in_line
 
 MOST_INLINE = 48 << 20  # bytes; browsers open that within seconds, mail and chat refuse more anyway
-SCRIPTS = ("elements.js", "page_data.js", "board.js", "sample_list.js", "sample_view.js", "charts.js", "page.js")
+SCRIPTS = (
+    "elements.js",
+    "page_data.js",
+    "head.js",
+    "board_cells.js",
+    "board.js",
+    "charts.js",
+    "sample_list.js",
+    "sample_view.js",
+    "sample_search.js",
+    "samples.js",
+    "page.js",
+)
 
 
 @dataclass(frozen=True, slots=True)

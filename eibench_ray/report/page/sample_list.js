@@ -12,8 +12,18 @@ class VirtualList {
     this.current = -1;
     this.drawn = new Map(); // elements by place, so that scrolling makes only those that come into view
     this.room = element("div", { class: "room" });
-    this.box = element("div", { class: "list", role: "listbox", tabindex: "0", "aria-label": label,
-      onscroll: () => this.schedule(), onkeydown: (event) => this.press(event) }, this.room);
+    this.box = element(
+      "div",
+      {
+        class: "list",
+        role: "listbox",
+        tabindex: "0",
+        "aria-label": label,
+        onscroll: () => this.schedule(),
+        onkeydown: (event) => this.press(event),
+      },
+      this.room,
+    );
     new ResizeObserver(() => this.schedule()).observe(this.box);
   }
 
@@ -50,8 +60,18 @@ class VirtualList {
   }
 
   makeRow(place) {
-    const row = element("div", { class: "row", role: "option", id: `row-${place}`, "aria-posinset": place + 1, "aria-setsize": this.rows.length,
-      onclick: () => this.choose(place) }, this.drawRow(this.rows[place]));
+    const row = element(
+      "div",
+      {
+        class: "row",
+        role: "option",
+        id: `row-${place}`,
+        "aria-posinset": place + 1,
+        "aria-setsize": this.rows.length,
+        onclick: () => this.choose(place),
+      },
+      this.drawRow(this.rows[place]),
+    );
     row.style.transform = `translateY(${place * ROW_HEIGHT}px)`;
     this.room.append(row);
     return row;
@@ -168,6 +188,9 @@ class SampleIndex {
     if (filters.least === "" && filters.most === "") return true;
     const value = this.value(chosen[0], sample);
     if (value === null) return false;
-    return (filters.least === "" || value * scale >= Number(filters.least) - 1e-9) && (filters.most === "" || value * scale <= Number(filters.most) + 1e-9);
+    return (
+      (filters.least === "" || value * scale >= Number(filters.least) - 1e-9) &&
+      (filters.most === "" || value * scale <= Number(filters.most) + 1e-9)
+    );
   }
 }
