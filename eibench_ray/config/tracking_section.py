@@ -18,7 +18,11 @@ from eibench_ray.plugins import PluginGroup
 
 TRACKERS = PluginGroup(
     entry_points="eibench_ray.trackers",
-    builtin={"wandb": "eibench_ray.tracking.wandb.wandb_tracker:WandbTracker"},
+    builtin={
+        "mlflow": "eibench_ray.tracking.mlflow.mlflow_tracker:MlflowTracker",
+        "tensorboard": "eibench_ray.tracking.tensorboard.tensorboard_tracker:TensorboardTracker",
+        "wandb": "eibench_ray.tracking.wandb.wandb_tracker:WandbTracker",
+    },
     what="tracker",
 )
 

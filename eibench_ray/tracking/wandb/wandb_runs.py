@@ -22,9 +22,8 @@ import psutil
 import wandb
 from wandb.sdk.artifacts.artifact_manifest_entry import ArtifactManifestEntry
 
-from eibench_ray.engines.engine import RowError
-from eibench_ray.engines.picture_decoding import decode_picture
 from eibench_ray.errors import EibenchError
+from eibench_ray.tracking.thumbnails import thumbnail
 from eibench_ray.tracking.tracker import Delivery, Final, Mode, Progress, RunFacts, Table, TrackedRun, TrackingPlace
 from eibench_ray.visible_text import in_line, in_page
 
@@ -36,7 +35,6 @@ UPLOAD_TIMEOUT_S = 120.0  # for a run's last data; some MB of pictures over a sl
 # that is tried again, or whose consequence has a line of its own.
 _HARMLESS = ("featurechecker", "api: HTTP error")
 TAG_LENGTH = 64  # W&B takes no longer ones
-PICTURE_PIXELS = 512  # longer side: 24 noisy pictures of 640 x 480 take 2 MB as such JPEGs, 18 MB as W&B's PNGs
 
 
 _NO_NAME = re.compile(r"[^\w.-]", re.ASCII)  # in the name of an artifact
@@ -243,7 +241,8 @@ def make_table(table: Table) -> wandb.Table:
 
 def _show(value: str | float | bool | bytes | None) -> Any:
     if isinstance(value, bytes):
-        return thumbnail(value)
+        picture = thumbnail(value)
+        return None if picture is None else wandb.Image(picture, file_type="jpg")
     return in_page(value) if isinstance(value, str) else value
 
 
@@ -256,14 +255,3 @@ def reference(name: str, addresses: Mapping[str, str]) -> wandb.Artifact:
     for path, address in addresses.items():
         artifact.manifest.add_entry(ArtifactManifestEntry(path=path, ref=address, digest=address))
     return artifact
-
-
-def thumbnail(image: bytes) -> wandb.Image | None:
-    """A picture small enough for a table; None where its bytes are no picture."""
-    try:
-        picture = decode_picture(image)
-    except RowError as error:
-        log.debug("no picture for the table of samples: %s", error)
-        return None
-    picture.thumbnail((PICTURE_PIXELS, PICTURE_PIXELS))
-    return wandb.Image(picture, file_type="jpg")
