@@ -175,7 +175,7 @@ class Run:
         """A row per request of each step (captions, answers, replies of judges): its text, or its error."""
         import polars as pl
 
-        texts = dict.fromkeys(("text", "error_kind", "error", "finish_reason", "thinking"), pl.String)
+        texts = dict.fromkeys(("text", "error_kind", "error", "finish_reason", "thinking", "likelihoods"), pl.String)
         numbers = {"cost_usd": pl.Float64, "mean_logprob": pl.Float64, "thinking_tokens": pl.Int32}
         return _to_frame(list(self._answers()), texts | numbers)
 

@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from eibench_ray.config.section import Filled, Frozen
+from eibench_ray.rows.choices import ChoiceRule, CompareBy
 from eibench_ray.rows.sample import IMAGE_WORDS, TARGET_WORDS
 
 # Who answers a call of a setting: the model under test, who describes pictures, who asks further.
@@ -74,6 +75,19 @@ _Each = Annotated[
 ]
 
 
+class ChoicesConfig(Frozen):
+    """Choices whose likelihoods are compared, with the attributes of `ChoiceRule`."""
+
+    column: Filled = "choices"
+    form: Literal["texts", "letters"] = "texts"
+    prefix: str | None = None
+    by: CompareBy = "sum"
+
+    def to_rule(self) -> ChoiceRule:
+        """The plan's value."""
+        return ChoiceRule(**dict(self))
+
+
 class CallConfig(Frozen):
     """One call of a setting.
 
@@ -82,6 +96,7 @@ class CallConfig(Frozen):
             read a list of pairs: `{% for part in NAME %}{{ part.item }} {{ part.answer }}{% endfor %}`.
         protocol: where the dataset's protocol has the official prompt, e.g. `subject.user_question`; None: nowhere.
         column: an input of the dataset, or metadata, that stands in for this call when nobody answers for its role.
+        choices: nothing is generated: the answer is the choice that the model finds the likeliest after the prompt.
     """
 
     name: Filled  # the word by which later calls read this one's answer, e.g. `{{ caption }}`.
@@ -93,6 +108,16 @@ class CallConfig(Frozen):
     protocol: str | None = None
     column: Filled | None = None
     sampling: SamplingConfig | None = None
+    choices: ChoicesConfig | None = Field(default=None, exclude_if=lambda choices: choices is None)
+
+    @model_validator(mode="after")
+    def _compares_or_generates(self) -> CallConfig:
+        if self.choices is not None and (self.role, self.each, self.sampling) != ("subject", None, None):
+            raise ValueError(
+                f"call {self.name!r} compares choices: its role must be 'subject', and without 'each' and 'sampling', "
+                f"as nothing is generated"
+            )
+        return self
 
 
 class SettingConfig(Frozen):

@@ -21,10 +21,11 @@ from eibench_ray.datasets.source_tables import Row, Table
 from eibench_ray.datasets.table_columns import QUESTION
 from eibench_ray.datasets.writer import DatasetWriter, OnRow, PreparedReport, ignore_rows
 from eibench_ray.errors import DataError
-from eibench_ray.rows.sample import Sample
+from eibench_ray.rows.sample import MetadataValue, Sample
 
 CHOICES = "choices"
-_ASK = "Answer with the letter of the right choice."
+# A choice's text, for examples: the target is its letter.
+_RIGHT = "right_choice"
 
 
 def prepare_lm_eval(
@@ -55,8 +56,11 @@ def prepare_lm_eval(
     if task.num_fewshot and shots is not None:
         _write_dataset(task, shots, f"{out}_examples", ignore_rows)
         section["examples"] = {"path": f"{_absolute(out)}_examples", "number": task.num_fewshot}
-    call = {"name": "answer", "role": "subject", "image": False, "prompt": _prompt(task)}
-    sampling = {"max_tokens": 16, "temperature": 0.0} if task.is_choice else dict(task.sampling)
+    call: dict[str, Any] = {"name": "answer", "role": "subject", "image": False, "prompt": _prompt(task)}
+    if task.is_choice:  # a blank is left out where the prompt ends in one, as the harness does behind a chat template
+        prefix = None if task.target_delimiter == " " else task.target_delimiter
+        call["choices"] = {"column": CHOICES, "form": "texts", "prefix": prefix, "by": "sum"}
+    sampling = {} if task.is_choice else dict(task.sampling)
     setting = {"name": slug, "prompt_source": "own", "sampling": sampling, "calls": [call]}
     files = {f"dataset/{slug}": section, f"setting/{slug}": setting} | _judges(task, slug)
     for name, content in files.items():
@@ -68,8 +72,9 @@ def prepare_lm_eval(
     ]
     if task.is_choice:
         notes.append(
-            "the harness compares log probabilities of the choices; here the model is asked to name one by its letter: "
-            "figures of the two are not the same thing"
+            "choices are compared by their log probabilities, as the harness does it: accuracy is its acc, and "
+            "accuracy_norm its acc_norm. A base model takes model.engine.chat_template=package:raw; a chat model has "
+            "the prompt in its template, as with the harness's --apply_chat_template"
         )
     return PreparedReport(report.datasets, (*notes, *report.notes))
 
@@ -91,7 +96,7 @@ def _write_dataset(task: LmEvalTask, documents: Table, out: str, on_row: OnRow) 
                 raise DataError(f"{where} cannot be rendered by the task {task.name}: {error}") from error
             metadata = dict(sample.metadata)
             for name, value in doc.items():
-                if name in (QUESTION, CHOICES, "target", "targets"):
+                if name in (QUESTION, CHOICES, _RIGHT, "target", "targets"):
                     continue
                 try:
                     metadata[name] = to_metadata(value)
@@ -124,7 +129,8 @@ class _Renderer:
             target = choices.index(said) if said in choices else int(said)
         if not (isinstance(target, int) and 0 <= target < len(choices) <= len(ascii_uppercase)):
             raise ValueRefusedError(f"its target {target!r} is none of its {len(choices)} choices")
-        return Sample("", {QUESTION: question}, target=ascii_uppercase[target], metadata={CHOICES: tuple(choices)})
+        listed: dict[str, MetadataValue] = {CHOICES: tuple(choices), _RIGHT: choices[target]}
+        return Sample("", {QUESTION: question}, target=ascii_uppercase[target], metadata=listed)
 
     def _choices(self, doc: Row) -> list[str]:
         said = self._task.doc_to_choice
@@ -142,17 +148,10 @@ class _Renderer:
 
 
 def _prompt(task: LmEvalTask) -> str:
-    end = ""
-    if task.is_choice:
-        letters = task.doc_to_choice
-        if not (isinstance(letters, tuple) and letters == tuple(ascii_uppercase[: len(letters)])):
-            lines = f"{{% for choice in choices %}}{{{{ '{ascii_uppercase}'[loop.index0] }}}}. {{{{ choice }}}}"
-            end = _literal("\n") + lines + _literal("\n") + "{% endfor %}" + _ASK
-        else:
-            end = _literal("\n") + _ASK
-    shown = "{{ example.question }}" + _literal(task.target_delimiter) + "{{ example.targets[0] }}"
+    right = f"{{{{ example.{_RIGHT} }}}}" if task.is_choice else "{{ example.targets[0] }}"
+    shown = "{{ example.question }}" + _literal(task.target_delimiter) + right
     loop = f"{{% for example in examples %}}{shown}{_literal(task.fewshot_delimiter)}{{% endfor %}}"
-    return _literal(task.description) + (loop if task.num_fewshot else "") + "{{ question }}" + end
+    return _literal(task.description) + (loop if task.num_fewshot else "") + "{{ question }}"
 
 
 def _literal(text: str) -> str:
@@ -161,7 +160,7 @@ def _literal(text: str) -> str:
 
 def _judges(task: LmEvalTask, slug: str) -> dict[str, Mapping[str, Any]]:
     if task.is_choice:
-        return {f"judge/{slug}": {"name": slug, "kind": "choice", "options": CHOICES}}
+        return {f"judge/{slug}": {"name": slug, "kind": "loglikelihood", "options": CHOICES}}
     judges: dict[str, Mapping[str, Any]] = {}
     for one in task.extractions:
         several = len(task.extractions) > 1

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PositiveInt
 
 from eibench_ray.config.engine_section import EngineSection, Identity, PriceSection, Tuning, identity_of
+from eibench_ray.engines.continuations import reply_of
 from eibench_ray.engines.engine import PAID_GRACE_S, EngineDeadError, EngineFacts, RowError
 from eibench_ray.engines.engine_kind import EngineKind, EngineSetup, Needs, Site
 from eibench_ray.engines.loaded_section import EnvironmentSection
@@ -21,6 +22,7 @@ from eibench_ray.plan.engine_traits import EngineTraits
 from eibench_ray.ratelimit.admission import LocalRateLimiter
 from eibench_ray.ratelimit.rate_limiter import RateLimiter, Reservation, Spend
 from eibench_ray.ratelimit.request_queue import RequestQueue
+from eibench_ray.rows.choices import AskedChoices
 from eibench_ray.rows.completion import RowErrorKind
 from eibench_ray.rows.prices import cost_usd
 from eibench_ray.rows.request import Reply, Request, Sampling
@@ -106,6 +108,8 @@ class EchoEngine:
         self._die_if_told(request)
         if self._config.fails_on and self._config.fails_on in request.user:
             raise RowError(RowErrorKind.PROMPT, f"the prompt contains {self._config.fails_on!r}")
+        if request.choices is not None:
+            return reply_of(request.choices, _make_up_logprobs(request, request.choices), len(request.user.split()))
         text = self._verdict(request) if request.json_schema else self._answer(request, images)
         return Reply(text, "stop", len(request.user.split()), len(text.split()))
 
@@ -130,6 +134,15 @@ class EchoEngine:
         return json.dumps(_make_up(request.json_schema, number, f"echo {request.digest[:8]}"))
 
 
+def _make_up_logprobs(request: Request, choices: AskedChoices) -> list[list[float]]:
+    """Log probabilities of each choice's words, as the request's digest has them."""
+    number = int(request.digest, 16)
+    return [
+        [-(1 + number % (place + 7 * (word + 2))) / 8 for word in range(len(text.split()))]
+        for place, text in enumerate(choices.texts)
+    ]
+
+
 def _make_up(schema: Mapping[str, Any], number: int, text: str, place: int = 0) -> Any:
     """A value that follows a schema, as a number chooses it, at a place of the object that it stands in."""
     if "const" in schema:
@@ -152,6 +165,7 @@ class EchoKind(EngineKind[EchoSection]):
     """Replies that are made up."""
 
     section = EchoSection
+    compares_choices = True
 
     def traits(self, section: EchoSection) -> EngineTraits:
         """A rehearsal, of a paid endpoint where it has a price."""

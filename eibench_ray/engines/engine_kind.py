@@ -132,6 +132,7 @@ class EngineKind(ABC, Generic[S]):
     """One kind of engine."""
 
     section: type[S]  # its section of the configuration, whose `kind` is a Literal of its name
+    compares_choices: bool = False  # whether it tells how likely given choices are after a prompt
     server_key: str = ""  # the variable in which its own server looks for its key; empty: it has no server
 
     @abstractmethod

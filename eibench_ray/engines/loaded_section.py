@@ -71,6 +71,7 @@ class LoadedSection(EngineSection):
             `none`: the reply is the answer as it stands.
         chat_template_kwargs: variables of the chat template, e.g. `enable_thinking: false`.
         reasoning_tokens: what it may think beyond a reply's own limit, in tokens.
+        logprobs: whether the mean log probability of an answer's tokens is stored; rows that are there stay.
         runtime_env: a Python environment of its own; None: that of the sweep. What it has is part of the identity.
     """
 
@@ -82,6 +83,7 @@ class LoadedSection(EngineSection):
     chat_template_kwargs: LaterIdentity[dict[str, Any]] = {}
     reasoning_tokens: LaterIdentity[NonNegativeInt] = 0
     trust_remote_code: Identity[bool] = False
+    logprobs: Tuning[bool] = False
     env: Tuning[dict[str, str]] = {}  # environment variables of the replica's process; never part of the identity
     runtime_env: Identity[EnvironmentSection | None] = None
 

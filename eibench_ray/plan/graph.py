@@ -11,6 +11,7 @@ from eibench_ray.plan.example_set import ExampleSet
 from eibench_ray.plan.fanout import Item
 from eibench_ray.plan.packed_rows import unpack
 from eibench_ray.plan.scorer_spec import ScorerSpec
+from eibench_ray.rows.choices import ChoiceRule
 from eibench_ray.rows.prices import Price
 from eibench_ray.rows.request import AcceptRule, Sampling
 
@@ -117,6 +118,7 @@ class Step:
     lists: Mapping[str, tuple[Item, ...]] = field(default_factory=dict)
     adapter: str | None = None  # key of the adapter that its requests name; None: they are the engine's own
     examples: ExampleSet | None = None  # those that its prompt reads; None: it reads none
+    choices: ChoiceRule | None = None  # those whose likelihoods are compared; None: its replies are generated
 
     @property
     def asked(self) -> tuple[str, str | None]:

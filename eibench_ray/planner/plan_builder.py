@@ -23,7 +23,8 @@ from eibench_ray.plan.scorer_spec import ScorerSpec
 from eibench_ray.planner.call_items import expand
 from eibench_ray.planner.dataset_facts import DatasetFacts
 from eibench_ray.planner.engine_specs import AskedEngine, Engines, EngineUse, ModelKey
-from eibench_ray.planner.prompt_source import check_sampling, word_call, word_judge
+from eibench_ray.planner.prompt_source import ONE_TOKEN, check_sampling, word_call, word_choices, word_judge
+from eibench_ray.rows.choices import ChoiceRule
 from eibench_ray.rows.digests import derive_seed, digest
 from eibench_ray.rows.request import AcceptRule, Sampling
 from eibench_ray.rows.sample import EXAMPLES, IMAGE_WORDS, TARGET_WORDS
@@ -70,6 +71,20 @@ def _calls_to_make(config: RunConfig) -> Sequence[CallConfig]:
     return config.setting.calls
 
 
+def _check_likelihoods(config: RunConfig) -> None:
+    """Returns where whoever compares likelihoods gets some.
+
+    Raises:
+        PlanError: the answers are generated.
+    """
+    for one in _alone(config):
+        if make_scorer(one.judge.scorer).reads_likelihoods and config.setting.calls[-1].choices is None:
+            raise PlanError(
+                f"judge {one.judge.name!r} compares how likely choices are, and setting {config.setting.name!r} has "
+                f"its answers generated: give its last call `choices`, or choose another judge"
+            )
+
+
 def _check_repeats(config: RunConfig, answers: Sequence[str]) -> None:
     """Returns where the repeats of a setting may differ.
 
@@ -81,6 +96,10 @@ def _check_repeats(config: RunConfig, answers: Sequence[str]) -> None:
     where = f"setting {config.setting.name!r} asks {config.model.name!r} {config.setting.repeats} times"
     if kind_of(config.model.engine).traits(config.model.engine).is_recorded:
         raise PlanError(f"{where}, but its answers are recorded, the same each time: set setting.repeats=1 for it")
+    if config.setting.calls[-1].choices is not None:
+        raise PlanError(
+            f"{where}, but compares choices, whose likelihoods are the same each time: set setting.repeats=1"
+        )
     if len(set(answers)) < len(answers):
         raise PlanError(
             f"{where} at temperature 0: greedy answers do not depend on the seed, so all would be equal; set "
@@ -156,6 +175,7 @@ class _Builder:
             for one in _alone(config):
                 verdicts += (step.id for step in self._judge_steps(one, read, seed))
         _check_repeats(config, answers)
+        _check_likelihoods(config)
         answer = answers[0]
         members = config.judge.members.values()
         orders = len(COMPARED) if other is not None else 1
@@ -287,6 +307,8 @@ class _Builder:
                 f"set its image to true, or leave image() out of its prompt"
             )
         check_sampling(sampling, model, f"call {call.name!r} of setting {config.setting.name!r}")
+        choices = word_choices(call, config.setting, model, self._facts[config.dataset.name].words)
+        sampling = ONE_TOKEN if choices else sampling
         engine = self._engines.add(use)
         read = {name: items for name, items in lists.items() if name in words_in(prompt.user)}
         if call.role != "subject" or not sampling.temperature:  # greedy replies do not depend on the seed
@@ -294,7 +316,9 @@ class _Builder:
         steps = {}
         for word, item in expand(call):
             inputs = self._inputs_read(config, prompt, known, lists, item)
-            steps[word] = self._step(config, word, engine, prompt, sampling, inputs, seed, item=item, lists=read)
+            steps[word] = self._step(
+                config, word, engine, prompt, sampling, inputs, seed, item=item, lists=read, choices=choices
+            )
         return steps
 
     def _judge_steps(self, config: RunConfig, read: Sequence[Mapping[str, str]], seed: int) -> list[Step]:
@@ -374,6 +398,7 @@ class _Builder:
         accept: AcceptRule | None = None,
         item: Item | None = None,
         lists: Mapping[str, tuple[Item, ...]] = {},
+        choices: ChoiceRule | None = None,
     ) -> Step:
         # Only a scorer that shapes replies is part of what is asked: others read the same ones.
         reply = {"kind": scorer.kind, **scorer.options} if scorer and scorer.options else None
@@ -391,6 +416,7 @@ class _Builder:
         }
         identity |= {"item": asdict(item)} if item else {}
         identity |= {"adapter": asked.adapter.key} if asked.adapter else {}
+        identity |= {"choices": asdict(choices)} if choices else {}
         examples = self._facts[config.dataset.name].examples if EXAMPLES in words_in(prompt.user) else None
         if examples is not None:
             identity["examples"] = digest(asdict(examples))
@@ -410,5 +436,6 @@ class _Builder:
             lists=dict(lists),
             examples=examples,
             adapter=asked.adapter.key if asked.adapter else None,
+            choices=choices,
         )
         return self._steps.setdefault(step_id, step)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from eibench_ray.config.schema import JudgeConfig, ModelConfig
@@ -11,11 +12,14 @@ from eibench_ray.engines.registry import kind_of
 from eibench_ray.errors import PlanError
 from eibench_ray.plan.graph import Prompt
 from eibench_ray.plan.prompt_templates import with_words
+from eibench_ray.rows.choices import ChoiceRule
 from eibench_ray.rows.request import OPTIONAL_SAMPLING, AcceptRule, Sampling
 from eibench_ray.scoring.scorer import Scorer
 
 # What is sent where neither the configuration nor a protocol says otherwise.
 GREEDY = Sampling(temperature=0.0, top_p=1.0, max_tokens=512)
+# Of a step that compares choices: nothing is drawn, and a row counts as one token.
+ONE_TOKEN = Sampling(temperature=0.0, top_p=1.0, max_tokens=1)
 
 
 def word_call(
@@ -75,6 +79,36 @@ def word_judge(
     )
     sampling = _sampling((judge.sampling,), official, scorer.sampling or GREEDY)
     return prompt, sampling, (official.accept if official else None) or scorer.accept
+
+
+def word_choices(
+    call: CallConfig, setting: SettingConfig, model: ModelConfig, words: Collection[str] | None
+) -> ChoiceRule | None:
+    """The choices that a call compares; None: its replies are generated.
+
+    Args:
+        call: of the setting.
+        setting: as configured.
+        model: who is asked.
+        words: that prompts can read of the dataset; None: not known.
+
+    Raises:
+        PlanError: the dataset has no such column, or the engine cannot tell likelihoods.
+    """
+    if call.choices is None:
+        return None
+    whose = f"call {call.name!r} of setting {setting.name!r} compares choices"
+    if words is not None and call.choices.column not in words:
+        raise PlanError(
+            f"{whose} of the column {call.choices.column!r}, which the dataset does not have: set the call's "
+            f"choices.column to one that lists them ({', '.join(sorted(words))})"
+        )
+    if not kind_of(model.engine).compares_choices:
+        raise PlanError(
+            f"{whose}, and model {model.name!r} (engine.kind {model.engine.kind}) does not tell how likely a given "
+            f"text is: choose a model whose weights are loaded here, or a setting that has the answer generated"
+        )
+    return call.choices.to_rule()
 
 
 def check_sampling(sampling: Sampling, model: ModelConfig, whose: str) -> None:

@@ -47,6 +47,7 @@ def to_json_rows(rows: Iterable[LeaderboardRow]) -> list[dict[str, Any]]:
             "judge_truncated": row.judge_truncated,
             "judge_fallbacks": row.judge_fallbacks,
             "cost_usd": row.cost_usd,
+            "mean_logprob": row.mean_logprob,
             "sees_image": row.sees_image,
             "self_judged": row.self_judged,
             "same_family": row.same_family,
@@ -81,7 +82,13 @@ def to_frame(rows: Iterable[LeaderboardRow]) -> pl.DataFrame:
     schema |= dict.fromkeys(("n", "scored", "clusters", "unparsed", "errors", "refused"), pl.Int64)
     schema |= dict.fromkeys(("truncated", "empty", "cut_while_thinking", "calls_truncated"), pl.Int64)
     schema |= dict.fromkeys(("judge_truncated", "judge_fallbacks"), pl.Int64)
-    schema |= {"cost_usd": pl.Float64, "repeats": pl.Int64, "blocked": pl.String, "failed": pl.String}
+    schema |= {
+        "cost_usd": pl.Float64,
+        "mean_logprob": pl.Float64,
+        "repeats": pl.Int64,
+        "blocked": pl.String,
+        "failed": pl.String,
+    }
     schema |= {"partial": pl.Boolean, "answer_source": pl.String, "judge_source": pl.String}
     schema |= {"agreement_n": pl.Int64, "agreement_alpha": pl.Float64}
     schema |= dict.fromkeys(("repeat_sd", "repeat_differ", "repeat_variance_share"), pl.Float64)
@@ -180,6 +187,7 @@ def _flat(row: LeaderboardRow) -> dict[str, Any]:
         "judge_truncated": row.judge_truncated,
         "judge_fallbacks": row.judge_fallbacks,
         "cost_usd": row.cost_usd,
+        "mean_logprob": row.mean_logprob,
         "repeats": noise.repeats if noise else 1,
         "repeat_sd": noise.sd if noise else None,
         "repeat_differ": noise.differ if noise else None,

@@ -45,6 +45,7 @@ class LeaderboardRow:
     judge_truncated: int = 0  # replies of the judge that were cut off, over all repeats
     judge_fallbacks: int = 0  # replies that its rule puts in the place of its own, none of which was acceptable
     failed: str | None = None  # why it has no figure, or will have none; None where it has, or is not asked yet
+    mean_logprob: float | None = None  # the mean over its answers, of those whose tokens' is known; None: of none
     scorer_error: str | None = None  # what its scorer failed on, and why; None where it read every answer
     answer_source: Source = "model"
     judge_source: Source = "model"

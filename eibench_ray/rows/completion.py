@@ -69,6 +69,7 @@ class Completion:
     mean_logprob: float | None = None  # of the reply that stands; None where it is not known
     thinking: str | None = None  # of the reply that stands: shown to people, and read by no judge and no later call
     thinking_tokens: int | None = None  # of the reply that stands; None: it is not known that there are any
+    likelihoods: str | None = None  # of the choices that were compared (`rows/choices.py`); None: it was generated
 
     @property
     def output_digest(self) -> str:

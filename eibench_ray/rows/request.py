@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+from eibench_ray.rows.choices import AskedChoices
+
 # Decoding parameters that not every engine has.
 SamplingKey = Literal["top_k", "min_p", "presence_penalty", "frequency_penalty", "repetition_penalty"]
 OPTIONAL_SAMPLING: tuple[SamplingKey, ...] = get_args(SamplingKey)
@@ -72,6 +74,7 @@ class Request:
     Attributes:
         json_schema: the schema that the reply must follow, where the engine can constrain it.
         image_path, question: what the row is about, by which recorded predictions are found.
+        choices: those whose likelihoods are to be compared; None: a reply is to be generated.
     """
 
     sample_id: str
@@ -86,6 +89,7 @@ class Request:
     adapter: str | None = None  # key of the adapter that is to answer; None: the engine's own weights
     image_path: str | None = None
     question: str = ""
+    choices: AskedChoices | None = None
 
     @property
     def content(self) -> tuple[str | int, ...]:
@@ -115,9 +119,11 @@ class Reply:
         finish_reason: "stop", "length", or the engine's own word; whether it is an answer's, `endings.ending_of` says.
         prompt_tokens, completion_tokens, cached_tokens: counts; cached is the part of the prompt that was in the
             prefix cache.
-        mean_logprob: mean log probability (natural) of the reply's tokens; None where it was not asked for or given.
+        mean_logprob: mean log probability (natural) of the answer's tokens, without thinking and without the token
+            that ended it; None where it was not asked for or given.
         thinking: of a reasoning model, without the answer; None: there is none, or its provider keeps it to itself.
         thinking_tokens: those of `completion_tokens` that went into thinking; None: it is not known that any did.
+        likelihoods: of choices that were compared, as `choices.to_text` writes them; None: the text was generated.
     """
 
     text: str  # the answer alone
@@ -129,3 +135,4 @@ class Reply:
     mean_logprob: float | None = None
     thinking: str | None = None
     thinking_tokens: int | None = None
+    likelihoods: str | None = None

@@ -46,6 +46,7 @@ _FIGURES = pa.schema(
         pa.field("answer_latency_s", pa.float32()),
         pa.field("answer_cost_usd", pa.float64()),
         pa.field("answer_mean_logprob", pa.float32()),
+        pa.field("answer_likelihoods", pa.string()),  # of the choices that were compared, as JSON
         pa.field("answer_thinking", pa.string()),
         pa.field("answer_thinking_tokens", pa.int32()),
         pa.field("answer_engine", pa.string()),

@@ -17,7 +17,7 @@ from eibench_ray.rows.digests import digest_input
 from eibench_ray.rows.sample import Sample
 from eibench_ray.runs.failed_cells import THE_JUDGE, RowErrors, explain_engines, explain_failure
 from eibench_ray.runs.run_record import RunManifest
-from eibench_ray.runs.score_reader import make_reader
+from eibench_ray.runs.score_reader import LostReader, make_reader
 from eibench_ray.scoring.answer_repeats import by_answer
 from eibench_ray.scoring.cell_score import MIN_COVERAGE, MISSING, score_cell
 from eibench_ray.scoring.joined_row import JoinedRow
@@ -113,7 +113,8 @@ class Results:
             group_by = self._plan.datasets[cell.dataset].group_by
         score = score_cell(scored(), reader.metrics, config.confidence, group_by, len(cell.answers))
         is_whole = MISSING not in score.statuses
-        failed = explain_failure(
+        lost = reader.reason if isinstance(reader, LostReader) else None
+        failed = lost or explain_failure(
             self._plan,
             reader.statuses,
             score,
@@ -140,6 +141,7 @@ class Results:
             judge_truncated=sum(repeat.num_truncated for repeat in counts.replies),
             judge_fallbacks=counts.num_fallbacks,
             cost_usd=counts.cost_usd,
+            mean_logprob=counts.mean_logprob,
             scorer_error=counts.scorer_error,
             blocked=None if is_whole else cell.blocked,
             failed=failed or (None if is_whole else explain_engines(self._plan, cell, failures)),
@@ -205,11 +207,17 @@ class _Counts:
         self._first_unscored: Score | None = None
         self.cost_usd: float | None = None
         self.has_pictures = False
+        self._logprob, self._num_logprobs = 0.0, 0
 
     @property
     def mean_words(self) -> float | None:
         """Words per answer that is a text; None where none is."""
         return self._num_words / self._num_texts if self._num_texts else None
+
+    @property
+    def mean_logprob(self) -> float | None:
+        """Mean log probability over the answers whose own mean is known; None where none is."""
+        return self._logprob / self._num_logprobs if self._num_logprobs else None
 
     @property
     def num_errors(self) -> int:
@@ -239,6 +247,9 @@ class _Counts:
                 self.num_cut_while_thinking += answer.is_cut_while_thinking
                 self._num_texts += answer.text is not None
                 self._num_words += len((answer.text or "").split())
+                if answer.mean_logprob is not None:
+                    self._logprob += answer.mean_logprob
+                    self._num_logprobs += 1
         for column, reply in zip(self.replies, row.replies, strict=True):
             column.add(reply)
             self.num_fallbacks += reply is not None and reply.is_fallback

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from rich.text import Text
 
+from eibench_ray.rows.choices import from_text
 from eibench_ray.rows.completion import Completion
 from eibench_ray.rows.prices import format_usd
 from eibench_ray.rows.request import Request
@@ -64,6 +65,9 @@ def _render_request(one: ShownStep, request: Request) -> Iterator[Text]:
         yield Text(f"  {message['role']}:", _PART)
         for piece in message["content"]:
             yield _indent(piece if isinstance(piece, str) else f"(picture {piece['image']}, {piece['digest']})")
+    if request.choices is not None:
+        yield Text(f"  nothing generated: how likely each choice is, by {request.choices.by}:", _PART)
+        yield _indent("\n".join(request.choices.texts))
     seeds = f"seed{'s' if len(one.seeds) > 1 else ''} {', '.join(map(str, one.seeds))}"
     sampling = ", ".join(f"{name} {value}" for name, value in request.sampling.identity.items() if value != ())
     yield Text(f"  {seeds}; {sampling}")
@@ -83,6 +87,8 @@ def _render_reply(row: Completion) -> Iterator[Text]:
         return
     facts = [row.finish_reason, f"{row.prompt_tokens:,} tokens in", f"{row.completion_tokens:,} out"]
     facts += [f"{row.latency_s:.2f} s", f"${format_usd(row.cost_usd)}" if row.cost_usd is not None else None]
+    if row.mean_logprob is not None:
+        facts.append(f"mean log probability {row.mean_logprob:.3f}")
     if row.thinking is not None:
         yield Text(
             f"  thinking ({row.thinking_tokens or 0:,} of the tokens out; no judge and no later call reads it):", _PART
@@ -90,6 +96,9 @@ def _render_reply(row: Completion) -> Iterator[Text]:
         yield _indent(row.thinking)
     yield Text(f"  reply ({', '.join(filter(None, facts))}; {row.engine}; run {row.run_id}):", _PART)
     yield _indent(row.text) if row.text is not None else Text(f"    {row.error_kind}: {row.error}", "red")
+    for one in from_text(row.likelihoods) if row.likelihoods else ():
+        tokens = f"{one.num_tokens} token{'s' if one.num_tokens > 1 else ''}"
+        yield Text(f"      {one.text}: log likelihood {one.logprob:.3f} ({tokens})")
 
 
 def _render_scores(row: JoinedRow) -> Iterator[Text]:

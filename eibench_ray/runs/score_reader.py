@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from eibench_ray.config.scorer_options import make_scorer
+from eibench_ray.errors import ConfigError, StoreError
 from eibench_ray.plan.graph import Cell
 from eibench_ray.rows.completion import Completion
 from eibench_ray.rows.sample import Sample
@@ -79,8 +80,44 @@ class JuryReader:
         return (self.jury.decide(sample, scores),)
 
 
-def make_reader(cell: Cell) -> JudgeReader | JuryReader:
+@dataclass(frozen=True, slots=True)
+class LostReader:
+    """Reads nothing, as a scorer is gone, or takes its options no more: that costs its own cells."""
+
+    kind: str  # the scorer's name
+    num_scores: int  # of each answer
+    reason: str
+
+    @property
+    def metrics(self) -> Sequence[Metric]:
+        """A figure without values, since nobody says any more which it had."""
+        return (Metric(self.kind),)
+
+    @property
+    def statuses(self) -> Mapping[str, str]:
+        """None of its own."""
+        return {}
+
+    def read(
+        self,
+        sample: Sample,  # noqa: ARG002
+        answer: Completion | None,  # noqa: ARG002
+        replies: Sequence[Completion | None],  # noqa: ARG002
+    ) -> tuple[Score | None, ...]:
+        """No score."""
+        return (None,) * self.num_scores
+
+
+def make_reader(cell: Cell) -> JudgeReader | JuryReader | LostReader:
     """Reads the scores of a cell."""
+    try:
+        return _make_reader(cell)
+    except (ConfigError, StoreError) as error:
+        repeats = 1 if cell.jurors else cell.judge_repeats // (2 if cell.baseline else 1)
+        return LostReader(cell.scorer.kind, max(repeats, 1), f"scorer missing: {error}")
+
+
+def _make_reader(cell: Cell) -> JudgeReader | JuryReader:
     scorer = make_scorer(cell.scorer)
     if not isinstance(scorer, JuryScorer):
         return JudgeReader(scorer, cell.judge_repeats, cell.is_unparsed_wrong)

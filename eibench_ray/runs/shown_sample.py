@@ -280,6 +280,7 @@ def _step_to_json(one: ShownStep) -> dict[str, Any]:
         "seeds": list(one.seeds),
         "sampling": None if request is None else request.sampling.identity,
         "json_schema": None if request is None else request.json_schema,
+        "choices": None if request is None or request.choices is None else asdict(request.choices),
         "prompt": None if one.prompt is None else asdict(one.prompt),
         "prompt_note": one.prompt_note,
         "completion": None if one.completion is None else asdict(one.completion),

@@ -71,8 +71,10 @@ def _read(
         texts.append(reply.text)
     if scorer.compares:
         score = scorer.read_both(sample, (texts[0], texts[1]))
+    elif (said := answer.likelihoods if scorer.reads_likelihoods else answer.text) is not None:
+        score = scorer.read(sample, said, texts[0] if texts else None)
     else:
-        score = scorer.read(sample, answer.text, texts[0] if texts else None)
+        score = Score(sample.sample_id, status=ScoreStatus.UNPARSED, explanation="the answer has no likelihoods")
     _check(scorer, score)
     if is_unparsed_wrong and score.status == ScoreStatus.UNPARSED:
         worst = {metric.name: metric.worst for metric in scorer.metrics}

@@ -145,6 +145,8 @@ class Scorer(ABC):
     # Whether it holds an answer against the one of `judge.baseline`, asked with either of them first. Its headline is
     # then the share of a win: 1, a tie 0.5, a defeat 0.
     compares: ClassVar[bool] = False
+    # Whether the `answer` that it reads is how likely each choice is, as `rows/choices.py` writes it, and no text.
+    reads_likelihoods: ClassVar[bool] = False
     has_members: ClassVar[bool] = False  # whether it makes one score of those of `judge.members`, and reads none itself
     statuses: ClassVar[Mapping[str, str]] = {}  # its own reasons for no score -> in words, to stand after "12 replies"
     engine_kind: ClassVar[str | None] = None  # the kind of the engine that is asked; None: any that answers in words

@@ -21,6 +21,7 @@ SCORERS = PluginGroup(
         "extracted_match": "eibench_ray.scoring.rules.extracted_match:ExtractedMatchScorer",
         "includes": "eibench_ray.scoring.rules.includes:IncludesScorer",
         "jury": "eibench_ray.scoring.judged.jury:JuryScorer",
+        "loglikelihood": "eibench_ray.scoring.rules.loglikelihood:LoglikelihoodScorer",
         "number": "eibench_ray.scoring.rules.number:NumberScorer",
         "pairwise": "eibench_ray.scoring.judged.pairwise:PairwiseScorer",
         "official": "eibench_ray.benchmarks.eibench.official_scorer:OfficialScorer",

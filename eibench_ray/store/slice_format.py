@@ -34,10 +34,11 @@ SCHEMA = pa.schema(
         pa.field("mean_logprob", pa.float32()),
         pa.field("thinking", pa.string()),
         pa.field("thinking_tokens", pa.int32()),
+        pa.field("likelihoods", pa.string()),
     ]
 )
 # Columns that files of earlier versions lack; their rows have nothing there.
-LATER_COLUMNS = ("thinking", "thinking_tokens")
+LATER_COLUMNS = ("thinking", "thinking_tokens", "likelihoods")
 
 KINDS = pa.array([kind.value for kind in RowErrorKind])
 # What reading a damaged file raises; ValueError: texts that are no UTF-8.

@@ -59,6 +59,7 @@ class RequestBuilder:
         item = step.item.read(answers) if step.item else ""
         if item is None:
             return None
+        choices = step.choices.read(sample) if step.choices else None
         shared = self._share(schema)
         seed = derive_seed(step.seed, sample.sample_id)
         parts = {word: read_parts(word, items, answers) for word, items in step.lists.items()}
@@ -71,7 +72,8 @@ class RequestBuilder:
             user, images = render(step.prompt.user, sample, read), ()
         # Only the last part can hold a colon, so that different requests never read the same.
         shown = ",".join([f"{one.digest}@{one.at}" if one.at else one.digest for one in images]) or None
-        sent = f"{shared}:{seed}:{shown}:{user}".encode("utf-8", "surrogatepass")
+        said = f"{digest(choices.texts)}:" if choices else ""
+        sent = f"{shared}:{seed}:{shown}:{said}{user}".encode("utf-8", "surrogatepass")
         return Request(
             sample.sample_id,
             hashlib.blake2b(sent, digest_size=16).hexdigest(),
@@ -85,6 +87,7 @@ class RequestBuilder:
             step.adapter,
             sample.media[0].path if sample.media else None,
             sample.inputs.get("question", ""),
+            choices,
         )
 
     def _share(self, schema: dict[str, Any] | None) -> str:
@@ -101,4 +104,5 @@ class RequestBuilder:
             "schema": schema,
             "accept": asdict(step.accept) if step.accept else None,
         } | ({"adapter": step.adapter} if step.adapter else {})
+        sent |= {"choices": asdict(step.choices)} if step.choices else {}
         return self._shared.setdefault(id(schema), (schema, digest(sent)))[1]

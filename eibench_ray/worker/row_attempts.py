@@ -164,6 +164,7 @@ class Asker:
             mean_logprob=stands.mean_logprob if stands else None,
             thinking=_to_unicode(stands.thinking) if stands and stands.thinking else None,
             thinking_tokens=stands.thinking_tokens if stands else None,
+            likelihoods=stands.likelihoods if stands else None,
         )
 
 

@@ -24,6 +24,7 @@ LOADED = {
     "reasoning": "none",
     "chat_template_kwargs": {"enable_thinking": False},
     "reasoning_tokens": 5,
+    "logprobs": True,
     "trust_remote_code": True,
     "env": {"OMP_NUM_THREADS": "1"},
     "runtime_env": {"pip": ["pillow==12.0.0"]},

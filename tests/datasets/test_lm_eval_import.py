@@ -102,7 +102,7 @@ def test_what_is_written_composes_and_validates(tmp_path: Path) -> None:
     assert planned.requests == 1
 
 
-def test_choices_are_asked_by_letter(tmp_path: Path) -> None:
+def test_choices_are_compared_by_their_likelihood(tmp_path: Path) -> None:
     task = write(tmp_path / "colours.yaml", COLOURS)
     rows = [
         {"thing": "snow", "options": ["black", "white"], "right": 1},
@@ -110,9 +110,24 @@ def test_choices_are_asked_by_letter(tmp_path: Path) -> None:
     ]
     first, second = prepare(tmp_path, task, *rows)
     assert (first.target, first.metadata["choices"], second.target) == ("B", ("black", "white"), "A")
-    prompt = option(tmp_path, "setting/colours")["calls"][0]["prompt"]
-    assert render(prompt, first, {}) == "snow is\nA. black\nB. white\nAnswer with the letter of the right choice."
-    assert option(tmp_path, "judge/colours")["kind"] == "choice"
+    (call,) = option(tmp_path, "setting/colours")["calls"]
+    assert render(call["prompt"], first, {}) == "snow is"
+    assert call["choices"] == {"column": "choices", "form": "texts", "prefix": None, "by": "sum"}
+    assert option(tmp_path, "judge/colours")["kind"] == "loglikelihood"
+    where = {"config_dir": tmp_path / "conf"}
+    planned = plan("model=echo", "dataset=colours", "setting=colours", "judge=colours", "tracking=none", **where)
+    assert planned.requests == 2
+
+
+def test_examples_of_choices_show_the_right_one(tmp_path: Path) -> None:
+    task = write(tmp_path / "colours.yaml", COLOURS | {"num_fewshot": 1, "target_delimiter": ": "})
+    shots = documents(tmp_path / "train.jsonl", {"thing": "grass", "options": ["red", "green"], "right": 1})
+    (sample,) = prepare(tmp_path, task, {"thing": "coal", "options": ["black", "red"], "right": 0}, shots=shots)
+    (shot,) = open_dataset(str(tmp_path / "out_examples")).samples(0, 9)
+    (call,) = option(tmp_path, "setting/colours")["calls"]
+    examples = ExampleSet(1, (shot,)).shown_to(sample)
+    assert render(call["prompt"], sample, {"examples": examples}) == "grass is: green\n\ncoal is"
+    assert call["choices"]["prefix"] == ": "
 
 
 def test_examples_become_a_dataset_of_their_own(tmp_path: Path) -> None:

@@ -45,6 +45,8 @@ CHOICES: dict[str, Sequence[str]] = {
     "judge/rubric": ("model@judge.model=echo",),
     "judge/pairwise": ("model@judge.model=echo", "model@judge.baseline=tiny_llama"),
     "judge/jury": ("judge@judge.members.first=echo", "judge@judge.members.second=tiny_llama"),
+    "setting/likeliest_choice": ("setting.calls.0.choices.column=emotion",),
+    "judge/loglikelihood": ("setting.calls.0.choices.column=emotion",),
     "setting/cfsa": ("model@asker=echo",),
     "setting/user_question_caption": ("model@captioner=echo",),
     "setting/user_question_caption_text_only": ("model@captioner=echo",),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import re
+from collections.abc import Sequence
 from typing import Any
 
 from eibench_ray.engines.openai.error_body import ErrorBody
@@ -20,6 +22,8 @@ from eibench_ray.visible_text import in_line
 
 # No token's is larger; JSON has numbers of any size.
 _MAX_LOGPROB = 1e6
+# How tokens read that end a reply: `<|im_end|>`, `</s>`.
+_LAST_TOKEN = re.compile(r"<[^<>\s]{1,40}>")
 # A finish reason that is longer is none.
 _MAX_REASON_CHARS = 60
 
@@ -95,7 +99,7 @@ def read_reply(body: object, request: Request, config: OpenaiSection, *, is_batc
         cost_usd=usage.cost_usd,
         thinking=thinking,
         thinking_tokens=_thinking_tokens(completion, thinking, usage.completion_tokens),
-        mean_logprob=_mean_logprob(choice.get("logprobs")) if config.logprobs else None,
+        mean_logprob=_mean_logprob(choice.get("logprobs"), text, thinking) if config.logprobs else None,
     )
 
 
@@ -122,9 +126,27 @@ def _object(value: object, name: str) -> dict[str, Any]:
     return value
 
 
-def _mean_logprob(logprobs: object) -> float | None:
+def _mean_logprob(logprobs: object, answer: str, thinking: str | None) -> float | None:
+    """The mean over the answer's tokens; None where there are none, or none that are surely no thinking."""
     tokens = logprobs.get("content") if isinstance(logprobs, dict) else None
-    found = [token.get("logprob") for token in tokens if isinstance(token, dict)] if isinstance(tokens, list) else []
-    known = [value for value in found if isinstance(value, float) or type(value) is int]
+    found = [token for token in tokens if isinstance(token, dict)] if isinstance(tokens, list) else []
+    texts = [str(token.get("token") or "") for token in found]
+    # Some servers list the token that ended the reply, which is no part of its text.
+    if texts and _LAST_TOKEN.fullmatch(texts[-1]) and not answer.endswith(texts[-1]):
+        found.pop()
+        texts.pop()
+    start: int | None = _find_start(texts, answer) if thinking else 0
+    own = [token.get("logprob") for token in found[start:]] if start is not None else []
+    known = [value for value in own if isinstance(value, float) or type(value) is int]
     finite = [float(value) for value in known if -_MAX_LOGPROB < value < _MAX_LOGPROB]
     return math.fsum(finite) / len(finite) if finite else None
+
+
+def _find_start(texts: Sequence[str], answer: str) -> int | None:
+    """The token with which an answer begins that ends with the last one; None where its text is not found."""
+    tail = ""
+    for start in range(len(texts) - 1, -1, -1):
+        tail = texts[start] + tail
+        if len(tail) >= len(answer) and answer in tail:
+            return start if answer else None
+    return None

@@ -110,6 +110,8 @@ def _remedy(status: int, error: ErrorBody, config: OpenaiSection) -> str | None:
         if status == 429 and "aliyuncs.com" in config.base_url:
             return None
         return f"the account has no credit: add some at {config.endpoint}, or choose another model"
+    if status in (400, 422) and config.logprobs and "logprobs" in error.message.lower():
+        return "it gives no log probabilities: set model.engine.logprobs=false"
     if error.says(_MISCONFIGURED, _MISCONFIGURED_WORDS):
         return (
             "it takes no such request: change model.engine (sends_sampling, sends_seed, max_tokens_key, json_output, "

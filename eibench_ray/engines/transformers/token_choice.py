@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from math import fsum
 from typing import Any, Literal
 
 import torch
@@ -48,6 +49,20 @@ class BatchRow:
     free_until: list[int] = field(default_factory=list)
     tokens: list[int] = field(default_factory=list)  # what was generated, the token that ended it included
     end: Literal["stop", "length", "error"] | None = None
+    notes_logprobs: bool = False  # whether the log probabilities of its tokens are noted
+    logprobs: list[float] = field(default_factory=list)  # of its tokens, by the model alone: before all that narrows
+    next_logprobs: torch.Tensor | None = None  # (tokens,) of those from which the next one is chosen
+
+    def mean_logprob(self, num_thinking: int, last_tokens: Collection[int]) -> float | None:
+        """Mean log probability of its answer's tokens; None where they were not noted, or it has none.
+
+        Args:
+            num_thinking: tokens at its beginning that are its thinking.
+            last_tokens: those that end a reply, and are no part of the answer.
+        """
+        ends_with_token = bool(self.tokens) and self.tokens[-1] in last_tokens
+        own = self.logprobs[num_thinking : len(self.tokens) - ends_with_token]
+        return fsum(own) / len(own) if own else None
 
 
 class TokenChoice(LogitsProcessor):  # type: ignore[misc]
@@ -67,6 +82,8 @@ class TokenChoice(LogitsProcessor):  # type: ignore[misc]
                 row.end = "error"
             if row.end is None:
                 part = scores[number : number + 1]
+                if row.notes_logprobs:
+                    row.next_logprobs = part[0].float().log_softmax(-1)
                 if row.matcher:
                     _allow(row, part)
                 _penalise(row, part)
@@ -97,6 +114,8 @@ class StopCheck(StoppingCriteria):  # type: ignore[misc]
         for row, token in zip(self._rows, input_ids[:, -1].tolist(), strict=True):
             if row.end is None:
                 row.tokens.append(token)
+                if row.next_logprobs is not None:
+                    row.logprobs.append(float(row.next_logprobs[token]))
                 row.end = self._find_end(row, token)
         return torch.tensor([row.end is not None for row in self._rows], device=input_ids.device)
 

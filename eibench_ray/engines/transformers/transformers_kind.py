@@ -26,6 +26,7 @@ class TransformersKind(LoadedKind[TransformersSection]):
     """Weights in transformers, on cores or on the GPUs of one node."""
 
     section = TransformersSection
+    compares_choices = True
 
     def traits(self, section: TransformersSection) -> EngineTraits:
         """Those of what loads weights."""

@@ -14,14 +14,17 @@ import transformers as hf
 from jinja2 import TemplateError
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
+from eibench_ray.engines.continuations import encode_choices, has_nan, reply_of, thinking_is_open
 from eibench_ray.engines.engine import EngineDeadError, RowError
 from eibench_ray.engines.thinking import ThinkingReply
+from eibench_ray.engines.transformers.choice_batches import read_choices
 from eibench_ray.engines.transformers.collate import collate
 from eibench_ray.engines.transformers.request_batches import OutOfMemoryError, Waiting
 from eibench_ray.engines.transformers.token_choice import BatchRow, StopCheck, TokenChoice
 from eibench_ray.engines.transformers.transformers_kind import KIND
 from eibench_ray.engines.transformers.transformers_prompts import ChatPrompts
 from eibench_ray.engines.transformers.transformers_section import TransformersSection
+from eibench_ray.rows.choices import AskedChoices
 from eibench_ray.rows.completion import RowErrorKind
 from eibench_ray.rows.request import Reply, Request
 from eibench_ray.versions import install_command
@@ -40,6 +43,7 @@ class PreparedPrompt:
     tensors: dict[str, torch.Tensor]  # what its processor made, for a batch of one; `input_ids` is (1, tokens)
     room: int  # tokens that the reply may have, by the model's length
     grammar: Any = None  # xgrammar's, of the schema that the reply must follow; None where it is free
+    choices: Sequence[list[int]] = ()  # tokens of each choice that is to be compared; none: a reply is generated
 
     @property
     def token_ids(self) -> list[int]:
@@ -104,7 +108,15 @@ class Model:
         if num_tokens >= most:
             raise ValueError(f"the prompt has {num_tokens} tokens, and the model takes {most} with the reply")
         grammar = self._compile(request.json_schema) if request.json_schema else None
-        return PreparedPrompt(request, tensors, most - num_tokens, grammar)
+        choices = self._encode(request.choices, tensors["input_ids"][0].tolist()) if request.choices else []
+        if choices and (longest := max(map(len, choices))) > most - num_tokens:
+            raise ValueError(f"the prompt and a choice have {num_tokens + longest} tokens, and the model takes {most}")
+        return PreparedPrompt(request, tensors, most - num_tokens, grammar, choices)
+
+    def _encode(self, asked: AskedChoices, prompt: Sequence[int]) -> list[list[int]]:
+        if self._tags is not None and self._tags.is_open(prompt):
+            raise thinking_is_open(self._config.source)
+        return encode_choices(self._tokenizer, prompt, asked)
 
     def answer(self, batch: Sequence[Waiting[PreparedPrompt]]) -> list[Reply]:
         """The replies to a batch, in order.
@@ -113,9 +125,13 @@ class Model:
             OutOfMemoryError: the batch is too large.
             EngineDeadError: the device cannot be used any more.
         """
-        rows = [self._row(waiting) for waiting in batch]
+        generated = [waiting for waiting in batch if not waiting.prompt.choices]
+        compared = [waiting.prompt for waiting in batch if waiting.prompt.choices]
+        rows = [self._row(waiting) for waiting in generated]
         try:
-            self._generate([waiting.prompt for waiting in batch], rows)
+            if rows:
+                self._generate([waiting.prompt for waiting in generated], rows)
+            likelihoods = self._compare(compared)
         except RuntimeError as error:  # torch's own errors are
             if isinstance(error, torch.OutOfMemoryError) or _NO_MEMORY in str(error):
                 torch.cuda.empty_cache()
@@ -125,7 +141,24 @@ class Model:
             if isinstance(error, torch.AcceleratorError) or "CUDA error" in str(error):
                 raise EngineDeadError(f"the GPU failed: {' '.join(str(error).split())[:400]}") from error
             raise
-        return [self._reply(waiting.prompt, row) for waiting, row in zip(batch, rows, strict=True)]
+        replies = iter([self._reply(waiting.prompt, row) for waiting, row in zip(generated, rows, strict=True)])
+        of_choices = iter(likelihoods)
+        return [next(of_choices if waiting.prompt.choices else replies) for waiting in batch]
+
+    def _compare(self, prompts: Sequence[PreparedPrompt]) -> list[Reply]:
+        """The likeliest choice of each prompt."""
+        asked = [(prompt.tensors, prompt.choices) for prompt in prompts]
+        takes_places = "logits_to_keep" in self._inputs
+        found = read_choices(self._model, asked, self._pad_token, self._config.max_num_seqs, takes_places=takes_places)
+        self.num_steps += len(prompts)
+        return [self._reply_of(prompt, logprobs) for prompt, logprobs in zip(prompts, found, strict=True)]
+
+    def _reply_of(self, prompt: PreparedPrompt, logprobs: Sequence[Sequence[float]]) -> Reply:
+        assert prompt.request.choices is not None
+        if has_nan(logprobs):
+            return Reply("", "error", 0, 0)
+        num_tokens = sum(len(prompt.token_ids) + len(tokens) for tokens in prompt.choices)
+        return reply_of(prompt.request.choices, logprobs, num_tokens)
 
     def _generate(self, prompts: Sequence[PreparedPrompt], rows: Sequence[BatchRow]) -> None:
         inputs = collate([prompt.tensors for prompt in prompts], self._pad_token)
@@ -152,6 +185,7 @@ class Model:
         limit = min(request.sampling.max_tokens + self._config.reasoning_tokens, waiting.prompt.room)
         matcher, tokens = _matcher(waiting.prompt.grammar), waiting.prompt.token_ids
         row = BatchRow(request.sampling, limit, generator, matcher, tokens, waiting.is_wanted)
+        row.notes_logprobs = self._config.logprobs
         if matcher is not None and self._thinks and self._tags is not None and not self._tags.is_closed(tokens):
             row.free_until = self._tokenizer.encode(self._tags.marks.end, add_special_tokens=False)
         return row
@@ -184,6 +218,7 @@ class Model:
             completion_tokens=len(row.tokens),
             thinking=parts.thinking,
             thinking_tokens=parts.thinking_tokens,
+            mean_logprob=row.mean_logprob(parts.thinking_tokens or 0, self._last_tokens),
         )
 
     def _decode(self, tokens: list[int]) -> str:

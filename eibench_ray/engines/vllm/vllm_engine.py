@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from eibench_ray.engines.chat_template_check import check_variables, read_chat_template
 from eibench_ray.engines.chat_templates import no_template, template_file
+from eibench_ray.engines.continuations import encode_choices, has_nan, reply_of, thinking_is_open
 from eibench_ray.engines.cpu_builds import remedy
 from eibench_ray.engines.decoding_slots import decode_in_thread
 from eibench_ray.engines.engine import EngineDeadError, EngineFacts, RowError, no_numbers
@@ -21,6 +22,7 @@ from eibench_ray.engines.thinking import TagSplitter, ThinkingReply
 from eibench_ray.engines.vllm.vllm_adapters import find_misfit
 from eibench_ray.engines.vllm.vllm_arguments import engine_arguments
 from eibench_ray.engines.vllm.vllm_kind import KIND, vllm_weights
+from eibench_ray.engines.vllm.vllm_logprobs import mean_logprob, read_tokens, reading_parameters, with_tokens
 from eibench_ray.engines.vllm.vllm_prompts import Picture, Prompts, read_picture
 from eibench_ray.engines.vllm.vllm_section import VllmExtra, VllmSection
 from eibench_ray.engines.vllm.vllm_thinking import ReplyParser, find_splitter, marks_of
@@ -212,7 +214,7 @@ class VllmEngine:
         assert self._prompts is not None
         try:
             prompt = await self._prompts.render(request, pictures, is_again=is_again)
-            return await self._complete(prompt, request)
+            return await (self._compare if request.choices else self._complete)(prompt, request)
         except VllmDeadError as error:
             raise EngineDeadError(f"vLLM died while it answered {request.sample_id}: {_reason(error)}") from error
         except (refused_request_error(), *_UNUSABLE) as error:
@@ -248,7 +250,38 @@ class VllmEngine:
             cached_tokens=final.num_cached_tokens or 0,
             thinking=parts.thinking,
             thinking_tokens=parts.thinking_tokens,
+            mean_logprob=mean_logprob(answer, parts.thinking_tokens),
         )
+
+    async def _compare(self, prompt: Any, request: Request) -> Reply:
+        """The likeliest of a request's choices; vLLM reads the prompt once with each."""
+        assert request.choices is not None
+        own = list(prompt["prompt_token_ids"])
+        if self._leaves_thinking_open(own):
+            raise thinking_is_open(self._config.source)
+        encoded = encode_choices(self._llm.renderer.tokenizer, own, request.choices)
+        reading = [asyncio.ensure_future(self._read(with_tokens(prompt, tokens), request)) for tokens in encoded]
+        try:
+            outputs = await asyncio.gather(*reading)
+        finally:
+            for one in reading:
+                one.cancel()
+        reasons = [one.outputs[0].finish_reason if one and one.outputs else "error" for one in outputs]
+        if failed := [reason or "unknown" for reason in reasons if not ending_of(reason).is_answer]:
+            return Reply("", failed[0], 0, 0)
+        logprobs = [read_tokens(one, tokens) for one, tokens in zip(outputs, encoded, strict=True)]
+        if has_nan(logprobs):
+            raise no_numbers(self._config.dtype, 0)
+        return reply_of(request.choices, logprobs, sum(len(own) + len(tokens) for tokens in encoded))
+
+    async def _read(self, prompt: Any, request: Request) -> Any:
+        final, lora = None, self._lora_requests[request.adapter] if request.adapter else None
+        async for output in self._llm.generate(prompt, reading_parameters(), f"r{next(self._ids)}", lora_request=lora):
+            final = output
+        return final
+
+    def _leaves_thinking_open(self, prompt: Sequence[int]) -> bool:
+        return isinstance(self._replies, TagSplitter | ReplyParser) and self._replies.is_open(prompt)
 
     def _parameters(self, request: Request) -> Any:
         parameters = _sampling_params(request, self._config)
@@ -295,6 +328,7 @@ def _sampling_params(request: Request, config: VllmSection) -> Any:
         max_tokens=sampling.max_tokens + config.reasoning_tokens,
         stop=[*sampling.stop, *config.stop],
         seed=request.seed,
+        logprobs=0 if config.logprobs else None,  # of the chosen token alone
         output_kind=RequestOutputKind.FINAL_ONLY,
         structured_outputs=StructuredOutputsParams(json=schema) if schema else None,
         **sampling.optional,

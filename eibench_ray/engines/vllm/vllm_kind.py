@@ -70,6 +70,7 @@ class VllmKind(LoadedKind[VllmSection]):
     """Weights in vLLM, on the GPUs of one node or of several."""
 
     section = VllmSection
+    compares_choices = True
     server_key = VLLM_KEY
 
     def traits(self, section: VllmSection) -> EngineTraits:

@@ -60,6 +60,10 @@ class ReplyParser:
         thinking = self._clean(said or "").strip() or None
         return ThinkingReply(thinking, self._clean(answer or "").strip(), self._count(tokens, thinking))
 
+    def is_open(self, prompt: Sequence[int]) -> bool:
+        """Whether a prompt has begun the thinking, as far as its marks show."""
+        return self._tags is not None and self._tags.is_open(prompt)
+
     def _new(self) -> Any:
         return self._class(self._tokenizer, None, chat_template_kwargs=self._variables, model_config=self._config)
 

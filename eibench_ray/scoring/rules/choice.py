@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from string import ascii_uppercase
 from typing import Literal
 
+from eibench_ray.rows.choices import read_choices
 from eibench_ray.rows.sample import Sample
 from eibench_ray.scoring.accuracy import ACCURACY, grade, nothing_to_read
 from eibench_ray.scoring.rules.answer_pattern import compile_pattern, find_taken
@@ -53,32 +54,38 @@ class ChoiceScorer(Scorer):
         return grade(sample, is_right=letter in self._targets(sample), extracted=letter, choice=letter)
 
     def _options(self, sample: Sample) -> tuple[str, ...]:
-        """The options' texts; of a text, its lines."""
-        value = sample.read(self.options)
-        if isinstance(value, str):
-            value = tuple(line.strip() for line in value.splitlines() if line.strip())
-        return value[: len(ascii_uppercase)] if isinstance(value, tuple) else ()
+        return read_choices(sample, self.options)[: len(ascii_uppercase)]
 
     def _targets(self, sample: Sample) -> set[str]:
-        options = self._options(sample)
-        values = sample.target if isinstance(sample.target, tuple) else (sample.target,)
-        found = {self._letter(value, options) for value in values}
-        return {letter for letter in found if letter is not None}
+        return find_targets(sample, self._options(sample), self.first_index)
 
-    def _letter(self, target: str | int | float | None, options: tuple[str, ...]) -> str | None:
-        """The letter that a target means; None where it means no option."""
-        letters = ascii_uppercase[: len(options)] or ascii_uppercase
-        if isinstance(target, str):
-            text = target.strip().strip("().").upper()
-            if text in letters and len(text) == 1:
-                return text
-            same = [number for number, option in enumerate(options) if normal_text(option) == normal_text(target)]
-            if len(same) == 1:
-                return letters[same[0]]
-            if self.first_index is None or not text.isdecimal():
-                return None
-            target = int(text) if len(text) < 4 else -1
-        if target is None or not float(target).is_integer():
+
+def find_targets(sample: Sample, options: tuple[str, ...], first_index: int | None) -> set[str]:
+    """The letters that a sample's targets mean; none where they mean no option.
+
+    Args:
+        sample: with its target, or several.
+        options: the texts, in the order of their letters; empty: not known.
+        first_index: number of the first option, as in `ChoiceScorer`.
+    """
+    values = sample.target if isinstance(sample.target, tuple) else (sample.target,)
+    found = {_letter(value, options, first_index) for value in values}
+    return {letter for letter in found if letter is not None}
+
+
+def _letter(target: str | int | float | None, options: tuple[str, ...], first_index: int | None) -> str | None:
+    letters = ascii_uppercase[: len(options)] or ascii_uppercase
+    if isinstance(target, str):
+        text = target.strip().strip("().").upper()
+        if text in letters and len(text) == 1:
+            return text
+        same = [number for number, option in enumerate(options) if normal_text(option) == normal_text(target)]
+        if len(same) == 1:
+            return letters[same[0]]
+        if first_index is None or not text.isdecimal():
             return None
-        index = int(target) - (self.first_index or 0)
-        return letters[index] if 0 <= index < len(letters) else None
+        target = int(text) if len(text) < 4 else -1
+    if target is None or not float(target).is_integer():
+        return None
+    index = int(target) - (first_index or 0)
+    return letters[index] if 0 <= index < len(letters) else None

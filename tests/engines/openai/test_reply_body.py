@@ -202,6 +202,36 @@ def test_the_mean_logprob_is_of_the_tokens_that_have_one(logprobs: object, mean:
     assert read_reply(answered, ask(), endpoint()).mean_logprob is None
 
 
+def said(**logprobs: float) -> dict[str, Any]:
+    return {"content": [{"token": token, "logprob": logprob} for token, logprob in logprobs.items()]}
+
+
+@pytest.mark.parametrize(
+    ("message", "logprobs", "mean"),
+    [
+        # The token that ended the reply is no part of the answer; a text that only looks like one is.
+        ({"content": "Sun."}, said(**{"Sun": -1.0, ".": -2.0, "<|im_end|>": -9.0}), -1.5),
+        ({"content": "Sun.<b>"}, said(**{"Sun": -1.0, ".": -2.0, "<b>": -9.0}), -4.0),
+        # vLLM's server lists the thinking's tokens, too; OpenAI's and DeepSeek's list the answer's alone.
+        (
+            {"content": "Sun.", "reasoning_content": "Hm."},
+            said(**{"<think>": -9.0, "Hm.": -9.0, "</think>": -9.0, "\n": -9.0, "Sun": -1.0, ".": -2.0}),
+            -1.5,
+        ),
+        ({"content": "Sun.", "reasoning_content": "Hm."}, said(**{"Sun": -1.0, ".": -2.0}), -1.5),
+        ({"content": "<think>Sun.</think>Sun."}, said(**{"<think>": -9.0, "Sun": -9.0, "Sun.": -0.5}), -0.5),
+        # All was thinking; the answer is not found.
+        ({"content": "", "reasoning_content": "Hm."}, said(**{"Hm.": -9.0}), None),
+        ({"content": "Sün.", "reasoning_content": "Hm."}, said(**{"Hm.": -9.0, "S": -1.0, "\\xc3": -1.0}), None),
+    ],
+)
+def test_the_mean_logprob_is_of_the_answer_alone(
+    message: dict[str, Any], logprobs: dict[str, Any], mean: float | None
+) -> None:
+    answered = body(message, logprobs=logprobs)
+    assert read_reply(answered, ask(), endpoint(logprobs=True)).mean_logprob == mean
+
+
 WHOLE = body({"content": "Sun."})
 
 

@@ -28,6 +28,14 @@ def judged(status: int, body: str, headers: dict[str, str] | None = None, **opti
     return judge_status(status, headers or {}, body, endpoint(**options), Secret(KEY), NOW)
 
 
+@pytest.mark.parametrize("said", ["'logprobs' is not supported with this model", "Extra inputs: Logprobs"])
+def test_who_gives_no_log_probabilities_is_asked_for_none(said: str) -> None:
+    refused = judged(400, error(said), logprobs=True)
+    assert refused.fate is Remedy.ENGINE
+    assert refused.message.endswith("; it gives no log probabilities: set model.engine.logprobs=false")
+    assert judged(400, error(said)).fate is Remedy.ROW
+
+
 @pytest.mark.parametrize(
     ("status", "body", "fate"),
     [
