@@ -55,7 +55,7 @@ class ScoredCell:
 
     @property
     def graded(self) -> tuple[object, ...]:
-        """What was graded and in which metric: judges agree or differ where this is the same.
+        """Key of what was graded and in which metric: judges agree or differ where this is the same.
 
         The very same answers of the same cell, and those that they are held against.
         """
