@@ -245,6 +245,12 @@ class Cell:
         return [(name, number // orders) for name, verdicts in judges for number in range(verdicts)]
 
     @property
+    def orders(self) -> list[str]:
+        """The answer that stood first in each of these verdicts, in words; empty where one stood alone."""
+        orders = ["answer first", "baseline first"] if self.baseline else [""]
+        return orders * (self.judge_repeats // len(orders))
+
+    @property
     def name(self) -> str:
         """The cell in words: model/setting/dataset/judge."""
         return f"{self.model}/{self.setting}/{self.dataset}/{self.judge}"

@@ -315,10 +315,11 @@ def _if_any(values: Iterable[Any]) -> list[Any]:
 
 def _seats(cell: Cell) -> list[str]:
     """Names of the judge's replies on an answer, in their order."""
-    repeats: dict[str, int] = {}
-    for name, _ in cell.seats:
-        repeats[name] = repeats.get(name, 0) + 1
-    return [f"{name}, repeat {repeat + 1}" if repeats[name] > 1 else name for name, repeat in cell.seats]
+    repeated = {name for name, repeat in cell.seats if repeat}
+    return [
+        ", ".join(filter(None, (name, f"repeat {repeat + 1}" if name in repeated else "", order)))
+        for (name, repeat), order in zip(cell.seats, cell.orders, strict=True)
+    ]
 
 
 def _show_content(request: Request) -> str:

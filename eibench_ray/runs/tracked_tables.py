@@ -60,9 +60,12 @@ def _said(cell: Cell, line: JoinedRow, *, has_thinking: bool) -> dict[str, Shown
             said[f"thinking{again}"] = one.answer.thinking if one.answer else None
         said[f"answer{again}"] = one.answer.text if one.answer else None
         of_answer = f" to answer {number}" if number > 1 else ""
-        for (judge, repeat), reply in zip(cell.seats, one.replies, strict=True):
+        if cell.baseline:
+            said[f"baseline_answer{again}"] = one.compared.text if one.compared else None
+        for (judge, repeat), order, reply in zip(cell.seats, cell.orders, one.replies, strict=True):
             by, times = f" of {judge}" if cell.jurors else "", f" {repeat + 1}" if repeat else ""
-            said[f"judge_reply{by}{times}{of_answer}"] = reply.text if reply else None
+            which = f" ({order})" if order else ""
+            said[f"judge_reply{by}{times}{of_answer}{which}"] = reply.text if reply else None
         if not cell.seats:
             said["judge_reply"] = None
     return said

@@ -20,6 +20,7 @@ from eibench_ray.report.leaderboard_files import to_json_rows
 from eibench_ray.rows.completion import RowErrorKind
 from eibench_ray.runs.results import Results
 from eibench_ray.runs.run_record import new_manifest, new_status, write_manifest
+from eibench_ray.runs.tracked_tables import sample_table
 
 if TYPE_CHECKING:
     from conftest import Scripted, Sweeps
@@ -247,6 +248,15 @@ def test_exported_rows_say_what_decided(sweeps: Sweeps, scripted: type[Scripted]
     assert rows["baseline_answer"].unique().to_list() == ["[base]"]
     assert [json.loads(reply)["better"] for reply in json.loads(rows["replies"][0])] == ["first", "second"]
     assert rows["reply"].null_count() == len(rows) == 10
+
+
+def test_a_trackers_table_has_the_baselines_answer_and_both_replies(sweeps: Sweeps, scripted: type[Scripted]) -> None:
+    sweep = ask(sweeps, scripted, cell(sweeps))
+    table = sample_table(Results(sweep.plan, sweep.store), sweep.plan.cells[0], 1, has_pictures=False)
+    assert table is not None
+    (row,) = (dict(zip(table.columns, values, strict=True)) for values in table.rows)
+    said = [json.loads(str(row[f"judge_reply ({order} first)"]))["better"] for order in ("answer", "baseline")]
+    assert (row["answer"], row["baseline_answer"], said) == ("[new]", "[base]", ["first", "second"])
 
 
 @pytest.mark.parametrize(
