@@ -49,7 +49,7 @@ def watch_run(run: str | None, store: str | None, interval_s: float) -> FoundRun
 
 def _draw(watch: RunWatch, interval_s: float) -> None:
     """Draws it at one place until it has ended."""
-    from eibench_ray.runs.cell_grid import glyphs_of
+    from eibench_ray.runs.cell_field import glyphs_of
     from eibench_ray.runs.view_page import draw_view
 
     console = open_console()

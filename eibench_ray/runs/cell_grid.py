@@ -15,45 +15,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from rich.cells import cell_len, set_cell_size
-from rich.console import Console
+from rich.cells import cell_len
 from rich.text import Text
 
+from eibench_ray.runs.cell_field import BAR, NUMBER, SIGN, UNICODE, Glyphs, cut, draw_field, sign_of
 from eibench_ray.runs.run_view import CellPhase, CellView
 from eibench_ray.visible_text import in_line
 
-_STYLES = {
-    CellPhase.WAITING: "bright_black",
-    CellPhase.GENERATING: "cyan",
-    CellPhase.JUDGING: "magenta",
-    CellPhase.DONE: "green",
-    CellPhase.BLOCKED: "yellow",
-    CellPhase.FAILED: "red",
-}
-_TODO = "bright_black"
 _MOST_NAME, _LEAST_NAME = 24, 8
 # Blanks between the columns of a grid that is folded into several.
 _GUTTER = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Glyphs:
-    """Signs that a terminal can show."""
-
-    done: str
-    asking: str
-    todo: str
-    levels: str  # of one sign: hardly anything is done, .., nearly all
-    waiting: str
-    whole: str
-    blocked: str
-    failed: str
-    between: str  # names
-    more: str  # at the end of a name that is cut
-
-
-UNICODE = Glyphs("━", "╍", "─", "▁▂▃▄▅▆▇", "·", "✓", "‖", "✗", " · ", "…")
-ASCII = Glyphs("#", "=", "-", "123456789", ".", "x", "|", "!", " / ", "~")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,23 +43,17 @@ class _Form:
     is_folded: bool = False
 
 
-_BAR, _NUMBER, _SIGN = (14, 28), (5, 5), (2, 3)
 _FORMS = (
-    _Form(*_BAR),
-    _Form(*_BAR, is_beside=True),
-    _Form(*_NUMBER),
-    _Form(*_NUMBER, is_beside=True),
-    _Form(*_BAR, is_folded=True),
-    _Form(*_NUMBER, is_folded=True),
-    _Form(*_SIGN),
-    _Form(*_SIGN, is_beside=True),
-    _Form(*_SIGN, is_folded=True),
+    _Form(*BAR),
+    _Form(*BAR, is_beside=True),
+    _Form(*NUMBER),
+    _Form(*NUMBER, is_beside=True),
+    _Form(*BAR, is_folded=True),
+    _Form(*NUMBER, is_folded=True),
+    _Form(*SIGN),
+    _Form(*SIGN, is_beside=True),
+    _Form(*SIGN, is_folded=True),
 )
-
-
-def glyphs_of(console: Console) -> Glyphs:
-    """The signs that a console can show."""
-    return UNICODE if console.encoding.startswith("utf") else ASCII
 
 
 def render_grid(cells: Sequence[CellView], width: int, height: int, glyphs: Glyphs = UNICODE) -> list[Text]:
@@ -101,23 +66,6 @@ def render_grid(cells: Sequence[CellView], width: int, height: int, glyphs: Glyp
                 if grid.fits(form, height):
                     return grid.draw(form)
     return grids[0].clip(height)
-
-
-def bar(done: int, asking: int, rows: int, width: int, style: str, glyphs: Glyphs) -> Text:
-    """A bar of what is done, what is being asked and what is left; the least of each is seen, and only all is whole."""
-    rows = max(rows, 1)
-    full = width if done >= rows else min(max(width * done // rows, 1 if done else 0), width - 1)
-    under = min(-(-width * asking // rows), width - full)
-    return Text.assemble(
-        (glyphs.done * full, style), (glyphs.asking * under, style), (glyphs.todo * (width - full - under), _TODO)
-    )
-
-
-def cut(name: str, width: int, glyphs: Glyphs) -> str:
-    """A name in exactly so many characters."""
-    if cell_len(name) <= width:
-        return set_cell_size(name, width)
-    return set_cell_size(name, max(width - cell_len(glyphs.more), 0)) + glyphs.more[:width]
 
 
 def count_states(cells: Iterable[CellView]) -> Iterator[str]:
@@ -178,11 +126,11 @@ class _Grid:
         room = self._room(form)
         if room < form.least or room <= len(_letter(len(self.heads) - 1)):
             return False
-        num_below = 2 + len(self._notes)  # the lines that say what letters and signs mean
+        num_below = 2 + form.is_beside + len(self._notes)  # the lines that say what letters, signs and numbers mean
         if form.is_folded:
             return -(-len(self.rows) // self._num_folds(form)) + 1 + num_below <= height
         if form.is_beside:
-            return len(self.rows) + 3 + num_below <= height
+            return len(self.rows) + 2 + num_below <= height
         return sum(len(part.models) + 1 for part in self._parts) + num_below <= height
 
     def draw(self, form: _Form) -> list[Text]:
@@ -192,13 +140,13 @@ class _Grid:
     def clip(self, height: int) -> list[Text]:
         """As much as there is room for, of one part: first what goes on, then what waits, then what is over."""
         (part,) = self._parts
-        most = max((self._width - self._name_width) // (_SIGN[0] + 1), 1)
+        most = max((self._width - self._name_width) // (SIGN[0] + 1), 1)
         settings, self.heads = part.settings[:most], self.heads[:most]
         left = {"model": 0, "setting": len(part.settings) - len(settings)}
         clipped = _Part(part.title, part.cells, settings)
         self._parts = [clipped]
         form = next((one for one in _FORMS if not one.is_folded and self._room(one) >= one.least), _FORMS[-1])
-        num_rows = max(height - 4 - len(self._notes), 1)
+        num_rows = max(height - 4 - len(self._notes), 1)  # the header, the letters, the signs, what is not shown
         shown = set(sorted(self.rows, key=lambda row: _rank(part, row))[:num_rows])
         left["model"] = len(self.rows) - len(shown)
         words = [f"{number} more {what}{'s' if number > 1 else ''}" for what, number in left.items() if number]
@@ -233,14 +181,15 @@ class _Grid:
                     line = Text(cut(in_line(row), self._name_width, self._glyphs))
                     for part in group:
                         for head in part.settings:
-                            line.append_text(self._field(part.cells.get((row, head)), room))
+                            line.append_text(draw_field(part.cells.get((row, head)), room, self._glyphs))
                     lines.append(line)
         if form.is_folded:
             lines = self._fold(lines, form)
         letters = [] if is_whole else [f"{letter} {in_line(head)}" for head, letter in names.items()]
         numbers = [f"{number} {title}" for title, number in titles.items() if number != title]
         signs = list(self._explain(parts, room))
-        for words in ([*letters, *signs], numbers):
+        is_long = cell_len("   ".join([*letters, *signs])) > self._width
+        for words in (letters, signs, numbers) if is_long else ([*letters, *signs], numbers):
             if words:
                 lines.append(Text(cut("   ".join(words), self._width, self._glyphs).rstrip(), "dim"))
         return [*lines, *(Text(note, style="dim") for note in self._notes)]
@@ -267,44 +216,19 @@ class _Grid:
             for head in part.settings:
                 name = names[head]
                 # Over numbers to the right, over bars to the left; what follows a number may be its mark.
-                word = "  " + cut(name, room - 2, self._glyphs) if room >= _BAR[0] else f"{name} ".rjust(room)
-                line.append(word if room >= _NUMBER[0] else name.rjust(room), "dim not bold")
+                word = "  " + cut(name, room - 2, self._glyphs) if room >= BAR[0] else f"{name} ".rjust(room)
+                line.append(word if room >= NUMBER[0] else name.rjust(room), "dim not bold")
         return line
 
     def _explain(self, parts: Sequence[_Part], room: int) -> Iterator[str]:
         """The meaning of the signs that the grid has."""
         cells = [cell for part in parts for cell in part.cells.values()]
-        if room < _BAR[0]:
+        if room < BAR[0]:
             for state in (CellPhase.WAITING, CellPhase.DONE, CellPhase.BLOCKED, CellPhase.FAILED):
                 if any(cell.state is state for cell in cells):
-                    yield f"{self._sign_of(state)} {state.value}"
-        if room >= _NUMBER[0] and any(cell.errors for cell in cells):
+                    yield f"{sign_of(state, self._glyphs)} {state.value}"
+        if room >= NUMBER[0] and any(cell.errors for cell in cells):
             yield "! has errors"
-
-    def _sign_of(self, state: CellPhase) -> str:
-        glyphs = self._glyphs
-        signs = {CellPhase.DONE: glyphs.whole, CellPhase.BLOCKED: glyphs.blocked, CellPhase.FAILED: glyphs.failed}
-        return signs.get(state, glyphs.waiting)
-
-    def _field(self, cell: CellView | None, room: int) -> Text:
-        if cell is None:
-            return Text(" " * room)
-        style, glyphs = _STYLES[cell.state], self._glyphs
-        is_begun = cell.state in (CellPhase.GENERATING, CellPhase.JUDGING) or (
-            cell.state is CellPhase.WAITING and cell.done > 0
-        )
-        trouble = "!" if cell.errors else " "
-        if room < _NUMBER[0]:
-            level = len(glyphs.levels) * cell.done // max(cell.rows, 1)
-            return Text((glyphs.levels[level] if is_begun else self._sign_of(cell.state)).rjust(room), style)
-        if room < _BAR[0]:
-            word = _percent(cell) if is_begun else self._sign_of(cell.state)
-            return Text.assemble((word.rjust(room - 1), style), (trouble, "yellow"))
-        is_over = cell.state in (CellPhase.BLOCKED, CellPhase.FAILED)
-        word = cell.state.value if is_over else cell.word or _percent(cell)
-        size = room - 4 - max(len(word), 4)
-        drawn = bar(cell.done, cell.asking, cell.rows, size, style, glyphs)
-        return Text.assemble("  ", drawn, (word.rjust(room - 3 - size), style), (trouble, "yellow"))
 
 
 def _merge(cells: Sequence[CellView]) -> CellView:
@@ -320,12 +244,6 @@ def _merge(cells: Sequence[CellView]) -> CellView:
         errors=sum(cell.errors for cell in cells),
         word=cells[0].word if len(cells) == 1 else "",
     )
-
-
-def _percent(cell: CellView) -> str:
-    """Share of the rows that are done; 0% and 100% only where it is."""
-    share = round(100 * cell.done / max(cell.rows, 1))
-    return f"{100 if cell.done >= cell.rows else min(max(share, 1 if cell.done else 0), 99)}%"
 
 
 def _rank(part: _Part, row: str) -> int:

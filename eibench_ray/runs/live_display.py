@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from eibench_ray.driver.run_events import Snapshot
-from eibench_ray.runs.cell_grid import glyphs_of
+from eibench_ray.runs.cell_field import glyphs_of
 from eibench_ray.runs.run_view import RunView
 from eibench_ray.runs.view_page import draw_view
 from eibench_ray.terminal.live_screen import LiveScreen

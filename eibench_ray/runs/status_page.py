@@ -83,7 +83,8 @@ class _CellTable:
         """The grid in the console's columns, and what its fields say."""
         from rich.text import Text
 
-        from eibench_ray.runs.cell_grid import glyphs_of, render_grid
+        from eibench_ray.runs.cell_field import glyphs_of
+        from eibench_ray.runs.cell_grid import render_grid
         from eibench_ray.runs.run_view import CellPhase, CellView
 
         views = [

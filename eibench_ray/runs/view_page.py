@@ -12,7 +12,8 @@ from rich.text import Text
 
 from eibench_ray.driver.run_events import EngineProgress
 from eibench_ray.estimate.time_tables import show_span, show_time
-from eibench_ray.runs.cell_grid import UNICODE, Glyphs, bar, count_states, cut, render_grid
+from eibench_ray.runs.cell_field import UNICODE, Glyphs, bar, cut
+from eibench_ray.runs.cell_grid import count_states, render_grid
 from eibench_ray.runs.run_view import EngineView, RunView
 from eibench_ray.scoring.rounding import NO_VALUE, show_share
 from eibench_ray.visible_text import in_line
