@@ -172,11 +172,17 @@ class Board {
       row.cell === null
         ? row.names[0]
         : element("a", { href: `#cells=${row.cell}`, title: "Open its samples" }, row.names[0]);
-    return [name, row.marks.map((mark) => element("span", { class: `mark ${mark === "failed" ? "bad" : ""}` }, mark))];
+    return [
+      name,
+      row.marks.map((mark) => [" ", element("span", { class: `mark ${mark === "failed" ? "bad" : ""}` }, mark)]),
+    ];
   }
 
   drawName(row, number) {
-    return [row.names[number], number === 3 && row.kinship ? element("span", { class: "mark" }, row.kinship) : null];
+    return [
+      row.names[number],
+      number === 3 && row.kinship ? [" ", element("span", { class: "mark" }, row.kinship)] : null,
+    ];
   }
 
   drawScore(row) {

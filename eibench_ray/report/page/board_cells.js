@@ -13,7 +13,7 @@ function drawRank(row) {
   const [best, worst] = row.rank;
   return [
     best === worst ? `${best}` : `${best}–${worst}`,
-    row.tied ? element("span", { class: "mark", title: "nothing is surely better" }, "= best") : null,
+    row.tied ? [" ", element("span", { class: "mark", title: "nothing is surely better" }, "= best")] : null,
   ];
 }
 

@@ -199,7 +199,7 @@ function drawCell(page, index, sample, place, { cell, answers, scores }, letter,
       { class: "figure" },
       element("strong", {}, level ? level[1] : "-"),
       ` ${metric}`,
-      marks.map((mark) => element("span", { class: "mark" }, mark)),
+      marks.map((mark) => [" ", element("span", { class: "mark" }, mark)]),
     ),
     prompt ? folded("Prompt as sent", prompt) : null,
     drawCalls(answers, place),
@@ -258,7 +258,7 @@ function drawVerdicts(cell, scores, place, repeat) {
             textOf(scores, score[3]) ? element("blockquote", {}, textOf(scores, score[3])) : null,
           ),
     ),
-    replies.length
+    replies.some((reply) => reply !== null)
       ? folded(
           replies.length > 1 ? "Replies of the judges" : "Reply of the judge",
           replies.map((reply, seat) => [

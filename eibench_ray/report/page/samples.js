@@ -82,12 +82,16 @@ class Samples {
     }
   }
 
-  /** Compares these cells; further ones of the set fill the second place. */
+  /** Compares these cells; beside a single one comes the first with other answers. */
   choose(cells) {
     const members = this.page.sets[this.set].cells;
     const wanted = uniquely(cells.filter((cell) => members.includes(cell)));
     if (!wanted.length) wanted.push(members[0]);
-    if (wanted.length < 2) wanted.push(...members.filter((cell) => !wanted.includes(cell)).slice(0, 1));
+    if (wanted.length < 2) {
+      const others = members.filter((cell) => cell !== wanted[0]);
+      const isAnswered = (cell) => this.page.cells[cell].answers !== this.page.cells[wanted[0]].answers;
+      wanted.push(...(others.some(isAnswered) ? others.filter(isAnswered) : others).slice(0, 1));
+    }
     this.chosen = wanted.slice(0, MOST_CELLS);
     this.drawPickers();
   }
