@@ -1,6 +1,7 @@
 # make demo    set up, then run a real sweep to its leaderboard and its page
 # make test    set up, then run the tests
-# make check   format, lint, types, and who imports whom
+# make check   format, lint, types, who imports whom, and the docs
+# make docs    the docs as a site, in build/site
 # make bench   the benchmarks, with their tables
 # make chaos   a sweep under some forty faults, compared with an undisturbed one: three to six minutes
 # make chaos-long   the same with vLLM and 200 faults, with tensor-parallel workers killed, and with a million rows and
@@ -22,7 +23,7 @@ export UV_FIND_LINKS ?= $(FIND_LINKS)
 # Where there is no such folder, the CPU build comes from PyTorch's own index.
 TORCH := $(if $(FIND_LINKS),,$(if $(filter cpu,$(DEVICE)),--torch-backend cpu,))
 
-.PHONY: demo test check setup requirements wheel bench chaos chaos-long fuzz clean
+.PHONY: demo test check docs setup requirements wheel bench chaos chaos-long fuzz clean
 
 demo: setup
 	$(BIN)/eibench-ray run --open experiment=demo
@@ -36,6 +37,11 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(MAKE) docs
+
+# The variable leaves out an advertisement of the theme's.
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 bench: setup
 	$(BIN)/python bench/driver_rows.py

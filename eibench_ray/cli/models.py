@@ -23,7 +23,7 @@ DETAILS = ("revision", "dtype", "GB", "prompt format", "family", "note")
 _INTRODUCTION = """# Models
 
 The options of the group `model`, as `eibench-ray models --markdown` writes them: each is a file in `conf/model/`, and
-any other model is a file of your own (README, "Your own model"), `model=endpoint`, or `model=replay`.
+any other model is a file of your own (docs/how-to/own-model.md), `model=endpoint`, or `model=replay`.
 
 - **runs by**: `vLLM`; `vLLM 0.22.1 of its own`, in an environment beside the others; `transformers`; an `endpoint`
   with OpenAI's API, whose key the named variable holds; `recorded` answers, as lines of JSON.

@@ -1,0 +1,101 @@
+"""Every command in README and docs runs as it stands, or says what it needs and is one that the command takes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import typer
+from page_blocks import PAGES, ROOT, read_blocks
+
+from eibench_ray.cli.app import app
+from eibench_ray.cli.hydra_entry import call_hydra
+from eibench_ray.config.load import to_config
+
+if TYPE_CHECKING:
+    from click import Command
+
+    from eibench_ray.config.hydra_jobs import HydraJob
+
+SWEEPS = {"run", "plan", "prefetch", "simulate", "serve", "submit slurm"}
+COMMAND = typer.main.get_command(app)
+# What may stand before a command.
+CALL = re.compile(r"^(\$ |\w+=\S+ )*(eibench-ray|make|pytest|python|pip|uv|ray|sbatch|source|export) ", re.MULTILINE)
+
+
+def name(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def has_script(page: Path) -> bool:
+    return any(block.language == "sh" and not block.is_marked for block in read_blocks(page))
+
+
+MARKED = [(page, call) for page in PAGES for block in read_blocks(page) for call in block.marked_calls()]
+
+
+@pytest.mark.parametrize(("page", "call"), MARKED, ids=[f"{name(page)}:{' '.join(call)[:60]}" for page, call in MARKED])
+def test_a_command_that_needs_something_is_one_that_is_taken(
+    page: Path, call: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for block in read_blocks(page):
+        if block.title is not None:
+            (tmp_path / block.title).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / block.title).write_text(block.text)
+    monkeypatch.chdir(tmp_path)
+    command, found, words = find_command(call)
+    rest = parse_options(command, words)
+    if found in SWEEPS:
+        call_hydra(check_jobs, rest, leaves_traces=False)
+
+
+def find_command(call: Sequence[str]) -> tuple[Command, str, list[str]]:
+    """The command that a call means, its name, and the words behind it."""
+    command, words, found = COMMAND, list(call), []
+    while children := children_of(command):
+        assert words, f"{call} has no command"
+        assert words[0] in children, f"there is no command {words[0]!r}"
+        command = children[words[0]]
+        found.append(words.pop(0))
+    return command, " ".join(found), words
+
+
+def children_of(command: Any) -> dict[str, Command]:
+    """The commands of a group, those of plug-ins, too."""
+    if not hasattr(command, "commands"):
+        return {}
+    context = command.context_class(command)
+    return {name: command.get_command(context, name) for name in command.list_commands(context)}
+
+
+def parse_options(command: Any, words: Sequence[str]) -> list[str]:
+    """Refuses options that the command does not have; returns what is handed on to Hydra."""
+    context = command.context_class(command, **command.context_settings)
+    _, rest, _ = command.make_parser(context).parse_args(list(words))
+    return list(rest)
+
+
+def check_jobs(jobs: Sequence[HydraJob], folder: Path) -> None:  # noqa: ARG001 - nothing is written
+    for job in jobs:
+        to_config(job.raw)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_commands_stand_in_blocks_of_sh(page: Path) -> None:
+    for block in read_blocks(page):
+        if block.language in ("", "text", "bash", "console", "shell"):
+            assert not CALL.search(block.text), f"a block of {name(page)} is to begin with ```sh:\n{block.text}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_commands_that_are_mentioned_are_there(page: Path) -> None:
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    names = children_of(COMMAND)
+    text = page.read_text(encoding="utf-8")
+    for mentioned in re.findall(r"`eibench-ray ([a-z][a-z-]*)", text):
+        assert mentioned in names, mentioned
+    for mentioned in re.findall(r"(?:`|^)make ([a-z][a-z-]*)", text, re.MULTILINE):
+        assert mentioned in targets, mentioned
