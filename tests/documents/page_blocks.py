@@ -32,7 +32,7 @@ class Block:
         return re.sub(r"\\\n", " ", self.text).splitlines()
 
     def script(self) -> str:
-        """What can be run as it stands."""
+        """The commands that run as they stand."""
         return "\n".join(line for line in self.lines() if not NEEDS.search(line)) + "\n"
 
     def marked_calls(self) -> Iterator[list[str]]:
