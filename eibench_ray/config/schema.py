@@ -119,11 +119,14 @@ class JudgeConfig(Frozen):
         scorer = make_scorer(self.scorer)
         if scorer.has_members or self.members:
             self._check_members()
-        elif scorer.compares != (self.baseline is not None):
+        elif scorer.compares and self.baseline is None:
             raise ValueError(
                 f"{self.kind} compares two answers: choose whose the other is with model@judge.baseline=NAME"
-                if scorer.compares
-                else f"{self.kind} compares no answers: leave judge.baseline out, or take judge.kind=pairwise"
+            )
+        elif not scorer.compares and _compared(self) != (None, None):
+            raise ValueError(
+                f"{self.kind} compares no answers: leave judge.baseline and baseline_setting out, or take "
+                f"judge.kind=pairwise"
             )
         elif scorer.asks:
             if self.model is not None and scorer.engine_kind not in (None, self.model.engine.kind):

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from eibench_ray.rows.request import Request
     from eibench_ray.runs.planning import PlannedSweep
 
+CALLS = [{"name": "answer", "role": "subject", "image": True, "prompt": "{{ question }}"}]
 PROMPT = "Compare {{ first_answer }} with {{ second_answer }} on {{ question }}"
 
 
@@ -263,7 +264,8 @@ def test_a_trackers_table_has_the_baselines_answer_and_both_replies(sweeps: Swee
     ("changes", "message"),
     [
         ({"baseline": None}, "choose whose the other is with model@judge.baseline=NAME"),
-        ({"kind": "correct"}, "correct compares no answers: leave judge.baseline out"),
+        ({"kind": "correct"}, "correct compares no answers: leave judge.baseline and baseline_setting out"),
+        ({"kind": "correct", "baseline": None, "baseline_setting": {"name": "x", "calls": CALLS}}, "no answers: leave"),
         ({"prompt": "Is {{ first_answer }} good?"}, "has to read both"),
         ({"prompt": "{{ answer }} {{ first_answer }} {{ second_answer }}"}, "reads answer, which neither"),
     ],
