@@ -29,7 +29,7 @@ from eibench_ray.scoring.cell_comparison import (
 )
 from eibench_ray.scoring.cell_score import MIN_COVERAGE, MOST_GROUPS, order_groups, read_column
 from eibench_ray.scoring.clusters import Clusters
-from eibench_ray.scoring.judge_repeats import NoiseMeter, add_noise
+from eibench_ray.scoring.repeat_noise import NoiseMeter, add_noise
 from eibench_ray.scoring.scored_cell import ScoredCell
 from eibench_ray.store.slice_store import Store
 

@@ -10,9 +10,9 @@ from typing import Literal
 from eibench_ray.plan.graph import Source, join_sources
 from eibench_ray.scoring.calibration import Calibration, LabelCounts, calibrate
 from eibench_ray.scoring.judge_agreement import JudgePair, JudgePanel, compare_judges, panels_of
-from eibench_ray.scoring.judge_repeats import RepeatNoise
 from eibench_ray.scoring.paired_tests import PairedDifference, adjust_holm, compare_paired
 from eibench_ray.scoring.rank_correlation import RankCorrelation, correlate_ranks
+from eibench_ray.scoring.repeat_noise import RepeatNoise
 from eibench_ray.scoring.scored_cell import ScoredCell
 from eibench_ray.scoring.scorer import Metric
 from eibench_ray.scoring.self_preference import Preference, find_preferences

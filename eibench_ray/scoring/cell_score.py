@@ -13,8 +13,8 @@ from eibench_ray.errors import ConfigError, ScoreError
 from eibench_ray.rows.sample import Sample
 from eibench_ray.scoring.answer_repeats import by_answer, join_repeats, repeat_figures
 from eibench_ray.scoring.clusters import Clusters
-from eibench_ray.scoring.judge_repeats import NoiseMeter, RepeatNoise, add_noise
 from eibench_ray.scoring.metric_summary import MetricSummary, SampleValues, summarise
+from eibench_ray.scoring.repeat_noise import NoiseMeter, RepeatNoise, add_noise
 from eibench_ray.scoring.scorer import Metric, Score, ScoreStatus
 
 if TYPE_CHECKING:

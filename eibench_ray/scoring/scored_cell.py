@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from eibench_ray.scoring.judge_repeats import RepeatNoise
+from eibench_ray.scoring.repeat_noise import RepeatNoise
 from eibench_ray.scoring.scorer import Metric
 
 

@@ -25,9 +25,9 @@ from eibench_ray.scoring.cell_comparison import (
     NamedRun,
 )
 from eibench_ray.scoring.judge_agreement import JudgePair, JudgePanel
-from eibench_ray.scoring.judge_repeats import RepeatNoise
 from eibench_ray.scoring.paired_tests import PairedDifference
 from eibench_ray.scoring.rank_correlation import RankCorrelation
+from eibench_ray.scoring.repeat_noise import RepeatNoise
 from eibench_ray.scoring.self_preference import Preference
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -16,8 +16,8 @@ from eibench_ray.report.leaderboard_files import to_frame, to_json_rows, write_l
 from eibench_ray.report.leaderboard_row import LeaderboardRow
 from eibench_ray.runs.tracked_cells import flat_scores
 from eibench_ray.scoring.cell_score import CellScore, MetricScore
-from eibench_ray.scoring.judge_repeats import RepeatNoise
 from eibench_ray.scoring.metric_summary import MetricSummary
+from eibench_ray.scoring.repeat_noise import RepeatNoise
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -11,7 +11,7 @@ import pytest
 from eibench_ray.benchmarks.eibench.parsed_verdict import RECALL
 from eibench_ray.rows.sample import Sample
 from eibench_ray.scoring.cell_score import CellScore, score_cell
-from eibench_ray.scoring.judge_repeats import NoiseMeter, RepeatNoise
+from eibench_ray.scoring.repeat_noise import NoiseMeter, RepeatNoise
 from eibench_ray.scoring.scorer import Metric, Score, ScoreStatus
 
 # Six targets, each rated by four others: Shrout and Fleiss (1979), table 2. Their ICC(1, 1) is .17.
