@@ -35,6 +35,12 @@ class RateMeter:
         while len(self._noted) > 2 and self._noted[1][0] <= now - WINDOW_S:
             self._noted.popleft()
 
+    def average(self, name: str) -> float | None:
+        """Growth of a count per second since it began to grow; None as for `rate`."""
+        began_at, began = self._began[name]
+        now, last = self._noted[-1]
+        return (last[name] - began) / (now - began_at) if now - began_at >= LEAST_S else None
+
     def rate(self, name: str) -> float | None:
         """Growth of a count per second; None where it has not grown, or not for long enough."""
         (first_at, first), (now, last) = self._noted[0], self._noted[-1]

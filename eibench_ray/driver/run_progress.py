@@ -197,7 +197,7 @@ class RunProgress:
             asking=dict(asking),
             spent=dict(self._spent),
             rows_per_s=rows_per_s,
-            left_s=estimate_left(horizon_s, prior_share, rows_left / rows_per_s if rows_per_s else None),
+            left_s=estimate_left(horizon_s, prior_share, rows_left, self._rates.average(_ROWS), rows_per_s),
         )
 
     def _doing(self, replica: ReplicaStatus) -> str:

@@ -38,6 +38,7 @@ class Assumption:
 LOW, EXPECTED, HIGH = Assumption(2.0, 1 / 1.5, 1.0), Assumption(1.0, 1.0, 1.1), Assumption(0.5, 1.5, 1.3)
 
 _LEAST_LEFT_S = 1.0  # what a run has left that has anything left
+LEAST_OF_RATE = 0.2  # of its rate so far: slower than that, a run stands still, and will hardly stay so
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,27 +100,31 @@ class TimeEstimate:
         return None if self.price is None else unit_s.times(self.price / 3600)
 
 
-def estimate_left(horizon_s: float, prior_share: float, rows_s: float | None = None) -> Range | None:
+def estimate_left(
+    horizon_s: float, prior_share: float, rows_left: int, rate: float | None = None, last_rate: float | None = None
+) -> Range | None:
     """The time that a run has left; None where it cannot be told.
 
-    The horizon knows of loads and of what can be done at the same time, and as much of speeds as is measured; the rows
-    of the last seconds are measured, whatever they are of. Each counts as far as it is to be trusted.
+    The horizon knows of loads and of what can be done at the same time, and as much of speeds as is measured; the rate
+    of the rows is measured, whatever they are. Each counts as far as it is to be trusted.
 
     Args:
         horizon_s: the shortest time into which what is left fits; math.inf where none is known.
         prior_share: share of the work whose speed is a prior still; what is measured is off by the loss alone.
-        rows_s: the time that the rows that are left take at the rate of the last ones; None: not known.
+        rows_left: rows that are not finished.
+        rate: rows per second since the first one; None: not known.
+        last_rate: rows per second of late, which may be another: the time left is uncertain by as much.
     """
     guesses = (LOW, EXPECTED, HIGH)
-    if rows_s is None:
+    is_known = _LEAST_LEFT_S <= horizon_s < math.inf
+    if not rate:
         # A load that takes longer than it should leaves nothing to go by.
-        if math.isinf(horizon_s) or horizon_s < _LEAST_LEFT_S:
-            return None
-        return Range(*(horizon_s * guess.loss / guess.speed**prior_share for guess in guesses))
-    trust = 0.0 if math.isinf(horizon_s) or horizon_s < _LEAST_LEFT_S else 1.0 - prior_share
-    rows = (rows_s / HIGH.loss, rows_s, rows_s * HIGH.loss)
-    pairs = zip(guesses, rows, strict=True)
-    return Range(*((horizon_s * guess.loss) ** trust * own ** (1.0 - trust) for guess, own in pairs))
+        return Range(*(horizon_s * one.loss / one.speed**prior_share for one in guesses)) if is_known else None
+    rates = (rate, max(last_rate or 0.0, LEAST_OF_RATE * rate))
+    rows_s = (rows_left / max(rates) / HIGH.loss, rows_left / rate, rows_left / min(rates) * HIGH.loss)
+    trust = 1.0 - prior_share if is_known else 0.0
+    pairs = zip(guesses, rows_s, strict=True)
+    return Range(*((horizon_s * one.loss) ** trust * own ** (1.0 - trust) if trust else own for one, own in pairs))
 
 
 def estimate_time(

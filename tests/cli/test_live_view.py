@@ -42,7 +42,7 @@ class Terminal:
     written: bytes = b""
 
     def read_until(self, pattern: str, timeout_s: float) -> str:
-        """What is written, up to where the pattern is found in it without its control sequences."""
+        """The output without its control sequences, once the pattern is found in it."""
         deadline = time.monotonic() + timeout_s
         while not re.search(pattern, text := plain(self.written)):
             assert time.monotonic() < deadline, f"no {pattern!r} within {timeout_s:g} s in {text[-4000:]}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -31,6 +32,8 @@ NUM_REQUESTS = 5 * NUM_SAMPLES  # two answers, two verdicts, one caption
 
 RUN_KEYS = {
     "run_dir",
+    "log",
+    "models",
     "store",
     "cells",
     "cells_blocked",
@@ -136,6 +139,16 @@ def test_people_read_the_leaderboard_and_where_everything_is(ran: Run) -> None:
     assert "user_question_caption" in ran.err
     assert f"{NUM_REQUESTS} new completions, 0 from the store, 0 errors, 1 load" in ran.err
     assert f"Run: {ran.folder}" in ran.err
+    assert f"Log: {ran.folder / 'run.log'}" in ran.err
+    assert f"Next: eibench-ray compare {ran.folder.relative_to(ran.folder.parents[2])}  (" in ran.err
+
+
+def test_the_end_says_what_each_model_took(ran: Run) -> None:
+    (model,) = ran.summary["models"]
+    assert model["prompt_tokens"] > model["completion_tokens"] > 0
+    assert (model["model"], model["completions_new"], model["cost_usd"]) == ("echo", NUM_REQUESTS, None)
+    line = f"{NUM_REQUESTS} +{model['prompt_tokens']:,} +{model['completion_tokens']:,}"
+    assert re.search(f"^echo +{line}", ran.err, re.MULTILINE)
     assert f"Page: {ran.folder}/report.html" in ran.err
 
 

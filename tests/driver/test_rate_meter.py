@@ -17,6 +17,8 @@ def test_a_rate_is_of_the_last_half_minute_and_not_known_before_anything_grows()
     assert told[22:51] == [2.0] * 29
     assert told[60] == 2.0 * 20 / 30  # it has stood still for 10 s of 30
     assert told[85] == 0.0
+    assert meter.average("rows") == 60 / 79
+    assert meter.average("tokens") is None
 
 
 def test_a_count_that_is_new_is_measured_from_there_on() -> None:

@@ -10,14 +10,14 @@ from eibench_ray.estimate.time_estimate import EXPECTED, HIGH, LOW, Range, estim
 
 
 def test_before_anything_is_measured_the_priors_may_be_off_as_in_a_plan() -> None:
-    left = estimate_left(100.0, 1.0)
+    left = estimate_left(100.0, 1.0, 50)
     assert left == Range(100 / LOW.speed, 100 * EXPECTED.loss, 100 * HIGH.loss / HIGH.speed)
 
 
 def test_the_error_narrows_as_speeds_are_measured() -> None:
     widths = []
     for prior_share in (1.0, 0.5, 0.0):
-        left = estimate_left(100.0, prior_share)
+        left = estimate_left(100.0, prior_share, 50)
         assert left is not None
         assert left.low <= left.expected <= left.high
         widths.append(left.high / left.low)
@@ -27,17 +27,22 @@ def test_the_error_narrows_as_speeds_are_measured() -> None:
 
 @pytest.mark.parametrize("horizon_s", [math.inf, 0.0])
 def test_a_load_that_is_overdue_leaves_nothing_to_go_by_but_the_rate_of_the_rows(horizon_s: float) -> None:
-    assert estimate_left(horizon_s, 1.0) is None
-    assert estimate_left(horizon_s, 0.3, 60.0) == Range(60 / HIGH.loss, 60.0, 60 * HIGH.loss)
+    assert estimate_left(horizon_s, 1.0, 50) is None
+    assert estimate_left(horizon_s, 0.3, 60, 1.0, 1.0) == Range(60 / HIGH.loss, 60.0, 60 * HIGH.loss)
 
 
 def test_the_rate_of_the_rows_counts_as_far_as_speeds_are_not_measured() -> None:
     expected = {}
     for prior_share in (1.0, 0.5, 0.0):
-        left = estimate_left(1000.0, prior_share, 10.0)
+        left = estimate_left(1000.0, prior_share, 10, 1.0, 1.0)
         assert left is not None
         assert left.low <= left.expected <= left.high
         expected[prior_share] = left.expected
     assert expected[1.0] == 10.0
     assert expected[0.0] == 1000.0 * EXPECTED.loss
     assert 10.0 < expected[0.5] < 1000.0
+
+
+@pytest.mark.parametrize(("last_rate", "low", "high"), [(4.0, 25.0, 50.0), (1.0, 50.0, 100.0), (0.0, 50.0, 250.0)])
+def test_a_run_that_got_faster_or_slower_leaves_as_much_uncertain(last_rate: float, low: float, high: float) -> None:
+    assert estimate_left(math.inf, 1.0, 100, 2.0, last_rate) == Range(low / HIGH.loss, 50.0, high * HIGH.loss)
