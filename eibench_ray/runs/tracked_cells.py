@@ -23,7 +23,7 @@ from eibench_ray.scoring.cell_score import MISSING
 from eibench_ray.storage.atomic_files import parse_json
 from eibench_ray.store.slice_store import Store
 from eibench_ray.tracking.open_tracker import OpenTrackers
-from eibench_ray.tracking.tracker import Delivery, Final, RunFacts, Table, Target, Tracker
+from eibench_ray.tracking.tracker import Delivery, Final, RunFacts, Target, TrackedTable, Tracker
 
 PAGE = "report.html"  # the run's page, in its folder
 
@@ -85,7 +85,7 @@ class SweepTracking:
         return Final(flat_scores(row), {"samples": table} if table else {})
 
     def _sweep_final(self, rows: Sequence[LeaderboardRow], folder: Path) -> Final:
-        tables: dict[str, Table] = {"leaderboard": leaderboard_table(rows)}
+        tables: dict[str, TrackedTable] = {"leaderboard": leaderboard_table(rows)}
         page = folder / PAGE
         return Final(
             scores={

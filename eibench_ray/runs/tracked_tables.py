@@ -19,14 +19,14 @@ from eibench_ray.runs.run_record import RunManifest
 from eibench_ray.scoring.cell_comparison import SIDES
 from eibench_ray.scoring.joined_row import JoinedRow
 from eibench_ray.store.slice_store import Store
-from eibench_ray.tracking.tracker import Table
+from eibench_ray.tracking.tracker import TrackedTable
 
 log = logging.getLogger(__name__)
 
 Shown = str | float | bool | bytes | None
 
 
-def sample_table(results: Results, cell: Cell, num_samples: int, *, has_pictures: bool) -> Table | None:
+def sample_table(results: Results, cell: Cell, num_samples: int, *, has_pictures: bool) -> TrackedTable | None:
     """The first samples of a cell with all that was said about them; None for no samples.
 
     A column for each answer, each reply of the judge, of a jury those of every member, and each picture.
@@ -75,15 +75,15 @@ def _show(value: TargetValue | MetadataValue) -> str | float | None:
     return "\n".join(value) if isinstance(value, tuple) else value
 
 
-def leaderboard_table(rows: Sequence[LeaderboardRow]) -> Table:
+def leaderboard_table(rows: Sequence[LeaderboardRow]) -> TrackedTable:
     """The leaderboard with its intervals and widened bounds, without the columns that no row fills."""
     frame = to_frame(rows)
     kept = [column for column in frame.columns if frame[column].null_count() < frame.height]
-    return Table(tuple(kept), frame.select(kept).rows())
+    return TrackedTable(tuple(kept), frame.select(kept).rows())
 
 
-def comparison_tables(manifest: RunManifest, store: Store) -> dict[str, Table]:
-    """What `compare` says of a run, a table for each of its parts that has a line."""
+def comparison_tables(manifest: RunManifest, store: Store) -> dict[str, TrackedTable]:
+    """The comparisons of a run as `compare` makes them, a table for each of its parts that has a line."""
     try:
         found = to_json(compare_runs([(manifest, store)], SIDES))
     except EibenchError as error:
@@ -108,7 +108,7 @@ def _flat(line: Mapping[str, Any]) -> dict[str, Shown]:
     return flat
 
 
-def to_table(rows: Sequence[Mapping[str, Shown]]) -> Table:
+def to_table(rows: Sequence[Mapping[str, Shown]]) -> TrackedTable:
     """The rows below all of their columns."""
     columns = tuple(dict.fromkeys(column for row in rows for column in row))
-    return Table(columns, [[row.get(column) for column in columns] for row in rows])
+    return TrackedTable(columns, [[row.get(column) for column in columns] for row in rows])

@@ -29,7 +29,7 @@ Scores = Mapping[str, float | int]
 
 
 @dataclass(slots=True)
-class _Told:
+class _LastPoint:
     """The last point of a tracked run.
 
     Attributes:
@@ -65,7 +65,7 @@ class TrackingListener:
         self._began = clock()
         self._cells = [(cell, cell_facts(plan, cell)) for cell in plan.cells] if self._trackers else []
         self._sweep = sweep_facts(plan) if self._trackers else None
-        self._told: dict[str, _Told] = {}
+        self._told: dict[str, _LastPoint] = {}
         self._scoring = ThreadPoolExecutor(1, "scores for trackers")
         self._running: Future[None] | None = None
         self._rests_until = 0.0
@@ -97,7 +97,7 @@ class TrackingListener:
                 self._tell_cell(cell, facts, self._cell_point(cell, facts, done, snapshot, now), now)
 
     def _is_due(self, facts: RunFacts, now: float, every_s: float) -> bool:
-        return now - self._told.setdefault(facts.key, _Told(self._began)).at >= every_s
+        return now - self._told.setdefault(facts.key, _LastPoint(self._began)).at >= every_s
 
     def _tell_sweep(self, facts: RunFacts, snapshot: Snapshot, now: float) -> None:
         done, series = sum(snapshot.done.values()), engine_series(self._plan, snapshot)
@@ -113,7 +113,7 @@ class TrackingListener:
         }
         for one in series:
             figures |= {f"{figure}/{one.name}": value for figure, value in one.figures.items()}
-        self._told[facts.key] = _Told(now, done)
+        self._told[facts.key] = _LastPoint(now, done)
         self._send(facts, Progress(done, facts.num_rows, figures))
 
     def _cell_point(self, cell: Cell, facts: RunFacts, done: int, snapshot: Snapshot, now: float) -> Progress:
@@ -126,7 +126,7 @@ class TrackingListener:
             "tokens_per_s": (tokens - told.tokens) / max(now - told.at, 1e-9),  # since the point before
             "errors": sum(snapshot.errors.get(step, 0) for step in cell.steps),
         }
-        self._told[facts.key] = _Told(now, done, tokens)
+        self._told[facts.key] = _LastPoint(now, done, tokens)
         if cost_usd := sum(one.cost_usd for one in spent):
             figures["cost_usd"] = cost_usd
         return Progress(done, facts.num_rows, figures)

@@ -67,7 +67,7 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class TrackedTable:
     """A table to be looked at."""
 
     columns: tuple[str, ...]
@@ -79,7 +79,7 @@ class Final:
     """The final figures of a tracked run."""
 
     scores: Mapping[str, float | int]  # those that do not exist are left out
-    tables: Mapping[str, Table] = field(default_factory=dict)  # by name; none is empty
+    tables: Mapping[str, TrackedTable] = field(default_factory=dict)  # by name; none is empty
     files: tuple[Path, ...] = ()  # to be kept along
     addresses: Mapping[str, str] = field(default_factory=dict)  # of what stays where it is: name -> its place
 

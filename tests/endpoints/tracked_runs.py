@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from eibench_ray.tracking.tracker import Delivery, Final, Progress, RunFacts, Table, Tracker
+from eibench_ray.tracking.tracker import Delivery, Final, Progress, RunFacts, TrackedTable, Tracker
 from eibench_ray.tracking.tracker_registry import open_tracker
 from eibench_ray.tracking.tracking_report import TrackingReport
 
@@ -25,7 +25,7 @@ CELL = RunFacts(
 )
 SCORES = {"recall": 0.5, "recall/Angry": 0.25, "ci_low": 0.4, "ci_high": 0.6, "bound_ci_low": 0.3, "coverage": 0.9}
 POINTS = [Progress(rows, 24, {"tokens": 10 * rows, "tokens_per_s": 2.5}) for rows in (8, 16)]
-BOARD = Table(("model", "value", "ci_low", "bound_ci_low", "blocked"), [("tiny", 0.5, 0.4, 0.3, None)])
+BOARD = TrackedTable(("model", "value", "ci_low", "bound_ci_low", "blocked"), [("tiny", 0.5, 0.4, 0.3, None)])
 
 
 def make_picture() -> bytes:
@@ -34,9 +34,9 @@ def make_picture() -> bytes:
     return buffer.getvalue()
 
 
-def make_samples() -> Table:
+def make_samples() -> TrackedTable:
     rows = [("s0", "an answer | <b>", 0.5, make_picture()), ("s1", "another", None, b"no picture")]
-    return Table(("sample_id", "answer", "recall", "image"), rows)
+    return TrackedTable(("sample_id", "answer", "recall", "image"), rows)
 
 
 def tell(tracker: Tracker, folder: Path, environ: Mapping[str, str]) -> TrackingReport:

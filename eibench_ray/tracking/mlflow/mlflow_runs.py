@@ -12,13 +12,13 @@ from mlflow.entities import Metric, Param, Run, RunTag
 
 from eibench_ray.tracking.flat_config import flatten
 from eibench_ray.tracking.thumbnails import thumbnail
-from eibench_ray.tracking.tracker import Delivery, Final, Progress, RunFacts, Table, TrackedRun
+from eibench_ray.tracking.tracker import Delivery, Final, Progress, RunFacts, TrackedRun, TrackedTable
 from eibench_ray.visible_text import in_line, in_page
 
 KEY_TAG = "eibench_ray.key"
 # What one request may hold, and a value. Source: mlflow 3, utils/validation.py.
 MOST_METRICS, MOST_PARAMS, VALUE_CHARS = 1000, 100, 6000
-# MLflow's store of files makes a folder of what stands before a slash: `recall` could not lie beside `recall/Angry`.
+# MLflow's store of files makes a folder of what stands before a slash: `score` could not lie beside `score/easy`.
 _NO_NAME = re.compile(r"[^\w\-. ]", re.ASCII)
 
 T = TypeVar("T")
@@ -63,7 +63,7 @@ class MlflowRun(TrackedRun):
         for some in _chunks(metrics, MOST_METRICS):
             self._client.log_batch(self._id, metrics=some)
 
-    def _log_table(self, name: str, table: Table) -> dict[str, Any]:
+    def _log_table(self, name: str, table: TrackedTable) -> dict[str, Any]:
         """A table as MLflow's own viewer reads it; its pictures are artifacts, of which it has the paths."""
         rows = []
         for number, row in enumerate(table.rows):
@@ -116,7 +116,7 @@ def open_run(facts: RunFacts, address: str, shown_address: str, experiment: str)
 
 
 def to_name(name: str) -> str:
-    """The name of a metric or of a parameter, of what MLflow takes in one: `recall/Angry` is `recall.Angry`."""
+    """The name of a metric or of a parameter, of what MLflow takes in one: `score/easy` is `score.easy`."""
     return _NO_NAME.sub("_", name.replace("/", "."))[:250]
 
 

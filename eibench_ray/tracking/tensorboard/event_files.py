@@ -23,7 +23,7 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 
 from eibench_ray.tracking.flat_config import Leaf, flatten
 from eibench_ray.tracking.thumbnails import thumbnail
-from eibench_ray.tracking.tracker import Delivery, Final, Progress, RunFacts, Table, TrackedRun
+from eibench_ray.tracking.tracker import Delivery, Final, Progress, RunFacts, TrackedRun, TrackedTable
 from eibench_ray.visible_text import in_line, in_page
 
 VALUE_CHARS = 200  # of a text in the table of settings
@@ -93,7 +93,7 @@ class EventFileRun(TrackedRun):
         tensor = TensorProto(dtype=DT_STRING, string_val=[markdown.encode()], tensor_shape=shape)
         self._add(Summary.Value(tag=tag, metadata=metadata, tensor=tensor), step=step)
 
-    def _add_pictures(self, name: str, table: Table, step: int) -> None:
+    def _add_pictures(self, name: str, table: TrackedTable, step: int) -> None:
         for row in table.rows:
             for column, value in zip(table.columns, row, strict=True):
                 image = thumbnail(value) if isinstance(value, bytes) else None
@@ -117,7 +117,7 @@ def _shorten(value: Leaf) -> Leaf:
     return in_line(value)[:VALUE_CHARS] if isinstance(value, str) else value
 
 
-def to_markdown(table: Table) -> str:
+def to_markdown(table: TrackedTable) -> str:
     """A table as TensorBoard shows it, without its pictures."""
     kept = [at for at in range(len(table.columns)) if not any(isinstance(row[at], bytes) for row in table.rows)]
     head, *rows = [[_cell(line[at]) for at in kept] for line in (table.columns, *table.rows)]

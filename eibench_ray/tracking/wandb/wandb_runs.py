@@ -24,7 +24,16 @@ from wandb.sdk.artifacts.artifact_manifest_entry import ArtifactManifestEntry
 
 from eibench_ray.errors import EibenchError
 from eibench_ray.tracking.thumbnails import thumbnail
-from eibench_ray.tracking.tracker import Delivery, Final, Mode, Progress, RunFacts, Table, TrackedRun, TrackingPlace
+from eibench_ray.tracking.tracker import (
+    Delivery,
+    Final,
+    Mode,
+    Progress,
+    RunFacts,
+    TrackedRun,
+    TrackedTable,
+    TrackingPlace,
+)
 from eibench_ray.visible_text import in_line, in_page
 
 log = logging.getLogger(__name__)
@@ -231,7 +240,7 @@ def ignore_stop() -> None:
     log.info("a stop asked for on the tracker's page is ignored: interrupt the sweep itself")
 
 
-def make_table(table: Table) -> wandb.Table:
+def make_table(table: TrackedTable) -> wandb.Table:
     """A table of W&B's, with its pictures as thumbnails."""
     made = wandb.Table(columns=list(table.columns), allow_mixed_types=True)
     for row in table.rows:

@@ -18,7 +18,7 @@ import wandb
 from PIL import Image
 from wandb_server import Faults, WandbServer
 
-from eibench_ray.tracking.tracker import Delivery, Final, Progress, RunFacts, Table
+from eibench_ray.tracking.tracker import Delivery, Final, Progress, RunFacts, TrackedTable
 from eibench_ray.tracking.tracker_registry import open_tracker
 from eibench_ray.tracking.wandb.wandb_environ import left_out
 from eibench_ray.tracking.wandb.wandb_tracker import WandbTracker
@@ -51,7 +51,7 @@ def make_cell(number: int) -> RunFacts:
 def make_final() -> Final:
     buffer = io.BytesIO()
     Image.effect_noise((64, 48), 60).save(buffer, "PNG")
-    table = Table(("sample_id", "answer", "recall", "image"), [("s0", "an answer", 0.5, buffer.getvalue())])
+    table = TrackedTable(("sample_id", "answer", "recall", "image"), [("s0", "an answer", 0.5, buffer.getvalue())])
     return Final(SCORES, {"samples": table})
 
 

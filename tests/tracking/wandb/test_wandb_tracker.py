@@ -24,7 +24,7 @@ from wandb.proto import wandb_internal_pb2 as pb
 
 from eibench_ray.errors import ConfigError
 from eibench_ray.tracking.open_tracker import NoTracker, OpenTracker
-from eibench_ray.tracking.tracker import Delivery, Final, Progress, RunFacts, Table
+from eibench_ray.tracking.tracker import Delivery, Final, Progress, RunFacts, TrackedTable
 from eibench_ray.tracking.tracker_registry import open_tracker
 from eibench_ray.tracking.tracking_report import TrackingReport
 from eibench_ray.tracking.wandb.wandb_tracker import WandbTracker
@@ -52,12 +52,12 @@ def make_cell(number: int) -> RunFacts:
     return RunFacts(key, "night", f"tiny/plain/demo/judge{number}", config, 24, "ab", ("tiny", "demo"))
 
 
-def make_samples(*pictures: tuple[bytes, ...]) -> Table:
+def make_samples(*pictures: tuple[bytes, ...]) -> TrackedTable:
     rows = [
         (f"s{number}", f"answer {number}", None, number / 24, *shown, *[None] * (2 - len(shown)))
         for number, shown in enumerate(pictures)
     ]
-    return Table(("sample_id", "answer", "judge_reply", "score", "image", "image 2"), rows)
+    return TrackedTable(("sample_id", "answer", "judge_reply", "score", "image", "image 2"), rows)
 
 
 def make_picture(width: int, height: int) -> bytes:
@@ -183,7 +183,9 @@ def test_the_sweeps_run_has_its_series_its_leaderboard_its_page_and_the_address_
     tracker.progress(facts, Progress(8, 24, {"tokens_per_s": 20.5, "tokens_per_s/tiny": 12.5, "queue/tiny": 16}))
     row = ("tiny", 0.5, 0.4, 0.6, 0.35, 0.65, 0.9, None)
     columns = ("model", "value", "ci_low", "ci_high", "bound_ci_low", "bound_ci_high", "coverage", "blocked")
-    final = Final({"cells": 1}, {"leaderboard": Table(columns, [row])}, (page,), {"answer-ab": "s3://b/steps/ab"})
+    final = Final(
+        {"cells": 1}, {"leaderboard": TrackedTable(columns, [row])}, (page,), {"answer-ab": "s3://b/steps/ab"}
+    )
     tracker.finish(facts, final, ignore)
     close(tracker)
 
