@@ -48,7 +48,8 @@ OLD_CLASSES = ("Gate", "Passage", "Course", "Member", "Standing", "Holding", "Ou
 BENCHMARK_WORDS = ("trigger", "emotion", "recall", "claim", "eibench")
 # The package's own name is the benchmark's too; these are the package's: its modules, variables and files.
 OWN_NAMES = re.compile(r"eibench[-_]ray[\w.]*|EibenchError|EIBENCH_[A-Z_]+|\.?eibench-(dataset|doctor)-", re.IGNORECASE)
-# Names of plug-ins stand in the table that finds them; recall is F1's other half; W&B's project and MLflow's experiment have the package's name.
+# Names of plug-ins stand in the table that finds them; recall is F1's other half; W&B's project and MLflow's experiment
+# have the package's name.
 EXCUSED = ('"eibench": "', "precision and recall", 'project: Filled = "eibench"', 'experiment: Filled = "eibench"')
 RIDDLES = ("What", "Who", "How", "Until", "Where")
 OTHERS = ("bench", "hydra_plugins", "launch", "scripts", "slurm", "tests")
