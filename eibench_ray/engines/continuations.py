@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain
-from math import fsum
+from math import fsum, isnan
 from typing import Any
 
 from eibench_ray.engines.engine import RowError
@@ -76,4 +76,4 @@ def reply_of(asked: AskedChoices, logprobs: Sequence[Sequence[float]], prompt_to
 
 def has_nan(logprobs: Sequence[Sequence[float]]) -> bool:
     """Whether one is no number."""
-    return any(value != value for value in chain.from_iterable(logprobs))
+    return any(map(isnan, chain.from_iterable(logprobs)))

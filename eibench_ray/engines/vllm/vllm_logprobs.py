@@ -21,7 +21,7 @@ def mean_logprob(answer: Any, thinking_tokens: int | None) -> float | None:
     tokens = list(answer.token_ids)
     # vLLM's reason is the text or the token that ended a reply, and none where that was the model's own last token.
     ends_with_token = answer.finish_reason == "stop" and not isinstance(answer.stop_reason, str)
-    own = range(thinking_tokens or 0, len(tokens) - ends_with_token)
+    own = range(thinking_tokens or 0, min(len(tokens) - ends_with_token, len(answer.logprobs)))
     found = [answer.logprobs[place][tokens[place]].logprob for place in own]
     return fsum(found) / len(found) if found else None
 
