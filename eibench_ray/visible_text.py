@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Iterable
 
 # C0, DEL and C1; line and paragraph separators; what turns the direction of text; what takes no room; halves of pairs,
 # as which a path's bytes come that are not UTF-8. The joiners 200C and 200D are part of words and of emoji.
@@ -40,6 +41,17 @@ def shorten(text: str, most: int = 2 * MOST_QUOTED) -> str:
     """The text, without the middle of one that is longer than `most` characters."""
     half = most // 2
     return text if len(text) <= most else f"{text[:half]}...({len(text):,} characters)...{text[-half // 2 :]}"
+
+
+def list_some(names: Iterable[str], most: int) -> str:
+    """The first names side by side, and how many more there are.
+
+    >>> list_some(["a", "b", "c"], 2)
+    'a, b and 1 more'
+    """
+    listed = list(names)
+    more = f" and {len(listed) - most:,} more" if len(listed) > most else ""
+    return ", ".join(listed[:most]) + more
 
 
 def shorten_words(text: str) -> str:

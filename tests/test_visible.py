@@ -8,7 +8,7 @@ import unicodedata
 import pytest
 
 from eibench_ray.errors import EibenchError
-from eibench_ray.visible_text import PlainFormatter, in_line, in_page
+from eibench_ray.visible_text import PlainFormatter, in_line, in_page, list_some
 
 SEQUENCES = [
     "\x1b[31m",
@@ -62,3 +62,11 @@ def test_no_name_begins_a_line_of_the_log() -> None:
 def test_lines_stay_in_a_page_only() -> None:
     assert in_page("a\n\tb") == "a\n\tb"
     assert in_line("a\n\tb") == "a\\n\\tb"
+
+
+@pytest.mark.parametrize(
+    ("names", "text"),
+    [("", ""), ("a", "a"), ("ab", "a, b"), ("abc", "a, b and 1 more"), ("a" * 1236, "a, a and 1,234 more")],
+)
+def test_of_many_names_some_are_listed(names: str, text: str) -> None:
+    assert list_some(iter(names), 2) == text

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from eibench_ray.cli.console import AsJson, open_console, say
-from eibench_ray.visible_text import in_line
+from eibench_ray.visible_text import in_line, list_some
 
 if TYPE_CHECKING:
     from eibench_ray.runs.find_run import ListedRun
@@ -62,8 +62,7 @@ def runs(
     for root, listed in found.items():
         _show(root, listed)
     if store is None and near and others:
-        more = f" and {len(others) - _MOST_NAMES} more" if len(others) > _MOST_NAMES else ""
-        say(in_line(f"Other stores that you have used: {', '.join(others[:_MOST_NAMES])}{more} (--store lists one)"))
+        say(in_line(f"Other stores that you have used: {list_some(others, _MOST_NAMES)} (--store lists one)"))
 
 
 def _show(root: str, listed: Sequence[ListedRun]) -> None:

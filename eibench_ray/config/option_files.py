@@ -32,7 +32,7 @@ from eibench_ray.config.programs import refuse_programs
 from eibench_ray.config.secrets import refuse_secrets
 from eibench_ray.errors import ConfigError
 from eibench_ray.scoring.scorer_registry import add_scorer_files
-from eibench_ray.visible_text import in_line
+from eibench_ray.visible_text import in_line, list_some
 
 PACKAGES = frozenset({"hydra", "main"})  # Hydra's words for its own folder and for the application's
 SCHEMA = "schema"  # what is registered in code; Hydra wants it last
@@ -149,7 +149,7 @@ def _announce(own: ConfigSource, packages: Sequence[ConfigSource]) -> None:
         raise ConfigError(f"{unread[0]} would not be read: the name of an option file ends in .yaml; rename it")
     found = [name for name in names if own.is_config(name)]
     if found:
-        named = ", ".join(found[:MAX_NAMED]) + (f" and {len(found) - MAX_NAMED} more" if found[MAX_NAMED:] else "")
+        named = list_some(found, MAX_NAMED)
         # Not through the log: what is run is another thing than its name says, and that is to be seen.
         sys.stderr.write(f"Note: {in_line(own.path)} has options in the place of the package's: {in_line(named)}\n")
 

@@ -15,6 +15,7 @@ from eibench_ray.datasets.layout import CARD_FILE, PROTOCOL_FILE, SAMPLES_FILE, 
 from eibench_ray.errors import DataError
 from eibench_ray.storage.interface import Storage
 from eibench_ray.storage.local import open_storage
+from eibench_ray.visible_text import list_some
 
 
 class Destination(ABC):
@@ -137,10 +138,9 @@ def _require_dataset(path: str, found: set[str], card: bytes | None, *, may_hold
         raise _occupied(path)
     others = sorted(name for name in found - {CARD_FILE, PROTOCOL_FILE} if not is_samples_name(name))
     if others and not may_hold_others:
-        listed = ", ".join(others[:5]) + (f" and {len(others) - 5} more" if len(others) > 5 else "")
         raise DataError(
-            f"{path} is a prepared dataset with other files beside it ({listed}), which would be lost with it: move "
-            f"them away, or choose another --out"
+            f"{path} is a prepared dataset with other files beside it ({list_some(others, 5)}), which would be "
+            f"lost with it: move them away, or choose another --out"
         )
 
 

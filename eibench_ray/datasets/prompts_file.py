@@ -57,16 +57,8 @@ class SourcePrompt:
 class PromptSet:
     """The official prompts that are known, by name."""
 
-    subject: Mapping[str, SourcePrompt] = field(default_factory=dict)
-    judge: Mapping[str, SourcePrompt] = field(default_factory=dict)
-
-    def subject_prompt_source(self, name: str) -> SourcePrompt | None:
-        """Name of the prompt for a model under test, e.g. `user_question`; None where the protocol has none."""
-        return self.subject.get(name)
-
-    def judge_prompt_source(self, name: str) -> SourcePrompt | None:
-        """Name of the prompt for a judge, e.g. `llama3_basic`; None where the protocol has none."""
-        return self.judge.get(name)
+    subject: Mapping[str, SourcePrompt] = field(default_factory=dict)  # for a model under test, e.g. `user_question`
+    judge: Mapping[str, SourcePrompt] = field(default_factory=dict)  # for a judge, e.g. `llama3_basic`
 
     @property
     def digest(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,7 +19,7 @@ from eibench_ray.datasets.table_columns import QUESTION, Columns, find_cell, has
 from eibench_ray.datasets.writer import DatasetWriter, OnRow, PreparedReport, ignore_rows
 from eibench_ray.errors import DataError
 from eibench_ray.rows.sample import TARGET, Media, MetadataValue, Sample
-from eibench_ray.visible_text import quote, shorten
+from eibench_ray.visible_text import list_some, quote, shorten
 
 T = TypeVar("T")
 MOST_COLUMNS = 10  # that a note names
@@ -107,17 +107,19 @@ class _RowReader:
         """The columns that were kept as metadata, and those that were not, of all rows so far."""
         notes = []
         if self._kept:
-            notes.append(f"kept as metadata: the columns {_enumerate(map(quote, self._kept))}")
+            notes.append(f"kept as metadata: the columns {list_some(map(quote, self._kept), MOST_COLUMNS)}")
         if self._dropped:
             told = (
                 f"{quote(column)} ({self._reasons[column]}; rows: {count})" for column, count in self._dropped.items()
             )
             notes.append(
                 f"not kept, as metadata are texts, numbers, booleans and lists of texts: the columns "
-                f"{_enumerate(told)}; --map image=COLUMN reads one as pictures, --map NAME=COLUMN.FIELD a part of it"
+                f"{list_some(told, MOST_COLUMNS)}; --map image=COLUMN reads one as pictures, --map NAME=COLUMN.FIELD "
+                f"a part of it"
             )
         if self._left:
-            notes.append(f"not kept, as no --keep names them: the columns {_enumerate(map(quote, self._left))}")
+            left = list_some(map(quote, self._left), MOST_COLUMNS)
+            notes.append(f"not kept, as no --keep names them: the columns {left}")
         return tuple(notes)
 
     def read_into(self, writer: DatasetWriter, where: str, row: Row) -> None:
@@ -215,12 +217,6 @@ def _cell(row: Row, column: str, read: Callable[[object], T]) -> T:
         return read(find_cell(row, column))
     except ValueRefusedError as error:
         raise _CellError(f"{column}: {error}") from error
-
-
-def _enumerate(names: Iterable[str]) -> str:
-    listed = list(names)
-    more = f" and {len(listed) - MOST_COLUMNS} more" if len(listed) > MOST_COLUMNS else ""
-    return f"{', '.join(listed[:MOST_COLUMNS])}{more}"
 
 
 def _to_id(value: object) -> str:

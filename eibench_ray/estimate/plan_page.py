@@ -19,7 +19,7 @@ from eibench_ray.ratelimit.budget import Budget
 from eibench_ray.rows.prices import format_usd
 from eibench_ray.rows.token_counts import CHARS_PER_TOKEN
 from eibench_ray.terminal.fitting_table import Column, FittingTable
-from eibench_ray.visible_text import in_line
+from eibench_ray.visible_text import in_line, list_some
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -101,7 +101,7 @@ def _problems(cells: Sequence[Cell]) -> Iterator[str]:
     """A line per problem: how many cells it blocks, of whom, and what to do."""
     for problem, found in group_blockers(cells).items():
         models = list(dict.fromkeys(blocker.model for blocker, _ in found))
-        named = ", ".join(models[:3]) + (f" and {len(models) - 3} more" if len(models) > 3 else "")
+        named = list_some(models, 3)
         remedy = "; ".join(dict.fromkeys(blocker.remedy for blocker, _ in found))
         yield f"{count_cells(len({cell.name for _, cell in found}))}: {problem} ({named}): {remedy}"
 

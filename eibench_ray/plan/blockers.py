@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from eibench_ray.plan.graph import Blocker, Cell, Plan
+from eibench_ray.visible_text import list_some
 
 if TYPE_CHECKING:
     from eibench_ray.plan.slices import StepWork
@@ -68,7 +69,7 @@ def describe_blocked(cells: Iterable[Cell]) -> Iterator[str]:
     for problem, blocked in group_blockers(cells).items():
         num_cells = len({cell.name for _, cell in blocked})
         models = ", ".join(dict.fromkeys(blocker.model for blocker, _ in blocked))
-        details = _shorten(list(dict.fromkeys(blocker.detail for blocker, _ in blocked)))
+        details = list_some(dict.fromkeys(blocker.detail for blocker, _ in blocked), _MAX_NAMES)
         remedies = "; ".join(dict.fromkeys(blocker.remedy for blocker, _ in blocked))
         yield f"{count_cells(num_cells)} blocked: {problem}: {details} ({models}): {remedies}"
 
@@ -85,8 +86,3 @@ def group_blockers(cells: Iterable[Cell]) -> dict[str, list[tuple[Blocker, Cell]
 def count_cells(number: int) -> str:
     """So many cells, in words."""
     return f"{number:,} cell{'' if number == 1 else 's'}"
-
-
-def _shorten(names: list[str]) -> str:
-    more = len(names) - _MAX_NAMES
-    return ", ".join(names[:_MAX_NAMES]) + (f" and {more:,} more" if more > 0 else "")

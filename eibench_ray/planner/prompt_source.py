@@ -32,7 +32,7 @@ def word_call(
     """
     official = None
     if call.protocol and setting.prompt_source != "own" and protocol:
-        official = protocol.subject_prompt_source(call.protocol)
+        official = protocol.subject.get(call.protocol)
     if call.protocol and setting.prompt_source == "official" and official is None:
         raise PlanError(
             f"setting {setting.name!r} asks for the official prompt of {call.protocol!r}, which the dataset does not "
@@ -64,7 +64,7 @@ def word_judge(
     """
     official = None
     if judge.prompt_source != "own" and protocol:
-        known = map(protocol.judge_prompt_source, scorer.prompt_names(subset))
+        known = map(protocol.judge.get, scorer.prompt_names(subset))
         official = next((prompt_source for prompt_source in known if prompt_source is not None), None)
     if judge.prompt_source == "official" and official is None:
         raise PlanError(

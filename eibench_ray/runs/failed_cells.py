@@ -15,7 +15,7 @@ from eibench_ray.plan.step_names import name_steps
 from eibench_ray.rows.completion import Completion, RowErrorKind
 from eibench_ray.scoring.cell_score import MISSING, CellScore
 from eibench_ray.scoring.scorer import ScoreStatus
-from eibench_ray.visible_text import in_line
+from eibench_ray.visible_text import in_line, list_some
 
 _MOST_REASONS = 100  # that are told apart: an error's text may name the row
 _MOST_CHARACTERS = 300
@@ -148,9 +148,8 @@ def describe_failed(reasons: Mapping[str, str], told: Iterable[str] = ()) -> Ite
         model = next((name for name in models if reason.startswith(f"{name}{_FAILED_OF}")), None)
         cells.setdefault(f"{model} failed, see above" if model else reason, []).append(cell)
     for reason, names in cells.items():
-        more = f" and {len(names) - _MOST_NAMES:,} more" if len(names) > _MOST_NAMES else ""
         what = "1 cell" if len(names) == 1 else f"{len(names):,} cells"
-        yield in_line(f"{what} failed ({', '.join(names[:_MOST_NAMES])}{more}): {reason}")
+        yield in_line(f"{what} failed ({list_some(names, _MOST_NAMES)}): {reason}")
 
 
 def _explain_no_score(

@@ -19,6 +19,7 @@ from eibench_ray.runs.begin_run import state_after
 from eibench_ray.runs.planning import PlannedSweep
 from eibench_ray.runs.recordings import describe_recordings, match_recordings
 from eibench_ray.terminal.run_log import LOG_FILE, log_kept, tell
+from eibench_ray.visible_text import list_some
 
 log = logging.getLogger(__name__)
 
@@ -62,16 +63,14 @@ def introduce(sweep: PlannedSweep, run_id: str, folder: Path) -> Iterator[str]:
     known = f"of which {done:,} are in the store {sweep.store.root}"
     yield f"plan: {count(total, 'request')}, {known}; {total - done:,} to ask"
     names = [sweep.plan.engines[key].name for key in asked.engines_to_load()]
-    shown = ", ".join(names[:_MOST_NAMES]) + (
-        f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-    )
     cluster = sweep.config.cluster
     where = "a Ray on this machine" if cluster.address == "local" else f"the Ray cluster at {cluster.address}"
     left_s = seconds_left(cluster.walltime, time.time(), os.environ)
     limits = [f"{left_s / 60:.0f} min of walltime"] if not math.isinf(left_s) else []
     limits += [f"{sweep.budget} spent"] if sweep.is_paid else []
     end = f"; {', '.join(limits)}" if limits else ""
-    yield f"plan: asks {shown} on {where}{end}" if names else f"plan: asks nobody: scores what the store has{end}"
+    whom = f"asks {list_some(names, _MOST_NAMES)} on {where}" if names else "asks nobody: scores what the store has"
+    yield f"plan: {whom}{end}"
     yield from describe_recordings(match_recordings(sweep.plan))
 
 

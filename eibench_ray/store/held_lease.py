@@ -14,6 +14,7 @@ from eibench_ray.errors import EibenchError, StoreError
 from eibench_ray.store.leases import EXPIRE_S, FENCE_S, RENEW_S, Lease, LeaseFolder, new_lease
 from eibench_ray.store.processes import Life
 from eibench_ray.store.slice_store import Store
+from eibench_ray.visible_text import list_some
 
 log = logging.getLogger(__name__)
 
@@ -152,9 +153,8 @@ def _lock(store: Store, folder: LeaseFolder, lease: Lease, titles: Mapping[str, 
 
 def _refusal(store: Store, lease: Lease, rival: Lease, titles: Mapping[str, str]) -> str:
     shared = sorted(titles.get(name, name) for name in set(lease.locks).intersection(rival.locks))
-    names = ", ".join(shared[:3]) + (f" and {len(shared) - 3} others" if len(shared) > 3 else "")
     return (
-        f"the store {store.root} is in use: {rival} asks what this run would ask, too ({names}): wait until it has "
-        f"ended, or stop it there with `kill {rival.pid}`, and run the same command again; runs that share no step may "
-        f"share a store"
+        f"the store {store.root} is in use: {rival} asks what this run would ask, too ({list_some(shared, 3)}): wait "
+        f"until it has ended, or stop it there with `kill {rival.pid}`, and run the same command again; runs that "
+        f"share no step may share a store"
     )

@@ -18,6 +18,7 @@ from eibench_ray.store.slice_check import check_slice
 from eibench_ray.store.slice_store import Store
 from eibench_ray.store.store_paths import slice_index
 from eibench_ray.store.store_version import read_manifest
+from eibench_ray.visible_text import list_some
 
 
 class Repair(StrEnum):
@@ -150,8 +151,7 @@ class _Check:
                 continue
             self._named |= steps
             if missing := sorted(steps - there):
-                names = ", ".join(missing[:3]) + (f" and {len(missing) - 3} others" if len(missing) > 3 else "")
-                what = f"names steps that the store does not have: {names}"
+                what = f"names steps that the store does not have: {list_some(missing, 3)}"
                 yield StoreFault(where, what, "the run did not come to them, or they were removed", is_problem=False)
 
     def steps(self, on_slice: Callable[[int, int], None]) -> Iterator[StoreFault]:

@@ -53,7 +53,7 @@ def test_shared_sampling_holds_for_prompts_without_their_own(tmp_path: Path) -> 
     protocol = load_protocol(write(tmp_path, text))
     assert protocol.subject["a"].sampling == SourceSampling(temperature=0.25)
     assert protocol.subject["b"].sampling == SourceSampling(top_p=0.5)
-    assert protocol.subject_prompt_source("sampling") is None
+    assert "sampling" not in protocol.subject
 
 
 def test_unbounded_attempts_are_bounded_and_a_variant_accepts_as_its_family(tmp_path: Path) -> None:

@@ -267,7 +267,7 @@ def test_a_run_that_names_steps_that_are_not_there_is_a_note(sweeps: Sweeps, swe
 
 
 @pytest.mark.parametrize(
-    ("steps", "said"), [("abc", "a, b, c"), ("abcd", "a, b, c and 1 others"), ("abcde", "a, b, c and 2 others")]
+    ("steps", "said"), [("abc", "a, b, c"), ("abcd", "a, b, c and 1 more"), ("abcde", "a, b, c and 2 more")]
 )
 def test_of_many_steps_that_are_not_there_three_are_named(tmp_path: Path, steps: str, said: str) -> None:
     store = Store(tmp_path)
