@@ -111,6 +111,8 @@ def test_pictures_stand_where_the_prompt_says_and_the_others_before_the_text(
     [
         ("{{ image(3) }}", r"image\(3\), and the sample has the pictures 1 to 2"),
         ("{{ image(1) }}{{ image(1) }}", r"places image\(1\) twice"),
+        ("{{ image(2) }}{{ image(1) }}{{ image(2) }}{{ image(1) }}", r"places image\(1\) twice"),
+        ("{{ image(0) }}", r"image\(0\), and the sample has the pictures 1 to 2"),
         ("{{ 'a' ~ image(1) }}", r"write \{\{ image\(1\) \}\} as it is"),
     ],
 )

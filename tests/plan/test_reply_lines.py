@@ -25,6 +25,7 @@ from eibench_ray.plan.reply_lines import split_lines
         ("**Setting**: a beach.\n*Mood*: calm.", ["Setting: a beach.", "*Mood*: calm."]),
         ("2.5 metres of what?\n-5 degrees?", ["2.5 metres of what?", "-5 degrees?"]),
         ("1. Why?\n   because of whom?\n2. Who?", ["Why? because of whom?", "Who?"]),
+        ("1. Why?\nbecause of whom?\n2. Who?\nNo more.", ["Why? because of whom?", "Who?"]),
         ("- Why?\n  because of whom?\n  or what?\n* Who?", ["Why? because of whom? or what?", "Who?"]),
         ("1. Why?\n\n   An aside.\n2. Who?", ["Why?", "Who?"]),
         ("-", []),

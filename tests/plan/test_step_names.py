@@ -26,6 +26,7 @@ def test_a_step_is_named_by_what_it_asks_whom_and_for_which_cells(planner: Plann
     verdict = next(name for name in name_steps(plan).values() if name.what == "verdict 2")
     assert (verdict.asked, verdict.model, verdict.judge, verdict.subject) == ("strict", "judge_model", "strict", "eye")
     assert not any(step[:6] in title for step, title in titles(plan).items())
+    assert str(verdict) == verdict.title == "verdict 2 by strict on eye (look)"
 
 
 def test_the_dataset_is_named_where_there_are_several(planner: Planner) -> None:

@@ -2,8 +2,16 @@ import time
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from eibench_ray.scoring.cluster_mean import ClusterMean, Interval, estimate_mean, proportion_interval, t_interval
+from eibench_ray.scoring.cluster_mean import (
+    ClusterMean,
+    Interval,
+    bounds_interval,
+    estimate_mean,
+    proportion_interval,
+    t_interval,
+)
 
 
 def test_standard_error_of_samples_that_stand_alone_is_that_of_the_textbook() -> None:
@@ -58,3 +66,22 @@ def test_a_million_samples_take_less_than_a_second() -> None:
     start = time.perf_counter()
     estimate_mean(values, clusters)
     assert time.perf_counter() - start < 1.0
+
+
+@pytest.mark.parametrize("apart", [0.0, 0.5, 1.0, 3.0])
+def test_an_interval_of_bounds_holds_the_mean_at_either_of_them_as_often_as_it_says(apart: float) -> None:
+    """Imbens and Manski's equation: a mean at one bound is missed to the near side alone where the other is far."""
+    error, freedom, confidence = 0.04, 9.0, 0.95
+    lower, upper = (ClusterMean(100, 10, mean, error, freedom) for mean in (0.3, 0.3 + apart * error))
+    found = bounds_interval(lower, upper, confidence, t_interval)
+    assert found is not None
+    ends = (lower.mean - found.low) / error, (found.high - upper.mean) / error
+    assert ends[0] == pytest.approx(ends[1])
+    covered = stats.t.cdf(ends[0] + apart, freedom) - stats.t.cdf(-ends[0], freedom)
+    assert covered == pytest.approx(confidence, abs=1e-9)
+
+
+def test_bounds_without_an_error_have_no_interval_and_those_without_spread_no_narrower_one() -> None:
+    known, alone = ClusterMean(100, 10, 0.3, 0.04, 9.0), ClusterMean(5, 1, 0.5, None, 1.0)
+    assert bounds_interval(known, alone, 0.95, t_interval) is None
+    assert bounds_interval(alone, known, 0.95, t_interval) is None

@@ -174,6 +174,19 @@ def test_an_owner_that_cannot_renew_gives_up_before_others_may_take_over(
             held_lease.check()
 
 
+@pytest.mark.parametrize(("expire_s", "looks"), [(60.0, 60), (2.0, 10)])
+def test_a_lease_that_may_be_dead_is_looked_at_each_second_or_ten_times(
+    store: Store, monkeypatch: pytest.MonkeyPatch, expire_s: float, looks: int
+) -> None:
+    folder, lease = LeaseFolder(store), replace(new_lease("far", ["a"]), kernel="another boot")
+    folder.write(lease)
+    waits: list[float] = []
+    monkeypatch.setattr("eibench_ray.store.leases.time.sleep", waits.append)
+    monkeypatch.setattr("eibench_ray.store.leases.time.monotonic", lambda: round(sum(waits), 6))
+    assert folder.find_living([lease], expire_s) == []
+    assert waits == [pytest.approx(expire_s / looks)] * looks
+
+
 def test_a_run_that_holds_a_step_refuses_at_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     def wait(_: float) -> None:
         raise AssertionError("another run was waited for")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from eibench_ray.store.processes import Life, _judge, find_life, this_process
+from eibench_ray.store.processes import Life, _judge, find_life, this_kernel, this_process
 from eibench_ray.store.slice_store import Store
 
 HOLDER = """
@@ -65,6 +65,14 @@ def test_this_process_lives_and_one_of_elsewhere_is_unknown() -> None:
     assert find_life(replace(own, started=own.started + 1)) is Life.DEAD
     for elsewhere in ({"kernel": "another boot"}, {"kernel": ""}, {"pid": 0}, {"pid": -1}):
         assert find_life(replace(own, **elsewhere)) is Life.UNKNOWN
+
+
+def test_a_kernel_is_its_boot_and_the_namespaces_in_which_processes_count() -> None:
+    boot, *spaces = this_kernel().split()
+    assert boot == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    there = [name for name in ("pid", "time") if Path(f"/proc/self/ns/{name}").exists()]
+    assert spaces == [str(Path(f"/proc/self/ns/{name}").readlink()) for name in there]
+    assert spaces[0].startswith("pid:[")
 
 
 def test_a_child_that_has_ended_is_dead_before_and_after_it_is_waited_for() -> None:

@@ -41,6 +41,7 @@ CITIES = ("Paris", "London", "New York", "York")
         ("(b) because it is", "B"),
         ("B\n\nParis is the capital.", "B"),
         ("Let me think. A is too small.\n\n**D**", "D"),
+        ("Let me think. A is too small.\n\n**D**\n\n \n", "D"),
         ("It must be B.", "B"),
         ("A dog is no cat, so B it is", "B"),
         ("I think it is C", "C"),
