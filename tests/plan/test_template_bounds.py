@@ -230,3 +230,13 @@ def test_what_is_too_long_is_refused_before_it_is_made(made: str) -> None:
     finally:
         tracemalloc.stop()
     assert peak < 20e6
+
+
+@pytest.mark.parametrize(
+    "step", ["{% if big == 1 %}{% endif %}", "{% if 1 == big %}{% endif %}", "{% if big is eq 1 %}{% endif %}"]
+)
+def test_either_side_of_a_comparison_counts(step: str) -> None:
+    begin = "{% set big = 'a' * 4500000 %}"
+    assert render(f"{begin}{step}ok", SAMPLE, {}) == "ok"
+    with pytest.raises(TemplateBoundError, match="too long a text"):
+        render(f"{begin}{step * 4}ok", SAMPLE, {})

@@ -60,6 +60,8 @@ def test_work_is_piled_up_from_the_latest() -> None:
 def test_what_all_engines_can_begin_only_late_has_to_fit_into_what_is_left() -> None:
     late = replace(demand(90), work=((50.0, 90.0),))
     assert find_horizon([late], 2) == pytest.approx(50 + 90 / 2, rel=0.01)
+    soon = replace(demand(0.09, load_s=0.01), work=((0.05, 0.09),))
+    assert find_horizon([soon], 2) == pytest.approx(0.05 + 0.09 / 2, abs=0.005)
     assert find_horizon([late] * 3, 3) == pytest.approx(50 + 90, rel=0.01), "no GPU is there for a second replica"
 
 
@@ -122,6 +124,8 @@ def test_work_that_comes_late_is_not_due_before_it_comes() -> None:
         (demand(150, num_ready=3), 100, 2),
         (demand(150, num_ready=3, held_s=10), 100, 2),
         (demand(110, num_ready=3, held_s=10), 100, 1),  # the two that go do 20 of them
+        (replace(demand(90, num_ready=3), work=((60.0, 80.0), (0.0, 90.0))), 100, 2),  # 40 s for what comes late
+        (replace(demand(90, num_ready=3), work=((100.0, 1.0), (0.0, 2.0))), 100, math.inf),
     ],
 )
 def test_a_replica_that_goes_does_what_it_holds(one: Demand, horizon_s: float, kept: int) -> None:

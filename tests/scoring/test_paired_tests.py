@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from eibench_ray.scoring.cluster_mean import estimate_mean, t_interval
 from eibench_ray.scoring.paired_tests import (
     PairedDifference,
     adjust_holm,
@@ -99,6 +100,15 @@ def test_the_interval_covers_and_the_test_holds_its_level_only_with_clusters() -
     assert 0.90 <= covered / 300 <= 0.98
     assert 0.02 <= rejected / 300 <= 0.09
     assert rejected_alone / 300 > 0.12
+
+
+def test_the_interval_is_that_of_the_mean_difference() -> None:
+    rng, clusters = np.random.default_rng(3), np.repeat(np.arange(10, dtype=np.int32), 3)
+    first, second = rng.random(30), rng.random(30)
+    found = compare_paired(first, second, clusters, CONFIDENCE)
+    interval = t_interval(estimate_mean(first - second, clusters), CONFIDENCE)
+    assert interval is not None
+    assert (found.ci_low, found.ci_high) == (interval.low, interval.high)
 
 
 def test_an_interval_ends_where_no_difference_can_be_larger() -> None:

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import t
 
-from eibench_ray.scoring.rank_correlation import RankCorrelation, correlate_ranks, spearman
+from eibench_ray.scoring.rank_correlation import RankCorrelation, _Ranks, correlate_ranks, spearman
 
 NONE = float("nan")
 
@@ -91,3 +91,9 @@ def width(found: RankCorrelation) -> float:
     assert found.ci_low is not None
     assert found.ci_high is not None
     return found.ci_high - found.ci_low
+
+
+def test_a_further_sample_raises_what_is_above_it_and_its_equals_by_half() -> None:
+    ranks = _Ranks(np.array([1.0, 1.0, 2.0]))
+    assert ranks.centred.tolist() == pytest.approx([1 / 3 - 0.5, 1 / 3 - 0.5, 5 / 6 - 0.5])
+    assert ranks.mean_above(np.array([1.0, 2.0, 4.0])).tolist() == pytest.approx([5.5 / 3, 5.5 / 3, 2 / 3])
