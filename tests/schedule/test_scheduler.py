@@ -605,3 +605,18 @@ def test_a_replica_that_its_engine_can_spare_makes_room_unless_rows_will_still_c
         assert all(replica != spared for replica, _ in fed(said)), "what drains was given more"
         scheduler.replica_gone(spared)
         assert started(told(scheduler, 13)) == ["j"]
+
+
+def test_slices_are_not_to_blame_for_nodes_that_leave() -> None:
+    graph: Graph = {"answer": ("a", (), 2)}
+    scheduler = scheduler_of(graph, 20, [engine("a", graph)])
+    for number in range(3):
+        scheduler.add_node(node(f"n{number}", 1))
+        assert bring_up(scheduler, 20 * number)
+        assert scheduler.remove_node(f"n{number}")
+    scheduler.add_node(node("last", 1))
+    [start] = [action for action in told(scheduler, 100) if isinstance(action, Start)]
+    scheduler.replica_ready(start.replica, 4, 105)
+    feeds = [action for action in told(scheduler, 105) if isinstance(action, Feed)]
+    assert feeds
+    assert not any(action.is_probe for action in feeds)

@@ -190,8 +190,11 @@ def test_a_store_that_is_itself_reached_through_a_link_is_repaired(sweep: Planne
     link.symlink_to(sweep.store.root)
     store = Store(link)
     damaged = slice_of(sweep)
+    num_rows, num_lost = check_store(store, lambda *_: None).num_rows, pq.read_metadata(damaged).num_rows
     damaged.write_bytes(b"no Parquet")
-    [settled] = repair(store, check_store(store, lambda *_: None).findings)
+    checked = check_store(store, lambda *_: None)
+    assert checked.num_rows == num_rows - num_lost
+    [settled] = repair(store, checked.findings)
     assert settled.repair is Repair.MOVE
     assert not damaged.exists()
     assert Path(store.paths.damaged(damaged.parent.name, damaged.name)).read_bytes() == b"no Parquet"
@@ -274,6 +277,14 @@ def test_of_many_steps_that_are_not_there_three_are_named(tmp_path: Path, steps:
     store.storage.write_json(store.paths.run("r"), {"plan": {"steps": {step: {} for step in steps}}})
     ((_, what, _, _),) = findings(store)
     assert what == f"names steps that the store does not have: {said}"
+
+
+def test_a_file_that_is_no_manifest_says_nothing_of_the_run_before_it(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.storage.write_json(store.paths.run("a"), {"plan": {"steps": {"gone": {}}}})
+    store.storage.write_json(store.paths.run("b"), [])
+    Path(store.paths.run("c")).write_text("{")
+    assert [name for name, *_ in findings(store)] == ["a.json", "b.json", "c.json"]
 
 
 @pytest.mark.parametrize(
