@@ -434,14 +434,15 @@ def test_memory_decides_on_which_node_a_replica_lies() -> None:
     assert told(alone, 0) == []
 
 
-def test_stages_lie_on_several_nodes_and_are_lost_with_any_of_them() -> None:
+@pytest.mark.parametrize("lost", ["one", "two"])
+def test_stages_lie_on_several_nodes_and_are_lost_with_any_of_them(lost: str) -> None:
     graph: Graph = {"answer": ("a", (), 2)}
     need = Need((Resources(1, 2),) * 2)
     scheduler = scheduler_of(graph, 4, [engine("a", graph, need)], node("one", 2), node("two", 2))
     (start,) = told(scheduler, 0)
     assert isinstance(start, Start)
     assert sorted(start.nodes) == ["one", "two"]
-    assert scheduler.remove_node("one") == [1]
+    assert scheduler.remove_node(lost) == [1]
     scheduler.add_node(node("three", 2))
     assert started(told(scheduler, 1)) == [], "its other half is not free yet"
     scheduler.replica_gone(1)
