@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -54,20 +55,20 @@ class RunWatch:
 
     def look(self) -> None:
         """Looks again; a record that cannot be read now is taken as it was."""
-        runs = runs_of(self._submission) if self._submission else []
-        if runs and (self.found is None or self.found.folder != runs[-1]):
-            self.found = find_run(str(runs[-1]))
-            self._viewer = RunViewer(self.found.manifest.plan)
-        if self.found is not None:
-            try:
+        with contextlib.suppress(StoreError):  # also of a run that has its folder, and no plan in the store yet
+            runs = runs_of(self._submission) if self._submission else []
+            if runs and (self.found is None or self.found.folder != runs[-1]):
+                self.found = find_run(str(runs[-1]))
+                self._viewer = RunViewer(self.found.manifest.plan)
+            if self.found is not None:
                 status, has_folder = read_status(self.found.manifest.id, self.found.store)
-            except StoreError:
-                status, has_folder = self.found.status, self.found.has_folder
-            self.found = replace(self.found, status=status, has_folder=has_folder)
+                self.found = replace(self.found, status=status, has_folder=has_folder)
         self._ask_queue()
         if self.found is not None:
-            state = state_of(self.found.status)
-            self.state = state_in_queue(self.found.status, self._queued) if state == "running" else state
+            self.state = state_of(self.found.status)
+            # One that tells of itself lives, whatever the queue said before it began.
+            if self.state == "running" and self._silent_s > QUIET_S:
+                self.state = state_in_queue(self.found.status, self._queued)
 
     @property
     def has_ended(self) -> bool:

@@ -35,7 +35,7 @@ def sweep(sweeps: Sweeps) -> PlannedSweep:
 
 def begin(sweep: PlannedSweep, folder: Path) -> RunStatus:
     """The record of a run that begins in this process, which lives."""
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     manifest = new_manifest(sweep.plan, folder, sweep.config.store, sweep.config.score)
     write_manifest(manifest, sweep.store)
     status = new_status(manifest, sweep.store)
@@ -129,16 +129,24 @@ def submission(tmp_path: Path) -> Path:
 
 
 def test_a_submission_is_watched_from_the_queue_over_its_runs_to_its_end(
-    sweep: PlannedSweep, submission: Path, slurm: Slurm
+    sweep: PlannedSweep, submission: Path, slurm: Slurm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock(1e9)
     watch = RunWatch(None, submission, ["12"], clock)
     assert watch.view() is None
     assert watch.queue == ["SLURM job 12: pending (Resources)"]
     assert not watch.has_ended
+    monkeypatch.setenv("SLURM_JOB_ID", "12")
+    (submission / "run-1").mkdir()
+    (submission / "run-1" / "run.json").write_text("{}")
+    watch.look()
+    assert watch.view() is None, "it has no plan in the store yet"
     first = begin(sweep, submission / "run-1")
-    clock.now = first.updated_at
+    clock.now = watch._asked_at = first.updated_at
+    watch.look()
+    assert watch.state == "running", "though the queue knew it as pending when it was last asked"
     slurm.queued = [RUNNING]
+    clock.now += ASK_QUEUE_EVERY_S
     watch.look()
     assert (view := watch.view()) is not None
     assert view.waits == ("SLURM job 12: running on n1, 50:00 left",)
