@@ -123,8 +123,12 @@ def estimate_left(
     rates = (rate, max(last_rate or 0.0, LEAST_OF_RATE * rate))
     rows_s = (rows_left / max(rates) / HIGH.loss, rows_left / rate, rows_left / min(rates) * HIGH.loss)
     trust = 1.0 - prior_share if is_known else 0.0
-    pairs = zip(guesses, rows_s, strict=True)
-    return Range(*((horizon_s * one.loss) ** trust * own ** (1.0 - trust) if trust else own for one, own in pairs))
+    low, expected, high = (
+        (horizon_s * one.loss) ** trust * own ** (1.0 - trust) if trust else own
+        for one, own in zip(guesses, rows_s, strict=True)
+    )
+    # Where the two differ, the range is of both.
+    return Range(min(low, rows_s[1]), expected, max(high, rows_s[1]))
 
 
 def estimate_time(

@@ -37,6 +37,7 @@ def test_the_rate_of_the_rows_counts_as_far_as_speeds_are_not_measured() -> None
         left = estimate_left(1000.0, prior_share, 10, 1.0, 1.0)
         assert left is not None
         assert left.low <= left.expected <= left.high
+        assert left.low <= 10.0 <= left.high, "the range is of both"
         expected[prior_share] = left.expected
     assert expected[1.0] == 10.0
     assert expected[0.0] == 1000.0 * EXPECTED.loss
