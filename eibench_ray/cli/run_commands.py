@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 # The format of `export` that is no benchmark's.
 ROWS = "rows"
+INSPECT = "inspect"  # logs of inspect-ai
 
 
 def status(
@@ -200,7 +201,8 @@ def export(
     run: Run = None,
     out: Annotated[Path, typer.Option("--out", help="Folder to write.")] = Path("export"),
     as_: Annotated[
-        str, typer.Option("--as", help="rows: joined rows in Parquet; or the name of a benchmark's own format.")
+        str,
+        typer.Option("--as", help="rows: Parquet; inspect: logs for `inspect view`; or a benchmark's own format."),
     ] = ROWS,
     model: Annotated[str | None, typer.Option("--model", help="Of which model, for a benchmark's format.")] = None,
     setting: Annotated[str | None, typer.Option("--setting", help="In which setting.")] = None,
@@ -214,9 +216,9 @@ def export(
     from eibench_ray.runs.introduction import count
 
     chosen = {"model": model, "setting": setting, "dataset": dataset}
-    if as_ != ROWS:
+    if as_ not in (ROWS, INSPECT):
         if as_ not in (formats := _exports()):
-            raise ConfigError(f"--as {as_}: there is no such format; there are {', '.join([ROWS, *formats])}")
+            raise ConfigError(f"--as {as_}: there is no such format; there are {', '.join([ROWS, INSPECT, *formats])}")
         found = choose_run(run, store)
         check_figures(found, anyway=anyway)
         _export_as(as_, found, out, chosen, as_json=as_json)
@@ -228,6 +230,9 @@ def export(
         )
     found = choose_run(run, store)
     check_figures(found, anyway=anyway)
+    if as_ == INSPECT:
+        _export_logs(found, out, as_json=as_json)
+        return
     exported = export_rows(found.manifest, found.store, out)
     if as_json:
         typer.echo(json.dumps({"run_dir": str(found.folder), "out": str(out.absolute()), **exported}))
@@ -248,6 +253,19 @@ _TOLD = {
     "cells_made_up": "cells that rest on words that no model said (columns answer_source and judge_source)",
     "cells_recorded": "cells that rest on recorded answers (column answer_source)",
 }
+
+
+def _export_logs(found: FoundRun, out: Path, *, as_json: bool) -> None:
+    """Writes a run as logs of Inspect."""
+    from eibench_ray.runs.inspect_logs import export_inspect
+    from eibench_ray.runs.introduction import count
+
+    counts = export_inspect(found.manifest, found.store, out)
+    if as_json:
+        typer.echo(json.dumps({"run_dir": str(found.folder), "out": str(out.absolute()), **counts}))
+    else:
+        logs, samples = count(counts["cells"], "log"), count(counts["samples"], "sample")
+        say(f"{logs} with {samples}: {out} (`inspect view --log-dir {out}`)")
 
 
 def _export_as(name: str, found: FoundRun, out: Path, chosen: Mapping[str, str | None], *, as_json: bool) -> None:
