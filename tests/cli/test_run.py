@@ -209,6 +209,12 @@ def test_job_folders_follow_hydras_own_settings(ran: Run, command: Command, tmp_
     assert found == {f"notes/{num}_{setting}/config.yaml" for num, setting in enumerate(SETTINGS)}
 
 
+def test_a_run_without_a_page_writes_none(ran: Run, command: Command, tmp_path: Path) -> None:
+    summary = command("run", "--json", *ran.again, "hydra.sweep.dir=plain", "report.html=false").json
+    assert summary["page"] is None
+    assert not list((tmp_path / "plain").glob("*.html"))
+
+
 def test_runs_that_want_one_folder_have_one_each_and_say_so(ran: Run, command: Command, tmp_path: Path) -> None:
     wanted = [*ran.again, "hydra.sweep.dir=multirun/paper"]
     first, second = (command("run", "--json", *wanted) for _ in range(2))
