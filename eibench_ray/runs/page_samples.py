@@ -10,29 +10,23 @@ A text that occurs again in a block stands there once. Cells whose judges read t
 
 from __future__ import annotations
 
-import base64
-import io
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
 from eibench_ray.config.report_section import ReportConfig
 from eibench_ray.datasets.dataset import Dataset
-from eibench_ray.engines.engine import RowError
-from eibench_ray.engines.picture_decoding import decode_picture
 from eibench_ray.errors import StoreError
 from eibench_ray.plan.graph import Cell, Plan
 from eibench_ray.plan.slices import Slice
 from eibench_ray.plan.step_names import StepName
-from eibench_ray.rows.completion import Completion
 from eibench_ray.rows.request import Request
 from eibench_ray.rows.sample import Sample
+from eibench_ray.runs.page_blocks import BlockTexts, describe_answers, describe_scores, make_thumbnail
 from eibench_ray.runs.results import Results
-from eibench_ray.runs.shown_sample import messages_of
 from eibench_ray.scoring.cell_score import read_column
 from eibench_ray.scoring.joined_row import JoinedRow
-from eibench_ray.scoring.scorer import TARGETS_HIT, Metric, Score
 from eibench_ray.store.slice_store import Store
 from eibench_ray.visible_text import shorten
 from eibench_ray.worker.task_rows import read_rows
@@ -40,8 +34,7 @@ from eibench_ray.worker.task_rows import read_rows
 Add = Callable[[str, Any], None]
 
 BLOCK_ROWS = 256
-PICTURE_PIXELS = 320  # longer side of a thumbnail
-MOST_PICTURE_BYTES = 64 << 20  # of all thumbnails of a page; the samples after that have none, and the page says so
+MOST_PICTURE_BYTES = 64 << 20  # of all thumbnails of a page; samples after that have none, and each of them says so
 _LEAD = 110  # characters of a sample's first text in the list
 _FLAGS = ("is_truncated", "is_empty", "is_cut_while_thinking", "is_refused")  # bit 0, 1, ..
 
@@ -57,22 +50,6 @@ class PageCell:
     names: Mapping[str, StepName]  # of the plan's steps
     answers: str  # the same for cells that graded the very same answers
     samples: str  # the same for cells with the very same samples
-
-
-@dataclass(slots=True)
-class _Texts:
-    """Texts of a block, each once."""
-
-    found: dict[str, int] = field(default_factory=dict)
-
-    def place(self, text: str | None) -> int | None:
-        """Number of a text; None for none."""
-        return None if text is None else self.found.setdefault(text, len(self.found))
-
-    def block(self, **columns: Any) -> dict[str, Any]:
-        """The block with its texts; columns without a value are left out."""
-        kept = {name: values for name, values in columns.items() if any(value not in (None, []) for value in values)}
-        return {"texts": list(self.found), **kept}
 
 
 class PageSamples:
@@ -151,7 +128,7 @@ class PageSamples:
         return list(dict.fromkeys(name for one in cells for name in one.plan.datasets[one.cell.dataset].group_by))
 
     def _describe(self, samples: Sequence[Sample], rows: Sequence[int], block: int, dataset: Dataset) -> dict[str, Any]:
-        texts, thumbnails = _Texts(), dict[str, int]()
+        texts, thumbnails = BlockTexts(), dict[str, int]()
         pictures: list[list[int]] = []
         if self._has_pictures and self._picture_bytes < MOST_PICTURE_BYTES:
             place = block * BLOCK_ROWS
@@ -161,7 +138,7 @@ class PageSamples:
                 [sample.sample_id for sample in samples if sample.media],
             )
             for sample in samples:
-                made = [thumbnail for image in images.get(sample.sample_id, ()) if (thumbnail := _thumbnail(image))]
+                made = [thumbnail for image in images.get(sample.sample_id, ()) if (thumbnail := make_thumbnail(image))]
                 pictures.append([thumbnails.setdefault(one, len(thumbnails)) for one in made])
             self.num_pictures += len(thumbnails)
             self._picture_bytes += sum(map(len, thumbnails))
@@ -191,8 +168,8 @@ class PageSamples:
                 kinds.add(_trouble(row))
             if sent is not None:
                 numbers = one.plan.datasets[one.cell.dataset].rows[block * BLOCK_ROWS : block * BLOCK_ROWS + len(rows)]
-                self._add(f"answers-{answers}-{block}", _describe_answers(rows, sent.read(numbers), sent.titles))
-            self._add(f"scores-{place}-{block}", _describe_scores(rows, metric))
+                self._add(f"answers-{answers}-{block}", describe_answers(rows, sent.read(numbers), sent.titles))
+            self._add(f"scores-{place}-{block}", describe_scores(rows, metric))
         return {"values": values.value, "flags": flags, "troubles": kinds.value}
 
 
@@ -220,7 +197,8 @@ class _SentPrompts:
         self._one = one
         self._dataset = one.results.dataset(one.cell.dataset)
         self._index = self._dataset.index()
-        self.titles = {step: one.names[step].what for step in one.cell.steps}
+        own = (*one.cell.answers, *one.cell.verdicts)
+        self.titles = {step: one.names[step].what for step in one.cell.steps if step not in own}  # of earlier calls
 
     def read(self, rows: Sequence[int]) -> list[dict[str, Request]]:
         """By answer and sample id, the requests about some rows, ascending; of those that can be made again."""
@@ -239,80 +217,6 @@ class _SentPrompts:
         return {row.sample.sample_id: row.request for row in found if row.request is not None}
 
 
-def _describe_answers(
-    rows: Sequence[JoinedRow], requests: Sequence[Mapping[str, Request]], titles: Mapping[str, str]
-) -> dict[str, Any]:
-    """Prompts and replies of each row, answer by answer."""
-    texts = _Texts()
-
-    def sent(row: JoinedRow, number: int, answer: Completion | None) -> list[int | None] | None:
-        request = requests[number].get(row.sample.sample_id)
-        if request is None or answer is None or request.digest != answer.request_digest:
-            return None  # nothing was sent, or the words have changed since
-        return [texts.place(request.system), texts.place(_show_content(request))]
-
-    return texts.block(
-        sent=[[sent(row, number, answer) for number, answer in enumerate(row.answers)] for row in rows],
-        answers=[[texts.place(answer.text if answer else None) for answer in row.answers] for row in rows],
-        thinking=[_if_any(texts.place(answer.thinking if answer else None) for answer in row.answers) for row in rows],
-        errors=[
-            _if_any(
-                [answer.error_kind, texts.place(answer.error)] if answer and answer.error_kind else None
-                for answer in row.answers
-            )
-            for row in rows
-        ],
-        facts=[[texts.place(_facts(answer)) for answer in row.answers] for row in rows],
-        calls=[
-            [
-                [
-                    titles[step],
-                    texts.place(made.text if made.error_kind is None else f"{made.error_kind}: {made.error}"),
-                ]
-                for step, made in row.made.items()
-                if made not in row.answers and made not in row.replies and not made.is_absent
-            ]
-            for row in rows
-        ],
-    )
-
-
-def _describe_scores(rows: Sequence[JoinedRow], metric: Metric) -> dict[str, Any]:
-    """Scores of each answer, and the replies of its judges."""
-    texts = _Texts()
-
-    def score(one: Score | None) -> list[Any] | None:
-        if one is None:
-            return None
-        value = one.values.get(metric.name)
-        hits = one.details.get(TARGETS_HIT)
-        shown = None if value is None else metric.show(value)
-        status = "" if value is not None and one.status == "ok" else str(one.status).replace("_", " ")
-        return [value, shown, status, texts.place(one.explanation), [int(bool(hit)) for hit in hits] if hits else None]
-
-    return texts.block(
-        scores=[[[score(one) for one in each.scores] for each in row.by_answer] for row in rows],
-        replies=[
-            [
-                [
-                    texts.place(reply.text if reply.error_kind is None else f"{reply.error_kind}: {reply.error}")
-                    if reply
-                    else None
-                    for reply in each.replies
-                ]
-                for each in row.by_answer
-            ]
-            for row in rows
-        ],
-    )
-
-
-def _if_any(values: Iterable[Any]) -> list[Any]:
-    """One value per answer; nothing where none has one."""
-    found = list(values)
-    return found if any(value is not None for value in found) else []
-
-
 def _seats(cell: Cell) -> list[str]:
     """Names of the judge's replies on an answer, in their order."""
     repeated = {name for name, repeat in cell.seats if repeat}
@@ -320,22 +224,6 @@ def _seats(cell: Cell) -> list[str]:
         ", ".join(filter(None, (name, f"repeat {repeat + 1}" if name in repeated else "", order)))
         for (name, repeat), order in zip(cell.seats, cell.orders, strict=True)
     ]
-
-
-def _show_content(request: Request) -> str:
-    pieces = messages_of(request)[-1]["content"]
-    return "".join(piece if isinstance(piece, str) else f"[picture {piece['image']}]\n" for piece in pieces)
-
-
-def _facts(answer: Completion | None) -> str | None:
-    """Tokens, time and ending of an answer, in a line."""
-    if answer is None or answer.is_absent:
-        return None
-    seconds = f"{answer.latency_s:.2f} s" if answer.latency_s else ""
-    tokens = f"{answer.prompt_tokens:,} tokens in, {answer.completion_tokens:,} out"
-    ended = f"ended by {answer.finish_reason}" if answer.finish_reason else ""
-    again = f"{answer.attempt} attempts" if answer.attempt > 1 else ""
-    return "; ".join(filter(None, (tokens, seconds, ended, again)))
 
 
 def _flags_of(row: JoinedRow) -> int:
@@ -356,18 +244,6 @@ def _trouble(row: JoinedRow) -> str | None:
         return None
     statuses = [one.status for one in row.scores if one is not None]
     return str(statuses[0]).replace("_", " ") if statuses else "not asked yet"
-
-
-def _thumbnail(image: bytes) -> str | None:
-    """A picture as a small WebP in a data URI; None where it cannot be read."""
-    try:
-        picture = decode_picture(image)
-    except RowError:
-        return None
-    picture.thumbnail((PICTURE_PIXELS, PICTURE_PIXELS))
-    content = io.BytesIO()
-    picture.save(content, "WEBP", quality=70, method=4)
-    return f"data:image/webp;base64,{base64.b64encode(content.getvalue()).decode()}"
 
 
 def _batches(items: Iterator[Any], size: int) -> Iterator[list[Any]]:

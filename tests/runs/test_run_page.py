@@ -78,6 +78,14 @@ def test_the_prompt_is_the_one_that_was_sent(run: FoundRun, tmp_path: Path) -> N
     assert block["texts"][user] == "[picture 1]\nLook. why is person 3 so?"
 
 
+def test_earlier_calls_stand_beside_the_answer(run: FoundRun, tmp_path: Path) -> None:
+    blocks = blocks_of(write_report([run], tmp_path / "page.html", WHOLE).path)
+    ((title, text),) = blocks["answers-1-0"]["calls"][3]
+    assert title == "note"
+    assert "echo" in blocks["answers-1-0"]["texts"][text]
+    assert "calls" not in blocks["answers-0-0"]
+
+
 def test_pictures_are_left_out_unless_somebody_asks(run: FoundRun, tmp_path: Path) -> None:
     page = write_report([run], tmp_path / "page.html", ReportConfig())
     assert "data:image" not in page.path.read_text().partition("</head>")[2]
