@@ -6,7 +6,7 @@ opened, a folder to write to) and import what they need themselves: to list the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from eibench_ray.datasets.dataset import Dataset
     from eibench_ray.datasets.writer import PreparedReport
     from eibench_ray.plan.graph import Cell, Plan
+    from eibench_ray.report.charts.published_chart import PublishedFigure
     from eibench_ray.report.leaderboard_row import LeaderboardRow
     from eibench_ray.rows.sample import Sample
     from eibench_ray.scoring.joined_row import JoinedRow
@@ -98,9 +99,12 @@ class Benchmark:
             and dataset are meant (None leaves one open).
         scripts: `rescore FILE --protocol NAME`: name -> function of the file and the part of the benchmark that
             `--subset` names (None: as the file says).
+        published: figures that somebody published and that the run has measured, which the page draws beside each
+            other; none where the run is not about them.
     """
 
     prepare: Callable[..., PreparedReport] | None = None
     checks: Mapping[str, Callable[..., CheckedRun]] = field(default_factory=dict)
     exports: Mapping[str, Callable[[OpenedRun, Path, Mapping[str, str | None]], Exported]] = field(default_factory=dict)
     scripts: Mapping[str, Callable[[Path, str | None], FileScores]] = field(default_factory=dict)
+    published: Callable[[OpenedRun], Iterable[PublishedFigure]] | None = None

@@ -172,19 +172,20 @@ def _draw_lanes(
     """Bars of three heights, and the models' names on those that are long enough."""
     names = _name_kinds(usage)
     bars = list(cut_bars(usage, seats, _BAR_WIDTH / _WIDTH * (usage.end - usage.start)))
-    height = next(pixels for most, pixels in _LANE_HEIGHTS.items() if len(lanes) <= most)
+    lane_height = next(pixels for most, pixels in _LANE_HEIGHTS.items() if len(lanes) <= most)
+    height = lane_height * len(lanes)
     y = alt.Y("lane:N", title=None, scale=alt.Scale(domain=list(lanes.values())))
     channels = _encode(usage, names, clock) | {"x2": "end:Q", "y": y}
     tooltip = [alt.Tooltip(f"{name}:N") for name in ("model", "replica", "doing", "start", "end")]
     layers = []
     for share, kinds in _HEIGHTS.items():
         rows = [_row(bar, lanes, names, clock) for bar in bars if bar.span.kind in kinds]
-        layer = alt.Chart(alt.InlineData(values=rows), height=alt.Step(height)).mark_bar(height={"band": share})
+        layer = alt.Chart(alt.InlineData(values=rows), height=height).mark_bar(height={"band": share})
         layers.append(layer.encode(**channels, tooltip=tooltip))
     characters = _WIDTH / (_CHARACTER_WIDTH * max(usage.end - usage.start, 1e-9))
     labels = [label for bar in find_longest(bars) if (label := _label(bar, lanes, clock, characters))]
     text = alt.Chart(alt.InlineData(values=labels)).mark_text(
-        align="left", dx=4, color=_INK, fontSize=min(11, height - 3)
+        align="left", dx=4, color=_INK, fontSize=min(11, lane_height - 3)
     )
     return [*layers, text.encode(x=channels["x"], y=y, text="model:N")]
 

@@ -23,6 +23,7 @@ from eibench_ray.runs.page_facts import make_head
 from eibench_ray.runs.page_samples import PageCell, PageSamples
 from eibench_ray.runs.results import Results
 from eibench_ray.runs.run_status import read_usage
+from eibench_ray.schedule.gpu_usage import GpuUsage
 from eibench_ray.scoring.cell_comparison import SIDES, Comparison
 from eibench_ray.scoring.rank_range import rank_cells
 
@@ -70,7 +71,7 @@ def write_report(
         rows = _score(runs, opened, cells, group_by)
     comparison, troubles = _compare(runs)
     usages = [read_usage(run.folder, without_blocked(run.manifest.plan)) for run in runs]
-    charts = _draw(comparison)
+    charts = _draw(runs, rows, comparison, usages, troubles)
     with drafting(path) as draft:
         samples = PageSamples(
             list(_page_cells(runs, opened, cells)),
@@ -101,7 +102,7 @@ def write_run_page(run: FoundRun, options: ReportConfig, rows: Sequence[Leaderbo
     try:
         return write_report([run], run.folder / PAGE_FILE, options, rows)
     except Exception as error:  # the run has its answers and its figures: the page can be made again
-        reason = str(error) if isinstance(error, EibenchError) else f"{type(error).__name__}: {error}"
+        reason = str(error) if isinstance(error, EibenchError) else _name_error(error)
         log.warning("%s was not written: %s; make it with `eibench-ray report %s`", PAGE_FILE, reason, run.manifest.id)
         log.debug("writing the page", exc_info=True)
         return None
@@ -131,8 +132,28 @@ def _compare(runs: Sequence[FoundRun]) -> tuple[Comparison | None, list[str]]:
         return None, [f"no comparisons, so no ranks: {error}"]
 
 
-def _draw(comparison: Comparison | None) -> list[Chart]:  # noqa: ARG001 - for the pictures to come
-    return []
+def _draw(
+    runs: Sequence[FoundRun],
+    rows: Sequence[LeaderboardRow],
+    comparison: Comparison | None,
+    usages: Sequence[GpuUsage],
+    troubles: list[str],
+) -> list[Chart]:
+    """The pictures; none, and a line in `troubles`, where their figures cannot be had."""
+    # Altair takes half a second to import, which a run need not wait for before it begins.
+    from eibench_ray.report.charts.page_charts import draw_charts
+    from eibench_ray.runs.chart_figures import collect_figures
+
+    try:
+        return draw_charts(collect_figures(runs, rows, comparison, usages))
+    except Exception as error:  # a benchmark's own code may have any
+        log.debug("drawing the pictures", exc_info=True)
+        troubles.append(f"no pictures: {error if isinstance(error, EibenchError) else _name_error(error)}")
+        return []
+
+
+def _name_error(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def _libraries(charts: Sequence[Chart]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -14,6 +14,10 @@ from eibench_ray.errors import ConfigError
 
 if TYPE_CHECKING:
     from eibench_ray.datasets.writer import OnRow, PreparedReport
+    from eibench_ray.report.charts.published_chart import PublishedFigure
+
+
+MARGIN = 5.0  # percentage points that do not matter, where nobody says otherwise
 
 
 class SubsetName(StrEnum):
@@ -53,7 +57,7 @@ def verify(
     ] = None,
     margin: Annotated[
         float, typer.Option("--margin", help="Differences of fewer percentage points than this do not matter.")
-    ] = 5.0,
+    ] = MARGIN,
 ) -> CheckedRun:
     """Compare a run with the figures that the paper published, and write the result into the run's folder."""
     from functools import partial
@@ -102,9 +106,17 @@ def score_file(path: Path, subset: str | None) -> FileScores:
     return FileScores(scores.text(), {name: round(getattr(scores, name), 5) for name in names})
 
 
+def list_published(run: OpenedRun) -> Iterable[PublishedFigure]:
+    """The paper's claims that the run has a figure for."""
+    from eibench_ray.benchmarks.eibench import claim_chart
+
+    return claim_chart.list_published(run, MARGIN)
+
+
 BENCHMARK = Benchmark(
     prepare=prepare,
     checks={"verify": verify},
     exports={"ground-truth": export_ground_truth, "eibench": export_files},
     scripts={"official": score_file},
+    published=list_published,
 )

@@ -46,8 +46,13 @@ def by_table(rows: Iterable[LeaderboardRow]) -> dict[tuple[str, str, Metric], li
 def name_table(dataset: str, judge: str, tables: Iterable[tuple[str, str, Metric]]) -> str:
     """The dataset and the judge, as far as several tables need them to be told apart: ` on mmmu, judged by strict`."""
     datasets, judges = ({table[place] for table in tables} for place in (0, 1))
-    words = [f" on {dataset}"] * (len(datasets) > 1) + [f"judged by {judge}"] * (len(judges) > 1)
-    return in_line(",".join(words) if len(words) < 2 else ", ".join(words))
+    words = [f"on {dataset}"] * (len(datasets) > 1) + [f"judged by {judge}"] * (len(judges) > 1)
+    return in_line(f" {', '.join(words)}") if words else ""
+
+
+def counted(number: int, noun: str) -> str:
+    """A number and what is counted: `1 cell`, `1,200 cells`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def title_axis(metric: Metric) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import altair as alt
 
 from eibench_ray.report.charts.look import INK, LINE_HEIGHT, PALETTE, SHAPES
 
 MOST_SERIES = len(SHAPES)
-_NOTE_SHARE = 0.4  # room for notes to the right of the dots, as a share of their span
+_NOTE_SHARE = 0.25  # of the width, for notes to the right of the dots
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,9 @@ class DotPlot:
 def draw_dots(dots: Sequence[Dot], plot: DotPlot) -> alt.LayerChart:
     """The dots over their intervals."""
     y = alt.Y("line:N", title=None, scale=alt.Scale(domain=list(plot.lines)))
-    scale = alt.Scale(domain=_reach(dots, plot), zero=False)
+    # Notes stand to the right of the axis.
+    reach: Any = [0, {"expr": f"width * {1 - _NOTE_SHARE}"}] if plot.notes else alt.Undefined
+    scale = alt.Scale(domain=_reach(dots, plot), zero=False, range=reach)
     x = alt.X("value:Q", title=plot.x, scale=scale)
     layers = []
     if plot.zero:
@@ -93,17 +96,17 @@ def draw_dots(dots: Sequence[Dot], plot: DotPlot) -> alt.LayerChart:
         layers.append(
             _chart(notes).mark_text(align="left", dx=10, color=INK, fontSize=11).encode(x=x, y=y, text="note:N")
         )
-    return alt.LayerChart(layer=layers)
+    return alt.LayerChart(layer=layers, height=LINE_HEIGHT * len(plot.lines))
 
 
 def _chart(values: list[dict[str, object]]) -> alt.Chart:
-    return alt.Chart(alt.InlineData(values=values), height=alt.Step(LINE_HEIGHT))
+    return alt.Chart(alt.InlineData(values=values))
 
 
 def _reach(dots: Sequence[Dot], plot: DotPlot) -> list[float]:
-    """Both ends of the axis: all dots and intervals, and room for the notes."""
+    """Both ends of the axis: all dots and intervals."""
     ends = [end for dot in dots for end in (dot.value, dot.low, dot.high) if end is not None]
     ends += [*plot.ends, *[0.0] * bool(plot.zero)]
     low, high = min(ends), max(ends)
     room = (high - low) * 0.04 or abs(high) * 0.1 or 1.0
-    return [low - room, high + room + (high - low) * _NOTE_SHARE * bool(plot.notes)]
+    return [low - room, high + room]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from eibench_ray.report.charts.cell_labels import label_cells
+from eibench_ray.report.charts.cell_labels import counted, label_cells
 from eibench_ray.report.charts.chart import Chart
 from eibench_ray.report.charts.look import cut_lines, make_chart
 from eibench_ray.report.charts.stacked_bars import draw_bars
@@ -29,20 +29,20 @@ _WHAT: Mapping[str, tuple[str, Callable[[LeaderboardRow], Mapping[str, int]]]] =
 def draw_endings(rows: Sequence[LeaderboardRow]) -> Iterator[Chart]:
     """Up to three pictures; one in which all is as it should be is left out."""
     for name, (title, read) in _WHAT.items():
-        counted = [(row, {_name(kind): count for kind, count in read(row).items()}) for row in rows if read(row)]
-        if any(kind not in _FINE for _, counts in counted for kind in counts):
-            yield _draw(name, title, counted)
+        known = [(row, {_name(kind): count for kind, count in read(row).items()}) for row in rows if read(row)]
+        if any(kind not in _FINE for _, counts in known for kind in counts):
+            yield _draw(name, title, known)
 
 
 def _name(kind: str) -> str:
     return _WORDS.get(kind) or in_line(kind.replace("_", " "))
 
 
-def _draw(name: str, title: str, counted: Sequence[tuple[LeaderboardRow, Mapping[str, int]]]) -> Chart:
+def _draw(name: str, title: str, known: Sequence[tuple[LeaderboardRow, Mapping[str, int]]]) -> Chart:
     def num_odd(counts: Mapping[str, int]) -> float:
         return sum(count for kind, count in counts.items() if kind not in _FINE) / sum(counts.values())
 
-    shown, cut = cut_lines(sorted(counted, key=lambda one: -num_odd(one[1])))
+    shown, cut = cut_lines(sorted(known, key=lambda one: -num_odd(one[1])))
     labels = label_cells([row for row, _ in shown])
     lines = {label: counts for label, (_, counts) in zip(labels, shown, strict=True)}
     kinds = list(dict.fromkeys(kind for counts in lines.values() for kind in counts))
@@ -56,5 +56,5 @@ def _draw(name: str, title: str, counted: Sequence[tuple[LeaderboardRow, Mapping
 
     told = ", ".join(f"{count:,} {kind}" for kind, count in sums.items() if count)
     total = sum(sum(counts.values()) for counts in lines.values())
-    text = f"Of {total:,} {name} of {len(lines)} cells: {told}. Most of them: {labels[0]}."
+    text = f"Of {total:,} {name} of {counted(len(lines), 'cell')}: {told}. Most of them: {labels[0]}."
     return make_chart(name, title, text + cut, draw_bars(lines, colours, f"% of the {name}", show, are_shares=True))

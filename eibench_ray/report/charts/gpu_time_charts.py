@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
+from eibench_ray.report.charts.cell_labels import counted
 from eibench_ray.report.charts.chart import Chart
 from eibench_ray.report.charts.look import cut_lines, make_chart
 from eibench_ray.report.charts.stacked_bars import draw_bars
@@ -29,7 +30,7 @@ def draw_gpu_time(usage: GpuUsage, run: str = "") -> Iterator[Chart]:
         return
     name, unit_s = ("hours", 3600.0) if total >= 3600 else ("seconds", 1.0)
     kinds = ", ".join(f"{show_share(part / total)}% {kind.label}" for kind, part in seconds.items())
-    sizes = f"{len(usage.replicas)} replicas and {usage.num_gpus} GPUs"
+    sizes = f"{counted(len(usage.replicas), 'replica')} and {counted(usage.num_gpus, 'GPU')}"
     text = f"{total / unit_s:,.1f} {usage.unit}-{name} of {sizes}: {kinds}."
     mark, of_run = (f"-{run}", f" of run {run}") if run else ("", "")
     yield make_chart(f"gantt{mark}", f"Use of the {usage.unit}s over time{of_run}", text, draw_lanes(usage))

@@ -7,7 +7,7 @@ from typing import Any
 
 import altair as alt
 
-from eibench_ray.report.charts.cell_labels import label_cells, scaled, show_figure, title_axis
+from eibench_ray.report.charts.cell_labels import counted, label_cells, scaled, show_figure, title_axis
 from eibench_ray.report.charts.chart import Chart
 from eibench_ray.report.charts.look import LINE_HEIGHT, cut_lines, make_chart
 from eibench_ray.report.leaderboard_row import LeaderboardRow, sort_rows
@@ -55,7 +55,7 @@ def _draw(
         if summary.value is not None
     ]
     is_numbered = len(groups) <= _MOST_NUMBERED
-    base = alt.Chart(alt.InlineData(values=squares), height=alt.Step(LINE_HEIGHT + 4)).encode(
+    base = alt.Chart(alt.InlineData(values=squares), height=(LINE_HEIGHT + 4) * len(labels)).encode(
         x=alt.X(
             "group:N",
             title=None,
@@ -96,6 +96,6 @@ def _describe(metric: Metric, column: str, labels: Sequence[str], squares: Seque
     grouped = [square for square in squares if square["group"] != ALL]
     least, most = (choose(grouped, key=lambda square: square["value"]) for choose in (min, max))
     return in_line(
-        f"{title_axis(metric)} of {len(labels)} cells by {column}. The highest is {most['text']} ({most['cell']}, "
-        f"{most['group']}), the lowest {least['text']} ({least['cell']}, {least['group']})."
+        f"{title_axis(metric)} of {counted(len(labels), 'cell')} by {column}. The highest is {most['text']} "
+        f"({most['cell']}, {most['group']}), the lowest {least['text']} ({least['cell']}, {least['group']})."
     )

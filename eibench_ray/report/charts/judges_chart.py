@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
-from eibench_ray.report.charts.cell_labels import scaled, show_value
+from eibench_ray.report.charts.cell_labels import counted, scaled, show_value
 from eibench_ray.report.charts.chart import Chart
 from eibench_ray.report.charts.dot_plot import Dot, DotPlot, draw_dots
 from eibench_ray.report.charts.look import cut_lines, make_chart
@@ -61,7 +61,7 @@ def _draw_agreement(name: str, title: str, pairs: Sequence[JudgePair]) -> Iterat
     told = list(dict.fromkeys(dot.line for dot in dots))
     plot = DotPlot("agreement (1: full, 0: as by chance)", told, series, zero="as by chance", ends=(0.0, 1.0))
     alphas = [dot for dot in dots if dot.series == _ALPHA]
-    text = f"Agreement of {len(told)} pairs of judges on the same answers."
+    text = f"Agreement of {counted(len(told), 'pair')} of judges on the same answers."
     if alphas:
         least, most = (choose(alphas, key=lambda dot: dot.value) for choose in (min, max))
         text += f" Krippendorff's alpha lies between {least.figure} ({least.line}) and {most.figure} ({most.line})."

@@ -60,7 +60,6 @@ def make_chart(name: str, title: str, text: str, drawn: alt.LayerChart | alt.Cha
     """
     spec = drawn.properties(width="container").to_dict()
     spec["config"] = dict(_CONFIG)
-    spec["autosize"] = {"type": "fit-x", "contains": "padding"}
     return Chart(name, title, text, spec)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from eibench_ray.report.charts.cell_labels import drop_common, scaled, show_figure, title_axis
+from eibench_ray.report.charts.cell_labels import counted, drop_common, scaled, show_figure, title_axis
 from eibench_ray.report.charts.chart import Chart
 from eibench_ray.report.charts.dot_plot import Dot, DotPlot, draw_dots
 from eibench_ray.report.charts.look import cut_lines, make_chart
@@ -45,7 +45,7 @@ def draw_published(figures: Sequence[PublishedFigure]) -> Iterator[Chart]:
     for number, metric in enumerate(dict.fromkeys(one.metric for one in figures), 1):
         for is_main, name, title in (
             (True, "published", "Published and measured"),
-            (False, "published-groups", "Published and measured, by groups"),
+            (False, "published-others", "Published and measured: other settings and groups"),
         ):
             found = [
                 one
@@ -74,7 +74,7 @@ def _draw(name: str, title: str, metric: Metric, figures: Sequence[PublishedFigu
     words = ", ".join(f"{count:,} {verdict}" for verdict, count in sorted(counts.items()))
     most, label = shown[0], labels[0]
     text = (
-        f"{len(figures):,} published figures beside the measured ones: {words}. The farthest apart: {label}, published "
-        f"{metric.show(most.published)}, measured {show_figure(metric, most.measured)}."
+        f"{counted(len(figures), 'published figure')} beside what was measured: {words}. The farthest apart: {label}, "
+        f"published {metric.show(most.published)}, measured {show_figure(metric, most.measured)}."
     )
     return make_chart(name, title, in_line(text + cut), draw_dots(dots, plot))

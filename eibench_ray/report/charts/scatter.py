@@ -52,15 +52,15 @@ def draw_scatter(points: Sequence[Point], plot: ScatterPlot) -> alt.LayerChart:
     x_scale = alt.Scale(type="log" if is_log else "linear", zero=False, nice=False, padding=24)
     x = alt.X("x:Q", title=plot.x, scale=x_scale, axis=alt.Axis(grid=not is_log))
     ends = [end for point in points for end in (point.y, point.low, point.high) if end is not None]
-    y = alt.Y("y:Q", title=plot.y, scale=alt.Scale(domain=[min(ends), max(ends)], zero=False, padding=12))
+    y = alt.Y("y:Q", title=plot.y, scale=alt.Scale(domain=[min(ends), max(ends)], zero=False, nice=False, padding=12))
     layers = []
     if plot.best and len(best := find_best(points, plot.best)) > 1:
         line = _chart([asdict(point) for point in best]).mark_line(color=INK, opacity=0.4, strokeDash=[5, 4])
         layers.append(line.encode(x=x, y=y, order="x:Q"))
     spans = [asdict(point) for point in points if point.low is not None and point.high is not None]
-    layers.append(
-        _chart(spans).mark_rule(color=INK, opacity=0.6).encode(x=x, y=alt.Y("low:Q", title=plot.y), y2="high:Q")
-    )
+    if spans:  # a layer without data has no extent, of which Vega warns
+        rule = _chart(spans).mark_rule(color=INK, opacity=0.6)
+        layers.append(rule.encode(x=x, y=alt.Y("low:Q", title=plot.y), y2="high:Q"))
     series = list(dict.fromkeys(point.series for point in points))
     is_told = 1 < len(series) <= len(SHAPES)
     domain = series if is_told else [series[0]]
@@ -87,6 +87,8 @@ def draw_scatter(points: Sequence[Point], plot: ScatterPlot) -> alt.LayerChart:
         # Names go towards the middle, where there is room.
         for is_left in (True, False):
             side = [value for value, point in zip(values, points, strict=True) if (point.x <= middle) is is_left]
+            if not side:
+                continue
             align: Literal["left", "right"] = "left" if is_left else "right"
             dx = 9 if is_left else -9
             text = _chart(side).mark_text(align=align, dx=dx, dy=-7, color=INK, fontSize=10, limit=150)

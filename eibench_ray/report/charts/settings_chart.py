@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from eibench_ray.report.charts.cell_labels import by_table, name_table, scaled, show_figure, show_value, title_axis
+from eibench_ray.report.charts.cell_labels import (
+    by_table,
+    counted,
+    name_table,
+    scaled,
+    show_figure,
+    show_value,
+    title_axis,
+)
 from eibench_ray.report.charts.chart import Chart
 from eibench_ray.report.charts.dot_plot import MOST_SERIES, Dot, DotPlot, draw_dots
 from eibench_ray.report.charts.look import cut_lines, make_chart
@@ -63,7 +71,7 @@ def _draw(
     signs = {in_line(f"; at the right: {pair.first} minus {pair.second}") for pair in told if notes}
     x = title_axis(metric) + (signs.pop() if len(signs) == 1 else "")
     plot = DotPlot(x, list(map(in_line, shown)), list(map(in_line, settings)), joins=True, notes=notes)
-    text = f"{title_axis(metric)} of {len(shown)} models in {len(settings)} settings."
+    text = f"{title_axis(metric)} of {counted(len(shown), 'model')} in {len(settings)} settings."
     if told:
         most = max(told, key=lambda pair: abs(pair.paired.difference or 0.0))
         text += (

@@ -52,7 +52,7 @@ def draw_bars(
     known = [kind for kind in colours if any(part["kind"] == kind for part in parts)]
     y = alt.Y("line:N", title=None, scale=alt.Scale(domain=list(lines)))
     scale = alt.Scale(domain=[0, longest], nice=False)
-    base = alt.Chart(alt.InlineData(values=parts), height=alt.Step(LINE_HEIGHT + 2))
+    base = alt.Chart(alt.InlineData(values=parts), height=(LINE_HEIGHT + 2) * len(lines))
     bars = base.mark_bar(height={"band": 0.8}).encode(
         x=alt.X("start:Q", title=x, scale=scale),
         x2="end:Q",

@@ -67,6 +67,13 @@ def test_every_picture_is_drawn_at_2_and_at_60_cells(num_models: int, capfd: pyt
     assert capfd.readouterr() == ("", "")
 
 
+def test_no_layer_is_without_data() -> None:
+    """Vega warns of the infinite extent of one."""
+    rows = [row(model, value=0.5, mean_words=10.0, cost_usd=0.1) for model in ("a", "b")]  # all at one place
+    for chart in [*everything(2), *draw_charts(ChartFigures(rows, comparison()))]:
+        assert all(chart.spec["datasets"].values()), chart.name
+
+
 def test_ink_is_the_pages_and_the_background_is_left_open() -> None:
     for chart in everything(2):
         svg = render(chart)
