@@ -30,6 +30,7 @@ from eibench_ray.cli.simulate import simulate
 from eibench_ray.cli.submit import app as submit_app
 from eibench_ray.cli.sweep_commands import plan, run
 from eibench_ray.cli.track import track
+from eibench_ray.cli.view import view
 from eibench_ray.errors import ConfigError, EibenchError
 from eibench_ray.storage.atomic_files import FULL
 from eibench_ray.terminal.run_log import ScreenHandler
@@ -74,6 +75,7 @@ app.command()(compare)
 app.command()(rescore)
 app.command()(export)
 app.command()(track)
+app.command()(view)
 app.command()(fsck)
 app.command()(gc)
 prepare_app.command("checkpoint")(checkpoint)

@@ -102,7 +102,7 @@ def find_run(run: str | None, store: str | None = None, working: Path = Path()) 
             raise StoreError(f"{len(matches)} runs begin with {run!r} ({names}): give more of the id")
         if matches:
             found, run_id = matches[0]
-            return _open_by_id(run_id, found)
+            return open_by_id(run_id, found)
     if path.exists():
         raise StoreError(
             f"{run} is no run: give the folder that `eibench-ray run` named (it holds {RUN_FILE}), or a run's id; "
@@ -130,7 +130,7 @@ def _find_latest(store: str | None, working: Path) -> FoundRun:
     if latest is None:
         where = f"in the store {store}" if store is not None else "below ./multirun or ./outputs, nor in ./store"
         raise StoreError(f"there is no run {where}: give the folder of one, or its id with --store")
-    return _open_by_id(latest.id, Store(latest.store))
+    return open_by_id(latest.id, Store(latest.store))
 
 
 def _read_each(roots: Iterable[str], read: Callable[[Store], Iterable[T]], named: str | None) -> list[T]:
@@ -151,7 +151,12 @@ def _open(folder: Path, store: str | None) -> FoundRun:
     return FoundRun(manifest, status, opened, folder, has_folder=True)
 
 
-def _open_by_id(run_id: str, store: Store) -> FoundRun:
+def open_by_id(run_id: str, store: Store) -> FoundRun:
+    """A run of a store by its whole id.
+
+    Raises:
+        StoreError: there is none, or it cannot be read.
+    """
     manifest = read_manifest_of(run_id, store, f"run {run_id}")
     status, has_folder = read_status(run_id, store)
     return FoundRun(manifest, status, store, Path(manifest.folder), has_folder)
