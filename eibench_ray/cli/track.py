@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,15 +27,23 @@ def track(
         ),
     ] = None,
     is_dry: Annotated[bool, typer.Option("--dry-run", help="Only say what would be sent.")] = False,
+    dashboard: Annotated[
+        bool, typer.Option("--dashboard", help="Make a dashboard of the project instead; with --dry-run only show it.")
+    ] = False,
     as_json: AsJson = False,
     store: InStore = None,
 ) -> None:
     """Send a run's final figures to its trackers, if they are not there: what was offline, failed or disabled."""
-    from eibench_ray.runs.send_run import read_options, send
+    from eibench_ray.runs.send_run import choose_trackers, read_options, send
 
     found = choose_run(run, store)
     folder = found.folder
     given = read_options(options or [])
+    if dashboard:
+        _, kinds = choose_trackers(found, given)
+        for kind in kinds.values():
+            typer.echo(kind.dashboard(os.environ, is_dry=is_dry))
+        return
     sending = send(found, given, is_dry=is_dry, say=lambda line: say(line, stderr=True))
     if as_json:
         typer.echo(json.dumps({"run_dir": str(folder), "dry_run": is_dry, **asdict(sending)}))

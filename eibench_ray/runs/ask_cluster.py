@@ -25,6 +25,7 @@ from eibench_ray.runs.begin_run import BegunRun
 from eibench_ray.runs.live_display import LiveDisplay
 from eibench_ray.runs.planning import PlannedSweep, read_spent
 from eibench_ray.runs.progress_lines import ProgressLines
+from eibench_ray.runs.ray_metrics import RayMetricsListener
 from eibench_ray.runs.results import Results
 from eibench_ray.runs.run_listeners import Listeners, StatusWriter
 from eibench_ray.runs.run_record import LEDGER_FILE, RunManifest, write_manifest
@@ -71,7 +72,9 @@ def ask_cluster(
     results = Results(sweep.plan, sweep.store)
     tracked = TrackingListener(sweep.plan, trackers, lambda cell: flat_scores(results.score(cell, sweep.config.score)))
     # The record first: the others tell of it.
-    listeners = Listeners([StatusWriter(status, folder), display, pulse, tracked])
+    listeners = Listeners(
+        [StatusWriter(status, folder), display, pulse, tracked, RayMetricsListener(sweep.plan, status.id)]
+    )
     with contextlib.ExitStack() as stack:
         stack.enter_context(contextlib.closing(tracked))
         stack.enter_context(contextlib.closing(ledger))

@@ -26,6 +26,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from eibench_ray.errors import ConfigError
+
 Mode = Literal["online", "offline"]
 
 
@@ -169,6 +171,14 @@ class Tracker(ABC):
     def online(self) -> Tracker:
         """The same, told to send now: `eibench-ray track` asks for it."""
         return self
+
+    def dashboard(self, environ: Mapping[str, str], *, is_dry: bool) -> str:  # noqa: ARG002 - for those that have some
+        """Address of a dashboard over the project's tracked runs, made now; in a dry run what would be made, as JSON.
+
+        Raises:
+            ConfigError: it has none that code can make, or what that needs is missing.
+        """
+        raise ConfigError(f"{self.title} has no dashboards that a command makes: leave out --dashboard")
 
     def secret(self, environ: Mapping[str, str]) -> str | None:  # noqa: ARG002 - for those that have one
         """The key, which is shown nowhere; None where there is none."""

@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -82,6 +83,27 @@ class WandbTracker(Tracker):
                 f"set tracking.wandb.mode=offline and send later with `eibench-ray track RUN`"
             )
         return key
+
+    def dashboard(self, environ: Mapping[str, str], *, is_dry: bool) -> str:
+        """A workspace of the project.
+
+        Raises:
+            ConfigError: wandb-workspaces is not installed, or there is no key.
+        """
+        if find_spec("wandb_workspaces") is None:
+            raise ConfigError(
+                "a dashboard of W&B needs the package wandb-workspaces, which is not installed here: "
+                "pip install 'eibench-ray[dashboards]'"
+            )
+        from eibench_ray.tracking.wandb.wandb_dashboard import build_dashboard, describe_dashboard, save_dashboard
+
+        if is_dry:
+            return describe_dashboard(
+                build_dashboard(self.entity or "your default entity", self.project, "eibench_ray")
+            )
+        key = self.online().secret(environ)
+        assert key is not None  # it was refused otherwise
+        return save_dashboard(self.project, self.entity, "eibench_ray", key)
 
     def online(self) -> WandbTracker:
         """The same, online."""

@@ -1,0 +1,88 @@
+"""Metrics for Prometheus: what Ray's agent exports of a real run, and that the dashboard asks for nothing else."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from eibench_ray.config.cluster import ClusterConfig
+from eibench_ray.driver.ray_session import ray_session
+from eibench_ray.driver.run_events import EngineProgress, Snapshot, StepSpend
+from eibench_ray.runs.engine_series import STATES
+from eibench_ray.runs.ray_metrics import METRICS, RayMetricsListener
+
+if TYPE_CHECKING:
+    from conftest import Sweeps
+
+LAUNCH = Path(__file__).parents[2] / "launch"
+LINE = re.compile(r"^(ray_eibench_ray_\w+)\{(.*)\} (\S+)$")
+RAYS_OWN = {"ray_node_gpus_utilization"}
+
+
+def test_the_dashboard_asks_for_what_a_run_tells() -> None:
+    dashboard = json.loads((LAUNCH / "grafana_dashboard.json").read_text())
+    asked = {
+        name
+        for panel in dashboard["panels"]
+        for target in panel["targets"]
+        for name in re.findall(r"ray_[a-z_]+", target["expr"])
+    }
+    assert asked == {f"ray_{metric.name}" for metric in METRICS} | RAYS_OWN
+    (sweep,) = (one for one in dashboard["templating"]["list"] if one["name"] == "sweep")
+    assert sweep["query"] == f"label_values(ray_{METRICS[0].name}, sweep)"
+
+
+def test_the_readme_names_every_metric_and_state() -> None:
+    text = (LAUNCH / "README.md").read_text()
+    words = [metric.name.removeprefix("eibench_ray") for metric in METRICS]
+    assert [word for word in [*words, *STATES] if word not in text] == []
+
+
+def read_agent(address: str) -> dict[tuple[str, str, str], float]:
+    """Name, engine and state -> value, as a node's agent exports it."""
+    with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as answer:
+        found = [LINE.match(line) for line in answer.read().decode().splitlines()]
+    values = {}
+    for one in filter(None, found):
+        tags = dict(re.findall(r'(\w+)="([^"]*)"', one[2]))
+        assert (tags["sweep"], tags["run"]) == ("test", "run-1")
+        values[one[1], tags["engine"], tags.get("state", "")] = float(one[3])
+    return values
+
+
+@pytest.mark.slow
+def test_rays_agent_exports_the_gauges_of_every_engine(sweeps: Sweeps) -> None:
+    sweeps.write_dataset(range(8))
+    plan = sweeps.plan().plan
+    done = dict.fromkeys(plan.steps, 6)
+    engines = {key: EngineProgress(loading=1, judging=2, lost=3, tokens=70, tokens_per_s=3.5) for key in plan.engines}
+    spent = dict.fromkeys(plan.steps, StepSpend(35, 0.25))
+    snapshot = Snapshot(done, {}, engines, 0, 70, 0.5, errors=dict.fromkeys(plan.steps, 1), spent=spent)
+    listener = RayMetricsListener(plan, "run-1")
+    with ray_session(ClusterConfig(name="local", num_cpus=1)):
+        import ray
+
+        (node,) = ray.nodes()
+        address = f"{node['NodeManagerAddress']}:{node['MetricsExportPort']}"
+        deadline = time.monotonic() + 90
+        values: dict[tuple[str, str, str], float] = {}
+        while len(values) < len(METRICS) - 1 + len(STATES) and time.monotonic() < deadline:
+            listener.update(snapshot)
+            time.sleep(1)
+            try:
+                values = read_agent(address)
+            except OSError:  # it is not up yet
+                continue
+    figures = {"rows": 12, "queue": 4, "errors": 2, "tokens": 70, "tokens_per_s": 3.5, "cost_usd": 0.5, "gpus": 0}
+    expected = {(f"ray_eibench_ray_{name}", "echo", ""): float(value) for name, value in figures.items()}
+    expected |= {
+        ("ray_eibench_ray_replicas", "echo", state): float({"loading": 1, "judging": 2, "lost": 3}.get(state, 0))
+        for state in STATES
+    }
+    assert values == expected
