@@ -40,7 +40,7 @@ def make_samples() -> TrackedTable:
 
 
 def tell(tracker: Tracker, folder: Path, environ: Mapping[str, str]) -> TrackingReport:
-    """What a tracker reports that is told of the cell and the sweep."""
+    """The report of a tracker that is told of the cell and the sweep."""
     page = folder / "report.html"
     folder.mkdir(parents=True, exist_ok=True)
     page.write_text("<p>the page</p>")
