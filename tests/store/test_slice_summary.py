@@ -52,7 +52,10 @@ def test_a_summary_tells_of_the_rows_that_were_asked(store: Store) -> None:
         is_final=False,
     )
     write(store, ROWS, 2, made_from=None)
-    assert store.read_summaries("step", [0]) == {0: Summary(0.5)}
+    [open_] = store.read_summaries("step", [0]).values()
+    assert open_ == Summary(0.5)
+    assert (open_.made_from, open_.outputs, open_.num_rows, open_.num_errors, open_.num_absent) == (None, "", 0, 0, 0)
+    assert not open_.is_final
 
 
 @pytest.mark.parametrize("num_rows", [1, 2, 300])
