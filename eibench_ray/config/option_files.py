@@ -122,7 +122,8 @@ def _is_left_out(override: Override, config: DictConfig) -> bool:
     key = override.key_or_group
     if override.type is not OverrideType.CHANGE or override.package is not None:
         return False
-    return OmegaConf.select(config, key, default=_NOTHING) is _NOTHING and is_known_key(key)
+    # In this order: a key of Hydra's own may be an interpolation that has no value yet, such as hydra.sweep.subdir.
+    return is_known_key(key) and OmegaConf.select(config, key, default=_NOTHING) is _NOTHING
 
 
 def _as_addition(override: Override) -> Override:
