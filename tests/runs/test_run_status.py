@@ -154,12 +154,12 @@ def test_report_shows_the_cells_and_draws_the_run(
     sweep: PlannedSweep, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = record(sweep, tmp_path / "run", events_of(sweep))
-    report(folder, tmp_path / "run.svg")
+    report([str(folder)], tmp_path / "run.svg")
     told = capsys.readouterr().out
     assert "where the time went" in told
     assert str(tmp_path / "run.svg") in told
     assert "GPU 1" in (tmp_path / "run.svg").read_text(encoding="utf-8")
-    report(folder, as_json=True)
+    report([str(folder)], as_json=True)
     answer = json.loads(capsys.readouterr().out)
     assert kinds(answer["gpu_time"])["no_work"] == 20.0
     assert all(".svg" not in name for name in answer["files"])
@@ -167,7 +167,7 @@ def test_report_shows_the_cells_and_draws_the_run(
 
 def test_report_refuses_a_picture_of_another_kind(sweep: PlannedSweep, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"written as \.html or \.svg"):
-        report(record(sweep, tmp_path / "run", events_of(sweep)), tmp_path / "run.pdf")
+        report([str(record(sweep, tmp_path / "run", events_of(sweep)))], tmp_path / "run.pdf")
 
 
 def shown(facts: dict[str, Any]) -> str:
@@ -211,9 +211,9 @@ def test_report_says_what_all_requests_cost(sweeps: Sweeps, tmp_path: Path, caps
     sweep = sweeps.plan(sweeps.config(engine=PAID))
     sweeps.ask(sweep, EchoEngine(EchoSection.model_validate({"kind": "echo"} | PAID)), costs_money=True)
     folder = record(sweep, tmp_path / "run", None)
-    report(folder)
+    report([str(folder)])
     assert "All requests together cost $60.00." in capsys.readouterr().out
-    report(folder, as_json=True)
+    report([str(folder)], as_json=True)
     assert json.loads(capsys.readouterr().out)["cost_usd"] == 60.0
 
 
