@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from eibench_ray.driver.event_lines import Narrator
+from eibench_ray.driver.ray_metrics import RayMetricsListener
 from eibench_ray.driver.run_events import Ledger
 from eibench_ray.driver.run_progress import RunResult
 from eibench_ray.engines.registry import check_installed
@@ -25,7 +26,6 @@ from eibench_ray.runs.begin_run import BegunRun
 from eibench_ray.runs.live_display import LiveDisplay
 from eibench_ray.runs.planning import PlannedSweep, read_spent
 from eibench_ray.runs.progress_lines import ProgressLines
-from eibench_ray.runs.ray_metrics import RayMetricsListener
 from eibench_ray.runs.results import Results
 from eibench_ray.runs.run_listeners import Listeners, StatusWriter
 from eibench_ray.runs.run_record import LEDGER_FILE, RunManifest, write_manifest

@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
+from eibench_ray.driver.engine_series import engine_series
 from eibench_ray.driver.run_events import Snapshot
 from eibench_ray.errors import EibenchError
 from eibench_ray.plan.graph import Cell, Plan
-from eibench_ray.runs.engine_series import engine_series
 from eibench_ray.runs.tracked_facts import cell_facts, sweep_facts
 from eibench_ray.tracking.open_tracker import OpenTrackers
 from eibench_ray.tracking.tracker import Progress, RunFacts

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from eibench_ray.driver.engine_series import engine_series
 from eibench_ray.driver.run_events import EngineProgress, Snapshot
 from eibench_ray.errors import ConfigError
-from eibench_ray.runs.engine_series import engine_series
 from eibench_ray.tracking.tensorboard.tensorboard_tracker import TensorboardTracker
 from eibench_ray.tracking.wandb.wandb_tracker import WandbTracker
 

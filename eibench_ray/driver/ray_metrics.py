@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from eibench_ray.driver.engine_series import EngineSeries, engine_series
 from eibench_ray.driver.run_events import Snapshot
 from eibench_ray.plan.graph import Plan
-from eibench_ray.runs.engine_series import EngineSeries, engine_series
 
 if TYPE_CHECKING:
     from ray.util.metrics import Gauge

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from eibench_ray.config.cluster import ClusterConfig
+from eibench_ray.driver.engine_series import STATES
+from eibench_ray.driver.ray_metrics import METRICS, RayMetricsListener
 from eibench_ray.driver.ray_session import ray_session
 from eibench_ray.driver.run_events import EngineProgress, Snapshot, StepSpend
-from eibench_ray.runs.engine_series import STATES
-from eibench_ray.runs.ray_metrics import METRICS, RayMetricsListener
 
 if TYPE_CHECKING:
     from conftest import Sweeps
