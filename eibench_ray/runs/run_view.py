@@ -87,7 +87,6 @@ class RunView:
     in_flight: int
     errors: int
     rows_per_s: float | None
-    tokens: int
     tokens_per_s: float | None
     left_s: Range | None
     paid: str
@@ -123,7 +122,6 @@ class RunViewer:
             in_flight=status.rows_in_flight,
             errors=sum(status.errors.values()),
             rows_per_s=status.rows_per_s,
-            tokens=status.tokens,
             tokens_per_s=sum(known) if known else None,
             left_s=status.left_s,
             paid=str(budget) if self._is_paid else "",

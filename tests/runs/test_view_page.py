@@ -63,7 +63,6 @@ def run_view(cells: Iterator[CellView], **other: Any) -> RunView:
         "in_flight": 21,
         "errors": sum(cell.errors for cell in shown),
         "rows_per_s": 12.34,
-        "tokens": 999_999,
         "tokens_per_s": 4803.2,
         "left_s": Range(3000.0, 5400.0, 9000.0),
         "paid": "$1.20 of $5.00",
