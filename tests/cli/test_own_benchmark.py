@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     Command = Callable[..., Called]
 
 COLOURS = ((200, 30, 30), (30, 200, 30), (30, 30, 200), (200, 200, 30))
+MODELS = ("tiny_idefics3", "tiny_qwen2_vl")
 TOPICS = ("colour", "size")
 # What the user writes beside the table: how a model is asked, and a judge that compares two models' answers.
 SETTING = """
@@ -122,10 +123,12 @@ def test_two_models_from_a_table_to_the_leaderboard(command: Command, pairs: Pat
     folder = summary["run_dir"]
     by_drawer = typed(command, f"eibench-ray report {folder} --by drawn_by")["rows"]
     assert {name: group["n"] for name, group in by_drawer[0]["groups"]["drawn_by"].items()} == {"Ada": 5, "Bo": 3}
-    shown = typed(command, f"eibench-ray show {folder} --sample pair-3 --step answer --model tiny_idefics3")
-    [answer] = shown["steps"]
-    assert answer["trace"] == "sent"
-    assert [piece["image"] for piece in answer["messages"][0]["content"] if isinstance(piece, dict)] == [1, 2]
+    line = f"eibench-ray show {folder} --sample pair-3 --step answer --model tiny_idefics3 --no-prompts"
+    shown = typed(command, line)
+    steps = {step["engine"]: step for step in shown["steps"]}  # the answer, and the one that it is held against
+    assert {engine: step["trace"] for engine, step in steps.items()} == dict.fromkeys(MODELS, "sent")
+    for step in steps.values():
+        assert [piece["image"] for piece in step["messages"][0]["content"] if isinstance(piece, dict)] == [1, 2]
     assert (pairs / folder / "leaderboard.md").is_file()
 
 
