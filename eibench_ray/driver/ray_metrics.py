@@ -48,7 +48,7 @@ class RayMetricsListener:
 
     def __init__(self, plan: Plan, run_id: str) -> None:
         self._plan = plan
-        self._tags = {"sweep": plan.sweep, "run": run_id}
+        self._tags = {"sweep": _to_ascii(plan.sweep), "run": run_id}
         self._gauges: dict[str, Gauge] = {}
 
     def update(self, snapshot: Snapshot) -> None:
@@ -59,7 +59,7 @@ class RayMetricsListener:
             self._set(series)
 
     def _set(self, series: EngineSeries) -> None:
-        tags = self._tags | {"engine": series.name}
+        tags = self._tags | {"engine": _to_ascii(series.name)}
         for metric in METRICS:
             gauge = self._gauges[metric.name]
             if metric.is_by_state:
@@ -67,6 +67,11 @@ class RayMetricsListener:
                     gauge.set(number, tags | {"state": state})
             elif (value := series.figures.get(metric.name.removeprefix(_PREFIX))) is not None:
                 gauge.set(value, tags)
+
+
+def _to_ascii(text: str) -> str:
+    r"""The text as Ray 2.60 takes a tag's value, which raises an error for any other character: `\u5343` for each."""
+    return text.encode("ascii", "backslashreplace").decode()
 
 
 def _make_gauges(tags: tuple[str, ...]) -> dict[str, Gauge]:

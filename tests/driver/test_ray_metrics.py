@@ -13,7 +13,7 @@ import pytest
 
 from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.driver.engine_series import STATES
-from eibench_ray.driver.ray_metrics import METRICS, RayMetricsListener
+from eibench_ray.driver.ray_metrics import METRICS, RayMetricsListener, _to_ascii
 from eibench_ray.driver.ray_session import ray_session
 from eibench_ray.driver.run_events import EngineProgress, Snapshot, StepSpend
 
@@ -42,6 +42,14 @@ def test_the_readme_names_every_metric_and_state() -> None:
     text = (LAUNCH / "README.md").read_text()
     words = [metric.name.removeprefix("eibench_ray") for metric in METRICS]
     assert [word for word in [*words, *STATES] if word not in text] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("llava", "llava"), ("\u5343\u95ee", r"\u5343\u95ee"), ("a\u2028b", r"a\u2028b"), ("\udcff", r"\udcff")],
+)
+def test_names_are_told_in_ascii_as_ray_takes_no_other_tags(name: str, told: str) -> None:
+    assert _to_ascii(name) == told
 
 
 def read_agent(address: str) -> dict[tuple[str, str, str], float]:
