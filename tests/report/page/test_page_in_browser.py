@@ -149,7 +149,8 @@ class Tab:
 
 @pytest.fixture
 def tab(browser: Browser, path: Path) -> Iterator[Tab]:
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    # Without motion: a click may meet what a smooth scroll has just put under the pointer.
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
     tab = Tab(context.new_page())
     tab.page.set_default_timeout(10_000)
     tab.page.on("request", lambda request: tab.asked.append(request.url))
