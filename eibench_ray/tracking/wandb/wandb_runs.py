@@ -9,12 +9,11 @@ and `wandb sync` uploads them to one run, in the order of their start times. The
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,15 +33,13 @@ from eibench_ray.tracking.tracker import (
     TrackedTable,
     TrackingPlace,
 )
+from eibench_ray.tracking.wandb.wandb_log import read_troubles
 from eibench_ray.visible_text import in_line, in_page
 
 log = logging.getLogger(__name__)
 
 START_TIMEOUT_S = 30.0  # for the server's answer at a run's start
 UPLOAD_TIMEOUT_S = 120.0  # for a run's last data; some MB of pictures over a slow line
-# Errors in the log of W&B's service that say nothing about the data: a server without a list of features; an answer
-# that is tried again, or whose consequence has a line of its own.
-_HARMLESS = ("featurechecker", "api: HTTP error")
 TAG_LENGTH = 64  # W&B takes no longer ones
 
 
@@ -179,35 +176,6 @@ def _list_folders(folder: Path) -> set[Path]:
 def _list_staged(folder: Path) -> set[Path]:
     """Copies of what tables and artifacts hold, from which W&B uploads."""
     return set((folder / "artifacts" / "staging").glob("*"))
-
-
-def read_troubles(folder: Path, *, only_lost: bool = False) -> list[str]:
-    """Troubles that a run's own log names, without repetitions.
-
-    Args:
-        folder: of the run.
-        only_lost: leave out what was tried again.
-    """
-    found = []
-    for entry in _read_log(folder / "logs" / "debug-internal.log"):
-        level, message = str(entry.get("level", "")), str(entry.get("msg", ""))
-        if level.startswith("ERROR") and not message.startswith(_HARMLESS):
-            found.append(message)
-        elif message.startswith("api: retrying") and not only_lost:
-            found.append(" ".join(str(entry.get(name, "")) for name in ("error", "status", "url")).strip())
-    return list(dict.fromkeys(" ".join(text.split()) for text in found))
-
-
-def _read_log(path: Path) -> Iterator[Mapping[str, Any]]:
-    """The entries of a log of JSON lines; nothing where it cannot be read."""
-    try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return
-    for line in lines:
-        with contextlib.suppress(ValueError):
-            if isinstance(entry := json.loads(line), dict):
-                yield entry
 
 
 def run_settings(folder: Path, api_key: str | None) -> wandb.Settings:
