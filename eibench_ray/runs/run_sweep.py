@@ -36,7 +36,7 @@ from eibench_ray.storage.atomic_files import cannot_write
 from eibench_ray.store.held_lease import HeldLease, hold
 from eibench_ray.terminal.run_log import phase, tell
 from eibench_ray.tracking.open_tracker import close_all
-from eibench_ray.tracking.tracker_registry import find_trackers, open_tracker
+from eibench_ray.tracking.tracker_registry import find_trackers, open_trackers
 from eibench_ray.visible_text import in_line
 
 log = logging.getLogger(__name__)
@@ -109,7 +109,7 @@ def _run(sweep: PlannedSweep, run: BegunRun, console: Console, held_lease: HeldL
     status, folder = run.status, run.folder.path
     config = sweep.config.tracking
     kinds = find_trackers(config)
-    trackers = {name: open_tracker(kind, folder, os.environ) for name, kind in kinds.items()}
+    trackers = open_trackers(kinds, folder, os.environ)
     tracking = SweepTracking(run.manifest, sweep.store, config, kinds, trackers)
     for line in describe_upload(config, kinds, trackers):
         tell(console, line)

@@ -45,3 +45,15 @@ def open_tracker(tracker: Tracker, folder: Path, environ: Mapping[str, str]) -> 
     if target.mode == "disabled":
         return NoTracker(target.reason or "tracking is disabled", tracker.title)
     return TrackingQueue(tracker, folder, target, tracker.secret(environ))
+
+
+def open_trackers(kinds: Mapping[str, Tracker], folder: Path, environ: Mapping[str, str]) -> dict[str, OpenTracker]:
+    """Several trackers at work, by their names.
+
+    Raises:
+        ConfigError: what one of them needs is missing; then none has begun.
+    """
+    for kind in kinds.values():
+        kind.target(environ)
+        kind.secret(environ)
+    return {name: open_tracker(kind, folder, environ) for name, kind in kinds.items()}

@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
+from eibench_ray.errors import ConfigError
 from eibench_ray.tracking.open_tracker import NoTracker, close_all
 from eibench_ray.tracking.tracker import (
     Delivery,
@@ -19,7 +22,8 @@ from eibench_ray.tracking.tracker import (
     Tracker,
     TrackingPlace,
 )
-from eibench_ray.tracking.tracker_registry import open_tracker
+from eibench_ray.tracking.tracker_registry import open_tracker, open_trackers
+from eibench_ray.tracking.wandb.wandb_tracker import WandbTracker
 
 SECRET = "planted" + "0123456789" * 4
 
@@ -143,3 +147,10 @@ def test_one_trackers_failure_stops_no_other(tmp_path: Path) -> None:
     assert list(reports["working"].sent) == ["cell1"]
     assert "no such place" in reports["failing"].missing["cell1"]
     assert "not sent within" in reports["hanging"].missing["cell1"]
+
+
+def test_no_tracker_begins_where_one_cannot(tmp_path: Path) -> None:
+    before = threading.active_count()
+    with pytest.raises(ConfigError, match="WANDB_API_KEY"):
+        open_trackers({"list": ListTracker(), "wandb": WandbTracker(mode="online")}, tmp_path, {})
+    assert threading.active_count() == before
