@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +35,39 @@ def name(page: Path) -> str:
 
 def has_script(page: Path) -> bool:
     return any(block.language == "sh" and not block.is_marked for block in read_blocks(page))
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if has_script(page)], ids=name)
+def test_the_commands_of_a_page_run_as_they_stand(page: Path, tmp_path: Path) -> None:
+    script = []
+    for number, block in enumerate(read_blocks(page)):
+        if block.language == "sh" and not block.is_marked:
+            script.append(block.script())
+        elif block.title is not None:
+            (tmp_path / block.title).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / block.title).write_text(block.text)
+        elif block.language == "python":
+            (tmp_path / f".block_{number}.py").write_text(block.text)
+            script.append(f"python .block_{number}.py\n")
+    (tmp_path / ".script.sh").write_text("".join(script))
+    environment = {
+        "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+        "HOME": str(tmp_path),
+        "COLUMNS": "120",
+        "CI": "true",
+        "WANDB_MODE": "offline",
+    }
+    kept = {key: os.environ[key] for key in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE") if key in os.environ}
+    done = subprocess.run(
+        ["bash", "-eux", ".script.sh"],
+        cwd=tmp_path,
+        env=environment | kept,
+        capture_output=True,
+        text=True,
+        timeout=550,
+        check=False,
+    )
+    assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
 
 
 MARKED = [(page, call) for page in PAGES for block in read_blocks(page) for call in block.marked_calls()]
