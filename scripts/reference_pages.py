@@ -140,7 +140,7 @@ def _type_name(annotation: Any) -> str:
 
 
 def _comments(section: type[Any]) -> dict[str, str]:
-    """What the source says of each key: the comment behind it, or the line of the docstring's `Attributes`."""
+    """The source's words on each key: the comment behind it, or the line of the docstring's `Attributes`."""
     said: dict[str, str] = {}
     for owner in reversed(section.__mro__):
         if owner.__module__.startswith("eibench_ray"):

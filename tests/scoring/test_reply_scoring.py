@@ -13,7 +13,7 @@ from eibench_ray.rows.completion import Completion
 from eibench_ray.rows.sample import Sample
 from eibench_ray.scoring.reply_scoring import read_score
 from eibench_ray.scoring.rules.regex import RegexScorer
-from eibench_ray.scoring.scorer import Metric, Score, Scorer, ScoreStatus
+from eibench_ray.scoring.scorer import TARGETS_HIT, Metric, Score, Scorer, ScoreStatus
 
 SAMPLE = Sample("s1", {"question": "Why so glad?"}, target=("Cake", "Friends"))
 
@@ -72,10 +72,10 @@ class Rule(Scorer):
 def test_hits_are_read_where_the_judge_was_asked_for_them() -> None:
     reply = completion('{"named": {"1": false, "2": true}}')
     score = read_score(NAMED, SAMPLE, ANSWER, reply)
-    assert (score.details, score.values) == ({"correct": 1, "total": 2, "named": [False, True]}, {"recall": 0.5})
+    assert (score.details, score.values) == ({"correct": 1, "total": 2, TARGETS_HIT: [False, True]}, {"recall": 0.5})
     assert read_score(COUNT, SAMPLE, ANSWER, reply).status == ScoreStatus.UNPARSED
     assert read_score(NAMED, SAMPLE, ANSWER, STRICT).status == ScoreStatus.UNPARSED
-    assert "named" not in read_score(COUNT, SAMPLE, ANSWER, STRICT).details
+    assert TARGETS_HIT not in read_score(COUNT, SAMPLE, ANSWER, STRICT).details
 
 
 @pytest.mark.parametrize("scorer", [COUNT, NAMED, PUBLISHED])
