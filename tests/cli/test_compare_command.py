@@ -64,6 +64,7 @@ def test_the_latest_run_is_compared_and_its_files_stand_beside_the_leaderboard(c
         "panels",
         "preferences",
         "noises",
+        "tournaments",
         "calibrations",
         "labels",
         "lengths",
