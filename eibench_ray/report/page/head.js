@@ -68,6 +68,7 @@ function drawRuns(head) {
       head.runs.length > 1 ? element("h4", {}, `${run.letter}: ${run.sweep}`) : null,
       head.runs.length > 1 ? element("p", { class: "note" }, joined([`run ${run.id}`, run.began, run.state])) : null,
       element("p", { class: "note" }, `Folder: ${run.folder}`),
+      run.versions ? element("p", { class: "note" }, `Versions: ${run.versions}`) : null,
       run.command
         ? element("pre", { class: "command" }, run.command)
         : element("p", { class: "note" }, "The run's folder does not say which command began it."),

@@ -38,6 +38,7 @@ class PageRun:
     state: str
     began: str
     folder: str
+    versions: str  # of Python and packages; empty where the run has not noted them
     command: str  # that repeats it; empty where the run's folder does not say it
 
 
