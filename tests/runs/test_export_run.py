@@ -151,7 +151,7 @@ def test_hits_stand_beside_their_triggers_and_are_tallied(
 
 def named_in(details: str | None) -> list[bool] | None:
     """Which triggers a score says are named."""
-    named: list[bool] | None = json.loads(details or "{}").get("named")
+    named: list[bool] | None = json.loads(details or "{}").get("targets_hit")
     return named
 
 

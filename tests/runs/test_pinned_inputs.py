@@ -44,7 +44,7 @@ def run(sweep: PlannedSweep, tmp_path: Path) -> Path:
     write_manifest(manifest, sweep.store)
     write_state(status, sweep.store)
     status.write(folder)
-    report(str(folder))
+    report([str(folder)])
     compare([str(folder)])
     return folder
 
@@ -96,7 +96,7 @@ def test_every_command_refuses_figures_that_are_not_the_runs_and_leaves_its_file
     before = {path.name: path.read_bytes() for path in run.iterdir()}
     change(sweeps)
     for command in (
-        lambda: report(str(run)),
+        lambda: report([str(run)]),
         lambda: compare([str(run)]),
         lambda: verify(str(run)),
         lambda: rescore(run),
@@ -115,7 +115,7 @@ def test_anyway_writes_beside_the_runs_own_files_and_says_what_differs(
 ) -> None:
     before = {path.name: path.read_bytes() for path in run.iterdir()}
     prepare_anew(sweeps)
-    report(str(run), anyway=True, as_json=True)
+    report([str(run)], anyway=True, as_json=True)
     told = capsys.readouterr()
     answer = json.loads(told.out.splitlines()[-1])
     assert "Not as the run was: the dataset faces" in " ".join(told.err.split())
@@ -157,10 +157,10 @@ def test_report_names_another_folder_where_the_runs_is_gone(
 ) -> None:
     run_id = json.loads((run / "run.json").read_text())["id"]
     shutil.rmtree(run)
-    report(run_id, store=sweep.store.root)
+    report([run_id], store=sweep.store.root)
     assert "Nothing was written: the run's folder" in capsys.readouterr().err
     assert not run.exists()
-    report(run_id, store=sweep.store.root, out=tmp_path / "again")
+    report([run_id], store=sweep.store.root, out=tmp_path / "again")
     assert (tmp_path / "again/leaderboard.md").exists()
 
 
@@ -189,5 +189,5 @@ def test_status_says_what_differs_and_still_counts(sweeps: Sweeps, run: Path, ch
 def test_a_run_without_a_ledger_has_no_picture_to_draw(run: Path, tmp_path: Path) -> None:
     (tmp_path / "run.svg").write_text("an earlier one")
     with pytest.raises(Exception, match=r"--gantt: run .* has no ledger of replicas"):
-        report(str(run), tmp_path / "run.svg")
+        report([str(run)], tmp_path / "run.svg")
     assert (tmp_path / "run.svg").read_text() == "an earlier one"
