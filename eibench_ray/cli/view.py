@@ -37,7 +37,7 @@ def view(
     from eibench_ray.runs.view_server import ADDRESS, ViewServer
 
     root, path = _find(what, store)
-    with tempfile.TemporaryDirectory(prefix="view-") as folder:
+    with tempfile.TemporaryDirectory(prefix="view-", ignore_cleanup_errors=True) as folder:
         server = ViewServer(PageMaker(root, Path(folder)), port)
         url = server.url(path)
         say(in_line(f"Store: {root}"))

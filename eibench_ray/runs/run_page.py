@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
 from eibench_ray.config.report_section import ReportConfig
@@ -158,12 +161,19 @@ def _name_error(error: Exception) -> str:
 
 def _libraries(charts: Sequence[Chart]) -> list[str]:
     """JavaScript that draws the pictures, where there are some."""
-    if not charts:
-        return []
-    import vl_convert
+    return [_bundle_vega()] if charts else []
 
-    # 0.9 MB: Vega, Vega-Lite and Vega-Embed. Its types do not say that the argument has a default.
-    return [vl_convert.javascript_bundle()]  # type: ignore[call-arg]
+
+@cache
+def _bundle_vega() -> str:
+    """Vega, Vega-Lite and Vega-Embed in one script of 0.9 MB.
+
+    vl_convert takes 2 s to make it and keeps the interpreter's lock all that time, so that no other thread answers a
+    request or a signal: a process of its own makes it.
+    """
+    code = "import sys, vl_convert; sys.stdout.buffer.write(vl_convert.javascript_bundle().encode())"
+    # -P: a file of the folder that the command is called in is no package.
+    return subprocess.run([sys.executable, "-P", "-c", code], check=True, capture_output=True).stdout.decode()
 
 
 def _page_cells(runs: Sequence[FoundRun], opened: Sequence[Results], cells: Sequence[RunCell]) -> Iterator[PageCell]:

@@ -18,6 +18,7 @@ import logging
 import re
 import secrets
 import shutil
+import sys
 from collections.abc import Mapping
 from http import HTTPStatus
 from http.cookies import CookieError, SimpleCookie
@@ -79,6 +80,13 @@ class ViewServer(ThreadingHTTPServer):
     def cookie(self) -> str:
         """The name of its cookie: browsers keep one for all ports of a machine."""
         return f"view_token_{self.port}"
+
+    def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002
+        """Tells what kept a request from being answered; a browser that has left is nobody's business."""
+        if isinstance(sys.exception(), ConnectionError):
+            log.debug("view: the browser has left", exc_info=True)
+        else:
+            log.exception("view: a request was not answered")
 
     def url(self, path: str = "/") -> str:
         """The address of a page with the token, for who may open it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import logging
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -184,3 +185,14 @@ def test_a_page_stands_until_something_is_new_and_its_rest_is_over(
 def test_a_run_of_another_store_is_not_shown(run: FoundRun, tmp_path: Path) -> None:
     with pytest.raises(StoreError):
         PageMaker(str(tmp_path / "other"), tmp_path / "pages").page(run.manifest.id)
+
+
+@pytest.mark.parametrize(("error", "levels"), [(BrokenPipeError(), []), (ValueError("a fault of ours"), ["ERROR"])])
+def test_a_browser_that_leaves_is_no_error_to_tell(
+    server: ViewServer, caplog: pytest.LogCaptureFixture, error: Exception, levels: list[str]
+) -> None:
+    try:
+        raise error
+    except Exception:
+        server.handle_error(None, None)
+    assert [record.levelname for record in caplog.records if record.levelno > logging.DEBUG] == levels
