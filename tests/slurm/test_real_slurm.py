@@ -111,6 +111,16 @@ class Submitted:
     def status(self) -> str:
         return call(BIN / "eibench-ray", "status", self.submission, folder=self.folder)
 
+    def watch(self) -> None:
+        """Has `status --watch` follow it from another process, into a file."""
+        command = [BIN / "eibench-ray", "status", self.submission, "--watch", "--interval", "1"]
+        with self.watched.open("wb") as file:
+            self.watching = subprocess.Popen(command, cwd=self.folder, stdout=file, stderr=subprocess.STDOUT)
+
+    @property
+    def watched(self) -> Path:
+        return self.folder / "watched.txt"
+
     def log(self) -> str:
         return "".join(path.read_text() for path in self.submission.glob("*.log"))
 
@@ -159,6 +169,7 @@ def sweeps_on_slurm(lab: Path, tmp_path_factory: pytest.TempPathFactory) -> dict
         folder / "timed", *ECHO, f"{on}.nodelist=n1", "model.engine.latency_s=3",
         "cluster.slurm.setup=['export SLURM_JOB_END_TIME=$(($(date +%s) + 60))']",
     )  # fmt: skip
+    timed.watch()
     cancelled = Submitted(folder / "cancelled", *ECHO, f"{on}.nodelist=n1")
     shared = Submitted(
         folder / "shared", *ECHO, f"{on}.nodelist=n1", "cluster.slurm.form=array", "cluster.slurm.nodes=2",
@@ -218,6 +229,10 @@ def test_a_job_out_of_time_queues_itself_again_until_all_is_done(sweeps_on_slurm
     assert sum(run["summary"]["completions_new"] for run in sweep.runs()) == len(rows_of(sweep.store)) == 48
     assert "the walltime is nearly over" in sweep.log()
     assert "finished. 48 of 48 requests done" in sweep.status()
+    assert sweep.watching.wait(120) == 0, sweep.watched.read_text()
+    seen = [int(done) for done in re.findall(r"(\d+) of 48 rows", sweep.watched.read_text())]
+    assert len(set(seen)) > 2, "its rows were seen to grow"
+    assert (seen, seen[-1]) == (sorted(seen), 48), "over all of its jobs"
 
 
 def test_a_cancelled_job_keeps_what_it_has_committed_and_stays_away(sweeps_on_slurm: dict[str, Submitted]) -> None:

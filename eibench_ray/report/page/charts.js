@@ -3,15 +3,8 @@
 // Expressions are interpreted (ast), so that the page needs no right to evaluate code.
 const CHART_OPTIONS = { actions: false, ast: true, renderer: "svg" };
 
-/** Vega-Lite says of every chart whose height is a number of lines that only its width is fitted, as was asked for. */
-function hushFitNotes() {
-  const warn = console.warn.bind(console);
-  console.warn = (...words) => words.some((word) => String(word).startsWith('Dropping "fit-y"')) || warn(...words);
-}
-
 function makeCharts(charts, place) {
   if (!charts.length) return;
-  hushFitNotes();
   const waiting = new Map();
   const draw = async (box) => {
     const spec = waiting.get(box);

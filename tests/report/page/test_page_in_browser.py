@@ -345,7 +345,7 @@ def test_charts_are_drawn_in_the_pages_ink_and_told_in_words(
     tab: Tab, run: FoundRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     values = [{"name": f"one {EVIL}", "value": 1}, {"name": "two", "value": 3}]
-    drawn = alt.Chart(alt.InlineData(values=values), height=alt.Step(20)).mark_bar().encode(x="value:Q", y="name:N")
+    drawn = alt.Chart(alt.InlineData(values=values), height=60).mark_bar().encode(x="value:Q", y="name:N")
     chart = make_chart("values", f"Values {EVIL}", f"One is 1, two is 3 {EVIL}.", drawn)
     monkeypatch.setattr(run_page, "_draw", lambda *_: [chart])
     page = write_report([run], run.folder / "charts.html", ReportConfig(samples=0))
