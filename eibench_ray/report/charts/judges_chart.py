@@ -62,7 +62,9 @@ def _draw_agreement(name: str, title: str, pairs: Sequence[JudgePair]) -> Iterat
     plot = DotPlot("agreement (1: full, 0: as by chance)", told, series, zero="as by chance", ends=(0.0, 1.0))
     alphas = [dot for dot in dots if dot.series == _ALPHA]
     text = f"Agreement of {counted(len(told), 'pair')} of judges on the same answers."
-    if alphas:
+    if len(alphas) == 1:
+        text += f" Krippendorff's alpha is {alphas[0].figure} ({alphas[0].line})."
+    elif alphas:
         least, most = (choose(alphas, key=lambda dot: dot.value) for choose in (min, max))
         text += f" Krippendorff's alpha lies between {least.figure} ({least.line}) and {most.figure} ({most.line})."
     yield make_chart(name, title, text + cut, draw_dots(dots, plot))
