@@ -8,7 +8,8 @@ from typing import Any
 
 import altair as alt
 
-from eibench_ray.report.charts.look import INK, LINE_HEIGHT, PALETTE, SHAPES
+from eibench_ray.report.charts.look import INK, LINE_HEIGHT, SHAPES
+from eibench_ray.report.charts.series_marks import chart_of, mark_series
 
 MOST_SERIES = len(SHAPES)
 _NOTE_SHARE = 0.25  # of the width, for notes to the right of the dots
@@ -59,7 +60,7 @@ def draw_dots(dots: Sequence[Dot], plot: DotPlot) -> alt.LayerChart:
     x = alt.X("value:Q", title=plot.x, scale=scale)
     layers = []
     if plot.zero:
-        layers.append(_chart([{"value": 0, "what": plot.zero}]).mark_rule(color=INK, strokeDash=[4, 3]).encode(x=x))
+        layers.append(chart_of([{"value": 0, "what": plot.zero}]).mark_rule(color=INK, strokeDash=[4, 3]).encode(x=x))
     spans = [
         {"line": dot.line, "value": dot.low, "end": dot.high}
         for dot in dots
@@ -68,39 +69,25 @@ def draw_dots(dots: Sequence[Dot], plot: DotPlot) -> alt.LayerChart:
     if plot.joins:
         of_line = {line: [dot.value for dot in dots if dot.line == line] for line in plot.lines}
         joins = [{"line": line, "value": min(found), "end": max(found)} for line, found in of_line.items() if found]
-        layers.append(_chart(joins).mark_rule(color=INK, strokeWidth=3, opacity=0.25).encode(x=x, x2="end:Q", y=y))
+        layers.append(chart_of(joins).mark_rule(color=INK, strokeWidth=3, opacity=0.25).encode(x=x, x2="end:Q", y=y))
     if spans:
-        layers.append(_chart(spans).mark_rule(color=INK, strokeWidth=1.5, opacity=0.75).encode(x=x, x2="end:Q", y=y))
+        layers.append(chart_of(spans).mark_rule(color=INK, strokeWidth=1.5, opacity=0.75).encode(x=x, x2="end:Q", y=y))
     has_series = len(plot.series) > 1
-    domain = list(plot.series)
-    legend = alt.Legend(title=None, symbolSize=110) if has_series else None
-    layers.append(
-        _chart([asdict(dot) for dot in dots])
-        .mark_point(filled=True, size=95, opacity=1)
-        .encode(
-            x=x,
-            y=y,
-            color=alt.Color("series:N", scale=alt.Scale(domain=domain, range=list(PALETTE)), legend=legend),
-            shape=alt.Shape("series:N", scale=alt.Scale(domain=domain, range=list(SHAPES)), legend=legend),
-            tooltip=[
-                alt.Tooltip("line:N", title="what"),
-                *([alt.Tooltip("series:N", title="which")] if has_series else []),
-                alt.Tooltip("figure:N", title=plot.x),
-                alt.Tooltip("n:Q", title="n"),
-            ],
-        )
-    )
+    marks = mark_series([asdict(dot) for dot in dots], plot.series, is_told=has_series)
+    tooltip = [
+        alt.Tooltip("line:N", title="what"),
+        *([alt.Tooltip("series:N", title="which")] if has_series else []),
+        alt.Tooltip("figure:N", title=plot.x),
+        alt.Tooltip("n:Q", title="n"),
+    ]
+    layers.append(marks.encode(x=x, y=y, tooltip=tooltip))
     if plot.notes:
         last = {line: max(dot.value for dot in dots if dot.line == line) for line in plot.notes}
         notes = [{"line": line, "value": last[line], "note": note} for line, note in plot.notes.items()]
         layers.append(
-            _chart(notes).mark_text(align="left", dx=10, color=INK, fontSize=11).encode(x=x, y=y, text="note:N")
+            chart_of(notes).mark_text(align="left", dx=10, color=INK, fontSize=11).encode(x=x, y=y, text="note:N")
         )
     return alt.LayerChart(layer=layers, height=LINE_HEIGHT * len(plot.lines))
-
-
-def _chart(values: list[dict[str, object]]) -> alt.Chart:
-    return alt.Chart(alt.InlineData(values=values))
 
 
 def _reach(dots: Sequence[Dot], plot: DotPlot) -> list[float]:

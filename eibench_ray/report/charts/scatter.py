@@ -9,7 +9,8 @@ from typing import Literal
 
 import altair as alt
 
-from eibench_ray.report.charts.look import INK, PALETTE, SHAPES
+from eibench_ray.report.charts.look import INK, SHAPES
+from eibench_ray.report.charts.series_marks import chart_of, mark_series
 
 _MOST_NAMED = 20  # points: the names of more cover each other
 _LOG_FROM = 30.0  # times that the largest is the smallest, from which on the axis is logarithmic
@@ -55,33 +56,23 @@ def draw_scatter(points: Sequence[Point], plot: ScatterPlot) -> alt.LayerChart:
     y = alt.Y("y:Q", title=plot.y, scale=alt.Scale(domain=[min(ends), max(ends)], zero=False, nice=False, padding=12))
     layers = []
     if plot.best and len(best := find_best(points, plot.best)) > 1:
-        line = _chart([asdict(point) for point in best]).mark_line(color=INK, opacity=0.4, strokeDash=[5, 4])
+        line = chart_of([asdict(point) for point in best]).mark_line(color=INK, opacity=0.4, strokeDash=[5, 4])
         layers.append(line.encode(x=x, y=y, order="x:Q"))
     spans = [asdict(point) for point in points if point.low is not None and point.high is not None]
     if spans:  # a layer without data has no extent, of which Vega warns
-        rule = _chart(spans).mark_rule(color=INK, opacity=0.6)
+        rule = chart_of(spans).mark_rule(color=INK, opacity=0.6)
         layers.append(rule.encode(x=x, y=alt.Y("low:Q", title=plot.y), y2="high:Q"))
     series = list(dict.fromkeys(point.series for point in points))
     is_told = 1 < len(series) <= len(SHAPES)
-    domain = series if is_told else [series[0]]
-    legend = alt.Legend(title=None, symbolSize=110) if is_told else None
     values = [asdict(point) | ({} if is_told else {"series": series[0]}) for point in points]
-    layers.append(
-        _chart(values)
-        .mark_point(filled=True, size=95, opacity=1)
-        .encode(
-            x=x,
-            y=y,
-            color=alt.Color("series:N", scale=alt.Scale(domain=domain, range=list(PALETTE)), legend=legend),
-            shape=alt.Shape("series:N", scale=alt.Scale(domain=domain, range=list(SHAPES)), legend=legend),
-            tooltip=[
-                alt.Tooltip("name:N", title="cell"),
-                alt.Tooltip("y_figure:N", title=plot.y),
-                alt.Tooltip("x_figure:N", title=plot.x),
-                alt.Tooltip("n:Q", title="n"),
-            ],
-        )
-    )
+    marks = mark_series(values, series if is_told else series[:1], is_told=is_told)
+    tooltip = [
+        alt.Tooltip("name:N", title="cell"),
+        alt.Tooltip("y_figure:N", title=plot.y),
+        alt.Tooltip("x_figure:N", title=plot.x),
+        alt.Tooltip("n:Q", title="n"),
+    ]
+    layers.append(marks.encode(x=x, y=y, tooltip=tooltip))
     if len(points) <= _MOST_NAMED:
         middle = sqrt(min(xs) * max(xs)) if is_log else (min(xs) + max(xs)) / 2
         # Names go towards the middle, where there is room.
@@ -91,7 +82,7 @@ def draw_scatter(points: Sequence[Point], plot: ScatterPlot) -> alt.LayerChart:
                 continue
             align: Literal["left", "right"] = "left" if is_left else "right"
             dx = 9 if is_left else -9
-            text = _chart(side).mark_text(align=align, dx=dx, dy=-7, color=INK, fontSize=10, limit=150)
+            text = chart_of(side).mark_text(align=align, dx=dx, dy=-7, color=INK, fontSize=10, limit=150)
             layers.append(text.encode(x=x, y=y, text="name:N"))
     return alt.LayerChart(layer=layers, height=_HEIGHT)
 
@@ -109,7 +100,3 @@ def find_best(points: Sequence[Point], best: str) -> list[Point]:
         if not found or sign * point.y > sign * found[-1].y:
             found.append(point)
     return found
-
-
-def _chart(values: list[dict[str, object]]) -> alt.Chart:
-    return alt.Chart(alt.InlineData(values=values))
