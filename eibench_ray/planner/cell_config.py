@@ -1,4 +1,4 @@
-"""What a cell is asked for by its configuration: calls, members of a jury, a baseline, and its judges' family."""
+"""Parts of a cell's configuration that its steps follow: calls, members of a jury, a baseline, its judges' family."""
 
 from __future__ import annotations
 

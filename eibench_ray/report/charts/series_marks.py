@@ -25,7 +25,7 @@ def mark_series(values: Sequence[Mapping[str, Any]], series: Sequence[str], *, i
     """
     domain = list(series)
     legend = alt.Legend(title=None, symbolSize=110) if is_told else None
-    return (
+    marks: alt.Chart = (
         chart_of(values)
         .mark_point(filled=True, size=95, opacity=1)
         .encode(
@@ -33,3 +33,4 @@ def mark_series(values: Sequence[Mapping[str, Any]], series: Sequence[str], *, i
             shape=alt.Shape("series:N", scale=alt.Scale(domain=domain, range=list(SHAPES)), legend=legend),
         )
     )
+    return marks
