@@ -231,8 +231,9 @@ def test_a_job_out_of_time_queues_itself_again_until_all_is_done(sweeps_on_slurm
     assert "finished. 48 of 48 requests done" in sweep.status()
     assert sweep.watching.wait(120) == 0, sweep.watched.read_text()
     seen = [int(done) for done in re.findall(r"(\d+) of 48 rows", sweep.watched.read_text())]
+    # Not only upwards: the next job asks the errors of the one before again.
     assert len(set(seen)) > 2, "its rows were seen to grow"
-    assert (seen, seen[-1]) == (sorted(seen), 48), "over all of its jobs"
+    assert seen[-1] == 48, "it was followed over all of its jobs"
 
 
 def test_a_cancelled_job_keeps_what_it_has_committed_and_stays_away(sweeps_on_slurm: dict[str, Submitted]) -> None:
