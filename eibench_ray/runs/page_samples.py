@@ -233,7 +233,7 @@ def _flags_of(row: JoinedRow) -> int:
 
 
 def _trouble(row: JoinedRow) -> str | None:
-    """Why a row has no score, in a word or two; None where it has one."""
+    """The reason for which a row has no score, in a word or two; None where it has one."""
     for answer in row.answers:
         if answer is not None and answer.error_kind:
             return f"answer: {answer.error_kind}"

@@ -29,5 +29,18 @@ function folded(title, ...content) {
   return element("details", {}, element("summary", {}, title), ...content);
 }
 
+/** A table that scrolls by itself where it is too wide. Heads and cells are lists of content; a row's first cell names it. */
+function table(label, heads, rows, className = "wide") {
+  const head = heads.map((content) => element("th", { scope: "col" }, content));
+  const lines = rows.map(([name, ...cells]) =>
+    element("tr", {}, element("th", { scope: "row" }, name), ...cells.map((content) => element("td", {}, content))),
+  );
+  return element(
+    "div",
+    { class: className, tabindex: "0", role: "region", "aria-label": label },
+    element("table", {}, element("thead", {}, element("tr", {}, head)), element("tbody", {}, lines)),
+  );
+}
+
 const uniquely = (values) => [...new Set(values)];
 const counted = (number, what) => `${number.toLocaleString("en")} ${what}${number === 1 ? "" : "s"}`;

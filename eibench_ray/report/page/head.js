@@ -30,34 +30,8 @@ function drawModels(head) {
   const columns = ["name", "source", "revision", "engine", "licence"].filter((name) =>
     head.models.some((model) => model[name]),
   );
-  return element(
-    "div",
-    { class: "wide", tabindex: "0", role: "region", "aria-label": "Models" },
-    element(
-      "table",
-      {},
-      element(
-        "thead",
-        {},
-        element(
-          "tr",
-          {},
-          columns.map((name) => element("th", { scope: "col" }, name === "name" ? "model" : name)),
-        ),
-      ),
-      element(
-        "tbody",
-        {},
-        head.models.map((model) =>
-          element(
-            "tr",
-            {},
-            columns.map((name, number) => element(number ? "td" : "th", { scope: number ? null : "row" }, model[name])),
-          ),
-        ),
-      ),
-    ),
-  );
+  const heads = columns.map((name) => (name === "name" ? "model" : name));
+  return table("Models", heads, head.models.map((model) => columns.map((name) => model[name])));
 }
 
 function drawRuns(head) {

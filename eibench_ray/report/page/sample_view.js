@@ -120,36 +120,9 @@ function drawTargets(own, place, page, parts) {
       ),
     );
   }
-  return element(
-    "div",
-    { class: "target wide", tabindex: "0", role: "region", "aria-label": "Target" },
-    element(
-      "table",
-      {},
-      element(
-        "thead",
-        {},
-        element(
-          "tr",
-          {},
-          element("th", { scope: "col" }, "Target"),
-          columns.map((column) => element("th", { scope: "col" }, column.title, element("small", {}, column.judge))),
-        ),
-      ),
-      element(
-        "tbody",
-        {},
-        targets.map((target, number) =>
-          element(
-            "tr",
-            {},
-            element("th", { scope: "row" }, target),
-            columns.map((column) => element("td", {}, number in column.hits ? hitMark(column.hits[number]) : "-")),
-          ),
-        ),
-      ),
-    ),
-  );
+  const heads = ["Target", ...columns.map((column) => [column.title, element("small", {}, column.judge)])];
+  const hits = (number) => columns.map((column) => (number in column.hits ? hitMark(column.hits[number]) : "-"));
+  return table("Target", heads, targets.map((target, number) => [target, ...hits(number)]), "target wide");
 }
 
 function drawPrompts({ answers }, place) {
