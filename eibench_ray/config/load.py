@@ -18,6 +18,7 @@ from eibench_ray.config.engine_section import ENGINE_KINDS, EngineSection, secti
 from eibench_ray.config.schema import RunConfig
 from eibench_ray.config.section import Frozen
 from eibench_ray.errors import ConfigError
+from eibench_ray.scoring.scorer_registry import scorer_names
 
 # Pydantic names the member of a union in the path of an error; no such key exists.
 _UNION_TAGS = frozenset({"texts", "lines of"})
@@ -73,9 +74,13 @@ def suggest_key(key: str, schema: type[Frozen] = RunConfig) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
-@cache
 def _every_key(schema: type[Frozen]) -> dict[str, bool]:
     """Every dotted key, and whether it is a mapping, which takes any keys."""
+    return _keys_with(schema, frozenset(scorer_names()))
+
+
+@cache
+def _keys_with(schema: type[Frozen], scorers: frozenset[str]) -> dict[str, bool]:  # noqa: ARG001 - more may come to be known
     found: dict[str, bool] = {}
     for key, is_mapping in _dotted(schema, ""):
         found[key] = found.get(key, False) or is_mapping

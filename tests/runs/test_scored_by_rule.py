@@ -11,7 +11,7 @@ import pytest
 from read_back import export_run
 from rich.console import Console
 
-from eibench_ray.config.load import to_config
+from eibench_ray.config.load import is_known_key, to_config
 from eibench_ray.errors import ConfigError, PlanError
 from eibench_ray.report.leaderboard import render_markdown, render_table
 from eibench_ray.report.leaderboard_files import to_json_rows
@@ -256,7 +256,12 @@ def test_a_run_is_read_again_by_the_file_that_scored_it_and_has_no_figure_withou
         ({"kind": "names_causes"}, r"judge\.kind is 'names_causes': there is no scorer 'names_causes'"),
     ],
 )
-def test_a_wrong_option_is_named_by_its_full_key(sweeps: Sweeps, changes: dict[str, Any], message: str) -> None:
+def test_a_wrong_option_is_named_by_its_full_key(
+    sweeps: Sweeps, changes: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as before_the_file_is_known:
+        before_the_file_is_known.setattr(scorer_registry, "_files", {})
+        assert not is_known_key("judge.numbr")
     raw = sweeps.config().model_dump() | {"judge": judge() | changes}
     with pytest.raises(ConfigError, match=message):
         to_config(raw)
