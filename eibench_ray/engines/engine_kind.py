@@ -47,6 +47,7 @@ class Site:
     memory: MemoryEstimate | None = None  # what the engine takes of its GPUs' memory; None: not known, or it owns none
     nodes: GpuNodes | None = None  # the run's nodes with GPUs; None: as the configuration of the cluster expects them
     adapters: tuple[Adapter, ...] = ()  # that requests to the engine name
+    most_images: int = 0  # pictures of one request at most
 
     @property
     def has_gpus(self) -> bool:

@@ -10,7 +10,7 @@ from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.config.schema import ModelConfig, RunConfig
 from eibench_ray.engines.engine_kind import Site
 from eibench_ray.engines.engine_memory import GpuNodes
-from eibench_ray.engines.registry import engine_spec, kind_of
+from eibench_ray.engines.registry import engine_spec, kind_of, section_of
 from eibench_ray.errors import PlanError
 from eibench_ray.plan.engine_traits import Adapter, EngineTraits
 from eibench_ray.plan.graph import EngineSpec
@@ -150,11 +150,12 @@ def with_gpus(
     Raises:
         PlanError: no node has enough memory for it.
     """
-    site = Site(spec.name, spec.device, cluster, nodes=known, adapters=spec.adapters)
+    site = Site(spec.name, spec.device, cluster, nodes=known, adapters=spec.adapters, most_images=spec.most_images)
     if site.has_gpus:
         site = replace(site, memory=engine_memory(model))
     needs = kind_of(spec).needs(model.engine, site)
-    return replace(spec, num_gpus=needs.num_gpus, memory=needs.memory, chosen=needs.chosen)
+    planned = replace(spec, num_gpus=needs.num_gpus, memory=needs.memory, chosen=needs.chosen)
+    return replace(planned, traits=kind_of(spec).traits(section_of(planned)))  # which may follow what was chosen
 
 
 def _check_equal(first: EngineUse, again: EngineUse, traits: EngineTraits) -> None:

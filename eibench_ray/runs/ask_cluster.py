@@ -125,7 +125,7 @@ def _narrate(narrator: Narrator, event: str, fields: Mapping[str, Any]) -> None:
 
 
 def _fit_to_nodes(sweep: PlannedSweep, manifest: RunManifest, console: Console) -> PlannedSweep:
-    """The sweep with `tensor_parallel: auto` by the GPUs of the nodes that are there; the run's record has it, too."""
+    """The sweep with what is `auto` chosen by the GPUs of the nodes that are there; the run's record has it, too."""
     from eibench_ray.driver.cluster_nodes import NodeWatch
 
     if not any(spec.chosen for spec in sweep.plan.engines.values()):

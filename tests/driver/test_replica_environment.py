@@ -40,11 +40,18 @@ def variables(replica_id: int = 1, engine: Mapping[str, Any] = {}, device: Liter
     return replica_runtime_env(spec(engine, device), CLUSTER, replica_id)["env_vars"]
 
 
-def test_replicas_that_compile_do_not_share_what_they_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_replicas_of_one_vllm_share_what_they_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VLLM_CACHE_ROOT", "/cache")
-    assert variables(1)["VLLM_CACHE_ROOT"] == "/cache/eibench_ray/replica-1"
-    assert variables(2)["VLLM_CACHE_ROOT"] == "/cache/eibench_ray/replica-2"
-    assert "VLLM_CACHE_ROOT" not in variables(1, {"enforce_eager": True})
+    assert variables(1) == variables(2)
+    assert "VLLM_CACHE_ROOT" not in variables(1)
+    own = {"runtime_env": {"uv": ["vllm==0.31.0"]}}
+    assert variables(1, own)["VLLM_CACHE_ROOT"] == variables(2, own)["VLLM_CACHE_ROOT"]
+    assert variables(1, own)["VLLM_CACHE_ROOT"].startswith("/cache/eibench_ray/environment-")
+
+
+def test_tokens_are_drawn_without_flashinfer_on_gpus() -> None:
+    assert variables()["VLLM_USE_FLASHINFER_SAMPLER"] == "0"
+    assert "VLLM_USE_FLASHINFER_SAMPLER" not in variables(device="cpu")
 
 
 def test_environments_do_not_share_what_their_vllm_keeps() -> None:

@@ -16,6 +16,7 @@ from eibench_ray.weights.node_weights import Weights
 
 GIB = 1 << 30
 CPU_BATCH_TOKENS = 16_384
+COMPILING_WORKER = "eibench_ray.engines.vllm.compiling_worker.CompilingWorker"
 
 
 def engine_arguments(
@@ -43,7 +44,7 @@ def engine_arguments(
         "quantization": config.quantization,
         "trust_remote_code": config.trust_remote_code,
         "max_model_len": config.max_model_len,
-        "max_num_seqs": config.max_num_seqs,
+        "max_num_seqs": config.num_seqs,
         "tensor_parallel_size": config.tensor_parallel if device == "cuda" else 1,
         "pipeline_parallel_size": config.pipeline_parallel if device == "cuda" else 1,
         "data_parallel_size": config.data_parallel if device == "cuda" else 1,
@@ -61,6 +62,8 @@ def engine_arguments(
     if parser is not None:
         # With a schema, vLLM's grammar then begins where the thinking ends.
         chosen["reasoning_parser"] = parser
+    if not config.enforce_eager:
+        chosen["worker_cls"] = COMPILING_WORKER
     if device == "cpu":
         # vLLM 0.32 dies on a CPU when a seeded request's prompt is computed in chunks ("CPU Generator does not use
         # offset"): prompts are computed whole there.
@@ -68,9 +71,9 @@ def engine_arguments(
             "enable_chunked_prefill": False,
             "max_num_batched_tokens": max(config.max_model_len, CPU_BATCH_TOKENS),
         }
-    if most_images:
-        # vLLM keeps room for as many as a request may have: by default far more than any has.
-        chosen["limit_mm_per_prompt"] = {"image": most_images}
+    # vLLM keeps room for as many as a request may have: by default far more than any has. For a model of videos it
+    # would try out the longest one at each start.
+    chosen["limit_mm_per_prompt"] = {"image": most_images, "video": 0} if most_images else {"video": 0}
     lora = lora_arguments([one.adapter.rank for one in adapters], device)
     # On a CPU answers depend on how many there is room for, so it is not to be chosen.
     return chosen | config.args | lora if device == "cpu" else chosen | lora | config.args

@@ -7,7 +7,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -40,6 +42,7 @@ log = logging.getLogger(__name__)
 
 # How vLLM ends what it had in hand when its EngineCore got SIGTERM.
 _ABORTED = "abort"
+_THREADS = "OMP_NUM_THREADS"
 # What a template or a processor raises for a row that it cannot take.
 _UNUSABLE = (ValueError, TypeError, KeyError, IndexError, RuntimeError)
 
@@ -156,6 +159,7 @@ class VllmEngine:
         return lambda: self._num_steps
 
     def _load(self) -> Any:
+        from vllm.usage.usage_lib import UsageContext
         from vllm.v1.engine.async_llm import AsyncLLM
 
         config = self._config
@@ -166,7 +170,10 @@ class VllmEngine:
             raise EngineError(no_template(config.source))
         adapters = tuple(self._adapters.values())
         arguments = engine_arguments(config, self._device, self._weights, self._most_images, adapters)
-        return AsyncLLM.from_engine_args(to_engine_args(arguments))
+        # As vLLM's LLM class, whose defaults are for throughput: on an H100 steps of 16,384 tokens, where without a
+        # context they have 2,048 (vLLM 0.32, engine/arg_utils.py).
+        with _threads_for_loading(self._device, config.env):
+            return AsyncLLM.from_engine_args(to_engine_args(arguments), usage_context=UsageContext.LLM_CLASS)
 
     def _own_template(self) -> str | None:
         return read_chat_template(Path(self._weights.source)) if self._weights is not None else None
@@ -309,6 +316,22 @@ class VllmEngine:
         if (llm := self._llm) is not None:
             self._llm = None
             await asyncio.to_thread(llm.shutdown)
+
+
+@contextmanager
+def _threads_for_loading(device: Literal["cpu", "cuda"], configured: Mapping[str, str]) -> Iterator[None]:
+    """Takes OMP_NUM_THREADS out of the environment while processes start that load weights onto GPUs.
+
+    Ray sets it to 1 in every actor, and vLLM leaves it as it is: its workers would load with one thread each. Without
+    it they share the node's cores as they load, and keep one each for the steps after (vLLM 0.32,
+    utils/torch_utils.py). This process has read it when it imported torch, so it keeps its own number.
+    """
+    given = None if device == "cpu" or _THREADS in configured else os.environ.pop(_THREADS, None)
+    try:
+        yield
+    finally:
+        if given is not None:
+            os.environ[_THREADS] = given
 
 
 def _sampling_params(request: Request, config: VllmSection) -> Any:

@@ -26,7 +26,7 @@ from eibench_ray.engines.sampling_support import SamplingRefusal, find_refusal
 from eibench_ray.engines.sent_prompt import SentPrompt
 from eibench_ray.engines.vllm.key_guard import VLLM_KEY
 from eibench_ray.engines.vllm.vllm_adapters import find_misfit
-from eibench_ray.engines.vllm.vllm_memory import choose_tensor_parallel, fit_vllm
+from eibench_ray.engines.vllm.vllm_memory import choose_num_seqs, choose_tensor_parallel, fit_vllm
 from eibench_ray.engines.vllm.vllm_section import LoraSection, VllmExtra, VllmSection
 from eibench_ray.errors import ConfigError, EngineError, PlanError
 from eibench_ray.plan.engine_traits import Adapter, EngineTraits
@@ -50,6 +50,9 @@ _VARIABLES = {
     # A row whose logits are no numbers is an error, and not an answer of "!!!!".
     "VLLM_COMPUTE_NANS_IN_LOGITS": "1",
 }
+# FlashInfer's sampler serves no request that has a seed, and all of ours have one; where it is not compiled yet, it
+# wants nvcc (vLLM 0.32, v1/sample/ops/topk_topp_sampler.py).
+_GPU_VARIABLES = {"VLLM_USE_FLASHINFER_SAMPLER": "0"}
 # Operators of vLLM report 10 to 20% fewer tokens per second where requests name adapters.
 _ADAPTER_SPEED = 0.85
 # Arguments that may bring a chat template from elsewhere.
@@ -77,7 +80,7 @@ class VllmKind(LoadedKind[VllmSection]):
         """Its stages may lie on different nodes, unless there are copies of them."""
         num_copies = section.data_parallel
         stages = section.pipeline_parallel if num_copies == 1 else 1
-        return replace(loaded_traits(section, section.max_num_seqs * num_copies, stages), adapter_speed=_ADAPTER_SPEED)
+        return replace(loaded_traits(section, section.num_seqs * num_copies, stages), adapter_speed=_ADAPTER_SPEED)
 
     def identity(self, section: VllmSection, recording: str | None) -> Mapping[str, Any]:  # noqa: ARG002
         """The version of what computes, beside weights and keys."""
@@ -120,7 +123,7 @@ class VllmKind(LoadedKind[VllmSection]):
         return WeightsRequest(adapter.source, adapter.revision, CheckpointPart("adapter"))
 
     def needs(self, section: VllmSection, site: Site) -> Needs:
-        """The GPUs that share its layers; `auto`: as few as have the memory.
+        """The GPUs that share its layers, and the requests in a batch; `auto`: by the memory that there is.
 
         Raises:
             PlanError: all GPUs of a node together are too small, or there are no experts to deal out.
@@ -132,6 +135,8 @@ class VllmKind(LoadedKind[VllmSection]):
             number = choose_tensor_parallel(section, site)
             chosen = {"tensor_parallel": number}
             section = section.model_copy(update=chosen)
+        if section.max_num_seqs == "auto" and site.device == "cuda":
+            chosen = {**chosen, "max_num_seqs": choose_num_seqs(section, site)}
         fit = fit_vllm(section, site, site.memory) if site.memory else None
         return Needs(section.num_gpus if site.has_gpus else 0, fit, chosen)
 
@@ -162,11 +167,11 @@ class VllmKind(LoadedKind[VllmSection]):
             installed = vllm_of(section.runtime_env, installed)
         return installed if installed and installed.startswith(CPU_BUILD) else ""
 
-    def variables(self, section: VllmSection, device: Device, replica_id: int) -> Mapping[str, str]:
-        """Variables that make it quiet and careful, and keep it apart from others on its node."""
+    def variables(self, section: VllmSection, device: Device, replica_id: int) -> Mapping[str, str]:  # noqa: ARG002
+        """Variables that make it quiet and careful, and keep it apart from other builds of vLLM on its node."""
         # One process less per engine: it starts in 15-22 s instead of 23-28 (docs/measurements.md).
-        in_process = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"} if device == "cpu" else {}
-        return _VARIABLES | in_process | _kept_apart(section, replica_id)
+        own = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"} if device == "cpu" else _GPU_VARIABLES
+        return _VARIABLES | own | _kept_apart(section)
 
     def spread(self, section: VllmSection, num_bundles: int) -> Mapping[str, Any]:
         """Its executor.
@@ -291,24 +296,19 @@ def _side_models(args: Mapping[str, Any]) -> Iterator[HubModel]:
         yield HubModel(str(draft["model"]), draft.get("revision"), CheckpointPart("vllm"))
 
 
-def _kept_apart(section: VllmSection, replica_id: int) -> dict[str, str]:
-    """Environment variables that keep several vLLM on one node apart: a folder of its own for what one writes in place.
+def _kept_apart(section: VllmSection) -> dict[str, str]:
+    """Environment variables by which each build of vLLM has a cache of its own.
 
-    Compiled graphs are (vllm/compilation/backends.py), so two copies that compile the same model must not share them.
     What vLLM has learned of its own model classes is one file per class, which two versions would overwrite for each
-    other at every start. What is not compiled by the sweep's own vLLM is shared.
+    other at every start. Replicas of one build share what the first of them has compiled (`compile_turn.py`).
 
     Ports need no setting. vLLM 0.32 takes none where an engine lies on one node (a rendezvous by file, sockets named by
     uuid), and one that the kernel chooses where it spans several; older versions ask the kernel for a free one. With
     VLLM_PORT all would look upwards from a given one, and find the same until somebody binds it.
     """
-    parts = []
-    if section.runtime_env is not None:
-        parts.append(f"environment-{digest(section.runtime_env.model_dump(), size=4)}")
-    if not section.enforce_eager:
-        parts.append(f"replica-{replica_id}")
-    if not parts:
+    if section.runtime_env is None:
         return {}
     default = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "vllm"
     root = Path(os.environ.get("VLLM_CACHE_ROOT") or default)
-    return {"VLLM_CACHE_ROOT": str(root.joinpath("eibench_ray", *parts))}
+    own = f"environment-{digest(section.runtime_env.model_dump(), size=4)}"
+    return {"VLLM_CACHE_ROOT": str(root / "eibench_ray" / own)}

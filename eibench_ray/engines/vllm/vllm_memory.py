@@ -11,12 +11,19 @@ from eibench_ray.engines.engine_memory import (
     kv_cache_gb,
 )
 from eibench_ray.engines.vllm.vllm_adapters import lora_arguments
-from eibench_ray.engines.vllm.vllm_section import VllmSection
+from eibench_ray.engines.vllm.vllm_section import DEFAULT_NUM_SEQS, VllmSection
 from eibench_ray.errors import PlanError
 from eibench_ray.plan.graph import MemoryFit
 from eibench_ray.weights.memory_estimate import GB, MemoryEstimate
 
 GIB = 1 << 30
+# Tokens of a short request (a judge's prompt and verdict) and of a small picture (576 for LLaVA-1.5), by which
+# `max_num_seqs: auto` counts. It is a cap, and vLLM admits what its KV cache has room for: too high a number costs a
+# preemption now and then, too low a one leaves the GPU idle.
+_TOKENS_PER_REQUEST, _TOKENS_PER_PICTURE = 512, 512
+# vLLM 0.32's own default on GPUs of 70 GiB (engine/arg_utils.py). With pictures fewer: a request in flight holds its
+# own in the replica's memory, decoded.
+_MOST_SEQS, _MOST_SEQS_WITH_PICTURES, _FEWEST_SEQS = 1024, 256, 64
 
 
 def choose_tensor_parallel(engine: VllmSection, site: Site) -> int:
@@ -65,11 +72,33 @@ def choose_tensor_parallel(engine: VllmSection, site: Site) -> int:
     )
 
 
+def choose_num_seqs(engine: VllmSection, site: Site) -> int:
+    """Requests in one batch of each copy, by the KV cache beside the weights; the default where that is not known.
+
+    LLaMA-3-8B leaves 53 GB of 80, which are 404,000 tokens: 788 requests of 512.
+
+    Args:
+        engine: whose `tensor_parallel` is chosen.
+        site: where it would run.
+    """
+    memory = site.memory
+    if memory is None or not memory.kv_gb_per_token:
+        return DEFAULT_NUM_SEQS
+    assert engine.tensor_parallel != "auto"
+    fit, shares = fit_vllm(engine, site, memory), _kv_shares(engine, memory)
+    one_gb = (fit.kv_gb or 0) / shares
+    free_gb = (fit.available_gb - fit.gpu_memory_gb) * engine.gpu_memory_utilization + one_gb
+    if engine.kv_cache_gib:
+        free_gb = engine.kv_cache_gib * GIB / GB
+    tokens = min(engine.max_model_len, _TOKENS_PER_REQUEST + site.most_images * _TOKENS_PER_PICTURE)
+    most = _MOST_SEQS_WITH_PICTURES if site.most_images else _MOST_SEQS
+    return max(_FEWEST_SEQS, min(most, int(free_gb / (memory.kv_gb_per_token / shares) / tokens)))
+
+
 def fit_vllm(engine: VllmSection, site: Site, memory: MemoryEstimate) -> MemoryFit:
     """Memory that each GPU of a replica must have, against the largest; `tensor_parallel: auto` is chosen before."""
     assert engine.tensor_parallel != "auto"
-    # vLLM keeps copies of the heads of keys and values on GPUs that are more than there are heads.
-    kv_shares = min(engine.tensor_parallel, memory.num_kv_heads or 1) * engine.pipeline_parallel
+    kv_shares = _kv_shares(engine, memory)
     kv_gb = kv_cache_gb(memory, engine.max_model_len) or 0
     # Copies have all layers but the experts' each.
     shared_gb = (memory.weights_gb - memory.experts_gb) / (engine.tensor_parallel * engine.pipeline_parallel)
@@ -83,6 +112,12 @@ def fit_vllm(engine: VllmSection, site: Site, memory: MemoryEstimate) -> MemoryF
         kv_gb_per_gpu=max(kv_gb / kv_shares, (engine.kv_cache_gib or 0) * GIB / GB),
         share=engine.gpu_memory_utilization,
     )
+
+
+def _kv_shares(engine: VllmSection, memory: MemoryEstimate) -> int:
+    """Parts into which a copy's KV cache is cut: GPUs that are more than there are heads keep copies of them."""
+    assert engine.tensor_parallel != "auto"
+    return min(engine.tensor_parallel, memory.num_kv_heads or 1) * engine.pipeline_parallel
 
 
 def _adapters_gb(engine: VllmSection, site: Site, memory: MemoryEstimate) -> float:

@@ -47,6 +47,8 @@ _OWN_KEYS = {
     "lora_modules": "lora",
     "max_lora_rank": "lora",
 }
+# Requests in one batch where no GPU says more.
+DEFAULT_NUM_SEQS = 256
 TUNING_ARGUMENTS = frozenset(name for names in _TUNING.values() for name in names.split())
 
 
@@ -99,7 +101,7 @@ class VllmSection(LoadedSection):
         tensor_parallel: GPUs of one node that share each layer; `auto`: the fewest whose memory suffices.
         data_parallel: copies of all layers but the experts', which all GPUs share; of one node.
         expert_parallel: whether each GPU has whole experts, in place of a part of each.
-        max_num_seqs: requests in one batch of each copy.
+        max_num_seqs: requests in one batch of each copy; `auto`: what the memory left by the weights has room for.
     """
 
     kind: Literal["vllm"]
@@ -108,7 +110,7 @@ class VllmSection(LoadedSection):
     max_model_len: Identity[PositiveInt]
     args: Annotated[dict[str, Any], KeyUse(is_identity=True, tuning_keys=TUNING_ARGUMENTS)] = {}
     lora: LaterIdentity[LoraSection | None] = None
-    max_num_seqs: Tuning[PositiveInt] = 256
+    max_num_seqs: Tuning[PositiveInt | Literal["auto"]] = DEFAULT_NUM_SEQS
     tensor_parallel: Tuning[PositiveInt | Literal["auto"]] = 1
     pipeline_parallel: Tuning[PositiveInt] = 1
     data_parallel: Tuning[PositiveInt] = 1
@@ -122,6 +124,11 @@ class VllmSection(LoadedSection):
     def _is_a_number_or_auto(cls, value: object) -> object:
         """One message instead of one per member of the union."""
         return number_or_auto(value, "GPUs")
+
+    @field_validator("max_num_seqs", mode="before")
+    @classmethod
+    def _is_a_batch_or_auto(cls, value: object) -> object:
+        return number_or_auto(value, "requests")
 
     @model_validator(mode="after")
     def _knows_the_parser(self) -> VllmSection:
@@ -151,6 +158,11 @@ class VllmSection(LoadedSection):
                 "one of them, or set expert_parallel to false"
             )
         return self
+
+    @property
+    def num_seqs(self) -> int:
+        """Requests in one batch of each copy; of an `auto` that no GPU has resolved, the default."""
+        return DEFAULT_NUM_SEQS if self.max_num_seqs == "auto" else self.max_num_seqs
 
     @property
     def num_gpus(self) -> int:

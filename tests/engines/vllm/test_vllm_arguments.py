@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from eibench_ray.engines.vllm.vllm_arguments import engine_arguments
+from eibench_ray.engines.vllm.vllm_arguments import COMPILING_WORKER, engine_arguments
 from eibench_ray.engines.vllm.vllm_kind import vllm_weights
 from eibench_ray.engines.vllm.vllm_section import VllmSection
 from eibench_ray.weights.node_weights import CACHE_VARIABLE, Weights
@@ -59,7 +59,17 @@ def test_a_cpu_computes_prompts_whole_and_shares_nothing() -> None:
 
 
 def test_room_for_pictures_follows_the_plan_unless_it_is_configured() -> None:
-    assert "limit_mm_per_prompt" not in engine_arguments(engine(), "cuda")
-    assert engine_arguments(engine(), "cuda", most_images=3)["limit_mm_per_prompt"] == {"image": 3}
+    assert engine_arguments(engine(), "cuda")["limit_mm_per_prompt"] == {"video": 0}
+    assert engine_arguments(engine(), "cuda", most_images=3)["limit_mm_per_prompt"] == {"image": 3, "video": 0}
     own = engine(args={"limit_mm_per_prompt": {"image": 8}})
     assert engine_arguments(own, "cuda", most_images=3)["limit_mm_per_prompt"] == {"image": 8}
+
+
+@pytest.mark.parametrize(("configured", "expected"), [(8, 8), ("auto", 256)])
+def test_a_batch_that_no_gpu_has_chosen_is_the_default(configured: int | str, expected: int) -> None:
+    assert engine_arguments(engine(max_num_seqs=configured), "cpu")["max_num_seqs"] == expected
+
+
+def test_only_what_is_compiled_waits_for_its_turn() -> None:
+    assert engine_arguments(engine(), "cuda")["worker_cls"] == COMPILING_WORKER
+    assert "worker_cls" not in engine_arguments(engine(enforce_eager=True), "cuda")

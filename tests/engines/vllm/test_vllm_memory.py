@@ -13,7 +13,7 @@ from eibench_ray.engines.engine_memory import OVERHEAD_GB, GpuNodes, expected_no
 from eibench_ray.engines.transformers.transformers_kind import KIND
 from eibench_ray.engines.transformers.transformers_section import TransformersSection
 from eibench_ray.engines.vllm.vllm_kind import KIND as VLLM
-from eibench_ray.engines.vllm.vllm_memory import choose_tensor_parallel, fit_vllm
+from eibench_ray.engines.vllm.vllm_memory import choose_num_seqs, choose_tensor_parallel, fit_vllm
 from eibench_ray.engines.vllm.vllm_section import VllmSection
 from eibench_ray.errors import PlanError
 from eibench_ray.plan.engine_traits import Adapter
@@ -231,3 +231,34 @@ def test_experts_of_one_gpu_cannot_be_dealt_out() -> None:
 def test_copies_work_on_a_batch_each_and_lie_together() -> None:
     traits = VLLM.traits(engine(data_parallel=3, pipeline_parallel=2, max_num_seqs=10))
     assert (traits.max_num_seqs, traits.stages) == (30, 1)
+
+
+# LLaMA-3-8B: 32 layers with 8 heads of 128 keys and values of 2 bytes.
+LLAMA = MemoryEstimate(16.1, "checkpoint", 32 * 8 * 128 * 2 * 2 / 1e9, 32, 8)
+
+
+@pytest.mark.parametrize(
+    ("options", "gpu_memory_gb", "most_images", "expected"),
+    [
+        ({}, 80.0, 0, 788),
+        ({}, 141.0, 0, 1024),  # 1,606 would fit
+        ({}, 24.0, 0, 64),  # 37 would
+        ({"tensor_parallel": 2}, 40.0, 0, 743),
+        ({"kv_cache_gib": 20.0}, 80.0, 0, 320),
+        ({"max_model_len": 256}, 48.0, 0, 718),
+        ({}, 40.0, 1, 125),
+        ({}, 80.0, 1, 256),  # 394 would fit
+    ],
+)
+def test_a_batch_is_as_large_as_the_cache_beside_the_weights(
+    options: dict[str, Any], gpu_memory_gb: float, most_images: int, expected: int
+) -> None:
+    section = engine(**{"max_model_len": 8192, "gpu_memory_utilization": 0.9, "max_num_seqs": "auto"} | options)
+    site = Site("judge", "cuda", cluster(gpu_memory_gb), LLAMA, most_images=most_images)
+    assert VLLM.needs(section, site).chosen == {"max_num_seqs": expected}
+
+
+def test_a_batch_is_the_default_where_the_cache_is_not_known() -> None:
+    site = Site("judge", "cuda", cluster(80), MemoryEstimate(16.1, "expect"))
+    assert choose_num_seqs(engine(max_num_seqs="auto"), site) == 256
+    assert VLLM.needs(engine(max_num_seqs="auto"), Site("judge", "cpu", cluster(80))).chosen == {}
