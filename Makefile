@@ -2,7 +2,9 @@
 # make test    set up, then run the tests
 # make check   format, lint, types, who imports whom, and the docs
 # make docs    the docs as a site, in build/site
-# make bench   the benchmarks, with their tables
+# make bench   the benchmarks: results in bench/results (bench/README.md); one of them: make bench BENCH=replica_vs_chat
+# make bench-check   runs those with ratios again, and compares them with the kept ones
+# make bench-peers   the tools that they are compared with, each in an environment of its own
 # make chaos   a sweep under some forty faults, compared with an undisturbed one: three to six minutes
 # make chaos-long   the same with vLLM and 200 faults, with tensor-parallel workers killed, and with a million rows and
 #              2,000 faults: two hours
@@ -23,7 +25,7 @@ export UV_FIND_LINKS ?= $(FIND_LINKS)
 # Where there is no such folder, the CPU build comes from PyTorch's own index.
 TORCH := $(if $(FIND_LINKS),,$(if $(filter cpu,$(DEVICE)),--torch-backend cpu,))
 
-.PHONY: demo test check docs setup requirements wheel bench chaos chaos-long fuzz clean
+.PHONY: demo test check docs setup requirements wheel bench bench-check bench-peers chaos chaos-long fuzz clean
 
 demo: setup
 	$(BIN)/eibench-ray run --open experiment=demo
@@ -43,13 +45,24 @@ check: setup
 docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
-bench: setup
-	$(BIN)/python bench/driver_rows.py
-	$(BIN)/python bench/resume_rows.py
-	$(BIN)/python -m bench.simulate_paper
-	$(BIN)/python bench/endpoint_limits.py
-	$(BIN)/python bench/endpoint_memory.py
-	$(BIN)/python bench/engines.py
+BENCH ?= replica_vs_chat sweep_race engines driver_rows resume_rows simulate_paper endpoint_limits endpoint_memory
+
+bench: setup bench-peers
+	set -e; for name in $(BENCH); do $(BIN)/python -m bench.$$name $(ARGS); done
+
+bench-check: setup bench-peers
+	$(BIN)/python -m bench.check $(ARGS)
+
+PEERS := .venv/peers
+
+bench-peers: $(PEERS)/vllm/installed $(PEERS)/inspect/installed
+
+# The versions that pip would choose for what these name are those of the CPU list, where it has them.
+$(PEERS)/%/installed: bench/peers/%.txt bench/peers/overrides.txt .venv/installed
+	$(UV) venv --quiet --allow-existing --python $(BIN)/python $(PEERS)/$*
+	$(UV) pip install --quiet --python $(PEERS)/$*/bin/python --compile-bytecode $(TORCH) --requirement $< \
+	  --override bench/peers/overrides.txt $(if $(filter vllm,$*),--constraint requirements/cpu.txt)
+	touch $@
 
 chaos: setup
 	$(BIN)/python -m bench.chaos --rows 4000 --faults 30 --bucket-faults 6 --latency-s 0.2

@@ -1,11 +1,12 @@
 """Rows per second of a whole run whose engine costs nothing: what planning, dispatch, rendering and Parquet cost.
 
+    python -m bench.driver_rows [--samples 50000 500000] [--slice-rows 1024] [--replicas 2]
+
 A dataset of N text-only samples is asked and judged by the echo engine: 2 N rows, in slices of 1,024, on two replicas
 (a replica is one process, and two cores are what the figure allows). rows_per_s counts from the first replica that is
 ready to the last slice that is committed; asking_rss_mb is the driver's largest resident set until it scores, and
 peak_rss_mb with scoring; resume_s is what the next run takes to see that nothing is left. Each size runs in a process
-of its own, and its dataset is written by another, so that the peak is the run's own. The figures are in
-docs/measurements.md.
+of its own, and its dataset is written by another, so that the peak is the run's own.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+
+from bench.result_file import write_result
 
 SIZES = (50_000, 500_000)
 SLICE_ROWS = 1024
@@ -142,7 +145,7 @@ def peak_mb() -> float:
 
 
 def main() -> None:
-    """Runs every size in a process of its own, then prints one table and one JSON line."""
+    """Runs every size in a process of its own."""
     parser = argparse.ArgumentParser(description="Measure what a run costs around its engines.")
     parser.add_argument("--samples", type=int, nargs="+", default=SIZES, help="sizes of the dataset")
     parser.add_argument("--slice-rows", type=int, default=SLICE_ROWS, help=f"rows per slice (default: {SLICE_ROWS})")
@@ -154,25 +157,11 @@ def main() -> None:
         return
     runs = []
     for size in args.samples:
-        command = [sys.executable, __file__, "--here", "--samples", str(size)]
+        command = [sys.executable, "-m", "bench.driver_rows", "--here", "--samples", str(size)]
         command += ["--slice-rows", str(args.slice_rows), "--replicas", str(args.replicas)]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
         runs.append(json.loads(done.stdout.splitlines()[-1]))
-    print_table(runs)
-    print(json.dumps({"bench": "driver_rows", "slice_rows": args.slice_rows, "runs": runs}))
-
-
-def print_table(runs: list[dict[str, Any]]) -> None:
-    """Prints one line per run."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title="Driver rows", title_justify="left")
-    for name in runs[0]:
-        table.add_column(name, justify="right")
-    for run in runs:
-        table.add_row(*(f"{value:,}" for value in run.values()))
-    Console(width=150).print(table)
+    write_result("driver_rows", {"slice_rows": args.slice_rows, "replicas": args.replicas}, runs)
 
 
 if __name__ == "__main__":

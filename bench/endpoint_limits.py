@@ -1,6 +1,6 @@
 """Use of an endpoint's limit, and how often it is overrun: the real engine against the tests' fault server.
 
-    python bench/endpoint_limits.py [--per-min 600] [--seconds 70] [--cases configured,learnt,...]
+    python -m bench.endpoint_limits [--per-min 600] [--seconds 70] [--cases configured,learnt,...]
 
 The server keeps a token bucket that holds a second's worth, and answers after half a second.
 
@@ -9,8 +9,6 @@ learnt        it stands nowhere, and the server says nothing but 429
 headers       it stands in the headers of the server's replies
 wait_ms       it stands nowhere; a 429 says when to come back, in milliseconds (retry-after-ms)
 wait_s        the same in whole seconds (Retry-After), at which the server has been idle for a while
-
-Writes a table to stderr and one JSON line to stdout.
 """
 
 from __future__ import annotations
@@ -29,9 +27,8 @@ from urllib.request import Request as HttpRequest
 from urllib.request import urlopen
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
+from bench.result_file import write_result
 from eibench_ray.engines.engine import Engine, RowError
 from eibench_ray.engines.openai.openai_section import EndpointLimits, OpenaiSection
 from eibench_ray.plan.engine_traits import RateLimits
@@ -136,11 +133,7 @@ def main(
 ) -> None:
     """Runs the benchmark."""
     lines = [run_case(case, per_min, seconds) for case in cases.split(",")]
-    table = Table(*lines[0], title=f"{per_min:g} requests/min for {seconds:g} s")
-    for line in lines:
-        table.add_row(*(f"{value:,.3f}" if isinstance(value, float) else str(value) for value in line.values()))
-    Console(stderr=True, width=140).print(table)
-    print(json.dumps({"per_min": per_min, "seconds": seconds, "lines": lines}))
+    write_result("endpoint_limits", {"per_min": per_min, "seconds": seconds}, lines)
 
 
 if __name__ == "__main__":

@@ -1,27 +1,25 @@
 """The driver's memory while an endpoint keeps 200 slow requests waiting: a whole run against the tests' fault server.
 
-    python bench/endpoint_memory.py [--rows 1000] [--concurrency 200] [--latency 5]
+    python -m bench.endpoint_memory [--rows 1000] [--concurrency 200] [--latency 5]
 
 The server answers each request after some seconds. Requests wait in the replica's process; the driver, which is this
 one, sees counts only. asking_mb is its largest resident set until it scores, peak_mb until the leaderboard is there;
 most_at_once is what the server saw.
-
-Writes one JSON line to stdout.
 """
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from driver_rows import Watch, peak_mb, write_dataset
-from endpoint_limits import events_of, serving
 from rich.console import Console
 
+from bench.driver_rows import Watch, peak_mb, write_dataset
+from bench.endpoint_limits import events_of, serving
+from bench.result_file import write_result
 from eibench_ray.runs.run_record import LEDGER_FILE
 
 
@@ -74,13 +72,12 @@ def main(
             begins = [event["at"] for event in events_of(address)]
     if (new := result.summary["completions_new"]) != 2 * rows:
         raise SystemExit(f"{new} rows were committed, {2 * rows} were asked for")
-    figures = {"rows": rows, "concurrency": concurrency, "latency_s": latency}
-    figures |= {
+    figures = {
         "most_at_once": most_at_once(begins, latency),
         "asking_mb": round(watch.most_mb),
         "peak_mb": round(peak_mb()),
     }
-    print(json.dumps(figures))
+    write_result("endpoint_memory", {"rows": rows, "concurrency": concurrency, "latency_s": latency}, [figures])
 
 
 if __name__ == "__main__":

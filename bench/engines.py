@@ -1,20 +1,17 @@
 """Rows per second of vLLM and of transformers: the same checkpoint, requests and threads, in turns.
 
-    python bench/engines.py [--checkpoint tiny_idefics3] [--rows 64] [--tokens 48] [--rounds 3] [--threads 1]
+    python -m bench.engines [--checkpoint tiny_idefics3] [--rows 64] [--tokens 48] [--rounds 3] [--threads 1]
 
 Both engines are loaded, each in a process of its own, and then asked one after the other, round by round, so that what
 else the machine does hits both. Requests are greedy and of different lengths; those to a model that sees have a
-picture. rows_per_s is the median over the rounds, ratio that of vLLM over that of transformers, equal the share of rows
+picture. rows_per_s is the median over the rounds, the ratio transformers' time over vLLM's, equal the share of rows
 that say the same in both.
-
-Writes one JSON line to stdout.
 """
 
 from __future__ import annotations
 
 import asyncio
 import io
-import json
 import multiprocessing
 import os
 import statistics
@@ -25,6 +22,7 @@ from typing import Annotated, Any, Literal
 import typer
 from PIL import Image
 
+from bench.result_file import ratio_of, write_result
 from eibench_ray.engines.engine import Engine
 from eibench_ray.engines.transformers.transformers_section import TransformersSection
 from eibench_ray.engines.vllm.vllm_section import VllmSection
@@ -113,19 +111,12 @@ def main(
                 seconds[kind].append(took)
     for pipe in pipes.values():
         pipe.send(False)
-    rows_per_s = {kind: rows / statistics.median(taken) for kind, taken in seconds.items()}
     equal = sum(one == other for one, other in zip(*texts.values(), strict=True)) / rows
-    given = {
-        "checkpoint": checkpoint,
-        "rows": rows,
-        "tokens": tokens,
-        "rounds": rounds,
-        "threads": threads,
-        "batch": batch,
-    }
-    speeds = {f"{kind}_rows_per_s": round(speed, 2) for kind, speed in rows_per_s.items()}
-    ratio = round(rows_per_s["vllm"] / rows_per_s["transformers"], 2)
-    print(json.dumps(given | speeds | {"ratio": ratio, "equal": round(equal, 3)}))
+    settings = {"rows": rows, "tokens": tokens, "rounds": rounds, "threads": threads, "batch": batch}
+    line: dict[str, Any] = {"checkpoint": checkpoint, "equal": round(equal, 3)}
+    line |= {f"{kind}_rows_per_s": round(rows / statistics.median(taken), 2) for kind, taken in seconds.items()}
+    ratio = ratio_of(f"transformers: {checkpoint}", seconds["transformers"], seconds["vllm"])
+    write_result("engines", settings, [line], [ratio])
 
 
 if __name__ == "__main__":

@@ -1,15 +1,16 @@
 """Time that a run takes to see what a large store has, and to begin with what it lacks.
 
+    python -m bench.resume_rows [--rows 1000000] [--slice-rows 256]
+
 A dataset of N/4 text-only samples, asked in two settings and judged: four steps with N committed rows, less one slice
 that is taken away. plan_s and plan_cpu_s are what planning takes, peak_mb its largest resident set; first_task_s what
 `eibench-ray run` takes from its start, with Python, Hydra and Ray, to the first slice that it hands out. The files were
-just written: they are in memory as far as it holds them. The figures are in docs/measurements.md.
+just written: they are in memory as far as it holds them.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import resource
 import signal
@@ -22,7 +23,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from driver_rows import write_dataset
+from bench.driver_rows import write_dataset
+from bench.result_file import write_result
 
 if TYPE_CHECKING:
     from eibench_ray.runs.planning import PlannedSweep
@@ -178,7 +180,7 @@ def measure(folder: Path, num_rows: int, slice_rows: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measures one store and prints one JSON line."""
+    """Measures one store."""
     parser = argparse.ArgumentParser(description="Measure what a run needs to resume.")
     parser.add_argument("--rows", type=int, default=1_000_000, help="committed rows (default: 1,000,000)")
     parser.add_argument("--slice-rows", type=int, default=SLICE_ROWS, help=f"rows per slice (default: {SLICE_ROWS})")
@@ -188,7 +190,8 @@ def main() -> None:
         prepare(args.prepare, args.rows, args.slice_rows)
         return
     with tempfile.TemporaryDirectory(prefix="resume_rows_") as folder:
-        print(json.dumps({"bench": "resume_rows", **measure(Path(folder), args.rows, args.slice_rows)}))
+        line = measure(Path(folder), args.rows, args.slice_rows)
+    write_result("resume_rows", {}, [line])
 
 
 if __name__ == "__main__":

@@ -6,13 +6,10 @@
 The sweep is the paper's in size: 13 models x 3 settings x 2 judges over 1,665 samples, as if all 13 ran on the cluster;
 the four large open ones do, and in the place of models behind an API or without a working checkpoint stand engines of
 7B, 13B and 34B. Nodes have 8 GPUs of 80 GB. `--scale` simulates 10 million requests on 4,096 GPUs.
-
-Writes a table to stderr and one JSON line to stdout.
 """
 
 from __future__ import annotations
 
-import json
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -21,10 +18,9 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from bench.baselines import reload_per_cell, two_phase
+from bench.result_file import Ratio, write_result
 from eibench_ray.config.cluster import ClusterConfig, ClusterExpectation
 from eibench_ray.engines.echo import EchoSection
 from eibench_ray.engines.registry import engine_spec
@@ -40,6 +36,8 @@ from eibench_ray.schedule.resources import EngineProfile, Need, Node, Resources
 
 NUM_SAMPLES = 1665
 GPUS_PER_NODE = 8
+# Of simulated times, which depend on the seeds alone.
+_NOISE = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,11 +225,15 @@ def main(
     else:
         clusters, shares = map(int, gpus.split(",")), [float(share) for share in failing.split(",")]
         lines = [compare(num_gpus, slice_rows, speeds, share, seeds) for num_gpus in clusters for share in shares]
-    table = Table(*lines[0], title=f"speeds: {speeds}")
-    for line in lines:
-        table.add_row(*(f"{value:,.3f}" if isinstance(value, float) else f"{value:,}" for value in line.values()))
-    Console(stderr=True, width=180).print(table)
-    print(json.dumps({"speeds": speeds, "lines": lines}))
+    ratios = [
+        Ratio(f"{line['gpus']} GPUs, {line['failing']:.0%} failing: {name}", round(line[name], 3), _NOISE, None, seeds)
+        for line in lines
+        for name in line
+        if name.endswith("_to_shipped")
+    ]
+    write_result(
+        "simulate_paper_scale" if scale else "simulate_paper", {"speeds": speeds, "seeds": seeds}, lines, ratios
+    )
 
 
 if __name__ == "__main__":

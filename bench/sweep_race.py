@@ -1,0 +1,152 @@
+"""A whole sweep, 2 models x 3 settings x 2 judges, from the command to the leaderboard: ours, and the ways of others.
+
+    python -m bench.sweep_race [--sweep quiz|pictures] [--rows 24] [--systems vllm_step,inspect,..]
+
+Our own run comes first and last, the others in between, all from nothing but compiled bytecode and checkpoints on the
+disk; a ratio is another's time over the mean of our two. Every row of every other is compared with ours: the tokens of
+its prompt, and its reply. Systems, all in environments of their own (bench/peers, `make bench-peers`):
+
+    ray_data_step      ray.data.llm, a pipeline per cell and stage: 6 of answers, 12 of verdicts
+    ray_data_engine    ray.data.llm, a pipeline per model and one per judge
+    vllm_step          a script per cell and stage, which loads the model and calls LLM.chat
+    transformers_step  a script per cell and stage, which asks row by row
+    inspect            Inspect on vLLM's own servers, all tasks at once
+
+Writes bench/results/sweep_race_SWEEP.json; systems that were not asked for keep the lines that they have there, if
+these are of as many rows.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import statistics
+import sys
+import tempfile
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bench.result_file import RESULTS, Ratio, write_result
+from bench.sweep_task import REPOSITORY, compare_rows, open_run, prepare_sweep, read_own_rows, write_task
+from bench.timed_command import Timing, run_command, timed
+
+PEERS = REPOSITORY / "bench" / "peers"
+ENVIRONMENTS = Path(sys.prefix) / "peers"
+GOALS = {"ray_data_step": 3.0, "ray_data_engine": 2.0, "vllm_step": 4.0, "transformers_step": 10.0, "inspect": 1.0}
+# Of one round on a shared machine, until more rounds say better.
+_NOISE = 0.25
+
+
+class Sweep(StrEnum):
+    """A sweep of bench/options/experiment."""
+
+    QUIZ = "quiz"
+    PICTURES = "pictures"
+
+
+def run_own(sweep: str, rows: int, arguments: list[str], work: Path, number: int) -> tuple[Timing, Path]:
+    """Our own run, in a store of its own."""
+    folder = work / f"own_{number}"
+    command: list[str | Path] = [
+        Path(sys.executable).parent / "eibench-ray",
+        "run",
+        "--config-dir",
+        REPOSITORY / "bench" / "options",
+    ]
+    command += [f"experiment=bench_{sweep}", f"dataset.limit={rows}", f"store.root={folder / 'store'}"]
+    with timed() as (timing, environment):
+        run_command([*command, *arguments, f"hydra.sweep.dir={folder / 'run'}"], environment, work / "own.log", timing)
+    return timing, folder / "run"
+
+
+def run_peer(system: str, task: Path, work: Path) -> Timing:
+    """One of the others, from its first command to its last; its rows lie in `work/SYSTEM`."""
+    python = ENVIRONMENTS / ("inspect" if system == "inspect" else "vllm") / "bin" / "python"
+    if not python.is_file():
+        raise SystemExit("the environments of bench/peers are not there: make bench-peers")
+    out, log = work / system, work / f"{system}.log"
+    name, _, by = system.rpartition("_")
+    variables = {"OMP_NUM_THREADS": str(os.cpu_count() or 1), "VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
+    variables |= {"VLLM_LOGGING_LEVEL": "WARNING", "PYTHONPATH": str(PEERS)}
+    with timed() as (timing, environment):
+        environment |= variables
+        if system == "inspect":
+            server = ENVIRONMENTS / "vllm" / "bin" / "python"
+            run_command([python, PEERS / "inspect_sweep.py", task, out, server], environment, log, timing)
+        elif name == "ray_data":
+            run_command([python, PEERS / "ray_data.py", by, task, out], environment, log, timing)
+        else:
+            for step in order_steps(task):
+                run_command([python, PEERS / "one_stage.py", name, task, out, step], environment, log, timing)
+    return timing
+
+
+def order_steps(task: Path) -> list[str]:
+    """The steps of a task file, answers before verdicts."""
+    steps: dict[str, dict[str, Any]] = json.loads(task.read_text(encoding="utf-8"))["steps"]
+    return sorted(steps, key=lambda step: bool(steps[step]["answer"]))
+
+
+def keep_lines(name: str, systems: list[str], settings: dict[str, Any]) -> list[dict[str, Any]]:
+    """Lines of the kept result whose systems are not run now."""
+    path = RESULTS / f"{name}.json"
+    if not path.is_file():
+        return []
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    return [line for line in kept["lines"] if kept["settings"] == settings and line["system"] not in systems]
+
+
+def main(
+    sweep: Sweep = Sweep.QUIZ,
+    rows: Annotated[int, typer.Option(min=1, help="Samples; the quiz has 80, EIBench 1,615.")] = 24,
+    systems: str = ",".join(GOALS),
+    folder: Annotated[Path | None, typer.Option(help="Keep what is written here. Default: a temporary folder.")] = None,
+) -> None:
+    """Runs the race."""
+    chosen = [system for system in systems.split(",") if system]
+    if unknown := set(chosen) - GOALS.keys():
+        raise SystemExit(f"no such systems: {', '.join(sorted(unknown))}; known are {', '.join(GOALS)}")
+    work = Path(tempfile.mkdtemp(prefix="sweep_race_")) if folder is None else folder.absolute()
+    work.mkdir(parents=True, exist_ok=True)
+    os.environ["EIBENCH_BENCH_WORK"] = str(work)
+    arguments = prepare_sweep(sweep, work)
+    own, run_folder = run_own(sweep, rows, arguments, work, 1)
+    run = open_run(run_folder)
+    task, num_rows = write_task(run, work)
+    said = read_own_rows(run)
+    timings, equal = {}, {}
+    for system in chosen:
+        timings[system] = run_peer(system, task, work)
+        equal[system] = compare_rows(said, work / system)
+    again, _ = run_own(sweep, rows, arguments, work, 2)
+    if folder is None:
+        shutil.rmtree(work)
+    settings = {"sweep": sweep.value, "rows": num_rows, "requests": sum(map(len, said.values()))}
+    lines = keep_lines(f"sweep_race_{sweep}", chosen, settings)
+    for system, timing in timings.items():
+        facts = {"system": system, "s": timing.s, "cpu_s": timing.cpu_s, "load": timing.load}
+        facts |= {"own_s": [own.s, again.s], "own_cpu_s": [own.cpu_s, again.cpu_s], "own_load": [own.load, again.load]}
+        lines.append(facts | {"commands": len(timing.commands), **equal[system]})
+    command = ["bench.sweep_race", "--sweep", sweep.value, "--rows", str(rows)]
+    command += ["--systems", ",".join(line["system"] for line in lines)]
+    ratios = [ratio for line in lines for ratio in ratios_of(line)]
+    write_result(f"sweep_race_{sweep}", settings, lines, ratios, command)
+
+
+def ratios_of(line: dict[str, Any]) -> list[Ratio]:
+    """Wall time and CPU time of another over the mean of ours."""
+    ratios = []
+    for name, goal in (("s", GOALS[line["system"]]), ("cpu_s", None)):
+        own = line[f"own_{name}"]
+        spread = (max(own) - min(own)) / statistics.mean(own)
+        ratio = round(line[name] / statistics.mean(own), 2)
+        ratios.append(Ratio(f"{line['system']}: {name}", ratio, round(max(_NOISE, spread), 2), goal, 1))
+    return ratios
+
+
+if __name__ == "__main__":
+    typer.run(main)
