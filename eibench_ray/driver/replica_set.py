@@ -170,7 +170,7 @@ class ReplicaSet:
     def _finish(self, state: ReplicaState, report: TaskReport, probe: PoisonProbe | None) -> None:
         if state.is_lost:
             return  # its slice is ready again; whoever asks it next finds these rows and reports them
-        context, slice_, now = self._context, report.slice, time.monotonic()
+        context, slice_ = self._context, report.slice
         state.rows_reported += report.num_new + report.num_kept + report.num_errors
         if report.num_answered:
             state.has_answered = True
@@ -198,9 +198,9 @@ class ReplicaSet:
             seconds=round(report.seconds, 3),
         )
         if report.is_whole:
-            context.scheduler.slice_finished(state.handle.id, slice_, report.completion_tokens, now)
+            context.scheduler.slice_finished(state.handle.id, slice_, report.completion_tokens, report.asked)
         else:
-            context.scheduler.slice_returned(state.handle.id, slice_, now)
+            context.scheduler.slice_returned(state.handle.id, slice_, time.monotonic())
         if report.shortage is not None:
             context.spend_no_more(report.shortage)
 

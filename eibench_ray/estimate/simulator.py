@@ -13,6 +13,7 @@ from eibench_ray.estimate.lower_bound import Lengths
 from eibench_ray.estimate.simulated_case import Case, SimulationResult, chance_of_deaths
 from eibench_ray.estimate.simulated_replica import SimulatedReplica
 from eibench_ray.plan.slices import Slice
+from eibench_ray.rows.asked_work import AskedWork
 from eibench_ray.schedule.actions import Action, Feed, Start
 from eibench_ray.schedule.backlog import Backlog
 from eibench_ray.schedule.decode_speed import DecodeSpeed
@@ -155,7 +156,10 @@ class Simulator:
             completion_tokens=tokens,
             seconds=self.now - self._sent_at.pop(slice_),
         )
-        self._scheduler.slice_finished(replica, slice_, tokens, self.now)
+        profile = self._world.engines[self._engine_of[replica]]
+        engine_s = tokens / profile.tokens_per_s
+        asked = AskedWork(slice_.num_rows, 0, tokens, 0, engine_s, profile.capacity * engine_s)
+        self._scheduler.slice_finished(replica, slice_, tokens, asked)
         self._expect_end(replica)
 
     def _die(self, replica: int) -> None:

@@ -40,6 +40,11 @@ class DecodeSpeed:
         speedup = ALONE_SPEEDUP if known is None else known * self.full_tick_s
         return self.full_tick_s / max(1.0, min(speedup, self.capacity))
 
+    def full_share(self, at_once: float) -> float:
+        """Seconds per token of a replica with a full batch, over those of one that has so many rows at once."""
+        rows = min(max(1.0, at_once), self.capacity)
+        return (self.alpha / self.capacity + self.beta) / (self.alpha / rows + self.beta)
+
     @property
     def beta(self) -> float:
         """Seconds that a further row adds to a decoding step."""

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
+from eibench_ray.rows.asked_work import AskedWork
+from eibench_ray.schedule.decode_speed import DecodeSpeed
 from eibench_ray.schedule.resources import EngineProfile
 
-# Rows after which a step's measured length counts as much as its prior, and seconds likewise for an engine's speed.
+# Rows after which a step's measured length counts as much as its prior.
 PRIOR_ROWS = 16
-PRIOR_S = 5.0
+# Seconds of a replica in which a prior of its speed loses most of its weight (to 1 / e). It is forgotten, not averaged
+# for ever: one that is a hundred times too high or too low is off by a quarter after three of them.
+PRIOR_S = 1.0
 
 
 class EngineEstimate:
@@ -29,12 +34,15 @@ class EngineEstimate:
     @property
     def tokens_per_s(self) -> float:
         """Generated tokens per second of one full replica."""
-        return (self._prior.tokens_per_s * PRIOR_S + self._tokens) / (PRIOR_S + self._seconds)
+        if not self._tokens:
+            return self._prior.tokens_per_s
+        share, token_s = self.prior_share, self._seconds / self._tokens
+        return float(self._prior.tokens_per_s**share * token_s ** (share - 1.0))
 
     @property
     def prior_share(self) -> float:
         """Share of the prior in that speed: 1 where nothing is measured yet."""
-        return PRIOR_S / (PRIOR_S + self._seconds)
+        return math.exp(-self._seconds / PRIOR_S)
 
     def tokens_per_row(self, step: str) -> float:
         """Generated tokens of one reply of a step."""
@@ -62,7 +70,8 @@ class EngineEstimate:
         known_rows, known_tokens = self._replies.get(step, (0, 0))
         self._replies[step] = (known_rows + rows, known_tokens + tokens)
 
-    def generated(self, tokens: int, seconds: float) -> None:
-        """A replica whose batch was full all the while generated so many tokens."""
-        self._tokens += tokens
-        self._seconds += seconds
+    def answered(self, asked: AskedWork) -> None:
+        """Rows took so much of a replica; as if its batch had been full, where it was not."""
+        if asked.completion_tokens:
+            self._tokens += asked.completion_tokens
+            self._seconds += asked.engine_s * DecodeSpeed.of(self._prior).full_share(asked.at_once)

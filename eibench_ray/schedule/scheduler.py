@@ -16,6 +16,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 
 from eibench_ray.plan.slices import Slice
+from eibench_ray.rows.asked_work import AskedWork
 from eibench_ray.schedule.actions import Action, Feed
 from eibench_ray.schedule.autoscaling import review
 from eibench_ray.schedule.backlog import Backlog
@@ -149,21 +150,25 @@ class Scheduler:
         if found is not None and found.rows_done != num_rows:
             self._state.note_done(found, num_rows)
 
-    def slice_finished(self, replica: int, slice_: Slice, tokens: int, now: float) -> None:
-        """A slice is committed; the replica generated so many tokens for it."""
+    def slice_finished(self, replica: int, slice_: Slice, tokens: int, asked: AskedWork | None = None) -> None:
+        """A slice is committed.
+
+        Args:
+            replica: its number.
+            slice_: the slice.
+            tokens: that were generated for it, by this replica or by one before it.
+            asked: what the rows took that this replica has asked; None: not known.
+        """
         found = self._state.replicas.get(replica)
         if found is None or slice_ not in found.slices:
             return
-        given_at, is_full = found.slices[slice_], self._state.is_full(found)
         self._state.take_off(found, slice_)
+        found.rows_finished += slice_.num_rows
         estimate = self._state.engines[found.engine].estimate
         if tokens:  # else its rows were there already, and nothing is learnt from them
             estimate.replied(slice_.step, slice_.num_rows, tokens)
-        # While a batch fills, fewer slices end than begin.
-        if is_full and found.full_since is not None and given_at >= found.full_since:
-            estimate.generated(tokens, now - found.measured_at)
-        found.full_since = (found.full_since or now) if is_full else None
-        found.measured_at = now
+        if asked is not None:
+            estimate.answered(asked)
         self._state.backlog.finish(slice_)
         if not found.slices and (found.phase is Phase.DRAINING or self._state.is_through(found.engine)):
             self._review_soon()
@@ -171,7 +176,6 @@ class Scheduler:
     def slice_returned(self, replica: int, slice_: Slice, now: float) -> None:  # noqa: ARG002 - as above
         """A slice was not finished: it is ready again."""
         if (found := self._state.replicas.get(replica)) is not None and self._state.take_off(found, slice_):
-            found.full_since = None
             self._state.backlog.give_back(slice_)
             self._review_soon()
 
@@ -204,7 +208,7 @@ class Scheduler:
         actions: list[Action] = []
         for engine in self._state.engines.values():
             if engine.hungry and self._state.has_time(engine, now):
-                actions += self._feed(engine, now)
+                actions += self._feed(engine)
         if now >= min(self._review_at, self._rest_ends_at):
             self._rest_ends_at = min((rest for rest in self._rests() if rest > now), default=math.inf)
             # What was aimed at last is a good guess of what is to be aimed at now.
@@ -227,7 +231,7 @@ class Scheduler:
     def _review_soon(self) -> None:
         self._review_at = self._not_before
 
-    def _feed(self, engine: EngineState, now: float) -> Iterator[Feed]:
+    def _feed(self, engine: EngineState) -> Iterator[Feed]:
         """Ready slices to replicas with room, one at a time to the emptiest; then probes to those without any."""
         fed: dict[int, list[Slice]] = {}
         key, backlog = engine.profile.key, self._state.backlog
@@ -236,10 +240,10 @@ class Scheduler:
             replica = engine.ready.get(number)
             if replica is None or replica.rows_left != rows_left or not self._state.has_room(replica):
                 continue  # out of date
-            fed.setdefault(number, []).append(self._state.give(replica, now))
+            fed.setdefault(number, []).append(self._state.give(replica))
             if self._state.has_room(replica):
                 heapq.heappush(engine.hungry, (replica.rows_left, number))
         yield from (Feed(number, tuple(slices)) for number, slices in fed.items())
         while engine.idle and backlog.num_probes(key):
             replica = engine.ready[min(engine.idle)]
-            yield Feed(replica.id, (self._state.give_probe(replica, now),), is_probe=True)
+            yield Feed(replica.id, (self._state.give_probe(replica),), is_probe=True)

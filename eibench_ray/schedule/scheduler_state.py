@@ -26,8 +26,7 @@ class ScheduledReplica:
     """One replica.
 
     Attributes:
-        slices: what it holds, oldest first, with the time at which it got it.
-        full_since: since when each slice that it finished left its batch full; None: the last one did not.
+        slices: what it holds, oldest first.
     """
 
     id: int
@@ -36,12 +35,11 @@ class ScheduledReplica:
     began_at: float  # when its start was decided
     phase: Phase = Phase.STARTING
     capacity: int = 0  # rows that it works on at once; 0 until it is ready
-    slices: dict[Slice, float] = field(default_factory=dict)
+    slices: dict[Slice, None] = field(default_factory=dict)
     rows: int = 0  # of those slices
     rows_done: int = 0  # those of them that are finished, as far as the caller has said
+    rows_finished: int = 0  # of the slices that it has finished
     ready_at: float = 0.0  # when it had loaded
-    full_since: float | None = None
-    measured_at: float = 0.0  # when it finished the last one
     is_probing: bool = False  # whether it has a slice to probe, and is to have nothing beside it
 
     @property
@@ -148,18 +146,18 @@ class SchedulerState:
         engine.estimate.loaded(now - replica.began_at)
         heapq.heappush(engine.hungry, (0, replica.id))
 
-    def give(self, replica: ScheduledReplica, now: float) -> Slice:
+    def give(self, replica: ScheduledReplica) -> Slice:
         """The next ready slice of its engine, now the replica's."""
         engine = self.engines[replica.engine]
-        return self._hold(replica, self.backlog.take(replica.engine, engine.estimate.tokens_per_row), now)
+        return self._hold(replica, self.backlog.take(replica.engine, engine.estimate.tokens_per_row))
 
-    def give_probe(self, replica: ScheduledReplica, now: float) -> Slice:
+    def give_probe(self, replica: ScheduledReplica) -> Slice:
         """The next slice of its engine to be probed, now the business of a replica that holds nothing."""
         replica.is_probing = True
-        return self._hold(replica, self.backlog.take_probe(replica.engine), now)
+        return self._hold(replica, self.backlog.take_probe(replica.engine))
 
-    def _hold(self, replica: ScheduledReplica, slice_: Slice, now: float) -> Slice:
-        replica.slices[slice_] = now
+    def _hold(self, replica: ScheduledReplica, slice_: Slice) -> Slice:
+        replica.slices[slice_] = None
         self.engines[replica.engine].idle.discard(replica.id)
         replica.rows += slice_.num_rows
         return slice_
@@ -188,13 +186,14 @@ class SchedulerState:
             return False
         return not replica.slices or replica.rows_left < DEPTH * replica.capacity + self._until_told(replica)
 
-    def is_full(self, replica: ScheduledReplica) -> bool:
-        """Whether what a replica has left fills its batch for sure."""
-        return bool(replica.slices) and replica.rows_left >= replica.capacity + self._until_told(replica)
-
     def _until_told(self, replica: ScheduledReplica) -> float:
-        """Rows that a replica finishes until the caller says how far it is."""
-        return PROGRESS_S / self.engines[replica.engine].estimate.row_work_s(next(iter(replica.slices)).step)
+        """Rows that a replica finishes until the caller says how far it is.
+
+        What is expected of a replica is not believed before it has been seen: a speed that is a thousand times too high
+        would have it hold thousands of slices.
+        """
+        row_s = self.engines[replica.engine].estimate.row_work_s(next(iter(replica.slices)).step)
+        return min(PROGRESS_S / row_s, replica.capacity + replica.rows_finished)
 
     def drain(self, replica: ScheduledReplica) -> None:
         """A replica is given no more, and is stopped once it has finished what it has."""

@@ -158,7 +158,7 @@ class Replica:
         if self._facts.progress is not None:
             progress += self._facts.progress()
         if self._facts.is_endpoint:
-            self._num_seen_waiting += self._counts_so_far.in_flight > 0
+            self._num_seen_waiting += self._asker is not None and self._asker.shared_time.num_rows > 0
             progress += self._num_seen_waiting
         if self._facts.waits is not None:
             self._counts_so_far.waits = tuple(self._facts.waits())  # rows that take too long say so

@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from eibench_ray.engines.engine import Engine, RowError
 from eibench_ray.ratelimit.rate_limiter import BudgetSpentError
+from eibench_ray.rows.asked_work import AskedWork, SharedTime
 from eibench_ray.rows.completion import ABSENT, FALLBACK, Completion, RowErrorKind
 from eibench_ray.rows.digests import derive_seed
 from eibench_ray.rows.endings import ending_of
 from eibench_ray.rows.request import AcceptRule, Reply, Request
 from eibench_ray.rows.wait import Wait
 from eibench_ray.visible_text import in_page
+from eibench_ray.worker.read_ahead import ReadAhead
 
 
 @dataclass(slots=True)
@@ -24,7 +26,6 @@ class ReplicaCounts:
     rows: int = 0  # finished ones, with those that were committed before and stand
     tokens: int = 0
     cost_usd: float = 0.0
-    in_flight: int = 0  # rows that are being asked
     progress: int = 0  # moves while it gets on. A row that took too long is no progress.
     waits: tuple[Wait, ...] = ()  # what its engine waited for when the driver last looked
 
@@ -36,6 +37,9 @@ class Asker:
     Attributes:
         slots: bounds the requests in flight, over all tasks of the replica; a little above the engine's batch, so that
             it never waits for us. Who asks holds one.
+        read_ahead: bounds what is read for it, likewise.
+        shared_time: shares the engine's time out among the rows in flight, likewise.
+        asked: what this asker's own rows took.
     """
 
     engine: Engine
@@ -45,6 +49,9 @@ class Asker:
     run_id: str
     counts_so_far: ReplicaCounts
     costs_money: bool = False  # whether rows are paid for
+    read_ahead: ReadAhead = field(default_factory=ReadAhead)
+    shared_time: SharedTime = field(default_factory=SharedTime)
+    asked: AskedWork = field(default_factory=AskedWork)
 
     async def ask(self, request: Request, images: Sequence[bytes], input_digest: str) -> Completion:
         """The row of one request: an answer, or an error with its kind.
@@ -59,7 +66,7 @@ class Asker:
             BudgetSpentError: nothing was sent; the row has no completion.
         """
         started = time.monotonic()
-        self.counts_so_far.in_flight += 1
+        mark = self.shared_time.begin(started)
         attempts: list[Reply] = []
         error: RowError | None = None
         text: str | None = None
@@ -76,9 +83,14 @@ class Asker:
             # What they cost would be forgotten with the row.
             error = RowError(RowErrorKind.ENGINE, "the budget was spent before a reply was acceptable")
         finally:
-            self.counts_so_far.in_flight -= 1
-        latency_s = time.monotonic() - started
-        return self._complete(request.sample_id, request.digest, text, error, attempts, latency_s, input_digest)
+            now = time.monotonic()
+            engine_s = self.shared_time.end(mark, now)
+        latency_s = now - started
+        row = self._complete(request.sample_id, request.digest, text, error, attempts, latency_s, input_digest)
+        self.asked.add(
+            AskedWork(1, row.prompt_tokens, row.completion_tokens, len(images) * len(attempts), engine_s, latency_s)
+        )
+        return row
 
     def refuse(
         self, sample_id: str, kind: RowErrorKind, message: str, input_digest: str, request_digest: str = ""

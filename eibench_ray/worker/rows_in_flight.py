@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from eibench_ray.ratelimit.rate_limiter import BudgetSpentError
 from eibench_ray.rows.completion import Completion, RowErrorKind
+from eibench_ray.worker.read_ahead import ReadSlice
 from eibench_ray.worker.row_attempts import Asker
 from eibench_ray.worker.task_rows import TaskRow
 
@@ -21,7 +22,8 @@ class RowsInFlight:
 
     Args:
         rows: those to ask.
-        images: by sample id, the bytes of all of its pictures.
+        images: by sample id, the bytes of all of its pictures; each row's go as it is asked.
+        waiting: is told of each row that is asked.
         asker: asks.
         drain: says when to end.
         committed: by sample id, the rows that the store has.
@@ -33,7 +35,8 @@ class RowsInFlight:
     def __init__(
         self,
         rows: list[TaskRow],
-        images: Mapping[str, tuple[bytes, ...]],
+        images: dict[str, tuple[bytes, ...]],
+        waiting: ReadSlice,
         asker: Asker,
         drain: Drain,
         committed: Mapping[str, Completion],
@@ -44,6 +47,7 @@ class RowsInFlight:
     ) -> None:
         self._rows = iter(rows)
         self._images = images
+        self._waiting = waiting
         self._asker = asker
         self._drain = drain
         self._committed = committed
@@ -112,6 +116,8 @@ class RowsInFlight:
     async def _ask(self, row: TaskRow) -> Completion:
         """The completion of one row; a row that cannot be asked gets its error without a request."""
         sample_id, asker = row.sample.sample_id, self._asker
+        there = self._images.pop(sample_id, ())
+        self._waiting.take(row, there)
         if row.is_absent:
             return asker.skip(sample_id, row.input_digest)
         if row.unmade is not None:
@@ -121,7 +127,6 @@ class RowsInFlight:
             return asker.refuse(sample_id, RowErrorKind.UPSTREAM, why, row.input_digest)
         if (reason := self._poisoned.get(sample_id)) is not None:
             return asker.refuse(sample_id, RowErrorKind.QUARANTINED, reason, row.input_digest, row.request.digest)
-        there = self._images.get(sample_id, ())
         images = [there[one.number] for one in row.request.images if one.number < len(there)]
         if len(images) < len(row.request.images) or None in images:
             why = "the dataset has no bytes for the picture"

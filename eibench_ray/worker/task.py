@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from eibench_ray.datasets.dataset import Dataset, DatasetIndex
 from eibench_ray.errors import StoreError
 from eibench_ray.plan.graph import Step
 from eibench_ray.plan.slices import Slice
+from eibench_ray.rows.asked_work import AskedWork
 from eibench_ray.rows.completion import Completion, Retry
 from eibench_ray.store.slice_file import SliceFile, settle
 from eibench_ray.store.slice_store import Store
 from eibench_ray.worker.probe import PoisonProbe
+from eibench_ray.worker.read_ahead import ReadSlice
 from eibench_ray.worker.row_attempts import Asker, ReplicaCounts
 from eibench_ray.worker.rows_in_flight import Drain, RowsInFlight
 from eibench_ray.worker.task_rows import TaskRow, read_rows, reuse
@@ -43,6 +45,7 @@ class TaskReport:
     num_answered: int = 0  # rows that this very task has got an answer for
     missing: tuple[int, ...] = ()  # rows of the dataset that are not there yet, where it is not whole
     quarantined: tuple[str, ...] = ()  # ids of the samples whose rows the task has put into quarantine
+    asked: AskedWork = field(default_factory=AskedWork)  # what the rows took that this very task has asked
 
 
 async def run_task(
@@ -70,7 +73,26 @@ async def run_task(
     """
     if probe is not None and probe.is_control:
         return await ask_control(step, slice_, dataset, index, store, asker)
+    with await asker.read_ahead.enter(step.id) as waiting:
+        if drain.is_ordered.is_set():
+            return TaskReport(slice_, 0, 0, 0, 0, 0, 0.0, is_whole=False, missing=tuple(slice_.rows))
+        return await _ask_slice(step, slice_, dataset, index, store, asker, drain, waiting, retry, probe)
+
+
+async def _ask_slice(
+    step: Step,
+    slice_: Slice,
+    dataset: Dataset,
+    index: DatasetIndex,
+    store: Store,
+    asker: Asker,
+    drain: Drain,
+    waiting: ReadSlice,
+    retry: Retry,
+    probe: PoisonProbe | None,
+) -> TaskReport:
     started = time.monotonic()
+    asker = replace(asker, asked=AskedWork())
     rows, made_from = await asyncio.to_thread(read_rows, step, slice_, dataset, index, store)
     file = await asyncio.to_thread(SliceFile, store, step.id, slice_.index)
     committed = dict(file.rows)
@@ -84,10 +106,11 @@ async def run_task(
         poisoned = {ids[number]: reason for number, reason in probe.poisoned}
         wanted = {ids[number] for number in probe.rows} | poisoned.keys()
         missing = [row for row in missing if row.request is None or row.sample.sample_id in wanted]
-    images: Mapping[str, tuple[bytes, ...]] = {}
+    images: dict[str, tuple[bytes, ...]] = {}
     if step.prompt.image:
         pictured = [row.sample.sample_id for row in missing if row.request and row.request.images]
         images = await asyncio.to_thread(dataset.images, slice_.start, slice_.stop, pictured)
+    waiting.settle(missing, images)
 
     async def commit(completions: dict[str, Completion]) -> None:
         for sample_id, row in (await asyncio.to_thread(file.read_news)).items():
@@ -103,7 +126,9 @@ async def run_task(
         await asyncio.to_thread(file.write, content, num_asked=len(ordered), made_from=whole)
 
     commits_each = asker.costs_money or probe is not None
-    asking = RowsInFlight(missing, images, asker, drain, committed, commit, poisoned, commits_each=commits_each)
+    asking = RowsInFlight(
+        missing, images, waiting, asker, drain, committed, commit, poisoned, commits_each=commits_each
+    )
     failure = await asking.run()
     if asking.completions or (probe is None and len(kept) == len(rows)):
         await commit(asking.completions)
@@ -129,6 +154,7 @@ async def run_task(
         num_answered=sum(row.text is not None for row in asking.completions.values()),
         missing=left,
         quarantined=tuple(name for name, row in asking.completions.items() if row.is_quarantined),
+        asked=asker.asked,
     )
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from trial import Case, Trial, Troubles
 
 from eibench_ray.plan.slices import Slice
+from eibench_ray.rows.asked_work import AskedWork
 from eibench_ray.schedule.actions import Action, Feed, Start, Stop
 from eibench_ray.schedule.backlog import Backlog
 from eibench_ray.schedule.remaining_work import RemainingWork, forecast
@@ -219,9 +220,9 @@ def bring_up(scheduler: Scheduler, now: float) -> list[tuple[int, Slice]]:
     return fed(told(scheduler, now + 5))
 
 
-def finish(scheduler: Scheduler, slices: Sequence[tuple[int, Slice]], now: float) -> None:
+def finish(scheduler: Scheduler, slices: Sequence[tuple[int, Slice]]) -> None:
     for replica, slice_ in slices:
-        scheduler.slice_finished(replica, slice_, 10 * slice_.num_rows, now)
+        scheduler.slice_finished(replica, slice_, 10 * slice_.num_rows)
 
 
 def test_the_longest_is_started_first() -> None:
@@ -265,7 +266,7 @@ def test_a_replica_holds_more_than_its_batch() -> None:
     scheduler = scheduler_of(graph, 100, [engine("a", graph)], node("box", 1))
     held = bring_up(scheduler, 0)
     assert sum(slice_.num_rows for _, slice_ in held) == 6
-    finish(scheduler, held[:1], 6)
+    finish(scheduler, held[:1])
     assert fed(told(scheduler, 6)), "the end of a slice was a barrier"
 
 
@@ -277,7 +278,7 @@ def test_rows_that_are_finished_make_room_before_their_slice_is() -> None:
     assert fed(told(scheduler, 6)) == [], "six rows are left for a batch of four"
     scheduler.rows_finished(replica, 3)
     [(_, second)] = fed(told(scheduler, 7))
-    scheduler.slice_finished(replica, first, 80, 8)
+    scheduler.slice_finished(replica, first, 80)
     assert fed(told(scheduler, 8)) == [], "a finished slice's rows were counted for the next one"
     scheduler.rows_finished(replica, 3)
     assert len(fed(told(scheduler, 9))) == 1
@@ -293,27 +294,20 @@ def test_the_last_slices_go_to_the_replica_that_is_ahead() -> None:
     assert [replica for replica, _ in fed(told(scheduler, 7))] == [quick]
 
 
-def test_a_speed_is_learnt_from_slices_whose_whole_time_the_batch_was_full() -> None:
+def test_a_speed_is_learnt_from_the_first_slice_on() -> None:
     graph: Graph = {"answer": ("a", (), 1)}
     scheduler = scheduler_of(graph, 400, [engine("a", graph)], node("box", 1))
-    held, estimate = bring_up(scheduler, 0), scheduler._state.engines["a"].estimate
-    now = 5.0
-    for _ in range(5):  # the batch fills: all of these came when it began
-        now += 5.0
-        finish(scheduler, [held.pop(0)], now)
-        held += fed(told(scheduler, now))
-    assert estimate.tokens_per_s == 10.0
-    for _ in range(100):
-        now += 0.5
-        finish(scheduler, [held.pop(0)], now)
-        held += fed(told(scheduler, now))
-    assert estimate.tokens_per_s == pytest.approx(20.0, rel=0.2)
+    estimate = scheduler._state.engines["a"].estimate
+    for replica, slice_ in bring_up(scheduler, 0):
+        assert estimate.tokens_per_s < 20
+        scheduler.slice_finished(replica, slice_, 60, AskedWork(1, 0, 60, 0, engine_s=3.0, row_s=12.0))
+    assert estimate.tokens_per_s == pytest.approx(20.0, rel=0.1)
 
 
 def test_a_judge_starts_on_the_first_answers() -> None:
     scheduler = scheduler_of(JUDGED, 100, [engine("a", JUDGED), engine("j", JUDGED)], node("box", 2))
     held = bring_up(scheduler, 0)
-    finish(scheduler, held[:1], 6)
+    finish(scheduler, held[:1])
     said = told(scheduler, 6 + REVIEW_S)
     judge = [action.replica for action in said if isinstance(action, Start)]
     for replica in judge:
@@ -326,12 +320,12 @@ def test_a_replica_stays_while_rows_may_still_come_to_it() -> None:
     scheduler = scheduler_of(JUDGED, 8, [engine("a", JUDGED), engine("j", JUDGED)], node("box", 2))
     held = bring_up(scheduler, 0)
     for number, one in enumerate(held):
-        finish(scheduler, [one], 6 + 10 * number)
+        finish(scheduler, [one])
         said = told(scheduler, 6 + 10 * number)
         for action in said:
             if isinstance(action, Start):
                 scheduler.replica_ready(action.replica, 4, 7 + 10 * number)
-        finish(scheduler, fed([*said, *told(scheduler, 8 + 10 * number)]), 9 + 10 * number)
+        finish(scheduler, fed([*said, *told(scheduler, 8 + 10 * number)]))
         if number < len(held) - 1:
             assert stopped(said) == []
     assert scheduler.is_done
@@ -341,9 +335,9 @@ def test_a_replica_whose_engine_is_through_is_stopped() -> None:
     graph: Graph = {"answer": ("a", (), 2)}
     scheduler = scheduler_of(graph, 4, [engine("a", graph)], node("box", 1))
     held = bring_up(scheduler, 0)
-    finish(scheduler, held[:-1], 6)
+    finish(scheduler, held[:-1])
     assert stopped(told(scheduler, 6)) == []
-    finish(scheduler, held[-1:], 7)
+    finish(scheduler, held[-1:])
     assert stopped(told(scheduler, 7)) == [1]
 
 
@@ -353,7 +347,7 @@ def test_all_replicas_of_an_engine_that_is_through_are_stopped_at_once() -> None
     held, said = bring_up(scheduler, 0), []
     while held:
         assert stopped(said) == []
-        finish(scheduler, held, 6)
+        finish(scheduler, held)
         said = told(scheduler, 6)
         held = fed(said)
     assert stopped(said) == [1, 2]
@@ -390,7 +384,7 @@ def test_an_idle_replica_leaves_for_an_engine_that_has_rows_and_no_replica() -> 
     scheduler = scheduler_of(CROSSED, 2, engines, node("box", 1))
     held = bring_up(scheduler, 0)
     assert {slice_.step for _, slice_ in held} == {"caption", "more"}
-    finish(scheduler, held, 6)
+    finish(scheduler, held)
     assert stopped(told(scheduler, 6 + REVIEW_S)) == [1]
     scheduler.replica_gone(1)
     assert started(told(scheduler, 10)) == ["b"]
@@ -409,7 +403,7 @@ def test_two_idle_replicas_that_wait_for_each_other_leave_too() -> None:
     scheduler = scheduler_of(graph, 2, engines, node("box", 2))
     held = bring_up(scheduler, 0)
     assert {slice_.step for _, slice_ in held} == {"first a", "first b"}
-    finish(scheduler, held, 6)
+    finish(scheduler, held)
     gone = stopped(told(scheduler, 6 + REVIEW_S))
     assert len(gone) == 1
     scheduler.replica_gone(gone[0])
@@ -421,7 +415,7 @@ def test_a_starved_engine_without_a_home_does_not_stop_another() -> None:
     graph: Graph = CROSSED | {"huge": ("h", (), 1)}
     engines = [engine("a", graph), engine("b", graph), engine("h", graph, 8)]
     scheduler = scheduler_of(graph, 2, engines, node("box", 1))
-    finish(scheduler, bring_up(scheduler, 0), 6)
+    finish(scheduler, bring_up(scheduler, 0))
     assert stopped(told(scheduler, 6 + REVIEW_S)) == [1]
 
 
@@ -489,7 +483,7 @@ def test_late_news_of_a_replica_that_is_gone_changes_nothing() -> None:
     scheduler.replica_lost(1, 6)
     scheduler.replica_lost(1, 6)
     scheduler.replica_gone(1)
-    finish(scheduler, held, 7)
+    finish(scheduler, held)
     scheduler.slice_returned(1, held[0][1], 7)
     scheduler.replica_ready(1, 4, 7)
     scheduler.replica_gone(1)
@@ -518,10 +512,10 @@ def test_an_engine_that_is_asked_no_more_finishes_what_it_has() -> None:
     held = bring_up(scheduler, 0)
     assert scheduler.ask_no_more("a") == {"answer", "verdict"}
     assert stopped(told(scheduler, 6)) == []
-    finish(scheduler, held[:-1], 7)
+    finish(scheduler, held[:-1])
     assert fed(told(scheduler, 7)) == []
     assert not scheduler.is_done
-    finish(scheduler, held[-1:], 8)
+    finish(scheduler, held[-1:])
     assert stopped(told(scheduler, 8)) == [1]
 
 
@@ -537,7 +531,7 @@ def test_an_engine_that_rests_is_not_started_and_holds_nothing_back_meanwhile() 
     scheduler.replica_ready(start.replica, 4, 2)
     said = told(scheduler, 2)
     while slices := fed(said):
-        finish(scheduler, slices, 3)
+        finish(scheduler, slices)
         said = told(scheduler, 3)
     (idle,) = stopped(said)
     scheduler.replica_gone(idle)
@@ -595,12 +589,12 @@ def test_a_replica_that_its_engine_can_spare_makes_room_unless_rows_will_still_c
     for number in range(2):
         now = 7.0 + 2 * number
         ended = [next(one for one in held if one[0] == replica) for replica in (1, 2)]
-        finish(scheduler, ended, now)
+        finish(scheduler, ended)
         held = [one for one in held if one not in ended] + fed(told(scheduler, now))
     [spared] = [replica for replica in (1, 2) if scheduler._state.replicas[replica].phase is Phase.DRAINING] or [None]
     assert (spared is not None) is drains
     if spared is not None:
-        finish(scheduler, [one for one in held if one[0] == spared], 12)
+        finish(scheduler, [one for one in held if one[0] == spared])
         said = told(scheduler, 12)
         assert stopped(said) == [spared]
         assert all(replica != spared for replica, _ in fed(said)), "what drains was given more"

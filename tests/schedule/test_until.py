@@ -53,7 +53,7 @@ def test_a_replica_is_fed_as_long_as_a_row_would_be_answered_in_time() -> None:
     assert isinstance(feed, Feed)
     assert not scheduler.is_out_of_time(17.0)  # what it has may end in time
     for slice_ in feed.slices:
-        scheduler.slice_finished(1, slice_, 20, 19.5)
+        scheduler.slice_finished(1, slice_, 20)
     assert told(scheduler, 19.5) == []
     assert scheduler.is_out_of_time(19.5)
     assert not scheduler.is_done

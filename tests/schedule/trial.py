@@ -214,7 +214,7 @@ class Trial:
             self.returns[replica.engine] += 1
         else:
             # Also where the replica is lost or gone: what comes late changes nothing.
-            self.scheduler.slice_finished(number, slice_, self.chance.randint(0, 90) * slice_.num_rows, self.now)
+            self.scheduler.slice_finished(number, slice_, self.chance.randint(0, 90) * slice_.num_rows)
             if replica is not None and slice_ in replica.slices and slice_ not in self.unfinishable:
                 self.finished.append(slice_)
         if replica is not None:
