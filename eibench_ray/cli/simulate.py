@@ -130,6 +130,7 @@ def _draw_case(sweep: PlannedSweep, question: Question) -> tuple[Case, Mapping[s
     from eibench_ray.estimate.engine_profiles import describe_misfit, engine_profiles, expected_node, fits
     from eibench_ray.estimate.simulated_case import Case, World, uniform_nodes
     from eibench_ray.plan.slices import StepWork, cut
+    from eibench_ray.runs.measured_speeds import read_measured
 
     config = sweep.config
     nodes = [node for _, node in uniform_nodes(config.cluster.expect.nodes, expected_node(config.cluster))]
@@ -145,7 +146,7 @@ def _draw_case(sweep: PlannedSweep, question: Question) -> tuple[Case, Mapping[s
             work[step] = StepWork(left.num_rows, 0, 0, todo)
         elif question.slice_rows is not None and not left.num_done:
             work[step] = replace(left, todo=tuple(cut(step, rows, question.slice_rows)))
-    profiles = engine_profiles(sweep.plan, config.cluster, nodes)
+    profiles = engine_profiles(sweep.plan, config.cluster, nodes, read_measured(sweep.plan, sweep.store))
     case = Case.draw(sweep.plan, work, World(joining, profiles, question.spread, question.failing, question.seed))
     for key in case.engines:
         if not fits(profiles[key].need, nodes):

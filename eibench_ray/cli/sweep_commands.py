@@ -113,12 +113,14 @@ def show_plan(
     from eibench_ray.estimate.plan_json import plan_to_json
     from eibench_ray.estimate.plan_page import render_plan
     from eibench_ray.estimate.time_estimate import estimate_time
+    from eibench_ray.runs.measured_speeds import read_measured
     from eibench_ray.runs.planning import plan_sweep
     from eibench_ray.runs.recordings import describe_recordings, match_recordings
 
     configs = [with_expected_cluster(to_config(job.raw), expect) for job in jobs]
     sweep = plan_sweep(configs, must_exist=False, device="cuda" if expect else None)
-    estimates = estimate_time(sweep.plan, sweep.work, sweep.config.cluster, os.cpu_count() or 1)
+    measured = read_measured(sweep.plan, sweep.store)
+    estimates = estimate_time(sweep.plan, sweep.work, sweep.config.cluster, os.cpu_count() or 1, measured)
     store, recordings = sweep.store.root, match_recordings(sweep.plan)
     if as_json:
         planned = plan_to_json(sweep.plan, sweep.work, store, estimates, sweep.budget)

@@ -36,6 +36,7 @@ STUCK_TIMEOUT_S = 300.0
 LOOK_TIMEOUT_S = 90.0
 GLANCE_EVERY_S = 0.1
 
+_GPU_TYPE = "accelerator_type:"  # Ray's resource that names a node's GPUs
 _PROCESSES = "processes"
 _GO_ON = "what was committed is kept, and the same command goes on from there"
 
@@ -113,7 +114,9 @@ def read_nodes(gpu_resource: str) -> dict[str, Node]:
 def _node(node: Mapping[str, Any], gpu_resource: str) -> Node:
     has = node["Resources"]
     name = node["NodeManagerHostname"] or node["NodeManagerAddress"]
-    return Node(node["NodeID"], name, Resources(has.get("CPU", 0.0), has.get(gpu_resource, 0.0)))
+    gpus = sorted(key.removeprefix(_GPU_TYPE) for key in has if key.startswith(_GPU_TYPE))
+    total = Resources(has.get("CPU", 0.0), has.get(gpu_resource, 0.0))
+    return Node(node["NodeID"], name, total, gpu=", ".join(gpus))
 
 
 async def wait_until_gone(node: str, mark: str, gpus: Sequence[str]) -> str:

@@ -25,6 +25,7 @@ from eibench_ray.engines.cpu_builds import check_builds
 from eibench_ray.engines.python_environment import vllm_version
 from eibench_ray.errors import ClusterError, ClusterLostError
 from eibench_ray.estimate.engine_profiles import engine_profiles
+from eibench_ray.estimate.measured_profiles import NOTHING_MEASURED, Measured
 from eibench_ray.plan.graph import Plan
 from eibench_ray.plan.slices import StepWork
 from eibench_ray.ratelimit.rate_limiter import RateLimiter
@@ -71,6 +72,7 @@ class Driver:
         limiter: RateLimiter | None = None,
         left_s: float = math.inf,
         retry: Retry = "errors",
+        measured: Measured = NOTHING_MEASURED,
     ) -> None:
         self._plan = plan
         self._work = work
@@ -82,6 +84,7 @@ class Driver:
         self._counts = RunProgress(plan, work)
         self._jobs = BackgroundTasks()
         self._left_s = left_s
+        self._measured = measured
         self.deadlines = Deadlines() if left_s == math.inf else deadlines(left_s, time.monotonic(), config)
         self._end: RunEnd | None = None
 
@@ -133,7 +136,8 @@ class Driver:
 
     def _set_out(self, changes: NodeChanges) -> RunContext:
         self._check_builds(changes)
-        profiles = engine_profiles(self._plan, self._config, changes.joined)
+        profiles = engine_profiles(self._plan, self._config, changes.joined, self._measured)
+        self._counts.outcome.nodes, self._counts.outcome.began_at = changes.joined, time.monotonic()
         return RunContext(
             plan=self._plan,
             config=self._config,

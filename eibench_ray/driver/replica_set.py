@@ -145,6 +145,7 @@ class ReplicaSet:
             context.failure_policy.started(state.engine)
             context.scheduler.replica_ready(handle.id, facts.capacity, time.monotonic())
             context.counts.outcome.num_loads += handle.spec.is_load
+            context.counts.outcome.loads_s[state.engine].append(time.monotonic() - state.placed_at)
             self._tell(
                 "replica_ready",
                 state,

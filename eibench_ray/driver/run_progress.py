@@ -14,8 +14,10 @@ from eibench_ray.driver.run_events import EngineProgress, Snapshot, StepSpend
 from eibench_ray.estimate.time_estimate import estimate_left
 from eibench_ray.plan.graph import Plan
 from eibench_ray.plan.slices import StepWork
+from eibench_ray.rows.asked_work import AskedWork
 from eibench_ray.rows.wait import Wait, gather_waits
 from eibench_ray.schedule.gpu_usage import step_roles
+from eibench_ray.schedule.resources import Node
 from eibench_ray.worker.row_attempts import ReplicaCounts
 from eibench_ray.worker.task import TaskReport
 
@@ -39,6 +41,8 @@ class RunResult:
     Attributes:
         engines: by key, those that have answered rows in this run.
         logs: key -> the file with the last lines of the engine's replica that was lost last.
+        loads_s: key -> seconds of each of its loads. asked: step id -> what its rows took.
+        began_at, last_row_at: when the nodes were known, and when the last rows came, on the monotonic clock.
         unfinished_steps: steps that lack rows, because their engine failed, the run was interrupted, or the budget was
             spent.
     """
@@ -52,6 +56,11 @@ class RunResult:
     was_preempted: bool = False  # it was interrupted because its place or its time was up, by nobody's wish
     ended_by: str = ""  # what interrupted it, in words
     shortage: str | None = None  # why the budget allowed no further row; None where it was not spent
+    loads_s: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    asked: defaultdict[str, AskedWork] = field(default_factory=lambda: defaultdict(AskedWork))
+    nodes: tuple[Node, ...] = ()  # those that were there at the beginning
+    began_at: float | None = None
+    last_row_at: float | None = None
 
     @property
     def num_new(self) -> int:
@@ -111,6 +120,8 @@ class RunProgress:
         engine.completion_tokens += report.completion_tokens
         engine.cost_usd += report.cost_usd
         self._errors[report.slice.step] += report.num_errors
+        self.outcome.asked[report.slice.step].add(report.asked)
+        self.outcome.last_row_at = time.monotonic()
         spent = self._spent.get(report.slice.step, StepSpend())
         self._spent[report.slice.step] = StepSpend(
             spent.completion_tokens + report.completion_tokens, spent.cost_usd + report.cost_usd

@@ -68,7 +68,7 @@ class StepPaths(RowPaths):
         self.latency_s: dict[str, float] = {}  # per step, what one row takes among as many others as there are
         for step in steps:
             profile = profiles[step.engine]
-            tokens = profile.tokens_per_row[step.id]
+            tokens = profile.tokens_per_row[step.id] * profile.weight(step.id)
             speed = DecodeSpeed.of(profile)
             tick_s = speed.alpha + speed.beta * min(profile.capacity, rows_of[step.engine])
             self.work_s[step.id] = rows[step.id] * tokens / profile.tokens_per_s

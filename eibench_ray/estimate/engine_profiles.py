@@ -3,20 +3,42 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from eibench_ray.config.cluster import ClusterConfig
+from eibench_ray.estimate.hardware import describe_hardware
+from eibench_ray.estimate.measured_profiles import (
+    NOTHING_MEASURED,
+    Measured,
+    expected_costs,
+    fitted_costs,
+    measured_profile,
+    with_costs,
+)
 from eibench_ray.plan.expected_tokens import expected_prompt_tokens, expected_tokens
 from eibench_ray.plan.graph import EngineSpec, Plan, Step
+from eibench_ray.schedule.decode_speed import DecodeSpeed
+from eibench_ray.schedule.measured_engine import MeasuredEngine, fits_hardware
 from eibench_ray.schedule.node_capacity import NodeCapacity
 from eibench_ray.schedule.resources import EngineProfile, Need, Node, Resources
 
 
-def engine_profiles(plan: Plan, config: ClusterConfig, nodes: Iterable[Node]) -> dict[str, EngineProfile]:
-    """The expected profile of each engine of the plan, by key, on a cluster that has these nodes."""
+def engine_profiles(
+    plan: Plan, config: ClusterConfig, nodes: Iterable[Node], measured: Measured = NOTHING_MEASURED
+) -> dict[str, EngineProfile]:
+    """The expected profile of each engine of the plan, by key, on a cluster that has these nodes.
+
+    Args:
+        plan: with its engines.
+        config: of the cluster.
+        nodes: of the cluster.
+        measured: what earlier runs have measured; it goes before what the configuration expects.
+    """
     known = tuple(nodes)
-    return {key: _profile(plan, spec, config, known) for key, spec in plan.engines.items()}
+    return {
+        key: _profile(plan, spec, config, known, measured.engines.get(key, ())) for key, spec in plan.engines.items()
+    }
 
 
 def engine_need(spec: EngineSpec, config: ClusterConfig, nodes: Sequence[Node]) -> Need:
@@ -65,13 +87,15 @@ def _words(resources: Resources, memory_gb: float) -> str:
     return f"{resources.gpus:g} GPUs{of_memory} and {resources.cpus:g} cores"
 
 
-def _profile(plan: Plan, spec: EngineSpec, config: ClusterConfig, nodes: Sequence[Node]) -> EngineProfile:
+def _profile(
+    plan: Plan, spec: EngineSpec, config: ClusterConfig, nodes: Sequence[Node], records: Sequence[MeasuredEngine]
+) -> EngineProfile:
     steps = [step for step in plan.steps.values() if step.engine == spec.key]
-    tokens: Mapping[str, float] = {step.id: expected_tokens(step, spec) for step in steps}
     capacity = min(spec.traits.max_num_seqs, spec.expect.batch or spec.traits.max_num_seqs)
     speed = spec.expect.tokens_per_s * _adapter_share(plan, spec, steps)
-    share = min(1.0, _allowed_tokens_per_s(plan, spec, steps) / speed)
-    return EngineProfile(
+    allowed = _allowed_tokens_per_s(plan, spec, steps)
+    share = min(1.0, allowed / speed)
+    prior = EngineProfile(
         key=spec.key,
         need=engine_need(spec, config, nodes),
         load_s=spec.expect.load_s,
@@ -79,9 +103,17 @@ def _profile(plan: Plan, spec: EngineSpec, config: ClusterConfig, nodes: Sequenc
         # A limit lets fewer requests in; it makes none of them slower.
         capacity=max(1, round(capacity * share)),
         max_replicas=_max_replicas(spec, config),
-        tokens_per_row=tokens,
+        tokens_per_row={step.id: expected_tokens(step, spec) for step in steps},
         alone_tokens_per_s=spec.expect.alone_tokens_per_s,
     )
+    hardware = describe_hardware(spec, config, nodes)
+    latest = [record for record in records if fits_hardware(record, hardware, spec.num_gpus)]
+    expected = expected_costs(spec, DecodeSpeed(speed, capacity, spec.expect.alone_tokens_per_s), allowed)
+    if (costs := fitted_costs(expected, latest)) is not None:
+        return measured_profile(plan, spec, steps, prior, costs, latest)
+    if spec.device == "cpu" and spec.traits.is_loaded:
+        return with_costs(plan, spec, steps, prior, expected, ())
+    return prior
 
 
 def _adapter_share(plan: Plan, spec: EngineSpec, steps: Sequence[Step]) -> float:

@@ -68,7 +68,7 @@ def _answer(
     plan: Plan, facts: Mapping[str, Any], estimates: Sequence[TimeEstimate], budget: Budget
 ) -> Iterator[tuple[str, str]]:
     """The answer in words, by headings: time, cost, blockers, requests."""
-    yield from summarise_estimates(estimates)
+    yield from summarise_estimates(plan, estimates)
     if (total := facts["est_cost_usd"]) is not None:
         expected, most = _amounts(total)
         yield "API cost", f"${expected} expected, ${most} at most; spent so far: {budget}"

@@ -41,7 +41,8 @@ class Case:
 
     Attributes:
         plan, work: the sweep and what is left of it.
-        lengths: per step with something to do, the tokens of each row of its dataset; 0 where a row is done.
+        lengths: per step with something to do, the tokens of each row of its dataset, times the step's token weight; 0
+            where a row is done.
     """
 
     plan: Plan
@@ -120,7 +121,7 @@ def _draw_lengths(plan: Plan, step_id: str, left: StepWork, world: World, chance
     is_left = np.zeros(len(drawn))
     for slice_ in left.todo:
         is_left[slice_.rows] = 1.0
-    return np.clip(drawn, 1, max(1, step.sampling.max_tokens)) * is_left
+    return np.clip(drawn, 1, max(1, step.sampling.max_tokens)) * is_left * world.engines[step.engine].weight(step_id)
 
 
 def uniform_nodes(num_nodes: int, node: Node) -> Iterator[tuple[float, Node]]:

@@ -144,7 +144,8 @@ class Simulator:
         if self._versions.get(replica) != version or replica not in self._machines:
             return
         slice_ = self._machines[replica].pop(self.now)
-        tokens = int(self._tokens(slice_).sum())
+        weighted, profile = float(self._tokens(slice_).sum()), self._world.engines[self._engine_of[replica]]
+        tokens = round(weighted / profile.weight(slice_.step))
         self._tell(
             "slice_committed",
             replica=replica,
@@ -156,8 +157,7 @@ class Simulator:
             completion_tokens=tokens,
             seconds=self.now - self._sent_at.pop(slice_),
         )
-        profile = self._world.engines[self._engine_of[replica]]
-        engine_s = tokens / profile.tokens_per_s
+        engine_s = weighted / profile.tokens_per_s
         asked = AskedWork(slice_.num_rows, 0, tokens, 0, engine_s, profile.capacity * engine_s)
         self._scheduler.slice_finished(replica, slice_, tokens, asked)
         self._expect_end(replica)

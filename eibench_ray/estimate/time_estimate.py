@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.estimate.critical_path import Leg, StepPaths
 from eibench_ray.estimate.engine_profiles import describe_misfit, engine_profiles, expected_node, fits
+from eibench_ray.estimate.measured_profiles import NOTHING_MEASURED, Measured
 from eibench_ray.plan.graph import Plan, Step
 from eibench_ray.plan.slices import StepWork
+from eibench_ray.schedule.measured_engine import MeasuredEngine
 from eibench_ray.schedule.policy import Demand, choose_horizon, pile_up
 from eibench_ray.schedule.remaining_work import WORTH_LOAD
 from eibench_ray.schedule.resources import EngineProfile, Need, Node, Resources
@@ -36,6 +38,14 @@ class Assumption:
 # The options' speeds are rooflines and the lengths of replies shares of what is allowed: right within a factor of 2.
 # The loss: the paper's sweep, simulated on 2 to 512 GPUs, takes 1.0 to 1.3 times the time that all of it fits into.
 LOW, EXPECTED, HIGH = Assumption(2.0, 1 / 1.5, 1.0), Assumption(1.0, 1.0, 1.1), Assumption(0.5, 1.5, 1.3)
+# Where runs have measured all engines, what is left is how busy the machine is, and the last replies' lengths.
+MEASURED = {
+    LOW: Assumption(1.15, 1 / 1.15, 1.0),
+    EXPECTED: Assumption(1.0, 1.0, 1.02),
+    HIGH: Assumption(1 / 1.15, 1.3, 1.1),
+}
+# Sweeps of so few requests are simulated where all is measured: waves, tails and waits count in seconds there.
+MOST_SIMULATED = 20_000
 
 _LEAST_LEFT_S = 1.0  # what a run has left that has anything left
 LEAST_OF_RATE = 0.2  # of its rate so far: slower than that, a run stands still, and will hardly stay so
@@ -79,6 +89,7 @@ class TimeEstimate:
     path: tuple[Leg, ...]  # the chain of loads and steps that takes longest
     misfits: Mapping[str, str]
     price: float | None  # of one unit's hour; None: not known
+    measured: Mapping[str, MeasuredEngine] = field(default_factory=dict)  # by key, where a run has measured the engine
 
     @property
     def num_units(self) -> float:
@@ -132,45 +143,66 @@ def estimate_left(
 
 
 def estimate_time(
-    plan: Plan, work: Mapping[str, StepWork], cluster: ClusterConfig, cores: int
+    plan: Plan, work: Mapping[str, StepWork], cluster: ClusterConfig, cores: int, measured: Measured | None = None
 ) -> tuple[TimeEstimate, ...]:
     """The estimates for the nodes that the configuration expects, and for twice as many.
 
     Where no engine owns a GPU, it is one, for this machine.
+
+    Args:
+        plan: the sweep.
+        work: what is left of it.
+        cluster: its cluster.
+        cores: of this machine.
+        measured: by earlier runs; None: the time is that of the engines alone, without a run's beginning and end.
     """
     if any(spec.device == "cuda" or spec.num_gpus for spec in plan.engines.values()):
         num_nodes = cluster.expect.nodes
         names = [f"node{number}" for number in range(2 * num_nodes)]
         nodes = tuple(replace(expected_node(cluster), id=name, name=name) for name in names)
-        once = estimate_on(plan, work, cluster, nodes[:num_nodes], "gpu")
-        return once, estimate_on(plan, work, cluster, nodes, "gpu")
+        once = estimate_on(plan, work, cluster, nodes[:num_nodes], "gpu", measured)
+        return once, estimate_on(plan, work, cluster, nodes, "gpu", measured)
     here = Node("here", "this machine", Resources(cluster.num_cpus or cores, 0))
-    return (estimate_on(plan, work, cluster, (here,), "core"),)
+    return (estimate_on(plan, work, cluster, (here,), "core", measured),)
 
 
 def estimate_on(
-    plan: Plan, work: Mapping[str, StepWork], cluster: ClusterConfig, nodes: tuple[Node, ...], unit: Unit
+    plan: Plan,
+    work: Mapping[str, StepWork],
+    cluster: ClusterConfig,
+    nodes: tuple[Node, ...],
+    unit: Unit,
+    measured: Measured | None = None,
 ) -> TimeEstimate:
     """The estimate for some equal nodes."""
-    profiles = engine_profiles(plan, cluster, nodes)
+    profiles = engine_profiles(plan, cluster, nodes, measured or NOTHING_MEASURED)
     rows = {step: todo for step, left in work.items() if (todo := left.num_rows - left.num_done)}
     needs = {key: profiles[key].need for key in dict.fromkeys(plan.steps[step].engine for step in rows)}
     misfits = {key: need for key, need in needs.items() if not fits(need, nodes)}
     steps = list(_steps_without(plan, rows, misfits))
 
+    asked = {step.engine for step in steps}
+    is_measured = bool(asked) and all(profiles[key].measured for key in asked)
+
     def compute(guess: Assumption) -> _Computation:
-        return _Computation(steps, rows, {key: _as_guessed(profiles[key], guess) for key in needs}, nodes, unit)
+        guessed = {key: _as_guessed(profiles[key], guess) for key in needs}
+        return _Computation(steps, rows, guessed, nodes, unit, MEASURED[guess].loss if is_measured else guess.loss)
 
     low, expected, high = compute(LOW), compute(EXPECTED), compute(HIGH)
+    overhead_s = measured.overhead_s if measured and steps else 0.0
+    scale = 1.0
+    if is_measured and not misfits and sum(rows.values()) <= MOST_SIMULATED:
+        scale = _simulate(plan, work, profiles, nodes) / expected.wall_clock_s
     return TimeEstimate(
         nodes=nodes,
         unit=unit,
-        wall_clock_s=Range(low.horizon_s * LOW.loss, expected.horizon_s * EXPECTED.loss, high.horizon_s * HIGH.loss),
+        wall_clock_s=Range(*(overhead_s + scale * one.wall_clock_s for one in (low, expected, high))),
         used_s=Range(low.used_s, expected.used_s, high.used_s),
         engines=expected.engines,
         path=expected.critical_path,
         misfits={key: describe_misfit(plan.engines[key].name, need, nodes) for key, need in misfits.items()},
         price=cluster.price_per_gpu_hour if unit == "gpu" else None,
+        measured={key: known for key in needs if (known := profiles[key].measured) is not None},
     )
 
 
@@ -184,7 +216,9 @@ class _Computation:
         profiles: Mapping[str, EngineProfile],
         nodes: Sequence[Node],
         unit: Unit,
+        loss: float,
     ) -> None:
+        self._loss = loss
         self._ways = ways = StepPaths(steps, rows, profiles)
         num_units = sum(_units(node.total, unit) for node in nodes)
         steps_of: dict[str, list[str]] = {}
@@ -214,12 +248,29 @@ class _Computation:
             self.used_s += demands[key].gpus * (busy_s + engine.replicas * engine.load_s)
 
     @property
+    def wall_clock_s(self) -> float:
+        """The time that it is expected to take, with what a schedule loses."""
+        return self.horizon_s * self._loss
+
+    @property
     def critical_path(self) -> tuple[Leg, ...]:
         """The chain that takes longest."""
         return self._ways.critical_path({key: engine.replicas for key, engine in self.engines.items()})
 
 
-def _as_guessed(profile: EngineProfile, guess: Assumption) -> EngineProfile:
+def _simulate(
+    plan: Plan, work: Mapping[str, StepWork], profiles: Mapping[str, EngineProfile], nodes: Sequence[Node]
+) -> float:
+    """Seconds that the scheduler takes for what is left, each reply of the length that it has on average."""
+    from eibench_ray.estimate.simulated_case import Case, World
+    from eibench_ray.estimate.simulator import Simulator
+
+    case = Case.draw(plan, work, World([(0.0, node) for node in nodes], profiles, spread=0.0))
+    return Simulator(case, profiles).run().wall_clock_s
+
+
+def _as_guessed(profile: EngineProfile, prior: Assumption) -> EngineProfile:
+    guess = MEASURED[prior] if profile.measured else prior
     return replace(profile, tokens_per_s=profile.tokens_per_s * guess.speed, load_s=profile.load_s * guess.load)
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from eibench_ray.estimate.time_estimate import EXPECTED, HIGH, LOW, EngineTime, Range, TimeEstimate
+from eibench_ray.estimate.time_estimate import EXPECTED, HIGH, LOW, MEASURED, EngineTime, Range, TimeEstimate
 from eibench_ray.plan.expected_tokens import SHARE_OF_MAX_TOKENS
 from eibench_ray.plan.graph import EngineSpec, Plan
 from eibench_ray.terminal.fitting_table import Column, FittingTable
-from eibench_ray.visible_text import in_line, in_page
+from eibench_ray.visible_text import in_line, in_page, list_some
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -19,10 +20,11 @@ HOUR_S = 3600.0
 _MINUTE_S = 60.0
 
 _ASSUMED = (
-    f"Estimates from what the configuration expects (model.expect), none of it measured: replies of "
-    f"expect.tokens_per_row, else of {SHARE_OF_MAX_TOKENS:.0%} of max_tokens, and {EXPECTED.loss - 1:.0%} lost to "
-    f"waiting. In brackets the best and the worst case: speeds {LOW.speed:g} times as high and as low, loads "
-    f"{HIGH.load:g} times as short and as long, {LOW.loss - 1:.0%} and {HIGH.loss - 1:.0%} lost."
+    f"What no run has measured is as the configuration expects it (model.expect): replies of expect.tokens_per_row, "
+    f"else of {SHARE_OF_MAX_TOKENS:.0%} of max_tokens, and {EXPECTED.loss - 1:.0%} lost to waiting. In brackets the "
+    f"best and the worst case: speeds {LOW.speed:g} times as high and as low, loads {HIGH.load:g} times as short and "
+    f"as long, {LOW.loss - 1:.0%} and {HIGH.loss - 1:.0%} lost; of measured engines, speeds "
+    f"{MEASURED[LOW].speed - 1:.0%} higher and lower."
 )
 ON_CORES = (
     "The large options expect the speed of a GPU: where model.expect is not of this machine's cores, neither are these "
@@ -48,13 +50,16 @@ def estimates_to_json(plan: Plan, estimates: Sequence[TimeEstimate]) -> list[dic
             "critical_path_s": estimate.path_s,
             "critical_path": [asdict(leg) | {"name": plan.engines[leg.engine].name} for leg in estimate.path],
             "misfits": dict(estimate.misfits),
+            "measured": {
+                key: {"run": one.run, "at": one.at, "hardware": one.hardware} for key, one in estimate.measured.items()
+            },
             "assumed": {"low": asdict(LOW), "expected": asdict(EXPECTED), "high": asdict(HIGH)},
         }
         for estimate in estimates
     ]
 
 
-def summarise_estimates(estimates: Sequence[TimeEstimate]) -> Iterator[tuple[str, str]]:
+def summarise_estimates(plan: Plan, estimates: Sequence[TimeEstimate]) -> Iterator[tuple[str, str]]:
     """The answer in a few words: how long it takes, how many GPU-hours, and what these cost; nothing to do says so."""
     expected = estimates[0] if estimates else None
     if expected is None or not (expected.engines or expected.misfits):
@@ -73,8 +78,24 @@ def summarise_estimates(estimates: Sequence[TimeEstimate]) -> Iterator[tuple[str
             yield "GPU cost", f"{_amount(cost)} for loads and work; {_amount(kept)} with all GPUs kept to the end"
         elif expected.unit == "gpu":
             yield "GPU cost", "not known: set cluster.price_per_gpu_hour"
+        yield "Speeds", "; ".join(describe_speeds(plan, expected))
     for misfit in expected.misfits.values():
         yield "Does not fit", f"{misfit}; the time above is without it, and without what reads from it"
+
+
+def describe_speeds(plan: Plan, estimate: TimeEstimate) -> Iterator[str]:
+    """Says where the speeds come from: the run that has measured an engine, or what the configuration expects."""
+    names: dict[str, list[str]] = {}
+    for key in estimate.engines:
+        if (one := estimate.measured.get(key)) is None:
+            source = "as model.expect has them: no run has measured them"
+        else:
+            day = time.strftime("%Y-%m-%d", time.localtime(one.at))
+            source = f"measured in run {one.run} on {day}" + (f" ({one.hardware})" if one.hardware else "")
+        names.setdefault(source, []).append(plan.engines[key].name)
+    # Where all are of one kind, it need not be said of whom.
+    for source, engines in names.items():
+        yield in_line(source if len(names) == 1 else f"{list_some(list(dict.fromkeys(engines)), 3)} {source}")
 
 
 def render_estimates(plan: Plan, estimates: Sequence[TimeEstimate]) -> Iterator[RenderableType]:

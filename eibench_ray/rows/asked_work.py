@@ -1,4 +1,4 @@
-"""What rows took of an engine: tokens, pictures, and each one's share of a replica's time. Pure."""
+"""Work that rows made an engine do: tokens, pictures, and each one's share of a replica's time. Pure."""
 
 from __future__ import annotations
 

@@ -24,6 +24,7 @@ from eibench_ray.estimate.time_tables import describe_unpinned
 from eibench_ray.ratelimit.rate_limiter import RateLimiter
 from eibench_ray.runs.begin_run import BegunRun
 from eibench_ray.runs.live_display import LiveDisplay
+from eibench_ray.runs.measured_speeds import read_measured
 from eibench_ray.runs.planning import PlannedSweep, read_spent
 from eibench_ray.runs.progress_lines import ProgressLines
 from eibench_ray.runs.results import Results
@@ -101,6 +102,7 @@ def ask_cluster(
             _open_limiter(sweep),
             left_s,
             sweep.config.retry,
+            read_measured(sweep.plan, sweep.store),
         )
         with display:
             outcome = asyncio.run(_conduct(driver, held_lease))

@@ -25,6 +25,7 @@ from eibench_ray.runs.begin_run import BegunRun, begin_run
 from eibench_ray.runs.failed_cells import describe_failed
 from eibench_ray.runs.find_run import FoundRun
 from eibench_ray.runs.introduction import told_run
+from eibench_ray.runs.measured_speeds import keep_speeds
 from eibench_ray.runs.pinned_inputs import count_rows
 from eibench_ray.runs.planning import PlannedSweep
 from eibench_ray.runs.results import Results
@@ -141,6 +142,8 @@ def _run(sweep: PlannedSweep, run: BegunRun, console: Console, held_lease: HeldL
         with phase("ending the trackers", console, is_told_early=any(one.target for one in trackers.values())):
             reports = close_all(trackers, deadline_s, partial(tell, console))
     summary |= {"tracking": {name: asdict(report) for name, report in reports.items()}}
+    if not asked.is_complete:
+        keep_speeds(asked, run.status.id, done, started, time.monotonic())
     log.info("the run has ended: %s; %s", status.state.replace("_", " "), describe_counts(summary))
     return SweepResult(
         tuple(rows),

@@ -55,7 +55,7 @@ class EngineEstimate:
 
     def row_work_s(self, step: str) -> float:
         """Seconds of a full replica's time that one row of a step takes."""
-        return self.tokens_per_row(step) / self.tokens_per_s
+        return self.tokens_per_row(step) * self._prior.weight(step) / self.tokens_per_s
 
     def work_s(self, rows: Mapping[str, int]) -> float:
         """Seconds that one full replica takes for rows of steps."""
@@ -70,8 +70,8 @@ class EngineEstimate:
         known_rows, known_tokens = self._replies.get(step, (0, 0))
         self._replies[step] = (known_rows + rows, known_tokens + tokens)
 
-    def answered(self, asked: AskedWork) -> None:
-        """Rows took so much of a replica; as if its batch had been full, where it was not."""
+    def answered(self, step: str, asked: AskedWork) -> None:
+        """Rows of a step took so much of a replica; as if its batch had been full, where it was not."""
         if asked.completion_tokens:
-            self._tokens += asked.completion_tokens
+            self._tokens += asked.completion_tokens * self._prior.weight(step)
             self._seconds += asked.engine_s * DecodeSpeed.of(self._prior).full_share(asked.at_once)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+
+from eibench_ray.schedule.measured_engine import MeasuredEngine
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,8 @@ class Resources:
 
 
 NOTHING = Resources(0, 0)
+# Requests beyond an engine's batch, so that a finished one is replaced at once.
+QUEUE_FACTOR = 1.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,7 @@ class Node:
     name: str  # its name for people (host name or address)
     total: Resources  # what it has for replicas
     gpu_memory_gb: float = 0.0  # GB of each of its GPUs; 0 where that is not known
+    gpu: str = ""  # what its GPUs are called, as far as the cluster knows
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +63,13 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class EngineProfile:
-    """The expected speed of an engine before it has run; what a run measures replaces the numbers."""
+    """The expected speed of an engine before it has run; what the run measures replaces the numbers.
+
+    Attributes:
+        token_weights: by step id, what a generated token costs there with its share of the prompt and the pictures, as
+            a multiple of the engine's average; 1 where nothing is said.
+        measured: the last run that has measured these numbers; None: they are what the configuration expects.
+    """
 
     key: str  # of the plan's engine
     need: Need  # of one replica
@@ -68,6 +79,12 @@ class EngineProfile:
     max_replicas: int | None  # copies at the same time; None: as many as pay
     tokens_per_row: Mapping[str, float]  # step id -> generated tokens of one reply
     alone_tokens_per_s: float | None = None  # generated tokens per second of a row that is alone; None: not known
+    token_weights: Mapping[str, float] = field(default_factory=dict)
+    measured: MeasuredEngine | None = None
+
+    def weight(self, step: str) -> float:
+        """A step's token weight."""
+        return self.token_weights.get(step, 1.0)
 
 
 class Phase(StrEnum):

@@ -168,7 +168,7 @@ class Scheduler:
         if tokens:  # else its rows were there already, and nothing is learnt from them
             estimate.replied(slice_.step, slice_.num_rows, tokens)
         if asked is not None:
-            estimate.answered(asked)
+            estimate.answered(slice_.step, asked)
         self._state.backlog.finish(slice_)
         if not found.slices and (found.phase is Phase.DRAINING or self._state.is_through(found.engine)):
             self._review_soon()

@@ -128,7 +128,8 @@ class _Check:
         batches = root / "batches"
         engines = [batches / entry.name for entry in self._storage.list(batches) if entry.is_folder]
         paths = self._store.paths
-        for folder in (root, paths.leases, paths.runs, paths.states, root / "tracked", *engines):
+        speeds = [paths.speeds(entry.name) for entry in self._storage.list(paths.speeds(""))]
+        for folder in (root, paths.leases, paths.runs, paths.states, root / "tracked", *engines, *speeds):
             yield from self._partial(folder)
 
     def runs(self) -> Iterator[StoreFault]:

@@ -8,6 +8,8 @@
 <root>/leases/<run id>.json
 <root>/tracked/<cell key>.json
 <root>/batches/<engine key>/<batch>.json
+<root>/speeds/<engine key>/<run id>.json
+<root>/speeds/runs/<run id>.json
 <root>/damaged/<step id>/slice-000123.parquet
 """
 
@@ -82,6 +84,10 @@ class StorePaths:
     def batches(self, engine_key: str) -> PurePath:
         """The folder of what an engine has sent to a batch endpoint."""
         return self.root / "batches" / engine_key
+
+    def speeds(self, engine_key: str) -> PurePath:
+        """The folder of what runs have measured of an engine."""
+        return self.root / "speeds" / engine_key
 
     def damaged(self, step_id: str, name: str) -> PurePath:
         """Path to which a step's file goes that cannot be read."""

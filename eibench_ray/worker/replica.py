@@ -19,6 +19,7 @@ from eibench_ray.plan.slices import Slice
 from eibench_ray.ratelimit.admission import LocalRateLimiter
 from eibench_ray.ratelimit.rate_limiter import RateLimiter
 from eibench_ray.rows.completion import Retry
+from eibench_ray.schedule.resources import QUEUE_FACTOR
 from eibench_ray.store.slice_store import Store
 from eibench_ray.worker.last_lines import write_mark
 from eibench_ray.worker.probe import PoisonProbe
@@ -26,9 +27,6 @@ from eibench_ray.worker.process_guard import guard_group
 from eibench_ray.worker.row_attempts import Asker, ReplicaCounts
 from eibench_ray.worker.rows_in_flight import Drain
 from eibench_ray.worker.task import TaskReport, run_task
-
-# Requests beyond the engine's batch, so that a finished one is replaced at once.
-QUEUE_FACTOR = 1.1
 
 
 @dataclass(frozen=True, slots=True)

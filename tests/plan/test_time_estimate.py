@@ -156,7 +156,8 @@ def test_without_gpus_it_is_this_machine_and_its_cores(planner: Planner) -> None
     [estimated] = estimate_time(plan, rows(plan, 36_000), cluster(price_per_gpu_hour=3.6), CORES)
     assert (estimated.unit, estimated.num_units) == ("core", CORES)
     assert [engine.replicas for engine in estimated.engines.values()] == [1, 1]
-    assert estimated.wall_clock_s.expected == pytest.approx(EXPECTED.loss * 3700, rel=0.01)
+    # On cores a prompt's tokens take their time, too: here more than the reply.
+    assert estimated.wall_clock_s.expected > 1.5 * EXPECTED.loss * 3700
     text = shown(plan, [estimated])
     assert "this machine, 4 cores" in text
     assert "core-hours of loads and work" in text

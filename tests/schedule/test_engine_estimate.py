@@ -43,10 +43,10 @@ def test_lengths_approach_what_is_measured_step_by_step() -> None:
 
 def test_speed_approaches_what_is_measured() -> None:
     estimate = EngineEstimate(PRIOR)
-    estimate.answered(AskedWork())
+    estimate.answered("answer", AskedWork())
     assert estimate.tokens_per_s == 100
     for _ in range(100):
-        estimate.answered(full_batch(400))
+        estimate.answered("answer", full_batch(400))
     assert estimate.tokens_per_s == pytest.approx(400, rel=0.05)
     assert estimate.work_s({"answer": 8}) == pytest.approx(1, rel=0.05)
 
@@ -55,7 +55,7 @@ def test_speed_approaches_what_is_measured() -> None:
 def test_a_prior_that_is_far_off_is_forgotten(factor: float) -> None:
     estimate = EngineEstimate(PRIOR)
     for _ in range(4):
-        estimate.answered(full_batch(100 * factor))
+        estimate.answered("answer", full_batch(100 * factor))
     assert estimate.tokens_per_s == pytest.approx(100 * factor, rel=0.3)
     assert estimate.prior_share < 0.02
 
@@ -63,5 +63,5 @@ def test_a_prior_that_is_far_off_is_forgotten(factor: float) -> None:
 def test_a_batch_that_is_not_full_counts_as_if_it_were() -> None:
     alone = EngineEstimate(PRIOR)  # a row alone is four times as fast as one of eight in a full batch
     for _ in range(10):
-        alone.answered(AskedWork(1, 0, 50, 0, engine_s=1.0, row_s=1.0))
+        alone.answered("answer", AskedWork(1, 0, 50, 0, engine_s=1.0, row_s=1.0))
     assert alone.tokens_per_s == pytest.approx(100.0)

@@ -42,7 +42,7 @@ def test_half_of_a_batch_is_done_and_the_rest_of_what_a_replica_holds_is_held(st
     replica = state.replicas[1]
     state.ready(replica, 4, LOAD_S)
     for _ in range(4):
-        state.give(replica, LOAD_S)
+        state.give(replica)
     demand = forecast(state, LOAD_S + 5.0).demands["a"]
     assert (demand.work_s, demand.held_s) == (20.0 - 4 / 2, 8.0 - 4 / 2)
     state.note_done(replica, 3)

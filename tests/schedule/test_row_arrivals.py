@@ -44,7 +44,7 @@ def test_verdicts_whose_answers_are_there_do_not_wait() -> None:
     state.start("a", 0.0, set())
     state.ready(state.replicas[1], 4, LOAD_S)
     for _ in range(5):
-        slice_ = state.give(state.replicas[1], LOAD_S)
+        slice_ = state.give(state.replicas[1])
         state.take_off(state.replicas[1], slice_)
         state.backlog.finish(slice_)
     assert RowArrivals(state, LOAD_S, HORIZON_S).of["verdict"].num_waiting == 10
