@@ -42,7 +42,7 @@ CASES = (
     Case("shared prefix", "tiny_llama", 1024, 32, prefix_words=200),
     Case("many", "tiny_llama", 4096, 32),
     Case("pictures", "tiny_idefics3", 64, 48, picture_px=200),
-    Case("large pictures, short output", "tiny_idefics3", 128, 8, picture_px=1024),
+    Case("large pictures", "tiny_idefics3", 128, 8, picture_px=1024),
 )
 
 

@@ -141,14 +141,15 @@ class OwnReplica:
         step = Step(
             turn.replace(" ", "_"), "answer", self._spec.key, prompt, Sampling(0.0, 1.0, case.tokens), 0, turn, {}
         )
-        slices = list(cut(step.id, case.rows, SLICE_ROWS))
+        store, slices = Store(str(self._store)), list(cut(step.id, case.rows, SLICE_ROWS))
+        store.fix_slice_rows(step.id, SLICE_ROWS, {"name": case.name})
         started, before = time.perf_counter(), self._process.cpu_times()
         asyncio.run(self._run_tasks(step, slices))
         used = self._process.cpu_times()
         figures = {"s": time.perf_counter() - started}
         figures["cpu_s"] = used.user + used.system - before.user - before.system
         ids = [sample.sample_id for sample in open_dataset(str(self._turns[turn])).samples(0, case.rows)]
-        rows = Store(str(self._store)).read_rows(step.id, 0, ids)
+        rows = store.read_rows(step.id, 0, ids)
         return figures, [(rows[name].text or "", rows[name].completion_tokens) for name in ids]
 
     async def _run_tasks(self, step: Step, slices: list[Any]) -> None:
@@ -228,8 +229,20 @@ def main(
             with tempfile.TemporaryDirectory(prefix="replica_vs_chat_") as work:
                 results += compare(of_it, rounds, Path(work))
     ray.shutdown()
-    settings = {"rounds": rounds, "batch": BATCH, "slice_rows": SLICE_ROWS, "threads": 1}
-    write_result("replica_vs_chat", settings, [line for line, _ in results], [ratio for _, ratio in results])
+    settings = {"rounds": rounds, "most_rows": most_rows, "batch": BATCH, "slice_rows": SLICE_ROWS, "threads": 1}
+    write_result(
+        "replica_vs_chat",
+        settings,
+        [line for line, _ in results],
+        [ratio for _, ratio in results],
+        key="case",
+        command=lambda keys: [
+            "bench.replica_vs_chat",
+            f"--rounds={rounds}",
+            f"--most-rows={most_rows}",
+            f"--cases={','.join(keys)}",
+        ],
+    )
 
 
 if __name__ == "__main__":

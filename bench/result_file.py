@@ -11,7 +11,7 @@ import platform
 import statistics
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -34,6 +34,7 @@ class Ratio:
     """A figure that can be compared between machines: one time over another, taken in turns in one run.
 
     Attributes:
+        name: key of its line, and what else it is about behind a colon.
         value: above 1, ours is the faster one.
         noise: share by which another run of the same may differ.
         goal: that was set for it; None: there is none.
@@ -66,7 +67,8 @@ def write_result(
     settings: Mapping[str, Any],
     lines: Sequence[Mapping[str, Any]],
     ratios: Sequence[Ratio] = (),
-    command: Sequence[str] | None = None,
+    key: str | None = None,
+    command: Callable[[list[Any]], list[str]] | None = None,
 ) -> Path:
     """Writes bench/results/BENCH.json and returns its path; prints what it holds.
 
@@ -75,23 +77,34 @@ def write_result(
         settings: options that it ran with.
         lines: one per measurement.
         ratios: that `bench.check` compares.
-        command: module and arguments that measure all of it again; None: those of this process.
+        key: of a line; lines and ratios of other keys stay in the file, where its settings are the same.
+        command: module and arguments that measure lines with these keys; None: those of this process.
     """
-    content = {
-        "bench": bench,
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": _commit(),
-        "command": list(command) if command is not None else _own_command(),
-        "settings": dict(settings),
-        "machine": _machine(),
-        "versions": _versions(),
-        "load_average": {"before": round(_load_before, 2), "after": round(os.getloadavg()[0], 2)},
-        "lines": list(lines),
-        "ratios": [asdict(ratio) for ratio in ratios],
-    }
     folder = Path(os.environ.get(FOLDER_VARIABLE, RESULTS))
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{bench}.json"
+    taken = {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": _commit(),
+        "load_average": [round(_load_before, 2), round(os.getloadavg()[0], 2)],
+    }
+    all_lines: list[Mapping[str, Any]] = [{**line, "taken": taken} for line in lines]
+    all_ratios = [asdict(ratio) for ratio in ratios]
+    if key is not None and path.is_file():
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        if kept["settings"] == settings:
+            now = {line[key] for line in lines}
+            all_lines = [line for line in kept["lines"] if line[key] not in now] + all_lines
+            all_ratios = [one for one in kept["ratios"] if one["name"].partition(":")[0] not in now] + all_ratios
+    content = {
+        "bench": bench,
+        "command": command([line[key] for line in all_lines if key]) if command else _own_command(),
+        "settings": dict(settings),
+        "machine": _machine(),
+        "versions": _versions(),
+        "lines": all_lines,
+        "ratios": all_ratios,
+    }
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     for line in lines:
         print(json.dumps(line))

@@ -30,7 +30,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bench.result_file import RESULTS, Ratio, write_result
+from bench.result_file import Ratio, write_result
 from bench.sweep_task import REPOSITORY, compare_rows, open_run, prepare_sweep, read_own_rows, write_task
 from bench.timed_command import Timing, run_command, timed
 
@@ -91,15 +91,6 @@ def order_steps(task: Path) -> list[str]:
     return sorted(steps, key=lambda step: bool(steps[step]["answer"]))
 
 
-def keep_lines(name: str, systems: list[str], settings: dict[str, Any]) -> list[dict[str, Any]]:
-    """Lines of the kept result whose systems are not run now."""
-    path = RESULTS / f"{name}.json"
-    if not path.is_file():
-        return []
-    kept = json.loads(path.read_text(encoding="utf-8"))
-    return [line for line in kept["lines"] if kept["settings"] == settings and line["system"] not in systems]
-
-
 def main(
     sweep: Sweep = Sweep.QUIZ,
     rows: Annotated[int, typer.Option(min=1, help="Samples; the quiz has 80, EIBench 1,615.")] = 24,
@@ -126,15 +117,19 @@ def main(
     if folder is None:
         shutil.rmtree(work)
     settings = {"sweep": sweep.value, "rows": num_rows, "requests": sum(map(len, said.values()))}
-    lines = keep_lines(f"sweep_race_{sweep}", chosen, settings)
+    lines = []
     for system, timing in timings.items():
         facts = {"system": system, "s": timing.s, "cpu_s": timing.cpu_s, "load": timing.load}
         facts |= {"own_s": [own.s, again.s], "own_cpu_s": [own.cpu_s, again.cpu_s], "own_load": [own.load, again.load]}
         lines.append(facts | {"commands": len(timing.commands), **equal[system]})
-    command = ["bench.sweep_race", "--sweep", sweep.value, "--rows", str(rows)]
-    command += ["--systems", ",".join(line["system"] for line in lines)]
-    ratios = [ratio for line in lines for ratio in ratios_of(line)]
-    write_result(f"sweep_race_{sweep}", settings, lines, ratios, command)
+    write_result(
+        f"sweep_race_{sweep}",
+        settings,
+        lines,
+        [ratio for line in lines for ratio in ratios_of(line)],
+        key="system",
+        command=lambda keys: ["bench.sweep_race", f"--sweep={sweep}", f"--rows={rows}", f"--systems={','.join(keys)}"],
+    )
 
 
 def ratios_of(line: dict[str, Any]) -> list[Ratio]:

@@ -13,6 +13,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from bench import simulate_paper
+from bench.result_file import FOLDER_VARIABLE
 from bench.sweep_race import GOALS, order_steps, ratios_of
 from bench.sweep_task import Said, compare_rows
 
@@ -34,6 +36,17 @@ def test_an_older_benchmark_says_its_options(name: str, monkeypatch: pytest.Monk
     with pytest.raises(SystemExit) as ended:
         importlib.import_module(f"bench.{name}").main()
     assert ended.value.code == 0
+
+
+def test_a_small_simulation_writes_its_ratios(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(simulate_paper, "NUM_SAMPLES", 32)
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
+    simulate_paper.main(gpus="8", failing="0", seeds=1)
+    content = json.loads((tmp_path / "simulate_paper.json").read_text(encoding="utf-8"))
+    assert [ratio["name"] for ratio in content["ratios"]] == [
+        f"8 GPUs, 0% failing: {policy}_to_shipped" for policy in ("two_phase", "reload_per_cell")
+    ]
+    assert all(ratio["value"] > 1 for ratio in content["ratios"])
 
 
 def test_the_readme_names_every_benchmark() -> None:

@@ -44,7 +44,7 @@ def test_results_of_a_folder_are_compared_without_a_run(
     kept, new = tmp_path / "kept", tmp_path / "new"
     for folder, value in ((kept, 2.0), (new, 1.0)):
         monkeypatch.setenv(FOLDER_VARIABLE, str(folder))
-        write_result("race", {}, [{"s": 1.0}], [Ratio("text", value, 0.1, None, 1)], ["bench.race"])
+        write_result("race", {}, [{"s": 1.0}], [Ratio("text", value, 0.1, None, 1)])
     monkeypatch.setattr(check, "RESULTS", kept)
     check.main(None, kept)
     with pytest.raises(SystemExit) as ended:
@@ -55,8 +55,21 @@ def test_results_of_a_folder_are_compared_without_a_run(
         check.main(["unknown"], new)
 
 
+def test_lines_that_are_measured_again_replace_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
+    for name, value in (("a", 1.0), ("b", 2.0), ("a", 3.0)):
+        line, ratio = {"case": name, "s": value}, Ratio(f"{name}: s", value, 0.1, None, 1)
+        path = write_result("race", {"rows": 1}, [line], [ratio], key="case", command=lambda keys: ["race", *keys])
+    content = json.loads(path.read_text(encoding="utf-8"))
+    assert [(line["case"], line["s"]) for line in content["lines"]] == [("b", 2.0), ("a", 3.0)]
+    assert [ratio["value"] for ratio in content["ratios"]] == [2.0, 3.0]
+    assert content["command"] == ["race", "b", "a"]
+    write_result("race", {"rows": 2}, [{"case": "c"}], key="case", command=lambda keys: keys)
+    assert json.loads(path.read_text(encoding="utf-8"))["command"] == ["c"]  # other settings: nothing is kept
+
+
 def test_kept_results_have_one_shape_and_say_nothing_of_this_machine() -> None:
-    keys = {"bench", "date", "commit", "command", "settings", "machine", "versions", "load_average", "lines", "ratios"}
+    keys = {"bench", "command", "settings", "machine", "versions", "lines", "ratios"}
     for path in check.RESULTS.glob("*.json"):
         content = json.loads(path.read_text(encoding="utf-8"))
         assert content.keys() == keys, path.name
