@@ -13,13 +13,14 @@ from typing import Any
 
 import pytest
 from asking_models import PAIRS, PENALISED, PICTURES, request, show
+from needed import need
 
 from eibench_ray.engines.engine import RowError
 from eibench_ray.engines.transformers.transformers_engine import TransformersEngine
 from eibench_ray.engines.transformers.transformers_section import TransformersSection
 from eibench_ray.weights.build import build_checkpoint
 
-pytest.importorskip("vllm", reason="the engine needs eibench-ray[cpu] or [gpu]")
+need("vllm", "the engine needs eibench-ray[cpu] or [gpu]")
 pytestmark = pytest.mark.slow
 
 NAMES = ("tiny_llava", "tiny_llava_next", "tiny_qwen2_vl", "tiny_idefics3")

@@ -9,14 +9,15 @@ from pathlib import Path
 
 import pytest
 from asking_models import PICTURES, request, show
+from needed import need
 
 from eibench_ray.engines.picture_decoding import decode_picture
 from eibench_ray.engines.transformers.transformers_section import TransformersSection
 from eibench_ray.weights.build import build_checkpoint
 
-pytest.importorskip("vllm", reason="the engine needs eibench-ray[cpu] or [gpu]")
-transformers = pytest.importorskip("transformers", reason="the engine needs eibench-ray[cpu] or [gpu]")
-processors = pytest.importorskip("tokenizers.processors")
+need("vllm", "the engine needs eibench-ray[cpu] or [gpu]")
+transformers = need("transformers", "the engine needs eibench-ray[cpu] or [gpu]")
+processors = need("tokenizers.processors", "needs eibench-ray[cpu] or [gpu]")
 
 BOS = "<s>"
 VICUNA = (

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from needed import need
 
 from eibench_ray.config.schema import RunConfig
 from eibench_ray.datasets.dataset import open_dataset
@@ -19,7 +20,7 @@ from eibench_ray.driver.run_events import Ledger, Snapshot
 if TYPE_CHECKING:
     from conftest import Sweeps
 
-pytest.importorskip("vllm", reason="the engine needs eibench-ray[cpu] or [gpu]")
+need("vllm", "the engine needs eibench-ray[cpu] or [gpu]")
 pytestmark = pytest.mark.slow
 
 DEADLY, NUM_ROWS = 1, 3

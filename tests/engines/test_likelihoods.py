@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from choices_asked import CAPITALS, FACT, MODELS, TEXTS, asked_of, generated
+from needed import need
 
 from eibench_ray.engines.continuations import encode_choices
 from eibench_ray.engines.engine import RowError
@@ -22,8 +23,8 @@ from eibench_ray.engines.transformers.transformers_section import TransformersSe
 from eibench_ray.rows.choices import AskedChoices, from_text
 from eibench_ray.weights.build import build_checkpoint
 
-torch = pytest.importorskip("torch", reason="the engine needs eibench-ray[cpu] or [gpu]")
-hf = pytest.importorskip("transformers", reason="the engine needs eibench-ray[cpu] or [gpu]")
+torch = need("torch", "the engine needs eibench-ray[cpu] or [gpu]")
+hf = need("transformers", "the engine needs eibench-ray[cpu] or [gpu]")
 pytestmark = pytest.mark.slow
 
 Replies = Mapping[str, list[dict[str, Any]]]

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from needed import need
 from other_python import REPOSITORY, make_python, run_beside
 
 from eibench_ray.engines.python_environment import vllm_version
 
-pytest.importorskip("vllm", reason="the engines need eibench-ray[cpu] or [gpu]")
+need("vllm", "the engines need eibench-ray[cpu] or [gpu]")
 pytestmark = pytest.mark.slow
 
 OTHER = "0.31.0"

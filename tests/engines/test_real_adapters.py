@@ -14,11 +14,12 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from needed import need
 from tiny_adapter import write_adapter
 
 from eibench_ray.weights.build import build_checkpoint
 
-pytest.importorskip("vllm", reason="the engines need eibench-ray[cpu] or [gpu]")
+need("vllm", "the engines need eibench-ray[cpu] or [gpu]")
 pytestmark = pytest.mark.slow
 
 NUM_SAMPLES = 4

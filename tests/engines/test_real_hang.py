@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
+from needed import need
 
 from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.config.schema import RunConfig
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from conftest import Sweeps
 
-pytest.importorskip("vllm", reason="the engine needs eibench-ray[cpu] or [gpu]")
+need("vllm", "the engine needs eibench-ray[cpu] or [gpu]")
 pytestmark = pytest.mark.slow
 
 ENGINE: dict[str, Any] = {

@@ -14,10 +14,11 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from needed import need
 
 from eibench_ray.datasets.dataset import open_dataset
 
-pytest.importorskip("vllm", reason="the engines need eibench-ray[cpu] or [gpu]")
+need("vllm", "the engines need eibench-ray[cpu] or [gpu]")
 pytestmark = pytest.mark.slow
 
 MODELS = ("tiny_llama", "tiny_idefics3", "tiny_video_llava")  # the last in transformers

@@ -7,11 +7,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from needed import need
 
 from eibench_ray.engines import torchvision_on_cpu
 
-torch = pytest.importorskip("torch", reason="needs eibench-ray[cpu] or [gpu]")
-torchvision = pytest.importorskip("torchvision", reason="needs eibench-ray[cpu] or [gpu]")
+torch = need("torch", "needs eibench-ray[cpu] or [gpu]")
+torchvision = need("torchvision", "needs eibench-ray[cpu] or [gpu]")
 
 
 def test_torch_calls_it_in_every_process() -> None:

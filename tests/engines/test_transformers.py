@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from asking_models import PAIR, PAIRS, PENALISED, PICTURES, TURNED, request, show
+from needed import need
 
 from eibench_ray.benchmarks.eibench.strict_scorer import strict_schema
 from eibench_ray.engines.engine import EngineDeadError, EngineFacts, RowError
@@ -21,8 +22,8 @@ from eibench_ray.errors import EngineError
 from eibench_ray.rows.request import Reply, Request
 from eibench_ray.weights.build import build_checkpoint
 
-torch = pytest.importorskip("torch", reason="the engine needs eibench-ray[cpu] or [gpu]")
-pytest.importorskip("transformers", reason="the engine needs eibench-ray[cpu] or [gpu]")
+torch = need("torch", "the engine needs eibench-ray[cpu] or [gpu]")
+need("transformers", "the engine needs eibench-ray[cpu] or [gpu]")
 
 SEEING = ("tiny_idefics3", "tiny_llava", "tiny_llava_next", "tiny_qwen2_vl", "tiny_video_llava")
 RED = PICTURES[1]

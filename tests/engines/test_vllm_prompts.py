@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 from asking_models import PICTURES, request, show
+from needed import need
 
 from eibench_ray.engines.engine import RowError
 from eibench_ray.engines.vllm.vllm_prompts import Prompts, read_picture
 from eibench_ray.errors import EngineError
 
-pytest.importorskip("vllm", reason="the engine needs eibench-ray[cpu] or [gpu]")
+need("vllm", "the engine needs eibench-ray[cpu] or [gpu]")
 pytestmark = pytest.mark.slow  # it imports vLLM
 
 SHOWN, _ = show(request(), PICTURES[1])

@@ -16,10 +16,11 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+from needed import need
 
 from eibench_ray.driver.cluster_nodes import MARK
 
-pytest.importorskip("vllm", reason="the server needs eibench-ray[cpu] or [gpu]")
+need("vllm", "the server needs eibench-ray[cpu] or [gpu]")
 pytestmark = pytest.mark.slow
 
 KEY = "sk-serve-4711-planted"

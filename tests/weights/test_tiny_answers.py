@@ -4,12 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from needed import need
 from PIL import Image
 
 from eibench_ray.weights.build import build_checkpoint
 
-torch = pytest.importorskip("torch", reason="the tiny models need eibench-ray[cpu] or [gpu]")
-transformers = pytest.importorskip("transformers", reason="the tiny models need eibench-ray[cpu] or [gpu]")
+torch = need("torch", "the tiny models need eibench-ray[cpu] or [gpu]")
+transformers = need("transformers", "the tiny models need eibench-ray[cpu] or [gpu]")
 
 QUESTION = "Why is this person angry?"
 COLOURS = [(200, 30, 30), (30, 30, 200), (0, 0, 0)]

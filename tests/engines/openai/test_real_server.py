@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from asking import SCHEMA, ask, encode, endpoint
+from needed import need
 from PIL import Image
 from vllm_server import VllmServer
 
@@ -23,7 +24,7 @@ from eibench_ray.rows.request import PlacedImage, Reply, Request, Sampling
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-pytest.importorskip("vllm", reason="the server needs eibench-ray[cpu] or [gpu]")
+need("vllm", "the server needs eibench-ray[cpu] or [gpu]")
 pytestmark = pytest.mark.slow
 
 KEY = "sk-planted-real-7Qm3vX9tLw2Z"

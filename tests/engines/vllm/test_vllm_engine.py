@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
+from needed import need
 from PIL import Image
 
 from eibench_ray.config.schema import RunConfig
@@ -28,7 +29,7 @@ from eibench_ray.runs.planning import plan_sweep
 if TYPE_CHECKING:
     from conftest import Sweeps
 
-pytest.importorskip("vllm", reason="the engine needs eibench-ray[cpu] or [gpu]")
+need("vllm", "the engine needs eibench-ray[cpu] or [gpu]")
 pytestmark = pytest.mark.slow
 
 QUESTION = "why is she so happy?"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from needed import need
 from PIL import Image
 from tracked_runs import BOARD, CELL, POINTS, SCORES, SECRET, SWEEP, find_bytes, ignore, tell
 
@@ -21,7 +22,7 @@ from eibench_ray.tracking.mlflow.mlflow_tracker import MlflowTracker
 from eibench_ray.tracking.tracker import Final
 from eibench_ray.tracking.tracker_registry import find_trackers, open_tracker
 
-pytest.importorskip("mlflow", reason="mlflow-skinny is not installed")
+need("mlflow", "mlflow-skinny is not installed")
 
 
 @pytest.fixture(autouse=True)

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from needed import need
 from PIL import Image
 from tracked_runs import CELL, SCORES, SECRET, SWEEP, find_bytes, tell
 
 from eibench_ray.tracking.tensorboard.tensorboard_tracker import TensorboardTracker
 
-pytest.importorskip("tensorboard", reason="tensorboard is not installed")
+need("tensorboard", "tensorboard is not installed")
 
 
 def read_folder(folder: Path) -> Any:

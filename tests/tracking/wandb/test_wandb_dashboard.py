@@ -8,6 +8,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from needed import need
 
 from eibench_ray.driver.engine_series import engine_series
 from eibench_ray.driver.run_events import EngineProgress, Snapshot
@@ -18,7 +19,7 @@ from eibench_ray.tracking.wandb.wandb_tracker import WandbTracker
 if TYPE_CHECKING:
     from conftest import Sweeps
 
-pytest.importorskip("wandb_workspaces", reason="wandb-workspaces is not installed")
+need("wandb_workspaces", "wandb-workspaces is not installed")
 
 
 @pytest.fixture(scope="module")
