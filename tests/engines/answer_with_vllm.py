@@ -1,6 +1,6 @@
 """Asks vLLM for the answers of some tiny checkpoints, one after the other, and prints them as JSON.
 
-A process of its own: so the engines are forked from one that has imported vLLM, instead of importing it anew.
+It runs in vllm_host.py, which has imported vLLM and forks its engines, or on its own.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Asks vLLM how likely choices are, and for replies with log probabilities; prints them as JSON.
 
-A process of its own, as answer_with_vllm.py is.
+It runs as answer_with_vllm.py does.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Renders a question in the package's conversations by vLLM, without loading weights, and prints the tokens as JSON.
 
-A process of its own, as answer_with_vllm.py is. Arguments: FOLDER TEMPLATE, any number of them; for each, the tokens
+It runs as answer_with_vllm.py does. Arguments: FOLDER TEMPLATE, any number of them; for each, the tokens
 with a picture, without one, and with a system prompt.
 """
 

@@ -1,6 +1,6 @@
 """Asks vLLM in ways that have spoiled other rows, ends its EngineCore under it, and prints as JSON what came of it.
 
-A process of its own, as answer_with_vllm.py is.
+It runs as answer_with_vllm.py does.
 """
 
 from __future__ import annotations
@@ -66,6 +66,22 @@ async def end(engine: VllmEngine) -> list[list[str]]:
     return [*(await asyncio.gather(*asked)), await ask(engine, None)]
 
 
+async def ask_deadly() -> list[list[str]]:
+    """Replies of rows before one that kills vLLM's process, then of that row and of others in its batch."""
+    keys = ENGINE | {"source": "checkpoint:tiny_llama", "kv_cache_gib": 1 / 64}
+    keys["args"] = {"logits_processors": ["deadly_row:DeadlyRow"]}
+    engine = VllmEngine(VllmSection.model_validate(keys), "cpu")
+    await engine.start()
+    before = [ask(engine, None, f"Why {number}?") for number in range(3)]
+    amid = [
+        ask(engine, None, "why " * 150),
+        *(ask(engine, None, f"Why {number}?", max_tokens=900) for number in range(3)),
+    ]
+    said = [*await asyncio.gather(*before), *await asyncio.gather(*amid)]
+    await engine.stop()
+    return said
+
+
 async def ask_base(folder: Path) -> list[list[str]]:
     """Replies of a model without a chat template, with its own and with the package's."""
     shutil.copytree(build_checkpoint("tiny_llama"), folder)
@@ -106,6 +122,7 @@ async def run(folder: Path) -> dict[str, Any]:
     await engine.start()
     said = {"spoiled": await spoil(engine), "ended": await end(engine)}
     await engine.stop()
+    said["deadly"] = await ask_deadly()
     return said | {"base": await ask_base(folder / "base"), "spoilt": await ask_spoilt(folder / "spoilt")}
 
 

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import subprocess
-import sys
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -27,21 +22,11 @@ NAMES = ("tiny_llava", "tiny_llava_next", "tiny_qwen2_vl", "tiny_idefics3")
 
 
 @pytest.fixture(scope="module")
-def answers() -> Mapping[str, Any]:
+def answers(run_with_vllm: Callable[..., Any]) -> Mapping[str, Any]:
     """Answers of vLLM, by checkpoint."""
     for name in NAMES:
         build_checkpoint(name)
-    variables = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_WORKER_MULTIPROC_METHOD": "fork", "OMP_NUM_THREADS": "1"}
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    done = subprocess.run(
-        [sys.executable, Path(__file__).with_name("answer_with_vllm.py"), *NAMES],
-        env=environment | variables | {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_NO_USAGE_STATS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    return dict(json.loads(done.stdout.splitlines()[-1]))
+    return dict(run_with_vllm("answer_with_vllm.py", *NAMES))
 
 
 @pytest.mark.parametrize("name", NAMES)

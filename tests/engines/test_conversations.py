@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from asking_models import PICTURES, request, show
@@ -72,13 +71,12 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, bool], 
 
 
 @pytest.fixture(scope="module")
-def by_vllm(folders: dict[tuple[str, bool], Path]) -> dict[tuple[str, str, bool], list[list[int]]]:
+def by_vllm(
+    folders: dict[tuple[str, bool], Path], run_with_vllm: Callable[..., Any]
+) -> dict[tuple[str, str, bool], list[list[int]]]:
     """The three questions as vLLM renders them, by case."""
-    script = Path(__file__).with_name("render_conversations.py")
     asked = [word for case in CASES for word in (str(folders[case[0], case[2]]), f"package:{case[1]}")]
-    done = subprocess.run([sys.executable, script, *asked], capture_output=True, text=True, cwd=script.parent)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return dict(zip(CASES, json.loads(done.stdout.splitlines()[-1]), strict=True))
+    return dict(zip(CASES, run_with_vllm("render_conversations.py", *asked), strict=True))
 
 
 def expected(folder: Path, name: str) -> list[list[int]]:

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import subprocess
-import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -51,21 +46,10 @@ def by_transformers() -> Replies:
 
 
 @pytest.fixture(scope="module")
-def by_vllm() -> Replies:
-    pytest.importorskip("vllm", reason="the engine needs eibench-ray[cpu] or [gpu]")
+def by_vllm(run_with_vllm: Callable[..., Any]) -> Replies:
     for name in NAMES:
         build_checkpoint(MODELS[name]["source"].removeprefix("checkpoint:"))
-    variables = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_WORKER_MULTIPROC_METHOD": "fork", "OMP_NUM_THREADS": "1"}
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    done = subprocess.run(
-        [sys.executable, Path(__file__).with_name("compare_with_vllm.py")],
-        env=environment | variables | {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_NO_USAGE_STATS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    return dict(json.loads(done.stdout.splitlines()[-1]))
+    return dict(run_with_vllm("compare_with_vllm.py"))
 
 
 @pytest.fixture(scope="module")

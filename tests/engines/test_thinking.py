@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -125,20 +122,9 @@ def by_transformers(checkpoint: Path) -> list[Answers]:
 
 
 @pytest.fixture(scope="module")
-def by_vllm(checkpoint: Path) -> list[Answers]:
+def by_vllm(checkpoint: Path, run_with_vllm: Callable[..., Any]) -> list[Answers]:
     """One per way, by engines of one process."""
-    pytest.importorskip("vllm", reason="the engine needs eibench-ray[cpu] or [gpu]")
-    variables = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_WORKER_MULTIPROC_METHOD": "fork", "OMP_NUM_THREADS": "1"}
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    done = subprocess.run(
-        [sys.executable, Path(__file__).with_name("think_with_vllm.py"), checkpoint, *map(json.dumps, WAYS)],
-        env=environment | variables | {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_NO_USAGE_STATS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    return list(json.loads(done.stdout.splitlines()[-1]))
+    return list(run_with_vllm("think_with_vllm.py", str(checkpoint), *map(json.dumps, WAYS)))
 
 
 @pytest.fixture(params=["by_transformers", pytest.param("by_vllm", marks=pytest.mark.slow)])

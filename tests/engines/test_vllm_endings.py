@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import subprocess
-import sys
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -94,23 +89,11 @@ def test_the_picture_of_a_refused_row_is_forgotten() -> None:
 
 
 @pytest.fixture(scope="module")
-def said(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
+def said(run_with_vllm: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
     """Replies of a real vLLM."""
-    pytest.importorskip("vllm", reason="the engine needs eibench-ray[cpu] or [gpu]")
     for name in ("tiny_idefics3", "tiny_llama"):
         build_checkpoint(name)
-    variables = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_WORKER_MULTIPROC_METHOD": "fork", "OMP_NUM_THREADS": "1"}
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    folder = tmp_path_factory.mktemp("checkpoints")
-    done = subprocess.run(
-        [sys.executable, Path(__file__).with_name("spoil_vllm.py"), folder],
-        env=environment | variables | {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_NO_USAGE_STATS": "1", **NANS},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    return dict(json.loads(done.stdout.splitlines()[-1]))
+    return dict(run_with_vllm("spoil_vllm.py", str(tmp_path_factory.mktemp("checkpoints")), **NANS))
 
 
 @pytest.mark.slow
@@ -139,6 +122,14 @@ def test_an_engine_that_is_told_to_end_leaves_no_half_answers(said: Mapping[str,
     assert {ending for ending, _ in rows} <= {"EngineDeadError", "length", "stop"}
     assert any(ending == "EngineDeadError" for ending, _ in rows), rows
     assert later[0] == "EngineDeadError"
+
+
+@pytest.mark.slow
+def test_a_row_that_kills_vllm_is_the_engines_death_with_all_that_it_has_in_hand(said: Mapping[str, Any]) -> None:
+    """Which of the rows it was is found by the driver (driver/test_driver.py), whatever engine dies."""
+    assert [ending for ending, _ in said["deadly"][:3]] == ["length"] * 3
+    assert [ending for ending, _ in said["deadly"][3:]] == ["EngineDeadError"] * 4
+    assert all("vLLM died while it answered s0" in why for _, why in said["deadly"][3:])
 
 
 @pytest.mark.slow

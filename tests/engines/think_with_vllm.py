@@ -1,4 +1,4 @@
-"""Asks vLLM for the replies of a checkpoint that thinks, and prints them as JSON: a process of its own."""
+"""Asks vLLM for the replies of a checkpoint that thinks, and prints them as JSON, as answer_with_vllm.py does."""
 
 from __future__ import annotations
 

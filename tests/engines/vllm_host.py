@@ -1,0 +1,54 @@
+"""Runs scripts that ask vLLM, each in a process forked from this one, which has imported vLLM once for all of them.
+
+A line of JSON on stdin names a script, its arguments, its variables, and the files for its output; its exit status is
+printed. With `serve` and arguments, it is vLLM's server instead.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import runpy
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+
+def fork_engines() -> None:
+    """Imports vLLM, and has it fork its EngineCores: for CPUs it spawns them (0.32), and each imports vLLM anew."""
+    import vllm.v1.engine.async_llm
+    import vllm.v1.engine.utils
+
+    vllm.v1.engine.utils.get_mp_context = lambda: multiprocessing.get_context("fork")
+
+
+def run(job: dict[str, Any]) -> None:
+    """Runs a script as Python would run it; returns when its output is written."""
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        with Path(job[name]).open("wb") as file:
+            os.dup2(file.fileno(), number)
+    os.environ.update(job["variables"])
+    sys.argv = [job["script"], *job["arguments"]]
+    try:
+        runpy.run_path(job["script"], run_name="__main__")
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    fork_engines()
+    if sys.argv[1:2] == ["serve"]:
+        del sys.argv[1]
+        runpy.run_module("vllm.entrypoints.openai.api_server", run_name="__main__")
+    else:
+        for line in sys.stdin:
+            if (child := os.fork()) == 0:
+                run(json.loads(line))
+            print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
