@@ -22,7 +22,10 @@ def read_scorer(kind: str, options: Mapping[str, Any]) -> ScorerSpec:
         ConfigError: there is no such scorer.
         ValidationError: an option is unknown, or has no such value (pydantic's).
     """
-    return ScorerSpec(kind, write_options(read_options(find_scorer(kind), options)), file_of(kind))
+    scorer = find_scorer(kind)
+    written = write_options(read_options(scorer, options))
+    kept = {name: value for name, value in written.items() if value is not None or name not in scorer.later_options}
+    return ScorerSpec(kind, kept, file_of(kind))
 
 
 def option_names() -> Iterator[str]:

@@ -128,7 +128,8 @@ class StepBuilder:
             raise PlanError(f"the prompt of judge {judge.name!r} places pictures, and judges are sent none")
         check_sampling(sampling, judge.model, f"judge {judge.name!r}")
         engine = self._engines.add(EngineUse(judge.model, "judge.model", config))
-        asked = {name: judge.scorer.options[name] for name in scorer.asked_options}
+        options = judge.scorer.options  # a later option that is not used is none of them
+        asked = {name: options[name] for name in scorer.asked_options if name in options}
         spec = replace(judge.scorer, options=asked)
         inputs = [self._inputs_read(config, prompt, known) for known in read]
         if len(read) > 1 and any(len(one) < len(COMPARED) for one in inputs):

@@ -151,6 +151,8 @@ class Scorer(ABC):
     statuses: ClassVar[Mapping[str, str]] = {}  # its own reasons for no score -> in words, to stand after "12 replies"
     engine_kind: ClassVar[str | None] = None  # the kind of the engine that is asked; None: any that answers in words
     asked_options: ClassVar[tuple[str, ...]] = ()  # the names of those options that shape `schema`
+    # Options that came after the first stores: None, their default, is as if they were not there, so that ids stay.
+    later_options: ClassVar[tuple[str, ...]] = ()
 
     @property
     def sampling(self) -> Sampling | None:

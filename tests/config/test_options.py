@@ -68,6 +68,7 @@ CHOICES = {
     "dataset/prepared": {"dataset.name": "mine", "dataset.path": "data/mine"},
     "judge/official": {"model@judge.model": "echo"},
     "judge/strict": {"model@judge.model": "echo"},
+    "judge/strict_v2": {"model@judge.model": "echo"},
     "judge/strict_count": {"model@judge.model": "echo"},
     "judge/correct": {"model@judge.model": "echo"},
     "judge/rubric": {"model@judge.model": "echo"},

@@ -40,6 +40,7 @@ CHOICES: dict[str, Sequence[str]] = {
     "dataset/prepared": ("dataset.name=mine", "dataset.path=data/mine", "dataset.expect_rows=8"),
     "judge/official": ("model@judge.model=echo",),
     "judge/strict": ("model@judge.model=echo",),
+    "judge/strict_v2": ("model@judge.model=echo",),
     "judge/strict_count": ("model@judge.model=echo",),
     "judge/correct": ("model@judge.model=echo",),
     "judge/rubric": ("model@judge.model=echo",),

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eibench_ray.benchmarks.eibench.parsed_verdict import UNPARSED
+from eibench_ray.benchmarks.eibench.parsed_verdict import RECALL, UNPARSED
 from eibench_ray.benchmarks.eibench.parsed_verdict import CountStatus as Status
-from eibench_ray.benchmarks.eibench.strict_scorer import parse_named, strict_schema
+from eibench_ray.benchmarks.eibench.strict_scorer import StrictScorer, parse_named, strict_schema
 from eibench_ray.engines.openai.response_format import to_strict_schema
+from eibench_ray.rows.sample import Sample
 
 
 def reply(named: object, **more: object) -> str:
@@ -101,6 +102,42 @@ def test_another_number_of_booleans_is_a_wrong_total_without_hits(count: int) ->
 )
 def test_what_does_not_say_it_of_numbered_triggers_is_unparsed(text: str) -> None:
     assert parse_named(text, 3) == UNPARSED
+
+
+V2 = StrictScorer("triggers", explanation_chars=0, explanation_words=30)
+
+
+def test_the_second_version_asks_for_the_verdict_first_and_bounds_no_length() -> None:
+    schema = strict_schema(3, 0, 30, per_trigger=True)
+    assert list(schema["properties"]) == schema["required"] == ["named", "explanation"]
+    assert "maxLength" not in json.dumps(schema)
+    assert list(strict_schema(3, 0, 0, per_trigger=True)["properties"]) == ["named"]
+    assert list(strict_schema(3, 0, 30)["properties"]) == ["correct", "total", "explanation"]
+    assert V2.prompt_words == {"explanation_words": "30"}
+    assert StrictScorer(explanation_chars=0, explanation_words=0).prompt_words == {"explanation_words": ""}
+
+
+@pytest.mark.parametrize("cut", [1, 2, 3, 12, 40])
+def test_an_explanation_that_breaks_off_costs_the_second_version_no_verdict(cut: int) -> None:
+    whole = (
+        '{"named": {"1": true, "2": false, "3": true}, "explanation": "It names the cake, not the \\ud83d\\ude00 dog."}'
+    )
+    text = whole[:-cut]
+    sample = Sample("s", {}, target=("a", "b", "c"))
+    assert V2.read(sample, "", text).values == {RECALL.name: 2 / 3}
+    first = StrictScorer("triggers").read(sample, "", text)
+    assert (first.status, first.values) == (Status.UNPARSED, {})
+
+
+def test_a_verdict_that_breaks_off_is_none() -> None:
+    sample = Sample("s", {}, target=("a", "b", "c"))
+    for text in ('{"named": {"1": true, "2": false', '{"named": {"1": true, "2": false, "3": true}', '{"named"'):
+        assert V2.read(sample, "", text).status == Status.UNPARSED
+
+
+def test_two_places_of_the_explanation_are_refused() -> None:
+    with pytest.raises(ValueError, match="explanation_chars is 200 and explanation_words 30"):
+        StrictScorer(explanation_words=30)
 
 
 VALUES = st.booleans() | st.sampled_from([None, 0, 1, "true", [True]])

@@ -55,16 +55,22 @@ def read_object(text: str) -> dict[str, Any]:
 
 
 def read_verdict(text: str, key: str) -> tuple[Any, str | None]:
-    """The value under a key and the explanation, also of an object whose text breaks off within its last text.
+    """The value under a key and the explanation, also of an object whose text breaks off within its last text."""
+    found = read_cut_object(text)
+    return found.get(key), read_words(found.get(EXPLANATION))
 
-    >>> read_verdict('{"correct": true, "explanation": "Both name the la', "correct")
-    (True, 'Both name the la')
+
+def read_cut_object(text: str) -> dict[str, Any]:
+    """The one JSON object that the text is, or would be if its last text did not break off.
+
+    >>> read_cut_object('{"correct": true, "explanation": "Both name the la')
+    {'correct': True, 'explanation': 'Both name the la'}
     """
     found = read_object(text)
     body = text.rstrip()
     for cut in range(_LONGEST_ESCAPE + 1):
         found = found or read_object(f'{body[: len(body) - cut]}"}}')
-    return found.get(key), read_words(found.get(EXPLANATION))
+    return found
 
 
 def whole_number(value: object) -> int | None:
