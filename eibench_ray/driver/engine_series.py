@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from statistics import fmean
 
 from eibench_ray.driver.run_events import EngineProgress, Snapshot
 from eibench_ray.plan.graph import Plan
+from eibench_ray.worker.gpu_meter import GpuUse
 
 STATES = ("placing", "loading", "generating", "judging", "idle", "lost")
 
@@ -18,14 +20,18 @@ class EngineSeries:
 
     Attributes:
         name: the model's, with a piece of the key where two engines have the same.
+        rows: those that it has answered, in earlier runs, too.
+        new_rows: those of this run.
         queue: rows that it is still to answer.
         replicas: by state, those that were lost since the run began included.
         gpus: GPUs that its replicas hold.
+        gpu_uses: those of them that can be looked at.
     """
 
     key: str
     name: str
     rows: int
+    new_rows: int
     queue: int
     errors: int
     tokens: int
@@ -33,10 +39,11 @@ class EngineSeries:
     cost_usd: float
     replicas: Mapping[str, int]
     gpus: int
+    gpu_uses: tuple[GpuUse, ...]
 
     @property
     def figures(self) -> dict[str, float | int]:
-        """The figures by their names."""
+        """The figures by their names; a GPU's own have its place in theirs."""
         return {
             "rows": self.rows,
             "queue": self.queue,
@@ -46,7 +53,16 @@ class EngineSeries:
             "gpus": self.gpus,
             **({} if self.tokens_per_s is None else {"tokens_per_s": self.tokens_per_s}),
             **{f"replicas_{state}": number for state, number in self.replicas.items()},
+            **({} if (mean := mean_use(self.gpu_uses)) is None else {"gpu_use_percent": mean}),
+            **{f"gpu_use_percent/{gpu.place}": gpu.percent for gpu in self.gpu_uses if gpu.percent is not None},
+            **{f"gpu_memory_gb/{gpu.place}": gpu.memory_gb for gpu in self.gpu_uses},
         }
+
+
+def mean_use(gpus: Iterable[GpuUse]) -> float | None:
+    """Mean use of some GPUs, percent; None where nobody says."""
+    known = [gpu.percent for gpu in gpus if gpu.percent is not None]
+    return fmean(known) if known else None
 
 
 def engine_series(plan: Plan, snapshot: Snapshot) -> list[EngineSeries]:
@@ -63,6 +79,7 @@ def engine_series(plan: Plan, snapshot: Snapshot) -> list[EngineSeries]:
                 key,
                 name=spec.name if times[spec.name] == 1 else f"{spec.name} {key[:4]}",
                 rows=rows,
+                new_rows=sum(one.rows for one in spent),
                 queue=sum(plan.datasets[step.dataset].num_rows for step in steps) - rows,
                 errors=sum(snapshot.errors.get(step.id, 0) for step in steps),
                 tokens=progress.tokens,
@@ -70,6 +87,7 @@ def engine_series(plan: Plan, snapshot: Snapshot) -> list[EngineSeries]:
                 cost_usd=sum(one.cost_usd for one in spent),
                 replicas={state: getattr(progress, state) for state in STATES},
                 gpus=(progress.loading + progress.ready) * spec.num_gpus,
+                gpu_uses=snapshot.gpus.get(key, ()),
             )
         )
     return found

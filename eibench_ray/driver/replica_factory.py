@@ -66,6 +66,7 @@ class ReplicaHandle(ActorHandle[ReplicaFacts]):
             str(Path.cwd()),
             factory.limiter,
             factory.retry,
+            self.gpus,
         )
 
     async def run_task(self, step: Step, slice_: Slice, probe: PoisonProbe | None = None) -> TaskReport:

@@ -39,6 +39,7 @@ from typing import Any, Protocol, TextIO
 from eibench_ray.estimate.time_estimate import Range
 from eibench_ray.rows.wait import Wait
 from eibench_ray.storage.atomic_files import cannot_write
+from eibench_ray.worker.gpu_meter import GpuUse
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +79,11 @@ class EngineProgress:
 
 @dataclass(frozen=True, slots=True)
 class StepSpend:
-    """Tokens and cost of the rows of one step that this run has committed."""
+    """Answers of one step that this run has committed, their tokens, and the cost of all its requests."""
 
     completion_tokens: int = 0
     cost_usd: float = 0.0
+    rows: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,7 @@ class Snapshot:
     rows_per_s: float | None = None  # in the last half minute; None: not known yet
     left_s: Range | None = None  # seconds until all is asked, as the scheduler expects; None: not known
     spent: Mapping[str, StepSpend] = field(default_factory=dict)  # by step id
+    gpus: Mapping[str, tuple[GpuUse, ...]] = field(default_factory=dict)  # by engine, those that can be looked at
 
 
 class Listener(Protocol):

@@ -18,6 +18,7 @@ from eibench_ray.rows.asked_work import AskedWork
 from eibench_ray.rows.wait import Wait, gather_waits
 from eibench_ray.schedule.gpu_usage import step_roles
 from eibench_ray.schedule.resources import Node
+from eibench_ray.worker.gpu_meter import GpuUse
 from eibench_ray.worker.row_attempts import ReplicaCounts
 from eibench_ray.worker.task import TaskReport
 
@@ -124,7 +125,9 @@ class RunProgress:
         self.outcome.last_row_at = time.monotonic()
         spent = self._spent.get(report.slice.step, StepSpend())
         self._spent[report.slice.step] = StepSpend(
-            spent.completion_tokens + report.completion_tokens, spent.cost_usd + report.cost_usd
+            spent.completion_tokens + report.completion_tokens,
+            spent.cost_usd + report.cost_usd,
+            spent.rows + report.num_new,
         )
         if report.is_whole:
             self._done[report.slice.step] += report.slice.num_rows
@@ -171,12 +174,14 @@ class RunProgress:
         tokens = Counter({engine: gone.tokens for engine, gone in self._gone.items()})
         cost_usd = sum(gone.cost_usd for gone in self._gone.values())
         in_flight, asking = 0, Counter[str]()
+        gpus: defaultdict[str, tuple[GpuUse, ...]] = defaultdict(tuple)
         for replica in replicas:
             doing[replica.engine][self._doing(replica)] += 1
             tokens[replica.engine] += replica.counts_so_far.tokens
             cost_usd += replica.counts_so_far.cost_usd
             in_flight += replica.rows_ahead
             asking.update(replica.rows)
+            gpus[replica.engine] += replica.counts_so_far.gpus
         rows = sum(self._done.values()) - sum(self._absent.values()) + in_flight
         self._rates.note({_ROWS: rows, **tokens})
         rows_per_s = self._rates.rate(_ROWS)
@@ -207,6 +212,7 @@ class RunProgress:
             errors=dict(self._errors),
             asking=dict(asking),
             spent=dict(self._spent),
+            gpus=dict(gpus),
             rows_per_s=rows_per_s,
             left_s=estimate_left(horizon_s, prior_share, rows_left, self._rates.average(_ROWS), rows_per_s),
         )

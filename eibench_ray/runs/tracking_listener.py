@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-from eibench_ray.driver.engine_series import engine_series
+from eibench_ray.driver.engine_series import engine_series, mean_use
 from eibench_ray.driver.run_events import Snapshot
 from eibench_ray.errors import EibenchError
 from eibench_ray.plan.graph import Cell, Plan
@@ -101,6 +101,7 @@ class TrackingListener:
 
     def _tell_sweep(self, facts: RunFacts, snapshot: Snapshot, now: float) -> None:
         done, series = sum(snapshot.done.values()), engine_series(self._plan, snapshot)
+        use = mean_use(gpu for one in series for gpu in one.gpu_uses)
         rates = [one.tokens_per_s for one in series if one.tokens_per_s is not None]
         figures: dict[str, float | int] = {
             "tokens": snapshot.tokens,
@@ -109,6 +110,7 @@ class TrackingListener:
             "rows_in_flight": snapshot.rows_in_flight,
             "gpus": sum(one.gpus for one in series),
             **({"tokens_per_s": sum(rates)} if rates else {}),
+            **({} if use is None else {"gpu_use_percent": use}),
             **({} if snapshot.rows_per_s is None else {"rows_per_s": snapshot.rows_per_s}),
         }
         for one in series:

@@ -21,6 +21,7 @@ from eibench_ray.ratelimit.rate_limiter import RateLimiter
 from eibench_ray.rows.completion import Retry
 from eibench_ray.schedule.resources import QUEUE_FACTOR
 from eibench_ray.store.slice_store import Store
+from eibench_ray.worker.gpu_meter import GpuMeter
 from eibench_ray.worker.last_lines import write_mark
 from eibench_ray.worker.probe import PoisonProbe
 from eibench_ray.worker.process_guard import guard_group
@@ -59,6 +60,7 @@ class Replica:
         working_folder: str,
         limiter: RateLimiter | None,
         retry: Retry,
+        gpus: Mapping[str, tuple[str, ...]],
     ) -> None:
         # A joined cluster was started elsewhere: relative paths mean what they mean where the command was called.
         if Path(working_folder).is_dir():
@@ -83,6 +85,8 @@ class Replica:
         self._asker: Asker | None = None
         self._facts: EngineFacts | None = None
         self._num_seen_waiting = 0
+        self._gpus = gpus  # those that it holds, by node, as far as the driver knows
+        self._meter: GpuMeter | None = None
 
     async def start(self) -> ReplicaFacts:
         """Facts, once the engine is loaded.
@@ -112,16 +116,19 @@ class Replica:
         )
         self._paid_grace_s = facts.grace_s
         where = ray.get_runtime_context()
+        node, node_id = get_node_ip_address(), where.get_node_id()
+        gpus = tuple(str(gpu) for gpu in where.get_accelerator_ids().get("GPU", []))
+        self._meter = GpuMeter(node, self._gpus.get(node_id, gpus))
         # What is loaded stays: without it in each collection of garbage a row costs 3-14 us less.
         gc.freeze()
         return ReplicaFacts(
             fingerprint=facts.fingerprint,
             capacity=capacity,
             load_s=time.monotonic() - started,
-            node=get_node_ip_address(),
-            node_id=where.get_node_id(),
+            node=node,
+            node_id=node_id,
             pid=os.getpid(),
-            gpus=tuple(str(gpu) for gpu in where.get_accelerator_ids().get("GPU", [])),
+            gpus=gpus,
         )
 
     async def doing(self) -> str:
@@ -160,7 +167,8 @@ class Replica:
             progress += self._num_seen_waiting
         if self._facts.waits is not None:
             self._counts_so_far.waits = tuple(self._facts.waits())  # rows that take too long say so
-        return replace(self._counts_so_far, progress=progress)
+        gpus = self._meter.uses if self._meter is not None else ()
+        return replace(self._counts_so_far, progress=progress, gpus=gpus)
 
     async def drain(self, grace_s: float) -> None:
         """Asks no further row; tasks commit what they have and return once rows in flight have ended.
@@ -171,4 +179,6 @@ class Replica:
 
     async def stop(self) -> None:
         """Ends the engine."""
+        if self._meter is not None:
+            self._meter.close()
         await self._engine.stop()

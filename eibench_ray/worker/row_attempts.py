@@ -16,6 +16,7 @@ from eibench_ray.rows.endings import ending_of
 from eibench_ray.rows.request import AcceptRule, Reply, Request
 from eibench_ray.rows.wait import Wait
 from eibench_ray.visible_text import in_page
+from eibench_ray.worker.gpu_meter import GpuUse
 from eibench_ray.worker.read_ahead import ReadAhead
 
 
@@ -28,6 +29,7 @@ class ReplicaCounts:
     cost_usd: float = 0.0
     progress: int = 0  # moves while it gets on. A row that took too long is no progress.
     waits: tuple[Wait, ...] = ()  # what its engine waited for when the driver last looked
+    gpus: tuple[GpuUse, ...] = ()  # those of its own node
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +14,7 @@ from eibench_ray.plan.graph import Cell
 from eibench_ray.runs.results import Results
 from eibench_ray.runs.tracked_cells import flat_scores
 from eibench_ray.runs.tracking_listener import CELL_POINTS, SWEEP_POINTS, TrackingListener
+from eibench_ray.worker.gpu_meter import GpuUse
 
 if TYPE_CHECKING:
     from conftest import Sweeps
@@ -85,13 +87,23 @@ def test_the_sweep_has_series_of_its_engines(two: PlannedSweep) -> None:
     tracker, clock = RecordingTracker(ONLINE), Clock()
     listener = listen(two, tracker, clock)
     clock.now = 10.0
-    listener.update(take(two, 0.25))
+    uses = (GpuUse("n1:0", 90.0, 20.5), GpuUse("n1:1", 50.0, 10.0), GpuUse("n1:MIG-a", None, 5.0))
+    listener.update(replace(take(two, 0.25), gpus=dict.fromkeys(two.plan.engines, uses)))
     listener.close()
     point = next(point for facts, point in tracker.points if facts.job == "sweep")
     names = {spec.name for spec in two.plan.engines.values()}
     assert names == {"echo"}
     assert (point.figures["rows/echo"], point.figures["queue/echo"], point.figures["errors/echo"]) == (6, 18, 3)
     assert (point.figures["tokens_per_s/echo"], point.figures["tokens_per_s"], point.figures["errors"]) == (6.0, 6.0, 3)
+    assert {name: value for name, value in point.figures.items() if name.startswith("gpu_")} == {
+        "gpu_use_percent": 70.0,
+        "gpu_use_percent/echo": 70.0,
+        "gpu_use_percent/n1:0/echo": 90.0,
+        "gpu_use_percent/n1:1/echo": 50.0,
+        "gpu_memory_gb/n1:0/echo": 20.5,
+        "gpu_memory_gb/n1:1/echo": 10.0,
+        "gpu_memory_gb/n1:MIG-a/echo": 5.0,
+    }
     states = {name: value for name, value in point.figures.items() if name.startswith("replicas_")}
     assert states == {
         f"replicas_{state}/echo": {"loading": 1, "judging": 2}.get(state, 0)

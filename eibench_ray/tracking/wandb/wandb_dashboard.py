@@ -16,6 +16,8 @@ _PLOTS = {
         "Rows still to answer": "^queue/",
         "Replicas that generate or judge": "^replicas_(generating|judging)/",
         "GPUs held": "^gpus/",
+        "GPU use, % of each GPU": "^gpu_use_percent/",
+        "GPU memory in use, GB of each GPU": "^gpu_memory_gb/",
     },
     "Sweep": {
         "Rows": "^rows_(done|total)$",

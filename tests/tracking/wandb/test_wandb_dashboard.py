@@ -15,6 +15,7 @@ from eibench_ray.driver.run_events import EngineProgress, Snapshot
 from eibench_ray.errors import ConfigError
 from eibench_ray.tracking.tensorboard.tensorboard_tracker import TensorboardTracker
 from eibench_ray.tracking.wandb.wandb_tracker import WandbTracker
+from eibench_ray.worker.gpu_meter import GpuUse
 
 if TYPE_CHECKING:
     from conftest import Sweeps
@@ -42,7 +43,8 @@ def test_plots_of_engines_find_the_figures_that_a_sweep_tells(
     sweeps.write_dataset(range(2))
     plan = sweeps.plan().plan
     engines = {key: EngineProgress(tokens_per_s=1.0) for key in plan.engines}
-    (series,) = engine_series(plan, Snapshot({}, {}, engines, 0, 0, 0.0))
+    gpus = dict.fromkeys(plan.engines, (GpuUse("n1:0", 50.0, 1.0),))
+    (series,) = engine_series(plan, Snapshot({}, {}, engines, 0, 0, 0.0, gpus=gpus))
     told = [f"{figure}/{series.name}" for figure in series.figures]
     patterns = [panel["config"]["metricRegex"] for panel in sections["Engines"]]
     assert [pattern for pattern in patterns if not any(re.search(pattern, name) for name in told)] == []
