@@ -140,6 +140,9 @@ def _leave(timeout_s: float) -> None:
     import ray
     import ray._private.worker
 
+    # Ray's command line, once imported, ends each process with ESC [0m, on any terminal.
+    if (colorama := sys.modules.get("colorama.initialise")) is not None:
+        atexit.unregister(colorama.reset_all)
     leaving = threading.Thread(target=ray.shutdown, name="leave Ray", daemon=True)
     leaving.start()
     with phase("leaving Ray"):

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,7 +77,13 @@ def plain(written: bytes) -> str:
 
 @contextmanager
 def in_terminal(
-    arguments: Sequence[object], folder: Path, *, columns: int = 100, lines: int = 30, term: str = "xterm-256color"
+    arguments: Sequence[object],
+    folder: Path,
+    *,
+    columns: int = 100,
+    lines: int = 30,
+    term: str = "xterm-256color",
+    variables: Mapping[str, str] = {},
 ) -> Iterator[Terminal]:
     """The command in a terminal; it is ended with the block."""
     master, slave = pty.openpty()
@@ -86,7 +92,7 @@ def in_terminal(
     process = subprocess.Popen(
         [EIBENCH_RAY, *map(str, arguments)],
         cwd=folder,
-        env=environment | {"TERM": term, "PYTHONUTF8": "1"},
+        env=environment | {"TERM": term, "PYTHONUTF8": "1"} | variables,
         stdin=slave,
         stdout=slave,
         stderr=slave,

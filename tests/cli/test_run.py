@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 import subprocess
 import sys
@@ -79,13 +80,21 @@ class Run:
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A sweep of two cells, run by the command in a process of its own."""
+    """A sweep of two cells, run by the command in a process of its own, where there is no desktop to open its page."""
     working = tmp_path_factory.mktemp("working")
-    line = ["run", "--json", "-m", *CELLS, "model@captioner=echo"]
+    line = ["run", "--json", "--open", "-m", *CELLS, "model@captioner=echo"]
+    browser = working / "browser"
+    browser.write_text(f"#!/bin/sh\ntouch '{working}/opened'\n")
+    browser.chmod(0o755)
     done = subprocess.run(
-        [sys.executable, "-m", "eibench_ray.cli.app", *line], cwd=working, capture_output=True, text=True
+        [sys.executable, "-m", "eibench_ray.cli.app", *line],
+        cwd=working,
+        env=os.environ | {"BROWSER": str(browser), "DISPLAY": "", "WAYLAND_DISPLAY": ""},
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
+    assert not (working / "opened").exists()
     summary = json.loads(done.stdout)
     return Run(Path(summary["run_dir"]), summary, done.stderr)
 
