@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import logging
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
 from pathlib import Path
 
 from eibench_ray.config.report_section import ReportConfig
@@ -15,6 +12,7 @@ from eibench_ray.errors import EibenchError
 from eibench_ray.plan.blockers import without_blocked
 from eibench_ray.plan.step_names import name_steps
 from eibench_ray.report.charts.chart import Chart
+from eibench_ray.report.charts.vega_bundle import read_bundle
 from eibench_ray.report.leaderboard_row import LeaderboardRow
 from eibench_ray.report.page.page_board import make_board
 from eibench_ray.report.page.page_file import MOST_INLINE, drafting, write_page
@@ -96,7 +94,7 @@ def write_report(
             },
         )
         title = f"{' and '.join(dict.fromkeys(run.manifest.plan.sweep for run in runs))} ({runs[0].manifest.id})"
-        data = write_page(path, title, draft, _libraries(charts), MOST_INLINE)
+        data = write_page(path, title, draft, [read_bundle()] if charts else [], MOST_INLINE)
     return WrittenPage(path, data, contents)
 
 
@@ -157,23 +155,6 @@ def _draw(
 
 def _name_error(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
-
-
-def _libraries(charts: Sequence[Chart]) -> list[str]:
-    """JavaScript that draws the pictures, where there are some."""
-    return [_bundle_vega()] if charts else []
-
-
-@cache
-def _bundle_vega() -> str:
-    """Vega, Vega-Lite and Vega-Embed in one script of 0.9 MB.
-
-    vl_convert takes 2 s to make it and keeps the interpreter's lock all that time, so that no other thread answers a
-    request or a signal: a process of its own makes it.
-    """
-    code = "import sys, vl_convert; sys.stdout.buffer.write(vl_convert.javascript_bundle().encode())"
-    # -P: a file of the folder that the command is called in is no package.
-    return subprocess.run([sys.executable, "-P", "-c", code], check=True, capture_output=True).stdout.decode()
 
 
 def _page_cells(runs: Sequence[FoundRun], opened: Sequence[Results], cells: Sequence[RunCell]) -> Iterator[PageCell]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from eibench_ray.storage.cache_folder import cache_folder
 from eibench_ray.storage.scratch_folders import NotOwnError, own_folder
 
 # The same for all that this user runs on a node, whatever its jobs call TMPDIR.
@@ -52,6 +53,6 @@ def locks_of_node(base: Path = _OF_NODE) -> Path:
     try:
         return own_folder(base / f"eibench_ray-{os.getuid()}")
     except (NotOwnError, PermissionError):
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "eibench_ray" / "locks"
+        cache = cache_folder() / "locks"
         cache.mkdir(parents=True, exist_ok=True)
         return own_folder(cache / os.uname().nodename)

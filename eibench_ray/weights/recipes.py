@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eibench_ray.errors import ConfigError
+from eibench_ray.storage.cache_folder import cache_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +63,12 @@ def find_recipe(name: str) -> Recipe:
 def checkpoint_folder(name: str, environ: Mapping[str, str] = os.environ) -> Path:
     """The absolute folder of a checkpoint, built or not: `<cache>/<name>-<version>`.
 
-    The cache is $EIBENCH_CHECKPOINTS, or eibench_ray/checkpoints under $XDG_CACHE_HOME or ~/.cache.
+    The cache is $EIBENCH_CHECKPOINTS, or `checkpoints` in the user's own.
     """
     if chosen := environ.get("EIBENCH_CHECKPOINTS"):
         cache = Path(chosen).expanduser()
     else:
-        cache = Path(environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "eibench_ray" / "checkpoints"
+        cache = cache_folder(environ) / "checkpoints"
     return cache.absolute() / find_recipe(name).folder_name
 
 
