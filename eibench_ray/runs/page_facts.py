@@ -15,6 +15,7 @@ from yaml import YAMLError
 
 from eibench_ray.config.hydra_jobs import MULTIRUN_FILE
 from eibench_ray.config.secrets import is_secret_shape
+from eibench_ray.estimate.time_tables import show_time
 from eibench_ray.plan.blockers import describe_blocked, without_blocked
 from eibench_ray.plan.graph import EngineSpec
 from eibench_ray.report.leaderboard_row import LeaderboardRow
@@ -125,7 +126,7 @@ def _list_facts(
     yield from _list_hours(usages)
     wall_s = [run.status.summary["wall_s"] for run in runs if run.status.summary and "wall_s" in run.status.summary]
     if wall_s:
-        yield PageFact("wall time", _show_time(sum(wall_s)), "of all runs together" if len(runs) > 1 else "of the run")
+        yield PageFact("wall time", show_time(sum(wall_s)), "of all runs together" if len(runs) > 1 else "of the run")
 
 
 def _count_errors(runs: Sequence[FoundRun], rows: Sequence[LeaderboardRow]) -> PageFact:
@@ -180,12 +181,6 @@ def _describe_model(spec: EngineSpec, fingerprint: str, licence: str) -> PageMod
     source = next((str(spec.settings[key]) for key in _SOURCES if spec.settings.get(key)), "")
     revision = str(spec.settings.get("revision") or "")
     return PageModel(spec.name, source, revision, fingerprint or f"{spec.kind} {spec.device}", licence)
-
-
-def _show_time(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
 
 
 def read_command(folder: Path) -> str:

@@ -14,6 +14,7 @@ from eibench_ray.engines.embedding.embedding_kind import KIND
 from eibench_ray.engines.embedding.embedding_section import EmbeddingSection
 from eibench_ray.engines.embedding.sentences import Splitter, check_packages
 from eibench_ray.engines.engine import EngineDeadError, EngineFacts, RowError
+from eibench_ray.engines.load_failure import load_reason
 from eibench_ray.errors import ConfigError, EngineError
 from eibench_ray.rows.completion import RowErrorKind
 from eibench_ray.rows.request import Reply, Request
@@ -51,7 +52,7 @@ class EmbeddingEngine:
         except ConfigError as error:
             raise EngineError(str(error)) from error
         except Exception as error:
-            raise EngineError(f"transformers cannot load {config.source}: {' '.join(str(error).split())}") from error
+            raise EngineError(f"transformers cannot load {config.source}: {load_reason(error)}") from error
         import transformers
 
         fingerprint = (

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from eibench_ray.engines.decoding_slots import decode_in_thread
 from eibench_ray.engines.engine import EngineFacts, no_numbers
+from eibench_ray.engines.load_failure import load_reason
 from eibench_ray.engines.picture_decoding import decode_picture
 from eibench_ray.engines.python_environment import transformers_versions
 from eibench_ray.engines.transformers.request_batches import RequestBatches
@@ -54,7 +55,7 @@ class TransformersEngine:
         except EngineError:
             raise
         except Exception as error:
-            raise EngineError(f"transformers cannot load {config.source}: {' '.join(str(error).split())}") from error
+            raise EngineError(f"transformers cannot load {config.source}: {load_reason(error)}") from error
         self._batches = RequestBatches(self._model.answer, config.max_num_seqs)
         label = (self._weights or Weights(KIND.weights(config))).label
         version = f"transformers {transformers_versions()['transformers']}"

@@ -19,6 +19,7 @@ from eibench_ray.engines.continuations import encode_choices, has_nan, reply_of,
 from eibench_ray.engines.cpu_builds import remedy
 from eibench_ray.engines.decoding_slots import decode_in_thread
 from eibench_ray.engines.engine import EngineDeadError, EngineFacts, RowError, no_numbers
+from eibench_ray.engines.load_failure import load_reason, reason_of
 from eibench_ray.engines.python_environment import vllm_version
 from eibench_ray.engines.thinking import TagSplitter, ThinkingReply
 from eibench_ray.engines.vllm.vllm_adapters import find_misfit
@@ -91,7 +92,7 @@ class VllmEngine:
         except EngineError:
             raise
         except Exception as error:
-            raise EngineError(f"vLLM cannot load {self._config.source}: {_reason(error)}") from error
+            raise EngineError(f"vLLM cannot load {self._config.source}: {load_reason(error)}") from error
         variables = self._config.chat_template_kwargs
         try:
             self._replies = find_splitter(self._config, self._llm)
@@ -125,7 +126,7 @@ class VllmEngine:
             except Exception as error:
                 if self._llm.errored:
                     raise EngineError(f"vLLM died as it loaded the adapter {one.adapter.source}") from error
-                one.reason = _reason(error)
+                one.reason = reason_of(error)
         if one.reason:
             log.warning("adapter cannot be used source=%s: %s", one.adapter.source, one.reason)
 
@@ -223,15 +224,15 @@ class VllmEngine:
             prompt = await self._prompts.render(request, pictures, is_again=is_again)
             return await (self._compare if request.choices else self._complete)(prompt, request)
         except VllmDeadError as error:
-            raise EngineDeadError(f"vLLM died while it answered {request.sample_id}: {_reason(error)}") from error
+            raise EngineDeadError(f"vLLM died while it answered {request.sample_id}: {reason_of(error)}") from error
         except (refused_request_error(), *_UNUSABLE) as error:
             if self._llm is None:
                 raise EngineDeadError("vLLM was stopped") from error
-            raise RowError(RowErrorKind.PROMPT, _reason(error)) from error
+            raise RowError(RowErrorKind.PROMPT, reason_of(error)) from error
         except (EngineGenerateError, AssertionError) as error:
             if self._llm is None or self._llm.errored:
-                raise EngineDeadError(f"vLLM died while it answered {request.sample_id}: {_reason(error)}") from error
-            raise RowError(RowErrorKind.ENGINE, _reason(error)) from error
+                raise EngineDeadError(f"vLLM died while it answered {request.sample_id}: {reason_of(error)}") from error
+            raise RowError(RowErrorKind.ENGINE, reason_of(error)) from error
 
     async def _complete(self, prompt: Any, request: Request) -> Reply:
         final, name = None, f"r{next(self._ids)}"
@@ -357,16 +358,3 @@ def _sampling_params(request: Request, config: VllmSection) -> Any:
         **sampling.optional,
         **further,
     )
-
-
-def _reason(error: BaseException) -> str:
-    """The first message in an error's chain of causes; vLLM's own wrapper often has none."""
-    chain: Sequence[BaseException] = list(_causes(error))
-    message = next((str(link) for link in chain if str(link).strip()), type(chain[-1]).__name__)
-    return " ".join(message.split())
-
-
-def _causes(error: BaseException | None) -> Any:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
