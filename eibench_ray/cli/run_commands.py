@@ -186,7 +186,7 @@ def rescore(
 
     found = choose_run(target, store)
     check_figures(found, anyway=anyway)
-    rows = score_run(found.manifest, found.store, found.status.failures, confidence=confidence)
+    rows = score_run(found.manifest, found.store, found.status.failures, confidence=confidence, anew=True)
     if as_json:
         answer = {"run_dir": str(found.folder), "store": found.store.root, "rows": to_json_rows(rows)}
         typer.echo(json.dumps(answer))

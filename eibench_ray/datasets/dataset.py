@@ -37,7 +37,8 @@ from eibench_ray.storage.local import LOCAL, open_storage
 PACKAGE_PREFIX = "package:"
 _PATHS = "media.list.element.path"
 _BYTES = "media.list.element.bytes"
-_ROW_COLUMNS = ["sample_id", *JSON_COLUMNS, "media.list.element.kind", _PATHS, "media.list.element.digest"]
+_DIGESTS = "media.list.element.digest"
+_ROW_COLUMNS = ["sample_id", *JSON_COLUMNS, "media.list.element.kind", _PATHS, _DIGESTS]
 # Row groups of which texts and digests are read at once from a bucket: each is waited for as long as all of them.
 _REMOTE_GROUPS = 32
 
@@ -157,6 +158,18 @@ class Dataset:
             return [sample for table in tables for sample in _to_samples(table)]
         except (ValueError, TypeError, AttributeError, RecursionError) as error:
             raise DataError(f"{self.path} is damaged ({error}): prepare the dataset again") from error
+
+    def outlines(self, start: int, stop: int) -> list[Sample]:
+        """The samples of rows [start, stop) with their pictures' names and metadata alone: no texts, no target."""
+        found = []
+        for table in self._samples.tables(start, stop, ["sample_id", "metadata", _PATHS, _DIGESTS]):
+            metadata = self._decode(f"[{','.join(table['metadata'].to_pylist())}]")
+            for sample_id, media, known in zip(
+                table["sample_id"].to_pylist(), table["media"].to_pylist(), metadata, strict=True
+            ):
+                plain = {name: _to_value(value) for name, value in known.items()}
+                found.append(Sample(sample_id, media=tuple(Media(**one) for one in media), metadata=plain))
+        return found
 
     def read_metadata(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """Id and metadata of all samples, in the dataset's order; lists are lists."""

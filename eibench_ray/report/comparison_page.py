@@ -15,7 +15,7 @@ from eibench_ray.report.comparison_values import to_json
 from eibench_ray.report.leaderboard_figures import SCOPE, source_notes
 from eibench_ray.report.leaderboard_row import PARTIAL
 from eibench_ray.report.markdown_table import as_markdown, format_table
-from eibench_ray.scoring.cell_score import MIN_COVERAGE
+from eibench_ray.scoring.cell_columns import MIN_COVERAGE
 from eibench_ray.scoring.cluster_mean import FEW_CLUSTERS
 from eibench_ray.scoring.paired_tests import least_clusters
 from eibench_ray.scoring.rounding import NO_VALUE

@@ -18,11 +18,12 @@ from eibench_ray.report.leaderboard_row import (
     LeaderboardRow,
 )
 from eibench_ray.rows.prices import format_usd
-from eibench_ray.scoring.cell_score import MIN_COVERAGE, order_groups
+from eibench_ray.scoring.cell_columns import MIN_COVERAGE
 from eibench_ray.scoring.cluster_mean import FEW_CLUSTERS
 from eibench_ray.scoring.metric_summary import MetricSummary
 from eibench_ray.scoring.repeat_noise import RepeatNoise
 from eibench_ray.scoring.rounding import NO_VALUE, digits_for, show_coefficient, show_interval, show_share
+from eibench_ray.scoring.sample_groups import order_groups
 from eibench_ray.scoring.scorer import Metric, ScoreStatus
 
 # What an interval is about.

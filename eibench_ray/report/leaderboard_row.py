@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from eibench_ray.plan.graph import Source
 from eibench_ray.plan.step_names import mark_of, with_mark
-from eibench_ray.scoring.cell_score import MIN_COVERAGE, MISSING, CellScore
+from eibench_ray.scoring.cell_columns import MIN_COVERAGE, MISSING
+from eibench_ray.scoring.cell_score import CellScore
 from eibench_ray.scoring.judged.jury import JuryAgreement
 
 TEXT_ONLY = "(text only)"

@@ -41,40 +41,17 @@ class RowErrorKind(StrEnum):
         return retry != "none" and (self.is_transient or (retry == "quarantined" and self is RowErrorKind.QUARANTINED))
 
 
-@dataclass(frozen=True, slots=True)
-class Completion:
-    """One row of a step: an answer, an error with its kind, or neither. Stored as is, column by column.
+class RowResult:
+    """Facts about a row that follow from its text, error and ending."""
 
-    Attributes:
-        cost_usd: what all attempts cost, those of earlier runs included whose row this one replaced; None where the
-            engine has no price.
-    """
+    __slots__ = ()
 
-    sample_id: str
-    request_digest: str
     text: str | None
     error_kind: str | None
     error: str | None
     finish_reason: str | None  # the reply's; `absent` where there was nothing to ask
-    prompt_tokens: int
-    completion_tokens: int
-    cached_tokens: int
-    attempt: int  # how many times the engine was asked for this row
-    latency_s: float  # seconds from the first send to the last reply
-    finished_at: float  # Unix time, seconds
-    engine: str  # the engine's fingerprint (kind, version, device, source, revision)
-    run_id: str  # the run that asked
-    input_digest: str = ""  # digest of what the row was made from: its sample and the rows it reads
-    cost_usd: float | None = None
-    mean_logprob: float | None = None  # of the reply that stands; None where it is not known
-    thinking: str | None = None  # of the reply that stands: shown to people, and read by no judge and no later call
-    thinking_tokens: int | None = None  # of the reply that stands; None: it is not known that there are any
-    likelihoods: str | None = None  # of the choices that were compared (`rows/choices.py`); None: it was generated
-
-    @property
-    def output_digest(self) -> str:
-        """Digest of what later steps read from this row."""
-        return digest_output(self.error_kind, self.text)
+    thinking_tokens: int | None
+    likelihoods: str | None
 
     @property
     def is_absent(self) -> bool:
@@ -119,6 +96,42 @@ class Completion:
             FALLBACK: self.is_fallback,
         }
         return next((name for name, is_so in endings.items() if is_so), WHOLE)
+
+
+@dataclass(frozen=True, slots=True)
+class Completion(RowResult):
+    """One row of a step: an answer, an error with its kind, or neither. Stored as is, column by column.
+
+    Attributes:
+        cost_usd: what all attempts cost, those of earlier runs included whose row this one replaced; None where the
+            engine has no price.
+    """
+
+    sample_id: str
+    request_digest: str
+    text: str | None
+    error_kind: str | None
+    error: str | None
+    finish_reason: str | None  # the reply's; `absent` where there was nothing to ask
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int
+    attempt: int  # how many times the engine was asked for this row
+    latency_s: float  # seconds from the first send to the last reply
+    finished_at: float  # Unix time, seconds
+    engine: str  # the engine's fingerprint (kind, version, device, source, revision)
+    run_id: str  # the run that asked
+    input_digest: str = ""  # digest of what the row was made from: its sample and the rows it reads
+    cost_usd: float | None = None
+    mean_logprob: float | None = None  # of the reply that stands; None where it is not known
+    thinking: str | None = None  # of the reply that stands: shown to people, and read by no judge and no later call
+    thinking_tokens: int | None = None  # of the reply that stands; None: it is not known that there are any
+    likelihoods: str | None = None  # of the choices that were compared (`rows/choices.py`); None: it was generated
+
+    @property
+    def output_digest(self) -> str:
+        """Digest of what later steps read from this row."""
+        return digest_output(self.error_kind, self.text)
 
     @property
     def is_quarantined(self) -> bool:

@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eibench_ray.errors import ConfigError
-from eibench_ray.plan.graph import Plan
+from eibench_ray.plan.graph import Cell, Plan
 from eibench_ray.rows.sample import Sample
 from eibench_ray.runs.cell_names import RunCell, letter_of, tell_apart
 from eibench_ray.runs.label_file import Labels
-from eibench_ray.runs.results import GapMeter, Results, check_columns
+from eibench_ray.runs.results import Results, check_columns
 from eibench_ray.runs.run_record import RunManifest
+from eibench_ray.scoring.cell_columns import MIN_COVERAGE
 from eibench_ray.scoring.cell_comparison import (
     CellState,
     Comparison,
@@ -27,10 +28,10 @@ from eibench_ray.scoring.cell_comparison import (
     adjust_pairs,
     compare_cells,
 )
-from eibench_ray.scoring.cell_score import MIN_COVERAGE, MOST_GROUPS, order_groups, read_column
 from eibench_ray.scoring.clusters import Clusters
-from eibench_ray.scoring.repeat_noise import NoiseMeter, add_noise
+from eibench_ray.scoring.sample_groups import MOST_GROUPS, order_groups, read_column
 from eibench_ray.scoring.scored_cell import ScoredCell
+from eibench_ray.scoring.scorer import Metric
 from eibench_ray.store.slice_store import Store
 
 
@@ -118,22 +119,22 @@ def _read_cells(
     labels: Labels | None,
 ) -> Iterator[ScoredCell]:
     """The cells of one dataset, their samples at the same places; `states` is told how far each can be trusted."""
+    read = {
+        number: results[number].columns([one.cell for one in cells if one.run == number])
+        for number in dict.fromkeys(one.run for one in cells)
+    }
     for one in cells:
-        values, words = np.full((2, len(clusters)), nan)
-        metric = results[one.run].metrics(one.cell)[0]
-        noise, model_noise, gaps = NoiseMeter(metric.name), NoiseMeter(metric.name), GapMeter()
-        given = np.full(len(clusters), nan) if labels else None
-        for place, row in zip(of_run[one.run], results[one.run].join(one.cell), strict=True):
-            add_noise(row.scores, len(row.answers), judge=noise, model=model_noise)
-            gaps.add(row)
-            if labels and given is not None:
-                given[place] = labels.find(one.cell, metric, row.sample.sample_id)
-            texts = [answer.text for answer in row.answers if answer is not None and answer.text is not None]
-            values[place] = nan if (value := row.value) is None else value
-            words[place] = sum(len(text.split()) for text in texts) / len(texts) if texts else nan
+        _, scored = next(read[one.run])
+        columns, places = scored.columns, np.asarray(of_run[one.run])
+        metric = columns.headline.metric
+        values, words = (
+            _spread(columns.headline.values, places, len(clusters)),
+            _spread(scored.words, places, len(clusters)),
+        )
+        given = _read_labels(one.cell, metric, labels, results[one.run], places, len(clusters)) if labels else None
         cell, plan = one.cell, plans[one.run]
         states[cell.model, cell.setting, cell.dataset, cell.judge] = CellState(
-            gaps.is_partial, plan.answer_source(cell), plan.judge_source(cell)
+            columns.is_partial, plan.answer_source(cell), plan.judge_source(cell)
         )
         yield ScoredCell(
             model=cell.model,
@@ -149,10 +150,26 @@ def _read_cells(
             family=cell.family,
             judge_family=cell.judge_family,
             labels=given,
-            noise=noise.read(),
-            model_noise=model_noise.read(),
+            noise=columns.noise,
+            model_noise=columns.model_noise,
             contest=one.contest,
         )
+
+
+def _spread(column: NDArray[np.float64], places: NDArray[np.intp], size: int) -> NDArray[np.float64]:
+    """A column of a run's samples at the places that all runs' samples have."""
+    found = np.full(size, nan)
+    found[places] = column
+    return found
+
+
+def _read_labels(
+    cell: Cell, metric: Metric, labels: Labels, results: Results, places: NDArray[np.intp], size: int
+) -> NDArray[np.float64]:
+    found = np.full(size, nan)
+    for place, sample in zip(places.tolist(), results.samples(cell.dataset), strict=True):
+        found[place] = labels.find(cell, metric, sample.sample_id)
+    return found
 
 
 def _restrict(cell: ScoredCell, name: str, is_in: NDArray[np.bool_]) -> ScoredCell:

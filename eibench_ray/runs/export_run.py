@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 
 from eibench_ray.errors import StoreError
 from eibench_ray.report.cell_folders import KEYS, CellFolders, names_of
-from eibench_ray.runs.results import GapMeter
 from eibench_ray.runs.sample_columns import SampleColumns, find_columns
+from eibench_ray.scoring.cell_columns import MIN_COVERAGE
 from eibench_ray.storage.atomic_files import replacing
 
 if TYPE_CHECKING:
@@ -122,6 +122,25 @@ def export_rows(manifest: RunManifest, store: Store, out: Path) -> dict[str, Any
 
 def _sources(plan: Plan, cell: Cell) -> tuple[Source, Source]:
     return plan.answer_source(cell), plan.judge_source(cell)
+
+
+class GapMeter:
+    """Whether a cell rests on all of its samples, as the leaderboard has it, told row by row."""
+
+    def __init__(self) -> None:
+        self._num_rows = self._num_scored = 0
+        self._has_gaps = False
+
+    def add(self, row: JoinedRow) -> None:
+        """Counts a row."""
+        self._num_rows += 1
+        self._num_scored += row.value is not None
+        self._has_gaps = self._has_gaps or None in row.scores
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether a sample was not asked, or too few have a score."""
+        return self._has_gaps or 0 < self._num_scored < MIN_COVERAGE * self._num_rows
 
 
 class _Told:

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 
 from eibench_ray.plan.graph import Cell, Plan
 from eibench_ray.plan.step_names import name_steps
-from eibench_ray.rows.completion import Completion, RowErrorKind
-from eibench_ray.scoring.cell_score import MISSING, CellScore
+from eibench_ray.rows.completion import WHOLE, RowErrorKind, RowResult
+from eibench_ray.scoring.cell_columns import MISSING
+from eibench_ray.scoring.cell_score import CellScore
 from eibench_ray.scoring.scorer import ScoreStatus
 from eibench_ray.visible_text import in_line, list_some
 
@@ -43,15 +44,15 @@ class RowErrors:
     endings: Counter[str] = field(default_factory=Counter)  # of rows that were asked, by their endings
     example: str | None = None
 
-    def add(self, row: Completion | None, made: Mapping[str, Completion] | None = None) -> None:
-        """Counts a row; None and an absent one were not asked.
+    def add(self, row: RowResult, made: Mapping[str, RowResult] | None = None) -> None:
+        """Counts a row; an absent one was not asked.
 
         Args:
             row: the row.
             made: all rows of the sample by step id, inputs before what reads them, to look for the first cause of an
                 error; None: such errors are counted elsewhere.
         """
-        if row is None or row.is_absent:
+        if row.is_absent:
             return
         self.num_rows += 1
         self.endings[row.ending] += 1
@@ -71,6 +72,12 @@ class RowErrors:
         reason = (cause[0], f"{cause[1].error_kind}: {cause[1].error}")
         if reason in self.reasons or len(self.reasons) < _MOST_REASONS:
             self.reasons[reason] += 1
+
+    def add_whole(self, number: int) -> None:
+        """Counts some rows of which nothing is to be said."""
+        self.num_rows += number
+        if number:
+            self.endings[WHOLE] += number
 
     @property
     def is_failed(self) -> bool:

@@ -25,8 +25,8 @@ from eibench_ray.rows.request import Request
 from eibench_ray.rows.sample import Sample
 from eibench_ray.runs.page_blocks import BlockTexts, describe_answers, describe_scores, make_thumbnail
 from eibench_ray.runs.results import Results
-from eibench_ray.scoring.cell_score import read_column
 from eibench_ray.scoring.joined_row import JoinedRow
+from eibench_ray.scoring.sample_groups import read_column
 from eibench_ray.store.slice_store import Store
 from eibench_ray.visible_text import shorten
 from eibench_ray.worker.task_rows import read_rows

@@ -8,24 +8,19 @@ step had is written when the run ends.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import chain
 from typing import TYPE_CHECKING
 
 from eibench_ray.datasets.dataset import open_dataset
 from eibench_ray.errors import DataError, StoreError
 from eibench_ray.plan.graph import DatasetSpec, Plan
-from eibench_ray.plan.slices import cut
 from eibench_ray.planner.slice_size import MOST
 from eibench_ray.runs.planning import open_indexes
 from eibench_ray.runs.resume import find_work
+from eibench_ray.runs.score_sources import digest_samples
 from eibench_ray.store.slice_store import Store
-from eibench_ray.store.slice_summary import digest_column
 
 if TYPE_CHECKING:
     from eibench_ray.runs.run_record import RunManifest, RunStatus
-
-
-DIGESTED_ROWS = 4096  # that are read at once
 
 
 def pin_datasets(plan: Plan) -> dict[str, str]:
@@ -73,10 +68,7 @@ def check_unchanged(
 
 
 def _digest(spec: DatasetSpec) -> str:
-    index = open_dataset(spec.path).index()
-    parts = cut("", spec.rows, DIGESTED_ROWS)
-    digests = (part.pick(list(index.row_digests_of(part.start, part.stop))) for part in parts)
-    return digest_column(chain.from_iterable(digests))
+    return digest_samples(open_dataset(spec.path), spec)
 
 
 def _find_dataset_change(name: str, spec: DatasetSpec, pin: str | None) -> str | None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 
 from eibench_ray.benchmarks.benchmark import OpenedRun
 from eibench_ray.config.schema import ScoreConfig
@@ -15,36 +15,19 @@ from eibench_ray.report.leaderboard_row import LeaderboardRow
 from eibench_ray.rows.completion import Completion
 from eibench_ray.rows.digests import digest_input
 from eibench_ray.rows.sample import Sample
-from eibench_ray.runs.failed_cells import THE_JUDGE, RowErrors, explain_engines, explain_failure
+from eibench_ray.runs.cell_scorer import RANGE_ROWS, range_rows
+from eibench_ray.runs.column_reader import ColumnReader
+from eibench_ray.runs.failed_cells import explain_engines, explain_failure
 from eibench_ray.runs.run_record import RunManifest
 from eibench_ray.runs.score_reader import LostReader, make_reader
+from eibench_ray.runs.scored_columns import ScoredColumns
 from eibench_ray.scoring.answer_repeats import by_answer
-from eibench_ray.scoring.cell_score import MIN_COVERAGE, MISSING, score_cell
+from eibench_ray.scoring.cell_columns import MISSING
+from eibench_ray.scoring.cell_score import score_cell
 from eibench_ray.scoring.joined_row import JoinedRow
-from eibench_ray.scoring.judged.jury import AgreementMeter
-from eibench_ray.scoring.scorer import Metric, Score, ScoreStatus
+from eibench_ray.scoring.sample_groups import SampleGroups, find_groups
+from eibench_ray.scoring.scorer import Metric
 from eibench_ray.store.slice_store import Store
-
-RANGE_ROWS = 1024
-
-
-class GapMeter:
-    """Whether a cell rests on all of its samples, as the leaderboard has it, told row by row."""
-
-    def __init__(self) -> None:
-        self._num_rows = self._num_scored = 0
-        self._has_gaps = False
-
-    def add(self, row: JoinedRow) -> None:
-        """Counts a row."""
-        self._num_rows += 1
-        self._num_scored += row.value is not None
-        self._has_gaps = self._has_gaps or None in row.scores
-
-    @property
-    def is_partial(self) -> bool:
-        """Whether a sample was not asked, or too few have a score."""
-        return self._has_gaps or 0 < self._num_scored < MIN_COVERAGE * self._num_rows
 
 
 class Results:
@@ -54,6 +37,8 @@ class Results:
         self._plan = plan
         self._store = store
         self._datasets: dict[str, Dataset] = {}
+        self._columns = ColumnReader(plan, store, self.dataset)
+        self._groups: dict[tuple[str, tuple[str, ...]], SampleGroups] = {}
 
     def dataset(self, name: str) -> Dataset:
         """A dataset of the plan."""
@@ -69,9 +54,7 @@ class Results:
     def join(self, cell: Cell) -> Iterator[JoinedRow]:
         """The cell's rows in the dataset's order."""
         dataset, spec = self.dataset(cell.dataset), self._plan.datasets[cell.dataset]
-        # As long as the longest slice: a shorter range would read that slice again and again.
-        size = max(RANGE_ROWS, *(self._store.slice_rows(step) or 0 for step in cell.steps))
-        for part in cut(cell.dataset, spec.rows, size):
+        for part in cut(cell.dataset, spec.rows, range_rows(self._store, [cell])):
             samples = part.pick(dataset.samples(part.start, part.stop))
             yield from self._join(cell, samples, self._current_rows(cell, part.start, part.stop))
 
@@ -99,19 +82,55 @@ class Results:
             failures: model -> why its engine was given up in the run.
             group_by: columns of the samples; None: the dataset's own choice.
         """
-        counts, reader = _Counts(self._plan, cell), make_reader(cell)
-        agreement = AgreementMeter()
+        ((_, row),) = self.score_all([cell], config, failures, group_by)
+        return row
 
-        def scored() -> Iterator[tuple[Sample, tuple[Score | None, ...]]]:
-            for row in self.join(cell):
-                counts.add(row)
-                if row.is_jury:
-                    agreement.add(row.scores)
-                yield row.sample, row.scores
+    def score_all(
+        self,
+        cells: Sequence[Cell],
+        config: ScoreConfig,
+        failures: Mapping[str, str] = {},
+        group_by: Sequence[str] | None = None,
+        *,
+        anew: bool = False,
+    ) -> Iterator[tuple[Cell, LeaderboardRow]]:
+        """Yields cells with their lines in the leaderboard, in their order; what they share is read once.
 
-        if group_by is None:
-            group_by = self._plan.datasets[cell.dataset].group_by
-        score = score_cell(scored(), reader.metrics, config.confidence, group_by, len(cell.answers))
+        Args:
+            cells: the cells.
+            config: how they are scored.
+            failures: model -> why its engine was given up in the run.
+            group_by: columns of the samples; None: the choice of each dataset.
+            anew: whether the scores that the store keeps are made again.
+        """
+        for cell, scored in self.columns(cells, anew=anew):
+            yield cell, self._make_row(cell, scored, config, failures, group_by)
+
+    def columns(self, cells: Sequence[Cell], *, anew: bool = False) -> Iterator[tuple[Cell, ScoredColumns]]:
+        """Yields cells with the columns of their scores, in their order; `anew`: made from the rows, and kept."""
+        return self._columns.read(cells, anew=anew)
+
+    def groups(self, dataset: str, group_by: Sequence[str]) -> SampleGroups:
+        """Clusters and groups of the samples that the plan asks of a dataset."""
+        key = dataset, tuple(group_by)
+        if key not in self._groups:
+            opened, rows = self.dataset(dataset), self._plan.datasets[dataset].rows
+            parts = cut(dataset, rows, RANGE_ROWS)
+            outlines = (part.pick(opened.outlines(part.start, part.stop)) for part in parts)
+            self._groups[key] = find_groups(chain.from_iterable(outlines), group_by)
+        return self._groups[key]
+
+    def _make_row(
+        self,
+        cell: Cell,
+        scored: ScoredColumns,
+        config: ScoreConfig,
+        failures: Mapping[str, str],
+        group_by: Sequence[str] | None,
+    ) -> LeaderboardRow:
+        reader, counts = make_reader(cell), scored.counts
+        groups = self.groups(cell.dataset, self._plan.datasets[cell.dataset].group_by if group_by is None else group_by)
+        score = score_cell(scored.columns, groups, config.confidence)
         is_whole = MISSING not in score.statuses
         lost = reader.reason if isinstance(reader, LostReader) else None
         failed = lost or explain_failure(
@@ -147,11 +166,11 @@ class Results:
             failed=failed or (None if is_whole else explain_engines(self._plan, cell, failures)),
             answer_source=self._plan.answer_source(cell),
             judge_source=self._plan.judge_source(cell),
-            agreement=agreement.read(),
+            agreement=scored.agreement,
             mean_words=counts.mean_words,
             endings=dict(counts.answers.endings),
-            reply_endings=dict(sum((repeat.endings for repeat in counts.replies), Counter())),
-            has_pictures=counts.has_pictures,
+            reply_endings=counts.reply_endings,
+            has_pictures=groups.has_pictures,
         )
 
     def _current_rows(self, cell: Cell, start: int, stop: int) -> dict[str, dict[str, Completion]]:
@@ -190,74 +209,6 @@ class Results:
             )
 
 
-class _Counts:
-    """Counts of a cell's rows beside their scores, made while they are read."""
-
-    def __init__(self, plan: Plan, cell: Cell) -> None:
-        compared = cell.baseline.answers if cell.baseline else ()
-        judging = plan.steps_behind(compared) - plan.steps_behind(cell.answers) | {*cell.verdicts}
-        self._calls = [step for step in cell.steps if step not in judging | {*cell.answers}]
-        self._sources = [plan.sources_of(answer) for answer in cell.answers]
-        self.answers = RowErrors()
-        judges = [f"judge {name}" if cell.jurors else THE_JUDGE for name, _ in cell.seats]
-        self.replies = [RowErrors(judge) for _ in cell.answers for judge in judges]
-        self.num_cut_while_thinking = self._num_texts = self._num_words = 0
-        self.num_refused = self.num_empty = self.num_fallbacks = self.num_calls_truncated = 0
-        self._num_unscored = 0  # answers, or replies, on which the scorer failed
-        self._first_unscored: Score | None = None
-        self.cost_usd: float | None = None
-        self.has_pictures = False
-        self._logprob, self._num_logprobs = 0.0, 0
-
-    @property
-    def mean_words(self) -> float | None:
-        """Words per answer that is a text; None where none is."""
-        return self._num_words / self._num_texts if self._num_texts else None
-
-    @property
-    def mean_logprob(self) -> float | None:
-        """Mean log probability over the answers whose own mean is known; None where none is."""
-        return self._logprob / self._num_logprobs if self._num_logprobs else None
-
-    @property
-    def num_errors(self) -> int:
-        """Answers and replies of the judge that are errors."""
-        return sum(column.num_errors for column in (self.answers, *self.replies))
-
-    @property
-    def scorer_error(self) -> str | None:
-        """The answers, or replies, on which the scorer failed, and why; None where there is none."""
-        if (first := self._first_unscored) is None:
-            return None
-        one, several = ("reply", "replies") if self.replies else ("answer", "answers")
-        count = f"1 {one}," if self._num_unscored == 1 else f"{self._num_unscored:,} {several}, the first"
-        return f"its scorer failed on {count} of sample {first.sample_id!r} (scorer_error): {first.explanation}"
-
-    def add(self, row: JoinedRow) -> None:
-        self.has_pictures = self.has_pictures or bool(row.sample.media)
-        for score in row.scores:
-            if score is not None and score.status == ScoreStatus.SCORER_ERROR:
-                self._num_unscored += 1
-                self._first_unscored = self._first_unscored or score
-        for answer, sources in zip(row.answers, self._sources, strict=True):
-            self.answers.add(answer, {step: made for step, made in row.made.items() if step in sources})
-            if answer is not None:
-                self.num_refused += answer.is_refused
-                self.num_empty += answer.is_empty
-                self.num_cut_while_thinking += answer.is_cut_while_thinking
-                self._num_texts += answer.text is not None
-                self._num_words += len((answer.text or "").split())
-                if answer.mean_logprob is not None:
-                    self._logprob += answer.mean_logprob
-                    self._num_logprobs += 1
-        for column, reply in zip(self.replies, row.replies, strict=True):
-            column.add(reply)
-            self.num_fallbacks += reply is not None and reply.is_fallback
-        self.num_calls_truncated += sum(row.made[step].is_truncated for step in self._calls if step in row.made)
-        if (cost_usd := row.cost_usd) is not None:
-            self.cost_usd = (self.cost_usd or 0.0) + cost_usd
-
-
 def check_columns(results: Results, plan: Plan, columns: Sequence[str]) -> None:
     """Returns where some dataset of a run has each of the columns.
 
@@ -290,6 +241,7 @@ def score_run(
     *,
     confidence: float | None = None,
     group_by: Sequence[str] | None = None,
+    anew: bool = False,
 ) -> list[LeaderboardRow]:
     """The leaderboard of a run, from its store alone.
 
@@ -299,6 +251,7 @@ def score_run(
         failures: model -> why its engine was given up in the run.
         confidence: of the intervals; None: the run's own.
         group_by: columns of the samples; None: the choice of each dataset.
+        anew: whether scores that the store keeps are made again from the rows.
 
     Raises:
         ConfigError: a dataset has no such column.
@@ -308,4 +261,4 @@ def score_run(
         config = ScoreConfig(confidence=confidence)
     results = Results(manifest.plan, store)
     check_columns(results, manifest.plan, group_by or ())
-    return [results.score(cell, config, failures, group_by) for cell in manifest.plan.cells]
+    return [row for _, row in results.score_all(manifest.plan.cells, config, failures, group_by, anew=anew)]

@@ -120,9 +120,13 @@ def _score(
         for cell in run.manifest.plan.cells
         if cell.blockers
     ]
-    return [
-        opened[one.run].score(one.cell, config, runs[one.run].status.failures, group_by) for one in [*cells, *blocked]
-    ]
+    scored = {
+        number: opened[number].score_all(
+            [one.cell for one in [*cells, *blocked] if one.run == number], config, run.status.failures, group_by
+        )
+        for number, run in enumerate(runs)
+    }
+    return [next(scored[one.run])[1] for one in [*cells, *blocked]]
 
 
 def _compare(runs: Sequence[FoundRun]) -> tuple[Comparison | None, list[str]]:

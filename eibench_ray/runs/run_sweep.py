@@ -180,8 +180,7 @@ def _score(
     """The leaderboard; cells that are whole and whose figures are new are handed to the trackers."""
     results = Results(sweep.plan, sweep.store)
     rows = []
-    for cell in sweep.plan.cells:
-        row = results.score(cell, sweep.config.score, failures)
+    for cell, row in results.score_all(sweep.plan.cells, sweep.config.score, failures):
         rows.append(row)
         if not done.was_interrupted:
             tracking.tell(cell, row)

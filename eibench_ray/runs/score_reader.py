@@ -9,7 +9,7 @@ from itertools import islice
 from eibench_ray.config.scorer_options import make_scorer
 from eibench_ray.errors import ConfigError, StoreError
 from eibench_ray.plan.graph import Cell
-from eibench_ray.rows.completion import Completion
+from eibench_ray.rows.completion import RowResult
 from eibench_ray.rows.sample import Sample
 from eibench_ray.scoring.judged.jury import Jury, JuryScorer
 from eibench_ray.scoring.reply_scoring import read_score
@@ -35,10 +35,14 @@ class JudgeReader:
         return self.scorer.statuses
 
     def read(
-        self, sample: Sample, answer: Completion | None, replies: Sequence[Completion | None]
+        self, sample: Sample, answer: RowResult | None, replies: Sequence[RowResult | None]
     ) -> tuple[Score | None, ...]:
         """One score per repeat, or the rule's; None where it is not asked yet."""
         is_lost = answer is not None and (answer.error_kind is not None or not self.scorer.asks)
+        if len(replies) == 1 and self.scorer.asks and not self.scorer.compares:  # as in most cells
+            if not is_lost and replies[0] is None:
+                return (None,)
+            return (read_score(self.scorer, sample, answer, *replies, is_unparsed_wrong=self.is_unparsed_wrong),)
         size = 2 if self.scorer.compares else 1
         starts = range(0, len(replies), size)
         said = [replies[start : start + size] for start in starts] if self.scorer.asks else [()]
@@ -68,7 +72,7 @@ class JuryReader:
         return self.jury.statuses
 
     def read(
-        self, sample: Sample, answer: Completion | None, replies: Sequence[Completion | None]
+        self, sample: Sample, answer: RowResult | None, replies: Sequence[RowResult | None]
     ) -> tuple[Score | None, ...]:
         """The jury's score; None where a member is not asked yet."""
         left, scores = iter(replies), dict[str, list[Score]]()
@@ -101,14 +105,17 @@ class LostReader:
     def read(
         self,
         sample: Sample,  # noqa: ARG002
-        answer: Completion | None,  # noqa: ARG002
-        replies: Sequence[Completion | None],  # noqa: ARG002
+        answer: RowResult | None,  # noqa: ARG002
+        replies: Sequence[RowResult | None],  # noqa: ARG002
     ) -> tuple[Score | None, ...]:
         """No score."""
         return (None,) * self.num_scores
 
 
-def make_reader(cell: Cell) -> JudgeReader | JuryReader | LostReader:
+Reader = JudgeReader | JuryReader | LostReader
+
+
+def make_reader(cell: Cell) -> Reader:
     """Reads the scores of a cell."""
     try:
         return _make_reader(cell)

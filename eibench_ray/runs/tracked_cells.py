@@ -19,7 +19,7 @@ from eibench_ray.runs.results import Results
 from eibench_ray.runs.run_record import RunManifest
 from eibench_ray.runs.tracked_facts import cell_facts, sweep_facts
 from eibench_ray.runs.tracked_tables import comparison_tables, leaderboard_table, sample_table
-from eibench_ray.scoring.cell_score import MISSING
+from eibench_ray.scoring.cell_columns import MISSING
 from eibench_ray.storage.atomic_files import parse_json
 from eibench_ray.store.slice_store import Store
 from eibench_ray.tracking.open_tracker import OpenTrackers

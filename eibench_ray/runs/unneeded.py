@@ -16,6 +16,7 @@ from eibench_ray.store.held_lease import hold
 from eibench_ray.store.leases import EXPIRE_S, LeaseFolder
 from eibench_ray.store.processes import Life
 from eibench_ray.store.slice_store import Store
+from eibench_ray.store.store_paths import SCORES_SUFFIX
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,13 +137,14 @@ def _records(store: Store, needed: _Needed, forget: Collection[str]) -> Iterator
     storage, paths = store.storage, store.paths
     for run_id in forget:
         yield Unneeded("run", run_id, _sizes(storage, paths.run(run_id)) | _sizes(storage, paths.state(run_id)))
-    for what, folder, known in (
-        ("state without a run", paths.states, needed.runs | set(forget)),
-        ("record of tracked figures", paths.tracked("").parent, needed.cells),
+    for what, folder, suffix, known in (
+        ("state without a run", paths.states, ".json", needed.runs | set(forget)),
+        ("record of tracked figures", paths.tracked("").parent, ".json", needed.cells),
+        ("kept scores", paths.all_scores, SCORES_SUFFIX, needed.cells),
     ):
         for name, size in storage.sizes(folder).items():
-            if name.endswith(".json") and not name.startswith(".") and name.removesuffix(".json") not in known:
-                yield Unneeded(what, name.removesuffix(".json"), {folder / name: size})
+            if name.endswith(suffix) and not name.startswith(".") and name.removesuffix(suffix) not in known:
+                yield Unneeded(what, name.removesuffix(suffix), {folder / name: size})
     batches = paths.root / "batches"
     for entry in storage.list(batches):
         if entry.is_folder and entry.name not in needed.engines:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from eibench_ray.rows.completion import Completion
 from eibench_ray.rows.sample import Sample
 from eibench_ray.scoring.answer_repeats import by_answer
-from eibench_ray.scoring.cell_score import mean_value
+from eibench_ray.scoring.cell_columns import mean_value
 from eibench_ray.scoring.scorer import Score
 
 

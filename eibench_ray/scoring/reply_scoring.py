@@ -7,19 +7,19 @@ from dataclasses import replace
 from math import isfinite
 
 from eibench_ray.errors import ScoreError
-from eibench_ray.rows.completion import Completion, RowErrorKind
+from eibench_ray.rows.completion import RowErrorKind, RowResult
 from eibench_ray.rows.sample import Sample
 from eibench_ray.scoring.scorer import Score, Scorer, ScoreStatus
 from eibench_ray.visible_text import in_page, shorten
 
-_STATUSES = tuple(map(str, ScoreStatus))
+_STATUSES = dict.fromkeys(map(str, ScoreStatus))
 
 
 def read_score(
     scorer: Scorer,
     sample: Sample,
-    answer: Completion | None,
-    *replies: Completion | None,
+    answer: RowResult | None,
+    *replies: RowResult | None,
     is_unparsed_wrong: bool = False,
 ) -> Score:
     """The score of one answer.
@@ -53,8 +53,8 @@ def explain_scorer(scorer: Scorer, error: Exception) -> str:
 def _read(
     scorer: Scorer,
     sample: Sample,
-    answer: Completion | None,
-    replies: Sequence[Completion | None],
+    answer: RowResult | None,
+    replies: Sequence[RowResult | None],
     *,
     is_unparsed_wrong: bool,
 ) -> Score:
@@ -83,16 +83,15 @@ def _read(
 
 
 def _check(scorer: Scorer, score: Score) -> None:
-    names = [metric.name for metric in scorer.metrics]
-    binary = {metric.name for metric in scorer.metrics if metric.is_binary}
-    wrong = {
-        name: value
+    metrics = {metric.name: metric for metric in scorer.metrics}
+    is_wrong = any(
+        (metric := metrics.get(name)) is None or not isfinite(value) or (metric.is_binary and value not in (0, 1))
         for name, value in score.values.items()
-        if name not in names or not isfinite(value) or (name in binary and value not in (0, 1))
-    }
-    is_silent = score.status == ScoreStatus.OK and names[0] not in score.values
+    )
+    is_silent = score.status == ScoreStatus.OK and next(iter(metrics)) not in score.values
     is_unknown = score.status not in _STATUSES and score.status not in scorer.statuses
-    if wrong or is_silent or is_unknown:
+    if is_wrong or is_silent or is_unknown:
+        names = list(metrics)
         raise ScoreError(
             f"the scorer {type(scorer).__name__} gives the values {dict(score.values)} with the status "
             f"{str(score.status)!r}: each has to be a number of one of its metrics ({', '.join(names)}), 0 or 1 where "

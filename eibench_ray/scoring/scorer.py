@@ -150,6 +150,7 @@ class Scorer(ABC):
     has_members: ClassVar[bool] = False  # whether it makes one score of those of `judge.members`, and reads none itself
     statuses: ClassVar[Mapping[str, str]] = {}  # its own reasons for no score -> in words, to stand after "12 replies"
     engine_kind: ClassVar[str | None] = None  # the kind of the engine that is asked; None: any that answers in words
+    file_digest: ClassVar[str] = ""  # of the Python file that defines it, as it was loaded; empty where a package does
     asked_options: ClassVar[tuple[str, ...]] = ()  # the names of those options that shape `schema`
     # Options that came after the first stores: None, their default, is as if they were not there, so that ids stay.
     later_options: ClassVar[tuple[str, ...]] = ()

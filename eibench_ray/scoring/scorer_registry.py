@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from functools import lru_cache
+from hashlib import blake2b
 from importlib.util import module_from_spec, spec_from_file_location
 
 from eibench_ray.errors import ConfigError
@@ -96,6 +97,7 @@ def _load(name: str, path: str) -> type[Scorer]:
     module = module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look their module up
     try:
+        source = getattr(spec.loader, "get_data", lambda _: b"")(path)
         spec.loader.exec_module(module)
     except Exception as error:
         del sys.modules[spec.name]
@@ -110,4 +112,6 @@ def _load(name: str, path: str) -> type[Scorer]:
     if len(found) != 1:
         names = ", ".join(value.__name__ for value in found) or "none"
         raise ConfigError(f"{path} has to define one subclass of Scorer, and has {names}")
+    # Read now: scores that are kept say which code made them, and the file may be edited while a run goes on.
+    found[0].file_digest = blake2b(source, digest_size=16).hexdigest()
     return found[0]

@@ -125,6 +125,10 @@ class Bucket(Storage):
         info = self._try("looked at", path, lambda: self._service.get_file_info(str(path)))
         return None if info.type == fs.FileType.NotFound else (info.mtime_ns, info.size)
 
+    def stamps(self, folder: PurePath) -> Mapping[str, Hashable]:
+        """Stamps of all objects directly below a folder, by name; one request tells a thousand."""
+        return {info.base_name: (info.mtime_ns, info.size) for info in self._look_into(folder)}
+
     def remove(self, path: PurePath) -> None:
         """Removes an object, if there is one."""
 

@@ -71,6 +71,10 @@ class Storage(ABC):
     def stamp(self, path: PurePath) -> Hashable:
         """Value that changes whenever a file is written; None where there is none."""
 
+    @abstractmethod
+    def stamps(self, folder: PurePath) -> Mapping[str, Hashable]:
+        """Stamps of all files of a folder, by name; nothing where there is none."""
+
     def is_link(self, path: PurePath) -> bool:  # noqa: ARG002 - a bucket has none
         """Whether a name leads to another place."""
         return False

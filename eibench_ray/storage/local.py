@@ -92,10 +92,18 @@ class LocalStorage(Storage):
     def stamp(self, path: PurePath) -> Hashable:
         """Every write makes another inode; None where there is no file."""
         try:
-            status = Path(path).stat()
+            return _stamp(Path(path).stat())
         except OSError:
             return None
-        return status.st_ino, status.st_mtime_ns, status.st_size
+
+    def stamps(self, folder: PurePath) -> Mapping[str, Hashable]:
+        """Stamps of all files of a folder, by name; nothing where there is none."""
+        found = {}
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
+            for entry in entries:
+                with contextlib.suppress(OSError):  # it was replaced or removed meanwhile
+                    found[entry.name] = _stamp(entry.stat())
+        return found
 
     def is_link(self, path: PurePath) -> bool:
         """Whether it is a symbolic link."""
@@ -120,6 +128,10 @@ class LocalStorage(Storage):
             Path(path).replace(target)
         except OSError as error:
             raise StoreError(f"{path} cannot be moved to {target} ({error.strerror}): check the permissions") from None
+
+
+def _stamp(status: os.stat_result) -> Hashable:
+    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def _unreadable(path: PurePath, error: OSError) -> StoreError:

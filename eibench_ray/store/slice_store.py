@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from pathlib import PurePath
 from typing import Any, TypeVar
+
+import pyarrow as pa
 
 from eibench_ray.errors import StoreError
 from eibench_ray.rows.completion import ABSENT, Completion
@@ -17,6 +21,7 @@ from eibench_ray.store.slice_format import (
     FOOTER_BYTES,
     ForeignError,
     RowState,
+    decode_columns,
     decode_outputs,
     decode_rows,
     decode_states,
@@ -29,6 +34,14 @@ from eibench_ray.store.store_version import SCHEMA_VERSION, check_version, read_
 
 _Row = TypeVar("_Row", RowState, Completion)
 _T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class CommittedSlice:
+    """Some columns of a slice's rows, in its file's order, and what it says of itself."""
+
+    table: pa.Table
+    summary: Summary
 
 
 class Store:
@@ -127,6 +140,28 @@ class Store:
             sample_ids: of all rows in the range, in the dataset's order.
         """
         return self._pick(step_id, start, sample_ids, self.read_slice)
+
+    def read_tables(self, step_id: str, indexes: Sequence[int], columns: list[str]) -> list[CommittedSlice | None]:
+        """Some columns of slices, with their summaries; None for one that is not there.
+
+        Raises:
+            StoreError: one cannot be read.
+        """
+
+        def decode(content: bytes) -> CommittedSlice:
+            return CommittedSlice(decode_columns(content, columns), decode_summary(content))
+
+        return list(self._map(lambda index: self._load(step_id, index, decode), indexes))
+
+    def stamp_slices(self, step_id: str, indexes: Sequence[int]) -> str:
+        """Digest that is another one when any of some slices was written, removed or made since."""
+        stamps = self.storage.stamps(self.paths.step(step_id))
+        names = {index: self.paths.slice(step_id, index).name for index in indexes}
+        there = {index: stamps[name] for index, name in names.items() if name in stamps}
+        said: list[object] = [sorted(there.items())]
+        if self.storage.is_remote:  # times in seconds: what a slice says of its rows tells writes of one second apart
+            said.append(sorted(self.read_summaries(step_id, list(there)).items()))
+        return hashlib.blake2b(repr(said).encode(), digest_size=16).hexdigest()
 
     def read_states(self, step_id: str, start: int, sample_ids: Sequence[str]) -> dict[str, RowState]:
         """Row states of a range, as `read_rows` gives rows; decodes the narrow columns only."""

@@ -14,9 +14,10 @@ from eibench_ray.errors import StoreError
 from eibench_ray.storage.atomic_files import is_partial
 from eibench_ray.store.held_lease import hold
 from eibench_ray.store.leases import EXPIRE_S, LeaseFolder
+from eibench_ray.store.score_file import is_intact
 from eibench_ray.store.slice_check import check_slice
 from eibench_ray.store.slice_store import Store
-from eibench_ray.store.store_paths import slice_index
+from eibench_ray.store.store_paths import SCORES_SUFFIX, slice_index
 from eibench_ray.store.store_version import read_manifest
 from eibench_ray.visible_text import list_some
 
@@ -60,7 +61,7 @@ def check_store(store: Store, on_slice: Callable[[int, int], None]) -> Checked:
     folders = {store.paths.steps.name, store.paths.runs.name}
     if folders.isdisjoint(entry.name for entry in store.storage.list(store.paths.root)):
         raise StoreError(f"{store.root} holds no store: name its root, as store.root names it")
-    findings = [*check.leases(), *check.leftovers(), *check.runs(), *check.steps(on_slice)]
+    findings = [*check.leases(), *check.leftovers(), *check.runs(), *check.scores(), *check.steps(on_slice)]
     return Checked(check.num_steps, check.num_slices, check.num_rows, tuple(findings))
 
 
@@ -129,8 +130,28 @@ class _Check:
         engines = [batches / entry.name for entry in self._storage.list(batches) if entry.is_folder]
         paths = self._store.paths
         speeds = [paths.speeds(entry.name) for entry in self._storage.list(paths.speeds(""))]
-        for folder in (root, paths.leases, paths.runs, paths.states, root / "tracked", *engines, *speeds):
+        for folder in (
+            root,
+            paths.leases,
+            paths.runs,
+            paths.states,
+            paths.all_scores,
+            root / "tracked",
+            *engines,
+            *speeds,
+        ):
             yield from self._partial(folder)
+
+    def scores(self) -> Iterator[StoreFault]:
+        """Kept scores that are not as they were written."""
+        folder = self._store.paths.all_scores
+        for entry in self._storage.list(folder):
+            path = folder / entry.name
+            if not entry.name.endswith(SCORES_SUFFIX) or is_partial(entry.name) or _leads_away(self._store, folder):
+                continue
+            if (content := self._storage.read(path)) is not None and not is_intact(content):
+                what = "kept scores that are damaged; nothing reads them, they are made again from the rows"
+                yield StoreFault(self._storage.name(path), what, "", Repair.REMOVE, path=path)
 
     def runs(self) -> Iterator[StoreFault]:
         """Manifests of runs that cannot be read, or name steps that are not there."""

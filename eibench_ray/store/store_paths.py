@@ -10,6 +10,7 @@
 <root>/batches/<engine key>/<batch>.json
 <root>/speeds/<engine key>/<run id>.json
 <root>/speeds/runs/<run id>.json
+<root>/scores/<cell key>.columns
 <root>/damaged/<step id>/slice-000123.parquet
 """
 
@@ -19,6 +20,7 @@ import re
 from dataclasses import dataclass
 from pathlib import PurePath
 
+SCORES_SUFFIX = ".columns"
 _SLICE = re.compile(r"slice-(\d{6,})\.parquet")
 
 
@@ -80,6 +82,15 @@ class StorePaths:
     def tracked(self, cell_key: str) -> PurePath:
         """Path of the record of a cell's delivered figures."""
         return self.root / "tracked" / f"{cell_key}.json"
+
+    @property
+    def all_scores(self) -> PurePath:
+        """The folder of what cells' scores were, so that nobody reads their rows again."""
+        return self.root / "scores"
+
+    def scores(self, cell_key: str) -> PurePath:
+        """The file of a cell's scores."""
+        return self.all_scores / f"{cell_key}{SCORES_SUFFIX}"
 
     def batches(self, engine_key: str) -> PurePath:
         """The folder of what an engine has sent to a batch endpoint."""

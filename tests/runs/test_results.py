@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def _short_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("eibench_ray.runs.results.RANGE_ROWS", 3)
+    monkeypatch.setattr("eibench_ray.runs.cell_scorer.RANGE_ROWS", 3)
 
 
 @pytest.mark.parametrize("slice_rows", [1, 3, 4, 10, 50])

@@ -7,11 +7,12 @@ from itertools import combinations, product
 
 import numpy as np
 import pytest
+from scored_rows import score_rows
 
 from eibench_ray.rows.sample import Media, Sample
 from eibench_ray.scoring.accuracy import ACCURACY
 from eibench_ray.scoring.answer_repeats import by_answer, pass_at_k, repeat_figures
-from eibench_ray.scoring.cell_score import CellScore, score_cell
+from eibench_ray.scoring.cell_score import CellScore
 from eibench_ray.scoring.cluster_mean import estimate_mean, proportion_interval
 from eibench_ray.scoring.rules.choice import ChoiceScorer
 from eibench_ray.scoring.rules.exact_match import ExactMatchScorer
@@ -44,7 +45,7 @@ def majority(answers: Sequence[Score | None]) -> float | None:
 def score(rows: Sequence[Sequence[Score | None]], num_answers: int, pictures: Sequence[int] | None = None) -> CellScore:
     pictures = range(len(rows)) if pictures is None else pictures
     samples = [Sample(f"s{number}", {}, (Media(f"{picture}.png"),)) for number, picture in enumerate(pictures)]
-    return score_cell(list(zip(samples, rows, strict=True)), [ACCURACY], 0.95, num_answers=num_answers)
+    return score_rows(list(zip(samples, rows, strict=True)), [ACCURACY], 0.95, num_answers=num_answers)
 
 
 # n, c, k and the value by hand: 1 - C(n - c, k) / C(n, k).
@@ -189,7 +190,7 @@ def test_the_models_own_share_of_the_variance_is_found(between: float, within: f
     rows = [
         (Sample(f"s{row}"), [Score("s", {"grade": value}) for value in of_row]) for row, of_row in enumerate(values)
     ]
-    found = score_cell(rows, [Metric("grade", low=None, high=None)], 0.95, num_answers=5).model_noise
+    found = score_rows(rows, [Metric("grade", low=None, high=None)], 0.95, num_answers=5).model_noise
     assert found is not None
     assert found.variance_share == pytest.approx(truth, abs=0.02)
     assert found.sd == pytest.approx((within / 4000) ** 0.5, rel=0.03)

@@ -6,11 +6,13 @@ from dataclasses import astuple, replace
 import numpy as np
 import pytest
 from scipy import stats
+from scored_rows import score_rows
 
 from eibench_ray.benchmarks.eibench.parsed_verdict import RECALL
 from eibench_ray.errors import ConfigError, ScoreError
 from eibench_ray.rows.sample import Media, Sample
-from eibench_ray.scoring.cell_score import MOST_GROUPS, CellScore, score_cell
+from eibench_ray.scoring.cell_score import CellScore
+from eibench_ray.scoring.sample_groups import MOST_GROUPS
 from eibench_ray.scoring.scorer import Metric, Score, ScoreStatus
 
 
@@ -31,7 +33,7 @@ def failure(name: str, status: str) -> Score:
 def score(samples: Sequence[Sample], *verdicts: Score, confidence: float = 0.95) -> CellScore:
     by_id = {verdict.sample_id: verdict for verdict in verdicts}
     rows = [(sample, [by_id.get(sample.sample_id)]) for sample in samples]
-    return score_cell(rows, [RECALL], confidence, ["emotion"])
+    return score_rows(rows, [RECALL], confidence, ["emotion"])
 
 
 def test_recall_is_the_mean_over_samples_not_over_triggers() -> None:
@@ -114,7 +116,7 @@ def test_values_beyond_0_and_1_and_metrics_without_a_range_have_students_interva
     expected = stats.t(4, np.mean(values), stats.sem(values)).interval(0.95)
     for metric in (RECALL, Metric("sentences", high=None)):
         rows = [(sample(str(n)), [Score(str(n), {metric.name: value})]) for n, value in enumerate(values)]
-        overall = score_cell(rows, [metric], 0.95).overall
+        overall = score_rows(rows, [metric], 0.95).overall
         assert (overall.ci_low, overall.ci_high) == pytest.approx(expected)
 
 
@@ -217,7 +219,7 @@ def test_groups_are_numbers_in_order_booleans_and_texts_and_never_too_many() -> 
     levels = (10, 9, 2.5, True, "b", None, "")
     samples = [Sample(f"s{n}", metadata={"level": level, "id": n}) for n, level in enumerate(levels)]
     rows = [(one, [Score(one.sample_id, {"recall": 0.5})]) for one in samples]
-    cell = score_cell(rows, [RECALL], 0.95, ["level"])
+    cell = score_rows(rows, [RECALL], 0.95, ["level"])
     assert {name: found.n for name, found in cell.groups["level"].items()} == {
         "2.5": 1,
         "9": 1,
@@ -227,10 +229,10 @@ def test_groups_are_numbers_in_order_booleans_and_texts_and_never_too_many() -> 
     }
     assert list(cell.groups["level"]) == ["2.5", "9", "10", "b", "true"]
     with pytest.raises(ConfigError, match="column 'tags' holds lists, by which samples cannot be grouped"):
-        score_cell([(Sample("s", metadata={"tags": ("a",)}), [None])], [RECALL], 0.95, ["tags"])
+        score_rows([(Sample("s", metadata={"tags": ("a",)}), [None])], [RECALL], 0.95, ["tags"])
     many = [(Sample(f"s{n}", metadata={"id": n}), [None]) for n in range(MOST_GROUPS + 1)]
     with pytest.raises(ConfigError, match=f"more than {MOST_GROUPS} values in column 'id': group by one with fewer"):
-        score_cell(many, [RECALL], 0.95, ["id"])
+        score_rows(many, [RECALL], 0.95, ["id"])
 
 
 def test_an_interval_at_another_confidence_is_the_one_of_a_cell_with_that_confidence() -> None:
@@ -245,7 +247,7 @@ def test_an_interval_at_another_confidence_is_the_one_of_a_cell_with_that_confid
 
 def test_a_cells_headline_is_its_first_metric() -> None:
     length = Metric("length", format=".0f", high=None)
-    cell = score_cell(
+    cell = score_rows(
         [(sample("a"), [Score("a", {"length": 7.0, "recall": 0.5})])], [length, RECALL], 0.95, ["emotion"]
     )
     assert (cell.metric, cell.overall.value, cell.groups["emotion"]["happy"].value) == (length, 7.0, 7.0)

@@ -7,10 +7,11 @@ from math import sqrt
 
 import numpy as np
 import pytest
+from scored_rows import score_rows
 
 from eibench_ray.benchmarks.eibench.parsed_verdict import RECALL
 from eibench_ray.rows.sample import Sample
-from eibench_ray.scoring.cell_score import CellScore, score_cell
+from eibench_ray.scoring.cell_score import CellScore
 from eibench_ray.scoring.repeat_noise import NoiseMeter, RepeatNoise
 from eibench_ray.scoring.scorer import Metric, Score, ScoreStatus
 
@@ -37,7 +38,7 @@ def score(rows: list[list[int | None]]) -> CellScore:
         (Sample(f"s{number}", target=("a",) * 4), [verdict(correct) for correct in row])
         for number, row in enumerate(rows)
     ]
-    return score_cell(judged, [RECALL], 0.95)
+    return score_rows(judged, [RECALL], 0.95)
 
 
 def test_a_judge_that_was_asked_once_has_no_noise_to_tell() -> None:
@@ -54,7 +55,7 @@ def test_the_noise_of_a_cell_is_that_of_its_headline() -> None:
     length = Metric("length", format=".0f", high=None)
     scores = [Score("s", {"recall": recall, "length": 7.0}) for recall in (0.0, 1.0)]
     for metrics, sd in (([RECALL, length], sqrt(0.5)), ([length, RECALL], 0.0)):
-        noise = score_cell([(Sample("s", target=("a",)), scores)], metrics, 0.95).noise
+        noise = score_rows([(Sample("s", target=("a",)), scores)], metrics, 0.95).noise
         assert noise is not None
         assert noise.sd == pytest.approx(sd)
 

@@ -7,6 +7,7 @@ import logging
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -21,10 +22,10 @@ from eibench_ray.errors import StoreError
 from eibench_ray.report.leaderboard_files import to_json_rows
 from eibench_ray.rows.request import Request
 from eibench_ray.runs.find_run import find_run, list_runs
-from eibench_ray.runs.results import score_run
+from eibench_ray.runs.results import Results, score_run
 from eibench_ray.runs.run_record import new_manifest, new_status, read_run, write_manifest, write_state
 from eibench_ray.runs.run_status import describe_run
-from eibench_ray.scoring.cell_score import MISSING
+from eibench_ray.scoring.cell_columns import MISSING
 from eibench_ray.storage import bucket as bucket_module
 from eibench_ray.storage.bucket import Bucket, open_bucket
 from eibench_ray.storage.local import open_storage
@@ -34,6 +35,8 @@ from eibench_ray.store.store_check import check_store
 
 if TYPE_CHECKING:
     from conftest import Scripted, Sweeps
+
+    from eibench_ray.report.leaderboard_row import LeaderboardRow
 
 
 def objects(root: str) -> list[str]:
@@ -247,3 +250,21 @@ def test_the_command_runs_a_sweep_in_a_bucket_and_reads_it(tmp_path: Path, s3_ro
     assert check_store(store, lambda *_: None).findings == ()
     assert not (tmp_path / "store").exists()
     assert not any(name.startswith("leases/") for name in objects(s3_root))
+
+
+def test_scores_are_kept_in_a_bucket(sweeps: Sweeps, s3_root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    sweeps.write_dataset()
+    sweep = sweeps.plan(sweeps.config("noted", store={"root": s3_root, "slice_rows": 4}))
+    sweeps.ask(sweep)
+
+    def score() -> LeaderboardRow:
+        return Results(sweep.plan, Store(s3_root)).score(sweep.plan.cells[0], sweep.config.score)
+
+    first = score()
+    with monkeypatch.context() as patched:
+        patched.setattr("eibench_ray.runs.column_reader.score_cells", None)  # no row is read
+        assert score() == first
+    step = sweep.plan.cells[0].verdicts[0]
+    rows = [replace(row, text="never mind") for row in sweep.store.read_slice(step, 0).values()]
+    sweep.store.write_slice(step, 0, rows)
+    assert score().score.statuses["unparsed"] == 4

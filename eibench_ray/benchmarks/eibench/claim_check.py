@@ -12,7 +12,8 @@ from eibench_ray.benchmarks.eibench.claims import OVERALL, CheckedClaim, Claim, 
 from eibench_ray.config.schema import ScoreConfig
 from eibench_ray.errors import ConfigError
 from eibench_ray.plan.graph import Cell, Plan
-from eibench_ray.scoring.cell_score import MISSING, CellScore
+from eibench_ray.scoring.cell_columns import MISSING
+from eibench_ray.scoring.cell_score import CellScore
 
 _CONFIDENCE = 0.95  # of the run's own intervals
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from eibench_ray.benchmarks.eibench.claims import CheckedClaim, Claim, ClaimOutcome
-from eibench_ray.scoring.cell_score import MIN_COVERAGE
+from eibench_ray.scoring.cell_columns import MIN_COVERAGE
 from eibench_ray.scoring.cluster_mean import Interval
 from eibench_ray.scoring.equivalence import LEVEL, compare_repeated
 from eibench_ray.scoring.metric_summary import MetricSummary

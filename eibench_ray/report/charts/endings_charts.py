@@ -10,7 +10,7 @@ from eibench_ray.report.charts.look import cut_lines, make_chart
 from eibench_ray.report.charts.stacked_bars import draw_bars
 from eibench_ray.report.leaderboard_row import LeaderboardRow
 from eibench_ray.rows.completion import ABSENT, WHOLE
-from eibench_ray.scoring.cell_score import MISSING
+from eibench_ray.scoring.cell_columns import MISSING
 from eibench_ray.scoring.rounding import show_share
 from eibench_ray.scoring.scorer import ScoreStatus
 from eibench_ray.visible_text import in_line

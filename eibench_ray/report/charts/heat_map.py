@@ -11,7 +11,8 @@ from eibench_ray.report.charts.cell_labels import counted, label_cells, scaled, 
 from eibench_ray.report.charts.chart import Chart
 from eibench_ray.report.charts.look import LINE_HEIGHT, cut_lines, make_chart
 from eibench_ray.report.leaderboard_row import LeaderboardRow, sort_rows
-from eibench_ray.scoring.cell_score import MetricScore, order_groups
+from eibench_ray.scoring.cell_score import MetricScore
+from eibench_ray.scoring.sample_groups import order_groups
 from eibench_ray.scoring.scorer import Metric
 from eibench_ray.visible_text import in_line
 

@@ -41,14 +41,9 @@ def describe_reply(key: str, values: str, explanation_words: int) -> str:
 def read_object(text: str) -> dict[str, Any]:
     """The one JSON object that the text is; empty where it is something else."""
     text = text.strip()
-    fenced = _FENCE.fullmatch(text)
+    fenced = _FENCE.fullmatch(text) if text.startswith("`") else None
     try:
-        found = json.loads(
-            fenced.group(1) if fenced else text,
-            strict=False,  # xgrammar's grammar for a string with maxLength lets a bare tab through
-            object_pairs_hook=_unique_keys,
-            parse_constant=_refuse_constant,
-        )
+        found = _decode(fenced.group(1) if fenced else text)
     except (ValueError, RecursionError):  # ValueError: not JSON, or a number with thousands of digits
         return {}
     return found if isinstance(found, dict) else {}
@@ -96,3 +91,11 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse_constant(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not JSON")
+
+
+# One decoder for all: json.loads makes a new one per call when it is given options.
+_decode = json.JSONDecoder(
+    strict=False,  # xgrammar's grammar for a string with maxLength lets a bare tab through
+    object_pairs_hook=_unique_keys,
+    parse_constant=_refuse_constant,
+).decode

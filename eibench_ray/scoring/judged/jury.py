@@ -18,7 +18,7 @@ from annotated_types import Ge
 
 from eibench_ray.errors import ScoreError
 from eibench_ray.rows.sample import Sample
-from eibench_ray.scoring.cell_score import mean_value
+from eibench_ray.scoring.cell_columns import mean_value
 from eibench_ray.scoring.scorer import Metric, Score, Scorer, ScoreStatus
 
 

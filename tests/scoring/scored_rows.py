@@ -1,0 +1,23 @@
+"""A cell's scores from samples and their scores, as the store's columns give them."""
+
+from collections.abc import Sequence
+
+from eibench_ray.rows.sample import Sample
+from eibench_ray.scoring.cell_columns import CellMeter
+from eibench_ray.scoring.cell_score import CellScore, score_cell
+from eibench_ray.scoring.sample_groups import find_groups
+from eibench_ray.scoring.scorer import Metric, Score
+
+
+def score_rows(
+    rows: Sequence[tuple[Sample, Sequence[Score | None]]],
+    metrics: Sequence[Metric],
+    confidence: float,
+    group_by: Sequence[str] = (),
+    num_answers: int = 1,
+) -> CellScore:
+    """The scores of a cell with these samples."""
+    meter = CellMeter(metrics, num_answers)
+    for _, scores in rows:
+        meter.add(scores)
+    return score_cell(meter.read(), find_groups([sample for sample, _ in rows], group_by), confidence)
