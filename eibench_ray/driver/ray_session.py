@@ -17,6 +17,7 @@ import psutil
 
 from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.driver.ray_address import check_healthy, resolve_address
+from eibench_ray.driver.ray_processes import lean_node
 from eibench_ray.driver.ray_requirements import find_home_flaw, find_python_flaw
 from eibench_ray.driver.stop_signals import without_hangup
 from eibench_ray.errors import ClusterError, ClusterLostError, EibenchError
@@ -41,6 +42,8 @@ _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DEDUP_LOGS": "0",
+    # It would start a Python for each core of the machine (0.5 CPU s each), for tasks of which a run has few.
+    "RAY_prestart_worker_first_driver": "0",
     # On a busy machine it takes longer than Ray's 30 s; then nothing could be started at all.
     "RAY_raylet_start_wait_time_s": "120",
     # When its control service has been gone for so long, Ray ends the program, with a line of its own; the watch over
@@ -103,10 +106,12 @@ def _started(config: ClusterConfig, keep: Path | None) -> Iterator[None]:
         }
         # What engines keep in temporary files, by names that others can guess, lies there, too.
         try:
-            with _environment({**_LOOPBACK, "TMPDIR": str(folder)}):
+            with (
+                _environment({**_LOOPBACK, "TMPDIR": str(folder)}),
+                lean_node(has_dashboard=config.dashboard_port is not None),
+            ):
                 stack.enter_context(_joined(options, "local"))
             _hide_token()
-            _end_monitor()
             yield
         except EibenchError:
             _keep_logs(folder / RAY_FOLDER, keep)
@@ -213,15 +218,6 @@ def _keep_logs(ray_folder: Path, keep: Path | None) -> None:
     with contextlib.suppress(OSError):  # the error that ends the run is the one to show
         if keep_rays_lines(ray_folder / "session_latest" / "logs", keep):
             log.info("the last lines of Ray's processes are kept in %s", keep.absolute())
-
-
-def _end_monitor() -> None:
-    """Ends Ray's autoscaler, which scales nothing here and shows its figures to all users of the machine (a port)."""
-    import ray._private.worker
-
-    if (node := ray._private.worker._global_node) is not None:
-        with contextlib.suppress(Exception):  # it is gone already
-            node.kill_monitor(check_alive=False)
 
 
 def _hide_token() -> None:
