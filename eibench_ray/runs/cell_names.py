@@ -27,6 +27,8 @@ class RunCell:
     cell: Cell  # the cell, its names with letters where they need them
     answers: str  # what was answered: the same for cells that graded the very same answers
     contest: Contest | None = None  # what its answers are held against
+    own_name: str = ""  # the cell's in its run's plan
+    runs: tuple[int, ...] = ()  # all runs that have this very cell
 
 
 def tell_apart(runs: Sequence[tuple[RunManifest, str]]) -> list[RunCell]:
@@ -35,10 +37,13 @@ def tell_apart(runs: Sequence[tuple[RunManifest, str]]) -> list[RunCell]:
     for number, (manifest, root) in enumerate(runs):
         for cell in manifest.plan.cells:
             if not cell.blockers:
-                one = _Found(number, manifest.plan, root, cell)
-                known = found.setdefault((cell.name, root, cell.answers, cell.verdicts), one)
-                if one.num_rows > known.num_rows:  # the same cell with a higher limit
-                    found[cell.name, root, cell.answers, cell.verdicts] = one
+                key = cell.name, root, cell.answers, cell.verdicts
+                one = _Found(number, manifest.plan, root, cell, (number,))
+                if (known := found.get(key)) is not None:
+                    # The same cell with a higher limit stands for both.
+                    chosen = one if one.num_rows > known.num_rows else known
+                    one = replace(chosen, runs=(*known.runs, number))
+                found[key] = one
     cells = list(found.values())
     named = _name_all(cells, _AXES)
     if len({one.cell.name for one in named}) < len(named):
@@ -55,6 +60,7 @@ class _Found:
     plan: Plan
     root: str
     cell: Cell
+    runs: tuple[int, ...]
 
     @property
     def num_rows(self) -> int:
@@ -79,6 +85,8 @@ def _name_all(cells: Sequence[_Found], axes: Mapping[str, Callable[[_Found], Has
             replace(one.cell, model=model, setting=setting, judge=judge),
             _in_store(one.root, one.cell.answers),
             _contest_of(one, judge),
+            one.cell.name,
+            one.runs,
         )
         for one, model, setting, judge in zip(cells, names["model"], names["setting"], names["judge"], strict=True)
     ]

@@ -10,7 +10,7 @@ from eibench_ray.plan.blockers import without_blocked
 from eibench_ray.report.charts.page_charts import ChartFigures
 from eibench_ray.report.charts.published_chart import PublishedFigure
 from eibench_ray.report.leaderboard_row import LeaderboardRow
-from eibench_ray.runs.cell_names import letter_of
+from eibench_ray.runs.cell_names import RunCell, letter_of
 from eibench_ray.runs.find_run import FoundRun
 from eibench_ray.runs.results import open_run
 from eibench_ray.schedule.gpu_usage import GpuUsage, share_cells
@@ -22,6 +22,7 @@ def collect_figures(
     rows: Sequence[LeaderboardRow],
     comparison: Comparison | None,
     usages: Sequence[GpuUsage],
+    cells: Sequence[RunCell],
 ) -> ChartFigures:
     """All that is drawn of some runs.
 
@@ -30,6 +31,7 @@ def collect_figures(
         rows: their leaderboard.
         comparison: of their cells; None where there is none.
         usages: GPU time of each run.
+        cells: all that are not blocked.
 
     Raises:
         EibenchError: a store cannot be read.
@@ -40,14 +42,19 @@ def collect_figures(
         for run, letter in zip(runs, letters, strict=True)
         for one in _list_published(run)
     ]
-    # Cells of several runs may have other names than in their plans, under which time is shared out.
-    shares = share_cells(usages[0], without_blocked(runs[0].manifest.plan)) if len(runs) == 1 else ()
+    shares = [
+        {
+            share.cell.name: sum(share.seconds.values())
+            for share in share_cells(usage, without_blocked(run.manifest.plan))
+        }
+        for run, usage in zip(runs, usages, strict=True)
+    ]
     return ChartFigures(
         rows,
         comparison or Comparison((), (), (), (), runs[0].manifest.score.confidence),
         published,
         dict(zip(letters, usages, strict=True)),
-        {share.cell.name: sum(share.seconds.values()) for share in shares},
+        {one.cell.name: sum(shares[run].get(one.own_name, 0.0) for run in one.runs) for one in cells},
     )
 
 

@@ -72,7 +72,7 @@ def write_report(
         rows = _score(runs, opened, cells, group_by)
     comparison, troubles = _compare(runs)
     usages = [read_usage(run.folder, without_blocked(run.manifest.plan)) for run in runs]
-    charts = _draw(runs, rows, comparison, usages, troubles)
+    charts = _draw(runs, rows, comparison, usages, cells, troubles)
     with drafting(path) as draft:
         samples = PageSamples(
             list(_page_cells(runs, opened, cells)),
@@ -142,6 +142,7 @@ def _draw(
     rows: Sequence[LeaderboardRow],
     comparison: Comparison | None,
     usages: Sequence[GpuUsage],
+    cells: Sequence[RunCell],
     troubles: list[str],
 ) -> list[Chart]:
     """The pictures; none, and a line in `troubles`, where their figures cannot be had."""
@@ -150,7 +151,7 @@ def _draw(
     from eibench_ray.runs.chart_figures import collect_figures
 
     try:
-        return draw_charts(collect_figures(runs, rows, comparison, usages))
+        return draw_charts(collect_figures(runs, rows, comparison, usages, cells))
     except Exception as error:  # a benchmark's own code may have any
         log.debug("drawing the pictures", exc_info=True)
         troubles.append(f"no pictures: {error if isinstance(error, EibenchError) else _name_error(error)}")

@@ -84,8 +84,10 @@ def test_a_run_that_no_figure_was_published_about_has_no_picture_of_them(run: Fo
     assert "published-others-1" not in charts_of(write_report([run], tmp_path / "page.html", FIGURES).path)
 
 
-def test_two_runs_have_a_gantt_picture_each(run: FoundRun, tmp_path: Path) -> None:
-    names = list(charts_of(write_report([run, run], tmp_path / "page.html", FIGURES).path))
+def test_two_runs_have_a_gantt_picture_each_and_their_time_by_cell(run: FoundRun, tmp_path: Path) -> None:
+    charts = charts_of(write_report([run, run], tmp_path / "page.html", FIGURES).path)
+    names = list(charts)
+    assert "GPU-seconds of the cell in the runs here" in charts["gpu-hours-1"]["text"]
     assert [name for name in names if name.startswith("g")][-4:] == ["gantt-A", "gpu-time-A", "gantt-B", "gpu-time-B"]
 
 

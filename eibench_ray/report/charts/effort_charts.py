@@ -40,7 +40,7 @@ def draw_gpu_hours(rows: Sequence[LeaderboardRow], seconds: Mapping[str, float],
 
     Args:
         rows: of the leaderboard.
-        seconds: cell -> its part of what this run's replicas held; what earlier runs did is in no cell's.
+        seconds: cell -> its part of what the replicas of the page's runs held; what other runs did is in no cell's.
         unit: what the seconds are of, `GPU` or `replica`.
     """
     largest = max(seconds.values(), default=0.0)
@@ -49,7 +49,7 @@ def draw_gpu_hours(rows: Sequence[LeaderboardRow], seconds: Mapping[str, float],
     def read(row: LeaderboardRow) -> float | None:
         return seconds[row.cell] / unit_s if seconds.get(row.cell) else None
 
-    x = f"{unit}-{name} of the cell in this run"
+    x = f"{unit}-{name} of the cell in the runs here"
     yield from _draw(rows, "gpu-hours", f"Score and {unit} time", x, read, lambda row: f"{read(row):,.3g}")
 
 
