@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     from eibench_ray.schedule.resources import EngineProfile
 
 LOWER_BOUND = (
-    "The lower bound is the larger of two times that no schedule beats on these GPUs: the slowest row's way through "
-    "its steps, each engine loaded before it; and the time into which all replies, in full batches, and the loads of "
-    "as many replicas as that takes fit on all GPUs. Whether any schedule reaches it is not known."
+    "The lower bound is the largest of three times that no schedule beats on these GPUs: the slowest row's way through "
+    "its steps, each engine loaded before it; the time that an endpoint takes for its requests, under its limits; and "
+    "the time into which all replies, in full batches, and the loads of as many replicas as that takes fit on all "
+    "GPUs. Whether any schedule reaches it is not known."
 )
 
 
@@ -164,12 +165,17 @@ def _summarise(case: Case, outcome: SimulationResult, usage: GpuUsage) -> dict[s
     seconds = usage.seconds()
     total = sum(seconds.values())
     shares = {kind: taken / total for kind, taken in seconds.items()}
+    gpus_until_s = outcome.wall_clock_s if outcome.gpus_until_s is None else outcome.gpus_until_s
     idle = {kind: share for kind, share in shares.items() if kind is TimeKind.IDLE or kind in UNHELD}
     return {
         "nodes": len(case.world.nodes),
         "gpus": case.world.num_gpus,
         "requests": outcome.rows,
         "wall_clock_s": outcome.wall_clock_s,
+        "gpu_part_s": gpus_until_s,
+        "endpoint_part_s": outcome.wall_clock_s - gpus_until_s,
+        "gpu_hours_held": total / 3600 if usage.unit == "GPU" else 0.0,
+        "gpu_hours_given_back": usage.given_back_s / 3600,
         "lower_bound_s": outcome.lower_bound_s,
         "ratio": outcome.ratio,
         "loads": outcome.loads,
@@ -196,12 +202,19 @@ def _render(summary: Mapping[str, Any]) -> Table:
         table.add_row(name if name != "gpus" else "GPUs", _count(summary[name]))
     table.add_section()
     table.add_row("wall-clock time", _duration(summary["wall_clock_s"]))
+    if summary["gpu_hours_given_back"]:
+        table.add_row("until GPUs are given back", _duration(summary["gpu_part_s"]))
+        table.add_row("then without GPUs", _duration(summary["endpoint_part_s"]))
     table.add_row("lower bound", _duration(summary["lower_bound_s"]))
     table.add_row("time / lower bound", f"{summary['ratio']:.3f}")
     table.add_row("loads", f"{summary['loads']:,} (at least {summary['loads_at_least']:,})")
     if summary["deaths"]:
         table.add_row("replicas that failed", _count(summary["deaths"]))
     table.add_section()
+    if summary["gpus"]:
+        table.add_row("GPU-hours held", f"{summary['gpu_hours_held']:,.1f}")
+    if summary["gpu_hours_given_back"]:
+        table.add_row("GPU-hours given back", f"{summary['gpu_hours_given_back']:,.1f}")
     for kind, share in summary["shares"].items():
         table.add_row(f"GPU time: {kind.label}", f"{show_share(share)}%")
     table.add_row("GPU time: idle in total", f"{show_share(summary['idle_share'])}%")

@@ -124,15 +124,26 @@ def _adapter_share(plan: Plan, spec: EngineSpec, steps: Sequence[Step]) -> float
 
 
 def _allowed_tokens_per_s(plan: Plan, spec: EngineSpec, steps: Sequence[Step]) -> float:
-    """Generated tokens per second that an endpoint's configured limits allow; math.inf where there are none."""
+    """Generated tokens per second that an endpoint's configured limits allow; math.inf where there are none.
+
+    Engines of one pool share its limits as they need them: all of them would end at the same time.
+    """
     limits = spec.traits.limits
     if limits is None:
         return math.inf
-    rows = {step.id: plan.datasets[step.dataset].num_rows for step in steps}
-    replies = sum(rows[step.id] * expected_tokens(step, spec) for step in steps) / sum(rows.values())
-    prompts = sum(rows[step.id] * expected_prompt_tokens(plan, step) for step in steps) / sum(rows.values())
-    per_min = min(limits.requests_per_min or math.inf, (limits.tokens_per_min or math.inf) / (prompts + replies))
-    return per_min / 60 * replies
+    pooled = [step for step in plan.steps.values() if _pool(plan.engines[step.engine]) == limits.pool]
+    rows = {step.id: plan.datasets[step.dataset].num_rows for step in pooled}
+    replies = {step.id: rows[step.id] * expected_tokens(step, plan.engines[step.engine]) for step in pooled}
+    prompts = sum(rows[step.id] * expected_prompt_tokens(plan, step) for step in pooled)
+    counted = sum(replies.values()) + prompts
+    minutes = max(
+        sum(rows.values()) / (limits.requests_per_min or math.inf), counted / (limits.tokens_per_min or math.inf)
+    )
+    return sum(replies[step.id] for step in steps) / minutes / 60 if minutes else math.inf
+
+
+def _pool(spec: EngineSpec) -> str | None:
+    return spec.traits.limits.pool if spec.traits.limits else None
 
 
 def _max_replicas(spec: EngineSpec, config: ClusterConfig) -> int | None:

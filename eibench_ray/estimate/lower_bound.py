@@ -7,7 +7,8 @@ The largest of these, each of which holds for any schedule of wall-clock time T:
    a load) and the tail that the last of them leaves to others. A replica which runs v decoding steps in that time for k
    tokens takes alpha x v + beta x k seconds (`DecodeSpeed`), where v is at least its longest row and at least
    k / capacity. Fewest replicas are needed where the longest rows share replicas: they are filled in that order, a
-   row split where a replica is full, and n(T) are counted.
+   row split where a replica is full, and n(T) are counted. An endpoint is one replica: its capacity is what it may be
+   asked at once, its speed at most what its account's requests and tokens per minute allow (`engine_profiles`).
 3. *All GPUs.* Loads and full batches take T x GPUs at most: the sum of gpus x (W + n(T) x load); and what cannot begin
    before some second fits into the GPUs' time from then on.
 """
@@ -89,7 +90,7 @@ class _EngineLoad:
         for part in self.parts:
             window_s = horizon_s - self.tail_s - max(part.head_s, self.profile.load_s)
             count = _fill(part, self.speed, window_s)
-            if count == math.inf or (self.profile.max_replicas is not None and count > self.profile.max_replicas):
+            if count == math.inf or count > self.profile.most:
                 return None
             # All but the last replica are full throughout the window.
             busy_s = max(float(part.totals[-1]) / self.profile.tokens_per_s, (count - 1) * window_s)

@@ -90,6 +90,7 @@ class SimulationResult:
     """The result of a simulated run."""
 
     wall_clock_s: float = 0.0
+    gpus_until_s: float | None = None  # when the last GPU was needed; None: one was, to the end
     lower_bound_s: float = 0.0  # see `schedule/bound.py`
     loads: int = 0  # replicas that became ready; files of recorded answers are not counted
     loads_at_least: int = 0  # likewise, engines with something to do: fewer loads are not possible

@@ -86,6 +86,9 @@ class Simulator:
         self.outcome.decision_us.append((time.perf_counter_ns() - started) / 1000)
         for action in actions:
             self._carry_out(action)
+        if self.outcome.gpus_until_s is None and not self._scheduler.needs_gpus:
+            self.outcome.gpus_until_s = self.now
+            self._tell("gpus_released", gpus=self._scheduler.places.num_gpus)
 
     def _carry_out(self, action: Action) -> None:
         match action:
@@ -102,6 +105,7 @@ class Simulator:
             case _:
                 self._tell("replica_stopping", replica=action.replica, engine=self._engine_of[action.replica])
                 self._machines.pop(action.replica, None)
+                self._versions.setdefault(action.replica, -1)  # it may have been loading
                 self._push(self.now + STOP_S, "gone", action.replica)
 
     def _start(self, replica: int, engine: str, nodes: tuple[str, ...]) -> None:
@@ -132,7 +136,7 @@ class Simulator:
     def _ready(self, replica: int) -> None:
         engine = self._engine_of[replica]
         if replica in self._versions:
-            return  # it died while it loaded
+            return  # it died, or was stopped, while it loaded
         profile = self._world.engines[engine]
         self._versions[replica] = 0
         self._machines[replica] = SimulatedReplica(DecodeSpeed.of(profile), self.now)

@@ -47,6 +47,8 @@ MEASURED = {
 # Sweeps of so few requests are simulated where all is measured: waves, tails and waits count in seconds there.
 MOST_SIMULATED = 20_000
 
+# What needs no GPU is told apart where it makes the whole so many times as long as what does.
+WORTH_TELLING = 1.05
 _LEAST_LEFT_S = 1.0  # what a run has left that has anything left
 LEAST_OF_RATE = 0.2  # of its rate so far: slower than that, a run stands still, and will hardly stay so
 
@@ -84,6 +86,7 @@ class TimeEstimate:
     nodes: tuple[Node, ...]  # equal ones
     unit: Unit  # what replicas compute on
     wall_clock_s: Range  # from the start to the last verdict
+    until_free_s: Range  # from the start until no unit is needed any more: what is left then, endpoints do
     used_s: Range  # unit-seconds in which replicas load or work
     engines: Mapping[str, EngineTime]  # by key; those with something to do, as far as they fit
     path: tuple[Leg, ...]  # the chain of loads and steps that takes longest
@@ -103,8 +106,13 @@ class TimeEstimate:
 
     @property
     def held_s(self) -> Range:
-        """Unit-seconds of all nodes, kept until the end."""
-        return self.wall_clock_s.times(self.num_units)
+        """Unit-seconds of all nodes, kept until none is needed any more."""
+        return self.until_free_s.times(self.num_units)
+
+    @property
+    def is_freed(self) -> bool:
+        """Whether work is left that is worth a word once no unit is needed any more."""
+        return self.wall_clock_s.expected > WORTH_TELLING * self.until_free_s.expected
 
     def cost(self, unit_s: Range) -> Range | None:
         """The cost of so many unit-seconds; None where no price is known."""
@@ -197,6 +205,7 @@ def estimate_on(
         nodes=nodes,
         unit=unit,
         wall_clock_s=Range(*(overhead_s + scale * one.wall_clock_s for one in (low, expected, high))),
+        until_free_s=Range(*(overhead_s + scale * one.until_free_s for one in (low, expected, high))),
         used_s=Range(low.used_s, expected.used_s, high.used_s),
         engines=expected.engines,
         path=expected.critical_path,
@@ -237,8 +246,13 @@ class _Computation:
         }
         shortest_s = choose_horizon(list(demands.values()), num_units, stretch=1.0)
         self.horizon_s = max(shortest_s, ways.longest_s) if demands else 0.0  # the shortest time that it takes
+        self._owned_s = self.horizon_s  # likewise, of what replicas with units do and read
+        if unit == "gpu" and not all(demand.gpus for demand in demands.values()):
+            self._owned_s = self._find_owned_s(steps, demands, num_units)
         self.engines = {
-            key: EngineTime(int(demand.num_new(self.horizon_s)), demand.load_s, demand.work_s)
+            key: EngineTime(
+                int(demand.num_new(self._owned_s if demand.gpus else self.horizon_s)), demand.load_s, demand.work_s
+            )
             for key, demand in demands.items()
         }
         self.used_s = 0.0  # unit-seconds in which replicas load or work
@@ -247,10 +261,39 @@ class _Computation:
             busy_s = max(engine.work_s, max(ways.latency_s[step] for step in steps_of[key]))
             self.used_s += demands[key].gpus * (busy_s + engine.replicas * engine.load_s)
 
+    def _find_owned_s(self, steps: Sequence[Step], demands: Mapping[str, Demand], num_units: float) -> float:
+        """The shortest time for the steps of engines with units, and for all that these read from."""
+        own: set[str] = set()
+        for step in reversed(steps):
+            if step.id in own or demands[step.engine].gpus:
+                own |= {step.id, *step.inputs.values()}
+        engines = dict.fromkeys(step.engine for step in steps if step.id in own)
+        # An engine without units that is read from does these rows first.
+        works = [
+            demands[key]
+            if demands[key].gpus
+            else replace(
+                demands[key],
+                work=pile_up(
+                    (self._ways.heads_s[one.id], self._ways.work_s[one.id])
+                    for one in steps
+                    if one.engine == key and one.id in own
+                ),
+            )
+            for key in engines
+        ]
+        longest_s = max((float(self._ways.ends_s[step.id].max()) for step in steps if step.id in own), default=0.0)
+        return max(choose_horizon(works, num_units, stretch=1.0), longest_s) if works else 0.0
+
     @property
     def wall_clock_s(self) -> float:
         """The time that it is expected to take, with what a schedule loses."""
         return self.horizon_s * self._loss
+
+    @property
+    def until_free_s(self) -> float:
+        """Likewise, until no unit is needed any more."""
+        return self._owned_s * self._loss
 
     @property
     def critical_path(self) -> tuple[Leg, ...]:
@@ -291,7 +334,7 @@ def _most(profile: EngineProfile, nodes: Sequence[Node]) -> float:
     bundle, total = profile.need.bundles[0], nodes[0].total
     rooms = [total.cpus // bundle.cpus] + ([total.gpus // bundle.gpus] if bundle.gpus else [])
     places = len(nodes) * min(rooms) // len(profile.need.bundles)
-    return min(places, profile.max_replicas or math.inf)
+    return min(places, profile.most)
 
 
 def _units(resources: Resources, unit: Unit) -> float:

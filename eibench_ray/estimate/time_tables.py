@@ -41,6 +41,7 @@ def estimates_to_json(plan: Plan, estimates: Sequence[TimeEstimate]) -> list[dic
             "gpu_memory_gb": estimate.nodes[0].gpu_memory_gb or None,
             f"{estimate.unit}s": estimate.num_units,
             "wall_clock_s": asdict(estimate.wall_clock_s),
+            f"{estimate.unit}_part_s": asdict(estimate.until_free_s),
             f"{estimate.unit}_hours": asdict(estimate.used_s.times(1 / HOUR_S)),
             f"{estimate.unit}_hours_held": asdict(estimate.held_s.times(1 / HOUR_S)),
             "cost": asdict(cost) if (cost := estimate.cost(estimate.used_s)) else None,
@@ -69,13 +70,18 @@ def summarise_estimates(plan: Plan, estimates: Sequence[TimeEstimate]) -> Iterat
         times = (f"{show_span(one.wall_clock_s)} on {describe_nodes(one)}" for one in estimates)
         yield "Time", "; ".join(times)
         unit = _unit(expected)
+        kept = f"with all {unit}s kept to the end"
+        if expected.is_freed:
+            parts = (show_span(one.until_free_s) for one in estimates)
+            yield "", f"of it until no {unit} is needed any more: {'; '.join(parts)}; endpoints go on without"
+            kept = f"with all {unit}s kept until then"
         used, held = (span.times(1 / HOUR_S) for span in (expected.used_s, expected.held_s))
         yield (
             f"{unit[0].upper()}{unit[1:]}-hours",
-            f"{_amount(used)} of loads and work; {_amount(held)} with all {unit}s kept to the end",
+            f"{_amount(used)} of loads and work; {_amount(held)} {kept}",
         )
-        if (cost := expected.cost(expected.used_s)) and (kept := expected.cost(expected.held_s)):
-            yield "GPU cost", f"{_amount(cost)} for loads and work; {_amount(kept)} with all GPUs kept to the end"
+        if (cost := expected.cost(expected.used_s)) and (cost_held := expected.cost(expected.held_s)):
+            yield "GPU cost", f"{_amount(cost)} for loads and work; {_amount(cost_held)} {kept}"
         elif expected.unit == "gpu":
             yield "GPU cost", "not known: set cluster.price_per_gpu_hour"
         yield "Speeds", "; ".join(describe_speeds(plan, expected))
@@ -168,6 +174,11 @@ def _totals_table(plan: Plan, estimates: Sequence[TimeEstimate]) -> FittingTable
     unit = _unit(estimates[0])
     rows = {
         "wall-clock time": [show_span(one.wall_clock_s) for one in estimates],
+        **(
+            {f"until no {unit} is needed": [show_span(one.until_free_s) for one in estimates]}
+            if any(one.is_freed for one in estimates)
+            else {}
+        ),
         f"{unit}-hours of loads and work": [_amount(one.used_s.times(1 / HOUR_S)) for one in estimates],
         f"{unit}-hours, all {unit}s kept": [_amount(one.held_s.times(1 / HOUR_S)) for one in estimates],
     }

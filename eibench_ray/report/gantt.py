@@ -40,11 +40,13 @@ COLOURS = {  # in the order of the legend, and of the areas from below
     TimeKind.NOTHING_READY: "#8F9A94",
     TimeKind.NO_WORK: "#C4C9C6",
     TimeKind.UNASSIGNED: "#DDD8CF",
+    TimeKind.GIVEN_BACK: "#B7D9B1",
 }
 _HEIGHTS = {  # of a bar, as a share of its lane
     0.9: (TimeKind.GENERATING, TimeKind.JUDGING, TimeKind.TAIL),
     0.6: (TimeKind.LOADING, TimeKind.WAITING, TimeKind.LEAVING),
     0.15: (TimeKind.IDLE, TimeKind.DOES_NOT_FIT, TimeKind.NOTHING_READY, TimeKind.NO_WORK, TimeKind.UNASSIGNED),
+    0.05: (TimeKind.GIVEN_BACK,),
 }
 _WIDTH = 960  # pixels, as all below
 _LANE_HEIGHTS = {4: 40, 16: 26, 32: 18, MAX_LANES: 13}  # up to so many lanes
@@ -152,7 +154,10 @@ def _name_kinds(usage: GpuUsage) -> dict[TimeKind, str]:
     total = sum(seconds.values())
     occurring = seconds.keys() | {kind for replica in usage.replicas for kind in replica.seconds}
     shares = {kind: seconds.get(kind, 0.0) / total if total else 0.0 for kind in COLOURS if kind in occurring}
-    return {kind: f"{show_share(share):>5}%  {kind.label}" for kind, share in shares.items()}
+    names = {kind: f"{show_share(share):>5}%  {kind.label}" for kind, share in shares.items()}
+    if usage.given_back_s:  # no share of what was kept
+        names[TimeKind.GIVEN_BACK] = f"{usage.given_back_s / 3600:,.2f} GPU-hours  {TimeKind.GIVEN_BACK.label}"
+    return names
 
 
 def _encode(usage: GpuUsage, names: Mapping[TimeKind, str], clock: _Clock) -> dict[str, Any]:

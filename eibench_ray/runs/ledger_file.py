@@ -69,7 +69,7 @@ def _can_be(name: str, value: object) -> bool:
 def describe_usage(usage: GpuUsage, plan: Plan) -> dict[str, Any]:
     """An account as JSON values. All seconds are in its unit, but for `start_s` and `end_s`: those are on the clock.
 
-    A kind that did not occur is left out of `kinds`, and shares are of the sum of all kinds.
+    A kind that did not occur is left out of `kinds`, and shares are of the sum of all kinds: of what the run kept.
     """
     sums = usage.seconds()
     total = sum(sums.values())
@@ -82,6 +82,7 @@ def describe_usage(usage: GpuUsage, plan: Plan) -> dict[str, Any]:
         "gpus": usage.num_gpus,
         "duration_s": _round(usage.duration_s),
         "seconds": _round(total),
+        "given_back_s": _round(usage.given_back_s),
         "kinds": {
             kind.value: {"seconds": _round(seconds), "share": round(seconds / total, 4)}
             for kind, seconds in sums.items()

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 MOST_GRID_LINES = 40
 # Of more steps, those that ask the same of the same are one line.
 MAX_STEP_LINES = 40
-_STATES = {"preempted": "ended early (a signal or its walltime)"}
+_STATES = {
+    "preempted": "ended early (a signal or its walltime)",
+    "handed_over": "done with its GPUs; the rest needs none and is left to another run",
+}
 QUARANTINE = "quarantined; retry=quarantined asks again"
 
 
@@ -157,3 +160,5 @@ def render_usage(gpu_time: Mapping[str, Any], parts: Mapping[str, Mapping[str, A
         if kind in UNHELD
     ]:
         yield f"GPUs that no replica held: {', '.join(free)}"
+    if given_back_s := gpu_time["given_back_s"]:
+        yield f"Given back, and not counted: {given_back_s / unit_s:,.1f} GPU-{unit} in which no GPU was needed"

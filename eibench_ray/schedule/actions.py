@@ -27,7 +27,7 @@ class Feed:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Stop a replica that has nothing in flight."""
+    """Stop a replica that has nothing in flight, also one that still loads."""
 
     replica: int
 

@@ -195,9 +195,9 @@ def _all_sources(backlog: Backlog, key: str) -> set[str]:
 
 
 def _stop_finished(state: SchedulerState) -> Iterator[Stop]:
-    """Stops replicas that are drained, and idle ones to which nothing can come any more."""
+    """Stops replicas that are drained, and idle or loading ones to which nothing can come any more."""
     for key, engine in state.engines.items():
-        if engine.idle and state.is_through(key):
-            yield from (state.stop(engine.ready[number]) for number in sorted(engine.idle))
+        if (engine.idle or engine.starting) and state.is_through(key):
+            yield from map(state.stop, [*engine.starting.values(), *map(engine.ready.__getitem__, sorted(engine.idle))])
     drained = [replica for replica in state.leaving.values() if replica.phase is Phase.DRAINING and not replica.slices]
     yield from map(state.stop, drained)

@@ -6,6 +6,7 @@ Values only; linear in the number of events. Nodes, replicas and GPUs that none 
 from __future__ import annotations
 
 import heapq
+import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -64,6 +65,7 @@ class _Run:
     free: list[tuple[float, float, tuple[Gpu, ...]]] = field(default_factory=list)
     # Moments at which replicas with GPUs were started -> GPUs of one node that the smallest of them needed.
     starts: dict[float, int] = field(default_factory=dict)
+    released_at: float = math.inf  # since when no GPU is needed any more
 
 
 class _Books:
@@ -99,6 +101,8 @@ class _Books:
                 self._begin(run, event)
             case "replica_placed" | "replica_ready" | "replica_stopping" | "replica_lost" | "replica_stopped":
                 self._note_replica(run, event)
+            case "gpus_released":
+                run.released_at = self._now
             case "run_ended":
                 self._end_run(is_over=True)
 
@@ -229,8 +233,15 @@ class _Books:
             self._turn(run, node)
         last = TimeKind.NO_WORK if is_over else TimeKind.UNASSIGNED
         moments, needs = list(run.starts), list(run.starts.values())
+        if run.released_at < math.inf:
+            last = TimeKind.NO_WORK
         for start, end, gpus in run.free:
-            self._unheld += [Unheld(gpus, span) for span in _explain(start, end, len(gpus), moments, needs, last)]
+            kept_until = max(start, min(end, run.released_at))
+            if start < kept_until:
+                spans = _explain(start, kept_until, len(gpus), moments, needs, last)
+                self._unheld += [Unheld(gpus, span) for span in spans]
+            if kept_until < end:
+                self._unheld.append(Unheld(gpus, TimeSpan(TimeKind.GIVEN_BACK, kept_until, end)))
         self._duration_s += self._now - run.start
         self._run = None
 

@@ -1,7 +1,7 @@
 """The GPU time of a run as sums and spans: by kind, by replica, by cell.
 
-Every GPU-second of every node that joined is in exactly one kind (`TimeKind` defines them). A run without GPUs is
-counted in replica-seconds instead.
+Every GPU-second of every node that joined is in exactly one kind (`TimeKind` defines them); the sums are of what the
+run kept, without what it had given back. A run without GPUs is counted in replica-seconds instead.
 
 A cell's part: what a step took (generating, judging, tail) is divided equally between the cells that read the step;
 what else an engine's replicas held GPUs for (waiting, loading, idle, leaving) equally between the cells that use the
@@ -57,6 +57,11 @@ class Unheld:
     gpus: tuple[Gpu, ...]
     span: TimeSpan
 
+    @property
+    def seconds(self) -> float:
+        """GPU-seconds."""
+        return len(self.gpus) * (self.span.end - self.span.start)
+
 
 @dataclass(frozen=True, slots=True)
 class GpuUsage:
@@ -80,13 +85,18 @@ class GpuUsage:
         return len(replica.gpus) if self.unit == "GPU" else 1
 
     def seconds(self) -> dict[TimeKind, float]:
-        """The sums by kind, in the account's unit; kinds that did not occur are left out."""
+        """The sums of what was kept, by kind, in the account's unit; kinds that did not occur are left out."""
         sums: dict[TimeKind, float] = defaultdict(float)
         for replica in self.replicas:
             _add(sums, replica.seconds, self.weight(replica))
         for unheld in self.unheld:
-            sums[unheld.span.kind] += len(unheld.gpus) * (unheld.span.end - unheld.span.start)
-        return {kind: sums[kind] for kind in TimeKind if sums[kind]}
+            sums[unheld.span.kind] += unheld.seconds
+        return {kind: sums[kind] for kind in TimeKind if sums[kind] and kind is not TimeKind.GIVEN_BACK}
+
+    @property
+    def given_back_s(self) -> float:
+        """GPU-seconds of nodes that were there and that the run needed no more."""
+        return sum(unheld.seconds for unheld in self.unheld if unheld.span.kind is TimeKind.GIVEN_BACK)
 
 
 @dataclass(frozen=True, slots=True)

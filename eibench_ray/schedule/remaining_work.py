@@ -25,6 +25,7 @@ class RemainingWork:
 
     demands: Mapping[str, Demand]  # of the engines that have something left, by key
     horizon_s: float  # seconds; math.inf where something fits on no node
+    end_s: float  # likewise, of all of it: an endpoint may take longer than what needs GPUs, which are let go then
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ def forecast(state: SchedulerState, now: float, guess_s: float | None = None) ->
         for key, engine in state.engines.items()
         if (engine.count or not state.is_through(key)) and state.backlog.rows_left(key)
     ]
+    aimed = _find_aimed(state, live)
     num_gpus = state.places.num_gpus
     begun = {key: _find_begun(state, key, now) for key in live}
     demands: dict[str, Demand] = {}
@@ -51,8 +53,18 @@ def forecast(state: SchedulerState, now: float, guess_s: float | None = None) ->
             break
         streams, before_s = RowArrivals(state, now, horizon_s), horizon_s
         demands = {key: _demand(state, key, now, streams, begun[key], horizon_s) for key in live}
-        horizon_s = choose_horizon(list(demands.values()), num_gpus)
-    return RemainingWork(demands, horizon_s)
+        horizon_s = choose_horizon([demands[key] for key in aimed], num_gpus)
+    end_s = horizon_s if len(aimed) == len(live) else choose_horizon(list(demands.values()), num_gpus)
+    return RemainingWork(demands, horizon_s, max(horizon_s, end_s))
+
+
+def _find_aimed(state: SchedulerState, keys: list[str]) -> list[str]:
+    """The engines whose work is to fit into the horizon: those with GPUs and what they read from; else all."""
+    aimed = {key for key in keys if state.engines[key].profile.need.gpus}
+    new = aimed
+    while new := {source for key in new for source in state.backlog.sources[key]} - aimed:
+        aimed |= new
+    return [key for key in keys if key in aimed] or keys
 
 
 def _all_at_full_speed_s(state: SchedulerState, keys: list[str]) -> float:

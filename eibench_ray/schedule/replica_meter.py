@@ -23,7 +23,8 @@ class TimeKind(StrEnum):
         NOTHING_READY: the next replica to be started would have fitted here: nothing was ready for one before, or not
             enough to be worth a load.
         DOES_NOT_FIT: the next replica to be started needed more GPUs of one node than were free on this one.
-        NO_WORK: no replica was started any more until the run ended.
+        NO_WORK: no replica was started any more until GPUs were given back, or the run ended.
+        GIVEN_BACK: no GPU was needed any more, and none was held: what was left needed none. Not counted in sums.
         UNASSIGNED: no replica has been started since, and the run has not ended: what comes next cannot be told.
     """
 
@@ -38,6 +39,7 @@ class TimeKind(StrEnum):
     DOES_NOT_FIT = "does_not_fit"
     NO_WORK = "no_work"
     UNASSIGNED = "unassigned"
+    GIVEN_BACK = "given_back"
 
     @property
     def label(self) -> str:

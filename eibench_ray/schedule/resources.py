@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -85,6 +86,13 @@ class EngineProfile:
     def weight(self, step: str) -> float:
         """A step's token weight."""
         return self.token_weights.get(step, 1.0)
+
+    @property
+    def most(self) -> float:
+        """Copies at the same time; one where a copy computes nothing here: it would share the first one's limits."""
+        if self.max_replicas is not None:
+            return self.max_replicas
+        return math.inf if self.need.bundles else 1
 
 
 class Phase(StrEnum):

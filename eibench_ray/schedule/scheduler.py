@@ -58,7 +58,7 @@ class Scheduler:
         self._state = SchedulerState(backlog, engines, until)
         self._review_at = self._not_before = -math.inf
         self._rest_ends_at = math.inf
-        self._aim_at = math.inf
+        self._aim_at = self._ends_at = math.inf
         for node in nodes:
             self.add_node(node)
 
@@ -66,6 +66,13 @@ class Scheduler:
     def is_done(self) -> bool:
         """Whether nothing is left to ask."""
         return self._state.backlog.is_empty
+
+    @property
+    def needs_gpus(self) -> bool:
+        """Whether an engine that owns GPUs has rows left, or a replica still holds some."""
+        state = self._state
+        owners = [key for key, engine in state.engines.items() if engine.profile.need.gpus]
+        return any(map(state.backlog.rows_left, owners)) or any(map(state.gpus, state.replicas.values()))
 
     def is_out_of_time(self, now: float) -> bool:
         """Whether nothing is under way, and nothing that could be asked would be answered in time."""
@@ -85,7 +92,7 @@ class Scheduler:
 
     def horizon_s(self, now: float) -> float:
         """Seconds in which all that is left can be done, as it was last thought over; math.inf: not known."""
-        return max(0.0, self._aim_at - now)
+        return max(0.0, self._ends_at - now)
 
     @property
     def prior_share(self) -> float:
@@ -214,6 +221,7 @@ class Scheduler:
             # What was aimed at last is a good guess of what is to be aimed at now.
             found = forecast(self._state, now, max(self._aim_at - now, 1.0) if self._aim_at < math.inf else None)
             self._aim_at = now + found.horizon_s
+            self._ends_at = now + found.end_s
             actions += review(self._state, found, now)
             horizon_s = min(found.horizon_s, _LONG_S)
             is_large = len(self._state.replicas) > MANY_REPLICAS

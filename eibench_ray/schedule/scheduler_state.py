@@ -86,7 +86,7 @@ class SchedulerState:
         self.until = until  # when what is asked must be answered
         self.places = NodeCapacity()
         self.engines = {
-            key: EngineState(profile, EngineEstimate(profile), _most(profile)) for key, profile in profiles.items()
+            key: EngineState(profile, EngineEstimate(profile), profile.most) for key, profile in profiles.items()
         }
         self.replicas: dict[int, ScheduledReplica] = {}  # by number; until what they reserved is free
         self.leaving: dict[int, ScheduledReplica] = {}  # those of them that drain, are stopped or were lost
@@ -239,9 +239,3 @@ class SchedulerState:
         engine.ready.pop(replica.id, None)
         engine.idle.discard(replica.id)
         self.leaving[replica.id] = replica
-
-
-def _most(profile: EngineProfile) -> float:
-    if profile.max_replicas is not None:
-        return profile.max_replicas
-    return math.inf if profile.need.bundles else 1

@@ -102,3 +102,14 @@ def test_an_endpoint_is_no_faster_than_its_limits(
     plan = Plan("sweep", {"key": spec}, {"faces": dataset}, {"step": step}, ())
     profile = engine_profiles(plan, CONFIG, [])["key"]
     assert (profile.tokens_per_s, profile.capacity) == (pytest.approx(tokens_per_s), capacity)
+
+
+def test_endpoints_of_one_account_share_its_limits_by_what_they_have_to_do() -> None:
+    limits = {"pool": "account", "requests_per_min": 60.0}
+    engine = OpenaiSection(kind="openai", endpoint="e", base_url="http://e", model="m", limits=limits)
+    specs = {key: engine_spec(key, key, engine, "cpu", None, 0, Expectation(tokens_per_row=100.0)) for key in "ab"}
+    prompt, sampling = Prompt(None, "", image=False, is_official=False), Sampling(0.0, 1.0, 200)
+    steps = {name: Step(name, name, name[0], prompt, sampling, 0, "faces", {}) for name in ("a1", "a2", "a3", "b1")}
+    dataset = DatasetSpec("faces", "faces", None, 10, is_prepared=True)
+    profiles = engine_profiles(Plan("sweep", specs, {"faces": dataset}, steps, ()), CONFIG, [])
+    assert {key: one.tokens_per_s for key, one in profiles.items()} == {"a": 75.0, "b": 25.0}  # a reply a second in all

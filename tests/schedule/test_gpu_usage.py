@@ -111,6 +111,15 @@ def test_time_of_a_replica_by_kind(events: list[Event], expected: dict[str, floa
     assert account(events, ROLES).seconds() == expected
 
 
+def test_gpus_that_are_given_back_are_no_part_of_what_the_run_kept() -> None:
+    start = [at(0, "run_started"), joined(0, gpus=2), starting(0), stopped(3)]
+    events = [*start, at(4, "gpus_released", gpus=2), joined(5, "late"), at(6, "node_left", node="n")]
+    ended = account([*events, at(9, "run_ended")], ROLES)
+    assert ended.seconds() == {"waiting": 3, "no_work": 4 + 1}
+    assert ended.given_back_s == 2 * 2 + 4  # until the first node left, and all of the one that came too late
+    assert account(events, ROLES, until=9) == replace(ended, unheld=ended.unheld)  # also while the run still goes on
+
+
 @pytest.mark.parametrize(
     ("events", "expected"),
     [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from cases import CHAIN, Graph, case_of, cases
 from hypothesis import given, settings
@@ -19,7 +21,7 @@ def test_no_policy_goes_below(case: Case) -> None:
     least_s = case.lower_bound_s * (1 - 1e-9)
     assert Simulator(case, case.world.engines).run().wall_clock_s >= least_s
     assert two_phase(case, case.world.engines).wall_clock_s >= least_s
-    if all(profile.max_replicas is None for profile in case.world.engines.values()):
+    if all(profile.most == math.inf for profile in case.world.engines.values()):
         assert reload_per_cell(case).wall_clock_s >= least_s
 
 
@@ -47,6 +49,16 @@ def test_a_limit_of_replicas_raises_it() -> None:
     free = case_of(ONE, num_rows=400, gpus=(8,))
     limited = case_of(ONE, num_rows=400, gpus=(8,), changes={"a": {"most": 1}})
     assert limited.lower_bound_s > 1.5 * free.lower_bound_s
+
+
+def test_an_endpoint_is_one_however_many_gpus_there_are() -> None:
+    case = case_of(CHAIN, num_rows=400, gpus=(8,), changes={"j": {"gpus": 0}})
+    work_s = float(case.lengths["verdict"].sum()) / 40
+    assert case.lower_bound_s > work_s
+    outcome = Simulator(case, case.world.engines).run()
+    assert 1 <= outcome.ratio < 1.1
+    assert outcome.gpus_until_s is not None
+    assert outcome.gpus_until_s < 0.7 * outcome.wall_clock_s
 
 
 def test_nothing_to_do_takes_no_time() -> None:

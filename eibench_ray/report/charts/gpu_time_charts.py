@@ -31,7 +31,8 @@ def draw_gpu_time(usage: GpuUsage, run: str = "") -> Iterator[Chart]:
     name, unit_s = ("hours", 3600.0) if total >= 3600 else ("seconds", 1.0)
     kinds = ", ".join(f"{show_share(part / total)}% {kind.label}" for kind, part in seconds.items())
     sizes = f"{counted(len(usage.replicas), 'replica')} and {counted(usage.num_gpus, 'GPU')}"
-    text = f"{total / unit_s:,.1f} {usage.unit}-{name} of {sizes}: {kinds}."
+    given_back = f"; {usage.given_back_s / unit_s:,.1f} more were given back" if usage.given_back_s else ""
+    text = f"{total / unit_s:,.1f} {usage.unit}-{name} of {sizes}: {kinds}{given_back}."
     mark, of_run = (f"-{run}", f" of run {run}") if run else ("", "")
     yield make_chart(f"gantt{mark}", f"Use of the {usage.unit}s over time{of_run}", text, draw_lanes(usage))
     lines: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
@@ -39,8 +40,8 @@ def draw_gpu_time(usage: GpuUsage, run: str = "") -> Iterator[Chart]:
         for kind, spent in replica.seconds.items():
             lines[in_line(replica.model)][kind.label] += spent * usage.weight(replica) / unit_s
     for unheld in usage.unheld:
-        spent = len(unheld.gpus) * (unheld.span.end - unheld.span.start)
-        lines[_NOBODY][unheld.span.kind.label] += spent / unit_s
+        if unheld.span.kind in seconds:
+            lines[_NOBODY][unheld.span.kind.label] += unheld.seconds / unit_s
     shown, cut = cut_lines(sorted(lines, key=lambda line: (line == _NOBODY, -sum(lines[line].values()))))
     sums = {line: lines[line] for line in shown}
     drawn = draw_bars(
