@@ -82,7 +82,7 @@ def _submit(
     arguments = [*expected_overrides(site), *given]
     scripts = [
         Script(f"job-{number}.sh", render(job, site, configs[0].cluster, sys.prefix))
-        for number, job in enumerate(jobs_of(sweep.plan, site, where, arguments))
+        for number, job in enumerate(jobs_of(sweep.plan, sweep.engines_to_load(), site, where, arguments))
     ]
     if dry_run:
         typer.echo("\n".join(script.text for script in scripts), nl=False)

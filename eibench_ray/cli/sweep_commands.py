@@ -177,7 +177,11 @@ def _print(result: SweepResult, cells: Sequence[Cell], as_json: bool) -> None:
         console.print(Text(result.untracked), soft_wrap=True)
     for step in summary["quarantined"]:
         console.print(Text.assemble(("Quarantined:", "yellow"), f" {_describe_quarantine(step)}"))
-    if result.was_interrupted:
+    if result.was_handed_over:
+        console.print(
+            "All that needs a GPU is done and committed. The same command with cluster.without_gpus=true does the rest."
+        )
+    elif result.was_interrupted:
         console.print(
             f"Ended early by {result.ended_by}: what was done is committed. The same command goes on from here."
         )
@@ -199,8 +203,10 @@ def _print(result: SweepResult, cells: Sequence[Cell], as_json: bool) -> None:
 
 def exit_code_of(result: SweepResult) -> int:
     """Exit code of the command: 0 where every cell that can run has its figure."""
-    from eibench_ray.driver.stop_signals import PREEMPTED
+    from eibench_ray.driver.stop_signals import HANDED_OVER, PREEMPTED
 
+    if result.was_handed_over:
+        return HANDED_OVER
     if result.was_interrupted:
         return PREEMPTED if result.was_preempted else INTERRUPTED
     return 1 if result.failures or result.shortage or result.failed_cells else 0

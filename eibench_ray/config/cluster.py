@@ -38,6 +38,9 @@ class ClusterConfig(Frozen):
         price_per_gpu_hour: what a GPU costs per hour, in the currency of your choice; None: no cost is shown.
         grace_s: how long rows in flight are awaited when the run is preempted, or its walltime is over.
         walltime: seconds that the command may take in all; None: no limit, but for the one that SLURM sets.
+        hand_over_s: once no GPU is needed any more and so many seconds of work are left, the run ends (exit code 76),
+            and another one, `without_gpus`, goes on from the store. None: it goes on to its end.
+        without_gpus: whether only engines that own no GPU are asked, with what the others have left in the store.
     """
 
     name: Filled
@@ -61,5 +64,7 @@ class ClusterConfig(Frozen):
     row_timeout_s: PositiveFloat = 3600.0  # deadline of one row, from its first send
     grace_s: Annotated[float, Field(ge=0)] = 20.0
     walltime: Walltime | None = None
+    hand_over_s: Annotated[float, Field(ge=0)] | None = None
+    without_gpus: bool = False
     slurm: SlurmConfig | None = None  # how the sweep is submitted to SLURM; None: it cannot be
     share: ShareConfig | None = None  # the part of the sweep that this run does; None: all of it

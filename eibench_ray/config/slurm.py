@@ -17,6 +17,7 @@ Word = Annotated[
     Field(pattern=r"^[\w.,:;=@%/+&|*()\[\]!-]+$"),
 ]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")]
+SbatchOptions = dict[Annotated[str, Field(pattern=r"^[a-z][a-z-]*$")], Word | bool]
 _CLOCK = re.compile(r"(?:(\d+)-)?(\d+):(\d\d)(?::(\d\d))?")
 # Ray's sockets lie below it, and a socket's path has at most 107 characters.
 SCRATCH_CHARS = 24
@@ -37,6 +38,22 @@ def to_seconds(value: object) -> object:
 Walltime = Annotated[float, BeforeValidator(to_seconds), Field(gt=0)]
 
 
+class WithoutGpusConfig(Frozen):
+    """The job that does what is left once no GPU is needed any more. None: as the job with GPUs has it.
+
+    Attributes:
+        least_s: seconds of such work that must be left; less is done while the GPUs are held.
+        options: further options of sbatch, of this job alone.
+    """
+
+    least_s: Annotated[float, Field(ge=0)] = 300.0
+    partition: Word | None = None
+    qos: Word | None = None
+    memory: Word | None = None
+    cpus: PositiveInt | None = None  # cores
+    options: SbatchOptions = {}
+
+
 class SlurmConfig(Frozen):
     """Options for SLURM. None leaves an option out: the site's default holds.
 
@@ -46,6 +63,7 @@ class SlurmConfig(Frozen):
         gpus_per_node, gpu_type: as `--gpus-per-node`.
         requeue: whether the job queues itself again when it is preempted, or its time is over, with work left.
         options: further options of sbatch by name, e.g. `{nice: 100, exclusive: true}`.
+        without_gpus: the job that goes on where only endpoints have work left; None: the GPUs are kept for it.
         container: an image in which everything runs; then `venv` and `modules` are left alone unless they are set.
         container_command: what runs a command in the image.
         export: names of the environment variables that the job gets from the submitting shell; None: all.
@@ -63,7 +81,8 @@ class SlurmConfig(Frozen):
     constraint: Word | None = None
     reservation: Word | None = None
     requeue: bool = True
-    options: dict[Annotated[str, Field(pattern=r"^[a-z][a-z-]*$")], Word | bool] = {}
+    options: SbatchOptions = {}
+    without_gpus: WithoutGpusConfig | None = WithoutGpusConfig()
     modules: list[str] = []  # environment modules to load
     venv: str | None = None  # the Python environment to activate; None: the one that submits
     container: str | None = None

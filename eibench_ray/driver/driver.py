@@ -43,11 +43,17 @@ class RunEnd(StrEnum):
     STOP = "stop"  # somebody wants it to
     GIVE_WAY = "preemption"  # somebody else wants its place
     TIME = "walltime"  # its time is nearly over
+    HAND_OVER = "hand_over"  # what is left needs no GPU, and another run does it
 
     @property
     def told(self) -> str:
         """The end's cause, for people; nobody says whether a signal was of a preemption."""
-        return {"stop": "Ctrl-C", "preemption": "SIGTERM, SIGUSR1 or SIGHUP", "walltime": "its walltime"}[self.value]
+        return {
+            "stop": "Ctrl-C",
+            "preemption": "SIGTERM, SIGUSR1 or SIGHUP",
+            "walltime": "its walltime",
+            "hand_over": "the end of all that needs a GPU",
+        }[self.value]
 
 
 class Driver:
@@ -87,6 +93,7 @@ class Driver:
         self._measured = measured
         self.deadlines = Deadlines() if left_s == math.inf else deadlines(left_s, time.monotonic(), config)
         self._end: RunEnd | None = None
+        self._has_released = False  # GPUs, as none is needed any more
 
     def request_stop(self) -> None:
         """Stops admission; rows in flight are given up, finished ones are committed, and `run` returns."""
@@ -174,12 +181,14 @@ class Driver:
                     await monitor.look()
                     self.replica_set.settle_doubts()
                 self._act(scheduler)
+                self._release_gpus(scheduler)
                 await self._jobs.next_change(REVIEW_S)
             if self._end is not None:
                 left_s = await self._interrupt(self._end)
                 if not scheduler.is_done:
                     self._counts.interrupt(is_preemption=self._end is not RunEnd.STOP)
                     self._counts.outcome.ended_by = self._end.told
+                    self._counts.outcome.was_handed_over = self._end is RunEnd.HAND_OVER
         except (asyncio.CancelledError, ClusterLostError):
             left_s = 0.0  # told twice to stop, or Ray is gone: nothing is to be ended in order
             raise
@@ -203,11 +212,22 @@ class Driver:
                     case _:
                         self.replica_set.stop(action)
 
+    def _release_gpus(self, scheduler: Scheduler) -> None:
+        """Says once that no GPU is held or needed any more, where something is left that needs none."""
+        if self._has_released or scheduler.needs_gpus or scheduler.is_done:
+            return
+        self._has_released = True
+        if num_gpus := scheduler.places.num_gpus:
+            self._ledger.write("gpus_released", gpus=num_gpus)
+
     def _may_go_on(self, scheduler: Scheduler) -> bool:
-        """Whether nobody has told it to end and the time is not over: then it gives way by itself."""
+        """Whether nobody has told it to end, the time is not over, and what is left is this run's to do."""
         now = time.monotonic()
         if self._end is None and (now >= self.deadlines.drain_at or scheduler.is_out_of_time(now)):
             self._end = RunEnd.TIME
+        least_s = self._config.hand_over_s
+        if self._end is None and self._has_released and least_s is not None and scheduler.horizon_s(now) >= least_s:
+            self._end = RunEnd.HAND_OVER
         return self._end is None
 
     async def _interrupt(self, end: RunEnd) -> float:

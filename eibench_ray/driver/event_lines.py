@@ -29,6 +29,10 @@ _LINES = {
     "replica_stopped": (INFO, "{replica_} has stopped"),
     "replica_log": (INFO, "the last lines of {replica_} are kept in {path}"),
     "deadline": (WARNING, "waited {waited_s:g} s for {what}: {did}"),
+    "gpus_released": (
+        INFO,
+        "no GPU is needed any more: {gpus:g} GPUs are given back, what is left goes on without them",
+    ),
     "engine_failed": (WARNING, "{model} is given up: {reason}"),
     "poison_search_begun": (
         WARNING,
@@ -38,7 +42,12 @@ _LINES = {
     "budget_spent": (WARNING, "the budget is spent: {reason}"),
     "interrupted": (WARNING, "{end}: finishing what is in flight"),
 }
-_ENDS = {"stop": "told to stop", "preemption": "told to end by a signal", "walltime": "the walltime is nearly over"}
+_ENDS = {
+    "stop": "told to stop",
+    "preemption": "told to end by a signal",
+    "walltime": "the walltime is nearly over",
+    "hand_over": "what is left needs no GPU and is left to another run",
+}
 
 
 @dataclass(frozen=True, slots=True)

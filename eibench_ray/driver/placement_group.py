@@ -12,7 +12,7 @@ import ray
 from ray._private.state import available_resources_per_node
 from ray.exceptions import RayError
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
-from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy, PlacementGroupSchedulingStrategy
 
 from eibench_ray.driver.background_tasks import in_thread
 from eibench_ray.errors import EngineError
@@ -115,6 +115,11 @@ class Placement:
             options["resources"] = {self.gpu_resource: actor.gpus}
         if self.group is not None:
             options["scheduling_strategy"] = PlacementGroupSchedulingStrategy(self.group, 0)
+        elif not stages:
+            # Ray puts what needs nothing on any node, which could not leave then, or would take it along. The driver's
+            # stays as long as the run. Not soft: without resources, Ray 2.60 takes a soft one for none at all.
+            here = ray.get_runtime_context().get_node_id()
+            options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(here, soft=False)
         return options
 
     async def find_gpus(self) -> dict[str, tuple[str, ...]]:

@@ -55,6 +55,7 @@ class RunResult:
     unfinished_steps: set[str] = field(default_factory=set)
     was_interrupted: bool = False
     was_preempted: bool = False  # it was interrupted because its place or its time was up, by nobody's wish
+    was_handed_over: bool = False  # it was interrupted because what is left needs no GPU, and another run does that
     ended_by: str = ""  # what interrupted it, in words
     shortage: str | None = None  # why the budget allowed no further row; None where it was not spent
     loads_s: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))

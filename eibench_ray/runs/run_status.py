@@ -31,7 +31,7 @@ from eibench_ray.worker.last_lines import read_end
 
 # What `status` shows of a run's log while it runs, and of one that did not end as it should.
 TAIL_LINES, TAIL_BYTES = 8, 16 << 10
-_QUIET = frozenset({"finished", "budget_spent"})
+_QUIET = frozenset({"finished", "budget_spent", "handed_over"})
 
 
 def describe_run(found: FoundRun) -> dict[str, Any]:

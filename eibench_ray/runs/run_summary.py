@@ -53,6 +53,7 @@ def summarise(
         "wall_s": round(wall_s, 2),
         "interrupted": done.was_interrupted,
         "preempted": done.was_preempted,
+        "handed_over": done.was_handed_over,
         "rows": to_json_rows(list(rows)),
     }
 

@@ -61,6 +61,7 @@ class SweepResult:
     was_preempted: bool
     shortage: str | None  # where the budget ended the run, how it stands and what to do
     failed_cells: tuple[str, ...] = ()  # a line per reason for which cells have no figure
+    was_handed_over: bool = False  # all that needs a GPU is done; the rest is left to a run without any
     ended_by: str = ""  # what interrupted it, in words
     untracked: str | None = None
 
@@ -153,6 +154,7 @@ def _run(sweep: PlannedSweep, run: BegunRun, console: Console, held_lease: HeldL
         done.was_preempted,
         status.shortage,
         tuple(describe_failed(status.failed_cells, status.failures)),
+        was_handed_over=done.was_handed_over,
         ended_by=done.ended_by,
         untracked="\n".join(filter(None, (one.describe(folder.absolute()) for one in reports.values()))) or None,
     )
@@ -169,6 +171,8 @@ def _write_page(sweep: PlannedSweep, run: BegunRun, rows: Sequence[LeaderboardRo
 
 
 def _end_state(done: RunResult, status: RunStatus) -> RunState:
+    if done.was_handed_over:
+        return "handed_over"
     if done.was_interrupted:
         return "preempted" if done.was_preempted else "interrupted"
     return "failed" if status.failures or status.failed_cells else "budget_spent" if status.shortage else "finished"

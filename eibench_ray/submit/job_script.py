@@ -10,7 +10,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from eibench_ray.config.cluster import ClusterConfig
-from eibench_ray.config.slurm import SlurmConfig
+from eibench_ray.config.slurm import SlurmConfig, WithoutGpusConfig
 from eibench_ray.driver.walltime import WRAP_UP_S
 from eibench_ray.visible_text import in_line
 
@@ -34,11 +34,14 @@ class SlurmJob:
     folder: str  # where its script, its log and its runs lie, relative to where it is submitted; of plain characters
     arguments: tuple[str, ...]  # of `eibench-ray run`
     share: SlurmShare | None = None  # of an array's job; None: one job does all
-    asks: bool = True  # False where nothing is left to ask, only to score
+    needs_gpus: bool = True  # False: it runs as `cluster.slurm.without_gpus` says
+    leaves_word: bool = False  # whether it tells the next job that what is left is that one's
+    awaits_word: bool = False  # whether it does nothing unless the job before has told it so
 
 
 def render(job: SlurmJob, slurm: SlurmConfig, cluster: ClusterConfig, environment: str) -> str:
     """The job's script; every value in it is quoted, but for `setup`, which is shell code."""
+    slurm = slurm if job.needs_gpus else site_without_gpus(slurm)
     return _templates().get_template(TEMPLATE).render(
         options=_options(job, slurm, cluster),
         folder=job.folder,
@@ -53,7 +56,18 @@ def render(job: SlurmJob, slurm: SlurmConfig, cluster: ClusterConfig, environmen
         venv=slurm.venv or (None if slurm.container else environment),
         inside=[*slurm.container_command, slurm.container] if slurm.container else [],
         requeue=slurm.requeue,
+        leaves_word=job.leaves_word,
+        awaits_word=job.awaits_word,
     )  # fmt: skip
+
+
+def site_without_gpus(slurm: SlurmConfig) -> SlurmConfig:
+    """The site's options for a job of one node that needs no GPU; what may name nodes with GPUs is left out."""
+    own = slurm.without_gpus or WithoutGpusConfig()
+    left_out = {"nodes": 1, "gpus_per_node": 0, "gpu_type": None, "constraint": None, "reservation": None}
+    given = {"partition": own.partition, "qos": own.qos, "memory": own.memory, "cpus_per_node": own.cpus}
+    kept = {name: value for name, value in given.items() if value is not None}
+    return slurm.model_copy(update=left_out | kept | {"options": own.options})
 
 
 def num_nodes(slurm: SlurmConfig) -> int:
@@ -101,7 +115,7 @@ def _options(job: SlurmJob, slurm: SlurmConfig, cluster: ClusterConfig) -> list[
         "nodes": num_nodes(slurm),
         "ntasks-per-node": 1,
         "cpus-per-task": slurm.cpus_per_node,
-        "gpus-per-node": _gpus(slurm) if job.asks else None,
+        "gpus-per-node": _gpus(slurm),
         "mem": slurm.memory,
         "time": None if cluster.walltime is None else format_time(cluster.walltime),
         "partition": slurm.partition,

@@ -23,7 +23,7 @@ from eibench_ray.plan.graph import EngineSpec, Plan
 from eibench_ray.planner.step_shares import count_parts, find_stages
 from eibench_ray.storage.atomic_files import read_json, replacing, write_json
 from eibench_ray.store.run_folder import RUN_FILE
-from eibench_ray.submit.job_script import SlurmJob, SlurmShare, num_nodes
+from eibench_ray.submit.job_script import SlurmJob, SlurmShare, num_nodes, site_without_gpus
 from eibench_ray.submit.sbatch import sbatch, scancel
 
 RECORD_FILE = "submission.json"
@@ -105,17 +105,58 @@ def check_jobs_builds(engines: Iterable[EngineSpec], cluster: ClusterConfig, sit
     check_builds(engines, cluster, asked, installed)
 
 
-def jobs_of(plan: Plan, slurm: SlurmConfig, folder: str, arguments: Sequence[str]) -> Iterator[SlurmJob]:
-    """The jobs, each after the one before: one; or, as an array, one per stage and one that scores what they made."""
+def jobs_of(
+    plan: Plan, engines: Sequence[str], slurm: SlurmConfig, folder: str, arguments: Sequence[str]
+) -> Iterator[SlurmJob]:
+    """The jobs, each after the one before.
+
+    One; where engines with GPUs and others have something to do, one more that does without GPUs what only the others
+    have left; or, as an array, one per stage and one that scores what they made.
+
+    Args:
+        plan: the sweep.
+        engines: keys of those with something to do.
+        slurm: the site.
+        folder: of the submission.
+        arguments: of `eibench-ray run`.
+    """
     if slurm.form == "job":
-        yield SlurmJob(plan.sweep, folder, tuple(arguments))
+        yield from _jobs_of_one_cluster(plan, engines, slurm, folder, arguments)
         return
-    num_stages = 1 + max(find_stages(plan).values())
+    stages = find_stages(plan)
+    num_stages = 1 + max(stages.values())
     for stage in range(num_stages):
         share = SlurmShare(stage, count_parts(plan, stage, slurm.nodes))
-        yield SlurmJob(plan.sweep, folder, (*arguments, "tracking.enabled=false"), share)
+        own = {plan.steps[step].engine for step in stages if stages[step] == stage}
+        needs_gpus = _keeps_gpus(slurm) or any(plan.engines[key].num_gpus for key in own)
+        given = (*arguments, *(() if needs_gpus else expected_overrides(site_without_gpus(slurm))))
+        yield SlurmJob(plan.sweep, folder, (*given, "tracking.enabled=false"), share, needs_gpus)
     last = f"cluster.share={{stage:{num_stages},part:0,parts:1}}"
-    yield SlurmJob(plan.sweep, folder, (*arguments, last), asks=False)
+    yield SlurmJob(plan.sweep, folder, (*arguments, last), needs_gpus=not slurm.gpus_per_node)
+
+
+def _jobs_of_one_cluster(
+    plan: Plan, engines: Sequence[str], slurm: SlurmConfig, folder: str, arguments: Sequence[str]
+) -> Iterator[SlurmJob]:
+    specs = [plan.engines[key] for key in engines]
+    has_owners = any(spec.num_gpus for spec in specs)
+    has_others = any(not spec.num_gpus and not spec.traits.is_recorded for spec in specs)  # recordings are only read
+    if _keeps_gpus(slurm) or not has_others:
+        yield SlurmJob(plan.sweep, folder, tuple(arguments))
+        return
+    assert slurm.without_gpus is not None
+    if has_owners:
+        given = (f"cluster.hand_over_s={slurm.without_gpus.least_s:g}", *arguments)
+        yield SlurmJob(plan.sweep, folder, given, leaves_word=True)
+    # Last, so that they hold: what the user says of the nodes is of those with GPUs.
+    own = ("cluster.hand_over_s=null", "cluster.without_gpus=true")
+    given = (*arguments, *expected_overrides(site_without_gpus(slurm)), *own)
+    yield SlurmJob(plan.sweep, folder, given, needs_gpus=False, awaits_word=has_owners)
+
+
+def _keeps_gpus(slurm: SlurmConfig) -> bool:
+    """Whether no job of the sweep is to be without GPUs: there are none, or the site wants one kind of job."""
+    return not slurm.gpus_per_node or slurm.without_gpus is None
 
 
 def new_folder() -> str:

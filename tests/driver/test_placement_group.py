@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,9 +21,13 @@ from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.config.schema import RunConfig
 from eibench_ray.config.setting import SamplingConfig
 from eibench_ray.driver.failure_policy import MAX_DEATHS
-from eibench_ray.driver.placement_group import NotPlacedError, Placement
+from eibench_ray.driver.placement_group import NotPlacedError, Placement, free_resources
 from eibench_ray.driver.ray_session import ray_session
 from eibench_ray.errors import ClusterError
+from eibench_ray.runs.ledger_file import read_ledger
+from eibench_ray.schedule.gpu_accounting import account
+from eibench_ray.schedule.gpu_usage import step_roles
+from eibench_ray.schedule.replica_meter import TimeKind
 from eibench_ray.schedule.resources import Need, Node, Resources
 from eibench_ray.weights.build import build_checkpoint
 
@@ -103,12 +108,19 @@ def cluster_of(**options: Any) -> dict[str, Any]:
     return {"name": "ray", "gpu_resource": SLOTS, "stop_timeout_s": 10.0} | options
 
 
-def engine_of(sweeps: Sweeps, name: str, num_slots: int, cluster: dict[str, Any], **engine: Any) -> RunConfig:
+def engine_of(
+    sweeps: Sweeps,
+    name: str,
+    num_slots: int,
+    cluster: dict[str, Any],
+    judge_engine: dict[str, Any] | None = None,
+    **engine: Any,
+) -> RunConfig:
     """A cell whose model is an engine of its own with so many slots; its judge needs none."""
     return sweeps.config(
         engine={"num_gpus": num_slots, "fails_on": f"never {name}"} | engine,
         model={"name": name, "expect": {"load_s": 0.1, "tokens_per_s": 100.0}},
-        judge_engine={"fails_on": "never a judge"},
+        judge_engine={"fails_on": "never a judge"} | (judge_engine or {}),
         cluster=cluster,
     )
 
@@ -264,6 +276,46 @@ def test_a_node_that_leaves_takes_its_replicas_along_and_no_row(sweeps: Sweeps, 
     assert outcome.num_new == 80
     assert groups_left() == []
     check_whole(sweep, sweeps.plan(config))
+
+
+@pytest.mark.parametrize("hand_over_s", [None, 0.0])
+def test_gpus_are_free_in_ray_while_an_endpoint_is_still_asked(
+    sweeps: Sweeps, nodes: Nodes, two: tuple[str, str], hand_over_s: float | None
+) -> None:
+    import ray
+
+    sweeps.write_dataset(range(24))
+    spot = nodes.add(2) if hand_over_s is None else ""
+    cluster = cluster_of(hand_over_s=hand_over_s, grace_s=0.0)
+    # Its judge takes longer than any replica takes to be gone, and is told to stop when that has been seen.
+    config = engine_of(sweeps, "owner", 2, cluster, load_s=0.5, judge_engine={"latency_s": 4.0, "max_num_seqs": 1})
+    slots = {two[0]: 2, two[1]: 4} | ({spot: 2} if spot else {})
+    seen: dict[str, Any] = {}
+
+    def look(event: str, _: dict[str, Any]) -> None:
+        if event == "gpus_released":
+            wait_until(lambda: all(free_resources(SLOTS)[node].gpus == num for node, num in slots.items()))
+            seen["groups"] = groups_left()
+            (judge,) = run.driver.replica_set.ready
+            seen["judge"] = judge.handle.nodes
+            if spot:
+                nodes.remove(spot)
+        elif event == "node_left":
+            run.driver.request_stop()
+
+    sweep = sweeps.plan(config)
+    run = Run(sweep, look)
+    outcome = run.finish()
+    assert seen == {"groups": [], "judge": (ray.get_runtime_context().get_node_id(),)}
+    assert run.events("replica_lost") == []  # also where a node left that was given back
+    assert outcome.was_handed_over is (hand_over_s is not None)
+    assert 24 <= outcome.num_new < 48
+    usage = account(read_ledger(Path(run.path)), step_roles(sweep.plan))
+    assert usage.given_back_s > 0
+    assert TimeKind.UNASSIGNED not in usage.seconds()
+    rest = sweeps.plan(engine_of(sweeps, "owner", 2, cluster_of(without_gpus=True)))
+    assert outcome.num_new + Run(rest).finish().num_new == 48
+    check_whole(rest, sweeps.plan(config))
 
 
 @pytest.mark.slow

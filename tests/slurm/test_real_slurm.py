@@ -85,7 +85,7 @@ class Submitted:
     def __init__(self, folder: Path, *arguments: str) -> None:
         self.folder = folder
         folder.mkdir()
-        out = call(BIN / "eibench-ray", "submit", "slurm", "--json", *arguments, *SITE, folder=folder)
+        out = call(BIN / "eibench-ray", "submit", "slurm", "--json", *SITE, *arguments, folder=folder)
         self.jobs: list[str] = json.loads(out.splitlines()[-1])["jobs"]
         self.submission = Path(json.loads(out.splitlines()[-1])["folder"])
 
@@ -154,7 +154,7 @@ def lab() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def sweeps_on_slurm(lab: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Submitted]:
-    """Five sweeps, four with a trouble each and one as an array, all of them over."""
+    """Six sweeps, four with a trouble each, one as an array and one in two jobs, all of them over."""
     folder = tmp_path_factory.mktemp("slurm")
     on = "+cluster.slurm.options"
     preempted = Submitted(
@@ -175,6 +175,13 @@ def sweeps_on_slurm(lab: Path, tmp_path_factory: pytest.TempPathFactory) -> dict
         folder / "shared", *ECHO, f"{on}.nodelist=n1", "cluster.slurm.form=array", "cluster.slurm.nodes=2",
         "model.engine.latency_s=0.1", "model.engine.fails_on=never",
     )  # fmt: skip
+    # Its answers hold a GPU and are made at once, its verdicts need none and take 24 s.
+    continued = Submitted(
+        folder / "continued", *ECHO, "+cluster.slurm.options.nodelist=n1", "cluster.slurm.gpus_per_node=1",
+        "model.engine.num_gpus=1", "model.engine.latency_s=0.1", "model.engine.fails_on=never",
+        "judge.model.engine.latency_s=2", "judge.model.engine.max_num_seqs=2", "cluster.slurm.without_gpus.least_s=0",
+        "+cluster.slurm.without_gpus.options.nodelist=n1", "cluster.slurm.without_gpus.partition=high",
+    )  # fmt: skip
     powerless = Submitted(folder / "powerless", *ECHO, f"{on}.exclude='n[1-2]'")
 
     def take_power() -> None:
@@ -192,7 +199,14 @@ def sweeps_on_slurm(lab: Path, tmp_path_factory: pytest.TempPathFactory) -> dict
         for one in [one for one in troubles if one.has_committed()]:
             troubles.pop(one)()
 
-    varied = {"preempted": preempted, "timed": timed, "cancelled": cancelled, "shared": shared, "powerless": powerless}
+    varied = {
+        "preempted": preempted,
+        "timed": timed,
+        "cancelled": cancelled,
+        "shared": shared,
+        "continued": continued,
+        "powerless": powerless,
+    }
     for name, one in varied.items():
         wait_until(one.is_over, f"the sweep that was {name}: {one.log()}")
     return varied
@@ -256,6 +270,21 @@ def test_the_tasks_of_an_array_share_a_sweep_and_the_last_job_scores_it(
     assert len(rows_of(sweep.store)) == 48
     assert [row["scored"] for row in scored["summary"]["rows"]] == [24]
     assert [run["slurm_job"] for run in sweep.runs()] == [f"{sweep.jobs[0]}_0", f"{sweep.jobs[1]}_0", sweep.jobs[2]]
+
+
+def test_what_endpoints_have_left_is_done_in_a_job_without_gpus(sweeps_on_slurm: dict[str, Submitted]) -> None:
+    sweep = sweeps_on_slurm["continued"]
+    assert sweep.show("JobState") == "COMPLETED", sweep.log()
+    assert sweep.show("Partition") == "high"
+    assert "gpu" not in sweep.show("TRES")
+    first, last = sweep.runs()
+    assert (first["state"], last["state"]) == ("handed_over", "finished")
+    assert [run["slurm_job"] for run in (first, last)] == sweep.jobs
+    assert 24 <= first["summary"]["completions_new"] < 48
+    assert first["summary"]["completions_new"] + last["summary"]["completions_new"] == len(rows_of(sweep.store)) == 48
+    assert [row["scored"] for row in last["summary"]["rows"]] == [24]
+    assert "no GPU is needed any more: 1 GPUs are given back" in sweep.log()
+    assert "finished. 48 of 48 requests done" in sweep.status()
 
 
 def test_a_node_that_loses_its_power_costs_what_was_in_flight(sweeps_on_slurm: dict[str, Submitted]) -> None:

@@ -41,7 +41,21 @@ SITES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
     "container": ({"nodes": 2, "container": "/images/eibench ray.sif"}, {}),
     "array": ({"form": "array", "nodes": 4, "gpus_per_node": 1}, {"share": SlurmShare(1, 3)}),
-    "last_of_array": ({"form": "array", "nodes": 4, "gpus_per_node": 1}, {"asks": False}),
+    "last_of_array": ({"form": "array", "nodes": 4, "gpus_per_node": 1}, {"needs_gpus": False}),
+    "until_no_gpu_is_needed": ({"gpus_per_node": 4}, {"leaves_word": True}),
+    "without_gpus": (
+        {
+            "nodes": 3,
+            "gpus_per_node": 8,
+            "gpu_type": "a100",
+            "partition": "gpu",
+            "account": "vision",
+            "constraint": "nvlink",
+            "options": {"exclusive": True},
+            "without_gpus": {"partition": "cpu", "memory": "8G", "cpus": 2, "options": {"nice": 50}},
+        },
+        {"needs_gpus": False, "awaits_word": True},
+    ),
 }
 
 

@@ -96,6 +96,31 @@ def test_an_array_is_a_job_per_stage_and_one_that_scores(
     assert "gpus-per-node" not in texts[2]
 
 
+def test_what_endpoints_have_left_is_a_job_without_gpus(
+    command: Callable[..., Any], slurm: Path, tmp_path: Path
+) -> None:
+    cell = ["model=echo", "model.engine.num_gpus=1", "model.engine.fails_on=never", "dataset=demo", "judge=echo"]
+    own = ["cluster.slurm.without_gpus.partition=cpu", "cluster.slurm.without_gpus.least_s=60"]
+    code, out, _ = command("submit", "slurm", *cell, *own)
+    assert code == 0
+    assert "Submitted jobs 41, 42, one after the other." in out
+    assert (slurm / "said").read_text().splitlines()[1].startswith("--parsable --dependency=afterany:41")
+    (folder,) = (tmp_path / "multirun").iterdir()
+    gpu, rest = ((folder / f"job-{number}.sh").read_text() for number in range(2))
+    assert "cluster.hand_over_s=60 " in gpu
+    assert "#SBATCH --partition=cpu" in rest.splitlines()
+    assert "gpus-per-node" not in rest
+    asked = next(line for line in rest.splitlines() if "eibench-ray run" in line)
+    assert asked.endswith("cluster.expect.cpus_per_node=8 cluster.hand_over_s=null cluster.without_gpus=true \\")
+    # Nobody is left to leave the GPUs for: then one job holds them to the end.
+    for kept in (["cluster.slurm.without_gpus=null"], ["cluster.slurm.gpus_per_node=0", "model.engine.num_gpus=0"]):
+        assert "hand" not in command("submit", "slurm", "--dry-run", *cell, *kept)[1]
+    # Where no engine needs a GPU, no job asks for any.
+    alone = command("submit", "slurm", "--dry-run", *cell, "model.engine.num_gpus=0")[1]
+    assert "gpus-per-node" not in alone
+    assert "handed-over" not in alone
+
+
 def test_a_job_that_slurm_refuses_takes_the_earlier_ones_along(command: Callable[..., Any], slurm: Path) -> None:
     (slurm / "refuse").touch()
     cell = [*CELL, "model.engine.fails_on=never", "cluster.slurm.form=array"]
