@@ -17,7 +17,7 @@ from eibench_ray.rows.completion import Completion
 from eibench_ray.rows.request import Request
 from eibench_ray.runs.shown_sample import messages_of
 from eibench_ray.scoring.joined_row import JoinedRow
-from eibench_ray.scoring.scorer import TARGETS_HIT, Metric, Score
+from eibench_ray.scoring.scorer import MEMBERS, TARGETS_HIT, Metric, Score
 
 PICTURE_PIXELS = 320  # longer side of a thumbnail
 
@@ -87,7 +87,8 @@ def describe_scores(rows: Sequence[JoinedRow], metric: Metric) -> dict[str, Any]
         hits = one.details.get(TARGETS_HIT)
         shown = None if value is None else metric.show(value)
         status = "" if value is not None and one.status == "ok" else str(one.status).replace("_", " ")
-        return [value, shown, status, texts.place(one.explanation), [int(bool(hit)) for hit in hits] if hits else None]
+        beside = "; ".join(filter(None, (status, _show_members(one, metric))))
+        return [value, shown, beside, texts.place(one.explanation), [int(bool(hit)) for hit in hits] if hits else None]
 
     return texts.block(
         scores=[[[score(one) for one in each.scores] for each in row.by_answer] for row in rows],
@@ -103,6 +104,15 @@ def describe_scores(rows: Sequence[JoinedRow], metric: Metric) -> dict[str, Any]
             ]
             for row in rows
         ],
+    )
+
+
+def _show_members(score: Score, metric: Metric) -> str:
+    """What each member of a jury says, in a line; empty for other judges."""
+    members = score.details.get(MEMBERS, {})
+    return ", ".join(
+        f"{name} {metric.show(given) if isinstance(given, float) else str(given).replace('_', ' ')}"
+        for name, given in members.items()
     )
 
 

@@ -28,6 +28,8 @@ from eibench_ray.rows.sample import Sample
 _NEGLIGIBLE = 1e-9  # what floating point may add to a sum of ones
 # In a score's details, a list of booleans: whether the answer has each of the sample's targets. The page marks them.
 TARGETS_HIT = "targets_hit"
+# In a jury's, member -> its value, or the reason why it has none.
+MEMBERS = "members"
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from eibench_ray.report.leaderboard import render_markdown, render_table
 from eibench_ray.report.leaderboard_files import to_frame, to_json_rows
 from eibench_ray.rows.completion import RowErrorKind
 from eibench_ray.runs.compare_run import compare_runs
+from eibench_ray.runs.page_blocks import describe_scores
 from eibench_ray.runs.results import Results
 from eibench_ray.runs.run_record import new_manifest, new_status, write_manifest
 from eibench_ray.runs.tracked_tables import sample_table
@@ -276,6 +277,22 @@ def test_a_jury_that_cannot_decide_is_refused(sweeps: Sweeps, section: dict[str,
 
 def test_a_judge_without_members_is_recorded_without_the_key(sweeps: Sweeps) -> None:
     assert "members" not in sweeps.config().model_dump()["judge"]
+
+
+def test_the_page_shows_what_each_member_says(sweeps: Sweeps, scripted: type[Scripted]) -> None:
+    def fail(request: Request) -> str:
+        if request.user.startswith("third") and request.sample_id == "s000":
+            raise RowError(RowErrorKind.ENGINE, "no")
+        return say(request)
+
+    sweep = ask(sweeps, scripted, jury(*members()), say=fail)
+    results = Results(sweep.plan, sweep.store)
+    (cell,) = sweep.plan.cells
+    shown = describe_scores(list(results.join(cell)), results.metrics(cell)[0])["scores"]
+    assert [shown[place][0][0][1:3] for place in (0, 1)] == [
+        [None, "judge error; first 100.0, second 100.0, third judge error"],
+        ["66.7", "first 100.0, second 100.0, third 0.0"],
+    ]
 
 
 def test_a_trackers_table_has_the_replies_of_all_members(sweeps: Sweeps, scripted: type[Scripted]) -> None:

@@ -19,7 +19,7 @@ from annotated_types import Ge
 from eibench_ray.errors import ScoreError
 from eibench_ray.rows.sample import Sample
 from eibench_ray.scoring.cell_columns import mean_value
-from eibench_ray.scoring.scorer import Metric, Score, Scorer, ScoreStatus
+from eibench_ray.scoring.scorer import MEMBERS, Metric, Score, Scorer, ScoreStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class Jury:
             sample.sample_id,
             {name: self._vote(counted)} if is_decided else {},
             ScoreStatus.OK if is_decided else next(iter(lacking.values())),
-            {"members": members},
+            {MEMBERS: members},
             "\n".join(said) or None,
         )
 
@@ -126,7 +126,7 @@ class AgreementMeter:
         """Takes the jury's scores of a sample, one per answer; None for one that is not asked yet."""
         self._num_answers += len(scores)
         for score in scores:
-            members = score.details["members"] if score is not None else {}
+            members = score.details[MEMBERS] if score is not None else {}
             for member, value in members.items():
                 self._values.setdefault(member, array("d")).append(value if isinstance(value, float) else nan)
 
