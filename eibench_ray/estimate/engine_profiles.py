@@ -110,7 +110,9 @@ def _profile(
     latest = [record for record in records if fits_hardware(record, hardware, spec.num_gpus)]
     expected = expected_costs(spec, DecodeSpeed(speed, capacity, spec.expect.alone_tokens_per_s), allowed)
     if (costs := fitted_costs(expected, latest)) is not None:
-        return measured_profile(plan, spec, steps, prior, costs, latest)
+        rows = {step.id: plan.datasets[step.dataset].num_rows for step in steps}
+        replies = sum(rows[step] * tokens for step, tokens in prior.tokens_per_row.items()) / max(1, sum(rows.values()))
+        return measured_profile(plan, spec, steps, prior, costs, latest, allowed / max(replies, 1e-9))
     if spec.device == "cpu" and spec.traits.is_loaded:
         return with_costs(plan, spec, steps, prior, expected, ())
     return prior

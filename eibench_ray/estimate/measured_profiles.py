@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from eibench_ray.plan.expected_tokens import expected_prompt_tokens, expected_tokens, most_tokens
@@ -92,14 +92,19 @@ def measured_profile(
     prior: EngineProfile,
     costs: RowCosts,
     records: Sequence[MeasuredEngine],
+    allowed_rows_per_s: float,
 ) -> EngineProfile:
-    """An engine's profile by its measured costs, and by its latest loads."""
+    """An engine's profile by its measured costs, by its latest loads, and within its limits."""
     loads = [record.load_s for record in records if record.load_s is not None]
     # In flight is what a replica lets in, and so it was when these were measured.
     capacity = math.ceil(min(spec.traits.max_num_seqs, spec.expect.batch or math.inf) * QUEUE_FACTOR)
     load_s = statistics.median(loads) if loads else prior.load_s
     measured = replace(prior, load_s=load_s, capacity=capacity, measured=records[0])
-    return with_costs(plan, spec, steps, measured, costs, records)
+    found = with_costs(plan, spec, steps, measured, costs, records)
+    rows = {step.id: max(1, plan.datasets[step.dataset].num_rows) for step in steps}
+    row_tokens = sum(rows[step] * found.tokens_per_row[step] for step in rows) / sum(rows.values())
+    share = min(1.0, allowed_rows_per_s * row_tokens / found.tokens_per_s)
+    return replace(found, tokens_per_s=share * found.tokens_per_s, capacity=max(1, round(share * capacity)))
 
 
 def with_costs(
@@ -129,25 +134,33 @@ def with_costs(
     )
 
 
-def row_tokens(plan: Plan, step: Step, spec: EngineSpec, measured: Iterable[MeasuredEngine]) -> RowTokens:
-    """The length of a step's rows: as measured, there or in steps of the same name; else as expected."""
-    reply, prompt = expected_tokens(step, spec), expected_prompt_tokens(plan, step)
-    pictures = float(plan.datasets[step.dataset].most_media if step.prompt.image else 0)
+def row_tokens(plan: Plan, step: Step, spec: EngineSpec, measured: Sequence[MeasuredEngine]) -> RowTokens:
+    """The length of a step's rows: as measured, there or in steps like it; else as expected."""
     for record in measured:
-        if (same := record.steps.get(step.id)) is not None and same.asked.rows:
+        if (same := record.steps.get(step.id)) is not None and (rows := same.asked.rows):
             asked = same.asked
-            return RowTokens(
-                *(sum_ / asked.rows for sum_ in (asked.completion_tokens, asked.prompt_tokens, asked.pictures))
-            )
-    alike = [one for record in measured for one in record.steps.values() if one.name == step.name and one.asked.rows]
-    if not alike:
-        return RowTokens(reply, prompt - pictures * spec.traits.picture_tokens, pictures)
-    reply_share = _ratio(alike, lambda one: (one.asked.completion_tokens, one.most_tokens))
-    prompt_share = _ratio(alike, lambda one: (one.asked.prompt_tokens, one.prompt_tokens))
-    return RowTokens(reply_share * most_tokens(step, spec), prompt_share * prompt, pictures)
+            return RowTokens(asked.completion_tokens / rows, asked.prompt_tokens / rows, asked.pictures / rows)
+    reply, prompt = expected_tokens(step, spec), expected_text_tokens(plan, step)
+    pictures = float(plan.datasets[step.dataset].most_media if step.prompt.image else 0)
+    steps = [one for record in measured for one in record.steps.values() if one.asked.rows]
+    if alike := [one for one in steps if one.name == step.name]:
+        reply = most_tokens(step, spec) * _ratio((one.asked.completion_tokens, one.most_tokens, one) for one in alike)
+    # A tokenizer is the same for all steps; what it makes of a picture shows where there are some.
+    if texts := [one for one in steps if not one.asked.pictures]:
+        prompt *= _ratio((one.asked.prompt_tokens, one.prompt_tokens, one) for one in texts)
+    if pictured := [one for one in steps if one.asked.pictures]:
+        extra = sum(one.asked.prompt_tokens - one.asked.rows * one.prompt_tokens for one in pictured)
+        prompt += pictures * max(0.0, extra) / sum(one.asked.pictures for one in pictured)
+    return RowTokens(reply, prompt, pictures)
 
 
-def _ratio(steps: Iterable[MeasuredStep], of: Callable[[MeasuredStep], tuple[float, float]]) -> float:
+def expected_text_tokens(plan: Plan, step: Step) -> float:
+    """Tokens of one prompt, its pictures left aside."""
+    pictures = plan.datasets[step.dataset].most_media if step.prompt.image else 0
+    return expected_prompt_tokens(plan, step) - pictures * plan.engines[step.engine].traits.picture_tokens
+
+
+def _ratio(pairs: Iterable[tuple[float, float, MeasuredStep]]) -> float:
     """Ratio of what there was to what was expected of as many rows."""
-    pairs = [(found, one.asked.rows * expected) for one in steps for found, expected in [of(one)]]
-    return sum(found for found, _ in pairs) / max(1.0, sum(expected for _, expected in pairs))
+    found = [(there, one.asked.rows * expected) for there, expected, one in pairs]
+    return sum(there for there, _ in found) / max(1.0, sum(expected for _, expected in found))

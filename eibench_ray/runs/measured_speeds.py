@@ -8,8 +8,8 @@ import time
 from eibench_ray.driver.run_progress import RunResult
 from eibench_ray.errors import StoreError
 from eibench_ray.estimate.hardware import describe_hardware
-from eibench_ray.estimate.measured_profiles import Measured
-from eibench_ray.plan.expected_tokens import expected_prompt_tokens, most_tokens
+from eibench_ray.estimate.measured_profiles import Measured, expected_text_tokens
+from eibench_ray.plan.expected_tokens import most_tokens
 from eibench_ray.plan.graph import Plan
 from eibench_ray.runs.planning import PlannedSweep
 from eibench_ray.schedule.measured_engine import MeasuredEngine, MeasuredRun, MeasuredStep
@@ -54,7 +54,7 @@ def keep_speeds(sweep: PlannedSweep, run_id: str, done: RunResult, started: floa
 def _steps_of(plan: Plan, engine: str, done: RunResult) -> dict[str, MeasuredStep]:
     return {
         step.id: MeasuredStep(
-            step.name, most_tokens(step, plan.engines[engine]), expected_prompt_tokens(plan, step), done.asked[step.id]
+            step.name, most_tokens(step, plan.engines[engine]), expected_text_tokens(plan, step), done.asked[step.id]
         )
         for step in plan.steps.values()
         if step.engine == engine and step.id in done.asked

@@ -13,8 +13,8 @@ class MeasuredStep:
     """Rows of one step.
 
     Attributes:
-        most_tokens, prompt_tokens: of a reply at most, of a prompt as it was expected: so that what was measured says
-            something of other steps, too.
+        most_tokens, prompt_tokens: of a reply at most, of a prompt's text as it was expected: so that what was measured
+            says something of other steps, too.
     """
 
     name: str  # `answer`, `verdict`, ..
