@@ -45,7 +45,8 @@ check: setup
 docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
-BENCH ?= replica_vs_chat sweep_race engines driver_rows resume_rows simulate_paper endpoint_limits endpoint_memory
+BENCH ?= replica_vs_chat sweep_race engines driver_rows resume_rows score_cells simulate_paper endpoint_limits \
+  endpoint_memory
 
 bench: setup bench-peers
 	set -e; for name in $(BENCH); do $(BIN)/python -m bench.$$name $(ARGS); done

@@ -1,10 +1,12 @@
 """CPU and memory of the commands that read a large store whose rows are all there: run, report, compare, export.
 
+    python -m bench.score_cells [--models 20] [--settings 3] [--judges 3] [--samples 1615] [--commands run,compare,..]
+
 Text-only samples with four targets each, asked by some models in some settings and judged by some judges who reply in
 JSON: models x settings answers and as many verdicts per judge, made up and written by columns. Each command is
 `eibench-ray`, from its start; cpu_s is what the kernel counted for it and the processes that it started, mb its
 largest resident set. `run` scores cold, as the store holds no scores yet; the commands after it find them, unless
---cold removes them before each. The figures are in docs/measurements.md.
+--cold removes them before each.
 """
 
 from __future__ import annotations
@@ -26,7 +28,9 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from driver_rows import write_dataset
+
+from bench.driver_rows import write_dataset
+from bench.result_file import write_result
 
 if TYPE_CHECKING:
     from eibench_ray.plan.graph import Step
@@ -210,7 +214,7 @@ def measure(folder: Path, args: argparse.Namespace) -> Iterator[tuple[str, dict[
 
 
 def main() -> None:
-    """Measures one store and prints a JSON line per command."""
+    """Measures one store."""
     parser = argparse.ArgumentParser(description="Measure the commands that read a complete store.")
     parser.add_argument("--models", type=int, default=20)
     parser.add_argument("--settings", type=int, default=3, choices=range(1, len(SETTINGS) + 1))
@@ -227,8 +231,8 @@ def main() -> None:
         if not (folder / "store").exists():
             write_all(folder, args)
         shape = f"{args.models}x{args.settings}x{args.judges} cells, {args.samples} samples"
-        for name, figures in measure(folder, args):
-            print(json.dumps({"bench": "score_cells", "shape": shape, "command": name, **figures}), flush=True)
+        lines = [{"shape": shape, "command": name, **figures} for name, figures in measure(folder, args)]
+    write_result("score_cells", {"slice_rows": args.slice_rows, "cold": args.cold}, lines)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ def test_a_benchmark_says_its_options(name: str) -> None:
     assert shown.exit_code == 0, shown.output
 
 
-@pytest.mark.parametrize("name", ["driver_rows", "resume_rows"])
+@pytest.mark.parametrize("name", ["driver_rows", "resume_rows", "score_cells"])
 def test_an_older_benchmark_says_its_options(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", [name, "--help"])
     with pytest.raises(SystemExit) as ended:
