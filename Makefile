@@ -2,6 +2,7 @@
 # make test    set up, then run the tests
 # make check   format, lint, types, who imports whom, and the docs
 # make docs    the docs as a site, in build/site
+# make gpu-check   what only a machine with GPUs can show: at most seven minutes
 # make bench   the benchmarks: results in bench/results (bench/README.md); one of them: make bench BENCH=replica_vs_chat
 # make bench-check   runs those with ratios again, and compares them with the kept ones
 # make bench-peers   the tools that they are compared with, each in an environment of its own
@@ -12,20 +13,20 @@
 # Needs Python 3.11 and make; nothing else. Everything is installed into .venv.
 
 PYTHON ?= python3
-# cpu or gpu: which compiled list of requirements is installed.
+# cpu, gpu, or gpu-cuda12 for drivers below 580: which compiled list of requirements is installed.
 DEVICE ?= $(if $(shell command -v nvidia-smi 2>/dev/null),gpu,cpu)
 BIN := .venv/bin
 UV := .venv/uv/bin/uv
 UV_VERSION := 0.13.9
 
 # uv does not read pip's settings; the folder of wheels that pip knows, if any, may hold the CPU build of torch, which is
-# nothing for GPUs.
+# nothing for GPUs: there the list takes CUDA's, and what came is looked at, since UV_FIND_LINKS may name such a folder, too.
 FIND_LINKS := $(if $(filter cpu,$(DEVICE)),$(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null),)
 export UV_FIND_LINKS ?= $(FIND_LINKS)
 # Where there is no such folder, the CPU build comes from PyTorch's own index.
 TORCH := $(if $(FIND_LINKS),,$(if $(filter cpu,$(DEVICE)),--torch-backend cpu,))
 
-.PHONY: demo test check docs setup requirements wheel bench bench-check bench-peers chaos chaos-long fuzz clean
+.PHONY: gpu-check demo test check docs setup requirements wheel bench bench-check bench-peers chaos chaos-long fuzz clean
 
 demo: setup
 	$(BIN)/eibench-ray run --open experiment=demo
@@ -65,6 +66,9 @@ $(PEERS)/%/installed: bench/peers/%.txt bench/peers/overrides.txt .venv/installe
 	  --override bench/peers/overrides.txt $(if $(filter vllm,$*),--constraint requirements/cpu.txt)
 	touch $@
 
+gpu-check: setup
+	$(BIN)/python -m bench.gpu_check $(ARGS)
+
 chaos: setup
 	$(BIN)/python -m bench.chaos --rows 4000 --faults 30 --bucket-faults 6 --latency-s 0.2
 
@@ -89,8 +93,16 @@ setup: .venv/installed
 	test -x $(BIN)/python || $(UV) venv --quiet --allow-existing --python $(PYTHON) .venv
 	$(UV) pip sync --quiet --python $(BIN)/python --compile-bytecode $(TORCH) requirements/$(DEVICE).txt
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable .
+	$(if $(filter gpu%,$(DEVICE)),$(BIN)/python -c "$$CHECK_CUDA",)
 	$(BIN)/python -m compileall -q eibench_ray hydra_plugins
 	touch $@
+
+define CHECK_CUDA
+import importlib.util, pathlib, sys
+found = pathlib.Path(importlib.util.find_spec("torch").origin).parent / "lib" / "libtorch_cuda.so"
+sys.exit(0 if found.exists() else "torch is a build for CPUs: unset UV_FIND_LINKS, remove .venv, and run make setup again")
+endef
+export CHECK_CUDA
 
 # Compiled lists of versions with the hashes of their files, which `make setup` verifies. The CPU list leaves out what
 # belongs to CUDA torch. torch, torchvision and triton have no hash there: they come from a folder of wheels or from PyTorch's own
@@ -104,6 +116,9 @@ requirements: setup
 	UV_FIND_LINKS= UV_CUSTOM_COMPILE_COMMAND="make requirements" $(UV) pip compile --quiet pyproject.toml --extra gpu $(EXTRAS) \
 	  --override requirements/gpu-overrides.txt --python-version 3.11 --python-platform linux --generate-hashes \
 	  --output-file requirements/gpu.txt
+	UV_FIND_LINKS= UV_CUSTOM_COMPILE_COMMAND="make requirements" $(UV) pip compile --quiet pyproject.toml \
+	  requirements/gpu-cuda12.in $(EXTRAS) --override requirements/gpu-overrides.txt --python-version 3.11 \
+	  --python-platform linux --generate-hashes --output-file requirements/gpu-cuda12.txt
 
 wheel: setup
 	$(BIN)/python -m build --wheel --no-isolation

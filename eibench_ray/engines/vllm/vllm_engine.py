@@ -29,7 +29,7 @@ from eibench_ray.engines.vllm.vllm_logprobs import mean_logprob, read_tokens, re
 from eibench_ray.engines.vllm.vllm_prompts import Picture, Prompts, read_picture
 from eibench_ray.engines.vllm.vllm_section import VllmExtra, VllmSection
 from eibench_ray.engines.vllm.vllm_thinking import ReplyParser, find_splitter, marks_of
-from eibench_ray.engines.vllm.vllm_versions import refused_request_error, to_engine_args
+from eibench_ray.engines.vllm.vllm_versions import refused_request_error, throughput_context, to_engine_args
 from eibench_ray.errors import EngineError
 from eibench_ray.plan.engine_traits import Adapter
 from eibench_ray.rows.completion import RowErrorKind
@@ -160,7 +160,6 @@ class VllmEngine:
         return lambda: self._num_steps
 
     def _load(self) -> Any:
-        from vllm.usage.usage_lib import UsageContext
         from vllm.v1.engine.async_llm import AsyncLLM
 
         config = self._config
@@ -171,10 +170,8 @@ class VllmEngine:
             raise EngineError(no_template(config.source))
         adapters = tuple(self._adapters.values())
         arguments = engine_arguments(config, self._device, self._weights, self._most_images, adapters)
-        # As vLLM's LLM class, whose defaults are for throughput: on an H100 steps of 16,384 tokens, where without a
-        # context they have 2,048 (vLLM 0.32, engine/arg_utils.py).
         with _threads_for_loading(self._device, config.env):
-            return AsyncLLM.from_engine_args(to_engine_args(arguments), usage_context=UsageContext.LLM_CLASS)
+            return AsyncLLM.from_engine_args(to_engine_args(arguments), usage_context=throughput_context())
 
     def _own_template(self) -> str | None:
         return read_chat_template(Path(self._weights.source)) if self._weights is not None else None

@@ -1,0 +1,64 @@
+"""Checks of a GPU machine: one that cannot run says why, and one that fails or hangs costs the others nothing."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from bench import gpu_check
+from bench.gpu_check import CHECKS, run_apart, run_here
+
+ROOT = Path(__file__).parents[2]
+# Stands for a machine with torch alone.
+BARE = """
+import sys
+from importlib.abc import MetaPathFinder
+MISSING = ("vllm", "ray", "pydantic", "hydra", "omegaconf", "polars", "transformers", "xgrammar")
+class Without(MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in MISSING:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Without())
+import json
+from bench.gpu_check import CHECKS, run_here
+print(json.dumps({name: run_here(name, "tiny_llama") for name in CHECKS}))
+"""
+
+
+def test_a_machine_with_torch_alone_says_of_each_check_what_it_lacks() -> None:
+    done = subprocess.run([sys.executable, "-c", BARE], cwd=ROOT, capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert {line["status"] for line in found.values()} == {"skipped"}
+    assert "No module named 'xgrammar'" in found["masks"]["reason"]
+    assert "No module named" in found["vllm_loads"]["reason"]
+
+
+def test_a_check_that_hangs_is_ended_with_its_children(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = subprocess.Popen
+
+    def hang(_: list[str], **keys: object) -> subprocess.Popen[str]:
+        return real([sys.executable, "-c", "import time; time.sleep(600)"], **keys)  # type: ignore[call-overload,no-any-return]
+
+    monkeypatch.setattr(gpu_check.subprocess, "Popen", hang)
+    began = time.monotonic()
+    line = run_apart("masks", "tiny_llama", 1.5)
+    assert time.monotonic() - began < 10
+    assert (line["status"], line["reason"]) == ("failed", "not done after 2 s")
+
+
+def test_a_check_without_time_is_skipped() -> None:
+    line = run_apart("masks", "tiny_llama", 0)
+    assert (line["status"], line["took_s"]) == ("skipped", 0)
+
+
+def test_what_a_check_raises_is_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(checkpoint: str) -> dict[str, object]:
+        raise RuntimeError(f"{checkpoint} is\nbroken")
+
+    monkeypatch.setitem(CHECKS, "masks", (fail, 1))  # type: ignore[arg-type]
+    assert run_here("masks", "eye") == {"status": "failed", "reason": "RuntimeError: eye is broken"}
