@@ -8,7 +8,7 @@ import unicodedata
 import pytest
 
 from eibench_ray.errors import EibenchError
-from eibench_ray.visible_text import PlainFormatter, in_line, in_page, list_some
+from eibench_ray.visible_text import _IN_PAGE, PlainFormatter, in_line, in_page, list_some
 
 SEQUENCES = [
     "\x1b[31m",
@@ -45,6 +45,11 @@ def test_all_that_unicode_calls_control_direction_or_surrogate_is_shown() -> Non
         if in_line(chr(code)) == chr(code)
     }
     assert left == set()
+
+
+def test_what_python_calls_printable_has_nothing_to_be_shown() -> None:
+    printable = "".join(chr(code) for code in range(0x110000) if chr(code).isprintable())
+    assert _IN_PAGE.search(printable) is None
 
 
 @pytest.mark.parametrize(

@@ -23,10 +23,12 @@ def to_page_json(value: Any) -> str:
 
 
 def _made_visible(value: Any) -> Any:
+    if value is None or type(value) is int:  # most of a page's values are places of texts
+        return value
     if isinstance(value, str):
         return in_page(value)
-    if isinstance(value, Mapping):
-        return {in_page(str(key)): _made_visible(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [_made_visible(inner) for inner in value]
+    if isinstance(value, Mapping):
+        return {in_page(str(key)): _made_visible(inner) for key, inner in value.items()}
     return None if isinstance(value, float) and not isfinite(value) else value
