@@ -137,7 +137,7 @@ class Run:
 
     @property
     def state(self) -> str:
-        """`finished`, `running`, `interrupted`, `preempted`, `failed`, `budget_spent`, or `killed`."""
+        """`finished`, `running`, `interrupted`, `preempted`, `handed_over`, `failed`, `budget_spent`, or `killed`."""
         from eibench_ray.runs.find_run import state_of
 
         return state_of(self._found.status)

@@ -5,6 +5,9 @@
 Needs: `pip install submitit` beside eibench-ray; this folder, --folder and the store at the same path on the nodes;
 keys in your environment, which SLURM hands on. One node: for several, arrays or containers, `eibench-ray submit slurm`.
 
+What only endpoints have left needs no GPU: with cluster.hand_over_s=300 among the arguments the job ends there. Another
+one, submitted with `--gpus 0 --after JOB` and cluster.without_gpus=true among the arguments, goes on from the store.
+
 Told that its time is over or that it is preempted (SIGUSR2), the job lets the sweep finish what is in flight, and
 queues itself again. A sweep that ends with something left (exit code 75) is about to be told: the job waits.
 """
@@ -22,6 +25,8 @@ import submitit
 
 # What is left to do: the run was preempted, or its time was over.
 PREEMPTED = 75
+# All that needs a GPU is done; a run with cluster.without_gpus=true does the rest.
+HANDED_OVER = 76
 # More than cluster.grace_s and cluster.stop_timeout_s: so long before the end the job is told.
 WARNING_S = 120
 
@@ -49,7 +54,7 @@ class Sweep:
         status = self.child.wait()
         if status == PREEMPTED:
             time.sleep(2 * WARNING_S)
-        if status:
+        if status not in (0, HANDED_OVER):
             raise RuntimeError(f"the sweep ended with exit code {status}: what it said stands above")
         return status
 
@@ -71,6 +76,7 @@ def main() -> None:
     parser.add_argument("--cpus", type=int, default=8)
     parser.add_argument("--memory-gb", type=int, default=64)
     parser.add_argument("--partition")
+    parser.add_argument("--after", metavar="JOB", help="of SLURM's, which must end well before this one starts")
     parser.add_argument("--wait", action="store_true", help="until the sweep is done")
     parser.add_argument("arguments", nargs="+", help="of `eibench-ray run`, after --")
     options = parser.parse_args()
@@ -85,6 +91,8 @@ def main() -> None:
     )
     if options.partition:
         executor.update_parameters(slurm_partition=options.partition)
+    if options.after:
+        executor.update_parameters(slurm_additional_parameters={"dependency": f"afterok:{options.after}"})
     job = executor.submit(Sweep(options.arguments))
     print(f"job {job.job_id}, log {job.paths.stdout}", flush=True)
     if options.wait:

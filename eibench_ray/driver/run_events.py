@@ -22,7 +22,8 @@ Each line of a ledger has `time` (seconds: Unix time, in a simulation its own cl
     deadline             what (was waited for), waited_s, did (what was done then); replica, engine where it is one's
     engine_failed        engine, model, reason: it is never started again
     budget_spent         reason: engines that cost money are given no further slice
-    interrupted          reason (stop, preemption, walltime): the run ends before all is asked
+    gpus_released        gpus: none of these is held or needed any more, while something is left that needs none
+    interrupted          reason (stop, preemption, walltime, hand_over): the run ends before all is asked
     run_ended            nothing of it is left on the cluster
 """
 

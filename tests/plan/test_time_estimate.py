@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,7 +13,7 @@ from rich.console import Console
 
 from eibench_ray.config.cluster import ClusterConfig, ClusterExpectation
 from eibench_ray.estimate.time_estimate import EXPECTED, TimeEstimate, estimate_on, estimate_time
-from eibench_ray.estimate.time_tables import estimates_to_json, render_estimates
+from eibench_ray.estimate.time_tables import estimates_to_json, render_estimates, summarise_estimates
 from eibench_ray.plan.graph import Plan
 from eibench_ray.plan.slices import StepWork, cut
 from eibench_ray.schedule.resources import Node, Resources
@@ -123,6 +124,21 @@ def test_a_price_is_of_the_work_and_of_the_whole_cluster(plan: Plan) -> None:
     free = estimate_time(plan, rows(plan, 36_000), cluster(gpus=1), CORES)
     assert "cost" not in shown(plan, free)
     assert estimates_to_json(plan, free)[0]["cost"] is None
+
+
+def test_gpus_are_kept_until_only_an_endpoint_has_work_left(plan: Plan) -> None:
+    engines = dict(plan.engines)
+    (judge,) = (key for key, spec in engines.items() if spec.name == "judge_model")
+    elsewhere = replace(engines[judge].traits, is_loaded=False, is_endpoint=True)
+    engines[judge] = replace(engines[judge], num_gpus=0, device="cpu", traits=elsewhere)
+    estimated = estimate_time(replace(plan, engines=engines), rows(plan, 36_000), cluster(), CORES)[0]
+    assert estimated.wall_clock_s.expected == pytest.approx(EXPECTED.loss * (3600 + 100), rel=0.02)
+    assert estimated.until_free_s.expected == pytest.approx(EXPECTED.loss * (3600 / 8 + 100), rel=0.02)
+    assert estimated.held_s.expected == 8 * estimated.until_free_s.expected
+    assert [engine.replicas for engine in estimated.engines.values()] == [8, 1]
+    said = dict(summarise_estimates(plan, [estimated]))
+    assert said[""].startswith("of it until no GPU is needed any more: 10 min (")
+    assert "until no GPU is needed 10 min" in shown(plan, [estimated])
 
 
 def test_what_fits_nowhere_is_said_and_left_out_with_what_reads_from_it(planner: Planner) -> None:
