@@ -275,7 +275,8 @@ def test_the_tasks_of_an_array_share_a_sweep_and_the_last_job_scores_it(
 def test_what_endpoints_have_left_is_done_in_a_job_without_gpus(sweeps_on_slurm: dict[str, Submitted]) -> None:
     sweep = sweeps_on_slurm["continued"]
     assert sweep.show("JobState") == "COMPLETED", sweep.log()
-    assert "gpu" not in sweep.show("TRES")
+    asked = [call("scontrol", "show", "job", job) for job in sweep.jobs]
+    assert ["TresPerNode=gres:gpu:1" in words for words in asked] == [True, False]
     first, last = sweep.runs()
     assert (first["state"], last["state"]) == ("handed_over", "finished")
     assert [run["slurm_job"] for run in (first, last)] == sweep.jobs
