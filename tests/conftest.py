@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import json
+import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ import pytest
 from drawing import draw
 from hypothesis import HealthCheck, settings
 
+from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.config.schema import RunConfig
 from eibench_ray.datasets.dataset import open_dataset
 from eibench_ray.datasets.writer import DatasetWriter
@@ -31,6 +34,9 @@ from eibench_ray.worker.task import TaskReport, run_task
 if TYPE_CHECKING:
     from fault_server import FaultServer
 
+# Tests run beside each other; of torch's threads for each core, all but one would wait for a core in turns, busily.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # What passes once passes again, however busy the machine is; `make fuzz` goes on with examples that are new each time.
 settings.register_profile("fresh", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("steady", settings.get_profile("fresh"), derandomize=True)
@@ -46,6 +52,7 @@ ALONE = (
     "serve/test_parent_guard.py",
     "slurm/",
 )
+_RAY = contextlib.ExitStack()
 
 SETTINGS: Mapping[str, list[dict[str, Any]]] = {
     "plain": [{"name": "answer", "role": "subject", "image": True, "prompt": "Look. {{ question }}"}],
@@ -137,11 +144,31 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return is_left_out or None
 
 
+@pytest.fixture
+def ray_here() -> None:
+    """A Ray of two cores, which stays for the tests that come next and have this fixture, too."""
+    import ray
+
+    from eibench_ray.driver.ray_session import ray_session
+
+    if not ray.is_initialized():
+        _RAY.enter_context(ray_session(ClusterConfig(name="local", num_cpus=2, num_gpus=0)))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(nextitem: pytest.Item | None) -> None:
+    """Ends that Ray before a test that does without it, or has another."""
+    if "ray_here" not in getattr(nextitem, "fixturenames", ()):
+        _RAY.close()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks the tests that measure time."""
+    """Marks the tests that measure time, and has the files with slow ones begin: no core waits for the last of them."""
     for item in items:
         if is_alone(item.path):
             item.add_marker("alone")
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 def pytest_collection_finish() -> None:

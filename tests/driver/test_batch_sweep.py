@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from batch_server import BatchServer
 from driving import Run, check_whole, cluster_of, replica_processes
 
-from eibench_ray.config.cluster import ClusterConfig
-from eibench_ray.driver.ray_session import ray_session
-
 if TYPE_CHECKING:
     from conftest import Sweeps
 
-
-@pytest.fixture(scope="module", autouse=True)
-def ray_here() -> Iterator[None]:
-    with ray_session(ClusterConfig(name="local", num_cpus=2, num_gpus=0)):
-        yield
+pytestmark = pytest.mark.usefixtures("ray_here")
 
 
 def test_a_sweep_that_is_stopped_and_killed_in_a_batch_goes_on_in_it(sweeps: Sweeps) -> None:

@@ -6,17 +6,14 @@ import asyncio
 import re
 import time
 from collections import Counter
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
 from driving import SLOW, Run, check_whole, cluster_of, replica_processes
 
-from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.driver.failure_policy import MAX_DEATHS_WITH_ROWS
 from eibench_ray.driver.poison_search import LONELY_DEATHS
-from eibench_ray.driver.ray_session import ray_session
 from eibench_ray.driver.replica_set import KILL_TIMEOUT_S
 from eibench_ray.driver.run_events import Snapshot
 from eibench_ray.driver.walltime import Deadlines
@@ -27,11 +24,7 @@ from eibench_ray.schedule.backlog import MARKS
 if TYPE_CHECKING:
     from conftest import Sweeps
 
-
-@pytest.fixture(scope="module", autouse=True)
-def ray_here() -> Iterator[None]:
-    with ray_session(ClusterConfig(name="local", num_cpus=2, num_gpus=0)):
-        yield
+pytestmark = pytest.mark.usefixtures("ray_here")
 
 
 def test_a_sweep_runs_to_its_end_and_loads_each_engine_once(sweeps: Sweeps) -> None:
@@ -107,16 +100,23 @@ def test_an_engine_that_keeps_dying_is_given_up_and_the_others_finish(sweeps: Sw
     assert sweeps.plan(doomed).num_done == 0
 
 
-def test_a_row_that_kills_its_replica_costs_itself_alone(sweeps: Sweeps) -> None:
+@pytest.mark.parametrize(
+    ("dies_with", "words"),
+    [("process", "the replica's process died"), ("engine", "the engine died while it answered s002")],
+)
+def test_a_row_that_kills_its_replica_or_its_engine_costs_itself_alone(
+    sweeps: Sweeps, dies_with: str, words: str
+) -> None:
     sweeps.write_dataset(questions={2: "kill"})
-    config = sweeps.config(engine={"dies_on": "kill"}, slice_rows=1, cluster=cluster_of())
+    engine = {"dies_on": "kill", "dies_with": dies_with}
+    config = sweeps.config(engine=engine, slice_rows=1, cluster=cluster_of())
     sweep = sweeps.plan(config)
     run = Run(sweep)
     outcome = run.finish()
     assert (outcome.num_new, outcome.failed_engines) == (18, {})
     rows = sweeps.rows(sweep, "answer")
     assert {name: row.error_kind for name, row in rows.items() if row.error_kind} == {"s002": "quarantined"}
-    assert re.search(r"each of the 2 times .*; the last time: the replica's process died", rows["s002"].error or "")
+    assert re.search(rf"each of the 2 times .*; the last time: {words}", rows["s002"].error or "")
     assert [event["sample"] for event in run.events("row_quarantined")] == ["s002"]
     assert len(run.events("replica_lost")) == MARKS + LONELY_DEATHS
     check_whole(sweep, sweeps.plan(config))

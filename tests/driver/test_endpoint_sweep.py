@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,23 +11,16 @@ from driving import Run, check_whole, cluster_of, replica_processes
 from fault_replies import THOUGHT
 from faults import Behaviour, Fault, all_mixed
 
-from eibench_ray.config.cluster import ClusterConfig
-from eibench_ray.driver.ray_session import ray_session
-
 if TYPE_CHECKING:
     from conftest import Sweeps
     from fault_server import FaultServer
 
     from eibench_ray.runs.planning import PlannedSweep
 
+pytestmark = pytest.mark.usefixtures("ray_here")
+
 NUM_SAMPLES = 24
 LONGEST_S = 90.0  # it takes 10 to 20 s
-
-
-@pytest.fixture(scope="module", autouse=True)
-def ray_here() -> Iterator[None]:
-    with ray_session(ClusterConfig(name="local", num_cpus=2, num_gpus=0)):
-        yield
 
 
 def answered(sweep: PlannedSweep, sweeps: Sweeps) -> dict[str, str]:

@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from driving import SLOW, Run, check_whole, cluster_of
 
-from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.driver.actor_handle import ActorHandle
-from eibench_ray.driver.ray_session import ray_session
 from eibench_ray.runs.planning import PlannedSweep
 
 if TYPE_CHECKING:
     from conftest import Sweeps
 
-
-@pytest.fixture(scope="module", autouse=True)
-def ray_here() -> Iterator[None]:
-    with ray_session(ClusterConfig(name="local", num_cpus=2, num_gpus=0)):
-        yield
+pytestmark = pytest.mark.usefixtures("ray_here")
 
 
 def texts(sweep: PlannedSweep) -> dict[tuple[str, str], str | None]:
