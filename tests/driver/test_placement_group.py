@@ -19,7 +19,6 @@ from driving import SLOW, Run, check_whole
 
 from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.config.schema import RunConfig
-from eibench_ray.config.setting import SamplingConfig
 from eibench_ray.driver.failure_policy import MAX_DEATHS
 from eibench_ray.driver.placement_group import NotPlacedError, Placement, free_resources
 from eibench_ray.driver.ray_session import ray_session
@@ -29,7 +28,6 @@ from eibench_ray.schedule.gpu_accounting import account
 from eibench_ray.schedule.gpu_usage import step_roles
 from eibench_ray.schedule.replica_meter import TimeKind
 from eibench_ray.schedule.resources import Need, Node, Resources
-from eibench_ray.weights.build import build_checkpoint
 
 if TYPE_CHECKING:
     from conftest import Sweeps
@@ -316,40 +314,3 @@ def test_gpus_are_free_in_ray_while_an_endpoint_is_still_asked(
     rest = sweeps.plan(engine_of(sweeps, "owner", 2, cluster_of(without_gpus=True)))
     assert outcome.num_new + Run(rest).finish().num_new == 48
     check_whole(rest, sweeps.plan(config))
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("two")
-def test_two_vllm_engines_run_at_once_on_two_nodes(sweeps: Sweeps) -> None:
-    for name in ("tiny_llama", "tiny_idefics3"):
-        build_checkpoint(name)
-    sweeps.write_dataset(range(8))
-    common = {"kind": "vllm", "max_model_len": 1024, "max_num_seqs": 8, "kv_cache_gib": 0.25, "enforce_eager": True}
-    cluster = cluster_of(device="cpu", max_replicas_per_engine=1)
-    brief = {"sampling": SamplingConfig(max_tokens=8)}
-    cells = [
-        sweeps.config(
-            model={
-                "name": name,
-                "engine": common | {"source": f"checkpoint:{name}"},
-                "sees_image": name == "tiny_idefics3",
-            },
-            cluster=cluster,
-        )
-        for name in ("tiny_llama", "tiny_idefics3")
-    ]
-    cells = [cell.model_copy(update={"setting": cell.setting.model_copy(update=brief)}) for cell in cells]
-    together: list[set[str]] = []
-
-    def note(event: str, _: dict[str, Any]) -> None:
-        if event == "replica_ready":
-            together.append(
-                {m.handle.spec.name for m in run.driver.replica_set.states.values() if m.handle.actor is not None}
-            )
-
-    run = Run(sweeps.plan(*cells), note)
-    outcome = run.finish()
-    assert not outcome.failed_engines
-    assert outcome.num_new == 32
-    assert any({"tiny_llama", "tiny_idefics3"} <= names for names in together)
-    assert groups_left() == []

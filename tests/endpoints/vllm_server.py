@@ -56,7 +56,7 @@ class VllmServer:
         }
         # In one process, whole prompts at a time: vLLM 0.32 dies on a CPU when a seeded prompt is computed in chunks.
         flags = ["--enforce-eager", "--no-enable-chunked-prefill", "--disable-log-stats"]
-        command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *flags]
+        command = [sys.executable, str(Path(__file__).parents[1] / "engines" / "vllm_host.py"), "serve", *flags]
         for name, value in options.items():
             command += [f"--{name}", str(value)]
         own = {"VLLM_API_KEY": self._key, "VLLM_NO_USAGE_STATS": "1", "OMP_NUM_THREADS": "1"}

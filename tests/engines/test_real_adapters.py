@@ -1,4 +1,4 @@
-"""Two adapters and their base in one vLLM engine, beside checkpoints with the same adapters merged into them."""
+"""Two adapters and their base in one vLLM engine, beside checkpoints with the same adapters merged, in transformers."""
 
 from __future__ import annotations
 
@@ -68,7 +68,9 @@ def write_models(folder: Path) -> None:
     (folder / "broken" / "adapter_model.bin").write_bytes(b"no pickle")
     engines["broken"] = {"lora": {"source": str(folder / "broken"), "rank": 4}}
     for name, engine in engines.items():
-        option = {"defaults": ["tiny_llama", "_self_"], "name": name, "engine": engine | {"dtype": "float32"}}
+        # Whole checkpoints are asked in transformers, which starts in a third of vLLM's time.
+        parent = "tiny_video_llava" if "source" in engine else "tiny_llama"
+        option = {"defaults": [parent, "_self_"], "name": name, "sees_image": False, "engine": engine}
         (options / f"{name}.yaml").write_text(json.dumps(option))
 
 

@@ -105,6 +105,21 @@ def test_engines_are_loaded_once_each_for_all_cells(sweep: Sweep) -> None:
     assert sweep.summary["loads"] == len(MODELS)
 
 
+def test_two_vllm_engines_run_at_once(sweep: Sweep) -> None:
+    """Each in its placement group; that such groups lie on several nodes is shown in driver/test_placement_group.py."""
+    lines = [json.loads(line) for line in (sweep.run_dir / "ledger.jsonl").read_text().splitlines()]
+    models = {line["replica"]: line["model"] for line in lines if line["event"] == "replica_ready"}
+    alive: set[str] = set()
+    together = []
+    for line in lines:
+        if line["event"] == "replica_ready":
+            alive.add(line["model"])
+        elif line["event"] == "replica_stopped":
+            alive.discard(models[line["replica"]])
+        together.append(frozenset(alive))
+    assert any({"tiny_llama", "tiny_idefics3"} <= names for names in together)
+
+
 def test_every_job_has_its_hydra_folder(sweep: Sweep) -> None:
     chosen = set()
     for number in range(NUM_CELLS * len(OPTIONS)):

@@ -1,11 +1,10 @@
-"""vLLM for real: a tiny model with eyes answers a small sweep, loses its engine in the middle, and goes on."""
+"""vLLM for real: a tiny model with eyes answers a small sweep, whose engine is killed and then hangs, and goes on."""
 
 from __future__ import annotations
 
 import asyncio
 import io
 import json
-import re
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -51,12 +50,12 @@ MODEL = {"name": "tiny", "engine": ENGINE, "sees_image": True}
 
 
 class KillingLedger(Ledger):
-    """A ledger that kills vLLM's own process when the first slice is there, and later tells the next one to end."""
+    """A ledger that kills vLLM's own process when the first slice is there, and later stops the next one."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self.killed: list[int] = []
-        self._signals = {1: signal.SIGKILL, 4: signal.SIGTERM}
+        self._signals = {1: signal.SIGKILL, 4: signal.SIGSTOP}
         self._num_slices = 0
 
     def write(self, event: str, **fields: Any) -> None:
@@ -97,9 +96,8 @@ class Sweep:
 
 
 def config(sweeps: Sweeps, dataset: str, setting: str) -> RunConfig:
-    base = sweeps.config(
-        dataset=dataset, cluster={"name": "local", "num_cpus": 2, "num_gpus": 0, "device": "cpu"}, slice_rows=4
-    ).model_dump()
+    cluster = {"name": "local", "num_cpus": 2, "num_gpus": 0, "device": "cpu", "progress_timeout_s": 15.0}
+    base = sweeps.config(dataset=dataset, cluster=cluster, slice_rows=4).model_dump()
     call = {"name": "answer", "role": "subject", "image": True, "prompt": "{{ question }}"}
     judge = base["judge"] | {"model": MODEL, "explanation_chars": 12, "sampling": {"max_tokens": 64}}
     setting_ = {"name": setting, "calls": [call], "sampling": SETTINGS[setting]}
@@ -139,17 +137,18 @@ def sweep(tmp_path_factory: pytest.TempPathFactory, sweeps_in: type[Sweeps]) -> 
     return Sweep(outcome, lines, ledger.killed, rows)
 
 
-def test_every_row_is_there_once_although_the_engine_was_killed_and_told_to_end(sweep: Sweep) -> None:
+def test_every_row_is_there_once_although_the_engine_was_killed_and_hung(sweep: Sweep) -> None:
     assert len(sweep.killed) == 2
-    killed, ended = (line["reason"] for line in sweep.ledger if line["event"] == "replica_lost")
+    killed, hung = (line["reason"] for line in sweep.ledger if line["event"] == "replica_lost")
     assert "vLLM died while it answered s0" in killed
-    assert re.search(r"vLLM (died|was told to end) while it answered s0", ended)
+    assert hung.startswith("it hangs: no token and no row for ")
+    assert not any(psutil.pid_exists(pid) for pid in sweep.killed)
     assert (sweep.outcome.num_loads, sweep.outcome.failed_engines) == (3, {})
     assert [sorted(rows) for rows in sweep.rows.values()] == [list(range(16))] * 8
 
 
 def test_no_half_answer_is_stored(sweep: Sweep) -> None:
-    """Rows that an engine had in hand when it was told to end: tests above compare the texts with those asked again."""
+    """Rows that an engine had in hand when it was lost: tests below compare the texts with those asked again."""
     rows = [row for found in sweep.rows.values() for row in found.values() if row.text is not None]
     assert {row.finish_reason for row in rows} <= {"stop", "length"}
     errors = {row.error_kind for found in sweep.rows.values() for row in found.values()} - {None}
