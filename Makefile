@@ -1,5 +1,7 @@
 # make demo    set up, then run a real sweep to its leaderboard and its page
 # make test    set up, then run the tests
+# make test-quick   the tests of the pure core, and those of what git says has changed, without real engines and browsers:
+#              90 s at most on two cores
 # make check   format, lint, types, who imports whom, and the docs
 # make docs    the docs as a site, in build/site
 # make gpu-check   what only a machine with GPUs can show: at most seven minutes
@@ -26,7 +28,7 @@ export UV_FIND_LINKS ?= $(FIND_LINKS)
 # Where there is no such folder, the CPU build comes from PyTorch's own index.
 TORCH := $(if $(FIND_LINKS),,$(if $(filter cpu,$(DEVICE)),--torch-backend cpu,))
 
-.PHONY: gpu-check demo test check docs setup requirements wheel bench bench-check bench-peers chaos chaos-long fuzz clean
+.PHONY: gpu-check demo test test-quick check docs setup requirements wheel bench bench-check bench-peers chaos chaos-long fuzz clean
 
 demo: setup
 	$(BIN)/eibench-ray run --open experiment=demo
@@ -34,6 +36,9 @@ demo: setup
 test: setup
 	$(BIN)/pytest -m "not alone" --numprocesses 2 --dist loadfile --no-loadscope-reorder
 	$(BIN)/pytest -m alone --durations 20
+
+test-quick: setup
+	$(BIN)/pytest -q -m "not alone and not slow and not browser" --numprocesses 2 $$($(BIN)/python scripts/quick_tests.py)
 
 check: setup
 	$(BIN)/ruff format --check .

@@ -39,6 +39,10 @@ SCHEMA = "schema"  # what is registered in code; Hydra wants it last
 MAX_NAMED = 6
 
 
+# What the package's own files say, as pickles: folders -> name of a file -> what it says.
+_packaged: dict[tuple[tuple[str, str], ...], dict[str, bytes]] = {}
+
+
 class OptionFiles(ConfigRepository):
     """Hydra's repository of option files: the user's first, with a memory that outlives one composition."""
 
@@ -47,7 +51,9 @@ class OptionFiles(ConfigRepository):
         super().initialize_sources(config_search_path)
         own = [source for source in self.sources if source.provider not in PACKAGES | {SCHEMA}]
         self.sources = [*own, *(source for source in self.sources if source not in own)]
-        self._read: dict[str, bytes] = {}  # pickled: six times as fast to copy as by copy.deepcopy
+        # Pickled: six times as fast to copy as by copy.deepcopy. The package's files do not change while it runs.
+        places = tuple((source.provider, source.path) for source in self.sources)
+        self._read: dict[str, bytes] = {} if own else _packaged.setdefault(places, {})
         for source in own:
             if not source.available():
                 raise ConfigError(f"{source.path} ({source.provider}) is no folder of option files: name one that is")

@@ -177,8 +177,18 @@ SECRETS = [
 ]
 
 
-@pytest.mark.parametrize("override", SECRETS)
-@pytest.mark.parametrize("way", [("plan",), ("run",), ("run", "-m", "seed=1,2"), ("submit", "slurm", "--dry-run")])
+# A command that writes a folder meets each of them, and every other way some of each kind: all compose in one place.
+WAYS = [
+    *((("run",), override) for override in SECRETS),
+    *(
+        (way, override)
+        for way in (("plan",), ("run", "-m", "seed=1,2"), ("submit", "slurm", "--dry-run"))
+        for override in SECRETS[::6]
+    ),
+]
+
+
+@pytest.mark.parametrize(("way", "override"), WAYS)
 def test_a_secret_is_refused_before_anything_is_written(
     command: Command, monkeypatch: pytest.MonkeyPatch, override: str, way: tuple[str, ...]
 ) -> None:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -164,23 +161,3 @@ def test_a_recording_of_two_forms_is_refused(command: Command) -> None:
 
     assert "recorded predictions that cannot be used" in " ".join(planned.out.split())
     assert "write all lines of a file in one form" in " ".join(planned.out.split())
-
-
-def test_the_example_of_the_page_on_rules_runs_as_it_stands(tmp_path: Path) -> None:
-    page = (ROOT / "docs" / "rules.md").read_text(encoding="utf-8")
-    example = re.search(r"```sh\n(.*?)```", page, re.DOTALL)
-    assert example is not None
-    binaries = Path(sys.executable).parent
-
-    bash = shutil.which("bash")
-    assert bash is not None
-    done = subprocess.run(
-        [bash, "-euc", example[1]],
-        cwd=tmp_path,
-        env={"PATH": f"{binaries}:/usr/bin:/bin", "HOME": str(tmp_path), "COLUMNS": "120"},
-        capture_output=True,
-        text=True,
-    )
-
-    assert done.returncode == 0, done.stderr
-    assert re.search(r"by_hand.* 50 .*100\.0", done.stdout + done.stderr), done.stdout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from eibench_ray.benchmarks.eibench.strict_scorer import strict_schema
 from eibench_ray.config.compose import to_composed
 from eibench_ray.config.hydra_errors import explain
 from eibench_ray.config.load import to_config
+from eibench_ray.config.option_files import own_loader
 from eibench_ray.config.options_folder import config_folder
 from eibench_ray.config.schema import RunConfig
 from eibench_ray.config.scorer_options import make_scorer
@@ -79,14 +81,18 @@ CHOICES = {
 
 @pytest.fixture(autouse=True, scope="module")
 def _hydra() -> Iterator[None]:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with own_loader(), initialize_config_dir(str(CONF), version_base="1.3"):
         yield
 
 
 def load(**chosen: str) -> RunConfig:
-    overrides = [f"{group}={option}" for group, option in chosen.items()]
+    return compose_once(tuple(f"{group}={option}" for group, option in chosen.items()))
+
+
+@cache  # several tests look at each option, and a composition takes 70 ms
+def compose_once(overrides: tuple[str, ...]) -> RunConfig:
     try:
-        return to_config(to_composed(compose("config", overrides, return_hydra_config=True)).raw)
+        return to_config(to_composed(compose("config", list(overrides), return_hydra_config=True)).raw)
     except (HydraException, OmegaConfBaseException) as error:
         raise explain(error) from error
 

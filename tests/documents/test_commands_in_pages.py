@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 SWEEPS = {"run", "plan", "prefetch", "simulate", "serve", "submit slurm"}
 COMMAND = typer.main.get_command(app)
+# A line that a page's commands print.
+PRINTED = {"docs/rules.md": r"by_hand.* 50 .*100\.0"}
 # What may stand before a command.
 CALL = re.compile(r"^(\$ |\w+=\S+ )*(eibench-ray|make|pytest|python|pip|uv|ray|sbatch|source|export) ", re.MULTILINE)
 
@@ -38,7 +40,9 @@ def has_script(page: Path) -> bool:
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if has_script(page)], ids=name)
-def test_the_commands_of_a_page_run_as_they_stand(page: Path, tmp_path: Path) -> None:
+def test_the_commands_of_a_page_run_as_they_stand(
+    page: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     script = []
     for number, block in enumerate(read_blocks(page)):
         if block.language == "sh" and not block.is_marked:
@@ -53,6 +57,7 @@ def test_the_commands_of_a_page_run_as_they_stand(page: Path, tmp_path: Path) ->
     environment = {
         "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
         "HOME": str(tmp_path),
+        "XDG_CACHE_HOME": str(tmp_path_factory.getbasetemp() / "cache"),  # as one user's pages have
         "COLUMNS": "120",
         "CI": "true",
         "WANDB_MODE": "offline",
@@ -68,6 +73,7 @@ def test_the_commands_of_a_page_run_as_they_stand(page: Path, tmp_path: Path) ->
         check=False,
     )
     assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+    assert re.search(PRINTED.get(name(page), ""), done.stdout + done.stderr), done.stdout
 
 
 MARKED = [(page, call) for page in PAGES for block in read_blocks(page) for call in block.marked_calls()]
