@@ -182,6 +182,7 @@ class Baseline:
     setting: str
     judge: str  # the judge's name where no baseline is told
     answers: tuple[str, ...]  # ids of the steps that made them, one per repeat of the cell's setting
+    is_judge: bool = False  # whether the judge is the model that made them
 
 
 @dataclass(frozen=True, slots=True)

@@ -165,9 +165,12 @@ class _Builder:
             for one in config.judge.members.values()
         )
         steps, answer = self._steps.steps, asked.answers[0]
+        judges = {steps[verdict].asked for verdict in asked.verdicts}
         baseline = None
         if other is not None:
-            baseline = Baseline(other.model.name, other.setting.name, config.judge.name, tuple(asked.compared))
+            compared = tuple(asked.compared)
+            is_judge = steps[compared[0]].asked in judges
+            baseline = Baseline(other.model.name, other.setting.name, config.judge.name, compared, is_judge)
         cell = Cell(
             key="",
             model=config.model.name,
@@ -177,7 +180,7 @@ class _Builder:
             scorer=config.judge.scorer,
             is_unparsed_wrong=config.judge.is_unparsed_wrong,
             sees_image=config.model.sees_image,
-            self_judged=steps[answer].asked in {steps[verdict].asked for verdict in asked.verdicts},
+            self_judged=steps[answer].asked in judges,
             answer=answer,
             verdicts=tuple(asked.verdicts),
             steps=tuple(dict.fromkeys((*asked.calls, *asked.verdicts))),

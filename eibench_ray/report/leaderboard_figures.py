@@ -9,6 +9,7 @@ from operator import attrgetter
 
 from eibench_ray.plan.step_names import MADE_UP, RECORDED
 from eibench_ray.report.leaderboard_row import (
+    BASELINE_JUDGES,
     BLOCKED,
     FAILED,
     PARTIAL,
@@ -233,6 +234,8 @@ def notes_of(rows: Sequence[LeaderboardRow]) -> list[str]:
         notes.append(f"{BLOCKED}: what is missing cannot be asked here")
     if any(row.self_judged for row in rows):
         notes.append(f"{SELF_JUDGED}: the model judges its own answers")
+    if any(row.kinship == BASELINE_JUDGES for row in rows):
+        notes.append(f"{BASELINE_JUDGES}: it compares answers with its own, and may favour these")
     if any(row.kinship == SAME_FAMILY for row in rows):
         notes.append(f"{SAME_FAMILY}: the judge is another model of its family; `compare` shows what it favours")
     if any(row.refused for row in rows):

@@ -51,6 +51,7 @@ def to_json_rows(rows: Iterable[LeaderboardRow]) -> list[dict[str, Any]]:
             "sees_image": row.sees_image,
             "self_judged": row.self_judged,
             "same_family": row.same_family,
+            "baseline_judges": row.baseline_judges,
             "agreement": asdict(row.agreement) if row.agreement else None,
             "repeat_noise": asdict(row.score.noise) if row.score.noise else None,
             "model_noise": asdict(row.score.model_noise) if row.score.model_noise else None,
@@ -75,7 +76,7 @@ def to_frame(rows: Iterable[LeaderboardRow]) -> pl.DataFrame:
 
     ordered = sort_rows(rows)
     schema: dict[str, type[pl.DataType]] = dict.fromkeys(("model", "setting", "dataset", "judge"), pl.String)
-    schema |= dict.fromkeys(("sees_image", "self_judged", "same_family"), pl.Boolean)
+    schema |= dict.fromkeys(("sees_image", "self_judged", "same_family", "baseline_judges"), pl.Boolean)
     schema |= {"metric": pl.String}
     schema |= dict.fromkeys(("value", "ci_low", "ci_high", "confidence"), pl.Float64)
     schema |= dict.fromkeys(("coverage", "bound_low", "bound_high", "bound_ci_low", "bound_ci_high"), pl.Float64)
@@ -170,6 +171,7 @@ def _flat(row: LeaderboardRow) -> dict[str, Any]:
         "sees_image": row.sees_image,
         "self_judged": row.self_judged,
         "same_family": row.same_family,
+        "baseline_judges": row.baseline_judges,
         "metric": row.score.metric.name,
         **overall.figures,
         "confidence": row.score.confidence,

@@ -13,6 +13,7 @@ from eibench_ray.scoring.judged.jury import JuryAgreement
 
 TEXT_ONLY = "(text only)"
 SELF_JUDGED = "(self-judged)"
+BASELINE_JUDGES = "(judge is the baseline)"
 SAME_FAMILY = "(same family)"
 BLOCKED = "(blocked)"
 FAILED = "(failed)"
@@ -55,6 +56,7 @@ class LeaderboardRow:
     endings: Mapping[str, int] = field(default_factory=dict)  # answers by their endings (`Completion.ending`)
     reply_endings: Mapping[str, int] = field(default_factory=dict)  # likewise the judge's replies, over all repeats
     has_pictures: bool = True  # whether any of its samples has one
+    baseline_judges: bool = False  # the judge is the model whose answers the cell's are held against
 
     @property
     def is_text_only(self) -> bool:
@@ -92,8 +94,9 @@ class LeaderboardRow:
 
     @property
     def kinship(self) -> str:
-        """Kinship of the judge and the model under test, in words; empty where there is none."""
-        return SELF_JUDGED if self.self_judged else SAME_FAMILY if self.same_family else ""
+        """Kinship of the judge and one of those whose answers it judges, in words; empty where there is none."""
+        kinds = {SELF_JUDGED: self.self_judged, BASELINE_JUDGES: self.baseline_judges, SAME_FAMILY: self.same_family}
+        return next((mark for mark, is_there in kinds.items() if is_there), "")
 
     @property
     def cell(self) -> str:

@@ -150,6 +150,7 @@ class Results:
             sees_image=cell.sees_image,
             self_judged=cell.self_judged,
             same_family=cell.same_family,
+            baseline_judges=cell.baseline is not None and cell.baseline.is_judge,
             score=score,
             errors=counts.num_errors,
             refused=counts.num_refused,

@@ -93,6 +93,14 @@ def test_both_orders_are_asked_and_only_what_both_say_decides(sweeps: Sweeps, sc
     assert "first_place %" in render_markdown([row])
 
 
+def test_a_judge_that_is_the_baseline_is_told(sweeps: Sweeps, scripted: type[Scripted]) -> None:
+    of_itself = pairwise() | {"model": model("base") | {"name": "judge"}}
+    [fair], [partial] = (lines(ask(sweeps, scripted, cell(sweeps, judge=one))).values() for one in (None, of_itself))
+    assert (fair.kinship, partial.kinship) == ("", "(judge is the baseline)")
+    assert "(judge is the baseline): it compares answers with its own" in " ".join(render_markdown([partial]).split())
+    assert [row["baseline_judges"] for row in to_json_rows([fair, partial])] == [False, True]
+
+
 def test_the_baselines_answers_are_made_for_the_judge(sweeps: Sweeps) -> None:
     with_it = sweeps.plan(cell(sweeps)).plan
     also_asked = sweeps.plan(cell(sweeps), cell(sweeps, "base", {"name": "rule", "kind": "includes"})).plan
