@@ -108,7 +108,7 @@ def describe_scores(rows: Sequence[JoinedRow], metric: Metric) -> dict[str, Any]
 
 
 def _show_members(score: Score, metric: Metric) -> str:
-    """What each member of a jury says, in a line; empty for other judges."""
+    """The scores of a jury's members, in a line; empty for other judges."""
     members = score.details.get(MEMBERS, {})
     return ", ".join(
         f"{name} {metric.show(given) if isinstance(given, float) else str(given).replace('_', ' ')}"

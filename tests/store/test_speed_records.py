@@ -1,4 +1,4 @@
-"""What runs have measured, kept in their store."""
+"""Speeds that runs have measured, kept in their store."""
 
 from __future__ import annotations
 

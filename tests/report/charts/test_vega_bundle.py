@@ -12,7 +12,7 @@ from eibench_ray.report.charts.vega_bundle import read_bundle
 
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[bytes]:
-    """What was made instead of the real script; the cache is empty."""
+    """Scripts that were made instead of the real one; the cache is empty."""
     scripts: list[bytes] = []
 
     def make() -> bytes:
