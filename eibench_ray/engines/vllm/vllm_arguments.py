@@ -71,9 +71,10 @@ def engine_arguments(
             "enable_chunked_prefill": False,
             "max_num_batched_tokens": max(config.max_model_len, CPU_BATCH_TOKENS),
         }
-    # vLLM keeps room for as many as a request may have: by default far more than any has. For a model of videos it
-    # would try out the longest one at each start.
-    chosen["limit_mm_per_prompt"] = {"image": most_images, "video": 0} if most_images else {"video": 0}
+    if most_images:
+        # vLLM keeps room for as many as a request may have: by default far more than any has. For a model of videos it
+        # would try out the longest one at each start.
+        chosen["limit_mm_per_prompt"] = {"image": most_images, "video": 0}
     lora = lora_arguments([one.adapter.rank for one in adapters], device)
     # On a CPU answers depend on how many there is room for, so it is not to be chosen.
     return chosen | config.args | lora if device == "cpu" else chosen | lora | config.args
