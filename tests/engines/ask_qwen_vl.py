@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 
 from asking_models import PICTURES, request, show
+from vllm_host import fork_engines
 
 from eibench_ray.engines.vllm.vllm_engine import VllmEngine
 from eibench_ray.engines.vllm.vllm_section import VllmSection
@@ -45,5 +45,5 @@ async def ask() -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+    fork_engines()
     print(json.dumps(asyncio.run(ask())))

@@ -55,6 +55,17 @@ class Command:
         self.family |= marked(psutil.Process(told["pid"]).environ()[MARK])
         return told
 
+    def starting(self) -> None:
+        """Returns while its server loads; all processes that belong to it are noted."""
+        deadline = time.monotonic() + 120
+        while not any("api_server" in " ".join(_command_line(process)[:4]) for process in self.family):
+            assert self.process.poll() is None, self.process.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+            self.family |= set(psutil.Process(self.process.pid).children(recursive=True))
+            for mark in {_environment(process).get(MARK) for process in self.family} - {None}:
+                self.family |= marked(mark)
+
     def server(self) -> list[psutil.Process]:
         """The processes of the server that are alive: its actor, its guard, vLLM's own."""
         return [process for process in self.family if process.is_running() and MARK in _environment(process)]
@@ -79,7 +90,14 @@ def _environment(process: psutil.Process) -> dict[str, str]:
         return {}
 
 
-def marked(mark: str) -> set[psutil.Process]:
+def _command_line(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+def marked(mark: str | None) -> set[psutil.Process]:
     return {process for process in psutil.process_iter() if _environment(process).get(MARK) == mark}
 
 
@@ -141,7 +159,9 @@ def sweep(folder: Path, overrides: list[str], **variables: str) -> dict[str, Any
     return summary
 
 
-def test_it_answers_who_has_the_key_and_ends_in_order(serve: Callable[..., Command], tmp_path: Path) -> None:
+def test_it_answers_who_has_the_key_comes_back_when_its_engine_is_killed_and_ends_in_order(
+    serve: Callable[..., Command], tmp_path: Path
+) -> None:
     from openai import AuthenticationError
 
     command = serve("model=tiny_llama", "--served-name", "shared/tiny", "--api-key-env", "OUR_KEY", OUR_KEY=KEY)
@@ -160,6 +180,12 @@ def test_it_answers_who_has_the_key_and_ends_in_order(serve: Callable[..., Comma
     assert len(command.server()) >= 4
     assert not any(KEY in " ".join(process.cmdline()) for process in command.server())
 
+    (engine,) = (process for process in command.server() if "EngineCore" in " ".join(process.cmdline()))
+    engine.kill()
+    again = command.ready()
+    assert (again["base_url"], again["pid"] != told["pid"]) == (told["base_url"], True)
+    assert ask(again, KEY)
+
     began = time.monotonic()
     command.process.send_signal(signal.SIGTERM)
     out, err = command.process.communicate(timeout=60)
@@ -171,14 +197,10 @@ def test_it_answers_who_has_the_key_and_ends_in_order(serve: Callable[..., Comma
         pass  # the port is free
 
 
-def test_it_comes_back_when_its_engine_is_killed_and_goes_when_the_command_is(serve: Callable[..., Command]) -> None:
+def test_nothing_of_it_is_left_when_the_command_is_killed(serve: Callable[..., Command]) -> None:
+    """Nor of what the server has started by then (test_parent_guard.py)."""
     command = serve("model=tiny_llama")
-    told = command.ready()
-    (engine,) = (process for process in command.server() if "EngineCore" in " ".join(process.cmdline()))
-    engine.kill()
-    again = command.ready()
-    assert (again["base_url"], again["pid"] != told["pid"]) == (told["base_url"], True)
-    assert ask(again)
+    command.starting()
     command.process.kill()
     assert command.left() == []
 

@@ -11,7 +11,10 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +144,17 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
+def is_up(dashboard: int) -> bool:
+    """Whether the dashboard answers: a job that is submitted before costs seconds, and fails."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{dashboard}/api/version", timeout=5):
+            return True
+    except urllib.error.HTTPError as refused:
+        return refused.code == HTTPStatus.UNAUTHORIZED  # it wants the token
+    except OSError:
+        return False
+
+
 @pytest.fixture
 def ray_head(tmp_path: Path) -> Iterator[dict[str, str]]:
     """The environment in which jobs are submitted to a cluster that wants a token; its Ray."""
@@ -164,6 +178,7 @@ def ray_head(tmp_path: Path) -> Iterator[dict[str, str]]:
     without = {name: value for name, value in environment.items() if name != "RAY_ADDRESS"}
     with (tmp_path / "head.log").open("w") as log:
         head = subprocess.Popen(start, env=without, stdout=log, stderr=log, start_new_session=True, cwd=short)
+    until(lambda: is_up(dashboard))
     yield environment
     head.terminate()  # alone: it ends its own processes in order
     head.wait(60)
@@ -181,7 +196,7 @@ def test_a_sweep_is_a_job_of_a_real_cluster(tmp_path: Path, ray_head: dict[str, 
             command, cwd=work, env=ray_head | {"STORE": str(tmp_path / "store")}, capture_output=True, text=True
         )
         if "submitted successfully" in done.stderr + done.stdout or time.monotonic() > deadline:
-            break  # before, the dashboard was not there yet
+            break  # before, there was no agent for its jobs yet
     assert done.returncode == 0, done.stdout + done.stderr + (tmp_path / "head.log").read_text()
     assert "48 new completions" in done.stdout
     assert count_rows(tmp_path / "store") == 48
