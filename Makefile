@@ -33,8 +33,11 @@ TORCH := $(if $(FIND_LINKS),,$(if $(filter cpu,$(DEVICE)),--torch-backend cpu,))
 demo: setup
 	$(BIN)/eibench-ray run --open experiment=demo
 
+# One more than two cores: what is killed or preempted is waited for. A worker with its Ray and vLLM takes up to 3 GB.
+TEST_WORKERS ?= 3
+
 test: setup
-	$(BIN)/pytest -m "not alone" --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -m "not alone" --numprocesses $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
 	$(BIN)/pytest -m alone --durations 20
 
 test-quick: setup

@@ -26,6 +26,8 @@ import pytest
 from eibench_ray.datasets.dataset import open_dataset
 from eibench_ray.engines.python_environment import vllm_version
 
+pytestmark = pytest.mark.slow
+
 # Two settings over 24 samples, each answer judged: 96 requests, a quarter of a second each, nine at a time.
 SWEEP = [
     "-m",
@@ -155,7 +157,6 @@ def paragraph_of(stderr: str) -> str:
     return lines[0]
 
 
-@pytest.mark.slow
 def test_a_run_that_is_interrupted_and_killed_goes_on_and_asks_nothing_twice(
     start: Callable[..., Command], tmp_path: Path
 ) -> None:
@@ -189,7 +190,6 @@ def test_a_run_that_is_interrupted_and_killed_goes_on_and_asks_nothing_twice(
     assert {first["completions_new"], last["completions_new"]} <= set(rows.values())
 
 
-@pytest.mark.slow
 def test_a_run_that_is_preempted_finishes_what_is_in_flight_and_says_so_with_its_exit_code(
     start: Callable[..., Command], tmp_path: Path
 ) -> None:
@@ -216,7 +216,6 @@ PAID = [
 ]
 
 
-@pytest.mark.slow
 def test_a_closed_terminal_is_a_preemption(tmp_path: Path) -> None:
     """The kernel sends SIGHUP to the command and to all processes of its terminal, and takes no output any more."""
     command = [sys.executable, "-m", "eibench_ray.cli.app", "run", *SWEEP]
@@ -291,7 +290,6 @@ def costs(folder: Path, column: str = "cost_usd") -> list[float]:
     return [row[column] for table in tables for row in table.to_pylist() if row["cost_usd"] is not None]
 
 
-@pytest.mark.slow
 def test_a_run_whose_ray_dies_ends_and_goes_on(start: Callable[..., Command], tmp_path: Path) -> None:
     # So slow that rows are left when Ray notices: on a busy machine that takes some seconds.
     slow = [*SWEEP, "model.engine.latency_s=4"]
@@ -332,7 +330,6 @@ def joined() -> Iterator[str]:
             psutil.wait_procs(family, timeout=10)
 
 
-@pytest.mark.slow
 def test_a_cluster_that_was_started_elsewhere_finds_relative_paths(
     joined: str, start: Callable[..., Command], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -344,7 +341,6 @@ def test_a_cluster_that_was_started_elsewhere_finds_relative_paths(
     assert summary["completions_new"] == 48
 
 
-@pytest.mark.slow
 def test_a_run_whose_head_dies_ends_and_keeps_its_rows(
     joined: str, start: Callable[..., Command], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -424,7 +420,6 @@ def test_a_vllm_for_cpus_is_refused_where_gpus_are_asked_for(
     assert not list(tmp_path.rglob("run.json"))
 
 
-@pytest.mark.slow
 def test_a_search_for_a_row_that_kills_is_killed_and_the_next_run_ends_it(
     start: Callable[..., Command], tmp_path: Path
 ) -> None:
