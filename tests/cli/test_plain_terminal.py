@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from test_live_view import HIDE, Terminal, in_terminal, plain
 
+pytestmark = pytest.mark.slow
 SWEEP = [
     *("run", "--open", "model=echo", "judge=echo", "dataset=demo", "dataset.limit=3", "setting=user_question"),
     *("tracking=none", "cluster.num_cpus=2", "report.samples=0"),
