@@ -18,8 +18,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 RESULTS = Path(__file__).parent / "results"
 # Where `python -m bench.check` has a benchmark write, in place of bench/results.
 FOLDER_VARIABLE = "EIBENCH_BENCH_RESULTS"
@@ -134,9 +132,9 @@ def _machine() -> dict[str, Any]:
         lines = []
     model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
     return {
-        "cpus": psutil.cpu_count(),
+        "cpus": os.cpu_count(),
         "cpu": model or platform.machine(),
-        "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
+        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
         "python": platform.python_version(),
         "system": platform.system(),
     }
