@@ -1,10 +1,10 @@
 """A whole sweep, 2 models x 3 settings x 2 judges, from the command to the leaderboard: ours, and the ways of others.
 
-    python -m bench.sweep_race [--sweep quiz|pictures] [--rows 24] [--systems vllm_step,inspect,..]
+    python -m bench.sweep_race [--sweeps quiz,pictures] [--rows 24] [--systems vllm_step,inspect,..]
 
-Our own run comes first and last, the others in between, all from nothing but compiled bytecode and checkpoints on the
-disk; a ratio is another's time over the mean of our two. Every row of every other is compared with ours: the tokens of
-its prompt, and its reply. Systems, all in environments of their own (bench/peers, `make bench-peers`):
+Ours and the others take turns, all from nothing but compiled bytecode and checkpoints on the disk; a ratio is another's
+time over the mean of our runs before and after it. Every row of every other is compared with ours: the tokens of its
+prompt, and its reply. Systems, all in environments of their own (bench/peers, `make bench-peers`):
 
     ray_data_step      ray.data.llm, a pipeline per cell and stage: 6 of answers, 12 of verdicts
     ray_data_engine    ray.data.llm, a pipeline per model and one per judge
@@ -12,26 +12,24 @@ its prompt, and its reply. Systems, all in environments of their own (bench/peer
     transformers_step  a script per cell and stage, which asks row by row
     inspect            Inspect on vLLM's own servers, all tasks at once
 
-Writes bench/results/sweep_race_SWEEP.json; systems that were not asked for keep the lines that they have there, if
-these are of as many rows.
+Writes bench/results/sweep_race_SWEEP.json after each of them; systems that are not run keep the lines that they have
+there, if these are of as many rows.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import statistics
 import sys
 import tempfile
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from bench.result_file import Ratio, write_result
-from bench.sweep_task import REPOSITORY, compare_rows, open_run, prepare_sweep, read_own_rows, write_task
+from bench.sweep_task import CHECKPOINTS, REPOSITORY, compare_rows, open_run, prepare_sweep, read_own_rows, write_task
 from bench.timed_command import Timing, run_command, timed
 
 PEERS = REPOSITORY / "bench" / "peers"
@@ -39,13 +37,6 @@ ENVIRONMENTS = Path(sys.prefix) / "peers"
 GOALS = {"ray_data_step": 3.0, "ray_data_engine": 2.0, "vllm_step": 4.0, "transformers_step": 10.0, "inspect": 1.0}
 # Of one round on a shared machine, until more rounds say better.
 _NOISE = 0.25
-
-
-class Sweep(StrEnum):
-    """A sweep of bench/options/experiment."""
-
-    QUIZ = "quiz"
-    PICTURES = "pictures"
 
 
 def run_own(sweep: str, rows: int, arguments: list[str], work: Path, number: int) -> tuple[Timing, Path]:
@@ -91,45 +82,47 @@ def order_steps(task: Path) -> list[str]:
     return sorted(steps, key=lambda step: bool(steps[step]["answer"]))
 
 
+def race(sweep: str, rows: int, systems: list[str], work: Path) -> None:
+    """Runs the systems over one sweep, ours before and after each of them."""
+    work.mkdir(parents=True, exist_ok=True)
+    os.environ["EIBENCH_BENCH_WORK"] = str(work)
+    arguments = prepare_sweep(sweep, work)
+    before, run_folder = run_own(sweep, rows, arguments, work, 1)
+    run = open_run(run_folder)
+    task, num_rows = write_task(run, work)
+    said = read_own_rows(run)
+    settings = {"sweep": sweep, "rows": num_rows, "requests": sum(map(len, said.values()))}
+    for number, system in enumerate(systems, start=2):
+        other = run_peer(system, task, work)
+        after, _ = run_own(sweep, rows, arguments, work, number)
+        line: dict[str, Any] = {"system": system, "s": other.s, "cpu_s": other.cpu_s, "load": other.load}
+        line |= {f"own_{name}": [getattr(own, name) for own in (before, after)] for name in ("s", "cpu_s", "load")}
+        line |= {"commands": len(other.commands), **compare_rows(said, work / system)}
+        write_result(
+            f"sweep_race_{sweep}",
+            settings,
+            [line],
+            ratios_of(line),
+            key="system",
+            command=lambda keys: ["bench.sweep_race", "--sweeps", sweep, f"--rows={rows}", "--systems", ",".join(keys)],
+        )
+        before = after
+
+
 def main(
-    sweep: Sweep = Sweep.QUIZ,
+    sweeps: str = "quiz,pictures",
     rows: Annotated[int, typer.Option(min=1, help="Samples; the quiz has 80, EIBench 1,615.")] = 24,
     systems: str = ",".join(GOALS),
     folder: Annotated[Path | None, typer.Option(help="Keep what is written here. Default: a temporary folder.")] = None,
 ) -> None:
-    """Runs the race."""
-    chosen = [system for system in systems.split(",") if system]
-    if unknown := set(chosen) - GOALS.keys():
-        raise SystemExit(f"no such systems: {', '.join(sorted(unknown))}; known are {', '.join(GOALS)}")
-    work = Path(tempfile.mkdtemp(prefix="sweep_race_")) if folder is None else folder.absolute()
-    work.mkdir(parents=True, exist_ok=True)
-    os.environ["EIBENCH_BENCH_WORK"] = str(work)
-    arguments = prepare_sweep(sweep, work)
-    own, run_folder = run_own(sweep, rows, arguments, work, 1)
-    run = open_run(run_folder)
-    task, num_rows = write_task(run, work)
-    said = read_own_rows(run)
-    timings, equal = {}, {}
-    for system in chosen:
-        timings[system] = run_peer(system, task, work)
-        equal[system] = compare_rows(said, work / system)
-    again, _ = run_own(sweep, rows, arguments, work, 2)
-    if folder is None:
-        shutil.rmtree(work)
-    settings = {"sweep": sweep.value, "rows": num_rows, "requests": sum(map(len, said.values()))}
-    lines = []
-    for system, timing in timings.items():
-        facts = {"system": system, "s": timing.s, "cpu_s": timing.cpu_s, "load": timing.load}
-        facts |= {"own_s": [own.s, again.s], "own_cpu_s": [own.cpu_s, again.cpu_s], "own_load": [own.load, again.load]}
-        lines.append(facts | {"commands": len(timing.commands), **equal[system]})
-    write_result(
-        f"sweep_race_{sweep}",
-        settings,
-        lines,
-        [ratio for line in lines for ratio in ratios_of(line)],
-        key="system",
-        command=lambda keys: ["bench.sweep_race", f"--sweep={sweep}", f"--rows={rows}", f"--systems={','.join(keys)}"],
-    )
+    """Runs the races."""
+    chosen = systems.split(",")
+    for given, known in ((chosen, GOALS), (sweeps.split(","), CHECKPOINTS)):
+        if unknown := set(given) - known.keys():
+            raise SystemExit(f"unknown: {', '.join(sorted(unknown))}; known are {', '.join(known)}")
+    for sweep in sweeps.split(","):
+        with tempfile.TemporaryDirectory(prefix="sweep_race_") as scratch:
+            race(sweep, rows, chosen, (folder or Path(scratch)).absolute() / sweep)
 
 
 def ratios_of(line: dict[str, Any]) -> list[Ratio]:
