@@ -71,12 +71,13 @@ def compare_runs(
     for cells in _by_dataset(everything):
         places = _Places(group_by, is_shared=len({one.run for one in cells}) > 1)
         # All samples of all runs first: columns are as long as there are samples, and clusters are of all of them.
-        of_run = {one.run: places.of(results[one.run].samples(one.cell.dataset)) for one in cells}
+        name = cells[0].cell.dataset
+        of_run = {run: places.of(results[run].samples(name)) for run in dict.fromkeys(one.run for one in cells)}
         clusters = np.array(places.clusters, np.int32)
         graded = list(_read_cells(results, plans, cells, states, of_run, clusters, labels))
         parts.append(compare_cells(graded, sides, confidence))
-        for name, is_in in places.groups():
-            part = [_restrict(cell, name, is_in) for cell in graded]
+        for group, is_in in places.groups():
+            part = [_restrict(cell, group, is_in) for cell in graded]
             for one, old, new in zip(cells, graded, part, strict=True):
                 asked = np.asarray(of_run[one.run])
                 states[_names(new)] = _state_within(states[_names(old)], old.values[asked[is_in[asked]]])

@@ -82,6 +82,15 @@ _FIGURES = pa.schema(
 _OTHERS = ("answer_repeat", "answer_source")
 # Beside each reply: what it is as `Completion` says, by the column's name.
 _FLAGS = {"answer_truncated": "is_truncated", "answer_empty": "is_empty", "reply_truncated": "is_truncated"}
+# Columns of an answer and of a reply, and the attributes of a row that they show.
+_ATTRIBUTES = {
+    prefix: [
+        (name, _FLAGS.get(name, name.removeprefix(f"{prefix}_")))
+        for name in _FIGURES.names
+        if name.startswith(f"{prefix}_") and name not in _OTHERS
+    ]
+    for prefix in ("answer", "reply")
+}
 
 
 def export_rows(manifest: RunManifest, store: Store, out: Path) -> dict[str, Any]:
@@ -240,11 +249,9 @@ def _flatten_score(
         "details": _to_json(score.details) if score else None,
     }
     for prefix, completion in (("answer", answer), ("reply", reply)):
-        flat[prefix] = completion.text if completion else None
-        for name in _FIGURES.names:
-            if name.startswith(f"{prefix}_") and name not in _OTHERS:
-                attribute = _FLAGS.get(name, name.removeprefix(f"{prefix}_"))
-                flat[name] = getattr(completion, attribute) if completion else None
+        if completion is not None:  # a column that is left out has nothing
+            flat[prefix] = completion.text
+            flat |= {name: getattr(completion, attribute) for name, attribute in _ATTRIBUTES[prefix]}
     return flat
 
 

@@ -6,7 +6,6 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,12 +16,13 @@ from eibench_ray.plan.graph import Step
 from eibench_ray.plan.slices import Slice
 from eibench_ray.rows.completion import WHOLE, RowResult
 from eibench_ray.rows.digests import digest_input
-from eibench_ray.store.slice_format import SCHEMA
+from eibench_ray.store.slice_format import SCHEMA, to_list
 from eibench_ray.store.slice_store import CommittedSlice, Store
 from eibench_ray.store.slice_summary import digest_column, digest_sources
 
 _READ = ["sample_id", "input_digest", "output_digest"]
 _TEXTS = ["text", "error_kind", "error", "finish_reason"]
+_RESULT = [*_TEXTS, "thinking_tokens", "likelihoods"]
 _NUMBERS = ["cost_usd", "mean_logprob", "thinking_tokens"]
 
 
@@ -55,12 +55,7 @@ class StepRows:
     @cached_property
     def results(self) -> list[StoredResult | None]:
         """The rows; None where a sample has none."""
-        columns = [to_list(self._table, name) for name in _TEXTS]
-        tokens = (
-            self._table["thinking_tokens"].to_pylist() if self._has("thinking_tokens") else [None] * len(columns[0])
-        )
-        likelihoods = to_list(self._table, "likelihoods")
-        rows = map(StoredResult, *columns, tokens, likelihoods)
+        rows = map(StoredResult, *(to_list(self._table, name) for name in _RESULT))
         if self.is_current.all():
             return list(rows)
         return [row if is_there else None for row, is_there in zip(rows, self.is_current.tolist(), strict=True)]
@@ -185,17 +180,6 @@ class StepReader:
             ],
             np.bool_,
         )
-
-
-def to_list(table: pa.Table, name: str) -> list[Any]:
-    """A column of texts as a list; `to_pylist` takes six times as long. A column that is not there has nothing."""
-    if name not in table.column_names:
-        return [None] * len(table)
-    column = table[name]
-    if column.null_count == len(column):
-        return [None] * len(column)
-    found: list[Any] = column.to_numpy().tolist()
-    return found
 
 
 def _no_rows(columns: Sequence[str], size: int) -> pa.Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,13 +16,14 @@ from eibench_ray.rows.request import Request
 from eibench_ray.runs.compare_run import compare_runs
 from eibench_ray.runs.results import score_run
 from eibench_ray.runs.run_record import RunManifest, new_manifest
+from eibench_ray.scoring.cell_comparison import Comparison, Side, compare_cells
 from eibench_ray.scoring.paired_tests import adjust_holm
+from eibench_ray.scoring.scored_cell import ScoredCell
 
 if TYPE_CHECKING:
     from conftest import Scripted, Sweeps
 
     from eibench_ray.runs.planning import PlannedSweep
-    from eibench_ray.scoring.cell_comparison import Comparison
 
 NUM_SAMPLES = 10
 MODELS, SETTINGS, JUDGES = ("able", "dull"), ("plain", "brief"), ("mild", "stern")
@@ -297,3 +299,18 @@ def test_a_group_that_lacks_scores_is_partial_though_its_cell_is_not(sweeps: Swe
     names = ("faces", "faces (emotion=happy)", "faces (emotion=sad)")
     states = [compared.state("able", "plain", name, "strict") for name in names]
     assert [state.is_partial for state in states] == [False, False, True]
+
+
+def test_columns_are_as_long_as_there_are_samples(sweeps: Sweeps, monkeypatch: pytest.MonkeyPatch) -> None:
+    sweeps.write_dataset(range(NUM_SAMPLES))
+    sweep = plan_all(sweeps)
+    sweeps.ask(sweep)
+    lengths = []
+
+    def watch(cells: Sequence[ScoredCell], sides: Sequence[Side], confidence: float) -> Comparison:
+        lengths.extend(len(cell.values) for cell in cells)
+        return compare_cells(cells, sides, confidence)
+
+    monkeypatch.setattr("eibench_ray.runs.compare_run.compare_cells", watch)
+    compare_runs([(manifest_of(sweep), sweep.store)], ["model"])
+    assert lengths == [NUM_SAMPLES] * 8
