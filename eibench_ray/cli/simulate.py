@@ -70,7 +70,7 @@ def simulate(
     """Simulate a sweep on a cluster: `eibench-ray simulate experiment=paper_table --nodes 8 --gpus-per-node 8`.
 
     Takes the arguments of `run` besides its own options. The scheduler is the one of a real run; speeds, load times
-    and lengths of replies are those that the configuration expects (model.expect).
+    and lengths of replies are those that runs of this store have measured, else what model.expect says.
     """
     from eibench_ray.cli.hydra_entry import call_hydra
 
