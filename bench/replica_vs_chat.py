@@ -223,7 +223,7 @@ def main(
     wanted = cases.split(",") if cases else [case.name for case in CASES]
     chosen = [replace(case, rows=min(case.rows, most_rows)) for case in CASES if case.name in wanted]
     results = []
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
+    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
     for checkpoint in checkpoints.split(","):
         if of_it := [case for case in chosen if case.checkpoint == checkpoint]:
             with tempfile.TemporaryDirectory(prefix="replica_vs_chat_") as work:

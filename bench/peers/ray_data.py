@@ -99,7 +99,7 @@ def main() -> None:
     """Runs all pipelines."""
     by, path, out = sys.argv[1:]
     task = Task(Path(path), Path(out))
-    ray.init(num_cpus=LOGICAL_CPUS, include_dashboard=False, log_to_driver=False)
+    ray.init("local", num_cpus=LOGICAL_CPUS, include_dashboard=False, log_to_driver=False)
     ray.data.DataContext.get_current().enable_progress_bars = False
     for steps in group(task, by):
         run_pipeline(task, steps)
