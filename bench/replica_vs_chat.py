@@ -123,7 +123,9 @@ class OwnReplica:
         environment = replica_runtime_env(self._spec, ClusterConfig(name="bench"), 1)
         environment["env_vars"] |= _ENVIRONMENT
         actor = ray.remote(Replica).options(num_cpus=1, max_concurrency=1000, runtime_env=environment)
-        self._actor = actor.remote(self._spec, datasets, str(store), "bench", 3600.0, str(Path.cwd()), None, "errors")
+        self._actor = actor.remote(
+            self._spec, datasets, str(store), "bench", 3600.0, str(Path.cwd()), None, "errors", {}
+        )
 
     @staticmethod
     def _make_spec(checkpoint: str, most_images: int) -> EngineSpec:
