@@ -31,6 +31,7 @@ class ColumnReader:
         self._plan = plan
         self._store = store
         self._dataset = dataset
+        self._can_write = True  # until the store refuses: each refusal of a bucket may take seconds
         self._samples: dict[str, str] = {}  # dataset -> digest of the samples that the plan asks
 
     def read(self, cells: Sequence[Cell], *, anew: bool = False) -> Iterator[tuple[Cell, ScoredColumns]]:
@@ -80,6 +81,6 @@ class ColumnReader:
         )
         for one, digest, columns in zip(cells, made_from, scored, strict=True):
             # What a scorer fails on may be its surroundings, whose changes nobody sees.
-            if digest is not None and not columns.counts.num_unscored:
-                write_scores(self._store, one.key, digest, to_stored(columns))
+            if self._can_write and digest is not None and not columns.counts.num_unscored:
+                self._can_write = write_scores(self._store, one.key, digest, to_stored(columns))
         return {one.key: columns for one, columns in zip(cells, scored, strict=True)}

@@ -52,8 +52,8 @@ def read_scores(store: Store, cell_key: str, made_from: str) -> StoredScores | N
         return None
 
 
-def write_scores(store: Store, cell_key: str, made_from: str, scores: StoredScores) -> None:
-    """Keeps the scores of a cell, whole or not at all; where the store cannot be written, they are made again."""
+def write_scores(store: Store, cell_key: str, made_from: str, scores: StoredScores) -> bool:
+    """Keeps the scores of a cell, whole or not at all. Whether it could: else they are made again next time."""
     metadata = {_MADE_FROM: made_from.encode(), _FACTS: json.dumps(scores.facts).encode()}
     table = pa.table({name: pa.array(column) for name, column in scores.columns.items()}, metadata=metadata)
     sink = pa.BufferOutputStream()
@@ -63,6 +63,8 @@ def write_scores(store: Store, cell_key: str, made_from: str, scores: StoredScor
         store.storage.write(store.paths.scores(cell_key), _digest(content) + content)
     except StoreError as error:
         log.debug("the scores of cell %s are not kept: %s", cell_key, error)
+        return False
+    return True
 
 
 def is_intact(content: bytes) -> bool:
