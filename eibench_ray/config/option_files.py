@@ -23,8 +23,10 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import ConfigRepository
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
 from hydra.plugins.config_source import ConfigResult, ConfigSource
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from eibench_ray.config.load import is_known_key
@@ -36,6 +38,7 @@ from eibench_ray.visible_text import in_line, list_some
 
 PACKAGES = frozenset({"hydra", "main"})  # Hydra's words for its own folder and for the application's
 SCHEMA = "schema"  # what is registered in code; Hydra wants it last
+PLAIN = "hydra.mode=RUN"  # what Hydra adds where neither -m nor a file asks for a sweep
 MAX_NAMED = 6
 
 
@@ -79,17 +82,41 @@ class OptionLoader(ConfigLoaderImpl):
     def __init__(self, config_search_path: ConfigSearchPath) -> None:
         super().__init__(config_search_path)
         self.repository = OptionFiles(config_search_path)
+        self._seen: tuple[tuple[str | None, ...], DictConfig] | None = None  # what was asked for a look, and found
 
-    def load_configuration(self, *args: Any, **kwargs: Any) -> DictConfig:
+    def load_configuration(
+        self,
+        config_name: str | None,
+        overrides: list[str],
+        run_mode: RunMode,
+        from_shell: bool = True,
+        validate_sweep_overrides: bool = True,
+    ) -> DictConfig:
         """Composes files and overrides, with Hydra's node; Hydra writes it to disk before it calls the task.
+
+        Hydra composes first only to see whether a file asks for a sweep (0.1 s), then once more with that in its
+        overrides. The second is made from the first here, but for an option that nobody chose: a sweep may choose it.
 
         Raises:
             ConfigError: it holds a secret, or names a program to start.
         """
-        config: DictConfig = super().load_configuration(*args, **kwargs)
+        asked = (config_name, *overrides)
+        seen, self._seen = self._seen, None
+        if seen is not None and asked in (seen[0], (*seen[0], PLAIN)):
+            config = seen[1]
+            if run_mode == RunMode.MULTIRUN or not OmegaConf.missing_keys(config.hydra.runtime.choices):
+                parsed = OverridesParser.create().parse_overrides(overrides)
+                self.validate_sweep_overrides_legal(parsed, run_mode, from_shell)
+                if asked != seen[0]:
+                    config.hydra.mode = RunMode.RUN
+                    config.hydra.overrides.hydra.append(PLAIN)
+                return config
+        config = super().load_configuration(config_name, overrides, run_mode, from_shell, validate_sweep_overrides)
         refuse_programs(config)
         refuse_secrets(config)
         _refuse_other_encodings(config)
+        if not validate_sweep_overrides:
+            self._seen = asked, config
         return config
 
 

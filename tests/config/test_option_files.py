@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hydra import initialize_config_dir
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
+from hydra.errors import ConfigCompositionException
+from hydra.types import RunMode
+from omegaconf import OmegaConf
 
-from eibench_ray.config.option_files import OptionFiles
+from eibench_ray.config.option_files import OptionFiles, OptionLoader, own_loader
+from eibench_ray.config.options_folder import config_folder
 
 
 def search(*folders: Path) -> ConfigSearchPathImpl:
@@ -62,3 +70,42 @@ def test_a_copy_with_other_sources_reads_them_and_leaves_the_original_alone(fold
 
 def test_a_file_that_is_not_there_is_none(folder: Path) -> None:
     assert OptionFiles(search(folder)).load_config(config_path="b") is None
+
+
+CELL = ["model=echo", "judge=echo", "dataset=demo"]
+
+
+@pytest.fixture
+def loader() -> Iterator[OptionLoader]:
+    with own_loader(), initialize_config_dir(str(config_folder()), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        assert isinstance(loader, OptionLoader)
+        yield loader
+
+
+@pytest.mark.parametrize(
+    ("said", "added", "mode"),
+    [
+        (CELL, ["hydra.mode=RUN"], RunMode.RUN),
+        ([*CELL, "hydra.mode=RUN"], [], RunMode.RUN),
+        (["experiment=demo"], [], RunMode.MULTIRUN),
+    ],
+)
+def test_what_was_composed_to_see_the_mode_is_what_is_composed_next(
+    loader: OptionLoader, monkeypatch: pytest.MonkeyPatch, said: list[str], added: list[str], mode: RunMode
+) -> None:
+    whole = loader.load_configuration("config", [*said, *added], mode)
+    loader.load_configuration("config", said, RunMode.MULTIRUN, validate_sweep_overrides=False)
+    monkeypatch.setattr(ConfigLoaderImpl, "load_configuration", None)
+    again = loader.load_configuration("config", [*said, *added], mode)
+    assert OmegaConf.to_yaml(again) == OmegaConf.to_yaml(whole)
+
+
+@pytest.mark.parametrize("said", [CELL[1:], ["model=echo,tiny_llama", *CELL[1:]]], ids=["no model", "two models"])
+def test_what_a_sweep_might_choose_is_refused_without_one(loader: OptionLoader, said: list[str]) -> None:
+    with pytest.raises(ConfigCompositionException) as alone:
+        loader.load_configuration("config", [*said, "hydra.mode=RUN"], RunMode.RUN)
+    loader.load_configuration("config", said, RunMode.MULTIRUN, validate_sweep_overrides=False)
+    with pytest.raises(ConfigCompositionException) as after:
+        loader.load_configuration("config", [*said, "hydra.mode=RUN"], RunMode.RUN)
+    assert str(after.value) == str(alone.value)
