@@ -59,7 +59,7 @@ class Case:
 
     @cached_property
     def lower_bound_s(self) -> float:
-        """Seconds that no policy goes below: see `schedule/bound.py`."""
+        """Seconds that no policy goes below: see `estimate/lower_bound.py`."""
         if not self.lengths:
             return 0.0
         return lower_bound_s(self.plan, self.world.engines, self.lengths, self.world.num_gpus)
@@ -91,7 +91,7 @@ class SimulationResult:
 
     wall_clock_s: float = 0.0
     gpus_until_s: float | None = None  # when the last GPU was needed; None: one was, to the end
-    lower_bound_s: float = 0.0  # see `schedule/bound.py`
+    lower_bound_s: float = 0.0  # see `estimate/lower_bound.py`
     loads: int = 0  # replicas that became ready; files of recorded answers are not counted
     loads_at_least: int = 0  # likewise, engines with something to do: fewer loads are not possible
     deaths: int = 0  # replicas that died

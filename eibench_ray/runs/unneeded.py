@@ -16,6 +16,7 @@ from eibench_ray.store.held_lease import hold
 from eibench_ray.store.leases import EXPIRE_S, LeaseFolder
 from eibench_ray.store.processes import Life
 from eibench_ray.store.slice_store import Store
+from eibench_ray.store.speed_records import RUNS
 from eibench_ray.store.store_paths import SCORES_SUFFIX
 
 
@@ -81,7 +82,8 @@ def remove_unneeded(store: Store, found: Sequence[Unneeded], forget: Collection[
             for path in one.files:
                 store.storage.remove(path)
             for folder in dict.fromkeys(path.parent for path in one.files):
-                if folder.parent in (store.paths.steps, store.paths.root / "batches", store.paths.root / "damaged"):
+                root = store.paths.root
+                if folder.parent in (store.paths.steps, root / "batches", root / "damaged", root / "speeds"):
                     store.storage.remove_folder(folder)
 
 
@@ -145,11 +147,11 @@ def _records(store: Store, needed: _Needed, forget: Collection[str]) -> Iterator
         for name, size in storage.sizes(folder).items():
             if name.endswith(suffix) and not name.startswith(".") and name.removesuffix(suffix) not in known:
                 yield Unneeded(what, name.removesuffix(suffix), {folder / name: size})
-    batches = paths.root / "batches"
-    for entry in storage.list(batches):
-        if entry.is_folder and entry.name not in needed.engines:
-            files = {batches / entry.name / name: size for name, size in storage.sizes(batches / entry.name).items()}
-            yield Unneeded("batches of an engine", entry.name, files)
+    for what, parent in (("batches of an engine", "batches"), ("measured speeds of an engine", "speeds")):
+        for entry in storage.list(paths.root / parent):
+            folder = paths.root / parent / entry.name
+            if entry.is_folder and entry.name not in needed.engines and folder != paths.speeds(RUNS):
+                yield Unneeded(what, entry.name, {folder / name: size for name, size in storage.sizes(folder).items()})
 
 
 def _sizes(storage: Storage, path: PurePath) -> dict[PurePath, int]:

@@ -7,7 +7,7 @@ A sweep's horizon T is the shortest time in which its work fits into the cluster
 - all of them fit: the sum over engines of gpus x (W + n(T) x load) is at most T x the cluster's GPUs.
 
 Both only get easier as T grows, so bisection finds it; the replicas that T takes are those worth loading. The lower
-bound of a simulation (`schedule/bound.py`) goes the same way with the true length of every row.
+bound of a simulation (`estimate/lower_bound.py`) goes the same way with the true length of every row.
 
 Of the n(T) replicas of an engine all but the last are needed all the time, and the last for a part of it. So the last
 ones of several engines can follow one another on the same GPUs, if each begins before its latest start.

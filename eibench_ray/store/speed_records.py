@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 # The latest ones: how fast a machine is does not stay as it was.
 MOST_RECORDS = 3
-_RUNS = "runs"
+RUNS = "runs"  # in the place of an engine's key: the runs' own records
 
 _ENGINE = TypeAdapter(MeasuredEngine)
 _RUN = TypeAdapter(MeasuredRun)
@@ -35,7 +35,7 @@ def write_speeds(store: Store, engines: dict[str, MeasuredEngine], run: Measured
     for key, measured in engines.items():
         store.storage.write_json(store.paths.speeds(key) / f"{measured.run}.json", asdict(measured))
     if run is not None:
-        store.storage.write_json(store.paths.speeds(_RUNS) / f"{run.run}.json", asdict(run))
+        store.storage.write_json(store.paths.speeds(RUNS) / f"{run.run}.json", asdict(run))
 
 
 def read_speeds(store: Store, engines: Iterable[str]) -> dict[str, list[MeasuredEngine]]:
@@ -47,7 +47,7 @@ def read_speeds(store: Store, engines: Iterable[str]) -> dict[str, list[Measured
 
 def read_run_speeds(store: Store) -> list[MeasuredRun]:
     """The latest runs' measurements of themselves, the last one first."""
-    return _read(store, _RUNS, _RUN)
+    return _read(store, RUNS, _RUN)
 
 
 def _read(store: Store, name: str, kind: TypeAdapter[_Record]) -> list[_Record]:

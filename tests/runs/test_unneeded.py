@@ -172,3 +172,15 @@ def test_records_of_cells_and_engines_that_no_run_has_go(plain: PlannedSweep) ->
     assert storage.read(paths.tracked(cell.key)) is not None
     assert storage.read(paths.batches(engine) / "batch.json") is not None
     assert find_unneeded(plain.store) == []
+
+
+def test_speeds_of_engines_that_no_run_asks_go(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    folder = Path(store.root) / "speeds"
+    for name in ("gone", "runs"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "1.json").write_text("{}")
+    found = [one for one in find_unneeded(store) if one.what == "measured speeds of an engine"]
+    assert [one.name for one in found] == ["gone"]
+    remove_unneeded(store, found)
+    assert [path.name for path in folder.iterdir()] == ["runs"]
