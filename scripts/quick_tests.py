@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-# A minute of CPU in all: what a result is worth, who is asked what, and in which order.
+# Two minutes of CPU on a busy machine, one on two cores: what a result is worth, who is asked what, and in which order.
 CORE = (
     "tests/benchmarks",
     "tests/estimate",
@@ -23,7 +23,7 @@ CORE = (
     "tests/test_names.py",
 )
 # So many files more of tests that a change concerns; a module that all import would bring them all.
-MOST_FILES = 8
+MOST_FILES = 4
 # What starts Ray, or takes more than 30 s of CPU, and is not marked `slow` in all its tests.
 LONG = (
     "tests/cli/test_errors.py",
