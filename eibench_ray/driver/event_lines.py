@@ -31,7 +31,7 @@ _LINES = {
     "deadline": (WARNING, "waited {waited_s:g} s for {what}: {did}"),
     "gpus_released": (
         INFO,
-        "no GPU is needed any more: {gpus:g} GPUs are given back, what is left goes on without them",
+        "what is left needs no GPU: all {gpus:g} are free for others",
     ),
     "engine_failed": (WARNING, "{model} is given up: {reason}"),
     "poison_search_begun": (

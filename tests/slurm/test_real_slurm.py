@@ -283,7 +283,7 @@ def test_what_endpoints_have_left_is_done_in_a_job_without_gpus(sweeps_on_slurm:
     assert 24 <= first["summary"]["completions_new"] < 48
     assert first["summary"]["completions_new"] + last["summary"]["completions_new"] == len(rows_of(sweep.store)) == 48
     assert [row["scored"] for row in last["summary"]["rows"]] == [24]
-    assert "no GPU is needed any more: 1 GPUs are given back" in sweep.log()
+    assert "what is left needs no GPU: all 1 are free for others" in sweep.log()
     assert "finished. 48 of 48 requests done" in sweep.status()
 
 
