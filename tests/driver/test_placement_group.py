@@ -253,6 +253,8 @@ def test_a_node_that_leaves_takes_its_replicas_along_and_no_row(sweeps: Sweeps, 
     sweeps.write_dataset(range(40))
     spot = nodes.add(4)
     config = engine_of(sweeps, "echo", 1, cluster_of(), latency_s=1.0, max_num_seqs=1)
+    # Else few replicas soon have all slices, and those that still load are stopped.
+    config = config.model_copy(update={"store": config.store.model_copy(update={"slice_rows": 1})})
     removed: list[str] = []
 
     def remove_node(event: str, fields: dict[str, Any]) -> None:
