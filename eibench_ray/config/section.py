@@ -64,7 +64,7 @@ def write_options(options: object) -> dict[str, Any]:
 
 
 def number_or_auto(value: object, what: str) -> object:
-    """The value, if it is a number of something or `auto`."""
+    """The value, if it is a whole number above 0 or `auto`."""
     if value != "auto" and (type(value) is not int or value < 1):
-        raise ValueError(f"should be a number of {what}, or 'auto'")
+        raise ValueError(f"should be a whole number of {what} above 0, or 'auto'")
     return value

@@ -27,6 +27,8 @@ RAW: dict[str, Any] = {
     "store": {"root": "store"},
 }
 
+NUM_SEQS = "should be a whole number of requests above 0, or 'auto'"
+
 
 def changed(key: str, value: Any) -> dict[str, Any]:
     raw = copy.deepcopy(RAW)
@@ -62,10 +64,10 @@ def test_a_valid_configuration_is_frozen() -> None:
         ),
         ("model.availability", {"ends": "2026-10-23"}, "model.availability.status is missing"),
         ("setting.max_tokens", 3, "there is no such key; did you mean 'setting.sampling.max_tokens'?"),
-        ("model.engine.max_num_seqs", 0, "model.engine.max_num_seqs is 0: input should be greater than 0"),
-        ("model.engine.max_num_seqs", 2.5, "model.engine.max_num_seqs is 2.5: input should be a valid integer"),
-        ("model.engine.max_num_seqs", "8", "model.engine.max_num_seqs is '8': input should be a valid integer"),
-        ("model.engine.max_num_seqs", True, "model.engine.max_num_seqs is True: input should be a valid integer"),
+        ("model.engine.max_num_seqs", 0, f"model.engine.max_num_seqs is 0: {NUM_SEQS}"),
+        ("model.engine.max_num_seqs", 2.5, f"model.engine.max_num_seqs is 2.5: {NUM_SEQS}"),
+        ("model.engine.max_num_seqs", "8", f"model.engine.max_num_seqs is '8': {NUM_SEQS}"),
+        ("model.engine.max_num_seqs", True, f"model.engine.max_num_seqs is True: {NUM_SEQS}"),
         ("model.sees_image", "yes", "model.sees_image is 'yes': input should be a valid boolean"),
         ("model.engine.gpu_memory_utilization", 1.1, "gpu_memory_utilization is 1.1: input should be less than"),
         ("setting.sampling", {"temperature": -1.0}, "setting.sampling.temperature is -1.0: input should be greater"),
