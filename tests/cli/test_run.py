@@ -49,6 +49,7 @@ RUN_KEYS = {
     "wall_s",
     "interrupted",
     "preempted",
+    "handed_over",
     "cost_usd",
     "run_cost_usd",
     "budget_usd",
