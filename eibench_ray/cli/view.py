@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import tempfile
+import threading
 import webbrowser
 from pathlib import Path
 from typing import Annotated
@@ -48,13 +51,15 @@ def view(
         )
         if not no_open:
             webbrowser.open(url)
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-        try:
-            server.serve_forever(poll_interval=0.2)
-        except KeyboardInterrupt:
-            say("ended")
-        finally:
-            server.server_close()
+        # Not by an exception, which might be raised where nobody hears of it.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: threading.Thread(target=server.shutdown, daemon=True).start())
+        server.serve_forever(poll_interval=0.2)
+        server.server_close()
+    say("ended")
+    # A page may still be in the making, in threads of libraries that an interpreter waits for as it ends.
+    sys.stdout.flush()
+    os._exit(0)
 
 
 def _find(what: str | None, store: str | None) -> tuple[str, str]:

@@ -16,9 +16,9 @@ from eibench_ray.schedule.row_costs import RowCosts
 
 # A later run counts so many times as much as the one before it.
 RECENCY = 3.0
-# On cores a prompt's token takes about as long as one that a batch generates, as both are bound by computing; but beginnings
-# that prompts share are computed once. The demo's 118 s of asking chose this share. On GPUs what is expected of an engine
-# (`expect.tokens_per_s`) is of the whole, with prompts as benchmarks have them.
+# On cores a prompt's token takes about as long as one that a batch generates, as both are bound by computing; but
+# beginnings that prompts share are computed once. The demo's 118 s of asking chose this share. On GPUs what is expected
+# of an engine (`expect.tokens_per_s`) is of the whole, with prompts as benchmarks have them.
 CPU_PROMPT_SHARE = 0.5
 # A guess for loaded engines: a picture takes as long as so many tokens of a prompt, to be prepared and to be read.
 PICTURE_TOKENS = 300.0

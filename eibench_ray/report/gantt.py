@@ -174,7 +174,7 @@ def _encode(usage: GpuUsage, names: Mapping[TimeKind, str], clock: _Clock) -> di
 def _draw_lanes(
     usage: GpuUsage, seats: Sequence[tuple[Lane, ...]], lanes: Mapping[Lane, str], clock: _Clock
 ) -> list[alt.Chart]:
-    """Bars of three heights, and the models' names on those that are long enough."""
+    """Bars of as many heights as occur, and the models' names on those that are long enough."""
     names = _name_kinds(usage)
     bars = list(cut_bars(usage, seats, _BAR_WIDTH / _WIDTH * (usage.end - usage.start)))
     lane_height = next(pixels for most, pixels in _LANE_HEIGHTS.items() if len(lanes) <= most)
@@ -184,7 +184,8 @@ def _draw_lanes(
     tooltip = [alt.Tooltip(f"{name}:N") for name in ("model", "replica", "doing", "start", "end")]
     layers = []
     for share, kinds in _HEIGHTS.items():
-        rows = [_row(bar, lanes, names, clock) for bar in bars if bar.span.kind in kinds]
+        if not (rows := [_row(bar, lanes, names, clock) for bar in bars if bar.span.kind in kinds]):
+            continue  # Vega warns of the infinite extent of a layer without data
         layer = alt.Chart(alt.InlineData(values=rows), height=height).mark_bar(height={"band": share})
         layers.append(layer.encode(**channels, tooltip=tooltip))
     characters = _WIDTH / (_CHARACTER_WIDTH * max(usage.end - usage.start, 1e-9))

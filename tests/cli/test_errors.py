@@ -58,7 +58,11 @@ MISTAKES = [
         "setting.sampling.max_tokens is 'many': input should be a valid integer",
     ),
     ("wrong type in a sweep", "plan -m CELL seed=1,x", "seed is 'x': input should be a valid integer"),
-    ("out of range", "plan CELL store.slice_rows=0", "store.slice_rows is 0: should be a whole number of rows above 0, or 'auto'"),
+    (
+        "out of range",
+        "plan CELL store.slice_rows=0",
+        "store.slice_rows is 0: should be a whole number of rows above 0, or 'auto'",
+    ),
     ("missing value", "plan CELL dataset=prepared", "dataset.name is missing: set it with dataset.name=VALUE"),
     (
         "missing value in a sweep",

