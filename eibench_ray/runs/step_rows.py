@@ -6,6 +6,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +17,7 @@ from eibench_ray.plan.graph import Step
 from eibench_ray.plan.slices import Slice
 from eibench_ray.rows.completion import WHOLE, RowResult
 from eibench_ray.rows.digests import digest_input
-from eibench_ray.store.slice_format import SCHEMA, to_list
+from eibench_ray.store.slice_format import SCHEMA
 from eibench_ray.store.slice_store import CommittedSlice, Store
 from eibench_ray.store.slice_summary import digest_column, digest_sources
 
@@ -55,7 +56,7 @@ class StepRows:
     @cached_property
     def results(self) -> list[StoredResult | None]:
         """The rows; None where a sample has none."""
-        rows = map(StoredResult, *(to_list(self._table, name) for name in _RESULT))
+        rows = map(StoredResult, *(_read_column(self._table, name) for name in _RESULT))
         if self.is_current.all():
             return list(rows)
         return [row if is_there else None for row, is_there in zip(rows, self.is_current.tolist(), strict=True)]
@@ -142,7 +143,7 @@ class StepReader:
                 continue
             table, is_whole = self._align(committed, place)
             tables.append(table)
-            outputs += to_list(table, "output_digest")
+            outputs += table["output_digest"].to_pylist()
             if is_whole and self._is_made_from(committed, place, sources):
                 is_current[place] = True
             else:
@@ -154,9 +155,9 @@ class StepReader:
         """A slice's rows about the samples of a place, and whether these are all that the slice was asked."""
         ids, table = self._ids[place], committed.table
         first = table.slice(0, len(ids))
-        if to_list(first, "sample_id") == ids:
+        if first["sample_id"].to_pylist() == ids:
             return first, committed.summary.num_rows == len(ids)
-        places = {sample_id: row for row, sample_id in enumerate(to_list(table, "sample_id"))}
+        places = {sample_id: row for row, sample_id in enumerate(table["sample_id"].to_pylist())}
         return table.take(pa.array([places.get(sample_id) for sample_id in ids], pa.int64())), False
 
     def _is_made_from(self, committed: CommittedSlice, place: slice, sources: Sequence[StepRows]) -> bool:
@@ -172,7 +173,7 @@ class StepReader:
         for source in sources:
             has_sources &= source.is_current[place]
         outputs = zip(*(source.outputs[place] for source in sources), strict=True) if sources else [()] * len(table)
-        rows = zip(to_list(table, "input_digest"), self._digests[place], outputs, has_sources.tolist(), strict=True)
+        rows = zip(table["input_digest"].to_pylist(), self._digests[place], outputs, has_sources.tolist(), strict=True)
         return np.array(
             [
                 is_asked and made_from is not None and made_from == digest_input(digest, list(map(str, read)))
@@ -180,6 +181,12 @@ class StepReader:
             ],
             np.bool_,
         )
+
+
+def _read_column(table: pa.Table, name: str) -> list[Any]:
+    """A column's values; one that was not asked for has none."""
+    values: list[Any] = table[name].to_pylist() if name in table.column_names else [None] * len(table)
+    return values
 
 
 def _no_rows(columns: Sequence[str], size: int) -> pa.Table:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -83,13 +82,14 @@ def encode(rows: Sequence[Completion], num_asked: int, made_from: str | None) ->
 def decode_rows(content: bytes) -> dict[str, Completion]:
     """The rows of a slice's file by sample id; raises what is in `DAMAGE`, or `ForeignError`."""
     table = decode_columns(content, _FIELDS)
-    columns = [to_list(table, name) for name in _FIELDS]
+    columns = [table[name].to_pylist() for name in _FIELDS]
     return dict(zip(columns[0], map(Completion, *columns), strict=True))
 
 
 def decode_outputs(content: bytes) -> list[str]:
     """The output digests of a slice's rows, in its file's order."""
-    return to_list(decode_columns(content, ["output_digest"]), "output_digest")
+    outputs: list[str] = decode_columns(content, ["output_digest"])["output_digest"].to_pylist()
+    return outputs
 
 
 def decode_states(content: bytes) -> dict[str, RowState]:
@@ -126,17 +126,8 @@ def decode_columns(content: bytes, columns: list[str]) -> pa.Table:
     return table
 
 
-def to_list(table: pa.Table, name: str) -> list[Any]:
-    """A column as a list; one that is not there has nothing. `to_pylist` takes six times as long."""
-    if name not in table.column_names or (column := table[name]).null_count == len(table):
-        return [None] * len(table)
-    has_gaps = column.null_count and not pa.types.is_string(column.type)  # a missing number would be NaN
-    values: list[Any] = column.to_pylist() if has_gaps else column.to_numpy().tolist()
-    return values
-
-
 def _states(table: pa.Table) -> Iterator[tuple[str, RowState]]:
-    columns = (to_list(table, name) for name in _STATE_COLUMNS)
+    columns = (table.column(name).to_pylist() for name in _STATE_COLUMNS)
     for sample_id, input_digest, output_digest, error_kind in zip(*columns, strict=True):
         kind = None if error_kind is None else RowErrorKind(error_kind)
         yield sample_id, RowState(input_digest, output_digest, kind, output_digest == ABSENT_OUTPUT)
