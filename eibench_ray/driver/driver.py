@@ -30,7 +30,6 @@ from eibench_ray.plan.graph import Plan
 from eibench_ray.plan.slices import StepWork
 from eibench_ray.ratelimit.rate_limiter import RateLimiter
 from eibench_ray.rows.completion import Retry
-from eibench_ray.schedule.actions import Feed, Start
 from eibench_ray.schedule.backlog import Backlog
 from eibench_ray.schedule.scheduler import REVIEW_S, Scheduler
 from eibench_ray.schedule.scheduler_state import PROGRESS_S
@@ -180,7 +179,7 @@ class Driver:
                 if self.replica_set.must_look:
                     await monitor.look()
                     self.replica_set.settle_doubts()
-                self._act(scheduler)
+                self.replica_set.act()
                 self._release_gpus(scheduler)
                 await self._jobs.next_change(REVIEW_S)
             if self._end is not None:
@@ -199,18 +198,6 @@ class Driver:
             with phase("ending what is left of the replicas"):
                 await self.replica_set.close(left_s)
             self._show()
-
-    def _act(self, scheduler: Scheduler) -> None:
-        """Carries out the scheduler's decisions; each may allow another, so it is asked until it is silent."""
-        while actions := scheduler.decide(time.monotonic()):
-            for action in actions:
-                match action:
-                    case Start():
-                        self.replica_set.start(action)
-                    case Feed():
-                        self.replica_set.feed(action)
-                    case _:
-                        self.replica_set.stop(action)
 
     def _release_gpus(self, scheduler: Scheduler) -> None:
         """Says once that no GPU is held or needed any more, where something is left that needs none."""

@@ -66,7 +66,19 @@ class ReplicaSet:
 
     # What the scheduler decides.
 
-    def start(self, start: Start) -> None:
+    def act(self) -> None:
+        """Carries out the scheduler's decisions; each may allow another, so it is asked until it is silent."""
+        while actions := self._context.scheduler.decide(time.monotonic()):
+            for action in actions:
+                match action:
+                    case Start():
+                        self._start(action)
+                    case Feed():
+                        self._feed(action)
+                    case Stop():
+                        self._retire(self.states[action.replica])
+
+    def _start(self, start: Start) -> None:
         """Begins to bring a replica up."""
         spec, need = self._context.plan.engines[start.engine], self._context.profiles[start.engine].need
         state = ReplicaState(self._factory.reserve(start.replica, spec, need, start.nodes), time.monotonic())
@@ -74,7 +86,7 @@ class ReplicaSet:
         self._tell("replica_starting", state, model=spec.name, nodes=list(start.nodes), gpus=need.gpus)
         self._context.jobs.spawn(self._live(state))
 
-    def feed(self, feed: Feed) -> None:
+    def _feed(self, feed: Feed) -> None:
         """Gives a replica slices to work on."""
         state = self.states[feed.replica]
         for slice_ in feed.slices:
@@ -82,10 +94,6 @@ class ReplicaSet:
             state.slices[slice_] = probe
             self._tell_slice("slice_sent", state, slice_, rows=len(probe.rows) if probe else slice_.num_rows)
             self._context.jobs.spawn(self._run_slice(state, slice_, probe))
-
-    def stop(self, stop: Stop) -> None:
-        """Ends a replica in order, in its own time."""
-        self._retire(self.states[stop.replica])
 
     # A replica's life.
 

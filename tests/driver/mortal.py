@@ -28,7 +28,6 @@ from eibench_ray.plan.slices import Slice
 from eibench_ray.rows.completion import Retry
 from eibench_ray.rows.request import Reply, Request
 from eibench_ray.runs.planning import PlannedSweep
-from eibench_ray.schedule.actions import Feed, Start
 from eibench_ray.schedule.backlog import Backlog
 from eibench_ray.schedule.scheduler import REVIEW_S, Scheduler
 from eibench_ray.worker.probe import PoisonProbe
@@ -183,15 +182,7 @@ async def _conduct(world: World) -> RunResult:
                 raise Abandoned
             if replica_set.must_look:
                 replica_set.settle_doubts()
-            while actions := scheduler.decide(asyncio.get_running_loop().time()):
-                for action in actions:
-                    match action:
-                        case Start():
-                            replica_set.start(action)
-                        case Feed():
-                            replica_set.feed(action)
-                        case _:
-                            replica_set.stop(action)
+            replica_set.act()
             await jobs.next_change(REVIEW_S)
         await replica_set.close(1.0)
     return counts.outcome

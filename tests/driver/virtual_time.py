@@ -30,7 +30,6 @@ from eibench_ray.plan.slices import Slice
 from eibench_ray.rows.request import Reply, Request
 from eibench_ray.runs.measured_speeds import keep_speeds, read_measured
 from eibench_ray.runs.planning import PlannedSweep
-from eibench_ray.schedule.actions import Feed, Start
 from eibench_ray.schedule.backlog import Backlog
 from eibench_ray.schedule.resources import QUEUE_FACTOR, Node
 from eibench_ray.schedule.row_costs import RowCosts
@@ -207,15 +206,7 @@ class World:
             replica_set = ReplicaSet(context, cast("ReplicaFactory", self))
             telling = asyncio.create_task(_tell_progress(replica_set, scheduler, jobs.wake))
             while not scheduler.is_done:
-                while actions := scheduler.decide(loop.time()):
-                    for action in actions:
-                        match action:
-                            case Start():
-                                replica_set.start(action)
-                            case Feed():
-                                replica_set.feed(action)
-                            case _:
-                                replica_set.stop(action)
+                replica_set.act()
                 await jobs.next_change(REVIEW_S)
             telling.cancel()
             ended = loop.time()
