@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
-
-from omegaconf import DictConfig, OmegaConf
+from typing import TYPE_CHECKING, Any
 
 from eibench_ray.errors import ConfigError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 _WORDS = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+")
 _SECRET_ENDS = ("token", "key", "secret", "password", "passwd", "passphrase", "credential", "credentials")
@@ -80,6 +81,8 @@ def refuse_secrets(config: DictConfig) -> None:
         ConfigError: a value looks like a secret by its name or its shape; or comes from an environment variable where
             it would be shown.
     """
+    from omegaconf import OmegaConf  # replicas compose nothing
+
     for key, value in leaves_of(OmegaConf.to_container(config, resolve=False), ""):
         _check(key, value)
 

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 
 import numpy as np
-from scipy.optimize import nnls
 
 from eibench_ray.rows.asked_work import AskedWork
 
@@ -46,6 +45,8 @@ class RowCosts:
         Args:
             measured: sums of rows, each with its weight.
         """
+        from scipy.optimize import nnls  # half a second, for measured engines alone
+
         parts = np.array([_parts(asked) for asked, _ in measured])
         seconds = np.array([asked.engine_s for asked, _ in measured])
         weights = np.array([weight for _, weight in measured])

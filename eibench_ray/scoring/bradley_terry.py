@@ -17,7 +17,6 @@ from math import log
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit
 
 from eibench_ray.scoring.cluster_mean import ClusterMean, Interval, t_interval
 
@@ -158,6 +157,8 @@ def _fit(group: Sequence[str], duels: Iterable[Duel], confidence: float) -> tupl
 
 
 def _chances(differences: NDArray[np.float64]) -> NDArray[np.float64]:
+    from scipy.special import expit
+
     chances: NDArray[np.float64] = expit(differences)
     return chances
 

@@ -7,7 +7,6 @@ from math import atanh, tanh
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
 
 from eibench_ray.scoring.cluster_mean import estimate_mean, t_interval
 
@@ -36,6 +35,8 @@ def spearman(first: NDArray[np.float64], second: NDArray[np.float64]) -> RankCor
     n = len(first)
     if n < _MIN_PAIRS or (first == first[0]).all() or (second == second[0]).all():
         return RankCorrelation(n, None)
+    from scipy.stats import spearmanr  # a second of each command that asks for none
+
     return RankCorrelation(n, float(spearmanr(first, second).statistic))
 
 

@@ -12,6 +12,9 @@ import pyarrow as pa
 
 from eibench_ray.errors import StoreError
 from eibench_ray.storage.atomic_files import dump_json, parse_json
+from eibench_ray.storage.late_pandas import put_off_pandas
+
+put_off_pandas()
 
 T = TypeVar("T")
 
