@@ -4,6 +4,7 @@
 #              90 s at most on two cores
 # make check   format, lint, types, who imports whom, and the docs
 # make docs    the docs as a site, in build/site
+# make gpu-dry what vLLM would choose on GPUs, without one: compared with docs/gpu-settings.md (ARGS=--write writes it)
 # make gpu-check   what only a machine with GPUs can show: at most seven minutes
 # make bench   the benchmarks: results in bench/results (bench/README.md); one of them: make bench BENCH=replica_vs_chat
 # make bench-check   runs those with ratios again, and compares them with the kept ones
@@ -28,7 +29,7 @@ export UV_FIND_LINKS ?= $(FIND_LINKS)
 # Where there is no such folder, the CPU build comes from PyTorch's own index.
 TORCH := $(if $(FIND_LINKS),,$(if $(filter cpu,$(DEVICE)),--torch-backend cpu,))
 
-.PHONY: gpu-check demo test test-quick check docs setup requirements wheel bench bench-check bench-peers chaos chaos-long fuzz clean
+.PHONY: gpu-dry gpu-check demo test test-quick check docs setup requirements wheel bench bench-check bench-peers chaos chaos-long fuzz clean
 
 demo: setup
 	$(BIN)/eibench-ray run --open experiment=demo
@@ -72,6 +73,18 @@ $(PEERS)/%/installed: bench/peers/%.txt bench/peers/overrides.txt .venv/installe
 	$(UV) venv --quiet --allow-existing --python $(BIN)/python $(PEERS)/$*
 	$(UV) pip install --quiet --python $(PEERS)/$*/bin/python --compile-bytecode $(TORCH) --requirement $< \
 	  --override bench/peers/overrides.txt $(if $(filter vllm,$*),--constraint requirements/cpu.txt)
+	touch $@
+
+# The CUDA build of vLLM in an environment of its own, also on a machine without GPUs: 10 GB.
+GPU_DRY := .venv/gpu-dry
+
+gpu-dry: $(GPU_DRY)/installed
+	$(GPU_DRY)/bin/python -m bench.gpu_dry $(ARGS)
+
+$(GPU_DRY)/installed: requirements/gpu.txt pyproject.toml .venv/installed
+	test -x $(GPU_DRY)/bin/python || $(UV) venv --quiet --allow-existing --python $(PYTHON) $(GPU_DRY)
+	UV_FIND_LINKS= $(UV) pip sync --quiet --python $(GPU_DRY)/bin/python requirements/gpu.txt
+	$(UV) pip install --quiet --python $(GPU_DRY)/bin/python --no-deps --editable .
 	touch $@
 
 gpu-check: setup
