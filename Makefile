@@ -22,10 +22,13 @@ BIN := .venv/bin
 UV := .venv/uv/bin/uv
 UV_VERSION := 0.13.9
 
-# uv does not read pip's settings; the folder of wheels that pip knows, if any, may hold the CPU build of torch, which is
-# nothing for GPUs: there the list takes CUDA's, and what came is looked at, since UV_FIND_LINKS may name such a folder, too.
+# uv does not read pip's settings: on a CPU, it is told of the folder of wheels that pip knows. For GPUs a folder that holds
+# the CPU build of torch is left out, also where UV_FIND_LINKS names it: uv takes 2.13.0+cpu for newer than 2.13.0.
 FIND_LINKS := $(if $(filter cpu,$(DEVICE)),$(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null),)
 export UV_FIND_LINKS ?= $(FIND_LINKS)
+ifneq ($(if $(filter gpu%,$(DEVICE)),$(wildcard $(UV_FIND_LINKS)/torch-*+cpu*),),)
+UV_FIND_LINKS :=
+endif
 # Where there is no such folder, the CPU build comes from PyTorch's own index.
 TORCH := $(if $(FIND_LINKS),,$(if $(filter cpu,$(DEVICE)),--torch-backend cpu,))
 

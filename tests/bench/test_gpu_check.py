@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from bench import gpu_check
-from bench.gpu_check import CHECKS, run_apart, run_here
+from bench.gpu_check import check_process
+from bench.gpu_check.check_process import run_apart, run_here
+from bench.gpu_check.check_table import CHECKS, Check
+from bench.gpu_check.vllm_checks import load_replicas
 
 ROOT = Path(__file__).parents[2]
 # Stands for a machine with torch alone.
@@ -25,7 +27,8 @@ class Without(MetaPathFinder):
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 sys.meta_path.insert(0, Without())
 import json
-from bench.gpu_check import CHECKS, run_here
+from bench.gpu_check.check_process import run_here
+from bench.gpu_check.check_table import CHECKS
 print(json.dumps({name: run_here(name, "tiny_llama") for name in CHECKS}))
 """
 
@@ -44,7 +47,7 @@ def test_a_check_that_hangs_is_ended_with_its_children(monkeypatch: pytest.Monke
     def hang(_: list[str], **keys: object) -> subprocess.Popen[str]:
         return real([sys.executable, "-c", "import time; time.sleep(600)"], **keys)  # type: ignore[call-overload,no-any-return]
 
-    monkeypatch.setattr(gpu_check.subprocess, "Popen", hang)
+    monkeypatch.setattr(check_process.subprocess, "Popen", hang)
     began = time.monotonic()
     line = run_apart("masks", "tiny_llama", 1.5)
     assert time.monotonic() - began < 10
@@ -60,5 +63,17 @@ def test_what_a_check_raises_is_its_reason(monkeypatch: pytest.MonkeyPatch) -> N
     def fail(checkpoint: str) -> dict[str, object]:
         raise RuntimeError(f"{checkpoint} is\nbroken")
 
-    monkeypatch.setitem(CHECKS, "masks", (fail, 1))  # type: ignore[arg-type]
+    monkeypatch.setitem(CHECKS, "masks", Check(fail, 1))
     assert run_here("masks", "eye") == {"status": "failed", "reason": "RuntimeError: eye is broken"}
+
+
+def test_a_mask_without_a_longest_text_is_cheaper() -> None:
+    found = CHECKS["masks"].measure("tiny_llama")
+    assert found["strict_v2_compile_ms"] < found["strict_compile_ms"]
+    assert found["strict_v2_mask_us"] < found["strict_mask_us"]
+
+
+def test_a_replica_that_does_not_load_is_quoted(tmp_path: Path) -> None:
+    pytest.importorskip("vllm")
+    with pytest.raises(RuntimeError, match=r"a replica did not load: .*max_num_seqs"):
+        load_replicas("tiny_llama", [{"max_num_seqs": 0}], str(tmp_path))

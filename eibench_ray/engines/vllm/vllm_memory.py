@@ -81,18 +81,29 @@ def choose_num_seqs(engine: VllmSection, site: Site) -> int:
         engine: whose `tensor_parallel` is chosen.
         site: where it would run.
     """
-    memory = site.memory
-    if memory is None or not memory.kv_gb_per_token:
+    room = kv_cache_tokens(engine, site)
+    if room is None:
         return DEFAULT_NUM_SEQS
-    assert engine.tensor_parallel != "auto"
-    fit, shares = fit_vllm(engine, site, memory), _kv_shares(engine, memory)
-    one_gb = (fit.kv_gb or 0) / shares
-    free_gb = (fit.available_gb - fit.gpu_memory_gb) * engine.gpu_memory_utilization + one_gb
-    if engine.kv_cache_gib:
-        free_gb = engine.kv_cache_gib * GIB / GB
     tokens = min(engine.max_model_len, _TOKENS_PER_REQUEST + site.most_images * _TOKENS_PER_PICTURE)
     most = _MOST_SEQS_WITH_PICTURES if site.most_images else _MOST_SEQS
-    return max(_FEWEST_SEQS, min(most, int(free_gb / (memory.kv_gb_per_token / shares) / tokens)))
+    return max(_FEWEST_SEQS, min(most, room // tokens))
+
+
+def kv_cache_tokens(engine: VllmSection, site: Site) -> int | None:
+    """Tokens that the KV cache of each copy has room for; None where it is not known what one takes.
+
+    Args:
+        engine: whose `tensor_parallel` is chosen.
+        site: where it would run.
+    """
+    memory = site.memory
+    if memory is None or not memory.kv_gb_per_token:
+        return None
+    fit, shares = fit_vllm(engine, site, memory), _kv_shares(engine, memory)
+    free_gb = (fit.available_gb - fit.gpu_memory_gb) * engine.gpu_memory_utilization + (fit.kv_gb or 0) / shares
+    if engine.kv_cache_gib:
+        free_gb = engine.kv_cache_gib * GIB / GB
+    return int(free_gb / (memory.kv_gb_per_token / shares))
 
 
 def fit_vllm(engine: VllmSection, site: Site, memory: MemoryEstimate) -> MemoryFit:
