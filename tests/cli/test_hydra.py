@@ -34,12 +34,10 @@ def test_a_sweep_is_one_plan_of_all_combinations(command: Command) -> None:
     settings = ("user_question", "user_question_cot")
     assert cells(plan) == [(model, setting, "demo", "echo") for model in ("echo", "tiny_llama") for setting in settings]
     assert [engine["name"] for engine in plan["engines"]] == ["echo", "tiny_llama"]
+    assert plan["requests"] == 4 * 48
 
 
 def test_a_value_below_a_swept_group_reaches_every_job(command: Command) -> None:
-    plan = command(
-        "plan", "-m", *CELL, "setting=user_question,user_question_cot", "model=echo,tiny_llama", "--json"
-    ).json
     limited = command(
         "plan",
         "-m",
@@ -52,7 +50,6 @@ def test_a_value_below_a_swept_group_reaches_every_job(command: Command) -> None
         "tracking=none",
         "--json",
     ).json
-    assert plan["requests"] == 4 * 48
     assert limited["requests"] == 4 * 5
     assert {step["est_tokens"] for step in limited["steps"] if step["name"] == "answer"} == {25}
 
@@ -64,6 +61,14 @@ def test_a_list_of_judges_is_a_cell_for_each(command: Command, switch: list[str]
     assert [cell["judge"] for cell in plan["cells"]] == ["echo", "tiny_llama"]
     assert [step["name"] for step in plan["steps"]] == ["answer", *["verdict"] * 4]
     assert plan["greedy_repeats"] == ["echo", "tiny_llama"]
+
+
+def test_a_filter_of_a_datasets_samples_is_a_mapping(command: Command) -> None:
+    part = command("plan", *CELL, "dataset.filter={emotion:[angry,sadness]}", "dataset.limit=3", "--json").json
+    assert part["requests"] == 6
+    called = command("plan", *CELL, "dataset.filter={emotion:angri}")
+    assert called.code == 2
+    assert "has 'angri' as 'emotion', which dataset.filter asks for" in " ".join(called.err.split())
 
 
 def test_another_model_behind_swept_judges_is_that_of_each(command: Command) -> None:
@@ -110,7 +115,7 @@ def test_the_command_line_beats_an_experiments_sweep(command: Command, switch: l
     assert cells(plan) == [("echo", "question", "quiz", "number")]
 
 
-def test_a_large_sweep_is_planned_with_every_cell(command: Command) -> None:
+def test_the_papers_sweep_is_planned_with_a_cell_for_every_published_figure(command: Command) -> None:
     plan = command("plan", "experiment=paper_table", "--json").json
     # 13 models are asked plainly on both sets; 8 of them with a caption and step by step, on the basic set alone, like
     # the text model that gets the caption, and the one that asks itself.
@@ -124,10 +129,7 @@ def test_a_large_sweep_is_planned_with_every_cell(command: Command) -> None:
     assert len(plan["cells"]) == len(set(cells(plan))) == (13 * 2 + 8 + 8 + 1 + 1) * num_judges
     assert sum(step["name"] == "caption" for step in plan["steps"]) == 1
     assert plan["unprepared_datasets"] == ["eibench_basic", "eibench_complex"]
-
-
-def test_every_published_figure_has_its_cell(command: Command) -> None:
-    planned = set(cells(command("plan", "experiment=paper_table", "--json").json))
+    planned = set(cells(plan))
     claimed = {(claim.model, claim.setting, claim.dataset, claim.judge) for claim in read_claims()}
     assert claimed <= planned
     # What was not published is the strict judge, once for each answer that was.

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from eibench_ray.api import plan
 from eibench_ray.config.schema import DatasetConfig, RunConfig, StoreConfig
-from eibench_ray.errors import PlanError, UserError
+from eibench_ray.errors import PlanError
 from eibench_ray.runs.introduction import introduce
 from eibench_ray.runs.pinned_inputs import check_unchanged, count_rows
 from eibench_ray.runs.planning import PlannedSweep
@@ -160,12 +159,3 @@ def test_endings_and_errors_are_those_of_the_chosen_rows(faces: Sweeps) -> None:
 def test_a_choice_that_says_nothing_is_refused(section: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         DatasetConfig.model_validate({"name": "a", "path": "b"} | section)
-
-
-def test_a_filter_is_set_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    cell = ["model=echo", "setting=user_question", "judge=echo", "dataset=demo", "tracking=none"]
-    whole, part = plan(*cell), plan(*cell, "dataset.filter={emotion:[angry,sadness]}", "dataset.limit=3")
-    assert (whole.requests, part.requests) == (48, 6)
-    with pytest.raises(UserError, match=r"has .angri. as 'emotion', which dataset\.filter asks for"):
-        plan(*cell, "dataset.filter={emotion:angri}")
