@@ -29,10 +29,11 @@ def _hydra() -> Iterator[None]:
 
 
 class CountingComposer(Composer):
-    """Hydra's composition, counted; reads a folder of a user's own options too, if one is given."""
+    """Hydra's composition, counted, and made once a job; reads a folder of a user's own options too, if one is given."""
 
     def __init__(self, own: Path | None = None) -> None:
         self.num_whole = self.num_sections = 0
+        self._made: dict[tuple[str, ...], DictConfig] = {}
         always = [f"hydra.searchpath=[file://{own}]"] if own else []
         loader = GlobalHydra.instance().config_loader()
         assert isinstance(loader, ConfigLoaderImpl)
@@ -46,7 +47,9 @@ class CountingComposer(Composer):
 
     def compose(self, overrides: Sequence[str]) -> DictConfig:
         self.num_whole += 1
-        return super().compose(overrides)
+        if tuple(overrides) not in self._made:
+            self._made[tuple(overrides)] = super().compose(overrides)
+        return self._made[tuple(overrides)]
 
     def compose_sections(self, jobs: Sequence[Sequence[str]]) -> list[Sections] | None:
         self.num_sections += len(jobs)
