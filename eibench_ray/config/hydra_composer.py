@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing import get_context
+from pathlib import Path
 from typing import Any
 
+from hydra import initialize_config_dir
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import CachingConfigRepository
 from hydra._internal.defaults_list import create_defaults_list
+from hydra.core.global_hydra import GlobalHydra
 from hydra.plugins.config_source import ConfigResult
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from eibench_ray.config.hydra_errors import HYDRA_ERRORS
-from eibench_ray.config.option_files import OptionFiles
+from eibench_ray.config.option_files import OptionFiles, own_loader
 from eibench_ray.config.overrides import CELL_GROUPS
 from eibench_ray.config.programs import refuse_programs
 from eibench_ray.config.secrets import refuse_secrets
@@ -88,6 +92,21 @@ class Composer:
         OmegaConf.set_struct(config, True)
         self._loader._apply_overrides_to_config(defaults.config_overrides, config)
         return to_sections(config, dict(defaults.overrides.known_choices))
+
+
+@contextlib.contextmanager
+def composing(folder: Path, config_name: str, always: Overrides = ()) -> Iterator[Composer]:
+    """A composer of jobs of that configuration, outside of a sweep; Hydra's `compose` can be called meanwhile, too.
+
+    Args:
+        folder: of the option files.
+        config_name: of the configuration in it.
+        always: overrides of every job, such as a folder of a user's own.
+    """
+    with own_loader(), initialize_config_dir(str(folder), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        assert isinstance(loader, ConfigLoaderImpl)
+        yield Composer(loader, loader.load_configuration(config_name, list(always), RunMode.MULTIRUN))
 
 
 def to_sections(config: DictConfig, choices: Mapping[str, str | None]) -> Sections:

@@ -29,7 +29,7 @@ def _hydra() -> Iterator[None]:
 
 
 class CountingComposer(Composer):
-    """Hydra's composition, counted, and made once a job; reads a folder of a user's own options too, if one is given."""
+    """Hydra's composition, counted, and made once a job; reads a folder of a user's own options, too, if told to."""
 
     def __init__(self, own: Path | None = None) -> None:
         self.num_whole = self.num_sections = 0

@@ -8,19 +8,15 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hydra import compose, initialize_config_dir
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra.core.global_hydra import GlobalHydra
+from hydra import compose
 from hydra.errors import HydraException
-from hydra.types import RunMode
 from omegaconf.errors import OmegaConfBaseException
 
 from eibench_ray.benchmarks.eibench.strict_scorer import strict_schema
 from eibench_ray.config.compose import to_composed
-from eibench_ray.config.hydra_composer import Composer
+from eibench_ray.config.hydra_composer import Composer, composing
 from eibench_ray.config.hydra_errors import explain
 from eibench_ray.config.load import to_config
-from eibench_ray.config.option_files import own_loader
 from eibench_ray.config.options_folder import config_folder
 from eibench_ray.config.schema import RunConfig
 from eibench_ray.config.scorer_options import make_scorer
@@ -43,6 +39,8 @@ OPTIONS = sorted(f"{path.parent.name}/{path.stem}" for path in CONF.glob("*/*.ya
 EXPERIMENTS = [option for option in OPTIONS if option.startswith("experiment/")]
 CELLS = [option for option in OPTIONS if option not in EXPERIMENTS]
 BASE = {"model": "echo", "judge": "echo", "dataset": "demo", "tracking": "none"}
+
+_COMPOSERS: list[Composer] = []
 
 # What a person must choose, and a choice.
 CHOICES = {
@@ -85,9 +83,10 @@ CHOICES = {
 
 @pytest.fixture(autouse=True, scope="module")
 def _hydra() -> Iterator[None]:
-    with own_loader(), initialize_config_dir(str(CONF), version_base="1.3"):
+    with composing(CONF, "config") as composer:
+        _COMPOSERS.append(composer)
         yield
-    composer.cache_clear()
+    _COMPOSERS.clear()
 
 
 def load(**chosen: str) -> RunConfig:
@@ -96,16 +95,9 @@ def load(**chosen: str) -> RunConfig:
 
 @cache  # several tests look at each option; as jobs of a sweep are composed, in a third of the time
 def compose_once(overrides: tuple[str, ...]) -> RunConfig:
-    (sections,) = composer().compose_sections([overrides]) or [None]
+    (sections,) = _COMPOSERS[0].compose_sections([overrides]) or [None]
     assert sections, f"{overrides} cannot be composed"
     return to_config(sections.raw)
-
-
-@cache
-def composer() -> Composer:
-    loader = GlobalHydra.instance().config_loader()
-    assert isinstance(loader, ConfigLoaderImpl)
-    return Composer(loader, loader.load_configuration("config", ["hydra.mode=MULTIRUN"], RunMode.MULTIRUN))
 
 
 def refuse(**chosen: str) -> None:

@@ -10,7 +10,11 @@ from typing import Any
 
 import pytest
 
+from eibench_ray.config.hydra_composer import composing
+from eibench_ray.config.load import to_config, with_expected_cluster
 from eibench_ray.config.options_folder import config_folder
+from eibench_ray.estimate.plan_json import plan_to_json
+from eibench_ray.runs.planning import plan_sweep
 
 GROUPS = ("model", "setting", "dataset", "judge", "cluster")
 BASE = {"model": "echo", "setting": "user_question", "dataset": "demo", "judge": "echo", "tracking": "none"}
@@ -67,14 +71,16 @@ def identities(plan: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("group", GROUPS)
-def test_every_option_makes_the_same_engines_steps_and_cells(
-    group: str, called: Callable[..., Any], golden: Callable[[str, Any], None]
-) -> None:
+def test_every_option_makes_the_same_engines_steps_and_cells(group: str, golden: Callable[[str, Any], None]) -> None:
     found = {}
-    for path in sorted((config_folder() / group).glob("*.yaml")):
-        chosen = [f"{key}={option}" for key, option in (BASE | {group: path.stem}).items()]
-        plan = called("plan", *chosen, *CHOICES.get(f"{group}/{path.stem}", ()), "--gpus-per-node", "8")
-        found[path.stem] = identities(plan)
+    with composing(config_folder(), "config") as composer:  # as the command's jobs: in a fifth of its time
+        for path in sorted((config_folder() / group).glob("*.yaml")):
+            chosen = [f"{key}={option}" for key, option in (BASE | {group: path.stem}).items()]
+            (job,) = composer.compose_sections([[*chosen, *CHOICES.get(f"{group}/{path.stem}", ())]]) or [None]
+            assert job, f"{path} cannot be composed"
+            config = with_expected_cluster(to_config(job.raw), {"gpus_per_node": 8})
+            sweep = plan_sweep([config], must_exist=False, device="cuda")
+            found[path.stem] = identities(plan_to_json(sweep.plan, sweep.work, sweep.store.root, ()))
     assert found
     golden(f"plan_{group}", found)
 
