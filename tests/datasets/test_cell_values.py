@@ -207,8 +207,8 @@ def test_pictures_in_base64_are_the_pictures(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("column", ["id", "image", "question", "target"])
 def test_no_message_repeats_a_long_value(tmp_path: Path, column: str) -> None:
-    row = {"question": "why?", "target": ["a"], column: {"text": "x" * 1_400_000}}
-    (tmp_path / "rows.jsonl").write_text("\n".join([json.dumps(row)] * 50))
+    row = {"question": "why?", "target": ["a"], column: {"text": "x" * 100_000}}
+    (tmp_path / "rows.jsonl").write_text("\n".join([json.dumps(row)] * 25))
     with pytest.raises(DataError, match=f"rows.jsonl:1, column {column}: ") as caught:
         prepare_table(read_jsonl(tmp_path / "rows.jsonl"), parse_columns([]), [], tmp_path / "out")
     assert len(str(caught.value)) < 20 * 300

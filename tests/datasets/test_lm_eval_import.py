@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
-from eibench_ray.api import plan
+from eibench_ray.config.hydra_composer import composing
+from eibench_ray.config.load import to_config
+from eibench_ray.config.options_folder import config_folder
 from eibench_ray.datasets.dataset import open_dataset
 from eibench_ray.datasets.lm_eval_import import prepare_lm_eval
 from eibench_ray.datasets.lm_eval_task import read_task
@@ -16,6 +18,7 @@ from eibench_ray.errors import DataError
 from eibench_ray.plan.example_set import ExampleSet
 from eibench_ray.plan.prompt_templates import render
 from eibench_ray.rows.sample import Sample
+from eibench_ray.runs.planning import plan_sweep
 from eibench_ray.scoring.rules.extracted_match import ExtractedMatchScorer
 
 TAKE_FIRST = {"function": "take_first"}
@@ -79,6 +82,15 @@ def option(folder: Path, name: str) -> dict[str, Any]:
     return found
 
 
+def num_requests(options: Path, **chosen: str) -> int:
+    """Requests of a plan with options of a folder of one's own."""
+    overrides = [f"{group}={option}" for group, option in ({"model": "echo", "tracking": "none"} | chosen).items()]
+    with composing(config_folder(), "config", [f"hydra.searchpath=[file://{options}]"]) as composer:
+        (job,) = composer.compose_sections([overrides]) or [None]
+    assert job
+    return sum(left.num_requests for left in plan_sweep([to_config(job.raw)], must_exist=True).work.values())
+
+
 def test_a_task_that_generates_becomes_a_dataset_a_setting_and_a_judge_per_filter(tmp_path: Path) -> None:
     (sample,) = prepare(tmp_path, write(tmp_path / "sums.yaml", SUMS), {"a": 1200, "b": 34})
     assert (sample.inputs, sample.target) == ({"question": "Sum: 1200 + 34 ="}, "1200 plus 34 #### 1234")
@@ -97,9 +109,7 @@ def test_a_task_that_generates_becomes_a_dataset_a_setting_and_a_judge_per_filte
 
 def test_what_is_written_composes_and_validates(tmp_path: Path) -> None:
     prepare(tmp_path, write(tmp_path / "sums.yaml", SUMS), {"a": 1, "b": 2})
-    where = {"config_dir": tmp_path / "conf"}
-    planned = plan("model=echo", "dataset=sums", "setting=sums", "judge=sums_strict", "tracking=none", **where)
-    assert planned.requests == 1
+    assert num_requests(tmp_path / "conf", dataset="sums", setting="sums", judge="sums_strict") == 1
 
 
 def test_choices_are_compared_by_their_likelihood(tmp_path: Path) -> None:
@@ -114,9 +124,7 @@ def test_choices_are_compared_by_their_likelihood(tmp_path: Path) -> None:
     assert render(call["prompt"], first, {}) == "snow is"
     assert call["choices"] == {"column": "choices", "form": "texts", "prefix": None, "by": "sum"}
     assert option(tmp_path, "judge/colours")["kind"] == "loglikelihood"
-    where = {"config_dir": tmp_path / "conf"}
-    planned = plan("model=echo", "dataset=colours", "setting=colours", "judge=colours", "tracking=none", **where)
-    assert planned.requests == 2
+    assert num_requests(tmp_path / "conf", dataset="colours", setting="colours", judge="colours") == 2
 
 
 def test_examples_of_choices_show_the_right_one(tmp_path: Path) -> None:
