@@ -165,15 +165,14 @@ def _summarise(case: Case, outcome: SimulationResult, usage: GpuUsage) -> dict[s
     seconds = usage.seconds()
     total = sum(seconds.values())
     shares = {kind: taken / total for kind, taken in seconds.items()}
-    gpus_until_s = outcome.wall_clock_s if outcome.gpus_until_s is None else outcome.gpus_until_s
     idle = {kind: share for kind, share in shares.items() if kind is TimeKind.IDLE or kind in UNHELD}
     return {
         "nodes": len(case.world.nodes),
         "gpus": case.world.num_gpus,
         "requests": outcome.rows,
         "wall_clock_s": outcome.wall_clock_s,
-        "gpu_part_s": gpus_until_s,
-        "endpoint_part_s": outcome.wall_clock_s - gpus_until_s,
+        "gpu_part_s": outcome.gpu_part_s,
+        "endpoint_part_s": outcome.wall_clock_s - outcome.gpu_part_s,
         "gpu_hours_held": total / 3600 if usage.unit == "GPU" else 0.0,
         "gpu_hours_given_back": usage.given_back_s / 3600,
         "lower_bound_s": outcome.lower_bound_s,

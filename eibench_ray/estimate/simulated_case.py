@@ -99,6 +99,11 @@ class SimulationResult:
     decision_us: list[float] = field(default_factory=list)  # microseconds of each decision, as measured on this machine
 
     @property
+    def gpu_part_s(self) -> float:
+        """Seconds until no GPU was needed any more."""
+        return self.wall_clock_s if self.gpus_until_s is None else self.gpus_until_s
+
+    @property
     def ratio(self) -> float:
         """Wall-clock time over lower bound."""
         return self.wall_clock_s / self.lower_bound_s if self.lower_bound_s else 1.0

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.estimate.critical_path import Leg, StepPaths
@@ -22,6 +22,9 @@ from eibench_ray.schedule.measured_engine import MeasuredEngine
 from eibench_ray.schedule.policy import Demand, choose_horizon, pile_up
 from eibench_ray.schedule.remaining_work import WORTH_LOAD
 from eibench_ray.schedule.resources import EngineProfile, Need, Node, Resources
+
+if TYPE_CHECKING:
+    from eibench_ray.estimate.simulated_case import SimulationResult
 
 Unit = Literal["gpu", "core"]
 
@@ -198,14 +201,17 @@ def estimate_on(
 
     low, expected, high = compute(LOW), compute(EXPECTED), compute(HIGH)
     overhead_s = measured.overhead_s if measured and steps else 0.0
-    scale = 1.0
+    scale = free_scale = 1.0
     if is_measured and not misfits and sum(rows.values()) <= MOST_SIMULATED:
-        scale = _simulate(plan, work, profiles, nodes) / expected.wall_clock_s
+        done = _simulate(plan, work, profiles, nodes)
+        scale = done.wall_clock_s / expected.wall_clock_s
+        # What units do is not off by as much as what an endpoint does when they are free.
+        free_scale = done.gpu_part_s / expected.until_free_s if unit == "gpu" and expected.until_free_s else scale
     return TimeEstimate(
         nodes=nodes,
         unit=unit,
         wall_clock_s=Range(*(overhead_s + scale * one.wall_clock_s for one in (low, expected, high))),
-        until_free_s=Range(*(overhead_s + scale * one.until_free_s for one in (low, expected, high))),
+        until_free_s=Range(*(overhead_s + free_scale * one.until_free_s for one in (low, expected, high))),
         used_s=Range(low.used_s, expected.used_s, high.used_s),
         engines=expected.engines,
         path=expected.critical_path,
@@ -303,13 +309,13 @@ class _Computation:
 
 def _simulate(
     plan: Plan, work: Mapping[str, StepWork], profiles: Mapping[str, EngineProfile], nodes: Sequence[Node]
-) -> float:
-    """Seconds that the scheduler takes for what is left, each reply of the length that it has on average."""
+) -> SimulationResult:
+    """The simulated rest of the run, each reply of the length that it has on average."""
     from eibench_ray.estimate.simulated_case import Case, World
     from eibench_ray.estimate.simulator import Simulator
 
     case = Case.draw(plan, work, World([(0.0, node) for node in nodes], profiles, spread=0.0))
-    return Simulator(case, profiles).run().wall_clock_s
+    return Simulator(case, profiles).run()
 
 
 def _as_guessed(profile: EngineProfile, prior: Assumption) -> EngineProfile:

@@ -12,10 +12,16 @@ import pytest
 from rich.console import Console
 
 from eibench_ray.config.cluster import ClusterConfig, ClusterExpectation
+from eibench_ray.estimate.engine_profiles import engine_profiles
+from eibench_ray.estimate.measured_profiles import Measured
+from eibench_ray.estimate.simulated_case import Case, World
+from eibench_ray.estimate.simulator import Simulator
 from eibench_ray.estimate.time_estimate import EXPECTED, TimeEstimate, estimate_on, estimate_time
 from eibench_ray.estimate.time_tables import estimates_to_json, render_estimates, summarise_estimates
 from eibench_ray.plan.graph import Plan
 from eibench_ray.plan.slices import StepWork, cut
+from eibench_ray.rows.asked_work import AskedWork
+from eibench_ray.schedule.measured_engine import MeasuredEngine, MeasuredStep
 from eibench_ray.schedule.resources import Node, Resources
 
 if TYPE_CHECKING:
@@ -139,6 +145,37 @@ def test_gpus_are_kept_until_only_an_endpoint_has_work_left(plan: Plan) -> None:
     said = dict(summarise_estimates(plan, [estimated]))
     assert said[""].startswith("of it until no GPU is needed any more: 10 min (")
     assert "until no GPU is needed 10 min" in shown(plan, [estimated])
+
+
+def test_once_measured_gpus_are_kept_as_long_as_the_simulator_says(plan: Plan) -> None:
+    engines = dict(plan.engines)
+    for key, spec in plan.engines.items():
+        if spec.name == "judge_model":
+            elsewhere = replace(spec.traits, is_loaded=False, is_endpoint=True)
+            engines[key] = replace(spec, num_gpus=0, device="cpu", traits=elsewhere)
+    datasets = {name: replace(dataset, num_rows=200) for name, dataset in plan.datasets.items()}
+    plan = replace(plan, engines=engines, datasets=datasets)
+    measured = Measured({key: [_measured(plan, key, 0.5 if spec.num_gpus else 2.0)] for key, spec in engines.items()})
+    work, nodes = rows(plan, 200), [Node("here", "this machine", Resources(8, 1), 80.0)]
+    estimated = estimate_on(plan, work, cluster(gpus=1), tuple(nodes), "gpu", measured)
+    profiles = engine_profiles(plan, cluster(gpus=1), nodes, measured)
+    done = Simulator(Case.draw(plan, work, World([(0.0, nodes[0])], profiles, spread=0.0)), profiles).run()
+    assert done.gpus_until_s is not None
+    assert done.gpus_until_s < 0.8 * done.wall_clock_s
+    assert estimated.wall_clock_s.expected == pytest.approx(measured.overhead_s + done.wall_clock_s)
+    assert estimated.until_free_s.expected == pytest.approx(measured.overhead_s + done.gpus_until_s)
+
+
+def _measured(plan: Plan, engine: str, row_s: float) -> MeasuredEngine:
+    """As a run has measured an engine that has answered one row after the other."""
+    steps = {
+        step.id: MeasuredStep(
+            step.name, step.sampling.max_tokens, 50.0, AskedWork(100, 5000, 6000, 0, row_s * 100, row_s * 100)
+        )
+        for step in plan.steps.values()
+        if step.engine == engine
+    }
+    return MeasuredEngine("run", 0.0, "", plan.engines[engine].num_gpus, 20.0, steps)
 
 
 def test_what_fits_nowhere_is_said_and_left_out_with_what_reads_from_it(planner: Planner) -> None:
