@@ -71,7 +71,12 @@ def test_a_folder_that_is_not_there_is_told(command: Command) -> None:
 
 def test_a_folder_may_have_any_name(command: Command, own: Path, tmp_path: Path) -> None:
     odd = own.rename(tmp_path / "a,b=(c) 'd' \"e\"")
-    assert "mine" in {model["name"] for model in command("models", "--config-dir", odd, "--json").json}
+    (odd / "model" / "mine_too.yaml").write_text(
+        "defaults: [tiny_llama, _self_]\nname: mine_too\navailability: {status: gated}\n"
+    )
+    listed = {model["name"]: model for model in command("models", "--config-dir", odd, "--json").json}
+    assert listed["mine"]["engine"]["kind"] == "echo"
+    assert (listed["mine_too"]["availability"]["status"], listed["mine_too"]["engine"]["kind"]) == ("gated", "vllm")
     assert command("plan", "--config-dir", odd, "experiment=demo", "--json").json["sweep"] == "my_sweep"
 
 
@@ -95,8 +100,6 @@ def test_a_users_main_file_wins(command: Command, own: Path) -> None:
 
 
 def test_the_other_commands_take_them(command: Command, own: Path) -> None:
-    listed = command("models", "--config-dir", own, "--json").json
-    assert "mine" in {model["name"] for model in listed}
     served = command("serve", "--config-dir", own, "model=llava_next_7b")
     assert "model 'mine' has an engine of kind 'echo'" in served.err
     simulated = command("simulate", "--config-dir", own, "experiment=demo", "--json")

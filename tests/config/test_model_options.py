@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 from jinja2 import Environment
-from omegaconf import OmegaConf
 from pydantic import ValidationError
 
 from eibench_ray.cli.models import describe, render_markdown
@@ -212,15 +211,6 @@ def test_llavas_models_are_asked_in_their_authors_conversations(models: dict[str
         "llava_onevision_7b": "package:qwen_1_5",
         "video_llava": "package:llava_v1",
     }
-
-
-def test_a_folder_of_ones_own_is_listed_with_the_packages(tmp_path: Path) -> None:
-    (tmp_path / "model").mkdir()
-    mine = {"defaults": ["tiny_llama", "_self_"], "name": "mine", "availability": {"status": "gated"}}
-    OmegaConf.save(OmegaConf.create(mine), tmp_path / "model" / "mine.yaml")
-    [model] = [model for model in read_models(config_folder(), tmp_path) if model.name == "mine"]
-    assert model.availability is not None
-    assert (model.availability.status, model.engine.kind) == ("gated", "vllm")
 
 
 def _registries() -> tuple[set[str], dict[str, str]]:
