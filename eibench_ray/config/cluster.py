@@ -31,7 +31,7 @@ class ClusterConfig(Frozen):
         weights_cache: a folder on each node's own disk, into which weights are copied once and from which they are
             loaded; `~` and variables such as $TMPDIR are the node's. None: they are loaded from where they lie.
         max_replicas_per_engine: copies of one engine at the same time; None: as many as pay for their load.
-        dashboard_port: Ray's dashboard on loopback; None leaves it off.
+        dashboard_port: Ray's dashboard on loopback, with Ray's metrics; None leaves both off.
         max_start_failures: failed starts in a row after which an engine is given up, where another may succeed.
         progress_timeout_s: longest time in which a replica that has rows makes no token and finishes no row.
         placement_timeout_s: longest wait for the resources of one replica, which were free when it was asked for.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import time
 import urllib.request
 from dataclasses import replace
@@ -91,7 +92,9 @@ def test_rays_agent_exports_counters_and_gauges_of_every_engine(sweeps: Sweeps) 
         ("ray_eibench_ray_gpu_memory_gb", "echo", "n1:1"): 0.0,  # it was given back
     }
     listener = RayMetricsListener(plan, "run-1")
-    with ray_session(ClusterConfig(name="local", num_cpus=1)):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        dashboard = free.getsockname()[1]
+    with ray_session(ClusterConfig(name="local", num_cpus=1, dashboard_port=dashboard)):  # whose node has an agent
         import ray
 
         (node,) = ray.nodes()
