@@ -8,6 +8,7 @@ import gc
 import json
 import os
 import secrets
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,10 @@ if TYPE_CHECKING:
 
 # Tests run beside each other; of torch's threads for each core, all but one would wait for a core in turns, busily.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Where it is set, every process that a test starts, and each replica's, compiles all that it imports.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+# Clusters of tests start no Python for each core, as those of a run do not: 0.7 CPU s each, on each node.
+os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
 
 # What passes once passes again, however busy the machine is; `make fuzz` goes on with examples that are new each time.
 settings.register_profile("fresh", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -152,6 +157,48 @@ def ray_here() -> None:
 
     if not ray.is_initialized():
         _RAY.enter_context(ray_session(ClusterConfig(name="local", num_cpus=2, num_gpus=0)))
+
+
+@pytest.fixture
+def commands_share_ray(ray_here: None, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001
+    """Has runs of this process ask on that Ray, for tests that are not about its start: half of a small run's CPU."""
+    monkeypatch.setattr("eibench_ray.driver.ray_session.ray_session", lambda *_: contextlib.nullcontext())
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """Output and exit code of a call of the command."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """The object that `--json` ends stdout with."""
+        return json.loads(self.out.splitlines()[-1])
+
+
+@pytest.fixture
+def command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Called]:
+    """The command's whole `main`, called as a user calls it, in an empty folder and in this process."""
+    from eibench_ray.cli.app import main
+
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: object) -> Called:
+        monkeypatch.setattr(sys, "argv", ["eibench-ray", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        printed = capsys.readouterr()
+        code = ended.value.code
+        assert code is None or isinstance(code, int)
+        return Called(code or 0, printed.out, printed.err)
+
+    return call
 
 
 @pytest.hookimpl(trylast=True)

@@ -50,6 +50,7 @@ def hostile(tmp_path: Path) -> tuple[str, ...]:
     )
 
 
+@pytest.mark.usefixtures("commands_share_ray")
 def test_every_command_shows_them_as_they_are(command: Command, hostile: tuple[str, ...], tmp_path: Path) -> None:
     model = in_line("=m [/b][red] :smile: \x1b[31m|<script>")
 

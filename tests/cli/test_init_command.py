@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     Command = Callable[..., Called]
 
 
+@pytest.mark.usefixtures("commands_share_ray")
 def test_the_commands_that_it_names_work(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written = command("init", "mine", "--json").json
     monkeypatch.chdir(tmp_path / "mine")

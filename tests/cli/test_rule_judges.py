@@ -50,6 +50,7 @@ def arguments(dataset: str, judge: str, *models: str) -> list[str]:
 
 
 @NEEDS_OUTPUTS
+@pytest.mark.usefixtures("commands_share_ray")
 def test_gsm8ks_published_solutions_are_right_where_its_authors_say_so(command: Command) -> None:
     rows = [json.loads(line) for line in GSM8K.read_text(encoding="utf-8").splitlines()]
     table = (
@@ -76,6 +77,7 @@ def test_gsm8ks_published_solutions_are_right_where_its_authors_say_so(command: 
 
 
 @NEEDS_OUTPUTS
+@pytest.mark.usefixtures("commands_share_ray")
 def test_scienceqas_published_outputs_choose_what_its_script_read(command: Command) -> None:
     published = json.loads(SCIENCEQA.read_text(encoding="utf-8"))
     outputs, indices = published["outputs"], published["results"]
@@ -109,6 +111,7 @@ def test_scienceqas_published_outputs_choose_what_its_script_read(command: Comma
     assert chosen.keys() == {key for key, text in outputs.items() if text}
 
 
+@pytest.mark.usefixtures("commands_share_ray")
 def test_what_a_recording_lacks_and_what_it_has_beside_is_named(command: Command) -> None:
     write_lines(Path("sums.jsonl"), [{"id": name, "question": "1 + 1?", "target": 2} for name in ("a", "b", "c", "d")])
     assert command("prepare", "jsonl", "sums.jsonl", "--out", "data/sums").code == 0

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import pytest
 
 if TYPE_CHECKING:
     from conftest import Called
@@ -21,17 +20,13 @@ NUM_ASKED = NUM_SAMPLES * (1 + 1 + 4 + 1 + 1 + 1 + 1)
 NUM_AT_MOST = NUM_ASKED + 2 * NUM_SAMPLES
 
 
+@pytest.mark.usefixtures("commands_share_ray")
 def test_a_run_counts_what_was_asked_and_goes_on_where_it_was(command: Command, tmp_path: Path) -> None:
     planned = command("plan", *CELL, "--json").json
     assert planned["requests"] == NUM_AT_MOST
-    done = subprocess.run(
-        [sys.executable, "-m", "eibench_ray.cli.app", "run", "--json", *CELL],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    summary = json.loads(done.stdout)
+    done = command("run", "--json", *CELL)
+    assert done.code == 0, done.err
+    summary = done.json
     assert (summary["requests"], summary["completions_new"], summary["errors"]) == (NUM_ASKED, NUM_ASKED, 0)
     status = command("status", "--json").json
     assert (status["requests"], status["requests_done"], status["errors"]) == (NUM_ASKED, NUM_ASKED, 0)

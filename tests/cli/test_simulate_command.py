@@ -59,6 +59,7 @@ def test_it_leaves_nothing_behind(command: Command, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.usefixtures("commands_share_ray")
 def test_a_finished_sweep_has_nothing_left(command: Command) -> None:
     cells = ["model=echo", "judge=echo", "dataset=demo", "tracking=none", "setting=user_question"]
     assert command("run", *cells, "dataset.limit=4", "--json").code == 0

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 import sysconfig
 import venv
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 import ray
@@ -19,12 +17,14 @@ from ray.exceptions import RuntimeEnvSetupError
 
 from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.config.engine_section import AnyEngineSection, EngineSection
-from eibench_ray.driver.ray_session import ray_session
 from eibench_ray.driver.replica_environment import replica_runtime_env, setup_failure
 from eibench_ray.engines.loaded_section import EnvironmentSection
 from eibench_ray.engines.registry import engine_spec
 from eibench_ray.plan.engine_traits import Expectation
 from eibench_ray.plan.graph import EngineSpec
+
+if TYPE_CHECKING:
+    from conftest import Called
 
 VLLM = {"kind": "vllm", "source": "me/eye", "max_model_len": 512}
 CLUSTER = ClusterConfig(name="local", num_cpus=2, num_gpus=0, start_timeout_s=90.0)
@@ -161,6 +161,7 @@ def other_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "bin" / "python"
 
 
+@pytest.mark.usefixtures("ray_here")
 def test_a_replica_runs_in_the_python_that_its_engine_names(other_python: Path) -> None:
     engine = {"kind": "echo", "runtime_env": {"py_executable": str(other_python)}}
 
@@ -169,13 +170,15 @@ def test_a_replica_runs_in_the_python_that_its_engine_names(other_python: Path) 
 
         return own_package.VERSION, sys.prefix
 
-    with ray_session(CLUSTER):
-        environment = replica_runtime_env(spec(engine), CLUSTER, 1)
-        found = ray.get(ray.remote(ask).options(num_cpus=0, runtime_env=environment).remote(), timeout=60)
+    environment = replica_runtime_env(spec(engine), CLUSTER, 1)
+    found = ray.get(ray.remote(ask).options(num_cpus=0, runtime_env=environment).remote(), timeout=60)
     assert found == ("of its own", str(other_python.parents[1]))
 
 
-def test_an_engine_whose_python_is_not_there_fails_alone(other_python: Path, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("commands_share_ray")
+def test_an_engine_whose_python_is_not_there_fails_alone(
+    other_python: Path, command: Callable[..., Called], tmp_path: Path
+) -> None:
     options = tmp_path / "conf" / "model"
     options.mkdir(parents=True)
     for name, python in {"other": other_python, "gone": tmp_path / "bin" / "python"}.items():
@@ -186,11 +189,8 @@ def test_an_engine_whose_python_is_not_there_fails_alone(other_python: Path, tmp
         }
         (options / f"{name}.yaml").write_text(json.dumps(option))
     arguments = "-m model=echo,other,gone setting=user_question judge=echo dataset=demo dataset.limit=4 tracking=none"
-    command = [sys.executable, "-m", "eibench_ray.cli.app", "run", "--json", "--config-dir", str(tmp_path / "conf")]
-    done = subprocess.run(
-        [*command, *arguments.split()], cwd=tmp_path, env=dict(os.environ), capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 1, done.stderr
-    rows = json.loads(done.stdout.splitlines()[-1])["rows"]
+    done = command("run", "--json", "--config-dir", tmp_path / "conf", *arguments.split())
+    assert done.code == 1, done.err
+    rows = done.json["rows"]
     assert {row["model"]: row["scored"] for row in rows} == {"echo": 4, "other": 4, "gone": 0}
-    assert "there is no such file" in " ".join(done.stderr.split())
+    assert "there is no such file" in " ".join(done.err.split())

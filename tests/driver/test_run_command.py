@@ -17,7 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import pyarrow.parquet as pq
@@ -25,6 +25,9 @@ import pytest
 
 from eibench_ray.datasets.dataset import open_dataset
 from eibench_ray.engines.python_environment import vllm_version
+
+if TYPE_CHECKING:
+    from conftest import Called
 
 pytestmark = pytest.mark.slow
 
@@ -52,11 +55,9 @@ class Command:
     def __init__(self, folder: Path, arguments: list[str]) -> None:
         self.folder = folder
         command = [sys.executable, "-m", "eibench_ray.cli.app", "run", "--json", *arguments]
-        environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
         self.process = subprocess.Popen(
             command,
             cwd=folder,
-            env=environment,
             text=True,
             start_new_session=True,
             stdout=subprocess.PIPE,
@@ -124,7 +125,7 @@ def wait_until(is_true: Callable[[], bool], timeout_s: float = 60) -> None:
     deadline = time.monotonic() + timeout_s
     while not is_true():
         assert time.monotonic() < deadline
-        time.sleep(0.02)
+        time.sleep(0.1)  # looking through a folder all the time takes a tenth of a core
 
 
 def rows_by_run(folder: Path) -> Counter[str]:
@@ -193,9 +194,17 @@ def test_a_run_that_is_interrupted_and_killed_goes_on_and_asks_nothing_twice(
 def test_a_run_that_is_preempted_finishes_what_is_in_flight_and_says_so_with_its_exit_code(
     start: Callable[..., Command], tmp_path: Path
 ) -> None:
-    preempted = start(*SWEEP)
+    """Batch systems warn in several ways; a hangup that nohup has set to be ignored stays ignored."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # which the command inherits
+    try:
+        preempted = start(*SWEEP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
     preempted.wait_for_commit()
-    for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGTERM, signal.SIGTERM):  # batch systems warn in several ways
+    preempted.process.send_signal(signal.SIGHUP)
+    preempted.wait_for_commit()
+    assert '"interrupted"' not in (next(tmp_path.glob("multirun/*/*/ledger.jsonl"))).read_text()
+    for number in (signal.SIGUSR1, signal.SIGTERM, signal.SIGTERM):
         preempted.process.send_signal(number)
     code, first, err = preempted.finish(timeout_s=60)
     assert (code, first["preempted"]) == (75, True)
@@ -245,18 +254,6 @@ def test_a_closed_terminal_is_a_preemption(tmp_path: Path) -> None:
     assert not [process for process in psutil.wait_procs(family, timeout=10)[1] if process.status() != "zombie"]
 
 
-def test_a_hangup_that_nohup_ignores_stays_ignored(start: Callable[..., Command]) -> None:
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # which the command inherits
-    try:
-        command = start(*SWEEP)
-    finally:
-        signal.signal(signal.SIGHUP, before)
-    command.wait_for_commit()
-    command.process.send_signal(signal.SIGHUP)
-    code, summary, err = command.finish()
-    assert (code, summary["preempted"]) == (0, False), err
-
-
 def test_nothing_is_paid_for_twice_after_a_kill_and_a_spent_budget(
     start: Callable[..., Command], tmp_path: Path
 ) -> None:
@@ -290,19 +287,18 @@ def costs(folder: Path, column: str = "cost_usd") -> list[float]:
     return [row[column] for table in tables for row in table.to_pylist() if row["cost_usd"] is not None]
 
 
-def test_a_run_whose_ray_dies_ends_and_goes_on(start: Callable[..., Command], tmp_path: Path) -> None:
+def test_a_run_whose_ray_dies_ends_and_keeps_its_rows(start: Callable[..., Command], tmp_path: Path) -> None:
     # So slow that rows are left when Ray notices: on a busy machine that takes some seconds.
-    slow = [*SWEEP, "model.engine.latency_s=4"]
-    command = start(*slow)
+    command = start(*SWEEP, "model.engine.latency_s=4")
     command.wait_for_commit()
     (raylet,) = (process for process in command.family if process.name() == "raylet")
     raylet.kill()
     code, _, err = command.finish()
     assert code == 1
     assert "eibench-ray: Ray's processes on this machine have died: what was committed is kept" in err.splitlines()[-1]
-    code, summary, _ = start(*SWEEP).finish()
-    assert (code, summary["completions_reused"] >= 4) == (0, True)
-    assert rows_by_run(tmp_path).total() == NUM_REQUESTS
+    # The next run goes on as after a kill, above, which leaves less in order.
+    assert 4 <= count_rows(tmp_path) < NUM_REQUESTS
+    assert list(tmp_path.glob("store/leases/*")) == []
 
 
 @pytest.fixture(scope="module")
@@ -358,25 +354,7 @@ def test_a_run_whose_head_dies_ends_and_keeps_its_rows(
     code, _, err = command.finish()
     assert code == 1
     assert "eibench-ray: Ray has not said within 25 s which nodes there are" in err.splitlines()[-1]
-    # What goes on then is what goes on after Ray's death, above.
     assert 4 <= count_rows(tmp_path) < NUM_REQUESTS
-
-
-def test_a_recording_that_cannot_be_read_blocks_its_cells_and_the_others_have_scores(
-    start: Callable[..., Command], tmp_path: Path
-) -> None:
-    recording = tmp_path / "predictions" / "otter" / "demo.user_question.jsonl"
-    recording.parent.mkdir(parents=True)
-    recording.write_text("no JSON\n")
-    command = start("-m", "model=echo,otter", "dataset=demo", "judge=echo", "tracking=none", "cluster.num_cpus=2")
-    code, summary, err = command.finish()
-    assert code == 0, err
-    assert "demo.user_question.jsonl:1 is not JSON" in " ".join(err.split())
-    assert "otter failed" not in err
-    scored = {row["model"]: row["scored"] for row in summary["rows"]}
-    assert scored["echo"] == 24
-    assert sorted(scored.values()) == [0, 24]
-    assert summary["completions_new"] == 48
 
 
 def test_a_cluster_that_does_not_answer_is_one_paragraph(start: Callable[..., Command]) -> None:
@@ -420,8 +398,9 @@ def test_a_vllm_for_cpus_is_refused_where_gpus_are_asked_for(
     assert not list(tmp_path.rglob("run.json"))
 
 
+@pytest.mark.usefixtures("commands_share_ray")
 def test_a_search_for_a_row_that_kills_is_killed_and_the_next_run_ends_it(
-    start: Callable[..., Command], tmp_path: Path
+    start: Callable[..., Command], command: Callable[..., Called], tmp_path: Path
 ) -> None:
     deadly = [*CELL, "dataset.limit=6", "store.slice_rows=2", "model.engine.dies_on=bad temper"]
     killed = start(*deadly)
@@ -438,5 +417,24 @@ def test_a_search_for_a_row_that_kills_is_killed_and_the_next_run_ends_it(
     assert " ".join(err.split()).count(told) == 1, err
     assert (summary["errors"], summary["rows"][0]["coverage"]) == (2, pytest.approx(5 / 6))
     assert summary["completions_new"] + summary["completions_reused"] == 2 * 5
-    code, again, _ = start(*deadly, "model.engine.dies_on=null", "retry=quarantined").finish()
-    assert (code, again["completions_new"], again["quarantined"]) == (0, 2, [])
+    called = command("run", "--json", *deadly, "model.engine.dies_on=null", "retry=quarantined")
+    assert (called.code, called.json["completions_new"], called.json["quarantined"]) == (0, 2, [])
+
+
+@pytest.mark.usefixtures("commands_share_ray")
+def test_a_recording_that_cannot_be_read_blocks_its_cells_and_the_others_have_scores(
+    command: Callable[..., Called], tmp_path: Path
+) -> None:
+    recording = tmp_path / "predictions" / "otter" / "demo.user_question.jsonl"
+    recording.parent.mkdir(parents=True)
+    recording.write_text("no JSON\n")
+    cells = ["model=echo,otter", "dataset=demo", "judge=echo", "tracking=none", "cluster.num_cpus=2"]
+    called = command("run", "--json", "-m", *cells)
+    assert called.code == 0, called.err
+    assert "demo.user_question.jsonl:1 is not JSON" in " ".join(called.err.split())
+    assert "otter failed" not in called.err
+    summary = called.json
+    scored = {row["model"]: row["scored"] for row in summary["rows"]}
+    assert scored["echo"] == 24
+    assert sorted(scored.values()) == [0, 24]
+    assert summary["completions_new"] == 48

@@ -27,15 +27,10 @@ class Outside:
     folder: Path
     site: Path
 
-    def call(self, *arguments: str, is_installed: bool = True) -> subprocess.CompletedProcess[str]:
-        """The outcome of `eibench-ray` with these arguments.
-
-        Args:
-            arguments: the command's.
-            is_installed: whether Python, in each process that Ray starts, too, finds the package.
-        """
+    def call(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """The outcome of `eibench-ray` with these arguments; each Python, Ray's too, finds the package."""
         command = [sys.executable, "-m", "eibench_ray.cli.app", *arguments]
-        environment = {**os.environ, "PYTHONPATH": str(self.site)} if is_installed else dict(os.environ)
+        environment = {**os.environ, "PYTHONPATH": str(self.site)}
         return subprocess.run(
             command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False, timeout=300
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 if TYPE_CHECKING:
-    from conftest import Outside
+    from conftest import Called, Outside
 
 ENGINE = ["model=canned", "cluster.num_cpus=2", "--config-dir", "options"]
 CELL = [*ENGINE, "dataset=sums", "judge=brevity"]
@@ -71,17 +72,19 @@ def test_a_sweep_runs_with_all_that_the_package_adds(prepared: Outside) -> None:
     assert all(line.split("\t")[2] == "1. the weather" for line in lines)
 
 
-def test_a_scorer_in_a_folder_of_options_needs_no_package(prepared: Outside) -> None:
-    own = prepared.folder / "own"
+@pytest.mark.usefixtures("commands_share_ray")
+def test_a_scorer_in_a_folder_of_options_needs_no_package(
+    outside: Outside, command: Callable[..., Called], tmp_path: Path
+) -> None:
+    own = tmp_path / "own"
     (own / "scorers").mkdir(parents=True)
     (own / "judge").mkdir()
-    shutil.copy(prepared.folder / "my_eval" / "brevity_scorer.py", own / "scorers" / "terse.py")
+    shutil.copy(outside.folder / "my_eval" / "brevity_scorer.py", own / "scorers" / "terse.py")
     (own / "judge" / "terse.yaml").write_text("name: terse\nkind: terse\nmost_words: 2\n")
     arguments = ["model=echo", "dataset=demo", "judge=terse", "tracking=none", "cluster.num_cpus=2"]
-    done = prepared.call("run", "--json", *arguments, "--config-dir", "own", is_installed=False)
-    assert done.returncode == 0, done.stderr
-    run = last_json(done.stdout)["run_dir"]
-    (row,) = json.loads(prepared.call("report", run, "--json", is_installed=False).stdout)["rows"]
+    done = command("run", "--json", *arguments, "--config-dir", "own")
+    assert done.code == 0, done.err
+    (row,) = command("report", done.json["run_dir"], "--json").json["rows"]
     assert (row["metric"], row["value"], row["coverage"]) == ("brief", 0.0, 1.0)
 
 

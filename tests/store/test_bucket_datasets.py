@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,13 +25,18 @@ from eibench_ray.datasets.prompts_file import PromptSet, SourcePrompt
 from eibench_ray.datasets.writer import DatasetWriter
 from eibench_ray.errors import DataError, StoreError
 from eibench_ray.planner.dataset_facts import read_dataset_facts
+from eibench_ray.report.leaderboard_files import to_json_rows
 from eibench_ray.rows.sample import Media, Sample
+from eibench_ray.runs.find_run import find_run
+from eibench_ray.runs.results import score_run
 from eibench_ray.runs.run_record import read_run
+from eibench_ray.runs.run_status import describe_run
 from eibench_ray.storage.local import open_storage
 from eibench_ray.store.slice_store import Store
+from eibench_ray.store.store_check import check_store
 
 if TYPE_CHECKING:
-    from conftest import Sweeps
+    from conftest import Called, Sweeps
 
 NUM_ROWS = 5 * ROW_GROUP_PICTURES
 PICTURE_BYTES = 20_000
@@ -225,7 +231,7 @@ SWEEP += ["dataset=prepared", "dataset.name=faces", "cluster.num_cpus=2", "clust
 SWEEP += ["store.slice_rows=4"]
 
 
-def command(folder: Path, dataset: str, store: str) -> subprocess.Popen[str]:
+def start_run(folder: Path, dataset: str, store: str) -> subprocess.Popen[str]:
     """A run, in a process group of its own."""
     folder.mkdir(exist_ok=True)
     call = [sys.executable, "-m", "eibench_ray.cli.app", "run", "--json", *SWEEP]
@@ -248,8 +254,9 @@ def count_slices(root: str) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("commands_share_ray")
 def test_a_sweep_whose_data_and_store_are_in_a_bucket_is_killed_and_goes_on_to_the_rows_of_a_folder(
-    tmp_path: Path, sweeps: Sweeps, s3_root: str
+    tmp_path: Path, sweeps: Sweeps, s3_root: str, command: Callable[..., Called]
 ) -> None:
     here = sweeps.write_dataset(range(24))
     there = below(s3_root, "data/faces")
@@ -258,23 +265,32 @@ def test_a_sweep_whose_data_and_store_are_in_a_bucket_is_killed_and_goes_on_to_t
         pictures = dataset.images(0, 24, dataset.index().sample_ids)
         for sample in dataset.samples(0, 24):
             writer.add(sample, pictures[sample.sample_id])
-    first = finish(command(tmp_path / "folder", str(here), str(tmp_path / "store")))
-    killed = command(tmp_path / "bucket", there, s3_root)
+    called = command("run", "--json", *SWEEP, f"dataset.path={here}", f"store.root={tmp_path / 'store'}")
+    assert called.code == 0, called.err
+    first = called.json
+    killed = start_run(tmp_path / "bucket", there, s3_root)
     deadline = time.monotonic() + 90
     while count_slices(s3_root) < 2:
         assert time.monotonic() < deadline
         assert killed.poll() is None, killed.communicate()
-        time.sleep(0.05)
+        time.sleep(0.2)
     os.killpg(killed.pid, signal.SIGKILL)
     killed.communicate()
     done = count_slices(s3_root)
     assert done < 12
-    second = finish(command(tmp_path / "bucket", there, s3_root))
-    assert (first["completions_new"], second["errors"]) == (48, 0)
+    second = finish(start_run(tmp_path / "bucket", there, s3_root))
+    assert (first["completions_new"], second["store"], second["errors"]) == (48, s3_root, 0)
     assert 0 < second["completions_new"] <= 48 - 4 * done
     assert second["rows"] == first["rows"]
     stores = [Store(str(tmp_path / "store")), Store(s3_root)]
-    manifest, _, _ = read_run(Path(second["run_dir"]))
+    manifest, status, store = read_run(Path(second["run_dir"]))
+    assert (status.state, store.root) == ("finished", s3_root)
+    assert to_json_rows(score_run(manifest, store)) == second["rows"]
+    assert describe_run(find_run(second["run_dir"]))["requests_done"] == 48
+    assert check_store(store, lambda *_: None).findings == ()
+    assert not (tmp_path / "bucket" / "store").exists()
+    storage, root = open_storage(s3_root)
+    assert [entry.name for entry in storage.list(root / "leases") if not entry.is_folder] == []
     ids = dataset.index().sample_ids
     for step in manifest.plan.steps:
         folder, bucket = ({row.sample_id: row.text for row in s.read_rows(step, 0, ids).values()} for s in stores)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import subprocess
-import sys
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,19 +16,16 @@ from eibench_ray.cli.machine_report import examine_store
 from eibench_ray.engines.engine import EngineDeadError
 from eibench_ray.engines.openai.batch_record import BatchFolder
 from eibench_ray.errors import StoreError
-from eibench_ray.report.leaderboard_files import to_json_rows
 from eibench_ray.rows.request import Request
 from eibench_ray.runs.find_run import find_run, list_runs
 from eibench_ray.runs.results import Results, score_run
 from eibench_ray.runs.run_record import new_manifest, new_status, read_run, write_manifest, write_state
-from eibench_ray.runs.run_status import describe_run
 from eibench_ray.scoring.cell_columns import MISSING
 from eibench_ray.storage import bucket as bucket_module
 from eibench_ray.storage.bucket import Bucket, open_bucket
 from eibench_ray.storage.local import open_storage
 from eibench_ray.storage.location import Location, read_location
 from eibench_ray.store.slice_store import Store
-from eibench_ray.store.store_check import check_store
 
 if TYPE_CHECKING:
     from conftest import Scripted, Sweeps
@@ -233,23 +227,6 @@ def test_the_doctor_writes_into_the_bucket(s3_root: str) -> None:
     assert [(check.status, check.detail) for check in examine_store(s3_root)] == [("ok", f"{s3_root} can be written")]
     (check,) = examine_store("s3://no-such-bucket/a")
     assert (check.status, "NO_SUCH_BUCKET" in check.detail) == ("fail", True)
-
-
-@pytest.mark.slow
-def test_the_command_runs_a_sweep_in_a_bucket_and_reads_it(tmp_path: Path, s3_root: str) -> None:
-    command = [sys.executable, "-m", "eibench_ray.cli.app", "run", "--json", f"store.root={s3_root}"]
-    command += ["model=echo", "dataset=demo", "judge=echo", "tracking=none", "cluster.num_cpus=2"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    ran = json.loads(done.stdout.splitlines()[-1])
-    assert (ran["store"], ran["completions_new"], ran["errors"]) == (s3_root, 48, 0)
-    manifest, status, store = read_run(Path(ran["run_dir"]))
-    assert (status.state, store.root) == ("finished", s3_root)
-    assert to_json_rows(score_run(manifest, store)) == ran["rows"]
-    assert describe_run(find_run(ran["run_dir"]))["requests_done"] == 48
-    assert check_store(store, lambda *_: None).findings == ()
-    assert not (tmp_path / "store").exists()
-    assert not any(name.startswith("leases/") for name in objects(s3_root))
 
 
 def test_scores_are_kept_in_a_bucket(sweeps: Sweeps, s3_root: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -163,8 +163,7 @@ def ray_head(tmp_path: Path) -> Iterator[dict[str, str]]:
     dashboard, short = free_port(), Path(f"/tmp/launch-{secrets.token_hex(3)}")
     (tmp_path / "token").write_text(secrets.token_hex(32))
     (tmp_path / "token").chmod(0o600)
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    environment |= {
+    environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(tmp_path / "token"),
@@ -227,10 +226,9 @@ def until(is_true: Any, timeout_s: float = 120.0) -> None:
 def test_a_job_of_submitit_is_told_finishes_what_is_in_flight_and_goes_on(tmp_path: Path) -> None:
     slow = ["model.engine.latency_s=0.3", "model.engine.max_num_seqs=2", "store.slice_rows=4", "cluster.num_cpus=2"]
     command = [sys.executable, str(LAUNCH / "submitit_sweep.py"), "--cluster=local", "--gpus=0", "--wait", "--"]
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     with (tmp_path / "said").open("w") as said:
         command += [*CELL, *slow, "sweep='$(touch hacked)'"]
-        submitted = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=said, stderr=said)
+        submitted = subprocess.Popen(command, cwd=tmp_path, stdout=said, stderr=said)
     store = tmp_path / "store"
     until(lambda: list(store.glob("steps/*/slice-*.parquet")) or submitted.poll() is not None)
     assert submitted.poll() is None, (tmp_path / "said").read_text()
