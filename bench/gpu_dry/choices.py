@@ -116,7 +116,7 @@ def choose(model: ModelConfig, gpu: Gpu, folder: Path) -> Chosen:
         block_tokens=block_tokens,
         attention=backend.get_name(),
         graphs=f"{len(sizes)} to {graphs.max_cudagraph_capture_size}" if sizes else "none",
-        runner="V2" if config.use_v2_model_runner else "V1",
+        runner="V2" if getattr(config, "use_v2_model_runner", False) else "V1",
         executor=Executor.get_class(config).__name__,
         warnings=tuple(dict.fromkeys(said.messages)),
     )
