@@ -1,4 +1,4 @@
-"""What vLLM chooses for one model option on one kind of GPU."""
+"""Settings that vLLM chooses for one model option on one kind of GPU."""
 
 from __future__ import annotations
 
@@ -104,6 +104,7 @@ def choose(model: ModelConfig, gpu: Gpu, folder: Path) -> Chosen:
             )
     finally:
         logging.getLogger("vllm").removeHandler(said)
+    _check_cache(site.memory, section, config)
     graphs, block_tokens = config.compilation_config, int(config.cache_config.block_size or 16)
     sizes = graphs.cudagraph_capture_sizes
     return Chosen(
@@ -120,6 +121,21 @@ def choose(model: ModelConfig, gpu: Gpu, folder: Path) -> Chosen:
         executor=Executor.get_class(config).__name__,
         warnings=tuple(dict.fromkeys(said.messages)),
     )
+
+
+def _check_cache(memory: MemoryEstimate | None, section: VllmSection, config: Any) -> None:
+    """Holds the planner's figure of a token's KV cache on one GPU against vLLM's.
+
+    Raises:
+        ValueError: they differ.
+    """
+    assert memory is not None
+    assert memory.kv_gb_per_token is not None
+    known, parallel = config.model_config, config.parallel_config
+    values = 2 * known.get_num_layers(parallel) * known.get_num_kv_heads(parallel) * known.get_head_size()
+    counted = memory.kv_gb_per_token / min(section.num_gpus, memory.num_kv_heads or 1) * GB
+    if round(counted) != values * known.dtype.itemsize:
+        raise ValueError(f"{known.model}: a token has {values * known.dtype.itemsize} bytes, and not {counted:.0f}")
 
 
 def estimate(model: ModelConfig, folder: Path) -> MemoryEstimate:

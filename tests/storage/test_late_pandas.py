@@ -11,7 +11,7 @@ pytest.importorskip("pandas", reason="what is put off has to be there")
 
 
 def run(script: str) -> str:
-    """What a Python prints that has imported nothing before."""
+    """Output of a Python that has imported nothing before."""
     return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
 
 

@@ -73,7 +73,8 @@ def engine_arguments(
         }
     if most_images:
         # vLLM keeps room for as many as a request may have: by default far more than any has. For a model of videos it
-        # would try out the longest one at each start.
+        # would try out the longest one at each start. Its pictures are prepared in one thread, whatever
+        # renderer_num_workers says: that is for tokenizing (vLLM 0.32, renderers/base.py).
         chosen["limit_mm_per_prompt"] = {"image": most_images, "video": 0}
     lora = lora_arguments([one.adapter.rank for one in adapters], device)
     # On a CPU answers depend on how many there is room for, so it is not to be chosen.
