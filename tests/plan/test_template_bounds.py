@@ -112,7 +112,7 @@ def test_steps_that_read_much_each_end(step: str) -> None:
     assert time.monotonic() - began < 10
 
 
-@pytest.mark.parametrize("step", ["x * x", "x // 7", "x % 7", "x - 1"])
+@pytest.mark.parametrize("step", ["x * x", "x // 7"])  # the largest result, and the slowest operation
 def test_numbers_stay_small_enough_to_reckon_with(step: str) -> None:
     loops = "{% for c in all %}{% for d in all %}{% set y = " + step + " %}{% endfor %}{% endfor %}"
     began = time.monotonic()
