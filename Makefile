@@ -41,11 +41,10 @@ demo: setup
 TEST_WORKERS ?= 3
 
 test: setup
-	$(BIN)/pytest -m "not alone" --numprocesses $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
-	$(BIN)/pytest -m alone --durations 20
+	$(BIN)/pytest --numprocesses $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder --durations 30
 
 test-quick: setup
-	$(BIN)/pytest -q -m "not alone and not slow and not browser" --numprocesses 2 $$($(BIN)/python scripts/quick_tests.py)
+	$(BIN)/pytest -q -m "not slow and not browser" --numprocesses 2 $$($(BIN)/python scripts/quick_tests.py)
 
 check: setup
 	$(BIN)/ruff format --check .

@@ -47,15 +47,25 @@ settings.register_profile("fresh", deadline=None, suppress_health_check=[HealthC
 settings.register_profile("steady", settings.get_profile("fresh"), derandomize=True)
 settings.load_profile("steady")
 
-# Where the tests lie that are `alone`.
-ALONE = (
-    "endpoints/test_fault_server.py",
-    "engines/openai/test_batch_engine.py",
+# Files that take longest, or wait most: they begin, so that no core waits for the last of them.
+LONGEST = (
+    "engines/test_real_sweep.py",
+    "slurm/test_real_slurm.py",
+    "driver/test_run_command.py",
+    "serve/test_served_model.py",
     "engines/openai/test_openai_engine.py",
-    "engines/openai/test_silence.py",
-    "serve/test_parent_guard.py",
-    "slurm/",
+    "engines/openai/test_batch_engine.py",
 )
+# Files of one worker, for the one process that has imported vLLM (engines/conftest.py).
+TOGETHER = (
+    "engines/test_architectures.py",
+    "engines/test_conversations.py",
+    "engines/test_likelihoods.py",
+    "engines/test_thinking.py",
+    "engines/test_vllm_endings.py",
+    "engines/openai/test_real_server.py",
+)
+HERE = Path(__file__).parent
 _RAY = contextlib.ExitStack()
 
 SETTINGS: Mapping[str, list[dict[str, Any]]] = {
@@ -137,15 +147,16 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, Any], None]:
     return compare
 
 
-def is_alone(path: Path) -> bool:
-    """Whether a file's tests are marked `alone`."""
-    return path.relative_to(Path(__file__).parent).as_posix().startswith(ALONE)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Gives each worker whole files, as `--dist loadfile` does, and those that belong together to one."""
+    from xdist.scheduler import LoadFileScheduling
 
+    class Files(LoadFileScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            file = str(super()._split_scope(nodeid))
+            return "together" if file.endswith(TOGETHER) else file
 
-def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leaves out the files that `-m alone` would only deselect: importing them takes 15 s of CPU."""
-    is_left_out = config.option.markexpr == "alone" and collection_path.is_file() and not is_alone(collection_path)
-    return is_left_out or None
+    return Files(config, log) if config.option.dist == "loadfile" else None
 
 
 @pytest.fixture
@@ -209,12 +220,10 @@ def pytest_runtest_teardown(nextitem: pytest.Item | None) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks the tests that measure time, and has the files with slow ones begin: no core waits for the last of them."""
-    for item in items:
-        if is_alone(item.path):
-            item.add_marker("alone")
+    """Has the longest files begin, then the others with slow tests."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    first = {HERE / name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: (first.get(item.path, len(first)), item.path not in slow))
 
 
 def pytest_collection_finish() -> None:

@@ -1,22 +1,23 @@
 """A real vLLM server on loopback with a tiny model that sees pictures, for tests that are about a real peer.
 
-with VllmServer(log_file, key="...") as server:    # about half a minute
+with VllmServer(serve, log_file, key="...") as server:    # `serve` starts it (engines/conftest.py)
     ... base_url=server.base_url, model=server.model ...
 """
 
 from __future__ import annotations
 
 import json
-import os
-import signal
 import socket
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import psutil
+
+Serve = Callable[[Sequence[str], Mapping[str, str], Path], int]  # arguments, variables, a log: the process id
 
 START_TIMEOUT_S = 240.0
 
@@ -24,14 +25,15 @@ START_TIMEOUT_S = 240.0
 class VllmServer:
     """`vllm serve` of a checkpoint that `eibench-ray prepare checkpoint` builds."""
 
-    def __init__(self, log_file: Path, key: str, checkpoint: str = "tiny_idefics3") -> None:
+    def __init__(self, serve: Serve, log_file: Path, key: str, checkpoint: str = "tiny_idefics3") -> None:
         """A server that has not started; `log_file` is what it prints."""
         self.model = checkpoint
+        self._serve = serve
         self._log_file = log_file
         self._key = key
         with socket.create_server(("127.0.0.1", 0)) as free:
             self._port = int(free.getsockname()[1])
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: psutil.Process | None = None
 
     @property
     def base_url(self) -> str:
@@ -56,16 +58,9 @@ class VllmServer:
         }
         # In one process, whole prompts at a time: vLLM 0.32 dies on a CPU when a seeded prompt is computed in chunks.
         flags = ["--enforce-eager", "--no-enable-chunked-prefill", "--disable-log-stats"]
-        command = [sys.executable, str(Path(__file__).parents[1] / "engines" / "vllm_host.py"), "serve", *flags]
-        for name, value in options.items():
-            command += [f"--{name}", str(value)]
-        own = {"VLLM_API_KEY": self._key, "VLLM_NO_USAGE_STATS": "1", "OMP_NUM_THREADS": "1"}
-        own |= {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_LOGGING_LEVEL": "WARNING"}
-        kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-        with self._log_file.open("wb") as log:
-            self._process = subprocess.Popen(
-                command, env=kept | own, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
-            )
+        arguments = [*flags, *(word for name, value in options.items() for word in (f"--{name}", str(value)))]
+        own = {"VLLM_API_KEY": self._key, "VLLM_LOGGING_LEVEL": "WARNING"}
+        self._process = psutil.Process(self._serve(arguments, own, self._log_file))
         self._wait()
         return self
 
@@ -77,18 +72,20 @@ class VllmServer:
                 with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/health", timeout=2):
                     return
             except (urllib.error.URLError, OSError):
-                if self._process.poll() is not None or time.monotonic() > deadline:
+                if self._is_over() or time.monotonic() > deadline:
                     self.__exit__()
                     raise RuntimeError(f"vLLM did not start: {self._log_file.read_text()[-3000:]}") from None
             time.sleep(0.25)
 
+    def _is_over(self) -> bool:
+        assert self._process is not None
+        return not self._process.is_running() or self._process.status() == psutil.STATUS_ZOMBIE
+
     def __exit__(self, *_: object) -> None:
-        process = self._process
+        process, deadline = self._process, time.monotonic() + 15
         assert process is not None
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGTERM)
-            try:
-                process.wait(timeout=15)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+        while not self._is_over() and time.monotonic() < deadline:
+            process.terminate()
+            time.sleep(0.2)
+        if not self._is_over():
+            process.kill()

@@ -1,7 +1,7 @@
 """Runs scripts that ask vLLM, each in a process forked from this one, which has imported vLLM once for all of them.
 
 A line of JSON on stdin names a script, its arguments, its variables, and the files for its output; its exit status is
-printed. With `serve` and arguments, it is vLLM's server instead.
+printed. Without a script it is vLLM's server, which stays: its process id is printed.
 """
 
 from __future__ import annotations
@@ -30,9 +30,12 @@ def run(job: dict[str, Any]) -> None:
         with Path(job[name]).open("wb") as file:
             os.dup2(file.fileno(), number)
     os.environ.update(job["variables"])
-    sys.argv = [job["script"], *job["arguments"]]
+    sys.argv = [job["script"] or "serve", *job["arguments"]]
     try:
-        runpy.run_path(job["script"], run_name="__main__")
+        if job["script"]:
+            runpy.run_path(job["script"], run_name="__main__")
+        else:
+            runpy.run_module("vllm.entrypoints.openai.api_server", run_name="__main__")
         code = 0
     except BaseException:
         traceback.print_exc()
@@ -44,11 +47,8 @@ def run(job: dict[str, Any]) -> None:
 
 if __name__ == "__main__":
     fork_engines()
-    if sys.argv[1:2] == ["serve"]:
-        del sys.argv[1]
-        runpy.run_module("vllm.entrypoints.openai.api_server", run_name="__main__")
-    else:
-        for line in sys.stdin:
-            if (child := os.fork()) == 0:
-                run(json.loads(line))
-            print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+    for line in sys.stdin:
+        job = json.loads(line)
+        if (child := os.fork()) == 0:
+            run(job)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) if job["script"] else child, flush=True)

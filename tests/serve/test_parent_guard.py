@@ -41,7 +41,7 @@ class Guarded:
         self.server = psutil.Process(int(pid))
         self.family = [self.server, *self.server.children(recursive=True)]
 
-    def left(self, timeout_s: float = 5.0) -> list[psutil.Process]:
+    def left(self, timeout_s: float = 20.0) -> list[psutil.Process]:
         _, alive = psutil.wait_procs(self.family, timeout=timeout_s)
         return [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
 
@@ -58,7 +58,7 @@ def guarded() -> Iterator[Guarded]:
 
 
 def test_it_is_no_child_of_its_parent(guarded: Guarded) -> None:
-    assert guarded.guard.wait(timeout=5) == 0
+    assert guarded.guard.wait(timeout=20) == 0
     guard = guarded.server.parent()
     assert guard is not None
     assert guard.ppid() != psutil.Process().pid

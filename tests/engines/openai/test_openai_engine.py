@@ -175,7 +175,7 @@ def test_no_attempt_outlives_its_deadline(server: FaultServer, fault: Fault) -> 
     limiter = Witness()
     started = time.monotonic()
     (error,) = answers(engine_at(server, limiter, attempts=2, request_timeout_s=0.4), [f"late {fault}"])
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 5  # neither ends on its own
     assert error.kind is RowErrorKind.ENGINE
     assert "no reply within request_timeout_s=0.4" in str(error)
     # It may have been worked on, and paid for.

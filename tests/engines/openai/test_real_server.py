@@ -36,9 +36,12 @@ Answers = list[Any]
 
 
 @pytest.fixture(scope="module")
-def answered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Answers]]:
+def answered(vllm_host: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Answers]]:
     """Asks the server: requests with their pictures in, replies or errors out."""
-    with pytest.MonkeyPatch.context() as patch, VllmServer(tmp_path_factory.mktemp("vllm") / "log", KEY) as server:
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        VllmServer(vllm_host.serve, tmp_path_factory.mktemp("vllm") / "log", KEY) as server,
+    ):
         patch.setenv("PLANTED_API_KEY", KEY)
         patch.setenv("WRONG_API_KEY", "sk-wrong-Xy81kQ02mNb6")
 
