@@ -14,7 +14,7 @@ omegaconf, too, and those of vLLM the whole package. Nothing is fetched: checkpo
 | halved_batches | a batch that the memory is too small for is halved, and every row gets its reply | skipped |
 | masks | microseconds of xgrammar's mask of a token, with and without a longest text in the schema | runs |
 | pictures | pictures per second through transformers | runs |
-| vllm_loads | seconds of a load that compiles, of one that finds it compiled, and of two side by side | runs |
+| vllm_loads | seconds of loads that compile, that find it compiled, two side by side | compiles each time |
 | vllm_batches | tokens per second by requests in a batch, and with steps of 2,048 tokens | smaller batches |
 | vllm_tensor_parallel | two GPUs for one replica | skipped |
 
