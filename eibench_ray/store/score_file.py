@@ -76,7 +76,9 @@ def _decode(content: bytes, made_from: str) -> StoredScores | None:
     if not is_intact(content):
         return None
     try:
-        table = pq.read_table(pa.BufferReader(memoryview(content)[_DIGEST_BYTES:]), use_threads=False)
+        # Not by read_table, which loads pyarrow.dataset first.
+        with pq.ParquetFile(pa.BufferReader(memoryview(content)[_DIGEST_BYTES:])) as file:
+            table = file.read(use_threads=False)
         metadata = table.schema.metadata or {}
         if metadata.get(_MADE_FROM) != made_from.encode():
             return None
