@@ -83,15 +83,18 @@ def _read(
 
 
 def _check(scorer: Scorer, score: Score) -> None:
-    metrics = {metric.name: metric for metric in scorer.metrics}
-    is_wrong = any(
-        (metric := metrics.get(name)) is None or not isfinite(value) or (metric.is_binary and value not in (0, 1))
-        for name, value in score.values.items()
-    )
-    is_silent = score.status == ScoreStatus.OK and next(iter(metrics)) not in score.values
+    metrics, is_wrong = scorer.metrics, False
+    for name, value in score.values.items():
+        for metric in metrics:  # not by a dict of them, which takes longer to make
+            if metric.name == name:
+                is_wrong = is_wrong or not isfinite(value) or (metric.is_binary and value not in (0, 1))
+                break
+        else:
+            is_wrong = True
+    is_silent = score.status == ScoreStatus.OK and metrics[0].name not in score.values
     is_unknown = score.status not in _STATUSES and score.status not in scorer.statuses
     if is_wrong or is_silent or is_unknown:
-        names = list(metrics)
+        names = [metric.name for metric in metrics]
         raise ScoreError(
             f"the scorer {type(scorer).__name__} gives the values {dict(score.values)} with the status "
             f"{str(score.status)!r}: each has to be a number of one of its metrics ({', '.join(names)}), 0 or 1 where "

@@ -51,7 +51,7 @@ class ParsedVerdict:
             details[TARGETS_HIT] = list(self.hits)
         is_scored = self.status is CountStatus.OK and self.correct is not None and self.total
         values = {RECALL.name: (self.correct or 0) / (self.total or 1)} if is_scored else {}
-        return Score(sample_id, values, self.status.value, details, self.explanation)
+        return Score(sample_id, values, str(self.status), details, self.explanation)
 
 
 UNPARSED = ParsedVerdict(correct=None, total=None, explanation=None, status=CountStatus.UNPARSED)

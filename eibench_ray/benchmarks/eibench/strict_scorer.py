@@ -140,12 +140,12 @@ def parse_named(text: str, num_triggers: int, *, may_break_off: bool = False) ->
     """
     found = (read_cut_object if may_break_off else read_object)(text)
     named = found.get("named")
-    if not isinstance(named, dict) or not named or not all(isinstance(value, bool) for value in named.values()):
+    if not isinstance(named, dict) or not named or set(map(type, named.values())) != {bool}:
         return UNPARSED
-    numbers = _numbers(len(named))
-    if named.keys() != set(numbers):
+    try:
+        hits = tuple(map(named.__getitem__, _numbers(len(named))))
+    except KeyError:
         return UNPARSED
-    hits = tuple(named[number] for number in numbers)
     is_whole = len(hits) == num_triggers
     status = CountStatus.OK if is_whole else CountStatus.WRONG_TOTAL
     return ParsedVerdict(sum(hits), len(hits), read_words(found.get(EXPLANATION)), status, hits if is_whole else None)
@@ -166,9 +166,10 @@ def parse_counts(text: str, num_triggers: int, *, may_break_off: bool = False) -
     return ParsedVerdict(correct, total, read_words(found.get(EXPLANATION)), _status(correct, total, num_triggers))
 
 
-def _numbers(num_triggers: int) -> list[str]:
+@lru_cache(maxsize=256)
+def _numbers(num_triggers: int) -> tuple[str, ...]:
     """The triggers' numbers in the prompt, as keys."""
-    return [str(number) for number in range(1, num_triggers + 1)]
+    return tuple(map(str, range(1, num_triggers + 1)))
 
 
 def _status(correct: int, total: int, num_triggers: int) -> CountStatus:

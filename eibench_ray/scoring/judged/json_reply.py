@@ -12,6 +12,7 @@ import re
 from typing import Any, NoReturn
 
 _FENCE = re.compile(r"```(?:json)?(.*)```", re.DOTALL | re.IGNORECASE)
+_WHITE = " \t\n\r"  # in the sense of JSON
 _LONGEST_ESCAPE = 5  # characters of an escape in JSON that may be there when a text breaks off, as in \ud83
 # Verdicts are stored as integers of a fixed width. A number beyond 32 bits is a judge gone astray.
 _MOST = 2**31 - 1
@@ -41,12 +42,13 @@ def describe_reply(key: str, values: str, explanation_words: int) -> str:
 def read_object(text: str) -> dict[str, Any]:
     """The one JSON object that the text is; empty where it is something else."""
     text = text.strip()
-    fenced = _FENCE.fullmatch(text) if text.startswith("`") else None
+    if text.startswith("`") and (fenced := _FENCE.fullmatch(text)):
+        text = fenced.group(1).strip(_WHITE)
     try:
-        found = _decode(fenced.group(1) if fenced else text)
+        found, end = _decode(text)
     except (ValueError, RecursionError):  # ValueError: not JSON, or a number with thousands of digits
         return {}
-    return found if isinstance(found, dict) else {}
+    return found if isinstance(found, dict) and end == len(text) else {}
 
 
 def read_verdict(text: str, key: str) -> tuple[Any, str | None]:
@@ -98,4 +100,4 @@ _decode = json.JSONDecoder(
     strict=False,  # xgrammar's grammar for a string with maxLength lets a bare tab through
     object_pairs_hook=_unique_keys,
     parse_constant=_refuse_constant,
-).decode
+).raw_decode  # which looks for no white space around it
