@@ -1,4 +1,4 @@
-"""CPU and memory of the commands that read a large store whose rows are all there: run, report, compare, export.
+"""CPU and memory of the commands that read a large store whose rows are all there: run, report, verify, export.
 
     python -m bench.score_cells [--models 20] [--settings 3] [--judges 3] [--samples 1615] [--commands run,compare,..]
 
@@ -22,6 +22,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bench.driver_rows import write_dataset
+from bench.driver_rows import EMOTIONS, write_dataset
 from bench.result_file import write_result
 
 if TYPE_CHECKING:
@@ -170,6 +171,19 @@ def write_all(folder: Path, args: argparse.Namespace) -> None:
         raise SystemExit("the store lacks rows that were written")
 
 
+def write_claims(folder: Path, args: argparse.Namespace) -> Path:
+    """Writes claims about each cell, for `verify` to check."""
+    path = folder / "claims.csv"
+    cells = product(SETTINGS[: args.settings], range(args.models), range(args.judges), ("overall", *EMOTIONS))
+    lines = [
+        f"synthetic,{setting},model_{model:03d},judge_{judge:03d},{emotion},50.00,{args.samples},made up,bench"
+        for setting, model, judge, emotion in cells
+    ]
+    header = "dataset,setting,model,judge,emotion,recall_percent,samples,label,source"
+    path.write_text("\n".join([header, *lines, ""]))
+    return path
+
+
 def time_command(arguments: Sequence[str]) -> dict[str, float]:
     """CPU seconds, seconds and MB of a command, as the kernel counted them."""
     process = subprocess.Popen(
@@ -201,6 +215,7 @@ def measure(folder: Path, args: argparse.Namespace) -> Iterator[tuple[str, dict[
         "compare": ["compare", str(run)],
         "export": ["export", str(run), "--out", str(folder / "export")],
         "script": ["export", str(run), "--out", str(folder / "script"), "--as", "eibench"],
+        "verify": ["verify", str(run), "--claims", str(write_claims(folder, args))],
         "fsck": ["fsck", str(folder / "store")],
     }
     for name in args.commands.split(","):

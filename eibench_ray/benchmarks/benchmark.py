@@ -21,14 +21,18 @@ if TYPE_CHECKING:
     from eibench_ray.report.charts.published_chart import PublishedFigure
     from eibench_ray.report.leaderboard_row import LeaderboardRow
     from eibench_ray.rows.sample import Sample
-    from eibench_ray.scoring.joined_row import JoinedRow
+    from eibench_ray.scoring.joined_row import JoinedRow, SaidRange
 
 
 class CellReader(Protocol):
-    """Reads the cells of a run from its store, row by row."""
+    """Reads the cells of a run from its store."""
 
     def join(self, cell: Cell) -> Iterator[JoinedRow]:
         """The cell's rows, in the dataset's order."""
+        ...
+
+    def said(self, cell: Cell, *, has_scores: bool = False) -> Iterator[SaidRange]:
+        """The texts of the cell's answers and replies, a range of samples after the other: quicker than its rows."""
         ...
 
     def samples(self, dataset: str) -> Iterator[Sample]:
@@ -37,6 +41,16 @@ class CellReader(Protocol):
 
     def dataset(self, name: str) -> Dataset:
         """A dataset of the run."""
+        ...
+
+    def score_all(
+        self,
+        cells: Sequence[Cell],
+        config: ScoreConfig,
+        failures: Mapping[str, str] = {},
+        group_by: Sequence[str] | None = None,
+    ) -> Iterator[tuple[Cell, LeaderboardRow]]:
+        """Yields cells with their lines in the leaderboard, as `score` makes them; what they share is read once."""
         ...
 
     def score(

@@ -30,7 +30,7 @@ from eibench_ray.datasets.layout import (
 from eibench_ray.datasets.parquet_bounds import require_bounded
 from eibench_ray.datasets.prompts_file import PromptSet, load_protocol
 from eibench_ray.errors import DataError
-from eibench_ray.rows.sample import Media, Sample
+from eibench_ray.rows.sample import Media, MetadataValue, Sample
 from eibench_ray.storage.interface import Storage
 from eibench_ray.storage.local import LOCAL, open_storage
 
@@ -167,8 +167,23 @@ class Dataset:
             for sample_id, media, known in zip(
                 table["sample_id"].to_pylist(), table["media"].to_pylist(), metadata, strict=True
             ):
-                plain = {name: _to_value(value) for name, value in known.items()}
-                found.append(Sample(sample_id, media=tuple(Media(**one) for one in media), metadata=plain))
+                pictures = tuple(Media(**one) for one in media)
+                found.append(Sample(sample_id, media=pictures, metadata=_to_values(known)))
+        return found
+
+    def words(self, start: int, stop: int) -> list[tuple[dict[str, str], dict[str, MetadataValue]]]:
+        """Inputs and metadata of the samples of rows [start, stop).
+
+        Raises:
+            DataError: they are damaged.
+        """
+        found: list[tuple[dict[str, str], dict[str, MetadataValue]]] = []
+        for table in self._samples.tables(start, stop, ["inputs", "metadata"]):
+            inputs, metadata = (self._decode(f"[{','.join(table[name].to_pylist())}]") for name in table.column_names)
+            try:
+                found += zip(map(dict, inputs), map(_to_values, metadata), strict=True)
+            except (ValueError, TypeError, AttributeError) as error:
+                raise DataError(f"{self.path} is damaged ({error}): prepare the dataset again") from error
         return found
 
     def read_metadata(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -280,10 +295,14 @@ def _to_samples(table: pa.Table) -> Iterator[Sample]:
         yield Sample(
             sample_id,
             inputs,
-            tuple(Media(**one) for one in media),
+            tuple([Media(**one) for one in media]) if media else (),
             _to_value(target),
-            {name: _to_value(value) for name, value in metadata.items()},
+            _to_values(metadata),
         )
+
+
+def _to_values(found: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if type(value) is list else value for name, value in found.items()}
 
 
 def _to_value(value: Any) -> Any:

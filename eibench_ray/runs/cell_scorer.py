@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -57,6 +57,32 @@ def score_cells(
     return [meter.read() for meter in meters]
 
 
+def read_scores(
+    reader: Reader, cell: Cell, samples: Sequence[Sample], rows: Mapping[str, StepRows]
+) -> Iterator[tuple[Score | None, ...]]:
+    """Yields the scores of each sample, answer by answer; None where one is not asked yet.
+
+    Args:
+        reader: of the cell's scores.
+        cell: the cell.
+        samples: of a range.
+        rows: about them, by step.
+    """
+    answers = [rows[step].results for step in cell.answers]
+    replies = [rows[step].results for step in cell.verdicts]
+    if len(answers) == 1:
+        said = zip(*replies, strict=True) if replies else [()] * len(samples)
+        yield from map(reader.read, samples, answers[0], said)
+        return
+    by_repeat = by_answer(replies, len(answers))
+    for place, sample in enumerate(samples):
+        yield tuple(
+            score
+            for answer, judged in zip(answers, by_repeat, strict=True)
+            for score in reader.read(sample, answer[place], [reply[place] for reply in judged])
+        )
+
+
 class _CellMeter:
     """One cell while its samples come."""
 
@@ -69,7 +95,7 @@ class _CellMeter:
         self._words = array("d")
 
     def add(self, samples: Sequence[Sample], rows: dict[str, StepRows]) -> None:
-        scores = list(self._read(samples, rows))
+        scores = list(read_scores(self._reader, self._cell, samples, rows))
         for of_sample in scores:
             self._scores.add(of_sample)
             if self._cell.jurors:
@@ -80,22 +106,6 @@ class _CellMeter:
     def read(self) -> ScoredColumns:
         words = np.frombuffer(self._words, np.float64)
         return ScoredColumns(self._scores.read(), self._counts.counts, words, self._agreement.read())
-
-    def _read(self, samples: Sequence[Sample], rows: dict[str, StepRows]) -> Iterator[tuple[Score | None, ...]]:
-        cell, read = self._cell, self._reader.read
-        answers = [rows[step].results for step in cell.answers]
-        replies = [rows[step].results for step in cell.verdicts]
-        if len(answers) == 1:
-            said = zip(*replies, strict=True) if replies else [()] * len(samples)
-            yield from map(read, samples, answers[0], said)
-            return
-        by_repeat = by_answer(replies, len(answers))
-        for place, sample in enumerate(samples):
-            yield tuple(
-                score
-                for answer, judged in zip(answers, by_repeat, strict=True)
-                for score in read(sample, answer[place], [reply[place] for reply in judged])
-            )
 
     def _add_words(self, words: Sequence[Sequence[int]]) -> None:
         counts = np.array(words)

@@ -10,21 +10,20 @@ from eibench_ray.config.schema import ScoreConfig
 from eibench_ray.datasets.dataset import Dataset, open_dataset
 from eibench_ray.errors import ConfigError
 from eibench_ray.plan.graph import Cell, Plan
-from eibench_ray.plan.slices import cut
+from eibench_ray.plan.slices import Slice, cut
 from eibench_ray.report.leaderboard_row import LeaderboardRow
-from eibench_ray.rows.completion import Completion
-from eibench_ray.rows.digests import digest_input
 from eibench_ray.rows.sample import Sample
-from eibench_ray.runs.cell_scorer import RANGE_ROWS, range_rows
+from eibench_ray.runs.cell_scorer import RANGE_ROWS, range_rows, read_scores
 from eibench_ray.runs.column_reader import ColumnReader
 from eibench_ray.runs.failed_cells import explain_engines, explain_failure
 from eibench_ray.runs.run_record import RunManifest
 from eibench_ray.runs.score_reader import LostReader, make_reader
 from eibench_ray.runs.scored_columns import ScoredColumns
+from eibench_ray.runs.step_rows import COMPLETION, StepReader, StepRows
 from eibench_ray.scoring.answer_repeats import by_answer
 from eibench_ray.scoring.cell_columns import MISSING
 from eibench_ray.scoring.cell_score import score_cell
-from eibench_ray.scoring.joined_row import JoinedRow
+from eibench_ray.scoring.joined_row import JoinedRow, SaidRange
 from eibench_ray.scoring.sample_groups import SampleGroups, find_groups
 from eibench_ray.scoring.scorer import Metric
 from eibench_ray.store.slice_store import Store
@@ -53,15 +52,22 @@ class Results:
 
     def join(self, cell: Cell) -> Iterator[JoinedRow]:
         """The cell's rows in the dataset's order."""
-        dataset, spec = self.dataset(cell.dataset), self._plan.datasets[cell.dataset]
-        for part in cut(cell.dataset, spec.rows, range_rows(self._store, [cell])):
-            samples = part.pick(dataset.samples(part.start, part.stop))
-            yield from self._join(cell, samples, self._current_rows(cell, part.start, part.stop))
+        for part in self._parts(cell):
+            yield from self._join(cell, part)
 
     def row(self, cell: Cell, number: int) -> JoinedRow:
         """One row of the cell, by its number in the dataset."""
-        samples = self.dataset(cell.dataset).samples(number, number + 1)
-        return next(self._join(cell, samples, self._current_rows(cell, number, number + 1)))
+        return next(self._join(cell, Slice("", 0, number, number + 1)))
+
+    def said(self, cell: Cell, *, has_scores: bool = False) -> Iterator[SaidRange]:
+        """Yields what was said to the cell's samples, a range of them after the other, in the dataset's order."""
+        dataset, reader = self.dataset(cell.dataset), make_reader(cell)
+        for part in self._parts(cell):
+            samples = part.pick(dataset.samples(part.start, part.stop))
+            rows = self._read_steps(cell, part)
+            answers, replies = ([rows[step].texts for step in steps] for steps in (cell.answers, cell.verdicts))
+            scores = list(read_scores(reader, cell, samples, rows)) if has_scores else []
+            yield SaidRange(samples, answers, replies, scores)
 
     def metrics(self, cell: Cell) -> Sequence[Metric]:
         """The figures of the cell's scorer, the headline first."""
@@ -174,37 +180,27 @@ class Results:
             has_pictures=groups.has_pictures,
         )
 
-    def _current_rows(self, cell: Cell, start: int, stop: int) -> dict[str, dict[str, Completion]]:
-        """By step and sample id, the rows made from what the dataset and the earlier steps say now."""
-        index = list(self.dataset(cell.dataset).index().rows(start, stop))
-        sample_ids = [sample_id for sample_id, _ in index]
-        current: dict[str, dict[str, Completion]] = {}
-        for step_id in cell.steps:  # inputs come first
-            sources = [current[source] for source in self._plan.steps[step_id].inputs.values()]
-            committed = self._store.read_rows(step_id, start, sample_ids)
-            rows = current[step_id] = {}
-            for sample_id, row_digest in index:
-                row = committed.get(sample_id)
-                if row is None or any(sample_id not in source for source in sources):
-                    continue
-                outputs = [source[sample_id].output_digest for source in sources]
-                if row.input_digest == digest_input(row_digest, outputs):
-                    rows[sample_id] = row
-        return current
+    def _parts(self, cell: Cell) -> Iterator[Slice]:
+        return cut(cell.dataset, self._plan.datasets[cell.dataset].rows, range_rows(self._store, [cell]))
 
-    def _join(
-        self, cell: Cell, samples: Sequence[Sample], current: Mapping[str, Mapping[str, Completion]]
-    ) -> Iterator[JoinedRow]:
+    def _read_steps(self, cell: Cell, part: Slice, more: Sequence[str] = ()) -> dict[str, StepRows]:
+        """By step, the rows about a range of samples; inputs come first."""
+        reader = StepReader(self._store, self.dataset(cell.dataset).index(), part, more)
+        return {step: reader.read(self._plan.steps[step]) for step in cell.steps}
+
+    def _join(self, cell: Cell, part: Slice) -> Iterator[JoinedRow]:
+        samples = part.pick(self.dataset(cell.dataset).samples(part.start, part.stop))
+        current = {step: rows.completions for step, rows in self._read_steps(cell, part, COMPLETION).items()}
         reader = make_reader(cell)
         headline = reader.metrics[0].name
         baselines = cell.baseline.answers if cell.baseline else ()
-        for sample in samples:
-            answers = tuple(current[step].get(sample.sample_id) for step in cell.answers)
-            replies = tuple(current[step].get(sample.sample_id) for step in cell.verdicts)
-            made = {step: row for step in cell.steps if (row := current[step].get(sample.sample_id)) is not None}
+        for place, sample in enumerate(samples):
+            answers = tuple(current[step][place] for step in cell.answers)
+            replies = tuple(current[step][place] for step in cell.verdicts)
+            made = {step: row for step, rows in current.items() if (row := rows[place]) is not None}
             of_answers = zip(answers, by_answer(replies, len(answers)), strict=True)
             scores = tuple(score for answer, said in of_answers for score in reader.read(sample, answer, said))
-            compared = tuple(current[step].get(sample.sample_id) for step in baselines)
+            compared = tuple(current[step][place] for step in baselines)
             yield JoinedRow(
                 sample, answers, replies, scores, headline, made, is_jury=bool(cell.jurors), compared=compared
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,24 +30,31 @@ class SampleColumns:
             *(pa.field(f"metadata_{name}", kind) for name, kind in self.metadata.items()),
         ]
 
-    def row(self, sample: Sample) -> dict[str, Any]:
-        """A sample's values by column; None where it has none."""
-        metadata = {f"metadata_{name}": _cast(sample.metadata.get(name), kind) for name, kind in self.metadata.items()}
-        return {
-            "images": [media.path for media in sample.media],
-            **{f"input_{name}": sample.inputs.get(name) for name in self.inputs},
-            "target": list(sample.targets),
-            **metadata,
+    def arrays(self, samples: Sequence[Sample]) -> dict[str, pa.Array]:
+        """The values of some samples by column; None where one has none."""
+        values: dict[str, list[Any]] = {
+            "images": [[media.path for media in sample.media] for sample in samples],
+            "target": [list(sample.targets) for sample in samples],
         }
+        for name in self.inputs:
+            values[f"input_{name}"] = [sample.inputs.get(name) for sample in samples]
+        for name, kind in self.metadata.items():
+            values[f"metadata_{name}"] = [_cast(sample.metadata.get(name), kind) for sample in samples]
+        return {field.name: pa.array(values[field.name], field.type) for field in self.fields}
 
 
-def find_columns(samples: Iterable[Sample]) -> SampleColumns:
-    """The columns of samples, perhaps of several datasets, passed over once."""
+def find_columns(samples: Iterable[tuple[Mapping[str, str], Mapping[str, MetadataValue]]]) -> SampleColumns:
+    """The columns of samples, perhaps of several datasets, passed over once.
+
+    Args:
+        samples: inputs and metadata of each.
+    """
     inputs: dict[str, None] = {}
     kinds: dict[str, set[type]] = {}
-    for sample in samples:
-        inputs |= dict.fromkeys(sample.inputs)
-        for name, value in sample.metadata.items():
+    for texts, metadata in samples:
+        for name in texts:
+            inputs.setdefault(name)
+        for name, value in metadata.items():
             found = kinds.setdefault(name, set())
             if value is not None:
                 found.add(str if type(value) is int and not -_INT64 <= value < _INT64 else type(value))

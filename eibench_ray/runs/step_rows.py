@@ -1,30 +1,33 @@
-"""Rows of steps over a range of samples, as columns: each slice is read once, and of it what scoring looks at."""
+"""Rows of steps over a range of samples, as columns: each slice is read once, and of it what is looked at."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any
+from itertools import repeat
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from eibench_ray.datasets.dataset import DatasetIndex
 from eibench_ray.plan.graph import Step
 from eibench_ray.plan.slices import Slice
-from eibench_ray.rows.completion import WHOLE, RowResult
+from eibench_ray.rows.completion import WHOLE, Completion, RowResult
 from eibench_ray.rows.digests import digest_input
 from eibench_ray.store.slice_format import SCHEMA
 from eibench_ray.store.slice_store import CommittedSlice, Store
-from eibench_ray.store.slice_summary import digest_column, digest_sources
+from eibench_ray.store.slice_summary import Summary, digest_column, digest_sources
 
-_READ = ["sample_id", "input_digest", "output_digest"]
-_TEXTS = ["text", "error_kind", "error", "finish_reason"]
-_RESULT = [*_TEXTS, "thinking_tokens", "likelihoods"]
-_NUMBERS = ["cost_usd", "mean_logprob", "thinking_tokens"]
+_ROW = ["sample_id", "input_digest", "output_digest"]  # what says of a single row whether it is current
+COMPLETION = [field.name for field in fields(Completion)]
+_RESULT = ["text", "error_kind", "error", "finish_reason", "thinking_tokens", "likelihoods"]
+
+_Row = TypeVar("_Row", bound=RowResult)
 
 
 @dataclass(slots=True)
@@ -39,33 +42,96 @@ class StoredResult(RowResult):
     likelihoods: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class SlicePart:
+    """The part of a slice that is about the samples of a range.
+
+    Attributes:
+        place: where these samples stand in the range.
+        table: a row for each of them; a column without a value may be left out.
+        outputs: digest of what later steps read from them, where the slice says it; None: its rows do.
+    """
+
+    index: int
+    place: slice
+    table: pa.Table
+    outputs: str | None
+
+
 class StepRows:
     """A step's rows about some samples, in their order; of a sample without a current row nothing is known.
 
     Args:
-        table: a row for each sample; what stands where it is not current is of no meaning.
+        parts: of its slices, in order; what stands there where a row is not current is of no meaning.
         is_current: (samples,) whether the row was made from what the dataset and the earlier steps say now.
-        outputs: what later steps read, likewise.
+        read_outputs: the output digests of a slice's rows.
     """
 
-    def __init__(self, table: pa.Table, is_current: NDArray[np.bool_], outputs: Sequence[str | None]) -> None:
-        self._table = table
+    def __init__(
+        self, parts: Sequence[SlicePart], is_current: NDArray[np.bool_], read_outputs: Callable[[int], list[str]]
+    ) -> None:
+        self._parts = parts
         self.is_current = is_current
-        self.outputs = outputs
+        self._read_outputs = read_outputs
+
+    @cached_property
+    def are_all_current(self) -> bool:
+        """Whether each sample has a current row."""
+        return bool(self.is_current.all())
+
+    @cached_property
+    def outputs(self) -> list[str]:
+        """Digests of what later steps read, row by row."""
+        found: list[str] = []
+        for part in self._parts:
+            size = part.place.stop - part.place.start
+            known = part.table["output_digest"].to_pylist() if part.outputs is None else self._read_outputs(part.index)
+            found += map(str, known[:size])
+        return found
+
+    def digest_outputs(self, place: slice) -> str:
+        """Digest of what later steps read from some rows."""
+        for part in self._parts:
+            if part.place == place and part.outputs is not None:
+                return part.outputs
+        return digest_column(self.outputs[place])
+
+    def column(self, name: str) -> pa.ChunkedArray | None:
+        """A column, with nothing where a row is not current; None where it has nothing at all."""
+        kind = SCHEMA.field(name).type
+        chunks: list[pa.Array] = []
+        has_some = False
+        for part in self._parts:
+            if (place := part.table.schema.get_field_index(name)) < 0:
+                chunks.append(pa.nulls(len(part.table), kind))
+            else:
+                column = part.table.column(place)
+                has_some = has_some or column.null_count < len(column)
+                chunks += column.chunks
+        if not has_some:
+            return None
+        column = pa.chunked_array(chunks, kind)
+        return column if self.are_all_current else pc.if_else(pa.array(self.is_current), column, pa.scalar(None, kind))
+
+    @cached_property
+    def texts(self) -> list[str | None]:
+        """The texts; None where there is none."""
+        return list(self._values("text"))
 
     @cached_property
     def results(self) -> list[StoredResult | None]:
         """The rows; None where a sample has none."""
-        rows = map(StoredResult, *(_read_column(self._table, name) for name in _RESULT))
-        if self.is_current.all():
-            return list(rows)
-        return [row if is_there else None for row, is_there in zip(rows, self.is_current.tolist(), strict=True)]
+        return self._mark(map(StoredResult, self.texts, *map(self._values, _RESULT[1:])))
+
+    @cached_property
+    def completions(self) -> list[Completion | None]:
+        """The rows with all that the store has of them, which is to be read as `COMPLETION`."""
+        return self._mark(map(Completion, *map(self._values, COMPLETION)))
 
     @cached_property
     def words(self) -> list[int]:
         """Words of each text; -1 where there is none."""
-        texts = (None if row is None else row.text for row in self.results)
-        return [-1 if text is None else len(text.split()) for text in texts]
+        return [-1 if text is None else len(text.split()) for text in self.texts]
 
     @cached_property
     def unusual(self) -> list[int]:
@@ -90,16 +156,21 @@ class StepRows:
 
     @cached_property
     def logprobs(self) -> NDArray[np.float64] | None:
-        """(samples,) each row's mean log probability, likewise."""
+        """(samples,) each row's mean log probability, likewise; of verdicts it is not read."""
         return self._numbers("mean_logprob")
 
-    def _has(self, name: str) -> bool:
-        return bool(self._table[name].null_count < len(self._table))
+    def _mark(self, rows: Iterable[_Row]) -> list[_Row | None]:
+        if self.are_all_current:
+            return list(rows)
+        return [row if is_there else None for row, is_there in zip(rows, self.is_current.tolist(), strict=True)]
 
     def _numbers(self, name: str) -> NDArray[np.float64] | None:
-        if not self._has(name):
-            return None
-        return np.where(self.is_current, self._table[name].to_numpy().astype(np.float64), np.nan)
+        column = self.column(name)
+        return None if column is None else column.to_numpy().astype(np.float64)
+
+    def _values(self, name: str) -> Iterable[Any]:
+        column = self.column(name)
+        return repeat(None, len(self.is_current)) if column is None else column.to_pylist()
 
 
 class StepReader:
@@ -109,14 +180,16 @@ class StepReader:
         store: where they are.
         index: of the dataset.
         part: the range, and which samples of it the plan asks.
+        more: columns that are read beside those that scoring looks at.
     """
 
-    def __init__(self, store: Store, index: DatasetIndex, part: Slice) -> None:
+    def __init__(self, store: Store, index: DatasetIndex, part: Slice, more: Sequence[str] = ()) -> None:
         self._store = store
-        self._numbers = part.rows
-        rows = part.pick(list(index.rows(part.start, part.stop)))
-        self._ids = [sample_id for sample_id, _ in rows]
-        self._digests = [digest for _, digest in rows]
+        self._index = index
+        self._part = part
+        self._digests = part.pick(list(index.row_digests_of(part.start, part.stop)))
+        self._numbers = part.rows[: len(self._digests)]  # a dataset may have lost some since
+        self._more = more
         self._known: dict[str, StepRows] = {}
 
     def read(self, step: Step) -> StepRows:
@@ -129,43 +202,75 @@ class StepReader:
         """Forgets the rows of a step."""
         self._known.pop(step_id, None)
 
-    def _read(self, step: Step, sources: Sequence[StepRows]) -> StepRows:
-        columns = [*_READ, *_TEXTS, *_NUMBERS, *(["likelihoods"] if step.choices else [])]
-        size = self._store.slice_rows(step.id)
-        indexes = sorted({number // size for number in self._numbers}) if size else []
-        tables, is_current, outputs = [], np.zeros(len(self._ids), np.bool_), list[str | None]()
-        for index, committed in zip(indexes, self._store.read_tables(step.id, indexes, columns), strict=True):
-            assert size is not None
-            place = slice(*(bisect_left(self._numbers, edge * size) for edge in (index, index + 1)))
-            if committed is None:
-                tables.append(_no_rows(columns, place.stop - place.start))
-                outputs += [None] * (place.stop - place.start)
-                continue
-            table, is_whole = self._align(committed, place)
-            tables.append(table)
-            outputs += table["output_digest"].to_pylist()
-            if is_whole and self._is_made_from(committed, place, sources):
-                is_current[place] = True
-            else:
-                is_current[place] = self._compare(table, place, sources)
-        table = pa.concat_tables(tables) if tables else _no_rows(columns, len(self._ids))
-        return StepRows(table, is_current, outputs or [None] * len(self._ids))
+    @cached_property
+    def _ids(self) -> Sequence[str]:
+        rows = self._index.rows(self._part.start, self._part.stop)
+        return self._part.pick([sample_id for sample_id, _ in rows])
 
-    def _align(self, committed: CommittedSlice, place: slice) -> tuple[pa.Table, bool]:
-        """A slice's rows about the samples of a place, and whether these are all that the slice was asked."""
+    def _read(self, step: Step, sources: Sequence[StepRows]) -> StepRows:
+        size = self._store.slice_rows(step.id)
+        edges = {number // size for number in self._numbers} if size else set()
+        places = {
+            index: slice(*(bisect_left(self._numbers, edge * (size or 1)) for edge in (index, index + 1)))
+            for index in sorted(edges)
+        }
+        whole: dict[int, bool] = {}
+
+        def choose(index: int, summary: Summary) -> list[str]:
+            whole[index] = self._is_made_from(summary, places[index], sources)
+            return self._choose(step, summary, is_whole=whole[index])
+
+        is_current = np.zeros(len(self._numbers), np.bool_)
+        parts = []
+        committed = self._store.read_tables(step.id, list(places), choose)
+        for (index, place), one in zip(places.items(), committed, strict=True):
+            if one is not None and whole[index]:
+                parts.append(SlicePart(index, place, one.table.slice(0, one.summary.num_rows), one.summary.outputs))
+                is_current[place] = True
+                continue
+            table = self._align(one, place)
+            parts.append(SlicePart(index, place, table, None))
+            is_current[place] = self._compare(table, place, sources)
+        if not places:  # the store does not know the step
+            everything = slice(0, len(self._numbers))
+            parts.append(SlicePart(0, everything, self._align(None, everything), None))
+        return StepRows(parts, is_current, lambda index: self._store.read_outputs(step.id, index))
+
+    def _choose(self, step: Step, summary: Summary, *, is_whole: bool) -> list[str]:
+        """The columns of a slice that may say something."""
+        has = dict.fromkeys(_ROW, not is_whole) | {
+            "text": True,
+            "finish_reason": True,
+            "error_kind": not is_whole or summary.num_errors > 0,
+            "error": not is_whole or summary.num_errors > 0,
+            "thinking_tokens": not is_whole or summary.num_truncated > 0,
+            "likelihoods": bool(step.choices),
+            "cost_usd": summary.cost_usd is not None,
+            "mean_logprob": step.scorer is None,
+        }
+        has |= dict.fromkeys(self._more, True)
+        return [name for name, is_so in has.items() if is_so]
+
+    def _is_made_from(self, summary: Summary, place: slice, sources: Sequence[StepRows]) -> bool:
+        """Whether a slice says of itself that it was made from what it would be made from today."""
+        if summary.made_from is None or summary.num_rows != place.stop - place.start:
+            return False
+        if not all(source.is_current[place].all() for source in sources):
+            return False
+        outputs = [source.digest_outputs(place) for source in sources]
+        return summary.made_from == digest_sources(digest_column(self._digests[place]), outputs)
+
+    def _align(self, committed: CommittedSlice | None, place: slice) -> pa.Table:
+        """A slice's rows about the samples of a place."""
+        if committed is None:
+            schema = pa.schema([SCHEMA.field(name) for name in _ROW])
+            return pa.Table.from_arrays([pa.nulls(place.stop - place.start, one.type) for one in schema], schema=schema)
         ids, table = self._ids[place], committed.table
         first = table.slice(0, len(ids))
         if first["sample_id"].to_pylist() == ids:
-            return first, committed.summary.num_rows == len(ids)
+            return first
         places = {sample_id: row for row, sample_id in enumerate(table["sample_id"].to_pylist())}
-        return table.take(pa.array([places.get(sample_id) for sample_id in ids], pa.int64())), False
-
-    def _is_made_from(self, committed: CommittedSlice, place: slice, sources: Sequence[StepRows]) -> bool:
-        """Whether a slice says of itself that it was made from what it would be made from today."""
-        if committed.summary.made_from is None or not all(source.is_current[place].all() for source in sources):
-            return False
-        outputs = [digest_column(map(str, source.outputs[place])) for source in sources]
-        return committed.summary.made_from == digest_sources(digest_column(self._digests[place]), outputs)
+        return table.take(pa.array([places.get(sample_id) for sample_id in ids], pa.int64()))
 
     def _compare(self, table: pa.Table, place: slice, sources: Sequence[StepRows]) -> NDArray[np.bool_]:
         """Which rows were made from what they would be made from today, looked at one by one."""
@@ -176,19 +281,8 @@ class StepReader:
         rows = zip(table["input_digest"].to_pylist(), self._digests[place], outputs, has_sources.tolist(), strict=True)
         return np.array(
             [
-                is_asked and made_from is not None and made_from == digest_input(digest, list(map(str, read)))
+                is_asked and made_from is not None and made_from == digest_input(digest, read)
                 for made_from, digest, read, is_asked in rows
             ],
             np.bool_,
         )
-
-
-def _read_column(table: pa.Table, name: str) -> list[Any]:
-    """A column's values; one that was not asked for has none."""
-    values: list[Any] = table[name].to_pylist() if name in table.column_names else [None] * len(table)
-    return values
-
-
-def _no_rows(columns: Sequence[str], size: int) -> pa.Table:
-    schema = pa.schema([SCHEMA.field(name) for name in columns])
-    return pa.Table.from_arrays([pa.nulls(size, field.type) for field in schema], schema=schema)

@@ -63,3 +63,19 @@ class JoinedRow:
     def value(self) -> float | None:
         """The headline's mean over the scores that have it; None where none does."""
         return mean_value(self.scores, self.metric)
+
+
+@dataclass(frozen=True, slots=True)
+class SaidRange:
+    """Texts that were said to some samples of a cell, in their order; None where there is none.
+
+    Attributes:
+        answers: a column per repeat of the setting.
+        replies: answer by answer, a column per verdict; none where a rule scores.
+        scores: of each sample, as `JoinedRow` has them; empty where they were not asked for.
+    """
+
+    samples: Sequence[Sample]
+    answers: Sequence[Sequence[str | None]]
+    replies: Sequence[Sequence[str | None]]
+    scores: Sequence[Sequence[Score | None]] = ()

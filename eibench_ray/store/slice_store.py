@@ -141,17 +141,28 @@ class Store:
         """
         return self._pick(step_id, start, sample_ids, self.read_slice)
 
-    def read_tables(self, step_id: str, indexes: Sequence[int], columns: list[str]) -> list[CommittedSlice | None]:
+    def read_tables(
+        self, step_id: str, indexes: Sequence[int], choose: Callable[[int, Summary], list[str]]
+    ) -> list[CommittedSlice | None]:
         """Some columns of slices, with their summaries; None for one that is not there.
+
+        Args:
+            step_id: the step.
+            indexes: the slices.
+            choose: the columns of a slice, by its number and its summary; it may be asked by several threads.
 
         Raises:
             StoreError: one cannot be read.
         """
 
-        def decode(content: bytes) -> CommittedSlice:
-            return CommittedSlice(decode_columns(content, columns), decode_summary(content))
+        def decode(index: int, content: bytes) -> CommittedSlice:
+            summary = decode_summary(content)
+            table = decode_columns(content, choose(index, summary))
+            if len(table) < summary.num_rows:
+                raise ForeignError(f"its footer says that it has {summary.num_rows} rows, and it has {len(table)}")
+            return CommittedSlice(table, summary)
 
-        return list(self._map(lambda index: self._load(step_id, index, decode), indexes))
+        return list(self._map(lambda index: self._load(step_id, index, partial(decode, index)), indexes))
 
     def stamp_slices(self, step_id: str, indexes: Sequence[int]) -> str:
         """Digest that is another one when any of some slices was written, removed or made since."""

@@ -30,17 +30,15 @@ def test_metadata_have_a_type_that_holds_every_value(
     values: tuple[MetadataValue, ...], kind: pa.DataType, column: list[object]
 ) -> None:
     samples = [Sample(f"s{number}", metadata={"it": value}) for number, value in enumerate(values)]
-    columns = find_columns(samples)
-    schema = pa.schema(columns.fields)
-    assert schema.field("metadata_it").type == kind
-    table = pa.Table.from_pylist([columns.row(sample) for sample in samples], schema=schema)
-    assert table["metadata_it"].to_pylist() == column
+    columns = find_columns((sample.inputs, sample.metadata) for sample in samples)
+    found = columns.arrays(samples)["metadata_it"]
+    assert (found.type, found.to_pylist()) == (kind, column)
 
 
 def test_names_cannot_clash_and_are_those_of_all_samples() -> None:
     first = Sample("a", {"answer": "an input"}, (Media("1.png"), Media("2.png")), 42, {"answer": "metadata"})
     other = Sample("b", {"question": "Why?"}, target=("x", "y"))
-    columns = find_columns([first, other])
+    columns = find_columns((sample.inputs, sample.metadata) for sample in (first, other))
     assert [field.name for field in columns.fields] == [
         "images",
         "input_answer",
@@ -48,11 +46,10 @@ def test_names_cannot_clash_and_are_those_of_all_samples() -> None:
         "target",
         "metadata_answer",
     ]
-    assert columns.row(first) == {
-        "images": ["1.png", "2.png"],
-        "input_answer": "an input",
-        "input_question": None,
-        "target": ["42"],
-        "metadata_answer": "metadata",
+    assert {name: column.to_pylist() for name, column in columns.arrays([first, other]).items()} == {
+        "images": [["1.png", "2.png"], []],
+        "input_answer": ["an input", None],
+        "input_question": [None, "Why?"],
+        "target": [["42"], ["x", "y"]],
+        "metadata_answer": ["metadata", None],
     }
-    assert (columns.row(other)["target"], columns.row(other)["metadata_answer"]) == (["x", "y"], None)

@@ -35,7 +35,8 @@ def verify_run(run: OpenedRun, claims: Sequence[Claim], margin: float) -> Verifi
     claimed = {_name_cell(claim) for claim in claims}
     cells = {cell.name: cell for cell in plan.cells if cell.name in claimed}
     config = ScoreConfig(confidence=_CONFIDENCE)
-    scores = {name: run.cells.score(cell, config, group_by=("emotion",)).score for name, cell in cells.items()}
+    scored = run.cells.score_all(list(cells.values()), config, group_by=("emotion",))
+    scores = {cell.name: row.score for cell, row in scored}
     checked = []
     for claim in claims:
         name = _name_cell(claim)

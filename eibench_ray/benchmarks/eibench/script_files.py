@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING, Any
 from eibench_ray.benchmarks.eibench.trigger_counts import TriggerCounts
 from eibench_ray.errors import ConfigError
 from eibench_ray.report.cell_folders import CellFolders, names_of
+from eibench_ray.scoring.answer_repeats import by_answer
 from eibench_ray.storage.atomic_files import replacing
 from eibench_ray.storage.path_names import path_names
 
 if TYPE_CHECKING:
     from eibench_ray.benchmarks.benchmark import OpenedRun
     from eibench_ray.plan.graph import Cell
-    from eibench_ray.scoring.joined_row import JoinedRow
+    from eibench_ray.scoring.joined_row import SaidRange
+
+_encode = json.JSONEncoder(ensure_ascii=False).encode  # one for all: json.dumps makes a new one per call
 
 
 def write_script_files(run: OpenedRun, out: Path, chosen: Mapping[str, str | None]) -> dict[str, Any]:
@@ -43,15 +46,16 @@ def write_script_files(run: OpenedRun, out: Path, chosen: Mapping[str, str | Non
     counts: dict[tuple[str, str], tuple[Cell, TriggerCounts]] = {}
     num_written = 0
     for cell in cells:
-        rows: Iterable[JoinedRow] = run.cells.join(cell)
-        if cell.scorer.options.get("verdict") == "triggers":
-            rows = counts.setdefault((cell.dataset, cell.judge), (cell, TriggerCounts()))[1].watch(rows)
+        is_counted = cell.scorer.options.get("verdict") == "triggers"
+        said = run.cells.said(cell, has_scores=is_counted)
+        if is_counted:
+            said = counts.setdefault((cell.dataset, cell.judge), (cell, TriggerCounts()))[1].watch(said)
         if cell.blocked and not any(any(row.answers) for row in run.cells.join(cell)):
-            for _ in rows:
+            for _ in said:
                 pass
             continue  # to the published scripts, a file without texts would be a model without answers
         is_complex = run.cells.dataset(cell.dataset).has_repeated_pictures(run.plan.datasets[cell.dataset].rows)
-        _write_jsonl(cell, rows, out / "eibench" / stems[names_of(cell)], is_complex=is_complex)
+        _write_jsonl(cell, said, out / "eibench" / stems[names_of(cell)], is_complex=is_complex)
         num_written += 1
     for (dataset, judge), (cell, counted) in counts.items():
         folder = folders.of(out / "triggers", cell, "dataset", "judge")
@@ -59,7 +63,7 @@ def write_script_files(run: OpenedRun, out: Path, chosen: Mapping[str, str | Non
     return {"cells": num_written, "triggers": len(counts)}
 
 
-def _write_jsonl(cell: Cell, rows: Iterable[JoinedRow], stem: Path, *, is_complex: bool) -> None:
+def _write_jsonl(cell: Cell, said: Iterable[SaidRange], stem: Path, *, is_complex: bool) -> None:
     """EIBench's own files: `{path: answer}` and `{path: reply}` per line, in the dataset's order.
 
     A judge's further repeats have files of their own: judgements.2.jsonl and so on; those of a setting, too, with the
@@ -76,10 +80,15 @@ def _write_jsonl(cell: Cell, rows: Iterable[JoinedRow], stem: Path, *, is_comple
         for kind in (f"{repeat}{kind}" for repeat in repeats for kind in kinds):
             draft = stack.enter_context(replacing(stem.with_name(f"{stem.name}.{kind}.jsonl")))
             files.append(stack.enter_context(draft.open("w", encoding="utf-8")))
-        for row in rows:
-            path = row.sample.media[0].path if row.sample.media else row.sample.sample_id
-            completions = (completion for one in row.by_answer for completion in (one.answer, *one.replies))
-            for completion, file in zip(completions, files, strict=True):
-                text = completion.text if completion else None
-                if is_complex or text is not None:
-                    file.write(json.dumps({path: text or ""}, ensure_ascii=False) + "\n")
+        for part in said:
+            starts = [f"{{{_encode(one.media[0].path if one.media else one.sample_id)}: " for one in part.samples]
+            judged = by_answer(part.replies, len(part.answers))
+            columns = [
+                column for answers, replies in zip(part.answers, judged, strict=True) for column in (answers, *replies)
+            ]
+            for column, file in zip(columns, files, strict=True):
+                file.writelines(
+                    f"{start}{_encode(text or '')}}}\n"
+                    for start, text in zip(starts, column, strict=True)
+                    if is_complex or text is not None
+                )

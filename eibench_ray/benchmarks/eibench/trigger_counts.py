@@ -16,7 +16,7 @@ from eibench_ray.storage.atomic_files import replacing
 
 if TYPE_CHECKING:
     from eibench_ray.rows.sample import Sample
-    from eibench_ray.scoring.joined_row import JoinedRow
+    from eibench_ray.scoring.joined_row import SaidRange
 
 GROUP_ROWS = 16_384
 
@@ -44,21 +44,22 @@ class TriggerCounts:
         self._judged = array("i")
         self._named = array("i")
 
-    def watch(self, rows: Iterable[JoinedRow]) -> Iterator[JoinedRow]:
-        """The rows of one cell, counted as they pass; all cells have the same samples."""
+    def watch(self, said: Iterable[SaidRange]) -> Iterator[SaidRange]:
+        """The ranges of one cell with their scores, counted as they pass; all cells have the same samples."""
         start = 0
-        for row in rows:
-            stop = start + len(row.sample.targets)
-            missing = stop - len(self._judged)
-            if missing > 0:
-                self._judged.extend([0] * missing)
-                self._named.extend([0] * missing)
-            for score in row.scores:
-                for place, is_named in enumerate(score.details.get(TARGETS_HIT, ()) if score else (), start):
-                    self._judged[place] += 1
-                    self._named[place] += is_named
-            start = stop
-            yield row
+        for part in said:
+            for sample, scores in zip(part.samples, part.scores, strict=True):
+                stop = start + len(sample.targets)
+                missing = stop - len(self._judged)
+                if missing > 0:
+                    self._judged.extend([0] * missing)
+                    self._named.extend([0] * missing)
+                for score in scores:
+                    for place, is_named in enumerate(score.details.get(TARGETS_HIT, ()) if score else (), start):
+                        self._judged[place] += 1
+                        self._named[place] += is_named
+                start = stop
+            yield part
 
     def write(self, samples: Iterable[Sample], path: Path, **names: str) -> None:
         """One row per trigger, in the order of the samples that were watched; with the names of dataset and judge."""
