@@ -7,6 +7,7 @@ import contextlib
 import json
 import math
 import secrets
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,16 @@ from eibench_ray.driver.run_progress import RunResult
 from eibench_ray.ratelimit.rate_limiter import RateLimiter
 from eibench_ray.runs.planning import PlannedSweep
 
+# `ray start` of a node that nobody watches: without what no test asks, which takes more than all the rest.
+RAY_START = [
+    sys.executable,
+    "-c",
+    "from ray.scripts import scripts\n"
+    "from eibench_ray.driver.ray_processes import lean_node\n"
+    "scripts.get_ray_client_dependency_error = lambda: 'no server for clients, which has one port for all'\n"
+    "with lean_node(has_dashboard=False):\n    scripts.main()",
+    *("start", "--block", "--disable-usage-stats", "--object-store-memory=100000000", "--include-log-monitor=false"),
+]
 SLOW: dict[str, Any] = {"latency_s": 0.1, "max_num_seqs": 4}  # some 5 rows at once: a slice takes 0.1 s
 
 

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from driving import RAY_START
 
 # A cluster that wants no token, whatever other Rays of this user want.
 ENVIRON = os.environ | {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONUNBUFFERED": "1", "RAY_AUTH_MODE": "disabled"}
-START = [sys.executable, "-m", "ray.scripts.scripts", "start", "--object-store-memory=100000000", "--block"]
 
 
 @contextmanager
@@ -43,7 +43,7 @@ def head() -> Iterator[str]:
     # Ray's sockets lie below this folder, and a socket's path has at most 107 characters.
     with tempfile.TemporaryDirectory(prefix="r", dir="/tmp", ignore_cleanup_errors=True) as folder:
         options = [f"--port={port}", "--node-ip-address=127.0.0.1", f"--temp-dir={folder}", "--num-cpus=2"]
-        with started(*START, "--head", *options, "--include-dashboard=false"):
+        with started(*RAY_START, "--head", *options, "--no-monitor"):
             yield f"127.0.0.1:{port}"
 
 
@@ -55,7 +55,7 @@ def blind(head: str, tmp_path: Path) -> Iterator[str]:
     apart = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs none "$0" && exec "$@"', str(store)]
     if subprocess.run([*apart, "true"], capture_output=True, check=False).returncode:
         pytest.skip("a node that sees another folder takes a mount namespace, which only root may make")
-    with started(*apart, *START, f"--address={head}", "--num-cpus=1"):
+    with started(*apart, *RAY_START, f"--address={head}", "--num-cpus=1"):
         yield str(store)
 
 

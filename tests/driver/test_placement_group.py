@@ -21,6 +21,7 @@ from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.config.schema import RunConfig
 from eibench_ray.driver.failure_policy import MAX_DEATHS
 from eibench_ray.driver.placement_group import NotPlacedError, Placement, free_resources
+from eibench_ray.driver.ray_processes import lean_node
 from eibench_ray.driver.ray_session import ray_session
 from eibench_ray.errors import ClusterError
 from eibench_ray.runs.ledger_file import read_ledger
@@ -41,22 +42,24 @@ class Nodes:
     def __init__(self, folder: str) -> None:
         from ray.cluster_utils import Cluster
 
-        self._cluster: Any = Cluster(
-            initialize_head=True,
-            head_node_args={
-                "num_cpus": 2,
-                "include_dashboard": False,
-                "object_store_memory": 100 << 20,
-                "temp_dir": folder,
-                "_system_config": {"health_check_period_ms": 500, "health_check_failure_threshold": 4},
-            },
-        )
+        with lean_node(has_dashboard=False):
+            self._cluster: Any = Cluster(
+                initialize_head=True,
+                head_node_args={
+                    "num_cpus": 2,
+                    "include_dashboard": False,
+                    "object_store_memory": 100 << 20,
+                    "temp_dir": folder,
+                    "_system_config": {"health_check_period_ms": 500, "health_check_failure_threshold": 4},
+                },
+            )
         self.address: str = self._cluster.address
         self._nodes: dict[str, Any] = {}
 
     def add(self, num_slots: int) -> str:
         """A node with so many slots; its id."""
-        node = self._cluster.add_node(num_cpus=4, resources={SLOTS: num_slots}, object_store_memory=100 << 20)
+        with lean_node(has_dashboard=False):
+            node = self._cluster.add_node(num_cpus=4, resources={SLOTS: num_slots}, object_store_memory=100 << 20)
         self._nodes[node.node_id] = node
         return str(node.node_id)
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pyarrow.parquet as pq
 import pytest
+from driving import RAY_START
 
 from eibench_ray.datasets.dataset import open_dataset
 from eibench_ray.engines.python_environment import vllm_version
@@ -307,10 +308,10 @@ def joined() -> Iterator[str]:
     # Ray's sockets lie below this folder, and a socket's path has at most 107 characters.
     with tempfile.TemporaryDirectory(prefix="r", dir="/tmp") as folder:
         address = f"127.0.0.1:{free_port()}"
-        options = ["--head", "--block", "--num-cpus=2", "--include-dashboard=false", "--disable-usage-stats"]
+        options = ["--head", "--num-cpus=2", "--no-monitor"]
         where = ["--node-ip-address=127.0.0.1", f"--port={address.rpartition(':')[2]}", f"--temp-dir={folder}"]
         cluster = subprocess.Popen(
-            [sys.executable, "-m", "ray.scripts.scripts", "start", *options, *where],
+            [*RAY_START, *options, *where],
             cwd=folder,
             env=os.environ | {"RAY_AUTH_MODE": "disabled"},
             stdout=subprocess.DEVNULL,
