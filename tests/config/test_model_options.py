@@ -53,11 +53,10 @@ OLDER = dict.fromkeys(("qwen_vl_chat", "tiny_qwen_vl"), "vllm==0.22.1")
 # Which tests run each kind of engine: against real tiny checkpoints, recorded answers, or an endpoint that fails.
 PROVED_BY = {
     VllmSection: (
-        "engines/vllm/test_vllm_engine.py",
         "engines/test_architectures.py",
         "engines/test_real_sweep.py",
+        "engines/test_vllm_endings.py",
         "engines/test_other_vllm.py",
-        "engines/test_real_adapters.py",
         "engines/test_qwen_vl.py",
     ),
     TransformersSection: ("engines/test_transformers.py",),

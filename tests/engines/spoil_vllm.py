@@ -35,6 +35,18 @@ async def ask(engine: VllmEngine, picture: bytes | None, user: str = "Why?", **o
     return [reply.finish_reason, reply.text]
 
 
+async def refuse(engine: VllmEngine) -> dict[str, list[str]]:
+    """Kind and message of each refused row's error."""
+    rows = {name: (paint("red"), text) for name, text in REFUSED.items()} | {"picture": (b"no picture", "Why?")}
+    said = {}
+    for name, (picture, text) in rows.items():
+        try:
+            await engine.generate(*show(request(text), (picture,)))
+        except RowError as error:
+            said[name] = [error.kind, str(error)]
+    return said
+
+
 async def spoil(engine: VllmEngine) -> dict[str, Any]:
     """Replies of rows whose picture another row had, which was refused or given up."""
     said: dict[str, Any] = {}
@@ -120,7 +132,7 @@ async def run(folder: Path) -> dict[str, Any]:
     keys = ENGINE | {"source": "checkpoint:tiny_idefics3", "kv_cache_gib": 1 / 16}
     engine = VllmEngine(VllmSection.model_validate(keys), "cpu")
     await engine.start()
-    said = {"spoiled": await spoil(engine), "ended": await end(engine)}
+    said = {"refused": await refuse(engine), "spoiled": await spoil(engine), "ended": await end(engine)}
     await engine.stop()
     said["deadly"] = await ask_deadly()
     return said | {"base": await ask_base(folder / "base"), "spoilt": await ask_spoilt(folder / "spoilt")}

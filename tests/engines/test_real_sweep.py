@@ -1,192 +1,222 @@
-"""One sweep on real engines, from the command line to the leaderboard."""
+"""One sweep on real engines, from the command line to the leaderboard: vLLM with and without adapters, transformers.
+
+A process of vLLM's is stopped in it. That vLLM dies is seen in test_vllm_endings.py and serve/test_served_model.py.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import json
-import os
 import subprocess
 import sys
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
+import psutil
 import pytest
 import yaml
+from adapted_models import ADAPTERS
+from asking_models import request
 from needed import need
+from other_python import ENVIRONMENT
+from real_sweep import JUDGE_OPTIONS, NUM_SAMPLES, NUM_VERDICTS, SETTINGS, Sweep, run_sweep
 
 from eibench_ray.datasets.dataset import open_dataset
+from eibench_ray.engines.transformers.transformers_engine import TransformersEngine
+from eibench_ray.engines.transformers.transformers_section import TransformersSection
+from eibench_ray.weights.build import build_checkpoint
 
 need("vllm", "the engines need eibench-ray[cpu] or [gpu]")
 pytestmark = pytest.mark.slow
 
-MODELS = ("tiny_llama", "tiny_idefics3", "tiny_video_llava")  # the last in transformers
-SETTINGS, NUM_SAMPLES = ("user_question", "user_question_cot"), 8
-NUM_CELLS = len(MODELS) * len(SETTINGS)  # under each judge
-OPTIONS = {
-    "named": {
-        "defaults": ["tiny_llama", "_self_"],
-        "name": "named",
-        "explanation_chars": 12,
-        "sampling": {"max_tokens": 192, "temperature": 1},
-        "repeats": 2,
-    },
-    "correct_by_tiny": {
-        "defaults": ["correct", {"override /model@model": "tiny_llama"}, "_self_"],
-        "name": "correct_by_tiny",
-        "sampling": {"max_tokens": 64},
-    },
-    "rated_by_tiny": {
-        "defaults": ["rubric", {"override /model@model": "tiny_llama"}, "_self_"],
-        "name": "rated_by_tiny",
-        "scale": [{"value": -10, "text": "bad"}, {"value": 0}, {"value": 10, "text": "good"}],
-        "sampling": {"max_tokens": 64},
-    },
-}
-SWEEP = [
-    "--config-dir",
-    "conf",
-    "-m",
-    f"model={','.join(MODELS)}",
-    f"setting={','.join(SETTINGS)}",
-    "dataset=demo",
-    f"dataset.limit={NUM_SAMPLES}",
-    f"judge={','.join(OPTIONS)}",
-    "setting.sampling.max_tokens=12",
-    "tracking=none",
-    "cluster.num_cpus=2",
-]
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """The command's folder and its summary."""
-
-    folder: Path
-    summary: dict[str, Any]
-
-    @property
-    def run_dir(self) -> Path:
-        return Path(self.summary["run_dir"])
-
-    def of(self, judge: str) -> list[dict[str, Any]]:
-        """A judge's lines of the leaderboard."""
-        return [row for row in self.summary["rows"] if row["judge"] == judge]
-
-    def rows(self) -> list[dict[str, Any]]:
-        """All rows of all steps, each with its step's name."""
-        rows = []
-        for step in (self.folder / "store" / "steps").iterdir():
-            name = json.loads((step / "manifest.json").read_text())["step"]["name"]
-            for file in step.glob("slice-*.parquet"):
-                rows += [row | {"step": name, "step_id": step.name} for row in pq.read_table(file).to_pylist()]
-        return rows
-
 
 @pytest.fixture(scope="module")
 def sweep(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
-    folder = tmp_path_factory.mktemp("sweep")
-    for name, option in OPTIONS.items():
-        path = folder / "conf" / "judge" / f"{name}.yaml"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(yaml.safe_dump(option))
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    command = [sys.executable, "-m", "eibench_ray.cli.app", "run", "--json", *SWEEP]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return Sweep(folder, json.loads(done.stdout.splitlines()[-1]))
+    return run_sweep(tmp_path_factory.mktemp("sweep"))
 
 
-def test_engines_are_loaded_once_each_for_all_cells(sweep: Sweep) -> None:
-    ledger = [json.loads(line) for line in (sweep.run_dir / "ledger.jsonl").read_text().splitlines()]
-    ready = Counter(line["model"] for line in ledger if line["event"] == "replica_ready")
-    assert ready == dict.fromkeys(MODELS, 1)
-    assert sweep.summary["loads"] == len(MODELS)
+@pytest.fixture(scope="module")
+def rows(sweep: Sweep) -> list[dict[str, Any]]:
+    return sweep.rows()
+
+
+@pytest.fixture(scope="module")
+def texts(rows: list[dict[str, Any]]) -> Mapping[str, list[str]]:
+    """Greedy answers of each model, sample by sample."""
+    drawn = {row["request_digest"] for row in rows if row["step"] == "first"}
+    found: dict[str, list[str]] = {}
+    for row in sorted(rows, key=lambda row: row["sample_id"]):
+        if row["step"] == "answer" and row["text"] and row["request_digest"] not in drawn:
+            found.setdefault(row["model"], []).append(row["text"])
+    return found
+
+
+def test_engines_are_loaded_once_each_for_all_cells_and_what_hangs_once_more(sweep: Sweep) -> None:
+    """Adapters and their base are one engine."""
+    ready = Counter(line["model"] for line in sweep.ledger() if line["event"] == "replica_ready")
+    assert ready == dict.fromkeys(set(sweep.models) - {*ADAPTERS, "broken"}, 1) | {"base": 2}
+    assert sweep.summary["loads"] == ready.total()
+
+
+def test_a_stopped_process_of_vllms_is_noticed_and_killed(sweep: Sweep) -> None:
+    (lost,) = (line for line in sweep.ledger() if line["event"] == "replica_lost")
+    assert lost["model"] == "base"
+    assert lost["reason"].startswith("it hangs: no token and no row for ")
+    assert not psutil.pid_exists(sweep.stopped)
 
 
 def test_two_vllm_engines_run_at_once(sweep: Sweep) -> None:
     """Each in its placement group; that such groups lie on several nodes is shown in driver/test_placement_group.py."""
-    lines = [json.loads(line) for line in (sweep.run_dir / "ledger.jsonl").read_text().splitlines()]
-    models = {line["replica"]: line["model"] for line in lines if line["event"] == "replica_ready"}
+    models = {line["replica"]: line["model"] for line in sweep.ledger() if line["event"] == "replica_ready"}
     alive: set[str] = set()
     together = []
-    for line in lines:
+    for line in sweep.ledger():
         if line["event"] == "replica_ready":
             alive.add(line["model"])
         elif line["event"] == "replica_stopped":
             alive.discard(models[line["replica"]])
-        together.append(frozenset(alive))
-    assert any({"tiny_llama", "tiny_idefics3"} <= names for names in together)
+        together.append(alive - {"tiny_video_llava"})
+    assert any(len(names) > 1 for names in together)
 
 
 def test_every_job_has_its_hydra_folder(sweep: Sweep) -> None:
-    chosen = set()
-    for number in range(NUM_CELLS * len(OPTIONS)):
-        composed = yaml.safe_load((sweep.run_dir / ".hydra" / str(number) / "config.yaml").read_text())
-        chosen.add((composed["model"]["name"], composed["setting"]["name"]))
-    assert chosen == {(model, setting) for model in MODELS for setting in SETTINGS}
+    chosen = []
+    for path in sweep.run_dir.glob(".hydra/*/config.yaml"):
+        composed = yaml.safe_load(path.read_text())
+        chosen.append(tuple(composed[group]["name"] for group in ("model", "setting", "judge")))
+    assert sorted(chosen) == sorted((m, s, j) for m in sweep.models for s in SETTINGS for j in JUDGE_OPTIONS)
 
 
-def test_every_answer_and_every_verdict_is_there_once(sweep: Sweep) -> None:
-    rows = sweep.rows()
+def test_every_answer_and_every_verdict_is_there_once(sweep: Sweep, rows: list[dict[str, Any]]) -> None:
+    num_rows = len(sweep.models) * NUM_SAMPLES
+    num_verdicts = len(SETTINGS) * NUM_VERDICTS * num_rows
     assert Counter(row["step"] for row in rows) == {
-        "answer": NUM_CELLS * NUM_SAMPLES,
-        "verdict": 4 * NUM_CELLS * NUM_SAMPLES,
-    }
+        "answer": len(SETTINGS) * num_rows, "first": num_rows, "verdict": num_verdicts
+    }  # fmt: skip
     assert len({(row["step_id"], row["sample_id"]) for row in rows}) == len(rows)
-    assert all(row["text"] for row in rows)
-    assert all(0 < row["completion_tokens"] <= 12 for row in rows if row["step"] == "answer")
-
-
-def test_the_summary_counts_them(sweep: Sweep) -> None:
+    answers = [row for row in rows if row["step"] != "verdict" and row["model"] != "broken"]
+    assert all(row["text"] and 0 < row["completion_tokens"] <= 12 for row in answers)
+    assert {row["finish_reason"] for row in answers} <= {"stop", "length"}, "no half answer is stored"
     summary = sweep.summary
-    num_requests = 5 * NUM_CELLS * NUM_SAMPLES
-    assert (summary["requests"], summary["completions_new"], summary["errors"]) == (num_requests, num_requests, 0)
-    assert [row["n"] for row in summary["rows"]] == [NUM_SAMPLES] * NUM_CELLS * len(OPTIONS)
+    num_errors = sum(row["error_kind"] is not None for row in rows)
+    assert (summary["requests"], summary["completions_new"]) == (len(rows), len(rows) - num_errors)
+    assert [row["n"] for row in summary["rows"]] == [NUM_SAMPLES] * len(sweep.models) * len(SETTINGS) * len(
+        JUDGE_OPTIONS
+    )
 
 
-def test_every_verdict_has_one_boolean_per_trigger(sweep: Sweep) -> None:
+def test_the_same_request_again_has_the_same_answer(rows: list[dict[str, Any]]) -> None:
+    """Also where the engine was lost meanwhile."""
+    texts: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        if row["step"] != "verdict" and row["text"]:
+            texts.setdefault((row["model"], row["request_digest"]), []).append(row["text"])
+    twice = [found for found in texts.values() if len(found) == 2]
+    assert 2 * len(twice) == len(texts)  # what is drawn, not what is greedy
+    assert all(one == other for one, other in twice)
+
+
+def test_every_verdict_has_one_boolean_per_trigger(sweep: Sweep, rows: list[dict[str, Any]]) -> None:
     dataset = open_dataset("package:demo")
     num_triggers = {sample.sample_id: len(sample.targets) for sample in dataset.samples(0, NUM_SAMPLES)}
     assert len(set(num_triggers.values())) > 1
-    for row in sweep.rows():
-        if row["step"] == "verdict" and '"named"' in row["text"]:
+    for row in rows:
+        if row["step"] == "verdict" and '"named"' in (row["text"] or ""):
             named = json.loads(row["text"], strict=False)["named"]  # xgrammar lets bare control characters through
             assert list(named) == [str(number) for number in range(1, num_triggers[row["sample_id"]] + 1)]
             assert all(isinstance(value, bool) for value in named.values())
-    assert [row["statuses"] for row in sweep.of("named")] == [{"ok": 2 * NUM_SAMPLES}] * NUM_CELLS
+        elif row["step"] == "verdict" and '"total"' in (row["text"] or ""):
+            verdict = json.loads(row["text"], strict=False)
+            assert set(verdict) == {"explanation", "correct", "total"}
+            assert 0 <= verdict["correct"] <= verdict["total"] == num_triggers[row["sample_id"]]
+    assert {json.dumps(row["statuses"]) for row in sweep.of("named")} == {json.dumps({"ok": 2 * NUM_SAMPLES})}
+    assert {json.dumps(row["statuses"]) for row in sweep.of("counted")} == {json.dumps({"ok": NUM_SAMPLES})}
 
 
-def test_verdicts_are_read_although_a_random_model_ends_no_explanation(sweep: Sweep) -> None:
-    for judge, key, metric in (("correct_by_tiny", "correct", "accuracy"), ("rated_by_tiny", "rating", "helpfulness")):
-        rows = [row for row in sweep.rows() if (row["text"] or "").startswith(f'{{"{key}"')]
-        assert len(rows) == NUM_CELLS * NUM_SAMPLES
-        assert any(row["finish_reason"] == "length" for row in rows)
-        assert [row["statuses"] for row in sweep.of(judge)] == [{"ok": NUM_SAMPLES}] * NUM_CELLS
+def test_verdicts_are_read_although_a_random_model_ends_no_explanation(
+    sweep: Sweep, rows: list[dict[str, Any]]
+) -> None:
+    num_cells = (len(sweep.models) - 1) * len(SETTINGS)
+    for judge, key, metric in (("compared", "correct", "accuracy"), ("rated", "rating", "helpfulness")):
+        found = [row for row in rows if (row["text"] or "").startswith(f'{{"{key}"')]
+        assert len(found) == num_cells * NUM_SAMPLES
+        assert any(row["finish_reason"] == "length" for row in found)
+        assert [row["statuses"] for row in sweep.of(judge)] == [{"ok": NUM_SAMPLES}] * num_cells
         assert {row["metric"] for row in sweep.of(judge)} == {metric}
-    assert {int(row["text"].partition(":")[2].partition(",")[0]) for row in rows} <= {-10, 0, 10}
+    assert {int(row["text"].partition(":")[2].partition(",")[0]) for row in found} <= {-10, 0, 10}
 
 
 def test_a_judge_that_draws_differs_from_itself(sweep: Sweep) -> None:
     noises = [row["repeat_noise"] for row in sweep.of("named")]
-    assert [(noise["repeats"], noise["n"]) for noise in noises] == [(2, NUM_SAMPLES)] * NUM_CELLS
+    assert {(noise["repeats"], noise["n"]) for noise in noises} == {(2, NUM_SAMPLES)}
     assert max(noise["differ"] for noise in noises) > 0
 
 
 def test_the_model_that_sees_is_not_the_one_that_does_not(sweep: Sweep) -> None:
     sees = {row["model"]: row["sees_image"] for row in sweep.summary["rows"]}
-    assert sees == {"tiny_llama": False, "tiny_idefics3": True, "tiny_video_llava": True}
+    blind = dict.fromkeys(("base", *ADAPTERS, "broken"), False)
+    assert sees == dict.fromkeys(sweep.models, True) | blind
 
 
-def test_a_prompt_is_shown_as_the_model_read_it(sweep: Sweep) -> None:
+@pytest.mark.parametrize("model", ["tiny_idefics3", "tiny_video_llava"])
+def test_a_prompt_is_shown_as_the_model_read_it(sweep: Sweep, model: str) -> None:
     """Rendered again without the engine, it has as many tokens as the engine counted, pictures included."""
     sample_id = open_dataset("package:demo").samples(0, 1)[0].sample_id
-    command = [sys.executable, "-m", "eibench_ray.cli.app", "show", str(sweep.run_dir), "--sample", sample_id, "--json"]
-    done = subprocess.run(command, cwd=sweep.folder, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "eibench_ray.cli.app", "show", str(sweep.run_dir), "--json"]
+    command += ["--sample", sample_id, "--model", model, "--step", "answer"]
+    done = subprocess.run(command, cwd=sweep.folder, capture_output=True, text=True, check=False, env=ENVIRONMENT)
     assert done.returncode == 0, done.stderr
-    steps = [step for step in json.loads(done.stdout.splitlines()[-1])["steps"] if step["engine"] != "tiny_llama"]
-    assert {step["trace"] for step in steps} == {"sent"}
-    assert len(steps) == 2 * len(SETTINGS)
+    steps = json.loads(done.stdout.splitlines()[-1])["steps"]
+    assert [(step["engine"], step["trace"]) for step in steps] == [(model, "sent")] * len(SETTINGS)
     for step in steps:
         assert step["prompt"]["num_tokens"] == step["completion"]["prompt_tokens"], step["prompt_note"]
+
+
+def ask_transformers(source: Path, questions: list[str]) -> list[str]:
+    """Greedy answers of a whole checkpoint."""
+    keys = {"kind": "transformers", "source": str(source), "dtype": "float32"}
+
+    async def ask() -> list[str]:
+        engine = TransformersEngine(TransformersSection.model_validate(keys), "cpu")
+        await engine.start()
+        replies = await asyncio.gather(*(engine.generate(request(question), ()) for question in questions))
+        await engine.stop()
+        return [reply.text for reply in replies]
+
+    return asyncio.run(ask())
+
+
+def questions() -> list[str]:
+    """Those of the demo that are asked, by their samples' names."""
+    samples = open_dataset("package:demo").samples(0, NUM_SAMPLES)
+    return [str(sample.inputs["question"]) for sample in sorted(samples, key=lambda sample: sample.sample_id)]
+
+
+@pytest.mark.parametrize("name", ["base", *ADAPTERS])
+def test_each_adapter_answers_as_merged_weights_do(sweep: Sweep, texts: Mapping[str, list[str]], name: str) -> None:
+    merged = sweep.folder / "adapters" / f"{name}_merged"
+    assert texts[name] == ask_transformers(merged if name in ADAPTERS else build_checkpoint("tiny_llama"), questions())
+
+
+def test_adapters_and_base_answer_otherwise_beside_each_other(texts: Mapping[str, list[str]]) -> None:
+    for found in zip(*(texts[name] for name in ("base", *ADAPTERS)), strict=True):
+        assert len(set(found)) == len(found)
+
+
+def test_rows_say_which_engine_and_which_adapter_answered(rows: list[dict[str, Any]]) -> None:
+    engines = {row["model"]: row["engine"] for row in rows if row["step"] == "first"}
+    assert engines["fine"].endswith("/fine")
+    assert " + " not in engines["base"]
+    assert engines["base"].startswith("vllm")
+    assert "checkpoint:tiny_llama" in engines["base"]
+
+
+def test_an_adapter_that_does_not_load_costs_its_own_rows(rows: list[dict[str, Any]]) -> None:
+    broken = [row for row in rows if row["model"] == "broken" and row["error_kind"] != "upstream"]
+    assert len(broken) == 2 * NUM_SAMPLES
+    assert all(row["error_kind"] == "engine" and "/broken: " in row["error"] for row in broken)
+    others = [row for row in rows if row["model"] != "broken" and row["error_kind"] is not None]
+    assert all((row["step"], row["error_kind"]) == ("verdict", "upstream") for row in others)
+    assert len(others) == NUM_VERDICTS * len(SETTINGS) * NUM_SAMPLES

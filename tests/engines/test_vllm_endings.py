@@ -97,6 +97,21 @@ def said(run_with_vllm: Callable[..., Any], tmp_path_factory: pytest.TempPathFac
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "kind", "words"),
+    [
+        ("picture", "image", "cannot be decoded"),
+        ("length", "prompt", "1024"),
+        ("token", "prompt", "the token that stands for a picture"),
+    ],
+)
+def test_a_refused_row_says_why(said: Mapping[str, Any], name: str, kind: str, words: str) -> None:
+    found, why = said["refused"][name]
+    assert found == kind
+    assert words in why
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["token", "tokens", "length"])
 def test_a_refused_row_does_not_spoil_the_next_one_with_its_picture(said: Mapping[str, Any], name: str) -> None:
     refused, ending, text, ending_again, text_again = said["spoiled"][name]
