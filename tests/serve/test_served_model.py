@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -16,9 +17,21 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+from hydra import compose, initialize_config_dir
 from needed import need
 
+from eibench_ray.config.compose import to_composed
+from eibench_ray.config.load import to_config
+from eibench_ray.config.option_files import own_loader
+from eibench_ray.config.options_folder import config_folder
+from eibench_ray.datasets.dataset import open_dataset
 from eibench_ray.driver.cluster_nodes import MARK
+from eibench_ray.engines.registry import create_engine
+from eibench_ray.ratelimit.admission import LocalRateLimiter
+from eibench_ray.runs.planning import plan_sweep
+from eibench_ray.worker.row_attempts import Asker, ReplicaCounts
+from eibench_ray.worker.rows_in_flight import Drain
+from eibench_ray.worker.task import run_task
 
 need("vllm", "the server needs eibench-ray[cpu] or [gpu]")
 pytestmark = pytest.mark.slow
@@ -144,23 +157,31 @@ def check_paths(address: str) -> None:
         assert said.status_code == 200
 
 
-def sweep(folder: Path, overrides: list[str], **variables: str) -> dict[str, Any]:
-    """The summary of a small sweep that asks a served model."""
-    option = {"name": "???", "sees_image": "???", "engine": {"kind": "openai", "endpoint": "local", "base_url": "???"}}
-    option["engine"] |= {"model": "???", "api_key_env": None}
-    (folder / "conf" / "model").mkdir(parents=True)
-    (folder / "conf" / "model" / "served.yaml").write_text(json.dumps(option))
-    arguments = ["--config-dir=conf", "model=served", "dataset=demo", "dataset.limit=6", "judge=echo", "tracking=none"]
-    command = [sys.executable, "-m", "eibench_ray.cli.app", "run", "--json", *arguments, *overrides]
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"} | variables
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    summary: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return summary
+def answers_of_a_sweep(overrides: list[str], folder: Path) -> list[str | None]:
+    """Texts of a small sweep over what the server's overrides choose, made without Ray."""
+    more = ["dataset=demo", "dataset.limit=6", "setting.sampling.max_tokens=12", "judge=token_f1"]
+    more += [f"store.root={folder / 'store'}", "tracking=none", "cluster.num_cpus=1"]
+    with own_loader(), initialize_config_dir(str(config_folder()), version_base="1.3"):
+        composed = to_composed(compose("config", [*overrides, *more], return_hydra_config=True))
+    sweep = plan_sweep([to_config(composed.raw)], must_exist=True)
+    (step,), (spec,) = sweep.plan.steps.values(), sweep.plan.engines.values()
+    sweep.store.fix_slice_rows(step.id, sweep.slice_rows[step.id], {})
+    dataset = open_dataset(sweep.plan.datasets[step.dataset].path)
+
+    async def ask() -> None:
+        engine = create_engine(spec, LocalRateLimiter(), folder / "batches", sweep.store.storage)
+        await engine.start()
+        asker = Asker(engine, "served", asyncio.Semaphore(8), 60.0, "run", ReplicaCounts(), costs_money=False)
+        for slice_ in sweep.work[step.id].todo:
+            await run_task(step, slice_, dataset, dataset.index(), sweep.store, asker, Drain())
+        await engine.stop()
+
+    asyncio.run(ask())
+    return [row.text for row in sweep.store.read_rows(step.id, 0, dataset.index().sample_ids).values()]
 
 
 def test_it_answers_who_has_the_key_comes_back_when_its_engine_is_killed_and_ends_in_order(
-    serve: Callable[..., Command], tmp_path: Path
+    serve: Callable[..., Command], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from openai import AuthenticationError
 
@@ -174,9 +195,10 @@ def test_it_answers_who_has_the_key_comes_back_when_its_engine_is_killed_and_end
     with pytest.raises(AuthenticationError):
         ask(told, "another")
     check_paths(told["base_url"].removesuffix("/v1"))
-    overrides = [*told["overrides"][1:], "setting.sampling.max_tokens=12", "cluster.num_cpus=1"]
-    summary = sweep(tmp_path, overrides, OUR_KEY=KEY)
-    assert (summary["completions_new"], summary["errors"]) == (12, 0)
+    monkeypatch.setenv("OUR_KEY", KEY)
+    answers = answers_of_a_sweep(told["overrides"], tmp_path)
+    assert len(answers) == 6
+    assert all(answers)
     assert len(command.server()) >= 4
     assert not any(KEY in " ".join(process.cmdline()) for process in command.server())
 
