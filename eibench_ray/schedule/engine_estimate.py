@@ -21,6 +21,9 @@ class EngineEstimate:
 
     def __init__(self, profile: EngineProfile) -> None:
         self._prior = profile
+        self._speed = DecodeSpeed.of(profile)
+        # Where nothing can be added, as at an endpoint, batches are as full as they are.
+        self._least_pace = self._speed.alone_tick_s / self._speed.full_tick_s if profile.need.gpus else 1.0
         self._loads: list[float] = []
         self._tokens = 0.0
         self._seconds = 0.0
@@ -49,9 +52,17 @@ class EngineEstimate:
         rows, tokens = self._replies.get(step, (0, 0))
         return (self._prior.tokens_per_row[step] * PRIOR_ROWS + tokens) / (PRIOR_ROWS + rows)
 
-    def row_s(self, step: str) -> float:
-        """Seconds from a row's start to its end in a full batch."""
-        return self.row_work_s(step) * self._prior.capacity
+    def row_s(self, step: str, pace: float = 1.0) -> float:
+        """Seconds from a row's start to its end, in a full batch or at another pace: see `paced_speed`."""
+        return self.row_work_s(step) * self._prior.capacity * max(pace, self._least_pace)
+
+    def paced_speed(self, pace: float) -> float:
+        """Tokens per second in batches so small that a token takes that share of the time, over those in full ones."""
+        speed = self._speed
+        at_once = (
+            (max(pace, self._least_pace) * speed.full_tick_s - speed.alpha) / speed.beta if speed.beta else math.inf
+        )
+        return speed.full_share(at_once)
 
     def row_work_s(self, step: str) -> float:
         """Seconds of a full replica's time that one row of a step takes."""
@@ -74,4 +85,4 @@ class EngineEstimate:
         """Rows of a step took so much of a replica; as if its batch had been full, where it was not."""
         if asked.completion_tokens:
             self._tokens += asked.completion_tokens * self._prior.weight(step)
-            self._seconds += asked.engine_s * DecodeSpeed.of(self._prior).full_share(asked.at_once)
+            self._seconds += asked.engine_s * self._speed.full_share(asked.at_once)

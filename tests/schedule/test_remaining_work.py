@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 
 import pytest
+from cases import CHAIN, case_of
 from graphs import Graph, plan_of, work_of
 
+from eibench_ray.schedule import remaining_work
 from eibench_ray.schedule.backlog import Backlog
-from eibench_ray.schedule.remaining_work import WORTH_LOAD, forecast
+from eibench_ray.schedule.remaining_work import PACE, WORTH_LOAD, forecast
 from eibench_ray.schedule.resources import EngineProfile, Need, Node, Resources
 from eibench_ray.schedule.scheduler_state import SchedulerState
 
@@ -58,3 +60,25 @@ def test_an_engine_that_was_given_up_has_nothing_left_though_it_is_there(state: 
     found = forecast(state, 1.0)
     assert found.demands == {}
     assert found.horizon_s < math.inf
+
+
+@pytest.mark.parametrize("num_nodes", [1, 20])
+def test_gpus_to_spare_get_replicas_with_smaller_batches(num_nodes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    changes = {"a": {"load_s": 60, "tokens_per_s": 200, "capacity": 64}, "j": {"tokens_per_s": 400, "capacity": 64}}
+    case = case_of(CHAIN, num_rows=2000, gpus=(8,) * num_nodes, changes=changes)
+    state = SchedulerState(Backlog(case.plan, case.work), case.world.engines)
+    for _, node in case.world.nodes:
+        state.places.add(node)
+    found = forecast(state, 0.0)
+    monkeypatch.setattr(remaining_work, "SHORTER", ())
+    full = forecast(state, 0.0)
+    if num_nodes == 1:
+        assert found == full
+    else:
+        counts = {key: demand.num_new(found.horizon_s) for key, demand in found.demands.items()}
+        assert sum(counts.values()) <= 8 * num_nodes
+        assert all(counts[key] > demand.num_new(full.horizon_s) for key, demand in full.demands.items())
+        assert found.horizon_s < full.horizon_s
+        estimate = state.engines["a"].estimate
+        assert found.demands["a"].work_s == pytest.approx(full.demands["a"].work_s / estimate.paced_speed(PACE))
+        assert estimate.row_s("answer", PACE) == pytest.approx(PACE * estimate.row_s("answer"))
