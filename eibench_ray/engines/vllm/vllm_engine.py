@@ -9,7 +9,7 @@ import itertools
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +22,7 @@ from eibench_ray.engines.engine import EngineDeadError, EngineFacts, RowError, n
 from eibench_ray.engines.load_failure import load_reason, reason_of
 from eibench_ray.engines.python_environment import vllm_version
 from eibench_ray.engines.thinking import TagSplitter, ThinkingReply
+from eibench_ray.engines.vllm.core_process import forked_cores
 from eibench_ray.engines.vllm.vllm_adapters import find_misfit
 from eibench_ray.engines.vllm.vllm_arguments import engine_arguments
 from eibench_ray.engines.vllm.vllm_kind import KIND, vllm_weights
@@ -58,8 +59,11 @@ class VllmEngine:
         weights: Weights | None = None,
         most_images: int = 0,
         adapters: Sequence[LoadedAdapter] = (),
+        *,
+        forks: bool = False,
     ) -> None:
         self._config = config
+        self._forks = forks
         self._adapters = {one.adapter.key: one for one in adapters}
         self._lora_requests: dict[str, Any] = {}
         self._most_images = most_images
@@ -170,7 +174,7 @@ class VllmEngine:
             raise EngineError(no_template(config.source))
         adapters = tuple(self._adapters.values())
         arguments = engine_arguments(config, self._device, self._weights, self._most_images, adapters)
-        with _threads_for_loading(self._device, config.env):
+        with threads_for_loading(self._device, config.env), forked_cores() if self._forks else nullcontext():
             return AsyncLLM.from_engine_args(to_engine_args(arguments), usage_context=throughput_context())
 
     def _own_template(self) -> str | None:
@@ -317,19 +321,26 @@ class VllmEngine:
 
 
 @contextmanager
-def _threads_for_loading(device: Literal["cpu", "cuda"], configured: Mapping[str, str]) -> Iterator[None]:
-    """Takes OMP_NUM_THREADS out of the environment while processes start that load weights onto GPUs.
+def threads_for_loading(device: Literal["cpu", "cuda"], configured: Mapping[str, str]) -> Iterator[None]:
+    """Lets processes that load weights onto GPUs, and start meanwhile, have as many threads as there are cores.
 
-    Ray sets it to 1 in every actor, and vLLM leaves it as it is: its workers would load with one thread each. Without
-    it they share the node's cores as they load, and keep one each for the steps after (vLLM 0.32,
-    utils/torch_utils.py). This process has read it when it imported torch, so it keeps its own number.
+    Ray sets OMP_NUM_THREADS to 1 in every actor. vLLM leaves that as it is, and else shares the node's cores out among
+    its processes as they load, which keep one each for the steps after; but none gets more than its parent has, which
+    is what torch read when it was imported (vLLM 0.32, v1/engine/utils.py and utils/torch_utils.py).
     """
     given = None if device == "cpu" or _THREADS in configured else os.environ.pop(_THREADS, None)
+    if given is None:
+        yield
+        return
+    import torch
+
+    own = torch.get_num_threads()
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
     try:
         yield
     finally:
-        if given is not None:
-            os.environ[_THREADS] = given
+        torch.set_num_threads(own)
+        os.environ[_THREADS] = given
 
 
 def _sampling_params(request: Request, config: VllmSection) -> Any:

@@ -241,10 +241,13 @@ class VllmKind(LoadedKind[VllmSection]):
         return replace(described, place=f"{described.place} + {section.lora.source}") if section.lora else described
 
     def create(self, section: VllmSection, setup: EngineSetup) -> VllmEngine:
-        """An engine in this process."""
+        """An engine in this process; what it will fork begins to import vLLM, too."""
+        from eibench_ray.engines.vllm.core_process import begin_imports
+
+        forks = begin_imports(section, setup.device)
         from eibench_ray.engines.vllm.vllm_engine import VllmEngine
 
-        return VllmEngine(section, setup.device, setup.weights, setup.most_images, setup.adapters)
+        return VllmEngine(section, setup.device, setup.weights, setup.most_images, setup.adapters, forks=forks)
 
 
 KIND = VllmKind()

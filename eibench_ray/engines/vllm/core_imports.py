@@ -1,0 +1,28 @@
+"""Modules of vLLM's EngineCore, imported in the fork server. It imports vllm.
+
+What cannot be imported here fails again where it is used, and says why.
+"""
+
+from __future__ import annotations
+
+import gc
+from contextlib import suppress
+
+gc.disable()
+with suppress(Exception):
+    import vllm.v1.engine.core
+    import vllm.v1.executor.uniproc_executor
+    from vllm.platforms import current_platform
+
+    if current_platform.is_cpu():
+        import vllm.v1.worker.cpu_worker
+    else:
+        import vllm.v1.worker.gpu_worker  # noqa: F401
+
+    import setproctitle
+
+    # It finds the place of a process's name by the first variable, which a forked process has changed.
+    setproctitle.getproctitle()
+# What is shared with the process that is forked stays so: its collections of garbage write into each object.
+gc.freeze()
+gc.enable()
