@@ -93,9 +93,10 @@ class TagSplitter:
             text: the reply's.
             tokens: the reply's.
         """
-        if self.is_closed(prompt):
+        tail = self._tail(prompt)
+        if tail.endswith(self.marks.end):
             return ThinkingReply(None, self.marks.strip(text))
-        split = split_thinking(text, self.marks, is_open=self.is_open(prompt))
+        split = split_thinking(text, self.marks, is_open=tail.endswith(self.marks.start))
         return ThinkingReply(split.thinking, split.answer, self.count(tokens) if split.thinking else None)
 
     def is_open(self, prompt: Sequence[int]) -> bool:

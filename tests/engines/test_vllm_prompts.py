@@ -59,6 +59,13 @@ class Renderer:
         self.asked.append({"messages": messages[0], "params": params, "tokens": tokens, "carries": skip_mm_cache})
         self.began.set()
         await self.may_end.wait()
+        return self._answer()
+
+    def render_chat(self, messages: list[Any], params: Any, tokens: Any) -> Any:
+        self.asked.append({"messages": messages[0], "params": params, "tokens": tokens, "is_at_once": True})
+        return self._answer()
+
+    def _answer(self) -> Any:
         if len(self.asked) <= self._num_lost:
             raise AssertionError("Expected a cached item")
         placed = [SimpleNamespace(get_num_embeds=lambda: 2)] * self._ranges
@@ -136,6 +143,14 @@ def test_a_rendering_that_fails_in_any_case_is_an_error(num_asked: int, *, has_p
             prompts(renderer).render(*(SHOWN, [read_picture(*PICTURES[1])]) if has_picture else (request(), []))
         )
     assert len(renderer.asked) == num_asked
+
+
+@pytest.mark.parametrize(("text", "is_at_once"), [("Why?", True), ("Why? " * 10_000, False)])
+def test_a_short_text_is_rendered_at_once_and_a_long_one_in_a_thread(text: str, *, is_at_once: bool) -> None:
+    renderer = Renderer(ranges=0)
+    with pytest.raises(RowError, match="the text contains the token that stands for a picture"):
+        asyncio.run(prompts(renderer).render(request(text), []))
+    assert [asked.get("is_at_once", False) for asked in renderer.asked] == [is_at_once]
 
 
 def test_a_lost_picture_is_an_error_of_its_row() -> None:

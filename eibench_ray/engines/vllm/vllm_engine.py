@@ -349,7 +349,8 @@ def _sampling_params(request: Request, config: VllmSection) -> Any:
 
     sampling: Sampling = request.sampling
     schema = request.json_schema
-    further = VllmExtra.model_validate(dict(sampling.extra)).model_dump(exclude_unset=True)
+    extra = sampling.extra
+    further = VllmExtra.model_validate(dict(extra)).model_dump(exclude_unset=True) if extra else {}
     if detection := further.get("repetition_detection"):
         from vllm.sampling_params import RepetitionDetectionParams
 
@@ -362,6 +363,7 @@ def _sampling_params(request: Request, config: VllmSection) -> Any:
         seed=request.seed,
         logprobs=0 if config.logprobs else None,  # of the chosen token alone
         output_kind=RequestOutputKind.FINAL_ONLY,
+        skip_clone=True,  # it is this request's alone, so vLLM need not copy it deeply
         structured_outputs=StructuredOutputsParams(json=schema) if schema else None,
         **sampling.optional,
         **further,

@@ -20,6 +20,10 @@ from eibench_ray.errors import EngineError
 from eibench_ray.rows.completion import RowErrorKind
 from eibench_ray.rows.request import Request
 
+# Characters of a row without pictures that is rendered in the event loop: vLLM's own way there and back, over two tasks
+# and its thread, takes longer than the rendering.
+_SHORT_TEXT = 8192
+
 
 @dataclass(frozen=True, slots=True)
 class Picture:
@@ -64,12 +68,11 @@ class Prompts:
             marks: texts of thinking, which no row's text may bring.
         """
         self._renderer = llm.renderer
-        self._template = template
         self._source = source
         checkpoint = llm.model_config.hf_config
         self._image_token = getattr(checkpoint, "image_token_id", getattr(checkpoint, "image_token_index", None))
         self._control = control_tokens(self._renderer.tokenizer, source, marks=marks)
-        self._variables = {**template_variables(template, self._renderer.tokenizer), **variables}
+        self._params = _chat_params(template, {**template_variables(template, self._renderer.tokenizer), **variables})
         self._carrying = carrying(self._renderer)
 
     async def check(self) -> None:
@@ -79,7 +82,7 @@ class Prompts:
             EngineError: the model has no chat template, or one that cannot be used.
         """
         try:
-            await self._renderer.render_messages_async(_messages(["Why?"], None), self._params())
+            await self._renderer.render_messages_async(_messages(["Why?"], None), self._params)
         except no_template_error() as error:
             raise EngineError(no_template(self._source)) from error
         except Exception as error:
@@ -97,7 +100,7 @@ class Prompts:
         """Whether the template renders a question with a picture."""
         messages = _messages([Picture(Image.new("RGB", (32, 32)), "check"), "Why?"], None)
         try:
-            await self._renderer.render_messages_async(messages, self._params())
+            await self._renderer.render_messages_async(messages, self._params)
         except Exception:
             return False
         return True
@@ -122,13 +125,13 @@ class Prompts:
     async def _render(self, request: Request, pictures: Sequence[Picture], *, is_again: bool) -> Any:
         defuse = self._control.defuse
         content = [defuse(piece) if isinstance(piece, str) else pictures[piece] for piece in request.content]
+        system = defuse(request.system or "") or None
+        asked = ([_messages(content, system)], self._params, self._renderer.default_chat_tok_params)
+        if not pictures and len(request.user) + len(request.system or "") <= _SHORT_TEXT:
+            _, prompts = self._renderer.render_chat(*asked)
+            return prompts[0]
         rendering = asyncio.ensure_future(
-            self._renderer.render_chat_async(
-                [_messages(content, defuse(request.system or "") or None)],
-                self._params(),
-                self._renderer.default_chat_tok_params,
-                **(self._carrying if is_again else {}),
-            )
+            self._renderer.render_chat_async(*asked, **(self._carrying if is_again else {}))
         )
         try:
             # What is given up is rendered to its end all the same, in a thread, and marks its picture only then.
@@ -156,16 +159,6 @@ class Prompts:
             done.exception()  # looked at, so that asyncio does not complain of it
         self.forget(pictures)
 
-    def _params(self) -> Any:
-        from vllm.renderers.params import ChatParams
-
-        return ChatParams(
-            chat_template=self._template,
-            # As a text, the model's own class places its picture; a plain template does not know how.
-            chat_template_content_format="string" if is_plain(self._template) else "auto",
-            chat_template_kwargs={"add_generation_prompt": True, "tokenize": True, **self._variables},
-        )
-
     def _check_placeholders(self, prompt: Any, request: Request) -> None:
         """Refuses what vLLM answers all the same: a picture was lost or moved, the text holds a picture's token."""
         ranges = (prompt.get("mm_placeholders") or {}).get("image", [])
@@ -184,6 +177,17 @@ class Prompts:
             num_tokens = tokens.count(self._image_token)
             if num_tokens != sum(placed.get_num_embeds() for placed in ranges):
                 raise RowError(RowErrorKind.PROMPT, "the text contains the token that stands for a picture")
+
+
+def _chat_params(template: str | None, variables: Mapping[str, Any]) -> Any:
+    from vllm.renderers.params import ChatParams
+
+    return ChatParams(
+        chat_template=template,
+        # As a text, the model's own class places its picture; a plain template does not know how.
+        chat_template_content_format="string" if is_plain(template) else "auto",
+        chat_template_kwargs={"add_generation_prompt": True, "tokenize": True, **variables},
+    )
 
 
 def _messages(content: Sequence[str | Picture], system: str | None) -> list[dict[str, Any]]:
