@@ -6,6 +6,7 @@ What cannot be imported here fails again where it is used, and says why.
 from __future__ import annotations
 
 import gc
+import os
 from contextlib import suppress
 
 gc.disable()
@@ -21,7 +22,9 @@ with suppress(Exception):
 
     import setproctitle
 
-    # It finds the place of a process's name by the first variable, which a forked process has changed.
+    # It finds the place of a process's name by the first variable, which a forked process has changed; the variables
+    # themselves are left, by which a replica's processes are known.
+    os.environ["SPT_NOENV"] = "1"
     setproctitle.getproctitle()
 # What is shared with the process that is forked stays so: its collections of garbage write into each object.
 gc.freeze()
