@@ -55,7 +55,7 @@ def test_processes_that_need_a_start_of_their_own_are_spawned(
 
 
 def tell(file: Path) -> None:
-    """What a forked process has."""
+    """Writes down variables, threads and group of the process that it runs in."""
     import torch
 
     told = {"colour": os.environ.get("COLOUR"), "gone": "GONE" in os.environ, "threads": torch.get_num_threads()}
