@@ -125,7 +125,7 @@ def _options(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def _stop_base(folder: Path, process: subprocess.Popen[bytes]) -> int:
-    """Stops vLLM's own process of `base` once its first slice is there; the process, or 0: there was none."""
+    """Stops vLLM's own process of `base` once it has a slice, beside another engine; returns it, or 0."""
     while process.poll() is None:
         if any(_has_committed(path) for path in folder.glob("multirun/**/ledger.jsonl")):
             for child in psutil.Process(process.pid).children(recursive=True):
@@ -139,7 +139,8 @@ def _stop_base(folder: Path, process: subprocess.Popen[bytes]) -> int:
 def _has_committed(ledger: Path) -> bool:
     lines = list(_whole_lines(ledger))
     ready = {line["replica"] for line in lines if line["event"] == "replica_ready" and line["model"] == "base"}
-    return any(line["event"] == "slice_committed" and line["replica"] in ready for line in lines)
+    others = any(line["event"] == "replica_ready" and line["model"] == "tiny_idefics3" for line in lines)
+    return others and any(line["event"] == "slice_committed" and line["replica"] in ready for line in lines)
 
 
 def _whole_lines(ledger: Path) -> Iterator[dict[str, Any]]:
