@@ -28,7 +28,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def section(**args: Any) -> VllmSection:
-    return VllmSection.model_validate({"kind": "vllm", "source": "me/m", "args": args})
+    return VllmSection.model_validate({"kind": "vllm", "source": "me/m", "max_model_len": 512, "args": args})
 
 
 @pytest.mark.parametrize(
