@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+import yaml
+from omegaconf import DictConfig, OmegaConf
+from omegaconf._utils import get_omega_conf_dumper
+from omegaconf.errors import InterpolationKeyError
 
 MULTIRUN_FILE = "multirun.yaml"
 
@@ -31,24 +35,34 @@ class HydraJob:
         """
         if self.hydra.output_subdir is None:
             return
-        config = OmegaConf.create({**self.raw, "hydra": self.hydra})  # a copy: the jobs of a sweep share Hydra's node
-        hydra = config.hydra
-        target = run_folder.absolute() / str(hydra.output_subdir)
-        with read_write(hydra), open_dict(hydra):
-            hydra.overrides.task = list(self.overrides)
-            hydra.runtime.choices = dict(self.choices)
-            hydra.runtime.output_dir = str(run_folder.absolute())
-            if self.master is None:
-                hydra.run.dir = str(run_folder)
-            else:
-                hydra.job.id, hydra.job.num = str(self.num), self.num
-                hydra.job.override_dirname = self._dirname()
-                hydra.sweep.dir = str(run_folder)
-                target /= str(hydra.sweep.subdir)
+        hydra = self._describe(run_folder)
+        target = run_folder.absolute() / str(self.hydra.output_subdir)
+        if self.master is not None:
+            target /= self._subdir(hydra)
         target.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(OmegaConf.masked_copy(config, list(self.raw)), target / "config.yaml")
-        OmegaConf.save(OmegaConf.create({"hydra": hydra}), target / "hydra.yaml")
-        OmegaConf.save(OmegaConf.create(list(self.overrides)), target / "overrides.yaml")
+        _save(self.raw, target / "config.yaml")
+        _save({"hydra": hydra}, target / "hydra.yaml")
+        _save(list(self.overrides), target / "overrides.yaml")
+
+    def _describe(self, run_folder: Path) -> dict[str, Any]:
+        """Hydra's own node as this job's, as plain values."""
+        hydra: dict[str, Any] = OmegaConf.to_container(self.hydra, enum_to_str=True)  # type: ignore[assignment]
+        hydra["overrides"] |= {"task": list(self.overrides)}
+        hydra["runtime"] |= {"choices": dict(self.choices), "output_dir": str(run_folder.absolute())}
+        if self.master is None:
+            hydra["run"] |= {"dir": str(run_folder)}
+        else:
+            hydra["job"] |= {"id": str(self.num), "num": self.num, "override_dirname": self._dirname()}
+            hydra["sweep"] |= {"dir": str(run_folder)}
+        return hydra
+
+    def _subdir(self, hydra: Mapping[str, Any]) -> str:
+        """The name of the job's folder, which any value of its configuration may be part of."""
+        # Nearly always it is the job's number, and OmegaConf takes 50 ms for the whole.
+        job = {"job": {"num": self.num, "id": str(self.num)}, "sweep": {"subdir": hydra["sweep"]["subdir"]}}
+        with suppress(InterpolationKeyError):
+            return str(OmegaConf.create({"hydra": job}).hydra.sweep.subdir)
+        return str(OmegaConf.create({**self.raw, "hydra": hydra}).hydra.sweep.subdir)
 
     def _dirname(self) -> str:
         """The overrides as one name of a folder, in Hydra's style."""
@@ -63,6 +77,18 @@ def write_jobs(jobs: Sequence[HydraJob], run_folder: Path) -> None:
         OmegaConf.save(master, run_folder / MULTIRUN_FILE)
     for job in jobs:
         job.write(run_folder)
+
+
+class _Dumper(yaml.CSafeDumper):
+    """Writes what OmegaConf's own dumper writes, in a tenth of the time."""
+
+
+_Dumper.add_representer(str, get_omega_conf_dumper().str_representer)  # type: ignore[arg-type]
+
+
+def _save(values: Any, path: Path) -> None:
+    text = yaml.dump(values, Dumper=_Dumper, default_flow_style=False, allow_unicode=True, sort_keys=False)
+    path.write_text(text, encoding="utf-8")
 
 
 class SweepTask(ABC):

@@ -136,6 +136,9 @@ def _find_unanswered(sweep: PlannedSweep) -> tuple[Counter[str], list[dict[str, 
     counts: Counter[str] = Counter()
     quarantined = []
     for step in sweep.plan.steps.values():
+        before = sweep.work[step.id]
+        if before.num_done == before.num_rows and not before.num_errors + before.num_absent:
+            continue  # it had all its answers when the run began
         asked = sweep.plan.datasets[step.dataset].rows
         samples: list[str] = []
         for slice_ in cut(step.id, asked, sweep.store.slice_rows(step.id) or len(asked)):

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from eibench_ray.rows.completion import ABSENT_OUTPUT, Completion, Retry, RowErrorKind
+from eibench_ray.rows.completion import ABSENT, ABSENT_OUTPUT, Completion, Retry, RowErrorKind
 from eibench_ray.store.slice_summary import Summary, find, pack, summarise, unpack
 
 SCHEMA = pa.schema(
@@ -95,6 +95,19 @@ def decode_outputs(content: bytes) -> list[str]:
 def decode_states(content: bytes) -> dict[str, RowState]:
     """Decodes the row states that resuming needs, from the narrow columns only."""
     return dict(_states(decode_columns(content, _STATE_COLUMNS)))
+
+
+def decode_unanswered(content: bytes) -> dict[str, str]:
+    """The samples without an answer, with the kind of the error or `ABSENT`; decodes no row where there are none."""
+    footer = pq.read_metadata(pa.BufferReader(content))
+    summary = unpack(footer.metadata)
+    if summary and summary.num_rows == footer.num_rows and not summary.num_errors + summary.num_absent:
+        return {}
+    return {
+        sample_id: ABSENT if state.error_kind is None else state.error_kind.value
+        for sample_id, state in decode_states(content).items()
+        if state.error_kind or state.is_absent
+    }
 
 
 def decode_summary(content: bytes) -> Summary:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 from eibench_ray.errors import StoreError
-from eibench_ray.rows.completion import ABSENT, Completion
+from eibench_ray.rows.completion import Completion
 from eibench_ray.storage.atomic_files import is_partial, parse_json
 from eibench_ray.storage.local import open_storage
 from eibench_ray.store.slice_format import (
@@ -26,6 +26,7 @@ from eibench_ray.store.slice_format import (
     decode_rows,
     decode_states,
     decode_summary,
+    decode_unanswered,
     encode,
 )
 from eibench_ray.store.slice_summary import Summary
@@ -188,12 +189,7 @@ class Store:
 
     def read_unanswered(self, step_id: str, index: int) -> dict[str, str]:
         """The samples without an answer in a committed slice, with the kind of the error, or `absent`."""
-        states = self._load(step_id, index, decode_states) or {}
-        return {
-            sample_id: ABSENT if state.error_kind is None else state.error_kind.value
-            for sample_id, state in states.items()
-            if state.error_kind or state.is_absent
-        }
+        return self._load(step_id, index, decode_unanswered) or {}
 
     def count_endings(self, step_id: str, num_rows: int) -> tuple[int, int]:
         """Number of replies to a step's first `num_rows` rows that were truncated, and that are empty."""
