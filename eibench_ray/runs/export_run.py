@@ -45,7 +45,7 @@ def export_rows(manifest: RunManifest, store: Store, out: Path) -> dict[str, Any
     folders = CellFolders(plan.cells)
     columns = _columns(plan, results)
     for cell in plan.cells:
-        tables = CellTables(plan, store, results, cell, columns)
+        tables = CellTables(plan, results, cell, columns)
         _write_parquet(tables.read(), joined_schema(columns), folders.of(out / "rows", cell, *KEYS))
         ended["answer_truncated"] += tables.num_truncated
         ended["answer_empty"] += tables.num_empty
@@ -76,7 +76,7 @@ def joined_tables(plan: Plan, store: Store) -> Iterator[pa.Table]:
     results = Results(plan, store)
     columns = _columns(plan, results)
     for cell in plan.cells:
-        yield from CellTables(plan, store, results, cell, columns).read()
+        yield from CellTables(plan, results, cell, columns).read()
 
 
 def _columns(plan: Plan, results: Results) -> SampleColumns:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from eibench_ray.plan.slices import Slice, cut
+from eibench_ray.plan.slices import Slice
 from eibench_ray.report.cell_folders import KEYS, names_of
-from eibench_ray.runs.cell_scorer import range_rows, read_scores
+from eibench_ray.runs.cell_scorer import read_scores
 from eibench_ray.runs.sample_columns import SampleColumns
 from eibench_ray.runs.score_reader import make_reader
-from eibench_ray.runs.step_rows import StepReader, StepRows
+from eibench_ray.runs.step_rows import StepRows
 from eibench_ray.scoring.answer_repeats import by_answer
 from eibench_ray.scoring.cell_columns import CellMeter
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from eibench_ray.rows.sample import Sample
     from eibench_ray.runs.results import Results
     from eibench_ray.scoring.scorer import Score
-    from eibench_ray.store.slice_store import Store
 
 # As the folders have them, and as text: without them readers would make a date or a number of some names.
 _NAMES = [pa.field(name, pa.string(), nullable=False) for name in (*KEYS, "sample_id")]
@@ -106,9 +105,9 @@ class CellTables:
         num_replies_truncated: replies of the judge that were cut off.
     """
 
-    def __init__(self, plan: Plan, store: Store, results: Results, cell: Cell, columns: SampleColumns) -> None:
+    def __init__(self, plan: Plan, results: Results, cell: Cell, columns: SampleColumns) -> None:
         self._plan = plan
-        self._store = store
+        self._results = results
         self._dataset = results.dataset(cell.dataset)
         self._cell = cell
         self._columns = columns
@@ -125,14 +124,13 @@ class CellTables:
     def read(self) -> Iterator[pa.Table]:
         """Yields the joined rows in the dataset's order, a range of samples at once."""
         cell = self._cell
-        for part in cut("", self._plan.datasets[cell.dataset].rows, range_rows(self._store, [cell])):
+        for part in self._results.parts(cell):
             if samples := part.pick(self._dataset.samples(part.start, part.stop)):
                 yield self._join(part, samples)
 
     def _join(self, part: Slice, samples: Sequence[Sample]) -> pa.Table:
         cell, size = self._cell, len(samples)
-        reader = StepReader(self._store, self._dataset.index(), part, _MORE)
-        rows = {step: reader.read(self._plan.steps[step]) for step in cell.steps}
+        rows = self._results.read_steps(cell, part, _MORE)
         scores = list(read_scores(self._reader, cell, samples, rows))
         for of_sample in scores:
             self._scores.add(of_sample)

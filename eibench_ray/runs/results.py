@@ -52,7 +52,7 @@ class Results:
 
     def join(self, cell: Cell) -> Iterator[JoinedRow]:
         """The cell's rows in the dataset's order."""
-        for part in self._parts(cell):
+        for part in self.parts(cell):
             yield from self._join(cell, part)
 
     def row(self, cell: Cell, number: int) -> JoinedRow:
@@ -62,12 +62,27 @@ class Results:
     def said(self, cell: Cell, *, has_scores: bool = False) -> Iterator[SaidRange]:
         """Yields what was said to the cell's samples, a range of them after the other, in the dataset's order."""
         dataset, reader = self.dataset(cell.dataset), make_reader(cell)
-        for part in self._parts(cell):
+        for part in self.parts(cell):
             samples = part.pick(dataset.samples(part.start, part.stop))
-            rows = self._read_steps(cell, part)
+            rows = self.read_steps(cell, part)
             answers, replies = ([rows[step].texts for step in steps] for steps in (cell.answers, cell.verdicts))
             scores = list(read_scores(reader, cell, samples, rows)) if has_scores else []
             yield SaidRange(samples, answers, replies, scores)
+
+    def parts(self, cell: Cell) -> Iterator[Slice]:
+        """Ranges of the cell's samples that are read at once."""
+        return cut(cell.dataset, self._plan.datasets[cell.dataset].rows, range_rows(self._store, [cell]))
+
+    def read_steps(self, cell: Cell, part: Slice, more: Sequence[str] = ()) -> dict[str, StepRows]:
+        """By step, the rows about a range of samples.
+
+        Args:
+            cell: whose steps they are.
+            part: the range.
+            more: columns that are read beside those that scoring looks at.
+        """
+        reader = StepReader(self._store, self.dataset(cell.dataset).index(), part, more)
+        return {step: reader.read(self._plan.steps[step]) for step in cell.steps}  # inputs come first
 
     def metrics(self, cell: Cell) -> Sequence[Metric]:
         """The figures of the cell's scorer, the headline first."""
@@ -180,17 +195,9 @@ class Results:
             has_pictures=groups.has_pictures,
         )
 
-    def _parts(self, cell: Cell) -> Iterator[Slice]:
-        return cut(cell.dataset, self._plan.datasets[cell.dataset].rows, range_rows(self._store, [cell]))
-
-    def _read_steps(self, cell: Cell, part: Slice, more: Sequence[str] = ()) -> dict[str, StepRows]:
-        """By step, the rows about a range of samples; inputs come first."""
-        reader = StepReader(self._store, self.dataset(cell.dataset).index(), part, more)
-        return {step: reader.read(self._plan.steps[step]) for step in cell.steps}
-
     def _join(self, cell: Cell, part: Slice) -> Iterator[JoinedRow]:
         samples = part.pick(self.dataset(cell.dataset).samples(part.start, part.stop))
-        current = {step: rows.completions for step, rows in self._read_steps(cell, part, COMPLETION).items()}
+        current = {step: rows.completions for step, rows in self.read_steps(cell, part, COMPLETION).items()}
         reader = make_reader(cell)
         headline = reader.metrics[0].name
         baselines = cell.baseline.answers if cell.baseline else ()
