@@ -6,7 +6,9 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import Client, Listener
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +22,7 @@ from eibench_ray.config.load import to_config
 
 if TYPE_CHECKING:
     from click import Command
+    from conftest import Called
 
     from eibench_ray.config.hydra_jobs import HydraJob
 
@@ -39,34 +42,91 @@ def has_script(page: Path) -> bool:
     return any(block.language == "sh" and not block.is_marked for block in read_blocks(page))
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if has_script(page)], ids=name)
+# Pages whose commands are processes of their own, each with its Ray: one with a run, and one with what reads it.
+ALONE = ("docs/how-to/private-data.md",)
+SCRIPTS = [page for page in PAGES if has_script(page)]
+# Stands on the PATH in the command's place, and has the test's process do what it is told to: it has imported all that
+# the command needs, and has a Ray (a start of both takes a run 10 CPU s, which is most of it).
+STAND_IN = """#!{python} -I
+import os, sys
+from multiprocessing.connection import Client
+with Client({address!r}) as test:
+    test.send((os.getcwd(), sys.argv[1:]))
+    code, out, err = test.recv()
+sys.stdout.write(out)
+sys.stderr.write(err)
+sys.exit(code)
+"""
+
+
+@pytest.mark.parametrize("page", [page for page in SCRIPTS if name(page) in ALONE], ids=name)
+def test_the_commands_of_a_page_run_in_a_shell(page: Path, tmp_path: Path) -> None:
+    check_script(page, tmp_path, environment_of(tmp_path, tmp_path))
+
+
+@pytest.mark.usefixtures("commands_share_ray")
+@pytest.mark.parametrize("page", [page for page in SCRIPTS if name(page) not in ALONE], ids=name)
 def test_the_commands_of_a_page_run_as_they_stand(
-    page: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+    page: Path,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    command: Callable[..., Called],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    caches, tools = (
+        tmp_path_factory.getbasetemp() / "cache",
+        tmp_path_factory.mktemp("tools"),
+    )  # as one user's pages have
+    environment = environment_of(tmp_path, caches)
+    for variable in environment.keys() - {"PATH"}:
+        monkeypatch.setenv(variable, environment[variable])
+    environment["PATH"] = f"{tools}:{environment['PATH']}"
+    with Listener() as listener, ThreadPoolExecutor(1) as pool:
+        (tools / "eibench-ray").write_text(STAND_IN.format(python=sys.executable, address=listener.address))
+        (tools / "eibench-ray").chmod(0o755)
+        checked = pool.submit(check_script, page, tmp_path, environment)
+        checked.add_done_callback(lambda _: Client(listener.address).close())
+        # What a command does with signals, only the main thread can do.
+        while not checked.done():
+            with listener.accept() as shell:
+                if not checked.done():
+                    folder, arguments = shell.recv()
+                    monkeypatch.chdir(folder)
+                    called = command(*arguments)
+                    shell.send((called.code, called.out, called.err))
+    checked.result()
+
+
+def environment_of(home: Path, caches: Path) -> dict[str, str]:
+    """The variables of a user who has set none."""
+    kept = {key: os.environ[key] for key in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE") if key in os.environ}
+    return kept | {
+        "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+        "HOME": str(home),
+        "XDG_CACHE_HOME": str(caches),
+        "COLUMNS": "120",
+        "CI": "true",
+        "WANDB_MODE": "offline",
+    }
+
+
+def check_script(page: Path, folder: Path, environment: Mapping[str, str]) -> None:
+    """Runs the commands of a page in bash, with the files that it shows."""
     script = []
     for number, block in enumerate(read_blocks(page)):
         if block.language == "sh" and not block.is_marked:
             script.append(block.script())
         elif block.title is not None:
-            (tmp_path / block.title).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / block.title).write_text(block.text)
+            (folder / block.title).parent.mkdir(parents=True, exist_ok=True)
+            (folder / block.title).write_text(block.text)
         elif block.language == "python":
-            (tmp_path / f".block_{number}.py").write_text(block.text)
+            (folder / f".block_{number}.py").write_text(block.text)
             script.append(f"python .block_{number}.py\n")
-    (tmp_path / ".script.sh").write_text("".join(script))
-    environment = {
-        "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
-        "HOME": str(tmp_path),
-        "XDG_CACHE_HOME": str(tmp_path_factory.getbasetemp() / "cache"),  # as one user's pages have
-        "COLUMNS": "120",
-        "CI": "true",
-        "WANDB_MODE": "offline",
-    }
-    kept = {key: os.environ[key] for key in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE") if key in os.environ}
+    (folder / ".script.sh").write_text("".join(script))
     done = subprocess.run(
         ["bash", "-eux", ".script.sh"],
-        cwd=tmp_path,
-        env=environment | kept,
+        cwd=folder,
+        env=environment,
         capture_output=True,
         text=True,
         timeout=550,
