@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import os
 import tempfile
 from argparse import ArgumentError, ArgumentParser, Namespace
@@ -20,7 +19,7 @@ from hydra.core.utils import JobReturn, JobStatus, env_override
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from eibench_ray.config.compose import to_composed
+from eibench_ray.config.hydra_composer import HYDRA, to_sections
 from eibench_ray.config.hydra_errors import HYDRA_ERRORS, UNNAMED_ERRORS, explain
 from eibench_ray.config.hydra_jobs import HydraJob, SweepTask
 from eibench_ray.config.option_files import own_loader
@@ -38,8 +37,8 @@ SHOWN_ERRORS: tuple[type[Exception], ...] = (EibenchError, *HYDRA_ERRORS)
 def _job_of_call(config: DictConfig) -> HydraJob:
     """The job of Hydra's plain run, for which it calls the task function itself."""
     hydra = OmegaConf.create({"hydra": HydraConfig.get()}).hydra
-    composed = to_composed(DictConfig({**config, "hydra": hydra}))
-    return HydraJob(composed.raw, composed.choices, hydra, 0, tuple(hydra.overrides.task))
+    sections = to_sections(config, dict(hydra.runtime.choices))
+    return HydraJob(sections.raw, sections.choices, hydra, 0, tuple(hydra.overrides.task))
 
 
 def call_hydra(
@@ -110,9 +109,7 @@ def _run_job(
     with read_write(config.hydra.runtime), open_dict(config.hydra.runtime):
         config.hydra.runtime.output_dir = os.path.abspath(str(OmegaConf.select(config, job_dir_key)))  # noqa: PTH100
     HydraConfig.instance().set_config(config)
-    job = copy.deepcopy(config)
-    with read_write(job), open_dict(job):
-        del job["hydra"]
+    job = OmegaConf.masked_copy(config, [str(key) for key in config if key != HYDRA])
     returned = JobReturn(cfg=job, hydra_cfg=config)
     with env_override(config.hydra.job.env_set):
         hydra_context.callbacks.on_job_start(config=config, task_function=task_function)

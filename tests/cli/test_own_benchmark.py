@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import shlex
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -106,19 +103,16 @@ PREPARE = (
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("commands_share_ray")
 def test_two_models_from_a_table_to_the_leaderboard(command: Command, pairs: Path) -> None:
     pytest.importorskip("transformers", reason="the engines need eibench-ray[cpu] or [gpu]")
     [prepared] = typed(command, PREPARE)["datasets"]
     assert (prepared["rows"], prepared["media"]) == (8, 16)
     line = (
         "eibench-ray run --config-dir my_conf -m model=idefics3,qwen2_vl setting=pick dataset=pairs "
-        "judge=choice,paired tracking=none cluster.num_cpus=2 --json"
+        "judge=choice,paired tracking=none cluster.num_cpus=2"
     )
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    run = [sys.executable, "-m", "eibench_ray.cli.app", *shlex.split(line)[1:]]
-    done = subprocess.run(run, cwd=pairs, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    summary = json.loads(done.stdout.splitlines()[-1])
+    summary = typed(command, line)
 
     # 2 x 8 answers, and 2 x 8 verdicts on the one model that is not the baseline, by an engine that is loaded already.
     assert (summary["requests"], summary["completions_new"], summary["errors"], summary["loads"]) == (32, 32, 0, 2)

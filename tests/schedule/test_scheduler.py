@@ -80,19 +80,7 @@ TROUBLES = st.builds(
 
 @settings(max_examples=60)
 @given(cases())
-def test_a_run_ends_with_every_slice_finished_once(case: Case) -> None:
-    Trial(case).run()
-
-
-@settings(max_examples=60)
-@given(cases(TROUBLES))
-def test_a_run_ends_whatever_happens_to_it(case: Case) -> None:
-    Trial(case).run()
-
-
-@settings(max_examples=60)
-@given(cases())
-def test_a_load_is_for_a_slice(case: Case) -> None:
+def test_a_run_ends_with_every_slice_finished_once_and_a_load_is_for_a_slice(case: Case) -> None:
     """An engine is not started more often than it has slices, but for once in vain."""
     trial = Trial(case).run()
     slices = Counter(trial.engine_of(slice_) for slice_ in case.slices)
@@ -101,7 +89,7 @@ def test_a_load_is_for_a_slice(case: Case) -> None:
 
 @settings(max_examples=60)
 @given(cases(TROUBLES))
-def test_what_is_lost_is_loaded_again_once(case: Case) -> None:
+def test_a_run_ends_whatever_happens_to_it_and_what_is_lost_is_loaded_again_once(case: Case) -> None:
     trial = Trial(case).run()
     slices = Counter(trial.engine_of(slice_) for slice_ in case.slices)
     assert trial.starts <= slices + trial.losses + trial.returns + Counter(case.profiles.keys())

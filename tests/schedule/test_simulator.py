@@ -28,8 +28,14 @@ def named(events: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
 
 @settings(max_examples=60)
 @given(cases())
-def test_every_slice_is_committed_once_after_what_it_reads(case: Case) -> None:
+def test_every_slice_is_committed_once_and_no_gpu_is_held_twice(case: Case) -> None:
     outcome, events = play(case)
+    check_slices(case, outcome, events)
+    check_gpus(events)
+
+
+def check_slices(case: Case, outcome: SimulationResult, events: list[dict[str, Any]]) -> None:
+    """Each slice is committed once, after what it reads."""
     times = [event["time"] for event in events]
     assert times == sorted(times)
     committed = {(event["step"], event["slice"]): event["time"] for event in named(events, "slice_committed")}
@@ -43,10 +49,8 @@ def test_every_slice_is_committed_once_after_what_it_reads(case: Case) -> None:
     assert outcome.loads >= outcome.loads_at_least
 
 
-@settings(max_examples=40)
-@given(cases())
-def test_gpus_of_a_node_are_never_held_twice(case: Case) -> None:
-    _, events = play(case)
+def check_gpus(events: list[dict[str, Any]]) -> None:
+    """A node's GPUs are held by one replica each."""
     free: Counter[str] = Counter()
     held: dict[int, tuple[str, int]] = {}
     for event in events:
