@@ -20,8 +20,16 @@ def fork_engines() -> None:
     """Imports vLLM, and has it fork its EngineCores: for CPUs it spawns them (0.32), and each imports vLLM anew."""
     import vllm.v1.engine.async_llm
     import vllm.v1.engine.utils
+    from vllm.platforms import current_platform
 
+    import eibench_ray.engines.vllm.core_imports  # noqa: F401 - last, since it freezes what is imported
+
+    assert vllm.v1.engine.utils.get_mp_context, "core_process.py puts another one in its place, too"
     vllm.v1.engine.utils.get_mp_context = lambda: multiprocessing.get_context("fork")
+    if hasattr(current_platform, "register_triton_kernel_overrides"):
+        # It goes through all names of all modules: once for all, instead of in each EngineCore.
+        current_platform.register_triton_kernel_overrides()
+        type(current_platform).register_triton_kernel_overrides = classmethod(lambda cls: None)  # noqa: ARG005
 
 
 def run(job: dict[str, Any]) -> None:

@@ -18,7 +18,7 @@ with suppress(Exception):
     if current_platform.is_cpu():
         import vllm.v1.worker.cpu_worker
     else:
-        import vllm.v1.worker.gpu_worker  # noqa: F401
+        import vllm.v1.worker.gpu_worker
 
     import setproctitle
 
@@ -26,6 +26,9 @@ with suppress(Exception):
     # themselves are left, by which a replica's processes are known.
     os.environ["SPT_NOENV"] = "1"
     setproctitle.getproctitle()
+
+    if current_platform.is_cpu():  # it asks for no GPU here, and is imported for every model, when it is loaded
+        import vllm.model_executor.layers.quantization.online.base  # noqa: F401
 # What is shared with the process that is forked stays so: its collections of garbage write into each object.
 gc.freeze()
 gc.enable()
