@@ -167,13 +167,15 @@ def test_a_file_of_certificates_that_is_not_there_is_named(monkeypatch: pytest.M
 
 def test_while_an_endpoint_is_away_its_engine_says_so() -> None:
     async def run() -> list[list[Wait]]:
+        began = time.monotonic()
         asked = engine("http://127.0.0.1:1/v1", outage_timeout_s=1800.0)
         waits = (await asked.start()).waits
         assert waits is not None
         before = list(waits())
         row = asyncio.create_task(asked.generate(ask("there?"), ()))
-        await asyncio.sleep(0.3)
-        during = list(waits())
+        while not (during := list(waits())):
+            await asyncio.sleep(0.01)
+        assert 0 <= during[0].waited_s <= time.monotonic() - began
         row.cancel()
         await asyncio.wait([row])
         after = list(waits())
@@ -182,7 +184,6 @@ def test_while_an_endpoint_is_away_its_engine_says_so() -> None:
 
     before, (during,), after = asyncio.run(run())
     assert (during.reason, during.limit_s) == ("connection refused by 127.0.0.1:1", 1800.0)
-    assert 0.2 < during.waited_s < 5
     assert before == after == []
 
 
