@@ -232,19 +232,11 @@ SWEEP += ["store.slice_rows=4"]
 
 
 def start_run(folder: Path, dataset: str, store: str) -> subprocess.Popen[str]:
-    """A run, in a process group of its own."""
+    """A run that does not end, since one of its answers does not come, in a process group of its own."""
     folder.mkdir(exist_ok=True)
-    call = [sys.executable, "-m", "eibench_ray.cli.app", "run", "--json", *SWEEP]
+    call = [sys.executable, "-m", "eibench_ray.cli.app", "run", "--json", *SWEEP, "model.engine.hangs_on=person 17"]
     call += [f"dataset.path={dataset}", f"store.root={store}"]
     return subprocess.Popen(call, cwd=folder, text=True, start_new_session=True, stdout=-1, stderr=-1)
-
-
-def finish(running: subprocess.Popen[str]) -> dict[str, Any]:
-    """Its summary."""
-    out, err = running.communicate(timeout=120)
-    assert running.returncode == 0, err
-    summary: dict[str, Any] = json.loads(out.splitlines()[-1])
-    return summary
 
 
 def count_slices(root: str) -> int:
@@ -254,9 +246,12 @@ def count_slices(root: str) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("commands_share_ray")
 def test_a_sweep_whose_data_and_store_are_in_a_bucket_is_killed_and_goes_on_to_the_rows_of_a_folder(
-    tmp_path: Path, sweeps: Sweeps, s3_root: str, command: Callable[..., Called]
+    tmp_path: Path,
+    sweeps: Sweeps,
+    s3_root: str,
+    commands_share_ray: None,  # noqa: ARG001 - after the bucket: its replicas have the variables, too
+    command: Callable[..., Called],
 ) -> None:
     here = sweeps.write_dataset(range(24))
     there = below(s3_root, "data/faces")
@@ -273,12 +268,14 @@ def test_a_sweep_whose_data_and_store_are_in_a_bucket_is_killed_and_goes_on_to_t
     while count_slices(s3_root) < 2:
         assert time.monotonic() < deadline
         assert killed.poll() is None, killed.communicate()
-        time.sleep(0.2)
+        time.sleep(0.1)
     os.killpg(killed.pid, signal.SIGKILL)
     killed.communicate()
     done = count_slices(s3_root)
     assert done < 12
-    second = finish(start_run(tmp_path / "bucket", there, s3_root))
+    called = command("run", "--json", *SWEEP, f"dataset.path={there}", f"store.root={s3_root}")
+    assert called.code == 0, called.err
+    second = called.json
     assert (first["completions_new"], second["store"], second["errors"]) == (48, s3_root, 0)
     assert 0 < second["completions_new"] <= 48 - 4 * done
     assert second["rows"] == first["rows"]
