@@ -31,6 +31,7 @@ RAY_START = [
     "with lean_node(has_dashboard=False):\n    scripts.main()",
     *("start", "--block", "--disable-usage-stats", "--object-store-memory=100000000", "--include-log-monitor=false"),
 ]
+RULE = {"name": "includes", "kind": "includes"}  # a judge that asks nobody: a run has the model's replicas alone
 SLOW: dict[str, Any] = {"latency_s": 0.1, "max_num_seqs": 4}  # some 5 rows at once: a slice takes 0.1 s
 
 
@@ -91,7 +92,7 @@ class Run:
         """The run's result; it has left no replica behind."""
         with contextlib.closing(self.ledger):
             outcome = asyncio.run(self.driver.run())
-        _, left = psutil.wait_procs(replica_processes(), timeout=10)
+        _, left = psutil.wait_procs(replica_processes(), timeout=30)
         assert not left
         return outcome
 

@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 import time
 from collections import Counter
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
-from driving import SLOW, Run, check_whole, cluster_of, replica_processes
+from driving import RULE, SLOW, Run, check_whole, cluster_of
 
-from eibench_ray.driver.failure_policy import MAX_DEATHS_WITH_ROWS
-from eibench_ray.driver.poison_search import LONELY_DEATHS
-from eibench_ray.driver.replica_set import KILL_TIMEOUT_S
+from eibench_ray.driver import failure_policy, poison_search
+from eibench_ray.driver.driver import Driver
 from eibench_ray.driver.run_events import Snapshot
 from eibench_ray.driver.walltime import Deadlines
 from eibench_ray.errors import ClusterError
 from eibench_ray.ratelimit.admission import LocalRateLimiter
-from eibench_ray.schedule.backlog import MARKS
+from eibench_ray.schedule import backlog
 
 if TYPE_CHECKING:
     from conftest import Sweeps
 
 pytestmark = pytest.mark.usefixtures("ray_here")
+
+
+@pytest.fixture(autouse=True)
+def short_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has engines rest a tenth of a second; test_failure_policy.py says for how long they do."""
+    monkeypatch.setattr(failure_policy, "FIRST_REST_S", 0.1)
 
 
 def test_a_sweep_runs_to_its_end_and_loads_each_engine_once(sweeps: Sweeps) -> None:
@@ -52,28 +59,10 @@ def test_a_sweep_runs_to_its_end_and_loads_each_engine_once(sweeps: Sweeps) -> N
     check_whole(sweep, sweeps.plan(*configs))
 
 
-def test_a_replica_that_is_killed_is_replaced_and_no_row_is_lost(sweeps: Sweeps) -> None:
-    sweeps.write_dataset(range(40))
-    config = sweeps.config(engine=SLOW, cluster=cluster_of())
-    killed: list[int] = []
-
-    def kill_once(event: str, _: dict[str, Any]) -> None:
-        if event == "slice_committed" and not killed:
-            (process,) = replica_processes()
-            process.kill()
-            killed.append(process.pid)
-
-    sweep = sweeps.plan(config)
-    run = Run(sweep, kill_once)
-    outcome = run.finish()
-    assert killed
-    assert [event["reason"][:28] for event in run.events("replica_lost")] == ["the replica's process died: "]
-    assert (outcome.num_loads, outcome.num_new) == (2, 80)
-    assert not outcome.failed_engines
-    check_whole(sweep, sweeps.plan(config))
-
-
-def test_an_engine_that_keeps_dying_is_given_up_and_the_others_finish(sweeps: Sweeps) -> None:
+def test_an_engine_that_keeps_dying_is_given_up_and_the_others_finish(
+    sweeps: Sweeps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(failure_policy, "MAX_DEATHS_WITH_ROWS", 3)  # test_failure_policy.py and test_poison.py have all
     sweeps.write_dataset()
     slow = {
         "fails_on": "never",
@@ -94,19 +83,22 @@ def test_an_engine_that_keeps_dying_is_given_up_and_the_others_finish(sweeps: Sw
     ((key, reason),) = outcome.failed_engines.items()
     assert sweep.plan.engines[key].name == "doomed"
     assert "the replica's process died" in reason
-    assert len(run.events("replica_lost")) == MAX_DEATHS_WITH_ROWS
+    assert len(run.events("replica_lost")) == 3
     assert outcome.unfinished_steps == set(sweep.plan.cells[0].steps)
     assert sweeps.plan(sound).is_complete
     assert sweeps.plan(doomed).num_done == 0
 
 
 @pytest.mark.parametrize(
-    ("dies_with", "words"),
-    [("process", "the replica's process died"), ("engine", "the engine died while it answered s002")],
+    ("dies_with", "words", "deaths"),
+    # The search itself is as in test_poison.py, where engines die with all that they do; here, one death of each kind.
+    [("process", "the replica's process died", 2), ("engine", "the engine died while it answered s002", 1)],
 )
 def test_a_row_that_kills_its_replica_or_its_engine_costs_itself_alone(
-    sweeps: Sweeps, dies_with: str, words: str
+    sweeps: Sweeps, monkeypatch: pytest.MonkeyPatch, dies_with: str, words: str, deaths: int
 ) -> None:
+    monkeypatch.setattr(backlog, "MARKS", deaths)
+    monkeypatch.setattr(poison_search, "LONELY_DEATHS", deaths)
     sweeps.write_dataset(questions={2: "kill"})
     engine = {"dies_on": "kill", "dies_with": dies_with}
     config = sweeps.config(engine=engine, slice_rows=1, cluster=cluster_of())
@@ -116,21 +108,24 @@ def test_a_row_that_kills_its_replica_or_its_engine_costs_itself_alone(
     assert (outcome.num_new, outcome.failed_engines) == (18, {})
     rows = sweeps.rows(sweep, "answer")
     assert {name: row.error_kind for name, row in rows.items() if row.error_kind} == {"s002": "quarantined"}
-    assert re.search(rf"each of the 2 times .*; the last time: {words}", rows["s002"].error or "")
+    assert re.search(rf"each of the {deaths} times .*; the last time: {words}", rows["s002"].error or "")
     assert [event["sample"] for event in run.events("row_quarantined")] == ["s002"]
-    assert len(run.events("replica_lost")) == MARKS + LONELY_DEATHS
+    assert len(run.events("replica_lost")) == 2 * deaths
     check_whole(sweep, sweeps.plan(config))
 
 
-def test_an_engine_that_cannot_start_fails_its_cells_alone(sweeps: Sweeps) -> None:
+def test_an_engine_that_cannot_start_fails_its_cells_alone_and_is_not_started_again(sweeps: Sweeps) -> None:
     sweeps.write_dataset()
-    missing = sweeps.config(model={"name": "retired", "engine": {"kind": "replay", "predictions": "/nowhere"}})
-    sound = sweeps.config()
+    cluster = cluster_of(max_replicas_per_engine=1)
+    retired = {"name": "retired", "engine": {"kind": "replay", "predictions": "/nowhere"}}
+    missing, sound = sweeps.config(model=retired, cluster=cluster), sweeps.config(cluster=cluster)
     sweep = sweeps.plan(missing, sound)
-    outcome = Run(sweep).finish()
+    run = Run(sweep)
+    outcome = run.finish()
     assert [sweep.plan.engines[key].name for key in outcome.failed_engines] == ["retired"]
     (reason,) = outcome.failed_engines.values()
     assert "/nowhere/faces.plain.jsonl cannot be read (No such file or directory)" in reason
+    assert [event["model"] for event in run.events("replica_starting")].count("retired") == 1
     assert outcome.num_new == 20
     assert sweeps.plan(sound).is_complete
 
@@ -141,8 +136,8 @@ PAID: dict[str, Any] = {"price": {"input": 1e6, "output": 0.0}, "fails_on": "nev
 
 def test_a_spent_budget_ends_what_is_paid_for_and_nothing_else(sweeps: Sweeps) -> None:
     sweeps.write_dataset()
-    paid = sweeps.config(model={"name": "paid"}, engine=PAID)
-    free = sweeps.config("brief", model={"name": "free"})
+    paid = sweeps.config(model={"name": "paid"}, engine=PAID | {"max_num_seqs": 1}, slice_rows=1)
+    free = sweeps.config("brief", model={"name": "free"}, slice_rows=1)
     sweep = sweeps.plan(paid, free)
     run = Run(sweep, limiter=LocalRateLimiter(budget_usd=25.0))
     outcome = run.finish()
@@ -159,67 +154,75 @@ def test_a_spent_budget_ends_what_is_paid_for_and_nothing_else(sweeps: Sweeps) -
     )
     assert sweeps.plan(free).is_complete
     again = sweeps.plan(paid, free)
-    answer = sweep.plan.cells[0].answer
-    assert (again.work[answer].num_done, again.budget.spent_usd) == (4, 24.0)
+    # What was answered is judged.
+    asked = (sweep.plan.cells[0].answer, *sweep.plan.cells[0].verdicts)
+    assert [again.work[step].num_done for step in asked] == [4, 4]
+    assert again.budget.spent_usd == 24.0
 
     outcome = Run(again, limiter=LocalRateLimiter(budget_usd=60.0, spent_usd=again.budget.spent_usd)).finish()
     assert (outcome.shortage, outcome.cost_usd) == (None, 36.0)
     check_whole(sweep, sweeps.plan(paid, free))
 
 
-def test_what_was_answered_is_judged_when_the_budget_is_spent(sweeps: Sweeps) -> None:
-    sweeps.write_dataset()
-    config = sweeps.config(engine=PAID | {"max_num_seqs": 1}, slice_rows=1)
-    sweep = sweeps.plan(config)
-    outcome = Run(sweep, limiter=LocalRateLimiter(budget_usd=25.0)).finish()
-    assert outcome.shortage
-    again = sweeps.plan(config)
-    assert [again.work[step].num_done for step in (sweep.plan.cells[0].answer, sweep.plan.cells[0].verdicts[0])] == [
-        4,
-        4,
-    ]
-
-
-def test_a_replica_that_is_killed_has_committed_what_was_paid_for(sweeps: Sweeps) -> None:
+def test_a_replica_that_is_killed_is_replaced_and_has_committed_what_was_paid_for(sweeps: Sweeps) -> None:
     sweeps.write_dataset(range(40))
-    # It answers for some four seconds, and is looked at every second.
     config = sweeps.config(engine=PAID | SLOW | {"latency_s": 0.4}, slice_rows=40, cluster=cluster_of())
     sweep = sweeps.plan(config)
     answer = sweep.plan.cells[0].answer
-    run = Run(sweep)
     rows_then: list[int] = []
 
-    def kill_once(_: Snapshot) -> None:
-        if not rows_then and (rows := sweep.store.read_slice(answer, 0)):
-            rows_then.append(len(rows))
-            (paid,) = (state for state in run.driver.replica_set.states.values() if state.handle.spec.price)
-            run.process(paid.handle.id).kill()
+    async def kill_once(replica: int) -> None:
+        while not (rows := sweep.store.read_slice(answer, 0)):
+            await asyncio.sleep(0.05)
+        rows_then.append(len(rows))
+        run.process(replica).kill()
 
-    run.listener.hook = kill_once
+    def watch(event: str, fields: dict[str, Any]) -> None:
+        if event == "slice_sent" and fields["step"] == answer and not watchers:
+            watchers.append(asyncio.create_task(kill_once(fields["replica"])))
+
+    watchers: list[asyncio.Task[None]] = []
+    run = Run(sweep, watch)
     outcome = run.finish()
     assert 0 < rows_then[0] < 40
-    assert len(run.events("replica_lost")) == 1
-    assert outcome.num_new == 80
+    (lost,) = run.events("replica_lost")
+    assert lost["reason"].startswith("the replica's process died: ")
+    assert (outcome.num_loads, outcome.num_new, outcome.failed_engines) == (3, 80, {})
     assert sweep.store.read_cost(answer) == 40 * 6.0  # a row that was asked again would have cost its earlier six, too
     check_whole(sweep, sweeps.plan(config))
 
 
-def test_an_interrupted_run_goes_on_and_asks_nothing_twice(sweeps: Sweeps) -> None:
+def test_a_run_that_is_stopped_preempted_or_out_of_time_goes_on_and_asks_nothing_twice(sweeps: Sweeps) -> None:
+    """Each ends when it has committed a slice; all rows take ten seconds and more."""
     sweeps.write_dataset(range(40))
-    config = sweeps.config(engine=SLOW, cluster=cluster_of())
+    config = sweeps.config(engine=SLOW | {"latency_s": 1.0}, cluster=cluster_of(grace_s=60.0))
+    ends: dict[str, Callable[[Driver], object]] = {
+        "stop": Driver.request_stop,
+        "preemption": Driver.give_way,
+        "walltime": lambda driver: setattr(driver, "deadlines", Deadlines(drain_at=time.monotonic())),
+    }
+    runs: list[Run] = []
 
-    def stop(event: str, _: dict[str, Any]) -> None:
+    def end_it(event: str, _: dict[str, Any]) -> None:
         if event == "slice_committed":
-            run.driver.request_stop()
+            list(ends.values())[len(runs) - 1](runs[-1].driver)
 
-    run = Run(sweeps.plan(config), stop)
-    first = run.finish()
-    assert first.was_interrupted
-    assert first.unfinished_steps
+    num_done = 0
+    for reason in ends:
+        runs.append(run := Run(sweeps.plan(config), end_it, left_s=3600.0 if reason == "walltime" else math.inf))
+        outcome = run.finish()
+        assert (outcome.was_interrupted, outcome.was_preempted) == (True, reason != "stop")
+        (told,) = run.events("interrupted")
+        assert told["reason"] == reason
+        assert all(event["time"] <= told["time"] for event in run.events("slice_sent"))
+        assert outcome.num_new > 0
+        num_done += outcome.num_new
+        assert sweeps.plan(config).num_done == num_done < 80
+        if reason != "stop":  # what was in flight is finished
+            assert outcome.num_new > run.events("slice_committed")[0]["new"]
+    config = sweeps.config(engine=SLOW, cluster=cluster_of())
     sweep = sweeps.plan(config)
-    assert 0 < first.num_new == sweep.num_done < 80
-    second = Run(sweep).finish()
-    assert first.num_new + second.num_new == 80
+    assert Run(sweep).finish().num_new == 80 - num_done
     check_whole(sweep, sweeps.plan(config))
 
 
@@ -227,21 +230,20 @@ def test_copies_share_the_work(sweeps: Sweeps) -> None:
     sweeps.write_dataset(range(40))
     model = {"expect": {"load_s": 0.1, "tokens_per_s": 100.0}}
     cluster = cluster_of(max_replicas_per_engine=2)
-    config = sweeps.config(engine=SLOW | {"fails_on": "never"}, model=model, cluster=cluster)
+    config = sweeps.config(judge=RULE, engine=SLOW, model=model, cluster=cluster)
     sweep = sweeps.plan(config)
     ready: list[psutil.Process] = []
 
     def hold_the_first(event: str, fields: dict[str, Any]) -> None:
-        if event == "replica_ready" and fields["model"] == "echo":
+        if event == "replica_ready":
             ready.append(run.process(fields["replica"]))
             ready[0].suspend() if len(ready) == 1 else ready[0].resume()
 
     run = Run(sweep, hold_the_first)
     outcome = run.finish()
-    (answer, _) = sweep.plan.steps
-    shares = Counter(event["replica"] for event in run.events("slice_committed") if event["step"] == answer)
+    shares = Counter(event["replica"] for event in run.events("slice_committed"))
     assert len(shares) == len(ready) == 2
-    assert outcome.num_new == 80
+    assert outcome.num_new == 40
     check_whole(sweep, sweeps.plan(config))
 
 
@@ -251,12 +253,12 @@ def test_a_further_copy_that_cannot_start_does_not_take_its_engine_along(sweeps:
     recording.write_text("".join(f'{{"faces/{number}.png": "sun"}}\n' for number in range(40)))
     engine = {"kind": "replay", "predictions": str(sweeps.folder), "max_num_seqs": 1}
     model = {"engine": engine, "expect": {"load_s": 0.001, "tokens_per_s": 1.0}}
-    config = sweeps.config(model=model, slice_rows=1, cluster=cluster_of(max_replicas_per_engine=2))
+    config = sweeps.config(judge=RULE, model=model, slice_rows=1, cluster=cluster_of(max_replicas_per_engine=2))
     ready: list[psutil.Process] = []
 
     def lose_recording(event: str, fields: dict[str, Any]) -> None:
         """The first one waits; the second one dies, and whoever follows it finds no recording."""
-        if event == "replica_ready" and fields["model"] == "echo":
+        if event == "replica_ready":
             recording.unlink(missing_ok=True)
             ready.append(run.process(fields["replica"]))
             ready[-1].suspend() if len(ready) == 1 else ready[-1].kill()
@@ -268,7 +270,7 @@ def test_a_further_copy_that_cannot_start_does_not_take_its_engine_along(sweeps:
     outcome = run.finish()
     assert sum("cannot be read" in event["reason"] for event in run.events("replica_lost")) == 1
     assert not outcome.failed_engines
-    assert outcome.num_new == 80
+    assert outcome.num_new == 40
 
 
 def test_an_engine_that_gets_no_place_in_time_is_given_up(sweeps: Sweeps) -> None:
@@ -308,15 +310,6 @@ def test_an_engine_that_never_fits_is_refused_unless_it_has_nothing_to_do(sweeps
     assert Run(sweeps.plan(config)).finish().num_new == 4
 
 
-def test_what_is_given_up_is_not_started_again(sweeps: Sweeps) -> None:
-    sweeps.write_dataset()
-    model = {"name": "retired", "engine": {"kind": "replay", "predictions": "/nowhere"}}
-    run = Run(sweeps.plan(sweeps.config(model=model, cluster=cluster_of(max_replicas_per_engine=1))))
-    outcome = run.finish()
-    assert len(outcome.failed_engines) == 1
-    assert [event["model"] for event in run.events("replica_starting")].count("retired") == 1
-
-
 def starts_and_ends(run: Run) -> tuple[list[int], list[int]]:
     """The replicas that were started, and those whose resources were given back."""
     started, stopped = run.events("replica_starting"), run.events("replica_stopped")
@@ -324,7 +317,7 @@ def starts_and_ends(run: Run) -> tuple[list[int], list[int]]:
 
 
 @pytest.mark.parametrize("moment", ["replica_starting", "replica_placed", "replica_ready", "slice_sent"])
-def test_a_stop_at_any_moment_is_over_soon_and_leaves_nothing(sweeps: Sweeps, moment: str) -> None:
+def test_a_stop_at_any_moment_waits_for_nothing_in_vain_and_leaves_nothing(sweeps: Sweeps, moment: str) -> None:
     sweeps.write_dataset()
     run = Run(
         sweeps.plan(sweeps.config(engine=SLOW, cluster=cluster_of())),
@@ -335,43 +328,27 @@ def test_a_stop_at_any_moment_is_over_soon_and_leaves_nothing(sweeps: Sweeps, mo
     assert outcome.was_interrupted
     assert started == stopped
     assert started
-    (asked,), (ended,) = run.events("interrupted"), run.events("run_ended")
-    assert ended["time"] - asked["time"] < 20  # a Python that begins to start is waited for, on a busy machine longer
+    assert run.events("deadline") == []
 
 
 def test_a_replica_that_does_not_answer_is_killed_when_the_time_is_over(sweeps: Sweeps) -> None:
     sweeps.write_dataset()
 
+    stopped: list[psutil.Process] = []
+
     def hang(event: str, fields: dict[str, Any]) -> None:
-        if event == "slice_sent":
-            run.process(fields["replica"]).suspend()
+        if event == "slice_sent" and not stopped:
+            stopped.append(run.process(fields["replica"]))
+            stopped[0].suspend()
             run.driver.request_stop()
 
     run = Run(sweeps.plan(sweeps.config(engine=SLOW, cluster=cluster_of(stop_timeout_s=1.0))), hang)
     run.finish()
-    started, stopped = starts_and_ends(run)
-    assert started == stopped
-    (asked,), (ended,) = run.events("interrupted"), run.events("run_ended")
-    assert 1 <= ended["time"] - asked["time"] < 1 + KILL_TIMEOUT_S
-
-
-def test_a_preempted_run_finishes_what_is_in_flight_and_asks_no_more(sweeps: Sweeps) -> None:
-    sweeps.write_dataset(range(40))
-    config = sweeps.config(engine=SLOW | {"latency_s": 1.0}, cluster=cluster_of(grace_s=20.0))
-
-    def give_way(event: str, _: dict[str, Any]) -> None:
-        if event == "slice_committed":
-            run.driver.give_way()
-
-    run = Run(sweeps.plan(config), give_way)
-    first = run.finish()
-    assert (first.was_interrupted, first.was_preempted) == (True, True)
-    (told,) = run.events("interrupted")
-    assert told["reason"] == "preemption"
-    asked, done = run.events("slice_sent"), run.events("slice_committed")
-    assert all(event["time"] <= told["time"] for event in asked)
-    assert done[0]["new"] < first.num_new < 40  # how many were in flight when the first slice was done is the machine's
-    assert sweeps.plan(config).num_done == first.num_new
+    started, ended = starts_and_ends(run)
+    assert started == ended
+    (asked,), (told, *_), (over,) = (run.events(event) for event in ("interrupted", "deadline", "run_ended"))
+    assert (told["replica"], told["waited_s"]) == (started[0], 1.0)
+    assert over["time"] - asked["time"] >= 1.0
 
 
 def test_ctrl_c_ends_the_time_of_grace(sweeps: Sweeps) -> None:
@@ -388,42 +365,24 @@ def test_ctrl_c_ends_the_time_of_grace(sweeps: Sweeps) -> None:
     outcome = run.finish()
     assert (outcome.was_interrupted, outcome.was_preempted) == (True, False)
     (asked,), (ended,) = run.events("interrupted"), run.events("run_ended")
-    assert ended["time"] - asked["time"] < 8
+    assert ended["time"] - asked["time"] < 60
 
 
 def test_a_run_that_was_done_within_its_grace_was_not_preempted(sweeps: Sweeps) -> None:
     sweeps.write_dataset(range(2))
-    config = sweeps.config(
-        engine=SLOW | {"latency_s": 0.5}, cluster=cluster_of(grace_s=20.0), judge_engine=SLOW | {"latency_s": 3.0}
-    )
-    sent = []
+    config = sweeps.config(cluster=cluster_of(grace_s=60.0), judge_engine=PAID | {"latency_s": 4.0, "max_num_seqs": 4})
 
-    def give_way(event: str, _: dict[str, Any]) -> None:
-        if event == "slice_sent":
-            sent.append(event)
-            if len(sent) == 2:  # the verdicts are the last
-                asyncio.get_running_loop().call_later(1.5, run.driver.give_way)  # they are asked by then
+    def give_way(_: Snapshot) -> None:
+        """When the verdicts are being asked, which are the last: an endpoint's replica says that it gets on."""
+        for state in run.driver.replica_set.states.values():
+            if state.handle.spec.price and state.counts_so_far.progress:
+                run.driver.give_way()
 
-    run = Run(sweeps.plan(config), give_way)
+    run = Run(sweeps.plan(config))
+    run.listener.hook = give_way
     outcome = run.finish()
+    assert run.events("interrupted")
     assert (outcome.num_new, outcome.was_preempted, outcome.unfinished_steps) == (4, False, set())
-
-
-def test_a_walltime_ends_a_run_in_time_and_the_next_goes_on(sweeps: Sweeps) -> None:
-    sweeps.write_dataset(range(40))
-    config = sweeps.config(engine=SLOW, cluster=cluster_of())
-
-    def end(event: str, _: dict[str, Any]) -> None:
-        if event == "slice_committed":
-            run.driver.deadlines = Deadlines(drain_at=time.monotonic())
-
-    run = Run(sweeps.plan(config), end, left_s=3600.0)
-    outcome = run.finish()
-    assert outcome.was_preempted
-    assert 0 < outcome.num_new < 80
-    (told,) = run.events("interrupted")
-    assert told["reason"] == "walltime"
-    assert Run(sweeps.plan(config)).finish().num_new == 80 - outcome.num_new
 
 
 def test_a_walltime_that_is_too_short_for_a_row_is_an_error_and_no_reason_to_try_again(sweeps: Sweeps) -> None:

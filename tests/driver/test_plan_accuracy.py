@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from driving import RULE
 from virtual_time import TrueEngine, World
 
 from eibench_ray.config.schema import RunConfig
@@ -19,7 +20,6 @@ from eibench_ray.schedule.row_costs import RowCosts
 if TYPE_CHECKING:
     from conftest import Sweeps
 
-RULE = {"name": "includes", "kind": "includes"}
 # Seconds of a request, a token (alpha, beta), a prompt's token, a picture.
 ENDPOINT = TrueEngine(RowCosts(0.4, 0.02, 0.0, 0.0, 0.0), 32, tokens={"how many": 8.0})
 LOADED = TrueEngine(RowCosts(0.0, 0.03, 0.002, 0.001, 0.05), 16, 30.0, {"how many": 8.0})
