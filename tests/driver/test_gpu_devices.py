@@ -114,17 +114,7 @@ class Handle(ActorHandle[Any]):
         raise RuntimeError("dead while it loads")
 
 
-@pytest.mark.parametrize(
-    ("bundles", "expected"),
-    [
-        ((Resources(1, 2),), 2),
-        ((Resources(1, 2), Resources(1, 2)), 4),  # two stages of a pipeline, each of two GPUs
-    ],
-    ids=["one node", "pipeline"],
-)
-def test_the_gpus_of_all_stages_are_known_before_anything_loads(
-    bundles: tuple[Resources, ...], expected: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_gpus_of_all_stages_are_known_before_anything_loads(monkeypatch: pytest.MonkeyPatch) -> None:
     waited: list[tuple[str, tuple[str, ...]]] = []
 
     async def wait_until_gone(node: str, mark: str, gpus: tuple[str, ...]) -> str:  # noqa: ARG001
@@ -139,20 +129,21 @@ def test_the_gpus_of_all_stages_are_known_before_anything_loads(
     monkeypatch.setattr("eibench_ray.driver.actor_handle.replica_runtime_env", lambda *_: {"env_vars": {}})
     monkeypatch.setattr("eibench_ray.driver.actor_handle._spread", lambda spec, _: spec)
     config = ClusterConfig(name="local", num_cpus=4, num_gpus=4)
+
+    async def place(node: str, bundles: tuple[Resources, ...]) -> dict[str, tuple[str, ...]]:
+        placement = Placement(Need(bundles), (node,) * len(bundles), "GPU", "test")
+        handle = Handle(0, None, config, placement, "mark")  # type: ignore[arg-type]
+        await handle.place(60, [])
+        with pytest.raises(RuntimeError, match="dead while it loads"):
+            await handle.start()
+        await handle.reap()
+        await handle.release()
+        return dict(handle.gpus)
+
     with ray_session(config):
         node = ray.get_runtime_context().get_node_id()
-
-        async def place() -> dict[str, tuple[str, ...]]:
-            placement = Placement(Need(bundles), (node,) * len(bundles), "GPU", "test")
-            handle = Handle(0, None, config, placement, "mark")  # type: ignore[arg-type]
-            await handle.place(60, [])
-            with pytest.raises(RuntimeError, match="dead while it loads"):
-                await handle.start()
-            await handle.reap()
-            await handle.release()
-            return dict(handle.gpus)
-
-        gpus = asyncio.run(place())
-    assert list(gpus) == [node]
-    assert len(set(gpus[node])) == expected
-    assert waited == [(node, gpus[node])]
+        of_one = asyncio.run(place(node, (Resources(1, 2),)))
+        of_two = asyncio.run(place(node, (Resources(1, 2), Resources(1, 2))))  # stages of a pipeline
+    assert (len(set(of_one[node])), len(set(of_two[node]))) == (2, 4)
+    assert list(of_one) == list(of_two) == [node]
+    assert waited == [(node, of_one[node]), (node, of_two[node])]

@@ -12,13 +12,16 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
-from driving import SLOW, Run, check_whole
+from driving import RULE, SLOW, Run, check_whole
 
 from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.config.schema import RunConfig
+from eibench_ray.driver import node_monitor
 from eibench_ray.driver.failure_policy import MAX_DEATHS
 from eibench_ray.driver.placement_group import NotPlacedError, Placement, free_resources
 from eibench_ray.driver.ray_processes import lean_node
@@ -97,7 +100,7 @@ def groups_left() -> list[str]:
     return [group["name"] for group in placement_group_table().values() if group["state"] != "REMOVED"]
 
 
-def wait_until(is_true: Callable[[], bool], timeout_s: float = 30) -> None:
+def wait_until(is_true: Callable[[], bool], timeout_s: float = 60) -> None:
     """Looks again and again until something holds that Ray brings about."""
     deadline = time.monotonic() + timeout_s
     while not is_true():
@@ -117,8 +120,9 @@ def engine_of(
     judge_engine: dict[str, Any] | None = None,
     **engine: Any,
 ) -> RunConfig:
-    """A cell whose model is an engine of its own with so many slots; its judge needs none."""
+    """A cell whose model is an engine of its own with so many slots; a rule scores it, or a judge that needs none."""
     return sweeps.config(
+        judge=RULE if judge_engine is None else "strict",
         engine={"num_gpus": num_slots, "fails_on": f"never {name}"} | engine,
         model={"name": name, "expect": {"load_s": 0.1, "tokens_per_s": 100.0}},
         judge_engine={"fails_on": "never a judge"} | (judge_engine or {}),
@@ -142,7 +146,7 @@ def test_replicas_of_several_engines_lie_on_the_nodes_that_were_chosen(sweeps: S
     sweep = sweeps.plan(wide, narrow)
     run = Run(sweep, note)
     outcome = run.finish()
-    assert outcome.num_new == 96
+    assert outcome.num_new == 48
     chosen = {event["replica"]: event for event in run.events("replica_starting") if event["nodes"]}
     assert {number: (where[number],) for number in chosen if number in where} == {
         number: tuple(event["nodes"]) for number, event in chosen.items() if number in where
@@ -169,15 +173,24 @@ def test_an_engine_that_fits_on_no_node_is_one_paragraph(sweeps: Sweeps) -> None
 
 
 @pytest.mark.usefixtures("two")
-def test_an_engine_for_which_no_node_joins_is_given_up_and_the_others_finish(sweeps: Sweeps) -> None:
+def test_an_engine_for_which_no_node_joins_is_given_up_and_the_others_finish(
+    sweeps: Sweeps, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sweeps.write_dataset()
-    cluster = cluster_of(expect={"nodes": 9}, start_timeout_s=20.0)
+    cluster = cluster_of(expect={"nodes": 9}, start_timeout_s=60.0, max_replicas_per_engine=1)
     large, sound = engine_of(sweeps, "large", 5, cluster), engine_of(sweeps, "sound", 0, cluster)
-    outcome = Run(sweeps.plan(large, sound)).finish()
+    ahead = [0.0]
+    monkeypatch.setattr(node_monitor, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + ahead[0]))
+
+    def let_a_minute_pass(event: str, _: dict[str, Any]) -> None:
+        if event == "slice_committed":
+            ahead[0] = 60.0
+
+    outcome = Run(sweeps.plan(large, sound), let_a_minute_pass).finish()
     (reason,) = outcome.failed_engines.values()
     assert reason.startswith("engine 'large' needs 5 GPUs")
-    assert "none joined in 20 s" in reason
-    assert outcome.num_new == 20
+    assert "none joined in 60 s" in reason
+    assert outcome.num_new == 10
 
 
 def test_what_somebody_else_holds_is_named_and_not_waited_for(two: tuple[str, str]) -> None:
@@ -213,11 +226,12 @@ def test_pipeline_stages_get_a_bundle_per_gpu_on_their_nodes(two: tuple[str, str
 def test_a_driver_that_is_killed_leaves_no_placement_behind(nodes: Nodes, two: tuple[str, str]) -> None:
     script = (
         "import asyncio, os, signal\n"
+        "from eibench_ray.driver import ray_session as session\n"
         "from eibench_ray.driver.placement_group import Placement\n"
-        "from eibench_ray.driver.ray_session import ray_session\n"
         "from eibench_ray.config.cluster import ClusterConfig\n"
         "from eibench_ray.schedule.resources import Need, Resources\n"
-        f"with ray_session(ClusterConfig(name='ray', address='{nodes.address}')):\n"
+        "session.check_healthy = lambda _: None\n"
+        f"with session.ray_session(ClusterConfig(name='ray', address='{nodes.address}')):\n"
         f"    placed = Placement(Need((Resources(1, 4),)), ('{two[1]}',), '{SLOTS}', 'orphan')\n"
         "    asyncio.run(placed.wait(20, []))\n"
         "    print('placed', flush=True)\n"
@@ -232,7 +246,7 @@ def test_a_driver_that_is_killed_leaves_no_placement_behind(nodes: Nodes, two: t
 @pytest.mark.usefixtures("two")
 def test_a_node_that_joins_later_is_used(sweeps: Sweeps, nodes: Nodes) -> None:
     sweeps.write_dataset()
-    cluster = cluster_of(expect={"nodes": 4})
+    cluster = cluster_of(expect={"nodes": 4}, max_replicas_per_engine=1)
     wide, narrow = engine_of(sweeps, "wide", 6, cluster), engine_of(sweeps, "narrow", 1, cluster)
     added: list[str] = []
 
@@ -254,18 +268,23 @@ def test_a_node_that_joins_later_is_used(sweeps: Sweeps, nodes: Nodes) -> None:
 @pytest.mark.usefixtures("two")
 def test_a_node_that_leaves_takes_its_replicas_along_and_no_row(sweeps: Sweeps, nodes: Nodes) -> None:
     sweeps.write_dataset(range(40))
-    spot = nodes.add(4)
-    config = engine_of(sweeps, "echo", 1, cluster_of(), latency_s=1.0, max_num_seqs=1)
-    # Else few replicas soon have all slices, and those that still load are stopped.
+    spot = nodes.add(4 * MAX_DEATHS)  # so many replicas fit there, and one elsewhere
+    config = engine_of(sweeps, "echo", 4, cluster_of(), latency_s=0.2, max_num_seqs=1)
     config = config.model_copy(update={"store": config.store.model_copy(update={"slice_rows": 1})})
     removed: list[str] = []
+    held: list[psutil.Process] = []
 
     def remove_node(event: str, fields: dict[str, Any]) -> None:
         if event == "replica_ready" and not removed:
             there = [state for state in run.driver.replica_set.states.values() if spot in state.handle.nodes]
-            if fields["replica"] in [state.handle.id for state in there] and len(there) >= MAX_DEATHS:
+            if fields["replica"] not in [state.handle.id for state in there]:
+                held.append(run.process(fields["replica"]))  # or it soon has all rows, and those that load are stopped
+                held[0].suspend()
+            elif len(there) >= MAX_DEATHS:
                 removed.append(spot)
                 nodes.remove(spot)
+                for process in held:
+                    process.resume()
 
     sweep = sweeps.plan(config)
     run = Run(sweep, remove_node)
@@ -276,7 +295,7 @@ def test_a_node_that_leaves_takes_its_replicas_along_and_no_row(sweeps: Sweeps, 
     returned = Counter((event["step"], event["slice"]) for event in run.events("slice_returned"))
     assert max(returned.values(), default=0) <= 1
     assert not outcome.failed_engines
-    assert outcome.num_new == 80
+    assert outcome.num_new == 40
     assert groups_left() == []
     check_whole(sweep, sweeps.plan(config))
 
@@ -289,7 +308,7 @@ def test_gpus_are_free_in_ray_while_an_endpoint_is_still_asked(
 
     sweeps.write_dataset(range(24))
     spot = nodes.add(2) if hand_over_s is None else ""
-    cluster = cluster_of(hand_over_s=hand_over_s, grace_s=0.0)
+    cluster = cluster_of(hand_over_s=hand_over_s, grace_s=0.0, max_replicas_per_engine=1)
     # Its judge takes longer than any replica takes to be gone, and is told to stop when that has been seen.
     config = engine_of(sweeps, "owner", 2, cluster, load_s=0.5, judge_engine={"latency_s": 4.0, "max_num_seqs": 1})
     slots = {two[0]: 2, two[1]: 4} | ({spot: 2} if spot else {})
@@ -322,6 +341,6 @@ def test_gpus_are_free_in_ray_while_an_endpoint_is_still_asked(
     usage = account(read_ledger(Path(run.path)), step_roles(sweep.plan))
     assert usage.given_back_s > 0
     assert TimeKind.UNASSIGNED not in usage.seconds()
-    rest = sweeps.plan(engine_of(sweeps, "owner", 2, cluster_of(without_gpus=True)))
+    rest = sweeps.plan(engine_of(sweeps, "owner", 2, cluster_of(without_gpus=True), judge_engine={}))
     assert outcome.num_new + Run(rest).finish().num_new == 48
     check_whole(rest, sweeps.plan(config))

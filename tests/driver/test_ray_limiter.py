@@ -5,28 +5,21 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 import ray
 
-from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.driver import ray_limiter as module
 from eibench_ray.driver.ray_limiter import RayRateLimiter
-from eibench_ray.driver.ray_session import ray_session
 from eibench_ray.errors import EngineError
 from eibench_ray.plan.engine_traits import RateLimits
 from eibench_ray.ratelimit.rate_limiter import Grant, Reservation, Spend
 
+pytestmark = pytest.mark.usefixtures("ray_here")
+
 RESERVATION = Reservation("pool", 10, 1.0)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def session() -> Iterator[None]:
-    with ray_session(ClusterConfig(name="local", num_cpus=1, num_gpus=0)):
-        yield
 
 
 def booth() -> psutil.Process:

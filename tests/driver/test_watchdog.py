@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from driving import SLOW, Run, check_whole, cluster_of
+from driving import RULE, SLOW, Run, check_whole, cluster_of
 
 from eibench_ray.driver.actor_handle import ActorHandle
 from eibench_ray.runs.planning import PlannedSweep
@@ -80,15 +80,6 @@ def test_a_row_that_is_never_answered_is_noticed_and_the_next_run_goes_on(sweeps
     check_whole(sweep, sweeps.plan(config))
 
 
-def test_rows_of_an_endpoint_wait_for_their_own_deadline(sweeps: Sweeps) -> None:
-    sweeps.write_dataset(range(4))
-    paid = {"price": {"input": 0.001, "output": 0.0}, "latency_s": 5.0, "max_num_seqs": 4}
-    config = sweeps.config(engine=paid, cluster=cluster_of(progress_timeout_s=3.0))
-    run = Run(sweeps.plan(config))
-    assert run.finish().num_new == 8
-    assert not run.events("deadline")
-
-
 def test_an_engine_that_hangs_in_its_start_is_given_up_after_so_many_and_the_others_finish(sweeps: Sweeps) -> None:
     sweeps.write_dataset()
     cluster = cluster_of(max_start_failures=2)
@@ -122,7 +113,7 @@ def test_an_engine_that_hangs_in_its_start_is_given_up_after_so_many_and_the_oth
 
 def test_an_engine_whose_first_start_was_killed_starts_again(sweeps: Sweeps) -> None:
     sweeps.write_dataset()
-    config = sweeps.config(engine={"load_s": 1.0, "fails_on": "never"}, cluster=cluster_of())
+    config = sweeps.config(judge=RULE, engine={"load_s": 1.0}, cluster=cluster_of())
     killed: list[int] = []
 
     def kill_once(event: str, fields: dict[str, Any]) -> None:
@@ -146,12 +137,13 @@ def test_an_engine_whose_first_start_was_killed_starts_again(sweeps: Sweeps) -> 
     check_whole(sweep, sweeps.plan(config))
 
 
-def test_a_stop_that_hangs_is_cut_short(sweeps: Sweeps) -> None:
-    sweeps.write_dataset()
-    config = sweeps.config(engine={"stop_s": 600.0}, cluster=cluster_of(stop_timeout_s=2.0))
+def test_rows_of_an_endpoint_wait_for_their_own_deadline_and_a_stop_that_hangs_is_cut_short(sweeps: Sweeps) -> None:
+    sweeps.write_dataset(range(4))
+    paid = {"price": {"input": 0.001, "output": 0.0}, "latency_s": 5.0, "max_num_seqs": 4, "stop_s": 600.0}
+    config = sweeps.config(judge=RULE, engine=paid, cluster=cluster_of(progress_timeout_s=3.0, stop_timeout_s=2.0))
     sweep = sweeps.plan(config)
     run = Run(sweep)
-    assert run.finish().num_new == 20
+    assert run.finish().num_new == 4
     (told,) = run.events("deadline")
     assert (told["what"], told["waited_s"]) == (f"replica {told['replica']} to stop its engine", 2.0)
     assert told["did"] == "killed it"
