@@ -51,20 +51,26 @@ settings.load_profile("steady")
 LONGEST = (
     "engines/test_real_sweep.py",
     "slurm/test_real_slurm.py",
+    "driver/test_driver.py",
     "driver/test_run_command.py",
     "serve/test_served_model.py",
     "engines/openai/test_openai_engine.py",
     "engines/openai/test_batch_engine.py",
 )
-# Files of one worker, for the one process that has imported vLLM (engines/conftest.py).
-TOGETHER = (
-    "engines/test_architectures.py",
-    "engines/test_conversations.py",
-    "engines/test_likelihoods.py",
-    "engines/test_thinking.py",
-    "engines/test_vllm_endings.py",
-    "engines/openai/test_real_server.py",
-)
+# Files of one worker: for the one process that has imported vLLM (engines/conftest.py), and for one Ray (`ray_here`).
+TOGETHER = {
+    "engines/test_architectures.py": "vllm",
+    "engines/test_conversations.py": "vllm",
+    "engines/test_likelihoods.py": "vllm",
+    "engines/test_thinking.py": "vllm",
+    "engines/test_vllm_endings.py": "vllm",
+    "engines/openai/test_real_server.py": "vllm",
+    "driver/test_driver.py": "ray",
+    "driver/test_watchdog.py": "ray",
+    "driver/test_endpoint_sweep.py": "ray",
+    "driver/test_batch_sweep.py": "ray",
+    "driver/test_ray_limiter.py": "ray",
+}
 HERE = Path(__file__).parent
 _RAY = contextlib.ExitStack()
 
@@ -154,7 +160,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     class Files(LoadFileScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
             file = str(super()._split_scope(nodeid))
-            return "together" if file.endswith(TOGETHER) else file
+            return next((group for name, group in TOGETHER.items() if file.endswith(name)), file)
 
     return Files(config, log) if config.option.dist == "loadfile" else None
 

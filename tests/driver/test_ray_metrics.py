@@ -70,7 +70,10 @@ def read_agent(address: str, kinds: dict[str, str]) -> dict[tuple[str, str, str]
 
 
 @pytest.mark.slow
-def test_rays_agent_exports_counters_and_gauges_of_every_engine(sweeps: Sweeps) -> None:
+def test_rays_agent_exports_counters_and_gauges_of_every_engine(
+    sweeps: Sweeps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_metrics_report_interval_ms", "500")  # instead of ten seconds
     sweeps.write_dataset(range(8))
     plan = sweeps.plan().plan
     done = dict.fromkeys(plan.steps, 6)
@@ -105,7 +108,7 @@ def test_rays_agent_exports_counters_and_gauges_of_every_engine(sweeps: Sweeps) 
         listener.update(early)
         while values != expected and time.monotonic() < deadline:
             listener.update(late)
-            time.sleep(1)
+            time.sleep(0.25)
             try:
                 values = read_agent(address, kinds)
             except OSError:  # it is not up yet

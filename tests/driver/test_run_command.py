@@ -26,8 +26,10 @@ import pytest
 from driving import RAY_START, replica_processes
 
 from eibench_ray.datasets.dataset import open_dataset
+from eibench_ray.driver import poison_search
 from eibench_ray.driver.run_events import Ledger
 from eibench_ray.engines.python_environment import vllm_version
+from eibench_ray.schedule import backlog
 
 if TYPE_CHECKING:
     from conftest import Called
@@ -303,8 +305,10 @@ def test_a_run_that_is_preempted_says_so_with_its_exit_code(
 
 @pytest.mark.usefixtures("commands_share_ray")
 def test_a_row_that_kills_its_engine_is_named_and_is_asked_again_where_somebody_wants_it(
-    command: Callable[..., Called],
+    command: Callable[..., Called], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(backlog, "MARKS", 1)  # test_poison.py has the search as it is
+    monkeypatch.setattr(poison_search, "LONELY_DEATHS", 1)
     deadly = [*CELL, "dataset.limit=6", "store.slice_rows=2", "model.engine.dies_on=bad temper"]
     called = command("run", "--json", *deadly)
     assert called.code == 0, called.err
