@@ -29,7 +29,9 @@ from eibench_ray.datasets.layout import (
 )
 from eibench_ray.datasets.parquet_bounds import require_bounded
 from eibench_ray.datasets.prompts_file import PromptSet, load_protocol
+from eibench_ray.datasets.sample_table import SampleTable, to_values
 from eibench_ray.errors import DataError
+from eibench_ray.plan.slices import Slice
 from eibench_ray.rows.sample import Media, MetadataValue, Sample
 from eibench_ray.storage.interface import Storage
 from eibench_ray.storage.local import LOCAL, open_storage
@@ -153,11 +155,13 @@ class Dataset:
         Raises:
             DataError: they are damaged.
         """
-        tables = self._samples.tables(start, stop, _ROW_COLUMNS)
-        try:
-            return [sample for table in tables for sample in _to_samples(table)]
-        except (ValueError, TypeError, AttributeError, RecursionError) as error:
-            raise DataError(f"{self.path} is damaged ({error}): prepare the dataset again") from error
+        return list(self.table(Slice("", 0, start, stop)))
+
+    def table(self, part: Slice) -> SampleTable:
+        """The samples that a slice asks, none of which is decoded yet."""
+        tables = list(self._samples.tables(part.start, part.stop, _ROW_COLUMNS))
+        table = pa.concat_tables(tables or [SCHEMA.empty_table()])
+        return SampleTable(self.path, table if part.chosen is None else table.take(part.pick(range(len(table)))))
 
     def outlines(self, start: int, stop: int) -> list[Sample]:
         """The samples of rows [start, stop) with their pictures' names and metadata alone: no texts, no target."""
@@ -168,7 +172,7 @@ class Dataset:
                 table["sample_id"].to_pylist(), table["media"].to_pylist(), metadata, strict=True
             ):
                 pictures = tuple(Media(**one) for one in media)
-                found.append(Sample(sample_id, media=pictures, metadata=_to_values(known)))
+                found.append(Sample(sample_id, media=pictures, metadata=to_values(known)))
         return found
 
     def words(self, start: int, stop: int) -> list[tuple[dict[str, str], dict[str, MetadataValue]]]:
@@ -181,7 +185,7 @@ class Dataset:
         for table in self._samples.tables(start, stop, ["inputs", "metadata"]):
             inputs, metadata = (self._decode(f"[{','.join(table[name].to_pylist())}]") for name in table.column_names)
             try:
-                found += zip(map(dict, inputs), map(_to_values, metadata), strict=True)
+                found += zip(map(dict, inputs), map(to_values, metadata), strict=True)
             except (ValueError, TypeError, AttributeError) as error:
                 raise DataError(f"{self.path} is damaged ({error}): prepare the dataset again") from error
         return found
@@ -284,26 +288,3 @@ def _refuse(path: str, prepare: str | None, reason: str) -> NoReturn:
             f"command of its benchmark (`eibench-ray prepare --help` lists them)"
         )
     raise DataError(f"the dataset {path} cannot be opened: {reason}; {remedy}")
-
-
-def _to_samples(table: pa.Table) -> Iterator[Sample]:
-    # One document for all rows: a third of the time that one for each takes.
-    said = (json.loads(f"[{','.join(table[name].to_pylist())}]") for name in JSON_COLUMNS)
-    for sample_id, media, inputs, target, metadata in zip(
-        table["sample_id"].to_pylist(), table["media"].to_pylist(), *said, strict=True
-    ):
-        yield Sample(
-            sample_id,
-            inputs,
-            tuple([Media(**one) for one in media]) if media else (),
-            _to_value(target),
-            _to_values(metadata),
-        )
-
-
-def _to_values(found: dict[str, Any]) -> dict[str, Any]:
-    return {name: tuple(value) if type(value) is list else value for name, value in found.items()}
-
-
-def _to_value(value: Any) -> Any:
-    return tuple(value) if type(value) is list else value

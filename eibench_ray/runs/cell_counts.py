@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import compress
 
 import numpy as np
 
@@ -12,7 +13,8 @@ from eibench_ray.plan.graph import Cell, Plan
 from eibench_ray.rows.completion import RowResult
 from eibench_ray.runs.failed_cells import THE_JUDGE, RowErrors
 from eibench_ray.runs.step_rows import StepRows
-from eibench_ray.scoring.scorer import Score, ScoreStatus
+from eibench_ray.scoring.score_column import ScoreColumn
+from eibench_ray.scoring.scorer import ScoreStatus
 
 
 @dataclass(slots=True)
@@ -90,8 +92,8 @@ class CountMeter:
         judges = [f"judge {name}" if cell.jurors else THE_JUDGE for name, _ in cell.seats]
         self.counts = CellCounts(RowErrors(), [RowErrors(judge) for _ in cell.answers for judge in judges])
 
-    def add(self, rows: Mapping[str, StepRows], scores: Sequence[Sequence[Score | None]]) -> None:
-        """Counts the rows of a range, by step, and the scores of its samples."""
+    def add(self, rows: Mapping[str, StepRows], columns: Sequence[ScoreColumn]) -> None:
+        """Counts the rows of a range, by step, and the scores of its samples, answer by answer."""
         counts, answers = self.counts, [rows[step] for step in self.cell.answers]
         self._add_answers(rows, answers)
         for column, step in zip(counts.replies, self.cell.verdicts, strict=True):
@@ -100,23 +102,28 @@ class CountMeter:
         for step in self._calls:
             counts.num_calls_truncated += sum(_result(rows[step], place).is_truncated for place in rows[step].unusual)
         self._add_numbers(rows, answers)
-        for score in (score for of_sample in scores for score in of_sample if score is not None):
-            if score.status == ScoreStatus.SCORER_ERROR:
-                counts.num_unscored += 1
-                counts.unscored = counts.unscored or (score.sample_id, str(score.explanation))
+        failed = sorted(
+            (place, number, score)
+            for number, column in enumerate(columns)
+            for place, score in column.find(ScoreStatus.SCORER_ERROR)
+        )
+        counts.num_unscored += len(failed)
+        if failed and counts.unscored is None:  # of the first sample, whichever column has it
+            first = failed[0][-1]
+            counts.unscored = first.sample_id, str(first.explanation)
 
     def _add_answers(self, rows: Mapping[str, StepRows], answers: Sequence[StepRows]) -> None:
         counts = self.counts
         for answer in answers:
             _add_whole(counts.answers, answer)
-            counts.num_texts += sum(words >= 0 for words in answer.words)
-            counts.num_words += sum(words for words in answer.words if words > 0)
+            counts.num_texts += int((answer.words >= 0).sum())
+            counts.num_words += int(answer.words.clip(0).sum())
         # Sample by sample, as equally frequent reasons are told by which came first.
         unusual = sorted((place, number) for number, answer in enumerate(answers) for place in answer.unusual)
         for place, number in unusual:
             row = _result(answers[number], place)
             behind = (step for step in self.cell.steps if step in self._sources[number])
-            made = {step: found for step in behind if (found := rows[step].results[place]) is not None}
+            made = {step: found for step in behind if (found := rows[step].result(place)) is not None}
             counts.answers.add(row, made)
             counts.num_refused += row.is_refused
             counts.num_empty += row.is_empty
@@ -149,11 +156,10 @@ def _add_whole(column: RowErrors, rows: StepRows) -> None:
     """Counts the whole texts among some rows, and notes the first text as an example."""
     column.add_whole(int(rows.is_current.sum()) - len(rows.unusual))
     if column.example is None:
-        texts = (row.text for row in rows.results if row is not None and row.error_kind is None and row.text)
-        column.example = next(texts, None)
+        column.example = next(filter(None, compress(rows.texts, rows.are_answers)), None)
 
 
 def _result(rows: StepRows, place: int) -> RowResult:
-    row = rows.results[place]
+    row = rows.result(place)
     assert row is not None
     return row

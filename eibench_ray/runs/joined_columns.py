@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from eibench_ray.plan.slices import Slice
 from eibench_ray.report.cell_folders import KEYS, names_of
-from eibench_ray.runs.cell_scorer import read_scores
+from eibench_ray.runs.range_scorer import RangeScorer
 from eibench_ray.runs.sample_columns import SampleColumns
 from eibench_ray.runs.score_reader import make_reader
 from eibench_ray.runs.step_rows import StepRows
@@ -19,10 +19,10 @@ from eibench_ray.scoring.answer_repeats import by_answer
 from eibench_ray.scoring.cell_columns import CellMeter
 
 if TYPE_CHECKING:
+    from eibench_ray.datasets.sample_table import SampleTable
     from eibench_ray.plan.graph import Cell, Plan
-    from eibench_ray.rows.sample import Sample
     from eibench_ray.runs.results import Results
-    from eibench_ray.scoring.scorer import Score
+    from eibench_ray.scoring.score_column import ScoreColumn
 
 # As the folders have them, and as text: without them readers would make a date or a number of some names.
 _NAMES = [pa.field(name, pa.string(), nullable=False) for name in (*KEYS, "sample_id")]
@@ -111,8 +111,10 @@ class CellTables:
         self._dataset = results.dataset(cell.dataset)
         self._cell = cell
         self._columns = columns
-        self._reader = make_reader(cell)
-        self._scores = CellMeter(self._reader.metrics, len(cell.answers))
+        reader = make_reader(cell)
+        self._metric = reader.metrics[0].name
+        self._scorer = RangeScorer(cell, reader, {})
+        self._scores = CellMeter(reader.metrics, len(cell.answers))
         self._known_json: dict[str, str] = {}  # by what Python writes of the values
         self.num_rows = self.num_truncated = self.num_empty = self.num_replies_truncated = 0
 
@@ -125,18 +127,17 @@ class CellTables:
         """Yields the joined rows in the dataset's order, a range of samples at once."""
         cell = self._cell
         for part in self._results.parts(cell):
-            if samples := part.pick(self._dataset.samples(part.start, part.stop)):
+            if len(samples := self._dataset.table(part)):
                 yield self._join(part, samples)
 
-    def _join(self, part: Slice, samples: Sequence[Sample]) -> pa.Table:
-        cell, size = self._cell, len(samples)
+    def _join(self, part: Slice, table: SampleTable) -> pa.Table:
+        cell, size, samples = self._cell, len(table), list(table)
         rows = self._results.read_steps(cell, part, _MORE)
-        scores = list(read_scores(self._reader, cell, samples, rows))
-        for of_sample in scores:
-            self._scores.add(of_sample)
+        columns = self._scorer.read(table, rows)
+        self._scores.add_columns(columns)
         same = self._columns.arrays(samples)
         same |= {"sample_id": pa.array([sample.sample_id for sample in samples], pa.string())}
-        constant = dict(zip(KEYS, names_of(cell), strict=True)) | {"metric": self._reader.metrics[0].name}
+        constant = dict(zip(KEYS, names_of(cell), strict=True)) | {"metric": self._metric}
         constant |= {"answer_source": self._plan.answer_source(cell), "judge_source": self._plan.judge_source(cell)}
         same |= {name: pa.repeat(pa.scalar(value, pa.string()), size) for name, value in constant.items()}
         said = {step: _show(rows[step], "answer") for step in cell.answers}
@@ -146,7 +147,6 @@ class CellTables:
         self.num_replies_truncated += sum(_count(heard[step]["reply_truncated"]) for step in cell.verdicts)
         schema = joined_schema(self._columns)
         lines: list[pa.Table] = []
-        columns = list(zip(*scores, strict=True))
         judged = zip(by_answer(columns, len(cell.answers)), by_answer(cell.verdicts, len(cell.answers)), strict=True)
         baselines = cell.baseline.answers if cell.baseline else (None,) * len(cell.answers)
         costs: pa.Array | None = _sum_costs(rows, cell)
@@ -170,18 +170,20 @@ class CellTables:
         order = np.arange(len(lines) * size).reshape(len(lines), size).T.ravel()
         return pa.concat_tables(lines).take(pa.array(order))
 
-    def _show_scores(self, scores: Sequence[Score | None]) -> dict[str, pa.Array]:
+    def _show_scores(self, column: ScoreColumn) -> dict[str, pa.Array]:
         """The columns of one score of each sample."""
-        metric, unjudged = self._reader.metrics[0].name, "blocked" if self._cell.blocked else "missing"
-        values = [score.values.get(metric) if score else None for score in scores]
+        scores, codes = column.known, pa.array(column.codes)
+        unjudged = "blocked" if self._cell.blocked else "missing"
+        values = [score.values.get(self._metric) if score else None for score in scores]
         texts = {
             "score_status": [str(score.status) if score else unjudged for score in scores],
             "scores": [self._to_json(score.values) if score else None for score in scores],
-            "explanation": [score.explanation if score else None for score in scores],
             "details": [self._to_json(score.details) if score else None for score in scores],
         }
-        return {"score": pa.array(values, pa.float64())} | {
-            name: pa.array(column, pa.string()) for name, column in texts.items()
+        return {
+            "score": pa.array(values, pa.float64()).take(codes),
+            **{name: pa.array(known, pa.string()).take(codes) for name, known in texts.items()},
+            "explanation": pa.array(column.explanations, pa.string()),
         }
 
     def _to_json(self, values: Mapping[str, Any]) -> str | None:
@@ -202,7 +204,7 @@ def _show(rows: StepRows, prefix: str) -> dict[str, Any]:
     shown[prefix] = rows.column("text")
     flags = {flag: np.zeros(len(rows.is_current), np.bool_) for flag in _FLAGS}
     for place in rows.unusual:
-        row = rows.results[place]
+        row = rows.result(place)
         assert row is not None
         flags["truncated"][place], flags["empty"][place] = row.is_truncated, row.is_empty
     for flag, is_so in flags.items():

@@ -13,9 +13,10 @@ from eibench_ray.plan.graph import Cell, Plan
 from eibench_ray.plan.slices import Slice, cut
 from eibench_ray.report.leaderboard_row import LeaderboardRow
 from eibench_ray.rows.sample import Sample
-from eibench_ray.runs.cell_scorer import RANGE_ROWS, range_rows, read_scores
+from eibench_ray.runs.cell_scorer import RANGE_ROWS, range_rows
 from eibench_ray.runs.column_reader import ColumnReader
 from eibench_ray.runs.failed_cells import explain_engines, explain_failure
+from eibench_ray.runs.range_scorer import RangeScorer
 from eibench_ray.runs.run_record import RunManifest
 from eibench_ray.runs.score_reader import LostReader, make_reader
 from eibench_ray.runs.scored_columns import ScoredColumns
@@ -61,13 +62,11 @@ class Results:
 
     def said(self, cell: Cell, *, has_scores: bool = False) -> Iterator[SaidRange]:
         """Yields what was said to the cell's samples, a range of them after the other, in the dataset's order."""
-        dataset, reader = self.dataset(cell.dataset), make_reader(cell)
+        dataset, scorer = self.dataset(cell.dataset), RangeScorer(cell, make_reader(cell), {})
         for part in self.parts(cell):
-            samples = part.pick(dataset.samples(part.start, part.stop))
-            rows = self.read_steps(cell, part)
+            samples, rows = dataset.table(part), self.read_steps(cell, part)
             answers, replies = ([rows[step].texts for step in steps] for steps in (cell.answers, cell.verdicts))
-            scores = list(read_scores(reader, cell, samples, rows)) if has_scores else []
-            yield SaidRange(samples, answers, replies, scores)
+            yield SaidRange(list(samples), answers, replies, scorer.read(samples, rows) if has_scores else [])
 
     def parts(self, cell: Cell) -> Iterator[Slice]:
         """Ranges of the cell's samples that are read at once."""

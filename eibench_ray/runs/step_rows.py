@@ -118,10 +118,14 @@ class StepRows:
         """The texts; None where there is none."""
         return list(self._values("text"))
 
-    @cached_property
+    def result(self, place: int) -> StoredResult | None:
+        """The row of one sample; None where it has none."""
+        return StoredResult(*(column[place] for column in self._results)) if self.is_current[place] else None
+
+    @property
     def results(self) -> list[StoredResult | None]:
         """The rows; None where a sample has none."""
-        return self._mark(map(StoredResult, self.texts, *map(self._values, _RESULT[1:])))
+        return self._mark(map(StoredResult, *self._results))
 
     @cached_property
     def completions(self) -> list[Completion | None]:
@@ -129,24 +133,35 @@ class StepRows:
         return self._mark(map(Completion, *map(self._values, COMPLETION)))
 
     @cached_property
-    def words(self) -> list[int]:
-        """Words of each text; -1 where there is none."""
-        return [-1 if text is None else len(text.split()) for text in self.texts]
+    def are_answers(self) -> NDArray[np.bool_]:
+        """(samples,) whether a row is a text, and no error."""
+        texts, kinds = self.column("text"), self.column("error_kind")
+        if texts is None:
+            return np.zeros(len(self.is_current), np.bool_)
+        found: NDArray[np.bool_] = texts.is_valid().to_numpy()
+        return found if kinds is None else found & kinds.is_null().to_numpy()
+
+    @cached_property
+    def words(self) -> NDArray[np.int64]:
+        """(samples,) words of each text; -1 where there is none."""
+        return np.array([-1 if text is None else len(text.split()) for text in self.texts], np.int64)
 
     @cached_property
     def unusual(self) -> list[int]:
         """Places of the rows of which more is to be said than that they are whole texts."""
-        known: dict[tuple[str | None, str | None], bool] = {}
-        found = []
-        for place, row in enumerate(self.results):
-            if row is None:
-                continue
-            key = row.error_kind, row.finish_reason
-            if (is_whole := known.get(key)) is None:
-                made = StoredResult("a word", key[0], None, key[1], None, None)
-                is_whole = known[key] = made.ending == WHOLE
-            if not (is_whole and row.text and not row.text.isspace()):
-                found.append(place)
+        has_word = np.array([bool(text and not text.isspace()) for text in self.texts], np.bool_)
+        are_usual = has_word & self.are_answers & self._are_whole
+        found: list[int] = np.flatnonzero(self.is_current & ~are_usual).tolist()
+        return found
+
+    @property
+    def _are_whole(self) -> NDArray[np.bool_]:
+        """(samples,) whether a row ended as a whole text does."""
+        reasons = self.column("finish_reason") or pa.chunked_array([pa.nulls(len(self.is_current), pa.string())])
+        codes = reasons.combine_chunks().dictionary_encode(null_encoding="encode")
+        made = (StoredResult("a word", None, None, reason, None, None) for reason in codes.dictionary.to_pylist())
+        are_whole = np.array([one.ending == WHOLE for one in made], np.bool_)
+        found: NDArray[np.bool_] = are_whole[codes.indices.to_numpy()]
         return found
 
     @cached_property
@@ -158,6 +173,10 @@ class StepRows:
     def logprobs(self) -> NDArray[np.float64] | None:
         """(samples,) each row's mean log probability, likewise; of verdicts it is not read."""
         return self._numbers("mean_logprob")
+
+    @cached_property
+    def _results(self) -> list[list[Any]]:
+        return [self.texts, *(list(self._values(name)) for name in _RESULT[1:])]
 
     def _mark(self, rows: Iterable[_Row]) -> list[_Row | None]:
         if self.are_all_current:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from eibench_ray.scoring.answer_repeats import by_answer, join_repeats, repeat_figures
 from eibench_ray.scoring.repeat_noise import NoiseMeter, RepeatNoise, add_noise
+from eibench_ray.scoring.score_column import ScoreColumn
 from eibench_ray.scoring.scorer import Metric, Score
 
 if TYPE_CHECKING:
@@ -94,6 +95,10 @@ class _Column:
         self.values.append(nan if value is None else value)
         self.missing.append(missing)
 
+    def extend(self, values: NDArray[np.float64]) -> None:
+        self.values.frombytes(values.tobytes())
+        self.missing.frombytes((values != values).astype("uint16").tobytes())
+
     def read(self) -> FigureColumn:
         import numpy as np
 
@@ -117,16 +122,26 @@ class CellMeter:
         self._num_gaps = 0
         self._noise, self._model_noise = NoiseMeter(metrics[0].name), NoiseMeter(metrics[0].name)
 
+    def add_columns(self, columns: Sequence[ScoreColumn]) -> None:
+        """Takes the scores of the next samples, answer by answer a column per repeat of the judge."""
+        if len(columns) == 1:  # as in most cells: nothing is to be averaged, and nothing repeats
+            self._add_column(columns[0])
+            return
+        for scores in zip(*(column.scores for column in columns), strict=True):
+            self.add(scores)
+
+    def _add_column(self, column: ScoreColumn) -> None:
+        import numpy as np
+
+        counts = np.bincount(column.codes, minlength=len(column.known)).tolist()
+        for score, number in zip(column.known, counts, strict=True):
+            self._statuses[MISSING if score is None else score.status] += number
+            self._num_gaps += number if score is None else 0
+        for figure in self._of_score:
+            figure.extend(column.values(figure.name))
+
     def add(self, scores: Sequence[Score | None]) -> None:
         """Takes the scores of the next sample, answer by answer one per repeat of the judge; None for none."""
-        if len(scores) == 1:  # most cells have one: nothing is to be averaged, and nothing repeats
-            score = scores[0]
-            self._statuses[MISSING if score is None else score.status] += 1
-            self._num_gaps += score is None
-            for column in self._of_score:
-                value = None if score is None else score.values.get(column.name)
-                column.add(value, value is None)
-            return
         for score in scores:
             self._statuses[MISSING if score is None else score.status] += 1
         self._num_gaps += None in scores

@@ -9,6 +9,7 @@ from eibench_ray.rows.completion import Completion
 from eibench_ray.rows.sample import Sample
 from eibench_ray.scoring.answer_repeats import by_answer
 from eibench_ray.scoring.cell_columns import mean_value
+from eibench_ray.scoring.score_column import ScoreColumn
 from eibench_ray.scoring.scorer import Score
 
 
@@ -72,10 +73,10 @@ class SaidRange:
     Attributes:
         answers: a column per repeat of the setting.
         replies: answer by answer, a column per verdict; none where a rule scores.
-        scores: of each sample, as `JoinedRow` has them; empty where they were not asked for.
+        scores: answer by answer, a column per repeat of the judge, or the rule's; none where they were not asked for.
     """
 
     samples: Sequence[Sample]
     answers: Sequence[Sequence[str | None]]
     replies: Sequence[Sequence[str | None]]
-    scores: Sequence[Sequence[Score | None]] = ()
+    scores: Sequence[ScoreColumn] = ()

@@ -16,7 +16,7 @@ cannot lose count; and every endpoint that constrains objects enforces required 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, Any, Literal
@@ -84,6 +84,10 @@ class StrictScorer(Scorer):
     def has_something_to_ask(self, sample: Sample) -> bool:
         """Whether the sample has a trigger to find."""
         return bool(sample.targets)
+
+    def outline(self, targets: Sequence[str]) -> int:
+        """The number of triggers."""
+        return len(targets)
 
     def schema(self, sample: Sample) -> dict[str, Any]:
         """As many booleans, or a total, as the sample has triggers."""

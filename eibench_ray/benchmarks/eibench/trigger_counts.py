@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -15,8 +16,11 @@ from eibench_ray.scoring.scorer import TARGETS_HIT
 from eibench_ray.storage.atomic_files import replacing
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from eibench_ray.rows.sample import Sample
     from eibench_ray.scoring.joined_row import SaidRange
+    from eibench_ray.scoring.score_column import ScoreColumn
 
 GROUP_ROWS = 16_384
 
@@ -48,18 +52,23 @@ class TriggerCounts:
         """The ranges of one cell with their scores, counted as they pass; all cells have the same samples."""
         start = 0
         for part in said:
-            for sample, scores in zip(part.samples, part.scores, strict=True):
-                stop = start + len(sample.targets)
-                missing = stop - len(self._judged)
-                if missing > 0:
-                    self._judged.extend([0] * missing)
-                    self._named.extend([0] * missing)
-                for score in scores:
-                    for place, is_named in enumerate(score.details.get(TARGETS_HIT, ()) if score else (), start):
-                        self._judged[place] += 1
-                        self._named[place] += is_named
-                start = stop
+            starts = np.cumsum([start, *(len(sample.targets) for sample in part.samples)])
+            start = int(starts[-1])
+            for counts in (self._judged, self._named):
+                counts.extend([0] * (start - len(counts)))
+            for column in part.scores:
+                self._count(column, starts[:-1])
             yield part
+
+    def _count(self, column: ScoreColumn, starts: NDArray[np.int64]) -> None:
+        if not self._judged:
+            return
+        judged, named = np.frombuffer(self._judged, np.int32), np.frombuffer(self._named, np.int32)
+        for code, score in enumerate(column.known):
+            hits = np.array(score.details.get(TARGETS_HIT, ()) if score else (), np.bool_)
+            places = starts[column.codes == code, None] + np.arange(len(hits))
+            judged[places] += 1
+            named[places] += hits
 
     def write(self, samples: Iterable[Sample], path: Path, **names: str) -> None:
         """One row per trigger, in the order of the samples that were watched; with the names of dataset and judge."""

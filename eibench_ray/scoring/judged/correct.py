@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, Any
@@ -35,6 +35,10 @@ class CorrectScorer(Scorer):
     def has_something_to_ask(self, sample: Sample) -> bool:
         """Whether there is a target."""
         return bool(filled_targets(sample))
+
+    def outline(self, targets: Sequence[str]) -> bool:
+        """Whether there is a target."""
+        return any(map(str.strip, targets))
 
     def schema(self, sample: Sample) -> dict[str, Any]:  # noqa: ARG002 - the same for all
         """True or false, and the explanation."""

@@ -17,6 +17,8 @@ _LONGEST_ESCAPE = 5  # characters of an escape in JSON that may be there when a 
 # Verdicts are stored as integers of a fixed width. A number beyond 32 bits is a judge gone astray.
 _MOST = 2**31 - 1
 EXPLANATION = "explanation"
+_NAME = f'"{EXPLANATION}"'
+_MARKS = (f'{_NAME}: "', f'{_NAME}:"')  # how its text begins; more white space is rare
 
 
 def object_schema(properties: dict[str, Any]) -> dict[str, Any]:
@@ -68,6 +70,37 @@ def read_cut_object(text: str) -> dict[str, Any]:
     for cut in range(_LONGEST_ESCAPE + 1):
         found = found or read_object(f'{body[: len(body) - cut]}"}}')
     return found
+
+
+def cut_explanation(text: str) -> tuple[str, str | None]:
+    """A reply without the words of its explanation, and those words; the whole reply and None where they cannot be cut.
+
+    Replies that are equal without them hold the same object but for them: `read_object` and `read_cut_object` find
+    the same in both, and each finds its own words. They are not cut where an escape might make the key a part of
+    another text, nor where it is there twice.
+
+    >>> cut_explanation('{"explanation": "Both name the lake.", "correct": true}')
+    ('{"explanation": "", "correct": true}', 'Both name the lake.')
+    """
+    for mark in _MARKS:
+        head, found, tail = text.partition(mark)
+        if found:
+            break
+    else:
+        return text, None
+    if "\\" in text:
+        try:
+            words, end = _decode(text, len(head) + len(mark) - 1)
+        except ValueError:  # it breaks off, or has an escape that is none
+            return text, None
+        end -= 1
+    else:
+        words = tail.partition('"')[0]
+        end = len(head) + len(mark) + len(words)
+    rest = f"{head}{mark}{text[end:]}"
+    if end == len(text) or "\\" in rest or rest.count(_NAME) > 1:
+        return text, None
+    return rest, words
 
 
 def whole_number(value: object) -> int | None:

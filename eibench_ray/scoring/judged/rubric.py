@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, Any, Literal
@@ -68,6 +68,10 @@ class RubricScorer(Scorer):
             "scale": "\n".join(f"{one.value}: {one.text}".rstrip(": ") for one in self.scale),
             "reply_form": describe_reply(_KEY, f"one of {values}", self.explanation_words),
         }
+
+    def outline(self, targets: Sequence[str]) -> bool:  # noqa: ARG002 - a rating needs none
+        """The same for all."""
+        return True
 
     def schema(self, sample: Sample) -> dict[str, Any]:  # noqa: ARG002 - the same for all
         """One of the values, and the explanation."""
