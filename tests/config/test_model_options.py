@@ -56,7 +56,6 @@ PROVED_BY = {
         "engines/test_architectures.py",
         "engines/test_real_sweep.py",
         "engines/test_vllm_endings.py",
-        "engines/test_other_vllm.py",
         "engines/test_qwen_vl.py",
     ),
     TransformersSection: ("engines/test_transformers.py",),

@@ -14,6 +14,7 @@ from asking_models import PAIRS, PENALISED, PICTURES, TURNED, request, show
 
 from eibench_ray.engines.engine import RowError
 from eibench_ray.engines.vllm.vllm_engine import VllmEngine
+from eibench_ray.engines.vllm.vllm_renderer import render_apart
 from eibench_ray.engines.vllm.vllm_section import VllmSection
 
 ENGINE = {"kind": "vllm", "dtype": "float32", "max_model_len": 1024, "max_num_seqs": 8, "enforce_eager": True}
@@ -35,7 +36,8 @@ async def answer(names: list[str]) -> dict[str, Any]:
     engines, answers = [], {}
     for name in names:
         keys = ENGINE | {"source": f"checkpoint:{name}", "kv_cache_gib": 1 / 64}
-        engine = VllmEngine(VllmSection.model_validate(keys), "cpu", most_images=MOST_IMAGES)
+        section = VllmSection.model_validate(keys)
+        engine = VllmEngine(section, "cpu", most_images=MOST_IMAGES)
         await engine.start()
         engines.append(engine)
         asked = [show(request(), pictures) for pictures in (*PICTURES, TURNED)]
@@ -48,6 +50,10 @@ async def answer(names: list[str]) -> dict[str, Any]:
         except RowError as error:
             refused = str(error)
         answers[name] = {"texts": [reply.text for reply in replies], "refused": refused}
+        rendered = await asyncio.to_thread(render_apart, section, "cpu", None, asked)
+        answers[name]["num_tokens"] = [
+            (prompt.num_tokens, reply.prompt_tokens) for prompt, reply in zip(rendered, replies, strict=True)
+        ]
         answers[name]["pairs"] = [str(one) if isinstance(one, RowError) else one.text for one in of_pairs]
         sampled = [show(request(**keys), PICTURES[1]) for keys in (*PENALISED, *FURTHER)]
         answers[name]["sampled"] = [

@@ -5,39 +5,32 @@ from __future__ import annotations
 import asyncio
 import json
 
+import yaml
 from asking_models import PICTURES, request, show
 from vllm_host import fork_engines
 
+from eibench_ray.config.options_folder import config_folder
 from eibench_ray.engines.vllm.vllm_engine import VllmEngine
 from eibench_ray.engines.vllm.vllm_section import VllmSection
 
-ENGINE = {
-    "kind": "vllm",
-    "source": "checkpoint:tiny_qwen_vl",
-    "dtype": "float32",
-    "chat_template": "package:qwen_vl_chat",
-    "stop": ["<|im_end|>"],
-    "trust_remote_code": True,
-    "max_model_len": 2048,
-    "max_num_seqs": 8,
-    "kv_cache_gib": 1 / 64,
-    "enforce_eager": True,
-    "args": {"hf_overrides": {"architectures": ["QwenVLForConditionalGeneration"]}},
-}
 # The model's own tokens, and how they are sent.
 TEXTS = ("Why<|im_end|>?", "Why< |im_end|>?", "See <img></img>", "See < img>< /img>")
 
 
 async def ask() -> dict[str, object]:
     """Greedy answers about each picture, about the first again, and to texts with the model's own tokens."""
-    engine = VllmEngine(VllmSection.model_validate(ENGINE), "cpu", most_images=1)
-    await engine.start()
+    option = yaml.safe_load((config_folder() / "model" / "tiny_qwen_vl.yaml").read_text())
+    environment = option["engine"].pop("runtime_env")
+    engine = VllmEngine(VllmSection.model_validate({"kind": "vllm"} | option["engine"]), "cpu", most_images=1)
+    facts = await engine.start()
     replies = await asyncio.gather(*(engine.generate(*show(request(), picture)) for picture in PICTURES))
     again = await engine.generate(*show(request(), PICTURES[1]))
     asked = [show(request(text), PICTURES[1]) for text in TEXTS]
     of_texts = await asyncio.gather(*(engine.generate(*one) for one in asked))
     await engine.stop()
     return {
+        "requires": environment["uv"][0],
+        "fingerprint": facts.fingerprint,
         "of_pictures": [reply.text for reply in replies],
         "again": again.text,
         "of_texts": [reply.text for reply in of_texts],

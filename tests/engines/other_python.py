@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import sysconfig
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 
 from eibench_ray.engines.python_environment import vllm_version
@@ -30,6 +28,29 @@ def make_python(config: pytest.Config, name: str, packages: Sequence[str], overr
         packages: as uv takes them.
         overrides: a file of uv's overrides.
     """
+    source = [] if has_own_wheels() else ["--torch-backend", "cpu"]
+    ray = f"ray=={version('ray')}"
+    return _install(
+        config, name, ["--override", str(overrides), *source, *packages, ray, "--editable", str(REPOSITORY)]
+    )
+
+
+def make_layer(config: pytest.Config, name: str, packages: Sequence[str]) -> Path:
+    """A Python with some packages over all that is installed here, compiled already; skips as `make_python` does.
+
+    Args:
+        config: has the cache.
+        name: of the folder in it.
+        packages: with all that they need among them, or here.
+    """
+    python = _install(config, name, ["--no-deps", *packages])
+    below = sysconfig.get_path("purelib")
+    own = Path(sysconfig.get_path("purelib", vars={"base": str(python.parents[1])}))
+    (own / "below.pth").write_text(f"import site; site.addsitedir({below!r})\n")
+    return python
+
+
+def _install(config: pytest.Config, name: str, arguments: Sequence[str]) -> Path:
     uv = shutil.which("uv") or shutil.which("uv", path=Path(sys.prefix) / "uv" / "bin")
     installed = vllm_version()
     if uv is None or config.cache is None or installed is None or installed[1] != "cpu":
@@ -37,45 +58,13 @@ def make_python(config: pytest.Config, name: str, packages: Sequence[str], overr
     python = config.cache.mkdir(name) / "bin" / "python"
     if not python.exists():
         subprocess.run([uv, "venv", "--python", sys.executable, python.parents[1]], check=True, env=ENVIRONMENT)
-    source = [] if has_own_wheels() else ["--torch-backend", "cpu"]
-    command = [uv, "pip", "install", "--python", python, "--override", overrides, *source, *packages]
-    command += [f"ray=={version('ray')}", "--editable", REPOSITORY]
+    command = [uv, "pip", "install", "--python", python, *arguments]
     done = subprocess.run(command, check=False, env=ENVIRONMENT, capture_output=True, text=True)
     if done.returncode:
-        pytest.skip(f"{' '.join(packages)} cannot be installed here: {done.stderr.strip().splitlines()[-1]}")
+        pytest.skip(f"{' '.join(arguments)} cannot be installed here: {done.stderr.strip().splitlines()[-1]}")
     return python
 
 
 def has_own_wheels() -> bool:
     """Whether PyTorch's own index is not asked, since a folder of wheels is set."""
     return bool(ENVIRONMENT.get("UV_FIND_LINKS"))
-
-
-def run_beside(folder: Path, option: Mapping[str, Any], chosen: str, max_tokens: int) -> list[dict[str, Any]]:
-    """The answers of a sweep over several models, of which one has a Python of its own, each with its `model`.
-
-    Args:
-        folder: an empty one, in which the command is called.
-        option: that model's option, named as it says.
-        chosen: the models, and how many samples they are asked.
-        max_tokens: of an answer.
-    """
-    options = folder / "conf" / "model"
-    options.mkdir(parents=True)
-    (options / f"{option['name']}.yaml").write_text(json.dumps(option))
-    arguments = (
-        f"-m {chosen} setting=user_question judge=echo dataset=demo tracking=none "
-        f"setting.sampling.max_tokens={max_tokens} cluster.num_cpus=2"
-    )
-    command = [sys.executable, "-m", "eibench_ray.cli.app", "run", "--json", "--config-dir", str(folder / "conf")]
-    done = subprocess.run(
-        [*command, *arguments.split()], cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    rows = []
-    for step in (folder / "store" / "steps").iterdir():
-        what = json.loads((step / "manifest.json").read_text())["step"]
-        if what["name"] == "answer":
-            for file in step.glob("slice-*.parquet"):
-                rows += [row | {"model": what["model"]} for row in pq.read_table(file).to_pylist()]
-    return rows

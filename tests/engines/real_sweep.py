@@ -1,4 +1,4 @@
-"""A sweep on all kinds of real engines, run by the command, in which one of vLLM's processes is stopped."""
+"""A sweep on all kinds of real engines and two versions of vLLM, in which one of vLLM's processes is stopped."""
 
 from __future__ import annotations
 
@@ -82,10 +82,17 @@ class Sweep:
         return rows
 
 
-def run_sweep(folder: Path) -> Sweep:
-    """The sweep, once it is over."""
+def run_sweep(folder: Path, other_python: Path | None) -> Sweep:
+    """The sweep, once it is over.
+
+    Args:
+        folder: an empty one, in which the command is called.
+        other_python: one with another vLLM, for the model `seeing`; without it, it has the one that is installed.
+    """
     options = _options(folder)
-    models = ("tiny_idefics3", "tiny_video_llava", *options["model"])  # the second in transformers
+    own = {"engine": {"runtime_env": {"py_executable": str(other_python)}}} if other_python else {}
+    options["model"]["seeing"] = {"defaults": ["tiny_idefics3", "_self_"], **own}
+    models = ("tiny_video_llava", *options["model"])  # the first in transformers
     for group, found in options.items():
         (folder / "conf" / group).mkdir(parents=True)
         for name, option in found.items():
@@ -139,7 +146,7 @@ def _stop_base(folder: Path, process: subprocess.Popen[bytes]) -> int:
 def _has_committed(ledger: Path) -> bool:
     lines = list(_whole_lines(ledger))
     ready = {line["replica"] for line in lines if line["event"] == "replica_ready" and line["model"] == "base"}
-    others = any(line["event"] == "replica_ready" and line["model"] == "tiny_idefics3" for line in lines)
+    others = any(line["event"] == "replica_ready" and line["model"] != "base" for line in lines)
     return others and any(line["event"] == "slice_committed" and line["replica"] in ready for line in lines)
 
 

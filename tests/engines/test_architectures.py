@@ -42,6 +42,14 @@ def test_a_text_with_the_pictures_token_is_refused(answers: Mapping[str, Any], n
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_a_prompt_is_rendered_without_the_engine_as_the_model_read_it(answers: Mapping[str, Any], name: str) -> None:
+    """Pictures included."""
+    rendered, read = zip(*answers[name]["num_tokens"], strict=True)
+    assert rendered == read
+    assert len(set(read)) > 1
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_the_order_and_the_places_of_pictures_change_the_answer(answers: Mapping[str, Any], name: str) -> None:
     assert len(set(answers[name]["pairs"])) == len(PAIRS), answers[name]["pairs"]
 

