@@ -57,13 +57,17 @@ LONGEST = (
     "engines/openai/test_openai_engine.py",
     "engines/openai/test_batch_engine.py",
 )
-# Files of one worker: for the one process that has imported vLLM (engines/conftest.py), and for one Ray (`ray_here`).
+# Files of one worker: for the one process that has imported vLLM (engines/conftest.py), with one import of
+# transformers; and for one Ray (`ray_here`).
 TOGETHER = {
     "engines/test_architectures.py": "vllm",
     "engines/test_conversations.py": "vllm",
     "engines/test_likelihoods.py": "vllm",
     "engines/test_thinking.py": "vllm",
+    "engines/test_transformers.py": "vllm",
     "engines/test_vllm_endings.py": "vllm",
+    "engines/test_vllm_prompts.py": "vllm",
+    "engines/embedding/test_embedding_engine.py": "vllm",
     "engines/openai/test_real_server.py": "vllm",
     "driver/test_driver.py": "ray",
     "driver/test_watchdog.py": "ray",

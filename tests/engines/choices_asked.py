@@ -47,7 +47,8 @@ def generated() -> list[Request]:
     """Replies that are generated, with the log probabilities of their tokens: plain, penalised, and cut."""
     said = ("Say hello.", "Name a colour.")
     return [
-        *(request(text, max_tokens=40) for text in said),
+        request(said[0]),
+        request(said[1], max_tokens=24),
         request(said[0], repetition_penalty=1.2),
         request(said[0], max_tokens=3),
     ]
