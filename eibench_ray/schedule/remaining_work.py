@@ -7,22 +7,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from eibench_ray.schedule.policy import Demand, choose_horizon, pile_up
-from eibench_ray.schedule.row_arrivals import RowArrivals
+from eibench_ray.schedule.row_arrivals import FULL_BATCHES, SMALL_BATCHES, Pace, RowArrivals
 from eibench_ray.schedule.scheduler_state import SchedulerState
 
 # A further replica must have this share of its load time to work, or it is not worth the load.
 WORTH_LOAD = 0.05
-MAX_HEADS = 12
 # When rows come depends on the horizon, and the horizon on when they come: it is looked for until it moves no more than
 # this, or so often.
 CLOSE = 0.02
 ROUNDS = 3
 # Where this share of the GPUs is enough, there may be more replicas, so that batches are not full and rows are through
-# sooner: shorter horizons are tried, the shortest first, with tokens that take `PACE` times as long as in full batches
-# (simulated, the paper's table on 512 GPUs: 1.16 times the bound, with and without failures; else 1.25 and 1.20).
+# sooner: shorter horizons are tried, the shortest first.
 SPARE = 0.95
-SHORTER = (0.8, 0.84, 0.88, 0.92, 0.96)
-PACE = 0.4
+SHORTER = tuple(percent / 100 for percent in range(74, 100, 2))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +60,8 @@ def forecast(state: SchedulerState, now: float, guess_s: float | None = None) ->
     if 0 < _num_gpus([demands[key] for key in aimed], horizon_s) <= SPARE * num_gpus:
         for share in SHORTER:
             sooner_s = share * horizon_s
-            streams = RowArrivals(state, now, sooner_s, PACE)
-            paced = {key: _demand(state, key, now, streams, begun[key], sooner_s, PACE) for key in live}
+            streams = RowArrivals(state, now, sooner_s, SMALL_BATCHES)
+            paced = {key: _demand(state, key, now, streams, begun[key], sooner_s, SMALL_BATCHES) for key in live}
             if _num_gpus([paced[key] for key in aimed], sooner_s) <= num_gpus:
                 demands, horizon_s = paced, sooner_s
                 break
@@ -114,17 +111,16 @@ def _demand(
     streams: RowArrivals,
     begun: _Begun,
     horizon_s: float,
-    pace: float = 1.0,
+    pace: Pace = FULL_BATCHES,
 ) -> Demand:
     engine, backlog = state.engines[key], state.backlog
     estimate, rows_left = engine.estimate, backlog.rows_left(key)
     parts = [
-        (head_s, rows * estimate.row_work_s(step) / estimate.paced_speed(pace))
+        (head_s, rows * estimate.row_work_s(step) / estimate.paced_speed(pace.token_share))
         for step, num_rows in rows_left.items()
         for head_s, rows in streams.of[step].parts(num_rows, horizon_s)
     ]
-    # A few heads are enough: the horizon is found by trying, each time over all of them.
-    grain_s = max(head_s for head_s, _ in parts) / MAX_HEADS or 1.0
+    grain_s = max(head_s for head_s, _ in parts) / pace.max_heads or 1.0
     piled = pile_up((head_s // grain_s * grain_s, work_s) for head_s, work_s in parts)
     work_s = max(piled[-1][1] - begun.done_s, 0.0)
     loading_s = sum(max(0.0, replica.began_at + estimate.load_s - now) for replica in engine.starting.values())

@@ -10,8 +10,9 @@ from graphs import Graph, plan_of, work_of
 
 from eibench_ray.schedule import remaining_work
 from eibench_ray.schedule.backlog import Backlog
-from eibench_ray.schedule.remaining_work import PACE, WORTH_LOAD, forecast
+from eibench_ray.schedule.remaining_work import WORTH_LOAD, forecast
 from eibench_ray.schedule.resources import EngineProfile, Need, Node, Resources
+from eibench_ray.schedule.row_arrivals import SMALL_BATCHES
 from eibench_ray.schedule.scheduler_state import SchedulerState
 
 GRAPH: Graph = {"answer": ("a", (), 2)}
@@ -80,5 +81,6 @@ def test_gpus_to_spare_get_replicas_with_smaller_batches(num_nodes: int, monkeyp
         assert all(counts[key] > demand.num_new(full.horizon_s) for key, demand in full.demands.items())
         assert found.horizon_s < full.horizon_s
         estimate = state.engines["a"].estimate
-        assert found.demands["a"].work_s == pytest.approx(full.demands["a"].work_s / estimate.paced_speed(PACE))
-        assert estimate.row_s("answer", PACE) == pytest.approx(PACE * estimate.row_s("answer"))
+        share = SMALL_BATCHES.token_share
+        assert found.demands["a"].work_s == pytest.approx(full.demands["a"].work_s / estimate.paced_speed(share))
+        assert estimate.row_s("answer", share) == pytest.approx(share * estimate.row_s("answer"))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from graphs import Graph, plan_of, work_of
 
 from eibench_ray.schedule.backlog import Backlog
 from eibench_ray.schedule.resources import EngineProfile, Need, Node, Resources
-from eibench_ray.schedule.row_arrivals import DRAIN, LATEST, PARTS, RowArrival, RowArrivals
+from eibench_ray.schedule.row_arrivals import DRAIN, FULL_BATCHES, SMALL_BATCHES, RowArrival, RowArrivals
 from eibench_ray.schedule.scheduler_state import SchedulerState
 
 JUDGED: Graph = {"answer": ("a", (), 2), "more": ("a", (), 2), "verdict": ("j", ("answer",), 2)}
@@ -67,18 +69,27 @@ def test_of_two_chains_behind_a_step_the_longer_one_needs_its_time() -> None:
     assert [streams[step].tail_s - DRAIN * 4.0 for step in order] == [8.0, 0.0, 4.0, 0.0]
 
 
+def _waiting(from_s: float, to_s: float, num_waiting: int) -> RowArrival:
+    return RowArrival(from_s, to_s, num_waiting, tail_s=0.0, pace=FULL_BATCHES)
+
+
 def test_a_stream_comes_in_parts_and_loses_no_row() -> None:
-    parts = list(RowArrival(from_s=10.0, to_s=50.0, num_waiting=8, tail_s=0.0).parts(20, HORIZON_S))
+    parts = list(_waiting(10.0, 50.0, 8).parts(20, HORIZON_S))
     assert parts[0] == (0.0, 12)
     assert [at_s for at_s, _ in parts[1:]] == [15.0, 25.0, 35.0, 45.0]
     assert sum(rows for _, rows in parts) == 20
 
 
 def test_what_comes_at_the_end_counts_as_a_little_earlier() -> None:
-    parts = list(RowArrival(from_s=0.0, to_s=HORIZON_S, num_waiting=PARTS, tail_s=0.0).parts(PARTS, HORIZON_S))
-    assert [at_s for at_s, _ in parts] == [12.5, 37.5, 62.5, LATEST * HORIZON_S]
+    parts = list(_waiting(0.0, HORIZON_S, 4).parts(4, HORIZON_S))
+    assert [at_s for at_s, _ in parts] == [12.5, 37.5, 62.5, FULL_BATCHES.latest * HORIZON_S]
+
+
+def test_what_comes_at_the_end_comes_then_where_all_replicas_stand_side_by_side() -> None:
+    parts = list(replace(_waiting(0.0, HORIZON_S, 8), pace=SMALL_BATCHES).parts(8, HORIZON_S))
+    assert [at_s for at_s, _ in parts] == [(part + 0.5) / 8 * HORIZON_S for part in range(8)]
 
 
 def test_nothing_counts_as_there_before_it_can_come() -> None:
-    parts = list(RowArrival(from_s=0.9 * HORIZON_S, to_s=HORIZON_S, num_waiting=PARTS, tail_s=0.0).parts(4, HORIZON_S))
-    assert [at_s for at_s, _ in parts] == [0.9 * HORIZON_S] * PARTS
+    parts = list(_waiting(0.9 * HORIZON_S, HORIZON_S, 4).parts(4, HORIZON_S))
+    assert [at_s for at_s, _ in parts] == [0.9 * HORIZON_S] * 4
