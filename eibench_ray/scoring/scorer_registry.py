@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from difflib import get_close_matches
 from functools import lru_cache
 from hashlib import blake2b
 from importlib.util import module_from_spec, spec_from_file_location
@@ -79,8 +80,10 @@ def find_scorer(name: str, file: str | None = None) -> type[Scorer]:
     if path is not None:
         return _load(name, path)
     if name not in SCORERS.names() and _files:
+        near = get_close_matches(name, scorer_names(), n=1)
         raise ConfigError(
-            f"there is no scorer {name!r}; there are {', '.join(SCORERS.names())}, and in files {', '.join(_files)}"
+            f"there is no scorer {name!r}{f': {near[0]!r} is near' if near else ''}; there are "
+            f"{', '.join(SCORERS.names())}, and in files {', '.join(_files)}"
         )
     found = SCORERS.find(name, type)
     if not issubclass(found, Scorer):

@@ -54,7 +54,9 @@ def test_a_file_may_not_take_the_name_of_a_built_in_scorer() -> None:
 def test_an_unknown_name_lists_the_files_too(tmp_path: Path) -> None:
     add_scorer_files({"says_yes": str(tmp_path / "says_yes.py")})
 
-    with pytest.raises(ConfigError, match=r"no scorer 'says_no'; there are .*strict.*, and in files says_yes"):
+    with pytest.raises(
+        ConfigError, match=r"no scorer 'says_no': 'says_yes' is near; there are .*strict.*, and in files says_yes"
+    ):
         find_scorer("says_no")
 
 
