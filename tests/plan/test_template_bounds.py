@@ -106,19 +106,19 @@ def test_loops_within_loops_end() -> None:
 )
 def test_steps_that_read_much_each_end(step: str) -> None:
     big = "{% set big = 'a' * 1000000 %}{% set other = 'a' * 1000000 %}"
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(TemplateBoundError, match="too long a text"):
         render(f"{big}{{% for c in 'a' * 100000 %}}{step}{{% endfor %}}", SAMPLE, {})
-    assert time.monotonic() - began < 10
+    assert time.process_time() - began < 10
 
 
 @pytest.mark.parametrize("step", ["x * x", "x // 7"])  # the largest result, and the slowest operation
 def test_numbers_stay_small_enough_to_reckon_with(step: str) -> None:
     loops = "{% for c in all %}{% for d in all %}{% set y = " + step + " %}{% endfor %}{% endfor %}"
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(TemplateBoundError, match="too many steps"):
         render("{% set x = 7 ** 1000 %}{% set all = 'a' * 1000000 %}" + loops, SAMPLE, {})
-    assert time.monotonic() - began < 30
+    assert time.process_time() - began < 30
 
 
 def test_one_rendering_takes_nothing_from_the_next() -> None:

@@ -1,4 +1,5 @@
 import time
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -60,12 +61,17 @@ def test_t_interval_is_students() -> None:
     assert interval == Interval(pytest.approx(2 - 2.776445 * 0.5), pytest.approx(2 + 2.776445 * 0.5))  # t table, 4
 
 
-def test_a_million_samples_take_less_than_a_second() -> None:
+def test_a_million_samples_take_no_longer_than_some_sorts_of_them() -> None:
     rng = np.random.default_rng(0)
     values, clusters = rng.random(1_000_000), rng.integers(0, 600_000, 1_000_000).astype(np.int32)
-    start = time.perf_counter()
-    estimate_mean(values, clusters)
-    assert time.perf_counter() - start < 1.0
+
+    def cpu_s(work: Callable[[], object]) -> float:
+        start = time.process_time()
+        work()
+        return time.process_time() - start
+
+    # It takes less than one; a loop over the samples takes seven.
+    assert cpu_s(lambda: estimate_mean(values, clusters)) < 3 * cpu_s(lambda: np.sort(values, kind="stable"))
 
 
 @pytest.mark.parametrize("apart", [0.0, 0.5, 1.0, 3.0])
