@@ -11,6 +11,7 @@ import secrets
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -200,6 +201,16 @@ class Called:
         return json.loads(self.out.splitlines()[-1])
 
 
+@cache
+def _made_command() -> Any:
+    """The command as Typer makes it of its functions, which is a sixth of the CPU time of a plan."""
+    from typer.main import get_command
+
+    from eibench_ray.cli.app import app
+
+    return get_command(app)
+
+
 @pytest.fixture
 def command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -208,6 +219,8 @@ def command(
     from eibench_ray.cli.app import main
 
     monkeypatch.chdir(tmp_path)
+    made = _made_command()
+    monkeypatch.setattr("typer.main.get_command", lambda _: made)
 
     def call(*arguments: object) -> Called:
         monkeypatch.setattr(sys, "argv", ["eibench-ray", *map(str, arguments)])
