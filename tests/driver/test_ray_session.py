@@ -66,7 +66,7 @@ def test_a_refusal_loads_no_ray() -> None:
 
 @pytest.mark.slow
 def test_a_ray_that_does_not_answer_is_killed_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "LEAVE_TIMEOUT_S", 3.0)
+    monkeypatch.setattr(session, "LEAVE_TIMEOUT_S", 0.5)
     with ray_session(ClusterConfig(name="local", num_cpus=1, num_gpus=0)):
         services = [process for process in psutil.Process().children() if process.name() in {"gcs_server", "raylet"}]
         assert len(services) == 2
