@@ -67,7 +67,6 @@ TOGETHER = {
     "engines/test_thinking.py": "vllm",
     "engines/test_transformers.py": "vllm",
     "engines/test_vllm_endings.py": "vllm",
-    "engines/test_vllm_prompts.py": "vllm",
     "engines/embedding/test_embedding_engine.py": "vllm",
     "engines/openai/test_real_server.py": "vllm",
     "driver/test_driver.py": "ray",

@@ -1,24 +1,37 @@
-"""Requests to vLLM's renderer: whether it can render at all, and which pictures it takes for sent."""
+"""Requests to vLLM's renderer: whether it can render at all, and which pictures it takes for sent.
+
+The renderers are stand-ins, and so is the little of vLLM that is imported; its own are asked in test_architectures.py,
+test_conversations.py and test_vllm_endings.py.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import sys
 from concurrent.futures import ThreadPoolExecutor
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 from asking_models import PICTURES, request, show
-from needed import need
 
 from eibench_ray.engines.engine import RowError
 from eibench_ray.engines.vllm.vllm_prompts import Prompts, read_picture
 from eibench_ray.errors import EngineError
 
-need("vllm", "the engine needs eibench-ray[cpu] or [gpu]")
-pytestmark = pytest.mark.slow  # it imports vLLM
-
 SHOWN, _ = show(request(), PICTURES[1])
+
+
+@pytest.fixture(autouse=True)
+def params(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A vLLM of nothing but the parameters of a conversation: the real one takes seconds to import."""
+    for name in ("vllm", "vllm.renderers", "vllm.entrypoints", "vllm.renderers.params"):
+        module: Any = ModuleType(name)
+        module.__path__ = []
+        monkeypatch.setitem(sys.modules, name, module)
+    for name in ("vllm.renderers.chat_utils", "vllm.entrypoints.chat_utils"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setattr(module, "ChatParams", SimpleNamespace, raising=False)
 
 
 class Cache:

@@ -1,4 +1,7 @@
-"""Asks vLLM for the replies of a checkpoint that thinks, and prints them as JSON, as answer_with_vllm.py does."""
+"""Asks vLLM for the replies of a checkpoint that thinks, and for the names of its parsers; prints them as JSON.
+
+It runs as answer_with_vllm.py does.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from dataclasses import asdict
 from typing import Any
 
 from thinking_asked import ASKED
+from vllm.reasoning import ReasoningParserManager
 
 from eibench_ray.engines.vllm.vllm_engine import VllmEngine
 from eibench_ray.engines.vllm.vllm_section import VllmSection
@@ -37,4 +41,5 @@ async def answer(source: str, keys: dict[str, Any]) -> dict[str, Any]:
 
 if __name__ == "__main__":
     folder, *ways = sys.argv[1:]
-    print(json.dumps([asyncio.run(answer(folder, json.loads(way))) for way in ways]))
+    answers = [asyncio.run(answer(folder, json.loads(way))) for way in ways]
+    print(json.dumps({"answers": answers, "parsers": sorted(ReasoningParserManager.lazy_parsers)}))
