@@ -24,13 +24,15 @@ TEXTS: Mapping[str, tuple[str, AskedChoices]] = {
     ),
 }
 FACT = "The capital of France is"
-# Engine options, and what is asked: a chat model, and the same weights as a base model.
+# Engine options: a chat model, a base model, and two that see.
 MODELS: Mapping[str, dict[str, Any]] = {
     "chat": {"source": "checkpoint:smollm2_135m", "logprobs": True},
-    "base": {"source": "checkpoint:smollm2_135m", "chat_template": "package:raw"},
+    "base": {"source": "checkpoint:tiny_llama", "chat_template": "package:raw"},
     "tiny_qwen2_vl": {"source": "checkpoint:tiny_qwen2_vl"},
     "tiny_llava": {"source": "checkpoint:tiny_llava"},
 }
+# The chat model's weights as a base model, which knows the fact: for transformers alone, and a computation by hand.
+REAL_BASE = {"source": "checkpoint:smollm2_135m", "chat_template": "package:raw"}
 
 
 def asked_of(model: str) -> list[tuple[Request, tuple[bytes, ...]]]:

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 import pytest
-from choices_asked import CAPITALS, FACT, MODELS, TEXTS, asked_of, generated
+from choices_asked import CAPITALS, FACT, MODELS, REAL_BASE, TEXTS, asked_of, generated
 from needed import need
 
 from eibench_ray.engines.continuations import encode_choices
@@ -26,8 +26,8 @@ Replies = Mapping[str, list[dict[str, Any]]]
 NAMES = list(MODELS)
 
 
-async def ask_transformers(name: str) -> dict[str, Any]:
-    keys = {"kind": "transformers", "dtype": "float32", "max_num_seqs": 3} | MODELS[name]
+async def ask_transformers(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    keys = {"kind": "transformers", "dtype": "float32", "max_num_seqs": 3} | dict(options)
     engine = TransformersEngine(TransformersSection.model_validate(keys), "cpu")
     await engine.start()
     both = [*asked_of(name), *((one, ()) for one in (generated() if name == "chat" else ()))]
@@ -41,7 +41,7 @@ def by_transformers() -> Replies:
     found: dict[str, Any] = {}
     for name in NAMES:
         build_checkpoint(MODELS[name]["source"].removeprefix("checkpoint:"))
-        found |= {key: value for key, value in asyncio.run(ask_transformers(name)).items() if value}
+        found |= {key: value for key, value in asyncio.run(ask_transformers(name, MODELS[name])).items() if value}
     return found
 
 
@@ -98,12 +98,12 @@ def test_they_are_what_a_forward_pass_says(by_transformers: Replies, smollm2: tu
         assert reply["text"] == choices.texts[best]
 
 
-def test_a_base_model_reads_prompt_and_choice_as_one_text(by_transformers: Replies, smollm2: tuple[Any, Any]) -> None:
+def test_a_base_model_reads_prompt_and_choice_as_one_text(smollm2: tuple[Any, Any]) -> None:
     model, tokenizer = smollm2
     prompt = tokenizer.encode(FACT)
     whole = [tokenizer.encode(f"{FACT} {one}") for one in CAPITALS]  # as lm-evaluation-harness does it
     assert all(one[: len(prompt)] == prompt for one in whole)
-    (reply,) = by_transformers["base"]
+    (reply,) = asyncio.run(ask_transformers("base", REAL_BASE))["base"]
     assert logprobs_of(reply) == pytest.approx([by_hand(model, prompt, one[len(prompt) :]) for one in whole], abs=1e-3)
     assert reply["text"] == "Paris"
 
