@@ -134,12 +134,12 @@ def _options(folder: Path) -> dict[str, dict[str, Any]]:
 def _stop_base(folder: Path, process: subprocess.Popen[bytes]) -> int:
     """Stops vLLM's own process of `base` once it has a slice, beside another engine; returns it, or 0."""
     while process.poll() is None:
-        if any(_has_committed(path) for path in folder.glob("multirun/**/ledger.jsonl")):
+        if any(_has_committed(path) for path in folder.glob("multirun/*/*/ledger.jsonl")):
             for child in psutil.Process(process.pid).children(recursive=True):
                 if "EngineCore" in " ".join(child.cmdline()) and child.environ().get(MARK) == "base":
                     child.send_signal(signal.SIGSTOP)
                     return child.pid
-        time.sleep(0.02)
+        time.sleep(0.1)
     return 0
 
 
