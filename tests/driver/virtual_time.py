@@ -57,7 +57,7 @@ class VirtualSelector:
         if timeout is None or (timeout > 0 and self.num_jobs):
             return self._inner.select(0.01)
         self.now += max(0.0, timeout)
-        return self._inner.select(0)
+        return self._inner.select(0) if self.num_jobs else []  # nobody else wakes the loop
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
