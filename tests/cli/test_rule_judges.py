@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from eibench_ray.datasets.dataset import open_dataset
+from eibench_ray.scoring.rules.number import NumberScorer
 
 if TYPE_CHECKING:
     from conftest import Called
@@ -59,21 +60,28 @@ def test_gsm8ks_published_solutions_are_right_where_its_authors_say_so(command: 
     )
     write_lines(Path("gsm8k.jsonl"), table)
     assert command("prepare", "jsonl", "gsm8k.jsonl", "--map", "target=ground_truth", "--out", "data/gsm8k").code == 0
-    for name in RIGHT:
-        record(name, "gsm8k", {str(number): row[name]["solution"] for number, row in enumerate(rows)})
-    sweep = arguments("gsm8k", "number", *RIGHT)
+    samples = open_dataset("data/gsm8k").samples(0, len(rows))
+    answers = {name: {str(number): row[name]["solution"] for number, row in enumerate(rows)} for name in RIGHT}
+    scores = {
+        name: [NumberScorer().read(sample, of_model[sample.sample_id], None).values for sample in samples]
+        for name, of_model in answers.items()
+    }
+    assert {name: sum(one["accuracy"] for one in of_model) for name, of_model in scores.items()} == RIGHT
+
+    # One of them from the command line to the leaderboard.
+    name = "6b_verification"
+    record(name, "gsm8k", answers[name])
+    sweep = arguments("gsm8k", "number", name)
 
     planned = command("plan", *sweep)
     called = command("run", "--json", *sweep)
 
     assert "scored by rule" in planned.out
     assert called.code == 0, called.err
-    found = {row["model"]: row for row in called.json["rows"]}
-    assert {name: round(row["value"] * row["n"]) for name, row in found.items()} == RIGHT
-    assert {(row["metric"], row["n"], row["scored"], row["coverage"]) for row in found.values()} == {
-        ("accuracy", 1319, 1319, 1.0)
-    }
-    assert called.json["completions_new"] == 4 * 1319  # answers: nobody was asked to judge
+    (found,) = called.json["rows"]
+    assert round(found["value"] * found["n"]) == RIGHT[name]
+    assert (found["metric"], found["n"], found["scored"], found["coverage"]) == ("accuracy", 1319, 1319, 1.0)
+    assert called.json["completions_new"] == 1319  # answers: nobody was asked to judge
 
 
 @NEEDS_OUTPUTS
