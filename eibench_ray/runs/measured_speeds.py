@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
+from typing import TYPE_CHECKING
 
-from eibench_ray.driver.run_progress import RunResult
 from eibench_ray.errors import StoreError
 from eibench_ray.estimate.hardware import describe_hardware
 from eibench_ray.estimate.measured_profiles import Measured, expected_text_tokens
@@ -15,6 +15,9 @@ from eibench_ray.runs.planning import PlannedSweep
 from eibench_ray.schedule.measured_engine import MeasuredEngine, MeasuredRun, MeasuredStep
 from eibench_ray.store.slice_store import Store
 from eibench_ray.store.speed_records import read_run_speeds, read_speeds, write_speeds
+
+if TYPE_CHECKING:
+    from eibench_ray.driver.run_progress import RunResult
 
 log = logging.getLogger(__name__)
 
