@@ -52,6 +52,18 @@ SWEEP = [
     "cluster.num_cpus=2",
     "budget_usd=5",
 ]
+# Commands in one process: a Python for each would take 10 CPU s to import the same.
+IN_TURN = """
+import json, sys
+from eibench_ray.cli.app import main
+for arguments in json.loads(sys.argv[1]):
+    sys.argv = ["eibench-ray", "-v", *arguments]
+    try:
+        main()
+    except SystemExit as ended:
+        assert not ended.code, (arguments, ended.code)
+    print("in turn:", arguments[0])
+"""
 
 
 def is_leaked(data: bytes) -> bool:
@@ -152,25 +164,34 @@ def left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Left]:
         } | dict.fromkeys(OTHERS, KEY)
         said: dict[str, str] = {}
 
-        def call(name: str, *arguments: str, code: int = 0) -> None:
-            command = [sys.executable, "-m", "eibench_ray.cli.app", "-v", *arguments]
+        def call(name: str, *command: str, code: int = 0) -> None:
             done = subprocess.run(
-                command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=300
+                [sys.executable, *command],
+                cwd=folder,
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=300,
             )
             said[name] = done.stdout + done.stderr
             assert done.returncode == code, said[name].replace(KEY, "(THE KEY)")
 
         with CommandLines() as lines:
-            call("plan", "plan", *SWEEP)
-            call("run", "run", "--json", *SWEEP, code=1)  # one of its two models cannot be asked at all
-            call("status", "status")
-            call("report", "report", "--gantt", "page.html")
-            call("picture", "report", "--gantt", "page.svg")
-            call("export", "export", "--out", "export")
+            # One of its two models cannot be asked at all.
+            call("run", "-m", "eibench_ray.cli.app", "-v", "run", "--json", *SWEEP, code=1)
             more = [*SWEEP, "dataset.limit=16"]
-            call("dry run", "submit", "slurm", "--dry-run", *more)
+            commands = [
+                ["plan", *SWEEP],
+                ["status"],
+                ["report", "--gantt", "page.html"],
+                ["report", "--gantt", "page.svg"],
+                ["export", "--out", "export"],
+                ["submit", "slurm", "--dry-run", *more],
+                ["submit", "slurm", *more, f"cluster.slurm.export=[{VARIABLE},WANDB_API_KEY]"],
+            ]
             environment["PATH"] = f"{write_sbatch(folder / 'tools')}:{environment['PATH']}"
-            call("submit", "submit", "slurm", *more, f"cluster.slurm.export=[{VARIABLE},WANDB_API_KEY]")
+            call("the other commands", "-c", IN_TURN, json.dumps(commands))
         outcomes = {event.outcome for event in (*server.events, *locked.events)}
         yield Left(folder, Path(ray_folder), said, outcomes, lines)
 
@@ -221,6 +242,7 @@ def test_the_endpoint_said_the_key_and_the_rows_tell_the_rest(left: Left) -> Non
     assert errors
     assert all("Authorization" in error for error in errors)
     assert "Incorrect API key provided" in left.said["run"]
+    assert left.said["the other commands"].count("in turn: ") == 7
 
 
 @pytest.mark.slow
