@@ -320,7 +320,7 @@ def starts_and_ends(run: Run) -> tuple[list[int], list[int]]:
 def test_a_stop_at_any_moment_waits_for_nothing_in_vain_and_leaves_nothing(sweeps: Sweeps, moment: str) -> None:
     sweeps.write_dataset()
     run = Run(
-        sweeps.plan(sweeps.config(engine=SLOW, cluster=cluster_of())),
+        sweeps.plan(sweeps.config(engine=SLOW, cluster=cluster_of(stop_timeout_s=60.0))),
         lambda event, _: run.driver.request_stop() if event == moment else None,
     )
     outcome = run.finish()
