@@ -20,7 +20,6 @@ import pyarrow.parquet as pq
 
 from eibench_ray.datasets.layout import (
     CARD_FILE,
-    JSON_COLUMNS,
     LAYOUT,
     PARQUET_ERRORS,
     PROTOCOL_FILE,
@@ -29,18 +28,15 @@ from eibench_ray.datasets.layout import (
 )
 from eibench_ray.datasets.parquet_bounds import require_bounded
 from eibench_ray.datasets.prompts_file import PromptSet, load_protocol
-from eibench_ray.datasets.sample_table import SampleTable, to_values
+from eibench_ray.datasets.sample_table import PATHS, SampleTable, to_values
 from eibench_ray.errors import DataError
 from eibench_ray.plan.slices import Slice
-from eibench_ray.rows.sample import Media, MetadataValue, Sample
+from eibench_ray.rows.sample import MetadataValue, Sample
 from eibench_ray.storage.interface import Storage
 from eibench_ray.storage.local import LOCAL, open_storage
 
 PACKAGE_PREFIX = "package:"
-_PATHS = "media.list.element.path"
 _BYTES = "media.list.element.bytes"
-_DIGESTS = "media.list.element.digest"
-_ROW_COLUMNS = ["sample_id", *JSON_COLUMNS, "media.list.element.kind", _PATHS, _DIGESTS]
 # Row groups of which texts and digests are read at once from a bucket: each is waited for as long as all of them.
 _REMOTE_GROUPS = 32
 
@@ -122,6 +118,13 @@ class DatasetIndex:
         for table in self._samples.tables(start, min(stop, self.num_rows), ["row_digest"]):
             yield from table["row_digest"].to_pylist()
 
+    def digest_array(self, part: Slice) -> pa.StringArray:
+        """Row digests of the samples that a slice asks."""
+        tables = self._samples.tables(part.start, min(part.stop, self.num_rows), ["row_digest"])
+        chunks = [chunk for table in tables for chunk in table["row_digest"].chunks]
+        column = pa.chunked_array(chunks, pa.string()).combine_chunks()
+        return column if part.chosen is None else column.take(part.pick(range(len(column))))
+
     def rows(self, start: int, stop: int) -> Iterator[tuple[str, str]]:
         """(Sample id, row digest) of the rows [start, stop), in the dataset's order."""
         for table in self._samples.tables(start, min(stop, self.num_rows), ["sample_id", "row_digest"]):
@@ -158,22 +161,14 @@ class Dataset:
         return list(self.table(Slice("", 0, start, stop)))
 
     def table(self, part: Slice) -> SampleTable:
-        """The samples that a slice asks, none of which is decoded yet."""
-        tables = list(self._samples.tables(part.start, part.stop, _ROW_COLUMNS))
-        table = pa.concat_tables(tables or [SCHEMA.empty_table()])
-        return SampleTable(self.path, table if part.chosen is None else table.take(part.pick(range(len(table)))))
+        """The samples that a slice asks, none of which is read yet."""
 
-    def outlines(self, start: int, stop: int) -> list[Sample]:
-        """The samples of rows [start, stop) with their pictures' names and metadata alone: no texts, no target."""
-        found = []
-        for table in self._samples.tables(start, stop, ["sample_id", "metadata", _PATHS, _DIGESTS]):
-            metadata = self._decode(f"[{','.join(table['metadata'].to_pylist())}]")
-            for sample_id, media, known in zip(
-                table["sample_id"].to_pylist(), table["media"].to_pylist(), metadata, strict=True
-            ):
-                pictures = tuple(Media(**one) for one in media)
-                found.append(Sample(sample_id, media=pictures, metadata=to_values(known)))
-        return found
+        def read(columns: list[str]) -> pa.Table:
+            tables = list(self._samples.tables(part.start, part.stop, columns))
+            table = pa.concat_tables(tables or [SCHEMA.empty_table()])
+            return table if part.chosen is None else table.take(part.pick(range(len(table))))
+
+        return SampleTable(self.path, read)
 
     def words(self, start: int, stop: int) -> list[tuple[dict[str, str], dict[str, MetadataValue]]]:
         """Inputs and metadata of the samples of rows [start, stop).
@@ -205,7 +200,7 @@ class Dataset:
     def has_repeated_pictures(self, rows: Sequence[int]) -> bool:
         """Whether two of some samples, given by their rows in ascending order, have pictures of the same paths."""
         wanted = rows if isinstance(rows, range) else frozenset(rows)
-        tables = self._samples.tables(0, rows[-1] + 1 if rows else 0, [_PATHS])
+        tables = self._samples.tables(0, rows[-1] + 1 if rows else 0, [PATHS])
         found = enumerate(media for table in tables for media in table["media"].to_pylist())
         paths = [str(media) for number, media in found if media and number in wanted]
         return len(set(paths)) < len(paths)

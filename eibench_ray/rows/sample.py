@@ -53,12 +53,17 @@ class Sample:
     @property
     def targets(self) -> tuple[str, ...]:
         """The target as a list of texts: of one, unless it is a list already; empty where there is none."""
-        if isinstance(self.target, tuple):
-            return self.target
-        return () if self.target is None else (str(self.target),)
+        return to_targets(self.target)
 
     def read(self, word: str) -> TargetValue | MetadataValue:
         """The value that a prompt reads under a word: the target, an input, or metadata; None where it has none."""
         if word in TARGET_WORDS:
             return self.target if word == TARGET else self.targets
         return self.inputs[word] if word in self.inputs else self.metadata.get(word)
+
+
+def to_targets(target: TargetValue) -> tuple[str, ...]:
+    """A target as a list of texts."""
+    if isinstance(target, tuple):
+        return target
+    return () if target is None else (str(target),)

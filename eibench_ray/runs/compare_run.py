@@ -28,7 +28,7 @@ from eibench_ray.scoring.cell_comparison import (
     adjust_pairs,
     compare_cells,
 )
-from eibench_ray.scoring.clusters import Clusters
+from eibench_ray.scoring.clusters import Clusters, name_pictures
 from eibench_ray.scoring.sample_groups import MOST_GROUPS, order_groups, read_column
 from eibench_ray.scoring.scored_cell import ScoredCell
 from eibench_ray.scoring.scorer import Metric
@@ -221,9 +221,9 @@ class _Places:
                 what = hash((sample.sample_id, *sample.inputs.items(), sample.target, sample.media))
                 place = self._known.setdefault(what, place)
             if place == len(self.clusters):
-                self.clusters.append(self._numbering.code(sample))
+                self.clusters.append(self._numbering.code(name_pictures(sample)))
                 for column, values in self._columns.items():
-                    values.append(read_column(sample, column))
+                    values.append(read_column(sample.metadata, column))
             found.append(place)
         return found
 

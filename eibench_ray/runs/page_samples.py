@@ -105,7 +105,7 @@ class PageSamples:
                 ids.append(sample.sample_id)
                 leads.append(shorten(" ".join(next(iter(sample.inputs.values()), "").split()), _LEAD))
                 for name, column in codes.items():
-                    column.add(read_column(sample, name))
+                    column.add(read_column(sample.metadata, name))
             self._add(f"samples-{number}-{block}", self._describe(samples, spec.rows, block, dataset))
         index: dict[str, Any] = {
             "ids": ids,

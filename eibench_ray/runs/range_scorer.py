@@ -61,7 +61,7 @@ class RangeScorer:
         reader = self._reader
         if not isinstance(reader, JudgeReader) or not reader.scorer.asks or reader.scorer.compares:
             return []
-        outlines = list(map(reader.scorer.outline, samples.targets))
+        outlines = samples.map_targets(reader.scorer.outline)
         return [] if None in outlines or reader.scorer.reads_likelihoods else outlines
 
     def _read_alike(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain
 
 from eibench_ray.benchmarks.benchmark import OpenedRun
 from eibench_ray.config.schema import ScoreConfig
@@ -136,8 +135,7 @@ class Results:
         if key not in self._groups:
             opened, rows = self.dataset(dataset), self._plan.datasets[dataset].rows
             parts = cut(dataset, rows, RANGE_ROWS)
-            outlines = (part.pick(opened.outlines(part.start, part.stop)) for part in parts)
-            self._groups[key] = find_groups(chain.from_iterable(outlines), group_by)
+            self._groups[key] = find_groups((opened.table(part).outlines for part in parts), group_by)
         return self._groups[key]
 
     def _make_row(

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import lru_cache
-from itertools import chain
 from pathlib import Path
 
 from eibench_ray.datasets.dataset import Dataset
@@ -17,7 +16,7 @@ from eibench_ray.rows.digests import digest
 from eibench_ray.runs.score_reader import JudgeReader, JuryReader, Reader
 from eibench_ray.scoring.scorer import Scorer
 from eibench_ray.store.slice_store import Store
-from eibench_ray.store.slice_summary import digest_column
+from eibench_ray.store.slice_summary import digest_arrays
 from eibench_ray.versions import __version__
 
 # To be raised with any change, outside of the folders below, of how rows become columns and counts.
@@ -65,8 +64,7 @@ class ScoreSources:
 def digest_samples(dataset: Dataset, spec: DatasetSpec) -> str:
     """Digest of the samples that a plan asks: all of their texts, their pictures, their order."""
     index, parts = dataset.index(), cut("", spec.rows, DIGESTED_ROWS)
-    digests = (part.pick(list(index.row_digests_of(part.start, part.stop))) for part in parts)
-    return digest_column(chain.from_iterable(digests))
+    return digest_arrays(map(index.digest_array, parts))
 
 
 def reader_code(reader: Reader) -> str | None:

@@ -19,9 +19,10 @@ from eibench_ray.plan.graph import Step
 from eibench_ray.plan.slices import Slice
 from eibench_ray.rows.completion import WHOLE, Completion, RowResult
 from eibench_ray.rows.digests import digest_input
+from eibench_ray.runs.word_counts import count_words
 from eibench_ray.store.slice_format import SCHEMA
 from eibench_ray.store.slice_store import CommittedSlice, Store
-from eibench_ray.store.slice_summary import Summary, digest_column, digest_sources
+from eibench_ray.store.slice_summary import Summary, digest_arrays, digest_column, digest_sources
 
 _ROW = ["sample_id", "input_digest", "output_digest"]  # what says of a single row whether it is current
 COMPLETION = [field.name for field in fields(Completion)]
@@ -122,7 +123,7 @@ class StepRows:
         """The row of one sample; None where it has none."""
         return StoredResult(*(column[place] for column in self._results)) if self.is_current[place] else None
 
-    @property
+    @cached_property
     def results(self) -> list[StoredResult | None]:
         """The rows; None where a sample has none."""
         return self._mark(map(StoredResult, *self._results))
@@ -144,12 +145,18 @@ class StepRows:
     @cached_property
     def words(self) -> NDArray[np.int64]:
         """(samples,) words of each text; -1 where there is none."""
-        return np.array([-1 if text is None else len(text.split()) for text in self.texts], np.int64)
+        texts = self.column("text")
+        return np.full(len(self.is_current), -1) if texts is None else count_words(texts)
 
     @cached_property
     def unusual(self) -> list[int]:
         """Places of the rows of which more is to be said than that they are whole texts."""
-        has_word = np.array([bool(text and not text.isspace()) for text in self.texts], np.bool_)
+        texts = self.column("text")
+        if texts is None:
+            return [place for place, is_there in enumerate(self.is_current.tolist()) if is_there]
+        has_word = (
+            pc.and_not(pc.greater(pc.binary_length(texts), 0), pc.utf8_is_space(texts)).fill_null(False).to_numpy()
+        )
         are_usual = has_word & self.are_answers & self._are_whole
         found: list[int] = np.flatnonzero(self.is_current & ~are_usual).tolist()
         return found
@@ -206,7 +213,7 @@ class StepReader:
         self._store = store
         self._index = index
         self._part = part
-        self._digests = part.pick(list(index.row_digests_of(part.start, part.stop)))
+        self._digests = index.digest_array(part)
         self._numbers = part.rows[: len(self._digests)]  # a dataset may have lost some since
         self._more = more
         self._known: dict[str, StepRows] = {}
@@ -277,7 +284,7 @@ class StepReader:
         if not all(source.is_current[place].all() for source in sources):
             return False
         outputs = [source.digest_outputs(place) for source in sources]
-        return summary.made_from == digest_sources(digest_column(self._digests[place]), outputs)
+        return summary.made_from == digest_sources(digest_arrays([self._digests[place]]), outputs)
 
     def _align(self, committed: CommittedSlice | None, place: slice) -> pa.Table:
         """A slice's rows about the samples of a place."""
@@ -297,7 +304,13 @@ class StepReader:
         for source in sources:
             has_sources &= source.is_current[place]
         outputs = zip(*(source.outputs[place] for source in sources), strict=True) if sources else [()] * len(table)
-        rows = zip(table["input_digest"].to_pylist(), self._digests[place], outputs, has_sources.tolist(), strict=True)
+        rows = zip(
+            table["input_digest"].to_pylist(),
+            self._digests[place].to_pylist(),
+            outputs,
+            has_sources.tolist(),
+            strict=True,
+        )
         return np.array(
             [
                 is_asked and made_from is not None and made_from == digest_input(digest, read)

@@ -62,7 +62,7 @@ def estimate_mean(values: NDArray[Any], clusters: NDArray[Any]) -> ClusterMean:
     """
     import numpy as np
 
-    n, mean = len(values), fsum(values) / len(values)  # rounded once, in whatever order they come
+    n, mean = len(values), fsum(values.tolist()) / len(values)  # rounded once, in whatever order they come
     sizes = np.bincount(clusters)
     num_clusters = int(np.count_nonzero(sizes))
     if num_clusters < 2:

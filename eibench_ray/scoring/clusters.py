@@ -12,10 +12,14 @@ class Clusters:
         self._known: dict[str, int] = {}
         self._num_clusters = 0
 
-    def code(self, sample: Sample) -> int:
-        """The sample's cluster: its pictures by content; a sample without one stands alone."""
+    def code(self, pictures: str) -> int:
+        """The cluster of a sample with these pictures (`name_pictures`); one without any stands alone."""
         new = self._num_clusters
-        pictures = " ".join(media.digest or media.path for media in sample.media)
         code = self._known.setdefault(pictures, new) if pictures else new
         self._num_clusters += code == new
         return code
+
+
+def name_pictures(sample: Sample) -> str:
+    """A sample's pictures by content; empty where it has none."""
+    return " ".join(media.digest or media.path for media in sample.media)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from eibench_ray.errors import ConfigError
-from eibench_ray.rows.sample import Sample
+from eibench_ray.rows.sample import MetadataValue
 from eibench_ray.scoring.clusters import Clusters
 
 if TYPE_CHECKING:
@@ -33,11 +33,26 @@ class SampleGroups:
     has_pictures: bool
 
 
-def find_groups(samples: Iterable[Sample], group_by: Sequence[str] = ()) -> SampleGroups:
+@dataclass(frozen=True, slots=True)
+class SampleOutlines:
+    """The part of some samples that clusters and groups follow from.
+
+    Attributes:
+        pictures: of each sample, as `name_pictures` has them.
+        metadata: equal ones once.
+        codes: (samples,) the place in `metadata` of each sample's.
+    """
+
+    pictures: Sequence[str]
+    metadata: Sequence[Mapping[str, MetadataValue]]
+    codes: NDArray[np.integer[Any]]
+
+
+def find_groups(outlines: Iterable[SampleOutlines], group_by: Sequence[str] = ()) -> SampleGroups:
     """The clusters and groups of some samples, passed over once; 4 bytes for each sample and column are kept.
 
     Args:
-        samples: in the dataset's order; their texts are not looked at.
+        outlines: of the samples, in the dataset's order.
         group_by: columns; a sample without a value there is in none of its groups.
 
     Raises:
@@ -47,12 +62,13 @@ def find_groups(samples: Iterable[Sample], group_by: Sequence[str] = ()) -> Samp
 
     numbering, clusters, has_pictures = Clusters(), array("i"), False
     columns: list[tuple[str, dict[str, int], array[int]]] = [(column, {}, array("i")) for column in group_by]
-    for sample in samples:
-        clusters.append(numbering.code(sample))
-        has_pictures = has_pictures or bool(sample.media)
+    for part in outlines:
+        clusters.extend(map(numbering.code, part.pictures))
+        has_pictures = has_pictures or any(part.pictures)
         for name, codes, of_sample in columns:
-            group = read_column(sample, name)
-            of_sample.append(-1 if group is None else codes.setdefault(group, len(codes)))
+            found = [read_column(metadata, name) for metadata in part.metadata]
+            known = [-1 if group is None else codes.setdefault(group, len(codes)) for group in found]
+            of_sample.frombytes(np.array(known, np.int32)[part.codes].tobytes())
             if len(codes) > MOST_GROUPS:
                 raise ConfigError(
                     f"the samples have more than {MOST_GROUPS} values in column {name!r}: group by one with fewer"
@@ -64,13 +80,13 @@ def find_groups(samples: Iterable[Sample], group_by: Sequence[str] = ()) -> Samp
     return SampleGroups(np.frombuffer(clusters, np.int32), groups, has_pictures)
 
 
-def read_column(sample: Sample, column: str) -> str | None:
+def read_column(metadata: Mapping[str, MetadataValue], column: str) -> str | None:
     """The value of a sample in a column by which it can be grouped, as JSON has it; None where it has none.
 
     Raises:
         ConfigError: it holds a list.
     """
-    value = sample.metadata.get(column)
+    value = metadata.get(column)
     if isinstance(value, tuple):
         raise ConfigError(f"column {column!r} holds lists, by which samples cannot be grouped: choose another")
     if isinstance(value, bool):

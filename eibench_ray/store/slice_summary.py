@@ -6,9 +6,12 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import get_type_hints
+from typing import TYPE_CHECKING, get_type_hints
 
 from eibench_ray.rows.completion import Completion
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 KEY = b"eibench_ray"
 
@@ -92,6 +95,18 @@ def unpack(metadata: Mapping[bytes, bytes] | None) -> Summary | None:
 def digest_column(digests: Iterable[str]) -> str:
     """The digest of digests, which all have the same length."""
     return hashlib.blake2b("".join(digests).encode(), digest_size=16).hexdigest()
+
+
+def digest_arrays(digests: Iterable[pa.StringArray]) -> str:
+    """The same of columns of them, one after the other: their bytes are the texts in a row."""
+    found = hashlib.blake2b(digest_size=16)
+    for chunk in digests:
+        if len(chunk):
+            _, offsets, content = chunk.buffers()
+            edges = memoryview(offsets).cast("i")
+            first, last = edges[chunk.offset], edges[chunk.offset + len(chunk)]
+            found.update(content.slice(first, last - first))
+    return found.hexdigest()
 
 
 def digest_sources(rows: str, outputs: Iterable[str]) -> str:

@@ -109,7 +109,7 @@ def samples_of(targets: list[list[str]]) -> SampleTable:
         "target": list(map(json.dumps, targets)),
         "metadata": ["{}" for _ in targets],
     }
-    return SampleTable(PurePath("d"), pa.table(columns))
+    return SampleTable(PurePath("d"), lambda _: pa.table(columns))
 
 
 def read(

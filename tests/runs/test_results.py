@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def _short_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("eibench_ray.runs.cell_scorer.RANGE_ROWS", 3)
+    for name in ("RANGE_ROWS", "SCORED_ROWS"):
+        monkeypatch.setattr(f"eibench_ray.runs.cell_scorer.{name}", 3)
 
 
 @pytest.mark.parametrize("slice_rows", [1, 3, 4, 10, 50])

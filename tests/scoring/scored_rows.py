@@ -2,11 +2,20 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from eibench_ray.rows.sample import Sample
 from eibench_ray.scoring.cell_columns import CellMeter
 from eibench_ray.scoring.cell_score import CellScore, score_cell
-from eibench_ray.scoring.sample_groups import find_groups
+from eibench_ray.scoring.clusters import name_pictures
+from eibench_ray.scoring.sample_groups import SampleOutlines, find_groups
 from eibench_ray.scoring.scorer import Metric, Score
+
+
+def outline(samples: Sequence[Sample]) -> SampleOutlines:
+    """The outlines of samples, as a dataset gives them."""
+    metadata = [sample.metadata for sample in samples]
+    return SampleOutlines(list(map(name_pictures, samples)), metadata, np.arange(len(samples)))
 
 
 def score_rows(
@@ -20,4 +29,4 @@ def score_rows(
     meter = CellMeter(metrics, num_answers)
     for _, scores in rows:
         meter.add(scores)
-    return score_cell(meter.read(), find_groups([sample for sample, _ in rows], group_by), confidence)
+    return score_cell(meter.read(), find_groups([outline([sample for sample, _ in rows])], group_by), confidence)

@@ -18,7 +18,7 @@ _LONGEST_ESCAPE = 5  # characters of an escape in JSON that may be there when a 
 _MOST = 2**31 - 1
 EXPLANATION = "explanation"
 _NAME = f'"{EXPLANATION}"'
-_MARKS = (f'{_NAME}: "', f'{_NAME}:"')  # how its text begins; more white space is rare
+_SPACED, _TIGHT = f'{_NAME}: "', f'{_NAME}:"'  # how its text begins; more white space is rare
 
 
 def object_schema(properties: dict[str, Any]) -> dict[str, Any]:
@@ -82,25 +82,24 @@ def cut_explanation(text: str) -> tuple[str, str | None]:
     >>> cut_explanation('{"explanation": "Both name the lake.", "correct": true}')
     ('{"explanation": "", "correct": true}', 'Both name the lake.')
     """
-    for mark in _MARKS:
-        head, found, tail = text.partition(mark)
-        if found:
-            break
+    if (start := text.find(_SPACED)) >= 0:
+        start += len(_SPACED)
+    elif (start := text.find(_TIGHT)) >= 0:
+        start += len(_TIGHT)
     else:
         return text, None
     if "\\" in text:
         try:
-            words, end = _decode(text, len(head) + len(mark) - 1)
+            words, end = _decode(text, start - 1)
         except ValueError:  # it breaks off, or has an escape that is none
             return text, None
         end -= 1
+    elif (end := text.find('"', start)) >= 0:
+        words = text[start:end]
     else:
-        words = tail.partition('"')[0]
-        end = len(head) + len(mark) + len(words)
-    rest = f"{head}{mark}{text[end:]}"
-    if end == len(text) or "\\" in rest or rest.count(_NAME) > 1:
         return text, None
-    return rest, words
+    rest = text[:start] + text[end:]
+    return (text, None) if "\\" in rest or rest.count(_NAME) > 1 else (rest, words)
 
 
 def whole_number(value: object) -> int | None:
