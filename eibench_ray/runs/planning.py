@@ -61,6 +61,11 @@ class PlannedSweep:
         """Whether there is nothing to ask."""
         return not any(left.todo for left in self.work.values())
 
+    def count_whole(self) -> dict[str, int]:
+        """Rows per step, where the store has all of them already; else empty."""
+        is_whole = all(left.num_done == left.num_rows for left in self.work.values())
+        return {step: left.num_done for step, left in self.work.items()} if is_whole else {}
+
     @property
     def is_paid(self) -> bool:
         """Whether some engine has a price."""

@@ -129,7 +129,7 @@ def _run(sweep: PlannedSweep, run: BegunRun, console: Console, held_lease: HeldL
         status.failed_cells = {row.cell: row.failed for row in rows if row.failed}
         status.state = _end_state(done, status)
         with phase("counting rows without an answer", console):
-            status.done = count_rows(sweep.plan, sweep.store)
+            status.done = sweep.count_whole() or count_rows(sweep.plan, sweep.store)
             summary = summarise(sweep, folder, rows, done, time.monotonic() - started)
         summary |= make_bill(sweep, status, budget)
         status.summary = summary
