@@ -28,10 +28,10 @@ from eibench_ray.datasets.layout import (
 )
 from eibench_ray.datasets.parquet_bounds import require_bounded
 from eibench_ray.datasets.prompts_file import PromptSet, load_protocol
-from eibench_ray.datasets.sample_table import PATHS, SampleTable, to_values
+from eibench_ray.datasets.sample_table import PATHS, SampleTable
 from eibench_ray.errors import DataError
 from eibench_ray.plan.slices import Slice
-from eibench_ray.rows.sample import MetadataValue, Sample
+from eibench_ray.rows.sample import Sample
 from eibench_ray.storage.interface import Storage
 from eibench_ray.storage.local import LOCAL, open_storage
 
@@ -169,21 +169,6 @@ class Dataset:
             return table if part.chosen is None else table.take(part.pick(range(len(table))))
 
         return SampleTable(self.path, read)
-
-    def words(self, start: int, stop: int) -> list[tuple[dict[str, str], dict[str, MetadataValue]]]:
-        """Inputs and metadata of the samples of rows [start, stop).
-
-        Raises:
-            DataError: they are damaged.
-        """
-        found: list[tuple[dict[str, str], dict[str, MetadataValue]]] = []
-        for table in self._samples.tables(start, stop, ["inputs", "metadata"]):
-            inputs, metadata = (self._decode(f"[{','.join(table[name].to_pylist())}]") for name in table.column_names)
-            try:
-                found += zip(map(dict, inputs), map(to_values, metadata), strict=True)
-            except (ValueError, TypeError, AttributeError) as error:
-                raise DataError(f"{self.path} is damaged ({error}): prepare the dataset again") from error
-        return found
 
     def read_metadata(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """Id and metadata of all samples, in the dataset's order; lists are lists."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import PurePath
 from typing import Any, TypeVar
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from eibench_ray.datasets.layout import JSON_COLUMNS
 from eibench_ray.errors import DataError
-from eibench_ray.rows.sample import Media, Sample, to_targets
+from eibench_ray.rows.sample import Media, MetadataValue, Sample, to_targets
 from eibench_ray.scoring.sample_groups import SampleOutlines
 
 PATHS = "media.list.element.path"
@@ -64,6 +64,14 @@ class SampleTable:
         table = self._read(["metadata", PATHS, _DIGESTS])
         known, codes = self._distinct(table["metadata"])
         return SampleOutlines(_name_pictures(table["media"]), list(map(to_values, known)), codes)
+
+    @property
+    def words(self) -> list[tuple[Mapping[str, str], Mapping[str, MetadataValue]]]:
+        """All that their inputs and metadata say, in pairs of which one side is empty; equal metadata once."""
+        table = self._read(["inputs", "metadata"])
+        known, _ = self._distinct(table["metadata"])
+        inputs = self._attempt(lambda: list(map(dict, _parse(table["inputs"]))))
+        return [*((texts, {}) for texts in inputs), *(({}, to_values(metadata)) for metadata in known)]
 
     @cached_property
     def _rows(self) -> pa.Table:

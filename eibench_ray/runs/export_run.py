@@ -82,8 +82,7 @@ def joined_tables(plan: Plan, store: Store) -> Iterator[pa.Table]:
 def _columns(plan: Plan, results: Results) -> SampleColumns:
     """The columns of all samples of a run: readers want the same ones in each file."""
     parts = ((name, part) for name, spec in plan.datasets.items() for part in cut(name, spec.rows, RANGE_ROWS))
-    words = (part.pick(results.dataset(name).words(part.start, part.stop)) for name, part in parts)
-    return find_columns(chain.from_iterable(words))
+    return find_columns(chain.from_iterable(results.dataset(name).table(part).words for name, part in parts))
 
 
 def _write_parquet(tables: Iterable[pa.Table], schema: pa.Schema, folder: Path) -> None:

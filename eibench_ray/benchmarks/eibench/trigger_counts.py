@@ -6,7 +6,7 @@ from array import array
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from eibench_ray.scoring.joined_row import SaidRange
     from eibench_ray.scoring.score_column import ScoreColumn
 
-GROUP_ROWS = 16_384
+GROUP_SAMPLES = 4096
 
 SCHEMA = pa.schema(
     [
@@ -72,20 +72,19 @@ class TriggerCounts:
 
     def write(self, samples: Iterable[Sample], path: Path, **names: str) -> None:
         """One row per trigger, in the order of the samples that were watched; with the names of dataset and judge."""
-        rows = ({**names, **row} for row in self._rows(samples))
+        left, start = iter(samples), 0
         with replacing(path) as draft, pq.ParquetWriter(draft, SCHEMA, compression="zstd") as writer:
-            while group := list(islice(rows, GROUP_ROWS)):
-                writer.write_table(pa.Table.from_pylist(group, schema=SCHEMA))
-
-    def _rows(self, samples: Iterable[Sample]) -> Iterator[dict[str, Any]]:
-        counts = zip(self._judged, self._named, strict=True)
-        for sample in samples:
-            for number, (trigger, (judged, named)) in enumerate(zip(sample.targets, counts, strict=False), start=1):
-                yield {
-                    "sample_id": sample.sample_id,
-                    "emotion": sample.metadata.get("emotion"),
-                    "number": number,
-                    "trigger": trigger,
-                    "judged": judged,
-                    "named": named,
+            while group := list(islice(left, GROUP_SAMPLES)):
+                of_each = [sample for sample in group for _ in sample.targets]
+                stop = start + len(of_each)
+                columns = {
+                    **{name: pa.repeat(value, len(of_each)) for name, value in names.items()},
+                    "sample_id": [sample.sample_id for sample in of_each],
+                    "emotion": [sample.metadata.get("emotion") for sample in of_each],
+                    "number": [number for sample in group for number in range(1, len(sample.targets) + 1)],
+                    "trigger": [trigger for sample in group for trigger in sample.targets],
+                    "judged": self._judged[start:stop],
+                    "named": self._named[start:stop],
                 }
+                writer.write_table(pa.Table.from_pydict(columns, schema=SCHEMA))
+                start = stop
