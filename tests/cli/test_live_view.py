@@ -135,8 +135,15 @@ class Browsed:
 
     def coverage(self) -> str:
         """The line of the page that says how many samples it has; empty until it is loaded."""
+        from playwright.sync_api import Error
+
         line = self.tab.frame_locator("#page").locator("#head").get_by_text(re.compile(r"of 48 samples of all cells"))
-        return "".join(line.all_inner_texts())
+        try:
+            return "".join(line.all_inner_texts())
+        except Error as error:  # it was looked at while it was loaded anew
+            if "context was destroyed" not in str(error):
+                raise
+            return ""
 
     def text(self, part: str) -> str:
         """The text of a part of the frame around the page."""
