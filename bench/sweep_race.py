@@ -12,8 +12,8 @@ prompt, and its reply. Systems, all in environments of their own (bench/peers, `
     transformers_step  a script per cell and stage, which asks row by row
     inspect            Inspect on vLLM's own servers, all tasks at once
 
-Writes bench/results/sweep_race_SWEEP.json after each of them; systems that are not run keep the lines that they have
-there, if these are of as many rows.
+Writes bench/results/sweep_race_SWEEP_ROWS.json after each of them; systems that are not run keep the lines that they
+have there.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def race(sweep: str, rows: int, systems: list[str], work: Path) -> None:
         line |= {f"own_{name}": [getattr(own, name) for own in (before, after)] for name in ("s", "cpu_s", "load")}
         line |= {"commands": len(other.commands), **compare_rows(said, work / system)}
         write_result(
-            f"sweep_race_{sweep}",
+            f"sweep_race_{sweep}_{rows}",
             settings,
             [line],
             ratios_of(line),
