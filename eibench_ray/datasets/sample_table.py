@@ -63,7 +63,7 @@ class SampleTable:
         """Their pictures' names and metadata alone: no texts, no target."""
         table = self._read(["metadata", PATHS, _DIGESTS])
         known, codes = self._distinct(table["metadata"])
-        return SampleOutlines(_name_pictures(table["media"]), list(map(to_values, known)), codes)
+        return SampleOutlines(_name_pictures(table["media"]), list(map(_to_values, known)), codes)
 
     @property
     def words(self) -> list[tuple[Mapping[str, str], Mapping[str, MetadataValue]]]:
@@ -71,7 +71,7 @@ class SampleTable:
         table = self._read(["inputs", "metadata"])
         known, _ = self._distinct(table["metadata"])
         inputs = self._attempt(lambda: list(map(dict, _parse(table["inputs"]))))
-        return [*((texts, {}) for texts in inputs), *(({}, to_values(metadata)) for metadata in known)]
+        return [*((texts, {}) for texts in inputs), *(({}, _to_values(metadata)) for metadata in known)]
 
     @cached_property
     def _rows(self) -> pa.Table:
@@ -120,12 +120,11 @@ def _to_samples(table: pa.Table) -> Iterator[Sample]:
             inputs,
             tuple([Media(**one) for one in media]) if media else (),
             _to_value(target),
-            to_values(metadata),
+            _to_values(metadata),
         )
 
 
-def to_values(found: dict[str, Any]) -> dict[str, Any]:
-    """Metadata as a sample has them: lists are tuples."""
+def _to_values(found: dict[str, Any]) -> dict[str, Any]:
     return {name: tuple(value) if type(value) is list else value for name, value in found.items()}
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from eibench_ray.schedule.policy import Demand, choose_horizon, pile_up
-from eibench_ray.schedule.row_arrivals import FULL_BATCHES, SMALL_BATCHES, Pace, RowArrivals
+from eibench_ray.schedule.row_arrivals import SMALL_BATCHES, RowArrivals
 from eibench_ray.schedule.scheduler_state import SchedulerState
 
 # A further replica must have this share of its load time to work, or it is not worth the load.
@@ -61,7 +61,7 @@ def forecast(state: SchedulerState, now: float, guess_s: float | None = None) ->
         for share in SHORTER:
             sooner_s = share * horizon_s
             streams = RowArrivals(state, now, sooner_s, SMALL_BATCHES)
-            paced = {key: _demand(state, key, now, streams, begun[key], sooner_s, SMALL_BATCHES) for key in live}
+            paced = {key: _demand(state, key, now, streams, begun[key], sooner_s) for key in live}
             if _num_gpus([paced[key] for key in aimed], sooner_s) <= num_gpus:
                 demands, horizon_s = paced, sooner_s
                 break
@@ -105,22 +105,16 @@ def _find_begun(state: SchedulerState, key: str, now: float) -> _Begun:
 
 
 def _demand(
-    state: SchedulerState,
-    key: str,
-    now: float,
-    streams: RowArrivals,
-    begun: _Begun,
-    horizon_s: float,
-    pace: Pace = FULL_BATCHES,
+    state: SchedulerState, key: str, now: float, streams: RowArrivals, begun: _Begun, horizon_s: float
 ) -> Demand:
     engine, backlog = state.engines[key], state.backlog
     estimate, rows_left = engine.estimate, backlog.rows_left(key)
     parts = [
-        (head_s, rows * estimate.row_work_s(step) / estimate.paced_speed(pace.token_share))
+        (head_s, rows * estimate.row_work_s(step) / estimate.paced_speed(streams.pace.token_share))
         for step, num_rows in rows_left.items()
         for head_s, rows in streams.of[step].parts(num_rows, horizon_s)
     ]
-    grain_s = max(head_s for head_s, _ in parts) / pace.max_heads or 1.0
+    grain_s = max(head_s for head_s, _ in parts) / streams.pace.max_heads or 1.0
     piled = pile_up((head_s // grain_s * grain_s, work_s) for head_s, work_s in parts)
     work_s = max(piled[-1][1] - begun.done_s, 0.0)
     loading_s = sum(max(0.0, replica.began_at + estimate.load_s - now) for replica in engine.starting.values())

@@ -75,7 +75,7 @@ class RowArrivals:
     """
 
     def __init__(self, state: SchedulerState, now: float, horizon_s: float, pace: Pace = FULL_BATCHES) -> None:
-        self._state, self._token_share = state, pace.token_share
+        self._state, self.pace = state, pace
         tails_s = self._find_tails()
         waits_s = {key: _wait_s(engine, now) for key, engine in state.engines.items()}
         shares = dict(self._shares())
@@ -90,7 +90,7 @@ class RowArrivals:
             to_s = max((arrival[1] for arrival in arrivals), default=0.0)
             unmade = (state.backlog.rows_left(engine_of[source]).get(source, 0) for source in sources)
             num_waiting = min(state.backlog.rows_left(key)[step], max(unmade, default=0))
-            row_s = state.engines[key].estimate.row_s(step, self._token_share)
+            row_s = state.engines[key].estimate.row_s(step, self.pace.token_share)
             self.of[step] = RowArrival(from_s, to_s, num_waiting, tails_s[step] + DRAIN * row_s, pace)
             begin_s = waits_s[key]
             spread_s = max(0.0, horizon_s - tails_s[step] - begin_s)
@@ -103,7 +103,7 @@ class RowArrivals:
         for step, key, sources in reversed(self._state.backlog.steps):
             tails_s.setdefault(step, 0.0)
             if step in self._state.backlog.rows_left(key):
-                behind_s = tails_s[step] + self._state.engines[key].estimate.row_s(step, self._token_share)
+                behind_s = tails_s[step] + self._state.engines[key].estimate.row_s(step, self.pace.token_share)
                 for source in sources:
                     tails_s[source] = max(tails_s.get(source, 0.0), behind_s)
         return tails_s

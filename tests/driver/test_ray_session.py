@@ -17,7 +17,7 @@ from eibench_ray.errors import ClusterError
 
 
 def refusal(config: ClusterConfig) -> str:
-    """Why there is no session."""
+    """The reason that is given where no session begins."""
     with pytest.raises(ClusterError) as caught, ray_session(config):
         pass
     assert "\n" not in str(caught.value)
