@@ -10,11 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eibench_ray.report.comparison_sections import MUTUAL, SELF_JUDGED, Section, name_level, to_sections
+from eibench_ray.report.comparison_sections import name_level, to_sections
 from eibench_ray.report.comparison_values import to_json
+from eibench_ray.report.judge_sections import MUTUAL
 from eibench_ray.report.leaderboard_figures import SCOPE, source_notes
 from eibench_ray.report.leaderboard_row import PARTIAL
 from eibench_ray.report.markdown_table import as_markdown, format_table
+from eibench_ray.report.pair_sections import SELF_JUDGED
+from eibench_ray.report.table_section import Section
 from eibench_ray.scoring.cell_columns import MIN_COVERAGE
 from eibench_ray.scoring.cluster_mean import FEW_CLUSTERS
 from eibench_ray.scoring.paired_tests import least_clusters

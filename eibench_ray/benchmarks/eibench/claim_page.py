@@ -22,9 +22,9 @@ from eibench_ray.benchmarks.eibench.claim_rule import explain_alarms, explain_er
 from eibench_ray.benchmarks.eibench.claims import MAX_GAP, OVERALL, CheckedClaim, ClaimOutcome, ClaimStatus
 from eibench_ray.benchmarks.eibench.parsed_verdict import RECALL
 from eibench_ray.plan.step_names import MADE_UP, RECORDED, with_mark
-from eibench_ray.report.comparison_sections import show_p_value
 from eibench_ray.report.markdown_table import as_markdown, format_table
 from eibench_ray.report.spreadsheet import write_csv
+from eibench_ray.report.table_section import show_p_value
 from eibench_ray.scoring.cluster_mean import FEW_CLUSTERS
 from eibench_ray.scoring.equivalence import LEVEL
 from eibench_ray.scoring.rounding import NO_VALUE, digits_for, show_interval
