@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from eibench_ray.report.comparison_sections import name_level, to_sections
 from eibench_ray.report.comparison_values import to_json
 from eibench_ray.report.judge_sections import MUTUAL
-from eibench_ray.report.leaderboard_figures import SCOPE, source_notes
+from eibench_ray.report.leaderboard_notes import SCOPE, source_notes
 from eibench_ray.report.leaderboard_row import PARTIAL
 from eibench_ray.report.markdown_table import as_markdown, format_table
 from eibench_ray.report.pair_sections import SELF_JUDGED

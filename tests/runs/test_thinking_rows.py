@@ -16,7 +16,7 @@ from test_export_run import record
 from test_tracked_cells import tell
 
 from eibench_ray.engines.echo import EchoEngine, EchoSection
-from eibench_ray.report.leaderboard_figures import notes_of
+from eibench_ray.report.leaderboard_notes import notes_of
 from eibench_ray.rows.request import Reply, Request
 from eibench_ray.runs.results import Results
 from eibench_ray.runs.tracked_cells import flat_scores

@@ -19,9 +19,9 @@ from eibench_ray.report.leaderboard_figures import (
     level_of,
     mean_of,
     noises_of,
-    notes_of,
     show_means,
 )
+from eibench_ray.report.leaderboard_notes import notes_of
 from eibench_ray.report.leaderboard_row import LeaderboardRow, sort_rows
 from eibench_ray.scoring.metric_summary import MetricSummary
 from eibench_ray.scoring.rank_range import RankRange
