@@ -37,7 +37,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
-from eibench_ray.estimate.time_estimate import Range
+from eibench_ray.estimate.time_range import Range
 from eibench_ray.rows.wait import Wait
 from eibench_ray.storage.atomic_files import cannot_write
 from eibench_ray.worker.gpu_meter import GpuUse

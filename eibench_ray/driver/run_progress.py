@@ -11,7 +11,7 @@ from pathlib import Path
 
 from eibench_ray.driver.rate_meter import RateMeter
 from eibench_ray.driver.run_events import EngineProgress, Snapshot, StepSpend
-from eibench_ray.estimate.time_estimate import estimate_left
+from eibench_ray.estimate.time_left import estimate_left
 from eibench_ray.plan.graph import Plan
 from eibench_ray.plan.slices import StepWork
 from eibench_ray.rows.asked_work import AskedWork

@@ -1,81 +1,34 @@
-"""Estimates the time that the rest of a plan takes on some nodes, from priors. Pure: nothing is run or simulated.
+"""Estimates the time that the rest of a plan takes on some nodes, from priors.
 
 The wall-clock time is the shortest into which the work and its loads fit (`schedule/policy.py`), or the slowest row's
 way where that is longer, times what a schedule loses. It is computed three times: as the configuration expects, and
-with those priors off to either side.
+with those priors off to either side. Where all speeds are measured, a small sweep is simulated.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from eibench_ray.config.cluster import ClusterConfig
-from eibench_ray.estimate.critical_path import Leg, StepPaths
+from eibench_ray.estimate.critical_path import Leg
 from eibench_ray.estimate.engine_profiles import describe_misfit, engine_profiles, expected_node, fits
+from eibench_ray.estimate.fitted_time import EngineTime, FittedTime, Unit, units_of
 from eibench_ray.estimate.measured_profiles import NOTHING_MEASURED, Measured
+from eibench_ray.estimate.time_range import EXPECTED, HIGH, LOW, MEASURED, Assumption, Range
 from eibench_ray.plan.graph import Plan, Step
 from eibench_ray.plan.slices import StepWork
 from eibench_ray.schedule.measured_engine import MeasuredEngine
-from eibench_ray.schedule.policy import Demand, choose_horizon, pile_up
-from eibench_ray.schedule.remaining_work import WORTH_LOAD
 from eibench_ray.schedule.resources import EngineProfile, Need, Node, Resources
 
 if TYPE_CHECKING:
     from eibench_ray.estimate.simulated_case import SimulationResult
 
-Unit = Literal["gpu", "core"]
-
-
-@dataclass(frozen=True, slots=True)
-class Assumption:
-    """Factors by which priors are off."""
-
-    speed: float  # true tokens per second over expected ones; lengths of replies count in it
-    load: float  # true seconds of a load over expected ones
-    loss: float  # wall-clock time over the shortest time into which all of it fits
-
-
-# The options' speeds are rooflines and the lengths of replies shares of what is allowed: right within a factor of 2.
-# The loss: the paper's sweep, simulated on 2 to 512 GPUs, takes 1.0 to 1.3 times the time that all of it fits into.
-LOW, EXPECTED, HIGH = Assumption(2.0, 1 / 1.5, 1.0), Assumption(1.0, 1.0, 1.1), Assumption(0.5, 1.5, 1.3)
-# Where runs have measured all engines, what is left is how busy the machine is, and the last replies' lengths.
-MEASURED = {
-    LOW: Assumption(1.15, 1 / 1.15, 1.0),
-    EXPECTED: Assumption(1.0, 1.0, 1.02),
-    HIGH: Assumption(1 / 1.15, 1.3, 1.1),
-}
 # Sweeps of so few requests are simulated where all is measured: waves, tails and waits count in seconds there.
 MOST_SIMULATED = 20_000
-
 # What needs no GPU is told apart where it makes the whole so many times as long as what does.
 WORTH_TELLING = 1.05
-_LEAST_LEFT_S = 1.0  # what a run has left that has anything left
-LEAST_OF_RATE = 0.2  # of its rate so far: slower than that, a run stands still, and will hardly stay so
-
-
-@dataclass(frozen=True, slots=True)
-class Range:
-    """An estimate and its error bar."""
-
-    low: float
-    expected: float
-    high: float
-
-    def times(self, factor: float) -> Range:
-        """All three, multiplied."""
-        return Range(self.low * factor, self.expected * factor, self.high * factor)
-
-
-@dataclass(frozen=True, slots=True)
-class EngineTime:
-    """One engine with something to do."""
-
-    replicas: int  # that would be loaded
-    load_s: float  # of one replica
-    work_s: float  # what one full replica takes for all of its rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +53,7 @@ class TimeEstimate:
     @property
     def num_units(self) -> float:
         """GPUs, or cores, of all nodes."""
-        return sum(_units(node.total, self.unit) for node in self.nodes)
+        return sum(units_of(node.total, self.unit) for node in self.nodes)
 
     @property
     def path_s(self) -> float:
@@ -120,37 +73,6 @@ class TimeEstimate:
     def cost(self, unit_s: Range) -> Range | None:
         """The cost of so many unit-seconds; None where no price is known."""
         return None if self.price is None else unit_s.times(self.price / 3600)
-
-
-def estimate_left(
-    horizon_s: float, prior_share: float, rows_left: int, rate: float | None = None, last_rate: float | None = None
-) -> Range | None:
-    """The time that a run has left; None where it cannot be told.
-
-    The horizon knows of loads and of what can be done at the same time, and as much of speeds as is measured; the rate
-    of the rows is measured, whatever they are. Each counts as far as it is to be trusted.
-
-    Args:
-        horizon_s: the shortest time into which what is left fits; math.inf where none is known.
-        prior_share: share of the work whose speed is a prior still; what is measured is off by the loss alone.
-        rows_left: rows that are not finished.
-        rate: rows per second since the first one; None: not known.
-        last_rate: rows per second of late, which may be another: the time left is uncertain by as much.
-    """
-    guesses = (LOW, EXPECTED, HIGH)
-    is_known = _LEAST_LEFT_S <= horizon_s < math.inf
-    if not rate:
-        # A load that takes longer than it should leaves nothing to go by.
-        return Range(*(horizon_s * one.loss / one.speed**prior_share for one in guesses)) if is_known else None
-    rates = (rate, max(last_rate or 0.0, LEAST_OF_RATE * rate))
-    rows_s = (rows_left / max(rates) / HIGH.loss, rows_left / rate, rows_left / min(rates) * HIGH.loss)
-    trust = 1.0 - prior_share if is_known else 0.0
-    low, expected, high = (
-        (horizon_s * one.loss) ** trust * own ** (1.0 - trust) if trust else own
-        for one, own in zip(guesses, rows_s, strict=True)
-    )
-    # Where the two differ, the range is of both.
-    return Range(min(low, rows_s[1]), expected, max(high, rows_s[1]))
 
 
 def estimate_time(
@@ -195,9 +117,9 @@ def estimate_on(
     asked = {step.engine for step in steps}
     is_measured = bool(asked) and all(profiles[key].measured for key in asked)
 
-    def compute(guess: Assumption) -> _Computation:
+    def compute(guess: Assumption) -> FittedTime:
         guessed = {key: _as_guessed(profiles[key], guess) for key in needs}
-        return _Computation(steps, rows, guessed, nodes, unit, MEASURED[guess].loss if is_measured else guess.loss)
+        return FittedTime(steps, rows, guessed, nodes, unit, MEASURED[guess].loss if is_measured else guess.loss)
 
     low, expected, high = compute(LOW), compute(EXPECTED), compute(HIGH)
     overhead_s = measured.overhead_s if measured and steps else 0.0
@@ -219,92 +141,6 @@ def estimate_on(
         price=cluster.price_per_gpu_hour if unit == "gpu" else None,
         measured={key: known for key in needs if (known := profiles[key].measured) is not None},
     )
-
-
-class _Computation:
-    """One guess, worked out."""
-
-    def __init__(
-        self,
-        steps: Sequence[Step],
-        rows: Mapping[str, int],
-        profiles: Mapping[str, EngineProfile],
-        nodes: Sequence[Node],
-        unit: Unit,
-        loss: float,
-    ) -> None:
-        self._loss = loss
-        self._ways = ways = StepPaths(steps, rows, profiles)
-        num_units = sum(_units(node.total, unit) for node in nodes)
-        steps_of: dict[str, list[str]] = {}
-        for step in steps:
-            steps_of.setdefault(step.engine, []).append(step.id)
-        demands = {
-            key: Demand(
-                work=pile_up((ways.heads_s[step], ways.work_s[step]) for step in own),
-                load_s=profiles[key].load_s,
-                gpus=sum(_units(bundle, unit) for bundle in profiles[key].need.bundles),
-                tail_s=min(ways.tails_s[step] for step in own),
-                most=_most(profiles[key], nodes),
-                worth_s=WORTH_LOAD * profiles[key].load_s,
-            )
-            for key, own in steps_of.items()
-        }
-        shortest_s = choose_horizon(list(demands.values()), num_units, stretch=1.0)
-        self.horizon_s = max(shortest_s, ways.longest_s) if demands else 0.0  # the shortest time that it takes
-        self._owned_s = self.horizon_s  # likewise, of what replicas with units do and read
-        if unit == "gpu" and not all(demand.gpus for demand in demands.values()):
-            self._owned_s = self._find_owned_s(steps, demands, num_units)
-        self.engines = {
-            key: EngineTime(
-                int(demand.num_new(self._owned_s if demand.gpus else self.horizon_s)), demand.load_s, demand.work_s
-            )
-            for key, demand in demands.items()
-        }
-        self.used_s = 0.0  # unit-seconds in which replicas load or work
-        for key, engine in self.engines.items():
-            # A batch that is not full takes as long as its longest row.
-            busy_s = max(engine.work_s, max(ways.latency_s[step] for step in steps_of[key]))
-            self.used_s += demands[key].gpus * (busy_s + engine.replicas * engine.load_s)
-
-    def _find_owned_s(self, steps: Sequence[Step], demands: Mapping[str, Demand], num_units: float) -> float:
-        """The shortest time for the steps of engines with units, and for all that these read from."""
-        own: set[str] = set()
-        for step in reversed(steps):
-            if step.id in own or demands[step.engine].gpus:
-                own |= {step.id, *step.inputs.values()}
-        engines = dict.fromkeys(step.engine for step in steps if step.id in own)
-        # An engine without units that is read from does these rows first.
-        works = [
-            demands[key]
-            if demands[key].gpus
-            else replace(
-                demands[key],
-                work=pile_up(
-                    (self._ways.heads_s[one.id], self._ways.work_s[one.id])
-                    for one in steps
-                    if one.engine == key and one.id in own
-                ),
-            )
-            for key in engines
-        ]
-        longest_s = max((float(self._ways.ends_s[step.id].max()) for step in steps if step.id in own), default=0.0)
-        return max(choose_horizon(works, num_units, stretch=1.0), longest_s) if works else 0.0
-
-    @property
-    def wall_clock_s(self) -> float:
-        """The time that it is expected to take, with what a schedule loses."""
-        return self.horizon_s * self._loss
-
-    @property
-    def until_free_s(self) -> float:
-        """Likewise, until no unit is needed any more."""
-        return self._owned_s * self._loss
-
-    @property
-    def critical_path(self) -> tuple[Leg, ...]:
-        """The chain that takes longest."""
-        return self._ways.critical_path({key: engine.replicas for key, engine in self.engines.items()})
 
 
 def _simulate(
@@ -331,17 +167,3 @@ def _steps_without(plan: Plan, rows: Mapping[str, int], engines: Mapping[str, Ne
             lost.add(step.id)
         elif step.id in rows:
             yield step
-
-
-def _most(profile: EngineProfile, nodes: Sequence[Node]) -> float:
-    """Replicas of an engine that find room at the same time if the nodes, which are equal, were empty."""
-    if not profile.need.bundles:
-        return 1
-    bundle, total = profile.need.bundles[0], nodes[0].total
-    rooms = [total.cpus // bundle.cpus] + ([total.gpus // bundle.gpus] if bundle.gpus else [])
-    places = len(nodes) * min(rooms) // len(profile.need.bundles)
-    return min(places, profile.most)
-
-
-def _units(resources: Resources, unit: Unit) -> float:
-    return resources.gpus if unit == "gpu" else resources.cpus

@@ -7,7 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from eibench_ray.estimate.time_estimate import EXPECTED, HIGH, LOW, MEASURED, EngineTime, Range, TimeEstimate
+from eibench_ray.estimate.fitted_time import EngineTime
+from eibench_ray.estimate.time_estimate import TimeEstimate
+from eibench_ray.estimate.time_range import EXPECTED, HIGH, LOW, MEASURED, Range
 from eibench_ray.plan.expected_tokens import SHARE_OF_MAX_TOKENS
 from eibench_ray.plan.graph import EngineSpec, Plan
 from eibench_ray.terminal.fitting_table import Column, FittingTable

@@ -24,7 +24,7 @@ from eibench_ray.config.tracking_section import TrackingConfig
 from eibench_ray.datasets.dataset import PACKAGE_PREFIX
 from eibench_ray.driver.run_events import EngineProgress
 from eibench_ray.errors import StoreError
-from eibench_ray.estimate.time_estimate import Range
+from eibench_ray.estimate.time_range import Range
 from eibench_ray.plan.graph import Plan
 from eibench_ray.rows.completion import Retry
 from eibench_ray.runs.pinned_inputs import pin_datasets

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from eibench_ray.driver.run_events import EngineProgress
-from eibench_ray.estimate.time_estimate import Range
+from eibench_ray.estimate.time_range import Range
 from eibench_ray.plan.blockers import without_blocked
 from eibench_ray.plan.graph import Cell, Plan
 from eibench_ray.plan.step_names import with_mark

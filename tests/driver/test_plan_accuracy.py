@@ -11,7 +11,8 @@ from driving import RULE
 from virtual_time import TrueEngine, World
 
 from eibench_ray.config.schema import RunConfig
-from eibench_ray.estimate.time_estimate import Unit, estimate_on
+from eibench_ray.estimate.fitted_time import Unit
+from eibench_ray.estimate.time_estimate import estimate_on
 from eibench_ray.runs.measured_speeds import read_measured
 from eibench_ray.runs.planning import PlannedSweep
 from eibench_ray.schedule.resources import Node, Resources

@@ -6,7 +6,8 @@ import math
 
 import pytest
 
-from eibench_ray.estimate.time_estimate import EXPECTED, HIGH, LOW, Range, estimate_left
+from eibench_ray.estimate.time_left import estimate_left
+from eibench_ray.estimate.time_range import EXPECTED, HIGH, LOW, Range
 
 
 def test_before_anything_is_measured_the_priors_may_be_off_as_in_a_plan() -> None:

@@ -16,7 +16,8 @@ from eibench_ray.estimate.engine_profiles import engine_profiles
 from eibench_ray.estimate.measured_profiles import Measured
 from eibench_ray.estimate.simulated_case import Case, World
 from eibench_ray.estimate.simulator import Simulator
-from eibench_ray.estimate.time_estimate import EXPECTED, TimeEstimate, estimate_on, estimate_time
+from eibench_ray.estimate.time_estimate import TimeEstimate, estimate_on, estimate_time
+from eibench_ray.estimate.time_range import EXPECTED
 from eibench_ray.estimate.time_tables import estimates_to_json, render_estimates, summarise_estimates
 from eibench_ray.plan.graph import Plan
 from eibench_ray.plan.slices import StepWork, cut

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from eibench_ray.driver.run_events import EngineProgress, Snapshot
-from eibench_ray.estimate.time_estimate import Range
+from eibench_ray.estimate.time_range import Range
 from eibench_ray.rows.wait import Wait
 from eibench_ray.runs.planning import PlannedSweep
 from eibench_ray.runs.progress_lines import ProgressLines

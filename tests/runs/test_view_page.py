@@ -10,7 +10,7 @@ import pytest
 from rich.cells import cell_len
 
 from eibench_ray.driver.run_events import EngineProgress
-from eibench_ray.estimate.time_estimate import Range
+from eibench_ray.estimate.time_range import Range
 from eibench_ray.runs.cell_field import ASCII, UNICODE
 from eibench_ray.runs.run_view import CellPhase, CellView, EngineView, RunView
 from eibench_ray.runs.view_page import describe_view, draw_view
