@@ -14,6 +14,7 @@ from typing import Any
 
 import psutil
 import pyarrow.parquet as pq
+from command_lines import children_named
 
 from eibench_ray.driver.driver import Driver
 from eibench_ray.driver.run_events import Ledger, Snapshot
@@ -110,14 +111,7 @@ class Run:
 
 def replica_processes() -> list[psutil.Process]:
     """The processes of this session's replicas."""
-    found = []
-    for process in psutil.Process().children(recursive=True):
-        try:
-            if "ray::Replica" in " ".join(process.cmdline()):
-                found.append(process)
-        except psutil.NoSuchProcess:
-            continue
-    return found
+    return children_named(psutil.Process(), "ray::Replica")
 
 
 def cluster_of(**options: Any) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from command_lines import command_line
 
 from eibench_ray.driver.ray_address import find_refusal, is_about_token
 from eibench_ray.serve.listen_address import outside_address
@@ -65,7 +66,7 @@ def test_a_run_listens_on_loopback_alone_and_its_ray_wants_the_users_token(tmp_p
             assert {"raylet", "gcs_server"} <= {name for name, _, _ in found}
             (private,) = Path(ray_folder).iterdir()
             assert private.stat().st_mode & 0o777 == 0o700
-            commands = [" ".join(process.cmdline()) for process in psutil.Process(run.pid).children(recursive=True)]
+            commands = [command_line(process) for process in psutil.Process(run.pid).children(recursive=True)]
             assert any(f"--temp-dir={private}" in command or f"{private}/session_" in command for command in commands)
             spare = (
                 "autoscaler",

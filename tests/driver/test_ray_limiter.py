@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 import ray
+from command_lines import children_named
 
 from eibench_ray.driver import ray_limiter as module
 from eibench_ray.driver.ray_limiter import RayRateLimiter
@@ -24,9 +25,7 @@ RESERVATION = Reservation("pool", 10, 1.0)
 
 def booth() -> psutil.Process:
     """The rate limiter's process."""
-    (found,) = [
-        child for child in psutil.Process().children(recursive=True) if "ray::_Booth" in " ".join(child.cmdline())
-    ]
+    (found,) = children_named(psutil.Process(), "ray::_Booth")
     return found
 
 

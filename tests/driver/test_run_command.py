@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pyarrow.parquet as pq
 import pytest
+from command_lines import command_line
 from driving import RAY_START, replica_processes
 
 from eibench_ray.datasets.dataset import open_dataset
@@ -420,8 +421,8 @@ def test_a_run_whose_head_dies_ends_and_keeps_its_rows(
     option = f"--gcs_server_port={joined.rpartition(':')[2]}"
     (head,) = (
         process
-        for process in psutil.process_iter(["name", "cmdline"])
-        if process.info["name"] == "gcs_server" and option in process.info["cmdline"]
+        for process in psutil.process_iter(["name"])
+        if process.info["name"] == "gcs_server" and option in command_line(process)
     )
     head.kill()
     code, _, err = command.finish()

@@ -17,6 +17,7 @@ import psutil
 import pyarrow.parquet as pq
 import yaml
 from adapted_models import ADAPTERS, write_adapters
+from command_lines import children_named
 
 SETTINGS, NUM_SAMPLES, NUM_VERDICTS = ("asked", "drawn"), 6, 5
 QUESTION = {"role": "subject", "image": True, "prompt": "{{ question }}"}
@@ -135,8 +136,8 @@ def _stop_base(folder: Path, process: subprocess.Popen[bytes]) -> int:
     """Stops vLLM's own process of `base` once it has a slice, beside another engine; returns it, or 0."""
     while process.poll() is None:
         if any(_has_committed(path) for path in folder.glob("multirun/*/*/ledger.jsonl")):
-            for child in psutil.Process(process.pid).children(recursive=True):
-                if "EngineCore" in " ".join(child.cmdline()) and child.environ().get(MARK) == "base":
+            for child in children_named(psutil.Process(process.pid), "EngineCore"):
+                if child.environ().get(MARK) == "base":
                     child.send_signal(signal.SIGSTOP)
                     return child.pid
         time.sleep(0.1)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import psutil
 import pytest
+from command_lines import command_line
 from hydra import compose, initialize_config_dir
 from needed import need
 
@@ -75,7 +76,7 @@ class Command:
     def starting(self) -> None:
         """Returns while its server loads; all processes that belong to it are noted."""
         deadline = time.monotonic() + 120
-        while not any("api_server" in " ".join(_command_line(process)[:4]) for process in self.family):
+        while not any("api_server" in " ".join(command_line(process).split()[:4]) for process in self.family):
             assert self.process.poll() is None, self.process.communicate()
             assert time.monotonic() < deadline
             time.sleep(0.1)
@@ -105,13 +106,6 @@ def _environment(process: psutil.Process) -> dict[str, str]:
         return process.environ()
     except psutil.Error:
         return {}
-
-
-def _command_line(process: psutil.Process) -> list[str]:
-    try:
-        return process.cmdline()
-    except psutil.Error:
-        return []
 
 
 def marked(mark: str | None) -> set[psutil.Process]:
@@ -204,9 +198,9 @@ def test_it_answers_who_has_the_key_comes_back_when_its_engine_is_killed_and_end
     assert len(answers) == 6
     assert all(answers)
     assert len(command.server()) >= 4
-    assert not any(KEY in " ".join(process.cmdline()) for process in command.server())
+    assert not any(KEY in command_line(process) for process in command.server())
 
-    (engine,) = (process for process in command.server() if "EngineCore" in " ".join(process.cmdline()))
+    (engine,) = (process for process in command.server() if "EngineCore" in command_line(process))
     engine.kill()
     again = command.ready()
     assert (again["base_url"], again["pid"] != told["pid"]) == (told["base_url"], True)
@@ -237,5 +231,5 @@ def test_one_that_cannot_start_says_why_and_leaves_nothing(command: Callable[...
     assert last.startswith("eibench-ray: the server of tiny_llama does not start: ")
     assert "unrecognized arguments: --nonsense=1 (exit code 2)" in last
     assert "Traceback" not in called.err
-    started = [" ".join(_command_line(process)) for process in psutil.Process().children(recursive=True)]
+    started = [command_line(process) for process in psutil.Process().children(recursive=True)]
     assert [line for line in started if "parent_guard" in line or "api_server" in line] == []

@@ -21,6 +21,7 @@ from typing import Any
 import psutil
 import pyarrow.parquet as pq
 import pytest
+from command_lines import children_named
 
 LAUNCH = Path(__file__).parents[2] / "launch"
 HOSTILE = [
@@ -230,8 +231,7 @@ def test_a_job_of_submitit_is_told_finishes_what_is_in_flight_and_goes_on(tmp_pa
     store = tmp_path / "store"
     until(lambda: list(store.glob("steps/*/slice-*.parquet")) or submitted.poll() is not None)
     assert submitted.poll() is None, (tmp_path / "said").read_text()
-    family = psutil.Process(submitted.pid).children(recursive=True)
-    (job,) = (process for process in family if "submitit.core._submit" in process.cmdline())
+    (job,) = children_named(psutil.Process(submitted.pid), "submitit.core._submit")
     # As SLURM does it: all processes of the job at once.
     for process in [job, *job.children(recursive=True)]:
         if "Replica" not in process.name():

@@ -328,7 +328,10 @@ def test_what_nobody_waits_for_any_more_is_not_begun(server: BatchServer, tmp_pa
         if stage == "upload":
             await reached.wait()
         asked.cancel()
-        await asyncio.sleep(0.25)
+        await asyncio.sleep(0.25)  # what is gathered is sent before
+        async with asyncio.timeout(30):
+            while any(tmp_path.iterdir()):  # the upload is under way still
+                await asyncio.sleep(0.01)
         await engine.stop()
 
     asyncio.run(give_up())
