@@ -28,7 +28,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from bench.driver_rows import EMOTIONS, write_dataset
 from bench.result_file import write_result
@@ -86,9 +85,9 @@ def write_step(folder: Path, slice_rows: int, step: Step, inputs: Mapping[str, l
     from eibench_ray.plan.slices import cut
     from eibench_ray.rows.completion import digest_output
     from eibench_ray.rows.digests import digest_input
-    from eibench_ray.store.slice_format import SCHEMA
+    from eibench_ray.store.slice_format import SCHEMA, encode_table
     from eibench_ray.store.slice_store import Store
-    from eibench_ray.store.slice_summary import Summary, digest_column, digest_sources, pack
+    from eibench_ray.store.slice_summary import Summary, digest_column, digest_sources
 
     store, index = Store(folder / "store"), open_dataset(str(folder / "dataset")).index()
     store.fix_slice_rows(step.id, slice_rows, {"name": "bench"})
@@ -127,8 +126,8 @@ def write_step(folder: Path, slice_rows: int, step: Step, inputs: Mapping[str, l
             pa.array(columns[field.name], field.type) if field.name in columns else pa.nulls(size, field.type)
             for field in SCHEMA
         ]
-        table = pa.Table.from_arrays(arrays, schema=SCHEMA.with_metadata(pack(summary)))
-        pq.write_table(table, store.paths.slice(step.id, slice_.index), compression="zstd", write_page_checksum=True)
+        content = encode_table(pa.Table.from_arrays(arrays, schema=SCHEMA), summary)
+        Path(store.paths.slice(step.id, slice_.index)).write_bytes(content)
         outputs += digests
     return outputs
 

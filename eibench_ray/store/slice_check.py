@@ -29,7 +29,7 @@ class CheckedSlice:
 def check_slice(content: bytes, slice_rows: int) -> CheckedSlice:
     """Checks a slice's file."""
     try:
-        with pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True) as file:
+        with pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True, pre_buffer=False) as file:
             # As it is in the file, and not as an encoding of Arrow's might call it.
             table, metadata = file.read(use_threads=False), file.metadata.metadata
         table.validate(full=True)

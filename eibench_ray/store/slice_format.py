@@ -43,7 +43,7 @@ LATER_COLUMNS = ("thinking", "thinking_tokens", "likelihoods")
 KINDS = pa.array([kind.value for kind in RowErrorKind])
 # What reading a damaged file raises; ValueError: texts that are no UTF-8.
 DAMAGE = (OSError, ValueError, pa.ArrowException)
-# A slice's footer takes some 5 KB.
+# A slice's footer takes some 2 KB; one with statistics, as earlier versions wrote them, 5 KB.
 FOOTER_BYTES = 16_384
 
 _FIELDS = [field.name for field in fields(Completion)]
@@ -72,10 +72,26 @@ def encode(rows: Sequence[Completion], num_asked: int, made_from: str | None) ->
     """A slice's file; the arguments are those of `Store.write_slice`."""
     columns = {field.name: [getattr(row, field.name) for row in rows] for field in SCHEMA}
     summary = summarise(rows, columns["output_digest"], num_asked, made_from)
-    table = pa.Table.from_pydict(columns, schema=SCHEMA.with_metadata(pack(summary)))
+    return encode_table(pa.Table.from_pydict(columns, schema=SCHEMA), summary)
+
+
+def encode_table(rows: pa.Table, summary: Summary) -> pa.Buffer:
+    """The same of rows as columns, which are those of `SCHEMA`."""
     sink = pa.BufferOutputStream()
-    # Without checksums a flipped bit in a compressed page comes back as another answer, and nobody notices.
-    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
+    with pq.ParquetWriter(
+        sink,
+        SCHEMA,
+        compression="zstd",
+        # Without checksums a flipped bit in a compressed page comes back as another answer, and nobody notices.
+        write_page_checksum=True,
+        # Nobody asks for these three. With them 64 rows are 14.5 KB instead of 9.5 and take 210 us to read instead of
+        # 150, 256 rows 33 KB instead of 26 and 240 us instead of 175; writing takes a fifth longer.
+        use_dictionary=False,
+        write_statistics=False,
+        store_schema=False,
+    ) as writer:
+        writer.write_table(rows)
+        writer.add_key_value_metadata(pack(summary))
     return sink.getvalue()
 
 
@@ -119,7 +135,7 @@ def decode_summary(content: bytes) -> Summary:
 
 def decode_columns(content: bytes, columns: list[str]) -> pa.Table:
     """Some of the columns; raises what is in `DAMAGE`, or `ForeignError`."""
-    with pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True) as file:
+    with pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True, pre_buffer=False) as file:
         table = file.read(columns, use_threads=False)
     table.validate(full=True)
     wanted = pa.schema([SCHEMA.field(name) for name in columns])

@@ -19,7 +19,7 @@ from eibench_ray.storage.atomic_files import parse_json
 from eibench_ray.store import store_check as fsck_module
 from eibench_ray.store.held_lease import hold
 from eibench_ray.store.slice_check import check_slice
-from eibench_ray.store.slice_format import SCHEMA
+from eibench_ray.store.slice_format import SCHEMA, encode
 from eibench_ray.store.slice_store import Store
 from eibench_ray.store.slice_summary import Summary, find, pack, summarise
 from eibench_ray.store.store_check import check_store, repair
@@ -30,10 +30,10 @@ STEP = "0123456789abcdef"
 IDS = ["a", "b", "c"]
 
 
-def slice_bytes(compression: str, *, with_summary: bool) -> bytes:
+def slice_rows() -> list[Completion]:
     texts = ["rain", None, "a lost bag"]
     kinds = [None, "timeout", None]
-    rows = [
+    return [
         Completion(
             sample_id=sample_id,
             request_digest=f"request {sample_id}",
@@ -54,6 +54,11 @@ def slice_bytes(compression: str, *, with_summary: bool) -> bytes:
         )
         for sample_id, text, kind in zip(IDS, texts, kinds, strict=True)
     ]
+
+
+def slice_bytes(compression: str, *, with_summary: bool) -> bytes:
+    """A file with what earlier versions wrote beside the rows: statistics, dictionaries, Arrow's schema."""
+    rows = slice_rows()
     columns = {field.name: [getattr(row, field.name) for row in rows] for field in SCHEMA}
     summary = summarise(rows, columns["output_digest"], 3, "made from" if with_summary else None)
     sink = pa.BufferOutputStream()
@@ -65,7 +70,9 @@ def slice_bytes(compression: str, *, with_summary: bool) -> bytes:
 def _slices() -> list[bytes]:
     other = pa.BufferOutputStream()
     pq.write_table(pa.table({"sample_id": IDS, "error_kind": ["what", None, "image"]}), other)
-    return [slice_bytes("zstd", with_summary=True), slice_bytes("none", with_summary=False), bytes(other.getvalue())]
+    today = bytes(encode(slice_rows(), 3, "made from"))
+    before = [slice_bytes("zstd", with_summary=True), slice_bytes("none", with_summary=False)]
+    return [today, *before, bytes(other.getvalue())]
 
 
 @target(_slices)

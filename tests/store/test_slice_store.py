@@ -13,6 +13,7 @@ import pytest
 from eibench_ray.errors import StoreError
 from eibench_ray.rows.completion import ABSENT, Completion, Retry, RowErrorKind
 from eibench_ray.storage.atomic_files import read_json, write_json
+from eibench_ray.store.slice_check import check_slice
 from eibench_ray.store.slice_format import SCHEMA
 from eibench_ray.store.slice_store import Store
 from eibench_ray.store.store_version import SCHEMA_VERSION
@@ -61,6 +62,19 @@ def test_rows_come_back_as_they_were(store: Store) -> None:
     assert store.read_slice("step", 0) == {"a": ANSWER, "b": ERROR}
     assert list(store.read_slice("step", 0)) == ["a", "b"]
     assert pq.read_schema(store.paths.slice("step", 0)).equals(SCHEMA)
+
+
+def test_a_file_as_earlier_versions_wrote_it_is_read_as_one_of_today(store: Store) -> None:
+    store.write_slice("step", 0, [ANSWER, ERROR], num_asked=2, made_from="of this")
+    file = Path(store.paths.slice("step", 0))
+    today, [summary] = file.read_bytes(), store.read_summaries("step", [0]).values()
+    # With statistics, dictionaries, and Arrow's own account of the columns.
+    pq.write_table(pq.read_table(file), file, compression="zstd", write_page_checksum=True)
+    assert file.stat().st_size > 1.5 * len(today)
+    assert pq.read_metadata(file).row_group(0).column(0).has_dictionary_page
+    assert store.read_slice("step", 0) == {"a": ANSWER, "b": ERROR}
+    assert store.read_summaries("step", [0]) == {0: summary}
+    assert check_slice(file.read_bytes(), 2) == check_slice(today, 2)
 
 
 def test_output_digests_come_back_in_the_order_of_the_rows(store: Store) -> None:
