@@ -79,3 +79,8 @@ class PlainFormatter(logging.Formatter):
         """The line, or the lines where it carries a traceback."""
         # What follows is indented, so that no name with an end of a line in it begins a line of the log.
         return in_page(super().format(record)).replace("\n", "\n    ")
+
+
+def count(number: int, what: str) -> str:
+    """A number of things: "1 cell", "1,200 cells"."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -15,6 +15,7 @@ from eibench_ray.cli.choose_run import Anyway, InStore, Out, Run, Runs, check_fi
 from eibench_ray.cli.console import AsJson, open_console, say
 from eibench_ray.cli.report_page import Html, PagePictures, PageSamplesShown, check_page_options, show_html, write_html
 from eibench_ray.errors import ConfigError, DataError, StoreError
+from eibench_ray.visible_text import count
 
 if TYPE_CHECKING:
     from eibench_ray.runs.find_run import FoundRun
@@ -213,7 +214,6 @@ def export(
 ) -> None:
     """Write a run's joined rows (Hive-partitioned Parquet), or what a benchmark's own format makes of it."""
     from eibench_ray.runs.export_run import export_rows
-    from eibench_ray.runs.introduction import count
 
     chosen = {"model": model, "setting": setting, "dataset": dataset}
     if as_ not in (ROWS, INSPECT):
@@ -258,7 +258,6 @@ _TOLD = {
 def _export_logs(found: FoundRun, out: Path, *, as_json: bool) -> None:
     """Writes a run as logs of Inspect."""
     from eibench_ray.runs.inspect_logs import export_inspect
-    from eibench_ray.runs.introduction import count
 
     counts = export_inspect(found.manifest, found.store, out)
     if as_json:

@@ -23,12 +23,13 @@ from eibench_ray.scoring.judged.jury import AgreementMeter
 from eibench_ray.store.slice_store import Store
 
 RANGE_ROWS = 1024
-SCORED_ROWS = 4096  # of which a cell leaves figures alone: each range takes some milliseconds of its own
+COLUMN_ROWS = 4096  # of which no row is an object: each range takes some milliseconds of its own
 
 
-def range_rows(store: Store, cells: Sequence[Cell], least: int | None = None) -> int:
+def range_rows(store: Store, cells: Sequence[Cell], *, in_columns: bool = False) -> int:
     """Samples that are read at once: as many as the longest slice, as a shorter range would read it several times."""
-    return max(least or RANGE_ROWS, *(store.slice_rows(step) or 0 for cell in cells for step in cell.steps))
+    least = COLUMN_ROWS if in_columns else RANGE_ROWS
+    return max(least, *(store.slice_rows(step) or 0 for cell in cells for step in cell.steps))
 
 
 def score_cells(
@@ -47,7 +48,7 @@ def score_cells(
     meters = [_CellMeter(plan, cell, reader, known) for cell, reader in zip(cells, readers, strict=True)]
     in_order = sorted(zip(cells, meters, strict=True), key=lambda one: one[0].answers)  # so that few answers are held
     index = dataset.index()
-    for part in cut("", plan.datasets[cells[0].dataset].rows, range_rows(store, cells, SCORED_ROWS)):
+    for part in cut("", plan.datasets[cells[0].dataset].rows, range_rows(store, cells, in_columns=True)):
         samples = dataset.table(part)
         rows = StepReader(store, index, part)
         left = Counter(step for cell in cells for step in cell.steps)

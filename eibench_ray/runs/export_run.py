@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,13 +14,15 @@ import pyarrow.parquet as pq
 from eibench_ray.errors import StoreError
 from eibench_ray.plan.slices import cut
 from eibench_ray.report.cell_folders import KEYS, CellFolders
-from eibench_ray.runs.cell_scorer import RANGE_ROWS
+from eibench_ray.runs.cell_scorer import COLUMN_ROWS
 from eibench_ray.runs.joined_columns import CellTables, joined_schema
 from eibench_ray.runs.sample_columns import SampleColumns, find_columns
 from eibench_ray.storage.atomic_files import replacing
 
 if TYPE_CHECKING:
-    from eibench_ray.plan.graph import Cell, Plan, Source
+    from eibench_ray.datasets.dataset import Dataset
+    from eibench_ray.plan.graph import Cell, DatasetSpec, Plan, Source
+    from eibench_ray.rows.sample import MetadataValue
     from eibench_ray.runs.results import Results
     from eibench_ray.runs.run_record import RunManifest
     from eibench_ray.store.slice_store import Store
@@ -81,8 +83,20 @@ def joined_tables(plan: Plan, store: Store) -> Iterator[pa.Table]:
 
 def _columns(plan: Plan, results: Results) -> SampleColumns:
     """The columns of all samples of a run: readers want the same ones in each file."""
-    parts = ((name, part) for name, spec in plan.datasets.items() for part in cut(name, spec.rows, RANGE_ROWS))
-    return find_columns(chain.from_iterable(results.dataset(name).table(part).words for name, part in parts))
+    return find_columns(
+        chain.from_iterable(_words(results.dataset(name), spec) for name, spec in plan.datasets.items())
+    )
+
+
+def _words(
+    dataset: Dataset, spec: DatasetSpec
+) -> Iterator[tuple[Iterable[str], Iterable[Mapping[str, MetadataValue]]]]:
+    """Yields the names of inputs, and the metadata, of all samples that a plan asks of a dataset."""
+    is_whole = spec.rows == range(dataset.num_rows)
+    for part in cut(spec.name, spec.rows, COLUMN_ROWS):
+        samples = dataset.table(part)
+        # The card names the inputs of all samples, in this order; else each is read.
+        yield dataset.inputs if is_whole else chain.from_iterable(samples.inputs), samples.distinct_metadata[0]
 
 
 def _write_parquet(tables: Iterable[pa.Table], schema: pa.Schema, folder: Path) -> None:

@@ -19,7 +19,7 @@ from eibench_ray.runs.begin_run import state_after
 from eibench_ray.runs.planning import PlannedSweep
 from eibench_ray.runs.recordings import describe_recordings, match_recordings
 from eibench_ray.terminal.run_log import LOG_FILE, log_kept, tell
-from eibench_ray.visible_text import list_some
+from eibench_ray.visible_text import count, list_some
 
 log = logging.getLogger(__name__)
 
@@ -76,8 +76,3 @@ def introduce(sweep: PlannedSweep, run_id: str, folder: Path) -> Iterator[str]:
 
 def _names(cells: Sequence[Cell], kind: str) -> list[str]:
     return list(dict.fromkeys(getattr(cell, kind) for cell in cells))
-
-
-def count(number: int, what: str) -> str:
-    """A number of things: "1 cell", "1,200 cells"."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"

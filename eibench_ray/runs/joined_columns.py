@@ -126,17 +126,16 @@ class CellTables:
     def read(self) -> Iterator[pa.Table]:
         """Yields the joined rows in the dataset's order, a range of samples at once."""
         cell = self._cell
-        for part in self._results.parts(cell):
+        for part in self._results.parts(cell, in_columns=True):
             if len(samples := self._dataset.table(part)):
                 yield self._join(part, samples)
 
     def _join(self, part: Slice, table: SampleTable) -> pa.Table:
-        cell, size, samples = self._cell, len(table), list(table)
+        cell, size = self._cell, len(table)
         rows = self._results.read_steps(cell, part, _MORE)
         columns = self._scorer.read(table, rows)
         self._scores.add_columns(columns)
-        same = self._columns.arrays(samples)
-        same |= {"sample_id": pa.array([sample.sample_id for sample in samples], pa.string())}
+        same = self._columns.arrays(table) | {"sample_id": table.ids}
         constant = dict(zip(KEYS, names_of(cell), strict=True)) | {"metric": self._metric}
         constant |= {"answer_source": self._plan.answer_source(cell), "judge_source": self._plan.judge_source(cell)}
         same |= {name: pa.repeat(pa.scalar(value, pa.string()), size) for name, value in constant.items()}

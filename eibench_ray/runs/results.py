@@ -7,12 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from eibench_ray.benchmarks.benchmark import OpenedRun
 from eibench_ray.config.schema import ScoreConfig
 from eibench_ray.datasets.dataset import Dataset, open_dataset
+from eibench_ray.datasets.sample_table import SampleTable
 from eibench_ray.errors import ConfigError
 from eibench_ray.plan.graph import Cell, Plan
 from eibench_ray.plan.slices import Slice, cut
 from eibench_ray.report.leaderboard_row import LeaderboardRow
 from eibench_ray.rows.sample import Sample
-from eibench_ray.runs.cell_scorer import RANGE_ROWS, range_rows
+from eibench_ray.runs.cell_scorer import COLUMN_ROWS, RANGE_ROWS, range_rows
 from eibench_ray.runs.column_reader import ColumnReader
 from eibench_ray.runs.failed_cells import explain_engines, explain_failure
 from eibench_ray.runs.range_scorer import RangeScorer
@@ -50,6 +51,11 @@ class Results:
         for part in cut(dataset, self._plan.datasets[dataset].rows, RANGE_ROWS):
             yield from part.pick(self.dataset(dataset).samples(part.start, part.stop))
 
+    def tables(self, dataset: str) -> Iterator[SampleTable]:
+        """The samples of the plan's part of a dataset, in order, a range of them after the other."""
+        opened = self.dataset(dataset)
+        return (opened.table(part) for part in cut(dataset, self._plan.datasets[dataset].rows, COLUMN_ROWS))
+
     def join(self, cell: Cell) -> Iterator[JoinedRow]:
         """The cell's rows in the dataset's order."""
         for part in self.parts(cell):
@@ -62,14 +68,18 @@ class Results:
     def said(self, cell: Cell, *, has_scores: bool = False) -> Iterator[SaidRange]:
         """Yields what was said to the cell's samples, a range of them after the other, in the dataset's order."""
         dataset, scorer = self.dataset(cell.dataset), RangeScorer(cell, make_reader(cell), {})
-        for part in self.parts(cell):
+        for part in self.parts(cell, in_columns=True):
             samples, rows = dataset.table(part), self.read_steps(cell, part)
             answers, replies = ([rows[step].texts for step in steps] for steps in (cell.answers, cell.verdicts))
-            yield SaidRange(list(samples), answers, replies, scorer.read(samples, rows) if has_scores else [])
+            paths = [paths[0] if paths else None for paths in samples.paths.to_pylist()]
+            scores = scorer.read(samples, rows) if has_scores else []
+            targets = samples.map_targets(lambda targets: targets)
+            yield SaidRange(samples.ids.to_pylist(), paths, targets, answers, replies, scores)
 
-    def parts(self, cell: Cell) -> Iterator[Slice]:
-        """Ranges of the cell's samples that are read at once."""
-        return cut(cell.dataset, self._plan.datasets[cell.dataset].rows, range_rows(self._store, [cell]))
+    def parts(self, cell: Cell, *, in_columns: bool = False) -> Iterator[Slice]:
+        """Ranges of the cell's samples that are read at once: longer ones where rows stay columns."""
+        size = range_rows(self._store, [cell], in_columns=in_columns)
+        return cut(cell.dataset, self._plan.datasets[cell.dataset].rows, size)
 
     def read_steps(self, cell: Cell, part: Slice, more: Sequence[str] = ()) -> dict[str, StepRows]:
         """By step, the rows about a range of samples.

@@ -19,7 +19,6 @@ from eibench_ray.report.page.page_file import MOST_INLINE, drafting, write_page
 from eibench_ray.runs.cell_names import RunCell, tell_apart
 from eibench_ray.runs.compare_run import compare_runs
 from eibench_ray.runs.find_run import FoundRun
-from eibench_ray.runs.introduction import count
 from eibench_ray.runs.page_facts import make_head
 from eibench_ray.runs.page_samples import PageCell, PageSamples
 from eibench_ray.runs.results import Results
@@ -27,6 +26,7 @@ from eibench_ray.runs.run_status import read_usage
 from eibench_ray.schedule.gpu_usage import GpuUsage
 from eibench_ray.scoring.cell_comparison import SIDES, Comparison
 from eibench_ray.scoring.rank_range import rank_cells
+from eibench_ray.visible_text import count
 
 log = logging.getLogger(__name__)
 

@@ -16,14 +16,13 @@ from eibench_ray.report.leaderboard_files import to_json_rows
 from eibench_ray.report.leaderboard_row import LeaderboardRow
 from eibench_ray.rows.completion import ABSENT, RowErrorKind
 from eibench_ray.rows.prices import format_usd
-from eibench_ray.runs.introduction import count
 from eibench_ray.runs.planning import PlannedSweep, open_indexes
 from eibench_ray.runs.run_record import RunStatus
 from eibench_ray.runs.run_status import read_usage
 from eibench_ray.scoring.rounding import NO_VALUE
 from eibench_ray.terminal.fitting_table import Column, FittingTable
 from eibench_ray.terminal.run_log import LOG_FILE
-from eibench_ray.visible_text import in_line
+from eibench_ray.visible_text import count, in_line
 
 # Heading -> key of the sums of a model.
 _COLUMNS = {"new": "completions_new", "tokens in": "prompt_tokens", "tokens out": "completion_tokens"}

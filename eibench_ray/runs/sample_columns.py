@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
-from eibench_ray.rows.sample import MetadataValue, Sample
+from eibench_ray.datasets.sample_table import SampleTable, spread_lists
+from eibench_ray.rows.sample import MetadataValue
 
 _INT64 = 1 << 63
 
@@ -30,34 +31,37 @@ class SampleColumns:
             *(pa.field(f"metadata_{name}", kind) for name, kind in self.metadata.items()),
         ]
 
-    def arrays(self, samples: Sequence[Sample]) -> dict[str, pa.Array]:
+    def arrays(self, samples: SampleTable) -> dict[str, pa.Array]:
         """The values of some samples by column; None where one has none."""
-        values: dict[str, list[Any]] = {
-            "images": [[media.path for media in sample.media] for sample in samples],
-            "target": [list(sample.targets) for sample in samples],
-        }
+        texts, (targets, target_codes), (metadata, codes) = (
+            samples.inputs,
+            samples.distinct_targets,
+            samples.distinct_metadata,
+        )
+        arrays = {"images": samples.paths, "target": spread_lists(targets, target_codes)}
         for name in self.inputs:
-            values[f"input_{name}"] = [sample.inputs.get(name) for sample in samples]
+            arrays[f"input_{name}"] = pa.array([one.get(name) for one in texts], pa.string())
         for name, kind in self.metadata.items():
-            values[f"metadata_{name}"] = [_cast(sample.metadata.get(name), kind) for sample in samples]
-        return {field.name: pa.array(values[field.name], field.type) for field in self.fields}
+            values = pa.array([_cast(one.get(name), kind) for one in metadata], kind)
+            arrays[f"metadata_{name}"] = values.take(pa.array(codes))
+        return arrays
 
 
-def find_columns(samples: Iterable[tuple[Mapping[str, str], Mapping[str, MetadataValue]]]) -> SampleColumns:
+def find_columns(words: Iterable[tuple[Iterable[str], Iterable[Mapping[str, MetadataValue]]]]) -> SampleColumns:
     """The columns of samples, perhaps of several datasets, passed over once.
 
     Args:
-        samples: inputs and metadata of each.
+        words: of some samples at once, the names of their inputs and their metadata, either in the order of samples.
     """
     inputs: dict[str, None] = {}
     kinds: dict[str, set[type]] = {}
-    for texts, metadata in samples:
-        for name in texts:
-            inputs.setdefault(name)
-        for name, value in metadata.items():
-            found = kinds.setdefault(name, set())
-            if value is not None:
-                found.add(str if type(value) is int and not -_INT64 <= value < _INT64 else type(value))
+    for names, metadata in words:
+        inputs |= dict.fromkeys(names)
+        for one in metadata:
+            for name, value in one.items():
+                found = kinds.setdefault(name, set())
+                if value is not None:
+                    found.add(str if type(value) is int and not -_INT64 <= value < _INT64 else type(value))
     return SampleColumns(tuple(inputs), {name: _type_of(found) for name, found in kinds.items()})
 
 

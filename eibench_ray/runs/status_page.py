@@ -9,11 +9,10 @@ from eibench_ray.plan.engine_traits import describe_chosen
 from eibench_ray.ratelimit.budget import Budget
 from eibench_ray.rows.prices import format_usd
 from eibench_ray.runs.failed_cells import describe_failed
-from eibench_ray.runs.introduction import count
 from eibench_ray.schedule.replica_meter import UNHELD, TimeKind
 from eibench_ray.scoring.rounding import show_share
 from eibench_ray.terminal.fitting_table import Column, FittingTable
-from eibench_ray.visible_text import in_line, in_page
+from eibench_ray.visible_text import count, in_line, in_page
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import repeat
 from typing import Any, TypeVar
 
@@ -260,7 +260,8 @@ class StepReader:
         if not places:  # the store does not know the step
             everything = slice(0, len(self._numbers))
             parts.append(SlicePart(0, everything, self._align(None, everything), None))
-        return StepRows(parts, is_current, lambda index: self._store.read_outputs(step.id, index))
+        # Not this reader's own method: the rows that it keeps would keep it in turn, until garbage is collected.
+        return StepRows(parts, is_current, partial(self._store.read_outputs, step.id))
 
     def _choose(self, step: Step, summary: Summary, *, is_whole: bool) -> list[str]:
         """The columns of a slice that may say something."""

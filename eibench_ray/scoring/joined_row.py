@@ -71,12 +71,17 @@ class SaidRange:
     """Texts that were said to some samples of a cell, in their order; None where there is none.
 
     Attributes:
+        sample_ids: of the samples.
+        paths: of the first picture of each; None where it has none.
+        targets: of each, as a list of texts.
         answers: a column per repeat of the setting.
         replies: answer by answer, a column per verdict; none where a rule scores.
         scores: answer by answer, a column per repeat of the judge, or the rule's; none where they were not asked for.
     """
 
-    samples: Sequence[Sample]
+    sample_ids: Sequence[str]
+    paths: Sequence[str | None]
+    targets: Sequence[tuple[str, ...]]
     answers: Sequence[Sequence[str | None]]
     replies: Sequence[Sequence[str | None]]
     scores: Sequence[ScoreColumn] = ()

@@ -96,6 +96,12 @@ def test_whole_slices(sweeps: Sweeps, tmp_path: Path) -> None:
     compare(ask(sweeps), tmp_path)
 
 
+def test_several_ranges(sweeps: Sweeps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("cell_scorer", "export_run", "results"):
+        monkeypatch.setattr(f"eibench_ray.runs.{module}.COLUMN_ROWS", 3)
+    compare(ask(sweeps), tmp_path)
+
+
 def rewrite(sweep: PlannedSweep, step: str, index: int, change: Callable[[list[Completion]], list[Completion]]) -> None:
     sweep.store.write_slice(step, index, change(list(sweep.store.read_slice(step, index).values())))
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def _short_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("RANGE_ROWS", "SCORED_ROWS"):
+    for name in ("RANGE_ROWS", "COLUMN_ROWS"):
         monkeypatch.setattr(f"eibench_ray.runs.cell_scorer.{name}", 3)
 
 

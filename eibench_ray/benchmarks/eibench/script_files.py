@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
+from json.encoder import encode_basestring as _quote  # what json.dumps calls, without what it does around it
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from eibench_ray.benchmarks.benchmark import OpenedRun
     from eibench_ray.plan.graph import Cell
     from eibench_ray.scoring.joined_row import SaidRange
-
-_encode = json.JSONEncoder(ensure_ascii=False).encode  # one for all: json.dumps makes a new one per call
 
 
 def write_script_files(run: OpenedRun, out: Path, chosen: Mapping[str, str | None]) -> dict[str, Any]:
@@ -59,7 +57,7 @@ def write_script_files(run: OpenedRun, out: Path, chosen: Mapping[str, str | Non
         num_written += 1
     for (dataset, judge), (cell, counted) in counts.items():
         folder = folders.of(out / "triggers", cell, "dataset", "judge")
-        counted.write(run.cells.samples(dataset), folder / "triggers.parquet", dataset=dataset, judge=judge)
+        counted.write(run.cells.tables(dataset), folder / "triggers.parquet", dataset=dataset, judge=judge)
     return {"cells": num_written, "triggers": len(counts)}
 
 
@@ -81,14 +79,17 @@ def _write_jsonl(cell: Cell, said: Iterable[SaidRange], stem: Path, *, is_comple
             draft = stack.enter_context(replacing(stem.with_name(f"{stem.name}.{kind}.jsonl")))
             files.append(stack.enter_context(draft.open("w", encoding="utf-8")))
         for part in said:
-            starts = [f"{{{_encode(one.media[0].path if one.media else one.sample_id)}: " for one in part.samples]
+            names = (
+                sample_id if path is None else path for path, sample_id in zip(part.paths, part.sample_ids, strict=True)
+            )
+            starts = [f"{{{_quote(name)}: " for name in names]
             judged = by_answer(part.replies, len(part.answers))
             columns = [
                 column for answers, replies in zip(part.answers, judged, strict=True) for column in (answers, *replies)
             ]
             for column, file in zip(columns, files, strict=True):
                 file.writelines(
-                    f"{start}{_encode(text or '')}}}\n"
+                    f"{start}{_quote(text or '')}}}\n"
                     for start, text in zip(starts, column, strict=True)
                     if is_complex or text is not None
                 )

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from eibench_ray.datasets.sample_table import spread_lists
 from eibench_ray.scoring.scorer import TARGETS_HIT
 from eibench_ray.storage.atomic_files import replacing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from eibench_ray.rows.sample import Sample
+    from eibench_ray.datasets.sample_table import SampleTable
     from eibench_ray.scoring.joined_row import SaidRange
     from eibench_ray.scoring.score_column import ScoreColumn
-
-GROUP_SAMPLES = 4096
 
 SCHEMA = pa.schema(
     [
@@ -52,7 +51,7 @@ class TriggerCounts:
         """The ranges of one cell with their scores, counted as they pass; all cells have the same samples."""
         start = 0
         for part in said:
-            starts = np.cumsum([start, *(len(sample.targets) for sample in part.samples)])
+            starts = np.cumsum([start, *map(len, part.targets)])
             start = int(starts[-1])
             for counts in (self._judged, self._named):
                 counts.extend([0] * (start - len(counts)))
@@ -70,19 +69,23 @@ class TriggerCounts:
             judged[places] += 1
             named[places] += hits
 
-    def write(self, samples: Iterable[Sample], path: Path, **names: str) -> None:
+    def write(self, tables: Iterable[SampleTable], path: Path, **names: str) -> None:
         """One row per trigger, in the order of the samples that were watched; with the names of dataset and judge."""
-        left, start = iter(samples), 0
+        start = 0
         with replacing(path) as draft, pq.ParquetWriter(draft, SCHEMA, compression="zstd") as writer:
-            while group := list(islice(left, GROUP_SAMPLES)):
-                of_each = [sample for sample in group for _ in sample.targets]
-                stop = start + len(of_each)
+            for samples in tables:
+                triggers = spread_lists(*samples.distinct_targets)
+                places = pc.list_parent_indices(triggers)  # of each trigger, that of its sample
+                sizes = triggers.value_lengths().to_numpy()
+                stop = start + len(places)
+                metadata, metadata_codes = samples.distinct_metadata
+                emotions = pa.array([one.get("emotion") for one in metadata], pa.string())
                 columns = {
-                    **{name: pa.repeat(value, len(of_each)) for name, value in names.items()},
-                    "sample_id": [sample.sample_id for sample in of_each],
-                    "emotion": [sample.metadata.get("emotion") for sample in of_each],
-                    "number": [number for sample in group for number in range(1, len(sample.targets) + 1)],
-                    "trigger": [trigger for sample in group for trigger in sample.targets],
+                    **{name: pa.repeat(value, len(places)) for name, value in names.items()},
+                    "sample_id": samples.ids.take(places),
+                    "emotion": emotions.take(pa.array(metadata_codes)).take(places),
+                    "number": np.arange(1, len(places) + 1) - np.repeat(np.cumsum(sizes) - sizes, sizes),
+                    "trigger": triggers.flatten(),
                     "judged": self._judged[start:stop],
                     "named": self._named[start:stop],
                 }
