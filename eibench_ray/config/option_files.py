@@ -18,10 +18,12 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from hydra._internal import defaults_list
 from hydra._internal import hydra as hydra_entry
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import ConfigRepository
 from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.default_element import GroupDefault, InputDefault
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
@@ -138,8 +140,18 @@ def own_loader() -> Iterator[None]:
     with (
         mock.patch.object(hydra_entry, "ConfigLoaderImpl", OptionLoader),
         mock.patch.object(ConfigLoaderImpl, "_apply_overrides_to_config", staticmethod(_apply_overrides)),
+        mock.patch.object(defaults_list, "_create_interpolation_map", _map_choices),
     ):
         yield
+
+
+_hydra_maps = defaults_list._create_interpolation_map
+
+
+def _map_choices(overrides: Any, defaults: list[InputDefault], self_added: bool) -> DictConfig | None:
+    """Hydra's map of all choices, made only for defaults that name another's choice: a tenth of a composition."""
+    is_read = any(one.is_interpolation() or (isinstance(one, GroupDefault) and one.is_options()) for one in defaults)
+    return _hydra_maps(overrides, defaults, self_added) if is_read else None
 
 
 _hydra_applies = ConfigLoaderImpl._apply_overrides_to_config

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hydra import initialize_config_dir
+from hydra import compose, initialize_config_dir
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
 from hydra.core.global_hydra import GlobalHydra
@@ -109,3 +109,18 @@ def test_what_a_sweep_might_choose_is_refused_without_one(loader: OptionLoader, 
     with pytest.raises(ConfigCompositionException) as after:
         loader.load_configuration("config", [*said, "hydra.mode=RUN"], RunMode.RUN)
     assert str(after.value) == str(alone.value)
+
+
+@pytest.mark.parametrize("size", ["small", "large"])
+def test_a_default_may_name_the_choice_of_another(tmp_path: Path, size: str) -> None:
+    ours = "".join(f"  - override hydra/{part}: eibench_ray\n" for part in ("launcher", "sweeper"))
+    texts = {"config": f"defaults:\n  - size: small\n  - colour: of_${{size}}\n{ours}"}
+    texts |= {f"size/{name}": f"name: {name}\n" for name in ("small", "large")}
+    texts |= {f"colour/of_{name}": f"fits: {name}\n" for name in ("small", "large")}
+    for name, text in texts.items():
+        path = tmp_path / f"{name}.yaml"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    with own_loader(), initialize_config_dir(str(tmp_path), version_base="1.3"):
+        config = compose("config", [f"size={size}"] if size != "small" else [])
+    assert OmegaConf.to_container(config) == {"size": {"name": size}, "colour": {"fits": size}}
