@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import io
 import json
 import os
 import secrets
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -38,8 +40,10 @@ if TYPE_CHECKING:
 
 # Tests run beside each other; of torch's threads for each core, all but one would wait for a core in turns, busily.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# Where it is set, every process that a test starts, and each replica's, compiles all that it imports.
+# Where it is set, every process that a test starts, and each replica's, compiles all that it imports; and each worker
+# of pytest the tests, which is 6 CPU s.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 # Clusters of tests start no Python for each core, as those of a run do not: 0.7 CPU s each, on each node.
 os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
 
@@ -59,7 +63,7 @@ LONGEST = (
     "engines/openai/test_batch_engine.py",
 )
 # Files of one worker: for the one process that has imported vLLM (engines/conftest.py), with one import of
-# transformers; and for one Ray (`ray_here`).
+# transformers; and for one Ray (`ray_here`), whose start and end take 4 CPU s: of the commands' tests, those come last.
 TOGETHER = {
     "engines/test_architectures.py": "vllm",
     "engines/test_conversations.py": "vllm",
@@ -74,6 +78,17 @@ TOGETHER = {
     "driver/test_endpoint_sweep.py": "ray",
     "driver/test_batch_sweep.py": "ray",
     "driver/test_ray_limiter.py": "ray",
+    "cli/test_hostile_names.py": "commands",
+    "cli/test_init_command.py": "commands",
+    "cli/test_own_benchmark.py": "commands",
+    "cli/test_rule_judges.py": "commands",
+    "cli/test_self_ask.py": "commands",
+    "cli/test_simulate_command.py": "commands",
+    "cli/test_verify_command.py": "commands",
+    "documents/test_commands_in_pages.py": "commands",
+    "driver/test_replica_environment.py": "commands",
+    "outside/test_extend.py": "commands",
+    "test_api.py": "commands",
 }
 HERE = Path(__file__).parent
 _RAY = contextlib.ExitStack()
@@ -169,9 +184,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return Files(config, log) if config.option.dist == "loadfile" else None
 
 
-@pytest.fixture
-def ray_here() -> None:
-    """A Ray of two cores, which stays for the tests that come next and have this fixture, too."""
+def _join_ray() -> None:
     import ray
 
     from eibench_ray.driver.ray_session import ray_session
@@ -180,10 +193,34 @@ def ray_here() -> None:
         _RAY.enter_context(ray_session(ClusterConfig(name="local", num_cpus=2, num_gpus=0)))
 
 
+def _has_ray(item: pytest.Item | None) -> bool:
+    return not {"ray_here", "on_shared_ray"}.isdisjoint(getattr(item, "fixturenames", ()))
+
+
+@pytest.fixture
+def ray_here() -> None:
+    """A Ray of two cores, which stays for the tests that come next and have this fixture, too."""
+    _join_ray()
+
+
 @pytest.fixture
 def commands_share_ray(ray_here: None, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001
     """Has runs of this process ask on that Ray, for tests that are not about its start: half of a small run's CPU."""
     monkeypatch.setattr("eibench_ray.driver.ray_session.ray_session", lambda *_: contextlib.nullcontext())
+
+
+@pytest.fixture(scope="session")
+def on_shared_ray() -> Callable[[], AbstractContextManager[None]]:
+    """As `commands_share_ray`, for a block of a fixture that outlives a test."""
+
+    @contextlib.contextmanager
+    def on_ray() -> Iterator[None]:
+        _join_ray()
+        with pytest.MonkeyPatch.context() as own:
+            own.setattr("eibench_ray.driver.ray_session.ray_session", lambda *_: contextlib.nullcontext())
+            yield
+
+    return on_ray
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,18 +271,47 @@ def command(
     return call
 
 
+@pytest.fixture(scope="session")
+def run_here(on_shared_ray: Callable[[], AbstractContextManager[None]]) -> Callable[..., dict[str, Any]]:
+    """The summary of a sweep that is run in a folder, in this process and on that Ray."""
+    from eibench_ray.cli.app import main
+
+    def run(folder: Path, *arguments: str) -> dict[str, Any]:
+        with (
+            on_shared_ray(),
+            pytest.MonkeyPatch.context() as own,
+            contextlib.chdir(folder),
+            contextlib.redirect_stdout(io.StringIO()) as out,
+        ):
+            own.setattr(sys, "argv", ["eibench-ray", "run", "--json", *arguments])
+            with pytest.raises(SystemExit) as ended:
+                main()
+        assert not ended.value.code
+        summary: dict[str, Any] = json.loads(out.getvalue().splitlines()[-1])
+        return summary
+
+    return run
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(nextitem: pytest.Item | None) -> None:
     """Ends that Ray before a test that does without it, or has another."""
-    if "ray_here" not in getattr(nextitem, "fixturenames", ()):
+    if not _has_ray(nextitem):
         _RAY.close()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Has the longest files begin, then the others with slow tests."""
+    """Has the longest files begin, then the others with slow tests, then commands on a Ray that stays."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     first = {HERE / name: number for number, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: (first.get(item.path, len(first)), item.path not in slow))
+    commands = {HERE / name for name, group in TOGETHER.items() if group == "commands"}
+
+    def place(item: pytest.Item) -> tuple[int, int]:
+        if item.path in commands:
+            return len(first), 1 + _has_ray(item)
+        return first.get(item.path, len(first)), 0 if item.path in slow else 3
+
+    items.sort(key=place)
 
 
 def pytest_collection_finish() -> None:

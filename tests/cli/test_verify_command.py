@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,18 +18,10 @@ HEAD = "dataset,setting,model,judge,emotion,recall_percent,samples,label,source\
 
 
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def ran(tmp_path_factory: pytest.TempPathFactory, run_here: Callable[..., dict[str, Any]]) -> dict[str, Any]:
     """A run of one cell, and what it says about itself."""
-    line = ["run", "--json", "model=echo", "judge=echo", "dataset=demo", "tracking=none"]
-    done = subprocess.run(
-        [sys.executable, "-m", "eibench_ray.cli.app", *line],
-        cwd=tmp_path_factory.mktemp("working"),
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    summary: dict[str, Any] = json.loads(done.stdout)
-    return summary
+    cell = ("model=echo", "judge=echo", "dataset=demo", "tracking=none")
+    return run_here(tmp_path_factory.mktemp("working"), *cell)
 
 
 @pytest.fixture

@@ -20,12 +20,16 @@ def fork_engines() -> None:
     """Imports vLLM, and has it fork its EngineCores: for CPUs it spawns them (0.32), and each imports vLLM anew."""
     import vllm.v1.engine.async_llm
     import vllm.v1.engine.utils
+    from vllm.model_executor.models import registry
     from vllm.platforms import current_platform
 
     import eibench_ray.engines.vllm.core_imports  # noqa: F401 - last, since it freezes what is imported
 
     assert vllm.v1.engine.utils.get_mp_context, "core_process.py puts another one in its place, too"
     vllm.v1.engine.utils.get_mp_context = lambda: multiprocessing.get_context("fork")
+    # It looks at each model's class once on a machine, in a Python of its own, since an import may ask for a GPU: 11 s.
+    assert registry._run_in_subprocess
+    registry._run_in_subprocess = lambda look: look()
     if register := getattr(current_platform, "register_triton_kernel_overrides", None):
         # It goes through all names of all modules: once for all, instead of in each EngineCore.
         register()
