@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 FEW_CLUSTERS = 10  # below, the spread between clusters is hardly known, and an interval deserves a warning
 _UNSEEN = 1 / 16  # of the root of the number of clusters: the weight of what was not seen
+# OpenBLAS gives longer ones to threads: they spin for as long again, and their number changes the last digit.
+_DOT_LENGTH = 8192
 _NO_SPREAD = 1e-12  # standard errors below are rounding, for values around 1
 
 
@@ -68,7 +70,8 @@ def estimate_mean(values: NDArray[Any], clusters: NDArray[Any]) -> ClusterMean:
     if num_clusters < 2:
         return ClusterMean(n, num_clusters, mean, None, 1.0)
     residuals = np.bincount(clusters, weights=values - mean)
-    variance = num_clusters / (num_clusters - 1) * float(residuals @ residuals) / n**2
+    blocks = (residuals[start : start + _DOT_LENGTH] for start in range(0, len(residuals), _DOT_LENGTH))
+    variance = num_clusters / (num_clusters - 1) * sum(float(block @ block) for block in blocks) / n**2
     return ClusterMean(n, num_clusters, mean, sqrt(variance), max(n**2 / float(sizes @ sizes) - 1, 1.0))
 
 

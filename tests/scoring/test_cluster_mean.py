@@ -1,5 +1,9 @@
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +17,12 @@ from eibench_ray.scoring.cluster_mean import (
     proportion_interval,
     t_interval,
 )
+
+
+def print_errors() -> None:
+    """Prints the standard errors of means over more clusters than OpenBLAS leaves to one thread."""
+    rng = np.random.default_rng(0)
+    print([estimate_mean(rng.random(20_000), np.arange(20_000)).standard_error for _ in range(20)])
 
 
 def test_standard_error_of_samples_that_stand_alone_is_that_of_the_textbook() -> None:
@@ -36,6 +46,21 @@ def test_standard_error_of_clusters_is_that_of_a_ratio_of_sums() -> None:
         standard_error=pytest.approx((1.5 * (residuals**2).sum() / 36) ** 0.5),
         degrees_of_freedom=pytest.approx(36 / 14 - 1),
     )
+
+
+def test_the_standard_error_of_very_many_clusters_does_not_depend_on_the_number_of_cores() -> None:
+    command = [sys.executable, "-c", f"import {Path(__file__).stem} as here; here.print_errors()"]
+    said = {
+        subprocess.run(
+            command,
+            env={**os.environ, "OPENBLAS_NUM_THREADS": threads},
+            cwd=Path(__file__).parent,
+            check=True,
+            capture_output=True,
+        ).stdout
+        for threads in ("1", "2")
+    }
+    assert len(said) == 1
 
 
 def test_one_cluster_has_a_mean_and_no_interval() -> None:
