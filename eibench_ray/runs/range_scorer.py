@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from heapq import heappop, heappush
 
 import numpy as np
+import pyarrow as pa
 
 from eibench_ray.datasets.sample_table import SampleTable
 from eibench_ray.plan.graph import Cell
+from eibench_ray.runs.cut_replies import cut_replies
 from eibench_ray.runs.score_reader import JudgeReader, Reader
 from eibench_ray.runs.step_rows import StepRows
 from eibench_ray.scoring.answer_repeats import by_answer
-from eibench_ray.scoring.judged.json_reply import cut_explanation, read_words
+from eibench_ray.scoring.judged.json_reply import read_words
 from eibench_ray.scoring.score_column import ScoreColumn
 from eibench_ray.scoring.scorer import Score, ScoreStatus
 
@@ -68,30 +71,47 @@ class RangeScorer:
         self, samples: SampleTable, outlines: Sequence[Hashable], answers: StepRows, replies: StepRows
     ) -> ScoreColumn:
         """Of replies that say the same but for their explanations, the first is read."""
+        size = len(outlines)  # the table would have to read its samples
+        texts = replies.column("text")
+        cut = cut_replies(pa.chunked_array([pa.nulls(size, pa.string())]) if texts is None else texts)
+        are_answers = answers.are_answers & replies.are_answers
+        numbers: dict[Hashable, int] = {}
+        of_targets = np.array([numbers.setdefault(outline, len(numbers)) for outline in outlines], np.intp)
+        # What is no answer is like nothing else.
+        said = np.where(are_answers, of_targets * len(cut.rests) + cut.codes, -1 - np.arange(size))
+        groups = pa.array(said).dictionary_encode().indices.to_numpy()  # numbered by the first of each
+        firsts = np.zeros(groups.max(initial=-1) + 1, np.intp)
+        firsts[groups[::-1]] = np.arange(size)[::-1]
         scores: list[Score | None] = []
         have_words: list[bool] = []  # of each score: whether the samples that share it have explanations of their own
-        found: dict[Hashable, int] = {}
-        codes: list[int] = []
-        words: list[str | None] = []
-        are_answers = (answers.are_answers & replies.are_answers).tolist()
-        for place, (outline, text, is_answer) in enumerate(zip(outlines, replies.texts, are_answers, strict=True)):
-            rest, own = cut_explanation(text or "")
-            key = (outline, rest) if is_answer else None
-            if key is None or (code := found.get(key)) is None:
-                code = len(scores)
-                score = self._known.get(key)
-                if score is None:
-                    (score,) = self._reader.read(samples[place], answers.result(place), [replies.result(place)])
-                    self._keep(key, score, own)
-                if key in self._known:
-                    found[key] = code
-                scores.append(score)
-                have_words.append(
-                    key in found and own is not None and score is not None and score.explanation is not None
-                )
-            codes.append(code)
-            words.append(own if have_words[code] else None)
-        return ScoreColumn(scores, np.array(codes, np.intp), words)
+        codes = np.full(size, -1)
+        of_group = np.zeros(len(firsts), np.intp)
+        split: set[int] = set()  # groups whose replies are read one by one after all
+        pending = firsts.tolist()
+        while pending:
+            place = heappop(pending)
+            key = (outlines[place], cut.rests[cut.codes[place]]) if are_answers[place] else None
+            words, score, group = cut.words_of(place), self._known.get(key), int(groups[place])
+            if score is None:
+                (score,) = self._reader.read(samples[place], answers.result(place), [replies.result(place)])
+                self._keep(key, score, words)
+            is_known = key in self._known
+            if not is_known and group not in split:
+                split.add(group)
+                for other in np.flatnonzero(groups == group).tolist()[1:]:
+                    heappush(pending, other)
+            if group in split:
+                codes[place] = len(scores)
+            of_group[group] = len(scores)
+            scores.append(score)
+            have_words.append(is_known and words is not None and score is not None and score.explanation is not None)
+        codes = np.where(codes < 0, of_group[groups], codes)
+
+        def read_words() -> list[str | None]:
+            are_own = np.array(have_words, np.bool_)[codes].tolist()
+            return [words if is_own else None for words, is_own in zip(cut.all_words(), are_own, strict=True)]
+
+        return ScoreColumn(scores, codes, read_words)
 
     def _keep(self, key: Hashable, score: Score | None, words: str | None) -> None:
         """Keeps a score that all replies have which say the same but for these words."""

@@ -9,7 +9,7 @@ array([ 1.,  0.,  0., nan])
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import nan
 from typing import TYPE_CHECKING
@@ -29,13 +29,13 @@ class ScoreColumn:
     Attributes:
         known: the scores, of those that are alike the first; None: it is not made yet.
         codes: (samples,) the place in `known` of each sample's.
-        words: of each sample, the explanation that its score has in place of the known one's; None: that one. Empty
-            where no sample has its own.
+        read_own_words: reads of each sample the explanation that its score has in place of the known one's; None: that
+            one. Nothing where no sample has its own.
     """
 
     known: Sequence[Score | None]
     codes: NDArray[np.intp]
-    words: Sequence[str | None] = ()
+    read_own_words: Callable[[], Sequence[str | None]] = tuple
 
     @property
     def scores(self) -> list[Score | None]:
@@ -52,7 +52,7 @@ class ScoreColumn:
     def explanations(self) -> list[str | None]:
         """The explanation of each sample's score."""
         known = [one.explanation if one else None for one in self.known]
-        words = self.words or [None] * len(self.codes)
+        words = self.read_own_words() or [None] * len(self.codes)
         pairs = zip(self.codes.tolist(), words, strict=True)
         return [known[code] if own is None else read_words(own) for code, own in pairs]
 

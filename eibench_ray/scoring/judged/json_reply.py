@@ -17,8 +17,8 @@ _LONGEST_ESCAPE = 5  # characters of an escape in JSON that may be there when a 
 # Verdicts are stored as integers of a fixed width. A number beyond 32 bits is a judge gone astray.
 _MOST = 2**31 - 1
 EXPLANATION = "explanation"
-_NAME = f'"{EXPLANATION}"'
-_SPACED, _TIGHT = f'{_NAME}: "', f'{_NAME}:"'  # how its text begins; more white space is rare
+KEY = f'"{EXPLANATION}"'
+SPACED, TIGHT = f'{KEY}: "', f'{KEY}:"'  # how its text begins; more white space is rare
 
 
 def object_schema(properties: dict[str, Any]) -> dict[str, Any]:
@@ -82,10 +82,10 @@ def cut_explanation(text: str) -> tuple[str, str | None]:
     >>> cut_explanation('{"explanation": "Both name the lake.", "correct": true}')
     ('{"explanation": "", "correct": true}', 'Both name the lake.')
     """
-    if (start := text.find(_SPACED)) >= 0:
-        start += len(_SPACED)
-    elif (start := text.find(_TIGHT)) >= 0:
-        start += len(_TIGHT)
+    if (start := text.find(SPACED)) >= 0:
+        start += len(SPACED)
+    elif (start := text.find(TIGHT)) >= 0:
+        start += len(TIGHT)
     else:
         return text, None
     if "\\" in text:
@@ -99,7 +99,7 @@ def cut_explanation(text: str) -> tuple[str, str | None]:
     else:
         return text, None
     rest = text[:start] + text[end:]
-    return (text, None) if "\\" in rest or rest.count(_NAME) > 1 else (rest, words)
+    return (text, None) if "\\" in rest or rest.count(KEY) > 1 else (rest, words)
 
 
 def whole_number(value: object) -> int | None:
