@@ -90,8 +90,9 @@ class Command:
 
     def left(self) -> list[psutil.Process]:
         """Processes alive after a while; Ray's own agents try for a minute to report a death to nobody (Ray 2.60)."""
-        _, alive = psutil.wait_procs(self.family, timeout=GONE_TIMEOUT_S)
-        return [p for p in alive if p.status() != psutil.STATUS_ZOMBIE and "Agent" not in p.name()]
+        waited = [process for process in self.family if not _is_agent(process)]
+        _, alive = psutil.wait_procs(waited, timeout=GONE_TIMEOUT_S)
+        return [p for p in alive if p.status() != psutil.STATUS_ZOMBIE and not _is_agent(p)]
 
     def end(self) -> None:
         """Ends everything that a failed test left."""
@@ -99,6 +100,13 @@ class Command:
             if process.is_running():
                 process.kill()
         self.process.communicate()
+
+
+def _is_agent(process: psutil.Process) -> bool:
+    try:
+        return "Agent" in process.name()
+    except psutil.Error:
+        return False
 
 
 def _environment(process: psutil.Process) -> dict[str, str]:
