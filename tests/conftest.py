@@ -11,7 +11,6 @@ import os
 import secrets
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -88,7 +87,6 @@ TOGETHER = {
     "documents/test_commands_in_pages.py": "commands",
     "driver/test_replica_environment.py": "commands",
     "outside/test_extend.py": "commands",
-    "test_api.py": "commands",
 }
 HERE = Path(__file__).parent
 _RAY = contextlib.ExitStack()
@@ -193,8 +191,12 @@ def _join_ray() -> None:
         _RAY.enter_context(ray_session(ClusterConfig(name="local", num_cpus=2, num_gpus=0)))
 
 
+def _share_ray(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr("eibench_ray.driver.ray_session.ray_session", lambda *_: contextlib.nullcontext())
+
+
 def _has_ray(item: pytest.Item | None) -> bool:
-    return not {"ray_here", "on_shared_ray"}.isdisjoint(getattr(item, "fixturenames", ()))
+    return not {"ray_here", "run_here"}.isdisjoint(getattr(item, "fixturenames", ()))
 
 
 @pytest.fixture
@@ -206,21 +208,7 @@ def ray_here() -> None:
 @pytest.fixture
 def commands_share_ray(ray_here: None, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001
     """Has runs of this process ask on that Ray, for tests that are not about its start: half of a small run's CPU."""
-    monkeypatch.setattr("eibench_ray.driver.ray_session.ray_session", lambda *_: contextlib.nullcontext())
-
-
-@pytest.fixture(scope="session")
-def on_shared_ray() -> Callable[[], AbstractContextManager[None]]:
-    """As `commands_share_ray`, for a block of a fixture that outlives a test."""
-
-    @contextlib.contextmanager
-    def on_ray() -> Iterator[None]:
-        _join_ray()
-        with pytest.MonkeyPatch.context() as own:
-            own.setattr("eibench_ray.driver.ray_session.ray_session", lambda *_: contextlib.nullcontext())
-            yield
-
-    return on_ray
+    _share_ray(monkeypatch)
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,17 +260,18 @@ def command(
 
 
 @pytest.fixture(scope="session")
-def run_here(on_shared_ray: Callable[[], AbstractContextManager[None]]) -> Callable[..., dict[str, Any]]:
+def run_here() -> Callable[..., dict[str, Any]]:
     """The summary of a sweep that is run in a folder, in this process and on that Ray."""
     from eibench_ray.cli.app import main
 
     def run(folder: Path, *arguments: str) -> dict[str, Any]:
+        _join_ray()
         with (
-            on_shared_ray(),
             pytest.MonkeyPatch.context() as own,
             contextlib.chdir(folder),
             contextlib.redirect_stdout(io.StringIO()) as out,
         ):
+            _share_ray(own)
             own.setattr(sys, "argv", ["eibench-ray", "run", "--json", *arguments])
             with pytest.raises(SystemExit) as ended:
                 main()

@@ -9,8 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +33,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def example(folder: Path, on_shared_ray: Callable[[], AbstractContextManager[None]]) -> dict[str, Any]:
+def example(folder: Path) -> dict[str, Any]:
     """The names that the example leaves behind, run in a thread whose event loop runs, as in a notebook."""
     assert EXAMPLE is not None
     assert Path.cwd() == folder
@@ -43,10 +42,9 @@ def example(folder: Path, on_shared_ray: Callable[[], AbstractContextManager[Non
     async def cell() -> None:
         exec(compile(EXAMPLE[1], "docs/api.md", "exec"), names)
 
-    with on_shared_ray():
-        thread = threading.Thread(target=lambda: asyncio.run(cell()))
-        thread.start()
-        thread.join()
+    thread = threading.Thread(target=lambda: asyncio.run(cell()))
+    thread.start()
+    thread.join()
     assert "again" in names
     return names
 
