@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from hydra import initialize_config_dir
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.config_repository import CachingConfigRepository
+from hydra._internal.config_repository import CachingConfigRepository, IConfigRepository
 from hydra._internal.defaults_list import create_defaults_list
+from hydra.core.default_element import GroupDefault, InputDefault
 from hydra.core.global_hydra import GlobalHydra
 from hydra.plugins.config_source import ConfigResult
 from hydra.types import RunMode
@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from eibench_ray.config.hydra_errors import HYDRA_ERRORS
 from eibench_ray.config.option_files import OptionFiles, own_loader
-from eibench_ray.config.overrides import CELL_GROUPS
+from eibench_ray.config.overrides import CELL_GROUPS, GLOBAL_GROUPS, section_of
 from eibench_ray.config.programs import refuse_programs
 from eibench_ray.config.secrets import refuse_secrets
 from eibench_ray.errors import ConfigError
@@ -30,7 +30,6 @@ Overrides = Sequence[str]
 
 
 HYDRA = "hydra"  # Hydra's own section
-NUM_PROCESSES = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,29 +57,50 @@ class Composer:
         """
         return self._loader.load_sweep_config(self.master, list(overrides))
 
-    def compose_sections(self, jobs: Sequence[Overrides]) -> list[Sections] | None:
-        """The jobs without Hydra's node (26 ms each instead of 71), on two cores; None where one cannot be composed."""
-        if len(jobs) < NUM_PROCESSES or threading.active_count() > 1:  # a fork takes no other thread along
-            composed = [self._try_sections(job) for job in jobs]
-        else:
-            with get_context("fork").Pool(NUM_PROCESSES, _adopt, (self,)) as pool:
-                composed = pool.map(_try_sections, jobs)
-        sections = [result for result in composed if result is not None]
-        return sections if len(sections) == len(jobs) else None
-
-    def _try_sections(self, overrides: Overrides) -> Sections | None:
-        # Errors stay here: not all of Hydra's can be sent from one process to another.
+    def compose_sections(self, overrides: Overrides) -> Sections | None:
+        """The job without Hydra's node (26 ms instead of 71); None where it cannot be composed."""
         with contextlib.suppress(*HYDRA_ERRORS, RecursionError):
-            return self._compose_sections(overrides)
+            return to_sections(*self._compose_job(overrides, _WithoutHydra))
         return None
 
-    def _compose_sections(self, overrides: Overrides) -> Sections:
-        """It goes Hydra's own way (its defaults list, its merge, its overrides; 1.3, pinned), past what is Hydra's."""
+    def compose_apart(self, variants: Sequence[tuple[str, Overrides]]) -> list[Sections] | None:
+        """Single sections of jobs, each without the options of the others (8 ms).
+
+        Args:
+            variants: a section with the overrides from which it follows.
+
+        Returns:
+            A section alone for each; None where one cannot be composed so, or writes to another section.
+        """
+        with contextlib.suppress(*HYDRA_ERRORS, RecursionError):
+            composed: list[Sections] = []
+            known: dict[Overrides, dict[str, Any]] = {}  # overrides of all sections -> what there is without any option
+            for section, overrides in variants:
+                shared = tuple(item for item in overrides if section_of(item) in GLOBAL_GROUPS)
+                if shared not in known:
+                    known[shared] = _to_plain(self._compose_job(shared, partial(_OneSection, section=None))[0])
+                config, choices = self._compose_job(overrides, partial(_OneSection, section=section))
+                if _without(_to_plain(config), section) != _without(known[shared], section):
+                    return None
+                own = OmegaConf.masked_copy(config, [section] if section in config else [])
+                composed.append(to_sections(own, choices))
+            return composed
+        return None
+
+    def _compose_job(
+        self, overrides: Overrides, limit: Callable[[IConfigRepository], CachingConfigRepository]
+    ) -> tuple[DictConfig, dict[str, str | None]]:
+        """The job and its choices, made Hydra's own way (its defaults list, merge and overrides; 1.3, pinned).
+
+        Args:
+            overrides: the job's.
+            limit: leaves out of the option files what is not to be composed.
+        """
         hydra = self.master.hydra
         config_name = hydra.job.config_name
         said = [*hydra.overrides.hydra, *overrides]
         parsed, files = self._loader._parse_overrides_and_create_caching_repo(config_name, said)
-        repository = _WithoutHydra(files.delegate)
+        repository = limit(files.delegate)
         defaults = create_defaults_list(
             repo=repository,
             config_name=config_name,
@@ -91,7 +111,7 @@ class Composer:
         config = self._loader._compose_config_from_defaults_list(defaults.defaults, repository)
         OmegaConf.set_struct(config, True)
         self._loader._apply_overrides_to_config(defaults.config_overrides, config)
-        return to_sections(config, dict(defaults.overrides.known_choices))
+        return config, dict(defaults.overrides.known_choices)
 
 
 @contextlib.contextmanager
@@ -132,17 +152,15 @@ def to_sections(config: DictConfig, choices: Mapping[str, str | None]) -> Sectio
     return Sections({str(key): value for key, value in raw.items()}, choices, has_interpolation)
 
 
-_adopted: Composer
+def _to_plain(config: DictConfig) -> dict[str, Any]:
+    """A composition as plain values, without Hydra's section."""
+    plain = OmegaConf.to_container(config, resolve=False)
+    assert isinstance(plain, dict)
+    return _without({str(key): value for key, value in plain.items()}, HYDRA)
 
 
-def _adopt(composer: Composer) -> None:
-    """Takes a process's composer, which came with the fork."""
-    global _adopted
-    _adopted = composer
-
-
-def _try_sections(overrides: Overrides) -> Sections | None:
-    return _adopted._try_sections(overrides)
+def _without(values: Mapping[str, Any], section: str) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key != section}
 
 
 class _WithoutHydra(CachingConfigRepository):
@@ -151,7 +169,28 @@ class _WithoutHydra(CachingConfigRepository):
     def load_config(self, config_path: str) -> ConfigResult | None:
         loaded = super().load_config(config_path)
         if loaded is not None and loaded.defaults_list is not None:
-            loaded.defaults_list = [
-                entry for entry in loaded.defaults_list if not str(getattr(entry, "group", "")).startswith("hydra/")
-            ]
+            loaded.defaults_list = [entry for entry in loaded.defaults_list if self.takes(config_path, entry)]
         return loaded
+
+    def takes(self, config_path: str, entry: InputDefault) -> bool:  # noqa: ARG002 - others ask for the file
+        """Whether an entry of a file's defaults list counts."""
+        return not str(getattr(entry, "group", "")).startswith("hydra/")
+
+
+class _OneSection(_WithoutHydra):
+    """Option files of which those that any section may be in choose options of one section alone; None: of none."""
+
+    def __init__(self, delegate: IConfigRepository, section: str | None) -> None:
+        super().__init__(delegate)
+        self._section = section
+
+    def takes(self, config_path: str, entry: InputDefault) -> bool:
+        if not super().takes(config_path, entry) or not isinstance(entry, GroupDefault):
+            return super().takes(config_path, entry)
+        top, _, below = config_path.partition("/")
+        group = str(entry.group)
+        if below and not (top in GLOBAL_GROUPS and group.startswith("/")):
+            return True  # a section's own file: what it chooses stands below the section, or is an error here
+        group = group.lstrip("/")
+        section = section_of(group if entry.package is None else f"{group}@{entry.package}")
+        return section == self._section or section in GLOBAL_GROUPS

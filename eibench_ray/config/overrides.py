@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType, QuotedString
@@ -14,6 +16,20 @@ from eibench_ray.errors import ConfigError
 
 # What a cell has one of. Hydra would merge the options of a list into one.
 CELL_GROUPS = frozenset({"model", "setting", "dataset", "judge"})
+
+# An option of these groups may write to any section (`# @package _global_`).
+GLOBAL_GROUPS = frozenset({"experiment"})
+
+
+@lru_cache(maxsize=4096)
+def section_of(override: str) -> str:
+    """The section that an override writes to.
+
+    >>> section_of("model@judge.model=a"), section_of("+setting.x=1")
+    ('judge', 'setting')
+    """
+    key = override.lstrip("+~").split("=", 1)[0]
+    return re.split(r"[./]", key.split("@", 1)[-1])[0]
 
 
 def spread_lists(overrides: Sequence[str]) -> tuple[list[str], bool]:

@@ -31,19 +31,19 @@ def _hydra() -> Iterator[None]:
 class CountingComposer(Composer):
     """Hydra's composition, counted, and made once a job; reads a folder of a user's own options, too, if told to."""
 
-    def __init__(self, own: Path | None = None) -> None:
-        self.num_whole = self.num_sections = 0
+    def __init__(self, own: Path | None = None, *chosen: str) -> None:
+        self.num_whole = self.num_sections = self.num_apart = 0
         self._made: dict[tuple[str, ...], DictConfig] = {}
         always = [f"hydra.searchpath=[file://{own}]"] if own else []
         loader = GlobalHydra.instance().config_loader()
         assert isinstance(loader, ConfigLoaderImpl)
         super().__init__(
-            loader, loader.load_configuration("config", [*always, "hydra.mode=MULTIRUN"], RunMode.MULTIRUN)
+            loader, loader.load_configuration("config", [*always, *chosen, "hydra.mode=MULTIRUN"], RunMode.MULTIRUN)
         )
 
     @property
     def num_calls(self) -> int:
-        return self.num_whole + self.num_sections
+        return self.num_whole + self.num_sections + self.num_apart
 
     def compose(self, overrides: Sequence[str]) -> DictConfig:
         self.num_whole += 1
@@ -51,9 +51,13 @@ class CountingComposer(Composer):
             self._made[tuple(overrides)] = super().compose(overrides)
         return self._made[tuple(overrides)]
 
-    def compose_sections(self, jobs: Sequence[Sequence[str]]) -> list[Sections] | None:
-        self.num_sections += len(jobs)
-        return super().compose_sections(jobs)
+    def compose_sections(self, overrides: Sequence[str]) -> Sections | None:
+        self.num_sections += 1
+        return super().compose_sections(overrides)
+
+    def compose_apart(self, variants: Sequence[tuple[str, Sequence[str]]]) -> list[Sections] | None:
+        self.num_apart += len(variants)
+        return super().compose_apart(variants)
 
 
 def product(**choices: Sequence[str]) -> list[list[str]]:
@@ -76,8 +80,9 @@ def test_shared_sections_give_the_same_as_composing_each_job_alone() -> None:
     composer = CountingComposer()
     jobs = product(model=MODELS, setting=SETTINGS, judge=JUDGES)
     composed = compose_jobs(jobs, composer)
-    assert composer.num_whole == 0
-    assert composer.num_sections == 1 + sum(len(variants) - 1 for variants in (MODELS, SETTINGS, JUDGES))
+    assert (composer.num_whole, composer.num_sections) == (0, 1)
+    single = ["dataset", "tracking", "captioner", "asker", "cluster"]  # the same in all jobs, and looked at, too
+    assert composer.num_apart == len([*MODELS, *SETTINGS, *JUDGES, *single])
     check_equal_to_alone(jobs, composed, composer)
 
 
@@ -89,7 +94,7 @@ def test_overrides_below_a_section_belong_to_it() -> None:
         for own in (["+model.engine.fails_on=x"], ["model.engine.latency_s=0.5"], ["setting.sampling.max_tokens=16"])
     ]
     composed = compose_jobs(jobs, composer)
-    assert composer.num_calls < len(jobs)
+    assert composer.num_whole == 0
     check_equal_to_alone(jobs, composed, composer)
 
 
@@ -98,7 +103,7 @@ def test_a_small_sweep_is_composed_job_by_job() -> None:
     jobs = product(model=MODELS, setting=SETTINGS, judge=["echo"])
     assert len(jobs) <= SMALL_SWEEP
     compose_jobs(jobs, composer)
-    assert composer.num_calls == len(jobs)
+    assert composer.num_whole == composer.num_calls == len(jobs)
 
 
 def test_jobs_of_a_union_may_speak_of_different_sections() -> None:
@@ -115,7 +120,7 @@ def test_an_interpolation_between_sections_is_composed_job_by_job() -> None:
     composer = CountingComposer()
     jobs = [[*job, "setting.name=asked_${model.name}"] for job in product(model=MODELS, setting=SETTINGS, judge=JUDGES)]
     composed = compose_jobs(jobs, composer)
-    assert composer.num_calls > len(jobs)
+    assert composer.num_whole == len(jobs)
     assert [result.raw["setting"]["name"] for result in composed[:1]] == ["asked_echo"]
     check_equal_to_alone(jobs, composed, composer)
 
@@ -141,7 +146,7 @@ def test_an_option_that_writes_to_another_section_is_composed_job_by_job(tmp_pat
     composer = CountingComposer(tmp_path)
     jobs = product(dataset=["demo", "odd"], model=MODELS, setting=SETTINGS, judge=["echo"])
     composed = compose_jobs(jobs, composer)
-    assert composer.num_calls > len(jobs)
+    assert composer.num_whole == len(jobs)
     assert [result.raw["model"]["system"] for result in composed] == [None] * 6 + ["odd"] * 6
     check_equal_to_alone(jobs, composed, composer)
 
@@ -151,6 +156,51 @@ def test_a_section_that_only_some_jobs_have_is_composed_job_by_job() -> None:
     jobs = product(model=MODELS, setting=SETTINGS, judge=JUDGES)
     jobs = [job if "model=echo" in job else [*job, "model@captioner=echo"] for job in jobs]
     composed = compose_jobs(jobs, composer)
-    assert composer.num_calls > len(jobs)
+    assert composer.num_whole == len(jobs)
     assert ["captioner" in result.raw for result in composed] == [False] * 4 + [True] * 8
+    check_equal_to_alone(jobs, composed, composer)
+
+
+@pytest.mark.parametrize(
+    ("group", "option", "text"),
+    [
+        pytest.param("dataset", "odd", "# @package _global_\nmodel: {system: odd}\n", id="of an option that stays"),
+        pytest.param("model", "odd", "# @package _global_\nsetting: {image: none}\n", id="of an option that varies"),
+        pytest.param("dataset", "odd", "# @package _global_\nseed: 7\n", id="without an option of its own"),
+        pytest.param(
+            "judge", "odd", "defaults: [echo, override /setting@_global_.setting: question]\n", id="by another choice"
+        ),
+        pytest.param("judge", "odd", "defaults: [echo, {/model@_global_.extra: echo}]\n", id="by an option of its own"),
+        pytest.param("dataset", "odd", "# @package _global_\nsweep: ${model.name}\n", id="read from another"),
+    ],
+)
+def test_sections_that_others_write_to_are_composed_as_hydra_composes_them(
+    tmp_path: Path, group: str, option: str, text: str
+) -> None:
+    (tmp_path / group).mkdir()
+    own = "defaults: [echo]\n" if group == "model" else "defaults: [demo]\n" if group == "dataset" else ""
+    (tmp_path / group / f"{option}.yaml").write_text(text.replace("\n", f"\n{own}", 1) if own else text)
+    composer = CountingComposer(tmp_path)
+    chosen = {"model": MODELS, "setting": SETTINGS, "judge": JUDGES, "dataset": ["demo"]}
+    chosen[group] = [option] if group == "dataset" else [*chosen[group], option]
+    jobs = product(**chosen)
+    composed = compose_jobs(jobs, composer)
+    assert composer.num_whole == len(jobs)
+    check_equal_to_alone(jobs, composed, composer)
+
+
+def test_an_experiment_chooses_options_that_jobs_vary(tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "own.yaml").write_text(
+        "# @package _global_\ndefaults:\n  - base\n  - override /model: echo\n  - override /judge: echo\n"
+        "  - override /model@captioner: tiny_llama\n\nsweep: own\nmodel: {system: Be brief.}\n"
+    )
+    (tmp_path / "experiment" / "base.yaml").write_text(
+        "# @package _global_\ndefaults:\n  - override /setting: question\n\nseed: 4\n"
+    )
+    composer = CountingComposer(tmp_path, "experiment=own", "dataset=demo")
+    jobs = [["experiment=own", *job] for job in product(model=MODELS, setting=SETTINGS, dataset=["demo", "quiz"])]
+    composed = compose_jobs(jobs, composer)
+    assert composer.num_whole == 0
+    assert {result.raw["model"]["system"] for result in composed} == {"Be brief."}
     check_equal_to_alone(jobs, composed, composer)

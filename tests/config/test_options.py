@@ -95,7 +95,7 @@ def load(**chosen: str) -> RunConfig:
 
 @cache  # several tests look at each option; as jobs of a sweep are composed, in a third of the time
 def compose_once(overrides: tuple[str, ...]) -> RunConfig:
-    (sections,) = _COMPOSERS[0].compose_sections([overrides]) or [None]
+    sections = _COMPOSERS[0].compose_sections(overrides)
     assert sections, f"{overrides} cannot be composed"
     return to_config(sections.raw)
 

@@ -86,7 +86,7 @@ def num_requests(options: Path, **chosen: str) -> int:
     """Requests of a plan with options of a folder of one's own."""
     overrides = [f"{group}={option}" for group, option in ({"model": "echo", "tracking": "none"} | chosen).items()]
     with composing(config_folder(), "config", [f"hydra.searchpath=[file://{options}]"]) as composer:
-        (job,) = composer.compose_sections([overrides]) or [None]
+        job = composer.compose_sections(overrides)
     assert job
     return sum(left.num_requests for left in plan_sweep([to_config(job.raw)], must_exist=True).work.values())
 
