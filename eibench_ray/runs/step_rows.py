@@ -217,6 +217,8 @@ class StepReader:
         self._numbers = part.rows[: len(self._digests)]  # a dataset may have lost some since
         self._more = more
         self._known: dict[str, StepRows] = {}
+        self._places: dict[int, dict[int, slice]] = {}  # by rows per slice
+        self._sources: dict[tuple[int, int], str] = {}  # digests of `_digests`, by where they begin and end
 
     def read(self, step: Step) -> StepRows:
         """The rows of a step whose inputs were read before."""
@@ -235,11 +237,7 @@ class StepReader:
 
     def _read(self, step: Step, sources: Sequence[StepRows]) -> StepRows:
         size = self._store.slice_rows(step.id)
-        edges = {number // size for number in self._numbers} if size else set()
-        places = {
-            index: slice(*(bisect_left(self._numbers, edge * (size or 1)) for edge in (index, index + 1)))
-            for index in sorted(edges)
-        }
+        places = self._find_places(size) if size else {}
         whole: dict[int, bool] = {}
 
         def choose(index: int, summary: Summary) -> list[str]:
@@ -263,6 +261,15 @@ class StepReader:
         # Not this reader's own method: the rows that it keeps would keep it in turn, until garbage is collected.
         return StepRows(parts, is_current, partial(self._store.read_outputs, step.id))
 
+    def _find_places(self, size: int) -> dict[int, slice]:
+        """Places of each slice's samples in the range, of slices of so many rows."""
+        if size not in self._places:
+            self._places[size] = {
+                index: slice(*(bisect_left(self._numbers, edge * size) for edge in (index, index + 1)))
+                for index in sorted({number // size for number in self._numbers})
+            }
+        return self._places[size]
+
     def _choose(self, step: Step, summary: Summary, *, is_whole: bool) -> list[str]:
         """The columns of a slice that may say something."""
         has = dict.fromkeys(_ROW, not is_whole) | {
@@ -285,7 +292,10 @@ class StepReader:
         if not all(source.is_current[place].all() for source in sources):
             return False
         outputs = [source.digest_outputs(place) for source in sources]
-        return summary.made_from == digest_sources(digest_arrays([self._digests[place]]), outputs)
+        ends = place.start, place.stop
+        if ends not in self._sources:
+            self._sources[ends] = digest_arrays([self._digests[place]])
+        return summary.made_from == digest_sources(self._sources[ends], outputs)
 
     def _align(self, committed: CommittedSlice | None, place: slice) -> pa.Table:
         """A slice's rows about the samples of a place."""

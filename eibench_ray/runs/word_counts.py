@@ -11,9 +11,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 _BLANK, _WIDE = 1, 2
-_KINDS = np.zeros(256, np.uint8)
-_KINDS[[ord(character) for character in map(chr, range(128)) if character.isspace()]] = _BLANK
-_KINDS[[0xC2, 0xE1, 0xE2, 0xE3]] = _WIDE  # with which all white space beyond ASCII begins, and much that is none
+_WIDE_BYTES = (0xC2, 0xE1, 0xE2, 0xE3)  # with which all white space beyond ASCII begins, and much that is none
+_KINDS = bytes(
+    _WIDE if byte in _WIDE_BYTES else _BLANK if byte < 128 and chr(byte).isspace() else 0 for byte in range(256)
+)
 
 
 def count_words(texts: pa.ChunkedArray) -> NDArray[np.int64]:
@@ -25,7 +26,8 @@ def _count(texts: pa.StringArray) -> NDArray[np.int64]:
     known = texts.fill_null("") if texts.null_count else texts
     _, offsets, content = known.buffers()
     edges = np.frombuffer(offsets, np.int32)[known.offset : known.offset + len(known) + 1].astype(np.int64)
-    kinds = _KINDS[np.frombuffer(content or b"", np.uint8)[edges[0] : edges[-1]]]
+    said = (content or pa.py_buffer(b"")).slice(edges[0], edges[-1] - edges[0])
+    kinds = np.frombuffer(said.to_pybytes().translate(_KINDS), np.uint8)
     edges -= edges[0]
     is_blank = kinds == _BLANK
     begins = ~is_blank
