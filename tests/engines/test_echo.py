@@ -82,7 +82,8 @@ def test_a_request_that_it_shall_fail_on_is_an_error_of_its_row() -> None:
         ),
     ],
 )
-def test_a_spec_names_its_engine(config: Any, kind: type, tmp_path: Path) -> None:
+def test_a_spec_names_its_engine(config: Any, kind: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("multiprocessing.forkserver.ensure_running", lambda: None)  # or it imports vLLM: 8 CPU s
     spec = engine_spec("k", "name", config, "cpu", str(tmp_path / "p.jsonl"), 0, Expectation())
     assert isinstance(create_engine(spec, LocalRateLimiter(), tmp_path, LOCAL), kind)
 
