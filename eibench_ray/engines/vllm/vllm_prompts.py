@@ -15,6 +15,7 @@ from eibench_ray.engines.control_tokens import control_tokens
 from eibench_ray.engines.engine import RowError
 from eibench_ray.engines.picture_decoding import decode_picture
 from eibench_ray.engines.picture_places import are_misplaced, no_places
+from eibench_ray.engines.vllm.shared_picture import share
 from eibench_ray.engines.vllm.vllm_versions import carrying, forgetful_cache, no_template_error
 from eibench_ray.errors import EngineError
 from eibench_ray.rows.completion import RowErrorKind
@@ -39,7 +40,7 @@ def read_picture(content: bytes) -> Picture:
     Raises:
         RowError: it cannot be decoded.
     """
-    return Picture(decode_picture(content), hashlib.blake2b(content, digest_size=16).hexdigest())
+    return Picture(share(decode_picture(content)), hashlib.blake2b(content, digest_size=16).hexdigest())
 
 
 class Prompts:
