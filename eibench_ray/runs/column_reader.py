@@ -15,7 +15,7 @@ from eibench_ray.store.score_file import read_scores, write_scores
 from eibench_ray.store.slice_store import Store
 
 # Samples times cells that are scored at once: some 20 bytes each.
-_MOST_VALUES = 4_000_000
+_MOST_VALUES = 5_000_000
 
 
 class ColumnReader:
