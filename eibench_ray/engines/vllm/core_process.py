@@ -3,17 +3,23 @@
 In a Ray actor vLLM 0.32 spawns its EngineCore, which then imports vLLM, torch and transformers once more, after the
 replica has: 10 s of a start. The replica itself cannot be forked: the copy would hold Ray's connections and the pipe of
 its guard. Python's fork server is a process of its own, in the replica's group, which holds nothing of it.
+
+It also looks at a model's class, which vLLM does once on a machine, in a Python that imports vLLM for that: 11 CPU s.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Iterator
+import pickle
+import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext, ForkServerProcess
-from typing import TYPE_CHECKING, ClassVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+from unittest import mock
 
 if TYPE_CHECKING:
     from eibench_ray.engines.engine_kind import Device
@@ -39,14 +45,39 @@ def begin_imports(section: VllmSection, device: Device) -> bool:
 
 @contextmanager
 def forked_cores() -> Iterator[None]:
-    """Has vLLM take its EngineCores from the fork server."""
+    """Has vLLM take its EngineCores from the fork server, and what it finds in a model's class."""
+    from vllm.model_executor.models import registry
     from vllm.v1.engine import utils
 
-    given, utils.get_mp_context = utils.get_mp_context, CoreContext
-    try:
+    look_apart: Any = getattr(registry, "_run_in_subprocess", None)  # vLLM 0.22 to 0.32 have it
+
+    def look(call: Callable[[], Any]) -> Any:
+        return look_in_fork(call, look_apart)
+
+    with (
+        mock.patch.object(utils, "get_mp_context", CoreContext),
+        mock.patch.object(registry, "_run_in_subprocess", look, create=True),
+    ):
         yield
-    finally:
-        utils.get_mp_context = given
+
+
+def look_in_fork(look: Callable[[], Any], look_apart: Callable[[Callable[[], Any]], Any]) -> Any:
+    """The outcome of a call in a forked process, which may ask for a GPU; of vLLM's own way where that fails."""
+    import cloudpickle
+
+    with tempfile.TemporaryDirectory() as folder:
+        found = Path(folder, "found")
+        process = CoreContext().Process(target=_write_found, args=(cloudpickle.dumps(look), found))
+        process.start()
+        process.join()
+        return pickle.loads(found.read_bytes()) if process.exitcode == 0 else look_apart(look)
+
+
+def _write_found(look: bytes, found: Path) -> None:
+    from vllm.plugins import load_general_plugins
+
+    load_general_plugins()
+    found.write_bytes(pickle.dumps(pickle.loads(look)()))
 
 
 class _CoreProcess(ForkServerProcess):

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from multiprocessing import forkserver
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -84,6 +85,22 @@ def test_a_forked_process_has_the_variables_and_threads_of_its_start(
     told = json.loads((tmp_path / "told").read_text())
     # The guard of a replica kills its group.
     assert told == {"colour": "blue", "gone": False, "threads": own + 1, "group": os.getpgrp()}
+
+
+@pytest.mark.usefixtures("server")
+def test_a_look_at_a_class_is_taken_in_a_forked_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    need("vllm", "the engine needs eibench-ray[cpu] or [gpu]")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert core_process.begin_imports(section(), "cpu")
+    own = os.getpid()
+    assert core_process.look_in_fork(lambda: (os.getpid() != own, os.getpgrp()), lambda _: None) == (True, os.getpgrp())
+
+
+def test_a_look_that_fails_in_a_forked_process_is_taken_as_vllm_takes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("cloudpickle", reason="vLLM brings it along")
+    failed = SimpleNamespace(start=lambda: None, join=lambda: None, exitcode=1)
+    monkeypatch.setattr(core_process.CoreContext, "Process", lambda *_, **__: failed)
+    assert core_process.look_in_fork(lambda: "forked", lambda look: f"apart, not {look()}") == "apart, not forked"
 
 
 @pytest.mark.parametrize(("device", "configured", "is_changed"), [("cuda", {}, True), ("cpu", {}, False)])
