@@ -58,6 +58,7 @@ LONGEST = (
     "driver/test_driver.py",
     "driver/test_run_command.py",
     "serve/test_served_model.py",
+    "driver/test_placement_group.py",
     "engines/openai/test_openai_engine.py",
     "engines/openai/test_batch_engine.py",
 )
