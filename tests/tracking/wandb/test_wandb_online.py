@@ -144,11 +144,11 @@ def test_silent_server_is_waited_for_aloud_until_the_deadline(
     tracker = open_tracker(CONFIG, tmp_path, os.environ)
     for number in range(2):
         tracker.finish(make_cell(number), Final(SCORES), lambda _: None)
-    report = tracker.close(4.0, said.append)
+    report = tracker.close(2.0, said.append)
     assert said
-    assert [word for word in ["0 of 2", make_cell(0).name, "of 4 s", "Ctrl-C"] if word not in said[0]] == []
+    assert [word for word in ["0 of 2", make_cell(0).name, "of 2 s", "Ctrl-C"] if word not in said[0]] == []
     assert set(report.missing) == {make_cell(number).name for number in range(2)}
-    assert "4 s" in str(report.reason)
+    assert "2 s" in str(report.reason)
     assert [child for child in psutil.Process().children() if child.name() == "wandb-core"] == []
 
 
@@ -176,8 +176,8 @@ def test_ctrl_c_ends_the_wait_and_names_what_is_left(
 def test_refused_connection_is_named_whole(
     server: WandbServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("eibench_ray.tracking.wandb.wandb_runs.START_TIMEOUT_S", 6.0)
-    monkeypatch.setattr("eibench_ray.tracking.tracking_queue.FIRST_WORD_S", 3.5)
+    monkeypatch.setattr("eibench_ray.tracking.wandb.wandb_runs.START_TIMEOUT_S", 4.0)
+    monkeypatch.setattr("eibench_ray.tracking.tracking_queue.FIRST_WORD_S", 2.5)
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:1")
     said: list[str] = []
     tracker = open_tracker(CONFIG, tmp_path, os.environ)
