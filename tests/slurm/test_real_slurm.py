@@ -48,6 +48,18 @@ ECHO = [
 # One answer never comes in its first job: a sweep cannot be over before its trouble comes. The next job gets it.
 HELD = {"defaults": ["echo", "_self_"], "engine": {"hangs_on": "electrify"}}
 LET_GO = 'test -z "$(printenv SLURM_RESTART_COUNT)" || sed -i s/electrify/nothing/ conf/model/held.yaml'
+# Another node's lease is watched for 15 s instead of 60 until its run is taken for dead; it is renewed each 10.
+HURRIED = """\
+import sys
+
+from eibench_ray.store import leases
+
+leases.EXPIRE_S = 15.0
+from eibench_ray.cli.app import main
+
+sys.exit(main())
+"""
+HURRY = 'eibench-ray() { exec python hurried.py "$@"; }'
 TROUBLED = [
     "--config-dir=conf",
     "model=held",
@@ -100,6 +112,7 @@ class Submitted:
         self.folder = folder
         (folder / "conf" / "model").mkdir(parents=True)
         (folder / "conf" / "model" / "held.yaml").write_text(json.dumps(HELD))
+        (folder / "hurried.py").write_text(HURRIED)
         out = eibench_ray(folder, "submit", "slurm", "--json", *SITE, *arguments)
         self.jobs: list[str] = json.loads(out.splitlines()[-1])["jobs"]
         self.submission = Path(json.loads(out.splitlines()[-1])["folder"])
@@ -178,8 +191,8 @@ def sweeps_on_slurm(lab: Path, tmp_path_factory: pytest.TempPathFactory) -> dict
         "cluster.slurm.nodes=2",
         f"{on}.nodelist='n[1-2]'",
     )
-    # 60 s from its start, of which 30 are kept back: one of its answers does not come by then.
-    time_left = "export SLURM_JOB_END_TIME=$(($(date +%s) + 60))"
+    # 50 s from its start, of which 30 are kept back: one of its answers does not come by then.
+    time_left = "export SLURM_JOB_END_TIME=$(($(date +%s) + 50))"
     timed = Submitted(
         folder / "timed", *TROUBLED, f"{on}.nodelist=n1", "model.engine.latency_s=1",
         f"cluster.slurm.setup=['{LET_GO}','{time_left}']",
@@ -197,7 +210,9 @@ def sweeps_on_slurm(lab: Path, tmp_path_factory: pytest.TempPathFactory) -> dict
         "judge.model.engine.latency_s=2", "judge.model.engine.max_num_seqs=2", "cluster.slurm.without_gpus.least_s=0",
         "+cluster.slurm.without_gpus.options.nodelist=n1",
     )  # fmt: skip
-    powerless = Submitted(folder / "powerless", *TROUBLED, f"{on}.exclude='n[1-2]'")
+    powerless = Submitted(
+        folder / "powerless", *TROUBLED, f"{on}.exclude='n[1-2]'", f"cluster.slurm.setup=['{LET_GO}','{HURRY}']"
+    )
 
     def take_power() -> None:
         call(lab / "stop_slurm.sh", "node", powerless.show("BatchHost"))
