@@ -15,6 +15,8 @@ from unittest.mock import patch
 
 # What Ray's agent is made of; Ray imports all of it only to see whether it is there (0.4 CPU s).
 _AGENT_NEEDS = ("aiohttp", "aiohttp_cors", "grpc", "opencensus", "opentelemetry", "prometheus_client")
+# It sets the variables of each process without importing Ray: 0.5 CPU s of 1.2 of a replica's start.
+_WORKER_SETUP = Path(__file__).with_name("worker_setup.py")
 _AGENT_PORTS = ("METRICS_AGENT_PORT_NAME", "METRICS_EXPORT_PORT_NAME", "DASHBOARD_AGENT_LISTEN_PORT_NAME")
 
 
@@ -30,7 +32,9 @@ def lean_node(*, has_dashboard: bool) -> Iterator[None]:
     import ray._private.parameter as parameter
     from ray._private import utils
 
-    lean = functools.partial(parameter.RayParams, include_log_monitor=False, no_monitor=True)
+    lean = functools.partial(
+        parameter.RayParams, include_log_monitor=False, no_monitor=True, setup_worker_path=str(_WORKER_SETUP)
+    )
     with contextlib.ExitStack() as patches:
         patches.enter_context(patch.object(parameter, "RayParams", lean))
         if all(map(find_spec, _AGENT_NEEDS)):
