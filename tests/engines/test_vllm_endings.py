@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
-from asking_models import request
+from asking_models import PICTURES, request
+from PIL import Image
 
 from eibench_ray.engines.engine import EngineDeadError, RowError
 from eibench_ray.engines.vllm.vllm_engine import VllmEngine
@@ -21,12 +23,22 @@ CONFIG = VllmSection.model_validate({"kind": "vllm", "source": "me/mine", "max_m
 
 
 class NoPrompts:
-    """Counts how often a picture is forgotten."""
+    """Counts how often a picture is forgotten, and the pictures that are held."""
 
     def __init__(self) -> None:
         self.num_forgotten = 0
+        self._held: list[weakref.ref[Image.Image]] = []
 
-    def forget(self, pictures: Sequence[Picture]) -> None:  # noqa: ARG002 - whichever
+    @property
+    def num_held(self) -> int:
+        return sum(ref() is not None for ref in self._held)
+
+    async def render(self, request: Request, pictures: Sequence[Picture], *, is_again: bool = False) -> bool:  # noqa: ARG002
+        self._held += [weakref.ref(picture.image) for picture in pictures]
+        await asyncio.sleep(0.001)
+        return is_again
+
+    def forget(self, names: Sequence[str]) -> None:  # noqa: ARG002 - whichever
         self.num_forgotten += 1
 
 
@@ -39,9 +51,11 @@ class Told(VllmEngine):
         self.prompts = NoPrompts()
         self._prompts = self.prompts  # type: ignore[assignment]
         self.again: list[bool] = []
+        self.held: list[int] = []  # pictures, as each row is asked
 
-    async def _ask(self, request: Request, pictures: Sequence[Picture], *, is_again: bool) -> Reply:  # noqa: ARG002
-        self.again.append(is_again)
+    async def _ask(self, prompt: bool, request: Request) -> Reply:  # noqa: ARG002
+        self.again.append(prompt)
+        self.held.append(self.prompts.num_held)
         if self.reasons[0] == "refused":
             raise RowError("prompt", "no")  # type: ignore[arg-type]
         return Reply("half a", self.reasons.pop(0), 5, 2)
@@ -86,6 +100,18 @@ def test_the_picture_of_a_refused_row_is_forgotten() -> None:
     with pytest.raises(RowError):
         generate(engine)
     assert engine.prompts.num_forgotten == 1
+
+
+def test_few_rows_hold_pixels_at_once_and_none_until_its_reply() -> None:
+    engine = Told(*["stop"] * 100)
+
+    async def ask_all() -> None:
+        await asyncio.gather(*(engine.generate(request(), PICTURES[1]) for _ in range(100)))
+
+    asyncio.run(ask_all())
+    assert len(engine.held) == 100
+    assert 1 < max(engine.held) <= 16
+    assert engine.held[-1] == 0
 
 
 @pytest.fixture(scope="module")

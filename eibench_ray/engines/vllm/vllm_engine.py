@@ -1,5 +1,5 @@
-"""vLLM: AsyncLLM in this process's event loop. This module, vllm_prompts.py, vllm_thinking.py and vllm_versions.py
-import vllm.
+"""vLLM: AsyncLLM in this process's event loop. This module, vllm_prompts.py, vllm_row_errors.py, vllm_thinking.py and
+vllm_versions.py import vllm.
 """
 
 from __future__ import annotations
@@ -27,10 +27,11 @@ from eibench_ray.engines.vllm.vllm_adapters import find_misfit
 from eibench_ray.engines.vllm.vllm_arguments import engine_arguments
 from eibench_ray.engines.vllm.vllm_kind import KIND, vllm_weights
 from eibench_ray.engines.vllm.vllm_logprobs import mean_logprob, read_tokens, reading_parameters, with_tokens
-from eibench_ray.engines.vllm.vllm_prompts import Picture, Prompts, read_picture
+from eibench_ray.engines.vllm.vllm_prompts import Prompts, read_picture
+from eibench_ray.engines.vllm.vllm_row_errors import row_error
 from eibench_ray.engines.vllm.vllm_section import VllmExtra, VllmSection
 from eibench_ray.engines.vllm.vllm_thinking import ReplyParser, find_splitter, marks_of
-from eibench_ray.engines.vllm.vllm_versions import refused_request_error, throughput_context, to_engine_args
+from eibench_ray.engines.vllm.vllm_versions import throughput_context, to_engine_args
 from eibench_ray.errors import EngineError
 from eibench_ray.plan.engine_traits import Adapter
 from eibench_ray.rows.completion import RowErrorKind
@@ -45,8 +46,8 @@ log = logging.getLogger(__name__)
 # How vLLM ends what it had in hand when its EngineCore got SIGTERM.
 _ABORTED = "abort"
 _THREADS = "OMP_NUM_THREADS"
-# What a template or a processor raises for a row that it cannot take.
-_UNUSABLE = (ValueError, TypeError, KeyError, IndexError, RuntimeError)
+# Rows whose pictures are decoded at once: vLLM prepares them one after the other. A picture of 12 megapixels is 36 MB.
+_MOST_ROWS_WITH_PIXELS = 16
 
 
 class VllmEngine:
@@ -73,6 +74,7 @@ class VllmEngine:
         self._template: str | None = None
         self._prompts: Prompts | None = None
         self._replies: ReplyParser | TagSplitter | None = None
+        self._rows_with_pixels = asyncio.Semaphore(_MOST_ROWS_WITH_PIXELS)
         self._ids = itertools.count()
         self._num_steps = 0
         self._spoilt: set[str] = set()
@@ -189,18 +191,18 @@ class VllmEngine:
             RowError: the picture or the prompt cannot be used, or the engine failed on this request alone.
             EngineDeadError: the engine died.
         """
-        prompts = self._prompts
-        assert prompts is not None
         if request.adapter and (reason := self._adapters[request.adapter].reason):
             raise RowError(
                 RowErrorKind.ENGINE, f"no adapter {self._adapters[request.adapter].adapter.source}: {reason}"
             )
-        pictures = [await decode_in_thread(read_picture, image) for image in images]
+        prompts = self._prompts
+        assert prompts is not None
         for is_again in (False, True):
+            prompt, names = await self._render(request, images, is_again=is_again)
             try:
-                reply = await self._ask(request, pictures, is_again=is_again)
-            except BaseException:  # a deadline, too: the engine may never have got the picture
-                prompts.forget(pictures)
+                reply = await self._ask(prompt, request)
+            except BaseException:  # a deadline, too: the engine may never have got the pictures
+                prompts.forget(names)
                 raise
             if reply.finish_reason == _ABORTED:
                 raise EngineDeadError(
@@ -209,31 +211,38 @@ class VllmEngine:
                 )
             if ending_of(reply.finish_reason).is_answer:
                 return reply
-            prompts.forget(pictures)
+            prompts.forget(names)
         raise RowError(
             RowErrorKind.ENGINE,
             f"vLLM ended the reply with {reply.finish_reason!r} after {reply.completion_tokens} tokens, also when it "
             f"was asked again: the log of its replica says why",
         )
 
-    async def _ask(self, request: Request, pictures: Sequence[Picture], *, is_again: bool) -> Reply:
-        from vllm.v1.engine.exceptions import EngineDeadError as VllmDeadError
-        from vllm.v1.engine.exceptions import EngineGenerateError
-
+    async def _render(self, request: Request, images: Sequence[bytes], *, is_again: bool) -> tuple[Any, Sequence[str]]:
+        """The prompt, and its pictures' names. Few rows hold pixels at once, and none until its reply."""
         assert self._prompts is not None
-        try:
-            prompt = await self._prompts.render(request, pictures, is_again=is_again)
+        with self._row_errors(request):
+            if not images:
+                return await self._prompts.render(request, (), is_again=is_again), ()
+            async with self._rows_with_pixels:
+                pictures = [await decode_in_thread(read_picture, image) for image in images]
+                prompt = await self._prompts.render(request, pictures, is_again=is_again)
+                return prompt, [picture.name for picture in pictures]
+
+    async def _ask(self, prompt: Any, request: Request) -> Reply:
+        with self._row_errors(request):
             return await (self._compare if request.choices else self._complete)(prompt, request)
-        except VllmDeadError as error:
-            raise EngineDeadError(f"vLLM died while it answered {request.sample_id}: {reason_of(error)}") from error
-        except (refused_request_error(), *_UNUSABLE) as error:
-            if self._llm is None:
-                raise EngineDeadError("vLLM was stopped") from error
-            raise RowError(RowErrorKind.PROMPT, reason_of(error)) from error
-        except (EngineGenerateError, AssertionError) as error:
-            if self._llm is None or self._llm.errored:
-                raise EngineDeadError(f"vLLM died while it answered {request.sample_id}: {reason_of(error)}") from error
-            raise RowError(RowErrorKind.ENGINE, reason_of(error)) from error
+
+    @contextmanager
+    def _row_errors(self, request: Request) -> Iterator[None]:
+        try:
+            yield
+        except RowError:
+            raise
+        except Exception as error:
+            if (found := row_error(error, request.sample_id, self._llm)) is None:
+                raise
+            raise found from error
 
     async def _complete(self, prompt: Any, request: Request) -> Reply:
         final, name = None, f"r{next(self._ids)}"

@@ -113,15 +113,22 @@ class Prompts:
             RowError: the prompt cannot be used.
         """
         try:
-            prompt = await self._render(request, pictures, is_again=is_again)
+            prompt = await self._render_with_pictures(request, pictures, is_again=is_again)
+            self._check_placeholders(prompt, request)
+        except Exception:  # one that is cancelled is forgotten once it is through
+            self.forget([picture.name for picture in pictures])
+            raise
+        return prompt
+
+    async def _render_with_pictures(self, request: Request, pictures: Sequence[Picture], *, is_again: bool) -> Any:
+        try:
+            return await self._render(request, pictures, is_again=is_again)
         except AssertionError:
             # Where EngineCore lacks a picture, vLLM takes its mark back in the event loop, perhaps just between the
             # two looks that its rendering thread takes at the mark. A request that carries its picture has no mark.
             if not pictures or is_again:
                 raise
-            prompt = await self._render(request, pictures, is_again=True)
-        self._check_placeholders(prompt, request)
-        return prompt
+            return await self._render(request, pictures, is_again=True)
 
     async def _render(self, request: Request, pictures: Sequence[Picture], *, is_again: bool) -> Any:
         defuse = self._control.defuse
@@ -138,27 +145,28 @@ class Prompts:
             # What is given up is rendered to its end all the same, in a thread, and marks its picture only then.
             _, prompts = await asyncio.shield(rendering)
         except asyncio.CancelledError:
-            rendering.add_done_callback(lambda done: self._forget_late(done, pictures))
+            names = [picture.name for picture in pictures]
+            rendering.add_done_callback(lambda done: self._forget_late(done, names))
             raise
         return prompts[0]
 
-    def forget(self, pictures: Sequence[Picture]) -> None:
+    def forget(self, names: Iterable[str]) -> None:
         """Takes pictures for such as the engine does not have; to send them once more costs little."""
         cache = forgetful_cache(self._renderer)
         if cache is None:
             return
         # In the thread that renders: an entry that goes while it is looked up fails the row that does.
         thread = getattr(self._renderer, "_mm_executor", None)
-        for picture in pictures:
+        for name in names:
             if thread is None:
-                cache.invalidate(picture.name)
+                cache.invalidate(name)
             else:
-                thread.submit(cache.invalidate, picture.name)
+                thread.submit(cache.invalidate, name)
 
-    def _forget_late(self, done: asyncio.Future[Any], pictures: Sequence[Picture]) -> None:
+    def _forget_late(self, done: asyncio.Future[Any], names: Sequence[str]) -> None:
         if not done.cancelled():
             done.exception()  # looked at, so that asyncio does not complain of it
-        self.forget(pictures)
+        self.forget(names)
 
     def _check_placeholders(self, prompt: Any, request: Request) -> None:
         """Refuses what vLLM answers all the same: a picture was lost or moved, the text holds a picture's token."""
