@@ -89,7 +89,7 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
 def test_a_disk_that_is_full_ends_the_run_with_one_paragraph_and_loses_nothing(
     sweeps: Sweeps, scripted: type[Scripted], small_disk: Callable[[str], Path]
 ) -> None:
-    disk = small_disk("size=96k")
+    disk = small_disk("size=48k")  # half of the slices
     sweeps.write_dataset(range(40))
     config = sweeps.config(store={"root": str(disk / "store"), "slice_rows": 4})
     with pytest.raises(
