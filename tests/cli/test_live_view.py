@@ -29,9 +29,10 @@ import pytest
 CHROMIUM = which("chromium") or which("chromium-browser") or which("google-chrome")
 EIBENCH_RAY = Path(sys.executable).with_name("eibench-ray")
 HIDE, SHOW = b"\x1b[?25l", b"\x1b[?25h"
+COLOURS = re.compile(rb"\x1b\[(?:\d+;)*(?:[34]\d|9[0-7]|10[0-7])[\d;]*m")
 SWEEP = [
     *("run", "-m", "model=echo", "judge=echo", "dataset=demo", "tracking=none", "cluster.num_cpus=2"),
-    *("setting=user_question,user_question_caption", "store.slice_rows=4", "report.html=false"),
+    *("setting=user_question,user_question_caption", "store.slice_rows=2", "report.html=false"),
     *("model.engine.load_s=4", "model.engine.latency_s=2", "model.engine.max_num_seqs=2"),  # longer than anybody looks
 ]
 
@@ -190,7 +191,7 @@ class Shown:
 
     Attributes:
         run: the terminal in which it ran.
-        watch: another one.
+        watch: another one, which is to have no colours.
         told: what a watcher without a terminal was told.
         browsed: its page; None where there is no browser.
     """
@@ -210,7 +211,8 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
     folder = tmp_path_factory.mktemp("shown")
     with in_terminal(SWEEP, folder) as run:
         run.read_until(r"run \S+ of sweep", 120)
-        with in_terminal(["status", "--watch", "--interval", "0.5"], folder, columns=80, lines=24) as watch:
+        watcher = ["status", "--watch", "--interval", "0.5"]
+        with in_terminal(watcher, folder, columns=80, lines=24, variables={"NO_COLOR": "1"}) as watch:
 
             def wait_for(is_there: Callable[[], bool], timeout_s: float = 120) -> None:
                 # A terminal that nobody reads holds up who writes to it.
@@ -277,6 +279,12 @@ def test_a_watcher_sees_the_same_and_ends_with_the_run(shown: Shown) -> None:
     text = plain(shown.watch.written)
     assert re.search(r"running \d+ s, left ", text)
     assert "): interrupted. " in text[text.rindex("rows/s") :]
+
+
+def test_without_colours_the_view_is_drawn_all_the_same(shown: Shown) -> None:
+    assert HIDE in shown.watch.written
+    assert COLOURS.findall(shown.watch.written) == []
+    assert COLOURS.search(shown.run.written)
 
 
 def test_a_watcher_without_a_terminal_gets_lines(shown: Shown) -> None:
