@@ -372,7 +372,12 @@ def test_a_closed_terminal_is_a_preemption(tmp_path: Path) -> None:
     assert not [process for process in psutil.wait_procs(family, timeout=30)[1] if process.status() != "zombie"]
 
 
-def test_a_run_whose_ray_dies_ends_and_keeps_its_rows(start: Callable[..., Command], tmp_path: Path) -> None:
+def test_a_run_whose_ray_dies_ends_and_keeps_its_rows(
+    start: Callable[..., Command], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Ray looks every 3 s, and believes what it sees after 15.
+    monkeypatch.setenv("RAY_health_check_period_ms", "500")
+    monkeypatch.setenv("RAY_health_check_failure_threshold", "4")
     command = start(*ENDLESS)
     command.wait_for_commit()
     (raylet,) = (process for process, name in command.family.items() if name == "raylet")
@@ -414,8 +419,11 @@ def test_a_run_whose_head_dies_ends_and_keeps_its_rows(
     joined: str, start: Callable[..., Command], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    # Only the wait for nodes is made shorter than 90 s.
-    before = "from eibench_ray.driver import cluster_nodes\ncluster_nodes.LOOK_TIMEOUT_S = 8.0"
+    # Only the waits are made shorter: for nodes, than 90 s, and for Ray to be left, than 5 s.
+    before = (
+        "from eibench_ray.driver import cluster_nodes, ray_session\n"
+        "cluster_nodes.LOOK_TIMEOUT_S, ray_session.LOST_TIMEOUT_S = 4.0, 0.5"
+    )
     command = start(*ENDLESS, "cluster=ray", f"cluster.address={joined}", before=before)
     wait_until(lambda: any(tmp_path.rglob("slice-*.parquet")) or command.process.poll() is not None)
     option = f"--gcs_server_port={joined.rpartition(':')[2]}"
@@ -427,5 +435,5 @@ def test_a_run_whose_head_dies_ends_and_keeps_its_rows(
     head.kill()
     code, _, err = command.finish()
     assert code == 1
-    assert "eibench-ray: Ray has not said within 8 s which nodes there are" in err.splitlines()[-1]
+    assert "eibench-ray: Ray has not said within 4 s which nodes there are" in err.splitlines()[-1]
     assert 4 <= count_rows(tmp_path) < NUM_REQUESTS
