@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from drawing import draw
 from hypothesis import HealthCheck, settings
+from hypothesis.internal.conjecture import providers
 
 from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.config.schema import RunConfig
@@ -148,6 +149,15 @@ def no_columns() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("COLUMNS", raising=False)
         yield
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Has Hypothesis draw no constants of the modules that are loaded: examples would depend on the tests beside.
+
+    To read them is 2 CPU s in each worker, and some examples of the simulator took three times as long.
+    """
+    if config.getoption("--hypothesis-profile") != "fresh":
+        providers.is_local_module_file = lambda _: False
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
