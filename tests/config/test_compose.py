@@ -22,6 +22,12 @@ SETTINGS = ["user_question", "user_question_caption"]
 JUDGES = ["echo", "llama3_8b"]
 
 
+@pytest.fixture
+def _four_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has sweeps of four jobs share sections, too: a job by itself takes Hydra 0.1 CPU s."""
+    monkeypatch.setattr("eibench_ray.config.compose.SMALL_SWEEP", 3)
+
+
 @pytest.fixture(autouse=True)
 def _hydra() -> Iterator[None]:
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
@@ -116,15 +122,18 @@ def test_jobs_of_a_union_may_speak_of_different_sections() -> None:
     check_equal_to_alone(jobs, composed, composer)
 
 
+@pytest.mark.usefixtures("_four_are_many")
 def test_an_interpolation_between_sections_is_composed_job_by_job() -> None:
     composer = CountingComposer()
-    jobs = [[*job, "setting.name=asked_${model.name}"] for job in product(model=MODELS, setting=SETTINGS, judge=JUDGES)]
+    jobs = product(model=MODELS[:2], setting=SETTINGS, judge=["echo"])
+    jobs = [[*job, "setting.name=asked_${model.name}"] for job in jobs]
     composed = compose_jobs(jobs, composer)
     assert composer.num_whole == len(jobs)
     assert [result.raw["setting"]["name"] for result in composed[:1]] == ["asked_echo"]
     check_equal_to_alone(jobs, composed, composer)
 
 
+@pytest.mark.usefixtures("_four_are_many")
 def test_a_swept_experiment_may_write_to_every_section(tmp_path: Path) -> None:
     (tmp_path / "experiment").mkdir()
     for name, seed in (("a", 1), ("b", 2)):
@@ -132,35 +141,38 @@ def test_a_swept_experiment_may_write_to_every_section(tmp_path: Path) -> None:
         overlay = f"# @package _global_\nseed: {seed}\nsetting:\n{sampling}"
         (tmp_path / "experiment" / f"{name}.yaml").write_text(overlay)
     composer = CountingComposer(tmp_path)
-    jobs = product(experiment=["a", "b"], model=MODELS, setting=SETTINGS, judge=["echo"])
+    jobs = product(experiment=["a", "b"], model=MODELS[:2], setting=SETTINGS[:1], judge=["echo"])
     composed = compose_jobs(jobs, composer)
     assert composer.num_whole == len(jobs), "an experiment may speak to Hydra too"
-    assert [result.raw["seed"] for result in composed] == [1] * 6 + [2] * 6
+    assert [result.raw["seed"] for result in composed] == [1] * 2 + [2] * 2
     check_equal_to_alone(jobs, composed, composer)
 
 
+@pytest.mark.usefixtures("_four_are_many")
 def test_an_option_that_writes_to_another_section_is_composed_job_by_job(tmp_path: Path) -> None:
     (tmp_path / "dataset").mkdir()
     text = (config_folder() / "dataset" / "demo.yaml").read_text().replace("\n", "\n  ")
     (tmp_path / "dataset" / "odd.yaml").write_text(f"# @package _global_\ndataset:\n  {text}\nmodel:\n  system: odd\n")
     composer = CountingComposer(tmp_path)
-    jobs = product(dataset=["demo", "odd"], model=MODELS, setting=SETTINGS, judge=["echo"])
+    jobs = product(dataset=["demo", "odd"], model=MODELS[:2], setting=SETTINGS[:1], judge=["echo"])
     composed = compose_jobs(jobs, composer)
     assert composer.num_whole == len(jobs)
-    assert [result.raw["model"]["system"] for result in composed] == [None] * 6 + ["odd"] * 6
+    assert [result.raw["model"]["system"] for result in composed] == [None] * 2 + ["odd"] * 2
     check_equal_to_alone(jobs, composed, composer)
 
 
+@pytest.mark.usefixtures("_four_are_many")
 def test_a_section_that_only_some_jobs_have_is_composed_job_by_job() -> None:
     composer = CountingComposer()
-    jobs = product(model=MODELS, setting=SETTINGS, judge=JUDGES)
+    jobs = product(model=MODELS[:2], setting=SETTINGS, judge=["echo"])
     jobs = [job if "model=echo" in job else [*job, "model@captioner=echo"] for job in jobs]
     composed = compose_jobs(jobs, composer)
     assert composer.num_whole == len(jobs)
-    assert ["captioner" in result.raw for result in composed] == [False] * 4 + [True] * 8
+    assert ["captioner" in result.raw for result in composed] == [False] * 2 + [True] * 2
     check_equal_to_alone(jobs, composed, composer)
 
 
+@pytest.mark.usefixtures("_four_are_many")
 @pytest.mark.parametrize(
     ("group", "option", "text"),
     [
@@ -181,7 +193,7 @@ def test_sections_that_others_write_to_are_composed_as_hydra_composes_them(
     own = "defaults: [echo]\n" if group == "model" else "defaults: [demo]\n" if group == "dataset" else ""
     (tmp_path / group / f"{option}.yaml").write_text(text.replace("\n", f"\n{own}", 1) if own else text)
     composer = CountingComposer(tmp_path)
-    chosen = {"model": MODELS, "setting": SETTINGS, "judge": JUDGES, "dataset": ["demo"]}
+    chosen = {"model": MODELS[:2], "setting": SETTINGS, "judge": ["echo"], "dataset": ["demo"]}
     chosen[group] = [option] if group == "dataset" else [*chosen[group], option]
     jobs = product(**chosen)
     composed = compose_jobs(jobs, composer)
@@ -189,6 +201,7 @@ def test_sections_that_others_write_to_are_composed_as_hydra_composes_them(
     check_equal_to_alone(jobs, composed, composer)
 
 
+@pytest.mark.usefixtures("_four_are_many")
 def test_an_experiment_chooses_options_that_jobs_vary(tmp_path: Path) -> None:
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment" / "own.yaml").write_text(
@@ -199,7 +212,9 @@ def test_an_experiment_chooses_options_that_jobs_vary(tmp_path: Path) -> None:
         "# @package _global_\ndefaults:\n  - override /setting: question\n\nseed: 4\n"
     )
     composer = CountingComposer(tmp_path, "experiment=own", "dataset=demo")
-    jobs = [["experiment=own", *job] for job in product(model=MODELS, setting=SETTINGS, dataset=["demo", "quiz"])]
+    jobs = [
+        ["experiment=own", *job] for job in product(model=MODELS[:2], setting=SETTINGS[:1], dataset=["demo", "quiz"])
+    ]
     composed = compose_jobs(jobs, composer)
     assert composer.num_whole == 0
     assert {result.raw["model"]["system"] for result in composed} == {"Be brief."}
