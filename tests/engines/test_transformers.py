@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from asking_models import PAIR, PAIRS, PENALISED, PICTURES, TURNED, request, show
@@ -20,7 +20,11 @@ from eibench_ray.engines.transformers.transformers_engine import TransformersEng
 from eibench_ray.engines.transformers.transformers_section import TransformersSection
 from eibench_ray.errors import EngineError
 from eibench_ray.rows.request import Reply, Request
+from eibench_ray.runs.shown_sample import show_sample
 from eibench_ray.weights.build import build_checkpoint
+
+if TYPE_CHECKING:
+    from conftest import Sweeps
 
 torch = need("torch", "the engine needs eibench-ray[cpu] or [gpu]")
 need("transformers", "the engine needs eibench-ray[cpu] or [gpu]")
@@ -40,6 +44,7 @@ class Loaded:
     """A started engine and the event loop that it lives on."""
 
     runner: asyncio.Runner
+    section: TransformersSection
     engine: TransformersEngine
     facts: EngineFacts
 
@@ -57,6 +62,10 @@ class Loaded:
         assert isinstance(reply, Reply), reply
         return reply
 
+    async def generate(self, asked: Request, images: Sequence[bytes]) -> Reply:
+        """The reply, asked for in another event loop than the engine's."""
+        return await asyncio.to_thread(self.ask_one, asked, images)
+
 
 @pytest.fixture(scope="module")
 def loaded() -> Iterator[dict[str, Loaded]]:
@@ -73,8 +82,9 @@ def model(request: pytest.FixtureRequest, loaded: dict[str, Loaded]) -> Loaded:
     name = getattr(request, "param", "tiny_video_llava")
     if name not in loaded:
         build_checkpoint(name)
-        runner, started = asyncio.Runner(), TransformersEngine(engine(name), "cpu")
-        loaded[name] = Loaded(runner, started, runner.run(started.start()))
+        runner, section = asyncio.Runner(), engine(name)
+        started = TransformersEngine(section, "cpu")
+        loaded[name] = Loaded(runner, section, started, runner.run(started.start()))
     return loaded[name]
 
 
@@ -87,6 +97,21 @@ def test_the_answer_depends_on_the_picture(model: Loaded) -> None:
     assert of_turned == replies[-1]
     assert len({reply.text for reply in replies}) == len(PICTURES)
     assert replies[0].prompt_tokens < replies[1].prompt_tokens
+
+
+@each_that_sees
+def test_a_prompt_is_shown_as_the_model_read_it(sweeps: Sweeps, model: Loaded) -> None:
+    """Rendered again from the store, without the engine, it has as many tokens as the engine counted."""
+    sweeps.write_dataset([0])
+    rule = {"name": "token_f1", "kind": "token_f1"}
+    sweep = sweeps.plan(sweeps.config("noted", rule, engine=model.section.model_dump(exclude_unset=True)))
+    sweeps.ask(sweep, model)
+    steps = show_sample(sweep.plan, sweep.store, "s000").steps
+    assert [(one.step.name, one.trace) for one in steps] == [("note", "sent"), ("answer", "sent")]
+    for one in steps:
+        assert one.prompt, one.prompt_note
+        assert one.completion
+        assert one.prompt.num_tokens == one.completion.prompt_tokens
 
 
 @pytest.mark.parametrize("model", ["tiny_idefics3", "tiny_qwen2_vl", "tiny_llava"], indirect=True)
