@@ -226,7 +226,7 @@ def test_a_service_that_is_busy_while_rows_are_read_is_asked_again(
             dataset.samples(0, 70)
 
 
-SWEEP = ["model=echo", "model.engine.latency_s=0.2", "model.engine.max_num_seqs=4", "judge=echo", "tracking=none"]
+SWEEP = ["model=echo", "model.engine.latency_s=0.05", "model.engine.max_num_seqs=4", "judge=echo", "tracking=none"]
 SWEEP += ["dataset=prepared", "dataset.name=faces", "cluster.num_cpus=2", "cluster.stop_timeout_s=10"]
 SWEEP += ["store.slice_rows=4"]
 

@@ -223,7 +223,7 @@ def until(is_true: Any, timeout_s: float = 120.0) -> None:
 
 @pytest.mark.slow
 def test_a_job_of_submitit_is_told_finishes_what_is_in_flight_and_goes_on(tmp_path: Path) -> None:
-    slow = ["model.engine.latency_s=0.3", "model.engine.max_num_seqs=2", "store.slice_rows=4", "cluster.num_cpus=2"]
+    slow = ["model.engine.latency_s=0.15", "model.engine.max_num_seqs=2", "store.slice_rows=4", "cluster.num_cpus=2"]
     command = [sys.executable, str(LAUNCH / "submitit_sweep.py"), "--cluster=local", "--gpus=0", "--wait", "--"]
     with (tmp_path / "said").open("w") as said:
         command += [*CELL, *slow, "sweep='$(touch hacked)'"]
