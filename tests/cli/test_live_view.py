@@ -24,6 +24,7 @@ from pathlib import Path
 from shutil import which
 from typing import Any
 
+import psutil
 import pytest
 
 CHROMIUM = which("chromium") or which("chromium-browser") or which("google-chrome")
@@ -194,12 +195,16 @@ class Shown:
         watch: another one, which is to have no colours.
         told: what a watcher without a terminal was told.
         browsed: its page; None where there is no browser.
+        family: the processes that it had started, before.
+        left: those of them that did not go.
     """
 
     run: Terminal
     watch: Terminal
     told: str
     browsed: Browsed | None
+    family: list[psutil.Process]
+    left: list[str]
 
     @property
     def terminals(self) -> tuple[Terminal, Terminal]:
@@ -241,8 +246,10 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
                     # A terminal drops what nobody has read at ^C: so all of the smaller page, from the cursor on.
                     while b"rows/s" not in run.written[size:].rpartition(HIDE)[2]:
                         assert run.read(30)
+                    family = psutil.Process(run.process.pid).children(recursive=True)
                     os.write(run.master, b"\x03")
                     assert run.end(120) == 130
+                    left = psutil.wait_procs(family, timeout=30)[1]
                     assert watch.end(60) == 0
                     lines = told.communicate(timeout=60)[0].decode()
                     assert told.returncode == 0
@@ -251,7 +258,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
                         browsed.state = browsed.text("#state")
             finally:
                 told.kill()
-            yield Shown(run, watch, lines, browsed)
+            yield Shown(run, watch, lines, browsed, family, [one.name() for one in left if one.status() != "zombie"])
 
 
 def test_a_terminal_shows_cells_engines_rates_and_time_left(shown: Shown) -> None:
@@ -273,6 +280,11 @@ def test_ctrl_c_leaves_the_terminal_as_it_was(shown: Shown) -> None:
     after = text[text.rindex("rows/s") :]
     assert "Ended early by Ctrl-C: what was done is committed." in after
     assert re.search(r" Log: \S+/run.log Run: \S+ Store: \S+ Next: eibench-ray \w+ multirun/\S+ \(", after)
+
+
+def test_ctrl_c_leaves_no_process(shown: Shown) -> None:
+    assert len(shown.family) >= 4  # Ray's two services, its agent and a replica
+    assert shown.left == []
 
 
 def test_a_watcher_sees_the_same_and_ends_with_the_run(shown: Shown) -> None:

@@ -220,17 +220,26 @@ def test_a_ray_that_was_started_elsewhere_finds_relative_paths(command: Callable
 
 @pytest.mark.usefixtures("commands_share_ray")
 def test_a_run_that_is_interrupted_killed_and_out_of_budget_goes_on_and_asks_and_pays_nothing_twice(
-    start: Callable[..., Command], command: Callable[..., Called], tmp_path: Path
+    start: Callable[..., Command],
+    command: Callable[..., Called],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # The answers of a setting are one slice. A word of a prompt costs a dollar, but in the first run, which would await
     # what is paid for.
     paid = [*SWEEP, "store.slice_rows=24", "model.engine.price={input:1000000.0,output:0.0}"]
-    interrupted = start(*ENDLESS, "store.slice_rows=24")
-    interrupted.wait_for_commit()
-    os.killpg(interrupted.process.pid, signal.SIGINT)  # as a terminal does on Ctrl-C
-    code, first, _ = interrupted.finish()
-    assert (code, first["interrupted"]) == (130, True)
-    assert interrupted.processes_left() == []
+    write = Ledger.write
+
+    def interrupt(ledger: Ledger, event: str, **fields: Any) -> None:
+        write(ledger, event, **fields)
+        if event == "slice_committed":
+            os.kill(os.getpid(), signal.SIGINT)  # test_live_view.py sends it from a terminal
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "write", interrupt)
+        called = command("run", "--json", *ENDLESS, "store.slice_rows=24")
+    first = called.json
+    assert (called.code, first["interrupted"]) == (130, True)
     assert first["completions_new"] == count_rows(tmp_path) == 24
 
     killed = start(*paid, "model.engine.hangs_on=woman")  # five of the questions
