@@ -34,7 +34,8 @@ COLOURS = re.compile(rb"\x1b\[(?:\d+;)*(?:[34]\d|9[0-7]|10[0-7])[\d;]*m")
 SWEEP = [
     *("run", "-m", "model=echo", "judge=echo", "dataset=demo", "tracking=none", "cluster.num_cpus=2"),
     *("setting=user_question,user_question_caption", "store.slice_rows=2", "report.html=false"),
-    *("model.engine.load_s=4", "model.engine.latency_s=2", "model.engine.max_num_seqs=2"),  # longer than anybody looks
+    *("model.engine.load_s=4", "model.engine.latency_s=1", "model.engine.max_num_seqs=2"),
+    "judge.repeats=2",  # it takes longer than anybody looks
 ]
 
 
@@ -238,7 +239,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
                     if browsed is not None:
                         wait_for(lambda: browsed.coverage() != "")
                         browsed.first = browsed.coverage()
-                        wait_for(lambda: bool(re.search(r"\d+ of 96 rows.* left", browsed.text("#rows"))))
+                        wait_for(lambda: bool(re.search(r"\d+ of 144 rows.* left", browsed.text("#rows"))))
                         wait_for(lambda: browsed.coverage() not in ("", browsed.first))
                         assert run.process.poll() is None, "the page has changed only after the run had ended"
                     fcntl.ioctl(run.master, termios.TIOCSWINSZ, struct.pack("HHHH", 20, 60, 0, 0))
@@ -301,7 +302,7 @@ def test_without_colours_the_view_is_drawn_all_the_same(shown: Shown) -> None:
 
 def test_a_watcher_without_a_terminal_gets_lines(shown: Shown) -> None:
     lines = shown.told
-    assert re.search(r"^\d+ of 96 rows \(\d+%\), ", lines, re.MULTILINE)
+    assert re.search(r"^\d+ of 144 rows \(\d+%\), ", lines, re.MULTILINE)
     assert "): interrupted. " in lines
     assert "\x1b" not in lines
 
