@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -66,7 +68,7 @@ def test_every_test_file_has_a_name_of_its_own() -> None:
 
 
 def test_every_class_name_stands_once() -> None:
-    assert repeated((node.name, path) for path in MODULES for node in classes(path)) == {}
+    assert repeated((name, path) for path in MODULES for name in read(path).classes) == {}
 
 
 def test_no_old_word_is_left() -> None:
@@ -75,9 +77,7 @@ def test_no_old_word_is_left() -> None:
 
 
 def test_no_class_has_an_old_name() -> None:
-    assert [
-        f"{place(path)}: {node.name}" for path in MODULES for node in classes(path) if node.name in OLD_CLASSES
-    ] == []
+    assert [f"{place(path)}: {name}" for path in MODULES for name in read(path).classes if name in OLD_CLASSES] == []
 
 
 def test_only_a_benchmark_knows_its_words() -> None:
@@ -90,23 +90,22 @@ def test_no_engine_kind_is_named_outside_its_folder() -> None:
     table = PACKAGE / "config" / "engine_section.py"
     names = {name for name in ENGINE_KINDS.builtin if name not in ("vllm", "transformers")}  # names of packages as well
     assert [
-        f"{place(path)}:{node.lineno}: {node.value}"
+        f"{place(path)}:{line}: {text}"
         for path in MODULES
         if path != table and not any(folder in path.parents for folder in plugins)
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Constant) and node.value in names
+        for line, text in read(path).texts
+        if text in names
     ] == []
 
 
 def test_docstrings_say_what_a_thing_does_or_returns() -> None:
-    riddles = []
-    for path in [*MODULES, *(path for folder in OTHERS for path in (REPOSITORY / folder).rglob("*.py"))]:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-                first, *_ = (ast.get_docstring(node) or "").split(maxsplit=1) or [""]
-                if first in RIDDLES:
-                    riddles.append(f"{place(path)}: {getattr(node, 'name', 'module')}: {first}")
-    assert riddles == []
+    others = [path for folder in OTHERS for path in (REPOSITORY / folder).rglob("*.py")]
+    assert [
+        f"{place(path)}: {named}: {first}"
+        for path in [*MODULES, *others]
+        for named, first in read(path).first_words
+        if first in RIDDLES
+    ] == []
 
 
 @pytest.mark.parametrize(
@@ -128,10 +127,35 @@ def test_a_word_is_found_in_names_and_in_sentences(text: str, is_found: bool, tm
     assert bool(find_words([tmp_path / "text.py"], ["roster", "toll"])) is is_found
 
 
-def classes(path: Path) -> Iterator[ast.ClassDef]:
-    """The classes of a module."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    return (node for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
+@dataclass(frozen=True, slots=True)
+class Module:
+    """Names and texts of a module.
+
+    Attributes:
+        classes: names of its classes.
+        first_words: what has a docstring, and the docstring's first word.
+        texts: its constants that are texts, by their lines.
+    """
+
+    classes: tuple[str, ...]
+    first_words: tuple[tuple[str, str], ...]
+    texts: tuple[tuple[int, str], ...]
+
+
+@cache  # several tests look at each module; the trees themselves would be much to keep
+def read(path: Path) -> Module:
+    """A module's names and texts."""
+    classes, first_words, texts = [], [], []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            texts.append((node.lineno, node.value))
+        if isinstance(node, ast.ClassDef):
+            classes.append(node.name)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first_words += [
+                (getattr(node, "name", "module"), word) for word in (ast.get_docstring(node) or "").split()[:1]
+            ]
+    return Module(tuple(classes), tuple(first_words), tuple(texts))
 
 
 def repeated(named: Iterable[tuple[str, Path]]) -> dict[str, list[str]]:
