@@ -325,9 +325,10 @@ def pytest_collection() -> Generator[None, object, object]:
 
 
 def pytest_collection_finish() -> None:
-    """Has the garbage collector leave alone what collection made: it would go through all of it again and again."""
+    """Has the garbage collector leave alone what collection made, and come seldom: it took 7% of the CPU time."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(20_000)
 
 
 @dataclass(frozen=True, slots=True)
