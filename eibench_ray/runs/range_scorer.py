@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from heapq import heappop, heappush
 
 import numpy as np
 import pyarrow as pa
@@ -82,40 +81,39 @@ class RangeScorer:
         groups = pa.array(said).dictionary_encode().indices.to_numpy()  # numbered by the first of each
         firsts = np.zeros(groups.max(initial=-1) + 1, np.intp)
         firsts[groups[::-1]] = np.arange(size)[::-1]
+
+        def read(place: int) -> Score | None:
+            (score,) = self._reader.read(samples[place], answers.result(place), [replies.result(place)])
+            return score
+
         scores: list[Score | None] = []
         have_words: list[bool] = []  # of each score: whether the samples that share it have explanations of their own
-        codes = np.full(size, -1)
-        of_group = np.zeros(len(firsts), np.intp)
-        split: set[int] = set()  # groups whose replies are read one by one after all
-        pending = firsts.tolist()
-        while pending:
-            place = heappop(pending)
-            key = (outlines[place], cut.rests[cut.codes[place]]) if are_answers[place] else None
-            words, score, group = cut.words_of(place), self._known.get(key), int(groups[place])
-            if score is None:
-                (score,) = self._reader.read(samples[place], answers.result(place), [replies.result(place)])
-                self._keep(key, score, words)
-            is_known = key in self._known
-            if not is_known and group not in split:
-                split.add(group)
-                for other in np.flatnonzero(groups == group).tolist()[1:]:
-                    heappush(pending, other)
-            if group in split:
-                codes[place] = len(scores)
-            of_group[group] = len(scores)
-            scores.append(score)
-            have_words.append(is_known and words is not None and score is not None and score.explanation is not None)
-        codes = np.where(codes < 0, of_group[groups], codes)
+        of_group = np.full(len(firsts), -1)
+        for group, place in enumerate(firsts.tolist()):
+            if not are_answers[place]:
+                continue
+            key, words = (outlines[place], cut.rests[cut.codes[place]]), cut.words_of(place)
+            if key not in self._known:
+                self._keep(key, read(place), words)
+            if (known := self._known.get(key)) is not None:
+                of_group[group] = len(scores)
+                scores.append(known)
+                have_words.append(words is not None and known.explanation is not None)
+        codes = of_group[groups]
+        for place in np.flatnonzero(codes < 0).tolist():  # what has no like, or is not what its words say
+            codes[place] = len(scores)
+            scores.append(read(place))
+            have_words.append(False)
 
-        def read_words() -> list[str | None]:
+        def own_words() -> list[str | None]:
             are_own = np.array(have_words, np.bool_)[codes].tolist()
             return [words if is_own else None for words, is_own in zip(cut.all_words(), are_own, strict=True)]
 
-        return ScoreColumn(scores, codes, read_words)
+        return ScoreColumn(scores, codes, own_words)
 
     def _keep(self, key: Hashable, score: Score | None, words: str | None) -> None:
-        """Keeps a score that all replies have which say the same but for these words."""
-        if key is None or score is None or score.status == ScoreStatus.SCORER_ERROR:  # may be its surroundings
+        """Keeps a score, if all replies have it which say the same but for these words."""
+        if score is None or score.status == ScoreStatus.SCORER_ERROR:  # may be its surroundings
             return
         if words is None or score.explanation in (None, read_words(words)):
             if len(self._known) >= _MOST_KNOWN:
