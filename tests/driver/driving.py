@@ -123,5 +123,9 @@ def check_whole(sweep: PlannedSweep, again: PlannedSweep) -> None:
     assert again.is_complete
     for step in sweep.plan.steps.values():
         files = sorted(sweep.store.paths.step(step.id).glob("slice-*.parquet"))
-        ids = [sample_id for file in files for sample_id in pq.read_table(file)["sample_id"].to_pylist()]
+        ids = [
+            sample_id
+            for file in files
+            for sample_id in pq.ParquetFile(file).read(["sample_id"])["sample_id"].to_pylist()
+        ]
         assert ids == [f"s{number:03d}" for number in range(sweep.plan.datasets[step.dataset].num_rows)]

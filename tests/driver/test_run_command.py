@@ -279,7 +279,8 @@ def test_a_run_that_is_interrupted_killed_and_out_of_budget_goes_on_and_asks_and
 
 def costs(folder: Path, column: str = "cost_usd") -> list[float]:
     """Costs of the store's rows that have a price, or another of their columns."""
-    tables = [pq.read_table(path) for path in (folder / "store").rglob("slice-*.parquet")]
+    # Each is opened once: read_table opens it twice, and a run that goes on may have replaced it in between.
+    tables = [pq.ParquetFile(path).read() for path in (folder / "store").rglob("slice-*.parquet")]
     return [row[column] for table in tables for row in table.to_pylist() if row["cost_usd"] is not None]
 
 
