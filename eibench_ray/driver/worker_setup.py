@@ -1,6 +1,6 @@
 """Becomes a process of Ray's on a node, as a program: in the place of Ray's own, which imports Ray to set variables.
 
-That import is 0.5 CPU s for every process, which then imports Ray once more. What is not known here is left to Ray's.
+That import is 0.3 CPU s for every process, which then imports Ray once more. What is not known here is left to Ray's.
 """
 
 import json
