@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import psutil
 
@@ -197,7 +198,10 @@ def _init(options: Mapping[str, Any], address: str) -> None:
         "logging_level": logging.ERROR,
     }
     try:
-        ray.init(**common, **options)
+        # The thread would print over the screen what Ray's errors say, too. Where the control service is gone, it asks
+        # it without a pause: a whole core of CPU (Ray 2.60).
+        with patch("ray._private.worker.listen_error_messages", lambda *_: None):
+            ray.init(**common, **options)
     except Exception as error:  # among them bare ones: "The current node timed out during startup"
         reason = " ".join(str(error).split())
         if address == "local":
