@@ -358,6 +358,7 @@ def test_a_closed_terminal_is_a_preemption(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "eibench_ray.cli.app", "run", *ENDLESS]
     child, terminal = pty.fork()
     if child == 0:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under `nohup make test` it would be ignored, by design
         os.chdir(tmp_path)
         os.execv(command[0], command)
     shown = b""
