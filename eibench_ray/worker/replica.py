@@ -67,6 +67,8 @@ class Replica:
             os.chdir(working_folder)
         write_mark()
         self._guard = guard_group()
+        # What it imports and loads stays: collections of garbage meanwhile took 1.6 of the 7.4 CPU s of importing vLLM.
+        gc.disable()
         self._store = store = Store(store_root)
         folder = store.paths.batches(spec.key)
         self._weights = weights_of(spec)
@@ -119,8 +121,9 @@ class Replica:
         node, node_id = get_node_ip_address(), where.get_node_id()
         gpus = tuple(str(gpu) for gpu in where.get_accelerator_ids().get("GPU", []))
         self._meter = GpuMeter(node, self._gpus.get(node_id, gpus))
-        # What is loaded stays: without it in each collection of garbage a row costs 3-14 us less.
+        # Without it in each collection of garbage a row costs 3-14 us less.
         gc.freeze()
+        gc.enable()
         return ReplicaFacts(
             fingerprint=facts.fingerprint,
             capacity=capacity,
