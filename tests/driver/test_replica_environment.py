@@ -54,6 +54,14 @@ def test_tokens_are_drawn_without_flashinfer_on_gpus() -> None:
     assert "VLLM_USE_FLASHINFER_SAMPLER" not in variables(device="cpu")
 
 
+def test_eager_engines_on_a_cpu_compile_nothing() -> None:
+    eager = {"enforce_eager": True}
+    assert variables(engine=eager, device="cpu")["TORCHDYNAMO_DISABLE"] == "1"
+    assert "TORCHDYNAMO_DISABLE" not in variables(device="cpu")
+    assert "TORCHDYNAMO_DISABLE" not in variables(engine=eager)
+    assert variables(engine=eager | {"env": {"TORCHDYNAMO_DISABLE": "0"}}, device="cpu")["TORCHDYNAMO_DISABLE"] == "0"
+
+
 def test_environments_do_not_share_what_their_vllm_keeps() -> None:
     roots = {
         variables(1, {"enforce_eager": True, "runtime_env": {"uv": [f"vllm=={version}"]}})["VLLM_CACHE_ROOT"]

@@ -50,6 +50,8 @@ _VARIABLES = {
     # A row whose logits are no numbers is an error, and not an answer of "!!!!".
     "VLLM_COMPUTE_NANS_IN_LOGITS": "1",
 }
+# One process less per engine: it starts in 15-22 s instead of 23-28 (docs/measurements.md).
+_CPU_VARIABLES = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
 # FlashInfer's sampler serves no request that has a seed, and all of ours have one; where it is not compiled yet, it
 # wants nvcc (vLLM 0.32, v1/sample/ops/topk_topp_sampler.py).
 _GPU_VARIABLES = {"VLLM_USE_FLASHINFER_SAMPLER": "0"}
@@ -169,8 +171,11 @@ class VllmKind(LoadedKind[VllmSection]):
 
     def variables(self, section: VllmSection, device: Device, replica_id: int) -> Mapping[str, str]:  # noqa: ARG002
         """Variables that make it quiet and careful, and keep it apart from other builds of vLLM on its node."""
-        # One process less per engine: it starts in 15-22 s instead of 23-28 (docs/measurements.md).
-        own = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"} if device == "cpu" else _GPU_VARIABLES
+        own = dict(_CPU_VARIABLES if device == "cpu" else _GPU_VARIABLES)
+        if device == "cpu" and section.enforce_eager:
+            # Eager engines, too, have torch compile how log probabilities are ranked, each anew (vLLM 0.32,
+            # v1/sample/ops/logprobs.py): a compiler's 6 to 10 s of the first row.
+            own["TORCHDYNAMO_DISABLE"] = "1"
         return _VARIABLES | own | _kept_apart(section)
 
     def spread(self, section: VllmSection, num_bundles: int) -> Mapping[str, Any]:
