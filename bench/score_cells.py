@@ -84,7 +84,7 @@ def write_step(folder: Path, slice_rows: int, step: Step, inputs: Mapping[str, l
     from eibench_ray.datasets.dataset import open_dataset
     from eibench_ray.plan.slices import cut
     from eibench_ray.rows.completion import digest_output
-    from eibench_ray.rows.digests import digest_input
+    from eibench_ray.rows.digests import digest, digest_input
     from eibench_ray.store.slice_format import SCHEMA, encode_table
     from eibench_ray.store.slice_store import Store
     from eibench_ray.store.slice_summary import Summary, digest_column, digest_sources
@@ -102,7 +102,7 @@ def write_step(folder: Path, slice_rows: int, step: Step, inputs: Mapping[str, l
         size = len(samples)
         columns: dict[str, Any] = {
             "sample_id": [sample_id for sample_id, _ in samples],
-            "request_digest": digests,
+            "request_digest": [digest([step.id, sample_id]) for sample_id, _ in samples],
             "text": texts,
             "finish_reason": ["stop"] * size,
             "prompt_tokens": [60] * size,
