@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 # A run writes its status every few seconds while it asks; scoring a large sweep takes some minutes.
 SILENT_S = 600.0
+# Stores that are read at once.
+_MOST_AT_ONCE = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,17 +135,21 @@ def _find_latest(store: str | None, working: Path) -> FoundRun:
     return open_by_id(latest.id, Store(latest.store))
 
 
-def _read_each(roots: Iterable[str], read: Callable[[Store], Iterable[T]], named: str | None) -> list[T]:
-    """Reads stores one after the other. One that nobody named is left out, with a line, where it cannot be read."""
-    found: list[T] = []
-    for root in roots:
+def _read_each(roots: Sequence[str], read: Callable[[Store], Sequence[T]], named: str | None) -> list[T]:
+    """Reads all stores at once. One that nobody named is left out, with a line, where it cannot be read."""
+
+    def read_one(root: str) -> Sequence[T]:
         try:
-            found += read(Store(root))
+            return read(Store(root))
         except StoreError as error:
             if named is not None:
                 raise
             log.warning("left out: %s", error)
-    return found
+            return ()
+
+    # At once: a bucket whose service is gone is given up after 6 s or more.
+    with ThreadPoolExecutor(max(1, min(len(roots), _MOST_AT_ONCE))) as pool:
+        return [one for found in pool.map(read_one, roots) for one in found]
 
 
 def _open(folder: Path, store: str | None) -> FoundRun:

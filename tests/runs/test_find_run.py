@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -132,6 +133,18 @@ def test_a_store_that_was_used_from_a_folder_is_known_there_first(
     assert find_run(None, working=here).manifest.id == "20260101-000000-aaaa"
     shutil.rmtree(tmp_path / "state/eibench_ray/stores")
     assert known_stores(here) == ([], [])
+
+
+def test_known_stores_are_read_at_once_as_one_that_is_gone_takes_its_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        remember_store(str(tmp_path / name), tmp_path / "elsewhere")
+    both = threading.Barrier(2, timeout=10)
+    monkeypatch.setattr("eibench_ray.runs.find_run.run_ids", lambda _: [f"2026{both.wait()}"])
+    with pytest.raises(StoreError, match="2 runs begin with '2026'"):
+        find_run("2026", working=tmp_path)
 
 
 def test_without_a_home_nothing_is_noted_and_nothing_fails(tmp_path: Path) -> None:

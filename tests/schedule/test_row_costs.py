@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+from scipy.optimize import nnls
 
 from eibench_ray.rows.asked_work import AskedWork
-from eibench_ray.schedule.row_costs import RowCosts
+from eibench_ray.schedule.row_costs import RowCosts, solve_non_negative
 
 SHAPE = RowCosts(0.0, 0.001, 0.0005, 0.0001, 0.01)
 
@@ -52,3 +54,16 @@ def test_later_runs_count_more() -> None:
     slow, fast = took(RowCosts(0, 0, 0.02, 0, 0), 100, 0, 50)[0], took(RowCosts(0, 0, 0.01, 0, 0), 100, 0, 50)[0]
     found = RowCosts(0, 0, 1.0, 0, 0).fit([(fast, 1.0), (slow, 1 / 3)])
     assert 0.01 < found.busy_token_s < 0.015
+
+
+def test_costs_that_would_be_negative_are_nought_as_in_scipys_solution() -> None:
+    random = np.random.default_rng(0)
+    num_held = np.zeros(6, int)  # by the number of costs that are nought
+    for _ in range(500):
+        rows = random.normal(random.uniform(-1, 2), 1, (random.integers(1, 8), 5))
+        matrix = np.concatenate([rows, 0.02 * np.diag(10 ** random.uniform(-3, 1, 5))])
+        wanted = random.normal(random.uniform(-1, 2), 1, len(matrix))
+        found = solve_non_negative(matrix, wanted)
+        np.testing.assert_allclose(found, nnls(matrix, wanted)[0], rtol=1e-8, atol=1e-12)
+        num_held[np.count_nonzero(found == 0)] += 1
+    assert num_held.all()

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from pyarrow import fs
@@ -25,8 +26,10 @@ def s3_port() -> Iterator[int]:
 
 
 @pytest.fixture
-def s3_root(s3_port: int, monkeypatch: pytest.MonkeyPatch) -> str:
+def s3_root(s3_port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The root of a store in a new bucket; the environment says how to reach it."""
+    # Commands of later tests would look for their runs in the bucket, too: 6 s, when its server is gone.
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     for name, value in {
         "AWS_ACCESS_KEY_ID": "a test's key",
         "AWS_SECRET_ACCESS_KEY": "a test's secret",
