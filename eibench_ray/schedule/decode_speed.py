@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from eibench_ray.schedule.resources import EngineProfile
 
@@ -11,7 +12,7 @@ from eibench_ray.schedule.resources import EngineProfile
 ALONE_SPEEDUP = 4.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots, for the cached properties: a forecast asks for them at each step and each try
 class DecodeSpeed:
     """The decoding speed of an engine.
 
@@ -28,12 +29,12 @@ class DecodeSpeed:
         """An engine's speed."""
         return cls(profile.tokens_per_s, profile.capacity, profile.alone_tokens_per_s)
 
-    @property
+    @cached_property
     def full_tick_s(self) -> float:
         """Seconds per token of a row in a full batch."""
         return self.capacity / self.tokens_per_s
 
-    @property
+    @cached_property
     def alone_tick_s(self) -> float:
         """Seconds per token of a row alone: no less than in a full batch each row's share, no more than all of it."""
         known = self.alone_tokens_per_s
@@ -45,12 +46,12 @@ class DecodeSpeed:
         rows = min(max(1.0, at_once), self.capacity)
         return (self.alpha / self.capacity + self.beta) / (self.alpha / rows + self.beta)
 
-    @property
+    @cached_property
     def beta(self) -> float:
         """Seconds that a further row adds to a decoding step."""
         return (self.full_tick_s - self.alone_tick_s) / max(1, self.capacity - 1)
 
-    @property
+    @cached_property
     def alpha(self) -> float:
         """Seconds of a decoding step, rows left aside."""
         return self.alone_tick_s - self.beta

@@ -17,7 +17,12 @@ PRIOR_S = 1.0
 
 
 class EngineEstimate:
-    """One engine's load time, speed and reply lengths as they are known by now."""
+    """One engine's load time, speed and reply lengths as they are known by now.
+
+    Attributes:
+        tokens_per_s: generated tokens per second of one full replica.
+        prior_share: share of the prior in that speed: 1 where nothing is measured yet.
+    """
 
     def __init__(self, profile: EngineProfile) -> None:
         self._prior = profile
@@ -28,24 +33,13 @@ class EngineEstimate:
         self._tokens = 0.0
         self._seconds = 0.0
         self._replies: dict[str, tuple[int, int]] = {}
+        # Both are read a hundred times for each time that they change.
+        self.tokens_per_s, self.prior_share = profile.tokens_per_s, 1.0
 
     @property
     def load_s(self) -> float:
         """Seconds from a replica's start to its readiness."""
         return sum(self._loads) / len(self._loads) if self._loads else self._prior.load_s
-
-    @property
-    def tokens_per_s(self) -> float:
-        """Generated tokens per second of one full replica."""
-        if not self._tokens:
-            return self._prior.tokens_per_s
-        share, token_s = self.prior_share, self._seconds / self._tokens
-        return float(self._prior.tokens_per_s**share * token_s ** (share - 1.0))
-
-    @property
-    def prior_share(self) -> float:
-        """Share of the prior in that speed: 1 where nothing is measured yet."""
-        return math.exp(-self._seconds / PRIOR_S)
 
     def tokens_per_row(self, step: str) -> float:
         """Generated tokens of one reply of a step."""
@@ -86,3 +80,6 @@ class EngineEstimate:
         if asked.completion_tokens:
             self._tokens += asked.completion_tokens * self._prior.weight(step)
             self._seconds += asked.engine_s * self._speed.full_share(asked.at_once)
+            share, token_s = math.exp(-self._seconds / PRIOR_S), self._seconds / self._tokens
+            self.prior_share = share
+            self.tokens_per_s = float(self._prior.tokens_per_s**share * token_s ** (share - 1.0))

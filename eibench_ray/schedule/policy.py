@@ -63,7 +63,7 @@ class Demand:
 
     def num_new(self, horizon_s: float) -> float:
         """Replicas that must still be loaded for the work to end by the horizon; inf where no number is enough."""
-        num_new = 0.0 if self.count else 1.0
+        num_new = 0.0 if self.num_ready or self.num_starting else 1.0
         if horizon_s == math.inf:
             return num_new
         for missing_s, room_s in self._missing(horizon_s):
@@ -91,8 +91,10 @@ class Demand:
         """For what comes late and for all: the seconds of work that the replicas leave, and those a further one has."""
         end_s = horizon_s - self.tail_s
         for head_s, work_s in self.work:
-            supply_s = self.num_ready * max(0.0, end_s - head_s)
-            supply_s += self.num_starting * max(0.0, end_s - max(head_s, self.starting_s))
+            # Without a call where it comes to nothing: a forecast comes here most often.
+            supply_s = self.num_ready * max(0.0, end_s - head_s) if self.num_ready else 0.0
+            if self.num_starting:
+                supply_s += self.num_starting * max(0.0, end_s - max(head_s, self.starting_s))
             if work_s - supply_s > _CLOSE * work_s:
                 yield work_s - supply_s, end_s - max(head_s, self.load_s)
 

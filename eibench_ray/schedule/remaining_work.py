@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from eibench_ray.schedule.policy import Demand, choose_horizon, pile_up
-from eibench_ray.schedule.row_arrivals import SMALL_BATCHES, RowArrivals
+from eibench_ray.schedule.row_arrivals import SMALL_BATCHES, Pace, RowArrival, RowArrivals
 from eibench_ray.schedule.scheduler_state import SchedulerState
 
 # A further replica must have this share of its load time to work, or it is not worth the load.
@@ -50,18 +50,18 @@ def forecast(state: SchedulerState, now: float, guess_s: float | None = None) ->
     num_gpus = state.places.num_gpus
     begun = {key: _find_begun(state, key, now) for key in live}
     demands: dict[str, Demand] = {}
+    full = RowArrivals(state, now)
     horizon_s, before_s = guess_s or _all_at_full_speed_s(state, live), math.inf
     for _ in range(ROUNDS):
         if horizon_s == math.inf or abs(horizon_s - before_s) <= CLOSE * horizon_s:
             break
-        streams, before_s = RowArrivals(state, now, horizon_s), horizon_s
-        demands = {key: _demand(state, key, now, streams, begun[key], horizon_s) for key in live}
+        demands, before_s = _demands(state, now, full, begun, horizon_s), horizon_s
         horizon_s = choose_horizon([demands[key] for key in aimed], num_gpus)
     if 0 < _num_gpus([demands[key] for key in aimed], horizon_s) <= SPARE * num_gpus:
+        small = RowArrivals(state, now, SMALL_BATCHES)
         for share in SHORTER:
             sooner_s = share * horizon_s
-            streams = RowArrivals(state, now, sooner_s, SMALL_BATCHES)
-            paced = {key: _demand(state, key, now, streams, begun[key], sooner_s) for key in live}
+            paced = _demands(state, now, small, begun, sooner_s)
             if _num_gpus([paced[key] for key in aimed], sooner_s) <= num_gpus:
                 demands, horizon_s = paced, sooner_s
                 break
@@ -104,17 +104,30 @@ def _find_begun(state: SchedulerState, key: str, now: float) -> _Begun:
     return _Begun(rows_begun * row_s, (rows_held - rows_begun) * row_s)
 
 
+def _demands(
+    state: SchedulerState, now: float, arrivals: RowArrivals, begun: Mapping[str, _Begun], horizon_s: float
+) -> dict[str, Demand]:
+    streams, pace = arrivals.until(horizon_s), arrivals.pace
+    return {key: _demand(state, key, now, streams, pace, held, horizon_s) for key, held in begun.items()}
+
+
 def _demand(
-    state: SchedulerState, key: str, now: float, streams: RowArrivals, begun: _Begun, horizon_s: float
+    state: SchedulerState,
+    key: str,
+    now: float,
+    streams: Mapping[str, RowArrival],
+    pace: Pace,
+    begun: _Begun,
+    horizon_s: float,
 ) -> Demand:
     engine, backlog = state.engines[key], state.backlog
     estimate, rows_left = engine.estimate, backlog.rows_left(key)
-    parts = [
-        (head_s, rows * estimate.row_work_s(step) / estimate.paced_speed(streams.pace.token_share))
-        for step, num_rows in rows_left.items()
-        for head_s, rows in streams.of[step].parts(num_rows, horizon_s)
-    ]
-    grain_s = max(head_s for head_s, _ in parts) / streams.pace.max_heads or 1.0
+    speed = estimate.paced_speed(pace.token_share)
+    parts = []
+    for step, num_rows in rows_left.items():
+        row_work_s = estimate.row_work_s(step)
+        parts += [(head_s, rows * row_work_s / speed) for head_s, rows in streams[step].parts(num_rows, horizon_s)]
+    grain_s = max(head_s for head_s, _ in parts) / pace.max_heads or 1.0
     piled = pile_up((head_s // grain_s * grain_s, work_s) for head_s, work_s in parts)
     work_s = max(piled[-1][1] - begun.done_s, 0.0)
     loading_s = sum(max(0.0, replica.began_at + estimate.load_s - now) for replica in engine.starting.values())
@@ -122,7 +135,7 @@ def _demand(
         work=tuple((head_s, min(late_s, work_s)) for head_s, late_s in piled),
         load_s=estimate.load_s,
         gpus=engine.profile.need.gpus,
-        tail_s=min(streams.of[step].tail_s for step in rows_left),
+        tail_s=min(streams[step].tail_s for step in rows_left),
         num_ready=len(engine.ready),
         num_starting=len(engine.starting),
         starting_s=loading_s / max(1, len(engine.starting)),

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 
 from eibench_ray.schedule.measured_engine import MeasuredEngine
 
@@ -44,7 +45,7 @@ class Node:
     gpu: str = ""  # what its GPUs are called, as far as the cluster knows
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots, for the cached property
 class Need:
     """The resources that one replica reserves.
 
@@ -56,7 +57,7 @@ class Need:
     bundles: tuple[Resources, ...] = ()
     gpu_memory_gb: float = 0.0  # GB that each of its GPUs must have at least; 0 where that is not known
 
-    @property
+    @cached_property
     def gpus(self) -> float:
         """GPUs of one replica."""
         return sum(bundle.gpus for bundle in self.bundles)

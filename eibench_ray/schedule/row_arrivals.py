@@ -64,38 +64,70 @@ class RowArrival:
             yield min(at_s, max(self.from_s, self.pace.latest * horizon_s)), self.num_waiting / num_parts
 
 
+@dataclass(frozen=True, slots=True)
+class _StepAhead:
+    """One step with rows left, by what does not depend on the horizon.
+
+    Attributes:
+        sources: the steps with rows left that it reads.
+        begin_s: seconds until its engine's first replica is ready.
+        row_s: seconds of one row.
+        tail_s: seconds of the longest chain of steps behind it.
+        first_share, last_share: which part of its engine's work it is.
+    """
+
+    id: str
+    sources: tuple[str, ...]
+    num_waiting: int
+    begin_s: float
+    row_s: float
+    tail_s: float
+    first_share: float
+    last_share: float
+
+
 class RowArrivals:
-    """The streams of all steps with rows left.
+    """The streams of all steps with rows left, for one horizon after the other.
 
     Args:
         state: as it is now.
         now: the time.
-        horizon_s: seconds by which all ends.
         pace: the batches that are expected.
     """
 
-    def __init__(self, state: SchedulerState, now: float, horizon_s: float, pace: Pace = FULL_BATCHES) -> None:
+    def __init__(self, state: SchedulerState, now: float, pace: Pace = FULL_BATCHES) -> None:
         self._state, self.pace = state, pace
-        tails_s = self._find_tails()
-        waits_s = {key: _wait_s(engine, now) for key, engine in state.engines.items()}
-        shares = dict(self._shares())
-        engine_of = {step: key for step, key, _ in state.backlog.steps}
+        self._steps = list(self._steps_ahead(now))
+
+    def until(self, horizon_s: float) -> dict[str, RowArrival]:
+        """By step id, the streams if all ends after so many seconds."""
         made: dict[str, tuple[float, float]] = {}
-        self.of: dict[str, RowArrival] = {}  # by step id
+        found = {}
+        for step in self._steps:
+            from_s = to_s = 0.0
+            for source in step.sources:
+                first_s, last_s = made[source]
+                from_s, to_s = max(from_s, first_s), max(to_s, last_s)
+            row_s, tail_s = step.row_s, step.tail_s
+            found[step.id] = RowArrival(from_s, to_s, step.num_waiting, tail_s + DRAIN * row_s, self.pace)
+            spread_s = max(0.0, horizon_s - tail_s - step.begin_s)
+            first_s, last_s = step.begin_s + step.first_share * spread_s, step.begin_s + step.last_share * spread_s
+            made[step.id] = max(first_s, from_s) + row_s, max(last_s, to_s) + row_s
+        return found
+
+    def _steps_ahead(self, now: float) -> Iterator[_StepAhead]:
+        """The steps with rows left, each after those that it reads."""
+        state = self._state
+        tails_s, shares = self._find_tails(), dict(self._shares())
+        waits_s = {key: _wait_s(engine, now) for key, engine in state.engines.items()}
+        engine_of = {step: key for step, key, _ in state.backlog.steps}
         for step, key, sources in state.backlog.steps:
-            if step not in shares:
-                continue
-            arrivals = [made[source] for source in sources if source in made]
-            from_s = max((arrival[0] for arrival in arrivals), default=0.0)
-            to_s = max((arrival[1] for arrival in arrivals), default=0.0)
-            unmade = (state.backlog.rows_left(engine_of[source]).get(source, 0) for source in sources)
-            num_waiting = min(state.backlog.rows_left(key)[step], max(unmade, default=0))
-            row_s = state.engines[key].estimate.row_s(step, self.pace.token_share)
-            self.of[step] = RowArrival(from_s, to_s, num_waiting, tails_s[step] + DRAIN * row_s, pace)
-            begin_s = waits_s[key]
-            spread_s = max(0.0, horizon_s - tails_s[step] - begin_s)
-            first_s, last_s = (begin_s + share * spread_s for share in shares[step])
-            made[step] = max(first_s, from_s) + row_s, max(last_s, to_s) + row_s
+            if step in shares:
+                unmade = (state.backlog.rows_left(engine_of[source]).get(source, 0) for source in sources)
+                num_waiting = min(state.backlog.rows_left(key)[step], max(unmade, default=0))
+                read = tuple(source for source in sources if source in shares)
+                row_s = state.engines[key].estimate.row_s(step, self.pace.token_share)
+                yield _StepAhead(step, read, num_waiting, waits_s[key], row_s, tails_s[step], *shares[step])
 
     def _find_tails(self) -> dict[str, float]:
         """Per step, the seconds that the longest chain of steps behind it takes, a row's time each."""

@@ -28,12 +28,12 @@ def state_of(graph: Graph, num_rows: int) -> SchedulerState:
 
 
 def test_what_reads_nothing_is_there() -> None:
-    answer = RowArrivals(state_of(JUDGED, 20), 0.0, HORIZON_S).of["answer"]
+    answer = RowArrivals(state_of(JUDGED, 20), 0.0).until(HORIZON_S)["answer"]
     assert (answer.from_s, answer.to_s, answer.num_waiting) == (0.0, 0.0, 0)
 
 
 def test_verdicts_come_while_answers_are_made() -> None:
-    verdict = RowArrivals(state_of(JUDGED, 20), 0.0, HORIZON_S).of["verdict"]
+    verdict = RowArrivals(state_of(JUDGED, 20), 0.0).until(HORIZON_S)["verdict"]
     # Answers go first, as verdicts wait for them: half of the engine's work, from its load on, a row's time each.
     tail_s = 4.0
     assert verdict.from_s == LOAD_S + 4.0
@@ -49,11 +49,11 @@ def test_verdicts_whose_answers_are_there_do_not_wait() -> None:
         slice_ = state.give(state.replicas[1])
         state.take_off(state.replicas[1], slice_)
         state.backlog.finish(slice_)
-    assert RowArrivals(state, LOAD_S, HORIZON_S).of["verdict"].num_waiting == 10
+    assert RowArrivals(state, LOAD_S).until(HORIZON_S)["verdict"].num_waiting == 10
 
 
 def test_an_answer_leaves_time_for_its_verdict_and_for_its_batch_to_run_dry() -> None:
-    streams = RowArrivals(state_of(JUDGED, 20), 0.0, HORIZON_S).of
+    streams = RowArrivals(state_of(JUDGED, 20), 0.0).until(HORIZON_S)
     assert {step: stream.tail_s for step, stream in streams.items()} == {
         "answer": 4.0 + DRAIN * 4.0,
         "more": DRAIN * 4.0,
@@ -65,7 +65,7 @@ def test_of_two_chains_behind_a_step_the_longer_one_needs_its_time() -> None:
     graph: Graph = JUDGED | {"note": ("a", ("answer",), 2), "verdict": ("j", ("answer",), 2)}
     graph |= {"summary": ("j", ("verdict",), 2)}
     order = ("answer", "note", "verdict", "summary")
-    streams = RowArrivals(state_of({step: graph[step] for step in order}, 20), 0.0, HORIZON_S).of
+    streams = RowArrivals(state_of({step: graph[step] for step in order}, 20), 0.0).until(HORIZON_S)
     assert [streams[step].tail_s - DRAIN * 4.0 for step in order] == [8.0, 0.0, 4.0, 0.0]
 
 
