@@ -20,7 +20,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from eibench_ray.config.hydra_errors import HYDRA_ERRORS
-from eibench_ray.config.option_files import OptionFiles, own_loader
+from eibench_ray.config.option_files import OptionFiles, own_loader, to_plain
 from eibench_ray.config.overrides import CELL_GROUPS, GLOBAL_GROUPS, section_of
 from eibench_ray.config.programs import refuse_programs
 from eibench_ray.config.secrets import refuse_secrets
@@ -58,7 +58,7 @@ class Composer:
         return self._loader.load_sweep_config(self.master, list(overrides))
 
     def compose_sections(self, overrides: Overrides) -> Sections | None:
-        """The job without Hydra's node (26 ms instead of 71); None where it cannot be composed."""
+        """The job without Hydra's node (14 ms instead of 19); None where it cannot be composed."""
         with contextlib.suppress(*HYDRA_ERRORS, RecursionError):
             return to_sections(*self._compose_job(overrides, _WithoutHydra))
         return None
@@ -78,9 +78,9 @@ class Composer:
             for section, overrides in variants:
                 shared = tuple(item for item in overrides if section_of(item) in GLOBAL_GROUPS)
                 if shared not in known:
-                    known[shared] = _to_plain(self._compose_job(shared, partial(_OneSection, section=None))[0])
+                    known[shared] = to_plain(self._compose_job(shared, partial(_OneSection, section=None))[0])
                 config, choices = self._compose_job(overrides, partial(_OneSection, section=section))
-                if _without(_to_plain(config), section) != _without(known[shared], section):
+                if _without(to_plain(config), HYDRA, section) != _without(known[shared], HYDRA, section):
                     return None
                 own = OmegaConf.masked_copy(config, [section] if section in config else [])
                 composed.append(to_sections(own, choices))
@@ -144,23 +144,15 @@ def to_sections(config: DictConfig, choices: Mapping[str, str | None]) -> Sectio
             f"hydra.sweeper.params.{group} in that file, or with {group}=[a,b] on the command line"
         )
     own = OmegaConf.masked_copy(config, [str(key) for key in config if key != HYDRA])
-    refuse_programs(own)
-    refuse_secrets(own)
-    raw = OmegaConf.to_container(own, resolve=True, throw_on_missing=True)
-    assert isinstance(raw, dict)
-    has_interpolation = bool(raw != OmegaConf.to_container(own, resolve=False))
-    return Sections({str(key): value for key, value in raw.items()}, choices, has_interpolation)
+    unresolved = to_plain(own)
+    refuse_programs(unresolved)
+    refuse_secrets(unresolved)
+    raw = to_plain(own, resolve=True)
+    return Sections(raw, choices, has_interpolation=raw != unresolved)
 
 
-def _to_plain(config: DictConfig) -> dict[str, Any]:
-    """A composition as plain values, without Hydra's section."""
-    plain = OmegaConf.to_container(config, resolve=False)
-    assert isinstance(plain, dict)
-    return _without({str(key): value for key, value in plain.items()}, HYDRA)
-
-
-def _without(values: Mapping[str, Any], section: str) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if key != section}
+def _without(values: Mapping[str, Any], *sections: str | None) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key not in sections}
 
 
 class _WithoutHydra(CachingConfigRepository):

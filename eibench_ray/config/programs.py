@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-
-from omegaconf import DictConfig, OmegaConf
+from collections.abc import Mapping
+from typing import Any
 
 from eibench_ray.config.secrets import leaves_of
 from eibench_ray.errors import ConfigError
@@ -22,13 +22,13 @@ _CLASS = re.compile(r"logging\.(?:handlers\.)?[A-Z]\w*|colorlog\.ColoredFormatte
 _STREAM = re.compile(r"ext://sys\.std(?:out|err)")
 
 
-def refuse_programs(config: DictConfig) -> None:
-    """Refuses a configuration that would have Hydra call something.
+def refuse_programs(config: Mapping[str, Any]) -> None:
+    """Refuses a configuration, as plain values, that would have Hydra call something.
 
     Raises:
         ConfigError: with the key, and what it names.
     """
-    for key, value in leaves_of(OmegaConf.to_container(config, resolve=False), ""):
+    for key, value in leaves_of(config, ""):
         names = key.split(".")
         if _TARGET in names and value not in _TARGETS:
             _refuse(key, value)

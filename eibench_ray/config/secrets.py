@@ -8,12 +8,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from eibench_ray.errors import ConfigError
-
-if TYPE_CHECKING:
-    from omegaconf import DictConfig
 
 _WORDS = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+")
 _SECRET_ENDS = ("token", "key", "secret", "password", "passwd", "passphrase", "credential", "credentials")
@@ -74,16 +71,16 @@ def is_secret_shape(text: str) -> bool:
     return has_login(text) or _SHAPES.search(text) is not None
 
 
-def refuse_secrets(config: DictConfig) -> None:
-    """Refuses a configuration that holds a secret, or reads one from the environment. No message repeats a value.
+def refuse_secrets(config: Mapping[str, Any]) -> None:
+    """Refuses a configuration, as plain values, that holds a secret or reads one from the environment.
+
+    No message repeats a value.
 
     Raises:
         ConfigError: a value looks like a secret by its name or its shape; or comes from an environment variable where
             it would be shown.
     """
-    from omegaconf import OmegaConf  # replicas compose nothing
-
-    for key, value in leaves_of(OmegaConf.to_container(config, resolve=False), ""):
+    for key, value in leaves_of(config, ""):
         _check(key, value)
 
 

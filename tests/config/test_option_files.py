@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import copy
+import shutil
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -14,7 +19,8 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
 from hydra.errors import ConfigCompositionException
 from hydra.types import RunMode
-from omegaconf import OmegaConf
+from omegaconf import Container, OmegaConf
+from omegaconf.base import ContainerMetadata, Metadata
 
 from eibench_ray.config.option_files import OptionFiles, OptionLoader, own_loader
 from eibench_ray.config.options_folder import config_folder
@@ -124,3 +130,80 @@ def test_a_default_may_name_the_choice_of_another(tmp_path: Path, size: str) -> 
     with own_loader(), initialize_config_dir(str(tmp_path), version_base="1.3"):
         config = compose("config", [f"size={size}"] if size != "small" else [])
     assert OmegaConf.to_container(config) == {"size": {"name": size}, "colour": {"fits": size}}
+
+
+def _without_times(metadata: Metadata) -> Metadata:
+    return replace(metadata, resolver_cache={}) if isinstance(metadata, ContainerMetadata) else metadata
+
+
+def facts(node: Any) -> Any:
+    """All that OmegaConf knows of a node: its types, its flags, its place, and what is in it."""
+    times = sorted(getattr(node._metadata, "resolver_cache", {}).get("now", ()))
+    known = [
+        type(node),
+        _without_times(node._metadata),
+        times,
+        node._get_full_key(None),
+        node._get_flag("struct"),
+        node._get_flag("readonly"),
+    ]
+    inner = node._content if isinstance(node, Container) else node._value()
+    if isinstance(inner, dict):
+        return [*known, [(key, facts(value)) for key, value in inner.items()]]
+    return [*known, [facts(value) for value in inner]] if isinstance(inner, list) else [*known, inner]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        CELL,
+        [*CELL, "experiment=demo", "hydra/job_logging=default", "+hydra.job.env_set.A=b", "seed=3"],
+        [
+            "model=smollm2_135m",
+            "model@asker=smollm2_135m",
+            "model@captioner=smollm2_135m",
+            "judge=llama3_8b",
+            "dataset=demo",
+        ],
+        ["-m", "experiment=paper_table", "hydra.sweep.dir=elsewhere"],
+    ],
+    ids=" ".join,
+)
+def test_what_is_merged_once_and_not_copied_is_what_hydra_merges(
+    loader: OptionLoader, monkeypatch: pytest.MonkeyPatch, said: list[str]
+) -> None:
+    overrides, mode = said[said[0] == "-m" :], RunMode.MULTIRUN if said[0] == "-m" else RunMode.RUN
+    composed = [loader.load_configuration("config", overrides, mode) for _ in range(2)]
+    for name in ("_compose_config_from_defaults_list", "_load_single_config", "_embed_result_config"):
+        monkeypatch.delattr(OptionLoader, name)
+    hydras = facts(loader.load_configuration("config", overrides, mode))
+    assert [facts(config) for config in composed] == [hydras, hydras]
+
+
+def test_folders_are_named_by_the_time_of_their_own_composition(
+    loader: OptionLoader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loader.load_configuration("config", CELL, RunMode.RUN)
+    monkeypatch.setattr("eibench_ray.config.option_files.datetime", SimpleNamespace(now=lambda: datetime(2001, 2, 3)))
+    later = loader.load_configuration("config", CELL, RunMode.RUN)
+    assert later.hydra.run.dir == copy.deepcopy(later).hydra.run.dir == "outputs/2001-02-03/00-00-00"
+
+
+def test_a_file_of_the_package_that_has_changed_is_read_again(tmp_path: Path) -> None:
+    shutil.copytree(config_folder(), tmp_path, dirs_exist_ok=True)
+
+    def composed() -> tuple[int, str]:
+        with own_loader(), initialize_config_dir(str(tmp_path), version_base="1.3"):
+            config = compose("config", [*CELL, "tracking=none"], return_hydra_config=True)
+            return config.seed, config.hydra.launcher.get("marked", "")
+
+    assert composed() == (0, "")
+    main, own = tmp_path / "config.yaml", tmp_path / "hydra/launcher"
+    main.write_text(main.read_text().replace("seed: 0 ", "seed: 10"))
+    assert composed() == (10, "")
+    own.mkdir(parents=True)
+    (own / "mine.yaml").write_text("_target_: hydra_plugins.eibench_ray_launcher.launcher.PlanLauncher\nmarked: a\n")
+    main.write_text(main.read_text().replace("launcher: eibench_ray", "launcher: mine"))
+    assert composed() == (10, "a")
+    (own / "mine.yaml").write_text("_target_: hydra_plugins.eibench_ray_launcher.launcher.PlanLauncher\nmarked: b\n")
+    assert composed() == (10, "b")
