@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import sysconfig
 import venv
@@ -170,17 +171,17 @@ def other_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.usefixtures("ray_here")
-def test_a_replica_runs_in_the_python_that_its_engine_names(other_python: Path) -> None:
+def test_a_replica_runs_in_the_python_that_its_engine_names_and_is_as_nice_as_the_command(other_python: Path) -> None:
     engine = {"kind": "echo", "runtime_env": {"py_executable": str(other_python)}}
 
-    def ask() -> tuple[str, str]:
+    def ask() -> tuple[str, str, int]:
         import own_package
 
-        return own_package.VERSION, sys.prefix
+        return own_package.VERSION, sys.prefix, os.nice(0)
 
     environment = replica_runtime_env(spec(engine), CLUSTER, 1)
     found = ray.get(ray.remote(ask).options(num_cpus=0, runtime_env=environment).remote(), timeout=60)
-    assert found == ("of its own", str(other_python.parents[1]))
+    assert found == ("of its own", str(other_python.parents[1]), os.nice(0))
 
 
 @pytest.mark.usefixtures("commands_share_ray")
