@@ -17,6 +17,14 @@ from unittest.mock import patch
 _AGENT_NEEDS = ("aiohttp", "aiohttp_cors", "grpc", "opencensus", "opentelemetry", "prometheus_client")
 # It sets the variables of each process without importing Ray: 0.3 CPU s of 0.7 of an actor's start.
 _WORKER_SETUP = Path(__file__).with_name("worker_setup.py")
+_IDLE_AGENT = Path(__file__).with_name("idle_agent.py")
+_VARIABLES_AGENT = Path(__file__).with_name("variables_agent.py")
+_MESSAGES = {
+    "GetOrCreateRuntimeEnvRequest": {"serialized_runtime_env": 1},
+    "GetOrCreateRuntimeEnvReply": {"status": 1, "serialized_runtime_env_context": 3},
+    "DeleteRuntimeEnvIfPossibleRequest": {"serialized_runtime_env": 1},
+    "DeleteRuntimeEnvIfPossibleReply": {"status": 1},
+}
 _AGENT_PORTS = ("METRICS_AGENT_PORT_NAME", "METRICS_EXPORT_PORT_NAME", "DASHBOARD_AGENT_LISTEN_PORT_NAME")
 
 
@@ -26,7 +34,8 @@ def lean_node(*, has_dashboard: bool) -> Iterator[None]:
 
     The log monitor prints what replicas write, which is switched off; the autoscaler scales nothing here, and shows its
     figures to all users of the machine (a port). Without a dashboard, its server reports usage statistics alone, which
-    are switched off, too, and its agent serves nobody (1.2 CPU s, 130 MB).
+    are switched off, too, and its agent serves nobody (1.2 CPU s, 130 MB). The agent that makes environments is started
+    when a replica has one of its own (0.45 CPU s, before the first replica can start).
     """
     import ray._private.node as node
     import ray._private.parameter as parameter
@@ -41,37 +50,50 @@ def lean_node(*, has_dashboard: bool) -> Iterator[None]:
             patches.enter_context(patch.object(utils, "get_dashboard_dependency_error", lambda: None))
         if not has_dashboard:
             patches.enter_context(patch.object(node.Node, "start_api_server", lambda *_, **__: None))
-            patches.enter_context(_without_agent())
+        patches.enter_context(_small_agents(has_dashboard=has_dashboard))
         yield
 
 
 @contextlib.contextmanager
-def _without_agent() -> Iterator[None]:
-    """Has Ray's node start a process that waits in the place of its agent, as it starts none without one.
+def _small_agents(*, has_dashboard: bool) -> Iterator[None]:
+    """Has Ray's node start small processes in the places of its agents, as it starts none without them.
 
-    The node waits until the agent has said on which ports it listens: -1 is what it says that listens on none.
+    The node waits until the agent that serves a dashboard has said on which ports it listens: -1 is what it says that
+    listens on none.
     """
     from ray._private import ray_constants, services
 
     raylet: Any = import_module("ray._raylet")
-    if not all(hasattr(raylet, name) for name in (*_AGENT_PORTS, "persist_port")):  # another version of Ray
-        yield
-        return
+    knows_ports = all(hasattr(raylet, name) for name in (*_AGENT_PORTS, "persist_port"))
+    is_idle = knows_ports and not has_dashboard
+    repeats = _has_known_messages()
     start, command_of = services.start_raylet, services._build_python_executable_command_memory_profileable
 
     def start_raylet(*arguments: Any, **options: Any) -> Any:
         given = inspect.signature(start).bind(*arguments, **options).arguments
-        for name in _AGENT_PORTS:
+        for name in _AGENT_PORTS if is_idle else ():
             raylet.persist_port(given["session_dir"], given["node_id"], getattr(raylet, name), -1)
         return start(*arguments, **options)
 
     def build_command(component: str, *arguments: Any, **options: Any) -> list[str]:
-        if component == ray_constants.PROCESS_TYPE_DASHBOARD_AGENT:
-            return [sys.executable, "-I", "-S", str(Path(__file__).with_name("idle_agent.py"))]
-        return list(command_of(component, *arguments, **options))
+        command = list(command_of(component, *arguments, **options))
+        if is_idle and component == ray_constants.PROCESS_TYPE_DASHBOARD_AGENT:
+            return [sys.executable, "-I", "-S", str(_IDLE_AGENT)]
+        if repeats and component == ray_constants.PROCESS_TYPE_RUNTIME_ENV_AGENT:
+            return [sys.executable, "-I", "-S", str(_VARIABLES_AGENT), *command]  # what follows is Ray's
+        return command
 
     with (
         patch.object(services, "start_raylet", start_raylet),
         patch.object(services, "_build_python_executable_command_memory_profileable", build_command),
     ):
         yield
+
+
+def _has_known_messages() -> bool:
+    """Whether Ray's node asks its runtime_env agent as the small one understands it."""
+    messages = import_module("ray.core.generated.runtime_env_agent_pb2").DESCRIPTOR.message_types_by_name
+    return all(
+        name in messages and {field.name: field.number for field in messages[name].fields}.items() >= fields.items()
+        for name, fields in _MESSAGES.items()
+    )

@@ -73,6 +73,7 @@ def test_a_run_listens_on_loopback_alone_and_its_ray_wants_the_users_token(tmp_p
                 "log_monitor",
                 "dashboard/dashboard.py",
                 "ray::DashboardAgent",
+                "ray::RuntimeEnvAgent",
             )  # a run does without, and they take a second each
             assert not [command for command in commands for name in spare if name in command]
             assert [one for one in found if not ipaddress.ip_address(one[1]).is_loopback] == []

@@ -282,18 +282,23 @@ def test_a_node_that_leaves_takes_its_replicas_along_and_no_row(
     config = config.model_copy(update={"store": config.store.model_copy(update={"slice_rows": 1})})
     removed: list[str] = []
     held: list[psutil.Process] = []
+    has_left = False
 
     def remove_node(event: str, fields: dict[str, Any]) -> None:
-        if event == "replica_ready" and not removed:
-            there = [state for state in run.driver.replica_set.states.values() if spot in state.handle.nodes]
-            if fields["replica"] not in [state.handle.id for state in there]:
+        nonlocal has_left
+        if event == "replica_ready" and not has_left:
+            states = run.driver.replica_set.states.values()
+            there = [state.handle.id for state in states if spot in state.handle.nodes]
+            if fields["replica"] not in there:
                 held.append(run.process(fields["replica"]))  # or it soon has all rows, and those that load are stopped
-                held[0].suspend()
-            elif len(there) >= most:
+                held[-1].suspend()
+            elif len(there) >= most and not removed:
                 removed.append(spot)
                 nodes.remove(spot)
-                for process in held:
-                    process.resume()
+        elif event == "node_left" and fields["node"] == spot:  # Ray may take longer to see it than the rows take
+            has_left = True
+            for process in held:
+                process.resume()
 
     sweep = sweeps.plan(config)
     run = Run(sweep, remove_node)

@@ -94,10 +94,9 @@ class Command:
         last = (out.splitlines() or [""])[-1]
         return self.process.returncode, json.loads(last) if last.startswith("{") else {}, err
 
-    def processes_left(self, *, with_agents: bool = True) -> list[psutil.Process]:
+    def processes_left(self) -> list[psutil.Process]:
         """Processes of the run that do not go by themselves."""
-        waited = [process for process, name in self.family.items() if with_agents or "Agent" not in name]
-        return [one for one in psutil.wait_procs(waited, timeout=30)[1] if one.status() != psutil.STATUS_ZOMBIE]
+        return [one for one in psutil.wait_procs([*self.family], timeout=30)[1] if one.status() != "zombie"]
 
     def kill(self) -> None:
         """Ends everything that a failed test left."""
@@ -250,8 +249,7 @@ def test_a_run_that_is_interrupted_killed_and_out_of_budget_goes_on_and_asks_and
     owner = f"run {latest_run(tmp_path)} on {os.uname().nodename} (process {killed.process.pid}, "
     assert f"is in use: {owner}" in paragraph_of(refused.err)
     killed.process.kill()
-    # Ray's own two agents try for a minute to report the death to a server that died with them (Ray 2.60).
-    assert killed.processes_left(with_agents=False) == []
+    assert killed.processes_left() == []
     cost, num_done = sum(costs(tmp_path)), count_rows(tmp_path)
     assert 0 < len(costs(tmp_path)) <= 24 - 5
 
