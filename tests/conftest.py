@@ -326,7 +326,6 @@ def pytest_collection() -> Generator[None, object, object]:
 
 def pytest_collection_finish() -> None:
     """Has the garbage collector leave alone what collection made, and come seldom: it took 7% of the CPU time."""
-    gc.collect()
     gc.freeze()
     gc.set_threshold(20_000)
 

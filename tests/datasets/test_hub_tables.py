@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import datasets
 import pytest
 from drawing import draw
 
@@ -17,34 +16,41 @@ from eibench_ray.errors import DataError
 from eibench_ray.rows.sample import Sample
 from eibench_ray.scoring.rules.choice import ChoiceScorer
 
+if TYPE_CHECKING:
+    import datasets  # 0.4 s of each process that collects the tests
+
 PICTURE = draw((200, 10, 10))
-FEATURES = datasets.Features(
-    {
-        "image": datasets.Image(),
-        "question": datasets.Value("string"),
-        "emotion": datasets.ClassLabel(names=["sad", "happy"]),
-        "moods": datasets.List(datasets.ClassLabel(names=["low", "high"])),
-        "labels": datasets.List(datasets.Value("string")),
-        "shown": datasets.List(datasets.Image()),
-    }
-)
 
 
 @pytest.fixture(autouse=True)
 def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is asked of the hub, and nothing is left in the user's cache."""
+    import datasets
+
     monkeypatch.setattr(datasets.config, "HF_DATASETS_OFFLINE", True)
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     datasets.disable_progress_bars()
 
 
 def saved(**split: Any) -> datasets.Dataset:
+    import datasets
+
+    features = datasets.Features(
+        {
+            "image": datasets.Image(),
+            "question": datasets.Value("string"),
+            "emotion": datasets.ClassLabel(names=["sad", "happy"]),
+            "moods": datasets.List(datasets.ClassLabel(names=["low", "high"])),
+            "labels": datasets.List(datasets.Value("string")),
+            "shown": datasets.List(datasets.Image()),
+        }
+    )
     picture = {"bytes": PICTURE, "path": None}
     rows = [
         {"image": picture, "question": "why?", "emotion": 0, "moods": [1, 0], "labels": ["a", "b"], "shown": [picture]},
         {"image": None, "question": "who?", "emotion": None, "moods": [], "labels": ["c"], "shown": []},
     ]
-    return datasets.Dataset.from_list(rows, features=FEATURES, **split)
+    return datasets.Dataset.from_list(rows, features=features, **split)
 
 
 def prepare(
@@ -80,6 +86,8 @@ def test_labels_in_a_list_have_their_names(tmp_path: Path) -> None:
 
 
 def test_a_split_that_is_not_there_is_named_with_those_that_are(tmp_path: Path) -> None:
+    import datasets
+
     datasets.DatasetDict({"train": saved(), "validation": saved()}).save_to_disk(str(tmp_path / "saved"))
     with pytest.raises(DataError, match="has no split 'test'; it has train, validation: name one with --split"):
         read_hf(str(tmp_path / "saved"))
@@ -109,6 +117,8 @@ def test_what_is_no_dataset_is_named(tmp_path: Path) -> None:
 
 
 def test_choices_and_the_index_of_the_right_one_are_read(tmp_path: Path) -> None:
+    import datasets
+
     texts = datasets.List(datasets.Value("string"))
     features = datasets.Features(
         {
@@ -147,6 +157,8 @@ def test_choices_and_the_index_of_the_right_one_are_read(tmp_path: Path) -> None
     ],
 )
 def test_a_conversation_and_a_list_of_pictures_are_a_sample(tmp_path: Path, turns: list[dict[str, str]]) -> None:
+    import datasets
+
     features = datasets.Features(
         {
             "images": datasets.List(datasets.Image()),

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 
 import polars as pl
@@ -47,21 +48,25 @@ def verification(*checked: CheckedClaim, published: Sequence[Claim] = (), remark
 
 
 NOTHING = MetricSummary(50, 0, 0, None, None, None, bound_low=0.0, bound_high=1.0)
-VERIFICATION = verification(
-    compare(claim("58.80", setting="user_question_caption"), 0.57, 0.61),
-    compare(claim("54.16", "happy", 91), 0.48, 0.6),
-    compare(claim("43.71", "angry", 342), 0.48, 0.55),
-    compare(claim("53.82"), 0.5241, 0.5533),
-    absent(claim("39.68", "happy", 91, model="qwen_vl_chat")),
-    absent(claim("33.65", model="qwen_vl_chat")),
-    absent(claim("48.18", judge="chatgpt_3_5"), "the run has it judged by llama3_8b only"),
-    compare_claim(claim("38.71", dataset="eibench_complex", samples=50), NOTHING, RECALL),
-    absent(claim("28.00", "happy", 91, setting="cfsa"), "no setting"),
-    compare(claim("50.00", setting="user_question_cot"), 0.515, 0.525),
-    published=[claim("54.00", "happy", 91), claim("50.00", "angry", 1524), claim("53.82")],
-    remarks=["judged in other words than the published judge's: a/b/c/d"],
-)
-CHECKED = VERIFICATION.checked
+
+
+@cache
+def whole() -> Verification:
+    """One of each kind; not while tests are collected, as it loads scipy."""
+    return verification(
+        compare(claim("58.80", setting="user_question_caption"), 0.57, 0.61),
+        compare(claim("54.16", "happy", 91), 0.48, 0.6),
+        compare(claim("43.71", "angry", 342), 0.48, 0.55),
+        compare(claim("53.82"), 0.5241, 0.5533),
+        absent(claim("39.68", "happy", 91, model="qwen_vl_chat")),
+        absent(claim("33.65", model="qwen_vl_chat")),
+        absent(claim("48.18", judge="chatgpt_3_5"), "the run has it judged by llama3_8b only"),
+        compare_claim(claim("38.71", dataset="eibench_complex", samples=50), NOTHING, RECALL),
+        absent(claim("28.00", "happy", 91, setting="cfsa"), "no setting"),
+        compare(claim("50.00", setting="user_question_cot"), 0.515, 0.525),
+        published=[claim("54.00", "happy", 91), claim("50.00", "angry", 1524), claim("53.82")],
+        remarks=["judged in other words than the published judge's: a/b/c/d"],
+    )
 
 
 def terminal(shown: Verification, width: int) -> str:
@@ -72,18 +77,18 @@ def terminal(shown: Verification, width: int) -> str:
 
 
 def test_markdown_is_the_golden_text() -> None:
-    assert render_markdown(VERIFICATION) == (GOLDEN / "verify.md").read_text(encoding="utf-8")
+    assert render_markdown(whole()) == (GOLDEN / "verify.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("width", [80, 100, 160])
 def test_the_terminal_page_is_the_golden_text_at_any_width(width: int) -> None:
-    text = terminal(VERIFICATION, width)
+    text = terminal(whole(), width)
     assert text == (GOLDEN / f"verify_{width}.txt").read_text(encoding="utf-8")
     assert max(map(len, text.splitlines())) <= width
 
 
 def test_what_was_replayed_or_made_up_is_marked() -> None:
-    recorded = replace(CHECKED[3], answer_source="recorded")
+    recorded = replace(whole().checked[3], answer_source="recorded")
     made_up = replace(absent(claim("33.65"), "made up: not asked of llama3_8b"), judge_source="made_up")
     page = verification(recorded, made_up)
     for text in (terminal(page, 160), render_markdown(page)):
@@ -91,7 +96,7 @@ def test_what_was_replayed_or_made_up_is_marked() -> None:
         assert "llama3_8b (made up)" in text
         assert "(recorded): answers from a file" in text
         assert "(made up): words that no model said" in text
-    assert "(made up)" not in terminal(VERIFICATION, 160)
+    assert "(made up)" not in terminal(whole(), 160)
     assert [one["answer_source"] for one in to_json(page)["claims"]] == ["recorded", "model"]
     assert to_frame(page)["judge_source"].to_list() == ["model", "made_up"]
 
@@ -108,7 +113,7 @@ def test_the_papers_table_has_a_line_per_cell_on_the_terminal_and_per_figure_in_
 
 
 def test_json_is_plain_and_says_the_rule_and_the_counts() -> None:
-    said = to_json(VERIFICATION)
+    said = to_json(whole())
     assert json.loads(json.dumps(said, allow_nan=False)) == said
     assert said["rule"] == explain_rule(5.0)
     assert said["margin"] == 0.05
@@ -152,18 +157,18 @@ def test_json_is_plain_and_says_the_rule_and_the_counts() -> None:
 
 
 def test_written_files_say_the_same_and_leave_no_drafts(tmp_path: Path) -> None:
-    paths = write_verification(VERIFICATION, tmp_path / "run")
+    paths = write_verification(whole(), tmp_path / "run")
     assert [path.name for path in paths] == ["verify.md", "verify.csv"]
     assert sorted((tmp_path / "run").iterdir()) == sorted(paths)
-    assert paths[0].read_text(encoding="utf-8") == render_markdown(VERIFICATION)
-    frame = to_frame(VERIFICATION)
+    assert paths[0].read_text(encoding="utf-8") == render_markdown(whole())
+    frame = to_frame(whole())
     assert pl.read_csv(paths[1], schema=frame.schema).equals(frame)
     assert frame["ci_low"].to_list()[3:6] == [0.5241, None, None]
     assert frame["difference_low"].to_list()[3:6] == [pytest.approx(-0.0169, abs=1e-4), None, None]
 
 
 def test_the_false_alarms_to_expect_are_told_where_something_was_compared() -> None:
-    assert "false alarms: 5 compared" in render_markdown(VERIFICATION)
+    assert "false alarms: 5 compared" in render_markdown(whole())
     nothing = verification(absent(claim("33.65")))
     assert "false alarms" not in render_markdown(nothing)
     assert to_json(nothing)["expected_false_alarms"] == 0
@@ -172,9 +177,9 @@ def test_the_false_alarms_to_expect_are_told_where_something_was_compared() -> N
 def test_a_folder_that_cannot_be_written_is_a_store_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StoreError, match=r"verify\.md cannot be written"):
-        write_verification(VERIFICATION, tmp_path / "file")
+        write_verification(whole(), tmp_path / "file")
 
 
 def test_few_clusters_are_warned_of() -> None:
-    assert "few clusters" not in render_markdown(VERIFICATION)
+    assert "few clusters" not in render_markdown(whole())
     assert "few clusters" in render_markdown(verification(compare(claim("54.16", "happy", 9), 0.3, 0.7)))

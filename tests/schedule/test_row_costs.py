@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.optimize import nnls
 
 from eibench_ray.rows.asked_work import AskedWork
 from eibench_ray.schedule.row_costs import RowCosts, solve_non_negative
@@ -57,6 +56,8 @@ def test_later_runs_count_more() -> None:
 
 
 def test_costs_that_would_be_negative_are_nought_as_in_scipys_solution() -> None:
+    from scipy.optimize import nnls  # 0.2 s of each process that collects the tests
+
     random = np.random.default_rng(0)
     num_held = np.zeros(6, int)  # by the number of costs that are nought
     for _ in range(500):

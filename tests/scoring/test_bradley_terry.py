@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.optimize import minimize
 
 from eibench_ray.scoring.bradley_terry import Duel, Standings, fit_strengths
 
@@ -81,6 +80,8 @@ def random_duels(seed: int, num_samples: int, num_clusters: int) -> list[Duel]:
 
 
 def test_strengths_are_those_of_an_independent_optimiser() -> None:
+    from scipy.optimize import minimize  # 0.3 s of each process that collects the tests
+
     duels = random_duels(3, 200, 40)
 
     def loss(values: np.ndarray) -> float:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy import stats
 
 from eibench_ray.scoring.cluster_mean import (
     ClusterMean,
@@ -102,6 +101,8 @@ def test_a_million_samples_take_no_longer_than_some_sorts_of_them() -> None:
 @pytest.mark.parametrize("apart", [0.0, 0.5, 1.0, 3.0])
 def test_an_interval_of_bounds_holds_the_mean_at_either_of_them_as_often_as_it_says(apart: float) -> None:
     """Imbens and Manski's equation: a mean at one bound is missed to the near side alone where the other is far."""
+    from scipy import stats  # 0.3 s of each process that collects the tests
+
     error, freedom, confidence = 0.04, 9.0, 0.95
     lower, upper = (ClusterMean(100, 10, mean, error, freedom) for mean in (0.3, 0.3 + apart * error))
     found = bounds_interval(lower, upper, confidence, t_interval)

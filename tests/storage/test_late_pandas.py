@@ -7,7 +7,11 @@ import sys
 
 import pytest
 
-pytest.importorskip("pandas", reason="what is put off has to be there")
+
+@pytest.fixture(autouse=True, scope="module")
+def pandas() -> None:
+    """Not while tests are collected: 0.1 s of each process that does."""
+    pytest.importorskip("pandas", reason="what is put off has to be there")
 
 
 def run(script: str) -> str:

@@ -7,7 +7,6 @@ import xml.etree.ElementTree as ET
 from dataclasses import replace
 
 import pytest
-import vl_convert
 from made_figures import ACCURACY, HOSTILE, comparison, judged, pair, preference, row, summary, sweep
 from test_charts import ledger
 
@@ -95,4 +94,6 @@ def test_hostile_and_endless_names_are_drawn_cut_off_and_as_text() -> None:
 
 def render(chart: Chart) -> ET.Element:
     """The picture as SVG, as wide as a page."""
+    import vl_convert  # 0.1 s of each process that collects the tests
+
     return ET.fromstring(vl_convert.vegalite_to_svg({**chart.spec, "width": 760}))

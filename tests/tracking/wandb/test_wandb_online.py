@@ -14,7 +14,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-import wandb
 from PIL import Image
 from wandb_server import Faults, WandbServer
 
@@ -40,6 +39,8 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WandbSer
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     yield server
     server.stop()
+    import wandb  # half a second of each process that collects the tests
+
     wandb.teardown()
 
 

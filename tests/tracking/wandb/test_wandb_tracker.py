@@ -18,9 +18,7 @@ from typing import Any, Literal
 
 import psutil
 import pytest
-import wandb
 from PIL import Image
-from wandb.proto import wandb_internal_pb2 as pb
 
 from eibench_ray.errors import ConfigError
 from eibench_ray.tracking.open_tracker import NoTracker, OpenTracker
@@ -43,6 +41,8 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):
         monkeypatch.setenv(name, str(tmp_path / "home"))
     yield
+    import wandb  # half a second of each process that collects the tests
+
     wandb.teardown()
 
 
@@ -68,6 +68,8 @@ def make_picture(width: int, height: int) -> bytes:
 
 def read_records(run_folder: Path) -> list[Any]:
     """The records of a run's log: LevelDB's format, after seven bytes of W&B's own in the first block of 32 KiB."""
+    from wandb.proto import wandb_internal_pb2 as pb
+
     (path,) = run_folder.glob("run-*.wandb")
     data = path.read_bytes()
     records, part, offset = [], b"", 7
