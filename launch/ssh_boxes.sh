@@ -9,6 +9,8 @@ set -euo pipefail
 : "${HOSTS:?names of the machines, the first is the head}"
 read -ra hosts <<<"${HOSTS}"
 port=${PORT:-6379}
+dashboard=()
+[[ -z ${DASHBOARD_PORT:-} ]] || dashboard=(--dashboard-port="${DASHBOARD_PORT}")  # on the first machine's loopback
 folder=${PWD}
 token=${folder}/.ray-token-$$
 
@@ -38,7 +40,7 @@ wait $!'
 start_ray() {  # HOST OPTIONS...
   local host=$1
   shift
-  there "${host}" bash -c "${in_private}" start-ray ray start --disable-usage-stats --block "$@"
+  there "${host}" bash -c "${in_private}" start-ray python -P -m eibench_ray.driver.ray_node "${dashboard[@]}" "$@"
 }
 # With its terminal (-tt) goes what ssh has started: no Ray but this one is stopped.
 rays=()
@@ -49,7 +51,7 @@ leave() {
 }
 trap leave EXIT
 
-start_ray "${hosts[0]}" --head --port="${port}" --include-dashboard=false --no-monitor >ray-head.log 2>&1 &
+start_ray "${hosts[0]}" --port="${port}" >ray-head.log 2>&1 &
 rays+=($!)
 sleep 10
 for host in "${hosts[@]:1}"; do

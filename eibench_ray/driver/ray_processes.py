@@ -13,6 +13,27 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+# Ray's processes that its others do not outlive.
+SERVICES = frozenset({"gcs_server", "raylet"})
+# Pictures and answers travel through the file system, hardly anything through Ray's object store.
+OBJECT_STORE_BYTES = 128 << 20
+# Variables with which a Ray that is started here is started, and joined, where they are not set to anything else.
+RAY_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_DEDUP_LOGS": "0",
+    # It would start a Python for each core of the machine (0.5 CPU s each), for tasks of which a run has few.
+    "RAY_prestart_worker_first_driver": "0",
+    # Replicas are as nice as the command. With Ray's 15 they get the cores that nobody else wants: beside one busy
+    # process per core, two loads of vLLM took 366 s, and take 56.
+    "RAY_worker_niceness": "0",
+    # On a busy machine it takes longer than Ray's 30 s; then nothing could be started at all.
+    "RAY_raylet_start_wait_time_s": "120",
+    # When its control service has been gone for so long, Ray ends the program, with a line of its own; the watch over
+    # the nodes ends the run before, in order.
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "600",
+}
+
 # What Ray's agent is made of; Ray imports all of it only to see whether it is there (0.4 CPU s).
 _AGENT_NEEDS = ("aiohttp", "aiohttp_cors", "grpc", "opencensus", "opentelemetry", "prometheus_client")
 # It sets the variables of each process without importing Ray: 0.3 CPU s of 0.7 of an actor's start.

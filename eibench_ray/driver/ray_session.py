@@ -18,7 +18,7 @@ import psutil
 
 from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.driver.ray_address import check_healthy, resolve_address
-from eibench_ray.driver.ray_processes import lean_node
+from eibench_ray.driver.ray_processes import OBJECT_STORE_BYTES, RAY_ENVIRONMENT, SERVICES, lean_node
 from eibench_ray.driver.ray_requirements import find_home_flaw, find_python_flaw
 from eibench_ray.driver.stop_signals import without_hangup
 from eibench_ray.errors import ClusterError, ClusterLostError, EibenchError
@@ -28,32 +28,11 @@ from eibench_ray.worker.last_lines import keep_rays_lines
 
 log = logging.getLogger(__name__)
 
-# Pictures and answers travel through the file system, hardly anything through Ray's object store.
-OBJECT_STORE_BYTES = 128 << 20
 # It takes 1 to 3 s, and then some until it notices that what it waits for was killed (5 s).
 LEAVE_TIMEOUT_S = 30.0
 KILLED_TIMEOUT_S = 15.0
 # Without its control service it does not come to an end.
 LOST_TIMEOUT_S = 5.0
-
-# Ray's processes that its others do not outlive.
-_SERVICES = frozenset({"gcs_server", "raylet"})
-
-_ENVIRONMENT = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_DEDUP_LOGS": "0",
-    # It would start a Python for each core of the machine (0.5 CPU s each), for tasks of which a run has few.
-    "RAY_prestart_worker_first_driver": "0",
-    # Replicas are as nice as the command. With Ray's 15 they get the cores that nobody else wants: beside one busy
-    # process per core, two loads of vLLM took 366 s, and take 56.
-    "RAY_worker_niceness": "0",
-    # On a busy machine it takes longer than Ray's 30 s; then nothing could be started at all.
-    "RAY_raylet_start_wait_time_s": "120",
-    # When its control service has been gone for so long, Ray ends the program, with a line of its own; the watch over
-    # the nodes ends the run before, in order.
-    "RAY_gcs_rpc_server_reconnect_timeout_s": "600",
-}
 
 # What keeps Ray on loopback: by its own name for macOS and Windows, where it is the default, but it works everywhere.
 # Ray reads it when it is imported, and otherwise listens on all addresses.
@@ -75,7 +54,7 @@ def ray_session(config: ClusterConfig, keep: Path | None = None) -> Iterator[Non
     Raises:
         ClusterError: no cluster answers at the address, a port is taken, or Ray cannot be started here.
     """
-    for name, value in _ENVIRONMENT.items():
+    for name, value in RAY_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     if config.address == "local":
         with _started(config, keep):
@@ -169,7 +148,7 @@ def _leave(timeout_s: float) -> None:
 def _kill_service(process: psutil.Process) -> bool:
     """Whether it was one of Ray's, and is killed; one that has gone by itself is not."""
     with contextlib.suppress(psutil.NoSuchProcess):
-        if process.name() in _SERVICES:
+        if process.name() in SERVICES:
             process.kill()
             return True
     return False

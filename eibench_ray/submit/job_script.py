@@ -50,6 +50,7 @@ def render(job: SlurmJob, slurm: SlurmConfig, cluster: ClusterConfig, environmen
         nodes=num_nodes(slurm),
         cpus_per_node=slurm.cpus_per_node,
         scratch=slurm.scratch,
+        dashboard_port=cluster.dashboard_port,
         env=slurm.env,
         modules=slurm.modules,
         setup=slurm.setup,

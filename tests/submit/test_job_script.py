@@ -13,6 +13,7 @@ import pytest
 
 from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.config.slurm import SlurmConfig
+from eibench_ray.driver.ray_node import parse_options
 from eibench_ray.submit.job_script import SlurmJob, SlurmShare, format_time, quote_for_bash, render
 from eibench_ray.visible_text import in_line
 
@@ -96,6 +97,18 @@ HOSTILE = [
 ]
 
 
+def test_a_dashboard_that_is_asked_for_is_one_of_all_nodes() -> None:
+    text = render(
+        SlurmJob("table", "multirun/here", SWEEP),
+        SlurmConfig(nodes=2),
+        ClusterConfig(name="slurm", dashboard_port=8265),
+        "/home/me/.venv",
+    )
+    assert text.count(" --dashboard-port=8265 &\n") == 1
+    assert shellcheck(text) == ""
+    assert "dashboard" not in script({"nodes": 2})
+
+
 @pytest.mark.parametrize("value", HOSTILE)
 def test_a_hostile_value_is_a_value(tmp_path: Path, value: str) -> None:
     """The script runs, with stand-ins for what it calls: the sweep's arguments arrive as they were given."""
@@ -142,10 +155,9 @@ def test_ray_on_a_node_has_a_private_folder_that_goes_and_what_a_killed_job_left
     (base / "eib-elsewhere" / ".lock").write_text("another-machine\n")
     (base / "eib-link").symlink_to(tmp_path)
     (tmp_path / "bin").mkdir()
-    stand_in(tmp_path / "bin" / "ray", RAY)
-    (tmp_path / "bin" / "python").symlink_to(sys.executable)
+    stand_in(tmp_path / "bin" / "python", RAY)
     text = script({"nodes": 2})
-    functions = text[text.index("free_ports() {") : text.index("export -f")]
+    functions = text[text.index("make_private() {") : text.index("export -f")]
     environ = {
         "PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin",
         "RAY_TMPDIR": str(base),
@@ -155,7 +167,7 @@ def test_ray_on_a_node_has_a_private_folder_that_goes_and_what_a_killed_job_left
         "EIBENCH_PORT": "1",
         "SRUN_CPUS_PER_TASK": "1",
     }
-    command = ["bash", "-c", f"set -euo pipefail\ninside=()\n{functions}\nstart_ray"]
+    command = ["bash", "-c", f"set -euo pipefail\n{functions}\nstart_ray"]
 
     def start(**more: str) -> dict[str, Any]:
         subprocess.run(command, cwd=tmp_path, env=environ | more, capture_output=True, text=True, check=False)
@@ -167,6 +179,8 @@ def test_ray_on_a_node_has_a_private_folder_that_goes_and_what_a_killed_job_left
     assert killed["tmpdir"] == killed["private"]
     assert f"--temp-dir={killed['private']}/r" in killed["words"]
     assert Path(killed["private"]).is_dir()
+    assert killed["words"][:3] == ["-P", "-m", "eibench_ray.driver.ray_node"]
+    assert parse_options(killed["words"][3:]).address == "head:1"
     others = ["eib-elsewhere", "eib-link"]
     second = start()
     assert second["left"] == sorted([*others, Path(second["private"]).name])

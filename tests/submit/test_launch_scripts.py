@@ -115,7 +115,7 @@ def test_machines_reached_by_ssh_get_the_words_and_no_secret_is_among_them(folde
     note += 'private = os.path.dirname(sys.argv[-1].partition("=")[2])\n'
     note += 'open("privates", "a").write(f"{private} {os.stat(private).st_mode & 0o777:o}\\n")\n'
     note += 'token = open(os.environ["RAY_AUTH_TOKEN_PATH"]).read()\nopen("tokens", "a").write(token + "\\n")\n'
-    stand_in(folder / "bin" / "ray", f"{note}import signal; signal.pause()")
+    stand_in(folder / "bin" / "python", f"{note}import signal; signal.pause()")
     # The sweep is through at once: it waits for both machines' notes, as their Ray is stopped after it.
     noted = "import time\nwhile not (os.path.exists('tokens') and len(open('tokens').readlines()) == 2):\n"
     noted += "    time.sleep(0.05)\n"
@@ -132,6 +132,8 @@ def test_machines_reached_by_ssh_get_the_words_and_no_secret_is_among_them(folde
     until(lambda: not any(Path(private).exists() for private, _ in privates))
     started = [json.loads(line) for line in (folder / "rays").read_text().splitlines()]
     assert {mode for _, mode in started} == {"token"}
+    assert sorted(words[3] for words, _ in started) == ["--address=one:6379", "--port=6379"]
+    assert {tuple(words[:3]) for words, _ in started} == {("-P", "-m", "eibench_ray.driver.ray_node")}
     (token,) = set((folder / "tokens").read_text().split())
     assert len(token) == 64
     assert token not in (folder / "rays").read_text() + (folder / "calls").read_text()

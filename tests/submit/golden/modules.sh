@@ -46,13 +46,6 @@ leave() {
 trap leave EXIT
 
 # Ray on every node, its head on this one. All ports are free ones, as other jobs may have a Ray on the same nodes.
-free_ports() {
-  "${inside[@]}" python - "$1" <<'PYTHON'
-import socket, sys
-free = [socket.create_server(("", 0)) for _ in range(int(sys.argv[1]))]
-print(*(one.getsockname()[1] for one in free))
-PYTHON
-}
 # A folder of mode 700 on each node, as Ray opens its own to all users. It goes at the end; what a killed job of this
 # user has left goes now, where nobody holds its lock any more.
 # shellcheck disable=SC2329  # called by start_ray
@@ -69,34 +62,26 @@ make_private() {
 }
 # shellcheck disable=SC2329  # called by srun
 start_ray() {
-  local -a inside role
-  local agent client
+  local -a inside role=(--address="${EIBENCH_HEAD}:${EIBENCH_PORT}")
+  ((SLURM_NODEID > 0)) || role=(--ip="${EIBENCH_HEAD}" --port="${EIBENCH_PORT}")
   started=''
   trap 'exit 143' TERM
   make_private
   trap 'kill "${started}" 2>/dev/null && wait; rm -rf -- "${private}"' EXIT
   export TMPDIR=${private}
   eval "inside=(${EIBENCH_INSIDE})"
-  read -r agent client < <(free_ports 2)
-  if ((SLURM_NODEID == 0)); then
-    role=(--head --node-ip-address="${EIBENCH_HEAD}" --port="${EIBENCH_PORT}" --ray-client-server-port="${client}"
-      --include-dashboard=false --dashboard-host=127.0.0.1 --no-monitor)
-  else
-    role=(--address="${EIBENCH_HEAD}:${EIBENCH_PORT}")
-  fi
-  "${inside[@]}" ray start "${role[@]}" --temp-dir="${private}/r" --dashboard-agent-listen-port="${agent}" \
-    --min-worker-port=0 --max-worker-port=0 --num-cpus="${SRUN_CPUS_PER_TASK}" \
-    --num-gpus="${SLURM_GPUS_ON_NODE:-0}" --disable-usage-stats --block &
+  "${inside[@]}" python -P -m eibench_ray.driver.ray_node "${role[@]}" --temp-dir="${private}/r" \
+    --num-cpus="${SRUN_CPUS_PER_TASK}" --num-gpus="${SLURM_GPUS_ON_NODE:-0}" &
   started=$!
   wait "${started}"
 }
-export -f free_ports make_private start_ray
-export SRUN_CPUS_PER_TASK=8 RAY_gcs_rpc_server_reconnect_timeout_s=10 RAY_raylet_start_wait_time_s=120
+export -f make_private start_ray
+export SRUN_CPUS_PER_TASK=8 RAY_gcs_rpc_server_reconnect_timeout_s=10
 EIBENCH_INSIDE=${inside[*]@Q}
 # The address under which the other nodes know this one; its own name may be a loopback's here.
 EIBENCH_HEAD=$(getent ahostsv4 "${SLURMD_NODENAME:-$(hostname)}" | awk '$1 !~ /^127\./ && !found++ {print $1}')
 [[ -n ${EIBENCH_HEAD} ]] || EIBENCH_HEAD=$(hostname -I | awk '{print $1}')
-EIBENCH_PORT=$(free_ports 1)
+EIBENCH_PORT=$("${inside[@]}" python -P -c 'import socket; print(socket.create_server(("", 0)).getsockname()[1])')
 export EIBENCH_INSIDE EIBENCH_HEAD EIBENCH_PORT
 srun --overlap --mem=0 --nodes=2 --ntasks=2 --ntasks-per-node=1 bash -c start_ray \
   >"${folder}/ray-${SLURM_JOB_ID}.log" 2>&1 &
