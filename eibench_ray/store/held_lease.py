@@ -137,10 +137,11 @@ def _lock(store: Store, folder: LeaseFolder, lease: Lease, titles: Mapping[str, 
             folder.write(confirmed)
             return confirmed
         folder.remove(lease)
-        doubtful = [rival for rival in rivals if rival.life is Life.UNKNOWN]
+        others = [rival for rival in rivals if not rival.is_over_for(lease)]
+        doubtful = [rival for rival in others if rival.life is Life.UNKNOWN]
         if doubtful:
             log.warning("%s cannot be seen from here: watching its lease for up to %d s", doubtful[0], expire_s)
-        living = folder.find_living(rivals, expire_s)
+        living = folder.find_living(others, expire_s)
         if settled := next((rival for rival in living if rival.renewal), None):
             raise StoreError(_refusal(store, lease, settled, titles))
         if not living:

@@ -8,6 +8,9 @@ same kernel can tell at once, or if its count stood still while another run watc
 `EXPIRE_S`. An owner that cannot be seen (another machine's, another container's, another user's behind `hidepid`) is
 not taken for dead: it is watched.
 
+An earlier start of a run's own batch job is over for it without being watched: SLURM has ended it, or lost its node.
+Where it lives on, as on a node that SLURM alone does not reach, it is an owner that is taken over.
+
 What remains: an owner that is cut off or suspended for longer is taken over, and learns so at its next renewal, within
 `RENEW_S` of going on. What its replicas commit until then is merged with what they find (`cluster.task`), but for what
 comes between their look and their write.
@@ -22,6 +25,7 @@ from typing import Any
 
 from eibench_ray.errors import StoreError
 from eibench_ray.storage.atomic_files import parse_json
+from eibench_ray.store.batch_job import BatchJob, this_job
 from eibench_ray.store.processes import Life, ProcessId, find_life, this_process
 from eibench_ray.store.slice_store import Store
 
@@ -39,6 +43,7 @@ class Lease:
 
     Attributes:
         host, kernel, pid, started: the driver's process (`ProcessId`).
+        job, restarts: the batch job that it is a part of (`BatchJob`).
     """
 
     run_id: str
@@ -50,11 +55,18 @@ class Lease:
     locks: tuple[str, ...]  # names of what nobody else may lock at the same time
     took_over: tuple[str, ...] = ()  # runs whose leases it removed because they did not renew them
     renewal: int = 0  # counts up; 0 until the run has found that nobody else locks the same
+    job: str = ""
+    restarts: int = 0
 
     @property
     def life(self) -> Life:
         """Whether its process lives, as far as it can be seen from here."""
         return find_life(ProcessId(self.host, self.kernel, self.pid, self.started))
+
+    def is_over_for(self, heir: Lease) -> bool:
+        """Whether its owner is an earlier start of the heir's batch job, and is not seen to live."""
+        own = BatchJob(self.job, self.restarts)
+        return BatchJob(heir.job, heir.restarts).is_queued_again(own) and self.life is not Life.ALIVE
 
     def rivals(self, others: Iterable[Lease]) -> list[Lease]:
         """The leases of other runs that lock some of the same."""
@@ -68,8 +80,11 @@ class Lease:
 
 def new_lease(run_id: str, locks: Iterable[str]) -> Lease:
     """A lease of this process, not yet written."""
-    own = this_process()
-    return Lease(run_id, own.host, own.kernel, own.pid, own.started, time.time(), tuple(sorted(locks)))
+    own, job = this_process(), this_job()
+    return Lease(
+        run_id, own.host, own.kernel, own.pid, own.started, time.time(), tuple(sorted(locks)),
+        job=job.name, restarts=job.restarts,
+    )  # fmt: skip
 
 
 class LeaseFolder:

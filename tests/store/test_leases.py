@@ -125,6 +125,48 @@ def test_an_owner_elsewhere_that_stands_still_is_taken_over_whatever_its_clock_s
         assert [lease.run_id for lease in LeaseFolder(store).read()] == ["second"]
 
 
+def in_job(monkeypatch: pytest.MonkeyPatch, job: str, restarts: str = "", cluster: str = "alpha") -> dict[str, object]:
+    """Puts this process into a batch job; returns what a lease from there says of it."""
+    for name, value in {"JOB_ID": job, "RESTART_COUNT": restarts, "CLUSTER_NAME": cluster}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    return {"job": new_lease("any", []).job, "restarts": new_lease("any", []).restarts}
+
+
+def test_a_job_that_is_queued_again_does_not_wait_for_its_own_earlier_start(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = foreign(store, **in_job(monkeypatch, "7"))
+    assert before.life is Life.UNKNOWN
+    in_job(monkeypatch, "7", "1")
+    with hold(store, "second", ["a"], expire_s=3600.0):  # which is not waited for
+        assert [lease.took_over for lease in LeaseFolder(store).read()] == [("first",)]
+
+
+@pytest.mark.parametrize(
+    ("job", "restarts", "cluster"),
+    [("8", "2", "alpha"), ("7", "1", "alpha"), ("7", "", "alpha"), ("7", "2", "beta"), ("", "2", "alpha")],
+    ids=["another job", "a step of the same start", "a start before", "another cluster's", "no job"],
+)
+def test_whoever_else_comes_from_a_job_waits_for_the_lease(
+    store: Store, monkeypatch: pytest.MonkeyPatch, job: str, restarts: str, cluster: str
+) -> None:
+    owner = foreign(store, **in_job(monkeypatch, "7", "1"))
+    in_job(monkeypatch, job, restarts, cluster)
+    with Renewing(store, owner), pytest.raises(StoreError, match="run first on far"):  # noqa: SIM117
+        with hold(store, "second", ["a"], expire_s=20.0):
+            pass
+
+
+def test_an_earlier_start_of_a_job_that_is_seen_to_live_is_not_taken_over(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_job(monkeypatch, "7")
+    with hold(store, "first", ["a"]):
+        in_job(monkeypatch, "7", "1")
+        with pytest.raises(StoreError, match="run first on"), hold(store, "second", ["a"]):
+            pass
+
+
 def test_an_owner_that_was_taken_over_learns_it_and_stops(store: Store) -> None:
     told = threading.Event()
     with hold(store, "first", ["a"], renew_s=0.05) as held_lease:
