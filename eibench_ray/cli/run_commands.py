@@ -95,8 +95,8 @@ def report(
     from eibench_ray.rows.prices import format_usd
     from eibench_ray.runs.failed_cells import describe_failed
     from eibench_ray.runs.ledger_file import describe_usage
-    from eibench_ray.runs.planning import read_costs
     from eibench_ray.runs.results import score_run
+    from eibench_ray.runs.resume import read_costs
     from eibench_ray.runs.run_status import read_usage
     from eibench_ray.runs.status_page import render_usage
 

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from eibench_ray.datasets.layout import (
     CARD_FILE,
     LAYOUT,
+    PACKAGE_PREFIX,
     PARQUET_ERRORS,
     PROTOCOL_FILE,
     SCHEMA,
@@ -35,7 +36,6 @@ from eibench_ray.rows.sample import Sample
 from eibench_ray.storage.interface import Storage
 from eibench_ray.storage.local import LOCAL, open_storage
 
-PACKAGE_PREFIX = "package:"
 _BYTES = "media.list.element.bytes"
 # Row groups of which texts and digests are read at once from a bucket: each is waited for as long as all of them.
 _REMOTE_GROUPS = 32

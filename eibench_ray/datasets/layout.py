@@ -14,6 +14,7 @@ from eibench_ray.rows.sample import Sample
 # What a dataset's card says of its layout. 1 had a column each for what one benchmark's samples have.
 LAYOUT = 2
 
+PACKAGE_PREFIX = "package:"  # of the path of a dataset that the package brings
 SAMPLES_FILE = "samples.parquet"
 CARD_FILE = "dataset.json"
 PROTOCOL_FILE = "protocol.yaml"

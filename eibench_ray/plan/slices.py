@@ -9,6 +9,9 @@ from typing import TypeVar
 
 _T = TypeVar("_T")
 
+# Of a slice, where the configuration leaves it open.
+MOST_ROWS = 256
+
 
 @dataclass(frozen=True, slots=True)
 class Slice:

@@ -12,13 +12,14 @@ from typing import Literal
 from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.plan.expected_tokens import expected_tokens
 from eibench_ray.plan.graph import Plan
+from eibench_ray.plan.slices import MOST_ROWS
 
 # A replica gets so many slices of each step (simulated, 64 GPUs: with 16 rows instead of 32 the paper's sweep ends 1%
 # sooner).
 SLICES_PER_REPLICA = 16
 # And a step has no more files than this, as far as slices do not become larger than is worth losing.
 FILES_PER_STEP = 1024
-FEWEST, MOST = 8, 256
+FEWEST_ROWS = 8
 
 
 def choose_slice_rows(plan: Plan, chosen: int | Literal["auto"], cluster: ClusterConfig) -> Mapping[str, int]:
@@ -40,7 +41,9 @@ def choose_slice_rows(plan: Plan, chosen: int | Literal["auto"], cluster: Cluste
 
 
 def _size(num_rows: int, replicas: float) -> int:
-    size = FEWEST
-    while size < MOST and (2 * size <= num_rows / replicas / SLICES_PER_REPLICA or size * FILES_PER_STEP < num_rows):
+    size = FEWEST_ROWS
+    while size < MOST_ROWS and (
+        2 * size <= num_rows / replicas / SLICES_PER_REPLICA or size * FILES_PER_STEP < num_rows
+    ):
         size *= 2
     return size

@@ -25,7 +25,7 @@ from eibench_ray.runs.cell_names import letter_of
 from eibench_ray.runs.failed_cells import describe_failed
 from eibench_ray.runs.find_run import FoundRun, state_of
 from eibench_ray.runs.ledger_file import read_ledger
-from eibench_ray.runs.planning import read_costs
+from eibench_ray.runs.resume import read_costs
 from eibench_ray.schedule.gpu_usage import GpuUsage
 from eibench_ray.scoring.rounding import show_share
 from eibench_ray.store.run_folder import LEDGER_FILE

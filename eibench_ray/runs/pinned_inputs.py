@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING
 from eibench_ray.datasets.dataset import open_dataset
 from eibench_ray.errors import DataError, StoreError
 from eibench_ray.plan.graph import DatasetSpec, Plan
-from eibench_ray.planner.slice_size import MOST
-from eibench_ray.runs.planning import open_indexes
-from eibench_ray.runs.resume import find_work
+from eibench_ray.plan.slices import MOST_ROWS
+from eibench_ray.runs.resume import find_work, open_indexes
 from eibench_ray.runs.score_sources import digest_samples
 from eibench_ray.store.slice_store import Store
 
@@ -97,5 +96,5 @@ def _find_lost_rows(manifest: RunManifest, done: Mapping[str, int], store: Store
 def count_rows(plan: Plan, store: Store) -> dict[str, int]:
     """Number of rows in the store per step, errors included, that were made from today's samples."""
     # Before it asks anything, a run fixes the slices of all steps that it asks: nothing here is new to the store.
-    work = find_work(plan, open_indexes(plan), store, dict.fromkeys(plan.steps, MOST), "none")
+    work = find_work(plan, open_indexes(plan), store, dict.fromkeys(plan.steps, MOST_ROWS), "none")
     return {step: left.num_done for step, left in work.items()}

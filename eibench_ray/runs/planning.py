@@ -11,7 +11,6 @@ from typing import Literal
 
 from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.config.schema import ModelConfig, RunConfig
-from eibench_ray.datasets.dataset import DatasetIndex, open_dataset
 from eibench_ray.driver.gpu_devices import list_devices, smallest_memory_gb, visible_devices
 from eibench_ray.engines.blocker_checks import find_adapter_blocker, find_blocker
 from eibench_ray.engines.engine_memory import GpuNodes
@@ -29,7 +28,7 @@ from eibench_ray.planner.step_shares import keep_own, own_steps, without_gpus
 from eibench_ray.ratelimit.budget import Budget
 from eibench_ray.ratelimit.limit_pool import pools_of
 from eibench_ray.rows.completion import Retry
-from eibench_ray.runs.resume import find_work
+from eibench_ray.runs.resume import find_work, open_indexes, read_costs
 from eibench_ray.schedule.resources import Node, Resources
 from eibench_ray.store.slice_store import Store
 from eibench_ray.tracking.tracker_registry import find_trackers
@@ -223,12 +222,6 @@ def read_spent(plan: Plan, store: Store) -> float:
     return sum(read_costs(plan, store).values())
 
 
-def read_costs(plan: Plan, store: Store) -> dict[str, float]:
-    """Cost of each step's committed rows, by its id; only of steps whose engine has a price."""
-    steps = (step for step in plan.steps.values() if plan.engines[step.engine].price is not None)
-    return {step.id: store.read_cost(step.id) for step in steps}
-
-
 def engine_device(cluster: ClusterConfig) -> Literal["cpu", "cuda"]:
     """Device of vLLM engines: as configured, else what the installed vLLM is made for."""
     if cluster.device != "auto":
@@ -248,8 +241,3 @@ def known_gpus(cluster: ClusterConfig, environ: Mapping[str, str]) -> GpuNodes |
         return None
     memory_gb = cluster.gpu_memory_gb or smallest_memory_gb(devices, environ)
     return GpuNodes((Node("", "", Resources(0, num_gpus), memory_gb),), "this machine")
-
-
-def open_indexes(plan: Plan) -> dict[str, DatasetIndex]:
-    """The ids and digests of all rows of the plan's datasets, as far as they are prepared."""
-    return {name: open_dataset(spec.path).index() for name, spec in plan.datasets.items() if spec.is_prepared}

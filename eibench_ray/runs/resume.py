@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 
-from eibench_ray.datasets.dataset import DatasetIndex
+from eibench_ray.datasets.dataset import DatasetIndex, open_dataset
 from eibench_ray.plan.graph import Plan, Step
 from eibench_ray.plan.slices import Slice, StepWork, cut
 from eibench_ray.rows.completion import Retry, RowErrorKind
@@ -14,6 +14,17 @@ from eibench_ray.rows.digests import digest_input
 from eibench_ray.store.slice_format import RowState
 from eibench_ray.store.slice_store import Store
 from eibench_ray.store.slice_summary import Summary, digest_column, digest_sources
+
+
+def open_indexes(plan: Plan) -> dict[str, DatasetIndex]:
+    """The ids and digests of all rows of the plan's datasets, as far as they are prepared."""
+    return {name: open_dataset(spec.path).index() for name, spec in plan.datasets.items() if spec.is_prepared}
+
+
+def read_costs(plan: Plan, store: Store) -> dict[str, float]:
+    """Cost of each step's committed rows, by its id; only of steps whose engine has a price."""
+    steps = (step for step in plan.steps.values() if plan.engines[step.engine].price is not None)
+    return {step.id: store.read_cost(step.id) for step in steps}
 
 
 def find_work(

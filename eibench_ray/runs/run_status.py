@@ -11,14 +11,12 @@ from eibench_ray.datasets.dataset import open_dataset
 from eibench_ray.errors import DataError, StoreError
 from eibench_ray.plan.blockers import describe_blocked, without_blocked
 from eibench_ray.plan.graph import Cell, DatasetSpec, Plan, Step
-from eibench_ray.plan.slices import StepWork, cut
+from eibench_ray.plan.slices import MOST_ROWS, StepWork, cut
 from eibench_ray.plan.step_names import name_steps
-from eibench_ray.planner.slice_size import MOST
 from eibench_ray.runs.find_run import SILENT_S, FoundRun, state_of
 from eibench_ray.runs.ledger_file import describe_usage, read_ledger
 from eibench_ray.runs.pinned_inputs import find_dataset_changes
-from eibench_ray.runs.planning import open_indexes, read_costs
-from eibench_ray.runs.resume import find_work
+from eibench_ray.runs.resume import find_work, open_indexes, read_costs
 from eibench_ray.runs.run_record import LEDGER_FILE, RunManifest, RunStatus
 from eibench_ray.runs.run_view import CellPhase, RunViewer
 from eibench_ray.schedule.gpu_accounting import account
@@ -153,7 +151,7 @@ def _count_endings(step: Step, spec: DatasetSpec, store: Store) -> tuple[int, in
         return store.count_endings(step.id, spec.rows[-1] + 1)
     num_truncated = num_empty = 0
     # A slice's summary may be of another choice of samples.
-    for part in cut(step.id, spec.rows, store.slice_rows(step.id) or MOST):
+    for part in cut(step.id, spec.rows, store.slice_rows(step.id) or MOST_ROWS):
         if committed := store.read_slice(step.id, part.index):
             names = part.pick(list(index.rows(part.start, part.stop)))
             rows = [committed[name] for name, _ in names if name in committed]
@@ -204,4 +202,4 @@ def _find_work(manifest: RunManifest, status: RunStatus, store: Store) -> Mappin
         rows = {name: plan.datasets[step.dataset].num_rows for name, step in plan.steps.items()}
         return {name: StepWork(num, min(num, status.done.get(name, 0)), 0, ()) for name, num in rows.items()}
     # Before it asked anything, the run fixed the slices of all steps that it asks: nothing here is new to the store.
-    return find_work(plan, indexes, store, dict.fromkeys(plan.steps, MOST), manifest.retry)
+    return find_work(plan, indexes, store, dict.fromkeys(plan.steps, MOST_ROWS), manifest.retry)

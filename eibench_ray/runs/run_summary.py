@@ -16,7 +16,8 @@ from eibench_ray.report.leaderboard_files import to_json_rows
 from eibench_ray.report.leaderboard_row import LeaderboardRow
 from eibench_ray.rows.completion import ABSENT, RowErrorKind
 from eibench_ray.rows.prices import format_usd
-from eibench_ray.runs.planning import PlannedSweep, open_indexes
+from eibench_ray.runs.planning import PlannedSweep
+from eibench_ray.runs.resume import open_indexes
 from eibench_ray.runs.run_record import RunStatus
 from eibench_ray.runs.run_status import read_usage
 from eibench_ray.scoring.rounding import NO_VALUE

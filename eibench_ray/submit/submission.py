@@ -15,10 +15,7 @@ from typing import Any
 from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.config.slurm import SlurmConfig
 from eibench_ray.driver.walltime import deadlines
-from eibench_ray.engines.cpu_builds import check_builds
-from eibench_ray.engines.python_environment import read_python
 from eibench_ray.errors import ConfigError, PlanError, StoreError
-from eibench_ray.estimate.engine_profiles import describe_misfit, engine_need, expected_node, fits
 from eibench_ray.plan.graph import EngineSpec, Plan
 from eibench_ray.planner.step_shares import count_parts, find_stages
 from eibench_ray.storage.atomic_files import read_json, replacing, write_json
@@ -69,6 +66,9 @@ def check_possible(plan: Plan, engines: Sequence[str], cluster: ClusterConfig) -
         PlanError: an engine fits on none of the job's nodes, or does not load within its walltime.
         ClusterError: the walltime leaves nothing of itself.
     """
+    # Commands that read the record of a submission look at no engine: a twelfth of `status`.
+    from eibench_ray.estimate.engine_profiles import describe_misfit, engine_need, expected_node, fits
+
     node = expected_node(cluster)
     for key in engines:
         spec = plan.engines[key]
@@ -94,6 +94,9 @@ def check_jobs_builds(engines: Iterable[EngineSpec], cluster: ClusterConfig, sit
     Raises:
         ConfigError: the job's environment has a CPU build of vLLM.
     """
+    from eibench_ray.engines.cpu_builds import check_builds
+    from eibench_ray.engines.python_environment import read_python
+
     if site.container:
         return
     python = Path(site.venv or sys.prefix) / "bin" / "python"

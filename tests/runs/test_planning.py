@@ -10,7 +10,8 @@ import pytest
 from eibench_ray.config.schema import RunConfig
 from eibench_ray.engines.echo import EchoEngine, EchoSection
 from eibench_ray.errors import DataError, PlanError
-from eibench_ray.runs.planning import open_indexes, plan_sweep
+from eibench_ray.runs.planning import plan_sweep
+from eibench_ray.runs.resume import open_indexes
 
 if TYPE_CHECKING:
     from conftest import Sweeps

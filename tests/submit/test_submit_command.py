@@ -12,7 +12,6 @@ import pytest
 
 from eibench_ray.cli.app import main
 from eibench_ray.engines.python_environment import Interpreter
-from eibench_ray.submit import submission
 
 CELL = ["model=echo", "dataset=demo", "judge=echo", "cluster.slurm.gpus_per_node=0"]
 
@@ -161,7 +160,7 @@ def test_a_job_that_would_leave_its_gpus_idle_is_not_submitted(
     command: Callable[..., Any], slurm: Path, monkeypatch: pytest.MonkeyPatch, build: str
 ) -> None:
     installed = Interpreter((3, 11), None, {build: "0.32.0"})
-    monkeypatch.setattr(submission, "read_python", lambda _: installed)
+    monkeypatch.setattr("eibench_ray.engines.python_environment.read_python", lambda _: installed)
     cell = ["model=tiny_llama", "dataset=demo", "judge=echo"]
     code, _, err = command("submit", "slurm", *cell)
     if build == "vllm":
