@@ -117,7 +117,7 @@ def check_cluster(address: str, failure: str | None, nodes: Sequence[NodeReport]
 
 
 def check_node(node: NodeReport, expected: Mapping[str, str], root: str) -> Check:
-    """Whether a node can run replicas: it answers, has the same packages, and sees the store.
+    """Whether a node can run replicas: it answers, has the same packages, sees the store, and gives them its cores.
 
     Args:
         node: what it says.
@@ -140,4 +140,8 @@ def check_node(node: NodeReport, expected: Mapping[str, str], root: str) -> Chec
     if node.store_failure:
         remedy = "name a store.root that every node sees and may write to: a shared folder, or a bucket"
         return fail(name, f"store {root}: {node.store_failure}", remedy)
-    return ok(name, f"{node.num_gpus:g} GPUs, {node.num_cpus:g} cores; writes and reads {root}")
+    detail = f"{node.num_gpus:g} GPUs, {node.num_cpus:g} cores; writes and reads {root}"
+    if node.niceness > 0:
+        remedy = "export RAY_worker_niceness=0 there and start Ray again, unless replicas are to stand back"
+        return warn(name, f"{detail}; replicas get a niceness of {node.niceness}, and what others leave", remedy)
+    return ok(name, detail)

@@ -32,6 +32,7 @@ class NodeReport:
     failure: str = ""  # why it says nothing; empty where it does
     store_failure: str = ""  # why it cannot use the store; empty where it can
     versions: Mapping[str, str] = field(default_factory=dict)  # of its packages; those that are not there are left out
+    niceness: int = 0  # of the processes that Ray starts there
 
 
 def survey(address: str, root: str) -> list[NodeReport]:
@@ -79,7 +80,7 @@ def _ask_nodes(root: str) -> list[NodeReport]:
     ray.wait(refs, num_returns=len(refs), timeout=NODE_TIMEOUT_S, fetch_local=False)
     for report, name, ref in asked:
         try:
-            versions, failure = ray.get(ref, timeout=0.1)
+            versions, niceness, failure = ray.get(ref, timeout=0.1)
         except RayError as error:
             what = find_reason(str(error)) or type(error).__name__
             is_late = type(error).__name__ == "GetTimeoutError"
@@ -87,16 +88,16 @@ def _ask_nodes(root: str) -> list[NodeReport]:
             reports.append(replace(report, failure=what))
             continue
         failure = driver_failure or failure or probe.read(name, "what it wrote is not seen here")
-        reports.append(replace(report, versions=versions, store_failure=failure))
+        reports.append(replace(report, versions=versions, store_failure=failure, niceness=niceness))
         probe.remove(name)
     probe.remove("driver")
     return reports
 
 
-def _look_around(probe: _Probe, name: str) -> tuple[dict[str, str], str]:
-    """Versions on this node, and why it cannot use the store."""
+def _look_around(probe: _Probe, name: str) -> tuple[dict[str, str], int, str]:
+    """Versions on this node, the niceness of a worker, and why it cannot use the store."""
     failure = probe.read("driver", "what this machine wrote is not seen there") or probe.write(name)
-    return read_versions(), failure
+    return read_versions(), os.nice(0), failure
 
 
 @dataclass(frozen=True, slots=True)

