@@ -49,6 +49,7 @@ def _start(options: argparse.Namespace) -> Any:
     with lean_node(has_dashboard=options.dashboard_port is not None):
         import ray._private.node
         import ray._private.parameter
+        import ray._private.utils
         from ray._private.authentication.authentication_token_setup import ensure_token_if_auth_enabled
 
         ensure_token_if_auth_enabled(None, create_token_if_missing=False)
@@ -67,6 +68,8 @@ def _start(options: argparse.Namespace) -> Any:
         )
         is_head = options.address is None
         node = ray._private.node.Node(parameters, head=is_head, shutdown_at_exit=True, spawn_reaper=True)
+    # Jobs that come by the dashboard look for it there, as `ray start` does it.
+    ray._private.utils.write_ray_address(node.gcs_address, str(options.temp_dir))
     if is_head:
         _let_status_be_asked(node)
     return node

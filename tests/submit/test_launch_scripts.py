@@ -174,9 +174,8 @@ def ray_head(tmp_path: Path) -> Iterator[dict[str, str]]:
         "RAY_ADDRESS": f"http://127.0.0.1:{dashboard}",
     }
     short.mkdir()
-    start = ["ray", "start", "--head", f"--port={free_port()}", "--include-dashboard=true", "--num-cpus=2", "--block"]
-    start += ["--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}", "--disable-usage-stats"]
-    start += [f"--ray-client-server-port={free_port()}", f"--dashboard-agent-listen-port={free_port()}"]
+    start = [sys.executable, "-P", "-m", "eibench_ray.driver.ray_node", f"--port={free_port()}", "--num-cpus=2"]
+    start += ["--num-gpus=0", f"--dashboard-port={dashboard}", f"--temp-dir={short}/r"]
     without = {name: value for name, value in environment.items() if name != "RAY_ADDRESS"}
     with (tmp_path / "head.log").open("w") as log:
         head = subprocess.Popen(start, env=without, stdout=log, stderr=log, start_new_session=True, cwd=short)
