@@ -20,6 +20,8 @@ from pathlib import Path
 _PORT_FILE = "runtime_env_agent_port_"
 # Ray's own imports for a second, or for some on a busy machine.
 _START_TIMEOUT_S = 60.0
+# Bytes of a head, and of a body, as Ray's own agent takes them.
+_LONGEST = 1 << 20
 
 
 def answer(path: str, message: bytes) -> bytes | None:
@@ -118,20 +120,37 @@ class RaysAgent:
 
 
 class _Handler(socketserver.StreamRequestHandler):
-    """One request per connection, as Ray's node sends them."""
+    """One request per connection, as Ray's node sends them. Others on the network may send anything, or nothing."""
+
+    timeout = 60.0
 
     def handle(self) -> None:
-        first = self.rfile.readline()
-        headers = list(iter(self.rfile.readline, b"\r\n"))
-        length = next(
-            (int(line.partition(b":")[2]) for line in headers if line.lower().startswith(b"content-length:")), 0
-        )
+        with contextlib.suppress(OSError):  # it does not send what it has begun, or is gone
+            if (request := self._read()) is not None:
+                self._reply(*request)
+
+    def _read(self) -> tuple[list[bytes], bytes] | None:
+        """Lines of the head, and the body; None where they are no request, are cut off, or are longer than Ray's."""
+        head: list[bytes] = []
+        left = _LONGEST
+        while (line := self.rfile.readline(left)) != b"\r\n":
+            head.append(line)
+            left -= len(line)
+            if not line or not left:
+                return None
+        lengths = [line.partition(b":")[2].strip() for line in head if line.lower().startswith(b"content-length:")]
+        length = int(lengths[0]) if lengths and lengths[0].isdigit() else 0
+        if not head or len(head[0].split()) < 2 or length > _LONGEST:
+            return None
         body = self.rfile.read(length)
-        reply = answer(first.split()[1].decode(), body)
+        return (head, body) if len(body) == length else None
+
+    def _reply(self, head: list[bytes], body: bytes) -> None:
+        reply = answer(head[0].split()[1].decode(errors="replace"), body)
         if reply is None:
-            kept = [line for line in headers if not line.lower().startswith(b"connection:")]
+            kept = [line for line in head if not line.lower().startswith(b"connection:")]
             assert isinstance(self.server, _Server)
-            self.wfile.write(self.server.rays.ask(b"".join([first, *kept, b"Connection: close\r\n\r\n", body])))
+            self.wfile.write(self.server.rays.ask(b"".join([*kept, b"Connection: close\r\n\r\n", body])))
         else:
             kind = b"Content-Type: application/octet-stream\r\nConnection: close"
             self.wfile.write(b"HTTP/1.1 200 OK\r\n%s\r\nContent-Length: %d\r\n\r\n%s" % (kind, len(reply), reply))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,7 +15,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
+from command_lines import children_named
 
 from eibench_ray.driver import variables_agent
 from eibench_ray.driver.ray_processes import _has_known_messages
@@ -143,3 +147,34 @@ def test_rays_own_agent_is_started_once_by_the_first_who_needs_it(
     assert (tmp_path / "starts").read_text() == "one "
     assert ask(CREATE, wanted[0], token="another")[0] == 401
     assert ask(CREATE, created(env_vars={"ONE": "1"}))[0] == 200
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"",
+        b"POST",
+        b"POST / HTTP/1.1\r\nHost: a\r\n",
+        b"\r\n",
+        b"POST\r\n\r\n",
+        b"x" * 3_000_000,
+        b"\xff \xff\r\n" * 500_000,
+    ]
+    + [b"POST / HTTP/1.1\r\nContent-Length: %s\r\n\r\n" % length for length in (b"7", b"99999999999")],
+    ids=lambda sent: f"{len(sent)}-{sent[-12:]!r}",
+)
+def test_who_sends_something_else_and_leaves_costs_nothing(
+    ask: Callable[..., tuple[int, bytes]], tmp_path: Path, sent: bytes
+) -> None:
+    port = int((tmp_path / "runtime_env_agent_port_ab").read_text())
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as stranger, contextlib.suppress(ConnectionError):
+        stranger.sendall(sent)
+        stranger.shutdown(socket.SHUT_WR)
+        stranger.recv(1 << 16)
+    (agent,) = (one for one in children_named(psutil.Process(), "variables_agent") if one.name().startswith("python"))
+    assert ask(CREATE, created(env_vars={"ONE": "1"}))[0] == 200
+    deadline = time.monotonic() + 20
+    while agent.num_threads() > 1:
+        assert time.monotonic() < deadline, "one of its threads goes on"
+        time.sleep(0.02)
+    assert agent.memory_info().rss < 100e6
