@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -166,14 +166,17 @@ def repeated(named: Iterable[tuple[str, Path]]) -> dict[str, list[str]]:
     return {name: places for name, places in found.items() if len(places) > 1}
 
 
-def find_words(paths: Iterable[Path], words: Iterable[str]) -> list[str]:
+def find_words(paths: Iterable[Path], words: Sequence[str]) -> list[str]:
     """`file:line: word` for each word, alone, in the plural, or as a part of a name."""
     either = "|".join(words)
     titled = "|".join(word.capitalize() for word in words)
     pattern = re.compile(rf"(?<![A-Za-z])(?i:{either})s?(?![a-z])|(?:{titled})s?(?![a-z])")
+    lowered = [word.lower() for word in words]
     found = []
     for path in paths:
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        text = path.read_text(encoding="utf-8")
+        has_any = any(map(text.lower().__contains__, lowered))  # by the pattern, all files take 0.9 s
+        for number, line in enumerate(text.splitlines() if has_any else (), start=1):
             if not any(excuse in line for excuse in EXCUSED):
                 found += [f"{place(path)}:{number}: {hit[0]}" for hit in pattern.finditer(OWN_NAMES.sub("", line))]
         if hit := pattern.search(path.stem):

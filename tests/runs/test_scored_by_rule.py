@@ -19,6 +19,7 @@ from eibench_ray.runs.planning import plan_sweep
 from eibench_ray.runs.results import Results, score_run
 from eibench_ray.runs.run_record import RunManifest, new_manifest, new_status, write_manifest
 from eibench_ray.scoring import scorer_registry
+from eibench_ray.scoring.rules import answer_pattern
 
 if TYPE_CHECKING:
     from conftest import Scripted, Sweeps
@@ -154,8 +155,9 @@ def test_a_scorer_that_fails_on_one_answer_costs_that_row_alone(
 
 
 def test_a_pattern_that_takes_for_ever_on_one_answer_costs_that_row_alone(
-    sweeps: Sweeps, scripted: type[Scripted]
+    sweeps: Sweeps, scripted: type[Scripted], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(answer_pattern, "LIMIT_S", 0.1)
     sweeps.write_dataset()
     regex = {"name": "pattern", "kind": "regex", "pattern": "cause|(a|a)*[bc]"}
     sweep = sweeps.plan(sweeps.config(judge=regex), sweeps.config(judge=judge()))

@@ -12,6 +12,7 @@ from eibench_ray.benchmarks.eibench.strict_scorer import StrictScorer
 from eibench_ray.rows.completion import Completion
 from eibench_ray.rows.sample import Sample
 from eibench_ray.scoring.reply_scoring import read_score
+from eibench_ray.scoring.rules import answer_pattern
 from eibench_ray.scoring.rules.regex import RegexScorer
 from eibench_ray.scoring.scorer import TARGETS_HIT, Metric, Score, Scorer, ScoreStatus
 
@@ -174,10 +175,11 @@ def test_a_scorer_that_fails_is_named_in_the_rows_explanation() -> None:
     assert (score.explanation or "").startswith("the scorer Rule ended in AssertionError")
 
 
-def test_a_scorers_own_words_are_passed_on() -> None:
+def test_a_scorers_own_words_are_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answer_pattern, "LIMIT_S", 0.1)
     score = read_score(RegexScorer(pattern="(a|a)*[bc]"), SAMPLE, completion("a" * 60), None)
     assert score.status == ScoreStatus.SCORER_ERROR
-    assert (score.explanation or "").startswith("the pattern '(a|a)*[bc]' takes more than 1 s")
+    assert (score.explanation or "").startswith("the pattern '(a|a)*[bc]' takes more than 0.1 s")
 
 
 @dataclass(frozen=True, slots=True)
