@@ -32,6 +32,7 @@ from bench.chat_cases import CASES, Case, write_samples
 from bench.result_file import Ratio, ratio_of, write_result
 from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.datasets.dataset import open_dataset
+from eibench_ray.driver.ray_session import ray_session
 from eibench_ray.driver.replica_environment import replica_runtime_env
 from eibench_ray.engines.registry import engine_spec
 from eibench_ray.engines.vllm.vllm_arguments import engine_arguments
@@ -225,12 +226,11 @@ def main(
     wanted = cases.split(",") if cases else [case.name for case in CASES]
     chosen = [replace(case, rows=min(case.rows, most_rows)) for case in CASES if case.name in wanted]
     results = []
-    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
-    for checkpoint in checkpoints.split(","):
-        if of_it := [case for case in chosen if case.checkpoint == checkpoint]:
-            with tempfile.TemporaryDirectory(prefix="replica_vs_chat_") as work:
-                results += compare(of_it, rounds, Path(work))
-    ray.shutdown()
+    with ray_session(ClusterConfig(name="bench", num_cpus=2, num_gpus=0)):
+        for checkpoint in checkpoints.split(","):
+            if of_it := [case for case in chosen if case.checkpoint == checkpoint]:
+                with tempfile.TemporaryDirectory(prefix="replica_vs_chat_") as work:
+                    results += compare(of_it, rounds, Path(work))
     # Rows stand in the lines, rounds beside the ratios: cases may be measured in several runs.
     settings = {"batch": BATCH, "slice_rows": SLICE_ROWS, "threads": 1}
     write_result(
