@@ -443,6 +443,6 @@ def test_a_run_whose_head_dies_ends_and_keeps_its_rows(
     )
     head.kill()
     code, _, err = command.finish()
-    assert code == 1
+    assert code == 1, err
     assert "eibench-ray: Ray has not said within 4 s which nodes there are" in err.splitlines()[-1]
     assert 4 <= count_rows(tmp_path) < NUM_REQUESTS
