@@ -114,6 +114,18 @@ def check_home() -> None:
 
 
 def main() -> None:
+    """Runs the command and ends the process."""
+    try:
+        _run()
+    except SystemExit as ended:
+        # Few commands import it: it has imported Ray.
+        session: Any = sys.modules.get("eibench_ray.driver.ray_session")
+        if session is not None:
+            session.end_process(ended)
+        raise
+
+
+def _run() -> None:
     """Runs the command; an error for the user is one paragraph on stderr, without a traceback."""
     for stream in (sys.stdout, sys.stderr):
         # A terminal that is not UTF-8 has no sign for some of what is shown.

@@ -28,6 +28,7 @@ from eibench_ray.worker.last_lines import keep_rays_lines
 
 log = logging.getLogger(__name__)
 
+_LEAVING = "leave Ray"  # the thread that leaves it
 # It takes 1 to 3 s, and then some until it notices that what it waits for was killed (5 s).
 LEAVE_TIMEOUT_S = 30.0
 KILLED_TIMEOUT_S = 15.0
@@ -131,7 +132,7 @@ def _leave(timeout_s: float) -> None:
     # Ray's command line, once imported, ends each process with ESC [0m, on any terminal.
     if (colorama := sys.modules.get("colorama.initialise")) is not None:
         atexit.unregister(colorama.reset_all)
-    leaving = threading.Thread(target=ray.shutdown, name="leave Ray", daemon=True)
+    leaving = threading.Thread(target=ray.shutdown, name=_LEAVING, daemon=True)
     leaving.start()
     with phase("leaving Ray"):
         leaving.join(timeout_s)
@@ -143,6 +144,20 @@ def _leave(timeout_s: float) -> None:
         leaving.join(KILLED_TIMEOUT_S)
     if leaving.is_alive():
         atexit.unregister(ray._private.worker.shutdown)
+
+
+def end_process(ended: SystemExit) -> None:
+    """Ends the process as it was about to, where Ray could not be left; else it returns.
+
+    The thread that is still leaving Ray crashes Python now and then while that ends (SIGSEGV), so that the exit code
+    would be another one.
+    """
+    if all(thread.name != _LEAVING for thread in threading.enumerate()):
+        return
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(ended.code if isinstance(ended.code, int) else int(ended.code is not None))
 
 
 def _kill_service(process: psutil.Process) -> bool:

@@ -76,6 +76,21 @@ def test_a_ray_that_does_not_answer_is_killed_at_the_end(monkeypatch: pytest.Mon
     assert len(gone) == 2
 
 
+@pytest.mark.parametrize(("leaving", "code"), [("leave Ray", 3), ("another", 0)])
+def test_where_ray_could_not_be_left_the_process_ends_before_python_does(leaving: str, code: int) -> None:
+    """With the exit code that it was to have, and with all that was to be done and said at its end."""
+    program = f"""
+import atexit, threading, time
+from eibench_ray.driver.ray_session import end_process
+atexit.register(print, "done", end="")
+print("said", end=" ")
+threading.Thread(target=time.sleep, args=(60,), name={leaving!r}, daemon=True).start()
+end_process(SystemExit(3))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (code, "said done", "")
+
+
 def test_a_ray_that_does_not_start_is_one_paragraph(monkeypatch: pytest.MonkeyPatch) -> None:
     import ray
 
