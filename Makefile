@@ -37,9 +37,8 @@ TORCH := $(if $(FIND_LINKS),,$(if $(filter cpu,$(DEVICE)),--torch-backend cpu,))
 demo: setup
 	$(BIN)/eibench-ray run --open experiment=demo
 
-# Two more than two cores: what is killed or preempted is waited for. With four, 5% of two cores' time is idle; a worker with
-# its Ray and vLLM takes up to 3 GB.
-TEST_WORKERS ?= 4
+# One more than two cores: what is killed or preempted is waited for. A worker with its Ray and vLLM takes up to 3 GB.
+TEST_WORKERS ?= 3
 
 test: setup
 	$(BIN)/pytest --numprocesses $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder --durations 30

@@ -55,6 +55,10 @@ class Told(VllmEngine):
 
     async def _ask(self, prompt: bool, request: Request) -> Reply:  # noqa: ARG002
         self.again.append(prompt)
+        for _ in range(1000):
+            if len(self.reasons) > 1 or not self.prompts.num_held:
+                break
+            await asyncio.sleep(0.001)  # the thread that has decoded the last one may let go of it a moment later
         self.held.append(self.prompts.num_held)
         if self.reasons[0] == "refused":
             raise RowError("prompt", "no")  # type: ignore[arg-type]
