@@ -150,7 +150,7 @@ def read_own_rows(run: FoundRun) -> dict[str, dict[str, Said]]:
 def compare_rows(own: Mapping[str, Mapping[str, Said]], folder: Path) -> dict[str, Any]:
     """Counts of a peer's rows that are as ours are.
 
-    Verdicts are compared only where the answers that they are about are equal: others are asked something else.
+    A verdict about another answer counts, too: its prompt and its reply may differ.
     """
     counts = dict.fromkeys(("rows", "equal_prompt_tokens", "equal_texts", "tokens", "own_tokens"), 0)
     for step, rows in own.items():
