@@ -9,12 +9,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class BatchJob:
-    """A job, told from all others; empty where a process is a part of none."""
+    """A job, told from all others; empty where a process is a part of none.
 
-    name: str = (
-        ""  # with its cluster's, as clusters may share a store: `alpha/4711`. Each task of an array has its own.
-    )
-    restarts: int = 0  # how often it was queued again
+    Attributes:
+        name: with its cluster's, as clusters may share a store: `alpha/4711`. Each task of an array has its own.
+        restarts: how often it was queued again.
+    """
+
+    name: str = ""
+    restarts: int = 0
 
     def is_queued_again(self, before: BatchJob) -> bool:
         """Whether this is the same job as `before`, started once more: SLURM does so when it has ended that one.

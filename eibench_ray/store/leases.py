@@ -81,10 +81,8 @@ class Lease:
 def new_lease(run_id: str, locks: Iterable[str]) -> Lease:
     """A lease of this process, not yet written."""
     own, job = this_process(), this_job()
-    return Lease(
-        run_id, own.host, own.kernel, own.pid, own.started, time.time(), tuple(sorted(locks)),
-        job=job.name, restarts=job.restarts,
-    )  # fmt: skip
+    lease = Lease(run_id, own.host, own.kernel, own.pid, own.started, time.time(), tuple(sorted(locks)))
+    return replace(lease, job=job.name, restarts=job.restarts)
 
 
 class LeaseFolder:
