@@ -1,9 +1,10 @@
 """A whole sweep, 2 models x 3 settings x 2 judges, from the command to the leaderboard: ours, and the ways of others.
 
-    python -m bench.sweep_race [--sweeps quiz,pictures] [--rows 24] [--systems vllm_step,inspect,..]
+    python -m bench.sweep_race [--sweeps quiz,pictures] [--rows 24] [--systems vllm_step,inspect,..] [--own-once]
 
 Ours and the others take turns, all from nothing but compiled bytecode and checkpoints on the disk; a ratio is another's
-time over the mean of our runs before and after it. Every row of every other is compared with ours: the tokens of its
+time over the mean of our runs before and after it, or with `--own-once` over our only run, for sweeps so long that a
+machine's pace has time to even out. Every row of every other is compared with ours: the tokens of its
 prompt, and its reply. Systems, all in environments of their own (bench/peers, `make bench-peers`):
 
     ray_data_step      ray.data.llm, a pipeline per cell and stage: 6 of answers, 12 of verdicts
@@ -82,8 +83,8 @@ def order_steps(task: Path) -> list[str]:
     return sorted(steps, key=lambda step: bool(steps[step]["answer"]))
 
 
-def race(sweep: str, rows: int, systems: list[str], work: Path) -> None:
-    """Runs the systems over one sweep, ours before and after each of them."""
+def race(sweep: str, rows: int, systems: list[str], own_once: bool, work: Path) -> None:
+    """Runs the systems over one sweep, ours before and after each of them, or once before all."""
     work.mkdir(parents=True, exist_ok=True)
     os.environ["EIBENCH_BENCH_WORK"] = str(work)
     arguments = prepare_sweep(sweep, work)
@@ -92,11 +93,12 @@ def race(sweep: str, rows: int, systems: list[str], work: Path) -> None:
     task, num_rows = write_task(run, work)
     said = read_own_rows(run)
     settings = {"sweep": sweep, "rows": num_rows, "requests": sum(map(len, said.values()))}
+    options = ["--sweeps", sweep, f"--rows={rows}", *(["--own-once"] if own_once else [])]
     for number, system in enumerate(systems, start=2):
         other = run_peer(system, task, work)
-        after, _ = run_own(sweep, rows, arguments, work, number)
+        own_runs = [before] if own_once else [before, run_own(sweep, rows, arguments, work, number)[0]]
         line: dict[str, Any] = {"system": system, "s": other.s, "cpu_s": other.cpu_s, "load": other.load}
-        line |= {f"own_{name}": [getattr(own, name) for own in (before, after)] for name in ("s", "cpu_s", "load")}
+        line |= {f"own_{name}": [getattr(own, name) for own in own_runs] for name in ("s", "cpu_s", "load")}
         line |= {"commands": len(other.commands), **compare_rows(said, work / system)}
         write_result(
             f"sweep_race_{sweep}_{rows}",
@@ -104,15 +106,18 @@ def race(sweep: str, rows: int, systems: list[str], work: Path) -> None:
             [line],
             ratios_of(line),
             key="system",
-            command=lambda keys: ["bench.sweep_race", "--sweeps", sweep, f"--rows={rows}", "--systems", ",".join(keys)],
+            command=lambda keys: ["bench.sweep_race", *options, "--systems", ",".join(keys)],
         )
-        before = after
+        before = own_runs[-1]
 
 
 def main(
     sweeps: str = "quiz,pictures",
     rows: Annotated[int, typer.Option(min=1, help="Samples; the quiz has 80, EIBench 1,615.")] = 24,
     systems: str = ",".join(GOALS),
+    own_once: Annotated[
+        bool, typer.Option("--own-once", help="Run ours once, not before and after each other.")
+    ] = False,
     folder: Annotated[Path | None, typer.Option(help="Keep what is written here. Default: a temporary folder.")] = None,
 ) -> None:
     """Runs the races."""
@@ -122,7 +127,7 @@ def main(
             raise SystemExit(f"unknown: {', '.join(sorted(unknown))}; known are {', '.join(known)}")
     for sweep in sweeps.split(","):
         with tempfile.TemporaryDirectory(prefix="sweep_race_") as scratch:
-            race(sweep, rows, chosen, (folder or Path(scratch)).absolute() / sweep)
+            race(sweep, rows, chosen, own_once, (folder or Path(scratch)).absolute() / sweep)
 
 
 def ratios_of(line: dict[str, Any]) -> list[Ratio]:
