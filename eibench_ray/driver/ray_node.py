@@ -17,7 +17,7 @@ from typing import Any
 
 import psutil
 
-from eibench_ray.driver.ray_processes import OBJECT_STORE_BYTES, RAY_ENVIRONMENT, SERVICES, lean_node
+from eibench_ray.driver.ray_processes import OBJECT_STORE_BYTES, SERVICES, lean_node, set_ray_environment
 
 LOOK_S = 1.0
 _TOKEN_MODE = "RAY_AUTH_MODE"
@@ -28,8 +28,7 @@ def main(arguments: list[str]) -> None:
     options = parse_options(arguments)
     if os.environ.get(_TOKEN_MODE) != "token":
         sys.exit(f"{_TOKEN_MODE}=token is not set: whoever reaches a cluster without a token may run code as you")
-    for name, value in RAY_ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
+    set_ray_environment()
     node = _start(options)
     started = psutil.Process().children(recursive=True)
     kind = "head" if options.address is None else "node"

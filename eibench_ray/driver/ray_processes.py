@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
+import os
 import sys
 from collections.abc import Iterator
 from importlib import import_module
@@ -47,6 +48,12 @@ _MESSAGES = {
     "DeleteRuntimeEnvIfPossibleReply": {"status": 1},
 }
 _AGENT_PORTS = ("METRICS_AGENT_PORT_NAME", "METRICS_EXPORT_PORT_NAME", "DASHBOARD_AGENT_LISTEN_PORT_NAME")
+
+
+def set_ray_environment() -> None:
+    """Sets `RAY_ENVIRONMENT` in this process, for what is started from here on; what is set already stays."""
+    for name, value in RAY_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ import psutil
 
 from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.driver.ray_address import check_healthy, resolve_address
-from eibench_ray.driver.ray_processes import OBJECT_STORE_BYTES, RAY_ENVIRONMENT, SERVICES, lean_node
+from eibench_ray.driver.ray_processes import OBJECT_STORE_BYTES, SERVICES, lean_node, set_ray_environment
 from eibench_ray.driver.ray_requirements import find_home_flaw, find_python_flaw
 from eibench_ray.driver.stop_signals import without_hangup
 from eibench_ray.errors import ClusterError, ClusterLostError, EibenchError
@@ -55,8 +55,7 @@ def ray_session(config: ClusterConfig, keep: Path | None = None) -> Iterator[Non
     Raises:
         ClusterError: no cluster answers at the address, a port is taken, or Ray cannot be started here.
     """
-    for name, value in RAY_ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
+    set_ray_environment()
     if config.address == "local":
         with _started(config, keep):
             yield

@@ -59,14 +59,18 @@ class Lease:
     restarts: int = 0
 
     @property
+    def batch_job(self) -> BatchJob:
+        """The batch job that its process is a part of."""
+        return BatchJob(self.job, self.restarts)
+
+    @property
     def life(self) -> Life:
         """Whether its process lives, as far as it can be seen from here."""
         return find_life(ProcessId(self.host, self.kernel, self.pid, self.started))
 
     def is_over_for(self, heir: Lease) -> bool:
         """Whether its owner is an earlier start of the heir's batch job, and is not seen to live."""
-        own = BatchJob(self.job, self.restarts)
-        return BatchJob(heir.job, heir.restarts).is_queued_again(own) and self.life is not Life.ALIVE
+        return heir.batch_job.is_queued_again(self.batch_job) and self.life is not Life.ALIVE
 
     def rivals(self, others: Iterable[Lease]) -> list[Lease]:
         """The leases of other runs that lock some of the same."""

@@ -25,8 +25,7 @@ source '/home/me/my venv'/bin/activate
 set -u
 inside=()  # what runs a command in the container, if there is one
 
-export RAY_TMPDIR=/tmp RAY_USAGE_STATS_ENABLED=0 RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO=0 RAY_DEDUP_LOGS=0
-export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH=${folder}/token-${SLURM_JOB_ID}
+export RAY_TMPDIR=/tmp RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH=${folder}/token-${SLURM_JOB_ID}
 (umask 077; head -c 32 /dev/urandom | od -An -tx1 | tr -d ' \n' >"${RAY_AUTH_TOKEN_PATH}")
 if [[ -z ${SLURM_JOB_END_TIME:-} ]]; then  # before SLURM 23.02
   SLURM_JOB_END_TIME=$(date -d "$(squeue -h -j "${SLURM_JOB_ID}" -o %e)" +%s) || unset SLURM_JOB_END_TIME
