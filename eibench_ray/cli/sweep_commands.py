@@ -109,6 +109,8 @@ def show_plan(
         jobs: the cells.
         folder: of a run.
     """
+    import psutil
+
     from eibench_ray.config.load import to_config, with_expected_cluster
     from eibench_ray.estimate.plan_json import plan_to_json
     from eibench_ray.estimate.plan_page import render_plan
@@ -120,7 +122,8 @@ def show_plan(
     configs = [with_expected_cluster(to_config(job.raw), expect) for job in jobs]
     sweep = plan_sweep(configs, must_exist=False, device="cuda" if expect else None)
     measured = read_measured(sweep.plan, sweep.store)
-    estimates = estimate_time(sweep.plan, sweep.work, sweep.config.cluster, os.cpu_count() or 1, measured)
+    cores, ram_gb = os.cpu_count() or 1, psutil.virtual_memory().available / 1e9
+    estimates = estimate_time(sweep.plan, sweep.work, sweep.config.cluster, cores, measured, ram_gb=ram_gb)
     store, recordings = sweep.store.root, match_recordings(sweep.plan)
     if as_json:
         planned = plan_to_json(sweep.plan, sweep.work, store, estimates, sweep.budget)

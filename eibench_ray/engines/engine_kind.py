@@ -208,6 +208,15 @@ class EngineKind(ABC, Generic[S]):
         """GPU memory that it takes, by its weights' metadata; None: not known."""
         return None
 
+    def ram_gb(self, section: S, memory: MemoryEstimate) -> float:  # noqa: ARG002 - most compute nothing on cores
+        """GB of RAM that one replica takes on cores, as far as that is known; 0: not known, and it stays the only one.
+
+        Args:
+            section: as configured.
+            memory: of its weights and its KV cache.
+        """
+        return 0.0
+
     def blocker(
         self,
         section: S,  # noqa: ARG002 - most need nothing

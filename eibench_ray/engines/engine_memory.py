@@ -11,6 +11,8 @@ from eibench_ray.weights.memory_estimate import MemoryEstimate
 
 # Per GPU: vLLM's logs show 1 to 2 GB of activations and 0.1 to 1.6 GB of CUDA graphs, beside the CUDA context.
 OVERHEAD_GB = 3.0
+# Of a replica on cores, beside weights and KV cache (0.8 GB of the 3.9 GB that vLLM's three processes have of SmolLM2).
+PROCESS_RAM_GB = 3.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,7 @@ def engine_need(spec: EngineSpec, config: ClusterConfig, nodes: Sequence[Node]) 
     if not spec.traits.is_loaded and not spec.num_gpus:
         return Need()
     memory_gb = spec.memory.gpu_memory_gb if spec.memory else 0.0
-    whole = Need((Resources(config.cpus_per_replica, spec.num_gpus),), memory_gb)
+    whole = Need((Resources(config.cpus_per_replica, spec.num_gpus),), memory_gb, spec.ram_gb)
     stages = spec.traits.stages
     if stages == 1 or not spec.num_gpus or fits(whole, nodes):
         return whole
@@ -149,7 +149,7 @@ def _pool(spec: EngineSpec) -> str | None:
 
 
 def _max_replicas(spec: EngineSpec, config: ClusterConfig) -> int | None:
-    """Copies at the same time; on a machine's cores alone, copies would share the very same cores."""
+    """Copies at the same time; on cores alone one, where nobody knows for how many more there is RAM."""
     if config.max_replicas_per_engine is not None:
         return config.max_replicas_per_engine
-    return 1 if spec.device == "cpu" and config.gpu_resource == "GPU" else None
+    return 1 if spec.device == "cpu" and config.gpu_resource == "GPU" and not spec.ram_gb else None

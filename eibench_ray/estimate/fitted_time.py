@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from eibench_ray.estimate.critical_path import Leg, StepPaths
 from eibench_ray.plan.graph import Step
 from eibench_ray.schedule.policy import Demand, choose_horizon, pile_up
 from eibench_ray.schedule.remaining_work import WORTH_LOAD
-from eibench_ray.schedule.resources import EngineProfile, Node, Resources
-
-Unit = Literal["gpu", "core"]
+from eibench_ray.schedule.resources import EngineProfile, Node, Unit, units_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +43,7 @@ class FittedTime:
             key: Demand(
                 work=pile_up((ways.heads_s[step], ways.work_s[step]) for step in own),
                 load_s=profiles[key].load_s,
-                gpus=sum(units_of(bundle, unit) for bundle in profiles[key].need.bundles),
+                units=profiles[key].need.units(unit),
                 tail_s=min(ways.tails_s[step] for step in own),
                 most=_most(profiles[key], nodes),
                 worth_s=WORTH_LOAD * profiles[key].load_s,
@@ -56,11 +53,11 @@ class FittedTime:
         shortest_s = choose_horizon(list(demands.values()), num_units, stretch=1.0)
         self.horizon_s = max(shortest_s, ways.longest_s) if demands else 0.0  # the shortest time that it takes
         self._owned_s = self.horizon_s  # likewise, of what replicas with units do and read
-        if unit == "gpu" and not all(demand.gpus for demand in demands.values()):
+        if unit == "gpu" and not all(demand.units for demand in demands.values()):
             self._owned_s = self._find_owned_s(steps, demands, num_units)
         self.engines = {
             key: EngineTime(
-                int(demand.num_new(self._owned_s if demand.gpus else self.horizon_s)), demand.load_s, demand.work_s
+                int(demand.num_new(self._owned_s if demand.units else self.horizon_s)), demand.load_s, demand.work_s
             )
             for key, demand in demands.items()
         }
@@ -68,19 +65,19 @@ class FittedTime:
         for key, engine in self.engines.items():
             # A batch that is not full takes as long as its longest row.
             busy_s = max(engine.work_s, max(ways.latency_s[step] for step in steps_of[key]))
-            self.used_s += demands[key].gpus * (busy_s + engine.replicas * engine.load_s)
+            self.used_s += demands[key].units * (busy_s + engine.replicas * engine.load_s)
 
     def _find_owned_s(self, steps: Sequence[Step], demands: Mapping[str, Demand], num_units: float) -> float:
         """The shortest time for the steps of engines with units, and for all that these read from."""
         own: set[str] = set()
         for step in reversed(steps):
-            if step.id in own or demands[step.engine].gpus:
+            if step.id in own or demands[step.engine].units:
                 own |= {step.id, *step.inputs.values()}
         engines = dict.fromkeys(step.engine for step in steps if step.id in own)
         # An engine without units that is read from does these rows first.
         works = [
             demands[key]
-            if demands[key].gpus
+            if demands[key].units
             else replace(
                 demands[key],
                 work=pile_up(
@@ -114,12 +111,10 @@ def _most(profile: EngineProfile, nodes: Sequence[Node]) -> float:
     """Replicas of an engine that find room at the same time if the nodes, which are equal, were empty."""
     if not profile.need.bundles:
         return 1
-    bundle, total = profile.need.bundles[0], nodes[0].total
+    need, node = profile.need, nodes[0]
+    bundle, total = need.bundles[0], node.total
     rooms = [total.cpus // bundle.cpus] + ([total.gpus // bundle.gpus] if bundle.gpus else [])
-    places = len(nodes) * min(rooms) // len(profile.need.bundles)
+    if need.ram_gb and node.ram_gb:
+        rooms.append(max(1, node.ram_gb // need.ram_gb))  # the first copy asks for none
+    places = len(nodes) * min(rooms) // len(need.bundles)
     return min(places, profile.most)
-
-
-def units_of(resources: Resources, unit: Unit) -> float:
-    """GPUs, or cores, of some resources."""
-    return resources.gpus if unit == "gpu" else resources.cpus

@@ -9,8 +9,8 @@ The largest of these, each of which holds for any schedule of wall-clock time T:
    k / capacity. Fewest replicas are needed where the longest rows share replicas: they are filled in that order, a
    row split where a replica is full, and n(T) are counted. An endpoint is one replica: its capacity is what it may be
    asked at once, its speed at most what its account's requests and tokens per minute allow (`engine_profiles`).
-3. *All GPUs.* Loads and full batches take T x GPUs at most: the sum of gpus x (W + n(T) x load); and what cannot begin
-   before some second fits into the GPUs' time from then on.
+3. *All GPUs*, or all cores where no engine owns a GPU. Loads and full batches take T x GPUs at most: the sum of gpus x
+   (W + n(T) x load); and what cannot begin before some second fits into the GPUs' time from then on.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from eibench_ray.estimate.critical_path import RowPaths
 from eibench_ray.plan.graph import Plan
 from eibench_ray.schedule.decode_speed import DecodeSpeed
-from eibench_ray.schedule.resources import EngineProfile
+from eibench_ray.schedule.resources import EngineProfile, Unit, scarce_unit
 
 Lengths = NDArray[np.float64]
 
@@ -33,7 +33,7 @@ _CLOSE = 1e-3
 
 
 def lower_bound_s(
-    plan: Plan, profiles: Mapping[str, EngineProfile], lengths: Mapping[str, Lengths], num_gpus: float
+    plan: Plan, profiles: Mapping[str, EngineProfile], lengths: Mapping[str, Lengths], num_units: float
 ) -> float:
     """Seconds that every schedule takes at least.
 
@@ -41,7 +41,7 @@ def lower_bound_s(
         plan: the sweep.
         profiles: the engines' true speeds.
         lengths: per step with something to do, the tokens of each row of its dataset; 0 where a row is done.
-        num_gpus: GPUs of the cluster, as if all were there from the beginning.
+        num_units: GPUs of the cluster, or its cores where no engine owns a GPU; as if all were there from the start.
     """
     steps = [step for step in plan.steps.values() if step.id in lengths]
     tick_s = {key: DecodeSpeed.of(profile).alone_tick_s for key, profile in profiles.items()}
@@ -53,12 +53,13 @@ def lower_bound_s(
         if own:
             loads.append(_engine_load(profile, own, ways, lengths))
     longest = max(1.0, ways.longest_s)
-    while not _fits(loads, num_gpus, longest):
+    unit = scarce_unit(profile.need for profile in profiles.values())
+    while not _fits(loads, unit, num_units, longest):
         longest *= 2
     shortest = ways.longest_s
     while longest - shortest > _CLOSE * longest:
         middle = (shortest + longest) / 2
-        if _fits(loads, num_gpus, middle):
+        if _fits(loads, unit, num_units, middle):
             longest = middle
         else:
             shortest = middle
@@ -137,19 +138,21 @@ def _fill(part: _LoadPart, speed: DecodeSpeed, window_s: float) -> float:
     return count
 
 
-def _fits(loads: list[_EngineLoad], num_gpus: float, horizon_s: float) -> bool:
+def _fits(loads: list[_EngineLoad], unit: Unit, num_units: float, horizon_s: float) -> bool:
     used_s = 0.0
     found: list[tuple[float, list[_PartNeed]]] = []
     for load in loads:
         if (needs := load.needs(horizon_s)) is None:
             return False
-        gpus = load.profile.need.gpus
-        found.append((gpus, needs))
-        used_s += gpus * (needs[0].busy_s + max(need.count for need in needs) * load.profile.load_s)
-    if used_s > num_gpus * horizon_s:
+        units = load.profile.need.units(unit)
+        found.append((units, needs))
+        used_s += units * (needs[0].busy_s + max(need.count for need in needs) * load.profile.load_s)
+    if used_s > num_units * horizon_s:
         return False
     for head_s in {need.head_s for _, needs in found for need in needs}:
-        late_s = sum(gpus * max((n.busy_s for n in needs if n.head_s >= head_s), default=0.0) for gpus, needs in found)
-        if late_s > num_gpus * (horizon_s - head_s):
+        late_s = sum(
+            units * max((n.busy_s for n in needs if n.head_s >= head_s), default=0.0) for units, needs in found
+        )
+        if late_s > num_units * (horizon_s - head_s):
             return False
     return True

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.estimate.critical_path import Leg
 from eibench_ray.estimate.engine_profiles import describe_misfit, engine_profiles, expected_node, fits
-from eibench_ray.estimate.fitted_time import EngineTime, FittedTime, Unit, units_of
+from eibench_ray.estimate.fitted_time import EngineTime, FittedTime
 from eibench_ray.estimate.measured_profiles import NOTHING_MEASURED, Measured
 from eibench_ray.estimate.time_range import EXPECTED, HIGH, LOW, MEASURED, Assumption, Range
 from eibench_ray.plan.graph import Plan, Step
 from eibench_ray.plan.slices import StepWork
 from eibench_ray.schedule.measured_engine import MeasuredEngine
-from eibench_ray.schedule.resources import EngineProfile, Need, Node, Resources
+from eibench_ray.schedule.resources import EngineProfile, Need, Node, Resources, Unit, units_of
 
 if TYPE_CHECKING:
     from eibench_ray.estimate.simulated_case import SimulationResult
@@ -76,7 +76,13 @@ class TimeEstimate:
 
 
 def estimate_time(
-    plan: Plan, work: Mapping[str, StepWork], cluster: ClusterConfig, cores: int, measured: Measured | None = None
+    plan: Plan,
+    work: Mapping[str, StepWork],
+    cluster: ClusterConfig,
+    cores: int,
+    measured: Measured | None = None,
+    *,
+    ram_gb: float = 0.0,
 ) -> tuple[TimeEstimate, ...]:
     """The estimates for the nodes that the configuration expects, and for twice as many.
 
@@ -88,6 +94,7 @@ def estimate_time(
         cluster: its cluster.
         cores: of this machine.
         measured: by earlier runs; None: the time is that of the engines alone, without a run's beginning and end.
+        ram_gb: GB of this machine's RAM that replicas may take; 0: not known.
     """
     if any(spec.device == "cuda" or spec.num_gpus for spec in plan.engines.values()):
         num_nodes = cluster.expect.nodes
@@ -95,7 +102,7 @@ def estimate_time(
         nodes = tuple(replace(expected_node(cluster), id=name, name=name) for name in names)
         once = estimate_on(plan, work, cluster, nodes[:num_nodes], "gpu", measured)
         return once, estimate_on(plan, work, cluster, nodes, "gpu", measured)
-    here = Node("here", "this machine", Resources(cluster.num_cpus or cores, 0))
+    here = Node("here", "this machine", Resources(cluster.num_cpus or cores, 0), ram_gb=ram_gb)
     return (estimate_on(plan, work, cluster, (here,), "core", measured),)
 
 

@@ -57,6 +57,7 @@ class EngineSpec:
             endpoint: who answers, under which name, and what else of a request the configuration decides). Adapters
             are part of what a step is, not of what is loaded.
         chosen: settings that are `auto` in the configuration, as the plan chose them for the GPUs' memory.
+        ram_gb: GB of RAM that one replica takes which computes on cores; 0 where that is not known.
     """
 
     key: str
@@ -73,6 +74,7 @@ class EngineSpec:
     chosen: Mapping[str, Any] = field(default_factory=dict)
     most_images: int = 0  # pictures of one of its requests at most
     adapters: tuple[Adapter, ...] = ()  # that its requests name
+    ram_gb: float = 0.0
 
     @property
     def is_load(self) -> bool:

@@ -139,7 +139,7 @@ def engine_memory(model: ModelConfig) -> MemoryEstimate | None:
 def with_gpus(
     spec: EngineSpec, model: ModelConfig, cluster: ClusterConfig, known: GpuNodes | None = None
 ) -> EngineSpec:
-    """A model's spec with its GPUs, what is chosen by them, and how it fits.
+    """A model's spec with its GPUs, what is chosen by them, and how it fits; without any, with its RAM.
 
     Args:
         spec: the engine's.
@@ -153,9 +153,12 @@ def with_gpus(
     site = Site(spec.name, spec.device, cluster, nodes=known, adapters=spec.adapters, most_images=spec.most_images)
     if site.has_gpus:
         site = replace(site, memory=engine_memory(model))
-    needs = kind_of(spec).needs(model.engine, site)
+    kind = kind_of(spec)
+    needs = kind.needs(model.engine, site)
     planned = replace(spec, num_gpus=needs.num_gpus, memory=needs.memory, chosen=needs.chosen)
-    return replace(planned, traits=kind_of(spec).traits(section_of(planned)))  # which may follow what was chosen
+    if not site.has_gpus and (memory := engine_memory(model)) is not None:
+        planned = replace(planned, ram_gb=kind.ram_gb(model.engine, memory))
+    return replace(planned, traits=kind.traits(section_of(planned)))  # which may follow what was chosen
 
 
 def _check_equal(first: EngineUse, again: EngineUse, traits: EngineTraits) -> None:

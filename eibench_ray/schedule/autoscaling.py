@@ -103,11 +103,11 @@ def _drain(state: SchedulerState, found: RemainingWork, unmet: list[tuple[Replic
     spare = {
         key: demand.num_ready - demand.num_kept(found.horizon_s)
         for key, demand in found.demands.items()
-        if demand.gpus and demand.num_ready > 1 and not demand.num_starting and not state.backlog.blocked_rows(key)
+        if demand.units and demand.num_ready > 1 and not demand.num_starting and not state.backlog.blocked_rows(key)
     }
-    coming = sum(state.gpus(replica) for replica in state.leaving.values())
+    coming = sum(state.units(replica.engine) for replica in state.leaving.values())
     for share, node in unmet:
-        need = state.engines[share.engine].profile.need.gpus
+        need = state.units(share.engine)
         coming, missing = max(0.0, coming - need), max(0.0, need - coming)
         for key in spare:
             for replica in list(state.engines[key].ready.values()) if key != share.engine else ():
@@ -115,7 +115,7 @@ def _drain(state: SchedulerState, found: RemainingWork, unmet: list[tuple[Replic
                     break
                 if need <= 1 or node in replica.nodes:
                     spare[key] -= 1
-                    missing -= state.gpus(replica)
+                    missing -= state.units(replica.engine)
                     state.drain(replica)
         if missing > 0:
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from eibench_ray.schedule.resources import Need, Node, Resources
+from eibench_ray.schedule.resources import Need, Node, Resources, Unit, units_of
 
 
 class NodeCapacity:
@@ -13,6 +13,7 @@ class NodeCapacity:
     def __init__(self) -> None:
         self._nodes: dict[str, Node] = {}
         self._free: dict[str, Resources] = {}
+        self._free_ram_gb: dict[str, float] = {}  # of the nodes of which that is known; replicas may have overdrawn it
 
     @property
     def nodes(self) -> Mapping[str, Node]:
@@ -22,7 +23,11 @@ class NodeCapacity:
     @property
     def num_gpus(self) -> float:
         """GPUs of all nodes."""
-        return sum(node.total.gpus for node in self._nodes.values())
+        return self.num_units("gpu")
+
+    def num_units(self, unit: Unit) -> float:
+        """GPUs, or cores, of all nodes."""
+        return sum(units_of(node.total, unit) for node in self._nodes.values())
 
     def free(self, node: str) -> Resources:
         """The free resources of a node."""
@@ -33,11 +38,14 @@ class NodeCapacity:
         if node.id not in self._nodes:
             self._nodes[node.id] = node
             self._free[node.id] = node.total
+            if node.ram_gb:
+                self._free_ram_gb[node.id] = node.ram_gb
 
     def remove(self, node: str) -> None:
         """A node leaves with all that is on it."""
         self._nodes.pop(node, None)
         self._free.pop(node, None)
+        self._free_ram_gb.pop(node, None)
 
     def find(self, need: Need, without: Collection[str] = ()) -> tuple[str, ...] | None:
         """Nodes with room for a replica now, one per bundle, none of them of `without`; None where there is none.
@@ -59,16 +67,24 @@ class NodeCapacity:
         """Whether a replica would have room if the cluster were empty."""
         return _find(need, {node.id: node.total for node in self._nodes.values()}, self._nodes) is not None
 
+    def lacking_ram(self, need: Need) -> set[str]:
+        """The nodes that are known to have too little RAM left for a replica."""
+        return {node for node, free_gb in self._free_ram_gb.items() if free_gb < need.ram_gb}
+
     def reserve(self, need: Need, nodes: tuple[str, ...]) -> None:
         """Takes the room of a replica."""
         for node, bundle in zip(nodes, need.bundles, strict=True):
             self._free[node] -= bundle
+            if node in self._free_ram_gb:
+                self._free_ram_gb[node] -= need.ram_gb
 
     def release(self, need: Need, nodes: tuple[str, ...]) -> None:
         """Gives the room of a replica back; what was on a node that has left is gone with it."""
         for node, bundle in zip(nodes, need.bundles, strict=True):
             if node in self._free:
                 self._free[node] += bundle
+            if node in self._free_ram_gb:
+                self._free_ram_gb[node] += need.ram_gb
 
 
 def _find(need: Need, free: Mapping[str, Resources], nodes: Mapping[str, Node]) -> tuple[str, ...] | None:

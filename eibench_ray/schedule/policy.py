@@ -4,7 +4,8 @@ A sweep's horizon T is the shortest time in which its work fits into the cluster
 
 - an engine with W seconds of work for one replica needs n(T) = ceil(W / (T - h)) replicas, where h is the head: the
   seconds before a replica can begin (its load, or the first answer that it reads);
-- all of them fit: the sum over engines of gpus x (W + n(T) x load) is at most T x the cluster's GPUs.
+- all of them fit: the sum over engines of units x (W + n(T) x load) is at most T x the cluster's units: its GPUs, or
+  its cores where no engine owns a GPU.
 
 Both only get easier as T grows, so bisection finds it; the replicas that T takes are those worth loading. The lower
 bound of a simulation (`estimate/lower_bound.py`) goes the same way with the true length of every row.
@@ -41,7 +42,7 @@ class Demand:
 
     work: tuple[tuple[float, float], ...]
     load_s: float  # seconds that a further replica takes to load
-    gpus: float  # of one replica
+    units: float  # GPUs, or cores, of one replica
     tail_s: float = 0.0  # seconds that must pass after its last row, for what others make of it
     num_ready: int = 0  # replicas that are at work
     num_starting: int = 0  # replicas that load
@@ -121,63 +122,63 @@ def pile_up(parts: Iterable[tuple[float, float]]) -> tuple[tuple[float, float], 
     return tuple(piled.items())
 
 
-def find_horizon(demands: Sequence[Demand], num_gpus: float, *, at_once: bool = False) -> float:
+def find_horizon(demands: Sequence[Demand], num_units: float, *, at_once: bool = False) -> float:
     """The shortest time in which all of it fits into the cluster, in seconds; inf where there is none."""
     fits = _fits_at_once if at_once else _fits
     longest = 1.0
-    while not fits(demands, num_gpus, longest):
+    while not fits(demands, num_units, longest):
         longest *= 2
         if longest > _FOR_EVER:
             return math.inf
     shortest = longest / 2 if longest > 1.0 else 0.0
     while longest - shortest > _CLOSE * max(longest, 1.0):
         middle = (shortest + longest) / 2
-        if fits(demands, num_gpus, middle):
+        if fits(demands, num_units, middle):
             longest = middle
         else:
             shortest = middle
     return longest
 
 
-def choose_horizon(demands: Sequence[Demand], num_gpus: float, stretch: float = STRETCH) -> float:
+def choose_horizon(demands: Sequence[Demand], num_units: float, stretch: float = STRETCH) -> float:
     """The time to aim at, in seconds; inf where there is none.
 
     Args:
         demands: the engines'.
-        num_gpus: of the cluster.
-        stretch: by how much it is longer than the shortest, where GPUs are to pass from engine to engine.
+        num_units: GPUs of the cluster, or its cores, as the demands count them.
+        stretch: by how much it is longer than the shortest, where units are to pass from engine to engine.
     """
-    shortest_s = find_horizon(demands, num_gpus)
-    at_once_s = find_horizon(demands, num_gpus, at_once=True)
+    shortest_s = find_horizon(demands, num_units)
+    at_once_s = find_horizon(demands, num_units, at_once=True)
     return at_once_s if at_once_s <= AT_ONCE * shortest_s else stretch * shortest_s
 
 
-def _fits(demands: Sequence[Demand], num_gpus: float, horizon_s: float) -> bool:
+def _fits(demands: Sequence[Demand], num_units: float, horizon_s: float) -> bool:
     used_s = 0.0
     for demand in demands:
         num_new = demand.num_new(horizon_s)
         if num_new == math.inf:
             return False
         loading_s = num_new * demand.load_s + demand.num_starting * demand.starting_s
-        used_s += demand.gpus * (demand.work_s + loading_s)
-    return used_s <= num_gpus * horizon_s and _fits_late(demands, num_gpus, horizon_s)
+        used_s += demand.units * (demand.work_s + loading_s)
+    return used_s <= num_units * horizon_s and _fits_late(demands, num_units, horizon_s)
 
 
-def _fits_late(demands: Sequence[Demand], num_gpus: float, horizon_s: float) -> bool:
+def _fits_late(demands: Sequence[Demand], num_units: float, horizon_s: float) -> bool:
     """Whether what cannot begin before some second fits into the time from then on, loads left aside."""
     late: dict[float, float] = {}
     for demand in demands:
         before_s = 0.0
         for head_s, work_s in demand.work:
-            late[head_s] = late.get(head_s, 0.0) + demand.gpus * (work_s - before_s)
+            late[head_s] = late.get(head_s, 0.0) + demand.units * (work_s - before_s)
             before_s = work_s
     used_s = 0.0
     for head_s in sorted(late, reverse=True):
         used_s += late[head_s]
-        if used_s > num_gpus * (horizon_s - head_s):
+        if used_s > num_units * (horizon_s - head_s):
             return False
     return True
 
 
-def _fits_at_once(demands: Sequence[Demand], num_gpus: float, horizon_s: float) -> bool:
-    return sum(demand.gpus * (demand.count + demand.num_new(horizon_s)) for demand in demands) <= num_gpus
+def _fits_at_once(demands: Sequence[Demand], num_units: float, horizon_s: float) -> bool:
+    return sum(demand.units * (demand.count + demand.num_new(horizon_s)) for demand in demands) <= num_units

@@ -16,8 +16,8 @@ WORTH_LOAD = 0.05
 # this, or so often.
 CLOSE = 0.02
 ROUNDS = 3
-# Where this share of the GPUs is enough, there may be more replicas, so that batches are not full and rows are through
-# sooner: shorter horizons are tried, the shortest first.
+# Where this share of the GPUs, or cores, is enough, there may be more replicas, so that batches are not full and rows
+# are through sooner: shorter horizons are tried, the shortest first.
 SPARE = 0.95
 SHORTER = tuple(percent / 100 for percent in range(74, 100, 2))
 
@@ -47,7 +47,7 @@ def forecast(state: SchedulerState, now: float, guess_s: float | None = None) ->
         if (engine.count or not state.is_through(key)) and state.backlog.rows_left(key)
     ]
     aimed = _find_aimed(state, live)
-    num_gpus = state.places.num_gpus
+    num_units = state.places.num_units(state.unit)
     begun = {key: _find_begun(state, key, now) for key in live}
     demands: dict[str, Demand] = {}
     full = RowArrivals(state, now)
@@ -56,30 +56,30 @@ def forecast(state: SchedulerState, now: float, guess_s: float | None = None) ->
         if horizon_s == math.inf or abs(horizon_s - before_s) <= CLOSE * horizon_s:
             break
         demands, before_s = _demands(state, now, full, begun, horizon_s), horizon_s
-        horizon_s = choose_horizon([demands[key] for key in aimed], num_gpus)
-    if 0 < _num_gpus([demands[key] for key in aimed], horizon_s) <= SPARE * num_gpus:
+        horizon_s = choose_horizon([demands[key] for key in aimed], num_units)
+    if 0 < _num_units([demands[key] for key in aimed], horizon_s) <= SPARE * num_units:
         small = RowArrivals(state, now, SMALL_BATCHES)
         for share in SHORTER:
             sooner_s = share * horizon_s
             paced = _demands(state, now, small, begun, sooner_s)
-            if _num_gpus([paced[key] for key in aimed], sooner_s) <= num_gpus:
+            if _num_units([paced[key] for key in aimed], sooner_s) <= num_units:
                 demands, horizon_s = paced, sooner_s
                 break
-    end_s = horizon_s if len(aimed) == len(live) else choose_horizon(list(demands.values()), num_gpus)
+    end_s = horizon_s if len(aimed) == len(live) else choose_horizon(list(demands.values()), num_units)
     return RemainingWork(demands, horizon_s, max(horizon_s, end_s))
 
 
-def _num_gpus(demands: Sequence[Demand], horizon_s: float) -> float:
-    """GPUs of all replicas that it takes to end by the horizon, side by side; inf where no number is enough."""
+def _num_units(demands: Sequence[Demand], horizon_s: float) -> float:
+    """Units of all replicas that it takes to end by the horizon, side by side; inf where no number is enough."""
     counts = [demand.count + demand.num_new(horizon_s) for demand in demands]
     if math.inf in (horizon_s, *counts):
         return math.inf
-    return sum(demand.gpus * count for demand, count in zip(demands, counts, strict=True))
+    return sum(demand.units * count for demand, count in zip(demands, counts, strict=True))
 
 
 def _find_aimed(state: SchedulerState, keys: list[str]) -> list[str]:
-    """The engines whose work is to fit into the horizon: those with GPUs and what they read from; else all."""
-    aimed = {key for key in keys if state.engines[key].profile.need.gpus}
+    """The engines whose work is to fit into the horizon: those with units and what they read from; else all."""
+    aimed = {key for key in keys if state.units(key)}
     new = aimed
     while new := {source for key in new for source in state.backlog.sources[key]} - aimed:
         aimed |= new
@@ -87,13 +87,13 @@ def _find_aimed(state: SchedulerState, keys: list[str]) -> list[str]:
 
 
 def _all_at_full_speed_s(state: SchedulerState, keys: list[str]) -> float:
-    """Seconds that all rows and a load of each engine would take if GPUs could be shared out at will."""
+    """Seconds that all rows and a load of each engine would take if units could be shared out at will."""
     used_s = 0.0
     for key in keys:
         engine = state.engines[key]
         work_s = engine.estimate.work_s(state.backlog.rows_left(key))
-        used_s += engine.profile.need.gpus * (work_s + engine.estimate.load_s)
-    return used_s / max(1.0, state.places.num_gpus)
+        used_s += state.units(key) * (work_s + engine.estimate.load_s)
+    return used_s / max(1.0, state.places.num_units(state.unit))
 
 
 def _find_begun(state: SchedulerState, key: str, now: float) -> _Begun:
@@ -134,7 +134,7 @@ def _demand(
     return Demand(
         work=tuple((head_s, min(late_s, work_s)) for head_s, late_s in piled),
         load_s=estimate.load_s,
-        gpus=engine.profile.need.gpus,
+        units=state.units(key),
         tail_s=min(streams[step].tail_s for step in rows_left),
         num_ready=len(engine.ready),
         num_starting=len(engine.starting),

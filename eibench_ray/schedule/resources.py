@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
+from typing import Literal
 
 from eibench_ray.schedule.measured_engine import MeasuredEngine
 
@@ -30,6 +31,8 @@ class Resources:
 
 
 NOTHING = Resources(0, 0)
+# What replicas compute on, which a sweep shares out among its engines.
+Unit = Literal["gpu", "core"]
 # Requests beyond an engine's batch, so that a finished one is replaced at once.
 QUEUE_FACTOR = 1.1
 
@@ -43,6 +46,7 @@ class Node:
     total: Resources  # what it has for replicas
     gpu_memory_gb: float = 0.0  # GB of each of its GPUs; 0 where that is not known
     gpu: str = ""  # what its GPUs are called, as far as the cluster knows
+    ram_gb: float = 0.0  # GB of RAM for replicas; 0 where that is not known
 
 
 @dataclass(frozen=True)  # without slots, for the cached property
@@ -52,15 +56,32 @@ class Need:
     Attributes:
         bundles: what it needs at a time on one node: one bundle, or one per pipeline stage. The bundles of a replica
             may lie on different nodes. None: it computes nothing here and is placed anywhere (endpoints, recordings).
+        ram_gb: GB of RAM on the node of its only bundle; 0 where that is not known. Only what is one copy more asks
+            whether it is there: it is a rough figure, too rough to refuse a sweep.
     """
 
     bundles: tuple[Resources, ...] = ()
     gpu_memory_gb: float = 0.0  # GB that each of its GPUs must have at least; 0 where that is not known
+    ram_gb: float = 0.0
 
     @cached_property
     def gpus(self) -> float:
         """GPUs of one replica."""
-        return sum(bundle.gpus for bundle in self.bundles)
+        return self.units("gpu")
+
+    def units(self, unit: Unit) -> float:
+        """GPUs, or cores, of one replica."""
+        return sum(units_of(bundle, unit) for bundle in self.bundles)
+
+
+def units_of(resources: Resources, unit: Unit) -> float:
+    """GPUs, or cores, of some resources."""
+    return resources.gpus if unit == "gpu" else resources.cpus
+
+
+def scarce_unit(needs: Iterable[Need]) -> Unit:
+    """What the replicas of a sweep compete for: GPUs, or cores where none of them owns a GPU."""
+    return "gpu" if any(need.gpus for need in needs) else "core"
 
 
 @dataclass(frozen=True, slots=True)

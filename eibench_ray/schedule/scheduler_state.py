@@ -13,7 +13,7 @@ from eibench_ray.schedule.actions import Start, Stop
 from eibench_ray.schedule.backlog import Backlog
 from eibench_ray.schedule.engine_estimate import EngineEstimate
 from eibench_ray.schedule.node_capacity import NodeCapacity
-from eibench_ray.schedule.resources import EngineProfile, Phase
+from eibench_ray.schedule.resources import EngineProfile, Phase, Unit, scarce_unit
 
 # Most rows of a slice are finished long before the last: the caller says so often how many of a replica's are.
 PROGRESS_S = 1.0
@@ -85,6 +85,7 @@ class SchedulerState:
         self.backlog = backlog
         self.until = until  # when what is asked must be answered
         self.places = NodeCapacity()
+        self.unit: Unit = scarce_unit(profile.need for profile in profiles.values())
         self.engines = {
             key: EngineState(profile, EngineEstimate(profile), profile.most) for key, profile in profiles.items()
         }
@@ -99,6 +100,10 @@ class SchedulerState:
     def gpus(self, replica: ScheduledReplica) -> float:
         """GPUs that a replica holds."""
         return self.engines[replica.engine].profile.need.gpus
+
+    def units(self, key: str) -> float:
+        """What one replica of an engine takes of what is scarce."""
+        return self.engines[key].profile.need.units(self.unit)
 
     def has_time(self, engine: EngineState, now: float, before_s: float = 0.0) -> bool:
         """Whether a row of an engine that is asked in `before_s` seconds would be answered in time.
@@ -128,10 +133,11 @@ class SchedulerState:
         engine = self.engines[key]
         if not self.can_use(key, now):
             return None
-        nodes = self.places.find(engine.profile.need, held)
+        need = engine.profile.need
+        nodes = self.places.find(need, held | self.places.lacking_ram(need) if engine.count else held)
         if nodes is None:
             return None
-        self.places.reserve(engine.profile.need, nodes)
+        self.places.reserve(need, nodes)
         replica = ScheduledReplica(next(self._ids), key, nodes, now)
         self.replicas[replica.id] = engine.starting[replica.id] = replica
         return Start(replica.id, key, nodes)

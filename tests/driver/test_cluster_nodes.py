@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 import ray
 
@@ -35,6 +36,7 @@ def test_a_node_is_met_once_with_what_it_has() -> None:
         first, second = await watch.look(), await watch.look()
         (node,) = first.joined
         assert (node.total, node.gpu_memory_gb) == (Resources(2, 3), 40)
+        assert 0.1 < node.ram_gb < psutil.virtual_memory().total / 1e9
         assert (first.left, second.joined, second.left) == ((), (), ())
         assert dict(watch.nodes) == {node.id: node}
 

@@ -218,6 +218,19 @@ def test_without_gpus_it_is_this_machine_and_its_cores(planner: Planner) -> None
     assert not any(word in text for word in ("GPU-hours", "cost", "fits", "on twice"))
 
 
+@pytest.mark.parametrize(("ram_gb", "copies"), [(0.0, 2), (100.0, 2), (8.1, 2), (7.9, 1), (1.0, 1)])
+def test_on_cores_copies_are_planned_that_have_a_core_and_ram(planner: Planner, ram_gb: float, copies: int) -> None:
+    """A replica takes 4 GB: 0.5 of weights, 0.5 of KV cache, and its processes. The judge's RAM is not known."""
+    known = {"model.engine.kv_cache_gib": 0.4657, "model.expect": {**EYE["model.expect"], "memory_gb": 0.5}}  # type: ignore[dict-item]
+    plan = planner.plan(planner.config(EYE | JUDGE | known), device="cpu")
+    [estimated] = estimate_time(plan, rows(plan, 36_000), cluster(), CORES, ram_gb=ram_gb)
+    replicas = {plan.engines[key].name: engine.replicas for key, engine in estimated.engines.items()}
+    assert replicas == {"eye": copies, "judge_model": 1}
+    limited = planner.config(EYE | JUDGE | known | {"cluster.max_replicas_per_engine": 1}).cluster
+    [alone] = estimate_time(plan, rows(plan, 36_000), limited, CORES)
+    assert {engine.replicas for engine in alone.engines.values()} == {1}
+
+
 def test_stages_spread_over_nodes_leave_room_for_fewer_replicas(planner: Planner) -> None:
     config = planner.config(EYE | JUDGE | {"model.engine.tensor_parallel": 2, "model.engine.pipeline_parallel": 2})
     plan = planner.plan(config, device="cuda")

@@ -15,13 +15,13 @@ DEMANDS = st.builds(
     Demand,
     work=st.lists(st.tuples(st.floats(0, 100), st.floats(0.1, 1000)), min_size=1, max_size=3).map(pile_up),
     load_s=st.floats(0, 100),
-    gpus=st.sampled_from([0.0, 1.0, 2.0]),
+    units=st.sampled_from([0.0, 1.0, 2.0]),
     most=st.integers(1, 50),
 )
 
 
 def demand(work_s: float, load_s: float = 10.0, **facts: float) -> Demand:
-    return Demand(work=((0.0, work_s),), load_s=load_s, gpus=1.0, **facts)  # type: ignore[arg-type]
+    return Demand(work=((0.0, work_s),), load_s=load_s, units=1.0, **facts)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_more_gpus_or_less_work_never_take_longer(demands: list[Demand], num_gpu
 @given(st.lists(DEMANDS, min_size=1, max_size=4), st.integers(2, 16))
 def test_the_horizon_holds_the_work_of_all_and_the_way_of_each(demands: list[Demand], num_gpus: int) -> None:
     horizon_s = find_horizon(demands, num_gpus) * 1.01
-    assert horizon_s * num_gpus >= sum(one.gpus * (one.work_s + one.load_s) for one in demands)
+    assert horizon_s * num_gpus >= sum(one.units * (one.work_s + one.load_s) for one in demands)
     assert all(horizon_s >= max(head_s, one.load_s) for one in demands for head_s, _ in one.work)
 
 

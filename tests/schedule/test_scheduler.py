@@ -233,6 +233,53 @@ def test_an_engine_has_as_many_copies_as_pay_for_their_load(tokens_per_s: float,
     assert started(told(scheduler, 0)) == ["a"] * copies
 
 
+def on_cores(key: str, graph: Graph, ram_gb: float = 0.0) -> EngineProfile:
+    return engine(key, graph, Need((Resources(1, 0),), ram_gb=ram_gb), max_replicas=None)
+
+
+def test_where_no_engine_owns_a_gpu_copies_take_the_cores() -> None:
+    """The one with three times the work gets three of four."""
+    graph: Graph = {"answer a": ("a", (), 2), "b 1": ("b", (), 2), "b 2": ("b", (), 2), "b 3": ("b", (), 2)}
+    scheduler = scheduler_of(graph, 400, [on_cores("a", graph), on_cores("b", graph)], Node("n", "n", Resources(4, 0)))
+    assert Counter(started(told(scheduler, 0))) == {"a": 1, "b": 3}
+
+
+@pytest.mark.parametrize(("ram_gb", "copies"), [(0.0, 4), (100.0, 4), (11.0, 2), (3.0, 1)])
+def test_a_copy_needs_ram_and_a_first_replica_asks_for_none(ram_gb: float, copies: int) -> None:
+    graph: Graph = {"answer": ("a", (), 2)}
+    box = Node("n", "n", Resources(4, 0), ram_gb=ram_gb)
+    scheduler = scheduler_of(graph, 400, [on_cores("a", graph, ram_gb=5.0)], box)
+    assert started(told(scheduler, 0)) == ["a"] * copies
+
+
+def test_ram_that_a_replica_has_left_is_there_for_a_copy() -> None:
+    graph: Graph = {"answer": ("a", (), 2)}
+    box = Node("n", "n", Resources(4, 0), ram_gb=11.0)
+    scheduler = scheduler_of(graph, 400, [on_cores("a", graph, ram_gb=5.0)], box)
+    told(scheduler, 0)
+    scheduler.replica_lost(1, 1)
+    assert started(told(scheduler, 1)) == []
+    scheduler.replica_gone(1)
+    assert started(told(scheduler, 2)) == ["a"]
+
+
+def test_a_copy_on_cores_goes_for_an_engine_that_has_none() -> None:
+    """The judge gets a core as soon as it has something to do, though generators hold all of them."""
+    scheduler = scheduler_of(
+        JUDGED, 400, [on_cores("a", JUDGED), on_cores("j", JUDGED)], Node("n", "n", Resources(2, 0))
+    )
+    now, held = 0.0, bring_up(scheduler, 0)
+    while (judges := scheduler._state.engines["j"].count) == 0 and now < 400:
+        now += 1
+        finish(scheduler, held)
+        said = told(scheduler, now)
+        held = fed(said)
+        for replica in stopped(said):
+            scheduler.replica_gone(replica)
+    assert judges == 1
+    assert scheduler._state.engines["a"].count == 1
+
+
 def test_a_slice_cannot_be_shared_by_copies() -> None:
     graph: Graph = {"answer": ("a", (), 200)}
     scheduler = scheduler_of(graph, 400, [engine("a", graph, max_replicas=None)], node("box", 4))

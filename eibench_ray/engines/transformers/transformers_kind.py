@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from eibench_ray.engines.engine_kind import Device, EngineSetup, Needs, Site
-from eibench_ray.engines.engine_memory import fit_memory
+from eibench_ray.engines.engine_memory import PROCESS_RAM_GB, fit_memory, kv_cache_gb
 from eibench_ray.engines.loaded_kind import LoadedKind, loaded_identity, loaded_traits
 from eibench_ray.engines.python_environment import CPU_BUILD, transformers_environment, transformers_versions
 from eibench_ray.engines.sampling_support import SamplingRefusal, find_refusal
@@ -55,6 +55,11 @@ class TransformersKind(LoadedKind[TransformersSection]):
     def memory(self, section: TransformersSection) -> MemoryEstimate | None:
         """By the checkpoint's metadata."""
         return estimate_memory(section.source, section.revision, section.dtype, None, keeps_float32=True)
+
+    def ram_gb(self, section: TransformersSection, memory: MemoryEstimate) -> float:
+        """Weights, the cache of a batch of longest sequences, and the process."""
+        kv_gb = kv_cache_gb(memory, section.max_model_len)
+        return 0.0 if kv_gb is None else memory.weights_gb + section.max_num_seqs * kv_gb + PROCESS_RAM_GB
 
     def cpu_build(self, section: TransformersSection, device: Device, installed: str | None) -> str:  # noqa: ARG002
         """It runs where the sweep's vLLM is made for."""

@@ -26,7 +26,7 @@ from eibench_ray.engines.sampling_support import SamplingRefusal, find_refusal
 from eibench_ray.engines.sent_prompt import SentPrompt
 from eibench_ray.engines.vllm.key_guard import VLLM_KEY
 from eibench_ray.engines.vllm.vllm_adapters import find_misfit
-from eibench_ray.engines.vllm.vllm_memory import choose_num_seqs, choose_tensor_parallel, fit_vllm
+from eibench_ray.engines.vllm.vllm_memory import choose_num_seqs, choose_tensor_parallel, find_ram_gb, fit_vllm
 from eibench_ray.engines.vllm.vllm_section import LoraSection, VllmExtra, VllmSection
 from eibench_ray.errors import ConfigError, EngineError, PlanError
 from eibench_ray.plan.engine_traits import Adapter, EngineTraits
@@ -152,6 +152,10 @@ class VllmKind(LoadedKind[VllmSection]):
         """By the checkpoint's metadata, in the dtypes that vLLM makes of it."""
         kv_cache_dtype = str(section.args.get("kv_cache_dtype", "auto"))
         return estimate_memory(section.source, section.revision, section.dtype, section.quantization, kv_cache_dtype)
+
+    def ram_gb(self, section: VllmSection, memory: MemoryEstimate) -> float:
+        """Weights, KV cache and processes; known where the size of the cache is set."""
+        return find_ram_gb(section, memory)
 
     def weights(self, section: VllmSection) -> WeightsRequest:
         """The checkpoint in its load format, and what further arguments name."""

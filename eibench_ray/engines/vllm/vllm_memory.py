@@ -5,6 +5,7 @@ from __future__ import annotations
 from eibench_ray.engines.engine_kind import Site
 from eibench_ray.engines.engine_memory import (
     OVERHEAD_GB,
+    PROCESS_RAM_GB,
     expected_nodes,
     fit_memory,
     gpu_memory_gb,
@@ -123,6 +124,13 @@ def fit_vllm(engine: VllmSection, site: Site, memory: MemoryEstimate) -> MemoryF
         kv_gb_per_gpu=max(kv_gb / kv_shares, (engine.kv_cache_gib or 0) * GIB / GB),
         share=engine.gpu_memory_utilization,
     )
+
+
+def find_ram_gb(engine: VllmSection, memory: MemoryEstimate) -> float:
+    """GB of RAM that a replica on cores takes; 0 where vLLM gives its KV cache a share of what the node has."""
+    if engine.kv_cache_gib is None:
+        return 0.0
+    return memory.weights_gb + engine.kv_cache_gib * GIB / GB + PROCESS_RAM_GB
 
 
 def _kv_shares(engine: VllmSection, memory: MemoryEstimate) -> int:

@@ -9,11 +9,11 @@ import pytest
 
 from eibench_ray.config.cluster import ClusterConfig
 from eibench_ray.engines.engine_kind import Site
-from eibench_ray.engines.engine_memory import OVERHEAD_GB, GpuNodes, expected_nodes
+from eibench_ray.engines.engine_memory import OVERHEAD_GB, PROCESS_RAM_GB, GpuNodes, expected_nodes
 from eibench_ray.engines.transformers.transformers_kind import KIND
 from eibench_ray.engines.transformers.transformers_section import TransformersSection
 from eibench_ray.engines.vllm.vllm_kind import KIND as VLLM
-from eibench_ray.engines.vllm.vllm_memory import choose_num_seqs, choose_tensor_parallel, fit_vllm
+from eibench_ray.engines.vllm.vllm_memory import choose_num_seqs, choose_tensor_parallel, find_ram_gb, fit_vllm
 from eibench_ray.engines.vllm.vllm_section import VllmSection
 from eibench_ray.errors import PlanError
 from eibench_ray.plan.engine_traits import Adapter
@@ -262,3 +262,18 @@ def test_a_batch_is_the_default_where_the_cache_is_not_known() -> None:
     site = Site("judge", "cuda", cluster(80), MemoryEstimate(16.1, "expect"))
     assert choose_num_seqs(engine(max_num_seqs="auto"), site) == 256
     assert VLLM.needs(engine(max_num_seqs="auto"), Site("judge", "cpu", cluster(80))).chosen == {}
+
+
+def test_ram_of_a_replica_on_cores_is_known_where_its_cache_has_a_size() -> None:
+    assert find_ram_gb(engine(), LARGE) == 0.0
+    assert find_ram_gb(engine(kv_cache_gib=2.0), LARGE) == pytest.approx(60 + 2 * 1.0737 + PROCESS_RAM_GB, abs=0.01)
+
+
+@pytest.mark.parametrize(("known_kv", "max_model_len", "ram_gb"), [(True, 100, 76), (False, 100, 0), (True, None, 0)])
+def test_ram_in_transformers_is_that_of_a_batch_of_longest_sequences(
+    known_kv: bool, max_model_len: int | None, ram_gb: float
+) -> None:
+    memory = LARGE if known_kv else replace(LARGE, kv_gb_per_token=None)
+    keys = {"kind": "transformers", "source": "me/eye", "max_num_seqs": 16, "max_model_len": max_model_len}
+    found = KIND.ram_gb(TransformersSection.model_validate(keys), memory)
+    assert found == pytest.approx(ram_gb + PROCESS_RAM_GB * (ram_gb > 0))
