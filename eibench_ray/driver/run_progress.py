@@ -174,20 +174,22 @@ class RunProgress:
         doing: defaultdict[str, Counter[str]] = defaultdict(Counter)  # engine -> its replicas by what they do
         tokens = Counter({engine: gone.tokens for engine, gone in self._gone.items()})
         cost_usd = sum(gone.cost_usd for gone in self._gone.values())
-        in_flight, asking = 0, Counter[str]()
+        ahead, asking = Counter[str](), Counter[str]()  # rows by engine, by step
         gpus: defaultdict[str, tuple[GpuUse, ...]] = defaultdict(tuple)
         for replica in replicas:
             doing[replica.engine][self._doing(replica)] += 1
             tokens[replica.engine] += replica.counts_so_far.tokens
             cost_usd += replica.counts_so_far.cost_usd
-            in_flight += replica.rows_ahead
+            ahead[replica.engine] += replica.rows_ahead
             asking.update(replica.rows)
             gpus[replica.engine] += replica.counts_so_far.gpus
+        in_flight = ahead.total()
         rows = sum(self._done.values()) - sum(self._absent.values()) + in_flight
         self._rates.note({_ROWS: rows, **tokens})
         rows_per_s = self._rates.rate(_ROWS)
         coming = self._total.keys() - self.outcome.unfinished_steps
         rows_left = max(0, sum(self._total[step] - self._done[step] for step in coming) - in_flight)
+        average = self._rates.average(_ROWS)
         failed = self.outcome.failed_engines
         known = doing.keys() | self._gone.keys() | failed.keys()
         engines = {
@@ -215,8 +217,19 @@ class RunProgress:
             spent=dict(self._spent),
             gpus=dict(gpus),
             rows_per_s=rows_per_s,
-            left_s=estimate_left(horizon_s, prior_share, rows_left, self._rates.average(_ROWS), rows_per_s),
+            left_s=estimate_left(horizon_s, prior_share, rows_left, average, rows_per_s, self._share_alike(ahead)),
         )
+
+    def _share_alike(self, ahead: Mapping[str, int]) -> float:
+        """Share of this run's rows, with those ahead of what is committed, that are of engines with rows left."""
+        finished = Counter(ahead)
+        at_work = set()
+        for step, done in self._done.items():
+            engine = self._plan.steps[step].engine
+            finished[engine] += done - self._done_before[step]
+            if done < self._total[step]:
+                at_work.add(engine)
+        return sum(finished[engine] for engine in at_work) / max(1, finished.total())
 
     def _doing(self, replica: ReplicaStatus) -> str:
         """The field of `EngineProgress` in which a replica counts."""

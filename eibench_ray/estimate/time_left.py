@@ -11,12 +11,18 @@ LEAST_OF_RATE = 0.2  # of its rate so far: slower than that, a run stands still,
 
 
 def estimate_left(
-    horizon_s: float, prior_share: float, rows_left: int, rate: float | None = None, last_rate: float | None = None
+    horizon_s: float,
+    prior_share: float,
+    rows_left: int,
+    rate: float | None = None,
+    last_rate: float | None = None,
+    rate_share: float = 1.0,
 ) -> Range | None:
     """The time that a run has left; None where it cannot be told.
 
     The horizon knows of loads and of what can be done at the same time, and as much of speeds as is measured; the rate
-    of the rows is measured, whatever they are. Each counts as far as it is to be trusted.
+    of the rows is measured, but says nothing of engines that have done none of them. Each counts as far as it is to be
+    trusted.
 
     Args:
         horizon_s: the shortest time into which what is left fits; math.inf where none is known.
@@ -24,6 +30,8 @@ def estimate_left(
         rows_left: rows that are not finished.
         rate: rows per second since the first one; None: not known.
         last_rate: rows per second of late, which may be another: the time left is uncertain by as much.
+        rate_share: share of the finished rows that are of engines with rows left. A small model's rows, which are all
+            through, are no guess at a large one's.
     """
     guesses = (LOW, EXPECTED, HIGH)
     is_known = _LEAST_LEFT_S <= horizon_s < math.inf
@@ -32,10 +40,13 @@ def estimate_left(
         return Range(*(horizon_s * one.loss / one.speed**prior_share for one in guesses)) if is_known else None
     rates = (rate, max(last_rate or 0.0, LEAST_OF_RATE * rate))
     rows_s = (rows_left / max(rates) / HIGH.loss, rows_left / rate, rows_left / min(rates) * HIGH.loss)
-    trust = 1.0 - prior_share if is_known else 0.0
+    if not is_known:
+        return Range(*rows_s)
+    by_rate, by_prior = prior_share * rate_share, prior_share * (1.0 - rate_share)
     low, expected, high = (
-        (horizon_s * one.loss) ** trust * own ** (1.0 - trust) if trust else own
+        (horizon_s * one.loss / one.speed**by_prior) ** (1.0 - by_rate) * own**by_rate
         for one, own in zip(guesses, rows_s, strict=True)
     )
     # Where the two differ, the range is of both.
-    return Range(min(low, rows_s[1]), expected, max(high, rows_s[1]))
+    also = rows_s[1] ** rate_share * expected ** (1.0 - rate_share)
+    return Range(min(low, also), expected, max(high, also))

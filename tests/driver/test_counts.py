@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple, replace
 from typing import TYPE_CHECKING
+
+import pytest
 
 from eibench_ray.driver.run_events import EngineProgress, Snapshot
 from eibench_ray.driver.run_progress import ReplicaStatus, RunProgress
+from eibench_ray.estimate.time_left import estimate_left
 from eibench_ray.worker.gpu_meter import GpuUse
 from eibench_ray.worker.row_attempts import ReplicaCounts
 
@@ -61,3 +65,29 @@ def test_replicas_are_counted_by_what_they_do_and_those_that_are_gone_by_what_th
     assert snapshot(300).engines[model].tokens_per_s == 30.0
     counts.outcome.failed_engines[model] = "it is gone"
     assert counts.snapshot([]).engines[model].failed == "it is gone"
+
+
+def test_the_time_left_goes_by_rows_of_engines_that_still_have_some(sweeps: Sweeps, scripted: type[Scripted]) -> None:
+    """Answers are through at once; the judge, of which nothing is measured, is expected to take 800 s."""
+    sweeps.write_dataset(range(NUM_SAMPLES))
+    sweep = sweeps.plan(sweeps.config("plain"))
+    answer, verdict = sweep.plan.steps
+    model = sweep.plan.steps[answer].engine
+    steps = {answer: sweep.plan.steps[answer], verdict: replace(sweep.plan.steps[verdict], engine="judge")}
+    engines = {**sweep.plan.engines, "judge": replace(sweep.plan.engines[model], key="judge")}
+    now = [100.0]
+    counts = RunProgress(replace(sweep.plan, steps=steps, engines=engines), sweep.work, clock=lambda: now[0])
+    counts.snapshot([])
+    for report in sweeps.ask(sweep, scripted(lambda _: "one line")):
+        if report.slice.step == answer:
+            counts.add(report)
+    now[0] += 3.0
+    left = counts.snapshot([], horizon_s=800.0, prior_share=1.0).left_s
+    expected = estimate_left(800.0, 1.0, NUM_SAMPLES)
+    assert left is not None
+    assert expected is not None
+    assert astuple(left) == pytest.approx(astuple(expected)), "the rate of 2 rows/s says nothing of the judge"
+    judging = ReplicaStatus("judge", True, ReplicaCounts(rows=2), 0, rows={verdict: 4})
+    soon = counts.snapshot([judging], horizon_s=800.0, prior_share=1.0).left_s
+    assert soon is not None
+    assert soon.expected < left.expected / 2, "its own rows are a guess at the others"

@@ -48,3 +48,21 @@ def test_the_rate_of_the_rows_counts_as_far_as_speeds_are_not_measured() -> None
 @pytest.mark.parametrize(("last_rate", "low", "high"), [(4.0, 25.0, 50.0), (1.0, 50.0, 100.0), (0.0, 50.0, 250.0)])
 def test_a_run_that_got_faster_or_slower_leaves_as_much_uncertain(last_rate: float, low: float, high: float) -> None:
     assert estimate_left(math.inf, 1.0, 100, 2.0, last_rate) == Range(low / HIGH.loss, 50.0, high * HIGH.loss)
+
+
+def test_the_rate_of_engines_that_are_through_says_nothing_of_the_others() -> None:
+    """A small model did 100 rows/s; what is left is a large one's, of which only priors are known."""
+    prior = estimate_left(800.0, 1.0, 2000)
+    left = estimate_left(800.0, 1.0, 2000, 100.0, 100.0, rate_share=0.0)
+    assert left is not None
+    assert prior is not None
+    assert (left.low, left.expected, left.high) == pytest.approx((prior.low, prior.expected, prior.high))
+    half = estimate_left(800.0, 1.0, 2000, 100.0, 100.0, rate_share=0.5)
+    assert half is not None
+    assert 20.0 < half.expected < left.expected
+    assert half.low <= half.expected <= half.high
+
+
+def test_where_no_horizon_is_known_the_rate_is_what_there_is() -> None:
+    left = estimate_left(math.inf, 1.0, 60, 1.0, 1.0, rate_share=0.0)
+    assert left == Range(60 / HIGH.loss, 60.0, 60 * HIGH.loss)
