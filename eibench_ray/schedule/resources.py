@@ -80,7 +80,7 @@ def units_of(resources: Resources, unit: Unit) -> float:
 
 
 def scarce_unit(needs: Iterable[Need]) -> Unit:
-    """What the replicas of a sweep compete for: GPUs, or cores where none of them owns a GPU."""
+    """The unit that a sweep's replicas compete for: GPUs, or cores where none of them owns a GPU."""
     return "gpu" if any(need.gpus for need in needs) else "core"
 
 

@@ -102,7 +102,7 @@ class SchedulerState:
         return self.engines[replica.engine].profile.need.gpus
 
     def units(self, key: str) -> float:
-        """What one replica of an engine takes of what is scarce."""
+        """Units, of what is scarce, that one replica of an engine takes."""
         return self.engines[key].profile.need.units(self.unit)
 
     def has_time(self, engine: EngineState, now: float, before_s: float = 0.0) -> bool:
