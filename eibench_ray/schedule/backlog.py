@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from eibench_ray.plan.graph import Plan
 from eibench_ray.plan.slices import Slice, StepWork
+from eibench_ray.schedule.ready_slices import ReadySlices
 
 # So many replicas must have died with a slice before it is probed: one death may be anything.
 MARKS = 2
@@ -25,7 +26,7 @@ class Backlog:
         self._depth = _depths(plan)
         self._waits_for: dict[Slice, set[Slice]] = {}
         self._wakes: dict[Slice, list[Slice]] = defaultdict(list)
-        self._ready: dict[str, dict[str, deque[Slice]]] = {engine: {} for engine in plan.engines}
+        self._ready = {engine: ReadySlices(plan.steps, self._depth) for engine in plan.engines}
         self._ready_rows: dict[str, dict[str, int]] = {engine: {} for engine in plan.engines}
         self._num_ready: dict[str, int] = dict.fromkeys(plan.engines, 0)
         self._num_blocked: dict[str, int] = dict.fromkeys(plan.engines, 0)
@@ -82,14 +83,15 @@ class Backlog:
         """
         return self._depth[step], tokens_per_row
 
-    def take(self, engine: str, tokens_per_row: Callable[[str], float]) -> Slice:
-        """The next ready slice of an engine that is not to be probed, of the step that goes first; it is taken now."""
-        queues = self._ready[engine]
-        step = max(queues, key=lambda step: self.rank(step, tokens_per_row(step)))
-        slice_ = queues[step].popleft()
-        if not queues[step]:
-            del queues[step]
-        return self._note_taken(slice_)
+    def take(self, engine: str, tokens_per_row: Callable[[str], float], beside: Slice | None = None) -> Slice:
+        """The next ready slice of an engine that is not to be probed; it is taken now.
+
+        Args:
+            engine: whose.
+            tokens_per_row: the length of a step's replies.
+            beside: what the replica that asks for it was given last; None: nothing.
+        """
+        return self._note_taken(self._ready[engine].take(tokens_per_row, beside))
 
     def take_probe(self, engine: str) -> Slice:
         """The slice of an engine that has waited longest to be probed; it is taken now."""
@@ -108,18 +110,19 @@ class Backlog:
         One that is to be probed comes after the others that are, so that each gets its turn.
         """
         if slice_ in self._taken:
-            self._taken.remove(slice_)
+            self._release(slice_)
             if self._marks.get(slice_, 0) >= MARKS:
                 self._count_ready(slice_)
                 self._probes[self._engine[slice_.step]].append(slice_)
             else:
-                self._queue(slice_).appendleft(slice_)
+                self._count_ready(slice_)
+                self._ready[self._engine[slice_.step]].add(slice_, is_first=True)
 
     def finish(self, slice_: Slice) -> None:
         """Drops a taken slice and wakes what waited for it alone."""
         if slice_ not in self._taken:
             return
-        self._taken.remove(slice_)
+        self._release(slice_)
         self._forget_rows(slice_)
         self._marks.pop(slice_, None)
         for waiting in self._wakes.pop(slice_, []):
@@ -128,11 +131,11 @@ class Backlog:
                 if not self._waits_for[waiting]:
                     del self._waits_for[waiting]
                     self._count_blocked(waiting, -1)
-                    self._queue(waiting).append(waiting)
+                    self._make_ready(waiting)
 
     def drop_engine(self, engine: str, *, drops_taken: bool = True) -> set[str]:
         """Gives up an engine's slices and all that waits for them; the ids of the steps that cannot be finished."""
-        lost = {slice_ for queue in (*self._ready[engine].values(), self._probes[engine]) for slice_ in queue}
+        lost = {*self._ready[engine], *self._probes[engine]}
         held = (*self._waits_for, *self._taken) if drops_taken else tuple(self._waits_for)
         lost |= {slice_ for slice_ in held if self._engine[slice_.step] == engine}
         self._ready[engine].clear()
@@ -142,7 +145,8 @@ class Backlog:
         queue = deque(lost)
         while queue:
             slice_ = queue.popleft()
-            self._taken.discard(slice_)
+            if slice_ in self._taken:
+                self._release(slice_)
             self._forget_rows(slice_)
             if self._waits_for.pop(slice_, None) is not None:
                 self._count_blocked(slice_, -1)
@@ -154,17 +158,16 @@ class Backlog:
 
     def _add(self, slice_: Slice, sources: set[Slice]) -> None:
         if not sources:
-            self._queue(slice_).append(slice_)
+            self._make_ready(slice_)
             return
         self._waits_for[slice_] = sources
         self._count_blocked(slice_, 1)
         for source in sources:
             self._wakes[source].append(slice_)
 
-    def _queue(self, slice_: Slice) -> deque[Slice]:
-        """The queue that a slice which becomes ready goes into."""
+    def _make_ready(self, slice_: Slice) -> None:
         self._count_ready(slice_)
-        return self._ready[self._engine[slice_.step]].setdefault(slice_.step, deque())
+        self._ready[self._engine[slice_.step]].add(slice_)
 
     def _count_ready(self, slice_: Slice) -> None:
         engine = self._engine[slice_.step]
@@ -177,7 +180,12 @@ class Backlog:
         self._num_ready[engine] -= 1
         _subtract(self._ready_rows[engine], slice_)
         self._taken.add(slice_)
+        self._ready[engine].hold(slice_)
         return slice_
+
+    def _release(self, slice_: Slice) -> None:
+        self._taken.remove(slice_)
+        self._ready[self._engine[slice_.step]].release(slice_)
 
     def _count_blocked(self, slice_: Slice, change: int) -> None:
         engine = self._engine[slice_.step]

