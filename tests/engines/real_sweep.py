@@ -101,7 +101,7 @@ def run_sweep(folder: Path, other_python: Path | None) -> Sweep:
     arguments = (
         f"--config-dir conf -m model={','.join(models)} setting={','.join(SETTINGS)} judge={','.join(JUDGE_OPTIONS)} "
         f"dataset=demo dataset.limit={NUM_SAMPLES} setting.sampling.max_tokens=12 store.slice_rows=3 tracking=none "
-        "cluster.num_cpus=2 cluster.progress_timeout_s=15"
+        "cluster.num_cpus=2 cluster.max_replicas_per_engine=1 cluster.progress_timeout_s=15"
     )
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     command = [sys.executable, "-m", "eibench_ray.cli.app", "run", "--json", *arguments.split()]

@@ -16,6 +16,9 @@ from eibench_ray.weights.node_weights import Weights
 
 GIB = 1 << 30
 CPU_BATCH_TOKENS = 16_384
+# What prompts begin with is kept in whole blocks: those of vLLM's 128 tokens on CPUs are longer than what most prompts
+# have in common. 32 is the least that its kernels are made for; 600 verdicts of SmolLM2 took 88 s instead of 115.
+CPU_BLOCK_TOKENS = 32
 COMPILING_WORKER = "eibench_ray.engines.vllm.compiling_worker.CompilingWorker"
 
 
@@ -70,6 +73,7 @@ def engine_arguments(
         chosen |= {
             "enable_chunked_prefill": False,
             "max_num_batched_tokens": max(config.max_model_len, CPU_BATCH_TOKENS),
+            "block_size": CPU_BLOCK_TOKENS,
         }
     if most_images:
         # vLLM keeps room for as many as a request may have: by default far more than any has. For a model of videos it

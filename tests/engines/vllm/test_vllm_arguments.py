@@ -55,7 +55,9 @@ def test_a_cpu_computes_prompts_whole_and_shares_nothing() -> None:
     assert arguments["tensor_parallel_size"] == 1
     assert arguments["enable_chunked_prefill"] is False
     assert arguments["max_num_batched_tokens"] == 32_768
-    assert "enable_chunked_prefill" not in engine_arguments(engine(), "cuda")
+    assert arguments["block_size"] == 32
+    assert engine_arguments(engine(args={"block_size": 64}), "cpu")["block_size"] == 64
+    assert not {"enable_chunked_prefill", "block_size"} & engine_arguments(engine(), "cuda").keys()
 
 
 def test_room_for_pictures_follows_the_plan_unless_it_is_configured() -> None:
