@@ -111,11 +111,10 @@ class Backlog:
         """
         if slice_ in self._taken:
             self._release(slice_)
+            self._count_ready(slice_)
             if self._marks.get(slice_, 0) >= MARKS:
-                self._count_ready(slice_)
                 self._probes[self._engine[slice_.step]].append(slice_)
             else:
-                self._count_ready(slice_)
                 self._ready[self._engine[slice_.step]].add(slice_, is_first=True)
 
     def finish(self, slice_: Slice) -> None:
