@@ -36,10 +36,10 @@ class RateMeter:
             self._noted.popleft()
 
     def average(self, name: str) -> float | None:
-        """Growth of a count per second since it began to grow; None as for `rate`."""
+        """Growth of a count per second since it began to grow, 0 where it shrank; None as for `rate`."""
         began_at, began = self._began[name]
         now, last = self._noted[-1]
-        return (last[name] - began) / (now - began_at) if now - began_at >= LEAST_S else None
+        return max(0, last[name] - began) / (now - began_at) if now - began_at >= LEAST_S else None
 
     def rate(self, name: str) -> float | None:
         """Growth of a count per second; None where it has not grown, or not for long enough."""

@@ -30,3 +30,12 @@ def test_a_count_that_is_new_is_measured_from_there_on() -> None:
     now[0] = 20.0
     meter.note({"rows": 20, "tokens": 50})
     assert (meter.rate("rows"), meter.rate("tokens"), meter.rate("other")) == (1.0, 5.0, None)
+
+
+def test_a_count_that_shrinks_as_a_replica_is_lost_has_no_rate_below_zero() -> None:
+    now = [0.0]
+    meter = RateMeter(lambda: now[0])
+    for second, rows in enumerate((4, 4, 7, 3, 3, 3)):
+        now[0] = float(second)
+        meter.note({"rows": rows})
+    assert (meter.average("rows"), meter.rate("rows")) == (0.0, 0.0)

@@ -300,7 +300,8 @@ def test_a_run_that_is_preempted_says_so_with_its_exit_code(
     monkeypatch.setattr(Ledger, "write", warn)
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        called = command("run", "--json", *ENDLESS)
+        # It goes on until somebody ends it: one of the later questions is never answered.
+        called = command("run", "--json", *SWEEP, "model.engine.hangs_on=cheerful", "cluster.grace_s=2")
     finally:
         signal.signal(signal.SIGHUP, before)
     first = called.json
