@@ -20,6 +20,7 @@ from eibench_ray.driver.background_tasks import in_thread
 from eibench_ray.driver.gpu_devices import find_device, list_devices, smallest_memory_gb
 from eibench_ray.errors import ClusterLostError
 from eibench_ray.schedule.resources import Node, Resources
+from eibench_ray.weights.memory_estimate import GB
 from eibench_ray.worker.last_lines import MARK
 
 log = logging.getLogger(__name__)
@@ -36,7 +37,6 @@ STUCK_TIMEOUT_S = 300.0
 LOOK_TIMEOUT_S = 90.0
 GLANCE_EVERY_S = 0.1
 
-_GB = 1e9
 _GPU_TYPE = "accelerator_type:"  # Ray's resource that names a node's GPUs
 _PROCESSES = "processes"
 _GO_ON = "what was committed is kept, and the same command goes on from there"
@@ -117,7 +117,7 @@ def _node(node: Mapping[str, Any], gpu_resource: str) -> Node:
     name = node["NodeManagerHostname"] or node["NodeManagerAddress"]
     gpus = sorted(key.removeprefix(_GPU_TYPE) for key in has if key.startswith(_GPU_TYPE))
     total = Resources(has.get("CPU", 0.0), has.get(gpu_resource, 0.0))
-    return Node(node["NodeID"], name, total, gpu=", ".join(gpus), ram_gb=has.get("memory", 0.0) / _GB)
+    return Node(node["NodeID"], name, total, gpu=", ".join(gpus), ram_gb=has.get("memory", 0.0) / GB)
 
 
 async def wait_until_gone(node: str, mark: str, gpus: Sequence[str]) -> str:

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from eibench_ray.estimate.critical_path import RowPaths
 from eibench_ray.plan.graph import Plan
 from eibench_ray.schedule.decode_speed import DecodeSpeed
-from eibench_ray.schedule.resources import EngineProfile, Unit, scarce_unit
+from eibench_ray.schedule.resources import EngineProfile, Resources, Unit, scarce_unit, units_of
 
 Lengths = NDArray[np.float64]
 
@@ -33,7 +33,7 @@ _CLOSE = 1e-3
 
 
 def lower_bound_s(
-    plan: Plan, profiles: Mapping[str, EngineProfile], lengths: Mapping[str, Lengths], num_units: float
+    plan: Plan, profiles: Mapping[str, EngineProfile], lengths: Mapping[str, Lengths], total: Resources
 ) -> float:
     """Seconds that every schedule takes at least.
 
@@ -41,7 +41,7 @@ def lower_bound_s(
         plan: the sweep.
         profiles: the engines' true speeds.
         lengths: per step with something to do, the tokens of each row of its dataset; 0 where a row is done.
-        num_units: GPUs of the cluster, or its cores where no engine owns a GPU; as if all were there from the start.
+        total: cores and GPUs of the cluster, as if all were there from the beginning.
     """
     steps = [step for step in plan.steps.values() if step.id in lengths]
     tick_s = {key: DecodeSpeed.of(profile).alone_tick_s for key, profile in profiles.items()}
@@ -54,6 +54,7 @@ def lower_bound_s(
             loads.append(_engine_load(profile, own, ways, lengths))
     longest = max(1.0, ways.longest_s)
     unit = scarce_unit(profile.need for profile in profiles.values())
+    num_units = units_of(total, unit)
     while not _fits(loads, unit, num_units, longest):
         longest *= 2
     shortest = ways.longest_s

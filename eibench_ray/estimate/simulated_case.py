@@ -12,7 +12,7 @@ import numpy as np
 from eibench_ray.estimate.lower_bound import Lengths, lower_bound_s
 from eibench_ray.plan.graph import Plan
 from eibench_ray.plan.slices import StepWork
-from eibench_ray.schedule.resources import EngineProfile, Node, scarce_unit, units_of
+from eibench_ray.schedule.resources import NOTHING, EngineProfile, Node, Resources
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +32,12 @@ class World:
     @property
     def num_gpus(self) -> float:
         """GPUs of all nodes, late ones included."""
-        return sum(node.total.gpus for _, node in self.nodes)
+        return self.total.gpus
 
     @property
-    def num_units(self) -> float:
-        """Likewise, or their cores where no engine owns a GPU."""
-        unit = scarce_unit(profile.need for profile in self.engines.values())
-        return sum(units_of(node.total, unit) for _, node in self.nodes)
+    def total(self) -> Resources:
+        """Cores and GPUs of all nodes, likewise."""
+        return sum((node.total for _, node in self.nodes), NOTHING)
 
 
 @dataclass(frozen=True)  # without slots, for the cached property
@@ -68,7 +67,7 @@ class Case:
         """Seconds that no policy goes below: see `estimate/lower_bound.py`."""
         if not self.lengths:
             return 0.0
-        return lower_bound_s(self.plan, self.world.engines, self.lengths, self.world.num_units)
+        return lower_bound_s(self.plan, self.world.engines, self.lengths, self.world.total)
 
     @property
     def engines(self) -> list[str]:
